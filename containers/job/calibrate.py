@@ -1,0 +1,81 @@
+"""Calibration: the fp32 network over the calibration images, once; then one table an algorithm.
+
+Only one image's activations and one histogram a tensor are in memory, however many images there are.
+"""
+
+import time
+
+from job import arrays, thresholds
+from job.histogram import Histogram
+
+
+def calibrate(session, input_name, images, tensors, show):
+    """Returns the histograms of `tensors` over all `images`, in that order.
+
+    Args:
+        session: of an engine; its model gives out all `tensors`.
+        input_name: tensor that takes an image.
+        images: float32 (images, ...).
+        tensors: names; the network's input may be among them.
+        show: called with "done/all" before each image.
+
+    Raises:
+        ValueError: a tensor holds NaN or infinite values, or is not floating point.
+    """
+    histograms = [Histogram(tensor) for tensor in tensors]
+    outputs = [tensor for tensor in tensors if tensor != input_name]
+    for number in range(len(images)):
+        show("%d/%d" % (number, len(images)))
+        image = images[number : number + 1]
+        values = dict(zip(outputs, session.run({input_name: image}, outputs)))
+        values[input_name] = image
+        for histogram in histograms:
+            histogram.add(values[histogram.tensor])
+    return histograms
+
+
+def tables(histograms, algorithms):
+    """Returns (algorithms, unusable) as in calibration.json.
+
+    Args:
+        histograms: of `calibrate`.
+        algorithms: [{"name", "options": object or None}].
+
+    Raises:
+        ValueError: an algorithm or an option is unknown.
+    """
+    unusable = {
+        histogram.tensor: "zero in every image" for histogram in histograms if histogram.amax == 0
+    }
+    usable = [histogram for histogram in histograms if histogram.amax > 0]
+    made = {}
+    for one in algorithms:
+        options = one.get("options") or {}
+        made[one["name"]] = {
+            histogram.tensor: thresholds.threshold(histogram, one["name"], options)
+            for histogram in usable
+        }
+    return made, unusable
+
+
+def run(engine, request, stages):
+    """Returns the content of calibration.json, without its schema version.
+
+    Args:
+        engine: as in job.engines.
+        request: of protocol.read_request, its calibration not null.
+        stages: job.stages.Stages.
+    """
+    wanted = request["calibration"]
+    start = time.perf_counter()
+    with stages.enter("calibrate"):
+        images = arrays.load_images(wanted["images"])
+        session = engine.build(wanted["model"], "fp32", None, None)
+        histograms = calibrate(session, request["input"], images, wanted["tensors"], stages.show)
+        algorithms, unusable = tables(histograms, wanted["algorithms"])
+    return {
+        "images": len(images),
+        "seconds": time.perf_counter() - start,
+        "algorithms": algorithms,
+        "unusable": unusable,
+    }

@@ -1,0 +1,34 @@
+"""Engines: one module each, found by name; the rest of the job knows only this interface.
+
+An engine module imports its package at the top (so that loading it proves that the package works) and
+defines
+
+    Engine(options)                 options: the request's engine_options; ValueError names a wrong key
+        .facts()                    JSON object: version, providers or devices, build
+        .build(model, precision, table, executed)
+                                    a Session. `model`: path of the ONNX; `precision`: fp32, tf32, fp16
+                                    or int8; `table`: {tensor: amax} or None; `executed`: where to write
+                                    the graph that will really run, or None. Writes it whole or not
+                                    at all; an engine that cannot tell writes nothing.
+    Session
+        .run(inputs, outputs)       inputs: {tensor: float32 array, batch first}; outputs: tensor names.
+                                    Returns the arrays in that order.
+
+Errors are exceptions with a message for the user; they fail the pass, not the job.
+"""
+
+import importlib
+
+ENGINES = ("onnxruntime",)
+
+
+def load(name):
+    """Returns the engine module called `name`.
+
+    Raises:
+        ValueError: there is no such engine.
+        ImportError: the engine's package is missing here or broken.
+    """
+    if name not in ENGINES:
+        raise ValueError("unknown engine %r; known: %s" % (name, ", ".join(ENGINES)))
+    return importlib.import_module("job.engines." + name)

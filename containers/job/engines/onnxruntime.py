@@ -1,0 +1,128 @@
+"""ONNX Runtime 1.15 and later, on CPU or CUDA.
+
+Precision and scales are in the model (Q/DQ nodes), so there is no table to hand over.
+"""
+
+import os
+
+import numpy as np
+import onnxruntime as ort
+
+from job import protocol
+
+OPTIMIZATION = {
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+DEFAULTS = {
+    "provider": "CPUExecutionProvider",  # a name that ONNX Runtime knows, passed through
+    "provider_options": {},
+    "threads": 0,  # within an operator; 0 leaves the choice to ONNX Runtime
+    "graph_optimization": "all",
+    "session_config": {},  # key to value, as in onnxruntime_session_options_config_keys.h
+}
+
+
+class Engine(object):
+    def __init__(self, options):
+        unknown = sorted(set(options) - set(DEFAULTS))
+        if unknown:
+            raise ValueError(
+                "engine_options: onnxruntime has no option %s; it has: %s"
+                % (", ".join(unknown), ", ".join(sorted(DEFAULTS)))
+            )
+        self._options = dict(DEFAULTS, **options)
+        level = self._options["graph_optimization"]
+        if level not in OPTIMIZATION:
+            raise ValueError(
+                "engine_options: graph_optimization is %r; known: %s"
+                % (level, ", ".join(sorted(OPTIMIZATION)))
+            )
+
+    def facts(self):
+        build_info = getattr(ort, "get_build_info", None)  # not in every 1.15
+        return {
+            "name": "onnxruntime",
+            "version": ort.__version__,
+            "providers": ort.get_available_providers(),
+            "device": ort.get_device(),
+            "build": build_info() if build_info else None,
+            "options": self._options,
+        }
+
+    def build(self, model, precision, table, executed):
+        """Returns a session on `model`; `precision` is the model's own business."""
+        if table is not None:
+            raise ValueError(
+                "onnxruntime takes its scales from the Q/DQ nodes of the model: "
+                "a %s pass needs no table, the request names one" % precision
+            )
+        settings = self._settings()
+        if executed is None:
+            return Session(self._open(model, settings))
+        partial = executed + protocol.PARTIAL
+        settings.optimized_model_filepath = partial
+        session = Session(self._open(model, settings))
+        os.replace(partial, executed)
+        return session
+
+    def _settings(self):
+        settings = ort.SessionOptions()
+        settings.graph_optimization_level = OPTIMIZATION[self._options["graph_optimization"]]
+        settings.intra_op_num_threads = self._options["threads"]
+        settings.inter_op_num_threads = 1
+        for key, value in sorted(self._options["session_config"].items()):
+            settings.add_session_config_entry(key, str(value))
+        return settings
+
+    def _open(self, model, settings):
+        provider = self._options["provider"]
+        if provider not in ort.get_available_providers():
+            raise ValueError(
+                "provider %s is not in this onnxruntime %s, which has: %s; install the package built with it"
+                % (provider, ort.__version__, ", ".join(ort.get_available_providers()))
+            )
+        session = ort.InferenceSession(
+            model, settings, providers=[(provider, dict(self._options["provider_options"]))]
+        )
+        if provider not in session.get_providers():
+            raise RuntimeError(
+                "onnxruntime fell back from %s to %s: the provider's libraries could not be loaded, its "
+                "reason is in the log; nothing was run, so that CPU numbers do not pass for others"
+                % (provider, ", ".join(session.get_providers()))
+            )
+        return session
+
+
+class Session(object):
+    def __init__(self, session):
+        self._session = session
+        self._inputs = {one.name: one.type for one in session.get_inputs()}
+        self._outputs = [one.name for one in session.get_outputs()]
+
+    def run(self, inputs, outputs):
+        """Returns the arrays of `outputs`.
+
+        Raises:
+            ValueError: the model lacks one of the names, or its input is not float32.
+        """
+        for name in inputs:
+            if name not in self._inputs:
+                raise ValueError(
+                    "the model has no input %r; it has: %s" % (name, ", ".join(sorted(self._inputs)))
+                )
+            if self._inputs[name] != "tensor(float)":
+                raise ValueError(
+                    "input %r of the model is %s, images are float32: put a Cast in front of it"
+                    % (name, self._inputs[name])
+                )
+        missing = [name for name in outputs if name not in self._outputs]
+        if missing:
+            raise ValueError(
+                "the model has no output %s; it has: %s"
+                % (", ".join(missing), ", ".join(self._outputs))
+            )
+        return [np.asarray(array) for array in self._session.run(outputs, inputs)]

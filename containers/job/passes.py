@@ -1,0 +1,143 @@
+"""One pass: build, infer over all evaluation images, time, compare. A pass that fails is data."""
+
+import contextlib
+import os
+
+from job import arrays, comparison, protocol, timing
+
+
+def run(engine, request, one, result_folder, stages):
+    """Runs one pass, writes its folder and returns the content of its pass.json.
+
+    Args:
+        engine: as in job.engines.
+        request: of protocol.read_request.
+        one: the pass, an entry of its `passes`.
+        result_folder: RESULT_DIR.
+        stages: job.stages.Stages.
+    """
+    folder = os.path.join(result_folder, protocol.PASSES, one["name"])
+    os.makedirs(folder, exist_ok=True)
+    stages.restart()
+    answer = {
+        "schema_version": protocol.SCHEMA_VERSION,
+        "name": one["name"],
+        "status": "ok",
+        "error": None,
+        "stages": stages.seconds,
+        "outputs": {},
+        "latency": None,
+        "compare": None,
+        "executed": None,
+    }
+    try:
+        _run(engine, request, one, folder, stages, answer)
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is this pass's answer
+        answer["status"] = "job_failed"
+        answer["error"] = protocol.describe_error(error)
+        print("%s: failed in stage %s: %s" % (one["name"], stages.current, error), flush=True)
+    protocol.write_json(os.path.join(folder, protocol.PASS), answer)
+    return answer
+
+
+def _run(engine, request, one, folder, stages, answer):
+    name = one["name"]
+    with stages.enter("build", name):
+        images = arrays.load_images(request["evaluation"])
+        table = protocol.read_json(one["table"]) if one["table"] else None
+        executed = os.path.join(folder, protocol.EXECUTED)
+        session = engine.build(one["model"], one["precision"], table, executed)
+        if os.path.exists(executed):
+            answer["executed"] = protocol.EXECUTED
+    with stages.enter("infer", name):
+        answer["outputs"] = infer(session, request["input"], images, request["heads"], folder)
+    if request["timing"] is not None:
+        with stages.enter("time", name):
+            answer["latency"] = _time(session, request, images)
+    if one["compare_with"] is not None:
+        with stages.enter("compare", name):
+            answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
+
+
+def infer(session, input_name, images, heads, folder):
+    """Writes the outputs of every head over `images`; returns {head: {"file", "shape"}}.
+
+    An output's first axis is dropped where it is the batch of one: (1, c, h, w) is stored as
+    (images, c, h, w). One without a batch axis is stored as (images,) + its shape.
+
+    Args:
+        session: of an engine.
+        input_name: tensor that takes an image.
+        images: float32 (images, ...).
+        heads: [[head, output tensor]].
+        folder: where the .npy files go.
+    """
+    tensors = [tensor for _, tensor in heads]
+    files = [_file(head, index) for index, (head, _) in enumerate(heads)]
+    writers = []
+    with contextlib.ExitStack() as unfinished:
+        for number in range(len(images)):
+            outputs = session.run({input_name: images[number : number + 1]}, tensors)
+            rows = [_row(head, output) for (head, _), output in zip(heads, outputs)]
+            if not writers:  # the first image tells the shapes
+                for file, row in zip(files, rows):
+                    path = os.path.join(folder, file)
+                    writers.append(arrays.ArrayWriter(path, len(images), row.shape))
+                    unfinished.callback(writers[-1].discard)
+            for writer, row in zip(writers, rows):
+                writer.append(row)
+        for writer in writers:
+            writer.close()
+    return {
+        head: {"file": file, "shape": [len(images)] + list(writer.shape)}
+        for (head, _), file, writer in zip(heads, files, writers)
+    }
+
+
+def _row(head, output):
+    if output.dtype.kind != "f":
+        raise ValueError(
+            "head %s is %s, expected floating point: name a tensor before the conversion"
+            % (head, output.dtype)
+        )
+    return output[0] if output.ndim > 1 and output.shape[0] == 1 else output
+
+
+def _file(head, index):
+    return "%s.npy" % (head if protocol.SAFE_NAME.match(head) else "-%d" % index)
+
+
+def _time(session, request, images):
+    image = images[:1]
+    outputs = [tensor for _, tensor in request["heads"]]
+    limits = {key: request["timing"][key] for key in protocol.TIMING_KEYS}
+    measured = timing.measure(lambda: session.run({request["input"]: image}, outputs), **limits)
+    if not measured.pop("stable"):
+        print("latency was not stable after %(warm_up_max_s)s s of warm-up" % limits, flush=True)
+    measured["batch"] = len(image)
+    return measured
+
+
+def _compare(one, heads, outputs, folder):
+    """Returns {head: errors} against the pass that `one` names, and prints them.
+
+    None, and a line that says why, where that pass has no outputs here.
+    """
+    name, other = one["name"], one["compare_with"]
+    other_folder = os.path.join(os.path.dirname(folder), other)
+    answer_path = os.path.join(other_folder, protocol.PASS)
+    answer = protocol.read_json(answer_path) if os.path.exists(answer_path) else None
+    if answer is None or answer["status"] != "ok":
+        why = "has not run here" if answer is None else "failed"
+        print("%s: not compared with %s, which %s" % (name, other, why), flush=True)
+        return None
+    errors = {}
+    for head, _ in heads:
+        path, reference = (
+            os.path.join(where, files[head]["file"])
+            for where, files in ((folder, outputs), (other_folder, answer["outputs"]))
+        )
+        errors[head] = comparison.compare_files(path, reference)
+    print("%s against %s" % (name, other))
+    print(comparison.table([head for head, _ in heads], errors), flush=True)
+    return errors

@@ -1,0 +1,167 @@
+"""The files that host and job exchange; standard library only, so that even a missing numpy is answered.
+
+REQUEST_DIR (read only)
+    request.json            see REQUEST_KEYS; every path in it is relative to REQUEST_DIR
+    *.npy, *.onnx           the inputs it names
+
+RESULT_DIR (empty, writable)
+    stage.txt               the stage entered last, e.g. "infer int8-shared-entropy"
+    probe.json              facts found inside: Python, packages, engine, processor, mapped libraries
+    calibration.json        {"schema_version", "images", "seconds", "algorithms": {name: {tensor: amax}},
+                            "unusable": {tensor: reason}}
+    passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends
+    passes/NAME/HEAD.npy    float32 (images, ...): outputs of one head over all evaluation images
+    passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell
+    result.json             {"schema_version", "status", "stage", "error"}: written last of all
+
+Exit code 0 with a valid result.json is the job's own answer, good or bad. Anything else is the
+environment's failure, which the host classifies.
+"""
+
+import io
+import json
+import os
+import re
+import tempfile
+import traceback
+
+SCHEMA_VERSION = 1
+
+REQUEST = "request.json"
+RESULT = "result.json"
+PROBE = "probe.json"
+CALIBRATION = "calibration.json"
+STAGE = "stage.txt"
+PASSES = "passes"
+PASS = "pass.json"  # noqa: S105 - no password
+EXECUTED = "executed.onnx"
+PARTIAL = ".part"  # ends the name of a file that is still being written
+
+STAGES = ("probe", "calibrate", "build", "infer", "time", "compare")
+
+REQUEST_KEYS = {
+    "schema_version": "int",
+    "engine": "name of a module in job.engines",
+    "engine_options": "object handed to the engine adapter; its keys are the adapter's own",
+    "input": "name of the network's input tensor",
+    "heads": "list of [head, output tensor], in the user's order",
+    "evaluation": "path of a float32 .npy (images, ...input shape without its batch axis)",
+    "calibration": "null, or {model, images, tensors: [name], algorithms: [{name, options}]}",
+    "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name}",
+    "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
+}
+
+CALIBRATION_KEYS = ("model", "images", "tensors", "algorithms")
+PASS_KEYS = ("name", "precision", "model", "table", "compare_with")
+TIMING_KEYS = ("min_samples", "max_samples", "max_s", "warm_up_max_s")
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
+"""What may become a file or folder name as it is."""
+
+
+class ProtocolError(Exception):
+    """A request that this job does not understand."""
+
+
+def describe_error(error):
+    """Returns {"type", "message", "traceback"} of the exception being handled."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": traceback.format_exc(),
+    }
+
+
+def read_json(path):
+    """Returns the JSON value in `path`; NaN and Infinity are refused, as they are on writing."""
+    with io.open(path, encoding="utf-8") as stream:
+        return json.load(stream, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(word):
+    raise ValueError("%s is not JSON" % word)
+
+
+def write_json(path, value):
+    """Writes `value` whole or not at all: to a temporary name first, then renamed over `path`."""
+    text = json.dumps(value, allow_nan=False, indent=1, sort_keys=True, ensure_ascii=False)
+    # A lone surrogate (a file name or variable that is not UTF-8) becomes a JSON escape.
+    write_bytes(path, (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path, content):
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=PARTIAL)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_request(folder):
+    """Returns the request in `folder`, with paths made absolute.
+
+    Raises:
+        ProtocolError: there is no such file, it is no JSON object, of another schema version, or a
+            key is missing or unusable.
+    """
+    path = os.path.join(folder, REQUEST)
+    try:
+        request = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ProtocolError("cannot read %s: %s" % (path, error))
+    if not isinstance(request, dict):
+        raise ProtocolError("%s holds no JSON object" % path)
+    found = request.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise ProtocolError(
+            "request has schema version %r, this job reads %d: host and job differ" % (found, SCHEMA_VERSION)
+        )
+    _need(request, REQUEST_KEYS, "request")
+    _check_passes(request["passes"])
+
+    def absolute(path):
+        return os.path.join(folder, path)
+
+    request["evaluation"] = absolute(request["evaluation"])
+    if request["calibration"] is not None:
+        _need(request["calibration"], CALIBRATION_KEYS, "calibration")
+        for key in ("model", "images"):
+            request["calibration"][key] = absolute(request["calibration"][key])
+    if request["timing"] is not None:
+        _need(request["timing"], TIMING_KEYS, "timing")
+    for one in request["passes"]:
+        one["model"] = absolute(one["model"])
+        if one["table"] is not None:
+            one["table"] = absolute(one["table"])
+    return request
+
+
+def _check_passes(passes):
+    names = []
+    for number, one in enumerate(passes):
+        _need(one, PASS_KEYS, "passes[%d]" % number)
+        if not SAFE_NAME.match(one["name"]):
+            raise ProtocolError(
+                "passes[%d] is named %r: a pass becomes a folder, use letters, digits, . _ -"
+                % (number, one["name"])
+            )
+        names.append(one["name"])
+    if len(set(names)) < len(names):
+        raise ProtocolError("two passes have one name: %s" % ", ".join(sorted(names)))
+
+
+def _need(value, keys, where):
+    if not isinstance(value, dict):
+        raise ProtocolError("%s is no JSON object" % where)
+    missing = sorted(key for key in keys if key not in value)
+    if missing:
+        raise ProtocolError("%s lacks %s" % (where, ", ".join(missing)))

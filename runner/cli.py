@@ -1,0 +1,142 @@
+"""The command line: reads arguments, calls one function each, turns errors into exit codes."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from runner import session
+from runner.console import chosen
+from runner.errors import ExitCode, RunnerError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Runs one INT8 experiment over many engine versions and says whose fault an error is.",
+    epilog="Exit codes: 0 all within gates, 1 a gate failed, 2 bad matrix.yaml, 3 nothing selected, "
+    "4 something that was wanted could not run (--strict), 5 store trouble, 130 interrupted.",
+)
+
+Matrix = Annotated[Path, typer.Option("--config", "-c", help="The experiment.", show_default=True)]
+Results = Annotated[Path, typer.Option(help="Where results are kept.", show_default=True)]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select", "-s", help="Glob over cell ids, e.g. 'ort-1.2*/*/int8-*'; repeatable."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and the result only.")]
+
+DEFAULT_MATRIX = Path("matrix.yaml")
+DEFAULT_RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    config: Matrix = DEFAULT_MATRIX,
+    results: Results = DEFAULT_RESULTS,
+    select: Select = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 4 where a selected cell could not run.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run every cell that is not known yet, judge all, write the report."""
+    with chosen(quiet=quiet, as_json=as_json) as progress:
+        done = session.run_experiment(
+            config, results, select=select or [], offline=offline, progress=progress
+        )
+    if as_json:
+        _print_json(done.summary())
+    else:
+        print(done.text())
+    raise typer.Exit(done.exit_code(strict=strict))
+
+
+@app.command()
+def plan(
+    config: Matrix = DEFAULT_MATRIX,
+    results: Results = DEFAULT_RESULTS,
+    select: Select = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every cell: what it takes, what is known already, why it cannot run. Runs nothing."""
+    planned = session.plan_experiment(config, results, select=select or [])
+    if as_json:
+        _print_json(planned.summary())
+    else:
+        print(planned.text())
+
+
+@app.command()
+def judge(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")],
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a finished run again and write its report; needs no engine."""
+    done = session.judge_again(name, results)
+    if as_json:
+        _print_json(done.summary())
+    else:
+        print(done.text())
+    raise typer.Exit(done.exit_code(strict=False))
+
+
+@app.command()
+def init(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx")],
+    output: Annotated[Path, typer.Option("--output", "-o")] = DEFAULT_MATRIX,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
+) -> None:
+    """Write a commented matrix.yaml for your own network, heads read from it."""
+    print(session.init(model, output, force=force))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of matrix.yaml, for editors."""
+    print(session.schema_text(), end="")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def main() -> None:
+    """Runs the command line; the only place that turns an error into an exit code."""
+    # A stopped `docker stop` or CI job gets the same orderly end as ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as ending:
+        code = ending.exit_code
+    except typer.Abort:
+        code = ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
+        print("interrupted: what ended is kept; run again to go on", file=sys.stderr)
+        code = ExitCode.INTERRUPTED
+    except TyperException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        code = ExitCode.BAD_CONFIG
+    except RunnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output left; nothing more can be told to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    sys.exit(int(code or 0))
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,214 @@
+"""From records to a judgement: pure, so that judging again needs no engine."""
+
+import statistics as stdlib_statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
+from runner.core.metrics import Metrics, Sums, metrics
+from runner.core.sentences import sentences
+from runner.core.statistics import latency
+from runner.plan import Cell, Precision, Status
+from runner.records import HeadGate, Manifest, Measurement, Object, Record
+
+SumsOf = Callable[[Object, Object], Sums]
+"""(y, r) → per-image sums of y against r."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that one judgement is made from."""
+
+    manifest: Manifest
+    cells: Sequence[Cell]
+    records: Sequence[Record]
+    sums_of: SumsOf
+
+
+def judge(evidence: Evidence) -> Judgement:
+    manifest = evidence.manifest
+    simulated = _simulated(evidence)
+    owners = _owners(evidence.records)
+    heads = tuple(gate.head for gate in manifest.heads)
+    results = tuple(
+        _cell_result(evidence, cell, record, simulated, owners)
+        for cell, record in zip(evidence.cells, evidence.records, strict=True)
+    )
+    return Judgement(
+        name=manifest.name,
+        run_id=manifest.run_id,
+        created=manifest.created,
+        baseline=manifest.baseline,
+        heads=heads,
+        images=manifest.images,
+        cells=results,
+        sentences=sentences(heads, results, manifest.baseline),
+        facts=manifest.facts,
+    )
+
+
+Simulated = Mapping[tuple[str | None, str | None], float]
+"""(placement, table digest) → S(T) of one head."""
+
+
+def _simulated(evidence: Evidence) -> Mapping[str, Simulated]:
+    """Returns head → what each table must cost it."""
+    manifest = evidence.manifest
+    errors: dict[str, dict[tuple[str | None, str | None], float]] = {
+        gate.head: {} for gate in manifest.heads
+    }
+    if manifest.reference is None or manifest.reference.status is not Status.OK:
+        return errors
+    for simulation in manifest.simulations:
+        for head, y in simulation.outputs.items():
+            nmse = metrics(evidence.sums_of(y, manifest.reference.outputs[head])).nmse
+            if nmse is not None:
+                errors[head][simulation.placement, simulation.table] = nmse
+    return errors
+
+
+def _owners(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Returns (head, content) → ids of the cells whose first repeat gave exactly that output."""
+    owners: dict[tuple[str, str], tuple[str, ...]] = {}
+    for record in records:
+        for measurement in _good(record)[:1]:
+            for head, output in measurement.outputs.items():
+                key = (head, output.sha256)
+                owners[key] = (*owners.get(key, ()), record.cell)
+    return owners
+
+
+def _good(record: Record) -> list[Measurement]:
+    return [one for one in record.measurements if one.status is Status.OK]
+
+
+def _cell_result(
+    evidence: Evidence,
+    cell: Cell,
+    record: Record,
+    simulated: Mapping[str, Simulated],
+    owners: Mapping[tuple[str, str], tuple[str, ...]],
+) -> CellResult:
+    good = _good(record)
+    failed = [one for one in record.measurements if one.status is not Status.OK]
+    latest = (good or failed)[-1:] or []
+    start = latest[0].start if latest else None
+    probe = start.probe if start else {}
+    engine = probe.get("engine", {})
+    rounds = [one.latency for one in good if one.latency]
+    reference = evidence.manifest.reference
+    comparable = record.status is Status.OK and reference and reference.status is Status.OK
+    return CellResult(
+        cell=cell,
+        status=record.status,
+        reason=record.reason,
+        repeats=len(good),
+        engine_version=engine.get("version") if isinstance(engine, dict) else None,
+        latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
+        heads=tuple(
+            _head_result(evidence, record, gate, simulated[gate.head], owners)
+            for gate in evidence.manifest.heads
+        )
+        if comparable
+        else (),
+        reused=bool(good) and record.reused == len(record.measurements),
+        log_tail=failed[-1].log_tail if failed else None,
+        facts={
+            "stated": dict(start.identity),
+            "probed": dict(probe),
+            "command": list(start.command),
+        }
+        if start
+        else {},
+    )
+
+
+def _head_result(
+    evidence: Evidence,
+    record: Record,
+    head_gate: HeadGate,
+    simulated: Simulated,
+    owners: Mapping[tuple[str, str], tuple[str, ...]],
+) -> HeadResult:
+    head = head_gate.head
+    good = _good(record)
+    first = good[0]
+    reference = evidence.manifest.reference
+    assert reference is not None  # noqa: S101 - the caller compares only with a reference
+    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in good]
+    error = metrics(np.concatenate(sums))
+    own_fp32 = _own_fp32(evidence.records, record)
+    gate = head_gate.sqnr_db if _is_int8(record) else None
+    share = first.shares.get(head) if first.shares else None
+    return HeadResult(
+        head=head,
+        error=error,
+        against_fp32=metrics(evidence.sums_of(first.outputs[head], own_fp32.outputs[head]))
+        if own_fp32 and _is_int8(record)
+        else None,
+        budget=budget([metrics(one).nmse for one in sums], simulated, first)
+        if _is_int8(record)
+        else None,
+        integer_share=share.ratio if share else None,
+        float_layers=share.float_layers if share else (),
+        identical_to=tuple(
+            cell for cell in owners[head, first.outputs[head].sha256] if cell != record.cell
+        ),
+        gate_sqnr_db=gate,
+        passed=_passed(error, gate),
+    )
+
+
+def _is_int8(record: Record) -> bool:
+    return record.pass_.precision is Precision.INT8
+
+
+def _own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
+    for other in records:
+        site = (other.environment, other.device)
+        if site == (record.environment, record.device) and (
+            other.pass_.precision is Precision.FP32
+        ):
+            return next(iter(_good(other)), None)
+    return None
+
+
+def _passed(error: Metrics, gate_sqnr_db: float | None) -> bool | None:
+    """A head with NaN or infinite outputs never passes; an identical one always does."""
+    if gate_sqnr_db is None:
+        return None
+    if error.nonfinite or error.nmse is None:
+        return False
+    return error.sqnr_db is None or error.sqnr_db >= gate_sqnr_db
+
+
+def budget(
+    observed: Sequence[float | None], simulated: Simulated, measurement: Measurement
+) -> Budget | None:
+    """Splits the observed error: limit + calibration + engine (DESIGN section 3).
+
+    Args:
+        observed: NMSE against the reference, one a repeat.
+        simulated: S(T) of this head for every candidate table.
+        measurement: Names the table and the placement that this cell used.
+
+    Returns:
+        None where the observed error or the simulation of this table is missing.
+    """
+    values = [value for value in observed if value is not None]
+    expected = simulated.get((measurement.placement, measurement.table))
+    if not values or expected is None:
+        return None
+    mean = stdlib_statistics.fmean(values)
+    limit = min(
+        error for (placement, _), error in simulated.items() if placement == measurement.placement
+    )
+    return Budget(
+        observed=mean,
+        limit=limit,
+        calibration=expected - limit,
+        engine=mean - expected,
+        noise=stdlib_statistics.stdev(values) if len(values) > 1 else None,
+    )

@@ -1,0 +1,102 @@
+"""What the numbers say about every planned cell: the only thing that the report is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.core.metrics import Metrics
+from runner.plan import Cell, Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """observed = limit + calibration + engine, all NMSE against the reference (DESIGN section 3)."""
+
+    observed: float
+    limit: float
+    """S*: the smallest simulated error over all candidate tables."""
+    calibration: float
+    """S(T) − S*."""
+    engine: float
+    """Q(v, T) − S(T); negative where layers ran in higher precision than simulated."""
+    noise: float | None
+    """Spread (standard deviation) of the observed NMSE over repeats; None with one repeat."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """Seconds per inference at `batch` images, over the samples of all rounds."""
+
+    median_s: float
+    low_s: float
+    high_s: float
+    """95 % bootstrap interval of the median."""
+    p90_s: float
+    p99_s: float
+    samples: int
+    batch: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadResult:
+    head: str
+    error: Metrics
+    """Against the reference."""
+    against_fp32: Metrics | None
+    """Against this environment's own fp32; None for fp32 itself or where that failed."""
+    budget: Budget | None
+    """int8 only."""
+    integer_share: float | None
+    """Share (0 to 1) of the head's backward cone, by multiply-accumulates, run by integer kernels."""
+    float_layers: tuple[str, ...]
+    """Quantised layers of the cone that the engine ran in floating point all the same."""
+    identical_to: tuple[str, ...]
+    """Ids of other cells whose output of this head is the same file, bit for bit."""
+    gate_sqnr_db: float | None
+    passed: bool | None
+    """None where no gate is set or it does not apply (only int8 is gated)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellResult:
+    cell: Cell
+    status: Status
+    reason: str | None
+    """One sentence where status is not ok."""
+    repeats: int
+    engine_version: str | None
+    latency: Latency | None
+    heads: tuple[HeadResult, ...]
+    """Empty where status is not ok."""
+    reused: bool
+    log_tail: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Probed and stated facts of the environment, JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    name: str
+    run_id: str
+    created: str
+    """ISO 8601, UTC."""
+    baseline: str
+    heads: tuple[str, ...]
+    images: int
+    """Evaluation images."""
+    cells: tuple[CellResult, ...]
+    """Every planned cell, in the order of matrix.yaml."""
+    sentences: Mapping[str, str]
+    """head → one plain sentence."""
+    facts: Mapping[str, Any]
+    """Hashes of model, images and tables; host; versions of this tool and of the reference."""
+
+    @property
+    def gates_failed(self) -> tuple[tuple[str, str], ...]:
+        """(cell id, head) of every gate that did not hold."""
+        return tuple(
+            (result.cell.id, head.head)
+            for result in self.cells
+            for head in result.heads
+            if head.passed is False
+        )

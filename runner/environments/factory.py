@@ -1,0 +1,119 @@
+"""matrix.yaml → environments, and what the plan must know of them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.config import Config, EnvironmentEntry, Interpreter, Ngc, Venv
+from runner.environments.base import Environment
+from runner.environments.interpreter import InterpreterEnvironment
+from runner.environments.ngc import NgcEnvironment
+from runner.environments.venv import VenvEnvironment, default_cache
+from runner.plan import Axis, Precision, Status
+
+OFFERED: Mapping[str, frozenset[Precision]] = {
+    "onnxruntime": frozenset({Precision.FP32, Precision.INT8}),
+    "tensorrt": frozenset(Precision),
+}
+"""engine → precisions."""
+
+
+def environments_of(config: Config, root: Path) -> Mapping[str, Environment]:
+    """Returns id → environment, in the order of matrix.yaml; nothing is made yet.
+
+    Args:
+        config: The experiment.
+        root: Folder that its relative paths start from.
+    """
+    cache = default_cache(os.environ)
+    found: dict[str, Environment] = {}
+    for entry in config.environments:
+        for index, name in enumerate(entry.ids()):
+            found[name] = _environment(entry, index, name, root, cache)
+    return found
+
+
+def _environment(
+    entry: EnvironmentEntry, index: int, name: str, root: Path, cache: Path
+) -> Environment:
+    match entry:
+        case Venv():
+            return VenvEnvironment(
+                name=name,
+                engine="onnxruntime",
+                requirements=(f"{entry.venv}=={entry.versions[index]}", *entry.with_),
+                python=entry.python,
+                cache=cache,
+            )
+        case Interpreter():
+            return InterpreterEnvironment(
+                name=name,
+                engine=entry.engine,
+                python=root / entry.interpreter,
+                variables=entry.env,
+                library_paths=[root / path for path in entry.library_path],
+            )
+        case Ngc():
+            return NgcEnvironment(name=name, tag=entry.ngc[index])
+
+
+def reference_environment() -> Environment:
+    """Returns this tool's own Python, whose onnxruntime the lock pins."""
+    return InterpreterEnvironment(
+        name="reference", engine="onnxruntime", python=Path(sys.executable)
+    )
+
+
+def reference_options(config: Config) -> Mapping[str, Any]:
+    """Returns options without graph optimisation.
+
+    With it ONNX Runtime quantises float weights of half-quantised graphs, silently.
+    """
+    return {
+        "provider": "CPUExecutionProvider",
+        "provider_options": {},
+        "threads": config.engines.onnxruntime.threads,
+        "graph_optimization": "disabled",
+        "session_config": {},
+    }
+
+
+def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
+    """Returns id → the options handed to its engine."""
+    found = {}
+    for entry in config.environments:
+        own = None if isinstance(entry, Ngc) else entry.options
+        options = (own or config.engines.onnxruntime).model_dump(mode="json")
+        for name in entry.ids():
+            found[name] = {} if isinstance(entry, Ngc) else options
+    return found
+
+
+def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axis]:
+    """Returns what the plan must know, one an environment."""
+    axes: list[Axis] = []
+    for entry in config.environments:
+        match entry:
+            case Venv(venv="onnxruntime") | Interpreter():
+                devices = frozenset({"cpu"})
+            case Venv():
+                devices = frozenset({"cpu", "gpu"})
+            case Ngc():
+                devices = frozenset({"gpu"})
+        axes += [_axis(environments[name], devices) for name in entry.ids()]
+    return axes
+
+
+def _axis(environment: Environment, devices: frozenset[str]) -> Axis:
+    def obstacle(device: str) -> tuple[Status, str] | None:
+        reason = environment.obstacle(device)
+        return (Status.UNAVAILABLE, reason) if reason else None
+
+    return Axis(
+        environment=environment.name,
+        devices=devices,
+        precisions=OFFERED[environment.engine],
+        obstacle=obstacle,
+    )

@@ -1,0 +1,91 @@
+"""Asks a Python what it is: version, platform, and the packages that it would import."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import EnvironmentUnavailableError
+
+OLDEST = (3, 5)
+"""What the job is written for."""
+
+_ANSWER_S = 60.0
+
+_INSPECTION = Path(__file__).with_name("inspection.py")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Python:
+    """One interpreter, as it describes itself."""
+
+    version: str
+    """`3.11.7`."""
+    implementation: str
+    """`CPython`."""
+    platform: str
+    """`linux-x86_64`."""
+    libc: str | None
+    """`glibc 2.36`; None where it is another. Its libm decides last digits."""
+    distributions: Mapping[str, Mapping[str, Any]]
+    """name → {version, record_sha256}; the hash of RECORD stands for every installed file, and is
+    None where the installer wrote none."""
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """(3, 11)."""
+        return tuple(int(part) for part in self.version.split(".")[:2])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides numbers besides the packages; JSON."""
+        return {
+            "version": self.version,
+            "implementation": self.implementation,
+            "platform": self.platform,
+            "libc": self.libc,
+        }
+
+
+def ask_python(executable: Path, env: Mapping[str, str], *flags: str) -> Python:
+    """Starts `executable` with `flags` and `env` and returns its description of itself.
+
+    Raises:
+        EnvironmentUnavailableError: it is missing, may not be run, is no Python, or too old.
+    """
+    command = [str(executable), *flags, "-c", _INSPECTION.read_text(encoding="utf-8")]
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_ANSWER_S,
+            check=False,
+        )
+    except OSError as error:
+        message = f"{executable}: cannot be run ({error.strerror}); name a Python in matrix.yaml"
+        raise EnvironmentUnavailableError(message) from error
+    except subprocess.TimeoutExpired as error:
+        message = f"{executable}: no answer within {_ANSWER_S:.0f} s; is it a Python?"
+        raise EnvironmentUnavailableError(message) from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = lines[-1][:200] if lines else f"it ended with {done.returncode}"
+        message = f"{executable}: does not work as a Python ({said}); does it need library_paths?"
+        raise EnvironmentUnavailableError(message)
+    try:
+        # The last line: a sitecustomize may print before.
+        python = Python(**json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError) as error:
+        message = f"{executable}: is no Python (it ran, but did not answer as one)"
+        raise EnvironmentUnavailableError(message) from error
+    if python.release < OLDEST:
+        message = (
+            f"{executable}: is Python {python.version}; the job needs "
+            f"{'.'.join(map(str, OLDEST))} or later"
+        )
+        raise EnvironmentUnavailableError(message)
+    return python

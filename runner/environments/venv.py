@@ -1,0 +1,271 @@
+"""Environments of pip packages, made by uv, named by what is in them, shared by all runs.
+
+    $TRT_MATRIX_CACHE, else $XDG_CACHE_HOME/trt-matrix, else ~/.cache/trt-matrix
+      resolutions/KEY/pylock.toml   requirements + Python → exact packages
+      environments/FINGERPRINT/     a virtual environment; made.json, written last, says it is whole
+        bytecode/                   what its Python compiled
+      locks/                        held while one of these is made
+
+An environment is made in place, since it does not survive being moved. One without made.json was
+interrupted, and is removed and made anew.
+"""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from job import protocol
+from runner.environments.base import Ending, Identity, Tick
+from runner.environments.local import job_variables, run_job
+from runner.environments.nvidia import driver_obstacle
+from runner.environments.packages import (
+    LockError,
+    Package,
+    find_python,
+    install,
+    read_lock,
+    resolve,
+)
+from runner.environments.python import Python, ask_python
+from runner.errors import EnvironmentUnavailableError
+from runner.records import digest
+
+_LOG = logging.getLogger(__name__)
+
+STAMP = "made.json"
+
+_RESOLVED_BY = (
+    "UV_CONFIG_FILE",
+    "UV_CONSTRAINT",
+    "UV_DEFAULT_INDEX",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_OVERRIDE",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
+)
+"""uv's variables that can change which packages the same requirements give."""
+
+
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """Returns the folder for environments, from the variables of a process."""
+    if named := environ.get("TRT_MATRIX_CACHE"):
+        return Path(named).expanduser().absolute()
+    base = Path(environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification: a relative path is to be ignored.
+    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "trt-matrix"
+
+
+class VenvEnvironment:
+    """One virtual environment of matrix.yaml."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        engine: str,
+        requirements: Sequence[str],
+        python: str | None,
+        cache: Path,
+    ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            name: Unique in the matrix.
+            engine: `onnxruntime` or `tensorrt`.
+            requirements: As pip takes them, without options: `onnxruntime==1.26.0`.
+            python: What `find_python` takes; None for the runner's own Python.
+            cache: Where environments are kept: `default_cache`.
+        """
+        self.name = name
+        self.engine = engine
+        self._requirements = tuple(requirements)
+        self._python = python
+        self._cache = cache
+        self._made: tuple[Path, Python] | None = None
+
+    def obstacle(self, device: str) -> str | None:
+        return None if device == "cpu" else driver_obstacle()
+
+    def prepare(self, *, offline: bool) -> Identity:
+        try:
+            with _explained(self._cache):
+                return self._prepare(offline)
+        except EnvironmentUnavailableError as error:
+            message = f"{self.name}: {error}"
+            raise EnvironmentUnavailableError(message) from error
+
+    def _prepare(self, offline: bool) -> Identity:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        executable = find_python(self._python, cwd=self._cache)
+        python = _ask_base(executable)
+        lock, packages = self._resolution(executable, python, offline)
+        facts = {
+            "python": python.facts,
+            "packages": {name: package.facts for name, package in packages.items()},
+        }
+        fingerprint = digest(facts)
+        folder = self._cache / "environments" / fingerprint[:32]
+        if not _is_whole(folder):
+            with self._locked(folder.name) as held:
+                if not _is_whole(folder):
+                    self._make(folder, lock, executable, python, offline, held)
+                    protocol.write_json(str(folder / STAMP), facts)
+        self._made = folder, python
+        stated = {"kind": "venv", "requirements": list(self._requirements), **facts}
+        return Identity(fingerprint=fingerprint, facts=stated)
+
+    def _make(
+        self, folder: Path, lock: Path, executable: Path, python: Python, offline: bool, held: int
+    ) -> None:
+        _remove(folder)
+        folder.parent.mkdir(exist_ok=True)
+        try:
+            install(
+                lock,
+                folder,
+                python=executable,
+                version=python.version,
+                offline=offline,
+                held=held,
+            )
+        except EnvironmentUnavailableError:
+            _remove(folder)  # it may be what filled the disk
+            raise
+
+    def _resolution(
+        self, executable: Path, python: Python, offline: bool
+    ) -> tuple[Path, dict[str, Package]]:
+        """Returns the file that fixes the packages, and those; found out once, then kept."""
+        _refuse_options(self._requirements)
+        key = digest(
+            {
+                "requirements": self._requirements,
+                "python": python.facts,
+                "uv": {name: os.environ[name] for name in _RESOLVED_BY if name in os.environ},
+            }
+        )
+        lock = self._cache / "resolutions" / key[:32] / "pylock.toml"
+        if packages := _known(lock):
+            return lock, packages
+        with self._locked(lock.parent.name):
+            if packages := _known(lock):
+                return lock, packages
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            draft = lock.with_name("pylock.draft.toml")
+            draft.unlink(missing_ok=True)
+            resolve(
+                self._requirements,
+                python=executable,
+                version=python.version,
+                lock=draft,
+                offline=offline,
+            )
+            try:
+                packages = read_lock(draft.read_text(encoding="utf-8"))
+            except LockError as error:
+                raise EnvironmentUnavailableError(str(error)) from error
+            draft.replace(lock)
+        return lock, packages
+
+    @contextlib.contextmanager
+    def _locked(self, what: str) -> Iterator[int]:
+        """Holds the making of `what` against other threads and processes; yields the descriptor."""
+        path = self._cache / "locks" / what
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _LOG.warning("%s: waiting for another run that makes this environment", self.name)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock.fileno()
+
+    def run(
+        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+    ) -> Ending:
+        if self._made is None:
+            message = f"{self.name}: prepare it before it runs"
+            raise RuntimeError(message)
+        folder, python = self._made
+        executable = folder / "bin" / "python"
+        # Bytecode goes beside the packages: numpy and an engine import in half the time from the
+        # second start on, and neither the packages nor the job's folder change. Python 3.8 and
+        # later know the first variable, older ones obey the second.
+        variables = (
+            {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+            if python.release >= (3, 8)
+            else {"PYTHONDONTWRITEBYTECODE": "1"}
+        )
+        env = job_variables(executable, variables)
+        return run_job(executable, env, request, result, log, deadline_s=deadline_s, tick=tick)
+
+
+@functools.cache
+def _ask_base(executable: Path) -> Python:
+    return ask_python(executable, {}, "-I", "-S", "-B")
+
+
+def _is_whole(folder: Path) -> bool:
+    # The interpreter is a link: it dangles once the Python that it was made from is removed.
+    return (folder / STAMP).is_file() and (folder / "bin" / "python").exists()
+
+
+def _remove(folder: Path) -> None:
+    (folder / STAMP).unlink(missing_ok=True)  # first, so that a kill leaves no stamped half
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _known(lock: Path) -> dict[str, Package] | None:
+    try:
+        return read_lock(lock.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (LockError, UnicodeDecodeError) as error:
+        _LOG.warning("%s: damaged (%s); resolved anew", lock, error)
+        return None
+
+
+def _refuse_options(requirements: Sequence[str]) -> None:
+    for requirement in requirements:
+        if requirement.lstrip().startswith("-") or "\n" in requirement:
+            message = (
+                f"{requirement!r} is an option, not one requirement; "
+                "settings of package indexes belong into uv's own configuration"
+            )
+            raise EnvironmentUnavailableError(message)
+
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free space",
+    errno.EDQUOT: "the disk quota is used up: free space",
+    errno.EACCES: "it may not be written",
+    errno.EPERM: "it may not be written",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of this path is a file",
+    errno.EEXIST: "a file is in its place",
+}
+
+
+@contextlib.contextmanager
+def _explained(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        message = (
+            f"{error.filename or cache}: {_ADVICE[error.errno]} ({error.strerror}), "
+            "or set TRT_MATRIX_CACHE to another folder"
+        )
+        raise EnvironmentUnavailableError(message) from error

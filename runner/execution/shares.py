@@ -1,0 +1,26 @@
+"""Reads the graph that an engine saved as executed; the judging of it is `core.executed`'s."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+
+from runner.core.executed import executed_share
+from runner.records import Share
+
+
+def shares_of(
+    executed: Path, original: onnx.ModelProto, heads: Sequence[tuple[str, str]]
+) -> Mapping[str, Share]:
+    """Returns head → share of its backward cone that integer kernels ran."""
+    graph = onnx.load(executed, load_external_data=False)
+    found = executed_share(graph, original, [tensor for _, tensor in heads])
+    return {
+        head: Share(
+            integer_macs=found[tensor].macs_int,
+            total_macs=found[tensor].macs_total,
+            float_layers=tuple(found[tensor].float_layers),
+            operators=dict(found[tensor].operators),
+        )
+        for head, tensor in heads
+    }

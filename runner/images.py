@@ -1,0 +1,204 @@
+"""Images → the network's input, the same for every environment: one array, made once, streamed.
+
+Pixels are 8-bit RGB after decoding: EXIF orientation is applied, 16-bit images are scaled down,
+palettes resolved, transparency is laid over the padding value, grey becomes three equal channels.
+Then the image is resized (bilinear) and value = (pixel · scale − mean) / std.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from runner.config import Preprocess
+from runner.errors import ConfigError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+LIMIT_PIXELS = 100_000_000
+"""Larger images are taken for decompression bombs."""
+
+PREPROCESS_VERSION = 1
+"""Raise when the same settings give other values."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How an image lies in the network's input: x' = x · scale_x + left, likewise y."""
+
+    width: int
+    height: int
+    """Size of the image itself, in pixels, upright."""
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+
+
+def image_files(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Returns the images of a folder in the order of their names, and what is wrong with others.
+
+    Hidden files and folders are passed over.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    files = sorted(
+        (path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")),
+        key=lambda path: path.name,
+    )
+    problems = tuple(
+        f"{path}: no image by its name ({', '.join(sorted(SUFFIXES))}); move it elsewhere"
+        for path in files
+        if path.suffix.lower() not in SUFFIXES
+    )
+    return tuple(path for path in files if path.suffix.lower() in SUFFIXES), problems
+
+
+def content_hashes(files: Sequence[Path]) -> tuple[str, ...]:
+    """Returns the SHA-256 of each file."""
+    return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+
+
+def overlap(
+    calibration: Sequence[Path], evaluation: Sequence[Path]
+) -> tuple[tuple[Path, Path], ...]:
+    """Returns the pairs of files with the same content: calibrated on what is then judged."""
+    known = dict(zip(content_hashes(calibration), calibration, strict=True))
+    return tuple(
+        (known[digest], path)
+        for digest, path in zip(content_hashes(evaluation), evaluation, strict=True)
+        if digest in known
+    )
+
+
+def preprocess(
+    files: Sequence[Path],
+    shape: tuple[int, int, int],
+    settings: Preprocess,
+    target: Path,
+    *,
+    channels_last: bool = False,
+) -> tuple[Placement, ...]:
+    """Writes all images into one float32 .npy, one image in memory at a time.
+
+    Args:
+        files: The images, in order.
+        shape: Channels, height, width of the network's input.
+        settings: `data.preprocess` of matrix.yaml.
+        target: The .npy to write, shape (images, c, h, w), or (images, h, w, c).
+        channels_last: The network wants channels last.
+
+    Raises:
+        ConfigError: images that cannot be read; names each of them.
+    """
+    channels, height, width = shape
+    order = (height, width, channels) if channels_last else shape
+    array = np.lib.format.open_memmap(
+        target, mode="w+", dtype=np.float32, shape=(len(files), *order)
+    )
+    placements, problems = [], []
+    for index, path in enumerate(files):
+        try:
+            pixels = decode(path, settings)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            problems.append(f"{path}: {_why(error)}")
+            continue
+        values, placement = fit(pixels, (height, width), settings)
+        array[index] = values if channels_last else values.transpose(2, 0, 1)
+        placements.append(placement)
+    if problems:
+        source = str(files[0].parent)
+        raise ConfigError(source, problems)
+    array.flush()
+    return tuple(placements)
+
+
+def decode(path: Path, settings: Preprocess) -> Image.Image:
+    """Returns the upright image, mode RGB or L.
+
+    Raises:
+        OSError, ValueError, SyntaxError: not an image, or a broken one (as Pillow says).
+        Image.DecompressionBombError: more than `LIMIT_PIXELS`.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of what is refused or handled right below.
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            if image.width * image.height > LIMIT_PIXELS:
+                message = f"{image.width}×{image.height} pixels: more than {LIMIT_PIXELS}"
+                raise Image.DecompressionBombError(message)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    return _eight_bits(upright, settings.pad).convert("L" if settings.color == "gray" else "RGB")
+
+
+def _eight_bits(image: Image.Image, ground: int) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float64)
+        # 16 bits unless the file says less; a float image is taken to lie in [0, 1].
+        full = 1.0 if image.mode == "F" else 65535.0
+        return Image.fromarray(np.clip(values / full * 255 + 0.5, 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, (ground, ground, ground, 255))
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    return image
+
+
+def fit(
+    image: Image.Image, size: tuple[int, int], settings: Preprocess
+) -> tuple[Floats, Placement]:
+    """Resizes and normalises one image.
+
+    Args:
+        image: Mode RGB or L.
+        size: Height and width wanted.
+        settings: `data.preprocess` of matrix.yaml.
+
+    Returns:
+        Values, shape (height, width, channels), float32, and where the image lies in them.
+    """
+    height, width = size
+    if settings.resize == "stretch":
+        inner = (width, height)
+    else:
+        factor = min(width / image.width, height / image.height)
+        inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    resized = image.resize(inner, Image.Resampling.BILINEAR) if inner != image.size else image
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas = Image.new(resized.mode, (width, height), _ground(resized.mode, settings.pad))
+    canvas.paste(resized, (left, top))
+    pixels = np.asarray(canvas, np.float32)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if settings.color == "bgr":
+        pixels = pixels[:, :, ::-1]
+    mean, std = np.asarray(settings.mean, np.float32), np.asarray(settings.std, np.float32)
+    values = (pixels * np.float32(settings.scale) - mean) / std
+    return np.ascontiguousarray(values, np.float32), Placement(
+        width=image.width,
+        height=image.height,
+        scale_x=inner[0] / image.width,
+        scale_y=inner[1] / image.height,
+        left=left,
+        top=top,
+    )
+
+
+def _ground(mode: str, pad: int) -> int | tuple[int, int, int]:
+    return pad if mode == "L" else (pad, pad, pad)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, whatever its name says"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{error}; make it smaller"
+    return f"a broken image: {str(error) or type(error).__name__}"

@@ -1,0 +1,68 @@
+"""What a run tells at its end: a few lines, and the exit code."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.core.judgement import Judgement
+from runner.errors import ExitCode
+from runner.plan import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    judgement: Judgement
+    folder: Path
+    report: Path
+    seconds: Mapping[str, float]
+
+    def exit_code(self, *, strict: bool) -> ExitCode:
+        """Returns 1 where a gate failed; with `strict`, 4 where a cell could not run, first."""
+        if strict and any(result.status is not Status.OK for result in self.judgement.cells):
+            return ExitCode.COULD_NOT_RUN
+        if self.judgement.gates_failed:
+            return ExitCode.GATE_FAILED
+        if not any(result.status is Status.OK for result in self.judgement.cells):
+            return ExitCode.COULD_NOT_RUN
+        return ExitCode.OK
+
+    def text(self) -> str:
+        lines = [""]
+        lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
+        failed = self.judgement.gates_failed
+        if failed:
+            lines.append(f"gate failed: {', '.join(f'{cell} {head}' for cell, head in failed)}")
+        reasons = Counter(
+            f"{result.status}: {result.reason}"
+            for result in self.judgement.cells
+            if result.status is not Status.OK
+        )
+        lines += [f"{count} cells {reason}" for reason, count in reasons.items()]
+        ok = sum(result.status is Status.OK for result in self.judgement.cells)
+        reused = sum(result.reused for result in self.judgement.cells)
+        lines.append(
+            f"{ok} of {len(self.judgement.cells)} cells ok ({reused} known before), "
+            f"{self.seconds.get('wall', 0):.1f} s"
+        )
+        lines.append(f"report: {self.report}")
+        return "\n".join(lines)
+
+    def summary(self) -> Mapping[str, Any]:
+        return {
+            "run": self.judgement.run_id,
+            "report": str(self.report),
+            "seconds": dict(self.seconds),
+            "sentences": dict(self.judgement.sentences),
+            "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
+            "cells": [
+                {
+                    "id": result.cell.id,
+                    "status": str(result.status),
+                    "reason": result.reason,
+                    "reused": result.reused,
+                }
+                for result in self.judgement.cells
+            ],
+        }

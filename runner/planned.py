@@ -1,0 +1,56 @@
+"""What `trt-matrix plan` tells: every cell, what it takes, what is known, why it cannot run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.plan import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    cells: Sequence[Cell]
+    known: Mapping[str, int]
+    """cell id → repeats that are known already."""
+    repeats: int
+    bytes_a_repeat: int
+    """Size of the outputs of one repeat of one cell, before equal ones are shared."""
+
+    def text(self) -> str:
+        width = max(len(cell.id) for cell in self.cells)
+        lines = [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
+        runnable = [cell for cell in self.cells if cell.obstacle is None]
+        starts = sum(self.repeats - self.known.get(cell.id, 0) for cell in runnable)
+        size = starts * self.bytes_a_repeat / 1e6
+        lines.append(
+            f"{len(self.cells)} cells, {len(runnable)} can run here: "
+            f"{starts} measurements to make, {size:.0f} MB of outputs at most"
+        )
+        return "\n".join(lines)
+
+    def summary(self) -> Mapping[str, Any]:
+        return {
+            "cells": [
+                {
+                    "id": cell.id,
+                    "environment": cell.environment,
+                    "device": cell.device,
+                    "pass": cell.pass_.name,
+                    "status": str(cell.obstacle[0]) if cell.obstacle else "planned",
+                    "reason": cell.obstacle[1] if cell.obstacle else None,
+                    "repeats": self.repeats,
+                    "reused": self.known.get(cell.id, 0),
+                    "bytes": self.repeats * self.bytes_a_repeat,
+                }
+                for cell in self.cells
+            ]
+        }
+
+    def _fate(self, cell: Cell) -> str:
+        if cell.obstacle is not None:
+            status, reason = cell.obstacle
+            return f"{status}: {reason}"
+        known = self.known.get(cell.id, 0)
+        if known >= self.repeats:
+            return f"known: {known} repeats are reused"
+        return f"{self.repeats - known} repeats" + (f", {known} reused" if known else "")

@@ -1,0 +1,166 @@
+"""The host's stored facts: what one start of one cell gave, and what one calibration gave.
+
+Boundaries of the store, so validated by pydantic on the way in: a damaged file is found on reading
+it. No I/O here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from runner.plan import Cell, Pass, Status
+
+SCHEMA_VERSION = 1
+
+
+def digest(value: Any) -> str:
+    """Returns the SHA-256 (hex) of `value` as canonical JSON: what every fingerprint is made by."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Object(Stored):
+    """A file of the store, addressed by its content."""
+
+    sha256: str
+    suffix: str
+    size_bytes: int
+
+    @property
+    def file(self) -> str:
+        return f"{self.sha256}{self.suffix}"
+
+
+class Share(Stored):
+    """How much of a head's backward cone integer kernels executed."""
+
+    integer_macs: int
+    total_macs: int
+    float_layers: tuple[str, ...]
+    """Layers that carry Q/DQ in the model but ran in floating point."""
+    operators: Mapping[str, int] = {}
+    """Operator type that ran in integers → how many of the cone."""
+
+    @property
+    def ratio(self) -> float | None:
+        return self.integer_macs / self.total_macs if self.total_macs else None
+
+
+class Timing(Stored):
+    """Latency samples of one start, in seconds per inference of `batch` images."""
+
+    batch: int
+    samples_s: tuple[float, ...]
+    warm_up: int
+
+
+class Start(Stored):
+    """Where and how a job was started; the same for all its passes."""
+
+    environment: str
+    device: str
+    identity: Mapping[str, Any]
+    """Stated facts: packages and hashes, interpreter."""
+    probe: Mapping[str, Any]
+    """Facts found inside."""
+    command: tuple[str, ...]
+    started: str
+    """ISO 8601, UTC."""
+    wall_s: float
+
+
+class Measurement(Stored):
+    """One repeat of one cell: built and run once, in a process of its own."""
+
+    schema_version: Literal[1] = 1
+    fingerprint: str
+    name: str
+    """The pass: `int8-shared-entropy`."""
+    repeat: int
+    status: Status
+    reason: str | None = None
+    model_sha256: str
+    table: str | None = None
+    """Digest of the table's amax."""
+    placement: str | None = None
+    """Engine whose Q/DQ placement the model has; simulations are compared within one placement."""
+    outputs: Mapping[str, Object] = {}
+    """head → float32 .npy (images, …)."""
+    latency: Timing | None = None
+    stages: Mapping[str, float] = {}
+    """stage → seconds inside the job."""
+    shares: Mapping[str, Share] | None = None
+    log_tail: str | None = None
+    start: Start | None = None
+
+
+class Calibration(Stored):
+    """What one environment's calibrator made of the calibration images."""
+
+    schema_version: Literal[1] = 1
+    fingerprint: str
+    status: Status
+    reason: str | None = None
+    tables: Mapping[str, Mapping[str, float]] = {}
+    """algorithm → tensor → amax."""
+    unusable: Mapping[str, str] = {}
+    """tensor → why it has no amax."""
+    seconds: float = 0.0
+    log_tail: str | None = None
+    start: Start | None = None
+
+
+class Record(Stored):
+    """One planned cell of one run, whatever became of it."""
+
+    schema_version: Literal[1] = 1
+    cell: str
+    environment: str
+    device: str
+    pass_: Pass
+    status: Status
+    reason: str | None = None
+    measurements: tuple[Measurement, ...] = ()
+    reused: int = 0
+    """How many of the measurements an earlier run made."""
+
+    def planned(self) -> Cell:
+        """Returns the cell as it was planned."""
+        return Cell(environment=self.environment, device=self.device, pass_=self.pass_)
+
+
+class HeadGate(Stored):
+    """A head and the least SQNR that its int8 cells must keep."""
+
+    head: str
+    sqnr_db: float | None
+
+
+class Manifest(Stored):
+    """One run: what was asked, and what everything in it was compared with."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    name: str
+    created: str
+    baseline: str
+    heads: tuple[HeadGate, ...]
+    """In the order of matrix.yaml."""
+    images: int
+    epsilon: float
+    cells: tuple[str, ...]
+    reference: Measurement | None
+    simulations: tuple[Measurement, ...]
+    """Q/DQ networks computed in exact float32 arithmetic: one a table and placement."""
+    tables: Mapping[str, Mapping[str, Any]]
+    """table digest → provenance."""
+    facts: Mapping[str, Any]
+    seconds: Mapping[str, float] = {}
+    """Where the wall time went."""

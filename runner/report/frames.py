@@ -1,0 +1,252 @@
+"""The long table: one row a cell and head, one column a quantity, units in the names."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from job import protocol
+from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
+from runner.core.metrics import Metrics
+
+CSV = "results.csv"
+PARQUET = "results.parquet"
+SEPARATOR = "; "
+"""Between the names of a column that holds several."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What one row is made from; `result` is None where the cell did not run."""
+
+    judgement: Judgement
+    cell: CellResult
+    head: str
+    result: HeadResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    dtype: str
+    doc: str
+    value: Callable[[Entry], Any]
+
+
+def _error(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        error: Metrics | None = entry.result.error if entry.result else None
+        return getattr(error, name) if error else None
+
+    return value
+
+
+def _budget(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        budget: Budget | None = entry.result.budget if entry.result else None
+        return getattr(budget, name) if budget else None
+
+    return value
+
+
+def _latency(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        latency: Latency | None = entry.cell.latency
+        return getattr(latency, name) if latency else None
+
+    return value
+
+
+def _result(name: str) -> Callable[[Entry], Any]:
+    return lambda entry: getattr(entry.result, name) if entry.result else None
+
+
+def _joined(name: str) -> Callable[[Entry], Any]:
+    return lambda entry: SEPARATOR.join(getattr(entry.result, name)) if entry.result else None
+
+
+def _against_fp32(entry: Entry) -> Any:
+    against = entry.result.against_fp32 if entry.result else None
+    return against.sqnr_db if against else None
+
+
+TEXT, NUMBER, WHOLE, TRUTH = "string", "float64", "Int64", "boolean"
+
+COLUMNS = (
+    Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),
+    Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.cell.id),
+    Column("environment", TEXT, "Name in matrix.yaml.", lambda e: e.cell.cell.environment),
+    Column(
+        "is_baseline",
+        TRUTH,
+        "Whether the others are compared with this environment.",
+        lambda e: e.cell.cell.environment == e.judgement.baseline,
+    ),
+    Column(
+        "engine_version", TEXT, "Found inside the environment.", lambda e: e.cell.engine_version
+    ),
+    Column("device", TEXT, "cpu or one GPU.", lambda e: e.cell.cell.device),
+    Column(
+        "pass", TEXT, "Precision and table: int8-shared-entropy.", lambda e: e.cell.cell.pass_.name
+    ),
+    Column("precision", TEXT, "fp32, tf32, fp16 or int8.", lambda e: e.cell.cell.pass_.precision),
+    Column(
+        "table_source",
+        TEXT,
+        "own: made by this environment's calibrator; shared: one table for all.",
+        lambda e: e.cell.cell.pass_.source,
+    ),
+    Column(
+        "algorithm",
+        TEXT,
+        "Calibration algorithm of the table.",
+        lambda e: e.cell.cell.pass_.algorithm,
+    ),
+    Column("head", TEXT, "Named output of the network.", lambda e: e.head),
+    Column(
+        "status", TEXT, "How execution ended; ok where there are numbers.", lambda e: e.cell.status
+    ),
+    Column("reason", TEXT, "Why the status is not ok.", lambda e: e.cell.reason),
+    Column("images", WHOLE, "Evaluation images.", lambda e: e.judgement.images),
+    Column("repeats", WHOLE, "Times the cell was built and run.", lambda e: e.cell.repeats),
+    Column("reused", TRUTH, "Whether an earlier run made all numbers.", lambda e: e.cell.reused),
+    Column(
+        "sqnr_db",
+        NUMBER,
+        "Signal-to-quantisation-noise ratio against the reference, dB: -10 log10(nmse); "
+        "empty where nmse is 0 (identical) or undefined.",
+        _error("sqnr_db"),
+    ),
+    Column("nmse", NUMBER, "sum d^2 / sum r^2 against the reference, d = y - r.", _error("nmse")),
+    Column("mse", NUMBER, "Mean of d^2.", _error("mse")),
+    Column("rmse", NUMBER, "Square root of mse.", _error("rmse")),
+    Column("mae", NUMBER, "Mean of |d|.", _error("mae")),
+    Column("max_abs", NUMBER, "Largest |d|.", _error("max_abs")),
+    Column("cosine", NUMBER, "Cosine similarity of y and r.", _error("cosine")),
+    Column(
+        "share_over_epsilon",
+        NUMBER,
+        "Share (0 to 1) of elements with |d| > epsilon.",
+        _error("share_over_epsilon"),
+    ),
+    Column("elements", WHOLE, "Elements compared, over all images.", _error("elements")),
+    Column(
+        "nonfinite", WHOLE, "Elements NaN or infinite, left out of every sum.", _error("nonfinite")
+    ),
+    Column(
+        "sqnr_against_own_fp32_db",
+        NUMBER,
+        "As sqnr_db, against this environment's own fp32 in place of the reference.",
+        _against_fp32,
+    ),
+    Column(
+        "observed_nmse",
+        NUMBER,
+        "Mean over repeats: limit + calibration + engine.",
+        _budget("observed"),
+    ),
+    Column(
+        "limit_nmse", NUMBER, "Smallest simulated nmse over all candidate tables.", _budget("limit")
+    ),
+    Column(
+        "calibration_nmse",
+        NUMBER,
+        "What this table costs beyond the limit.",
+        _budget("calibration"),
+    ),
+    Column(
+        "engine_nmse",
+        NUMBER,
+        "Observed less simulated with this table; negative where the engine did better.",
+        _budget("engine"),
+    ),
+    Column("noise_nmse", NUMBER, "Standard deviation of nmse over repeats.", _budget("noise")),
+    Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
+    Column("passed", TRUTH, "Whether the gate holds; empty where none applies.", _result("passed")),
+    Column(
+        "integer_share",
+        NUMBER,
+        "Share (0 to 1) of the head's multiply-accumulates run by integer kernels.",
+        _result("integer_share"),
+    ),
+    Column(
+        "float_layers",
+        TEXT,
+        "Quantised layers that ran in floating point.",
+        _joined("float_layers"),
+    ),
+    Column("identical_to", TEXT, "Cells with bit-identical output.", _joined("identical_to")),
+    Column(
+        "latency_median_s", NUMBER, "Seconds per inference of `batch` images.", _latency("median_s")
+    ),
+    Column("latency_low_s", NUMBER, "Lower end of the median's 95 % interval.", _latency("low_s")),
+    Column(
+        "latency_high_s", NUMBER, "Upper end of the median's 95 % interval.", _latency("high_s")
+    ),
+    Column("latency_p90_s", NUMBER, "90th percentile.", _latency("p90_s")),
+    Column("latency_p99_s", NUMBER, "99th percentile.", _latency("p99_s")),
+    Column("latency_samples", WHOLE, "Inferences timed, over all rounds.", _latency("samples")),
+    Column("batch", WHOLE, "Images per inference.", _latency("batch")),
+)
+
+
+def long_table(judgement: Judgement) -> pd.DataFrame:
+    """Returns one row a cell × head in the order of the plan; columns and dtypes as in COLUMNS.
+
+    A cell that did not run has one row a head all the same: status, reason and empty numbers.
+    """
+    entries = [
+        Entry(judgement=judgement, cell=cell, head=head, result=results.get(head))
+        for cell in judgement.cells
+        for results in [{one.head: one for one in cell.heads}]
+        for head in judgement.heads
+    ]
+    return pd.DataFrame({column.name: _series(column, entries) for column in COLUMNS})
+
+
+def _series(column: Column, entries: list[Entry]) -> "pd.Series[Any]":
+    values = [column.value(entry) for entry in entries]
+    if column.dtype == TEXT:
+        values = [None if value is None else _encodable(str(value)) for value in values]
+    return pd.Series(values, dtype=column.dtype)
+
+
+def _encodable(text: str) -> str:
+    """Returns `text` with lone surrogates, which no file can hold, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
+    """Writes results.csv and results.parquet into `folder`, each whole or not at all.
+
+    The parquet file carries each column's meaning in its field's metadata, key `description`.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    csv, parquet = folder / CSV, folder / PARQUET
+    protocol.write_bytes(str(csv), frame.to_csv(index=False, lineterminator="\n").encode())
+    protocol.write_bytes(str(parquet), _parquet(frame))
+    return csv, parquet
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    described = pa.schema(
+        [
+            table.schema.field(column.name).with_metadata({"description": column.doc})
+            for column in COLUMNS
+        ],
+        metadata=table.schema.metadata,
+    )
+    sink = io.BytesIO()
+    pq.write_table(table.cast(described), sink)
+    return sink.getvalue()

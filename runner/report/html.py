@@ -1,0 +1,79 @@
+"""One judgement → one self-contained HTML page. Pure: the same judgement gives the same bytes.
+
+The page asks for nothing: no script runs, no file, font or image is fetched, and its content
+security policy forbids both, so a hostile name that slipped through escaping would still be inert.
+"""
+
+import base64
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from runner.core.judgement import Judgement
+from runner.plan import Status
+from runner.report import charts, facts, frames, views
+from runner.report.formatting import FILTERS, finalize
+
+HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
+"""JSON inside a script element must hold no `</script`, `<!--` or line that only JavaScript ends."""
+
+
+def render(judgement: Judgement) -> str:
+    """Returns the page; it holds no character that UTF-8 cannot encode."""
+    matrix = views.matrix(judgement)
+    budgets = (charts.budget_chart(matrix.groups, head) for head in judgement.heads)
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            judgement=judgement,
+            statuses=_count_statuses(judgement),
+            gates={head: views.gate(judgement, head) for head in judgement.heads},
+            matrix=matrix,
+            budgets=[chart for chart in budgets if chart],
+            latencies=charts.latency_charts(matrix.groups),
+            measured=views.measured(matrix.groups),
+            failed=[one for one in judgement.cells if one.status is not Status.OK],
+            facts=list(facts.flat(judgement.facts)),
+            fact_groups=facts.fact_groups(judgement),
+            columns=frames.COLUMNS,
+            data=embedded(facts.data(judgement)),
+        )
+    )
+
+
+def embedded(value: Any) -> Markup:
+    """Returns `value` as JSON that may stand inside a script element of a page."""
+    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return Markup(text.translate(HTML_ESCAPES))  # noqa: S704 - what HTML could read is escaped
+
+
+def _count_statuses(judgement: Judgement) -> dict[Status, int]:
+    """Returns how many cells ended in each status, those that occur."""
+    counts = {status: sum(one.status is status for one in judgement.cells) for status in Status}
+    return {status: number for status, number in counts.items() if number}
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("runner.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= FILTERS | {"flat": lambda nested: list(facts.flat(nested))}
+    style = templates.loader.get_source(templates, "report.css")[0] if templates.loader else ""
+    templates.globals |= {
+        "style": Markup(style),  # noqa: S704 - a file of this package
+        "style_hash": f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
+        "pass_title": views.pass_title,
+        "ok": Status.OK,
+    }
+    return templates

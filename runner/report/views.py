@@ -1,0 +1,213 @@
+"""The rows of every table, in the order they are shown; pure, no markup.
+
+The page has one shape throughout: a table a question, a group of rows a pass, a row an environment
+on a device. Versions stand under each other in the order of matrix.yaml, so a change is a step.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.plan import Pass, Precision, Status, TableSource
+
+
+class Place(NamedTuple):
+    """A row of every table: an environment on a device."""
+
+    environment: str
+    device: str
+
+
+def place(result: CellResult) -> Place:
+    return Place(result.cell.environment, result.cell.device)
+
+
+def pass_title(pass_: Pass) -> str:
+    """Returns `FP32`, `INT8, shared entropy table`."""
+    precision = pass_.precision.upper()
+    if pass_.source is None:
+        return precision if pass_.algorithm is None else f"{precision}, {pass_.algorithm}"
+    return f"{precision}, {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
+
+
+def pass_note(pass_: Pass) -> str:
+    """Returns what two rows of this pass may differ by."""
+    match pass_.source:
+        case TableSource.SHARED:
+            return "the same scales everywhere, so rows differ by the engine alone"
+        case TableSource.OWN:
+            return "scales made by each environment's own calibrator"
+        case None:
+            return "no table" if pass_.precision is Precision.INT8 else "no quantisation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One cell, with the cells it is read against."""
+
+    result: CellResult
+    baseline: CellResult | None
+    """Same device and pass in the baseline; None for the baseline itself or where that is not ok."""
+    fp32: CellResult | None
+    """fp32 on the same device in the same environment, where ok and not this cell itself."""
+    is_baseline: bool
+
+    @property
+    def suffix(self) -> str:
+        """What the id of this cell shares with the same cell in another environment."""
+        return self.result.cell.id.removeprefix(self.result.cell.environment)
+
+    def head(self, name: str) -> HeadResult | None:
+        return _head(self.result, name)
+
+    def change_db(self, name: str) -> float | None:
+        """Returns this cell's SQNR less the baseline's, in dB; None where either is undefined."""
+        here, there = self.head(name), _head(self.baseline, name)
+        if here is None or there is None:
+            return None
+        if here.error.sqnr_db is None or there.error.sqnr_db is None:
+            return None
+        return here.error.sqnr_db - there.error.sqnr_db
+
+    def is_bit_identical_to_baseline(self, name: str) -> bool:
+        here = self.head(name)
+        return bool(here and self.baseline and self.baseline.cell.id in here.identical_to)
+
+    def latency_ratio(self, other: CellResult | None) -> float | None:
+        """Returns this median over the other's, where both ran the same batch."""
+        here, there = self.result.latency, other.latency if other else None
+        if here is None or there is None or here.batch != there.batch or there.median_s <= 0:
+            return None
+        return here.median_s / there.median_s
+
+    def overlaps(self, other: CellResult) -> bool:
+        """Whether the intervals of the two medians overlap."""
+        here, there = self.result.latency, other.latency
+        return bool(here and there and here.low_s <= there.high_s and there.low_s <= here.high_s)
+
+
+def _head(result: CellResult | None, name: str) -> HeadResult | None:
+    return next((one for one in result.heads if one.head == name), None) if result else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The rows of one pass."""
+
+    pass_: Pass
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        return pass_title(self.pass_)
+
+    @property
+    def note(self) -> str:
+        return pass_note(self.pass_)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Idle:
+    """Neighbouring places where nothing ran at all, for one and the same reason."""
+
+    status: Status
+    reason: str | None
+    passes: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """Every planned cell, once: in a group where its place ran anything, else under `idle`."""
+
+    groups: tuple[Group, ...]
+    idle: tuple[Idle, ...]
+
+
+def matrix(judgement: Judgement) -> Matrix:
+    by_place: dict[Place, list[CellResult]] = {}
+    for result in judgement.cells:
+        by_place.setdefault(place(result), []).append(result)
+    wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
+    known = {
+        (place(one), one.cell.pass_): one for one in judgement.cells if one.status is Status.OK
+    }
+    by_pass: dict[Pass, list[Row]] = {}
+    for result in judgement.cells:
+        if place(result) in wholly_idle:
+            continue
+        by_pass.setdefault(result.cell.pass_, []).append(_row(result, judgement.baseline, known))
+    return Matrix(
+        groups=tuple(Group(pass_=one, rows=tuple(rows)) for one, rows in by_pass.items()),
+        idle=tuple(
+            Idle(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
+            for key, places in groupby(wholly_idle, key=lambda where: wholly_idle[where])
+        ),
+    )
+
+
+_IdleKey = tuple[Status, str | None, tuple[str, ...]]
+
+
+def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
+    """Returns the status and reason that all cells of a place share; None where one says more."""
+    endings = {(one.status, one.reason) for one in cells}
+    if len(endings) > 1 or cells[0].status is Status.OK or any(one.log_tail for one in cells):
+        return None
+    return cells[0].status, cells[0].reason, tuple(one.cell.pass_.name for one in cells)
+
+
+def _row(result: CellResult, baseline: str, known: Mapping[tuple[Place, Pass], CellResult]) -> Row:
+    cell = result.cell
+    is_baseline = cell.environment == baseline
+    fp32 = Pass(precision=Precision.FP32)
+    return Row(
+        result=result,
+        is_baseline=is_baseline,
+        baseline=None if is_baseline else known.get((Place(baseline, cell.device), cell.pass_)),
+        fp32=None if cell.pass_ == fp32 else known.get((place(result), fp32)),
+    )
+
+
+def rows(groups: Iterable[Group]) -> Iterator[Row]:
+    for group in groups:
+        yield from group.rows
+
+
+def measured(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Returns the groups with those rows alone that have numbers, and none without a row."""
+    chosen = (
+        Group(pass_=one.pass_, rows=tuple(row for row in one.rows if row.result.heads))
+        for one in groups
+    )
+    return tuple(group for group in chosen if group.rows)
+
+
+class Gate(NamedTuple):
+    """How the gate of one head came out over all gated cells; counts, no judgement of its own."""
+
+    held: int
+    failed: int
+    ungated: int
+
+    @property
+    def state(self) -> str:
+        if self.failed:
+            return "failed"
+        if self.held:
+            return "held"
+        return "none" if self.ungated else "unknown"
+
+
+def gate(judgement: Judgement, head: str) -> Gate:
+    """Counts the int8 results of `head`."""
+    passed = Counter(
+        one.passed
+        for result in judgement.cells
+        for one in result.heads
+        if one.head == head and result.cell.pass_.precision is Precision.INT8
+    )
+    return Gate(held=passed[True], failed=passed[False], ungated=passed[None])

@@ -1,0 +1,302 @@
+"""`results/`: one folder a run, and beside them what runs share.
+
+    results/
+      RUN/            manifest.json, matrix.yaml, records/, logs/, results.csv, report.html
+      latest          → the newest run that ended
+      .store/
+        objects/      arrays, models and logs by content: SHA-256 and suffix
+        facts/KIND/   small JSON by fingerprint: measurements, calibrations, derived objects
+
+Every file is written whole or not at all, and nothing that is stored changes, so a killed run loses
+only what was in work, and two runs at once cannot harm each other.
+"""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pydantic
+
+from job import protocol
+from runner.core.metrics import Sums
+from runner.errors import StoreError
+from runner.records import Manifest, Object, Record, Stored, digest
+
+T = TypeVar("T", bound=Stored)
+
+_BLOCK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into a message with what to do next."""
+    advice = {
+        errno.ENOSPC: "the disk is full: free space and run again, finished cells are kept",
+        errno.EDQUOT: "the disk quota is used up: free space and run again, finished cells are kept",
+        errno.EACCES: "it may not be written: check its owner and mode, or name another --results",
+        errno.EPERM: "it may not be written: check its owner and mode, or name another --results",
+        errno.EROFS: "the file system is read-only: name another folder with --results",
+        errno.ENOTDIR: "a part of this path is a file: name another folder with --results",
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in advice:
+            raise
+        message = f"{path}: {advice[error.errno]} ({error.strerror})"
+        raise StoreError(message) from error
+
+
+class Store:
+    """Raises StoreError where the folder cannot be used."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.root = results / ".store"
+        self.warnings: list[str] = []
+        with _explained(results):
+            for folder in ("objects", "facts", "work"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what runs that were killed left in work."""
+        for folder in (self.root / "work").iterdir():
+            owner = folder.name.split("-")[0]
+            if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+                if folder.is_dir():
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    folder.unlink(missing_ok=True)
+
+    # Objects, by content
+
+    def path(self, stored: Object) -> Path:
+        return self.root / "objects" / stored.file
+
+    def has(self, stored: Object) -> bool:
+        """Tells whether the object is there in full; a truncated one is not."""
+        try:
+            return self.path(stored).stat().st_size == stored.size_bytes
+        except FileNotFoundError:
+            return False
+
+    def adopt(self, file: Path) -> Object:
+        """Takes `file` (on the same file system) in without copying; it stays where it is, too.
+
+        Nobody may write to it any more.
+        """
+        with _explained(self.root):
+            stored = Object(
+                sha256=sha256_of(file), suffix=file.suffix, size_bytes=file.stat().st_size
+            )
+            if not self.has(stored):
+                file.chmod(0o644)
+                temporary = self.root / "work" / f"{os.getpid()}-{stored.file}"
+                temporary.unlink(missing_ok=True)
+                same_file_system_link(file, temporary)
+                temporary.replace(self.path(stored))
+            return stored
+
+    def put(self, content: bytes, suffix: str) -> Object:
+        stored = Object(
+            sha256=hashlib.sha256(content).hexdigest(), suffix=suffix, size_bytes=len(content)
+        )
+        if not self.has(stored):
+            with _explained(self.root):
+                protocol.write_bytes(str(self.path(stored)), content)
+        return stored
+
+    def array(self, stored: Object) -> np.ndarray[Any, Any]:
+        """Returns the array memory-mapped, read only."""
+        array: np.ndarray[Any, Any] = np.load(self.path(stored), mmap_mode="r", allow_pickle=False)
+        return array
+
+    # Facts, by fingerprint
+
+    def _fact(self, kind: str, fingerprint: str) -> Path:
+        return self.root / "facts" / kind / f"{fingerprint}.json"
+
+    def get(self, kind: type[T], fingerprint: str) -> T | None:
+        """Returns the stored fact; None where there is none, or only a damaged one (with a warning)."""
+        path = self._fact(kind.__name__.lower(), fingerprint)
+        return self._read(kind, path, "what it told is measured again")
+
+    def keep(self, fact: Stored, fingerprint: str) -> None:
+        path = self._fact(type(fact).__name__.lower(), fingerprint)
+        with _explained(self.root):
+            protocol.write_json(str(path), fact.model_dump(mode="json"))
+
+    def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> Object:
+        """Returns the object that `make` writes, made once for each `key` (any JSON value)."""
+        fingerprint = digest(key)
+        known = self.get(Object, fingerprint)
+        if known and self.has(known):
+            return known
+        with self.workspace() as folder:
+            target = folder / f"derived{suffix}"
+            with _explained(target):
+                make(target)
+            made = self.adopt(target)
+        self.keep(made, fingerprint)
+        return made
+
+    def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
+        """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
+        # Imported here: the sums of an unchanged experiment are read, never computed.
+        from job.reductions import compare  # noqa: PLC0415
+
+        def make(target: Path) -> None:
+            np.save(target, compare(self.array(y), self.array(r), epsilon))
+
+        key = {"sums": SUMS_VERSION, "y": y.sha256, "r": r.sha256, "epsilon": epsilon}
+        sums: Sums = np.load(self.path(self.derive(key, ".npy", make)), allow_pickle=False)
+        return sums
+
+    # Work
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Yields an empty folder on the store's file system; it is removed on every path."""
+        with _explained(self.root):
+            folder = Path(tempfile.mkdtemp(dir=self.root / "work", prefix=f"{os.getpid()}-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Holds the device against other runs on this machine: latencies need it alone."""
+        safe = "".join(c if c.isalnum() else "-" for c in device)
+        with _explained(self.root), (self.root / f"{safe}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # Runs
+
+    def new_run(self, name: str, now: datetime.datetime) -> "Run":
+        stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
+        for attempt in range(1000):
+            run_id = stem if attempt == 0 else f"{stem}-{attempt}"
+            with _explained(self.results):
+                try:
+                    (self.results / run_id).mkdir()
+                except FileExistsError:
+                    continue
+            return Run(self, run_id)
+        message = f"{self.results / stem}: a thousand runs in one second"
+        raise StoreError(message)
+
+    def open_run(self, name: str) -> "Run":
+        """Opens a finished run by its folder's name; `latest` is one."""
+        folder = self.results / name
+        if not (folder / "manifest.json").is_file():
+            runs = sorted(path.parent.name for path in self.results.glob("*/manifest.json"))
+            known = f"; runs there: {', '.join(runs[-5:])}" if runs else "; run `make matrix` first"
+            message = f"{folder}: no finished run{known}"
+            raise StoreError(message)
+        return Run(self, folder.resolve().name)
+
+    def _read(self, kind: type[T], path: Path, consequence: str) -> T | None:
+        try:
+            return kind.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (pydantic.ValidationError, UnicodeDecodeError) as error:
+            first = str(error).splitlines()[0]
+            self.warnings.append(f"{path}: damaged ({first}); {consequence}")
+            return None
+
+
+class Run:
+    """One folder of results."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store = store
+        self.id = run_id
+        self.folder = store.results / run_id
+
+    def write_text(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        with _explained(path):
+            protocol.write_bytes(str(path), text.encode("utf-8", "surrogateescape"))
+        return path
+
+    def write_record(self, record: Record) -> None:
+        self._write(f"records/{record.cell}.json", record)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Ends the run: only a folder with a manifest is a finished one."""
+        self._write("manifest.json", manifest)
+
+    def _write(self, name: str, fact: Stored) -> None:
+        path = self.folder / name
+        with _explained(path):
+            protocol.write_json(str(path), fact.model_dump(mode="json"))
+
+    def manifest(self) -> Manifest:
+        return self._required(Manifest, self.folder / "manifest.json")
+
+    def records(self) -> tuple[Record, ...]:
+        """Returns the records in the order of the plan."""
+        return tuple(
+            self._required(Record, self.folder / "records" / f"{cell}.json")
+            for cell in self.manifest().cells
+        )
+
+    def _required(self, kind: type[T], path: Path) -> T:
+        found = self.store._read(kind, path, "this run cannot be read")
+        if found is None:
+            why = self.store.warnings[-1] if path.exists() else f"{path}: it is missing"
+            message = f"{why}; run `make matrix` again: what is still whole is reused"
+            raise StoreError(message)
+        return found
+
+    def make_latest(self) -> None:
+        link = self.store.results / "latest"
+        temporary = self.store.results / f".latest-{self.id}"
+        with _explained(link):
+            temporary.symlink_to(self.id)
+            temporary.replace(link)
+
+
+SUMS_VERSION = 1
+"""Raise when `job.reductions` changes what it computes."""
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def same_file_system_link(source: Path, target: Path) -> None:
+    """Makes `target` another name of `source`, or a copy where links are not to be had."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            raise
+        shutil.copyfile(source, target)

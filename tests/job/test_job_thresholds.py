@@ -1,0 +1,176 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from job.histogram import Histogram
+from job.thresholds import ALGORITHMS, LEVELS, divergences, squared_errors, threshold
+
+
+def slides_divergence(bins: list[float], i: int) -> float:
+    """KL divergence of candidate `i` step by step as in GTC 2017 S7310, "Pseudocode: conversion"."""
+    p = list(bins[:i])
+    p[i - 1] += sum(bins[i:])
+    q = [0.0] * i
+    for level in range(LEVELS):
+        members = [k for k in range(i) if k * LEVELS // i == level and bins[k] > 0]
+        for k in members:
+            q[k] = sum(bins[m] for m in members) / len(members)
+    if not sum(q):
+        return math.inf
+    p = [x / sum(p) for x in p]
+    q = [x / sum(q) for x in q]
+    if any(a > 0 and b == 0 for a, b in zip(p, q, strict=True)):
+        return math.inf
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+counts = hnp.arrays(
+    np.float64,
+    st.integers(LEVELS + 1, 500),
+    elements=st.one_of(st.just(0.0), st.integers(0, 10**6).map(float)),
+)
+
+
+@given(counts, st.data())
+def test_divergences_are_those_of_the_slides(bins: np.ndarray, data: st.DataObject) -> None:
+    bins[-1] = max(bins[-1], 1)  # the last bin holds amax
+    candidates = np.array([data.draw(st.integers(LEVELS, bins.size)), bins.size])
+    wanted = [slides_divergence(bins.tolist(), i) for i in candidates]
+    np.testing.assert_allclose(divergences(bins, candidates), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_entropy_takes_the_candidate_that_the_slides_take() -> None:
+    values = np.random.default_rng(0).laplace(size=20_000).astype(np.float32)
+    histogram = histogram_of(values)
+    bins = histogram.counts[: histogram.used].astype(float)
+    bins[0] = bins[1]
+    candidates = [*range(LEVELS, bins.size, 97), bins.size]
+    wanted = [slides_divergence(bins.tolist(), i) for i in candidates]
+    every = divergences(bins, np.arange(LEVELS, bins.size + 1))
+    np.testing.assert_allclose(every[np.array(candidates) - LEVELS], wanted, rtol=1e-9, atol=1e-12)
+    best = LEVELS + int(np.argmin(every))
+    assert threshold(histogram, "entropy", {}) == (best + 0.5) * histogram.width < histogram.amax
+
+
+def histogram_of(values: np.ndarray) -> Histogram:
+    histogram = Histogram("x")
+    histogram.add(values.astype(np.float32))
+    return histogram
+
+
+def quantisation_error(values: np.ndarray, amax: float) -> float:
+    scale = amax / 127
+    quantised = np.clip(np.round(values / scale), -127, 127) * scale
+    return float(((values - quantised) ** 2).mean())
+
+
+rng = np.random.default_rng(7)
+GAUSS = rng.standard_normal(400_000).astype(np.float32)
+LAPLACE = rng.laplace(size=400_000).astype(np.float32)
+DATA = {
+    "gauss": GAUSS,
+    "half-normal": np.abs(GAUSS),
+    "relu": np.maximum(GAUSS, 0),
+    "laplace": LAPLACE,
+    "uniform": rng.uniform(-3, 3, 400_000).astype(np.float32),
+    "outlier": np.append(GAUSS, np.float32(60)),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_thresholds_are_sensible(name: str, algorithm: str) -> None:
+    values = DATA[name]
+    found = threshold(histogram_of(values), algorithm, {})
+    amax = float(np.abs(values).max())
+    assert 0 < found <= amax
+    if algorithm == "minmax":
+        assert found == amax
+    else:  # never much worse than not clipping at all
+        assert quantisation_error(values, found) <= 1.05 * quantisation_error(values, amax)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigmas"), [("gauss", 3.92), ("half-normal", 3.92), ("relu", 3.92), ("laplace", 9.89)]
+)
+def test_mse_finds_the_known_optimum(name: str, sigmas: float) -> None:
+    """Banner et al., "Post training 4-bit quantization" (ACIQ), 2019: optimal clipping for 8 bits."""
+    assert threshold(histogram_of(DATA[name]), "mse", {}) == pytest.approx(sigmas, rel=0.05)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_mse_is_no_worse_than_any_other_threshold(name: str) -> None:
+    values = DATA[name]
+    histogram = histogram_of(values)
+    found = quantisation_error(values, threshold(histogram, "mse", {}))
+    others = [
+        quantisation_error(values, histogram.amax * share) for share in np.linspace(0.05, 1, 60)
+    ]
+    assert found <= 1.01 * min(others)
+
+
+def test_squared_errors_are_those_of_the_data() -> None:
+    histogram = histogram_of(GAUSS)
+    thresholds = np.array([1.0, 2.5, 4.0, histogram.amax])
+    bins = histogram.counts[: histogram.used].astype(float)
+    found = squared_errors(bins, thresholds / histogram.width) * histogram.width**2 / GAUSS.size
+    wanted = [quantisation_error(GAUSS, amax) for amax in thresholds]
+    np.testing.assert_allclose(found, wanted, rtol=0.01)
+
+
+def test_entropy_cuts_an_outlier_off_where_minmax_does_not() -> None:
+    histogram = histogram_of(DATA["outlier"])
+    assert threshold(histogram, "minmax", {}) == 60
+    assert 3 < threshold(histogram, "entropy", {}) < 6
+
+
+def test_zeros_do_not_move_entropy() -> None:
+    values = np.abs(GAUSS)
+    with_zeros = np.concatenate([values, np.zeros(9 * values.size, np.float32)])
+    plain, sparse = (threshold(histogram_of(x), "entropy", {}) for x in (values, with_zeros))
+    assert sparse == plain
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@given(st.floats(min_value=2.0**-149, width=32, allow_infinity=False))
+def test_a_single_value_is_its_own_threshold(algorithm: str, value: float) -> None:
+    histogram = histogram_of(np.full(3, -value, np.float32))
+    found = threshold(histogram, algorithm, {})
+    assert 0 < found <= histogram.amax
+    if histogram.amax > 2.0**-100:
+        assert found == pytest.approx(histogram.amax, rel=1e-3)
+
+
+@pytest.mark.parametrize("percentile", [50, 90, 99, 99.99, 100])
+def test_percentile_is_that_of_the_magnitudes(percentile: float) -> None:
+    histogram = histogram_of(GAUSS)
+    found = threshold(histogram, "percentile", {"percentile": percentile})
+    assert found == pytest.approx(np.percentile(np.abs(GAUSS), percentile), abs=2 * histogram.width)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "message"),
+    [
+        ("kl", {}, "unknown calibration algorithm 'kl'; known: entropy, minmax, mse, percentile"),
+        ("entropy", {"bins": 3}, "entropy has no option bins; it has: none"),
+        ("percentile", {"percent": 99}, "has no option percent; it has: percentile"),
+        ("percentile", {"percentile": 0}, "0 < percentile <= 100"),
+        ("percentile", {"percentile": 100.1}, "0 < percentile <= 100"),
+        ("percentile", {"percentile": float("nan")}, "0 < percentile <= 100"),
+        ("percentile", {"percentile": "99"}, "expected a number"),
+        ("percentile", {"percentile": True}, "expected a number"),
+    ],
+)
+def test_wrong_algorithms_and_options(algorithm: str, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        threshold(histogram_of(GAUSS[:100]), algorithm, options)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_zeros_have_no_threshold(algorithm: str) -> None:
+    with pytest.raises(ValueError, match="'x' is zero in every image"):
+        threshold(histogram_of(np.zeros(5)), algorithm, {})

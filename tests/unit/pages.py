@@ -1,0 +1,91 @@
+"""Reads a page as a browser's parser would, far enough to hold its structure to account."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    children: list["Element | str"] = field(default_factory=list)
+
+    def walk(self) -> "list[Element]":
+        found = [self]
+        for child in self.children:
+            if isinstance(child, Element):
+                found += child.walk()
+        return found
+
+    def all(self, tag: str) -> "list[Element]":
+        return [one for one in self.walk() if one.tag == tag]
+
+    def by_id(self, name: str) -> "Element":
+        (found,) = [one for one in self.walk() if one.attributes.get("id") == name]
+        return found
+
+    @property
+    def text(self) -> str:
+        """All text below, white space collapsed, as a reader sees it."""
+        return " ".join(self.raw.split())
+
+    @property
+    def raw(self) -> str:
+        return "".join(child if isinstance(child, str) else child.raw for child in self.children)
+
+    @property
+    def classes(self) -> set[str]:
+        return set((self.attributes.get("class") or "").split())
+
+
+class _Parser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = Element("document", {})
+        self.open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"<{tag}> repeats an attribute: {names}"
+        element = Element(tag, dict(attrs))
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open[-1].children.append(Element(tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+
+def parse(page: str) -> Element:
+    """Returns the document; asserts that every element is closed in order."""
+    parser = _Parser()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == [parser.root], f"left open: {[one.tag for one in parser.open[1:]]}"
+    return parser.root
+
+
+def column_counts(table: Element) -> set[int]:
+    """Returns the numbers of columns that the rows of a table fill, spans counted."""
+    counts = set()
+    for section in (one for one in table.walk() if one.tag in ("thead", "tbody")):
+        spanning: list[tuple[int, int]] = []  # rows left, columns
+        for row in section.all("tr"):
+            cells = [one for one in row.children if isinstance(one, Element)]
+            spans = [
+                (int(one.attributes.get("rowspan") or 1), int(one.attributes.get("colspan") or 1))
+                for one in cells
+            ]
+            counts.add(sum(columns for _, columns in spans + spanning))
+            spanning = [(rows - 1, columns) for rows, columns in spans + spanning if rows > 1]
+        assert not spanning, "a rowspan reaches past its section"
+    return counts

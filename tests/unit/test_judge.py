@@ -1,0 +1,302 @@
+"""Judgement from records: budgets, gates, identity and sentences on numbers worked out by hand."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from job.reductions import SUMS
+from runner.core.judge import Evidence, budget, judge
+from runner.core.judgement import CellResult, Judgement
+from runner.core.metrics import Sums, metrics
+from runner.plan import Cell, Pass, Precision, Status, TableSource
+from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start, Timing
+
+IMAGES = 4
+FP32 = Pass(precision=Precision.FP32)
+SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
+OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
+
+
+def stored(name: str) -> Object:
+    return Object(sha256=name, suffix=".npy", size_bytes=1)
+
+
+def sums(nmse: float, nonfinite: int = 0) -> Sums:
+    rows = np.zeros(IMAGES, SUMS)
+    rows["r2"] = rows["y2"] = rows["ry"] = 100.0
+    rows["d2"] = 100.0 * nmse
+    rows["d1"] = math.sqrt(nmse) * 10
+    rows["dmax"] = math.sqrt(nmse)
+    rows["n"] = 100 - nonfinite
+    rows["nonfinite"] = nonfinite
+    return rows
+
+
+class Experiment:
+    """Cells whose error against the reference is given; contents are named after cell and repeat."""
+
+    def __init__(self, *, gate: float | None = 20.0, baseline: str = "new") -> None:
+        self.gate = gate
+        self.baseline = baseline
+        self.cells: list[Cell] = []
+        self.records: list[Record] = []
+        self.errors: dict[str, Sums] = {}
+        self.simulations: list[Measurement] = []
+
+    def simulated(self, table: str, nmse: float) -> None:
+        self.errors[f"simulation-{table}"] = sums(nmse)
+        self.simulations.append(self._measurement(f"simulation-{table}", table))
+
+    def cell(
+        self,
+        environment: str,
+        pass_: Pass,
+        *errors: float,
+        table: str | None = None,
+        content: str | None = None,
+        nonfinite: int = 0,
+    ) -> None:
+        cell = Cell(environment=environment, device="cpu", pass_=pass_)
+        measurements = []
+        for repeat, error in enumerate(errors):
+            name = content or f"{cell.id}#{repeat}"
+            self.errors[name] = sums(error, nonfinite)
+            measurements.append(self._measurement(name, table, repeat))
+        self._record(cell, Status.OK, None, tuple(measurements))
+
+    def failed(self, environment: str, pass_: Pass, status: Status, reason: str) -> None:
+        self._record(Cell(environment=environment, device="cpu", pass_=pass_), status, reason, ())
+
+    def judged(self) -> Judgement:
+        manifest = Manifest(
+            run_id="run",
+            name="demo",
+            created="2026-11-23T12:00:00+00:00",
+            baseline=self.baseline,
+            heads=(HeadGate(head="small", sqnr_db=self.gate),),
+            images=IMAGES,
+            epsilon=1e-3,
+            cells=tuple(cell.id for cell in self.cells),
+            reference=self._measurement("reference", None),
+            simulations=tuple(self.simulations),
+            tables={},
+            facts={},
+        )
+
+        def sums_of(y: Object, r: Object) -> Sums:
+            return self.errors[y.sha256] if r.sha256 == "reference" else sums(0.5)
+
+        return judge(Evidence(manifest, self.cells, self.records, sums_of))
+
+    def _measurement(self, name: str, table: str | None, repeat: int = 0) -> Measurement:
+        return Measurement(
+            fingerprint=name,
+            name="pass",
+            repeat=repeat,
+            status=Status.OK,
+            model_sha256="0",
+            table=table,
+            placement="onnxruntime",
+            outputs={"small": stored(name)},
+            latency=Timing(batch=1, samples_s=(0.01, 0.011, 0.012), warm_up=3),
+            shares={"small": Share(integer_macs=90, total_macs=100, float_layers=("conv9",))},
+            start=Start(
+                environment="e",
+                device="cpu",
+                identity={"kind": "venv"},
+                probe={"engine": {"name": "onnxruntime", "version": "1.2.3"}},
+                command=("python", "-m", "job"),
+                started="2026-11-23T12:00:00+00:00",
+                wall_s=1.0,
+            ),
+        )
+
+    def _record(
+        self, cell: Cell, status: Status, reason: str | None, measurements: tuple[Measurement, ...]
+    ) -> None:
+        self.cells.append(cell)
+        self.records.append(
+            Record(
+                cell=cell.id,
+                environment=cell.environment,
+                device=cell.device,
+                pass_=cell.pass_,
+                status=status,
+                reason=reason,
+                measurements=measurements,
+            )
+        )
+
+
+def by_id(judgement: Judgement) -> Mapping[str, CellResult]:
+    return {result.cell.id: result for result in judgement.cells}
+
+
+def tables(**errors: float) -> dict[tuple[str | None, str | None], float]:
+    return {("onnxruntime", table): error for table, error in errors.items()}
+
+
+def using(table: str) -> Measurement:
+    return Measurement(
+        fingerprint="0",
+        name="int8-shared-entropy",
+        repeat=0,
+        status=Status.OK,
+        model_sha256="0",
+        table=table,
+        placement="onnxruntime",
+    )
+
+
+def test_observed_is_limit_and_calibration_and_engine() -> None:
+    split = budget([0.010, 0.012], tables(a=0.004, b=0.006), using("b"))
+    assert split
+    assert split.observed == pytest.approx(0.011)
+    assert split.limit == 0.004
+    assert split.calibration == pytest.approx(0.002)
+    assert split.engine == pytest.approx(0.005)
+    assert split.limit + split.calibration + split.engine == pytest.approx(split.observed)
+    assert split.noise == pytest.approx(0.002 / math.sqrt(2))
+
+
+def test_a_better_result_than_its_simulation_has_a_negative_engine_part() -> None:
+    split = budget([0.001], tables(a=0.004), using("a"))
+    assert split
+    assert split.engine == pytest.approx(-0.003)
+    assert split.noise is None, "one repeat has no spread"
+
+
+@pytest.mark.parametrize(
+    ("observed", "simulated", "table"),
+    [([], {"a": 0.1}, "a"), ([None], {"a": 0.1}, "a"), ([0.1], {}, "a"), ([0.1], {"a": 0.1}, "b")],
+)
+def test_without_all_its_parts_there_is_no_budget(
+    observed: list[float | None], simulated: dict[str, float], table: str
+) -> None:
+    assert budget(observed, tables(**simulated), using(table)) is None
+
+
+def test_a_simulation_of_another_placement_is_no_limit() -> None:
+    simulated = {("onnxruntime", "a"): 0.004, ("tensorrt", "a"): 0.001}
+    split = budget([0.004], simulated, using("a"))
+    assert split
+    assert split.limit == 0.004
+
+
+def test_an_engine_that_loses_at_the_same_scales_is_named() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    for name, error in (("old", 0.008), ("older", 0.009), ("new", 0.002), ("mid", 0.00205)):
+        experiment.cell(name, FP32, 1e-12)
+        experiment.cell(name, SHARED, error, error, table="t")
+    sentence = experiment.judged().sentences["small"]
+    assert "At the same scales old and older lose 6.0 to 6.5 dB against new" in sentence
+    assert "mid" not in sentence
+
+
+def test_differences_within_the_noise_are_not_told() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.002, 0.004, table="t")
+    experiment.cell("old", SHARED, 0.003, 0.005, table="t")
+    assert "agree" in experiment.judged().sentences["small"]
+
+
+def test_a_bad_table_is_told_from_a_bad_engine() -> None:
+    experiment = Experiment()
+    experiment.simulated("bad", 0.02)
+    experiment.simulated("good", 0.002)
+    experiment.cell("new", SHARED, 0.021, table="bad")
+    experiment.cell("new", OWN, 0.002, table="good")
+    judgement = experiment.judged()
+    assert "the calibration is the larger part" in judgement.sentences["small"]
+    split = by_id(judgement)["new/cpu/int8-shared-entropy"].heads[0].budget
+    assert split
+    assert split.calibration == pytest.approx(0.018)
+
+
+def test_gates_apply_to_int8_alone_and_name_the_cells_below() -> None:
+    experiment = Experiment(gate=20.0)
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", FP32, 0.5)
+    experiment.cell("new", SHARED, 0.002, table="t")
+    experiment.cell("old", SHARED, 0.02, table="t")
+    judgement = experiment.judged()
+    assert by_id(judgement)["new/cpu/fp32"].heads[0].passed is None
+    assert by_id(judgement)["new/cpu/int8-shared-entropy"].heads[0].passed is True
+    assert judgement.gates_failed == (("old/cpu/int8-shared-entropy", "small"),)
+    assert "Below the gate of 20 dB: old/cpu/int8-shared-entropy." in judgement.sentences["small"]
+
+
+def test_nonfinite_outputs_never_pass_and_are_named() -> None:
+    experiment = Experiment(gate=1.0)
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.0001, table="t", nonfinite=3)
+    judgement = experiment.judged()
+    head = judgement.cells[0].heads[0]
+    assert head.error.nonfinite == 3 * IMAGES
+    assert head.passed is False
+    assert "NaN or infinite outputs in new/cpu/int8-shared-entropy" in judgement.sentences["small"]
+
+
+def test_equal_contents_are_bit_identical() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.002, table="t", content="same")
+    experiment.cell("old", SHARED, 0.002, table="t", content="same")
+    experiment.cell("mid", SHARED, 0.002, table="t", content="other")
+    results = by_id(experiment.judged())
+    assert results["old/cpu/int8-shared-entropy"].heads[0].identical_to == (
+        "new/cpu/int8-shared-entropy",
+    )
+    assert results["mid/cpu/int8-shared-entropy"].heads[0].identical_to == ()
+
+
+def test_every_planned_cell_is_judged_also_those_that_failed() -> None:
+    experiment = Experiment()
+    experiment.failed("old", SHARED, Status.CRASHED, "ended by SIGSEGV")
+    experiment.failed("ngc", SHARED, Status.UNAVAILABLE, "no NVIDIA driver")
+    judgement = experiment.judged()
+    assert [(one.status, one.reason) for one in judgement.cells] == [
+        (Status.CRASHED, "ended by SIGSEGV"),
+        (Status.UNAVAILABLE, "no NVIDIA driver"),
+    ]
+    assert all(one.heads == () for one in judgement.cells)
+    assert judgement.sentences["small"] == "No int8 result to judge."
+
+
+def test_facts_shares_and_latency_reach_the_result() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.002, 0.002, table="t")
+    result = experiment.judged().cells[0]
+    assert result.engine_version == "1.2.3"
+    assert result.heads[0].integer_share == 0.9
+    assert result.heads[0].float_layers == ("conv9",)
+    assert result.latency
+    assert result.latency.samples == 6
+    assert result.latency.low_s <= result.latency.median_s == 0.011 <= result.latency.high_s
+
+
+def test_metrics_have_their_right_names() -> None:
+    rows = np.zeros(2, SUMS)
+    rows["d2"], rows["d1"], rows["dmax"] = [1.0, 3.0], [2.0, 2.0], [0.5, 1.5]
+    rows["r2"], rows["y2"], rows["ry"] = [8.0, 8.0], [9.0, 9.0], [6.0, 6.0]
+    rows["n"], rows["over"] = [10, 10], [1, 4]
+    found = metrics(rows)
+    assert found.nmse == 0.25
+    assert found.sqnr_db == pytest.approx(6.0206, abs=1e-4)
+    assert (found.mse, found.mae, found.max_abs) == (0.2, 0.2, 1.5)
+    assert found.rmse == pytest.approx(math.sqrt(0.2))
+    assert found.cosine == pytest.approx(12 / math.sqrt(16 * 18))
+    assert found.share_over_epsilon == 0.25
+    assert not found.identical
+
+
+def test_nothing_to_compare_gives_no_numbers() -> None:
+    found = metrics(np.zeros(2, SUMS))
+    assert (found.nmse, found.sqnr_db, found.mse, found.mae, found.cosine) == (None,) * 5
+    with pytest.raises(TypeError, match="per-image sums"):
+        metrics(np.zeros(2, np.float32))  # type: ignore[arg-type]

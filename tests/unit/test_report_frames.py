@@ -1,0 +1,133 @@
+"""The long table and its two files."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from runner.core.judgement import Budget, Latency
+from runner.core.metrics import Metrics
+from runner.plan import Status
+from runner.report.frames import COLUMNS, long_table, write
+from tests.unit.judgements import (
+    FP32,
+    HEADS,
+    SHARED,
+    cell_result,
+    fp32_head,
+    head,
+    judgement,
+    whole,
+)
+
+
+def test_one_row_a_cell_and_head_in_the_order_of_the_plan() -> None:
+    made = whole()
+    frame = long_table(made)
+    expected = [(cell.cell.id, name) for cell in made.cells for name in HEADS]
+    assert list(zip(frame["cell"], frame["head"], strict=True)) == expected
+
+
+def test_a_row_holds_the_numbers_of_its_cell_and_head() -> None:
+    result = head(
+        "small", 0.012, limit=0.006, calibration=0.002, identical_to=("a/cpu/x", "b/cpu/x")
+    )
+    cell = cell_result(heads=[head("large", 0.001), result], version="1.32.0", reused=True)
+    frame = long_table(judgement([cell], heads=("large", "small")))
+    row = frame.iloc[1]
+    assert row["cell"] == "ort-1.32.0/cpu/int8-shared-entropy"
+    assert (row["precision"], row["table_source"], row["algorithm"]) == (
+        "int8",
+        "shared",
+        "entropy",
+    )
+    assert row["is_baseline"]
+    assert row["reused"]
+    assert row["sqnr_db"] == pytest.approx(19.208, abs=0.001)
+    assert row["nmse"] == 0.012
+    assert row["limit_nmse"] + row["calibration_nmse"] + row["engine_nmse"] == pytest.approx(0.012)
+    assert row["passed"] is False or row["passed"] == False  # noqa: E712 - numpy's own bool
+    assert row["latency_low_s"] < row["latency_median_s"] == 0.0123 < row["latency_high_s"]
+    assert row["identical_to"] == "a/cpu/x; b/cpu/x"
+    assert row["reason"] is pd.NA
+
+
+def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:
+    cell = cell_result("ngc-26.08-py3", status=Status.UNAVAILABLE, reason="no NVIDIA driver")
+    frame = long_table(judgement([cell]))
+    assert list(frame["head"]) == list(HEADS)
+    assert set(frame["status"]) == {"unavailable"}
+    assert set(frame["reason"]) == {"no NVIDIA driver"}
+    numbers = [column.name for column in COLUMNS if column.dtype == "float64"]
+    assert frame[numbers].isna().all(axis=None)
+    assert frame[["passed", "batch", "integer_share", "float_layers"]].isna().all(axis=None)
+
+
+def test_identical_outputs_have_no_sqnr_and_no_error() -> None:
+    frame = long_table(
+        judgement([cell_result(pass_=FP32, heads=[fp32_head("small", 0.0)])], heads=("small",))
+    )
+    assert frame["sqnr_db"].isna().all()
+    assert frame.loc[0, "nmse"] == 0
+    assert frame["table_source"].isna().all()
+
+
+def test_dtypes_do_not_depend_on_the_content() -> None:
+    empty, full = long_table(judgement([])), long_table(whole())
+    assert list(empty.dtypes) == list(full.dtypes)
+    assert list(empty.columns) == [column.name for column in COLUMNS]
+
+
+def test_every_field_of_the_contract_has_a_column() -> None:
+    """A quantity added to the judgement must reach the table."""
+    names = {column.name for column in COLUMNS}
+    assert {field.name for field in dataclasses.fields(Metrics)} <= names
+    assert {f"{field.name}_nmse" for field in dataclasses.fields(Budget)} <= names
+    latencies = {"batch"} | {
+        f"latency_{field.name}" for field in dataclasses.fields(Latency) if field.name != "batch"
+    }
+    assert latencies <= names
+    assert all(column.doc.endswith(".") or column.name == "sqnr_db" for column in COLUMNS)
+
+
+def test_both_files_hold_the_table(tmp_path: Path) -> None:
+    frame = long_table(whole())
+    csv, parquet = write(frame, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "results.parquet"}
+    pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
+    read = pd.read_csv(csv)
+    assert list(read.columns) == list(frame.columns)
+    pd.testing.assert_series_equal(read["nmse"], frame["nmse"])
+    described = pq.read_schema(parquet).field("nmse").metadata
+    assert described[b"description"].startswith(b"sum d^2 / sum r^2")
+
+
+def test_the_same_judgement_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        write(long_table(whole()), folder)
+    for name in ("results.csv", "results.parquet"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ['a,"b"\nc', "\ud800 lone", "x" * 10_000, "=1+1", "\u202e", "zero \x00 byte", "日本 ü"],
+)
+def test_hostile_text_survives_both_files(tmp_path: Path, hostile: str) -> None:
+    cell = cell_result(pass_=SHARED, status=Status.CRASHED, reason=hostile)
+    frame = long_table(judgement([cell], heads=(hostile,)))
+    csv, parquet = write(frame, tmp_path)
+    expected = hostile.replace("\ud800", "\\ud800")
+    assert pd.read_parquet(parquet).loc[0, "reason"] == expected
+    assert expected.replace('"', '""') in csv.read_text("utf-8")
+
+
+def test_an_unwritable_folder_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OSError, match="file"):
+        write(long_table(judgement([])), blocked)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,453 @@
+"""The page: what it shows, what it must never do, and that nothing foreign becomes markup."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import re
+
+import pytest
+
+from runner.core.judgement import CellResult
+from runner.plan import Pass, Status
+from runner.report.facts import DEEPEST, data, flat, plain
+from runner.report.html import embedded, render
+from runner.report.views import Place, matrix
+from tests.unit.judgements import (
+    BASELINE,
+    FP32,
+    HEADS,
+    MINMAX,
+    NGC,
+    OWN,
+    SHARED,
+    VERSIONS,
+    cell_result,
+    fp32_head,
+    head,
+    judgement,
+    whole,
+)
+from tests.unit.pages import Element, column_counts, parse
+
+
+@pytest.fixture(scope="module")
+def page() -> Element:
+    return parse(render(whole()))
+
+
+def row_of(section: Element, environment: str, number: int = 0) -> Element:
+    """Returns the environment's `number`-th row of a section."""
+    rows = [
+        row
+        for row in section.all("tr")
+        if row.all("th") and row.all("bdi") and row.all("bdi")[0].text == environment
+    ]
+    return rows[number]
+
+
+# What it shows
+
+
+def test_each_head_has_its_sentence_and_its_state_in_words(page: Element) -> None:
+    made = whole()
+    cards = page.by_id("heads").all("article")
+    assert [card.all("h3")[0].text for card in cards] == list(HEADS)
+    for card, name in zip(cards, HEADS, strict=True):
+        assert made.sentences[name] in card.text
+    assert "✓ gate holds in all 17 cells" in cards[0].text
+    assert "✗ below the gate in 11 of 17 cells" in cards[2].text
+
+
+def test_every_planned_cell_is_in_the_matrix(page: Element) -> None:
+    section = page.by_id("matrix")
+    for version in VERSIONS:
+        rows = [row for row in section.all("tr") if f"ort-{version}" in row.text.split()]
+        assert len(rows) >= 4
+    for tag in NGC:
+        assert row_of(section, f"ngc-{tag}")
+    idle = section.all("tbody")[-1].text
+    assert idle.count("unavailable") == 1
+    assert "no NVIDIA driver: install one" in idle
+    assert "4 passes in each environment: fp32, int8-shared-entropy" in idle
+    crashed = row_of(section, "ort-1.22.1", 3).text
+    assert "crashed segmentation fault in stage build" in crashed
+
+
+def test_a_result_shows_sqnr_gate_change_and_integer_share(page: Element) -> None:
+    section = page.by_id("matrix")
+    old = row_of(section, "ort-1.26.0", 1).all("td")
+    assert old[2].text.startswith(
+        "19.3 dB ✗ below gate 20.0 dB · 99.7 % integer −7.1 dB to baseline"
+    )
+    assert "bit-identical to ort-1.18.1 + 1 more" in old[2].text
+    assert "failed" in old[2].classes
+    new = row_of(section, "ort-1.30.0", 1).all("td")
+    assert new[2].text == "26.4 dB ✓ gate 20.0 dB · 100 % integer bit-identical to baseline"
+    assert new[3].text == "5.10 ms"
+    exact = row_of(section, "ort-1.18.1", 0).all("td")[0]
+    assert exact.text == "exact"
+    assert "baseline" in row_of(section, BASELINE, 1).all("th")[0].text
+
+
+def test_the_budget_has_a_bar_and_its_numbers_in_every_row(page: Element) -> None:
+    small = page.by_id("budget").all("table")[2]
+    assert "small: parts of the observed error, NMSE × 10⁻³ · gate 20.0 dB = 10.00" in small.text
+    old, new = row_of(small, "ort-1.26.0"), row_of(small, BASELINE)
+    assert [cell.text for cell in old.all("td")[1:]] == ["11.80", "2.10", "+0.50", "+9.20", "0.30"]
+    assert [cell.text for cell in new.all("td")[1:]] == ["2.30", "2.10", "+0.50", "−0.30", "0.30"]
+    widths = {
+        one.attributes["class"]: float(one.attributes["width"].rstrip("%"))
+        for one in old.all("rect")
+    }
+    assert set(widths) == {"limit", "calibration", "engine"}
+    assert widths["engine"] == pytest.approx(widths["limit"] * 9.2 / 2.1, rel=0.001)
+    assert "gain" in {one.attributes["class"] for one in new.all("rect")}
+    assert row_of(small, "ort-1.22.1", 2).all("td")[0].text == "crashed"
+
+
+def test_the_latency_table_has_intervals_and_ratios(page: Element) -> None:
+    section = page.by_id("latency")
+    fast = [cell.text for cell in row_of(section, "ort-1.26.0", 1).all("td")]
+    assert fast[1:] == [
+        "6.94 ms",
+        "6.83 ms to 7.07 ms",
+        "7.63 ms",
+        "9.09 ms",
+        "1.35×",
+        "0.56×",
+        "1",
+        "240",
+    ]
+    assert row_of(section, "ort-1.30.0", 1).all("td")[5].text == "0.99× overlap"
+    assert row_of(section, BASELINE, 1).all("td")[5].text == "is baseline"
+    assert "reused" in row_of(section, "ort-1.18.1").text
+
+
+def test_float_layers_are_named(page: Element) -> None:
+    row = row_of(page.by_id("integers"), "ort-1.26.0")
+    assert [one.text for one in row.all("td")[0].all("li")] == ["/up2/Resize", "/neck/Concat_1"]
+    assert "99.7 % 2 layers in float" in row.all("td")[0].text
+    assert not [one for one in page.by_id("integers").all("tr") if "FP32" in one.text]
+
+
+def test_provenance_holds_facts_once_an_environment_and_the_log_of_the_crash(page: Element) -> None:
+    section = page.by_id("provenance")
+    assert section.text.count("probed › processor › flags") == len(VERSIONS)
+    (log,) = section.all("pre")
+    assert log.raw.endswith("Segmentation fault (core dumped)")
+    assert "\x1b" not in log.raw
+    assert "[31m" not in log.raw
+    assert "reference › optimisation" in section.text
+
+
+def test_a_lone_version_number_is_not_said_twice(page: Element) -> None:
+    assert "version" not in row_of(page.by_id("matrix"), "ort-1.32.0").text
+    other = render(judgement([cell_result("mine", heads=[head()], version="10.3")]))
+    assert "cpu · version 10.3" in row_of(parse(other).by_id("matrix"), "mine").text
+
+
+# Structure
+
+
+def test_tables_are_regular_and_labelled(page: Element) -> None:
+    tables = page.all("table")
+    assert len(tables) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + len(VERSIONS)
+    for table in tables:
+        assert len(column_counts(table)) == 1
+        assert table.all("caption")[0].text
+        assert all(one.attributes.get("scope") for one in table.all("th"))
+
+
+def test_references_inside_the_page_resolve(page: Element) -> None:
+    ids = [one.attributes["id"] for one in page.walk() if "id" in one.attributes]
+    assert len(ids) == len(set(ids))
+    for one in page.walk():
+        target = one.attributes.get("href") or ""
+        assert target == "" or (target.startswith("#") and target[1:] in ids)
+        assert set((one.attributes.get("aria-labelledby") or "").split()) <= set(ids)
+
+
+def assert_inert(document: Element) -> None:
+    """Nothing is executed, nothing is fetched, and no attribute was smuggled in."""
+    for one in document.walk():
+        for name in one.attributes:
+            assert not name.startswith("on"), f"{one.tag} has {name}"
+            assert name not in ("style", "src", "srcset", "action", "formaction", "xlink:href")
+        assert one.tag not in ("img", "iframe", "object", "embed", "link", "base", "form", "b", "i")
+    scripts = document.all("script")
+    assert [one.attributes for one in scripts] == [{"type": "application/json", "id": "judgement"}]
+    assert len(document.all("style")) == 1
+
+
+def test_the_page_is_inert_and_its_policy_forbids_all_else(page: Element) -> None:
+    assert_inert(page)
+    policy = next(
+        one.attributes["content"]
+        for one in page.all("meta")
+        if one.attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    style = page.all("style")[0].raw
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert not re.search(r"@import|https?:|url\((?!#hatch\))", style)
+
+
+def test_no_address_is_in_the_page() -> None:
+    assert "://" not in render(whole())
+
+
+def test_the_same_judgement_gives_the_same_bytes() -> None:
+    assert render(whole()) == render(whole())
+
+
+# The embedded data
+
+
+def test_the_embedded_data_is_the_judgement(page: Element) -> None:
+    read = json.loads(page.by_id("judgement").raw)
+    made = whole()
+    assert read == data(made)
+    assert [cell["id"] for cell in read["cells"]] == [one.cell.id for one in made.cells]
+    cell = read["cells"][1]
+    assert cell["cell"]["pass"] == {"precision": "int8", "source": "shared", "algorithm": "entropy"}
+    assert cell["heads"][2]["error"]["nmse"] == made.cells[1].heads[2].error.nmse
+    assert len(read["cell_facts"]) == len(VERSIONS)
+    assert read["cell_facts"][cell["facts"]]["probed"]["engine"]["version"] == "1.18.1"
+    assert read["cells"][-1]["facts"] is None
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a & b", "it's", "\u2028", "\ud800"])
+def test_embedded_json_is_inert_and_reads_back(text: str) -> None:
+    shown = str(embedded({"key": [text]}))
+    assert not set(shown) & set("<>&'\u2028\ud800")
+    assert json.loads(shown) == {"key": [text]}
+
+
+def test_plain_values() -> None:
+    assert plain({"a": (1, math.nan, math.inf, True, None)}) == {"a": [1, None, None, True, None]}
+    with pytest.raises(TypeError, match="set is no JSON value"):
+        plain({"a": {1, 2}})
+
+
+def test_facts_nested_without_end_are_cut_not_followed() -> None:
+    facts: dict[str, object] = {}
+    inner = facts
+    for _ in range(900):
+        inner["in"] = {}
+        inner = inner["in"]
+    assert "nested too deep" in json.dumps(plain(facts))
+    ((path, value),) = flat(facts)
+    assert path.count("›") == DEEPEST - 1
+    assert "nested too deep" in value
+
+
+def test_flat_facts() -> None:
+    facts = {"a": {"b": [1, "two", None]}, "c": [{"d": True}, {"d": 0.5}], "e": {}, "f": []}
+    assert list(flat(facts)) == [
+        ("a › b", "1\ntwo\nnull"),
+        ("c › 1 › d", "true"),
+        ("c › 2 › d", "0.5"),
+        ("e", "{}"),
+        ("f", ""),
+    ]
+
+
+# Hostile and degenerate input
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "</style></title></pre></table>--><b>",
+    "\"'><img src=x onerror=alert(1)>",
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}{% include 'x' %}",
+    "\u202egpj.exe\u2066",
+    "a\x00b\x1b[31m\r\n\ud800\ufffe",
+    "name\nwith\tspace  ",
+    "x" * 10_000,
+    "&lt;b&gt;&amp;",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_foreign_text_stays_text_everywhere(text: str) -> None:
+    facts = {text or "empty": [text, {text: text}], "list": [text, text]}
+    good = head(text, float_layers=(text, text), identical_to=(text, text))
+    cells = [
+        cell_result(text, SHARED, [good], device=text, version=text, facts=facts),
+        cell_result(text, dataclasses.replace(OWN, algorithm=text), [good], device=text),
+        cell_result(text, FP32, device="other", status=Status.CRASHED, reason=text, log_tail=text),
+        cell_result("idle", FP32, device=text, status=Status.UNAVAILABLE, reason=text),
+    ]
+    made = judgement(
+        cells,
+        heads=(text,),
+        name=text,
+        run_id=text,
+        created=text,
+        baseline=text,
+        sentences={text: text},
+        facts=facts,
+    )
+    shown = render(made)
+    document = parse(shown)
+    assert_inert(document)
+    assert shown.encode()
+    assert all(len(column_counts(table)) == 1 for table in document.all("table"))
+    assert json.loads(document.by_id("judgement").raw)["name"] == text
+    visible = document.by_id("heads").raw
+    if 0 < len(text) < 40 and text.isascii() and text.isprintable():
+        assert text in visible
+    assert not set(visible) & set("\x00\x1b\u202e\u2066\ud800")
+
+
+def test_long_names_are_cut_in_the_tables_and_whole_in_the_data() -> None:
+    long = f"start-{'x' * 10_000}-end"
+    shown = render(judgement([cell_result(long, heads=[head()])], heads=("small",)))
+    before, _, after = shown.partition('<script type="application/json"')
+    assert long not in before
+    assert "start-" in before
+    assert "x-end" in before
+    assert long in after
+
+
+def test_forty_versions_with_missing_cells() -> None:
+    names = [f"ort-1.{minor}.0" for minor in range(40)]
+    cells = [
+        cell_result(name, pass_, [head("small", 0.01), head("large", 0.002)])
+        for index, name in enumerate(names)
+        for pass_ in (FP32, SHARED, OWN)
+        if index % 3 or pass_ is not OWN
+    ]
+    document = parse(render(judgement(cells, heads=("large", "small"), baseline=names[-1])))
+    assert all(len(column_counts(table)) == 1 for table in document.all("table"))
+    groups = document.by_id("matrix").all("tbody")
+    assert [len(group.all("tr")) - 1 for group in groups] == [40, 40, 26]
+    assert [row.all("bdi")[0].text for row in groups[0].all("tr")[1:]] == names
+
+
+def test_a_matrix_where_nothing_ran() -> None:
+    cells = [
+        cell_result(f"ngc-{tag}", pass_, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
+        for tag in NGC
+        for pass_ in (FP32, SHARED)
+    ]
+    document = parse(render(judgement(cells)))
+    assert "? nothing measured in INT8" in document.by_id("heads").text
+    assert "No INT8 cell ran" in document.by_id("budget").text
+    assert "No cell was timed" in document.by_id("latency").text
+    assert "12 cells planned: 12 unavailable" in document.text
+
+
+@pytest.mark.parametrize("heads", [(), HEADS])
+def test_an_empty_plan_is_a_page_all_the_same(heads: tuple[str, ...]) -> None:
+    document = parse(render(judgement([], heads=heads, facts={})))
+    assert "0 cells planned" in document.text
+
+
+def test_no_gate_is_not_a_passed_gate() -> None:
+    document = parse(
+        render(judgement([cell_result(heads=[head(gate_sqnr_db=None)])], heads=("small",)))
+    )
+    assert "no gate set" in document.by_id("heads").text
+    assert "✓" not in document.by_id("heads").text + document.by_id("matrix").text
+
+
+def test_values_that_are_not_finite_are_counted_in_words() -> None:
+    bad = head(nmse=None, nonfinite=1234)
+    document = parse(render(judgement([cell_result(heads=[bad])], heads=("small",))))
+    shown = row_of(document.by_id("matrix"), BASELINE).text
+    assert "undefined" in shown
+    assert "! 1,234 values NaN or infinite" in shown
+
+
+def test_a_budget_that_overflowed_is_not_drawn() -> None:
+    good = head(nmse=0.012)
+    bad = dataclasses.replace(
+        good, budget=dataclasses.replace(good.budget, observed=math.inf, calibration=math.nan)
+    )
+    document = parse(
+        render(
+            judgement([cell_result(heads=[good]), cell_result("b", heads=[bad])], heads=("small",))
+        )
+    )
+    assert "no finite error" in row_of(document.by_id("budget"), "b").text
+    assert (
+        json.loads(document.by_id("judgement").raw)["cells"][1]["heads"][0]["budget"]["observed"]
+        is None
+    )
+
+
+def test_a_cell_that_ran_without_a_reference_says_so() -> None:
+    document = parse(render(judgement([cell_result(heads=[])])))
+    assert "no reference to compare with" in document.by_id("matrix").text
+
+
+# Rows
+
+
+def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
+    def gone(
+        name: str, pass_: Pass, reason: str = "no driver", log_tail: str | None = None
+    ) -> CellResult:
+        return cell_result(name, pass_, status=Status.UNAVAILABLE, reason=reason, log_tail=log_tail)
+
+    made = matrix(
+        judgement(
+            [
+                gone("a", FP32),
+                gone("a", SHARED),
+                gone("b", FP32),
+                gone("b", SHARED),
+                gone("c", FP32),
+                gone("c", SHARED, "disk full"),
+                gone("d", FP32, "disk full"),
+                gone("d", SHARED, "disk full"),
+                gone("e", FP32, log_tail="see here"),
+                cell_result("f", FP32, [fp32_head()]),
+                gone("f", SHARED),
+            ]
+        )
+    )
+    assert [(one.reason, [place.environment for place in one.places]) for one in made.idle] == [
+        ("no driver", ["a", "b"]),
+        ("disk full", ["d"]),
+    ]
+    assert made.idle[0].passes == ("fp32", "int8-shared-entropy")
+    assert made.idle[1].places == (Place("d", "cpu"),)
+    shown = [[row.result.cell.environment for row in group.rows] for group in made.groups]
+    assert shown == [["c", "e", "f"], ["c", "f"]]
+
+
+def test_rows_are_read_against_the_baseline_of_their_own_device_and_pass() -> None:
+    cells = [
+        cell_result(name, pass_, [head(nmse=nmse)], device=device, latency_s=seconds)
+        for name, device, pass_, nmse, seconds in (
+            (BASELINE, "cpu", SHARED, 0.01, 0.010),
+            (BASELINE, "gpu:0", SHARED, 0.02, 0.001),
+            ("other", "gpu:0", SHARED, 0.04, 0.002),
+            ("other", "gpu:1", SHARED, 0.04, 0.002),
+            ("other", "gpu:0", MINMAX, 0.04, 0.002),
+        )
+    ]
+    by_id = {
+        row.result.cell.id: row for group in matrix(judgement(cells)).groups for row in group.rows
+    }
+    row = by_id["other/gpu:0/int8-shared-entropy"]
+    assert row.change_db("small") == pytest.approx(-3.0103, abs=1e-4)
+    assert row.latency_ratio(row.baseline) == pytest.approx(2.0)
+    assert by_id["other/gpu:1/int8-shared-entropy"].baseline is None
+    assert by_id["other/gpu:0/int8-own-minmax"].change_db("small") is None
+    assert by_id[f"{BASELINE}/cpu/int8-shared-entropy"].baseline is None
+
+
+def test_latencies_of_different_batches_have_no_ratio() -> None:
+    base, other = cell_result(heads=[head()]), cell_result("other", heads=[head()])
+    other = dataclasses.replace(other, latency=dataclasses.replace(other.latency, batch=8))
+    (group,) = matrix(judgement([base, other])).groups
+    assert group.rows[1].latency_ratio(group.rows[1].baseline) is None

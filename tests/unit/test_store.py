@@ -1,0 +1,255 @@
+import datetime
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner.errors import StoreError
+from runner.plan import Pass, Precision, Status
+from runner.records import HeadGate, Manifest, Measurement, Object, Record, digest
+from runner.store import Store
+
+NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def measurement(store: Store, **changes: object) -> Measurement:
+    values = {
+        "fingerprint": "f" * 64,
+        "name": "fp32",
+        "repeat": 0,
+        "status": Status.OK,
+        "model_sha256": "0" * 64,
+        "outputs": {"large": store.put(b"x" * 100, ".npy")},
+    }
+    return Measurement(**(values | changes))
+
+
+def test_equal_content_is_one_object(store: Store, tmp_path: Path) -> None:
+    first = store.put(b"content", ".bin")
+    again = tmp_path / "again.bin"
+    again.write_bytes(b"content")
+    assert store.adopt(again) == first
+    assert again.read_bytes() == b"content"
+    assert [path.name for path in (store.root / "objects").iterdir()] == [first.file]
+
+
+def test_a_truncated_object_is_not_there(store: Store) -> None:
+    stored = store.put(b"content", ".bin")
+    assert store.has(stored)
+    store.path(stored).write_bytes(b"con")
+    assert not store.has(stored)
+    assert store.put(b"content", ".bin") == stored
+    assert store.has(stored)
+
+
+def test_facts_come_back_as_they_were(store: Store) -> None:
+    fact = measurement(store)
+    store.keep(fact, fact.fingerprint)
+    assert store.get(Measurement, fact.fingerprint) == fact
+    assert store.get(Measurement, "e" * 64) is None
+    assert store.warnings == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema_version": 2}', b"null"]
+)
+def test_a_damaged_fact_is_measured_again_and_told(store: Store, content: bytes) -> None:
+    fact = measurement(store)
+    store.keep(fact, fact.fingerprint)
+    path = store.root / "facts" / "measurement" / f"{fact.fingerprint}.json"
+    path.write_bytes(content)
+    assert store.get(Measurement, fact.fingerprint) is None
+    assert str(path) in store.warnings[0]
+    assert "measured again" in store.warnings[0]
+
+
+def test_derived_objects_are_made_once(store: Store) -> None:
+    made = []
+
+    def make(target: Path) -> None:
+        made.append(target)
+        target.write_bytes(b"derived")
+
+    first = store.derive({"a": 1}, ".bin", make)
+    assert store.derive({"a": 1}, ".bin", make) == first
+    assert len(made) == 1
+    store.path(first).unlink()
+    assert store.derive({"a": 1}, ".bin", make) == first
+    assert len(made) == 2
+
+
+def test_sums_are_computed_once_for_two_contents(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [np.full((4, 3), value, np.float32) for value in (1.0, 1.5)]
+    objects: list[Object] = []
+    for index, array in enumerate(arrays):
+        np.save(tmp_path / f"{index}.npy", array)
+        objects.append(store.adopt(tmp_path / f"{index}.npy"))
+    sums = store.sums(objects[1], objects[0], 1e-3)
+    assert sums["d2"].tolist() == [0.75] * 4
+    monkeypatch.setattr("job.reductions.compare", None)
+    assert store.sums(objects[1], objects[0], 1e-3)["d2"].tolist() == [0.75] * 4
+
+
+def test_a_run_reads_back_in_the_order_of_the_plan(store: Store) -> None:
+    run = store.new_run("demo", NOW)
+    cells = ("b/cpu/fp32", "a/gpu:*/int8-own-minmax")
+    for cell in reversed(cells):
+        environment, device, _ = cell.split("/")
+        run.write_record(
+            Record(
+                cell=cell,
+                environment=environment,
+                device=device,
+                pass_=Pass(precision=Precision.FP32),
+                status=Status.NOT_RUN,
+                reason="told",
+            )
+        )
+    manifest = Manifest(
+        run_id=run.id,
+        name="demo",
+        created=NOW.isoformat(),
+        baseline="b",
+        heads=(HeadGate(head="small", sqnr_db=20.0), HeadGate(head="large", sqnr_db=None)),
+        images=4,
+        epsilon=1e-3,
+        cells=cells,
+        reference=None,
+        simulations=(),
+        tables={},
+        facts={},
+    )
+    run.write_manifest(manifest)
+    run.make_latest()
+    again = store.open_run("latest")
+    assert again.id == run.id
+    assert [one.head for one in again.manifest().heads] == ["small", "large"]
+    assert [record.cell for record in again.records()] == list(cells)
+    (run.folder / "records/b/cpu/fp32.json").write_text("{")
+    with pytest.raises(StoreError, match="fp32.json: damaged"):
+        again.records()
+    (run.folder / "records/b/cpu/fp32.json").unlink()
+    with pytest.raises(StoreError, match="fp32.json: it is missing"):
+        again.records()
+
+
+def test_two_runs_in_one_second_get_two_folders(store: Store) -> None:
+    assert store.new_run("demo", NOW).id != store.new_run("demo", NOW).id
+
+
+def test_opening_what_is_no_run_names_the_runs_there_are(store: Store) -> None:
+    with pytest.raises(StoreError, match="run `make matrix` first"):
+        store.open_run("latest")
+    with pytest.raises(StoreError, match="no finished run"):
+        store.open_run("../..")
+
+
+def test_latest_is_replaced_not_removed(store: Store) -> None:
+    for _ in range(2):
+        run = store.new_run("demo", NOW)
+        run.make_latest()
+    assert (store.results / "latest").readlink() == Path(run.id)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "its owner and mode"),
+    ],
+)
+def test_refusals_of_the_file_system_say_what_to_do(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(StoreError, match=words):
+        store.put(b"content", ".bin")
+    assert not list((store.root / "objects").iterdir()), "half a file was left"
+
+
+def test_a_real_full_disk_is_told(tmp_path: Path) -> None:
+    """/dev/full refuses every write as a full disk does."""
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OSError, match="No space"),
+    ):
+        full.write(b"x")
+    results = tmp_path / "file"
+    results.write_text("not a folder")
+    with pytest.raises(StoreError, match="a part of this path is a file"):
+        Store(results)
+
+
+def _hold(root: Path, held: "multiprocessing.synchronize.Event", device: str) -> None:
+    with Store(root).turn(device, lambda: None):
+        held.set()
+        time.sleep(60)
+
+
+def test_a_device_is_held_by_one_run_and_freed_when_that_is_killed(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    other = context.Process(target=_hold, args=(store.results, held, "gpu:0"))
+    other.start()
+    assert held.wait(60)
+    told = []
+
+    def waiting() -> None:
+        told.append("waits")
+        os.kill(other.pid or 0, signal.SIGKILL)
+
+    with store.turn("cpu", lambda: told.append("cpu was held too")):
+        pass
+    with store.turn("gpu:0", waiting):
+        assert told == ["waits"]
+    other.join()
+
+
+def _work_and_die(root: Path) -> None:
+    with Store(root).workspace() as folder:
+        (folder / "half.npy").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_run_left_in_work_is_swept_and_others_work_is_not(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    other = context.Process(target=_work_and_die, args=(store.results,))
+    other.start()
+    other.join()
+    assert other.exitcode == -signal.SIGKILL
+    with store.workspace() as mine:
+        assert len(list((store.root / "work").iterdir())) == 2
+        Store(store.results)
+        assert list((store.root / "work").iterdir()) == [mine]
+    assert not mine.exists()
+
+
+def test_digests_do_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+    with pytest.raises(ValueError, match="Out of range"):
+        digest(float("nan"))
+
+
+def test_json_is_whole_and_sorted(store: Store) -> None:
+    fact = measurement(store)
+    store.keep(fact, fact.fingerprint)
+    text = (store.root / "facts" / "measurement" / f"{fact.fingerprint}.json").read_text()
+    assert list(json.loads(text)) == sorted(json.loads(text))
