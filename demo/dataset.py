@@ -7,7 +7,8 @@ from typing import Any
 from PIL import Image
 
 from demo.photographs import Split
-from demo.scenes import AREAS, SIZE, scenes
+from demo.scenes import scenes
+from demo.sizes import AREAS, SIZE
 
 SEED = 2019
 COUNT = 128

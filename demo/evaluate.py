@@ -11,7 +11,7 @@ import onnxruntime
 from PIL import Image
 
 from demo.network import ANCHORS, HEADS
-from demo.scenes import AREAS
+from demo.sizes import AREAS
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,7 +32,7 @@ def detections(
         scores = _sigmoid(raw[4]) * _sigmoid(raw[5:])
         classes, rows, columns = np.nonzero(scores > least)
         for label, row, column in zip(classes, rows, columns, strict=True):
-            x, y = (_sigmoid(raw[:2, row, column]) + (column, row)) * stride
+            x, y = (_sigmoid(raw[:2, row, column]) + np.array([column, row])) * stride
             width, height = np.exp(np.minimum(raw[2:4, row, column], 4)) * ANCHORS[head]
             box = np.array([x - width / 2, y - height / 2, width, height], np.float32)
             found.append((int(label), float(scores[label, row, column]), box))

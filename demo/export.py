@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from demo.network import CHANNELS, HEADS, INPUT, LAYERS, Add, Concat, Conv, Layer, Upsample
-from demo.scenes import SIZE
+from demo.sizes import SIZE
 
 Weights = Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 """Layer → (weight, bias)."""

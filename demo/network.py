@@ -73,7 +73,9 @@ def _head(name: str, source: str, inputs: int, width: int) -> list[Layer]:
     ]
 
 
-def _up(name: str, source: str, inputs: int, lateral: str, lateral_width: int, width: int) -> list[Layer]:
+def _up(
+    name: str, source: str, inputs: int, lateral: str, lateral_width: int, width: int
+) -> list[Layer]:
     """Brings `source` to the resolution of `lateral`; the two together leave as `NAME/merge`."""
     narrow = inputs // 2
     return [

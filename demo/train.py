@@ -14,7 +14,8 @@ import torch
 from demo import export
 from demo.network import ANCHORS, HEADS
 from demo.photographs import Split
-from demo.scenes import SIZE, scenes
+from demo.scenes import scenes
+from demo.sizes import SIZE
 from demo.training_network import Detector, box_loss, classification_loss, folded
 
 SEED = 7
@@ -49,7 +50,7 @@ def training_set(count: int, workers: int) -> tuple[torch.Tensor, torch.Tensor]:
             starts, pool.map(_chunk, starts, [chunk] * len(starts)), strict=True
         ):
             pixels.append(part)
-            rows.append(boxes + [start, 0, 0, 0, 0, 0, 0])
+            rows.append(boxes + np.array([start, 0, 0, 0, 0, 0, 0]))
     return torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(rows)).float()
 
 
@@ -61,7 +62,15 @@ def _chunk(start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         for digit in scene.digits:
             left, top, width, height = digit.box
             rows.append(
-                [index, _head(width, height), digit.label, left + width / 2, top + height / 2, width, height]
+                [
+                    index,
+                    _head(width, height),
+                    digit.label,
+                    left + width / 2,
+                    top + height / 2,
+                    width,
+                    height,
+                ]
             )
     return pixels, np.asarray(rows, np.float64)
 
@@ -86,7 +95,9 @@ def train(
         optimiser, 3e-3, total_steps=epochs * steps, pct_start=0.1
     )
     images, targets = images.to(device), targets.to(device)
-    first = torch.searchsorted(targets[:, 0].contiguous(), torch.arange(len(images) + 1, device=device))
+    first = torch.searchsorted(
+        targets[:, 0].contiguous(), torch.arange(len(images) + 1, device=device)
+    )
     started = time.monotonic()
     for epoch in range(epochs):
         order = torch.randperm(len(images), device=device)
@@ -106,7 +117,10 @@ def train(
             average.update_parameters(model)
             total += loss.detach()
         spent = time.monotonic() - started
-        print(f"epoch {epoch + 1}/{epochs}  loss {total.item() / steps:.3f}  {spent:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{epochs}  loss {total.item() / steps:.3f}  {spent:.0f} s",
+            flush=True,
+        )
     return average.module.eval()
 
 
@@ -128,7 +142,9 @@ def augmented(pixels: torch.Tensor) -> torch.Tensor:
         return torch.empty(count, channels, 1, 1, device=device).uniform_(low, high)
 
     mean = pixels.mean((1, 2, 3), keepdim=True)
-    changed = (pixels - mean) * uniform(0.7, 1.3) + mean + uniform(-0.1, 0.1) + uniform(-0.05, 0.05, 3)
+    changed = (
+        (pixels - mean) * uniform(0.7, 1.3) + mean + uniform(-0.1, 0.1) + uniform(-0.05, 0.05, 3)
+    )
     return (changed + torch.randn_like(pixels) * uniform(0, 0.03)).clamp(0, 1)
 
 

@@ -49,7 +49,7 @@ class PlacementOptions:
     """The engine fuses activation and residual addition into the convolution before them."""
     per_channel_weights: bool = True
     int32_bias: bool = False
-    """Biases as int32 with scale input · weight. ONNX Runtime before 1.22 needs it for its integer
+    """Biases as int32 with scale input · weight. ONNX Runtime before 1.21 needs it for its integer
     convolution; TensorRT refuses it."""
     quantise_outputs: bool = False
     """Quantise the outputs of the last layers too. ONNX Runtime has no convolution from int8 to

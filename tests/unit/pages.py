@@ -89,3 +89,15 @@ def column_counts(table: Element) -> set[int]:
             spanning = [(rows - 1, columns) for rows, columns in spans + spanning if rows > 1]
         assert not spanning, "a rowspan reaches past its section"
     return counts
+
+
+def assert_inert(document: Element) -> None:
+    """Nothing is executed, nothing is fetched, and no attribute was smuggled in."""
+    for one in document.walk():
+        for name in one.attributes:
+            assert not name.startswith("on"), f"{one.tag} has {name}"
+            assert name not in ("style", "src", "srcset", "action", "formaction", "xlink:href")
+        assert one.tag not in ("img", "iframe", "object", "embed", "link", "base", "form", "b", "i")
+    scripts = document.all("script")
+    assert [one.attributes for one in scripts] == [{"type": "application/json", "id": "judgement"}]
+    assert len(document.all("style")) == 1
