@@ -45,8 +45,10 @@ class Share(Stored):
     total_macs: int
     float_layers: tuple[str, ...]
     """Layers that carry Q/DQ in the model but ran in floating point."""
-    operators: Mapping[str, int] = {}
-    """Operator type that ran in integers → how many of the cone."""
+    integer_operators: Mapping[str, int] = {}
+    """Operator without multiply-accumulates that ran on integers → how many of the cone."""
+    float_operators: Mapping[str, int] = {}
+    """The same where they ran in float."""
 
     @property
     def ratio(self) -> float | None:

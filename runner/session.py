@@ -17,6 +17,7 @@ from runner.config_checks import Checked, check
 from runner.core import graph
 from runner.core.judge import Evidence, judge
 from runner.core.judgement import Judgement
+from runner.core.tables import to_json
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
@@ -98,6 +99,8 @@ def run_experiment(
     records = matrix.records(interrupted=interrupted)
     for record in records:
         run.write_record(record)
+    for name, table in matrix.tables.items():
+        run.write_text(f"tables/{name[:12]}.json", to_json(table))
     facts = _facts(experiment, matrix)
     run.write_manifest(_manifest(experiment, matrix, run, facts, time.monotonic() - started))
     outcome = _report(run, experiment.cells)

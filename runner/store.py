@@ -1,7 +1,7 @@
 """`results/`: one folder a run, and beside them what runs share.
 
     results/
-      RUN/            manifest.json, matrix.yaml, records/, logs/, results.csv, report.html
+      RUN/            manifest.json, matrix.yaml, tables/, records/, logs/, results.csv, report.html
       latest          → the newest run that ended
       .store/
         objects/      arrays, models and logs by content: SHA-256 and suffix

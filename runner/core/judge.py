@@ -153,6 +153,8 @@ def _head_result(
         else None,
         integer_share=share.ratio if share else None,
         float_layers=share.float_layers if share else (),
+        integer_operators=share.integer_operators if share else {},
+        float_operators=share.float_operators if share else {},
         identical_to=tuple(
             cell for cell in owners[head, first.outputs[head].sha256] if cell != record.cell
         ),

@@ -50,6 +50,10 @@ class HeadResult:
     """Share (0 to 1) of the head's backward cone, by multiply-accumulates, run by integer kernels."""
     float_layers: tuple[str, ...]
     """Quantised layers of the cone that the engine ran in floating point all the same."""
+    integer_operators: Mapping[str, int] = field(default_factory=dict)
+    """Operator without multiply-accumulates (Resize, Concat, …) → how many ran on integers."""
+    float_operators: Mapping[str, int] = field(default_factory=dict)
+    """The same where they ran in floating point."""
     identical_to: tuple[str, ...]
     """Ids of other cells whose output of this head is the same file, bit for bit."""
     gate_sqnr_db: float | None

@@ -42,12 +42,13 @@ def _nonfinite(rows: Sequence[_Row]) -> str:
 
 def _version(int8: Sequence[_Row], baseline: str) -> str:
     """Says whether versions differ at the same scales: only the engine changed there."""
-    shared = {
-        (result.cell.environment, result.cell.device): head.budget
+    heads = {
+        result.cell.environment: head
         for result, head in int8
         if result.cell.pass_.source is TableSource.SHARED and head.budget
     }
-    base = next((one for (name, _), one in shared.items() if name == baseline), None)
+    shared = {name: head.budget for name, head in heads.items() if head.budget}
+    base = shared.get(baseline)
     if base is None or base.observed <= 0:
         return (
             "The baseline has no int8 result with the shared table, so versions cannot be compared."
@@ -56,7 +57,7 @@ def _version(int8: Sequence[_Row], baseline: str) -> str:
         return ""
     losses = {
         name: _db(one.observed / base.observed)
-        for (name, _), one in shared.items()
+        for name, one in shared.items()
         if name != baseline and _beyond_noise(one, base)
     }
     parts = []
@@ -69,12 +70,30 @@ def _version(int8: Sequence[_Row], baseline: str) -> str:
             parts.append(
                 f"At the same scales {_listed(list(chosen))} {verb} {_range(chosen.values())} dB "
                 f"against {baseline}: the engine changed, not the calibration."
+                + _moved([heads[name] for name in chosen], heads[baseline])
             )
     if parts:
         return " ".join(parts)
     return (
         f"All {len(shared)} environments agree within {WORTH_TELLING_DB:g} dB at the same scales."
     )
+
+
+def _moved(others: Sequence[HeadResult], base: HeadResult) -> str:
+    """Says which operators all of `others` ran on integers and the baseline did not, or inversely."""
+    for before, after, words in (
+        ("integer_operators", "float_operators", "on integers, the baseline in float"),
+        ("float_operators", "integer_operators", "in float, the baseline on integers"),
+    ):
+        kinds = [
+            kind
+            for kind in getattr(base, after)
+            if all(kind in getattr(one, before) for one in others)
+            and kind not in getattr(base, before)
+        ]
+        if kinds:
+            return f" They run {_listed(kinds)} {words}."
+    return ""
 
 
 def _beyond_noise(one: Budget, base: Budget) -> bool:

@@ -100,7 +100,7 @@ _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
         ),
     ),
     (
-        r"Couldn't parse requirement .*? cause: (.*)",
+        r"(?:Couldn't parse requirement .*? cause: |error: (?=Unexpected ))(.*)",
         lambda found, _: f"a requirement in matrix.yaml cannot be read: {found[1][:200]}",
     ),
     (

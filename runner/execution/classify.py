@@ -1,18 +1,22 @@
 """Whose failure was it: pure functions from evidence to status and reason."""
 
 import signal
+from collections.abc import Sequence
 
 from runner.environments.base import Ending
 from runner.plan import Status
 
 
-def classify(ending: Ending, stage: str | None, answer: str | None) -> tuple[Status, str]:
+def classify(
+    ending: Ending, stage: str | None, answer: str | None, problem: str | None = None
+) -> tuple[Status, str]:
     """Names how a job ended that left at least one pass without an answer.
 
     Args:
         ending: What was seen from outside.
         stage: The stage that the job entered last, None where it entered none.
         answer: The error in the job's own valid result; None where there was no such answer.
+        problem: Why its result could not be read, where it wrote one.
     """
     where = f"in stage '{stage}'" if stage else "before its first stage"
     if ending.error:
@@ -26,8 +30,31 @@ def classify(ending: Ending, stage: str | None, answer: str | None) -> tuple[Sta
     if ending.exit_code != 0:
         return Status.CRASHED, f"exit code {ending.exit_code} {where}, without an answer"
     if answer is None:
-        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written"
+        told = f": {problem}" if problem else ""
+        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written{told}"
     return Status.JOB_FAILED, answer
+
+
+def blamed(
+    status: Status, stage: str | None, missing: Sequence[str], *, progressed: bool
+) -> tuple[str, ...]:
+    """Returns which of the passes without an answer failed with this start; the others had no turn.
+
+    A start that ended none of its passes always gets the blame for one, so that starting again with
+    the others comes to an end.
+
+    Args:
+        status: Of the start, as classified.
+        stage: The stage that the job entered last; those of a pass end with its name.
+        missing: Names of the passes without an answer, in their order.
+        progressed: Whether this start ended a pass.
+    """
+    if status in (Status.JOB_FAILED, Status.UNAVAILABLE):
+        return tuple(missing)  # the job's, or its environment's, own refusal holds for all
+    in_work = (stage or "").partition(" ")[2]
+    if in_work in missing:
+        return (in_work,)
+    return () if progressed else tuple(missing)
 
 
 def _signal_name(number: int) -> str:

@@ -20,7 +20,8 @@ def shares_of(
             integer_macs=found[tensor].macs_int,
             total_macs=found[tensor].macs_total,
             float_layers=tuple(found[tensor].float_layers),
-            operators=dict(found[tensor].operators),
+            integer_operators=dict(found[tensor].operators),
+            float_operators=dict(found[tensor].float_operators),
         )
         for head, tensor in heads
     }

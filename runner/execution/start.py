@@ -1,122 +1,101 @@
 """One start of the job: write the request, run it, take each pass in as it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from job import protocol
-from runner.environments.base import Environment, Identity
+from runner.environments.base import Ending
 from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
-from runner.execution.classify import classify
-from runner.plan import Precision, Status
+from runner.execution.classify import blamed, classify
+from runner.execution.request import request_of
+from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from runner.plan import Status
 from runner.records import Calibration, Measurement, Object, Share, Start, Timing
-from runner.store import Store, same_file_system_link, utc_now
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WantedPass:
-    """A pass to run, and the fingerprint under which its measurement is stored."""
-
-    fingerprint: str
-    name: str
-    precision: Precision
-    model: Object
-    table: str | None
-    """Digest of the table."""
-    placement: str | None
-    repeat: int
-    compare_with: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WantedCalibration:
-    fingerprint: str
-    model: Object
-    images: Object
-    tensors: tuple[str, ...]
-    algorithms: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
-    """Where jobs are started, and what all of them there share."""
-
-    environment: Environment
-    identity: Identity
-    device: str
-    engine_options: Mapping[str, Any]
-    input: str
-    heads: tuple[tuple[str, str], ...]
-    """(head, output tensor)."""
-    evaluation: Object
-    images: int
-    deadline_s: float
-
-
-Progress = Callable[[str], None]
-"""Called with the stage that the job is in, whenever that may have changed."""
+from runner.store import Run, Store, explained, same_file_system_link, utc_now
 
 ShareOf = Callable[[Path], Mapping[str, Share]]
 """From the graph that the engine really ran to each head's share of integer kernels."""
 
 
 class JobStart:
-    """Runs passes in one process; `measurements` grows as they end."""
+    """One process of the job; what it answers is in the store as soon as it is there."""
 
     def __init__(
         self,
-        store: Store,
+        run: Run,
+        wants: Wants,
         site: Site,
         *,
-        timing: Mapping[str, Any] | None,
         share_of: ShareOf,
-        progress: Progress,
-        log: Path,
+        progress: Callable[[str], None],
+        log: str,
     ) -> None:
-        self.store = store
+        """Starts nothing yet.
+
+        Args:
+            run: Takes the log; its store takes the answers.
+            wants: What the jobs of this experiment share.
+            site: Where.
+            share_of: Reads the graph that the engine saved.
+            progress: Called with the stage that the job is in, whenever that may have changed.
+            log: Name of the log, as `Run.log` takes it.
+        """
+        self.store: Store = run.store
+        self.wants = wants
         self.site = site
-        self.timing = timing
         self.share_of = share_of
         self.progress = progress
-        self.log = log
+        self.log = run.log(log)
+        self.log_name = self.log.relative_to(run.folder).as_posix()
+        self.taken: dict[str, Measurement] = {}
+        """pass name → what became of it, in the order in which they ended."""
+        self.started = ""
 
     def passes(self, wanted: Sequence[WantedPass]) -> list[Measurement]:
-        """Returns one measurement for each wanted pass.
-
-        After a crash the passes that had no turn get a new start; the one in work does not.
-        """
-        done: list[Measurement] = []
-        pending = list(wanted)
-        while pending:
-            done += self._start(pending)
-            names = {measurement.name for measurement in done}
-            pending = [one for one in pending if one.name not in names]
-        return done
+        """Returns a measurement of each pass that ended or failed; the others had no turn."""
+        with self.store.workspace() as folder:
+            answers = ResultFolder(folder / "result")
+            ending = self._run(
+                folder, request_of(self.wants, self.site, passes=wanted),
+                [one.model for one in wanted],
+                lambda: self._take_finished(answers, wanted),
+            )  # fmt: skip
+            start = self._facts(answers, ending)
+            self._take(answers, wanted, start)
+            missing = [one for one in wanted if one.name not in self.taken]
+            if missing:
+                status, reason = self._explain(ending, answers)
+                names = blamed(
+                    status,
+                    answers.stage(),
+                    [one.name for one in missing],
+                    progressed=len(missing) < len(wanted),
+                )
+                for one in missing:
+                    if one.name in names:
+                        self.taken[one.name] = self._failed(one, status, reason, start)
+        # Passes taken while the job ran knew neither its length nor its last probe.
+        made = [one.model_copy(update={"start": start}) for one in self.taken.values()]
+        for one in made:
+            self._keep(one)
+        return made
 
     def calibration(self, wanted: WantedCalibration) -> Calibration:
         with self.store.workspace() as folder:
-            request, result = self._folders(folder, [wanted.model, wanted.images])
-            self._write_request(request, (), wanted)
-            started = utc_now()
-            ending = self.site.environment.run(
-                request,
-                result,
-                self.log,
-                deadline_s=self.site.deadline_s,
-                tick=self._tick(ResultFolder(result), []),
-            )
-            answers = ResultFolder(result)
-            start = self._facts(answers, ending.command, started.isoformat(), ending.wall_s)
+            answers = ResultFolder(folder / "result")
+            request = request_of(self.wants, self.site, calibration=wanted)
+            ending = self._run(folder, request, [wanted.model, wanted.images], lambda: None)
+            start = self._facts(answers, ending)
             problem = None
             try:
                 answer = answers.calibration()
+                if answer:
+                    _check_algorithms(wanted, answer.algorithms)
             except AnswerError as error:
                 answer, problem = None, str(error)
             if answer is None:
-                job = answers.job()
-                told = job.sentence() if job and job.error else problem
-                status, reason = classify(ending, answers.stage(), told)
+                status, reason = self._explain(ending, answers, problem)
                 return Calibration(
                     fingerprint=wanted.fingerprint,
                     status=status,
@@ -133,70 +112,43 @@ class JobStart:
                 start=start,
             )
 
-    def _start(self, wanted: Sequence[WantedPass]) -> list[Measurement]:
-        with self.store.workspace() as folder:
-            request, result = self._folders(folder, [one.model for one in wanted])
-            self._write_request(request, wanted, None)
-            answers = ResultFolder(result)
-            started = utc_now().isoformat()
-            taken: list[Measurement] = []
-            ending = self.site.environment.run(
-                request,
-                result,
-                self.log,
-                deadline_s=self.site.deadline_s,
-                tick=self._tick(answers, taken, wanted, started),
-            )
-            start = self._facts(answers, ending.command, started, ending.wall_s)
-            self._take(answers, taken, wanted, start)
-            missing = [one for one in wanted if one.name not in {t.name for t in taken}]
-            if missing:
-                job = answers.job()
-                told = job.sentence() if job and job.error else None
-                status, reason = classify(ending, answers.stage(), told)
-                # The job's own refusal holds for every pass; a crash only for the one in work.
-                blamed = (
-                    missing if status in (Status.JOB_FAILED, Status.UNAVAILABLE) else missing[:1]
-                )
-                taken += [
-                    self._failed(one, status, reason, start, log_tail(self.log)) for one in blamed
-                ]
-            # Passes taken while the job ran knew neither its length nor its last probe.
-            taken = [one.model_copy(update={"start": start}) for one in taken]
-            for measurement in taken:
-                if measurement.status is Status.OK:
-                    self.store.keep(measurement, measurement.fingerprint)
-            return taken
-
-    def _tick(
+    def _run(
         self,
-        answers: ResultFolder,
-        taken: list[Measurement],
-        wanted: Sequence[WantedPass] = (),
-        started: str = "",
-    ) -> Callable[[], None]:
+        folder: Path,
+        request: Mapping[str, Any],
+        objects: Sequence[Object],
+        collect: Callable[[], None],
+    ) -> Ending:
+        """Runs the job in `folder`, which gets request/ and result/; calls `collect` meanwhile."""
+        asked, result = folder / "request", folder / "result"
+        with explained(folder):
+            asked.mkdir()
+            result.mkdir()
+            for name, one in {one.file: one for one in (*objects, self.wants.data.evaluation)}.items():
+                same_file_system_link(self.store.path(one), asked / name)
+            protocol.write_json(str(asked / protocol.REQUEST), request)
+        answers = ResultFolder(result)
+
         def tick() -> None:
             self.progress(answers.stage() or "start")
-            if any(
-                answers.finished(one.name)
-                for one in wanted
-                if one.name not in {measurement.name for measurement in taken}
-            ):
-                self._take(answers, taken, wanted, self._facts(answers, (), started, 0.0))
+            collect()
 
-        return tick
+        self.started = utc_now().isoformat()
+        return self.site.environment.run(
+            asked, result, self.log, deadline_s=self.wants.settings.deadline_s, tick=tick
+        )
+
+    def _take_finished(self, answers: ResultFolder, wanted: Sequence[WantedPass]) -> None:
+        waiting = [one.name for one in wanted if one.name not in self.taken]
+        if any(answers.finished(name) for name in waiting):
+            self._take(answers, wanted, self._facts(answers, Ending(exit_code=None)))
 
     def _take(
-        self,
-        answers: ResultFolder,
-        taken: list[Measurement],
-        wanted: Sequence[WantedPass],
-        start: Start,
+        self, answers: ResultFolder, wanted: Sequence[WantedPass], start: Start
     ) -> None:
         """Moves what finished passes left into the store."""
-        names = {measurement.name for measurement in taken}
         for one in wanted:
-            if one.name in names:
+            if one.name in self.taken:
                 continue
             try:
                 answer = answers.answer(one.name)
@@ -204,35 +156,35 @@ class JobStart:
                     continue
                 measurement = self._measurement(answers, answer, one, start)
             except AnswerError as error:
-                measurement = self._failed(
-                    one, Status.CRASHED, str(error), start, log_tail(self.log)
-                )
-            if measurement.status is Status.OK:
-                self.store.keep(measurement, measurement.fingerprint)
-            taken.append(measurement)
+                measurement = self._failed(one, Status.CRASHED, self._see_log(str(error)), start)
+            self._keep(measurement)
+            self.taken[one.name] = measurement
+
+    def _keep(self, measurement: Measurement) -> None:
+        """Stores a success; a failure is tried again by the next run."""
+        if measurement.status is Status.OK:
+            self.store.keep(measurement, measurement.fingerprint)
 
     def _measurement(
         self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
     ) -> Measurement:
         if answer.error is not None:
-            reason = answer.error.sentence()
-            return self._failed(wanted, Status.JOB_FAILED, reason, start, log_tail(self.log))
+            return self._failed(wanted, Status.JOB_FAILED, answer.error.sentence(), start)
         files = {
-            head: answers.output(wanted.name, head, answer, self.site.images)
-            for head, _ in self.site.heads
+            head: answers.output(
+                wanted.name,
+                head,
+                answer,
+                images=self.wants.data.evaluation_images,
+                shape=self.site.shapes.get(head),
+            )
+            for head, _ in self.wants.settings.heads
         }
-        shares = (
-            self.share_of(answers.file(wanted.name, answer.executed)) if answer.executed else None
-        )
+        executed = answers.file(wanted.name, answer.executed) if answer.executed else None
         latency = answer.latency
         return Measurement(
-            fingerprint=wanted.fingerprint,
-            name=wanted.name,
-            repeat=wanted.repeat,
+            **_asked(wanted),
             status=Status.OK,
-            model_sha256=wanted.model.sha256,
-            table=wanted.table,
-            placement=wanted.placement,
             outputs={head: self.store.adopt(path) for head, path in files.items()},
             latency=Timing(
                 batch=latency.batch, samples_s=latency.samples_s, warm_up=latency.warm_up
@@ -240,83 +192,63 @@ class JobStart:
             if latency
             else None,
             stages=answer.stages,
-            shares=shares,
+            shares=self.share_of(executed) if executed else None,
             start=start,
         )
 
-    @staticmethod
     def _failed(
-        wanted: WantedPass, status: Status, reason: str, start: Start, tail: str
+        self, wanted: WantedPass, status: Status, reason: str, start: Start
     ) -> Measurement:
         return Measurement(
-            fingerprint=wanted.fingerprint,
-            name=wanted.name,
-            repeat=wanted.repeat,
+            **_asked(wanted),
             status=status,
             reason=reason,
-            model_sha256=wanted.model.sha256,
-            table=wanted.table,
-            placement=wanted.placement,
-            log_tail=tail,
+            log_tail=log_tail(self.log),
             start=start,
         )
 
-    def _facts(
-        self, answers: ResultFolder, command: tuple[str, ...], started: str, wall_s: float
-    ) -> Start:
+    def _explain(
+        self, ending: Ending, answers: ResultFolder, problem: str | None = None
+    ) -> tuple[Status, str]:
+        """Says how a start ended that left something without an answer."""
+        told = None
+        try:
+            job = answers.job()
+            told = job.sentence() if job and job.status == "job_failed" else None
+        except AnswerError as error:
+            problem = problem or str(error)
+        status, reason = classify(ending, answers.stage(), told, problem)
+        return status, reason if status is Status.UNAVAILABLE else self._see_log(reason)
+
+    def _see_log(self, reason: str) -> str:
+        return f"{reason}; see {self.log_name}"
+
+    def _facts(self, answers: ResultFolder, ending: Ending) -> Start:
         return Start(
             environment=self.site.environment.name,
             device=self.site.device,
             identity=self.site.identity.facts,
             probe=answers.probe(),
-            command=command,
-            started=started,
-            wall_s=wall_s,
+            command=ending.command,
+            started=self.started,
+            wall_s=ending.wall_s,
         )
 
-    def _folders(self, folder: Path, objects: Sequence[Object]) -> tuple[Path, Path]:
-        request, result = folder / "request", folder / "result"
-        request.mkdir()
-        result.mkdir()
-        for one in {stored.file: stored for stored in (*objects, self.site.evaluation)}.values():
-            same_file_system_link(self.store.path(one), request / one.file)
-        return request, result
 
-    def _write_request(
-        self,
-        folder: Path,
-        wanted: Sequence[WantedPass],
-        calibration: WantedCalibration | None,
-    ) -> None:
-        protocol.write_json(
-            str(folder / protocol.REQUEST),
-            {
-                "schema_version": protocol.SCHEMA_VERSION,
-                "engine": self.site.environment.engine,
-                "engine_options": dict(self.site.engine_options),
-                "input": self.site.input,
-                "heads": [list(pair) for pair in self.site.heads],
-                "evaluation": self.site.evaluation.file,
-                "calibration": {
-                    "model": calibration.model.file,
-                    "images": calibration.images.file,
-                    "tensors": list(calibration.tensors),
-                    "algorithms": [dict(one) for one in calibration.algorithms],
-                }
-                if calibration
-                else None,
-                "passes": [
-                    {
-                        "name": one.name,
-                        "precision": str(one.precision),
-                        "model": one.model.file,
-                        "table": None,
-                        "compare_with": one.compare_with
-                        if one.compare_with in {other.name for other in wanted}
-                        else None,
-                    }
-                    for one in wanted
-                ],
-                "timing": dict(self.timing) if self.timing else None,
-            },
-        )
+def _asked(wanted: WantedPass) -> dict[str, Any]:
+    """Returns what a measurement repeats of the question."""
+    return {
+        "fingerprint": wanted.fingerprint,
+        "name": wanted.name,
+        "repeat": wanted.repeat,
+        "model_sha256": wanted.model.sha256,
+        "table": wanted.table,
+        "placement": wanted.placement,
+    }
+
+
+def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
+    if missing:
+        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
+        raise AnswerError(message)

@@ -27,7 +27,7 @@ class Scale:
     exponent: int
     """Power of ten, a multiple of 3, that numbers beside the chart are divided by."""
     decimals: int
-    """Digits after the point of numbers beside the chart: the same for all, so that they align."""
+    """Digits after the point of numbers beside the chart: the largest has 4 significant ones, all align."""
 
     def at(self, value: float) -> float:
         """Returns the place of `value` in percent of the width, kept inside the chart."""
@@ -65,7 +65,7 @@ def scale(values: Iterable[float]) -> Scale:
         end=end,
         ticks=tuple(index * step for index in range(math.floor(end / step + 1e-9) + 1)),
         exponent=exponent,
-        decimals=1 if magnitude - exponent == 2 else 2,
+        decimals=3 - (magnitude - exponent),
     )
 
 

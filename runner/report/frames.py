@@ -70,6 +70,14 @@ def _joined(name: str) -> Callable[[Entry], Any]:
     return lambda entry: SEPARATOR.join(getattr(entry.result, name)) if entry.result else None
 
 
+def _counted(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        counts = getattr(entry.result, name) if entry.result else {}
+        return " ".join(f"{kind}:{number}" for kind, number in sorted(counts.items()))
+
+    return value
+
+
 def _against_fp32(entry: Entry) -> Any:
     against = entry.result.against_fp32 if entry.result else None
     return against.sqnr_db if against else None
@@ -179,6 +187,18 @@ COLUMNS = (
         TEXT,
         "Quantised layers that ran in floating point.",
         _joined("float_layers"),
+    ),
+    Column(
+        "integer_operators",
+        TEXT,
+        "Other operators that ran on integers, and how many.",
+        _counted("integer_operators"),
+    ),
+    Column(
+        "float_operators",
+        TEXT,
+        "The same where they ran in floating point.",
+        _counted("float_operators"),
     ),
     Column("identical_to", TEXT, "Cells with bit-identical output.", _joined("identical_to")),
     Column(

@@ -55,10 +55,26 @@ class Row:
     """fp32 on the same device in the same environment, where ok and not this cell itself."""
     is_baseline: bool
 
+    def twins(self, name: str) -> tuple[str, ...]:
+        """Returns the cells with bit-identical output of this head, named by what tells them apart.
+
+        Another environment by its name, another pass of the same place by the pass; those of the
+        same pass first.
+        """
+        here = self.head(name)
+        cell = self.result.cell
+        suffix, prefix = (
+            cell.id.removeprefix(cell.environment),
+            f"{cell.environment}/{cell.device}/",
+        )
+        others = here.identical_to if here else ()
+        same_pass = tuple(one.removesuffix(suffix) for one in others if one.endswith(suffix))
+        rest = tuple(one.removeprefix(prefix) for one in others if not one.endswith(suffix))
+        return same_pass + rest
+
     @property
-    def suffix(self) -> str:
-        """What the id of this cell shares with the same cell in another environment."""
-        return self.result.cell.id.removeprefix(self.result.cell.environment)
+    def is_int8(self) -> bool:
+        return self.result.cell.pass_.precision is Precision.INT8
 
     def head(self, name: str) -> HeadResult | None:
         return _head(self.result, name)

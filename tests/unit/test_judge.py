@@ -57,13 +57,23 @@ class Experiment:
         table: str | None = None,
         content: str | None = None,
         nonfinite: int = 0,
+        integer: Mapping[str, int] | None = None,
+        floating: Mapping[str, int] | None = None,
     ) -> None:
         cell = Cell(environment=environment, device="cpu", pass_=pass_)
         measurements = []
         for repeat, error in enumerate(errors):
             name = content or f"{cell.id}#{repeat}"
             self.errors[name] = sums(error, nonfinite)
-            measurements.append(self._measurement(name, table, repeat))
+            measurement = self._measurement(name, table, repeat)
+            share = Share(
+                integer_macs=90,
+                total_macs=100,
+                float_layers=("conv9",),
+                integer_operators=integer or {},
+                float_operators=floating or {},
+            )
+            measurements.append(measurement.model_copy(update={"shares": {"small": share}}))
         self._record(cell, Status.OK, None, tuple(measurements))
 
     def failed(self, environment: str, pass_: Pass, status: Status, reason: str) -> None:
@@ -188,12 +198,22 @@ def test_a_simulation_of_another_placement_is_no_limit() -> None:
 def test_an_engine_that_loses_at_the_same_scales_is_named() -> None:
     experiment = Experiment()
     experiment.simulated("t", 0.002)
-    for name, error in (("old", 0.008), ("older", 0.009), ("new", 0.002), ("mid", 0.00205)):
+    for name, error in (("old", 0.008), ("older", 0.009), ("new", 0.002), ("mid", 0.00201)):
         experiment.cell(name, FP32, 1e-12)
         experiment.cell(name, SHARED, error, error, table="t")
     sentence = experiment.judged().sentences["small"]
     assert "At the same scales old and older lose 6.0 to 6.5 dB against new" in sentence
     assert "mid" not in sentence
+
+
+def test_an_operator_that_moved_between_integers_and_float_is_named() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("old", SHARED, 0.008, table="t", integer={"Resize": 2, "Add": 1})
+    experiment.cell("new", SHARED, 0.002, table="t", integer={"Add": 1}, floating={"Resize": 2})
+    sentence = experiment.judged().sentences["small"]
+    assert "They run Resize on integers, the baseline in float." in sentence
+    assert "Add" not in sentence
 
 
 def test_differences_within_the_noise_are_not_told() -> None:

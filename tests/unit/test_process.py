@@ -6,23 +6,30 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.environments import process
-from runner.environments.base import Ending
+from runner.environments.base import Ending, Tick
 from runner.environments.log import BoundedLog
 from runner.environments.process import run_process
 
 NEVER_S = 600.0
 
 
+Run = Callable[..., Ending]
+
+
 @pytest.fixture
-def run(tmp_path):
-    def start(code: str, *, deadline_s: float = NEVER_S, tick=lambda: None, **options) -> Ending:
+def run(tmp_path: Path) -> Run:
+    def start(
+        code: str, *, deadline_s: float = NEVER_S, tick: Tick = lambda: None, **options: Any
+    ) -> Ending:
         return run_process(
             [sys.executable, "-c", textwrap.dedent(code)],
             cwd=tmp_path,
@@ -37,12 +44,12 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def hurry(monkeypatch):
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "TICK_S", 0.02)
     monkeypatch.setattr(process, "GRACE_S", 0.3)
 
 
-def wait_for(condition) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(0.01)
 
@@ -68,7 +75,7 @@ SLEEP = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 
 
-def test_exit_code_output_and_surroundings(run, tmp_path):
+def test_exit_code_output_and_surroundings(run: Run, tmp_path: Path) -> None:
     ending = run(
         """
         import os, sys
@@ -91,23 +98,25 @@ def test_exit_code_output_and_surroundings(run, tmp_path):
     assert "err\n" in log_of(tmp_path)
 
 
-def test_an_exit_code_over_128_is_no_signal(run):
+def test_an_exit_code_over_128_is_no_signal(run: Run) -> None:
     ending = run("import sys; sys.exit(139)")
     assert (ending.exit_code, ending.signal) == (139, None)
 
 
-def test_a_segmentation_fault_is_a_signal_and_leaves_no_core(run, tmp_path):
+def test_a_segmentation_fault_is_a_signal_and_leaves_no_core(run: Run, tmp_path: Path) -> None:
     ending = run("import ctypes; ctypes.string_at(0)")
     assert (ending.exit_code, ending.signal) == (None, signal.SIGSEGV)
     assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
 
 
-def test_a_kill_from_elsewhere_is_a_signal(run):
+def test_a_kill_from_elsewhere_is_a_signal(run: Run) -> None:
     ending = run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert (ending.signal, ending.timed_out, ending.oom_killed) == (signal.SIGKILL, False, False)
 
 
-def test_a_kill_while_the_kernel_counts_one_for_lack_of_memory(run, monkeypatch):
+def test_a_kill_while_the_kernel_counts_one_for_lack_of_memory(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counts = iter([4, 5])
     monkeypatch.setattr(process, "_oom_kills", lambda: next(counts))
     ending = run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
@@ -122,7 +131,9 @@ def test_a_kill_while_the_kernel_counts_one_for_lack_of_memory(run, monkeypatch)
         ("not-a-program", "\x7fELFnonsense", "Exec format error"),
     ],
 )
-def test_a_program_that_cannot_start(tmp_path, name, content, why):
+def test_a_program_that_cannot_start(
+    tmp_path: Path, name: str, content: str | None, why: str
+) -> None:
     program = tmp_path / name
     if content is not None:
         program.write_text(content)
@@ -140,7 +151,7 @@ def test_a_program_that_cannot_start(tmp_path, name, content, why):
     assert why in ending.error
 
 
-def test_arguments_reach_the_program_as_they_are(tmp_path):
+def test_arguments_reach_the_program_as_they_are(tmp_path: Path) -> None:
     words = ["$HOME; echo no", "a b", "", "naïve\n", "x" * 100_000]
     code = "import sys; open('words', 'w').write(repr(sys.argv[1:]))"
     run_process(
@@ -154,7 +165,7 @@ def test_arguments_reach_the_program_as_they_are(tmp_path):
     assert (tmp_path / "words").read_text(encoding="utf-8") == repr(words)
 
 
-def test_the_deadline_asks_first(run, tmp_path, hurry):
+def test_the_deadline_asks_first(run: Run, tmp_path: Path, hurry: None) -> None:
     ending = run(
         """
         import signal, sys, time
@@ -171,7 +182,7 @@ def test_the_deadline_asks_first(run, tmp_path, hurry):
     assert "asked to stop" in log_of(tmp_path)
 
 
-def test_the_deadline_kills_what_does_not_listen(run, hurry):
+def test_the_deadline_kills_what_does_not_listen(run: Run, hurry: None) -> None:
     ending = run(STUBBORN + SLEEP, deadline_s=0.3)
     assert ending.timed_out
     assert (ending.exit_code, ending.signal) == (None, signal.SIGKILL)
@@ -189,14 +200,18 @@ CHILD = """
 
 
 @pytest.mark.parametrize("own_session", [False, True])
-def test_a_job_that_exits_leaves_no_child_behind(run, tmp_path, own_session):
+def test_a_job_that_exits_leaves_no_child_behind(
+    run: Run, tmp_path: Path, own_session: bool
+) -> None:
     ending = run(CHILD.format(code=STUBBORN + SLEEP, own_session=own_session, then="os._exit(0)"))
     assert (ending.exit_code, ending.timed_out) == (0, False)
     assert not is_running(read_pid(tmp_path / "child.pid"))
 
 
 @pytest.mark.parametrize("own_session", [False, True])
-def test_the_deadline_kills_grandchildren_too(run, tmp_path, hurry, own_session):
+def test_the_deadline_kills_grandchildren_too(
+    run: Run, tmp_path: Path, hurry: None, own_session: bool
+) -> None:
     then = "child.wait()"
     ending = run(
         CHILD.format(code=STUBBORN + SLEEP, own_session=own_session, then=then), deadline_s=0.5
@@ -205,7 +220,7 @@ def test_the_deadline_kills_grandchildren_too(run, tmp_path, hurry, own_session)
     assert not is_running(read_pid(tmp_path / "child.pid"))
 
 
-def test_ticks_come_while_it_runs_and_see_its_files(run, tmp_path, hurry):
+def test_ticks_come_while_it_runs_and_see_its_files(run: Run, tmp_path: Path, hurry: None) -> None:
     seen = []
     run(
         "import time; open('pass', 'w').close(); time.sleep(0.5)",
@@ -216,8 +231,10 @@ def test_ticks_come_while_it_runs_and_see_its_files(run, tmp_path, hurry):
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, ValueError])
-def test_an_interruption_stops_the_job_and_goes_on(run, tmp_path, hurry, exception):
-    def tick():
+def test_an_interruption_stops_the_job_and_goes_on(
+    run: Run, tmp_path: Path, hurry: None, exception: type[BaseException]
+) -> None:
+    def tick() -> None:
         if (tmp_path / "child.pid").exists():
             raise exception
 
@@ -247,7 +264,7 @@ def start_runner(tmp_path: Path) -> tuple[subprocess.Popen, int]:
     return runner, read_pid(tmp_path / "child.pid")
 
 
-def test_a_runner_killed_with_9_leaves_nothing_behind(tmp_path):
+def test_a_runner_killed_with_9_leaves_nothing_behind(tmp_path: Path) -> None:
     runner, child = start_runner(tmp_path)
     with runner:
         assert is_running(child)
@@ -255,7 +272,7 @@ def test_a_runner_killed_with_9_leaves_nothing_behind(tmp_path):
     wait_for(lambda: not is_running(child))
 
 
-def test_a_runner_interrupted_from_the_keyboard_leaves_nothing_behind(tmp_path):
+def test_a_runner_interrupted_from_the_keyboard_leaves_nothing_behind(tmp_path: Path) -> None:
     runner, child = start_runner(tmp_path)
     with runner:
         runner.send_signal(signal.SIGINT)
@@ -266,10 +283,10 @@ def test_a_runner_interrupted_from_the_keyboard_leaves_nothing_behind(tmp_path):
 KEEPER_PID = "import os; print(os.getppid(), file=open('keeper.pid', 'w'), flush=True); " + SLEEP
 
 
-def signal_keeper(folder: Path, number: int):
+def signal_keeper(folder: Path, number: int) -> Tick:
     """Returns a tick that sends `number` to the keeper once the job has told who that is."""
 
-    def tick():
+    def tick() -> None:
         path = folder / "keeper.pid"
         if path.exists() and path.read_text().endswith("\n"):
             os.kill(int(path.read_text()), number)
@@ -278,20 +295,22 @@ def signal_keeper(folder: Path, number: int):
     return tick
 
 
-def test_a_killed_keeper_takes_the_job_with_it(run, tmp_path, hurry):
+def test_a_killed_keeper_takes_the_job_with_it(run: Run, tmp_path: Path, hurry: None) -> None:
     ending = run(KEEPER_PID, tick=signal_keeper(tmp_path, signal.SIGKILL))
     assert (ending.exit_code, ending.signal) == (None, None)
     assert "watched over the job was killed" in ending.error
 
 
-def test_what_does_not_die_is_given_up(run, tmp_path, hurry, monkeypatch):
+def test_what_does_not_die_is_given_up(
+    run: Run, tmp_path: Path, hurry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(process, "GIVE_UP_S", 0.5)
     ending = run(KEEPER_PID, tick=signal_keeper(tmp_path, signal.SIGSTOP), deadline_s=1)
     assert ending.timed_out
     assert "after SIGKILL" in ending.error
 
 
-def test_a_flood_of_output_is_bounded_and_keeps_both_ends(run, tmp_path):
+def test_a_flood_of_output_is_bounded_and_keeps_both_ends(run: Run, tmp_path: Path) -> None:
     ending = run(
         """
         import os
@@ -307,11 +326,13 @@ def test_a_flood_of_output_is_bounded_and_keeps_both_ends(run, tmp_path):
     text = log_of(tmp_path)
     assert (tmp_path / "job.log").stat().st_size < (1 << 20) + 100
     assert text.startswith("first\n")
-    assert text.endswith("x\nlast\n") or text.endswith("xlast\n")
+    assert text.endswith(("x\nlast\n", "xlast\n"))
     assert f"[... {(200 << 20) + len('first') + len('last') + 2 - (1 << 20):,} bytes" in text
 
 
-def test_the_start_of_a_log_can_be_read_while_the_job_runs(run, tmp_path, hurry):
+def test_the_start_of_a_log_can_be_read_while_the_job_runs(
+    run: Run, tmp_path: Path, hurry: None
+) -> None:
     seen = []
     run(
         "import time; print('begun', flush=True); time.sleep(0.5)",
@@ -320,7 +341,7 @@ def test_the_start_of_a_log_can_be_read_while_the_job_runs(run, tmp_path, hurry)
     assert seen[-1] == "begun\n"
 
 
-def test_a_log_that_cannot_be_written_does_not_stop_the_job(tmp_path):
+def test_a_log_that_cannot_be_written_does_not_stop_the_job(tmp_path: Path) -> None:
     ending = run_process(
         [sys.executable, "-c", "print('x' * 1_000_000)"],
         cwd=tmp_path,
@@ -342,7 +363,7 @@ class Written(bytearray):
 
 
 @given(chunks=st.lists(st.binary(max_size=40)), limit=st.integers(0, 60))
-def test_a_bounded_log_is_what_was_written_less_the_middle(chunks, limit):
+def test_a_bounded_log_is_what_was_written_less_the_middle(chunks: list[bytes], limit: int) -> None:
     everything = b"".join(chunks)
     stream = Written()
     log = BoundedLog(stream, limit)

@@ -48,7 +48,8 @@ def test_a_row_holds_the_numbers_of_its_cell_and_head() -> None:
     assert row["sqnr_db"] == pytest.approx(19.208, abs=0.001)
     assert row["nmse"] == 0.012
     assert row["limit_nmse"] + row["calibration_nmse"] + row["engine_nmse"] == pytest.approx(0.012)
-    assert row["passed"] is False or row["passed"] == False  # noqa: E712 - numpy's own bool
+    assert not row["passed"]
+    assert frame["passed"].tolist() == [True, False]
     assert row["latency_low_s"] < row["latency_median_s"] == 0.0123 < row["latency_high_s"]
     assert row["identical_to"] == "a/cpu/x; b/cpu/x"
     assert row["reason"] is pd.NA

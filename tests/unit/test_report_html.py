@@ -9,22 +9,18 @@ import re
 
 import pytest
 
-from runner.core.judgement import CellResult
-from runner.plan import Pass, Status
-from runner.report.facts import DEEPEST, data, flat, plain
+from runner.plan import Status
+from runner.report.facts import data
 from runner.report.html import embedded, render
-from runner.report.views import Place, matrix
 from tests.unit.judgements import (
     BASELINE,
     FP32,
     HEADS,
-    MINMAX,
     NGC,
     OWN,
     SHARED,
     VERSIONS,
     cell_result,
-    fp32_head,
     head,
     judgement,
     whole,
@@ -215,35 +211,6 @@ def test_embedded_json_is_inert_and_reads_back(text: str) -> None:
     assert json.loads(shown) == {"key": [text]}
 
 
-def test_plain_values() -> None:
-    assert plain({"a": (1, math.nan, math.inf, True, None)}) == {"a": [1, None, None, True, None]}
-    with pytest.raises(TypeError, match="set is no JSON value"):
-        plain({"a": {1, 2}})
-
-
-def test_facts_nested_without_end_are_cut_not_followed() -> None:
-    facts: dict[str, object] = {}
-    inner = facts
-    for _ in range(900):
-        inner["in"] = {}
-        inner = inner["in"]
-    assert "nested too deep" in json.dumps(plain(facts))
-    ((path, value),) = flat(facts)
-    assert path.count("›") == DEEPEST - 1
-    assert "nested too deep" in value
-
-
-def test_flat_facts() -> None:
-    facts = {"a": {"b": [1, "two", None]}, "c": [{"d": True}, {"d": 0.5}], "e": {}, "f": []}
-    assert list(flat(facts)) == [
-        ("a › b", "1\ntwo\nnull"),
-        ("c › 1 › d", "true"),
-        ("c › 2 › d", "0.5"),
-        ("e", "{}"),
-        ("f", ""),
-    ]
-
-
 # Hostile and degenerate input
 
 HOSTILE = [
@@ -354,6 +321,13 @@ def test_values_that_are_not_finite_are_counted_in_words() -> None:
     assert "! 1,234 values NaN or infinite" in shown
 
 
+def test_only_int8_has_an_integer_share_to_speak_of() -> None:
+    cells = [cell_result("a", pass_, [head(share=0.0)]) for pass_ in (FP32, SHARED)]
+    section = parse(render(judgement(cells, heads=("small",)))).by_id("matrix")
+    assert "integer" not in row_of(section, "a", 0).text
+    assert "0 % integer" in row_of(section, "a", 1).text
+
+
 def test_a_budget_that_overflowed_is_not_drawn() -> None:
     good = head(nmse=0.012)
     bad = dataclasses.replace(
@@ -374,68 +348,3 @@ def test_a_budget_that_overflowed_is_not_drawn() -> None:
 def test_a_cell_that_ran_without_a_reference_says_so() -> None:
     document = parse(render(judgement([cell_result(heads=[])])))
     assert "no reference to compare with" in document.by_id("matrix").text
-
-
-# Rows
-
-
-def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
-    def gone(
-        name: str, pass_: Pass, reason: str = "no driver", log_tail: str | None = None
-    ) -> CellResult:
-        return cell_result(name, pass_, status=Status.UNAVAILABLE, reason=reason, log_tail=log_tail)
-
-    made = matrix(
-        judgement(
-            [
-                gone("a", FP32),
-                gone("a", SHARED),
-                gone("b", FP32),
-                gone("b", SHARED),
-                gone("c", FP32),
-                gone("c", SHARED, "disk full"),
-                gone("d", FP32, "disk full"),
-                gone("d", SHARED, "disk full"),
-                gone("e", FP32, log_tail="see here"),
-                cell_result("f", FP32, [fp32_head()]),
-                gone("f", SHARED),
-            ]
-        )
-    )
-    assert [(one.reason, [place.environment for place in one.places]) for one in made.idle] == [
-        ("no driver", ["a", "b"]),
-        ("disk full", ["d"]),
-    ]
-    assert made.idle[0].passes == ("fp32", "int8-shared-entropy")
-    assert made.idle[1].places == (Place("d", "cpu"),)
-    shown = [[row.result.cell.environment for row in group.rows] for group in made.groups]
-    assert shown == [["c", "e", "f"], ["c", "f"]]
-
-
-def test_rows_are_read_against_the_baseline_of_their_own_device_and_pass() -> None:
-    cells = [
-        cell_result(name, pass_, [head(nmse=nmse)], device=device, latency_s=seconds)
-        for name, device, pass_, nmse, seconds in (
-            (BASELINE, "cpu", SHARED, 0.01, 0.010),
-            (BASELINE, "gpu:0", SHARED, 0.02, 0.001),
-            ("other", "gpu:0", SHARED, 0.04, 0.002),
-            ("other", "gpu:1", SHARED, 0.04, 0.002),
-            ("other", "gpu:0", MINMAX, 0.04, 0.002),
-        )
-    ]
-    by_id = {
-        row.result.cell.id: row for group in matrix(judgement(cells)).groups for row in group.rows
-    }
-    row = by_id["other/gpu:0/int8-shared-entropy"]
-    assert row.change_db("small") == pytest.approx(-3.0103, abs=1e-4)
-    assert row.latency_ratio(row.baseline) == pytest.approx(2.0)
-    assert by_id["other/gpu:1/int8-shared-entropy"].baseline is None
-    assert by_id["other/gpu:0/int8-own-minmax"].change_db("small") is None
-    assert by_id[f"{BASELINE}/cpu/int8-shared-entropy"].baseline is None
-
-
-def test_latencies_of_different_batches_have_no_ratio() -> None:
-    base, other = cell_result(heads=[head()]), cell_result("other", heads=[head()])
-    other = dataclasses.replace(other, latency=dataclasses.replace(other.latency, batch=8))
-    (group,) = matrix(judgement([base, other])).groups
-    assert group.rows[1].latency_ratio(group.rows[1].baseline) is None

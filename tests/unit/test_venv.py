@@ -13,23 +13,28 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uv
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.environments import local, packages, venv
-from runner.environments.packages import LockError, Package, read_lock
-from runner.environments.uv_errors import explain
 from runner.environments.venv import STAMP, VenvEnvironment, default_cache
 from runner.errors import EnvironmentUnavailableError
 
 ROOT = Path(__file__).parents[2]
 
 
-def make_wheel(folder: Path, name: str, version: str, *, tag="py3-none-any", needs=()) -> Path:
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    *,
+    tag: str = "py3-none-any",
+    needs: tuple[str, ...] = (),
+) -> Path:
     """Writes a wheel whose one module tells its version."""
     info = f"{name}-{version}.dist-info"
     requires = "".join(f"Requires-Dist: {need}\n" for need in needs)
@@ -58,11 +63,11 @@ def only_index(folder: Path) -> Path:
 
 
 @pytest.fixture
-def wheels(tmp_path, monkeypatch) -> Path:
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only index there is."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    make_wheel(folder, "pebble", "1.0", needs=["grain>=2"])
+    make_wheel(folder, "pebble", "1.0", needs=("grain>=2",))
     make_wheel(folder, "pebble", "2.0")
     make_wheel(folder, "grain", "2.5")
     make_wheel(folder, "fossil", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
@@ -73,8 +78,11 @@ def wheels(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+Make = Callable[..., VenvEnvironment]
+
+
 @pytest.fixture
-def environment(tmp_path, wheels):
+def environment(tmp_path: Path, wheels: Path) -> Make:
     def make(*requirements: str, python: str | None = None) -> VenvEnvironment:
         return VenvEnvironment(
             name="stone",
@@ -88,7 +96,7 @@ def environment(tmp_path, wheels):
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch) -> Path:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job that tells where it runs; returns the folder for its result."""
     package = tmp_path / "containers" / "job"
     package.mkdir(parents=True)
@@ -105,7 +113,7 @@ def job(tmp_path, monkeypatch) -> Path:
     return tmp_path / "result"
 
 
-def run_job(environment: VenvEnvironment, result: Path) -> dict:
+def run_job(environment: VenvEnvironment, result: Path) -> dict[str, Any]:
     log = result.parent / "job.log"
     ending = environment.run(
         result.parent / "request", result, log, deadline_s=600, tick=lambda: None
@@ -130,7 +138,7 @@ def refusal(environment: VenvEnvironment, *, offline: bool = False) -> str:
 # What an environment is
 
 
-def test_the_identity_names_every_package_and_its_hash(environment, wheels):
+def test_the_identity_names_every_package_and_its_hash(environment: Make, wheels: Path) -> None:
     identity = environment("pebble==1.0").prepare(offline=False)
     wheel = wheels / "grain-2.5-py3-none-any.whl"
     assert set(identity.facts["packages"]) == {"pebble", "grain"}
@@ -144,7 +152,7 @@ def test_the_identity_names_every_package_and_its_hash(environment, wheels):
     json.dumps(identity.facts, allow_nan=False)
 
 
-def test_what_resolves_alike_is_one_environment(environment, tmp_path):
+def test_what_resolves_alike_is_one_environment(environment: Make, tmp_path: Path) -> None:
     first = environment("pebble==2.0").prepare(offline=False)
     second = environment("pebble>1.5").prepare(offline=False)
     other = environment("pebble==1.0").prepare(offline=False)
@@ -152,14 +160,18 @@ def test_what_resolves_alike_is_one_environment(environment, tmp_path):
     assert len(folders(tmp_path)) == 2
 
 
-def test_a_second_run_needs_neither_uv_nor_an_index(environment, monkeypatch, wheels):
+def test_a_second_run_needs_neither_uv_nor_an_index(
+    environment: Make, monkeypatch: pytest.MonkeyPatch, wheels: Path
+) -> None:
     first = environment("pebble==1.0").prepare(offline=False)
     shutil.rmtree(wheels)
     monkeypatch.setattr(packages.uv, "find_uv_bin", lambda: "/nonexistent/uv")
     assert environment("pebble==1.0").prepare(offline=True) == first
 
 
-def test_a_resolution_stays_until_the_index_is_another(environment, wheels, monkeypatch, tmp_path):
+def test_a_resolution_stays_until_the_index_is_another(
+    environment: Make, wheels: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     before = environment("pebble").prepare(offline=False)
     make_wheel(wheels, "pebble", "3.0")
     assert environment("pebble").prepare(offline=False) == before
@@ -169,7 +181,7 @@ def test_a_resolution_stays_until_the_index_is_another(environment, wheels, monk
     assert after.facts["packages"]["pebble"]["version"] == "3.0"
 
 
-def test_offline_with_a_warm_cache_makes_it_anew(environment, tmp_path):
+def test_offline_with_a_warm_cache_makes_it_anew(environment: Make, tmp_path: Path) -> None:
     first = environment("pebble==1.0").prepare(offline=False)
     shutil.rmtree(folders(tmp_path)[0])
     assert environment("pebble==1.0").prepare(offline=True) == first
@@ -179,7 +191,9 @@ def test_offline_with_a_warm_cache_makes_it_anew(environment, tmp_path):
 # Jobs
 
 
-def test_a_job_runs_isolated(environment, job, monkeypatch, tmp_path):
+def test_a_job_runs_isolated(
+    environment: Make, job: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
@@ -198,19 +212,21 @@ def test_a_job_runs_isolated(environment, job, monkeypatch, tmp_path):
     assert not list(local.JOB_HOME.rglob("__pycache__"))
 
 
-def test_the_gpus_that_are_ours_are_handed_on(environment, job, monkeypatch):
+def test_the_gpus_that_are_ours_are_handed_on(
+    environment: Make, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     stone = environment("pebble==1.0")
     stone.prepare(offline=False)
     assert run_job(stone, job)["env"]["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-def test_running_before_it_is_prepared_is_a_mistake(environment, tmp_path):
+def test_running_before_it_is_prepared_is_a_mistake(environment: Make, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="prepare it"):
         environment("pebble").run(tmp_path, tmp_path, tmp_path, deadline_s=1, tick=lambda: None)
 
 
-def test_obstacles(environment, monkeypatch):
+def test_obstacles(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(venv, "driver_obstacle", lambda: "no NVIDIA driver")
     assert environment("pebble").obstacle("cpu") is None
     assert environment("pebble").obstacle("gpu:0") == "no NVIDIA driver"
@@ -219,44 +235,44 @@ def test_obstacles(environment, monkeypatch):
 # What can go wrong
 
 
-def test_a_version_that_does_not_exist(environment):
+def test_a_version_that_does_not_exist(environment: Make) -> None:
     assert "pebble==9.9 does not exist" in refusal(environment("pebble==9.9"))
 
 
-def test_a_package_that_does_not_exist(environment):
+def test_a_package_that_does_not_exist(environment: Make) -> None:
     assert "no package is called pebbel; check the spelling" in refusal(environment("pebbel"))
 
 
-def test_a_wheel_for_another_python_names_that_python(environment):
+def test_a_wheel_for_another_python_names_that_python(environment: Make) -> None:
     message = refusal(environment("fossil==1.0"))
     assert f"fossil==1.0 has no wheel for Python {sys.version.split()[0]}" in message
     assert 'set `python: "3.8"` for it in matrix.yaml' in message
 
 
-def test_sources_are_not_built(environment, wheels):
+def test_sources_are_not_built(environment: Make, wheels: Path) -> None:
     (wheels / "quarry-1.0.tar.gz").write_bytes(b"")
     message = refusal(environment("quarry==1.0"))
     assert "quarry==1.0 has no wheel that fits" in message
     assert "nothing is built from source" in message
 
 
-def test_requirements_that_contradict_each_other(environment):
+def test_requirements_that_contradict_each_other(environment: Make) -> None:
     message = refusal(environment("pebble==1.0", "grain<2"))
     assert "the requirements contradict each other: " in message
     assert "grain" in message
 
 
 @pytest.mark.parametrize("requirement", ["pebble=1", "pebble==", "peb ble", "🪨"])
-def test_a_requirement_that_cannot_be_read(environment, requirement):
+def test_a_requirement_that_cannot_be_read(environment: Make, requirement: str) -> None:
     assert "a requirement in matrix.yaml cannot be read: " in refusal(environment(requirement))
 
 
 @pytest.mark.parametrize("requirement", ["-r /etc/passwd", " --index-url=x", "a\n--pre"])
-def test_options_are_refused(environment, requirement):
+def test_options_are_refused(environment: Make, requirement: str) -> None:
     assert "is an option, not one requirement" in refusal(environment(requirement))
 
 
-def test_a_folder_has_no_hash(environment, tmp_path):
+def test_a_folder_has_no_hash(environment: Make, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "pyproject.toml").write_text("[project]\nname = 'own'\nversion = '1'\n")
@@ -264,7 +280,7 @@ def test_a_folder_has_no_hash(environment, tmp_path):
     assert not (tmp_path / "cache" / "environments").exists()
 
 
-def test_a_local_wheel_is_a_requirement(environment, tmp_path, job):
+def test_a_local_wheel_is_a_requirement(environment: Make, tmp_path: Path, job: Path) -> None:
     wheel = make_wheel(tmp_path, "pebble", "7.0")
     stone = environment(f"pebble @ {wheel.as_uri()}")
     facts = stone.prepare(offline=False).facts["packages"]["pebble"]
@@ -272,14 +288,14 @@ def test_a_local_wheel_is_a_requirement(environment, tmp_path, job):
     assert run_job(stone, job)["version"] == "7.0"
 
 
-def test_cold_and_offline(environment, monkeypatch):
+def test_cold_and_offline(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_CONFIG_FILE")
     message = refusal(environment("pebble==1.0"), offline=True)
     assert "pebble==1.0 is not in the package cache and this run is offline" in message
     assert "run once with network" in message
 
 
-def test_no_network(environment, monkeypatch):
+def test_no_network(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_CONFIG_FILE")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
@@ -287,21 +303,21 @@ def test_no_network(environment, monkeypatch):
     assert "the package index cannot be reached (Connection refused" in message
 
 
-def test_a_wheel_that_changed_since(environment, wheels, tmp_path):
+def test_a_wheel_that_changed_since(environment: Make, wheels: Path, tmp_path: Path) -> None:
     environment("pebble==2.0").prepare(offline=False)
     shutil.rmtree(folders(tmp_path)[0])
     shutil.rmtree(tmp_path / "uv")
-    make_wheel(wheels, "pebble", "2.0", needs=["grain"])
+    make_wheel(wheels, "pebble", "2.0", needs=("grain",))
     assert "pebble==2.0 is not the file that it was" in refusal(environment("pebble==2.0"))
     assert folders(tmp_path) == []
 
 
-def test_a_damaged_wheel(environment, wheels):
+def test_a_damaged_wheel(environment: Make, wheels: Path) -> None:
     (wheels / "pebble-4.0-py3-none-any.whl").write_bytes(b"PK\x03\x04 truncated")
     assert "uv failed: " in refusal(environment("pebble==4.0"))
 
 
-def test_uv_missing(environment, monkeypatch):
+def test_uv_missing(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise FileNotFoundError
 
@@ -310,13 +326,13 @@ def test_uv_missing(environment, monkeypatch):
 
 
 @pytest.mark.parametrize("python", ["3.999", "-x"])
-def test_a_python_that_is_not_here(environment, python):
+def test_a_python_that_is_not_here(environment: Make, python: str) -> None:
     message = refusal(environment("pebble", python=python))
     assert f"there is no Python {python} here" in message
     assert "`python:` in matrix.yaml" in message
 
 
-def test_a_python_by_version_and_by_path(environment):
+def test_a_python_by_version_and_by_path(environment: Make) -> None:
     version = ".".join(map(str, sys.version_info[:2]))
     own = environment("pebble").prepare(offline=False)
     assert environment("pebble", python=sys.executable).prepare(offline=False) == own
@@ -324,7 +340,7 @@ def test_a_python_by_version_and_by_path(environment):
     assert found.facts["python"]["version"].startswith(version)
 
 
-def test_a_cache_that_is_a_file(environment, tmp_path):
+def test_a_cache_that_is_a_file(environment: Make, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     message = refusal(environment("pebble"))
     assert str(tmp_path / "cache") in message
@@ -339,8 +355,10 @@ def test_a_cache_that_is_a_file(environment, tmp_path):
         (errno.EROFS, "the file system is read-only"),
     ],
 )
-def test_a_cache_that_the_system_refuses(environment, monkeypatch, number, expected):
-    def refuse(*_, **__):
+def test_a_cache_that_the_system_refuses(
+    environment: Make, monkeypatch: pytest.MonkeyPatch, number: int, expected: str
+) -> None:
+    def refuse(*_: object, **__: object) -> Path:
         raise OSError(number, os.strerror(number), "/the/cache")
 
     monkeypatch.setattr(venv, "find_python", refuse)
@@ -349,8 +367,10 @@ def test_a_cache_that_the_system_refuses(environment, monkeypatch, number, expec
     assert "set TRT_MATRIX_CACHE to another folder" in message
 
 
-def test_an_error_of_the_system_that_nobody_expects_is_not_swallowed(environment, monkeypatch):
-    def fail(*_, **__):
+def test_an_error_of_the_system_that_nobody_expects_is_not_swallowed(
+    environment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Path:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(venv, "find_python", fail)
@@ -358,7 +378,9 @@ def test_an_error_of_the_system_that_nobody_expects_is_not_swallowed(environment
         environment("pebble").prepare(offline=False)
 
 
-def test_a_damaged_resolution_is_made_anew(environment, tmp_path, caplog):
+def test_a_damaged_resolution_is_made_anew(
+    environment: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = environment("pebble==1.0").prepare(offline=False)
     [lock] = (tmp_path / "cache" / "resolutions").glob("*/pylock.toml")
     lock.write_bytes(lock.read_bytes()[:-40])
@@ -366,7 +388,9 @@ def test_a_damaged_resolution_is_made_anew(environment, tmp_path, caplog):
     assert "damaged" in caplog.text
 
 
-def test_an_environment_whose_python_was_removed_is_made_anew(environment, tmp_path, job):
+def test_an_environment_whose_python_was_removed_is_made_anew(
+    environment: Make, tmp_path: Path, job: Path
+) -> None:
     stone = environment("pebble==1.0")
     stone.prepare(offline=False)
     python = folders(tmp_path)[0] / "bin" / "python"
@@ -388,7 +412,7 @@ print(stone.prepare(offline=False).fingerprint)
 """
 
 
-def prepare_elsewhere(tmp_path: Path, *, uv_binary: Path | None = None) -> subprocess.Popen:
+def prepare_elsewhere(tmp_path: Path, *, uv_binary: Path | None = None) -> subprocess.Popen[bytes]:
     code = PREPARE
     if uv_binary:
         code = f"import uv\nuv.find_uv_bin = lambda: {str(uv_binary)!r}\n{PREPARE}"
@@ -398,7 +422,7 @@ def prepare_elsewhere(tmp_path: Path, *, uv_binary: Path | None = None) -> subpr
 
 
 @pytest.fixture
-def slow_uv(tmp_path) -> Path:
+def slow_uv(tmp_path: Path) -> Path:
     """A uv that stops before it installs, tells so by a file, and goes on when told by another."""
     script = tmp_path / "slow-uv"
     script.write_text(
@@ -416,7 +440,9 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_two_processes_and_two_threads_make_it_once(environment, tmp_path, job):
+def test_two_processes_and_two_threads_make_it_once(
+    environment: Make, tmp_path: Path, job: Path
+) -> None:
     elsewhere = [prepare_elsewhere(tmp_path) for _ in range(2)]
     stones = [environment("pebble==1.0") for _ in range(2)]
     threads = [
@@ -432,13 +458,16 @@ def test_two_processes_and_two_threads_make_it_once(environment, tmp_path, job):
     assert [run_job(stone, job)["version"] for stone in stones] == ["1.0", "1.0"]
 
 
-def test_waiting_tells_so(environment, tmp_path, slow_uv, caplog):
+def test_waiting_tells_so(
+    environment: Make, tmp_path: Path, slow_uv: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with prepare_elsewhere(tmp_path, uv_binary=slow_uv) as other:
         wait_for(tmp_path / "installing")
         stone = environment("pebble==1.0")
         thread = threading.Thread(target=stone.prepare, kwargs={"offline": False})
         thread.start()
         while "waiting for another run" not in caplog.text:
+            assert thread.is_alive()
             time.sleep(0.01)
         (tmp_path / "go").touch()
         thread.join()
@@ -446,7 +475,9 @@ def test_waiting_tells_so(environment, tmp_path, slow_uv, caplog):
     assert stone.prepare(offline=True).fingerprint == fingerprint
 
 
-def test_killed_with_9_while_making_it(environment, tmp_path, slow_uv, job, caplog):
+def test_killed_with_9_while_making_it(
+    environment: Make, tmp_path: Path, slow_uv: Path, job: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     with prepare_elsewhere(tmp_path, uv_binary=slow_uv) as other:
         wait_for(tmp_path / "installing")
@@ -460,6 +491,7 @@ def test_killed_with_9_while_making_it(environment, tmp_path, slow_uv, job, capl
     thread = threading.Thread(target=stone.prepare, kwargs={"offline": False})
     thread.start()
     while "waiting for another run" not in caplog.text:
+        assert thread.is_alive()
         time.sleep(0.01)
     assert (half / "leftover").exists()
     (tmp_path / "go").touch()
@@ -469,7 +501,9 @@ def test_killed_with_9_while_making_it(environment, tmp_path, slow_uv, job, capl
     assert run_job(stone, job)["version"] == "1.0"
 
 
-def test_interrupted_from_the_keyboard_while_making_it(environment, tmp_path, slow_uv, job):
+def test_interrupted_from_the_keyboard_while_making_it(
+    environment: Make, tmp_path: Path, slow_uv: Path, job: Path
+) -> None:
     other = subprocess.Popen(
         [sys.executable, "-c", f"import uv\nuv.find_uv_bin = lambda: {str(slow_uv)!r}\n{PREPARE}",
          str(tmp_path / "cache")],
@@ -484,9 +518,6 @@ def test_interrupted_from_the_keyboard_while_making_it(environment, tmp_path, sl
     assert run_job(stone, job)["version"] == "1.0"
 
 
-# The pure parts
-
-
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
@@ -497,120 +528,12 @@ def test_interrupted_from_the_keyboard_while_making_it(environment, tmp_path, sl
         ({"TRT_MATRIX_CACHE": ""}, Path("~/.cache/trt-matrix").expanduser()),
     ],
 )
-def test_where_environments_are_kept(environ, expected):
+def test_where_environments_are_kept(environ: dict[str, str], expected: Path) -> None:
     assert default_cache(environ) == expected
 
 
-LOCK = """
-lock-version = "1.0"
-created-by = "uv"
-
-[[packages]]
-name = "numpy"
-version = "2.4.6"
-sdist = { url = "https://example.org/numpy-2.4.6.tar.gz", hashes = { sha256 = "aa" } }
-wheels = [{ url = "https://example.org/x/numpy-2.4.6%2Bcpu-cp311.whl#egg", hashes = { sha256 = "bb" } }]
-
-[[packages]]
-name = "own"
-archive = { path = "../own-1.0-py3-none-any.whl", hashes = { sha256 = "cc" } }
-"""
-
-
-def test_a_lock_is_read():
-    assert read_lock(LOCK) == {
-        "numpy": Package(version="2.4.6", files={"numpy-2.4.6+cpu-cp311.whl": "bb"}),
-        "own": Package(version="", files={"own-1.0-py3-none-any.whl": "cc"}),
-    }
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "packages = 3",
-        "packages = [3]",
-        "[[packages]]\nversion = '1'",
-        "[[packages]]\nname = 'a'",
-        "[[packages]]\nname = 'a'\nwheels = [{}]",
-        "[[packages]]\nname = 'a'\nwheels = [{url = 'x', hashes = {md5 = '1'}}]",
-        "[[packages]]\nname = 'a'\nvcs = {type = 'git'}",
-    ],
-)
-def test_a_lock_that_is_none(text):
-    with pytest.raises(LockError):
-        read_lock(text)
-
-
-@given(st.integers(0, len(LOCK)), st.text(max_size=5))
-def test_a_lock_with_anything_in_it_is_read_or_refused(position, inserted):
-    try:
-        found = read_lock(LOCK[:position] + inserted + LOCK[position:])
-    except LockError:
-        return
-    assert all(package.files for package in found.values())
-
-
-@given(st.text())
-def test_whatever_uv_says_becomes_one_line(said):
-    message = explain(said, "3.11.7")
-    assert message
-    assert "\n" not in message
-
-
-UNSATISFIABLE = "error: No solution found when resolving dependencies\n  cause: Because {}\n\n{}"
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (
-            UNSATISFIABLE.format(
-                "nosuch was not found in the package registry and you require nosuch, we can "
-                "conclude that your requirements are unsatisfiable.", ""),
-            "no package is called nosuch; check the spelling in matrix.yaml",
-        ),
-        (
-            UNSATISFIABLE.format(
-                "onnxruntime==1.10.0 has no wheels with a matching Python ABI tag (e.g., `cp311`) "
-                "and you require onnxruntime==1.10.0, we can conclude that your requirements are "
-                "unsatisfiable.",
-                "hint: You require CPython 3.11 (`cp311`), but we only found wheels for "
-                "`onnxruntime` (v1.10.0) with the following Python ABI tags: `cp36m`, `cp37m`, "
-                "`cp38`, `cp39`"),
-            "onnxruntime==1.10.0 has no wheel for Python 3.11.7; there are wheels for Python 3.6, "
-            '3.7, 3.8, 3.9: set `python: "3.9"` for it in matrix.yaml',
-        ),
-        (
-            UNSATISFIABLE.format(
-                "onnxruntime==1.32.0 has no wheels with a matching Python implementation tag "
-                "(e.g., `cp39`) and you require onnxruntime==1.32.0, we can conclude that your "
-                "requirements are unsatisfiable.",
-                "hint: You require CPython 3.9 (`cp39`), but we only found wheels for "
-                "`onnxruntime` (v1.32.0) with the following Python implementation tags: `cp311`"),
-            "onnxruntime==1.32.0 has no wheel for Python 3.11.7; there are wheels for Python "
-            '3.11: set `python: "3.11"` for it in matrix.yaml',
-        ),
-        (
-            "error: Failed to download `flatbuffers==25.12.19`\n  cause: Network connectivity is "
-            "disabled, but the requested data wasn't found in the cache: https://example.org/f.whl",
-            "flatbuffers==25.12.19 is not in the package cache and this run is offline; run once "
-            "with network, on this machine or with a copy of its uv cache",
-        ),
-        (
-            "error: Failed to install: protobuf-7.36.2.whl (protobuf==7.36.2)\n  cause: failed to "
-            "copy file: No space left on device (os error 28)",
-            "the disk is full; free space, or set TRT_MATRIX_CACHE to a folder elsewhere",
-        ),
-        ("", "uv failed: it said nothing"),
-    ],
-)  # fmt: skip
-def test_what_uv_said_is_explained(said, expected):
-    assert explain(said, "3.11.7") == expected
-
-
 @pytest.mark.slow
-def test_a_real_engine_from_the_network(tmp_path):
+def test_a_real_engine_from_the_network(tmp_path: Path) -> None:
     stone = VenvEnvironment(
         name="ort-1.26.0",
         engine="onnxruntime",

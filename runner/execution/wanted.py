@@ -1,0 +1,179 @@
+"""What to ask of a job, and the fingerprint under which its answer is known; pure.
+
+A fingerprint covers everything that decides the numbers and nothing else: neither the name of an
+environment nor that of a pass is in it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.core.tables import Provenance, Table, from_ranges
+from runner.environments.base import Environment, Identity
+from runner.execution.inputs import Data, Network
+from runner.plan import Pass, Precision
+from runner.records import Calibration, Object, digest
+
+FP32 = Pass(precision=Precision.FP32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What decides the numbers of every cell alike."""
+
+    input: str
+    heads: tuple[tuple[str, str], ...]
+    """(head, output tensor)."""
+    algorithms: Mapping[str, Mapping[str, Any]]
+    """algorithm → its options."""
+    shared: str | None
+    repeats: int
+    timing: Mapping[str, Any]
+    deadline_s: float
+    program: str
+    """Hash of the job's own files."""
+    host: str
+    """Hash of what the processor is."""
+    preprocess: str
+    """Hash of the preprocessing settings."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """Where jobs are started, and what all of them there share."""
+
+    environment: Environment
+    identity: Identity
+    device: str
+    engine_options: Mapping[str, Any]
+    timing: Mapping[str, Any] | None
+    """How latency is measured; None where it is of no interest."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """head → shape (images, …) of the reference's output; empty for the reference itself."""
+
+    @property
+    def where(self) -> str:
+        """`ort-1.32.0/cpu`."""
+        return f"{self.environment.name}/{self.device}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedPass:
+    """A pass to run."""
+
+    fingerprint: str
+    name: str
+    precision: Precision
+    model: Object
+    table: str | None
+    """Digest of the table."""
+    placement: str | None
+    repeat: int
+    compare_with: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedCalibration:
+    fingerprint: str
+    model: Object
+    images: Object
+    tensors: tuple[str, ...]
+    algorithms: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wants:
+    """Says what to ask for at a site."""
+
+    settings: Settings
+    network: Network
+    data: Data
+
+    def calibration(self, site: Site, algorithms: Sequence[str]) -> WantedCalibration:
+        chosen = tuple(
+            {"name": name, "options": dict(self.settings.algorithms[name])} for name in algorithms
+        )
+        key = {
+            "calibration": 1,
+            "site": self._site_key(site),
+            "model": self.network.calibration.sha256,
+            "images": self.data.calibration.sha256,
+            "tensors": self.network.tensors,
+            "algorithms": chosen,
+        }
+        return WantedCalibration(
+            fingerprint=digest(key),
+            model=self.network.calibration,
+            images=self.data.calibration,
+            tensors=self.network.tensors,
+            algorithms=chosen,
+        )
+
+    def table(self, site: Site, calibration: Calibration, algorithm: str) -> Table:
+        """Returns the table that one of the calibration's algorithms made."""
+        table = from_ranges(
+            calibration.tables[algorithm],
+            Provenance(
+                algorithm=algorithm,
+                environment=site.environment.name,
+                images_sha256=self.data.calibration.sha256,
+                preprocess_sha256=self.settings.preprocess,
+                model_sha256=self.network.fp32.sha256,
+            ),
+        )
+        told = {name: why for name, why in calibration.unusable.items() if name not in table.amax}
+        return dataclasses.replace(table, unusable=told | dict(table.unusable))
+
+    def measurement(
+        self,
+        site: Site,
+        name: str,
+        repeat: int,
+        *,
+        model: Object,
+        table: Table | None = None,
+        placement: str | None = None,
+    ) -> WantedPass:
+        """Says what to measure.
+
+        Args:
+            site: Where.
+            name: Of the pass.
+            repeat: From 0.
+            model: The network in the variant that is run.
+            table: What it was quantised with; None for fp32.
+            placement: Whose Q/DQ placement it has; None for fp32.
+        """
+        precision = Precision.INT8 if table else Precision.FP32
+        key = {
+            "measurement": 1,
+            "site": self._site_key(site),
+            "model": model.sha256,
+            "precision": precision,
+            "evaluation": self.data.evaluation.sha256,
+            "timing": site.timing,
+            "repeat": repeat,
+        }
+        return WantedPass(
+            fingerprint=digest(key),
+            name=name,
+            precision=precision,
+            model=model,
+            table=table.digest if table else None,
+            placement=placement,
+            repeat=repeat,
+            compare_with=FP32.name if table else None,
+        )
+
+    def _site_key(self, site: Site) -> Mapping[str, Any]:
+        return {
+            "environment": site.identity.fingerprint,
+            "engine": site.environment.engine,
+            "options": site.engine_options,
+            "device": site.device,
+            "host": self.settings.host,
+            "program": self.settings.program,
+            "input": self.settings.input,
+            "heads": self.settings.heads,
+        }
