@@ -1,7 +1,7 @@
 """Handwritten digits on photographs: seeded, so that the same images come out again.
 
 A scene is 320×320 pixels with 3 to 9 digits of three size ranges. Splits share neither a digit
-(scikit-learn's `digits`, by index: other writers) nor a crop of a photograph.
+(scikit-learn's `digits`, by index) nor a crop of a photograph.
 """
 
 from collections.abc import Iterator

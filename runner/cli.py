@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Runs one INT8 experiment over many engine versions and says whose fault an error is.",
     epilog="Exit codes: 0 all within gates, 1 a gate failed, 2 bad matrix.yaml, 3 nothing selected, "
-    "4 something that was wanted could not run (--strict), 5 store trouble, 130 interrupted.",
+    "4 something that was wanted could not run (--strict), 5 store trouble, 70 a bug, 130 interrupted.",
 )
 
 Matrix = Annotated[Path, typer.Option("--config", "-c", help="The experiment.", show_default=True)]
@@ -58,7 +59,7 @@ def run(
     if as_json:
         _print_json(done.summary())
     else:
-        print(done.text())
+        _print(done.text())
     raise typer.Exit(done.exit_code(strict=strict))
 
 
@@ -74,7 +75,7 @@ def plan(
     if as_json:
         _print_json(planned.summary())
     else:
-        print(planned.text())
+        _print(planned.text())
 
 
 @app.command()
@@ -88,7 +89,7 @@ def judge(
     if as_json:
         _print_json(done.summary())
     else:
-        print(done.text())
+        _print(done.text())
     raise typer.Exit(done.exit_code(strict=False))
 
 
@@ -99,17 +100,26 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
 ) -> None:
     """Write a commented matrix.yaml for your own network, heads read from it."""
-    print(session.init(model, output, force=force))
+    _print(session.init(model, output, force=force))
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON schema of matrix.yaml, for editors."""
-    print(session.schema_text(), end="")
+    _print(session.schema_text().rstrip("\n"))
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))
+    _print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _print(text: str) -> None:
+    """Writes to stdout; where its reader left (`| head`), nothing more can be told to it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Or Python would write what is left once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
@@ -117,24 +127,19 @@ def main() -> None:
     # A stopped `docker stop` or CI job gets the same orderly end as ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
-        code = app(standalone_mode=False)
-    except typer.Exit as ending:
-        code = ending.exit_code
-    except typer.Abort:
-        code = ExitCode.INTERRUPTED
-    except KeyboardInterrupt:
-        print("interrupted: what ended is kept; run again to go on", file=sys.stderr)
-        code = ExitCode.INTERRUPTED
+        code = app(standalone_mode=False)  # turns KeyboardInterrupt into its exit code
     except TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
         code = ExitCode.BAD_CONFIG
     except RunnerError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except BrokenPipeError:
-        # The reader of our output left; nothing more can be told to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
+    except Exception:  # noqa: BLE001 - whatever nobody expected is a bug; the boundary tells it so
+        traceback.print_exc()
+        print("this is a bug in trt-matrix: report it with the lines above", file=sys.stderr)
+        code = ExitCode.BUG
+    if code == ExitCode.INTERRUPTED:
+        print("interrupted: what ended is kept; run again to go on", file=sys.stderr)
     sys.exit(int(code or 0))
 
 

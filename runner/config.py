@@ -1,15 +1,25 @@
 """matrix.yaml as types. The shape is held here; what it refers to is checked in `config_checks`."""
 
-import difflib
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
+from runner.config_errors import problem
 from runner.errors import ConfigError
 from runner.plan import Precision
 from runner.yaml_file import Document, Path_, read
@@ -19,11 +29,42 @@ Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 """A name that becomes part of a cell id, a folder and a file."""
 
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+!_-]*$", max_length=60)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9._+-]*$", max_length=60)]
+
+HeadName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+")
+
+
+def _device(text: str) -> str:
+    if not DEVICE.fullmatch(text):
+        message = f"{text!r:.80} is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid"
+        raise ValueError(message)
+    return text
+
+
+Device = Annotated[str, AfterValidator(_device)]
+
+TAGS = frozenset(
+    {"<venv>", "<interpreter>", "<ngc>", "<package>", "<requirements>", "<one>", "<each>", "[key]"}
+)
+"""What pydantic adds to the place of an error to tell the branch of a union; no key of the file."""
+
+
+def _one_or_each(value: Any) -> str:
+    return "<each>" if isinstance(value, list | tuple) else "<one>"
+
+
+PerChannel = Annotated[
+    Annotated[float, Tag("<one>")] | Annotated[tuple[float, ...], Tag("<each>")],
+    Discriminator(_one_or_each),
+]
+"""One number for all channels, or one each."""
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    # Strict: `repeats: yes` is no 1, and `threads: "4"` no number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -59,21 +100,26 @@ class Preprocess(Section):
 
     resize: Literal["letterbox", "stretch"] = "letterbox"
     size: tuple[int, int] | None = Field(
-        None, description="[height, width]; default: the network's input."
+        None, description="[height, width]; it must be that of the network, the default."
     )
     scale: float = Field(1 / 255, gt=0)
-    mean: float | tuple[float, ...] = 0.0
-    std: float | tuple[float, ...] = 1.0
+    mean: PerChannel = 0.0
+    std: PerChannel = 1.0
     color: Literal["rgb", "bgr", "gray"] = "rgb"
     pad: int = Field(114, ge=0, le=255, description="Pixel value beside a letterboxed image.")
 
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "gray" else 3
+
     @model_validator(mode="after")
     def _one_value_a_channel(self) -> Self:
-        channels = 1 if self.color == "gray" else 3
         for name in ("mean", "std"):
             value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != channels:
-                message = f"{name} has {len(value)} values, {self.color} has {channels} channels"
+            if isinstance(value, tuple) and len(value) != self.channels:
+                message = (
+                    f"{name} has {len(value)} values, {self.color} has {self.channels} channels"
+                )
                 raise ValueError(message)
         if 0 in (self.std if isinstance(self.std, tuple) else (self.std,)):
             message = "std is 0: every value would be infinite"
@@ -112,7 +158,8 @@ class OnnxRuntime(Section):
 
 
 class Engines(Section):
-    onnxruntime: OnnxRuntime = OnnxRuntime()
+    # A factory, since a default would be in the schema, and threads depend on the machine.
+    onnxruntime: OnnxRuntime = Field(default_factory=OnnxRuntime)
 
 
 class Timing(Section):
@@ -123,20 +170,67 @@ class Timing(Section):
     max_s: float = Field(0.5, gt=0)
     warm_up_max_s: float = Field(0.25, ge=0)
 
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min_samples > self.max_samples:
+            message = f"min_samples {self.min_samples} is above max_samples {self.max_samples}"
+            raise ValueError(message)
+        return self
+
+
+class Requirements(Section):
+    """What pip would be asked for; it must bring onnxruntime with it."""
+
+    requirements: tuple[str, ...] = Field(min_length=1)
+
+
+Package = Literal["onnxruntime", "onnxruntime-gpu"]
+
+
+def _package_or_requirements(value: Any) -> str:
+    return "<requirements>" if isinstance(value, Mapping | Requirements) else "<package>"
+
 
 class Venv(Section):
-    """Virtual environments, one a version, made by uv."""
+    """Virtual environments made by uv: one a version, or one of any requirements."""
 
-    venv: Literal["onnxruntime", "onnxruntime-gpu"]
-    versions: tuple[Version, ...] = Field(min_length=1)
-    python: str | None = Field(None, description="Such as 3.11; default: this tool's own.")
+    venv: Annotated[
+        Annotated[Package, Tag("<package>")] | Annotated[Requirements, Tag("<requirements>")],
+        Discriminator(_package_or_requirements),
+    ]
+    versions: tuple[Version, ...] = Field((), description='Of the package, in quotes: ["1.26.0"].')
+    python: str | None = Field(None, description='Such as "3.11"; default: this tool\'s own.')
     with_: tuple[str, ...] = Field((), alias="with", description="Further requirements.")
-    name: Name | None = Field(None, description="Prefix of the ids; default: ort.")
+    name: Name | None = Field(
+        None, description="Prefix of the ids (default: ort, ort-gpu), or the id with requirements."
+    )
     options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
 
+    @model_validator(mode="after")
+    def _named_by_version_or_name(self) -> Self:
+        if isinstance(self.venv, Requirements):
+            if self.versions:
+                message = "requirements state their versions themselves: leave out `versions`"
+                raise ValueError(message)
+            if self.name is None:
+                message = "an environment of requirements needs a `name`"
+                raise ValueError(message)
+        elif not self.versions:
+            message = 'name at least one version: `versions: ["1.32.0"]`'
+            raise ValueError(message)
+        return self
+
     def ids(self) -> tuple[str, ...]:
+        if isinstance(self.venv, Requirements):
+            return (self.name or "",)
         prefix = self.name or ("ort" if self.venv == "onnxruntime" else "ort-gpu")
         return tuple(f"{prefix}-{version}" for version in self.versions)
+
+    def requirements(self, index: int) -> tuple[str, ...]:
+        """Returns what is installed in the environment `ids()[index]`."""
+        if isinstance(self.venv, Requirements):
+            return (*self.venv.requirements, *self.with_)
+        return (f"{self.venv}=={self.versions[index]}", *self.with_)
 
 
 class Interpreter(Section):
@@ -172,9 +266,15 @@ KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc]] = {
 
 
 def _kind_of(entry: Any) -> str | None:
+    """Returns the key that says what kind an entry is, as written or as read."""
     if isinstance(entry, Mapping):
         return next((kind for kind in KINDS if kind in entry), None)
     return next((kind for kind, type_ in KINDS.items() if isinstance(entry, type_)), None)
+
+
+def _tag_of(entry: Any) -> str | None:
+    kind = _kind_of(entry)
+    return kind and f"<{kind}>"
 
 
 class Config(Section):
@@ -182,27 +282,27 @@ class Config(Section):
 
     name: Name
     model: Model
-    heads: Mapping[str, Head] = Field(min_length=1)
+    heads: Mapping[HeadName, Head] = Field(min_length=1)
     data: Data
     calibration: Calibration = Calibration()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
     repeats: int = Field(3, ge=1, le=100)
-    devices: tuple[str, ...] = Field(("cpu",), min_length=1)
-    baseline: str
+    devices: tuple[Device, ...] = Field(("cpu",), min_length=1)
+    baseline: str = Field(description="Id of an environment, or its beginning: ort-1.32.")
     environments: tuple[
         Annotated[
-            Annotated[Venv, pydantic.Tag("venv")]
-            | Annotated[Interpreter, pydantic.Tag("interpreter")]
-            | Annotated[Ngc, pydantic.Tag("ngc")],
-            pydantic.Discriminator(
-                _kind_of,
-                custom_error_type="environment_kind",
-                custom_error_message=f"an environment needs one of the keys {', '.join(KINDS)}",
+            Annotated[Venv, Tag("<venv>")]
+            | Annotated[Interpreter, Tag("<interpreter>")]
+            | Annotated[Ngc, Tag("<ngc>")],
+            Discriminator(
+                _tag_of,
+                custom_error_type="kind",
+                custom_error_message=f"an environment has one of the keys {', '.join(KINDS)}",
             ),
         ],
         ...,
     ] = Field(min_length=1)
-    engines: Engines = Engines()
+    engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
 
@@ -210,7 +310,8 @@ class Config(Section):
         return tuple(name for entry in self.environments for name in entry.ids())
 
 
-_DEVICE = re.compile(r"cpu|gpu:(\*|[0-9]+|[A-Za-z0-9 ._-]+)|GPU-[0-9a-fA-F-]+")
+MOST_PROBLEMS = 50
+"""More are counted, not told."""
 
 
 def load(path: Path) -> tuple[Config, Document]:
@@ -220,27 +321,26 @@ def load(path: Path) -> tuple[Config, Document]:
         ConfigError: the file is not readable as an experiment.
     """
     document = read(path)
-    config = validate(document)
-    return config, document
+    return validate(document), document
 
 
 def validate(document: Document) -> Config:
+    """Raises ConfigError with every problem of the document's shape."""
     try:
-        config = Config.model_validate(document.value)
+        # By way of JSON, where strict takes a list for a tuple and text for a path, but no 1 for yes.
+        return Config.model_validate_json(json.dumps(document.value))
     except pydantic.ValidationError as error:
         # Where every item is wrong, pydantic also calls the list too short: told once is enough.
         told = [e for e in error.errors() if e["type"] != "too_short" or not e.get("input")]
-        problems = list(dict.fromkeys(_problem(document, one) for one in told))
+        problems = list(dict.fromkeys(_problem(document, one) for one in told[:MOST_PROBLEMS]))
+        if len(told) > MOST_PROBLEMS:
+            problems.append(f"and {len(told) - MOST_PROBLEMS} more")
         raise ConfigError(document.source, problems) from error
-    problems = [
-        f"{document.where(('devices', index))}: {device!r} is no device; cpu, gpu:*, gpu:0, "
-        "gpu:NAME or a GPU's uuid"
-        for index, device in enumerate(config.devices)
-        if not _DEVICE.fullmatch(device)
-    ]
-    if problems:
-        raise ConfigError(document.source, problems)
-    return config
+
+
+def _problem(document: Document, error: Any) -> str:
+    path = tuple(part for part in error["loc"] if part not in TAGS)
+    return problem(document, path, error, _allowed_keys)
 
 
 def schema() -> Mapping[str, Any]:
@@ -249,43 +349,6 @@ def schema() -> Mapping[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "matrix.yaml",
     }
-
-
-def _problem(document: Document, error: Any) -> str:
-    """Says one of pydantic's errors in this tool's words."""
-    path = _without_tag(error["loc"])
-    where = document.where(path)
-    given = error.get("input")
-    match error["type"]:
-        case "extra_forbidden":
-            allowed = _allowed_keys(document, path[:-1])
-            close = did_you_mean(str(path[-1]), allowed)
-            return f"{where}: unknown key{close or '; allowed: ' + ', '.join(allowed)}"
-        case "missing":
-            return f"{where}: missing"
-        case "literal_error" | "enum":
-            expected = str(error["ctx"]["expected"])
-            words = re.findall(r"'([^']*)'", expected)
-            return f"{where}: {given!r:.80} is not {expected}{did_you_mean(str(given), words)}"
-        case "string_type" if isinstance(given, int | float):
-            return f"{where}: read as the number {given!r}; put what was meant in quotes"
-        case "too_short":
-            return f"{where}: empty; name at least one"
-        case "string_pattern_mismatch":
-            return f"{where}: {given!r:.80} names files: letters a to z, digits and . _ + - only"
-        case "value_error":
-            return f"{where}: {error['ctx']['error']}"
-        case _:
-            scalar = given is None or isinstance(given, str | int | float)
-            shown = f" (is {given!r:.80})" if scalar else ""
-            return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
-
-
-def _without_tag(location: Path_) -> Path_:
-    """Drops the kind that pydantic puts behind the index: environments[1].venv.versions."""
-    if location[:1] == ("environments",) and len(location) > 3:
-        return (*location[:2], *location[3:])
-    return location
 
 
 SECTIONS: Mapping[str, type[Section]] = {
@@ -299,6 +362,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "data.preprocess": Preprocess,
     "calibration": Calibration,
     "environments.*.options": OnnxRuntime,
+    "environments.*.venv": Requirements,
     "engines": Engines,
     "engines.onnxruntime": OnnxRuntime,
     "timing": Timing,
@@ -315,9 +379,3 @@ def _allowed_keys(document: Document, path: Path_) -> list[str]:
         entry = document.value["environments"][path[1]]
         section = KINDS[_kind_of(entry) or "venv"]
     return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""

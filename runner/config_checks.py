@@ -1,18 +1,22 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 
-from runner.config import Config, did_you_mean
+from runner.config import Config
+from runner.config_errors import did_you_mean, few
 from runner.core import graph
+from runner.core.image_input import ImageInput, image_input
 from runner.errors import ConfigError
 from runner.images import image_files
+from runner.labels import labels_problem
 from runner.yaml_file import Document
+
+REFERENCE = "reference"
+"""Name of the environment that the reference is computed in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,24 +50,23 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found = _Checker(config, document, root)
     model = found.model()
     heads = found.heads(model)
-    shape = found.input(model)
+    image = found.input(model)
     baseline = found.baseline()
     found.unique()
     calibration = found.images("calibration", config.data.calibration.limit)
     evaluation = found.images("evaluation", config.data.evaluation.limit)
     found.labels(evaluation)
     found.files()
-    if found.problems or model is None or shape is None:
+    if found.problems or model is None or image is None:
         raise ConfigError(document.source, found.problems)
-    name, sizes, channels_last = shape
     return Checked(
         config=config,
         root=root,
         content=found.content,
         model=model,
-        input=name,
-        shape=sizes,
-        channels_last=channels_last,
+        input=image.name,
+        shape=image.shape,
+        channels_last=image.channels_last,
         heads=heads,
         baseline=baseline,
         calibration=calibration,
@@ -109,54 +112,44 @@ class _Checker:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())
         if model is None:
             return pairs
-        known = [output.name for output in graph.outputs(model)]
+        known = {output.name: output.dtype for output in graph.outputs(model)}
         for name, output in pairs:
             if output not in known:
-                close = did_you_mean(output, known)
+                close = did_you_mean(output, list(known))
                 self._add(
                     ("heads", name),
-                    f"{output!r} is no output of the network{close}; its outputs: {_few(known)}",
+                    f"{output!r} is no output of the network{close}; its outputs: {few(list(known))}",
+                )
+            elif not is_floating(known[output]):
+                self._add(
+                    ("heads", name),
+                    f"{output!r} is {known[output]}, floating point is expected: name a tensor "
+                    "before the conversion, or leave this head out",
                 )
         return pairs
 
-    def input(self, model: onnx.ModelProto | None) -> tuple[str, tuple[int, int, int], bool] | None:
-        """Returns the input's name, (channels, height, width) and whether channels come last."""
+    def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:
             return None
-        where = ("model", "onnx")
         try:
-            info = graph.require_float32_input(model)
+            image = image_input(model)
         except graph.GraphError as error:
-            self._add(where, str(error))
-            return None
-        if info.shape is None or info.dynamic:
-            self._add(
-                where,
-                f"input {info.name!r} has the dynamic shape {_shape(info)}: export the network "
-                "with batch 1 and a fixed size",
-            )
+            self._add(("model", "onnx"), str(error))
             return None
         preprocess = self.config.data.preprocess
-        channels = 1 if preprocess.color == "gray" else 3
-        sizes = [int(size or 0) for size in info.shape]
-        if len(sizes) != 4 or sizes[0] != 1:
-            self._add(where, f"input {info.name!r} has shape {sizes}; one image, 4-D, is expected")
-            return None
-        channels_last = sizes[1] != channels and sizes[3] == channels
-        order = (3, 1, 2) if channels_last else (1, 2, 3)
-        shape = (sizes[order[0]], sizes[order[1]], sizes[order[2]])
-        if shape[0] != channels:
+        if image.channels != preprocess.channels:
             self._add(
-                ("data", "preprocess"),
-                f"color {preprocess.color} gives {channels} channels, "
-                f"the network's input {info.name!r} has shape {sizes}",
+                ("data", "preprocess", "color"),
+                f"{preprocess.color} gives {preprocess.channels} channels, "
+                f"the network's input {image.name!r} has {image.channels}",
             )
-        if preprocess.size and preprocess.size != shape[1:]:
+        size = (image.height, image.width)
+        if preprocess.size and preprocess.size != size:
             self._add(
                 ("data", "preprocess", "size"),
-                f"{list(preprocess.size)} is not the network's [height, width] {list(shape[1:])}",
+                f"{list(preprocess.size)} is not the network's [height, width] {list(size)}",
             )
-        return info.name, shape, channels_last
+        return image
 
     def baseline(self) -> str:
         """Returns the environment that `baseline` names: in full, or by its first version parts."""
@@ -170,11 +163,17 @@ class _Checker:
             self._add(("baseline",), f"{wanted!r} may mean {' or '.join(longer)}; write it in full")
         else:
             close = did_you_mean(wanted, known)
-            self._add(("baseline",), f"no environment is called {wanted!r}{close}; {_few(known)}")
+            self._add(("baseline",), f"no environment is called {wanted!r}{close}; {few(known)}")
         return wanted
 
     def unique(self) -> None:
         seen: dict[str, int] = {}
+        for index, entry in enumerate(self.config.environments):
+            if REFERENCE in entry.ids():
+                self._add(
+                    ("environments", index),
+                    f"{REFERENCE!r} is what the host's own engine is called; choose another `name`",
+                )
         for index, entry in enumerate(self.config.environments):
             for name in entry.ids():
                 if name in seen:
@@ -210,26 +209,9 @@ class _Checker:
         labels = self.config.data.evaluation.labels
         if labels is None:
             return
-        path, where = self.root / labels, ("data", "evaluation", "labels")
-        try:
-            coco: Any = json.loads(path.read_bytes())
-        except OSError as error:
-            self._add(where, f"{path}: {error.strerror}")
-            return
-        except ValueError as error:
-            self._add(where, f"{path}: not JSON: {error}")
-            return
-        try:
-            named = {str(entry["file_name"]) for entry in coco["images"]}
-            present = all(isinstance(coco[key], list) for key in ("annotations", "categories"))
-        except (KeyError, TypeError):
-            present = False
-        if not present:
-            self._add(where, f"{path}: not COCO: images, annotations, categories are expected")
-            return
-        unlabelled = [file.name for file in images if file.name not in named]
-        if unlabelled:
-            self._add(where, f"{path}: it has no entry for {_few(unlabelled)}")
+        problem = labels_problem(self.root / labels, [path.name for path in images])
+        if problem:
+            self._add(("data", "evaluation", "labels"), problem)
 
     def files(self) -> None:
         for index, entry in enumerate(self.config.environments):
@@ -239,12 +221,6 @@ class _Checker:
                     self._add(where, f"{self.root / library}: no such folder")
 
 
-def _shape(info: graph.TensorInfo) -> str:
-    if info.shape is None:
-        return "of unknown rank"
-    return f"[{', '.join('?' if size is None else str(size) for size in info.shape)}]"
-
-
-def _few(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def is_floating(dtype: str) -> bool:
+    """Tells whether a head of this type can be compared; one that the model leaves open may be."""
+    return dtype == "unknown" or "float" in dtype

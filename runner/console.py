@@ -60,7 +60,10 @@ class Terminal:
     def stage(self, where: str, stage: str) -> None:
         self.bar.update(self.task, description=escape(f"{where}: {stage}"))
 
-    def done(self, what: str, status: Status, detail: str, *, steps: int = 1) -> None:
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
+        del reused  # the bar's own estimate looks at the last half minute only
         colour = _COLOURS.get(status, "red")
         self.console.print(f"[{colour}]{status:<11}[/] {escape(what)}  [dim]{escape(detail)}[/]")
         self.bar.advance(self.task, steps)
@@ -74,6 +77,7 @@ class Plain:
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
         self.ended = 0
+        self.worked = 0
         self.total = 0
         self.started = time.monotonic()
         self.last = self.started
@@ -103,16 +107,19 @@ class Plain:
         if time.monotonic() - self.last >= self.EVERY_S:
             self._line(f"[{self.ended}/{self.total}] {where}: {stage}{self._left()}")
 
-    def done(self, what: str, status: Status, detail: str, *, steps: int = 1) -> None:
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
         self.ended += steps
+        self.worked += 0 if reused else steps
         self._line(f"[{self.ended}/{self.total}] {status:<11} {what}  {detail}{self._left()}")
 
     def _left(self) -> str:
-        """Says the time left, once enough steps ended to tell."""
-        if self.ended < 3 or self.ended >= self.total:
+        """Says the time left, once enough steps ended to tell; what was reused tells nothing."""
+        if self.worked < 3 or self.ended >= self.total:
             return ""
         spent = time.monotonic() - self.started
-        left = spent / self.ended * (self.total - self.ended)
+        left = spent / self.worked * (self.total - self.ended)
         return f"  (about {left:.0f} s left)"
 
     def _line(self, text: str) -> None:
@@ -151,8 +158,17 @@ class JsonLines:
     def stage(self, where: str, stage: str) -> None:
         """Stages change several times a second; programs are told of ends only."""
 
-    def done(self, what: str, status: Status, detail: str, *, steps: int = 1) -> None:
-        self._emit(event="done", what=what, status=str(status), detail=detail, steps=steps)
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
+        self._emit(
+            event="done",
+            what=what,
+            status=str(status),
+            detail=detail,
+            steps=steps,
+            reused=reused,
+        )
 
     def _emit(self, **fields: Any) -> None:
         with self.lock:
@@ -168,7 +184,9 @@ class Quiet(Plain):
     def stage(self, where: str, stage: str) -> None:
         pass
 
-    def done(self, what: str, status: Status, detail: str, *, steps: int = 1) -> None:
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
         pass
 
 

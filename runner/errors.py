@@ -14,6 +14,8 @@ class ExitCode(IntEnum):
     NOTHING_SELECTED = 3
     COULD_NOT_RUN = 4
     STORE_TROUBLE = 5
+    BUG = 70
+    """Of this tool (EX_SOFTWARE of sysexits.h): must not pass for a failed gate."""
     INTERRUPTED = 130
 
 

@@ -1,15 +1,19 @@
 """Images → the network's input, the same for every environment: one array, made once, streamed.
 
 Pixels are 8-bit RGB after decoding: EXIF orientation is applied, 16-bit images are scaled down,
-palettes resolved, transparency is laid over the padding value, grey becomes three equal channels.
-Then the image is resized (bilinear) and value = (pixel · scale − mean) / std.
+palettes resolved, transparency is laid over the padding value, grey becomes three equal channels;
+of an animation the first frame is taken. Then the image is resized (bilinear, antialiased where it
+shrinks, as Pillow does; OpenCV's INTER_LINEAR is not) and value = (pixel · scale − mean) / std.
 """
 
 import hashlib
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +24,44 @@ from runner.errors import ConfigError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""Pillow would also read formats that start other programs (EPS)."""
+
 LIMIT_PIXELS = 100_000_000
 """Larger images are taken for decompression bombs."""
 
 PREPROCESS_VERSION = 1
 """Raise when the same settings give other values."""
 
+BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError,
+    OverflowError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow's readers raise on damaged files."""
+
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
     """How an image lies in the network's input: x' = x · scale_x + left, likewise y."""
 
     width: int
     height: int
     """Size of the image itself, in pixels, upright."""
-    scale_x: float
-    scale_y: float
+    inner_width: int
+    inner_height: int
+    """Its size in the input."""
     left: int
     top: int
+
+    @property
+    def scale_x(self) -> float:
+        return self.inner_width / self.width
+
+    @property
+    def scale_y(self) -> float:
+        return self.inner_height / self.height
 
 
 def image_files(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -50,16 +72,19 @@ def image_files(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     Raises:
         OSError: the folder cannot be read.
     """
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    dangling = sorted(path for path in shown if path.is_symlink() and not path.exists())
     files = sorted(
-        (path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")),
+        (path for path in shown if path.is_file()),
         key=lambda path: path.name,
     )
-    problems = tuple(
+    problems = [
         f"{path}: no image by its name ({', '.join(sorted(SUFFIXES))}); move it elsewhere"
         for path in files
         if path.suffix.lower() not in SUFFIXES
-    )
-    return tuple(path for path in files if path.suffix.lower() in SUFFIXES), problems
+    ]
+    problems += [f"{path}: a link to a file that is not there" for path in dangling]
+    return tuple(path for path in files if path.suffix.lower() in SUFFIXES), tuple(problems)
 
 
 def content_hashes(files: Sequence[Path]) -> tuple[str, ...]:
@@ -96,28 +121,33 @@ def preprocess(
         target: The .npy to write, shape (images, c, h, w), or (images, h, w, c).
         channels_last: The network wants channels last.
 
+    Returns:
+        Where each image lies in its part of the array.
+
     Raises:
-        ConfigError: images that cannot be read; names each of them.
+        ConfigError: images that cannot be read; names each of them. `target` is useless then.
+        OSError: `target` cannot be written.
     """
     channels, height, width = shape
     order = (height, width, channels) if channels_last else shape
-    array = np.lib.format.open_memmap(
-        target, mode="w+", dtype=np.float32, shape=(len(files), *order)
-    )
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), *order)}
     placements, problems = [], []
-    for index, path in enumerate(files):
-        try:
-            pixels = decode(path, settings)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            problems.append(f"{path}: {_why(error)}")
-            continue
-        values, placement = fit(pixels, (height, width), settings)
-        array[index] = values if channels_last else values.transpose(2, 0, 1)
-        placements.append(placement)
+    # Written, not memory-mapped: on a full disk a write fails, a mapped page kills the process.
+    with target.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for path in files:
+            try:
+                pixels = decode(path, settings)
+            except BROKEN as error:
+                problems.append(f"{path}: {_why(error)}")
+                continue
+            values, placement = fit(pixels, (height, width), settings)
+            ordered = values if channels_last else values.transpose(2, 0, 1)
+            stream.write(ordered.tobytes())
+            placements.append(placement)
     if problems:
         source = str(files[0].parent)
         raise ConfigError(source, problems)
-    array.flush()
     return tuple(placements)
 
 
@@ -125,24 +155,26 @@ def decode(path: Path, settings: Preprocess) -> Image.Image:
     """Returns the upright image, mode RGB or L.
 
     Raises:
-        OSError, ValueError, SyntaxError: not an image, or a broken one (as Pillow says).
-        Image.DecompressionBombError: more than `LIMIT_PIXELS`.
+        OSError: the file cannot be read, or is no image.
+        Exception: one of `BROKEN`, as Pillow says it.
     """
     with warnings.catch_warnings():
         # Pillow warns of what is refused or handled right below.
         warnings.simplefilter("ignore")
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > LIMIT_PIXELS:
-                message = f"{image.width}×{image.height} pixels: more than {LIMIT_PIXELS}"
+                message = f"{image.width}×{image.height} pixels are more than {LIMIT_PIXELS}"
                 raise Image.DecompressionBombError(message)
             image.load()
             upright = ImageOps.exif_transpose(image)
-    return _eight_bits(upright, settings.pad).convert("L" if settings.color == "gray" else "RGB")
+        return _eight_bits(upright, settings.pad).convert(
+            "L" if settings.color == "gray" else "RGB"
+        )
 
 
 def _eight_bits(image: Image.Image, ground: int) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, np.float64)
+        values = np.nan_to_num(np.asarray(image, np.float64))
         # 16 bits unless the file says less; a float image is taken to lie in [0, 1].
         full = 1.0 if image.mode == "F" else 65535.0
         return Image.fromarray(np.clip(values / full * 255 + 0.5, 0, 255).astype(np.uint8))
@@ -166,15 +198,11 @@ def fit(
         Values, shape (height, width, channels), float32, and where the image lies in them.
     """
     height, width = size
-    if settings.resize == "stretch":
-        inner = (width, height)
-    else:
-        factor = min(width / image.width, height / image.height)
-        inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    place = placement(image.size, size, settings.resize)
+    inner = (place.inner_width, place.inner_height)
     resized = image.resize(inner, Image.Resampling.BILINEAR) if inner != image.size else image
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas = Image.new(resized.mode, (width, height), _ground(resized.mode, settings.pad))
-    canvas.paste(resized, (left, top))
+    canvas.paste(resized, (place.left, place.top))
     pixels = np.asarray(canvas, np.float32)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -182,13 +210,31 @@ def fit(
         pixels = pixels[:, :, ::-1]
     mean, std = np.asarray(settings.mean, np.float32), np.asarray(settings.std, np.float32)
     values = (pixels * np.float32(settings.scale) - mean) / std
-    return np.ascontiguousarray(values, np.float32), Placement(
-        width=image.width,
-        height=image.height,
-        scale_x=inner[0] / image.width,
-        scale_y=inner[1] / image.height,
-        left=left,
-        top=top,
+    return np.ascontiguousarray(values, np.float32), place
+
+
+def placement(
+    image: tuple[int, int], size: tuple[int, int], resize: Literal["letterbox", "stretch"]
+) -> Placement:
+    """Returns where an image of (width, height) lies in an input of (height, width).
+
+    A letterboxed image keeps its proportions (to the pixel) and is centred.
+    """
+    image_width, image_height = image
+    height, width = size
+    if resize == "stretch":
+        inner_width, inner_height = width, height
+    else:
+        factor = min(width / image_width, height / image_height)
+        inner_width = max(1, round(image_width * factor))
+        inner_height = max(1, round(image_height * factor))
+    return Placement(
+        width=image_width,
+        height=image_height,
+        inner_width=inner_width,
+        inner_height=inner_height,
+        left=(width - inner_width) // 2,
+        top=(height - inner_height) // 2,
     )
 
 
@@ -198,7 +244,7 @@ def _ground(mode: str, pad: int) -> int | tuple[int, int, int]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not an image, whatever its name says"
+        return f"not an image of a known format ({', '.join(FORMATS)}), whatever its name says"
     if isinstance(error, Image.DecompressionBombError):
         return f"{error}; make it smaller"
     return f"a broken image: {str(error) or type(error).__name__}"

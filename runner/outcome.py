@@ -1,6 +1,5 @@
 """What a run tells at its end: a few lines, and the exit code."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +33,7 @@ class Outcome:
         failed = self.judgement.gates_failed
         if failed:
             lines.append(f"gate failed: {', '.join(f'{cell} {head}' for cell, head in failed)}")
-        reasons = Counter(
-            f"{result.status}: {result.reason}"
-            for result in self.judgement.cells
-            if result.status is not Status.OK
-        )
-        lines += [f"{count} cells {reason}" for reason, count in reasons.items()]
+        lines += self._not_ok()
         ok = sum(result.status is Status.OK for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)
         lines.append(
@@ -48,6 +42,17 @@ class Outcome:
         )
         lines.append(f"report: {self.report}")
         return "\n".join(lines)
+
+    def _not_ok(self) -> list[str]:
+        """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
+        cells: dict[str, list[str]] = {}
+        for result in self.judgement.cells:
+            if result.status is not Status.OK:
+                cells.setdefault(f"{result.status}: {result.reason}", []).append(result.cell.id)
+        return [
+            f"{ids[0] if len(ids) == 1 else f'{len(ids)} cells'} {reason}"
+            for reason, ids in cells.items()
+        ]
 
     def summary(self) -> Mapping[str, Any]:
         return {

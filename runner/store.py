@@ -38,8 +38,12 @@ _BLOCK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into a message with what to do next."""
+def explained(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into a message with what to do next.
+
+    Raises:
+        StoreError: in place of every OSError.
+    """
     advice = {
         errno.ENOSPC: "the disk is full: free space and run again, finished cells are kept",
         errno.EDQUOT: "the disk quota is used up: free space and run again, finished cells are kept",
@@ -51,33 +55,36 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in advice:
-            raise
-        message = f"{path}: {advice[error.errno]} ({error.strerror})"
+        told = advice.get(error.errno or 0, "it cannot be used: name another folder with --results")
+        message = f"{path}: {told} ({error.strerror or error})"
         raise StoreError(message) from error
 
 
 class Store:
     """Raises StoreError where the folder cannot be used."""
 
+    FOLDER = ".store"
+
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.root = results / ".store"
+        self.root = results / self.FOLDER
         self.warnings: list[str] = []
-        with _explained(results):
+        """What the user should know, each once."""
+        with explained(results):
             for folder in ("objects", "facts", "work"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._sweep()
 
     def _sweep(self) -> None:
-        """Removes what runs that were killed left in work."""
-        for folder in (self.root / "work").iterdir():
-            owner = folder.name.split("-")[0]
-            if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
-                if folder.is_dir():
-                    shutil.rmtree(folder, ignore_errors=True)
-                else:
-                    folder.unlink(missing_ok=True)
+        """Removes what runs that were killed left in work: whatever nobody holds any more."""
+        work = self.root / "work"
+        with _held(work):
+            for folder in work.iterdir():
+                try:
+                    with _held(folder, wait=False):
+                        shutil.rmtree(folder, ignore_errors=True)
+                except (BlockingIOError, FileNotFoundError):
+                    continue  # it is in use, or was just given up
 
     # Objects, by content
 
@@ -96,24 +103,21 @@ class Store:
 
         Nobody may write to it any more.
         """
-        with _explained(self.root):
+        with explained(self.root):
             stored = Object(
                 sha256=sha256_of(file), suffix=file.suffix, size_bytes=file.stat().st_size
             )
             if not self.has(stored):
                 file.chmod(0o644)
-                temporary = self.root / "work" / f"{os.getpid()}-{stored.file}"
-                temporary.unlink(missing_ok=True)
-                same_file_system_link(file, temporary)
-                temporary.replace(self.path(stored))
+                with self.workspace() as folder:
+                    same_file_system_link(file, folder / stored.file)
+                    (folder / stored.file).replace(self.path(stored))
             return stored
 
     def put(self, content: bytes, suffix: str) -> Object:
-        stored = Object(
-            sha256=hashlib.sha256(content).hexdigest(), suffix=suffix, size_bytes=len(content)
-        )
+        stored = object_of(content, suffix)
         if not self.has(stored):
-            with _explained(self.root):
+            with explained(self.root):
                 protocol.write_bytes(str(self.path(stored)), content)
         return stored
 
@@ -134,22 +138,25 @@ class Store:
 
     def keep(self, fact: Stored, fingerprint: str) -> None:
         path = self._fact(type(fact).__name__.lower(), fingerprint)
-        with _explained(self.root):
+        with explained(self.root):
             protocol.write_json(str(path), fact.model_dump(mode="json"))
 
     def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> Object:
         """Returns the object that `make` writes, made once for each `key` (any JSON value)."""
-        fingerprint = digest(key)
-        known = self.get(Object, fingerprint)
-        if known and self.has(known):
+        if known := self.derived(key):
             return known
         with self.workspace() as folder:
             target = folder / f"derived{suffix}"
-            with _explained(target):
+            with explained(target):
                 make(target)
             made = self.adopt(target)
-        self.keep(made, fingerprint)
+        self.keep(made, digest(key))
         return made
+
+    def derived(self, key: Any) -> Object | None:
+        """Returns what `derive` made earlier for `key`; makes nothing."""
+        known = self.get(Object, digest(key))
+        return known if known and self.has(known) else None
 
     def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
         """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
@@ -167,24 +174,30 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Yields an empty folder on the store's file system; it is removed on every path."""
-        with _explained(self.root):
-            folder = Path(tempfile.mkdtemp(dir=self.root / "work", prefix=f"{os.getpid()}-"))
-        try:
+        """Yields an empty folder on the store's file system; it is removed on every path.
+
+        It is held by a lock while it is in use, which ends with this process however that ends.
+        """
+        work = self.root / "work"
+        with contextlib.ExitStack() as holding:
+            with explained(self.root), _held(work):  # so that no sweep comes in between
+                folder = Path(tempfile.mkdtemp(dir=work))
+                holding.enter_context(_held(folder))
+            holding.callback(shutil.rmtree, folder, ignore_errors=True)
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Holds the device against other runs on this machine: latencies need it alone."""
         safe = "".join(c if c.isalnum() else "-" for c in device)
-        with _explained(self.root), (self.root / f"{safe}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as holding:
+            with explained(self.root):
+                lock = holding.enter_context((self.root / f"{safe}.lock").open("w"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting()
+                    fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     # Runs
@@ -193,7 +206,7 @@ class Store:
         stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
         for attempt in range(1000):
             run_id = stem if attempt == 0 else f"{stem}-{attempt}"
-            with _explained(self.results):
+            with explained(self.results):
                 try:
                     (self.results / run_id).mkdir()
                 except FileExistsError:
@@ -214,12 +227,16 @@ class Store:
 
     def _read(self, kind: type[T], path: Path, consequence: str) -> T | None:
         try:
-            return kind.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (pydantic.ValidationError, UnicodeDecodeError) as error:
-            first = str(error).splitlines()[0]
-            self.warnings.append(f"{path}: damaged ({first}); {consequence}")
+            with explained(path):
+                content = path.read_bytes() if path.exists() else None
+            return None if content is None else kind.model_validate_json(content)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            told = f"{where}: {first['msg']}" if where else first["msg"]
+            text = f"{path}: damaged, or of another version ({told}); {consequence}"
+            if text not in self.warnings:
+                self.warnings.append(text)
             return None
 
 
@@ -231,9 +248,16 @@ class Run:
         self.id = run_id
         self.folder = store.results / run_id
 
+    def log(self, name: str) -> Path:
+        """Returns where the log `ort-1.32.0/cpu/repeat-0` goes, its folder made."""
+        path = self.folder / "logs" / f"{name}.log"
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     def write_text(self, name: str, text: str) -> Path:
         path = self.folder / name
-        with _explained(path):
+        with explained(path):
             protocol.write_bytes(str(path), text.encode("utf-8", "surrogateescape"))
         return path
 
@@ -246,7 +270,7 @@ class Run:
 
     def _write(self, name: str, fact: Stored) -> None:
         path = self.folder / name
-        with _explained(path):
+        with explained(path):
             protocol.write_json(str(path), fact.model_dump(mode="json"))
 
     def manifest(self) -> Manifest:
@@ -270,13 +294,35 @@ class Run:
     def make_latest(self) -> None:
         link = self.store.results / "latest"
         temporary = self.store.results / f".latest-{self.id}"
-        with _explained(link):
+        with explained(link):
+            temporary.unlink(missing_ok=True)  # of a run that was killed here
             temporary.symlink_to(self.id)
             temporary.replace(link)
 
 
 SUMS_VERSION = 1
 """Raise when `job.reductions` changes what it computes."""
+
+
+def object_of(content: bytes, suffix: str) -> Object:
+    """Returns how the store addresses `content`; stores nothing."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Object(sha256=sha256, suffix=suffix, size_bytes=len(content))
+
+
+@contextlib.contextmanager
+def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds a lock on a folder.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and `wait` is False.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sha256_of(path: Path) -> str:

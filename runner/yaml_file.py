@@ -1,7 +1,8 @@
 """Reads a YAML file that may be wrong, huge or hostile; knows on which line each key stands."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,27 @@ LIMIT_ALIASES = 50
 LIMIT_NODES = 100_000
 LIMIT_DEPTH = 50
 
+LIMIT_INTEGER = 2**63
+
+UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters and lone surrogates: no name, path or option has them."""
+
 Path_ = tuple[str | int, ...]
 """Keys and indices from the top of the document."""
+
+Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: its plain value, and the line of every key and item."""
+    """A parsed file: its plain value (as JSON has them), and where each part of it stands."""
 
     source: str
     value: Mapping[str, Any]
-    lines: Mapping[Path_, int]
+    lines: Mapping[Path_, int] = field(default_factory=dict)
+    """The line of every key and item, from 1."""
+    written: Mapping[Path_, str] = field(default_factory=dict)
+    """What stands in the file where YAML made something else than text of it: 1.10, yes."""
 
     def where(self, path: Path_) -> str:
         """Returns `environments[1].venv (line 12)` for a path into the document."""
@@ -71,22 +82,20 @@ def read(path: Path) -> Document:
 
 def parse(text: str, source: str) -> Document:
     """Parses YAML text; see `read`."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line[: len(line) - len(line.lstrip())].count("\t"):
+    for number, line in enumerate(text.split("\n"), 1):
+        content = line.lstrip()
+        if content and not content.startswith("#") and "\t" in line[: len(line) - len(content)]:
             problem = f"line {number}: a tab in the indentation; YAML wants spaces"
             raise ConfigError(source, [problem])
-    try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-        if aliases > LIMIT_ALIASES:
-            problem = f"{aliases} aliases (*name): at most {LIMIT_ALIASES} are read; write them out"
+        if unreadable := UNREADABLE.search(line):
+            problem = f"line {number}: the character {unreadable[0]!a}; is this a text file?"
             raise ConfigError(source, [problem])
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    try:
+        node = _Composer(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(source, [_syntax(error)]) from error
     except yaml.YAMLError as error:
         raise ConfigError(source, [f"not YAML: {str(error).splitlines()[0]}"]) from error
-    except RecursionError as error:
-        raise ConfigError(source, ["nested too deeply"]) from error
     if node is None:
         raise ConfigError(
             source, ["the file is empty; write one with `trt-matrix init MODEL.onnx`"]
@@ -96,10 +105,13 @@ def parse(text: str, source: str) -> Document:
             source, ["the top level must be `key: value` lines, such as `name: demo`"]
         )
     reader = _Reader()
-    value = reader.value(node, ())
+    try:
+        value = reader.value(node, ())
+    except _TooMuchError as error:
+        raise ConfigError(source, [str(error)]) from error
     if reader.problems:
         raise ConfigError(source, reader.problems)
-    return Document(source, value, reader.lines)
+    return Document(source, value, reader.lines, reader.written)
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
@@ -109,40 +121,68 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
     return f"{where}{what}; check the indentation and the quotes there"
 
 
+class _TooMuchError(Exception):
+    """More than an experiment can be: hostile, or another kind of file."""
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes nodes; stops at too many aliases and at depths that would exhaust the stack."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.aliases = 0
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.aliases += self.check_event(yaml.AliasEvent)
+        self.depth += 1
+        if self.aliases > LIMIT_ALIASES or self.depth > LIMIT_DEPTH:
+            problem = (
+                f"nested more than {LIMIT_DEPTH} deep"
+                if self.depth > LIMIT_DEPTH
+                else f"more than {LIMIT_ALIASES} aliases (*name); write them out"
+            )
+            raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 class _Reader:
     """Turns nodes into plain values by YAML's safe rules; collects every problem."""
 
     def __init__(self) -> None:
         self.lines: dict[Path_, int] = {}
+        self.written: dict[Path_, str] = {}
         self.problems: list[str] = []
         self.nodes = 0
         # The stock constructor knows YAML's scalar types; containers are walked here.
-        self.scalars = yaml.SafeLoader("")
+        self.constructor = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, path: Path_) -> Any:
         self.nodes += 1
         line = node.start_mark.line + 1
+        # An alias may hold itself, so the depth is limited here, too.
         if self.nodes > LIMIT_NODES or len(path) > LIMIT_DEPTH:
-            if not self.problems:
-                self.problems.append(f"line {line}: too many or too deeply nested values")
-            return None
+            message = f"line {line}: too many or too deeply nested values"
+            raise _TooMuchError(message)
         match node:
-            case yaml.MappingNode():
+            case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
                 return self._mapping(node, path)
-            case yaml.SequenceNode():
+            case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
                 return self._sequence(node, path)
+            case yaml.ScalarNode():
+                return self._scalar(node, path)
             case _:
-                return self._scalar(node, line)
+                self._refuse_tag(node)
+                return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = self._scalar(key_node, line) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str):
-                written = getattr(key_node, "value", "?")
-                told = written if isinstance(written, str) else "a list or mapping"
-                self.problems.append(f"line {line}: the key {told!r:.60} is no text; quote it")
+            key = self._key(key_node, path)
+            if key is None:
                 continue
             if key in result:
                 first = self.lines[(*path, key)]
@@ -153,6 +193,22 @@ class _Reader:
             result[key] = self.value(value_node, (*path, key))
         return result
 
+    def _key(self, node: yaml.Node, path: Path_) -> str | None:
+        line = node.start_mark.line + 1
+        if node.tag == "tag:yaml.org,2002:merge":
+            self.problems.append(f"line {line}: merge keys (<<) are not read; write the keys out")
+            return None
+        if not isinstance(node, yaml.ScalarNode):
+            self.problems.append(f"line {line}: a list or mapping as a key; keys are text")
+            return None
+        key = self._scalar(node, path)
+        if not isinstance(key, str):
+            self.problems.append(
+                f'line {line}: the key {node.value:.60} is no text: "{node.value:.60}"'
+            )
+            return None
+        return key
+
     def _sequence(self, node: yaml.SequenceNode, path: Path_) -> list[Any]:
         result = []
         for index, item in enumerate(node.value):
@@ -160,14 +216,35 @@ class _Reader:
             result.append(self.value(item, (*path, index)))
         return result
 
-    def _scalar(self, node: yaml.Node, line: int) -> Hashable:
-        constructor = yaml.SafeLoader.yaml_constructors.get(node.tag)
-        if constructor is None or not node.tag.startswith("tag:yaml.org,2002:"):
-            self.problems.append(f"line {line}: the tag {node.tag:.80} is not allowed here")
+    def _scalar(self, node: yaml.ScalarNode, path: Path_) -> Scalar:
+        construct = yaml.SafeLoader.yaml_constructors.get(node.tag)
+        if construct is None:
+            self._refuse_tag(node)
             return None
+        where = f"line {node.start_mark.line + 1}"
         try:
-            value: Hashable = constructor(self.scalars, node)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            self.problems.append(f"line {line}: {str(error).splitlines()[0]}")
+            value = construct(self.constructor, node)
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError) as error:
+            # An explicit tag may stand on anything: !!int x, !!bool maybe, !!timestamp soon.
+            self.problems.append(
+                f"{where}: {node.value!r:.80} does not fit its type: {error!r:.80}"
+            )
             return None
-        return value
+        if isinstance(value, str):
+            if UNREADABLE.search(value):
+                self.problems.append(f"{where}: an escaped control character in {value!a:.80}")
+                return None
+            return value
+        self.written[path] = node.value
+        if value is None or isinstance(value, float):
+            return value
+        if isinstance(value, int) and -LIMIT_INTEGER <= value < LIMIT_INTEGER:
+            return value
+        self.problems.append(
+            f"{where}: {node.value:.60} is read as a {type(value).__name__}; put it in quotes"
+        )
+        return None
+
+    def _refuse_tag(self, node: yaml.Node) -> None:
+        line = node.start_mark.line + 1
+        self.problems.append(f"line {line}: the tag {node.tag:.80} is not allowed here")

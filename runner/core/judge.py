@@ -1,30 +1,19 @@
 """From records to a judgement: pure, so that judging again needs no engine."""
 
 import statistics as stdlib_statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from runner.core.evidence import Evidence, good
+from runner.core.head_errors import told_by_head
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
-from runner.core.metrics import Metrics, Sums, metrics
+from runner.core.metrics import Metrics, metrics
 from runner.core.sentences import sentences
 from runner.core.statistics import latency
+from runner.core.verdicts import Verdict
 from runner.plan import Cell, Precision, Status
-from runner.records import HeadGate, Manifest, Measurement, Object, Record
-
-SumsOf = Callable[[Object, Object], Sums]
-"""(y, r) → per-image sums of y against r."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that one judgement is made from."""
-
-    manifest: Manifest
-    cells: Sequence[Cell]
-    records: Sequence[Record]
-    sums_of: SumsOf
+from runner.records import HeadGate, Measurement, Record
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -32,8 +21,9 @@ def judge(evidence: Evidence) -> Judgement:
     simulated = _simulated(evidence)
     owners = _owners(evidence.records)
     heads = tuple(gate.head for gate in manifest.heads)
+    told = told_by_head(evidence)
     results = tuple(
-        _cell_result(evidence, cell, record, simulated, owners)
+        _cell_result(evidence, cell, record, simulated, owners, told)
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
     return Judgement(
@@ -73,15 +63,11 @@ def _owners(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[str, ..
     """Returns (head, content) → ids of the cells whose first repeat gave exactly that output."""
     owners: dict[tuple[str, str], tuple[str, ...]] = {}
     for record in records:
-        for measurement in _good(record)[:1]:
+        for measurement in good(record)[:1]:
             for head, output in measurement.outputs.items():
                 key = (head, output.sha256)
                 owners[key] = (*owners.get(key, ()), record.cell)
     return owners
-
-
-def _good(record: Record) -> list[Measurement]:
-    return [one for one in record.measurements if one.status is Status.OK]
 
 
 def _cell_result(
@@ -90,30 +76,33 @@ def _cell_result(
     record: Record,
     simulated: Mapping[str, Simulated],
     owners: Mapping[tuple[str, str], tuple[str, ...]],
+    told: Mapping[tuple[str, str], tuple[Verdict, ...]],
 ) -> CellResult:
-    good = _good(record)
+    measured = good(record)
     failed = [one for one in record.measurements if one.status is not Status.OK]
-    latest = (good or failed)[-1:] or []
+    latest = (measured or failed)[-1:] or []
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
     engine = probe.get("engine", {})
-    rounds = [one.latency for one in good if one.latency]
+    rounds = [one.latency for one in measured if one.latency]
     reference = evidence.manifest.reference
     comparable = record.status is Status.OK and reference and reference.status is Status.OK
     return CellResult(
         cell=cell,
         status=record.status,
         reason=record.reason,
-        repeats=len(good),
+        repeats=len(measured),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
         latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
         heads=tuple(
-            _head_result(evidence, record, gate, simulated[gate.head], owners)
+            _head_result(
+                evidence, record, gate, simulated[gate.head], owners, told[record.cell, gate.head]
+            )
             for gate in evidence.manifest.heads
         )
         if comparable
         else (),
-        reused=bool(good) and record.reused == len(record.measurements),
+        reused=bool(measured) and record.reused == len(record.measurements),
         log_tail=failed[-1].log_tail if failed else None,
         facts={
             "stated": dict(start.identity),
@@ -131,13 +120,14 @@ def _head_result(
     head_gate: HeadGate,
     simulated: Simulated,
     owners: Mapping[tuple[str, str], tuple[str, ...]],
+    verdicts: tuple[Verdict, ...],
 ) -> HeadResult:
     head = head_gate.head
-    good = _good(record)
-    first = good[0]
+    measured = good(record)
+    first = measured[0]
     reference = evidence.manifest.reference
     assert reference is not None  # noqa: S101 - the caller compares only with a reference
-    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in good]
+    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     error = metrics(np.concatenate(sums))
     own_fp32 = _own_fp32(evidence.records, record)
     gate = head_gate.sqnr_db if _is_int8(record) else None
@@ -158,6 +148,7 @@ def _head_result(
         identical_to=tuple(
             cell for cell in owners[head, first.outputs[head].sha256] if cell != record.cell
         ),
+        verdicts=verdicts,
         gate_sqnr_db=gate,
         passed=_passed(error, gate),
     )
@@ -173,7 +164,7 @@ def _own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
         if site == (record.environment, record.device) and (
             other.pass_.precision is Precision.FP32
         ):
-            return next(iter(_good(other)), None)
+            return next(iter(good(other)), None)
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.metrics import Metrics
+from runner.core.verdicts import Verdict
 from runner.plan import Cell, Status
 
 
@@ -56,6 +57,8 @@ class HeadResult:
     """The same where they ran in floating point."""
     identical_to: tuple[str, ...]
     """Ids of other cells whose output of this head is the same file, bit for bit."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What is wrong with this head in this cell, or that nothing is."""
     gate_sqnr_db: float | None
     passed: bool | None
     """None where no gate is set or it does not apply (only int8 is gated)."""

@@ -1,85 +1,115 @@
-"""One plain sentence a head: what its numbers say, in the order in which a person asks."""
+"""One plain paragraph a head: what its verdicts say, in the order in which a person asks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from runner.core.judgement import Budget, CellResult, HeadResult
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.verdicts import Kind, Verdict
 from runner.plan import Precision, TableSource
 
-WORTH_TELLING_DB = 0.05
-"""Smaller differences between versions at the same scales are called agreement."""
-
-NOISE_MULTIPLE = 3.0
-"""A difference must also be this many times the spread over repeats."""
+_Row = tuple[CellResult, HeadResult]
 
 
 def sentences(
     heads: Sequence[str], results: Sequence[CellResult], baseline: str
 ) -> Mapping[str, str]:
-    """Returns head → sentence."""
-    return {head: _sentence(_rows(head, results), baseline) for head in heads}
+    """Returns head → what to know about it."""
+    return {
+        head: _paragraph(
+            [(result, one) for result in results for one in result.heads if one.head == head],
+            baseline,
+        )
+        for head in heads
+    }
 
 
-_Row = tuple[CellResult, HeadResult]
-
-
-def _rows(head: str, results: Sequence[CellResult]) -> list[_Row]:
-    return [(result, one) for result in results for one in result.heads if one.head == head]
-
-
-def _sentence(rows: Sequence[_Row], baseline: str) -> str:
+def _paragraph(rows: Sequence[_Row], baseline: str) -> str:
     int8 = [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
     if not int8:
         return "No int8 result to judge."
-    parts = [_nonfinite(rows), _version(int8, baseline), _cause(int8, baseline), _gate(int8)]
+    parts = (
+        _nonfinite(rows),
+        _fp32(rows),
+        *_engines(int8, baseline),
+        _calibrators(int8),
+        _fallbacks(int8),
+        _tables(int8),
+        _limit(int8),
+        _undecided(rows),
+        _kept(int8, baseline),
+        _gate(int8),
+    )
     return " ".join(part for part in parts if part)
+
+
+def _told(rows: Sequence[_Row], kind: Kind) -> list[tuple[CellResult, HeadResult, Verdict]]:
+    return [
+        (result, head, verdict)
+        for result, head in rows
+        for verdict in head.verdicts
+        if verdict.kind is kind
+    ]
 
 
 def _nonfinite(rows: Sequence[_Row]) -> str:
     cells = [result.cell.id for result, head in rows if head.error.nonfinite]
-    return f"NaN or infinite outputs in {_listed(cells)}." if cells else ""
+    return f"NaN or infinite outputs in {listed(cells)}." if cells else ""
 
 
-def _version(int8: Sequence[_Row], baseline: str) -> str:
-    """Says whether versions differ at the same scales: only the engine changed there."""
-    heads = {
-        result.cell.environment: head
-        for result, head in int8
-        if result.cell.pass_.source is TableSource.SHARED and head.budget
-    }
-    shared = {name: head.budget for name, head in heads.items() if head.budget}
-    base = shared.get(baseline)
-    if base is None or base.observed <= 0:
-        return (
-            "The baseline has no int8 result with the shared table, so versions cannot be compared."
-        )
-    if len(shared) < 2:
+def _fp32(rows: Sequence[_Row]) -> str:
+    names = _names(_told(rows, Kind.FP32_REGRESSION))
+    if not names:
         return ""
-    losses = {
-        name: _db(one.observed / base.observed)
-        for name, one in shared.items()
-        if name != baseline and _beyond_noise(one, base)
-    }
-    parts = []
-    for word, chosen in (
-        ("loses", {name: loss for name, loss in losses.items() if loss >= WORTH_TELLING_DB}),
-        ("gains", {name: -loss for name, loss in losses.items() if loss <= -WORTH_TELLING_DB}),
-    ):
-        if chosen:
-            verb = word if len(chosen) == 1 else word[:-1]
-            parts.append(
-                f"At the same scales {_listed(list(chosen))} {verb} {_range(chosen.values())} dB "
-                f"against {baseline}: the engine changed, not the calibration."
-                + _moved([heads[name] for name in chosen], heads[baseline])
-            )
-    if parts:
-        return " ".join(parts)
-    return (
-        f"All {len(shared)} environments agree within {WORTH_TELLING_DB:g} dB at the same scales."
+    return f"{listed(names)} {_verb('is', names)} wrong before any quantisation, in fp32 already."
+
+
+def _engines(int8: Sequence[_Row], baseline: str) -> tuple[str, ...]:
+    """Says which versions lose at the same scales: only the engine changed there."""
+    told = _told(int8, Kind.ENGINE_REGRESSION)
+    names = _names(told)
+    same = [
+        result.cell.environment
+        for result, _ in int8
+        if result.cell.pass_.source is TableSource.SHARED
+    ]
+    if not names:
+        undecided = _told(int8, Kind.INCONCLUSIVE)
+        if len(set(same)) < 2 or any(head for _, head, _ in undecided):
+            return ()
+        return (f"No environment of {len(set(same))} is worse than {baseline} at the same scales.",)
+    losses = [10 * math.log10(1 + verdict.relative) for _, _, verdict in told if verdict.relative]
+    multiples = [
+        verdict.effect.noise_multiple
+        for _, _, verdict in told
+        if verdict.effect and verdict.effect.noise_multiple is not None
+    ]
+    sentence = (
+        f"At the same scales {listed(names)} {_verb('lose', names)} {_range(losses)} dB against "
+        f"{baseline}{_sureness(multiples)}: the engine changed, not the calibration."
     )
+    heads = {id(head): head for _, head, _ in told}.values()
+    base = next(
+        (
+            head
+            for result, head in int8
+            if result.cell.environment == baseline
+            and result.cell.pass_.source is TableSource.SHARED
+        ),
+        None,
+    )
+    return (sentence, _moved(list(heads), base, names) if base else "")
 
 
-def _moved(others: Sequence[HeadResult], base: HeadResult) -> str:
+def _sureness(multiples: Sequence[float]) -> str:
+    finite = [one for one in multiples if math.isfinite(one)]
+    if not multiples:
+        return ""
+    if not finite:
+        return " (repeats are bit-identical, so this is no noise)"
+    return f" ({_range(finite)} times the noise floor)"
+
+
+def _moved(others: Sequence[HeadResult], base: HeadResult, names: Sequence[str]) -> str:
     """Says which operators all of `others` ran on integers and the baseline did not, or inversely."""
     for before, after, words in (
         ("integer_operators", "float_operators", "on integers, the baseline in float"),
@@ -92,46 +122,82 @@ def _moved(others: Sequence[HeadResult], base: HeadResult) -> str:
             and kind not in getattr(base, before)
         ]
         if kinds:
-            return f" They run {_listed(kinds)} {words}."
+            subject = "It runs" if len(names) == 1 else "They run"
+            return f"{subject} {listed(kinds)} {words}."
     return ""
 
 
-def _beyond_noise(one: Budget, base: Budget) -> bool:
-    noise = math.hypot(one.noise or 0.0, base.noise or 0.0)
-    return abs(one.observed - base.observed) > NOISE_MULTIPLE * noise
+def _calibrators(int8: Sequence[_Row]) -> str:
+    told = _told(int8, Kind.CALIBRATOR_REGRESSION)
+    names = _names(told)
+    if not names:
+        return ""
+    losses = [10 * math.log10(1 + verdict.relative) for _, _, verdict in told if verdict.relative]
+    return (
+        f"The calibrator of {listed(names)} makes a worse table, {_range(losses)} dB under the "
+        "same arithmetic."
+    )
 
 
-def _cause(int8: Sequence[_Row], baseline: str) -> str:
-    """Says what the error of the baseline's shared table is made of."""
-    shared = next(
-        (
-            (result, head.budget)
-            for result, head in int8
-            if result.cell.environment == baseline
+def _fallbacks(int8: Sequence[_Row]) -> str:
+    names = _names(_told(int8, Kind.PRECISION_FALLBACK))
+    if not names:
+        return ""
+    return (
+        f"{listed(names)} {_verb('is', names)} better than 8 bits allow: layers did not run in int8."
+    )
+
+
+def _tables(int8: Sequence[_Row]) -> str:
+    told = _told(int8, Kind.CALIBRATION_PROBLEM)
+    tables = [_table_name(result) for result, _, _ in told]
+    tables = list(dict.fromkeys(tables))
+    if not tables:
+        return ""
+    factors = [1 + verdict.relative for _, _, verdict in told if verdict.relative is not None]
+    return (
+        f"The loss with {listed(tables)} is the calibration's: {_range(factors)} times the error "
+        "that the best table known would leave."
+    )
+
+
+def _table_name(result: CellResult) -> str:
+    return f"the {result.cell.pass_.source} {result.cell.pass_.algorithm} table"
+
+
+def _limit(int8: Sequence[_Row]) -> str:
+    if not _told(int8, Kind.INT8_LIMIT):
+        return ""
+    return (
+        "Even the best table known is beyond the gate: 8 bits are not enough for this head; keep "
+        "layers in higher precision, or train for it."
+    )
+
+
+def _undecided(rows: Sequence[_Row]) -> str:
+    told = _told(rows, Kind.INCONCLUSIVE)
+    if not told:
+        return ""
+    needs = list(dict.fromkeys(verdict.needs for _, _, verdict in told if verdict.needs))
+    return f"Not decidable yet in {listed(_names(told))}: {' or '.join(needs)} would decide."
+
+
+def _kept(int8: Sequence[_Row], baseline: str) -> str:
+    """Says what the baseline keeps with the shared table, and what 8 bits allow."""
+    for result, head in int8:
+        if (
+            result.cell.environment == baseline
             and result.cell.pass_.source is TableSource.SHARED
             and head.budget
-        ),
-        None,
-    )
-    if shared is None:
-        return ""
-    result, budget = shared
-    observed, limit = -_db(budget.observed), -_db(budget.limit)
-    table = f"the shared {result.cell.pass_.algorithm} table"
-    if budget.calibration > budget.limit:
-        return (
-            f"In {baseline} {table} keeps {observed:.1f} dB where the best table would keep "
-            f"{limit:.1f} dB: the calibration is the larger part of the loss."
-        )
-    if budget.engine > max(budget.limit, budget.calibration):
-        return (
-            f"In {baseline} {table} keeps {observed:.1f} dB where its scales allow "
-            f"{-_db(budget.limit + budget.calibration):.1f} dB: the engine is the larger part."
-        )
-    return (
-        f"In {baseline} {table} keeps {observed:.1f} dB; 8 bits with the best table known would "
-        f"keep {limit:.1f} dB, so most of the loss is 8 bits' own."
-    )
+            and head.budget.observed > 0
+            and head.budget.limit > 0
+        ):
+            kept, best = (-10 * math.log10(x) for x in (head.budget.observed, head.budget.limit))
+            return (
+                f"In {baseline} {_table_name(result)} keeps {kept:.1f} dB; 8 bits with the best "
+                f"table known would keep {best:.1f} dB."
+            )
+    return ""
 
 
 def _gate(int8: Sequence[_Row]) -> str:
@@ -144,20 +210,27 @@ def _gate(int8: Sequence[_Row]) -> str:
         return f"Every int8 cell holds the gate of {gate:g} dB."
     if len(failed) == len(gated):
         return f"Every int8 cell is below the gate of {gate:g} dB."
-    return f"Below the gate of {gate:g} dB: {_listed(failed)}."
+    return f"Below the gate of {gate:g} dB: {listed(failed)}."
 
 
-def _db(ratio: float) -> float:
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
+def _names(told: Iterable[tuple[CellResult, HeadResult, Verdict]]) -> list[str]:
+    return list(dict.fromkeys(result.cell.environment for result, _, _ in told))
+
+
+def _verb(verb: str, subjects: Sequence[str]) -> str:
+    one, many = {"is": ("is", "are"), "lose": ("loses", "lose")}[verb]
+    return one if len(subjects) == 1 else many
 
 
 def _range(values: Iterable[float]) -> str:
     numbers = sorted(values)
+    if not numbers:
+        return "?"
     low, high = f"{numbers[0]:.1f}", f"{numbers[-1]:.1f}"
     return low if low == high else f"{low} to {high}"
 
 
-def _listed(names: Sequence[str], most: int = 6) -> str:
+def listed(names: Sequence[str], most: int = 6) -> str:
     """Joins names as a person would; says how many more there are."""
     shown = list(names[:most])
     if len(names) > most:

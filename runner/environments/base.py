@@ -65,6 +65,10 @@ class Environment(Protocol):
         """
         ...
 
+    def identity(self) -> Identity | None:
+        """What `prepare` would return, if that is made already; never makes, downloads or waits."""
+        ...
+
     def run(
         self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
     ) -> Ending:

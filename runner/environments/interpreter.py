@@ -80,6 +80,12 @@ class InterpreterEnvironment:
         }
         return Identity(fingerprint=digest(facts), facts=facts)
 
+    def identity(self) -> Identity | None:
+        try:
+            return self.prepare(offline=True)
+        except EnvironmentUnavailableError:
+            return None
+
     def run(
         self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
     ) -> Ending:

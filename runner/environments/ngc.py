@@ -44,6 +44,9 @@ class NgcEnvironment:
             return obstacle
         return "TensorRT runs on GPUs only" if device == "cpu" else NOT_YET
 
+    def identity(self) -> None:
+        return None
+
     def prepare(self, *, offline: bool) -> NoReturn:  # noqa: ARG002  (nothing is pulled)
         raise EnvironmentUnavailableError(self._refusal())
 

@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from job import protocol
 from runner.environments.base import Ending, Identity, Tick
@@ -109,20 +110,47 @@ class VenvEnvironment:
         executable = find_python(self._python, cwd=self._cache)
         python = _ask_base(executable)
         lock, packages = self._resolution(executable, python, offline)
-        facts = {
-            "python": python.facts,
-            "packages": {name: package.facts for name, package in packages.items()},
-        }
-        fingerprint = digest(facts)
-        folder = self._cache / "environments" / fingerprint[:32]
+        facts = _facts(python, packages)
+        folder = self._folder(facts)
         if not _is_whole(folder):
             with self._locked(folder.name) as held:
                 if not _is_whole(folder):
                     self._make(folder, lock, executable, python, offline, held)
                     protocol.write_json(str(folder / STAMP), facts)
         self._made = folder, python
+        return self._identity(facts)
+
+    def identity(self) -> Identity | None:
+        if not self._cache.is_dir():
+            return None
+        try:
+            with _explained(self._cache):
+                python = _ask_base(find_python(self._python, cwd=self._cache))
+                packages = _known(self._lock(python))
+        except EnvironmentUnavailableError:
+            return None
+        if packages is None:
+            return None
+        facts = _facts(python, packages)
+        return self._identity(facts) if _is_whole(self._folder(facts)) else None
+
+    def _identity(self, facts: Mapping[str, Any]) -> Identity:
         stated = {"kind": "venv", "requirements": list(self._requirements), **facts}
-        return Identity(fingerprint=fingerprint, facts=stated)
+        return Identity(fingerprint=digest(facts), facts=stated)
+
+    def _folder(self, facts: Mapping[str, Any]) -> Path:
+        return self._cache / "environments" / digest(facts)[:32]
+
+    def _lock(self, python: Python) -> Path:
+        """Returns where the packages are kept that its requirements give for `python`."""
+        key = digest(
+            {
+                "requirements": self._requirements,
+                "python": python.facts,
+                "uv": {name: os.environ[name] for name in _RESOLVED_BY if name in os.environ},
+            }
+        )
+        return self._cache / "resolutions" / key[:32] / "pylock.toml"
 
     def _make(
         self, folder: Path, lock: Path, executable: Path, python: Python, offline: bool, held: int
@@ -147,14 +175,7 @@ class VenvEnvironment:
     ) -> tuple[Path, dict[str, Package]]:
         """Returns the file that fixes the packages, and those; found out once, then kept."""
         _refuse_options(self._requirements)
-        key = digest(
-            {
-                "requirements": self._requirements,
-                "python": python.facts,
-                "uv": {name: os.environ[name] for name in _RESOLVED_BY if name in os.environ},
-            }
-        )
-        lock = self._cache / "resolutions" / key[:32] / "pylock.toml"
+        lock = self._lock(python)
         if packages := _known(lock):
             return lock, packages
         with self._locked(lock.parent.name):
@@ -208,6 +229,13 @@ class VenvEnvironment:
         )
         env = job_variables(executable, variables)
         return run_job(executable, env, request, result, log, deadline_s=deadline_s, tick=tick)
+
+
+def _facts(python: Python, packages: Mapping[str, Package]) -> dict[str, Any]:
+    return {
+        "python": python.facts,
+        "packages": {name: package.facts for name, package in packages.items()},
+    }
 
 
 @functools.cache

@@ -213,7 +213,7 @@ class ResultFolder:
                 return None
             message = f"{name} cannot be read: {error.strerror}"
             raise AnswerError(message) from error
-        with open(handle, "rb", closefd=True) as stream:  # noqa: PTH123  (it is a descriptor)
+        try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 message = f"{name} is no plain file"
@@ -224,7 +224,10 @@ class ResultFolder:
                     f"({ANSWER_LIMIT_BYTES / 1e6:.0f} MB)"
                 )
                 raise AnswerError(message)
-            return stream.read(ANSWER_LIMIT_BYTES)
+            with os.fdopen(handle, "rb", closefd=False) as stream:
+                return stream.read(ANSWER_LIMIT_BYTES)
+        finally:
+            os.close(handle)
 
 
 def _finite(text: str) -> float:

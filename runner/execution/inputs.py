@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -10,7 +11,7 @@ from runner.core.calibration_graph import calibration_model
 from runner.core.qdq import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
 from runner.core.tables import Table
 from runner.records import Object
-from runner.store import Store
+from runner.store import Store, object_of
 
 VARIANTS_VERSION = 1
 """Raise when the same network with the same table gives another variant."""
@@ -32,31 +33,55 @@ class Data:
 class Network:
     """The user's network and everything that is derived from it."""
 
-    def __init__(self, store: Store, content: bytes, model: onnx.ModelProto) -> None:
-        self.store = store
-        self.model = model
-        self.fp32 = store.put(content, ".onnx")
-        with_outputs, self.tensors = calibration_model(model)
-        self.calibration = store.put(with_outputs.SerializeToString(deterministic=True), ".onnx")
+    def __init__(self, content: bytes, model: onnx.ModelProto) -> None:
+        """Writes nothing.
 
-    def quantised(self, table: Table, engine: str, *, simulated: bool) -> Object:
+        Args:
+            content: The network's file.
+            model: The same, parsed.
+
+        Raises:
+            graph.GraphError: no range can be measured in it; see `calibration_model`.
+        """
+        self.model = model
+        with_outputs, self.tensors = calibration_model(model)
+        self._content = content
+        self._calibration = with_outputs.SerializeToString(deterministic=True)
+        self.fp32 = object_of(self._content, ".onnx")
+        self.calibration = object_of(self._calibration, ".onnx")
+
+    def put_into(self, store: Store) -> None:
+        """Puts the network, and the one that gives out what is calibrated, into the store."""
+        store.put(self._content, ".onnx")
+        store.put(self._calibration, ".onnx")
+
+    def quantised(self, store: Store, table: Table, engine: str, *, simulated: bool) -> Object:
         """Returns the Q/DQ network as `engine` wants it, or its exact float32 simulation.
 
         Raises:
-            QdqError: the table quantises nothing.
+            GraphError: the table quantises nothing, or the network cannot be rewritten.
         """
-        options = PLACEMENTS[engine]
-        if simulated:
-            options = simulation_of(options)
+        options = _options(engine, simulated)
 
         def make(target: Path) -> None:
             placed = place(self.model, table, options)
             target.write_bytes(placed.model.SerializeToString(deterministic=True))
 
-        key = {
+        return store.derive(self._key(table, options), ".onnx", make)
+
+    def quantised_before(self, store: Store, table: Table, engine: str) -> Object | None:
+        """Returns what `quantised` made earlier; makes nothing."""
+        return store.derived(self._key(table, _options(engine, simulated=False)))
+
+    def _key(self, table: Table, options: PlacementOptions) -> Mapping[str, Any]:
+        return {
             "quantised": VARIANTS_VERSION,
             "options": repr(options),
             "model": self.fp32.sha256,
             "table": table.digest,
         }
-        return self.store.derive(key, ".onnx", make)
+
+
+def _options(engine: str, simulated: bool) -> PlacementOptions:
+    options = PLACEMENTS[engine]
+    return simulation_of(options) if simulated else options

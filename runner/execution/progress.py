@@ -15,13 +15,15 @@ class Progress(Protocol):
         ...
 
     def expect(self, steps: int) -> None:
-        """Says how many more steps there are to come."""
+        """Says how many more steps there are to come; a negative number takes some back."""
         ...
 
     def stage(self, where: str, stage: str) -> None:
         """Says what is being done now, as often as one likes."""
         ...
 
-    def done(self, what: str, status: Status, detail: str, *, steps: int = 1) -> None:
-        """Ends one or more steps."""
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
+        """Ends one or more steps; those that were `reused` took no time."""
         ...

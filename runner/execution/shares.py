@@ -4,17 +4,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from runner.core.executed import executed_share
+from runner.core.graph import GraphError
+from runner.execution.answers import AnswerError
 from runner.records import Share
 
 
 def shares_of(
     executed: Path, original: onnx.ModelProto, heads: Sequence[tuple[str, str]]
 ) -> Mapping[str, Share]:
-    """Returns head → share of its backward cone that integer kernels ran."""
-    graph = onnx.load(executed, load_external_data=False)
-    found = executed_share(graph, original, [tensor for _, tensor in heads])
+    """Returns head → share of its backward cone that integer kernels ran.
+
+    Raises:
+        AnswerError: the file is no such graph.
+    """
+    try:
+        graph = onnx.load(executed, load_external_data=False)
+        found = executed_share(graph, original, [tensor for _, tensor in heads])
+    except (DecodeError, GraphError) as error:
+        message = f"{executed.name} is no graph that this network can have become: {error}"
+        raise AnswerError(message) from error
     return {
         head: Share(
             integer_macs=found[tensor].macs_int,

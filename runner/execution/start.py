@@ -76,9 +76,9 @@ class JobStart:
                     if one.name in names:
                         self.taken[one.name] = self._failed(one, status, reason, start)
         # Passes taken while the job ran knew neither its length nor its last probe.
-        made = [one.model_copy(update={"start": start}) for one in self.taken.values()]
-        for one in made:
-            self._keep(one)
+        made = [taken.model_copy(update={"start": start}) for taken in self.taken.values()]
+        for measurement in made:
+            self._keep(measurement)
         return made
 
     def calibration(self, wanted: WantedCalibration) -> Calibration:
@@ -124,7 +124,9 @@ class JobStart:
         with explained(folder):
             asked.mkdir()
             result.mkdir()
-            for name, one in {one.file: one for one in (*objects, self.wants.data.evaluation)}.items():
+            for name, one in {
+                one.file: one for one in (*objects, self.wants.data.evaluation)
+            }.items():
                 same_file_system_link(self.store.path(one), asked / name)
             protocol.write_json(str(asked / protocol.REQUEST), request)
         answers = ResultFolder(result)
@@ -143,9 +145,7 @@ class JobStart:
         if any(answers.finished(name) for name in waiting):
             self._take(answers, wanted, self._facts(answers, Ending(exit_code=None)))
 
-    def _take(
-        self, answers: ResultFolder, wanted: Sequence[WantedPass], start: Start
-    ) -> None:
+    def _take(self, answers: ResultFolder, wanted: Sequence[WantedPass], start: Start) -> None:
         """Moves what finished passes left into the store."""
         for one in wanted:
             if one.name in self.taken:
@@ -169,7 +169,8 @@ class JobStart:
         self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
     ) -> Measurement:
         if answer.error is not None:
-            return self._failed(wanted, Status.JOB_FAILED, answer.error.sentence(), start)
+            reason = self._see_log(answer.error.sentence())
+            return self._failed(wanted, Status.JOB_FAILED, reason, start)
         files = {
             head: answers.output(
                 wanted.name,
@@ -196,9 +197,7 @@ class JobStart:
             start=start,
         )
 
-    def _failed(
-        self, wanted: WantedPass, status: Status, reason: str, start: Start
-    ) -> Measurement:
+    def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(
             **_asked(wanted),
             status=status,

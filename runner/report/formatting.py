@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from runner.core.effects import Effect
+
 ABSENT = "–"
 MINUS = "−"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -131,6 +133,14 @@ def listed(names: Sequence[str], most: int = 1) -> str:
     return f"{text} + {rest} more" if rest > 0 else text
 
 
+def noise(effect: Effect) -> str:
+    """Says how far above the noise floor an effect is."""
+    multiple = effect.noise_multiple
+    if multiple is None:
+        return "noise unknown"
+    return "repeats identical" if math.isinf(multiple) else f"{multiple:.1f} × noise floor"
+
+
 FILTERS = {
     one.__name__: one
     for one in (
@@ -140,6 +150,7 @@ FILTERS = {
         fixed,
         listed,
         log,
+        noise,
         number,
         percent,
         ratio,

@@ -78,6 +78,11 @@ def _counted(name: str) -> Callable[[Entry], Any]:
     return value
 
 
+def _verdicts(entry: Entry) -> Any:
+    told = entry.result.verdicts if entry.result else ()
+    return SEPARATOR.join(dict.fromkeys(str(verdict.kind) for verdict in told)) or None
+
+
 def _against_fp32(entry: Entry) -> Any:
     against = entry.result.against_fp32 if entry.result else None
     return against.sqnr_db if against else None
@@ -174,6 +179,12 @@ COLUMNS = (
         _budget("engine"),
     ),
     Column("noise_nmse", NUMBER, "Standard deviation of nmse over repeats.", _budget("noise")),
+    Column(
+        "verdicts",
+        TEXT,
+        "What the numbers say: ok, or what is wrong (docs/method.md).",
+        _verdicts,
+    ),
     Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
     Column("passed", TRUTH, "Whether the gate holds; empty where none applies.", _result("passed")),
     Column(

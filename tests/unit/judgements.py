@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
 from runner.core.metrics import Metrics, sqnr_db
+from runner.core.verdicts import Verdict
 from runner.plan import Cell, Pass, Precision, Status, TableSource
 
 HEADS = ("large", "medium", "small")
@@ -49,6 +50,7 @@ def head(
     float_layers: tuple[str, ...] = (),
     identical_to: tuple[str, ...] = (),
     nonfinite: int = 0,
+    verdicts: tuple[Verdict, ...] = (),
 ) -> HeadResult:
     """An int8 result; its engine part is what limit and calibration leave of `nmse`."""
     error = errors(nmse, nonfinite=nonfinite)
@@ -69,6 +71,7 @@ def head(
         integer_share=share,
         float_layers=float_layers,
         identical_to=identical_to,
+        verdicts=verdicts,
         gate_sqnr_db=gate_sqnr_db,
         passed=None if gate_sqnr_db is None or sqnr is None else sqnr >= gate_sqnr_db,
     )

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from job.reductions import SUMS
-from runner.core.judge import Evidence, budget, judge
+from runner.core.evidence import Evidence
+from runner.core.judge import budget, judge
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import Sums, metrics
+from runner.core.verdicts import Kind
 from runner.plan import Cell, Pass, Precision, Status, TableSource
 from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start, Timing
 
@@ -209,10 +211,12 @@ def test_an_engine_that_loses_at_the_same_scales_is_named() -> None:
 def test_an_operator_that_moved_between_integers_and_float_is_named() -> None:
     experiment = Experiment()
     experiment.simulated("t", 0.002)
-    experiment.cell("old", SHARED, 0.008, table="t", integer={"Resize": 2, "Add": 1})
-    experiment.cell("new", SHARED, 0.002, table="t", integer={"Add": 1}, floating={"Resize": 2})
+    experiment.cell("old", SHARED, 0.008, 0.008, table="t", integer={"Resize": 2, "Add": 1})
+    experiment.cell(
+        "new", SHARED, 0.002, 0.002, table="t", integer={"Add": 1}, floating={"Resize": 2}
+    )
     sentence = experiment.judged().sentences["small"]
-    assert "They run Resize on integers, the baseline in float." in sentence
+    assert "It runs Resize on integers, the baseline in float." in sentence
     assert "Add" not in sentence
 
 
@@ -221,7 +225,8 @@ def test_differences_within_the_noise_are_not_told() -> None:
     experiment.simulated("t", 0.002)
     experiment.cell("new", SHARED, 0.002, 0.004, table="t")
     experiment.cell("old", SHARED, 0.003, 0.005, table="t")
-    assert "agree" in experiment.judged().sentences["small"]
+    sentence = experiment.judged().sentences["small"]
+    assert "No environment of 2 is worse than new at the same scales." in sentence
 
 
 def test_a_bad_table_is_told_from_a_bad_engine() -> None:
@@ -231,10 +236,37 @@ def test_a_bad_table_is_told_from_a_bad_engine() -> None:
     experiment.cell("new", SHARED, 0.021, table="bad")
     experiment.cell("new", OWN, 0.002, table="good")
     judgement = experiment.judged()
-    assert "the calibration is the larger part" in judgement.sentences["small"]
+    assert (
+        "The loss with the shared entropy table is the calibration's: 10.0 times the error"
+        in judgement.sentences["small"]
+    )
     split = by_id(judgement)["new/cpu/int8-shared-entropy"].heads[0].budget
     assert split
     assert split.calibration == pytest.approx(0.018)
+
+
+def test_one_repeat_says_what_would_decide() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.002, table="t")
+    experiment.cell("old", SHARED, 0.004, table="t")
+    sentence = experiment.judged().sentences["small"]
+    assert "Not decidable yet in old: 2 more repeats would decide." in sentence
+
+
+def test_nan_outputs_and_cells_that_did_not_run_are_not_comparable() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    experiment.cell("new", SHARED, 0.002, 0.002, table="t")
+    experiment.cell("old", SHARED, 0.002, 0.002, table="t", nonfinite=1)
+    results = by_id(experiment.judged())
+    kinds = {
+        name: [one.kind for one in result.heads[0].verdicts] for name, result in results.items()
+    }
+    assert kinds == {
+        "new/cpu/int8-shared-entropy": [Kind.OK],
+        "old/cpu/int8-shared-entropy": [Kind.NOT_COMPARABLE],
+    }
 
 
 def test_gates_apply_to_int8_alone_and_name_the_cells_below() -> None:

@@ -9,6 +9,8 @@ import re
 
 import pytest
 
+from runner.core.effects import Effect
+from runner.core.verdicts import Kind, Verdict
 from runner.plan import Status
 from runner.report.facts import data
 from runner.report.html import embedded, render
@@ -85,6 +87,26 @@ def test_a_result_shows_sqnr_gate_change_and_integer_share(page: Element) -> Non
     exact = row_of(section, "ort-1.18.1", 0).all("td")[0]
     assert exact.text == "exact"
     assert "baseline" in row_of(section, BASELINE, 1).all("th")[0].text
+
+
+def test_verdicts_are_told_in_words_with_their_size_and_sureness() -> None:
+    effect = Effect(value=1.0, low=0.5, high=1.5, p=0.0, noise_multiple=4.2, noise_known=True)
+    told = Verdict(
+        kind=Kind.ENGINE_REGRESSION, cell="c", head="small", effect=effect, relative=0.043
+    )
+    undecided = Verdict(
+        kind=Kind.INCONCLUSIVE, cell="c", head="small", effect=effect, needs="2 more repeats"
+    )
+    identical = dataclasses.replace(
+        told, effect=dataclasses.replace(effect, noise_multiple=math.inf)
+    )
+    verdicts = (told, undecided, identical, Verdict(kind=Kind.OK, cell="c", head="small"))
+    one = cell_result(heads=(head("small", verdicts=verdicts),))
+    text = render(judgement([one], heads=("small",)))
+    assert "engine regression</span> +4.3 % · 4.2 × noise floor" in text
+    assert "inconclusive</span>: 2 more repeats would decide" in text
+    assert "repeats identical" in text
+    assert ">ok<" not in text
 
 
 def test_the_budget_has_a_bar_and_its_numbers_in_every_row(page: Element) -> None:

@@ -1,0 +1,188 @@
+"""Are the verdicts right? Thousands of made-up matrices whose cause is known, judged by the real code.
+
+Made-up numbers, for the judge alone: nothing here is shown as measured. A matrix has a baseline and
+four other environments, three heads, one shared and one own table. The generative model:
+
+    energy r(i)             log-normal over images
+    simulation s_T(i)       = S_T · r(i) · g(i),  g log-normal: images differ, tables share the pattern
+    repeat k of a cell      = s_T(i) · (1 + cause · h(i) + build_k + jitter_k(i))
+
+`build_k` is normal with the noise's deviation: one draw for all images of a build. h(i) varies over
+images with mean 1: a cause does not hit all images alike. Usage: python -m benchmarks.verdicts
+"""
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from runner.core.effects import Sample
+from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
+
+HEADS = ("large", "medium", "small")
+ENVIRONMENTS = ("v0", "v1", "v2", "v3", "v4")
+BASELINE, GUILTY = "v0", "v2"
+LIMIT = 0.004
+"""NMSE of the best table."""
+
+CAUSES = {
+    "none": None,
+    "engine": Kind.ENGINE_REGRESSION,
+    "calibrator": Kind.CALIBRATOR_REGRESSION,
+    "calibration": Kind.CALIBRATION_PROBLEM,
+    "limit": Kind.INT8_LIMIT,
+    "fallback": Kind.PRECISION_FALLBACK,
+    "fp32": Kind.FP32_REGRESSION,
+}
+"""Cause put into one environment's small head (calibration and limit: into all) → right verdict."""
+
+COMPLAINTS = frozenset(Kind) - {Kind.OK, Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    images: int
+    repeats: int
+    noise: float
+    """Relative deviation of one build."""
+    effect: float
+    """Size of the cause in noise floors: 1.96·√2 deviations of one build (ISO 5725-6)."""
+
+
+def matrix(cause: str, setting: Setting, generator: np.random.Generator) -> tuple[HeadErrors, ...]:
+    """Returns one made-up matrix."""
+    size = setting.effect * setting.noise * 1.96 * np.sqrt(2)
+    return tuple(
+        _head(head, cause if head == "small" else "none", size, setting, generator)
+        for head in HEADS
+    )
+
+
+def _head(
+    head: str, cause: str, size: float, setting: Setting, generator: np.random.Generator
+) -> HeadErrors:
+    energy = generator.lognormal(3, 0.5, setting.images)
+    pattern = generator.lognormal(0, 0.4, setting.images)
+    pattern /= (pattern * energy).sum() / energy.sum()
+
+    def exact(nmse: float) -> np.ndarray:
+        return nmse * energy * pattern
+
+    own = {name: LIMIT * 1.0 for name in ENVIRONMENTS}
+    shared = LIMIT
+    gate = 0.01
+    if cause == "calibrator":
+        own[GUILTY] = LIMIT * (1 + max(size, 0.05))
+    if cause == "calibration":
+        shared = 0.02
+    if cause == "limit":
+        shared, own, gate = LIMIT, dict.fromkeys(ENVIRONMENTS, LIMIT), LIMIT / 1.5
+    tables = {"shared": shared} | {f"own-{name}": error for name, error in own.items()}
+    simulations = {
+        ("engine", table): Sample(exact(error)[None], energy, exact=True)
+        for table, error in tables.items()
+    }
+    cells = []
+    for name in ENVIRONMENTS:
+        hit = name == GUILTY
+        cells.append(
+            _cell(name, "fp32", None, energy, pattern, _fp32(hit, cause), setting, generator)
+        )
+        engine = {"engine": size, "fallback": -size}.get(cause, 0.0) if hit else 0.0
+        share = 0.7 if hit and cause == "fallback" else 1.0
+        for table, own_table in (("shared", False), (f"own-{name}", True)):
+            cells.append(
+                _cell(
+                    name, "int8-own" if own_table else "int8-shared", table, energy, pattern,
+                    (tables[table], engine), setting, generator, share,
+                )
+            )  # fmt: skip
+    return HeadErrors(head=head, cells=cells, simulations=simulations, gate_nmse=gate)
+
+
+def _fp32(hit: bool, cause: str) -> tuple[float, float]:
+    return (1e-4 if hit and cause == "fp32" else 1e-12, 0.0)
+
+
+def _cell(
+    environment: str,
+    pass_: str,
+    table: str | None,
+    energy: np.ndarray,
+    pattern: np.ndarray,
+    error: tuple[float, float],
+    setting: Setting,
+    generator: np.random.Generator,
+    share: float | None = None,
+) -> CellError:
+    nmse, cause = error
+    images = len(energy)
+    varied = np.clip(generator.normal(1, 0.5, images), 0, None)
+    builds = generator.normal(0, setting.noise, (setting.repeats, 1))
+    jitter = generator.normal(0, setting.noise, (setting.repeats, images))
+    factor = np.clip(1 + cause * varied + builds + jitter, 0, None)
+    return CellError(
+        cell=f"{environment}/cpu/{pass_}",
+        environment=environment,
+        device="cpu",
+        pass_=pass_,
+        int8=table is not None,
+        sample=Sample(nmse * energy * pattern * factor, energy),
+        placement="engine" if table else None,
+        table=table,
+        own=bool(table and table != "shared"),
+        integer_share=share,
+    )
+
+
+def outcome(cause: str, told: tuple[Verdict, ...]) -> str:
+    """Returns right, inconclusive, missed, or wrong (a complaint that nothing caused)."""
+    wanted = CAUSES[cause]
+    complaints = {
+        (one.kind, one.head, one.cell.split("/")[0]) for one in told if one.kind in COMPLAINTS
+    }
+    everywhere = cause in ("calibration", "limit")
+    allowed = {(wanted, "small", name) for name in (ENVIRONMENTS if everywhere else (GUILTY,))}
+    if complaints - allowed:
+        return "wrong"
+    if wanted is None or complaints:
+        return "right"
+    small = [one.kind for one in told if one.head == "small"]
+    return "inconclusive" if Kind.INCONCLUSIVE in small else "missed"
+
+
+def table(
+    count: int, noise: float = 0.02, seed: int = 1
+) -> dict[tuple[str, Setting], Counter[str]]:
+    """Returns (cause, setting) → how many matrices had which outcome."""
+    found = {}
+    for cause in CAUSES:
+        for images, repeats in ((8, 3), (32, 1), (32, 2), (32, 3), (32, 5), (128, 3), (256, 5)):
+            for size in (0.0,) if cause == "none" else (0.5, 1.0, 3.0):
+                setting = Setting(images, repeats, noise, size)
+                generator = np.random.default_rng([seed, images, repeats, int(10 * size)])
+                found[cause, setting] = Counter(
+                    outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
+                    for _ in range(count)
+                )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=300, help="matrices for each row")
+    options = parser.parse_args()
+    print("| cause | images | repeats | effect / noise | right | inconclusive | missed | wrong |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (cause, setting), counts in table(options.count).items():
+        shares = " | ".join(
+            f"{100 * counts[name] / options.count:.1f} %"
+            for name in ("right", "inconclusive", "missed", "wrong")
+        )
+        size = "" if cause == "none" else f"{setting.effect:g}"
+        print(f"| {cause} | {setting.images} | {setting.repeats} | {size} | {shares} |")
+
+
+if __name__ == "__main__":
+    main()

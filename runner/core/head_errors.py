@@ -1,0 +1,83 @@
+"""Records → what the verdicts are judged on: every error of one head, over images and repeats."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from runner.core.effects import Sample
+from runner.core.evidence import Evidence, good
+from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
+from runner.plan import Precision, Status, TableSource
+from runner.records import HeadGate, Measurement, Record
+
+Told = Mapping[tuple[str, str], tuple[Verdict, ...]]
+"""(cell id, head) → its verdicts."""
+
+
+def told_by_head(evidence: Evidence) -> Told:
+    """Judges all cells and heads together."""
+    heads = [_head_errors(evidence, gate) for gate in evidence.manifest.heads]
+    told: dict[tuple[str, str], tuple[Verdict, ...]] = {}
+    for verdict in verdicts(heads, evidence.manifest.baseline, Rules()):
+        key = (verdict.cell, verdict.head)
+        told[key] = (*told.get(key, ()), verdict)
+    for record in evidence.records:
+        for gate in evidence.manifest.heads:
+            # What did not run, or gave NaN, is in no comparison.
+            nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head)
+            told.setdefault((record.cell, gate.head), (nothing,))
+    return told
+
+
+def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
+    simulations = {}
+    for one in evidence.manifest.simulations:
+        sample = _sample(evidence, gate.head, [one], exact=True)
+        if sample and one.placement and one.table:
+            simulations[one.placement, one.table] = sample
+    cells = [
+        cell
+        for record in evidence.records
+        if record.status is Status.OK and (cell := _cell_error(evidence, record, gate.head))
+    ]
+    return HeadErrors(
+        head=gate.head,
+        cells=cells,
+        simulations=simulations,
+        gate_nmse=None if gate.sqnr_db is None else 10 ** (-gate.sqnr_db / 10),
+    )
+
+
+def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | None:
+    measured = good(record)
+    sample = _sample(evidence, head, measured)
+    if sample is None:
+        return None
+    first = measured[0]
+    share = first.shares.get(head) if first.shares else None
+    return CellError(
+        cell=record.cell,
+        environment=record.environment,
+        device=record.device,
+        pass_=record.pass_.name,
+        int8=record.pass_.precision is Precision.INT8,
+        sample=sample,
+        placement=first.placement,
+        table=first.table,
+        own=record.pass_.source is TableSource.OWN,
+        integer_share=share.ratio if share else None,
+    )
+
+
+def _sample(
+    evidence: Evidence, head: str, measured: Sequence[Measurement], *, exact: bool = False
+) -> Sample | None:
+    """Returns None where there is nothing finite to compare, or a reference that is zero."""
+    reference = evidence.reference
+    if reference is None:
+        return None
+    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
+    energy = sums[0]["r2"]
+    if any(one["nonfinite"].any() for one in sums) or not energy.sum() > 0:
+        return None
+    return Sample(np.stack([one["d2"] for one in sums]), energy, exact=exact)

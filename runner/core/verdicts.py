@@ -1,0 +1,291 @@
+"""Whose fault is it: hypotheses about one matrix, tested together, and the verdicts they give.
+
+The method, its formulae and its limits are in docs/method.md.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from runner.core.effects import Effect, Noise, Sample, discoveries, effect, pooled_noise
+
+
+class Kind(StrEnum):
+    OK = "ok"
+    FP32_REGRESSION = "fp32_regression"
+    ENGINE_REGRESSION = "engine_regression"
+    CALIBRATOR_REGRESSION = "calibrator_regression"
+    CALIBRATION_PROBLEM = "calibration_problem"
+    INT8_LIMIT = "int8_limit"
+    PRECISION_FALLBACK = "precision_fallback"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not_comparable"
+
+
+DECISIVE = 4.0
+"""An effect of so many standard errors is found among some hundred hypotheses."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """When a difference counts."""
+
+    false_discovery_rate: float = 0.005
+    """Of each cause, over heads × cells."""
+    least_effect: float = 0.01
+    """Smallest difference worth telling, as a share of the error it is compared with."""
+    noise_multiple: float = 1.0
+    """It must also be so many noise floors: builds of one version differ by as much anyway."""
+    fp32_tolerance: float = 1e-6
+    """NMSE that an fp32 cell may have; 60 dB, above what TF32 costs."""
+    table_factor: float = 2.0
+    """Without a gate, a table is a problem where it costs so many times the best one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellError:
+    """One cell, as one head sees it."""
+
+    cell: str
+    environment: str
+    device: str
+    pass_: str
+    int8: bool
+    sample: Sample
+    placement: str | None = None
+    table: str | None = None
+    """Digest."""
+    own: bool = False
+    """The table was made by this environment."""
+    integer_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadErrors:
+    """Everything measured and simulated of one head."""
+
+    head: str
+    cells: Sequence[CellError]
+    simulations: Mapping[tuple[str, str], Sample]
+    """(placement, table) → the exact error of that table."""
+    gate_nmse: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    kind: Kind
+    cell: str
+    head: str
+    against: str | None = None
+    """The cell, table or gate that it was compared with."""
+    effect: Effect | None = None
+    relative: float | None = None
+    """The effect as a share of what it was compared with."""
+    needs: str | None = None
+    """What would decide it: `2 more repeats`; only where inconclusive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Hypothesis:
+    """`cell` costs more than something else, because of `kind`."""
+
+    verdict: Verdict
+    least: float
+    """Smallest value worth telling, NMSE."""
+    noise: Noise
+    built: tuple[Sample, ...]
+    """The sides that have build noise."""
+
+
+def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[Verdict, ...]:
+    """Returns the verdicts of every cell and head; `ok` where nothing is wrong."""
+    heads = list(heads)
+    hypotheses = [hypothesis for head in heads for hypothesis in _hypotheses(head, baseline, rules)]
+    told = [
+        verdict
+        for kind in Kind
+        for hypothesis, discovered in _tested(hypotheses, kind, rules)
+        if (verdict := _decided(hypothesis, discovered=discovered, rules=rules))
+    ]
+    spoken = {(verdict.cell, verdict.head) for verdict in told}
+    told += [
+        Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
+        for head in heads
+        for cell in head.cells
+        if (cell.cell, head.head) not in spoken
+    ]
+    return tuple(told)
+
+
+def _tested(
+    hypotheses: Iterable[_Hypothesis], kind: Kind, rules: Rules
+) -> Iterable[tuple[_Hypothesis, bool]]:
+    """Tests one cause as one family, over all heads and cells.
+
+    Not all causes together: a bad table is found in every cell with p near 0, and each such find
+    would loosen the threshold for causes that only noise speaks for.
+    """
+    family = [one for one in hypotheses if one.verdict.kind is kind]
+    found = discoveries([_p(one) for one in family], rules.false_discovery_rate)
+    return zip(family, found, strict=True)
+
+
+def _p(hypothesis: _Hypothesis) -> float:
+    """Returns the one-sided p-value that the effect has its sign."""
+    measured = hypothesis.verdict.effect
+    if measured is None:
+        return 1.0
+    expected = -1 if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else 1
+    half = measured.p / 2
+    return half if measured.value * expected > 0 else 1 - half
+
+
+def _decided(hypothesis: _Hypothesis, *, discovered: bool, rules: Rules) -> Verdict | None:
+    """Returns the verdict, `inconclusive`, or None where there is nothing to tell."""
+    verdict = hypothesis.verdict
+    measured = verdict.effect
+    expected = -1 if verdict.kind is Kind.PRECISION_FALLBACK else 1
+    if measured is None or measured.value * expected < hypothesis.least:
+        return None
+    enough = measured.noise_multiple is None or measured.noise_multiple >= rules.noise_multiple
+    if measured.noise_known and discovered and enough:
+        return verdict
+    needs = _needs(hypothesis, measured)
+    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs) if needs else None
+
+
+def _needs(hypothesis: _Hypothesis, measured: Effect) -> str | None:
+    """Says what would decide; None where the data already say that it is chance."""
+    if not measured.noise_known:
+        return "2 more repeats"
+    low = -measured.high if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.low
+    high = -measured.low if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.high
+    if high < hypothesis.least or (measured.p > 0.2 and low < -hypothesis.least):
+        return None
+    # Half of the error budget for builds, half for images.
+    wanted = (abs(measured.value) / DECISIVE) ** 2 / 2
+    single = hypothesis.noise.variance * sum(sample.nmse**2 for sample in hypothesis.built)
+    repeats = min((sample.repeats for sample in hypothesis.built), default=1)
+    if single / repeats > wanted:
+        more = math.ceil(single / wanted) - repeats
+        return f"{more} more repeat{'s' if more > 1 else ''}"
+    return "more evaluation images"
+
+
+def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypothesis]:
+    noise = {
+        int8: pooled_noise(cell.sample for cell in head.cells if cell.int8 is int8)
+        for int8 in (False, True)
+    }
+    best = _best(head)
+    bases = {(cell.device, cell.pass_): cell for cell in head.cells if cell.environment == baseline}
+    for cell in head.cells:
+        if not cell.int8:
+            yield _against_level(
+                Kind.FP32_REGRESSION, head, cell, cell.sample, rules.fp32_tolerance, noise[False]
+            )
+            continue
+        base = bases.get((cell.device, cell.pass_))
+        if base and base.cell != cell.cell:
+            yield from _against_baseline(head, cell, base, noise[True], rules)
+        simulated = _simulation(head, cell)
+        if simulated is None or cell.placement is None:
+            continue
+        if cell.integer_share is not None and cell.integer_share < 1:
+            yield _between(
+                Kind.PRECISION_FALLBACK, head, cell, cell.sample, simulated,
+                "its simulation", noise[True], rules.least_effect,
+            )  # fmt: skip
+        yield from _table(head, cell, simulated, best[cell.placement], rules)
+
+
+def _against_baseline(
+    head: HeadErrors, cell: CellError, base: CellError, noise: Noise, rules: Rules
+) -> Iterable[_Hypothesis]:
+    if cell.table == base.table:
+        # The same scales: only the engine changed.
+        yield _between(
+            Kind.ENGINE_REGRESSION, head, cell, cell.sample, base.sample, base.cell, noise,
+            rules.least_effect,
+        )  # fmt: skip
+        return
+    mine, other = _simulation(head, cell), _simulation(head, base)
+    if cell.own and mine and other:
+        # The same arithmetic: only the calibrator changed.
+        yield _between(
+            Kind.CALIBRATOR_REGRESSION, head, cell, mine, other, base.cell, noise,
+            rules.least_effect,
+        )  # fmt: skip
+
+
+def _table(
+    head: HeadErrors,
+    cell: CellError,
+    simulated: Sample,
+    best: Sample,
+    rules: Rules,
+) -> Iterable[_Hypothesis]:
+    """Is it the table, or are 8 bits not enough with any table known?"""
+    exact = Noise(0.0, 0)
+    gate = head.gate_nmse
+    if gate is not None:
+        yield _against_level(Kind.INT8_LIMIT, head, cell, best, gate, exact)
+    fails = simulated.nmse > gate if gate is not None else True
+    reachable = best.nmse <= gate if gate is not None else True
+    if fails and reachable and simulated is not best:
+        least = 0.0 if gate is not None else rules.table_factor - 1
+        yield _between(
+            Kind.CALIBRATION_PROBLEM, head, cell, simulated, best, "the best table", exact, least
+        )
+
+
+def _best(head: HeadErrors) -> Mapping[str, Sample]:
+    """Returns placement → the simulation with the smallest error: the limit S*."""
+    best: dict[str, Sample] = {}
+    for (placement, _), sample in head.simulations.items():
+        if placement not in best or sample.nmse < best[placement].nmse:
+            best[placement] = sample
+    return best
+
+
+def _simulation(head: HeadErrors, cell: CellError) -> Sample | None:
+    if cell.placement is None or cell.table is None:
+        return None
+    return head.simulations.get((cell.placement, cell.table))
+
+
+def _between(
+    kind: Kind,
+    head: HeadErrors,
+    cell: CellError,
+    one: Sample,
+    other: Sample,
+    against: str,
+    noise: Noise,
+    least: float,
+) -> _Hypothesis:
+    measured = effect(one, other, noise)
+    return _Hypothesis(
+        verdict=Verdict(
+            kind=kind,
+            cell=cell.cell,
+            head=head.head,
+            against=against,
+            effect=measured,
+            relative=measured.value / other.nmse if other.nmse > 0 else None,
+        ),
+        least=max(least * other.nmse, math.ulp(0.0)),
+        noise=noise,
+        built=tuple(sample for sample in (one, other) if not sample.exact),
+    )
+
+
+def _against_level(
+    kind: Kind, head: HeadErrors, cell: CellError, sample: Sample, level: float, noise: Noise
+) -> _Hypothesis:
+    """Is the error above a fixed level? The level is a sample without any spread."""
+    fixed = Sample(level * sample.energy[np.newaxis], sample.energy, exact=True)
+    return _between(kind, head, cell, sample, fixed, f"{level:.3g} NMSE", noise, 0.0)

@@ -1,0 +1,82 @@
+"""What a run would reuse: looks only, and makes nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.core.tables import Table
+from runner.environments.base import Environment
+from runner.execution.jobs import known_measurement
+from runner.execution.lanes import Lane, lanes_of
+from runner.execution.matrix import reference_site
+from runner.execution.wanted import Site, Wants
+from runner.plan import Cell, Status, TableSource
+from runner.records import Calibration, Object
+from runner.store import Store
+
+
+def known_repeats(
+    store: Store,
+    wants: Wants,
+    cells: Sequence[Cell],
+    environments: Mapping[str, Environment],
+    reference: Environment,
+    engine_options: Mapping[str, Mapping[str, Any]],
+) -> Mapping[str, int]:
+    """Returns cell id → repeats that an earlier run measured; cells without one are left out."""
+    identity = reference.identity()
+    shared = None
+    if identity and wants.settings.shared:
+        site = reference_site(reference, identity, engine_options)
+        shared = _table(store, wants, site, [wants.settings.shared], wants.settings.shared)
+    found: dict[str, int] = {}
+    for lane in lanes_of(cells).values():
+        environment = environments[lane.environment]
+        identity = environment.identity() if lane.runnable else None
+        if identity is None:
+            continue
+        site = Site(
+            environment=environment,
+            identity=identity,
+            device=lane.device,
+            engine_options=engine_options[lane.environment],
+            timing=wants.settings.timing,
+            shapes={},
+        )
+        for cell in lane.runnable:
+            found[cell.id] = _known(store, wants, site, lane, cell, shared)
+    return {cell: count for cell, count in found.items() if count}
+
+
+def _known(
+    store: Store, wants: Wants, site: Site, lane: Lane, cell: Cell, shared: Table | None
+) -> int:
+    """Returns how many repeats of a cell are known."""
+    table: Table | None = None
+    model: Object | None = wants.network.fp32
+    if cell.pass_.source is not None:
+        own = [name for name in wants.settings.algorithms if name in lane.own]
+        table = (
+            shared
+            if cell.pass_.source is TableSource.SHARED
+            else _table(store, wants, site, own, cell.pass_.algorithm or "")
+        )
+        if table is None:
+            return 0
+        model = wants.network.quantised_before(store, table, site.environment.engine)
+    if model is None:
+        return 0
+    wanted = [
+        wants.measurement(site, cell.pass_.name, repeat, model=model, table=table)
+        for repeat in range(wants.settings.repeats)
+    ]
+    return sum(known_measurement(store, one) is not None for one in wanted)
+
+
+def _table(
+    store: Store, wants: Wants, site: Site, algorithms: Sequence[str], wanted: str
+) -> Table | None:
+    """Returns a table of a calibration that is known already."""
+    calibration = store.get(Calibration, wants.calibration(site, algorithms).fingerprint)
+    if calibration is None or calibration.status is not Status.OK:
+        return None
+    return wants.table(site, calibration, wanted)

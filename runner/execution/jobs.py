@@ -1,0 +1,121 @@
+"""Measures and calibrates at a site: what is known already is taken from the store, the rest is run."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from runner.execution.progress import Progress
+from runner.execution.shares import shares_of
+from runner.execution.start import JobStart
+from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from runner.plan import Status
+from runner.records import Calibration, Measurement
+from runner.store import Run, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    measurement: Measurement
+    reused: bool
+    """Whether an earlier run, or another one at the same time, made it."""
+
+
+def known_measurement(store: Store, wanted: WantedPass) -> Measurement | None:
+    """Returns what is stored, under the name wanted now; None where an output of it is gone."""
+    found = store.get(Measurement, wanted.fingerprint)
+    if found is None or not all(store.has(output) for output in found.outputs.values()):
+        return None
+    return found.model_copy(update={"name": wanted.name})
+
+
+class Jobs:
+    """The jobs of one run."""
+
+    def __init__(self, run: Run, wants: Wants, progress: Progress) -> None:
+        self.run = run
+        self.store = run.store
+        self.wants = wants
+        self.progress = progress
+        self.engine_s = 0.0
+        """Seconds that jobs of this run spent in their stages."""
+        self._ours: set[str] = set()
+        """Fingerprints that this run measured."""
+
+    def measure(self, site: Site, wanted: Sequence[WantedPass]) -> list[Made]:
+        """Returns one measurement for each of `wanted`, in that order."""
+        found = self._known(wanted)
+        if len(found) < len(wanted):
+            with self._turn(site):
+                # Another run may have measured them while this one waited for its turn.
+                found = self._known(wanted)
+                missing = [one for one in wanted if one.name not in found]
+                found |= self._measured(site, missing)
+        for name, made in found.items():
+            one = made.measurement
+            detail = "reused" if made.reused else one.reason or f"{sum(one.stages.values()):.1f} s"
+            self.progress.done(f"{site.where}/{name}", one.status, detail, reused=made.reused)
+        return [found[one.name] for one in wanted]
+
+    def calibrate(self, site: Site, wanted: WantedCalibration) -> Calibration:
+        what = f"{site.where}/calibrate"
+        known = self.store.get(Calibration, wanted.fingerprint)
+        if known is None:
+            with self._turn(site):
+                known = self.store.get(Calibration, wanted.fingerprint)
+                if known is None:
+                    return self._calibrated(site, wanted, what)
+        self.progress.done(what, Status.OK, "reused", reused=True)
+        return known
+
+    def _calibrated(self, site: Site, wanted: WantedCalibration, what: str) -> Calibration:
+        made = self._start(site, "calibrate").calibration(wanted)
+        self.engine_s += made.seconds
+        if made.status is Status.OK:
+            self.store.keep(made, wanted.fingerprint)
+        self.progress.done(what, made.status, made.reason or f"{made.seconds:.1f} s")
+        return made
+
+    def _known(self, wanted: Sequence[WantedPass]) -> dict[str, Made]:
+        """Returns pass name → its measurement, where that is known already."""
+        known = [(one.name, known_measurement(self.store, one)) for one in wanted]
+        return {
+            name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
+        }
+
+    def _measured(self, site: Site, wanted: Sequence[WantedPass]) -> dict[str, Made]:
+        """Runs `wanted`; passes with one fingerprint (an own table equal to the shared) run once.
+
+        After a crash the passes that had no turn get a new start; the one in work does not.
+        """
+        pending = list({one.fingerprint: one for one in reversed(wanted)}.values())[::-1]
+        made: dict[str, Measurement] = {}
+        starts = 0
+        while pending:
+            starts += 1
+            what = f"repeat-{pending[0].repeat}" + (f"-start-{starts}" if starts > 1 else "")
+            for one in self._start(site, what).passes(pending):
+                made[one.fingerprint] = one
+            pending = [one for one in pending if one.fingerprint not in made]
+        self.engine_s += sum(sum(one.stages.values()) for one in made.values())
+        self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
+        return {
+            one.name: Made(made[one.fingerprint].model_copy(update={"name": one.name}), False)
+            for one in wanted
+        }
+
+    def _start(self, site: Site, what: str) -> JobStart:
+        settings, network = self.wants.settings, self.wants.network
+        return JobStart(
+            self.run,
+            self.wants,
+            site,
+            share_of=lambda executed: shares_of(executed, network.model, settings.heads),
+            progress=lambda stage: self.progress.stage(site.where, stage),
+            log=f"{site.where}/{what}",
+        )
+
+    def _turn(self, site: Site) -> AbstractContextManager[None]:
+        return self.store.turn(
+            site.device,
+            lambda: self.progress.note(f"{site.where}: waiting for another run to end"),
+        )

@@ -1,0 +1,97 @@
+"""A lane: the cells of one environment on one device, and what became of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from runner.core.tables import Table
+from runner.execution.wanted import Site
+from runner.plan import Cell, Status, TableSource
+from runner.records import Measurement, Object, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The network that a pass runs, and the table that it was quantised with."""
+
+    model: Object
+    table: Table | None = None
+
+
+@dataclass(slots=True)
+class Lane:
+    environment: str
+    device: str
+    cells: tuple[Cell, ...]
+    site: Site | None = None
+    """None until its environment is prepared, and where it cannot be."""
+    obstacle: tuple[Status, str] | None = None
+    """Why it could not be prepared."""
+    variants: dict[str, Variant] = field(default_factory=dict)
+    """pass name → what it runs."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """pass name → why there is nothing to run."""
+    measurements: dict[str, list[Measurement]] = field(default_factory=dict)
+    """pass name → one a repeat; nothing after a repeat that failed."""
+    reused: dict[str, int] = field(default_factory=dict)
+    """pass name → how many of its measurements were known before."""
+
+    @property
+    def runnable(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.obstacle is None)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Algorithms whose own tables its cells need."""
+        return frozenset(
+            cell.pass_.algorithm
+            for cell in self.runnable
+            if cell.pass_.source is TableSource.OWN and cell.pass_.algorithm
+        )
+
+    def failed(self, name: str) -> bool:
+        return any(one.status is not Status.OK for one in self.measurements.get(name, ()))
+
+    def add(self, measurement: Measurement, *, reused: bool) -> None:
+        name = measurement.name
+        self.measurements.setdefault(name, []).append(measurement)
+        self.reused[name] = self.reused.get(name, 0) + reused
+
+    def record(self, cell: Cell, repeats: int, stopped: str | None) -> Record:
+        """Returns what became of one of its cells.
+
+        Args:
+            cell: One of `cells`.
+            repeats: How many measurements make it whole.
+            stopped: Why the whole run ended early, None where it did not.
+        """
+        status, reason = self._ending(cell, repeats, stopped)
+        return Record(
+            cell=cell.id,
+            environment=cell.environment,
+            device=cell.device,
+            pass_=cell.pass_,
+            status=status,
+            reason=reason,
+            measurements=tuple(self.measurements.get(cell.pass_.name, ())),
+            reused=self.reused.get(cell.pass_.name, 0),
+        )
+
+    def _ending(self, cell: Cell, repeats: int, stopped: str | None) -> tuple[Status, str | None]:
+        name = cell.pass_.name
+        measurements = self.measurements.get(name, ())
+        if obstacle := cell.obstacle or self.obstacle:
+            return obstacle
+        for one in measurements:
+            if one.status is not Status.OK:
+                return one.status, one.reason
+        if len(measurements) == repeats:
+            return Status.OK, None
+        return Status.NOT_RUN, self.refused.get(name) or stopped or "it had no turn"
+
+
+def lanes_of(cells: Iterable[Cell]) -> dict[tuple[str, str], Lane]:
+    """Returns (environment, device) → its lane, in the order of the plan."""
+    grouped: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        grouped.setdefault((cell.environment, cell.device), []).append(cell)
+    return {key: Lane(*key, tuple(group)) for key, group in grouped.items()}

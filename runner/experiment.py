@@ -1,0 +1,187 @@
+"""matrix.yaml, checked and expanded: what is measured, where, and everything that decides the numbers."""
+
+import hashlib
+import math
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import job
+from runner import config as configuration
+from runner.config_checks import Checked, check
+from runner.core import graph
+from runner.environments.base import Environment
+from runner.environments.factory import (
+    axes_of,
+    engine_options_of,
+    environments_of,
+    reference_environment,
+    reference_options,
+)
+from runner.errors import ConfigError, NothingSelectedError
+from runner.execution.inputs import Data, Network
+from runner.execution.wanted import Settings, Wants
+from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
+from runner.plan import Cell, expand, passes, select
+from runner.records import Object, digest
+from runner.store import Store, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    checked: Checked
+    source: Path
+    network: Network
+    environments: Mapping[str, Environment]
+    reference: Environment
+    engine_options: Mapping[str, Mapping[str, Any]]
+    """environment → options handed to its engine; the reference's are among them."""
+    cells: tuple[Cell, ...]
+
+    def wants(self, data: Data) -> Wants:
+        return Wants(settings=_settings(self.checked), network=self.network, data=data)
+
+    @property
+    def bytes_a_repeat(self) -> int:
+        """Size of the outputs of one repeat of one cell."""
+        outputs = [
+            info
+            for info in graph.outputs(self.checked.model)
+            if info.name in dict(self.checked.heads).values()
+        ]
+        return 4 * len(self.checked.evaluation) * sum(map(_elements, outputs))
+
+
+def read_experiment(source: Path, patterns: Sequence[str]) -> Experiment:
+    """Reads matrix.yaml and everything it refers to.
+
+    Raises:
+        ConfigError: names every problem.
+        NothingSelectedError: no cell matches the patterns.
+    """
+    config, document = configuration.load(source)
+    root = source.resolve().parent
+    checked = check(config, document, root)
+    try:
+        network = Network(checked.content, checked.model)
+    except graph.GraphError as error:
+        where = document.where(("model", "onnx"))
+        raise ConfigError(document.source, [f"{where}: {error}"]) from error
+    environments = environments_of(config, root)
+    wanted = passes(config.precisions, config.calibration.algorithms, config.calibration.shared)
+    every = expand(axes_of(config, environments), config.devices, wanted)
+    cells = select(every, patterns)
+    if not cells:
+        known = every[0].id if every else "none: no environment can use one of the devices"
+        message = f"no cell matches {' '.join(patterns) or 'this experiment'}; a cell's id: {known}"
+        raise NothingSelectedError(message)
+    reference = reference_environment()
+    return Experiment(
+        checked=checked,
+        source=source,
+        network=network,
+        environments=environments,
+        reference=reference,
+        engine_options={**engine_options_of(config), reference.name: reference_options(config)},
+        cells=cells,
+    )
+
+
+def data_of(checked: Checked, store: Store) -> Data:
+    """Returns the preprocessed images, made where they are not known.
+
+    Raises:
+        ConfigError: images that cannot be read; names each.
+    """
+    shape, settings = checked.shape, checked.config.data.preprocess
+
+    def array(files: Sequence[Path], key: Mapping[str, Any]) -> Object:
+        def make(target: Path) -> None:
+            preprocess(files, shape, settings, target, channels_last=checked.channels_last)
+
+        return store.derive(key, ".npy", make)
+
+    made = _data(checked, array)
+    assert made is not None  # noqa: S101 - `array` always returns one
+    return made
+
+
+def known_data(checked: Checked, store: Store) -> Data | None:
+    """Returns the preprocessed images that an earlier run made; makes nothing."""
+    return _data(checked, lambda _, key: store.derived(key))
+
+
+def _data(
+    checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], Object | None]
+) -> Data | None:
+    evaluation, calibration = (
+        array(files, _array_key(checked, files))
+        for files in (checked.evaluation, checked.calibration)
+    )
+    if evaluation is None or calibration is None:
+        return None
+    return Data(
+        evaluation=evaluation,
+        calibration=calibration,
+        evaluation_images=len(checked.evaluation),
+        calibration_images=len(checked.calibration),
+    )
+
+
+def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
+    return {
+        "images": content_hashes(files),
+        "shape": checked.shape,
+        "channels_last": checked.channels_last,
+        "preprocess": checked.config.data.preprocess.model_dump(mode="json"),
+        "version": PREPROCESS_VERSION,
+    }
+
+
+def _settings(checked: Checked) -> Settings:
+    config = checked.config
+    calibration = config.calibration
+    shared = (calibration.shared,) if calibration.shared else ()
+    return Settings(
+        input=checked.input,
+        heads=checked.heads,
+        algorithms={
+            name: {"percentile": calibration.percentile} if name == "percentile" else {}
+            for name in dict.fromkeys((*calibration.algorithms, *shared))
+        },
+        shared=calibration.shared,
+        repeats=config.repeats,
+        timing=config.timing.model_dump(mode="json"),
+        deadline_s=config.deadline_s,
+        program=_program(),
+        host=digest(processor()),
+        preprocess=digest(config.data.preprocess.model_dump(mode="json")),
+    )
+
+
+def _program() -> str:
+    """Returns the hash of the job's own files: another program may give other numbers."""
+    folder = Path(job.__file__).parent
+    hashes = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        hashes.update(f"{path.relative_to(folder)}\0{sha256_of(path)}\n".encode())
+    return hashes.hexdigest()
+
+
+def processor() -> Mapping[str, str]:
+    """Returns what of this machine decides numbers on the CPU."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    wanted = ("model name", "flags", "CPU part", "Features")
+    found = {
+        key.strip(): value.strip()
+        for line in lines
+        for key, _, value in [line.partition(":")]
+        if key.strip() in wanted
+    }
+    return {"machine": platform.machine(), "system": platform.system(), **found}
+
+
+def _elements(info: graph.TensorInfo) -> int:
+    return math.prod(size for size in info.shape or () if isinstance(size, int))

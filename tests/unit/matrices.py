@@ -1,0 +1,133 @@
+"""A tiny experiment whose environments are scripted: two heads, four images, real Q/DQ networks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import networks
+import numpy as np
+
+from runner.core import graph
+from runner.environments.base import Environment
+from runner.execution.inputs import Data, Network
+from runner.execution.matrix import Matrix
+from runner.execution.wanted import Settings, Wants
+from runner.plan import Cell, Pass, Precision, Status, TableSource, passes
+from runner.records import Record
+from runner.store import Run, Store, utc_now
+from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+
+IMAGES = 4
+FP32 = Pass(precision=Precision.FP32)
+SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
+OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
+MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
+PASSES = passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
+
+
+class Told:
+    """Progress that remembers; `steps` ends at `expected`."""
+
+    def __init__(self) -> None:
+        self.expected = 0
+        self.steps = 0
+        self.lines: list[str] = []
+        self.stages: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(f"warning: {text}")
+
+    def expect(self, steps: int) -> None:
+        self.expected += steps
+
+    def stage(self, where: str, stage: str) -> None:
+        self.stages.append(f"{where}: {stage}")
+
+    def done(
+        self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
+    ) -> None:
+        self.steps += steps
+        self.lines.append(f"{status} {what} {detail}")
+
+
+def store_of(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def wants_of(
+    store: Store, *, repeats: int = 2, shared: str | None = "entropy", deadline_s: float = 600
+) -> Wants:
+    model = networks.detector()
+
+    def images(target: Path) -> None:
+        np.save(target, np.zeros((IMAGES, 3, 16, 16), np.float32))
+
+    array = store.derive({"images": IMAGES}, ".npy", images)
+    return Wants(
+        settings=Settings(
+            input="image",
+            heads=tuple((info.name, info.name) for info in graph.outputs(model)),
+            algorithms={"entropy": {}, "minmax": {}},
+            shared=shared,
+            repeats=repeats,
+            timing={"min_samples": 2, "max_samples": 2, "max_s": 0.1, "warm_up_max_s": 0.1},
+            deadline_s=deadline_s,
+            program="p",
+            host="h",
+            preprocess="q",
+        ),
+        network=Network(model.SerializeToString(), model),
+        data=Data(
+            evaluation=array,
+            calibration=array,
+            evaluation_images=IMAGES,
+            calibration_images=IMAGES,
+        ),
+    )
+
+
+def cells_of(
+    environments: Sequence[ScriptedEnvironment], wanted: Sequence[Pass] = PASSES
+) -> list[Cell]:
+    return [
+        Cell(environment=one.name, device="cpu", pass_=pass_)
+        for one in environments
+        for pass_ in wanted
+    ]
+
+
+class Trial:
+    """One run of the tiny experiment."""
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        *environments: ScriptedEnvironment,
+        passes: Sequence[Pass] = PASSES,
+        reference: Environment | None = None,
+        cells: Sequence[Cell] | None = None,
+        repeats: int = 2,
+        shared: str | None = "entropy",
+        deadline_s: float = 600,
+    ) -> None:
+        self.store = store_of(tmp_path)
+        self.told = Told()
+        self.run: Run = self.store.new_run("trial", utc_now())
+        self.reference = reference or InstantEnvironment()
+        self.matrix = Matrix(
+            run=self.run,
+            progress=self.told,
+            wants=wants_of(self.store, repeats=repeats, shared=shared, deadline_s=deadline_s),
+            cells=cells_of(environments, passes) if cells is None else cells,
+            environments={one.name: one for one in environments},
+            reference=self.reference,
+            engine_options={one.name: {} for one in (self.reference, *environments)},
+            offline=True,
+        )
+
+    def records(self) -> dict[str, Record]:
+        """Runs it; returns cell id → record."""
+        self.matrix.run()
+        return {record.cell: record for record in self.matrix.records()}

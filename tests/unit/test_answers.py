@@ -1,0 +1,287 @@
+"""Answers of jobs that were killed, that lie, or that mean harm."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from job import protocol
+from runner.execution import answers
+from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
+
+GOOD = {
+    "schema_version": 1,
+    "name": "fp32",
+    "status": "ok",
+    "error": None,
+    "stages": {"infer": 0.5},
+    "outputs": {"small": {"file": "small.npy", "shape": [4, 2]}},
+    "latency": {"batch": 1, "warm_up": 0, "samples_s": [0.001]},
+    "compare": None,
+    "executed": None,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultFolder:
+    (tmp_path / "passes" / "fp32").mkdir(parents=True)
+    return ResultFolder(tmp_path)
+
+
+def put(folder: ResultFolder, **changes: Any) -> None:
+    text = json.dumps(GOOD | changes)
+    (folder.folder / "passes/fp32/pass.json").write_text(text)
+
+
+def answer(folder: ResultFolder, **changes: Any) -> PassAnswer:
+    put(folder, **changes)
+    found = folder.answer("fp32")
+    assert found is not None
+    return found
+
+
+def test_nothing_there_is_no_answer(folder: ResultFolder) -> None:
+    assert folder.stage() is None
+    assert folder.job() is None
+    assert folder.calibration() is None
+    assert folder.probe() == {}
+    assert folder.answer("fp32") is None
+    assert folder.answer("never-run") is None
+    assert not folder.finished("fp32")
+
+
+def test_a_good_answer_is_read(folder: ResultFolder) -> None:
+    found = answer(folder)
+    assert found.stages == {"infer": 0.5}
+    assert found.latency is not None
+    assert found.latency.samples_s == (0.001,)
+    assert folder.finished("fp32")
+
+
+@pytest.mark.parametrize("status", ["ok", "job_failed"])
+def test_every_status_that_the_job_writes_is_understood(folder: ResultFolder, status: str) -> None:
+    error = {"type": "ImportError", "message": "no numpy", "traceback": "..."}
+    result = {"schema_version": 1, "status": status, "stage": "probe", "error": error}
+    protocol.write_json(str(folder.folder / protocol.RESULT), result)
+    job = folder.job()
+    assert job is not None
+    assert job.sentence() == "probe: ImportError: no numpy"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema_version": 2},
+        {"status": "fine"},
+        {"error": "text"},
+        {"status": "job_failed"},
+        {"stages": {"infer": -1.0}},
+        {"latency": {"batch": 1, "warm_up": 0, "samples_s": []}},
+        {"latency": {"batch": 0, "warm_up": 0, "samples_s": [1.0]}},
+        {"latency": {"batch": 1, "warm_up": 0, "samples_s": [-1.0]}},
+        {"latency": {"batch": 1, "warm_up": 0, "samples_s": ["fast"]}},
+        {"outputs": None},
+        {"outputs": {"small": "small.npy"}},
+    ],
+)
+def test_a_wrong_answer_is_refused(folder: ResultFolder, changes: dict[str, Any]) -> None:
+    with pytest.raises(AnswerError):
+        answer(folder, **changes)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"NaN",
+        b'{"stages": {"infer": 1e999}}',
+        b"[" * 200_000,
+        json.dumps(GOOD).encode()[:-1],
+        b'{"a": ' * 50 + b"1" + b"}" * 50,
+        b"9" * 10_000,
+    ],
+)
+def test_what_is_no_json_is_refused(folder: ResultFolder, content: bytes) -> None:
+    (folder.folder / "passes/fp32/pass.json").write_bytes(content)
+    if content == b"null":
+        assert folder.answer("fp32") is None
+        return
+    with pytest.raises(AnswerError, match="pass.json is not a valid answer"):
+        folder.answer("fp32")
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = ResultFolder(tmp_path_factory.getbasetemp())
+    for name in (protocol.RESULT, protocol.PROBE, protocol.STAGE, protocol.CALIBRATION):
+        (folder.folder / name).write_bytes(content)
+    for read in (folder.job, folder.calibration):
+        try:
+            read()
+        except AnswerError as error:
+            assert "not a valid answer" in str(error)
+    folder.stage()
+    json.dumps(folder.probe(), allow_nan=False).encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(facts=st.dictionaries(st.text(), JSON, max_size=4))
+def test_facts_can_be_written_down_again(
+    tmp_path_factory: pytest.TempPathFactory, facts: dict[str, Any]
+) -> None:
+    folder = ResultFolder(tmp_path_factory.getbasetemp())
+    (folder.folder / protocol.PROBE).write_text(json.dumps(facts))
+    json.dumps(folder.probe(), allow_nan=False, ensure_ascii=False).encode("utf-8")
+
+
+def test_lone_surrogates_are_replaced(folder: ResultFolder) -> None:
+    """JSON can spell them, a stored record could not be read back."""
+    (folder.folder / protocol.PROBE).write_text('{"LD_LIBRARY_PATH": "/opt/\\udcff"}')
+    assert folder.probe() == {"LD_LIBRARY_PATH": "/opt/?"}
+    error = {"type": "E", "message": "\udcff"}
+    assert answer(folder, status="job_failed", error=error).error is not None
+
+
+def test_a_damaged_probe_is_a_fact(folder: ResultFolder) -> None:
+    (folder.folder / protocol.PROBE).write_text('{"memory": Infinity}')
+    assert "Infinity is no finite number" in folder.probe()["problem"]
+
+
+def test_a_huge_answer_is_not_read(folder: ResultFolder) -> None:
+    path = folder.folder / protocol.RESULT
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)  # sparse: takes no disk
+    with pytest.raises(AnswerError, match="more than any answer"):
+        folder.job()
+
+
+def test_a_long_error_is_cut(folder: ResultFolder) -> None:
+    found = answer(folder, status="job_failed", error={"type": "E", "message": "x" * 10_000_000})
+    assert found.error is not None
+    assert len(found.error.sentence()) == answers.REASON_LIMIT
+
+
+def test_a_pipe_does_not_block_and_a_link_is_not_followed(folder: ResultFolder) -> None:
+    os.mkfifo(folder.folder / protocol.RESULT)
+    with pytest.raises(AnswerError, match="no plain file"):
+        folder.job()
+    (folder.folder / protocol.CALIBRATION).symlink_to("/etc/passwd")
+    with pytest.raises(AnswerError, match="cannot be read"):
+        folder.calibration()
+    (folder.folder / protocol.STAGE).mkdir()
+    assert folder.stage() is None
+
+
+def test_the_stage_is_shown_as_far_as_it_goes(folder: ResultFolder) -> None:
+    (folder.folder / protocol.STAGE).write_bytes(b"infer \xff" + b"x" * 1_000_000 + b"\n")
+    stage = folder.stage()
+    assert stage is not None
+    assert stage.startswith("infer \ufffdx")
+    assert len(stage) == 200
+
+
+# Arrays
+
+
+def npy(folder: ResultFolder, array: Any, name: str = "small.npy") -> Path:
+    path = folder.folder / "passes/fp32" / name
+    np.save(path, array)
+    return path
+
+
+def output(folder: ResultFolder, shape: tuple[int, ...] | None = None) -> Path:
+    return folder.output("fp32", "small", answer(folder), images=4, shape=shape)
+
+
+def test_an_array_as_expected_is_taken(folder: ResultFolder) -> None:
+    path = npy(folder, np.zeros((4, 2), np.float32))
+    assert output(folder) == output(folder, (4, 2)) == path
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((4, 2)), "type float64"),
+        (np.zeros((4, 2), ">f4"), "type >f4"),
+        (np.zeros((3, 2), "f4"), "expected 4 images"),
+        (np.zeros(4, "f4"), "expected 4 images"),
+        (np.array([None] * 4), "cannot be read"),
+        (np.zeros((4, 3), "f4"), "the reference's is (4, 2)"),
+    ],
+)
+def test_another_array_is_refused(folder: ResultFolder, array: Any, words: str) -> None:
+    npy(folder, array)
+    with pytest.raises(AnswerError) as caught:
+        output(folder, (4, 2))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 128, 150])
+def test_a_truncated_array_is_refused(folder: ResultFolder, size: int) -> None:
+    path = npy(folder, np.zeros((4, 2), np.float32))
+    os.truncate(path, size)
+    with pytest.raises(AnswerError, match=r"small\.npy cannot be read as an array"):
+        output(folder)
+
+
+@given(content=st.binary(max_size=300))
+def test_any_bytes_are_no_array(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = ResultFolder(tmp_path_factory.getbasetemp())
+    (folder.folder / "passes/fp32").mkdir(parents=True, exist_ok=True)
+    (folder.folder / "passes/fp32/small.npy").write_bytes(content)
+    with pytest.raises(AnswerError):
+        output(folder)
+
+
+def test_an_archive_is_no_array(folder: ResultFolder) -> None:
+    np.savez(folder.folder / "passes/fp32/small.npz", a=np.zeros((4, 2), np.float32))
+    archive = folder.folder / "passes/fp32/small.npz"
+    archive.rename(archive.with_suffix(".npy"))
+    with pytest.raises(AnswerError, match="cannot be read as an array"):
+        output(folder)
+
+
+@pytest.mark.parametrize("name", ["../fp32/small.npy", "/etc/passwd", "", "..", ".", "a\0b", "no"])
+def test_only_files_of_its_own_folder_are_taken(folder: ResultFolder, name: str) -> None:
+    npy(folder, np.zeros((4, 2), np.float32))
+    with pytest.raises(AnswerError, match="no file of its folder"):
+        folder.file("fp32", name)
+
+
+def test_links_are_not_taken_on_any_level(folder: ResultFolder, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "small.npy", np.zeros((4, 2), np.float32))
+    (folder.folder / "passes/fp32/small.npy").symlink_to(elsewhere / "small.npy")
+    with pytest.raises(AnswerError):
+        folder.file("fp32", "small.npy")
+    (folder.folder / "passes/linked").symlink_to(elsewhere)
+    with pytest.raises(AnswerError):
+        folder.file("linked", "small.npy")
+
+
+def test_the_tail_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    assert log_tail(log) == ""
+    log.write_bytes(b"x" * 100_000 + b"\xffend\n")
+    assert log_tail(log).endswith("x\ufffdend\n")
+    assert len(log_tail(log)) == answers.LOG_TAIL_BYTES

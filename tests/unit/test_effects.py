@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from runner.core.effects import Noise, Sample, discoveries, effect, pooled_noise
+
+
+def sample(*rows: list[float], exact: bool = False) -> Sample:
+    errors = np.array(rows, float)
+    return Sample(errors, np.full(errors.shape[1], 10.0), exact=exact)
+
+
+def test_nmse_is_error_over_energy_and_repeats_are_averaged() -> None:
+    one = sample([1.0, 3.0], [3.0, 5.0])
+    assert one.nmse == pytest.approx((2 + 4) / 20)
+    assert one.by_repeat.tolist() == [0.2, 0.4]
+
+
+def test_between_two_simulations_it_is_the_paired_t_test() -> None:
+    """With equal energies the ratio estimator is the mean, so scipy's paired test must agree."""
+    generator = np.random.default_rng(1)
+    first, second = generator.normal(5, 1, 20), generator.normal(4.5, 1, 20)
+    measured = effect(
+        sample(list(first), exact=True), sample(list(second), exact=True), Noise(0.0, 0)
+    )
+    expected = stats.ttest_rel(first, second)
+    assert measured.value == pytest.approx((first - second).mean() / 10)
+    assert measured.p == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert (measured.low * 10, measured.high * 10) == pytest.approx((interval.low, interval.high))
+
+
+def test_builds_alone_are_the_two_sample_t_test() -> None:
+    """Where all images move together, only the repeats tell: Student's test with pooled variance."""
+    first, second = [5.0, 5.2, 4.9], [5.6, 5.5, 5.9]
+    one = sample(*[[value] * 50 for value in first])
+    other = sample(*[[value] * 50 for value in second])
+    noise = pooled_noise([one, other])
+    assert noise.degrees == 4
+    measured = effect(one, other, noise)
+    expected = stats.ttest_ind(first, second)
+    # v is relative to each mean, Student's pools the variances themselves: close, not equal.
+    assert measured.p == pytest.approx(expected.pvalue, rel=0.3)
+    floor = 1.96 * math.sqrt(noise.variance * (one.nmse**2 + other.nmse**2))
+    assert measured.noise_multiple == pytest.approx(abs(measured.value) / floor)
+
+
+def test_one_repeat_leaves_the_noise_unknown() -> None:
+    one, other = sample([5.0] * 9), sample([1.0] * 9)
+    measured = effect(one, other, pooled_noise([one, other]))
+    assert not measured.noise_known
+    assert measured.p == 1.0
+    assert (measured.low, measured.high) == (-math.inf, math.inf)
+
+
+def test_identical_builds_are_certain() -> None:
+    one, other = sample([5.0] * 9, [5.0] * 9), sample([4.0] * 9, [4.0] * 9)
+    measured = effect(one, other, pooled_noise([one, other]))
+    assert measured.p == 0.0
+    assert measured.noise_multiple == math.inf
+    same = effect(one, one, pooled_noise([one]))
+    assert (same.value, same.p, same.noise_multiple) == (0.0, 1.0, None)
+
+
+def test_equal_repeats_have_no_noise_whatever_their_value() -> None:
+    for value in (0.1, 0.3, 1 / 3, 0.7):
+        assert pooled_noise([sample([value] * 7, [value] * 7, [value] * 7)]).variance == 0.0
+
+
+def test_one_image_decides_nothing() -> None:
+    one, other = sample([5.0], [5.0]), sample([4.0], [4.0])
+    assert effect(one, other, pooled_noise([one, other])).p > 0.05
+
+
+def test_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        effect(sample([1.0, 2.0]), sample([1.0]), Noise(0.0, 1))
+
+
+@given(st.lists(st.floats(0, 1), max_size=60), st.floats(0.001, 0.5))
+def test_discoveries_are_those_of_scipy(p_values: list[float], rate: float) -> None:
+    found = discoveries(p_values, rate)
+    if p_values:
+        adjusted = stats.false_discovery_control(p_values, method="bh")
+        clear = np.abs(adjusted - rate) > 1e-9
+        assert (np.array(found) == (adjusted <= rate))[clear].all()
+    else:
+        assert found == ()
+
+
+def test_noise_pools_what_is_relative() -> None:
+    """A cell with ten times the error has ten times the spread: one coefficient for both."""
+    small = sample([1.0] * 4, [1.2] * 4)
+    large = sample([10.0] * 4, [12.0] * 4)
+    exact = sample([100.0] * 4, exact=True)
+    both = pooled_noise([small, large, exact])
+    assert both.degrees == 2
+    assert both.variance == pytest.approx(pooled_noise([small]).variance)

@@ -1,0 +1,280 @@
+"""End to end: the command line, the real job, the real onnxruntime of this Python, a tiny network.
+
+Two environments of one interpreter that differ in their options; killed, interrupted, doubled.
+"""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+from PIL import Image
+
+from runner import session
+from runner.errors import ConfigError, NothingSelectedError, StoreError
+from runner.store import Store
+from tests.unit.matrices import Told
+
+ROOT = Path(__file__).parents[2]
+CELLS = 8
+VARYING = {"run", "reused"}
+"""Columns that no two runs share, beside those of latency."""
+
+MATRIX = """
+name: tiny
+model: {{onnx: tiny.onnx}}
+heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
+data:
+  calibration: {{images: calibration}}
+  evaluation: {{images: evaluation}}
+calibration: {{algorithms: [entropy, minmax], shared: entropy}}
+repeats: 2
+baseline: all
+timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
+engines: {{onnxruntime: {{threads: 1}}}}
+environments:
+  - {{interpreter: {python}, name: all}}
+  - {{interpreter: {python}, name: none, options: {{graph_optimization: disabled, threads: 1}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with matrix.yaml and all that it names."""
+    folder = tmp_path_factory.mktemp("tiny")
+    folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    random_ = np.random.default_rng(7)
+    for part in ("calibration", "evaluation"):
+        (folder / part).mkdir()
+        for index in range(4):
+            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
+    return folder
+
+
+def start(experiment: Path, results: Path, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "runner", "run", "-c", str(experiment / "matrix.yaml")]
+    return subprocess.Popen(
+        [*command, "--results", str(results), *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    out, err = process.communicate()
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def numbers(results: Path) -> list[dict[str, str]]:
+    """Returns the rows of results.csv without what differs from run to run."""
+    with (results / "latest" / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == CELLS * 2
+    return [
+        {
+            name: value
+            for name, value in row.items()
+            if name not in VARYING and not name.startswith("latency")
+        }
+        for row in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    experiment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, float]]:
+    """Results of a run from start to end, and how many seconds it took."""
+    results = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    finish(start(experiment, results))
+    return results, time.monotonic() - started
+
+
+def test_a_run_measures_all_and_the_next_nothing(
+    experiment: Path, undisturbed: tuple[Path, float]
+) -> None:
+    results, _ = undisturbed
+    rows = numbers(results)
+    assert {row["status"] for row in rows} == {"ok"}
+    assert all(row["engine_version"] for row in rows)
+    by_pass = {(row["environment"], row["pass"], row["head"]): row for row in rows}
+    for environment in ("all", "none"):
+        for head in ("large", "small"):
+            assert float(by_pass[environment, "fp32", head]["nmse"]) < 1e-10
+            int8 = float(by_pass[environment, "int8-shared-entropy", head]["sqnr_db"])
+            assert 15 < int8 < 60, "8 bits cost something, and not everything"
+    newest = results / "latest"
+    for name in ("report.html", "results.parquet", "manifest.json", "matrix.yaml"):
+        assert (newest / name).stat().st_size > 0
+    told = Told()
+    again = session.run_experiment(
+        experiment / "matrix.yaml", results, select=[], offline=True, progress=told
+    )
+    assert all(cell.reused for cell in again.judgement.cells)
+    assert again.seconds["engines"] == 0
+    assert told.steps == told.expected
+    assert numbers(results) == rows
+
+
+def test_a_plan_tells_what_is_known(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    matrix = experiment / "matrix.yaml"
+    fresh = session.plan_experiment(matrix, tmp_path / "results", select=[])
+    assert fresh.known == {}
+    assert not (tmp_path / "results").exists(), "a plan makes nothing"
+    planned = session.plan_experiment(matrix, undisturbed[0], select=["all/*"])
+    assert planned.known == {cell.id: 2 for cell in planned.cells}
+    assert "0 measurements to make" in planned.text()
+
+
+def test_judging_again_gives_the_same_and_leaves_latest_alone(
+    undisturbed: tuple[Path, float],
+) -> None:
+    results, _ = undisturbed
+    oldest = min(path.parent for path in results.glob("2*/manifest.json"))
+    report = (oldest / "report.html").read_bytes()
+    latest = (results / "latest").readlink()
+    outcome = session.judge_again(oldest.name, results)
+    assert outcome.report == oldest / "report.html"
+    assert outcome.report.read_bytes() == report
+    assert (results / "latest").readlink() == latest
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_next_run_ends_with_the_same_numbers(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    expected, whole_s = undisturbed
+    moments = random.Random(20190617)
+    killed = 0
+    for _ in range(5):
+        process = start(experiment, tmp_path)
+        try:
+            process.wait(moments.uniform(0.2, 0.8) * whole_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            killed += 1
+        process.communicate()
+        if not process.returncode:
+            break
+    assert killed > 1, "the first two moments are within the time that a whole run takes"
+    finish(start(experiment, tmp_path))
+    assert numbers(tmp_path) == numbers(expected)
+    assert not list((tmp_path / Store.FOLDER / "work").iterdir()), "what was in work is swept"
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_do_each_thing_once(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    both = [start(experiment, tmp_path) for _ in range(2)]
+    said = [finish(process) for process in both]
+    assert numbers(tmp_path) == numbers(undisturbed[0])
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("2*/manifest.json")]
+    assert len(runs) == 2
+    assert runs[0]["reference"]["outputs"] == runs[1]["reference"]["outputs"]
+    fresh = [
+        line
+        for text in said
+        for line in text.splitlines()
+        if "/cpu/int8-" in line and not line.endswith("reused")
+    ]
+    assert len(fresh) == len({line.split()[2] for line in fresh}) * 2, "each repeat by one of both"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_records_all_that_was_planned_and_goes_on(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(experiment, tmp_path)
+    assert process.stderr is not None
+    told = iter(process.stderr)
+    assert any("all/cpu/calibrate" in line for line in told), "the first environment was calibrated"
+    process.send_signal(number)
+    assert "run again to go on" in finish(process, 130)
+    [manifest] = tmp_path.glob("2*/manifest.json")
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("2*/records/**/*.json")]
+    assert len(records) == CELLS == len(json.loads(manifest.read_text())["cells"])
+    assert {record["status"] for record in records} == {"not_run"}
+    assert all("run again" in record["reason"] for record in records)
+    assert (manifest.parent / "report.html").exists()
+    assert not list((tmp_path / Store.FOLDER / "work").iterdir())
+    finish(start(experiment, tmp_path))
+    assert numbers(tmp_path) == numbers(undisturbed[0])
+
+
+# What stops a run before it starts
+
+
+def run(experiment: Path, results: Path, select: list[str] | None = None) -> None:
+    session.run_experiment(
+        experiment / "matrix.yaml", results, select=select or [], offline=True, progress=Told()
+    )
+
+
+def test_nothing_selected(experiment: Path, tmp_path: Path) -> None:
+    with pytest.raises(NothingSelectedError, match="no cell matches tensorrt"):
+        run(experiment, tmp_path, ["tensorrt*"])
+
+
+def test_results_that_are_a_file(experiment: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("x")
+    with pytest.raises(StoreError, match="name another folder"):
+        run(experiment, tmp_path / "results")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_results_that_may_not_be_written(experiment: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="owner and mode"):
+        run(experiment, tmp_path / "results")
+
+
+def test_an_unreadable_image_is_named(experiment: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "evaluation"
+    broken.mkdir()
+    (broken / "half.png").write_bytes((experiment / "evaluation/0.png").read_bytes()[:60])
+    for name in ("tiny.onnx", "calibration"):
+        (tmp_path / name).symlink_to(experiment / name)
+    (tmp_path / "matrix.yaml").write_text((experiment / "matrix.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"half\.png"):
+        run(tmp_path, tmp_path / "results")
+
+
+# init
+
+
+def test_init_writes_an_experiment_once(experiment: Path, tmp_path: Path) -> None:
+    output = tmp_path / "matrix.yaml"
+    assert "trt-matrix plan" in session.init(experiment / "tiny.onnx", output, force=False)
+    assert "small" in output.read_text()
+    with pytest.raises(ConfigError, match="--force"):
+        session.init(experiment / "tiny.onnx", output, force=False)
+    session.init(experiment / "tiny.onnx", output, force=True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no network"])
+def test_init_on_what_is_no_network(tmp_path: Path, content: bytes | None) -> None:
+    model = tmp_path / "model.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"model\.onnx"):
+        session.init(model, tmp_path / "matrix.yaml", force=False)
+    assert not (tmp_path / "matrix.yaml").exists()

@@ -1,0 +1,123 @@
+"""What one start is asked, and which passes its end is the fault of."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matrices import store_of, wants_of
+
+from job import protocol
+from runner.environments.base import Identity
+from runner.execution.classify import blamed
+from runner.execution.request import request_of
+from runner.execution.wanted import Site, Wants
+from runner.plan import Status
+from runner.records import Calibration
+from tests.fakes.environment import ScriptedEnvironment
+
+NAMES = ("fp32", "int8-shared-entropy", "int8-own-entropy")
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "progressed", "expected"),
+    [
+        (Status.CRASHED, "infer int8-shared-entropy", True, NAMES[1:2]),
+        (Status.CRASHED, "build fp32", False, NAMES[:1]),
+        (Status.TIMED_OUT, "time int8-own-entropy", True, NAMES[2:]),
+        (Status.CRASHED, "compare gone-before", True, ()),
+        (Status.CRASHED, "probe", False, NAMES),
+        (Status.CRASHED, None, False, NAMES),
+        (Status.JOB_FAILED, "infer int8-shared-entropy", True, NAMES),
+        (Status.UNAVAILABLE, None, False, NAMES),
+    ],
+)
+def test_who_is_blamed(
+    status: Status, stage: str | None, progressed: bool, expected: tuple[str, ...]
+) -> None:
+    assert blamed(status, stage, NAMES, progressed=progressed) == expected
+
+
+@given(
+    stage=st.none() | st.text(max_size=30) | st.sampled_from(NAMES).map("infer {}".format),
+    status=st.sampled_from([Status.CRASHED, Status.TIMED_OUT, Status.JOB_FAILED]),
+)
+def test_starting_again_comes_to_an_end(stage: str | None, status: Status) -> None:
+    """A start that ended no pass takes the blame for one at least, whatever the job wrote."""
+    found = blamed(status, stage, NAMES, progressed=False)
+    assert found
+    assert set(found) <= set(NAMES)
+
+
+@pytest.fixture
+def wants(tmp_path: Path) -> Wants:
+    return wants_of(store_of(tmp_path))
+
+
+def site_of(name: str = "a", fingerprint: str = "f", device: str = "cpu") -> Site:
+    return Site(
+        environment=ScriptedEnvironment(name),
+        identity=Identity(fingerprint=fingerprint, facts={}),
+        device=device,
+        engine_options={"threads": 1},
+        timing=None,
+        shapes={},
+    )
+
+
+def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: Wants) -> None:
+    site = site_of()
+    table = wants.table(
+        site,
+        Calibration(fingerprint="c", status=Status.OK, tables={"entropy": {"image": 2.0}}),
+        "entropy",
+    )
+    passes = [
+        wants.measurement(site, "fp32", 0, model=wants.network.fp32),
+        wants.measurement(site, "int8", 0, model=wants.network.fp32, table=table),
+    ]
+    calibration = wants.calibration(site, ["entropy", "minmax"])
+    asked = request_of(wants, site, passes=passes, calibration=calibration)
+    assert set(asked) == set(protocol.REQUEST_KEYS)
+    protocol.write_json(str(tmp_path / protocol.REQUEST), asked)
+    read = protocol.read_request(str(tmp_path))
+    assert [one["compare_with"] for one in read["passes"]] == [None, "fp32"]
+    assert Path(read["evaluation"]).name == wants.data.evaluation.file
+
+
+def test_a_pass_is_not_compared_with_one_that_is_not_asked_for(wants: Wants) -> None:
+    site = site_of()
+    table = wants.table(
+        site,
+        Calibration(fingerprint="c", status=Status.OK, tables={"entropy": {"image": 2.0}}),
+        "entropy",
+    )
+    alone = wants.measurement(site, "int8", 0, model=wants.network.fp32, table=table)
+    assert request_of(wants, site, passes=[alone])["passes"][0]["compare_with"] is None
+
+
+def test_what_decides_the_numbers_decides_the_fingerprint(wants: Wants) -> None:
+    def fingerprint(site: Site, name: str = "fp32", repeat: int = 0) -> str:
+        return wants.measurement(site, name, repeat, model=wants.network.fp32).fingerprint
+
+    one = fingerprint(site_of())
+    assert fingerprint(site_of(name="another"), name="renamed") == one
+    others = {
+        fingerprint(site_of(fingerprint="g")),
+        fingerprint(site_of(device="gpu:0")),
+        fingerprint(site_of(), repeat=1),
+        wants.measurement(site_of(), "fp32", 0, model=wants.network.calibration).fingerprint,
+    }
+    assert len(others | {one}) == 5
+
+
+def test_a_table_says_why_a_tensor_has_no_range(wants: Wants) -> None:
+    calibration = Calibration(
+        fingerprint="c",
+        status=Status.OK,
+        tables={"entropy": {"image": 2.0, "c1": -1.0}},
+        unusable={"s2": "zero in every image", "image": "contradicts its range"},
+    )
+    table = wants.table(site_of(), calibration, "entropy")
+    assert table.amax == {"image": 2.0}
+    assert table.unusable == {"s2": "zero in every image", "c1": "amax is negative (-1.0)"}

@@ -1,0 +1,104 @@
+"""Verdicts on made-up matrices with a known cause; thousands more in benchmarks/verdicts.py."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.verdicts import BASELINE, CAUSES, Setting, matrix, outcome
+from runner.core.effects import Sample
+from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, verdicts
+
+ENERGY = np.full(40, 10.0)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_clear_cause_is_named_and_nothing_else_is(cause: str) -> None:
+    setting = Setting(images=64, repeats=4, noise=0.02, effect=0.0 if cause == "none" else 4.0)
+    generator = np.random.default_rng(7)
+    found = Counter(
+        outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
+        for _ in range(25)
+    )
+    assert found == {"right": 25}
+
+
+def test_one_repeat_asks_for_two_more() -> None:
+    setting = Setting(images=64, repeats=1, noise=0.02, effect=4.0)
+    told = verdicts(matrix("engine", setting, np.random.default_rng(3)), BASELINE, Rules())
+    needs = {one.needs for one in told if one.kind is Kind.INCONCLUSIVE and one.head == "small"}
+    assert "2 more repeats" in needs
+    assert not [one for one in told if one.kind is Kind.ENGINE_REGRESSION]
+
+
+def cell(name: str, nmse: float, **changes: object) -> CellError:
+    pattern = np.linspace(0.5, 1.5, 40)
+    values = {
+        "cell": f"{name}/cpu/int8-shared",
+        "environment": name,
+        "device": "cpu",
+        "pass_": "int8-shared",
+        "int8": True,
+        "sample": Sample(np.stack([nmse * ENERGY * pattern] * 3), ENERGY),
+        "placement": "engine",
+        "table": "t",
+    }
+    return CellError(**(values | changes))  # type: ignore[arg-type]
+
+
+def exact(nmse: float) -> Sample:
+    return Sample((nmse * ENERGY * np.linspace(0.5, 1.5, 40))[None], ENERGY, exact=True)
+
+
+def told(*cells: CellError, gate: float | None = 0.01, **tables: float) -> dict[str, set[Kind]]:
+    head = HeadErrors(
+        head="small",
+        cells=cells,
+        simulations={("engine", table): exact(nmse) for table, nmse in tables.items()},
+        gate_nmse=gate,
+    )
+    found: dict[str, set[Kind]] = {}
+    for one in verdicts([head], "base", Rules()):
+        found.setdefault(one.cell.split("/")[0], set()).add(one.kind)
+    return found
+
+
+def test_the_same_environment_under_two_names_is_ok() -> None:
+    assert told(cell("base", 0.004), cell("twin", 0.004), t=0.004) == {
+        "base": {Kind.OK},
+        "twin": {Kind.OK},
+    }
+
+
+def test_a_real_but_meaningless_difference_is_ok() -> None:
+    found = told(cell("base", 0.004), cell("new", 0.004 * 1.005), t=0.004)
+    assert found["new"] == {Kind.OK}
+    found = told(cell("base", 0.004), cell("new", 0.004 * 1.02), t=0.004)
+    assert found["new"] == {Kind.ENGINE_REGRESSION}
+
+
+def test_a_better_engine_is_no_regression() -> None:
+    assert told(cell("base", 0.004), cell("new", 0.002), t=0.004)["new"] == {Kind.OK}
+
+
+def test_float_layers_are_a_fallback_only_where_they_help() -> None:
+    helped = cell("new", 0.002, integer_share=0.6)
+    assert told(cell("base", 0.004), helped, t=0.004)["new"] == {Kind.PRECISION_FALLBACK}
+    useless = cell("new", 0.004, integer_share=0.6)
+    assert told(cell("base", 0.004), useless, t=0.004)["new"] == {Kind.OK}
+
+
+def test_a_head_can_carry_several() -> None:
+    found = told(cell("base", 0.02), cell("new", 0.03), t=0.02, good=0.004)
+    assert found["base"] == {Kind.CALIBRATION_PROBLEM}
+    assert found["new"] == {Kind.CALIBRATION_PROBLEM, Kind.ENGINE_REGRESSION}
+
+
+def test_with_a_gate_that_holds_a_worse_table_is_no_problem() -> None:
+    assert told(cell("base", 0.009), t=0.009, good=0.001)["base"] == {Kind.OK}
+    found = told(cell("base", 0.009), gate=None, t=0.009, good=0.001)
+    assert found["base"] == {Kind.CALIBRATION_PROBLEM}
+
+
+def test_beyond_the_gate_with_every_table_is_the_limit_of_eight_bits() -> None:
+    assert told(cell("base", 0.03), t=0.03, good=0.02)["base"] == {Kind.INT8_LIMIT}
