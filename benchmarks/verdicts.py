@@ -69,7 +69,7 @@ def _head(
     def exact(nmse: float) -> np.ndarray:
         return nmse * energy * pattern
 
-    own = {name: LIMIT * 1.0 for name in ENVIRONMENTS}
+    own = dict.fromkeys(ENVIRONMENTS, LIMIT * 1.0)
     shared = LIMIT
     gate = 0.01
     if cause == "calibrator":
@@ -169,10 +169,10 @@ def table(
     return found
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=300, help="matrices for each row")
-    options = parser.parse_args()
+    parser.add_argument("--count", type=int, default=200, help="matrices for each row")
+    options = parser.parse_args(arguments)
     print("| cause | images | repeats | effect / noise | right | inconclusive | missed | wrong |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for (cause, setting), counts in table(options.count).items():

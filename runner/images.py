@@ -7,9 +7,7 @@ shrinks, as Pillow does; OpenCV's INTER_LINEAR is not) and value = (pixel · sca
 """
 
 import hashlib
-import struct
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +31,7 @@ LIMIT_PIXELS = 100_000_000
 PREPROCESS_VERSION = 1
 """Raise when the same settings give other values."""
 
-BROKEN = (
-    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError,
-    OverflowError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow's readers raise on damaged files."""
 
 Floats = npt.NDArray[np.float32]
@@ -155,8 +150,9 @@ def decode(path: Path, settings: Preprocess) -> Image.Image:
     """Returns the upright image, mode RGB or L.
 
     Raises:
-        OSError: the file cannot be read, or is no image.
-        Exception: one of `BROKEN`, as Pillow says it.
+        OSError: the file cannot be read, is no image, or a broken one.
+        ValueError, SyntaxError: a broken image, as Pillow's readers say it.
+        Image.DecompressionBombError: more than `LIMIT_PIXELS`.
     """
     with warnings.catch_warnings():
         # Pillow warns of what is refused or handled right below.

@@ -1,34 +1,47 @@
 """Writes a commented matrix.yaml for a user's own network; heads are read from it."""
 
+import json
 import re
 from pathlib import Path
 
 import onnx
 
+from runner.config_checks import is_floating
 from runner.core import graph
+from runner.core.image_input import ImageInput, image_input, shape_text
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+PLAIN = re.compile(r"(?!(null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][A-Za-z0-9_./-]*", re.I)
+"""What YAML reads as that very text without quotes."""
 
 
 def text(path: Path, model: onnx.ModelProto) -> str:
     """Returns the YAML for the network at `path`, to be saved beside it.
 
     Raises:
-        GraphError: the network has no single float32 image input.
+        GraphError: the network has no single image input of fixed size, or no output to compare.
     """
-    info = graph.require_float32_input(model)
-    height, width, color = _layout(info)
-    name = UNSAFE.sub("-", path.stem).strip("-.") or "experiment"
-    heads = "\n".join(_head(output, height) for output in graph.outputs(model))
+    image = image_input(model)
+    name = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
+    outputs = graph.outputs(model)
+    if not any(is_floating(output.dtype) for output in outputs):
+        message = "no output is floating point: export the network without its decoding of boxes"
+        raise graph.GraphError(message)
+    heads = "\n".join(_head(output, image) for output in outputs)
+    size = f"size: [{image.height}, {image.width}]"
+    color = f"color: {'gray' if image.channels == 1 else 'rgb'}"
     return f"""\
-# yaml-language-server: $schema=runner/matrix.schema.json
 # One INT8 experiment: the same network, images and tables in every environment below.
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
+# For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
+#   yaml-language-server: $schema=matrix.schema.json
 name: {name}
-model: {{onnx: {_quoted(str(path))}}}
+model: {{onnx: {quoted(str(path))}}}
 
 # Outputs to compare. `gate` is the least SQNR (dB against FP32) that an int8 cell must keep;
 # below it the exit code is 1. A head that does not interest you can be left out.
+# `stride` is guessed from the sizes: pixels of the input per cell of the head.
 heads:
 {heads}
 
@@ -36,63 +49,54 @@ data:
   # 128 or more images like those the network will see; not those you evaluate on.
   calibration: {{images: images/calibration}}
   evaluation: {{images: images/evaluation}}   # labels: labels.json (COCO), where you have them
-  # value = (pixel * scale - mean) / std, after resizing. It must be what the network was trained with:
-  # a wrong one here looks exactly like a bad calibration.
+  # value = (pixel * scale - mean) / std, after resizing. It must be what the network was trained
+  # with: a wrong one here looks exactly like a bad calibration.
   preprocess:
-    resize: letterbox          # or stretch
-    size: [{height}, {width}]          # height, width
-    scale: 0.00392156862745098 # 1/255
-    mean: 0                    # or one value a channel: [0.485, 0.456, 0.406]
-    std: 1
-    color: {color}                 # rgb, bgr or gray
+    resize: letterbox               # keeps proportions; or stretch
+    {size:<31} # height, width of the network's input
+    scale: 0.00392156862745098      # 1/255
+    mean: 0                         # or one value a channel: [0.485, 0.456, 0.406]
+    std: 1                          # likewise
+    {color:<31} # rgb, bgr or gray: what the network was trained with
+    pad: 114                        # pixel value beside a letterboxed image
 
 calibration:
-  algorithms: [entropy, minmax]   # also percentile, mse: own tables of every environment
-  shared: entropy                 # the one table that all environments are given
+  algorithms: [entropy, minmax]     # also percentile, mse: own tables of every environment
+  shared: entropy                   # the one table that all environments are given
 
 precisions: [fp32, int8]
-repeats: 3                        # each is a new process and a new build: the noise floor
+repeats: 3                          # each is a new process and a new build: the noise floor
 devices: [cpu, "gpu:*"]
-baseline: ort-1.32                # the environment that the others are compared with
+baseline: ort-1.32                  # the environment that the others are compared with
 environments:
   - {{venv: onnxruntime, versions: ["1.26.0", "1.27.0", "1.32.0"]}}
   # - {{ngc: ["24.04-py3", "26.05-py3"]}}
 """
 
 
-def _layout(info: graph.TensorInfo) -> tuple[int, int, str]:
-    """Returns height, width and colour order of an image input."""
-    shape = info.shape or ()
-    if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]):
-        told = list(info.shape) if info.shape is not None else "of unknown rank"
-        message = (
-            f"input {info.name!r} has shape {told}; an image of fixed size, such as "
-            "[1, 3, 320, 320], is expected: export the network so"
-        )
-        raise graph.GraphError(message)
-    sizes = [int(size or 0) for size in shape]
-    channels_last = sizes[1] not in (1, 3) and sizes[3] in (1, 3)
-    channels, height, width = (
-        (sizes[3], sizes[1], sizes[2]) if channels_last else (sizes[1], sizes[2], sizes[3])
-    )
-    return height, width, "gray" if channels == 1 else "rgb"
+def _head(output: graph.TensorInfo, image: ImageInput) -> str:
+    stride = _stride(output, image)
+    settings = f"{f'stride: {stride}, ' if stride else ''}gate: {{sqnr_db: 20}}"
+    line = f"  {quoted(output.name)}: {{{settings}}}   # {shape_text(output)}"
+    return line if is_floating(output.dtype) else f"  # not comparable, {output.dtype}:{line}"
 
 
-def _head(output: graph.TensorInfo, height: int) -> str:
-    shape = list(output.shape) if output.shape is not None else []
-    stride = ""
-    if len(shape) == 4 and isinstance(shape[2], int) and shape[2] > 1 and height % shape[2] == 0:
-        stride = f"stride: {height // shape[2]}, "
-    dims = ", ".join("?" if size is None else str(size) for size in shape)
-    return f"  {_quoted(output.name)}: {{{stride}gate: {{sqnr_db: 20}}}}   # [{dims}]"
+def _stride(output: graph.TensorInfo, image: ImageInput) -> int | None:
+    """Returns pixels per cell where the output is a map of cells; None where it is not."""
+    if output.shape is None or len(output.shape) != 4:
+        return None
+    # Channels may come first or last; a map has the proportions of the image.
+    for rows, columns in (output.shape[2:], output.shape[1:3]):
+        if isinstance(rows, int) and isinstance(columns, int) and rows > 0 and columns > 0:
+            stride = image.height // rows
+            if stride and (stride * rows, stride * columns) == (image.height, image.width):
+                return stride
+    return None
 
 
-def _quoted(name: str) -> str:
-    """Returns a name as YAML reads it back: plain where that is safe, in quotes elsewhere."""
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", name) and name.lower() not in {
-        "null", "true", "false", "yes", "no", "on", "off", "y", "n",
-    }  # fmt: skip
-    if plain:
-        return name
-    escaped = name.encode("unicode_escape").decode().replace('"', '\\"')
-    return f'"{escaped}"'
+def quoted(name: str) -> str:
+    """Returns a name as YAML reads it back: plain where that is safe, in quotes elsewhere.
+
+    A JSON string is a YAML string.
+    """
+    return name if PLAIN.fullmatch(name) else json.dumps(name)

@@ -1,6 +1,6 @@
 """End to end: the command line, the real job, the real onnxruntime of this Python, a tiny network.
 
-Two environments of one interpreter that differ in their options; killed, interrupted, doubled.
+Started twice, killed, interrupted, doubled.
 """
 
 import csv
@@ -25,7 +25,7 @@ from runner.store import Store
 from tests.unit.matrices import Told
 
 ROOT = Path(__file__).parents[2]
-CELLS = 8
+CELLS = 4
 VARYING = {"run", "reused"}
 """Columns that no two runs share, beside those of latency."""
 
@@ -38,12 +38,11 @@ data:
   evaluation: {{images: evaluation}}
 calibration: {{algorithms: [entropy, minmax], shared: entropy}}
 repeats: 2
-baseline: all
+baseline: here
 timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
 engines: {{onnxruntime: {{threads: 1}}}}
 environments:
-  - {{interpreter: {python}, name: all}}
-  - {{interpreter: {python}, name: none, options: {{graph_optimization: disabled, threads: 1}}}}
+  - {{interpreter: {python}, name: here}}
 """
 
 
@@ -112,12 +111,11 @@ def test_a_run_measures_all_and_the_next_nothing(
     rows = numbers(results)
     assert {row["status"] for row in rows} == {"ok"}
     assert all(row["engine_version"] for row in rows)
-    by_pass = {(row["environment"], row["pass"], row["head"]): row for row in rows}
-    for environment in ("all", "none"):
-        for head in ("large", "small"):
-            assert float(by_pass[environment, "fp32", head]["nmse"]) < 1e-10
-            int8 = float(by_pass[environment, "int8-shared-entropy", head]["sqnr_db"])
-            assert 15 < int8 < 60, "8 bits cost something, and not everything"
+    by_pass = {(row["pass"], row["head"]): row for row in rows}
+    for head in ("large", "small"):
+        assert float(by_pass["fp32", head]["nmse"]) < 1e-10
+        int8 = float(by_pass["int8-shared-entropy", head]["sqnr_db"])
+        assert 15 < int8 < 60, "8 bits cost something, and not everything"
     newest = results / "latest"
     for name in ("report.html", "results.parquet", "manifest.json", "matrix.yaml"):
         assert (newest / name).stat().st_size > 0
@@ -138,7 +136,7 @@ def test_a_plan_tells_what_is_known(
     fresh = session.plan_experiment(matrix, tmp_path / "results", select=[])
     assert fresh.known == {}
     assert not (tmp_path / "results").exists(), "a plan makes nothing"
-    planned = session.plan_experiment(matrix, undisturbed[0], select=["all/*"])
+    planned = session.plan_experiment(matrix, undisturbed[0], select=["here/*"])
     assert planned.known == {cell.id: 2 for cell in planned.cells}
     assert "0 measurements to make" in planned.text()
 
@@ -163,17 +161,17 @@ def test_killed_at_any_moment_the_next_run_ends_with_the_same_numbers(
     expected, whole_s = undisturbed
     moments = random.Random(20190617)
     killed = 0
-    for _ in range(5):
+    for _ in range(4):
         process = start(experiment, tmp_path)
         try:
-            process.wait(moments.uniform(0.2, 0.8) * whole_s)
+            process.wait(moments.uniform(0.25, 0.5) * whole_s)
         except subprocess.TimeoutExpired:
             process.kill()
             killed += 1
         process.communicate()
         if not process.returncode:
             break
-    assert killed > 1, "the first two moments are within the time that a whole run takes"
+    assert killed > 0, "the first moment is within half the time that a whole run takes"
     finish(start(experiment, tmp_path))
     assert numbers(tmp_path) == numbers(expected)
     assert not list((tmp_path / Store.FOLDER / "work").iterdir()), "what was in work is swept"
@@ -193,21 +191,20 @@ def test_two_runs_at_once_do_each_thing_once(
         line
         for text in said
         for line in text.splitlines()
-        if "/cpu/int8-" in line and not line.endswith("reused")
+        if "here/cpu/" in line and "reused" not in line
     ]
-    assert len(fresh) == len({line.split()[2] for line in fresh}) * 2, "each repeat by one of both"
+    assert len(fresh) == 1 + CELLS * 2, "one calibration, and each repeat of each cell once"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_records_all_that_was_planned_and_goes_on(
-    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path, number: signal.Signals
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
     process = start(experiment, tmp_path)
     assert process.stderr is not None
     told = iter(process.stderr)
-    assert any("all/cpu/calibrate" in line for line in told), "the first environment was calibrated"
-    process.send_signal(number)
+    assert any("here/cpu/calibrate" in line for line in told), "there is something to keep"
+    process.send_signal(signal.SIGINT)
     assert "run again to go on" in finish(process, 130)
     [manifest] = tmp_path.glob("2*/manifest.json")
     records = [json.loads(path.read_text()) for path in tmp_path.glob("2*/records/**/*.json")]

@@ -1,0 +1,51 @@
+"""Runs every benchmark and writes docs/benchmarks.md: `make bench`; `--quick` only shows that they run."""
+
+import argparse
+import contextlib
+import datetime
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import calibration, machine, matrix, reductions, verdicts
+
+TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] = (
+    ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),
+    ("Calibration", calibration.__doc__ or "", calibration.main, ["--quick"]),
+    ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
+    ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small, and writes nothing")
+    parser.add_argument("--only", help="the benchmark whose title begins so; writes nothing")
+    options = parser.parse_args()
+    chosen = [one for one in BENCHMARKS if one[0].lower().startswith((options.only or "").lower())]
+    if not chosen:
+        sys.exit(
+            f"no benchmark begins with {options.only!r}: {', '.join(b[0] for b in BENCHMARKS)}"
+        )
+    pages = [
+        "# Benchmarks\n\n"
+        f"Written by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}. Medians, side by "
+        "side, in one run.\n\n" + machine.facts()
+    ]
+    for title, doc, run, quick in chosen:
+        print(f"{title} …", file=sys.stderr, flush=True)
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            run(quick if options.quick else [])
+        pages.append(f"## {title}\n\n{doc.strip()}\n\n{told.getvalue().strip()}")
+        print(told.getvalue(), flush=True)
+    if not (options.quick or options.only):
+        TARGET.write_text("\n\n".join(pages) + "\n")
+        print(f"wrote {TARGET}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
