@@ -146,7 +146,10 @@ class Calibration(Section):
 class OnnxRuntime(Section):
     """Options of ONNX Runtime, recorded with every measurement."""
 
-    provider: str = "CPUExecutionProvider"
+    provider: str | None = Field(
+        None,
+        description="Default: CUDAExecutionProvider for onnxruntime-gpu, CPUExecutionProvider else.",
+    )
     provider_options: Mapping[str, str] = {}
     threads: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=1024)
     graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
@@ -155,6 +158,11 @@ class OnnxRuntime(Section):
         {"session.qdqisint8allowed": "1"},
         description="Session configuration entries.",
     )
+
+
+GPU_PROVIDERS = frozenset(
+    {"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
+)
 
 
 class Engines(Section):
@@ -308,6 +316,13 @@ class Config(Section):
 
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
+
+    def onnxruntime_of(self, entry: Venv | Interpreter) -> OnnxRuntime:
+        """Returns the options of one entry, with its provider chosen."""
+        options = entry.options or self.engines.onnxruntime
+        on_gpu = isinstance(entry, Venv) and entry.venv == "onnxruntime-gpu"
+        default = "CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"
+        return options.model_copy(update={"provider": options.provider or default})
 
 
 MOST_PROBLEMS = 50

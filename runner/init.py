@@ -36,7 +36,7 @@ def text(path: Path, model: onnx.ModelProto) -> str:
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
-name: {name}
+name: {quoted(name)}
 model: {{onnx: {quoted(str(path))}}}
 
 # Outputs to compare. `gate` is the least SQNR (dB against FP32) that an int8 cell must keep;
@@ -95,8 +95,9 @@ def _stride(output: graph.TensorInfo, image: ImageInput) -> int | None:
 
 
 def quoted(name: str) -> str:
-    """Returns a name as YAML reads it back: plain where that is safe, in quotes elsewhere.
-
-    A JSON string is a YAML string.
-    """
-    return name if PLAIN.fullmatch(name) else json.dumps(name)
+    """Returns a name as YAML reads it back: plain where that is safe, in quotes elsewhere."""
+    if PLAIN.fullmatch(name):
+        return name
+    # A JSON string is a YAML string, but for line breaks that JSON does not know (U+2028).
+    text = json.dumps(name, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

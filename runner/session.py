@@ -1,6 +1,7 @@
 """One function a command: reads the experiment, hands it to the loop, judges, writes the report."""
 
 import dataclasses
+import functools
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from runner.config_checks import Checked
 from runner.core import graph
 from runner.core.evidence import Evidence
 from runner.core.judge import judge
+from runner.core.metrics import Sums
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
 from runner.execution.matrix import Matrix
@@ -23,7 +25,7 @@ from runner.images import overlap
 from runner.outcome import Outcome
 from runner.plan import Cell
 from runner.planned import Planned
-from runner.records import HeadGate, Manifest
+from runner.records import HeadGate, Manifest, Object
 from runner.store import Run, Store, explained, json_text, utc_now
 
 EPSILON = 1e-3
@@ -212,14 +214,12 @@ def _report(run: Run, cells: Sequence[Cell]) -> Outcome:
     from runner.report import frames, html  # noqa: PLC0415
 
     manifest = run.manifest()
-    judgement = judge(
-        Evidence(
-            manifest,
-            cells,
-            run.records(),
-            lambda y, r: run.store.sums(y, r, manifest.epsilon),
-        )
-    )
+
+    @functools.cache  # several questions are answered from the same sums
+    def sums_of(y: Object, r: Object) -> Sums:
+        return run.store.sums(y, r, manifest.epsilon)
+
+    judgement = judge(Evidence(manifest, cells, run.records(), sums_of))
     with explained(run.folder):
         frames.write(frames.long_table(judgement), run.folder)
     report = run.write_text("report.html", html.render(judgement))

@@ -12,7 +12,7 @@ from runner.errors import ConfigError
 
 LIMIT_BYTES = 1_000_000
 LIMIT_ALIASES = 50
-LIMIT_NODES = 100_000
+LIMIT_NODES = 20_000
 LIMIT_DEPTH = 50
 
 LIMIT_INTEGER = 2**63
@@ -83,30 +83,23 @@ def read(path: Path) -> Document:
 def parse(text: str, source: str) -> Document:
     """Parses YAML text; see `read`."""
     for number, line in enumerate(text.split("\n"), 1):
-        content = line.lstrip()
-        if content and not content.startswith("#") and "\t" in line[: len(line) - len(content)]:
-            problem = f"line {number}: a tab in the indentation; YAML wants spaces"
-            raise ConfigError(source, [problem])
         if unreadable := UNREADABLE.search(line):
             problem = f"line {number}: the character {unreadable[0]!a}; is this a text file?"
             raise ConfigError(source, [problem])
+    reader = _Reader()
     try:
         node = _Composer(text).get_single_node()
+        if node is None:
+            hint = "the file is empty; write one with `trt-matrix init MODEL.onnx`"
+            raise ConfigError(source, [hint])
+        if not isinstance(node, yaml.MappingNode):
+            hint = "the top level must be `key: value` lines, such as `name: demo`"
+            raise ConfigError(source, [hint])
+        value = reader.value(node, ())
     except yaml.MarkedYAMLError as error:
         raise ConfigError(source, [_syntax(error)]) from error
     except yaml.YAMLError as error:
         raise ConfigError(source, [f"not YAML: {str(error).splitlines()[0]}"]) from error
-    if node is None:
-        raise ConfigError(
-            source, ["the file is empty; write one with `trt-matrix init MODEL.onnx`"]
-        )
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(
-            source, ["the top level must be `key: value` lines, such as `name: demo`"]
-        )
-    reader = _Reader()
-    try:
-        value = reader.value(node, ())
     except _TooMuchError as error:
         raise ConfigError(source, [str(error)]) from error
     if reader.problems:
@@ -118,6 +111,8 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}: " if mark else ""
     what = error.problem or error.context or "not YAML"
+    if "'\\t'" in what:
+        return f"{where}a tab; YAML wants spaces there"
     return f"{where}{what}; check the indentation and the quotes there"
 
 
@@ -126,23 +121,27 @@ class _TooMuchError(Exception):
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes; stops at too many aliases and at depths that would exhaust the stack."""
+    """Composes nodes; stops where there are too many of them, or too deep ones for the stack."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.nodes = 0
         self.aliases = 0
         self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.nodes += 1
         self.aliases += self.check_event(yaml.AliasEvent)
         self.depth += 1
-        if self.aliases > LIMIT_ALIASES or self.depth > LIMIT_DEPTH:
-            problem = (
-                f"nested more than {LIMIT_DEPTH} deep"
-                if self.depth > LIMIT_DEPTH
-                else f"more than {LIMIT_ALIASES} aliases (*name); write them out"
-            )
-            raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
+        for count, limit, what in (
+            (self.nodes, LIMIT_NODES, "values"),
+            (self.aliases, LIMIT_ALIASES, "aliases (*name)"),
+            (self.depth, LIMIT_DEPTH, "levels"),
+        ):
+            if count > limit:
+                line = self.peek_event().start_mark.line + 1
+                message = f"line {line}: more than {limit} {what}: this is no matrix.yaml"
+                raise _TooMuchError(message)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -164,7 +163,7 @@ class _Reader:
         line = node.start_mark.line + 1
         # An alias may hold itself, so the depth is limited here, too.
         if self.nodes > LIMIT_NODES or len(path) > LIMIT_DEPTH:
-            message = f"line {line}: too many or too deeply nested values"
+            message = f"line {line}: an alias (*name) makes too many values of few; write them out"
             raise _TooMuchError(message)
         match node:
             case yaml.MappingNode(tag="tag:yaml.org,2002:map"):

@@ -1,7 +1,9 @@
 """From records to a judgement: pure, so that judging again needs no engine."""
 
+import functools
 import statistics as stdlib_statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from runner.records import HeadGate, Measurement, Record
 
 
 def judge(evidence: Evidence) -> Judgement:
+    # Verdicts, budgets and metrics ask for the same sums.
+    evidence = replace(evidence, sums_of=functools.cache(evidence.sums_of))
     manifest = evidence.manifest
     simulated = _simulated(evidence)
     owners = _owners(evidence.records)

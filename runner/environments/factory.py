@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.config import Config, EnvironmentEntry, Interpreter, Ngc, Venv
+from runner.config import GPU_PROVIDERS, Config, EnvironmentEntry, Interpreter, Ngc, Venv
 from runner.environments.base import Environment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
@@ -43,7 +43,7 @@ def _environment(
             return VenvEnvironment(
                 name=name,
                 engine="onnxruntime",
-                requirements=(f"{entry.venv}=={entry.versions[index]}", *entry.with_),
+                requirements=entry.requirements(index),
                 python=entry.python,
                 cache=cache,
             )
@@ -84,10 +84,10 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
     found = {}
     for entry in config.environments:
-        own = None if isinstance(entry, Ngc) else entry.options
-        options = (own or config.engines.onnxruntime).model_dump(mode="json")
-        for name in entry.ids():
-            found[name] = {} if isinstance(entry, Ngc) else options
+        options = (
+            {} if isinstance(entry, Ngc) else config.onnxruntime_of(entry).model_dump(mode="json")
+        )
+        found.update(dict.fromkeys(entry.ids(), options))
     return found
 
 
@@ -95,13 +95,9 @@ def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axi
     """Returns what the plan must know, one an environment."""
     axes: list[Axis] = []
     for entry in config.environments:
-        match entry:
-            case Venv(venv="onnxruntime") | Interpreter():
-                devices = frozenset({"cpu"})
-            case Venv():
-                devices = frozenset({"cpu", "gpu"})
-            case Ngc():
-                devices = frozenset({"gpu"})
+        # One provider an entry: what is planned on a GPU also runs there.
+        on_gpu = isinstance(entry, Ngc) or config.onnxruntime_of(entry).provider in GPU_PROVIDERS
+        devices = frozenset({"gpu" if on_gpu else "cpu"})
         axes += [_axis(environments[name], devices) for name in entry.ids()]
     return axes
 

@@ -22,7 +22,9 @@ NOT_YET = "this version of trt-matrix does not run containers; use a venv or an 
 @functools.cache
 def catalog() -> Mapping[str, Mapping[str, Any]]:
     """Returns tag → row; the fields are explained at the top of the file."""
-    rows = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    # The same as yaml.safe_load, ten times faster where libyaml is there.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    rows = yaml.load(CATALOG.read_text(encoding="utf-8"), loader)  # noqa: S506  (both are safe)
     return {row["tag"]: row for row in rows["containers"]}
 
 

@@ -1,13 +1,15 @@
 """The long table: one row a cell and head, one column a quantity, units in the names."""
 
+import csv
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from job import protocol
@@ -33,7 +35,7 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
-    dtype: str
+    type: pa.DataType
     doc: str
     value: Callable[[Entry], Any]
 
@@ -88,7 +90,7 @@ def _against_fp32(entry: Entry) -> Any:
     return against.sqnr_db if against else None
 
 
-TEXT, NUMBER, WHOLE, TRUTH = "string", "float64", "Int64", "boolean"
+TEXT, NUMBER, WHOLE, TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 COLUMNS = (
     Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),
@@ -225,9 +227,13 @@ COLUMNS = (
     Column("batch", WHOLE, "Images per inference.", _latency("batch")),
 )
 
+SCHEMA = pa.schema(
+    [pa.field(one.name, one.type, metadata={"description": one.doc}) for one in COLUMNS]
+)
 
-def long_table(judgement: Judgement) -> pd.DataFrame:
-    """Returns one row a cell × head in the order of the plan; columns and dtypes as in COLUMNS.
+
+def long_table(judgement: Judgement) -> pa.Table:
+    """Returns one row a cell × head in the order of the plan; columns and types as in COLUMNS.
 
     A cell that did not run has one row a head all the same: status, reason and empty numbers.
     """
@@ -237,14 +243,21 @@ def long_table(judgement: Judgement) -> pd.DataFrame:
         for results in [{one.head: one for one in cell.heads}]
         for head in judgement.heads
     ]
-    return pd.DataFrame({column.name: _series(column, entries) for column in COLUMNS})
+    rows = [{column.name: _value(column, entry) for column in COLUMNS} for entry in entries]
+    if not rows:
+        return SCHEMA.empty_table()
+    # As JSON, because pa.array and whatever uses it imports pandas, which takes a second.
+    lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows).encode()
+    return pa_json.read_json(
+        io.BytesIO(lines),
+        read_options=pa_json.ReadOptions(block_size=len(lines) + 1),
+        parse_options=pa_json.ParseOptions(explicit_schema=SCHEMA),
+    ).cast(SCHEMA)
 
 
-def _series(column: Column, entries: list[Entry]) -> "pd.Series[Any]":
-    values = [column.value(entry) for entry in entries]
-    if column.dtype == TEXT:
-        values = [None if value is None else _encodable(str(value)) for value in values]
-    return pd.Series(values, dtype=column.dtype)
+def _value(column: Column, entry: Entry) -> Any:
+    value = column.value(entry)
+    return _encodable(str(value)) if column.type == TEXT and value is not None else value
 
 
 def _encodable(text: str) -> str:
@@ -252,7 +265,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
+def write(table: pa.Table, folder: Path) -> tuple[Path, Path]:
     """Writes results.csv and results.parquet into `folder`, each whole or not at all.
 
     The parquet file carries each column's meaning in its field's metadata, key `description`.
@@ -263,21 +276,18 @@ def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    csv, parquet = folder / CSV, folder / PARQUET
-    protocol.write_bytes(str(csv), frame.to_csv(index=False, lineterminator="\n").encode())
-    protocol.write_bytes(str(parquet), _parquet(frame))
-    return csv, parquet
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    described = pa.schema(
-        [
-            table.schema.field(column.name).with_metadata({"description": column.doc})
-            for column in COLUMNS
-        ],
-        metadata=table.schema.metadata,
-    )
+    csv_path, parquet_path = folder / CSV, folder / PARQUET
+    protocol.write_bytes(str(csv_path), _csv(table))
     sink = io.BytesIO()
-    pq.write_table(table.cast(described), sink)
-    return sink.getvalue()
+    pq.write_table(table, sink)
+    protocol.write_bytes(str(parquet_path), sink.getvalue())
+    return csv_path, parquet_path
+
+
+def _csv(table: pa.Table) -> bytes:
+    """Returns the table as RFC 4180 has it, but for plain line ends; what is empty is null."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.to_pylist())
+    return text.getvalue().encode()

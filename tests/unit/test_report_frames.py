@@ -1,16 +1,20 @@
 """The long table and its two files."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runner.core.judgement import Budget, Latency
+from runner.core.judgement import Budget, Judgement, Latency
 from runner.core.metrics import Metrics
 from runner.plan import Status
-from runner.report.frames import COLUMNS, long_table, write
+from runner.report import frames
+from runner.report.frames import COLUMNS, write
 from tests.unit.judgements import (
     FP32,
     HEADS,
@@ -21,6 +25,19 @@ from tests.unit.judgements import (
     judgement,
     whole,
 )
+
+
+ROOT = Path(__file__).parents[2]
+
+NULLABLE = {
+    pa.string(): pd.StringDtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def long_table(judgement: Judgement) -> pd.DataFrame:
+    return frames.long_table(judgement).to_pandas(types_mapper=NULLABLE.get)
 
 
 def test_one_row_a_cell_and_head_in_the_order_of_the_plan() -> None:
@@ -61,7 +78,7 @@ def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:
     assert list(frame["head"]) == list(HEADS)
     assert set(frame["status"]) == {"unavailable"}
     assert set(frame["reason"]) == {"no NVIDIA driver"}
-    numbers = [column.name for column in COLUMNS if column.dtype == "float64"]
+    numbers = [column.name for column in COLUMNS if column.type == frames.NUMBER]
     assert frame[numbers].isna().all(axis=None)
     assert frame[["passed", "batch", "integer_share", "float_layers"]].isna().all(axis=None)
 
@@ -95,9 +112,9 @@ def test_every_field_of_the_contract_has_a_column() -> None:
 
 def test_both_files_hold_the_table(tmp_path: Path) -> None:
     frame = long_table(whole())
-    csv, parquet = write(frame, tmp_path)
+    csv, parquet = write(frames.long_table(whole()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "results.parquet"}
-    pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
+    assert pq.read_table(parquet).equals(frames.long_table(whole()), check_metadata=True)
     read = pd.read_csv(csv)
     assert list(read.columns) == list(frame.columns)
     pd.testing.assert_series_equal(read["nmse"], frame["nmse"])
@@ -108,7 +125,7 @@ def test_both_files_hold_the_table(tmp_path: Path) -> None:
 def test_the_same_judgement_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
-        write(long_table(whole()), folder)
+        write(frames.long_table(whole()), folder)
     for name in ("results.csv", "results.parquet"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
@@ -119,8 +136,7 @@ def test_the_same_judgement_gives_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_hostile_text_survives_both_files(tmp_path: Path, hostile: str) -> None:
     cell = cell_result(pass_=SHARED, status=Status.CRASHED, reason=hostile)
-    frame = long_table(judgement([cell], heads=(hostile,)))
-    csv, parquet = write(frame, tmp_path)
+    csv, parquet = write(frames.long_table(judgement([cell], heads=(hostile,))), tmp_path)
     expected = hostile.replace("\ud800", "\\ud800")
     assert pd.read_parquet(parquet).loc[0, "reason"] == expected
     assert expected.replace('"', '""') in csv.read_text("utf-8")
@@ -130,5 +146,18 @@ def test_an_unwritable_folder_is_an_error_and_leaves_nothing(tmp_path: Path) -> 
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(OSError, match="file"):
-        write(long_table(judgement([])), blocked)
+        write(frames.long_table(judgement([])), blocked)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_writing_the_table_does_not_import_pandas(tmp_path: Path) -> None:
+    """It takes a second, which is a third of what an unchanged run may take."""
+    code = """
+import pathlib, sys
+from runner.report import frames
+from tests.unit.judgements import whole
+frames.write(frames.long_table(whole()), pathlib.Path(sys.argv[1]))
+sys.exit("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == 0

@@ -1,0 +1,102 @@
+"""A small experiment on disk: network, images, labels and matrix.yaml."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from networks import detector
+from PIL import Image
+
+from runner.config import Config, validate
+from runner.config_checks import Checked, check
+from runner.errors import ConfigError
+from runner.yaml_file import Document, parse, read
+
+
+def settings() -> dict[str, Any]:
+    """Returns the content of matrix.yaml for `write`."""
+    return {
+        "name": "tiny",
+        "model": {"onnx": "tiny.onnx"},
+        "heads": {"large": {}, "small": {"stride": 2, "gate": {"sqnr_db": 20}}},
+        "data": {
+            "calibration": {"images": "calibration"},
+            "evaluation": {"images": "evaluation", "labels": "labels.json"},
+        },
+        "baseline": "ort-1.32",
+        "environments": [
+            {"venv": "onnxruntime", "versions": ["1.26.0", "1.32.0"]},
+            {"ngc": ["19.09-py3"]},
+        ],
+    }
+
+
+def changed(**places: Any) -> dict[str, Any]:
+    """Returns the settings with some replaced: changed(data__evaluation__labels="x.json")."""
+    result = settings()
+    for place, value in places.items():
+        *sections, key = place.split("__")
+        section = result
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return result
+
+
+def image(path: Path, seed: int, size: tuple[int, int] = (20, 10)) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write(folder: Path) -> Path:
+    """Writes everything that the settings refer to; returns where matrix.yaml is."""
+    (folder / "tiny.onnx").write_bytes(detector().SerializeToString())
+    for part, seed in (("calibration", 0), ("evaluation", 100)):
+        (folder / part).mkdir()
+        for index in range(2):
+            image(folder / part / f"{index}.png", seed + index)
+    coco = {
+        "images": [{"id": index, "file_name": f"{index}.png"} for index in range(2)],
+        "annotations": [],
+        "categories": [],
+    }
+    (folder / "labels.json").write_text(json.dumps(coco))
+    path = folder / "matrix.yaml"
+    path.write_text(yaml.safe_dump(settings()))
+    return path
+
+
+def config(content: Mapping[str, Any]) -> Config:
+    return validate(Document("matrix.yaml", content))
+
+
+def problems(content: Mapping[str, Any] | str) -> list[str]:
+    """Returns what is wrong with the shape of a document; empty where nothing is."""
+    try:
+        document = (
+            parse(content, "matrix.yaml")
+            if isinstance(content, str)
+            else Document("matrix.yaml", content)
+        )
+        validate(document)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def checked(path: Path) -> Checked:
+    document = read(path)
+    return check(validate(document), document, path.parent)
+
+
+def wrong(path: Path, content: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the experiment when matrix.yaml holds `content`."""
+    path.write_text(yaml.safe_dump(content))
+    try:
+        checked(path)
+    except ConfigError as error:
+        return error.problems
+    return []

@@ -1,0 +1,524 @@
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import yaml
+from experiments import changed, checked, config, image, problems, settings, write, wrong
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import Builder, detector
+from onnx import TensorProto, helper
+
+from runner import config as configuration
+from runner.config import Config, validate
+from runner.errors import ConfigError
+from runner.plan import Precision
+from runner.yaml_file import Document
+
+ROOT = Path(__file__).parents[2]
+
+
+# Shape
+
+
+def test_the_committed_schema_is_that_of_the_types() -> None:
+    committed = json.loads((ROOT / "runner/matrix.schema.json").read_text())
+    assert committed == configuration.schema(), "run `make schema`"
+
+
+def test_the_schema_does_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = configuration.schema()
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert configuration.schema() == before
+    assert "threads" not in json.dumps(before["properties"]["engines"])
+
+
+def test_the_schema_knows_every_key() -> None:
+    schema = configuration.schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False
+    assert "with" in schema["$defs"]["Venv"]["properties"]
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    found = config(settings())
+    assert found.precisions == (Precision.FP32, Precision.INT8)
+    assert (found.devices, found.repeats, found.deadline_s) == (("cpu",), 3, 1800)
+    assert (found.calibration.algorithms, found.calibration.shared) == (
+        ("entropy", "minmax"),
+        "entropy",
+    )
+    assert found.data.preprocess.resize == "letterbox"
+    assert found.heads["small"].gate.sqnr_db == 20
+    assert found.heads["large"].gate.sqnr_db is None
+
+
+def test_the_demo_is_valid() -> None:
+    found = checked(ROOT / "matrix.yaml")
+    assert found.baseline == "ort-1.32.0"
+    assert len(found.config.environment_ids()) == 12
+    assert [head for head, _ in found.heads] == ["large", "medium", "small"]
+    assert len(found.calibration) >= 128
+    assert len(found.evaluation) >= 128
+
+
+def entry(**keys: Any) -> dict[str, Any]:
+    return changed(environments=[keys], baseline="x")
+
+
+def test_ids() -> None:
+    one = config(
+        changed(
+            environments=[
+                {"venv": "onnxruntime", "versions": ["1.26.0"]},
+                {"venv": "onnxruntime-gpu", "versions": ["1.26.0"]},
+                {"venv": "onnxruntime", "versions": ["1.26.0", "1.27.0"], "name": "old"},
+                {"venv": {"requirements": ["./ort.whl"]}, "name": "own"},
+                {"interpreter": "/opt/python", "name": "tar"},
+                {"ngc": ["19.09-py3"]},
+            ]
+        )
+    )
+    assert one.environment_ids() == (
+        "ort-1.26.0", "ort-gpu-1.26.0", "old-1.26.0", "old-1.27.0", "own", "tar", "ngc-19.09-py3",
+    )  # fmt: skip
+
+
+def test_requirements_of_an_environment() -> None:
+    one = config(entry(venv="onnxruntime", versions=["1.1", "1.2"], **{"with": ["numpy<2"]}))
+    assert one.environments[0].requirements(1) == ("onnxruntime==1.2", "numpy<2")
+    two = config(entry(venv={"requirements": ["a", "b"]}, name="x", **{"with": ["c"]}))
+    assert two.environments[0].requirements(0) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("keys", "provider"),
+    [
+        ({"venv": "onnxruntime", "versions": ["1"]}, "CPUExecutionProvider"),
+        ({"venv": "onnxruntime-gpu", "versions": ["1"]}, "CUDAExecutionProvider"),
+        ({"interpreter": "p", "name": "x"}, "CPUExecutionProvider"),
+        (
+            {"interpreter": "p", "name": "x", "options": {"provider": "TensorrtExecutionProvider"}},
+            "TensorrtExecutionProvider",
+        ),
+    ],
+)
+def test_the_provider_follows_from_the_package(keys: dict[str, Any], provider: str) -> None:
+    one = config(entry(**keys))
+    assert one.onnxruntime_of(one.environments[0]).provider == provider
+
+
+def test_own_options_replace_the_general_ones() -> None:
+    content = entry(venv="onnxruntime", versions=["1"], options={"graph_optimization": "basic"})
+    content["engines"] = {"onnxruntime": {"threads": 3, "graph_optimization": "disabled"}}
+    one = config(content)
+    assert one.engines.onnxruntime.threads == 3
+    assert one.onnxruntime_of(one.environments[0]).graph_optimization == "basic"
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, calibration, "
+                        "precisions, repeats, devices, baseline, environments, engines, timing, "
+                        "deadline_s; did you mean 'repeats'?"),
+        ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
+                        "size, scale, mean, std, color, pad; did you mean 'size'?"),
+        ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, stride, gate; "
+                        "did you mean 'gate'?"),
+        ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: sqnr_db, "
+                        "ap50_drop; did you mean 'sqnr_db'?"),
+        ({"heads": {}}, "heads: empty; name at least one"),
+        ({"heads": {"": {}}}, "heads.: "),
+        ({"heads": None}, "heads: "),
+        ({"name": "größe"}, 'name: "größe" becomes part of file names'),
+        ({"name": "../x"}, 'name: "../x" becomes part of file names'),
+        ({"name": ""}, 'name: "" becomes part of file names'),
+        ({"precisions": []}, "precisions: empty; name at least one"),
+        ({"precisions": ["int4"]}, "precisions[0]: \"int4\" is not known here; allowed: fp32, tf32, "
+                        "fp16, int8; did you mean 'int8'?"),
+        ({"devices": ["gpu"]}, "devices[0]: 'gpu' is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid"),
+        ({"devices": ["../cpu"]}, "devices[0]: '../cpu' is no device"),
+        ({"devices": []}, "devices: empty"),
+        ({"devices": "cpu"}, "devices: should be a valid array"),
+        ({"repeats": 0}, "repeats: should be greater than or equal to 1, is 0"),
+        ({"repeats": "3"}, 'repeats: should be a valid integer, is "3"'),
+        ({"repeats": True}, "repeats: should be a valid integer, is true"),
+        ({"repeats": 2.5}, "repeats: should be a valid integer"),
+        ({"deadline_s": float("nan")}, "deadline_s: should be a finite number"),
+        ({"deadline_s": float("inf")}, "deadline_s: should be a finite number"),
+        ({"calibration__algorithms": ["entropi"]}, "calibration.algorithms[0]: \"entropi\" is not known "
+                        "here; allowed: entropy, minmax, percentile, mse; did you mean 'entropy'?"),
+        ({"calibration__algorithms": []}, "calibration.algorithms: empty"),
+        ({"calibration__percentile": 50}, "calibration.percentile: should be greater than 50, is 50"),
+        ({"environments": []}, "environments: empty; name at least one"),
+        ({"environments": [{"vnev": "x"}]}, "environments[0]: an environment has one of the keys venv, "
+                        "interpreter, ngc; this one has vnev"),
+        ({"environments": ["ort"]}, "environments[0]: an environment has one of the keys"),
+        ({"environments": [{"venv": "onnxruntme", "versions": ["1"]}]}, "environments[0].venv: "
+                        "\"onnxruntme\" is not known here; allowed: onnxruntime, onnxruntime-gpu; "
+                        "did you mean 'onnxruntime'?"),
+        ({"environments": [{"venv": "onnxruntime", "version": ["1"], "versions": ["1"]}]},
+                        "environments[0].version: unknown key; allowed: venv, versions, python, with, "
+                        "name, options; did you mean 'versions'?"),
+        ({"environments": [{"venv": "onnxruntime"}]}, "environments[0]: name at least one version"),
+        ({"environments": [{"venv": "onnxruntime", "versions": ["latest"]}]},
+                        "environments[0].versions[0]: \"latest\" becomes part"),
+        ({"environments": [{"venv": {"requirements": ["x"]}}]},
+                        "environments[0]: an environment of requirements needs a `name`"),
+        ({"environments": [{"venv": {"requirements": ["x"]}, "name": "x", "versions": ["1"]}]},
+                        "environments[0]: requirements state their versions themselves"),
+        ({"environments": [{"venv": {"requirement": ["x"]}, "name": "x"}]},
+                        "environments[0].venv.requirement: unknown key; allowed: requirements"),
+        ({"environments": [{"interpreter": "p"}]}, "environments[0].name: missing"),
+        ({"environments": [{"interpreter": "p", "name": "x", "options": {"thread": 1}}]},
+                        "environments[0].options.thread: unknown key"),
+        ({"environments": [{"ngc": []}]}, "environments[0].ngc: empty"),
+        ({"environments": [{"ngc": ["../x"]}]}, "environments[0].ngc[0]: \"../x\" becomes part"),
+        ({"environments": [{"ngc": ["19.09-py3"], "venv": "onnxruntime"}]}, "environments[0].ngc: unknown key"),
+        ({"engines__onnxruntime": {"threads": 0}}, "engines.onnxruntime.threads: should be greater"),
+        ({"timing": {"min_samples": 9, "max_samples": 3}}, "timing: min_samples 9 is above max_samples 3"),
+        ({"data__preprocess": {"mean": [1, 2]}}, "data.preprocess: mean has 2 values, rgb has 3 channels"),
+        ({"data__preprocess": {"std": [1, 0, 1]}}, "data.preprocess: std is 0"),
+        ({"data__preprocess": {"std": 0}}, "data.preprocess: std is 0"),
+        ({"data__preprocess": {"mean": "x"}}, "data.preprocess.mean: should be a valid number, is \"x\""),
+        ({"data__preprocess": {"mean": [1, "x", 3]}}, "data.preprocess.mean[1]: should be a valid number"),
+        ({"data__preprocess": {"size": [320]}}, "data.preprocess.size[1]: missing"),
+        ({"data__preprocess": {"pad": 256}}, "data.preprocess.pad: should be less than or equal to 255"),
+        ({"data__calibration": {}}, "data.calibration.images: missing"),
+        ({"data__calibration": {"images": "x", "labels": "y"}}, "data.calibration.labels: unknown key"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_place(places: dict[str, Any], told: str) -> None:
+    (problem,) = problems(changed(**places))
+    assert problem.startswith(told)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    content = changed(repeats=0, nme="x", devices=["tpu"], environments=[{"venv": "onnx"}])
+    del content["baseline"]
+    assert [problem.split(":")[0] for problem in problems(content)] == [
+        "repeats", "devices[0]", "baseline", "environments[0].venv", "nme",
+    ]  # fmt: skip
+
+
+def test_a_great_many_problems_are_counted() -> None:
+    found = problems(changed(**{f"key{index}": 1 for index in range(70)}))
+    assert len(found) == 51
+    assert found[-1] == "and 20 more"
+
+
+def test_a_number_where_text_belongs_is_to_be_quoted() -> None:
+    text = yaml.safe_dump(settings()) + (
+        "devices: [cpu]\nengines: {onnxruntime: {session_config: {a: on, b: 012}}}\n"
+    )
+    text = text.replace("'1.26.0'", "1.10").replace("baseline: ort-1.32", "baseline:")
+    first, second, third, fourth = problems(text)
+    assert first == "baseline (line 1): nothing is read as null, text is expected"
+    assert "environments[0].versions[0] (line" in second
+    assert second.endswith('): 1.10 is read as 1.1, text is expected; put it in quotes: "1.10"')
+    assert third.endswith('on is read as true, text is expected; put it in quotes: "on"')
+    assert fourth.endswith('012 is read as 10, text is expected; put it in quotes: "012"')
+
+
+def test_problems_have_lines() -> None:
+    text = "name: x\nmodel:\n  onnx: a\n  onx: b\n"
+    assert any(p.startswith("model.onx (line 4): unknown key") for p in problems(text))
+
+
+KEYS = st.sampled_from(
+    [*Config.model_fields, "venv", "ngc", "interpreter", "options", "versions", "requirements",
+     "images", "mean", "size", "preprocess", "onnxruntime", "gate", "<venv>", "[key]"]
+) | st.text(max_size=6)  # fmt: skip
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=6))
+def test_any_document_is_an_experiment_or_a_config_error(content: dict[str, Any]) -> None:
+    with contextlib.suppress(ConfigError):
+        assert isinstance(validate(Document("f", content)), Config)
+
+
+@given(st.sampled_from(sorted(settings())), JSON)
+def test_any_value_of_one_key(key: str, value: Any) -> None:
+    with contextlib.suppress(ConfigError):
+        assert isinstance(validate(Document("f", settings() | {key: value})), Config)
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=4))
+def test_any_environment(keys: dict[str, Any]) -> None:
+    content = settings() | {"environments": [keys | {"venv": keys.get("venv", "onnxruntime")}]}
+    with contextlib.suppress(ConfigError):
+        assert validate(Document("f", content)).environment_ids()
+
+
+# What it refers to
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+def test_a_whole_experiment(matrix: Path) -> None:
+    found = checked(matrix)
+    assert (found.input, found.shape, found.channels_last) == ("image", (3, 16, 16), False)
+    assert found.heads == (("large", "large"), ("small", "small"))
+    assert found.baseline == "ort-1.32.0"
+    assert [path.name for path in found.evaluation] == ["0.png", "1.png"]
+    assert found.content == (matrix.parent / "tiny.onnx").read_bytes()
+
+
+def test_paths_are_relative_to_the_file(matrix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert checked(matrix).calibration[0].parent == matrix.parent / "calibration"
+
+
+def test_a_limit_takes_the_first(matrix: Path) -> None:
+    content = changed(data__evaluation__limit=1)
+    assert wrong(matrix, content) == []
+    assert [path.name for path in checked(matrix).evaluation] == ["0.png"]
+
+
+def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:
+    assert wrong(matrix, changed(heads={"far": {"output": "large"}})) == []
+    assert checked(matrix).heads == (("far", "large"),)
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ({"model__onnx": "no.onnx"}, "no.onnx: No such file or directory"),
+        ({"model__onnx": ""}, "Is a directory"),
+        ({"model__onnx": "x" * 300}, "File name too long"),
+        ({"heads": {"smal": {}}}, "'smal' is no output of the network; did you mean 'small'?; "
+                                  "its outputs: large, small"),
+        ({"heads": {"a": {"output": "b"}}}, "'b' is no output of the network; its outputs: large, small"),
+        ({"data__calibration__images": "none"}, "none: No such file or directory"),
+        ({"data__evaluation__images": "labels.json"}, "labels.json: Not a directory"),
+        ({"data__evaluation__labels": "no.json"}, "no.json: No such file or directory"),
+        ({"data__evaluation__labels": "tiny.onnx"}, "tiny.onnx: not JSON"),
+        ({"data__preprocess": {"size": [16, 8]}}, "[16, 8] is not the network's [height, width] [16, 16]"),
+        ({"data__preprocess": {"color": "gray"}}, "gray gives 1 channels, the network's input 'image' has 3"),
+        ({"baseline": "ort-1.33"}, "no environment is called 'ort-1.33'; did you mean 'ort-1.32.0'?"),
+        ({"baseline": "ort-1.3"}, "no environment is called 'ort-1.3'"),
+        ({"baseline": "ort"}, "'ort' may mean ort-1.26.0 or ort-1.32.0; write it in full"),
+        ({"baseline": "zzz"}, "no environment is called 'zzz'; ort-1.26.0, ort-1.32.0, ngc-19.09-py3"),
+        ({"devices": ["cpu", "cpu"]}, "cpu is there twice"),
+        ({"precisions": ["fp32", "fp32"]}, "fp32 is there twice"),
+        ({"calibration__algorithms": ["mse", "mse"]}, "mse is there twice"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told(matrix: Path, places: dict[str, Any], told: str) -> None:
+    (problem,) = wrong(matrix, changed(**places))
+    assert told in problem
+    assert "(line " in problem
+
+
+def test_two_environments_with_one_id(matrix: Path) -> None:
+    ort = {"venv": "onnxruntime", "versions": ["1.32.0"]}
+    (problem,) = wrong(matrix, changed(environments=[ort, {"ngc": ["a"]}, ort]))
+    assert problem.startswith("environments[2]")
+    assert "a second environment called 'ort-1.32.0', the first is environments[0] (line" in problem
+
+
+def test_a_version_that_is_there_twice(matrix: Path) -> None:
+    ort = {"venv": "onnxruntime", "versions": ["1.32.0", "1.32.0"]}
+    (problem,) = wrong(matrix, changed(environments=[ort]))
+    assert "a second environment called 'ort-1.32.0'" in problem
+
+
+def test_the_name_of_the_reference_is_taken(matrix: Path) -> None:
+    mine = {"interpreter": "/usr/bin/python3", "name": "reference"}
+    (problem,) = wrong(matrix, changed(environments=[mine], baseline="reference"))
+    assert "'reference' is what the host's own engine is called" in problem
+
+
+def test_a_library_path_that_is_not_there(matrix: Path) -> None:
+    mine = {"interpreter": "/usr/bin/python3", "name": "x", "library_path": ["lib"]}
+    (problem,) = wrong(matrix, changed(environments=[mine], baseline="x"))
+    assert problem.endswith("lib: no such folder")
+
+
+def test_everything_that_does_not_fit_is_told_at_once(matrix: Path) -> None:
+    content = changed(
+        baseline="x",
+        heads={"y": {}},
+        data__calibration__images="z",
+        data__evaluation__labels="w",
+        devices=["cpu", "cpu"],
+    )
+    assert len(wrong(matrix, content)) == 5
+
+
+def test_a_folder_without_images(matrix: Path) -> None:
+    shutil.rmtree(matrix.parent / "evaluation")
+    (matrix.parent / "evaluation").mkdir()
+    (problem,) = wrong(matrix, settings())
+    assert problem.endswith("evaluation: no image in this folder")
+
+
+def test_a_file_that_is_no_image(matrix: Path) -> None:
+    (matrix.parent / "calibration" / "notes.txt").write_text("x")
+    (problem,) = wrong(matrix, settings())
+    assert "notes.txt: no image by its name" in problem
+
+
+# The network
+
+
+def told_of(matrix: Path, content: bytes) -> str:
+    (matrix.parent / "tiny.onnx").write_bytes(content)
+    (problem,) = wrong(matrix, settings())
+    assert problem.startswith("model.onnx (line ")
+    return problem
+
+
+def test_a_truncated_network(matrix: Path) -> None:
+    whole = (matrix.parent / "tiny.onnx").read_bytes()
+    assert "truncated" in told_of(matrix, whole[: len(whole) // 2])
+    assert "empty" in told_of(matrix, b"")
+    assert "not an ONNX file" in told_of(matrix, b"\xff" * 100)
+
+
+def test_weights_in_a_file_that_is_missing(matrix: Path) -> None:
+    path = matrix.parent / "tiny.onnx"
+    onnx.save(
+        detector(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert wrong(matrix, settings()) == []
+    assert checked(matrix).content != path.read_bytes()  # the weights are in it now
+    (matrix.parent / "weights.bin").unlink()
+    (problem,) = wrong(matrix, settings())
+    assert "weights.bin: No such file or directory; the network keeps its weights there" in problem
+
+
+def test_weights_in_a_file_that_no_system_can_name(matrix: Path) -> None:
+    model = detector()
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    tensor.external_data.add(key="location", value="a\0b")
+    assert "null byte" in told_of(matrix, model.SerializeToString())
+
+
+def with_input(shape: list[int | str | None], dtype: int = TensorProto.FLOAT) -> bytes:
+    model = detector()
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", dtype, shape))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (["batch", 3, 16, 16], "dynamic shape [batch, 3, 16, 16]: dimension 0 ('batch') is open"),
+        ([1, 3, "h", None], "dynamic shape [1, 3, h, ?]: dimension 2 ('h') and 3 is open"),
+        ([-1, 3, 16, 16], "dynamic shape [-1, 3, 16, 16]: dimension 0 (-1) is open"),
+        ([1, 3, 0, 16], "dynamic shape [1, 3, 0, 16]: dimension 2 is open"),
+        ([4, 3, 16, 16], "has shape [4, 3, 16, 16]: one image, such as"),
+        ([1, 3, 16], "has shape [1, 3, 16]: one image, such as"),
+        ([1, 7, 16, 16], "has shape [1, 7, 16, 16]: 1 or 3 channels are expected"),
+        (["a\nb", 3, 16, 16], "dynamic shape [a?b, 3, 16, 16]"),
+    ],
+)
+def test_an_input_that_is_no_image_of_fixed_size(
+    matrix: Path, shape: list[int | str | None], told: str
+) -> None:
+    problem = told_of(matrix, with_input(shape))
+    assert told in problem
+    assert "\n" not in problem
+
+
+def test_an_input_without_a_shape(matrix: Path) -> None:
+    model = detector()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "'image' has no shape" in told_of(matrix, model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(TensorProto.FLOAT16, "float16"), (TensorProto.UINT8, "uint8")]
+)
+def test_an_input_that_is_not_float32(matrix: Path, dtype: int, name: str) -> None:
+    problem = told_of(matrix, with_input([1, 3, 16, 16], dtype))
+    assert f"'image' is {name}, expected float32" in problem
+
+
+def test_several_inputs(matrix: Path) -> None:
+    model = detector()
+    model.graph.input.add().CopyFrom(helper.make_tensor_value_info("size", TensorProto.FLOAT, [2]))
+    assert "expected one input, found 2 (image, size)" in told_of(matrix, model.SerializeToString())
+
+
+def test_a_head_that_is_no_number_to_compare(matrix: Path) -> None:
+    b = Builder()
+    b.conv("image", "large", 3, 4, k=1)
+    b.node("ArgMax", ["large"], "small", axis=1)
+    model = b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
+    (matrix.parent / "tiny.onnx").write_bytes(model.SerializeToString())
+    (problem,) = wrong(matrix, settings())
+    assert "heads.small" in problem
+    assert "'small' is int64, floating point is expected" in problem
+
+
+def test_channels_last(matrix: Path) -> None:
+    b = Builder()
+    b.node("Transpose", ["image"], "nchw", perm=[0, 3, 1, 2])
+    b.conv("nchw", "large", 3, 4, k=1)
+    b.conv("nchw", "small", 3, 4, k=1)
+    model = b.model({"image": [1, 12, 20, 3]}, ["large", "small"])
+    (matrix.parent / "tiny.onnx").write_bytes(model.SerializeToString())
+    assert wrong(matrix, settings()) == []
+    found = checked(matrix)
+    assert (found.shape, found.channels_last) == ((3, 12, 20), True)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not COCO: an object with the lists images, annotations, categories"),
+        ('{"images": [], "annotations": []}', "not COCO"),
+        ('{"images": {}, "annotations": [], "categories": []}', "not COCO"),
+        ('{"images": [1], "annotations": [], "categories": []}', "images[0] has no file_name"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "images[0] has no file_name"),
+        ('{"images": [{"file_name": "1.png"}], "annotations": [], "categories": []}', "no entry for 0.png"),
+    ],
+)  # fmt: skip
+def test_labels_that_cannot_serve(matrix: Path, content: str, told: str) -> None:
+    (matrix.parent / "labels.json").write_text(content)
+    (problem,) = wrong(matrix, settings())
+    assert told in problem
+    assert problem.startswith("data.evaluation.labels (line ")
+
+
+def test_labels_may_know_more_images_and_name_folders(matrix: Path) -> None:
+    coco = {
+        "images": [{"file_name": f"val/{index}.png"} for index in range(9)],
+        "annotations": [],
+        "categories": [],
+    }
+    (matrix.parent / "labels.json").write_text(json.dumps(coco))
+    assert wrong(matrix, settings()) == []
+
+
+def test_images_are_found_whatever_case_their_suffix_has(matrix: Path) -> None:
+    image(matrix.parent / "calibration" / "A.JPG", 5)
+    assert [path.name for path in checked(matrix).calibration] == ["0.png", "1.png", "A.JPG"]

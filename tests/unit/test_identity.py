@@ -1,0 +1,74 @@
+"""`identity()`: what an environment is, where that is known without making it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.environments.interpreter import InterpreterEnvironment
+from runner.environments.ngc import NgcEnvironment
+from runner.environments.venv import STAMP, VenvEnvironment
+from tests.unit.test_venv import make_wheel, only_index
+
+
+@pytest.fixture
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VenvEnvironment:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "pebble", "1.0")
+    for name in [name for name in os.environ if name.startswith("UV_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_CONFIG_FILE", str(only_index(wheels)))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    return VenvEnvironment(
+        name="stone",
+        engine="onnxruntime",
+        requirements=("pebble==1.0",),
+        python=None,
+        cache=tmp_path / "cache",
+    )
+
+
+def test_a_venv_is_known_once_it_is_made_and_as_long_as_it_is_whole(
+    venv: VenvEnvironment, tmp_path: Path
+) -> None:
+    assert venv.identity() is None
+    assert not (tmp_path / "cache").exists(), "looking makes nothing"
+    made = venv.prepare(offline=False)
+    assert venv.identity() == made
+    [stamp] = (tmp_path / "cache" / "environments").glob(f"*/{STAMP}")
+    stamp.unlink()
+    assert venv.identity() is None
+
+
+def test_a_venv_with_a_damaged_resolution_is_not_known(
+    venv: VenvEnvironment, tmp_path: Path
+) -> None:
+    venv.prepare(offline=False)
+    [lock] = (tmp_path / "cache" / "resolutions").glob("*/pylock.toml")
+    lock.write_text("[[packages")
+    assert venv.identity() is None
+    assert lock.read_text() == "[[packages", "looking repairs nothing"
+
+
+def test_a_venv_whose_python_is_not_here_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    environment = VenvEnvironment(
+        name="old", engine="onnxruntime", requirements=(), python="3.1", cache=tmp_path / "cache"
+    )
+    assert environment.identity() is None
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_an_interpreter_is_there_or_not(tmp_path: Path) -> None:
+    here = InterpreterEnvironment(
+        name="here", engine="onnxruntime", python=Path(sys.executable)
+    )
+    assert here.identity() == here.prepare(offline=True)
+    gone = InterpreterEnvironment(name="gone", engine="onnxruntime", python=tmp_path / "python")
+    assert gone.identity() is None
+
+
+def test_a_container_is_not_made_by_this_version() -> None:
+    assert NgcEnvironment(name="ngc-24.04-py3", tag="24.04-py3").identity() is None
