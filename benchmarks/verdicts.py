@@ -171,7 +171,7 @@ def table(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="matrices for each row")
+    parser.add_argument("--count", type=int, default=100, help="matrices for each row")
     options = parser.parse_args(arguments)
     print("| cause | images | repeats | effect / noise | right | inconclusive | missed | wrong |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")

@@ -31,8 +31,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9._+-]*$", max_length=60)]
 
-HeadName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-
 DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+")
 
 
@@ -45,18 +43,16 @@ def _device(text: str) -> str:
 
 Device = Annotated[str, AfterValidator(_device)]
 
-TAGS = frozenset(
-    {"<venv>", "<interpreter>", "<ngc>", "<package>", "<requirements>", "<one>", "<each>", "[key]"}
-)
-"""What pydantic adds to the place of an error to tell the branch of a union; no key of the file."""
+BRANCH = "\x1f"
+"""Begins what pydantic puts into the place of an error to tell the branch of a union: no key does."""
 
 
 def _one_or_each(value: Any) -> str:
-    return "<each>" if isinstance(value, list | tuple) else "<one>"
+    return f"{BRANCH}each" if isinstance(value, list | tuple) else f"{BRANCH}one"
 
 
 PerChannel = Annotated[
-    Annotated[float, Tag("<one>")] | Annotated[tuple[float, ...], Tag("<each>")],
+    Annotated[float, Tag(f"{BRANCH}one")] | Annotated[tuple[float, ...], Tag(f"{BRANCH}each")],
     Discriminator(_one_or_each),
 ]
 """One number for all channels, or one each."""
@@ -196,14 +192,17 @@ Package = Literal["onnxruntime", "onnxruntime-gpu"]
 
 
 def _package_or_requirements(value: Any) -> str:
-    return "<requirements>" if isinstance(value, Mapping | Requirements) else "<package>"
+    return (
+        f"{BRANCH}requirements" if isinstance(value, Mapping | Requirements) else f"{BRANCH}package"
+    )
 
 
 class Venv(Section):
     """Virtual environments made by uv: one a version, or one of any requirements."""
 
     venv: Annotated[
-        Annotated[Package, Tag("<package>")] | Annotated[Requirements, Tag("<requirements>")],
+        Annotated[Package, Tag(f"{BRANCH}package")]
+        | Annotated[Requirements, Tag(f"{BRANCH}requirements")],
         Discriminator(_package_or_requirements),
     ]
     versions: tuple[Version, ...] = Field((), description='Of the package, in quotes: ["1.26.0"].')
@@ -282,7 +281,15 @@ def _kind_of(entry: Any) -> str | None:
 
 def _tag_of(entry: Any) -> str | None:
     kind = _kind_of(entry)
-    return kind and f"<{kind}>"
+    return kind and BRANCH + kind
+
+
+def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
+    for name in heads:
+        if not 0 < len(name) <= 200:
+            message = f"a head's name has 1 to 200 characters, {name!r:.20} has {len(name)}"
+            raise ValueError(message)
+    return heads
 
 
 class Config(Section):
@@ -290,7 +297,7 @@ class Config(Section):
 
     name: Name
     model: Model
-    heads: Mapping[HeadName, Head] = Field(min_length=1)
+    heads: Annotated[Mapping[str, Head], AfterValidator(_named)] = Field(min_length=1)
     data: Data
     calibration: Calibration = Calibration()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
@@ -299,9 +306,9 @@ class Config(Section):
     baseline: str = Field(description="Id of an environment, or its beginning: ort-1.32.")
     environments: tuple[
         Annotated[
-            Annotated[Venv, Tag("<venv>")]
-            | Annotated[Interpreter, Tag("<interpreter>")]
-            | Annotated[Ngc, Tag("<ngc>")],
+            Annotated[Venv, Tag(f"{BRANCH}venv")]
+            | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
+            | Annotated[Ngc, Tag(f"{BRANCH}ngc")],
             Discriminator(
                 _tag_of,
                 custom_error_type="kind",
@@ -354,7 +361,7 @@ def validate(document: Document) -> Config:
 
 
 def _problem(document: Document, error: Any) -> str:
-    path = tuple(part for part in error["loc"] if part not in TAGS)
+    path = tuple(part for part in error["loc"] if not str(part).startswith(BRANCH))
     return problem(document, path, error, _allowed_keys)
 
 

@@ -95,7 +95,7 @@ class _Checker:
             return None
         try:
             files = graph.external_files(graph.parse(self.content, str(path)))
-            external = {name: (path.parent / name).read_bytes() for name in files}
+            external = {name: _read(path.parent / name) for name in files}
             model = graph.load(self.content, str(path), external)
         except graph.GraphError as error:
             self._add(where, str(error))
@@ -153,7 +153,8 @@ class _Checker:
 
     def baseline(self) -> str:
         """Returns the environment that `baseline` names: in full, or by its first version parts."""
-        wanted, known = self.config.baseline, self.config.environment_ids()
+        wanted = self.config.baseline
+        known = list(dict.fromkeys(self.config.environment_ids()))
         if wanted in known:
             return wanted
         longer = [name for name in known if name.startswith((f"{wanted}.", f"{wanted}-"))]
@@ -219,6 +220,13 @@ class _Checker:
                 if not (self.root / library).is_dir():
                     where = ("environments", index, "library_path")
                     self._add(where, f"{self.root / library}: no such folder")
+
+
+def _read(path: Path) -> bytes:
+    if "\0" in path.name:
+        message = f"weights are said to be in {path.name!r}, a name that no file has"
+        raise graph.GraphError(message)
+    return path.read_bytes()
 
 
 def is_floating(dtype: str) -> bool:

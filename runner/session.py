@@ -14,7 +14,6 @@ from runner import init as template
 from runner.config_checks import Checked
 from runner.core import graph
 from runner.core.evidence import Evidence
-from runner.core.judge import judge
 from runner.core.metrics import Sums
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
@@ -210,7 +209,8 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
 
 
 def _report(run: Run, cells: Sequence[Cell]) -> Outcome:
-    # Here, since they take a second to import and `plan` needs neither pandas nor templates.
+    # Here, since scipy, pyarrow and templates take most of a second, and `plan` needs none.
+    from runner.core.judge import judge  # noqa: PLC0415
     from runner.report import frames, html  # noqa: PLC0415
 
     manifest = run.manifest()

@@ -1,5 +1,8 @@
 """What a test's script, appended to this text, has at hand to play a job; standard library only."""
 
+# Written as the real job is; pathlib would double its start.
+# ruff: noqa: ANN001, ANN003, ANN201, PTH103, PTH105, PTH118, PTH120, PTH123, UP031
+
 import array
 import json
 import os
@@ -68,7 +71,9 @@ def calibrate(amax=2.0, **changes):
         "schema_version": 1,
         "seconds": 0.5,
         "images": IMAGES,
-        "algorithms": {one["name"]: dict.fromkeys(wanted["tensors"], amax) for one in wanted["algorithms"]},
+        "algorithms": {
+            one["name"]: dict.fromkeys(wanted["tensors"], amax) for one in wanted["algorithms"]
+        },
         "unusable": {},
     }
     full.update(changes)

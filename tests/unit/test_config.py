@@ -134,7 +134,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: sqnr_db, "
                         "ap50_drop; did you mean 'sqnr_db'?"),
         ({"heads": {}}, "heads: empty; name at least one"),
-        ({"heads": {"": {}}}, "heads.: "),
+        ({"heads": {"": {}}}, "heads: a head's name has 1 to 200 characters, '' has 0"),
         ({"heads": None}, "heads: "),
         ({"name": "größe"}, 'name: "größe" becomes part of file names'),
         ({"name": "../x"}, 'name: "../x" becomes part of file names'),
@@ -173,7 +173,7 @@ def test_own_options_replace_the_general_ones() -> None:
                         "environments[0]: an environment of requirements needs a `name`"),
         ({"environments": [{"venv": {"requirements": ["x"]}, "name": "x", "versions": ["1"]}]},
                         "environments[0]: requirements state their versions themselves"),
-        ({"environments": [{"venv": {"requirement": ["x"]}, "name": "x"}]},
+        ({"environments": [{"venv": {"requirements": ["x"], "requirement": 1}, "name": "x"}]},
                         "environments[0].venv.requirement: unknown key; allowed: requirements"),
         ({"environments": [{"interpreter": "p"}]}, "environments[0].name: missing"),
         ({"environments": [{"interpreter": "p", "name": "x", "options": {"thread": 1}}]},
@@ -217,7 +217,7 @@ def test_a_number_where_text_belongs_is_to_be_quoted() -> None:
     text = yaml.safe_dump(settings()) + (
         "devices: [cpu]\nengines: {onnxruntime: {session_config: {a: on, b: 012}}}\n"
     )
-    text = text.replace("'1.26.0'", "1.10").replace("baseline: ort-1.32", "baseline:")
+    text = text.replace("- 1.26.0", "- 1.10").replace("baseline: ort-1.32", "baseline:")
     first, second, third, fourth = problems(text)
     assert first == "baseline (line 1): nothing is read as null, text is expected"
     assert "environments[0].versions[0] (line" in second
@@ -233,8 +233,8 @@ def test_problems_have_lines() -> None:
 
 KEYS = st.sampled_from(
     [*Config.model_fields, "venv", "ngc", "interpreter", "options", "versions", "requirements",
-     "images", "mean", "size", "preprocess", "onnxruntime", "gate", "<venv>", "[key]"]
-) | st.text(max_size=6)  # fmt: skip
+     "images", "mean", "size", "preprocess", "onnxruntime", "gate", "[key]"]
+) | st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=6)  # fmt: skip
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -412,7 +412,7 @@ def test_weights_in_a_file_that_no_system_can_name(matrix: Path) -> None:
     tensor.data_location = TensorProto.EXTERNAL
     tensor.ClearField("raw_data")
     tensor.external_data.add(key="location", value="a\0b")
-    assert "null byte" in told_of(matrix, model.SerializeToString())
+    assert "a name that no file has" in told_of(matrix, model.SerializeToString())
 
 
 def with_input(shape: list[int | str | None], dtype: int = TensorProto.FLOAT) -> bytes:
@@ -442,12 +442,6 @@ def test_an_input_that_is_no_image_of_fixed_size(
     assert "\n" not in problem
 
 
-def test_an_input_without_a_shape(matrix: Path) -> None:
-    model = detector()
-    model.graph.input[0].type.tensor_type.ClearField("shape")
-    assert "'image' has no shape" in told_of(matrix, model.SerializeToString())
-
-
 @pytest.mark.parametrize(
     ("dtype", "name"), [(TensorProto.FLOAT16, "float16"), (TensorProto.UINT8, "uint8")]
 )
@@ -467,6 +461,7 @@ def test_a_head_that_is_no_number_to_compare(matrix: Path) -> None:
     b.conv("image", "large", 3, 4, k=1)
     b.node("ArgMax", ["large"], "small", axis=1)
     model = b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
     (matrix.parent / "tiny.onnx").write_bytes(model.SerializeToString())
     (problem,) = wrong(matrix, settings())
     assert "heads.small" in problem

@@ -117,9 +117,12 @@ def test_lines_of_several_threads_stay_whole() -> None:
 
 @pytest.mark.parametrize(
     ("quiet", "as_json", "kind"),
-    [(False, False, Plain), (True, False, Quiet), (False, True, JsonLines), (True, True, JsonLines)],
+    [
+        (False, False, Plain),
+        (True, False, Quiet),
+        (False, True, JsonLines),
+        (True, True, JsonLines),
+    ],
 )
-def test_what_is_chosen_where_there_is_no_terminal(
-    quiet: bool, as_json: bool, kind: type
-) -> None:
+def test_what_is_chosen_where_there_is_no_terminal(quiet: bool, as_json: bool, kind: type) -> None:
     assert type(chosen(quiet=quiet, as_json=as_json)) is kind

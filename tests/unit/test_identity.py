@@ -62,9 +62,7 @@ def test_a_venv_whose_python_is_not_here_is_not_known(tmp_path: Path) -> None:
 
 
 def test_an_interpreter_is_there_or_not(tmp_path: Path) -> None:
-    here = InterpreterEnvironment(
-        name="here", engine="onnxruntime", python=Path(sys.executable)
-    )
+    here = InterpreterEnvironment(name="here", engine="onnxruntime", python=Path(sys.executable))
     assert here.identity() == here.prepare(offline=True)
     gone = InterpreterEnvironment(name="gone", engine="onnxruntime", python=tmp_path / "python")
     assert gone.identity() is None

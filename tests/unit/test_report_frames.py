@@ -26,7 +26,6 @@ from tests.unit.judgements import (
     whole,
 )
 
-
 ROOT = Path(__file__).parents[2]
 
 NULLABLE = {

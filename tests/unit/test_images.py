@@ -1,0 +1,368 @@
+import hashlib
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from experiments import image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from runner.config import Preprocess
+from runner.errors import ConfigError
+from runner.images import (
+    BROKEN,
+    Placement,
+    content_hashes,
+    decode,
+    fit,
+    image_files,
+    overlap,
+    placement,
+    preprocess,
+)
+
+RGB = Preprocess()
+GRAY = Preprocess(color="gray")
+
+
+def save(path: Path, pixels: object, **options: object) -> Path:
+    Image.fromarray(np.asarray(pixels)).save(path, **options)
+    return path
+
+
+def colours(*values: tuple[int, ...]) -> np.ndarray:
+    """Returns one row of pixels."""
+    return np.array([values], np.uint8)
+
+
+# Finding
+
+
+def test_images_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    names = ["b.png", "a.JPG", "B.webp", "10.bmp", "9.tiff", "c.jpeg", "c.tif"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    files, problems = image_files(tmp_path)
+    assert [path.name for path in files] == sorted(names)
+    assert problems == ()
+
+
+def test_what_is_no_image_by_its_name_is_a_problem(tmp_path: Path) -> None:
+    for name in ("a.png", "notes.txt", "noname"):
+        (tmp_path / name).write_bytes(b"x")
+    files, problems = image_files(tmp_path)
+    assert [path.name for path in files] == ["a.png"]
+    assert [problem.split(":")[0].split("/")[-1] for problem in problems] == ["noname", "notes.txt"]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / ".a.png").write_bytes(b"x")
+    (tmp_path / "more.png").mkdir()
+    assert image_files(tmp_path) == ((), ())
+
+
+def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    files, (problem,) = image_files(tmp_path)
+    assert files == ()
+    assert problem.endswith("a.png: a link to a file that is not there")
+
+
+def test_hashes_are_those_of_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    found = content_hashes([tmp_path / "b", tmp_path / "a"])
+    assert found == (hashlib.sha256(b"2").hexdigest(), hashlib.sha256(b"1").hexdigest())
+
+
+def test_an_image_in_both_sets_is_found_whatever_it_is_called(tmp_path: Path) -> None:
+    for name, seed in (("c1", 1), ("c2", 2), ("e1", 2), ("e2", 3)):
+        image(tmp_path / f"{name}.png", seed)
+    c1, c2, e1, e2 = (tmp_path / f"{name}.png" for name in ("c1", "c2", "e1", "e2"))
+    assert overlap([c1, c2], [e1, e2]) == ((c2, e1),)
+    assert overlap([c1], [e2]) == ()
+
+
+# Decoding
+
+
+def pixels_of(path: Path, settings: Preprocess = RGB) -> list[object]:
+    return np.asarray(decode(path, settings))[0].tolist()
+
+
+def test_colours(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", colours((255, 0, 10), (1, 2, 3)))
+    assert pixels_of(path) == [[255, 0, 10], [1, 2, 3]]
+
+
+def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.array([[7, 200]], np.uint8))
+    assert pixels_of(path) == [[7, 7, 7], [200, 200, 200]]
+    assert pixels_of(path, GRAY) == [7, 200]
+
+
+def test_colours_become_grey_by_luma(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", colours((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+    assert pixels_of(path, GRAY) == [76, 150, 29]  # ITU-R 601: 0.299, 0.587, 0.114
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_sixteen_bits_are_scaled_down(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, np.array([[0, 32768, 65535]], np.uint16))
+    assert pixels_of(path, GRAY) == [0, 128, 255]
+    assert pixels_of(path) == [[0] * 3, [128] * 3, [255] * 3]
+
+
+def test_a_float_image_lies_between_0_and_1(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tiff", np.array([[-1, 0, 0.5, 1, 2, np.nan, np.inf]], np.float32))
+    assert pixels_of(path, GRAY) == [0, 0, 128, 255, 255, 0, 255]
+
+
+def test_transparency_is_laid_over_the_padding(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", colours((255, 0, 0, 255), (255, 0, 0, 0), (255, 255, 255, 128)))
+    assert pixels_of(path) == [[255, 0, 0], [114, 114, 114], [185, 185, 185]]
+    assert pixels_of(path, Preprocess(pad=0))[1] == [0, 0, 0]
+    assert pixels_of(path, GRAY)[1] == 114
+
+
+def test_grey_with_transparency(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[9, 9]], np.uint8))
+    grey.putalpha(Image.fromarray(np.array([[255, 0]], np.uint8)))
+    grey.save(tmp_path / "a.png")
+    assert pixels_of(tmp_path / "a.png") == [[9, 9, 9], [114, 114, 114]]
+
+
+def test_palettes_are_resolved(tmp_path: Path) -> None:
+    indexed = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    indexed.putpalette([10, 20, 30, 40, 50, 60])
+    indexed.save(tmp_path / "a.png")
+    indexed.save(tmp_path / "t.png", transparency=1)
+    assert pixels_of(tmp_path / "a.png") == [[10, 20, 30], [40, 50, 60]]
+    assert pixels_of(tmp_path / "t.png") == [[10, 20, 30], [114, 114, 114]]
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "a.png")
+    assert pixels_of(tmp_path / "a.png") == [[0, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((2, 3, 3), np.uint8)
+    upright[0, 0] = 255
+    undo = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", np.ascontiguousarray(undo[orientation](upright)), exif=exif)
+    assert np.array_equal(np.asarray(decode(path, RGB)), upright)
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (1, 1), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    assert pixels_of(tmp_path / "a.png") == [[255, 0, 0]]
+
+
+def fails(tmp_path: Path, content: bytes, name: str = "bad.png") -> str:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        preprocess([tmp_path / name], (3, 4, 4), RGB, tmp_path / "out.npy")
+    (problem,) = caught.value.problems
+    assert problem.startswith(str(tmp_path / name))
+    return problem
+
+
+def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", 1, (50, 50))
+    image(tmp_path / "a.jpg", 1, (50, 50))
+    for name in ("a.png", "a.jpg"):
+        whole = (tmp_path / name).read_bytes()
+        assert "a broken image" in fails(tmp_path, whole[: len(whole) // 2])
+    assert "not an image of a known format" in fails(tmp_path, b"")
+    assert "not an image of a known format" in fails(tmp_path, b"hello")
+
+
+def test_a_format_that_starts_another_program_is_not_opened(tmp_path: Path) -> None:
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+    assert "not an image of a known format" in fails(tmp_path, postscript)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 8_000)).save(tmp_path / "bomb.png")
+    content = (tmp_path / "bomb.png").read_bytes()
+    assert len(content) < 100_000
+    assert "20000×8000 pixels are more than 100000000; make it smaller" in fails(tmp_path, content)
+
+
+def test_a_larger_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 8_000)).save(tmp_path / "bomb.bmp")
+    content = bytearray((tmp_path / "bomb.bmp").read_bytes()[:200])
+    content[18:26] = (60_000).to_bytes(4, "little") * 2
+    assert "make it smaller" in fails(tmp_path, bytes(content))
+
+
+def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.png: .*No such file"):
+        preprocess([tmp_path / "gone.png"], (3, 4, 4), RGB, tmp_path / "out.npy")
+
+
+def test_all_bad_images_are_named_at_once(tmp_path: Path) -> None:
+    image(tmp_path / "1.png", 1)
+    for name in ("0.png", "2.png"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ConfigError) as caught:
+        preprocess(sorted(tmp_path.glob("*.png")), (3, 4, 4), RGB, tmp_path / "out.npy")
+    assert [problem.split(":")[0][-5:] for problem in caught.value.problems] == ["0.png", "2.png"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tiff"])
+def test_damaged_images_raise_what_is_expected(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    image(path, 1, (30, 20))
+    whole = path.read_bytes()
+    chance = random.Random(suffix)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(4):
+            content[chance.randrange(min(200, len(content)))] = chance.randrange(256)
+        path.write_bytes(content[: chance.randrange(1, len(content))])
+        try:
+            decode(path, RGB)
+        except BROKEN:
+            refused += 1
+    assert refused > 75
+
+
+# Fitting
+
+
+def test_a_letterboxed_image_keeps_its_proportions() -> None:
+    assert placement((640, 480), (320, 320), "letterbox") == Placement(
+        width=640, height=480, inner_width=320, inner_height=240, left=0, top=40
+    )
+    assert placement((10, 30), (8, 12), "letterbox") == Placement(
+        width=10, height=30, inner_width=3, inner_height=8, left=4, top=0
+    )
+
+
+def test_a_stretched_image_fills_the_input() -> None:
+    found = placement((640, 480), (240, 320), "stretch")
+    assert (found.scale_x, found.scale_y, found.left, found.top) == (0.5, 0.5, 0, 0)
+    assert placement((1, 7), (240, 320), "stretch").inner_width == 320
+
+
+SIDE = st.integers(1, 5000)
+
+
+@given(SIDE, SIDE, st.integers(1, 700), st.integers(1, 700))
+def test_every_image_fits(width: int, height: int, rows: int, columns: int) -> None:
+    found = placement((width, height), (rows, columns), "letterbox")
+    assert 1 <= found.inner_width <= columns
+    assert 1 <= found.inner_height <= rows
+    assert found.inner_width == columns or found.inner_height == rows
+    assert 0 <= columns - found.inner_width - 2 * found.left <= 1
+    assert 0 <= rows - found.inner_height - 2 * found.top <= 1
+
+
+def test_a_point_is_mapped_there_and_back() -> None:
+    # A white square in the middle of a black image, found again by the formula of Placement.
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[10:30, 20:60] = 255
+    values, place = fit(Image.fromarray(pixels), (64, 64), Preprocess(pad=0))
+    rows, columns = np.nonzero(values[:, :, 0] > 0.5)
+    assert columns.min() == 20 * place.scale_x + place.left
+    assert columns.max() + 1 == 60 * place.scale_x + place.left
+    assert rows.min() == 10 * place.scale_y + place.top
+    assert rows.max() + 1 == 30 * place.scale_y + place.top
+
+
+def test_what_is_beside_the_image_has_the_padding_value() -> None:
+    values, _ = fit(Image.new("RGB", (4, 2), "white"), (4, 4), Preprocess(pad=51))
+    assert values[0].ravel() == pytest.approx(0.2)
+    assert values[1:3].ravel() == pytest.approx(1)
+    assert values[3].ravel() == pytest.approx(0.2)
+
+
+def test_values_are_pixel_times_scale_less_mean_by_std() -> None:
+    settings = Preprocess(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    values, _ = fit(Image.new("RGB", (2, 2), (255, 128, 0)), (2, 2), settings)
+    expected = [(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, -0.406 / 0.225]
+    assert values.dtype == np.float32
+    assert values[0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_bgr_turns_the_channels_before_mean_and_std() -> None:
+    settings = Preprocess(color="bgr", scale=1, mean=(1, 2, 3))
+    values, _ = fit(Image.new("RGB", (1, 1), (10, 20, 30)), (1, 1), settings)
+    assert values[0, 0].tolist() == [29, 18, 7]
+
+
+def test_resizing_is_bilinear() -> None:
+    ramp = Image.fromarray(np.array([[0, 100]], np.uint8))
+    values, _ = fit(ramp, (1, 4), Preprocess(resize="stretch", color="gray", scale=1))
+    assert values[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+# The array
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_array_holds_every_image_in_order(tmp_path: Path, channels_last: bool) -> None:
+    files = []
+    for index in range(3):
+        files.append(tmp_path / f"{index}.png")
+        image(files[-1], index, (9 + index, 5))
+    target = tmp_path / "out.npy"
+    places = preprocess(files, (3, 6, 8), RGB, target, channels_last=channels_last)
+    array = np.load(target)
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    assert array.shape == ((3, 6, 8, 3) if channels_last else (3, 3, 6, 8))
+    for index, path in enumerate(files):
+        values, place = fit(decode(path, RGB), (6, 8), RGB)
+        expected = values if channels_last else values.transpose(2, 0, 1)
+        assert np.array_equal(array[index], expected)
+        assert places[index] == place
+
+
+def test_grey_images_for_a_grey_network(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", 1)
+    preprocess([tmp_path / "a.png"], (1, 4, 4), GRAY, tmp_path / "out.npy")
+    assert np.load(tmp_path / "out.npy").shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+def test_an_image_of_one_pixel(tmp_path: Path, resize: str) -> None:
+    path = save(tmp_path / "a.png", colours((255, 255, 255)))
+    settings = Preprocess.model_validate({"resize": resize})
+    preprocess([path], (3, 4, 4), settings, tmp_path / "out.npy")
+    assert np.all(np.load(tmp_path / "out.npy") == 1)
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg", 1)
+    for name in ("x.npy", "y.npy"):
+        preprocess([tmp_path / "a.jpg"], (3, 8, 8), RGB, tmp_path / name)
+    assert (tmp_path / "x.npy").read_bytes() == (tmp_path / "y.npy").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_no_broken_image(tmp_path: Path) -> None:
+    files = [tmp_path / f"{index}.png" for index in range(2)]
+    for path in files:
+        image(path, 1)
+    with pytest.raises(OSError, match="No space left"):
+        preprocess(files, (3, 64, 64), RGB, Path("/dev/full"))

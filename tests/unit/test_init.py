@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import onnx
+import pytest
+import yaml
+from experiments import checked, image
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import Builder, detector
+from onnx import TensorProto, helper
+
+from runner.core.graph import GraphError
+from runner.init import quoted, text
+from runner.yaml_file import UNREADABLE, parse
+
+
+def write(folder: Path, model: onnx.ModelProto, name: str = "my net.onnx") -> Path:
+    """Does what a user does: saves the file, then adds the two folders."""
+    (folder / name).write_bytes(model.SerializeToString())
+    matrix = folder / "matrix.yaml"
+    matrix.write_text(text(Path(name), model), "utf-8")
+    for part in ("calibration", "evaluation"):
+        (folder / "images" / part).mkdir(parents=True)
+        image(folder / "images" / part / "0.png", 0)
+    return matrix
+
+
+def test_the_file_is_valid_as_soon_as_the_folders_are_there(tmp_path: Path) -> None:
+    found = checked(write(tmp_path, detector()))
+    assert found.config.name == "my-net"
+    assert found.heads == (("large", "large"), ("small", "small"))
+    assert found.config.heads["large"].stride == 4
+    assert found.config.heads["small"].stride == 2
+    assert found.config.heads["small"].gate.sqnr_db == 20
+    assert found.baseline == "ort-1.32.0"
+
+
+def test_shapes_are_told_beside_the_heads() -> None:
+    assert "large: {stride: 4, gate: {sqnr_db: 20}}   # [1, 6, 4, 4]" in text(
+        Path("a.onnx"), detector()
+    )
+
+
+def simple(shape: list[int | str], *outputs: str, channels: int = 3) -> onnx.ModelProto:
+    b = Builder()
+    for output in outputs:
+        b.conv("image", output, channels, 4, k=1)
+    return b.model({"image": shape}, outputs)
+
+
+def test_a_grey_network(tmp_path: Path) -> None:
+    found = checked(write(tmp_path, simple([1, 1, 8, 12], "y", channels=1)))
+    assert found.config.data.preprocess.color == "gray"
+    assert found.config.data.preprocess.size == (8, 12)
+
+
+def test_channels_last(tmp_path: Path) -> None:
+    b = Builder()
+    b.node("Transpose", ["image"], "nchw", perm=[0, 3, 1, 2])
+    b.conv("nchw", "map", 3, 5, k=1, strides=[4, 4])
+    b.node("Transpose", ["map"], "nhwc", perm=[0, 2, 3, 1])
+    found = checked(write(tmp_path, b.model({"image": [1, 16, 24, 3]}, ["nhwc"])))
+    assert found.channels_last
+    assert found.config.data.preprocess.size == (16, 24)
+    assert found.config.heads["nhwc"].stride == 4
+
+
+def test_an_output_that_is_no_map_has_no_stride() -> None:
+    b = Builder()
+    b.conv("image", "map", 3, 4, k=1)
+    b.node("GlobalAveragePool", ["map"], "pooled")
+    b.node("Flatten", ["pooled"], "flat")
+    written = text(Path("a.onnx"), b.model({"image": [1, 3, 8, 12]}, ["flat", "pooled"]))
+    assert "  flat: {gate: {sqnr_db: 20}}   # [1, 4]" in written
+    assert "  pooled: {gate" in written
+
+
+def test_an_output_that_cannot_be_compared_is_left_out(tmp_path: Path) -> None:
+    model = simple([1, 3, 8, 8], "y")
+    model.graph.node.append(helper.make_node("ArgMax", ["y"], ["best"], name="best", axis=1))
+    model.graph.output.append(
+        helper.make_tensor_value_info("best", TensorProto.INT64, [1, 1, 8, 8])
+    )
+    found = checked(write(tmp_path, model))
+    assert found.heads == (("y", "y"),)
+    assert "  # not comparable, int64:  best:" in (tmp_path / "matrix.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["y:0", "model/y", "Größe", "1.5", "yes", "null", "a b", "a'b", 'a"b', "{x}", "#c", "-", "\u2028"],
+)  # fmt: skip
+def test_heads_may_have_any_name(tmp_path: Path, output: str) -> None:
+    assert checked(write(tmp_path, simple([1, 3, 8, 8], output))).heads == ((output, output),)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("yolov4.onnx", "yolov4"),
+        ("2024.onnx", "2024"),
+        ("null.onnx", "null"),
+        ("größe.onnx", "gr-e"),
+        ("模型.onnx", "experiment"),
+        ("..onnx", "experiment"),
+        ("a'b: {c.onnx", "a-b-c"),
+        (f"{'x' * 200}.onnx", "x" * 100),
+    ],
+)
+def test_the_name_follows_from_the_file(tmp_path: Path, file: str, name: str) -> None:
+    assert checked(write(tmp_path, detector(), file)).config.name == name
+
+
+def test_a_symbol_in_a_shape_adds_nothing_to_the_file() -> None:
+    model = simple([1, 3, 8, 8], "y")
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n]\nname: hostile\n#"
+    written = text(Path("a.onnx"), model)
+    assert yaml.safe_load(written)["name"] == "a"
+    assert "\nname: hostile" not in written
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (simple(["n", 3, 8, 8], "y"), "dimension 0 ('n') is open"),
+        (simple([1, 3, "h", "w"], "y"), "dynamic shape [1, 3, h, w]"),
+        (simple([2, 3, 8, 8], "y"), "one image, such as"),
+    ],
+)
+def test_a_network_that_cannot_be_used(model: onnx.ModelProto, told: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        text(Path("a.onnx"), model)
+    assert told in str(caught.value)
+
+
+def test_an_input_without_a_shape() -> None:
+    model = detector()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(GraphError, match="'image' has no shape: export the network for a fixed"):
+        text(Path("a.onnx"), model)
+
+
+def test_a_network_whose_outputs_are_all_integers() -> None:
+    model = simple([1, 3, 8, 8], "y")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    with pytest.raises(GraphError, match="no output is floating point"):
+        text(Path("a.onnx"), model)
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda name: not UNREADABLE.search(name)))
+def test_yaml_reads_back_what_is_quoted(name: str) -> None:
+    assert parse(f"{quoted(name)}: {quoted(name)}\n", "f").value == {name: name}
+    assert parse(f"a: {{b: {quoted(name)}}}\n", "f").value == {"a": {"b": name}}
