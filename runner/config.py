@@ -1,7 +1,6 @@
 """matrix.yaml as types. The shape is held here; what it refers to is checked in `config_checks`."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,26 +9,31 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     model_validator,
 )
 
+from runner.config_environments import (
+    BRANCH,
+    KINDS,
+    Interpreter,
+    Name,
+    Ngc,
+    OnnxRuntime,
+    Requirements,
+    Section,
+    Venv,
+    kind_of,
+    tag_of,
+)
 from runner.config_errors import problem
 from runner.errors import ConfigError
 from runner.plan import Precision
 from runner.yaml_file import Document, Path_, read
 
 Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
-"""A name that becomes part of a cell id, a folder and a file."""
-
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9._+-]*$", max_length=60)]
 
 DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+")
 
@@ -43,9 +47,6 @@ def _device(text: str) -> str:
 
 Device = Annotated[str, AfterValidator(_device)]
 
-BRANCH = "\x1f"
-"""Begins what pydantic puts into the place of an error to tell the branch of a union: no key does."""
-
 
 def _one_or_each(value: Any) -> str:
     return f"{BRANCH}each" if isinstance(value, list | tuple) else f"{BRANCH}one"
@@ -56,11 +57,6 @@ PerChannel = Annotated[
     Discriminator(_one_or_each),
 ]
 """One number for all channels, or one each."""
-
-
-class Section(BaseModel):
-    # Strict: `repeats: yes` is no 1, and `threads: "4"` no number.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -139,28 +135,6 @@ class Calibration(Section):
     percentile: float = Field(99.99, gt=50, le=100, description="For the algorithm percentile.")
 
 
-class OnnxRuntime(Section):
-    """Options of ONNX Runtime, recorded with every measurement."""
-
-    provider: str | None = Field(
-        None,
-        description="Default: CUDAExecutionProvider for onnxruntime-gpu, CPUExecutionProvider else.",
-    )
-    provider_options: Mapping[str, str] = {}
-    threads: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=1024)
-    graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
-    session_config: Mapping[str, str] = Field(
-        # Without it ONNX Runtime leaves most int8 convolutions in float on x86, silently.
-        {"session.qdqisint8allowed": "1"},
-        description="Session configuration entries.",
-    )
-
-
-GPU_PROVIDERS = frozenset(
-    {"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
-)
-
-
 class Engines(Section):
     # A factory, since a default would be in the schema, and threads depend on the machine.
     onnxruntime: OnnxRuntime = Field(default_factory=OnnxRuntime)
@@ -180,108 +154,6 @@ class Timing(Section):
             message = f"min_samples {self.min_samples} is above max_samples {self.max_samples}"
             raise ValueError(message)
         return self
-
-
-class Requirements(Section):
-    """What pip would be asked for; it must bring onnxruntime with it."""
-
-    requirements: tuple[str, ...] = Field(min_length=1)
-
-
-Package = Literal["onnxruntime", "onnxruntime-gpu"]
-
-
-def _package_or_requirements(value: Any) -> str:
-    return (
-        f"{BRANCH}requirements" if isinstance(value, Mapping | Requirements) else f"{BRANCH}package"
-    )
-
-
-class Venv(Section):
-    """Virtual environments made by uv: one a version, or one of any requirements."""
-
-    venv: Annotated[
-        Annotated[Package, Tag(f"{BRANCH}package")]
-        | Annotated[Requirements, Tag(f"{BRANCH}requirements")],
-        Discriminator(_package_or_requirements),
-    ]
-    versions: tuple[Version, ...] = Field((), description='Of the package, in quotes: ["1.26.0"].')
-    python: str | None = Field(None, description='Such as "3.11"; default: this tool\'s own.')
-    with_: tuple[str, ...] = Field((), alias="with", description="Further requirements.")
-    name: Name | None = Field(
-        None, description="Prefix of the ids (default: ort, ort-gpu), or the id with requirements."
-    )
-    options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
-
-    @model_validator(mode="after")
-    def _named_by_version_or_name(self) -> Self:
-        if isinstance(self.venv, Requirements):
-            if self.versions:
-                message = "requirements state their versions themselves: leave out `versions`"
-                raise ValueError(message)
-            if self.name is None:
-                message = "an environment of requirements needs a `name`"
-                raise ValueError(message)
-        elif not self.versions:
-            message = 'name at least one version: `versions: ["1.32.0"]`'
-            raise ValueError(message)
-        return self
-
-    def ids(self) -> tuple[str, ...]:
-        if isinstance(self.venv, Requirements):
-            return (self.name or "",)
-        prefix = self.name or ("ort" if self.venv == "onnxruntime" else "ort-gpu")
-        return tuple(f"{prefix}-{version}" for version in self.versions)
-
-    def requirements(self, index: int) -> tuple[str, ...]:
-        """Returns what is installed in the environment `ids()[index]`."""
-        if isinstance(self.venv, Requirements):
-            return (*self.venv.requirements, *self.with_)
-        return (f"{self.venv}=={self.versions[index]}", *self.with_)
-
-
-class Interpreter(Section):
-    """An installed Python that has the engine."""
-
-    interpreter: Path
-    name: Name
-    engine: Literal["onnxruntime"] = "onnxruntime"
-    env: Mapping[str, str] = {}
-    library_path: tuple[Path, ...] = ()
-    options: OnnxRuntime | None = None
-
-    def ids(self) -> tuple[str, ...]:
-        return (self.name,)
-
-
-class Ngc(Section):
-    """NGC TensorRT containers, by tag."""
-
-    ngc: tuple[Name, ...] = Field(min_length=1)
-
-    def ids(self) -> tuple[str, ...]:
-        return tuple(f"ngc-{tag}" for tag in self.ngc)
-
-
-EnvironmentEntry = Venv | Interpreter | Ngc
-
-KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc]] = {
-    "venv": Venv,
-    "interpreter": Interpreter,
-    "ngc": Ngc,
-}
-
-
-def _kind_of(entry: Any) -> str | None:
-    """Returns the key that says what kind an entry is, as written or as read."""
-    if isinstance(entry, Mapping):
-        return next((kind for kind in KINDS if kind in entry), None)
-    return next((kind for kind, type_ in KINDS.items() if isinstance(entry, type_)), None)
-
-
-def _tag_of(entry: Any) -> str | None:
-    kind = _kind_of(entry)
-    return kind and BRANCH + kind
 
 
 def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
@@ -310,7 +182,7 @@ class Config(Section):
             | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
             | Annotated[Ngc, Tag(f"{BRANCH}ngc")],
             Discriminator(
-                _tag_of,
+                tag_of,
                 custom_error_type="kind",
                 custom_error_message=f"an environment has one of the keys {', '.join(KINDS)}",
             ),
@@ -399,5 +271,5 @@ def _allowed_keys(document: Document, path: Path_) -> list[str]:
     section = SECTIONS.get(".".join(parts))
     if section is None:
         entry = document.value["environments"][path[1]]
-        section = KINDS[_kind_of(entry) or "venv"]
+        section = KINDS[kind_of(entry) or "venv"]
     return [field.alias or name for name, field in section.model_fields.items()]

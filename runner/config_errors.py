@@ -30,7 +30,8 @@ def _wrong(document: Document, path: Path_, error: Any, allowed_keys: AllowedKey
             return f"unknown key{_instead(path[-1], allowed_keys(document, path[:-1]))}"
         case "kind":
             keys = ", ".join(given) if isinstance(given, Mapping) else ""
-            return f"{error['msg']}{f'; this one has {keys:.80}' if keys else ''}"
+            has = f"; this one has {keys:.80}" if keys else ""
+            return f"{error['msg']}{has}"
         case "missing":
             return "missing"
         case "literal_error" | "enum":
@@ -52,7 +53,8 @@ def _wrong(document: Document, path: Path_, error: Any, allowed_keys: AllowedKey
         case _:
             message = str(error["msg"]).removeprefix("Input ")
             scalar = given is None or isinstance(given, str | int | float)
-            return f"{message[0].lower()}{message[1:]}{f', is {_shown(given)}' if scalar else ''}"
+            shown = f", is {document.written.get(path) or _shown(given):.80}" if scalar else ""
+            return f"{message[0].lower()}{message[1:]}{shown}"
 
 
 def _shown(value: Any) -> str:

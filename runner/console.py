@@ -4,7 +4,6 @@ import json
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import IO, Any, Self
 
 from rich.console import Console
@@ -40,12 +39,7 @@ class Terminal:
         self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def note(self, text: str) -> None:
@@ -69,30 +63,36 @@ class Terminal:
         self.bar.advance(self.task, steps)
 
 
-class Plain:
-    """One line for each step that ended; a line from time to time for a long one."""
-
-    EVERY_S = 15.0
+class _Lines:
+    """Writes whole lines at once; there is nothing to end."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
-        self.ended = 0
-        self.worked = 0
-        self.total = 0
-        self.started = time.monotonic()
-        self.last = self.started
         self.lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stream.flush()
+
+    def _write(self, line: str) -> None:
+        with self.lock:
+            print(line, file=self.stream, flush=True)
+
+
+class Plain(_Lines):
+    """One line for each step that ended; a line from time to time for a long one."""
+
+    EVERY_S = 15.0
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self.ended = 0
+        self.worked = 0
+        self.total = 0
+        self.started = time.monotonic()
+        self.last = self.started
 
     def note(self, text: str) -> None:
         self._line(text)
@@ -123,28 +123,12 @@ class Plain:
         return f"  (about {left:.0f} s left)"
 
     def _line(self, text: str) -> None:
-        with self.lock:
-            print(text, file=self.stream, flush=True)
-            self.last = time.monotonic()
+        self._write(text)
+        self.last = time.monotonic()
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """One JSON object a line, for programs."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-        self.lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stream.flush()
 
     def note(self, text: str) -> None:
         self._emit(event="note", text=text)
@@ -171,8 +155,7 @@ class JsonLines:
         )
 
     def _emit(self, **fields: Any) -> None:
-        with self.lock:
-            print(json.dumps(fields, allow_nan=False), file=self.stream, flush=True)
+        self._write(json.dumps(fields, allow_nan=False))
 
 
 class Quiet(Plain):

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.config import GPU_PROVIDERS, Config, EnvironmentEntry, Interpreter, Ngc, Venv
+from runner.config import Config
+from runner.config_environments import (
+    GPU_PROVIDERS,
+    EnvironmentEntry,
+    Interpreter,
+    Ngc,
+    Venv,
+)
 from runner.environments.base import Environment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment

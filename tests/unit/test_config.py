@@ -78,7 +78,7 @@ def test_ids() -> None:
                 {"venv": "onnxruntime", "versions": ["1.26.0"]},
                 {"venv": "onnxruntime-gpu", "versions": ["1.26.0"]},
                 {"venv": "onnxruntime", "versions": ["1.26.0", "1.27.0"], "name": "old"},
-                {"venv": {"requirements": ["./ort.whl"]}, "name": "own"},
+                {"venv": {"requirements": ["onnxruntime @ file:///ort.whl"]}, "name": "own"},
                 {"interpreter": "/opt/python", "name": "tar"},
                 {"ngc": ["19.09-py3"]},
             ]
