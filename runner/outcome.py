@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.judgement import Judgement
+from runner.core.sentences import listed
 from runner.errors import ExitCode
 from runner.plan import Status
 
@@ -32,7 +33,9 @@ class Outcome:
         lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
         failed = self.judgement.gates_failed
         if failed:
-            lines.append(f"gate failed: {', '.join(f'{cell} {head}' for cell, head in failed)}")
+            lines.append(
+                "gate failed: " + listed([f"{cell} {head}" for cell, head in failed], most=4)
+            )
         lines += self._not_ok()
         ok = sum(result.status is Status.OK for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)

@@ -143,9 +143,7 @@ def _fallbacks(int8: Sequence[_Row]) -> str:
     names = _names(_told(int8, Kind.PRECISION_FALLBACK))
     if not names:
         return ""
-    return (
-        f"{listed(names)} {_verb('is', names)} better than 8 bits allow: layers did not run in int8."
-    )
+    return f"{listed(names)} {_verb('is', names)} better than 8 bits allow: layers did not run in int8."
 
 
 def _tables(int8: Sequence[_Row]) -> str:
