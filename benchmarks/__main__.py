@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import calibration, machine, matrix, reductions, verdicts
+from benchmarks import boxes, calibration, machine, matrix, reductions, verdicts
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] = (
     ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),
     ("Calibration", calibration.__doc__ or "", calibration.main, ["--quick"]),
+    ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
 )

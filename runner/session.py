@@ -15,6 +15,7 @@ from runner.config_checks import Checked
 from runner.core import graph
 from runner.core.evidence import Evidence
 from runner.core.metrics import Sums
+from runner.core.tables import to_json
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
 from runner.execution.matrix import Matrix
@@ -68,6 +69,8 @@ def run_experiment(
         progress.warn(text)
     for record in matrix.records(stopped=stopped[1] if stopped else None):
         run.write_record(record)
+    for name, table in matrix.tables.items():
+        run.write_text(f"tables/{name[:12]}.json", to_json(table))
     run.write_manifest(_manifest(experiment, matrix, run, time.monotonic() - started))
     outcome = _report(run, experiment.cells)
     run.make_latest()

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from runner import session
+from runner.core.tables import from_json
 from runner.errors import ConfigError, NothingSelectedError, StoreError
 from runner.store import Store
 from tests.unit.matrices import Told
@@ -119,6 +120,9 @@ def test_a_run_measures_all_and_the_next_nothing(
     newest = results / "latest"
     for name in ("report.html", "results.parquet", "manifest.json", "matrix.yaml"):
         assert (newest / name).stat().st_size > 0
+    tables = [from_json(path.read_text()) for path in (newest / "tables").iterdir()]
+    assert {"entropy"} <= {table.provenance.algorithm for table in tables}
+    assert all(table.amax for table in tables)
     told = Told()
     again = session.run_experiment(
         experiment / "matrix.yaml", results, select=[], offline=True, progress=told
