@@ -156,10 +156,17 @@ class Timing(Section):
         return self
 
 
+LONGEST_HEAD = 200
+"""Characters in the name of a head."""
+
+
 def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
     for name in heads:
-        if not 0 < len(name) <= 200:
-            message = f"a head's name has 1 to 200 characters, {name!r:.20} has {len(name)}"
+        if not 0 < len(name) <= LONGEST_HEAD:
+            message = (
+                f"a head's name has 1 to {LONGEST_HEAD} characters, {name!r:.20} has {len(name)}; "
+                "call it as you like and give its `output`"
+            )
             raise ValueError(message)
     return heads
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import onnx
 
+from runner.config import LONGEST_HEAD
 from runner.config_checks import is_floating
 from runner.core import graph
 from runner.core.image_input import ImageInput, image_input, shape_text
+from runner.yaml_file import UNREADABLE
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -20,15 +22,20 @@ def text(path: Path, model: onnx.ModelProto) -> str:
     """Returns the YAML for the network at `path`, to be saved beside it.
 
     Raises:
-        GraphError: the network has no single image input of fixed size, or no output to compare.
+        GraphError: the network has no single image input of fixed size, no output to compare, or
+            one whose name, or its file's, no YAML can hold.
     """
     image = image_input(model)
-    name = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     outputs = graph.outputs(model)
     if not any(is_floating(output.dtype) for output in outputs):
         message = "no output is floating point: export the network without its decoding of boxes"
         raise graph.GraphError(message)
-    heads = "\n".join(_head(output, image) for output in outputs)
+    for name in (str(path), *(output.name for output in outputs)):
+        if UNREADABLE.search(name):
+            message = f"the name {name!a:.80} holds a control character: rename it"
+            raise graph.GraphError(message)
+    heads = "\n".join(_head(output, number, image) for number, output in enumerate(outputs, 1))
+    experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     size = f"size: [{image.height}, {image.width}]"
     color = f"color: {'gray' if image.channels == 1 else 'rgb'}"
     return f"""\
@@ -36,7 +43,7 @@ def text(path: Path, model: onnx.ModelProto) -> str:
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
-name: {quoted(name)}
+name: {quoted(experiment)}
 model: {{onnx: {quoted(str(path))}}}
 
 # Outputs to compare. `gate` is the least SQNR (dB against FP32) that an int8 cell must keep;
@@ -74,10 +81,16 @@ environments:
 """
 
 
-def _head(output: graph.TensorInfo, image: ImageInput) -> str:
-    stride = _stride(output, image)
-    settings = f"{f'stride: {stride}, ' if stride else ''}gate: {{sqnr_db: 20}}"
-    line = f"  {quoted(output.name)}: {{{settings}}}   # {shape_text(output)}"
+def _head(output: graph.TensorInfo, number: int, image: ImageInput) -> str:
+    name = quoted(output.name)
+    settings = "gate: {sqnr_db: 20}"
+    if stride := _stride(output, image):
+        settings = f"stride: {stride}, {settings}"
+    if len(name) > LONGEST_HEAD:
+        # Quoted, since YAML limits what it takes for a key (1024 characters), escapes and all.
+        settings = f"output: {name}, {settings}"
+        name = f"head-{number}"
+    line = f"  {name}: {{{settings}}}   # {shape_text(output)}"
     return line if is_floating(output.dtype) else f"  # not comparable, {output.dtype}:{line}"
 
 

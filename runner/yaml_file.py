@@ -47,11 +47,11 @@ class Document:
 
 
 def dotted(path: Path_) -> str:
-    """Returns a path as people write it."""
+    """Returns a path as people write it, on one line whatever its keys hold."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read(path: Path) -> Document:

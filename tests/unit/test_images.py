@@ -1,8 +1,12 @@
 import hashlib
 import random
+import tracemalloc
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from experiments import image
 from hypothesis import given
@@ -114,6 +118,12 @@ def test_sixteen_bits_are_scaled_down(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name, np.array([[0, 32768, 65535]], np.uint16))
     assert pixels_of(path, GRAY) == [0, 128, 255]
     assert pixels_of(path) == [[0] * 3, [128] * 3, [255] * 3]
+
+
+def test_sixteen_bits_of_the_other_byte_order(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 65535]], ">u2")
+    Image.frombytes("I;16B", (3, 1), values.tobytes()).save(tmp_path / "a.tiff")
+    assert pixels_of(tmp_path / "a.tiff", GRAY) == [0, 1, 255]
 
 
 def test_a_float_image_lies_between_0_and_1(tmp_path: Path) -> None:
@@ -275,6 +285,10 @@ def test_every_image_fits(width: int, height: int, rows: int, columns: int) -> N
     assert found.inner_width == columns or found.inner_height == rows
     assert 0 <= columns - found.inner_width - 2 * found.left <= 1
     assert 0 <= rows - found.inner_height - 2 * found.top <= 1
+    # To the pixel, in exact arithmetic; a very long image is still one pixel wide.
+    factor = min(Fraction(columns, width), Fraction(rows, height))
+    for inner, side in ((found.inner_width, width), (found.inner_height, height)):
+        assert inner == 1 or abs(inner - side * factor) <= Fraction(1, 2) + Fraction(1, 10**6)
 
 
 def test_a_point_is_mapped_there_and_back() -> None:
@@ -314,6 +328,25 @@ def test_resizing_is_bilinear() -> None:
     ramp = Image.fromarray(np.array([[0, 100]], np.uint8))
     values, _ = fit(ramp, (1, 4), Preprocess(resize="stretch", color="gray", scale=1))
     assert values[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def triangle(length: int, wanted: int) -> npt.NDArray[np.float64]:
+    """Returns the matrix (wanted, length) of linear interpolation, widened where it shrinks."""
+    scale = length / wanted
+    centres = (np.arange(wanted)[:, None] + 0.5) * scale
+    weights = np.clip(1 - np.abs(np.arange(length) + 0.5 - centres) / max(scale, 1), 0, None)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (7, 11), (20, 30), (3, 90)])
+def test_resizing_is_antialiased_where_it_shrinks(height: int, width: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    settings = Preprocess(resize="stretch", scale=1)
+    values, _ = fit(Image.fromarray(pixels), (height, width), settings)
+    rows, columns = triangle(20, height), triangle(30, width)
+    expected = np.einsum("ih,hwc,jw->ijc", rows, pixels, columns)
+    # Pillow rounds to 8 bits after each direction.
+    assert np.abs(values - expected).max() < 1.01
 
 
 # The array
@@ -357,6 +390,24 @@ def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("x.npy", "y.npy"):
         preprocess([tmp_path / "a.jpg"], (3, 8, 8), RGB, tmp_path / name)
     assert (tmp_path / "x.npy").read_bytes() == (tmp_path / "y.npy").read_bytes()
+
+
+def peak(files: Sequence[Path], target: Path) -> int:
+    """Returns the most memory, in bytes, that Python and numpy held at once."""
+    tracemalloc.start()
+    try:
+        preprocess(files, (3, 64, 64), RGB, target)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", 1)
+    target = tmp_path / "x.npy"
+    few, many = [tmp_path / "a.png"] * 2, [tmp_path / "a.png"] * 60
+    peak(few, target)  # what is made once
+    assert peak(many, target) - peak(few, target) < 3 * 64 * 64 * 4
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -3,7 +3,7 @@ from pathlib import Path
 import onnx
 import pytest
 import yaml
-from experiments import checked, image
+from experiments import checked, image, problems
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import Builder, detector
@@ -88,10 +88,32 @@ def test_an_output_that_cannot_be_compared_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "output",
-    ["y:0", "model/y", "Größe", "1.5", "yes", "null", "a b", "a'b", 'a"b', "{x}", "#c", "-", "\u2028"],
+    ["y:0", "model/y", "Größe", "1.5", "yes", "null", "a b", "a'b", 'a"b', "{x}", "#c", "-", "\u2028",
+     "../x", "/", "<<", "=", "*a", "!t", "a\nb", "\u202egnp.exe", "\ufeff", "\U0001f600", " a "],
 )  # fmt: skip
 def test_heads_may_have_any_name(tmp_path: Path, output: str) -> None:
     assert checked(write(tmp_path, simple([1, 3, 8, 8], output))).heads == ((output, output),)
+
+
+@pytest.mark.parametrize("output", ["x" * 300, "\u200f" * 200, '"' * 5000])
+def test_a_head_with_a_long_name_gets_a_short_one(tmp_path: Path, output: str) -> None:
+    model = simple([1, 3, 8, 8], "first", output)
+    assert checked(write(tmp_path, model)).heads == (("first", "first"), ("head-2", output))
+
+
+def test_a_head_with_a_line_break_is_told_on_one_line() -> None:
+    written = text(Path("a.onnx"), simple([1, 3, 8, 8], "a\nb\u202ec"))
+    (problem,) = problems(written.replace("stride: 1", "stride: 0"))
+    assert problem.startswith("heads.a\\nb\\u202ec.stride (line ")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\x1b[31mred", "\x7f"])
+def test_what_no_yaml_can_hold_is_to_be_renamed(name: str) -> None:
+    with pytest.raises(GraphError, match="holds a control character: rename it"):
+        text(Path("a.onnx"), simple([1, 3, 8, 8], "y", name))
+    with pytest.raises(GraphError, match="holds a control character: rename it"):
+        text(Path(name), detector())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,261 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from experiments import changed, checked, image, settings, write, wrong
+from networks import Builder, detector
+from onnx import TensorProto, helper
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+def test_a_whole_experiment(matrix: Path) -> None:
+    found = checked(matrix)
+    assert (found.input, found.shape, found.channels_last) == ("image", (3, 16, 16), False)
+    assert found.heads == (("large", "large"), ("small", "small"))
+    assert found.baseline == "ort-1.32.0"
+    assert [path.name for path in found.evaluation] == ["0.png", "1.png"]
+    assert found.content == (matrix.parent / "tiny.onnx").read_bytes()
+
+
+def test_paths_are_relative_to_the_file(matrix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert checked(matrix).calibration[0].parent == matrix.parent / "calibration"
+
+
+def test_a_limit_takes_the_first(matrix: Path) -> None:
+    content = changed(data__evaluation__limit=1)
+    assert wrong(matrix, content) == []
+    assert [path.name for path in checked(matrix).evaluation] == ["0.png"]
+
+
+def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:
+    assert wrong(matrix, changed(heads={"far": {"output": "large"}})) == []
+    assert checked(matrix).heads == (("far", "large"),)
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ({"model__onnx": "no.onnx"}, "no.onnx: No such file or directory"),
+        ({"model__onnx": ""}, "Is a directory"),
+        ({"model__onnx": "x" * 300}, "File name too long"),
+        ({"heads": {"smal": {}}}, "'smal' is no output of the network; did you mean 'small'?; "
+                                  "its outputs: large, small"),
+        ({"heads": {"a": {"output": "b"}}}, "'b' is no output of the network; its outputs: large, small"),
+        ({"data__calibration__images": "none"}, "none: No such file or directory"),
+        ({"data__evaluation__images": "labels.json"}, "labels.json: Not a directory"),
+        ({"data__evaluation__labels": "no.json"}, "no.json: No such file or directory"),
+        ({"data__evaluation__labels": "tiny.onnx"}, "tiny.onnx: not JSON"),
+        ({"data__preprocess": {"size": [16, 8]}}, "[16, 8] is not the network's [height, width] [16, 16]"),
+        ({"data__preprocess": {"color": "gray"}}, "gray gives 1 channels, the network's input 'image' has 3"),
+        ({"baseline": "ort-1.33"}, "no environment is called 'ort-1.33'; did you mean 'ort-1.32.0'?"),
+        ({"baseline": "ort-1.3"}, "no environment is called 'ort-1.3'"),
+        ({"baseline": "ort"}, "'ort' may mean ort-1.26.0 or ort-1.32.0; write it in full"),
+        ({"baseline": "zzz"}, "no environment is called 'zzz'; ort-1.26.0, ort-1.32.0, ngc-19.09-py3"),
+        ({"devices": ["cpu", "cpu"]}, "cpu is there twice"),
+        ({"precisions": ["fp32", "fp32"]}, "fp32 is there twice"),
+        ({"calibration__algorithms": ["mse", "mse"]}, "mse is there twice"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told(matrix: Path, places: dict[str, Any], told: str) -> None:
+    (problem,) = wrong(matrix, changed(**places))
+    assert told in problem
+    assert "(line " in problem
+
+
+def test_two_environments_with_one_id(matrix: Path) -> None:
+    ort = {"venv": "onnxruntime", "versions": ["1.32.0"]}
+    (problem,) = wrong(matrix, changed(environments=[ort, {"ngc": ["a"]}, ort]))
+    assert problem.startswith("environments[2]")
+    assert "a second environment called 'ort-1.32.0', the first is environments[0] (line" in problem
+
+
+def test_a_version_that_is_there_twice(matrix: Path) -> None:
+    ort = {"venv": "onnxruntime", "versions": ["1.32.0", "1.32.0"]}
+    (problem,) = wrong(matrix, changed(environments=[ort]))
+    assert "a second environment called 'ort-1.32.0'" in problem
+
+
+def test_the_name_of_the_reference_is_taken(matrix: Path) -> None:
+    mine = {"interpreter": "/usr/bin/python3", "name": "reference"}
+    (problem,) = wrong(matrix, changed(environments=[mine], baseline="reference"))
+    assert "'reference' is what the host's own engine is called" in problem
+
+
+def test_a_library_path_that_is_not_there(matrix: Path) -> None:
+    mine = {"interpreter": "/usr/bin/python3", "name": "x", "library_path": ["lib"]}
+    (problem,) = wrong(matrix, changed(environments=[mine], baseline="x"))
+    assert problem.endswith("lib: no such folder")
+
+
+def test_everything_that_does_not_fit_is_told_at_once(matrix: Path) -> None:
+    content = changed(
+        baseline="x",
+        heads={"y": {}},
+        data__calibration__images="z",
+        data__evaluation__labels="w",
+        devices=["cpu", "cpu"],
+    )
+    assert len(wrong(matrix, content)) == 5
+
+
+def test_a_folder_without_images(matrix: Path) -> None:
+    shutil.rmtree(matrix.parent / "evaluation")
+    (matrix.parent / "evaluation").mkdir()
+    (problem,) = wrong(matrix, settings())
+    assert problem.endswith("evaluation: no image in this folder")
+
+
+def test_a_file_that_is_no_image(matrix: Path) -> None:
+    (matrix.parent / "calibration" / "notes.txt").write_text("x")
+    (problem,) = wrong(matrix, settings())
+    assert "notes.txt: no image by its name" in problem
+
+
+# The network
+
+
+def told_of(matrix: Path, content: bytes) -> str:
+    (matrix.parent / "tiny.onnx").write_bytes(content)
+    (problem,) = wrong(matrix, settings())
+    assert problem.startswith("model.onnx (line ")
+    return problem
+
+
+def test_a_truncated_network(matrix: Path) -> None:
+    whole = (matrix.parent / "tiny.onnx").read_bytes()
+    assert "truncated" in told_of(matrix, whole[: len(whole) // 2])
+    assert "empty" in told_of(matrix, b"")
+    assert "not an ONNX file" in told_of(matrix, b"\xff" * 100)
+
+
+def test_weights_in_a_file_that_is_missing(matrix: Path) -> None:
+    path = matrix.parent / "tiny.onnx"
+    onnx.save(
+        detector(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert wrong(matrix, settings()) == []
+    assert checked(matrix).content != path.read_bytes()  # the weights are in it now
+    (matrix.parent / "weights.bin").unlink()
+    (problem,) = wrong(matrix, settings())
+    assert "weights.bin: No such file or directory; the network keeps its weights there" in problem
+
+
+def test_weights_in_a_file_that_no_system_can_name(matrix: Path) -> None:
+    model = detector()
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    tensor.external_data.add(key="location", value="a\0b")
+    assert "a name that no file has" in told_of(matrix, model.SerializeToString())
+
+
+def with_input(shape: list[int | str | None], dtype: int = TensorProto.FLOAT) -> bytes:
+    model = detector()
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", dtype, shape))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (["batch", 3, 16, 16], "dynamic shape [batch, 3, 16, 16]: dimension 0 ('batch') is open"),
+        ([1, 3, "h", None], "dynamic shape [1, 3, h, ?]: dimension 2 ('h') and 3 is open"),
+        ([-1, 3, 16, 16], "dynamic shape [-1, 3, 16, 16]: dimension 0 (-1) is open"),
+        ([1, 3, 0, 16], "dynamic shape [1, 3, 0, 16]: dimension 2 is open"),
+        ([4, 3, 16, 16], "has shape [4, 3, 16, 16]: one image, such as"),
+        ([1, 3, 16], "has shape [1, 3, 16]: one image, such as"),
+        ([1, 7, 16, 16], "has shape [1, 7, 16, 16]: 1 or 3 channels are expected"),
+        (["a\nb", 3, 16, 16], "dynamic shape [a?b, 3, 16, 16]"),
+    ],
+)
+def test_an_input_that_is_no_image_of_fixed_size(
+    matrix: Path, shape: list[int | str | None], told: str
+) -> None:
+    problem = told_of(matrix, with_input(shape))
+    assert told in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(TensorProto.FLOAT16, "float16"), (TensorProto.UINT8, "uint8")]
+)
+def test_an_input_that_is_not_float32(matrix: Path, dtype: int, name: str) -> None:
+    problem = told_of(matrix, with_input([1, 3, 16, 16], dtype))
+    assert f"'image' is {name}, expected float32" in problem
+
+
+def test_several_inputs(matrix: Path) -> None:
+    model = detector()
+    model.graph.input.add().CopyFrom(helper.make_tensor_value_info("size", TensorProto.FLOAT, [2]))
+    assert "expected one input, found 2 (image, size)" in told_of(matrix, model.SerializeToString())
+
+
+def test_a_head_that_is_no_number_to_compare(matrix: Path) -> None:
+    b = Builder()
+    b.conv("image", "large", 3, 4, k=1)
+    b.node("ArgMax", ["large"], "small", axis=1)
+    model = b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    (matrix.parent / "tiny.onnx").write_bytes(model.SerializeToString())
+    (problem,) = wrong(matrix, settings())
+    assert "heads.small" in problem
+    assert "'small' is int64, floating point is expected" in problem
+
+
+def test_channels_last(matrix: Path) -> None:
+    b = Builder()
+    b.node("Transpose", ["image"], "nchw", perm=[0, 3, 1, 2])
+    b.conv("nchw", "large", 3, 4, k=1)
+    b.conv("nchw", "small", 3, 4, k=1)
+    model = b.model({"image": [1, 12, 20, 3]}, ["large", "small"])
+    (matrix.parent / "tiny.onnx").write_bytes(model.SerializeToString())
+    assert wrong(matrix, settings()) == []
+    found = checked(matrix)
+    assert (found.shape, found.channels_last) == ((3, 12, 20), True)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not COCO: an object with the lists images, annotations, categories"),
+        ('{"images": [], "annotations": []}', "not COCO"),
+        ('{"images": {}, "annotations": [], "categories": []}', "not COCO"),
+        ('{"images": [1], "annotations": [], "categories": []}', "images[0] has no file_name"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "images[0] has no file_name"),
+        ('{"images": [{"file_name": "1.png"}], "annotations": [], "categories": []}', "no entry for 0.png"),
+    ],
+)  # fmt: skip
+def test_labels_that_cannot_serve(matrix: Path, content: str, told: str) -> None:
+    (matrix.parent / "labels.json").write_text(content)
+    (problem,) = wrong(matrix, settings())
+    assert told in problem
+    assert problem.startswith("data.evaluation.labels (line ")
+
+
+def test_labels_may_know_more_images_and_name_folders(matrix: Path) -> None:
+    coco = {
+        "images": [{"file_name": f"val/{index}.png"} for index in range(9)],
+        "annotations": [],
+        "categories": [],
+    }
+    (matrix.parent / "labels.json").write_text(json.dumps(coco))
+    assert wrong(matrix, settings()) == []
+
+
+def test_images_are_found_whatever_case_their_suffix_has(matrix: Path) -> None:
+    image(matrix.parent / "calibration" / "A.JPG", 5)
+    assert [path.name for path in checked(matrix).calibration] == ["0.png", "1.png", "A.JPG"]
