@@ -157,11 +157,11 @@ def table(
 ) -> dict[tuple[str, Setting], Counter[str]]:
     """Returns (cause, setting) → how many matrices had which outcome."""
     found = {}
-    for cause in CAUSES:
+    for number, cause in enumerate(CAUSES):
         for images, repeats in ((8, 3), (32, 1), (32, 2), (32, 3), (32, 5), (128, 3), (256, 5)):
             for size in (0.0,) if cause == "none" else (0.5, 1.0, 3.0):
                 setting = Setting(images, repeats, noise, size)
-                generator = np.random.default_rng([seed, images, repeats, int(10 * size)])
+                generator = np.random.default_rng([seed, number, images, repeats, int(10 * size)])
                 found[cause, setting] = Counter(
                     outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
                     for _ in range(count)
@@ -171,7 +171,7 @@ def table(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100, help="matrices for each row")
+    parser.add_argument("--count", type=int, default=300, help="matrices for each row")
     options = parser.parse_args(arguments)
     print("| cause | images | repeats | effect / noise | right | inconclusive | missed | wrong |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")

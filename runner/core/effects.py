@@ -167,19 +167,16 @@ def _multiple(value: float, floor: float) -> float | None:
 
 
 def discoveries(p_values: Sequence[float], rate: float) -> tuple[bool, ...]:
-    """Returns which hypotheses are rejected at a false-discovery rate.
+    """Returns which hypotheses are rejected: with chance `rate` at most, any of them wrongly.
 
-    Benjamini and Hochberg (1995). Where every null hypothesis is true, the chance of any rejection
-    is at most `rate`.
+    Holm (1979), which holds under any dependence: cells share their baseline. It also controls the
+    false-discovery rate, and does not loosen where much is found: under Benjamini and Hochberg a
+    second, false find beside five true ones passes at six times the level.
     """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    last = max(
-        (
-            rank
-            for rank, index in enumerate(order, 1)
-            if p_values[index] <= rank / len(order) * rate
-        ),
-        default=0,
-    )
-    rejected = set(order[:last])
+    rejected: set[int] = set()
+    for rank, index in enumerate(order):
+        if p_values[index] > rate / (len(order) - rank):
+            break
+        rejected.add(index)
     return tuple(index in rejected for index in range(len(p_values)))

@@ -14,9 +14,13 @@ Told = Mapping[tuple[str, str], tuple[Verdict, ...]]
 """(cell id, head) → its verdicts."""
 
 
-def told_by_head(evidence: Evidence) -> Told:
+def head_errors(evidence: Evidence) -> tuple[HeadErrors, ...]:
+    """Returns the errors of every head, in the order of matrix.yaml."""
+    return tuple(_head_errors(evidence, gate) for gate in evidence.manifest.heads)
+
+
+def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
     """Judges all cells and heads together."""
-    heads = [_head_errors(evidence, gate) for gate in evidence.manifest.heads]
     told: dict[tuple[str, str], tuple[Verdict, ...]] = {}
     for verdict in verdicts(heads, evidence.manifest.baseline, Rules()):
         key = (verdict.cell, verdict.head)

@@ -1,14 +1,14 @@
 """From records to a judgement: pure, so that judging again needs no engine."""
 
 import functools
-import statistics as stdlib_statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from runner.core.budget import budgets
 from runner.core.evidence import Evidence, good
-from runner.core.head_errors import told_by_head
+from runner.core.head_errors import head_errors, told_by_head
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
 from runner.core.metrics import Metrics, metrics
 from runner.core.sentences import sentences
@@ -22,12 +22,13 @@ def judge(evidence: Evidence) -> Judgement:
     # Verdicts, budgets and metrics ask for the same sums.
     evidence = replace(evidence, sums_of=functools.cache(evidence.sums_of))
     manifest = evidence.manifest
-    simulated = _simulated(evidence)
+    errors = head_errors(evidence)
+    budget_of = {one.head: budgets(one) for one in errors}
     owners = _owners(evidence.records)
     heads = tuple(gate.head for gate in manifest.heads)
-    told = told_by_head(evidence)
+    told = told_by_head(evidence, errors)
     results = tuple(
-        _cell_result(evidence, cell, record, simulated, owners, told)
+        _cell_result(evidence, cell, record, budget_of, owners, told)
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
     return Judgement(
@@ -41,26 +42,6 @@ def judge(evidence: Evidence) -> Judgement:
         sentences=sentences(heads, results, manifest.baseline),
         facts=manifest.facts,
     )
-
-
-Simulated = Mapping[tuple[str | None, str | None], float]
-"""(placement, table digest) → S(T) of one head."""
-
-
-def _simulated(evidence: Evidence) -> Mapping[str, Simulated]:
-    """Returns head → what each table must cost it."""
-    manifest = evidence.manifest
-    errors: dict[str, dict[tuple[str | None, str | None], float]] = {
-        gate.head: {} for gate in manifest.heads
-    }
-    if manifest.reference is None or manifest.reference.status is not Status.OK:
-        return errors
-    for simulation in manifest.simulations:
-        for head, y in simulation.outputs.items():
-            nmse = metrics(evidence.sums_of(y, manifest.reference.outputs[head])).nmse
-            if nmse is not None:
-                errors[head][simulation.placement, simulation.table] = nmse
-    return errors
 
 
 def _owners(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[str, ...]]:
@@ -78,7 +59,7 @@ def _cell_result(
     evidence: Evidence,
     cell: Cell,
     record: Record,
-    simulated: Mapping[str, Simulated],
+    budget_of: Mapping[str, Mapping[str, Budget]],
     owners: Mapping[tuple[str, str], tuple[str, ...]],
     told: Mapping[tuple[str, str], tuple[Verdict, ...]],
 ) -> CellResult:
@@ -100,7 +81,12 @@ def _cell_result(
         latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
         heads=tuple(
             _head_result(
-                evidence, record, gate, simulated[gate.head], owners, told[record.cell, gate.head]
+                evidence,
+                record,
+                gate,
+                budget_of[gate.head].get(record.cell),
+                owners,
+                told[record.cell, gate.head],
             )
             for gate in evidence.manifest.heads
         )
@@ -122,7 +108,7 @@ def _head_result(
     evidence: Evidence,
     record: Record,
     head_gate: HeadGate,
-    simulated: Simulated,
+    budget: Budget | None,
     owners: Mapping[tuple[str, str], tuple[str, ...]],
     verdicts: tuple[Verdict, ...],
 ) -> HeadResult:
@@ -142,9 +128,7 @@ def _head_result(
         against_fp32=metrics(evidence.sums_of(first.outputs[head], own_fp32.outputs[head]))
         if own_fp32 and _is_int8(record)
         else None,
-        budget=budget([metrics(one).nmse for one in sums], simulated, first)
-        if _is_int8(record)
-        else None,
+        budget=budget,
         integer_share=share.ratio if share else None,
         float_layers=share.float_layers if share else (),
         integer_operators=share.integer_operators if share else {},
@@ -179,33 +163,3 @@ def _passed(error: Metrics, gate_sqnr_db: float | None) -> bool | None:
     if error.nonfinite or error.nmse is None:
         return False
     return error.sqnr_db is None or error.sqnr_db >= gate_sqnr_db
-
-
-def budget(
-    observed: Sequence[float | None], simulated: Simulated, measurement: Measurement
-) -> Budget | None:
-    """Splits the observed error: limit + calibration + engine (DESIGN section 3).
-
-    Args:
-        observed: NMSE against the reference, one a repeat.
-        simulated: S(T) of this head for every candidate table.
-        measurement: Names the table and the placement that this cell used.
-
-    Returns:
-        None where the observed error or the simulation of this table is missing.
-    """
-    values = [value for value in observed if value is not None]
-    expected = simulated.get((measurement.placement, measurement.table))
-    if not values or expected is None:
-        return None
-    mean = stdlib_statistics.fmean(values)
-    limit = min(
-        error for (placement, _), error in simulated.items() if placement == measurement.placement
-    )
-    return Budget(
-        observed=mean,
-        limit=limit,
-        calibration=expected - limit,
-        engine=mean - expected,
-        noise=stdlib_statistics.stdev(values) if len(values) > 1 else None,
-    )

@@ -22,6 +22,8 @@ class Budget:
     """Q(v, T) − S(T); negative where layers ran in higher precision than simulated."""
     noise: float | None
     """Spread (standard deviation) of the observed NMSE over repeats; None with one repeat."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Part (`observed`, `limit`, …) → its 95 % bootstrap interval; absent where it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,8 +33,8 @@ DECISIVE = 4.0
 class Rules:
     """When a difference counts."""
 
-    false_discovery_rate: float = 0.005
-    """Of each cause, over heads × cells."""
+    familywise_error_rate: float = 0.005
+    """Chance of any false find of a cause, over heads × cells."""
     least_effect: float = 0.01
     """Smallest difference worth telling, as a share of the error it is compared with."""
     noise_multiple: float = 1.0
@@ -129,8 +129,11 @@ def _tested(
     would loosen the threshold for causes that only noise speaks for.
     """
     family = [one for one in hypotheses if one.verdict.kind is kind]
-    found = discoveries([_p(one) for one in family], rules.false_discovery_rate)
-    return zip(family, found, strict=True)
+    # Cells that share a table, or gave the same outputs, ask one question: it is tested once.
+    tests = {(one.verdict.head, one.verdict.effect): _p(one) for one in family}
+    found = discoveries(list(tests.values()), rules.familywise_error_rate)
+    discovered = dict(zip(tests, found, strict=True))
+    return [(one, discovered[one.verdict.head, one.verdict.effect]) for one in family]
 
 
 def _p(hypothesis: _Hypothesis) -> float:

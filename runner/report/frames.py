@@ -48,6 +48,15 @@ def _error(name: str) -> Callable[[Entry], Any]:
     return value
 
 
+def _interval(part: str, end: int) -> Callable[[Entry], Any]:
+    def of(entry: Entry) -> Any:
+        budget: Budget | None = entry.result.budget if entry.result else None
+        ends = budget.intervals.get(part) if budget else None
+        return ends[end] if ends else None
+
+    return of
+
+
 def _budget(name: str) -> Callable[[Entry], Any]:
     def value(entry: Entry) -> Any:
         budget: Budget | None = entry.result.budget if entry.result else None
@@ -179,6 +188,16 @@ COLUMNS = (
         NUMBER,
         "Observed less simulated with this table; negative where the engine did better.",
         _budget("engine"),
+    ),
+    *(
+        Column(
+            f"{part}_{name}_nmse",
+            NUMBER,
+            f"{name.capitalize()} end of the 95 % bootstrap interval of {part}_nmse.",
+            _interval(part, end),
+        )
+        for part in ("observed", "limit", "calibration", "engine")
+        for end, name in enumerate(("low", "high"))
     ),
     Column("noise_nmse", NUMBER, "Standard deviation of nmse over repeats.", _budget("noise")),
     Column(

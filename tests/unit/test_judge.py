@@ -8,7 +8,7 @@ import pytest
 
 from job.reductions import SUMS
 from runner.core.evidence import Evidence
-from runner.core.judge import budget, judge
+from runner.core.judge import judge
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import Sums, metrics
 from runner.core.verdicts import Kind
@@ -144,57 +144,6 @@ class Experiment:
 
 def by_id(judgement: Judgement) -> Mapping[str, CellResult]:
     return {result.cell.id: result for result in judgement.cells}
-
-
-def tables(**errors: float) -> dict[tuple[str | None, str | None], float]:
-    return {("onnxruntime", table): error for table, error in errors.items()}
-
-
-def using(table: str) -> Measurement:
-    return Measurement(
-        fingerprint="0",
-        name="int8-shared-entropy",
-        repeat=0,
-        status=Status.OK,
-        model_sha256="0",
-        table=table,
-        placement="onnxruntime",
-    )
-
-
-def test_observed_is_limit_and_calibration_and_engine() -> None:
-    split = budget([0.010, 0.012], tables(a=0.004, b=0.006), using("b"))
-    assert split
-    assert split.observed == pytest.approx(0.011)
-    assert split.limit == 0.004
-    assert split.calibration == pytest.approx(0.002)
-    assert split.engine == pytest.approx(0.005)
-    assert split.limit + split.calibration + split.engine == pytest.approx(split.observed)
-    assert split.noise == pytest.approx(0.002 / math.sqrt(2))
-
-
-def test_a_better_result_than_its_simulation_has_a_negative_engine_part() -> None:
-    split = budget([0.001], tables(a=0.004), using("a"))
-    assert split
-    assert split.engine == pytest.approx(-0.003)
-    assert split.noise is None, "one repeat has no spread"
-
-
-@pytest.mark.parametrize(
-    ("observed", "simulated", "table"),
-    [([], {"a": 0.1}, "a"), ([None], {"a": 0.1}, "a"), ([0.1], {}, "a"), ([0.1], {"a": 0.1}, "b")],
-)
-def test_without_all_its_parts_there_is_no_budget(
-    observed: list[float | None], simulated: dict[str, float], table: str
-) -> None:
-    assert budget(observed, tables(**simulated), using(table)) is None
-
-
-def test_a_simulation_of_another_placement_is_no_limit() -> None:
-    simulated = {("onnxruntime", "a"): 0.004, ("tensorrt", "a"): 0.001}
-    split = budget([0.004], simulated, using("a"))
-    assert split
-    assert split.limit == 0.004
 
 
 def test_an_engine_that_loses_at_the_same_scales_is_named() -> None:

@@ -101,7 +101,10 @@ def test_every_field_of_the_contract_has_a_column() -> None:
     """A quantity added to the judgement must reach the table."""
     names = {column.name for column in COLUMNS}
     assert {field.name for field in dataclasses.fields(Metrics)} <= names
-    assert {f"{field.name}_nmse" for field in dataclasses.fields(Budget)} <= names
+    parts = {field.name for field in dataclasses.fields(Budget)} - {"intervals"}
+    assert {f"{part}_nmse" for part in parts} <= names
+    ends = {f"{part}_{end}_nmse" for part in parts - {"noise"} for end in ("low", "high")}
+    assert ends <= names
     latencies = {"batch"} | {
         f"latency_{field.name}" for field in dataclasses.fields(Latency) if field.name != "batch"
     }
