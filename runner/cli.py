@@ -48,13 +48,21 @@ def run(
         bool, typer.Option("--strict", help="Exit with 4 where a selected cell could not run.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what is known already.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every cell that is not known yet, judge all, write the report."""
     with chosen(quiet=quiet, as_json=as_json) as progress:
         done = session.run_experiment(
-            config, results, select=select or [], offline=offline, progress=progress
+            config,
+            results,
+            select=select or [],
+            offline=offline,
+            fresh=fresh,
+            progress=progress,
         )
     if as_json:
         _print_json(done.summary())

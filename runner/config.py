@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from runner.config_decoding import Decode, Pixels, Share
 from runner.config_environments import (
     BRANCH,
     KINDS,
@@ -67,14 +68,26 @@ class Gate(Section):
     sqnr_db: float | None = Field(
         None, description="Least SQNR of an int8 cell against the reference, in dB."
     )
-    ap50_drop: float | None = Field(
-        None, ge=0, le=1, description="Largest loss of AP50 against the reference (not judged yet)."
+    ap_drop: Share | None = Field(
+        None, description="Largest loss of AP (IoU 0.50 to 0.95) against the reference."
+    )
+    ap50_drop: Share | None = Field(
+        None, description="Largest loss of AP50 against the reference; it hardly sees moved boxes."
+    )
+    iou: Share | None = Field(
+        None, description="Least mean IoU of the reference's boxes and those of the int8 cell."
+    )
+    lost: Share | None = Field(
+        None, description="Largest share of the reference's boxes that the int8 cell may lose."
     )
 
 
 class Head(Section):
     output: str | None = Field(None, description="The network's output; default: the head's name.")
     stride: int | None = Field(None, ge=1, description="Pixels per cell, for decoding boxes.")
+    anchors: tuple[tuple[Pixels, Pixels], ...] = Field(
+        (), description="[width, height] in pixels, in the order of the channels, for decoding boxes."
+    )
     gate: Gate = Gate()
 
 
@@ -140,6 +153,24 @@ class Engines(Section):
     onnxruntime: OnnxRuntime = Field(default_factory=OnnxRuntime)
 
 
+class Repeats(Section):
+    """Repeats until every verdict is decided that repeats can decide."""
+
+    min: int = Field(2, ge=1, le=100, description="Of every cell.")
+    max: int = Field(6, ge=1, le=100, description="Of a cell that is not decided before.")
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min > self.max:
+            message = f"min {self.min} is above max {self.max}"
+            raise ValueError(message)
+        return self
+
+
+def _fixed_or_sequential(value: Any) -> str:
+    return f"{BRANCH}{'sequential' if isinstance(value, Mapping | Repeats) else 'fixed'}"
+
+
 class Timing(Section):
     """How long latency is measured in each repeat of each cell."""
 
@@ -178,9 +209,18 @@ class Config(Section):
     model: Model
     heads: Annotated[Mapping[str, Head], AfterValidator(_named)] = Field(min_length=1)
     data: Data
+    decode: Decode | None = Field(None, description="How the outputs become boxes.")
     calibration: Calibration = Calibration()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
-    repeats: int = Field(3, ge=1, le=100)
+    repeats: Annotated[
+        Annotated[Annotated[int, Field(ge=1, le=100)], Tag(f"{BRANCH}fixed")]
+        | Annotated[Repeats, Tag(f"{BRANCH}sequential")],
+        Discriminator(_fixed_or_sequential),
+    ] = Field(
+        3,
+        description="Each is a new process and a new build: the noise floor. {min: 2, max: 6} adds "
+        "repeats to the cells that are not decided yet.",
+    )
     devices: tuple[Device, ...] = Field(("cpu",), min_length=1)
     baseline: str = Field(description="Id of an environment, or its beginning: ort-1.32.")
     environments: tuple[
@@ -199,6 +239,12 @@ class Config(Section):
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
+
+    def repeats_range(self) -> tuple[int, int]:
+        """Returns the least and the most repeats of a cell."""
+        if isinstance(self.repeats, Repeats):
+            return self.repeats.min, self.repeats.max
+        return self.repeats, self.repeats
 
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
@@ -261,10 +307,12 @@ SECTIONS: Mapping[str, type[Section]] = {
     "data.calibration": Images,
     "data.evaluation": LabelledImages,
     "data.preprocess": Preprocess,
+    "decode": Decode,
     "calibration": Calibration,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "engines": Engines,
+    "repeats": Repeats,
     "engines.onnxruntime": OnnxRuntime,
     "timing": Timing,
 }

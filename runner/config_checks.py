@@ -6,13 +6,21 @@ from pathlib import Path
 
 import onnx
 
+from runner.box_checks import (
+    CheckedDecode,
+    check_categories,
+    check_decode,
+    check_gates,
+    shapes_of,
+)
 from runner.config import Config
 from runner.config_errors import did_you_mean, few
 from runner.core import graph
+from runner.core.average_precision import LabelsError
 from runner.core.image_input import ImageInput, image_input
 from runner.errors import ConfigError
 from runner.images import image_files
-from runner.labels import labels_problem
+from runner.labels import ImageLabels, parse
 from runner.yaml_file import Document
 
 REFERENCE = "reference"
@@ -39,6 +47,9 @@ class Checked:
     """Id of the baseline environment."""
     calibration: tuple[Path, ...]
     evaluation: tuple[Path, ...]
+    decode: CheckedDecode | None = None
+    labels: bytes | None = None
+    """Content of the labels' file."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -55,7 +66,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.unique()
     calibration = found.images("calibration", config.data.calibration.limit)
     evaluation = found.images("evaluation", config.data.evaluation.limit)
-    found.labels(evaluation)
+    labels = found.labels(evaluation)
+    decode = found.boxes(model, image, labels)
     found.files()
     if found.problems or model is None or image is None:
         raise ConfigError(document.source, found.problems)
@@ -71,6 +83,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         baseline=baseline,
         calibration=calibration,
         evaluation=evaluation,
+        decode=decode,
+        labels=found.labels_content,
     )
 
 
@@ -80,6 +94,7 @@ class _Checker:
         self.document = document
         self.root = root
         self.content = b""
+        self.labels_content: bytes | None = None
         self.problems: list[str] = []
 
     def _add(self, path: tuple[str | int, ...], problem: str) -> None:
@@ -206,13 +221,38 @@ class _Checker:
             self._add(("data", part, "images"), f"{folder}: no image in this folder")
         return files[:limit]
 
-    def labels(self, images: Sequence[Path]) -> None:
+    def labels(self, images: Sequence[Path]) -> ImageLabels | None:
         labels = self.config.data.evaluation.labels
         if labels is None:
-            return
-        problem = labels_problem(self.root / labels, [path.name for path in images])
-        if problem:
-            self._add(("data", "evaluation", "labels"), problem)
+            return None
+        where, path = ("data", "evaluation", "labels"), self.root / labels
+        category_ids = self.config.decode.category_ids if self.config.decode else ()
+        try:
+            self.labels_content = path.read_bytes()
+            return parse(self.labels_content, [path.name for path in images], category_ids)
+        except OSError as error:
+            self._add(where, f"{path}: {error.strerror}")
+        except LabelsError as error:
+            self._add(where, f"{path}: {error}")
+        return None
+
+    def boxes(
+        self,
+        model: onnx.ModelProto | None,
+        image: ImageInput | None,
+        labels: ImageLabels | None,
+    ) -> CheckedDecode | None:
+        check_gates(self.config, labels, self._add)
+        if model is None or image is None:
+            return None
+        shapes = {output.name: output.shape for output in graph.outputs(model)}
+        heads = {name: shapes.get(head.output or name) for name, head in self.config.heads.items()}
+        found = check_decode(
+            self.config, self.root, (image.height, image.width), shapes_of(heads), self._add
+        )
+        if found and labels:
+            check_categories(found.decode, labels, self._add)
+        return found
 
     def files(self) -> None:
         for index, entry in enumerate(self.config.environments):

@@ -152,7 +152,8 @@ def _settings(checked: Checked) -> Settings:
             for name in dict.fromkeys((*calibration.algorithms, *shared))
         },
         shared=calibration.shared,
-        repeats=config.repeats,
+        repeats=config.repeats_range()[0],
+        most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),
         deadline_s=config.deadline_s,
         program=_program(),

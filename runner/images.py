@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from runner.config import Preprocess
 from runner.errors import ConfigError
@@ -85,6 +85,20 @@ def image_files(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
 def content_hashes(files: Sequence[Path]) -> tuple[str, ...]:
     """Returns the SHA-256 of each file."""
     return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Returns width and height as `decode` would, read from the file's header.
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: no image, or a broken one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as image:
+            # Orientations 5 to 8 lie on their side (EXIF 2.32, tag 0x0112).
+            on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+            return (image.height, image.width) if on_its_side else image.size
 
 
 def overlap(

@@ -1,42 +1,66 @@
-"""COCO labels of the evaluation images, as far as they are needed before anything runs."""
+"""COCO labels of the evaluation images: read, and checked before anything runs."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from runner.config_errors import few
+from runner.core.average_precision import Labels, LabelsError, read_labels
 
 LISTS = ("images", "annotations", "categories")
 
 
-def labels_problem(path: Path, images: Sequence[str]) -> str | None:
-    """Returns why the file cannot serve as labels of these images; None where it can.
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageLabels:
+    """Checked labels, and which entry of them each evaluated image has."""
 
-    It may name more images than there are: a part of a data set goes with the labels of all of it.
+    labels: Labels
+    image_ids: tuple[int, ...]
+    """In the order of the images."""
+
+
+def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = ()) -> ImageLabels:
+    """Reads the labels of these images.
+
+    The file may name more images than there are: a part of a data set goes with the labels of all.
 
     Args:
-        path: The JSON file.
+        content: The JSON file.
         images: File names without folders.
+        category_ids: Category id of each class of the network; default: the labels' own, rising.
+
+    Raises:
+        LabelsError: the content cannot serve as labels of these images.
     """
     try:
-        coco: Any = json.loads(path.read_bytes())
-    except OSError as error:
-        return f"{path}: {error.strerror}"
+        coco: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        return f"{path}: not JSON: {str(error).splitlines()[0]}"
+        message = f"not JSON: {str(error).splitlines()[0]}"
+        raise LabelsError(message) from error
     if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in LISTS):
-        return f"{path}: not COCO: an object with the lists {', '.join(LISTS)} is expected"
-    named = set()
-    for index, entry in enumerate(coco["images"]):
-        file_name = entry.get("file_name") if isinstance(entry, dict) else None
-        if not isinstance(file_name, str):
-            return f"{path}: not COCO: images[{index}] has no file_name"
-        named.add(PurePosixPath(file_name).name)
-    unlabelled = [name for name in images if name not in named]
+        message = f"not COCO: an object with the lists {', '.join(LISTS)} is expected"
+        raise LabelsError(message)
+    ids = _ids_by_name(coco["images"])
+    unlabelled = [name for name in images if name not in ids]
     if unlabelled:
-        return (
-            f"{path}: no entry for {few(unlabelled)}; an image without objects needs one, too, "
+        message = (
+            f"no entry for {few(unlabelled)}; an image without objects needs one, too, "
             "else all that is found in it counts as wrong"
         )
-    return None
+        raise LabelsError(message)
+    image_ids = tuple(ids[name] for name in images)
+    return ImageLabels(read_labels(coco, image_ids, category_ids), image_ids)
+
+
+def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:
+    """Returns file name without folders → image id, of any type as yet."""
+    ids = {}
+    for index, entry in enumerate(entries):
+        file_name = entry.get("file_name") if isinstance(entry, dict) else None
+        if not isinstance(file_name, str):
+            message = f"not COCO: images[{index}] has no file_name"
+            raise LabelsError(message)
+        ids[PurePosixPath(file_name).name] = entry.get("id")
+    return ids

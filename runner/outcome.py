@@ -31,6 +31,8 @@ class Outcome:
     def text(self) -> str:
         lines = [""]
         lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
+        if self.judgement.latency_sentence:
+            lines.append(f"latency: {self.judgement.latency_sentence}")
         failed = self.judgement.gates_failed
         if failed:
             lines.append(
@@ -63,6 +65,7 @@ class Outcome:
             "report": str(self.report),
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
+            "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [
                 {

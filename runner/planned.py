@@ -13,6 +13,9 @@ class Planned:
     known: Mapping[str, int]
     """cell id → repeats that are known already."""
     repeats: int
+    """Of every cell."""
+    most_repeats: int
+    """Of a cell that is not decided before."""
     bytes_a_repeat: int
     """Size of the outputs of one repeat of one cell, before equal ones are shared."""
 
@@ -26,6 +29,10 @@ class Planned:
             f"{len(self.cells)} cells, {len(runnable)} can run here: "
             f"{starts} measurements to make, {size:.0f} MB of outputs at most"
         )
+        if self.most_repeats > self.repeats:
+            lines.append(
+                f"cells that {self.repeats} repeats do not decide get up to {self.most_repeats}"
+            )
         return "\n".join(lines)
 
     def summary(self) -> Mapping[str, Any]:
@@ -39,6 +46,7 @@ class Planned:
                     "status": str(cell.obstacle[0]) if cell.obstacle else "planned",
                     "reason": cell.obstacle[1] if cell.obstacle else None,
                     "repeats": self.repeats,
+                    "most_repeats": self.most_repeats,
                     "reused": self.known.get(cell.id, 0),
                     "bytes": self.repeats * self.bytes_a_repeat,
                 }

@@ -139,10 +139,64 @@ class Record(Stored):
 
 
 class HeadGate(Stored):
-    """A head and the least SQNR that its int8 cells must keep."""
+    """A head and the limits that its int8 cells must keep; None where there is none."""
 
     head: str
     sqnr_db: float | None
+    ap_drop: float | None = None
+    ap50_drop: float | None = None
+    iou: float | None = None
+    lost: float | None = None
+
+
+Style = Literal["yolov3", "yolov5", "yolov7", "yolov8", "yolov5-decoded", "yolov8-decoded"]
+
+Layout = Literal["channels_first", "channels_last", "boxes"]
+
+
+class DecodedHead(Stored):
+    """A head that holds boxes; neither is needed where the network itself decodes."""
+
+    head: str
+    stride: int = 0
+    anchors: tuple[tuple[float, float], ...] = ()
+
+
+class Decode(Stored):
+    """How outputs become boxes, and when two boxes are one."""
+
+    heads: tuple[DecodedHead, ...]
+    """In the order of matrix.yaml."""
+    image_size: tuple[int, int]
+    """Height and width of the network's input."""
+    style: Style | None = None
+    entry_point: str | None = None
+    """`package.module:function` of the user's own, in place of a style."""
+    source: Object | None = None
+    """Its file, stored with the run so that judging again does the same."""
+    classes: int = 1
+    category_ids: tuple[int, ...] = ()
+    layout: Layout = "channels_first"
+    activated: bool = False
+    bins: int = 16
+    score_threshold: float = 0.01
+    nms_iou: float = 0.5
+    max_candidates: int = 30_000
+    max_detections: int = 100
+    match_iou: float = 0.5
+    shown_score: float = 0.25
+
+
+class EvaluationImage(Stored):
+    """An evaluation image and how it lies in the network's input; see `images.Placement`."""
+
+    file_name: str
+    width: int
+    height: int
+    inner_width: int
+    inner_height: int
+    left: int
+    top: int
 
 
 class Manifest(Stored):
@@ -166,3 +220,10 @@ class Manifest(Stored):
     facts: Mapping[str, Any]
     seconds: Mapping[str, float] = {}
     """Where the wall time went."""
+    looks: int = 1
+    """How often the verdicts could be looked at before the last repeat: each look has its share."""
+    decode: Decode | None = None
+    labels: Object | None = None
+    """COCO labels of the evaluation images."""
+    evaluation: tuple[EvaluationImage, ...] = ()
+    """The images in their order in the outputs; needed for boxes, empty without."""

@@ -4,16 +4,19 @@ import dataclasses
 import functools
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from runner import config as configuration
 from runner import init as template
+from runner.box_checks import head_gates
+from runner.box_facts import box_facts
 from runner.config_checks import Checked
 from runner.core import graph
 from runner.core.evidence import Evidence
+from runner.core.head_errors import undecided
 from runner.core.metrics import Sums
 from runner.core.tables import to_json
 from runner.errors import ConfigError, EnvironmentUnavailableError
@@ -25,7 +28,7 @@ from runner.images import overlap
 from runner.outcome import Outcome
 from runner.plan import Cell
 from runner.planned import Planned
-from runner.records import HeadGate, Manifest, Object
+from runner.records import Manifest, Object, Record
 from runner.store import Run, Store, explained, json_text, utc_now
 
 EPSILON = 1e-3
@@ -33,7 +36,11 @@ EPSILON = 1e-3
 
 
 def run_experiment(
-    source: Path, results: Path, *, select: Sequence[str], offline: bool, progress: Progress
+    source: Path, results: Path, *,
+    select: Sequence[str],
+    offline: bool,
+    fresh: bool = False,
+    progress: Progress,
 ) -> Outcome:
     """Runs what is not known yet, judges everything, writes the report.
 
@@ -57,6 +64,8 @@ def run_experiment(
         reference=experiment.reference,
         engine_options=experiment.engine_options,
         offline=offline,
+        fresh=fresh,
+        undecided=lambda matrix: _undecided(experiment, matrix, run),
     )
     stopped: tuple[BaseException, str] | None = None
     try:
@@ -71,7 +80,8 @@ def run_experiment(
         run.write_record(record)
     for name, table in matrix.tables.items():
         run.write_text(f"tables/{name[:12]}.json", to_json(table))
-    run.write_manifest(_manifest(experiment, matrix, run, time.monotonic() - started))
+    manifest = _manifest(experiment, matrix, run, time.monotonic() - started)
+    run.write_manifest(manifest.model_copy(update=box_facts(experiment.checked, store)))
     outcome = _report(run, experiment.cells)
     run.make_latest()
     if stopped:
@@ -91,7 +101,8 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
     return Planned(
         cells=experiment.cells,
         known=_known(experiment, Store(results)) if (results / Store.FOLDER).is_dir() else {},
-        repeats=experiment.checked.config.repeats,
+        repeats=experiment.checked.config.repeats_range()[0],
+        most_repeats=experiment.checked.config.repeats_range()[1],
         bytes_a_repeat=experiment.bytes_a_repeat,
     )
 
@@ -154,15 +165,13 @@ def _warn_of_overlap(checked: Checked, progress: Progress) -> None:
 
 
 def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -> Manifest:
-    config = experiment.checked.config
+    config, settings = experiment.checked.config, matrix.wants.settings
     return Manifest(
         run_id=run.id,
         name=config.name,
         created=utc_now().isoformat(timespec="seconds"),
         baseline=experiment.checked.baseline,
-        heads=tuple(
-            HeadGate(head=name, sqnr_db=head.gate.sqnr_db) for name, head in config.heads.items()
-        ),
+        heads=head_gates(config),
         images=matrix.wants.data.evaluation_images,
         epsilon=EPSILON,
         cells=tuple(cell.id for cell in experiment.cells),
@@ -171,6 +180,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         tables=matrix.table_facts(),
         facts=_facts(experiment, matrix),
         seconds={"wall": wall_s, "engines": matrix.jobs.engine_s},
+        looks=settings.most_repeats - settings.repeats + 1,
     )
 
 
@@ -205,6 +215,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
         },
         "settings": {
             "repeats": settings.repeats,
+            "most_repeats": settings.most_repeats,
             "timing": dict(settings.timing),
             "epsilon": EPSILON,
         },
@@ -212,18 +223,31 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
 
 
 def _report(run: Run, cells: Sequence[Cell]) -> Outcome:
-    # Here, since scipy, pyarrow and templates take most of a second, and `plan` needs none.
+    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
     from runner.core.judge import judge  # noqa: PLC0415
+    from runner.detections import box_evidence  # noqa: PLC0415
     from runner.report import frames, html  # noqa: PLC0415
 
     manifest = run.manifest()
-
-    @functools.cache  # several questions are answered from the same sums
-    def sums_of(y: Object, r: Object) -> Sums:
-        return run.store.sums(y, r, manifest.epsilon)
-
-    judgement = judge(Evidence(manifest, cells, run.records(), sums_of))
+    evidence = _evidence(run, manifest, cells, run.records())
+    judgement = judge(dataclasses.replace(evidence, boxes=box_evidence(run.store, manifest)))
     with explained(run.folder):
         frames.write(frames.long_table(judgement), run.folder)
     report = run.write_text("report.html", html.render(judgement))
     return Outcome(judgement, run.folder, report, manifest.seconds)
+
+
+def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:
+    """Returns the cells that more repeats would decide, as far as it has gone."""
+    manifest = _manifest(experiment, matrix, run, 0.0)
+    return undecided(_evidence(run, manifest, experiment.cells, matrix.records()))
+
+
+def _evidence(
+    run: Run, manifest: Manifest, cells: Sequence[Cell], records: Sequence[Record]
+) -> Evidence:
+    @functools.cache  # several questions are answered from the same sums
+    def sums_of(y: Object, r: Object) -> Sums:
+        return run.store.sums(y, r, manifest.epsilon)
+
+    return Evidence(manifest, cells, records, sums_of)

@@ -43,6 +43,9 @@ def run(request_folder, result_folder, stages):
         value["schema_version"] = protocol.SCHEMA_VERSION
         protocol.write_json(os.path.join(result_folder, name), value)
 
+    def write_probe():
+        write(protocol.PROBE, dict(probe.facts(), engine=engine.facts()))
+
     with stages.enter("probe"):
         # Before the engine is loaded: where that fails, these facts say why.
         write(protocol.PROBE, dict(probe.facts(), engine=None))
@@ -51,13 +54,14 @@ def run(request_folder, result_folder, stages):
         from job import calibrate, engines, passes
 
         engine = engines.load(request["engine"]).Engine(request["engine_options"])
-        write(protocol.PROBE, dict(probe.facts(), engine=engine.facts()))
+        write_probe()
     if request["calibration"] is not None:
         write(protocol.CALIBRATION, calibrate.run(engine, request, stages))
+        write_probe()
     for one in request["passes"]:
         passes.run(engine, request, one, result_folder, stages)
-    # Once more: engines map further libraries when they build and run.
-    write(protocol.PROBE, dict(probe.facts(), engine=engine.facts()))
+        # After each, lest the next one crashes: engines map libraries when they build and run.
+        write_probe()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Facts about the environment, found from inside; standard library only."""
 
+import functools
 import os
 import platform
 import re
 import sys
+
+from job import gpu, mapped
 
 CPU_FLAGS = (  # what decides which int8 and float kernels a processor gets; x86, then Arm
     ("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx_vnni")
@@ -12,7 +15,6 @@ CPU_FLAGS = (  # what decides which int8 and float kernels a processor gets; x86
 )
 VARIABLES = re.compile(r"(NVIDIA_|CUDA_|CUDNN_).*|LD_LIBRARY_PATH|OMP_NUM_THREADS")
 SECRETS = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-LIBRARIES = re.compile(r"cudnn|cublas|cudart|nvinfer|onnxruntime|openblas")
 
 
 def facts():
@@ -21,11 +23,13 @@ def facts():
     What a platform does not tell is None.
     """
     cpu = _cpu(_read("/proc/cpuinfo"))
+    libraries = mapped.facts(_read("/proc/self/maps"))
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "executable": sys.executable,
         "platform": platform.platform(),
+        "libc": libc(),
         "machine": platform.machine(),
         "processor": cpu["model"],
         "processor_flags": cpu["flags"],
@@ -33,23 +37,16 @@ def facts():
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "memory_bytes": _memory_bytes(_read("/proc/meminfo")),
         "packages": packages(),
-        "libraries": libraries(_read("/proc/self/maps")),
+        "mapped": libraries,
+        "gpu": gpu.facts([one["path"] for one in libraries["libraries"] or []]),
         "environment": variables(os.environ),
     }
 
 
-def libraries(maps):
-    """Returns the sorted base names of the engines' shared libraries in `maps`, or None without one.
-
-    Args:
-        maps: the text of /proc/self/maps.
-    """
-    if maps is None:
-        return None
-    # address, permissions, offset, device, inode, path: the path may hold spaces
-    fields = (line.split(None, 5) for line in maps.splitlines())
-    names = {os.path.basename(field[5].strip()) for field in fields if len(field) == 6}
-    return sorted(name for name in names if ".so" in name and LIBRARIES.search(name))
+def libc():
+    """Returns `glibc 2.36`, None where the C library does not tell."""
+    names = getattr(os, "confstr_names", {})
+    return os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in names else None
 
 
 def variables(environment):
@@ -61,6 +58,7 @@ def variables(environment):
     }
 
 
+@functools.lru_cache(maxsize=None)
 def packages():
     """Returns {distribution: version} of all installed ones, None before Python 3.8."""
     try:

@@ -11,30 +11,15 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 
+from runner.core.box_results import ALL, AveragePrecision
 from runner.core.boxes import COCO_SIZES, Boxes, SizeRange
-
-ALL = "all"
-"""The size range of every object."""
 
 ALL_PX2 = (0.0, 1e10)
 
 
 class LabelsError(ValueError):
     """The labels cannot be used, or do not fit the boxes."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AveragePrecision:
-    """Of one size range; None where the labels hold no object of it."""
-
-    ap: float | None
-    """Mean over IoU thresholds 0.50 to 0.95."""
-    ap50: float | None
-    """At IoU 0.5."""
-    objects: int
-    """Labelled objects in the range, crowds left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +29,7 @@ class Labels:
     Attributes:
         annotations: COCO annotations; `image_id` counts in `images`, `category_id` in `categories`.
         images: The labels' own image ids, rising.
-        categories: The labels' own category ids, rising; the class index of a box is a position here.
+        categories: The labels' own category ids; the class index of a box is a position here.
     """
 
     annotations: tuple[Mapping[str, Any], ...]
@@ -52,17 +37,27 @@ class Labels:
     categories: tuple[int, ...]
 
 
-def read_labels(coco: Mapping[str, Any], image_ids: Sequence[int]) -> Labels:
+def read_labels(
+    coco: Mapping[str, Any], image_ids: Sequence[int], category_ids: Sequence[int] = ()
+) -> Labels:
     """Checks the labels of these images; others that the file names are left out.
 
     Args:
         coco: A parsed COCO file with `images`, `annotations` and `categories`. Never changed.
         image_ids: Ids of the evaluated images.
+        category_ids: Category id of each class of the network; default: the labels' own, rising.
 
     Raises:
-        LabelsError: no such image, an id twice, or an annotation that cannot be used; names it.
+        LabelsError: no such image or category, an id twice, or an annotation that cannot be used; names it.
     """
-    categories = _ids(coco, "categories")
+    named = _ids(coco, "categories")
+    absent = [category for category in category_ids if category not in named]
+    if absent:
+        _refuse(
+            f"labels hold no category with id {absent[0]!r}, they have {_shown(list(named))}: "
+            "check decode.category_ids"
+        )
+    categories = tuple(category_ids) or named
     known = set(_ids(coco, "images"))
     unknown = [image for image in image_ids if image not in known]
     if unknown:
@@ -80,9 +75,9 @@ def read_labels(coco: Mapping[str, Any], image_ids: Sequence[int]) -> Labels:
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if not _is_id(image) or image not in known:
             _refuse(f"{where}: image_id {_shown(image)} is no image of the labels")
-        if not _is_id(category) or category not in category_index:
+        if not _is_id(category) or category not in named:
             _refuse(f"{where}: category_id {_shown(category)} is no category of the labels")
-        if image in image_index:
+        if image in image_index and category in category_index:
             left, top, width, height = _box(annotation, where)
             annotations.append(
                 {
@@ -117,6 +112,9 @@ def average_precision(
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
+    # Here, since labels are also read where nothing is evaluated.
+    from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415
+
     truth = COCO(_dataset(labels, [dict(annotation) for annotation in labels.annotations]))
     evaluation = COCOeval_faster(truth, COCO(_dataset(labels, _results(labels, boxes))), "bbox")
     names = [ALL, *(size.name for size in sizes)]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
 
+from runner.records import Decode
+
 
 class DecodeError(ValueError):
     """The decoding does not fit the outputs, or itself."""
@@ -63,6 +65,8 @@ class Decoding:
     image_size: tuple[int, int]
     """Height and width of the network's input in pixels."""
     layout: Layout = Layout.CHANNELS_FIRST
+    activated: bool = False
+    """The network itself applies σ, wherever the formulae of `detection` have it."""
     bins: int = 16
     """yolov8: bins of a distance; 1 where the output is the distance itself."""
     log_size_limit: float = 4.0
@@ -117,6 +121,29 @@ class Decoding:
         """Rows and columns of a head's cells."""
         height, width = self.image_size
         return math.ceil(height / grid.stride), math.ceil(width / grid.stride)
+
+
+def decoding_of(decode: Decode) -> Decoding | None:
+    """Returns what a run recorded of its decoding; None where a function of the user's own decodes.
+
+    Raises:
+        DecodeError: it does not fit itself.
+    """
+    if decode.style is None:
+        return None
+    return Decoding(
+        family=Family(decode.style),
+        heads={one.head: HeadGrid(stride=one.stride, anchors=one.anchors) for one in decode.heads},
+        classes=decode.classes,
+        image_size=decode.image_size,
+        layout=Layout(decode.layout),
+        activated=decode.activated,
+        bins=decode.bins,
+        score_threshold=decode.score_threshold,
+        iou_threshold=decode.nms_iou,
+        max_candidates=decode.max_candidates,
+        max_detections=decode.max_detections,
+    )
 
 
 def refuse(message: str) -> NoReturn:

@@ -14,6 +14,8 @@ A distance of yolov8 is the mean Σ k · softmax(t)_k over its `bins` (distribut
 with one bin the value itself. Channels of one anchor: x, y, w, h (or 4 × bins, in the order left, top,
 right, bottom), objectness where there is one, then the classes.
 
+Where the network applies σ itself (`Decoding.activated`), σ(x) above is x.
+
 A box with a coordinate that is not finite, or without area, is no box: broken outputs give lost boxes.
 
 [1] Redmon and Farhadi, YOLOv3, 2018, arXiv:1804.02767, section 2.1. [2] Jocher et al., YOLOv5,
@@ -127,19 +129,19 @@ def candidates(head: str, output: Output, decoding: Decoding) -> Boxes:
     return Boxes(corners, scores, classes, np.full(len(scores), index, np.intp)).take(good)
 
 
-def _by_anchor(head: str, output: Output, decoding: Decoding) -> Output:
-    """Returns a view of shape (anchors, channels, cells)."""
+def check_shape(head: str, shape: tuple[int, ...], decoding: Decoding) -> None:
+    """Raises DecodeError where no output of one image, of this shape, can be decoded."""
     grid = decoding.heads[head]
     anchors, channels = max(len(grid.anchors), 1), decoding.channels
     first = decoding.layout is Layout.CHANNELS_FIRST
     together = channels if decoding.layout is Layout.BOXES else anchors * channels
-    what = f"head {head!r}: one image's output has shape {output.shape}"
-    if output.ndim < 2 or output.shape[0 if first else -1] != together:
+    what = f"head {head!r}: one image's output has shape {shape}"
+    if len(shape) < 2 or shape[0 if first else -1] != together:
         refuse(
             f"{what}; {together} channels ({_channels_text(anchors, decoding)}) are expected in its "
             f"{'first' if first else 'last'} axis: check decode.classes, anchors, bins and layout"
         )
-    rest = output.shape[1:] if first else output.shape[:-1]
+    rest = _cells(shape, decoding)
     if not decoding.family.decoded and rest not in _cell_shapes(grid, decoding):
         rows, columns = decoding.grid_shape(grid)
         refuse(
@@ -147,6 +149,18 @@ def _by_anchor(head: str, output: Output, decoding: Decoding) -> Output:
             f"{decoding.image_size[0]} × {decoding.image_size[1]} pixels: check stride, image size, "
             "anchors and decode.layout"
         )
+
+
+def _cells(shape: tuple[int, ...], decoding: Decoding) -> tuple[int, ...]:
+    """Returns the axes beside the channels."""
+    return shape[1:] if decoding.layout is Layout.CHANNELS_FIRST else shape[:-1]
+
+
+def _by_anchor(head: str, output: Output, decoding: Decoding) -> Output:
+    """Returns a view of shape (anchors, channels, cells)."""
+    check_shape(head, output.shape, decoding)
+    anchors, channels = max(len(decoding.heads[head].anchors), 1), decoding.channels
+    rest = _cells(output.shape, decoding)
     match decoding.layout:
         case Layout.CHANNELS_FIRST:
             return output.reshape(anchors, channels, math.prod(rest))
@@ -174,7 +188,7 @@ def _channels_text(anchors: int, decoding: Decoding) -> str:
 
 def _scored(values: Output, decoding: Decoding) -> tuple[Indices, Indices, Indices, Scores]:
     """Returns anchor, class, cell and score of every pair of cell and class above the threshold."""
-    activation = _probability if decoding.family.decoded else _sigmoid
+    activation = _activation(decoding)
     least = np.float32(decoding.score_threshold)
     first_class = decoding.geometry + decoding.family.objectness
     if decoding.family.objectness:
@@ -186,7 +200,7 @@ def _scored(values: Output, decoding: Decoding) -> tuple[Indices, Indices, Indic
         return anchors[cell_of], classes, cells[cell_of], scores[classes, cell_of]
     # σ grows with its argument: most logits end here without an exponential. The margin covers
     # float32's rounding (much of it near 1); the comparison of scores decides.
-    bound = 0.0 if decoding.family.decoded else _logit(min(decoding.score_threshold, 0.99)) - 1e-3
+    bound = 0.0 if activation is _probability else _logit(min(decoding.score_threshold, 0.99)) - 1e-3
     anchors, classes, cells = np.nonzero(values[:, first_class:] >= bound)
     scores = activation(values[anchors, first_class + classes, cells])
     good = scores > least
@@ -207,11 +221,16 @@ def _corners(
         centre = origin + 0.5
         return np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1) * grid.stride
     sizes = np.array(grid.anchors)[anchors]
+    squashed = raw if decoding.activated else _sigmoid(raw)
     if family is Family.YOLOV3:
-        centre = (_sigmoid(raw[:, :2]) + origin) * grid.stride
+        centre = (squashed[:, :2] + origin) * grid.stride
         return _around(centre, np.exp(np.minimum(raw[:, 2:4], decoding.log_size_limit)) * sizes)
-    centre = (2 * _sigmoid(raw[:, :2]) - 0.5 + origin) * grid.stride
-    return _around(centre, (2 * _sigmoid(raw[:, 2:4])) ** 2 * sizes)
+    centre = (2 * squashed[:, :2] - 0.5 + origin) * grid.stride
+    return _around(centre, (2 * squashed[:, 2:4]) ** 2 * sizes)
+
+
+def _activation(decoding: Decoding) -> Callable[[Output], Output]:
+    return _probability if decoding.family.decoded or decoding.activated else _sigmoid
 
 
 def _around(centre: npt.NDArray[Any], size: npt.NDArray[Any]) -> Floats:

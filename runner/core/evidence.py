@@ -1,9 +1,11 @@
 """What a judgement is made from: stored facts, and a way to the per-image sums."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from runner.core.box_evidence import BoxEvidence
 from runner.core.metrics import Sums
+from runner.core.verdicts import Rules
 from runner.plan import Cell, Status
 from runner.records import Manifest, Measurement, Object, Record
 
@@ -19,6 +21,14 @@ class Evidence:
     cells: Sequence[Cell]
     records: Sequence[Record]
     sums_of: SumsOf
+    boxes: BoxEvidence | None = None
+    """None where the run does not say how to decode."""
+
+    @property
+    def rules(self) -> Rules:
+        """Repeating until something is found finds too much: each look gets its share of errors."""
+        rules = Rules()
+        return replace(rules, familywise_error_rate=rules.familywise_error_rate / self.manifest.looks)
 
     @property
     def reference(self) -> Measurement | None:

@@ -6,11 +6,11 @@ import numpy as np
 
 from runner.core.effects import Sample
 from runner.core.evidence import Evidence, good
-from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
+from runner.core.verdicts import CellError, HeadErrors, Kind, Verdict, verdicts
 from runner.plan import Precision, Status, TableSource
 from runner.records import HeadGate, Measurement, Record
 
-Told = Mapping[tuple[str, str], tuple[Verdict, ...]]
+Told = Mapping[tuple[str, str | None], tuple[Verdict, ...]]
 """(cell id, head) → its verdicts."""
 
 
@@ -21,8 +21,8 @@ def head_errors(evidence: Evidence) -> tuple[HeadErrors, ...]:
 
 def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
     """Judges all cells and heads together."""
-    told: dict[tuple[str, str], tuple[Verdict, ...]] = {}
-    for verdict in verdicts(heads, evidence.manifest.baseline, Rules()):
+    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
+    for verdict in verdicts(heads, evidence.manifest.baseline, evidence.rules):
         key = (verdict.cell, verdict.head)
         told[key] = (*told.get(key, ()), verdict)
     for record in evidence.records:
@@ -31,6 +31,16 @@ def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head)
             told.setdefault((record.cell, gate.head), (nothing,))
     return told
+
+
+def undecided(evidence: Evidence) -> frozenset[str]:
+    """Returns the cells that more repeats would decide, and those which they are compared with."""
+    told = told_by_head(evidence, head_errors(evidence))
+    open_ = [verdict for verdicts in told.values() for verdict in verdicts if verdict.more_repeats]
+    cells = {record.cell for record in evidence.records}
+    return frozenset(
+        cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell in cells
+    )
 
 
 def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:

@@ -6,11 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from runner.core.attribute import attributed
+from runner.core.box_judge import judge_boxes
+from runner.core.box_results import BoxErrors, CellBoxes
 from runner.core.budget import budgets
 from runner.core.evidence import Evidence, good
-from runner.core.head_errors import head_errors, told_by_head
+from runner.core.gates import all_hold, gate_results
+from runner.core.head_errors import Told, head_errors, told_by_head
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
-from runner.core.metrics import Metrics, metrics
+from runner.core.latency_verdicts import latency_sentence, latency_verdicts
+from runner.core.metrics import metrics
 from runner.core.sentences import sentences
 from runner.core.statistics import latency
 from runner.core.verdicts import Verdict
@@ -26,9 +31,15 @@ def judge(evidence: Evidence) -> Judgement:
     budget_of = {one.head: budgets(one) for one in errors}
     owners = _owners(evidence.records)
     heads = tuple(gate.head for gate in manifest.heads)
-    told = told_by_head(evidence, errors)
+    slower = latency_verdicts(evidence.records, manifest.baseline, evidence.rules)
+    told = dict(told_by_head(evidence, errors))
+    told |= {(cell, None): (verdict,) for cell, verdict in slower.items()}
+    told = dict(attributed(told, errors, evidence.records, evidence.rules))
+    boxes = judge_boxes(evidence)
     results = tuple(
-        _cell_result(evidence, cell, record, budget_of, owners, told)
+        _cell_result(
+            evidence, cell, record, budget_of, owners, told, boxes.cells.get(record.cell)
+        )
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
     return Judgement(
@@ -40,6 +51,8 @@ def judge(evidence: Evidence) -> Judgement:
         images=manifest.images,
         cells=results,
         sentences=sentences(heads, results, manifest.baseline),
+        latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
+        boxes=boxes.report,
         facts=manifest.facts,
     )
 
@@ -61,7 +74,8 @@ def _cell_result(
     record: Record,
     budget_of: Mapping[str, Mapping[str, Budget]],
     owners: Mapping[tuple[str, str], tuple[str, ...]],
-    told: Mapping[tuple[str, str], tuple[Verdict, ...]],
+    told: Told,
+    boxes: CellBoxes | None,
 ) -> CellResult:
     measured = good(record)
     failed = [one for one in record.measurements if one.status is not Status.OK]
@@ -87,12 +101,15 @@ def _cell_result(
                 budget_of[gate.head].get(record.cell),
                 owners,
                 told[record.cell, gate.head],
+                boxes.heads.get(gate.head) if boxes else None,
             )
             for gate in evidence.manifest.heads
         )
         if comparable
         else (),
+        boxes=boxes,
         reused=bool(measured) and record.reused == len(record.measurements),
+        verdicts=told.get((cell.id, None), ()),
         log_tail=failed[-1].log_tail if failed else None,
         facts={
             "stated": dict(start.identity),
@@ -111,6 +128,7 @@ def _head_result(
     budget: Budget | None,
     owners: Mapping[tuple[str, str], tuple[str, ...]],
     verdicts: tuple[Verdict, ...],
+    boxes: BoxErrors | None,
 ) -> HeadResult:
     head = head_gate.head
     measured = good(record)
@@ -120,7 +138,7 @@ def _head_result(
     sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     error = metrics(np.concatenate(sums))
     own_fp32 = _own_fp32(evidence.records, record)
-    gate = head_gate.sqnr_db if _is_int8(record) else None
+    gates = gate_results(head_gate, error, boxes) if _is_int8(record) else ()
     share = first.shares.get(head) if first.shares else None
     return HeadResult(
         head=head,
@@ -137,8 +155,10 @@ def _head_result(
             cell for cell in owners[head, first.outputs[head].sha256] if cell != record.cell
         ),
         verdicts=verdicts,
-        gate_sqnr_db=gate,
-        passed=_passed(error, gate),
+        boxes=boxes,
+        gates=gates,
+        gate_sqnr_db=head_gate.sqnr_db if _is_int8(record) else None,
+        passed=all_hold(gates),
     )
 
 
@@ -154,12 +174,3 @@ def _own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
         ):
             return next(iter(good(other)), None)
     return None
-
-
-def _passed(error: Metrics, gate_sqnr_db: float | None) -> bool | None:
-    """A head with NaN or infinite outputs never passes; an identical one always does."""
-    if gate_sqnr_db is None:
-        return None
-    if error.nonfinite or error.nmse is None:
-        return False
-    return error.sqnr_db is None or error.sqnr_db >= gate_sqnr_db

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.core.box_results import BoxErrors, BoxReport, CellBoxes
+from runner.core.gates import GateResult
 from runner.core.metrics import Metrics
 from runner.core.verdicts import Verdict
 from runner.plan import Cell, Status
@@ -61,9 +63,13 @@ class HeadResult:
     """Ids of other cells whose output of this head is the same file, bit for bit."""
     verdicts: tuple[Verdict, ...] = ()
     """What is wrong with this head in this cell, or that nothing is."""
+    boxes: BoxErrors | None = None
+    """None where they are not known, or this head holds none."""
+    gates: tuple[GateResult, ...] = ()
+    """Every limit that is set for this head; int8 only."""
     gate_sqnr_db: float | None
     passed: bool | None
-    """None where no gate is set or it does not apply (only int8 is gated)."""
+    """Whether every limit holds; None where none is set or applies (only int8 is gated)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +85,10 @@ class CellResult:
     """Empty where status is not ok."""
     reused: bool
     log_tail: str | None
+    verdicts: tuple[Verdict, ...] = ()
+    """About the whole cell: its latency."""
+    boxes: CellBoxes | None = None
+    """None where the run does not say how to decode, or nothing was measured."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
 
@@ -97,6 +107,10 @@ class Judgement:
     """Every planned cell, in the order of matrix.yaml."""
     sentences: Mapping[str, str]
     """head → one plain sentence."""
+    latency_sentence: str = ""
+    """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
+    boxes: BoxReport | None = None
+    """None where the run does not say how to decode."""
     facts: Mapping[str, Any]
     """Hashes of model, images and tables; host; versions of this tool and of the reference."""
 

@@ -40,6 +40,8 @@ CHANGES = np.dtype(
 )
 """Sums over one image's boxes of one head and size range: like those of errors, they add up."""
 
+Mask = npt.NDArray[np.bool_]
+
 Sums = npt.NDArray[np.void]
 """Of dtype CHANGES; shape (images, heads, size ranges + 1), the last one for sizes in no range."""
 
@@ -82,22 +84,55 @@ class Pairs:
     ious: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fates:
+    """What became of every box of one image; the masks of a side have the length of that side."""
+
+    shown: Mask
+    """Of the reference."""
+    shown_test: Mask
+    kept: Mask
+    """Of the reference, like the next."""
+    faded: Mask
+    new: Mask
+    """Of the test, like the next."""
+    risen: Mask
+
+    @property
+    def lost(self) -> Mask:
+        """Of the reference, the faded ones among them."""
+        return self.shown & ~self.kept
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """Totals over images, heads and sizes; means are None where no pair was kept."""
+    """Boxes of all images of one repeat, the mean where there are several repeats.
 
-    reference: int
-    test: int
-    kept: int
-    lost: int
-    faded: int
-    new: int
-    risen: int
+    Means are None where no pair was kept.
+    """
+
+    reference: float
+    test: float
+    kept: float
+    lost: float
+    faded: float
+    new: float
+    risen: float
     mean_iou: float | None
     """Of kept pairs: 1 where nothing moved."""
     mean_score_change: float | None
     """Test − reference, of kept pairs."""
     mean_abs_score_change: float | None
+
+    @property
+    def lost_share(self) -> float | None:
+        """Of the reference's boxes; None where it has none."""
+        return self.lost / self.reference if self.reference else None
+
+    @property
+    def new_share(self) -> float | None:
+        """New boxes for each of the reference's: it can be above 1."""
+        return self.new / self.reference if self.reference else None
 
 
 def pair(reference: Boxes, test: Boxes, iou_threshold: float) -> Pairs:
@@ -124,34 +159,46 @@ def pair(reference: Boxes, test: Boxes, iou_threshold: float) -> Pairs:
     return Pairs(of_reference, of_test, ious)
 
 
+def fates(reference: Boxes, test: Boxes, pairs: Pairs, settings: Matching) -> Fates:
+    """Returns what became of every box of one image."""
+    shown, shown_test = (boxes.scores >= settings.shown_score for boxes in (reference, test))
+    # `x[NO_PAIR]` would be the last box: a hidden one stands behind it.
+    kept = shown & np.append(shown_test, False)[pairs.of_reference]
+    new = shown_test & ~np.append(shown, False)[pairs.of_test]
+    return Fates(
+        shown=shown,
+        shown_test=shown_test,
+        kept=kept,
+        faded=shown & ~kept & (pairs.of_reference != NO_PAIR),
+        new=new,
+        risen=new & (pairs.of_test != NO_PAIR),
+    )
+
+
 def compare(reference: Boxes, test: Boxes, pairs: Pairs, heads: int, settings: Matching) -> Sums:
     """Returns the sums of one image, shape (heads, size ranges + 1).
 
     A pair counts for the head and size of its reference box, a new box for its own.
     """
     sums = np.zeros((heads, len(settings.sizes) + 1), CHANGES)
-    shown, shown_test = (boxes.scores >= settings.shown_score for boxes in (reference, test))
-    paired, paired_test = pairs.of_reference != NO_PAIR, pairs.of_test != NO_PAIR
-    # `x[NO_PAIR]` would be the last box: a hidden one stands behind it.
-    kept = shown & np.append(shown_test, False)[pairs.of_reference]
-    new = shown_test & ~np.append(shown, False)[pairs.of_test]
+    fate = fates(reference, test, pairs, settings)
     scores, test_scores = (boxes.scores.astype(np.float64) for boxes in (reference, test))
     change = np.append(test_scores, 0)[pairs.of_reference] - scores
 
-    def add(name: str, boxes: Boxes, chosen: npt.NDArray[np.bool_], values: Floats | int) -> None:
+    def add(name: str, boxes: Boxes, chosen: Mask, values: Floats | int = 1) -> None:
         place = boxes.heads[chosen], size_indices(boxes.areas[chosen], settings.sizes)
         np.add.at(sums[name], place, values if isinstance(values, int) else values[chosen])
 
-    add("reference", reference, shown, 1)
-    add("test", test, shown_test, 1)
-    add("kept", reference, kept, 1)
-    add("lost", reference, shown & ~kept, 1)
-    add("faded", reference, shown & ~kept & paired, 1)
-    add("new", test, new, 1)
-    add("risen", test, new & paired_test, 1)
-    add("iou", reference, kept, pairs.ious)
-    add("score", reference, kept, change)
-    add("score_abs", reference, kept, np.abs(change))
+    add("reference", reference, fate.shown)
+    add("test", test, fate.shown_test)
+    add("kept", reference, fate.kept)
+    add("lost", reference, fate.lost)
+    add("faded", reference, fate.faded)
+    add("new", test, fate.new)
+    add("risen", test, fate.risen)
+    add("iou", reference, fate.kept, pairs.ious)
+    add("score", reference, fate.kept, change)
+    add("score_abs", reference, fate.kept, np.abs(change))
     return sums
 
 
@@ -170,19 +217,21 @@ def compare_all(
     return np.array(found, CHANGES).reshape(len(found), heads, len(settings.sizes) + 1)
 
 
-def totals(sums: Sums) -> Changes:
-    """Adds up whatever part of the sums is given: `sums[:, head]`, `sums[:, :, size]`, all."""
-    total = {name: sums[name].sum() for name in CHANGES.names or ()}
-    kept = int(total["kept"])
-    counts = {
-        name: int(total[name]) for name in ("reference", "test", "lost", "faded", "new", "risen")
-    }
+def totals(sums: Sums, repeats: int = 1) -> Changes:
+    """Adds up whatever part of the sums is given: `sums[:, head]`, `sums[:, :, size]`, all.
+
+    Args:
+        sums: Of all repeats, one after another along the images.
+        repeats: How many there are.
+    """
+    total = {name: float(sums[name].sum()) for name in CHANGES.names or ()}
+    kept = total["kept"]
+    counts = ("reference", "test", "kept", "lost", "faded", "new", "risen")
     return Changes(
-        **counts,
-        kept=kept,
-        mean_iou=float(total["iou"]) / kept if kept else None,
-        mean_score_change=float(total["score"]) / kept if kept else None,
-        mean_abs_score_change=float(total["score_abs"]) / kept if kept else None,
+        **{name: total[name] / repeats for name in counts},
+        mean_iou=total["iou"] / kept if kept else None,
+        mean_score_change=total["score"] / kept if kept else None,
+        mean_abs_score_change=total["score_abs"] / kept if kept else None,
     )
 
 

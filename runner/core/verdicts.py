@@ -4,12 +4,14 @@ The method, its formulae and its limits are in docs/method.md.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
+from runner.core.attribution import Attribution
 from runner.core.effects import Effect, Noise, Sample, discoveries, effect, pooled_noise
 
 
@@ -21,12 +23,16 @@ class Kind(StrEnum):
     CALIBRATION_PROBLEM = "calibration_problem"
     INT8_LIMIT = "int8_limit"
     PRECISION_FALLBACK = "precision_fallback"
+    LATENCY_REGRESSION = "latency_regression"
     INCONCLUSIVE = "inconclusive"
     NOT_COMPARABLE = "not_comparable"
 
 
 DECISIVE = 4.0
 """An effect of so many standard errors is found among some hundred hypotheses."""
+
+
+MORE_REPEATS = re.compile(r"\d+ more repeats?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,8 @@ class Rules:
     """It must also be so many noise floors: builds of one version differ by as much anyway."""
     fp32_tolerance: float = 1e-6
     """NMSE that an fp32 cell may have; 60 dB, above what TF32 costs."""
+    least_slowdown: float = 0.05
+    """Smallest slowdown worth telling, as a share of the baseline's latency."""
     table_factor: float = 2.0
     """Without a gate, a table is a problem where it costs so many times the best one."""
 
@@ -78,7 +86,8 @@ class HeadErrors:
 class Verdict:
     kind: Kind
     cell: str
-    head: str
+    head: str | None
+    """None where it is about the whole cell: its latency."""
     against: str | None = None
     """The cell, table or gate that it was compared with."""
     effect: Effect | None = None
@@ -86,6 +95,13 @@ class Verdict:
     """The effect as a share of what it was compared with."""
     needs: str | None = None
     """What would decide it: `2 more repeats`; only where inconclusive."""
+    attribution: Attribution | None = None
+    """Which factor an effect between two cells is named after; None where their facts are unknown."""
+
+    @property
+    def more_repeats(self) -> bool:
+        """Whether more repeats would decide it."""
+        return bool(self.needs and MORE_REPEATS.fullmatch(self.needs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +201,8 @@ def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypo
     }
     best = _best(head)
     bases = {(cell.device, cell.pass_): cell for cell in head.cells if cell.environment == baseline}
+    # Backwards, so that the first stays: the baseline's other devices are compared with that.
+    first = {cell.pass_: cell for cell in reversed(list(bases.values()))}
     for cell in head.cells:
         if not cell.int8:
             yield _against_level(
@@ -192,7 +210,9 @@ def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypo
             )
             continue
         base = bases.get((cell.device, cell.pass_))
-        if base and base.cell != cell.cell:
+        if base is cell:
+            base = first[cell.pass_]
+        if base and base is not cell:
             yield from _against_baseline(head, cell, base, noise[True], rules)
         simulated = _simulation(head, cell)
         if simulated is None or cell.placement is None:

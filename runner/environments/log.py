@@ -5,13 +5,12 @@ without end must neither fill the disk nor wait for a reader.
 """
 
 import collections
-import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 LOG_LIMIT_BYTES = 4 << 20
-_CHUNK_BYTES = 1 << 16
 
 
 class BoundedLog:
@@ -61,15 +60,15 @@ class BoundedLog:
 
 
 class LogPump(threading.Thread):
-    """Moves everything that comes out of `source` into the log at `path` until its end.
+    """Moves `chunks` into the log at `path` until there are no more.
 
     Where the log cannot be written, `error` says why, and the output is still read: a job must not
     stop because of its log.
     """
 
-    def __init__(self, source: BinaryIO, path: Path, limit_bytes: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], path: Path, limit_bytes: int) -> None:
         super().__init__(name=f"log {path.name}", daemon=True)
-        self._source = source
+        self._chunks = iter(chunks)
         self._path = path
         self._limit_bytes = limit_bytes
         self.error: OSError | None = None
@@ -78,10 +77,10 @@ class LogPump(threading.Thread):
         try:
             with self._path.open("wb") as stream:
                 log = BoundedLog(stream, self._limit_bytes)
-                while chunk := os.read(self._source.fileno(), _CHUNK_BYTES):
+                for chunk in self._chunks:
                     log.write(chunk)
                 log.finish()
         except OSError as error:
             self.error = error
-            while os.read(self._source.fileno(), _CHUNK_BYTES):
+            for _ in self._chunks:
                 pass

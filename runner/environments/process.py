@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any, BinaryIO, Self, cast
 
 from runner.environments.base import Ending, Tick
 from runner.environments.log import LOG_LIMIT_BYTES, LogPump
+
+_CHUNK_BYTES = 1 << 16
 
 KEEPER = Path(__file__).with_name("keeper.py")
 
@@ -105,7 +108,8 @@ class _Keeper:
         self._orders, self._answers, self._output = (cast("BinaryIO", pipe) for pipe in pipes)
         self._said = b""
         self._gave_up = False
-        self.pump = LogPump(self._output, log, log_limit_bytes)
+        chunks = iter(lambda: os.read(self._output.fileno(), _CHUNK_BYTES), b"")
+        self.pump = LogPump(chunks, log, log_limit_bytes)
 
     def __enter__(self) -> Self:
         self.pump.start()

@@ -14,7 +14,7 @@ OLDEST = (3, 5)
 
 _ANSWER_S = 60.0
 
-_INSPECTION = Path(__file__).with_name("inspection.py")
+INSPECTION = Path(__file__).with_name("inspection.py")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def ask_python(executable: Path, env: Mapping[str, str], *flags: str) -> Python:
     Raises:
         EnvironmentUnavailableError: it is missing, may not be run, is no Python, or too old.
     """
-    command = [str(executable), *flags, "-c", _INSPECTION.read_text(encoding="utf-8")]
+    command = [str(executable), *flags, "-c", INSPECTION.read_text(encoding="utf-8")]
     try:
         done = subprocess.run(
             command,

@@ -31,11 +31,15 @@ def known_measurement(store: Store, wanted: WantedPass) -> Measurement | None:
 class Jobs:
     """The jobs of one run."""
 
-    def __init__(self, run: Run, wants: Wants, progress: Progress) -> None:
+    def __init__(
+        self, run: Run, wants: Wants, progress: Progress, *, fresh: bool = False
+    ) -> None:
         self.run = run
         self.store = run.store
         self.wants = wants
         self.progress = progress
+        self.fresh = fresh
+        """Whether what earlier runs measured is measured again."""
         self.engine_s = 0.0
         """Seconds that jobs of this run spent in their stages."""
         self._ours: set[str] = set()
@@ -77,7 +81,8 @@ class Jobs:
 
     def _known(self, wanted: Sequence[WantedPass]) -> dict[str, Made]:
         """Returns pass name → its measurement, where that is known already."""
-        known = [(one.name, known_measurement(self.store, one)) for one in wanted]
+        usable = [one for one in wanted if not self.fresh or one.fingerprint in self._ours]
+        known = [(one.name, known_measurement(self.store, one)) for one in usable]
         return {
             name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
         }

@@ -61,7 +61,7 @@ class Lane:
 
         Args:
             cell: One of `cells`.
-            repeats: How many measurements make it whole.
+            repeats: How many measurements make it whole; there may be more.
             stopped: Why the whole run ended early, None where it did not.
         """
         status, reason = self._ending(cell, repeats, stopped)
@@ -84,7 +84,7 @@ class Lane:
         for one in measurements:
             if one.status is not Status.OK:
                 return one.status, one.reason
-        if len(measurements) == repeats:
+        if len(measurements) >= repeats:
             return Status.OK, None
         return Status.NOT_RUN, self.refused.get(name) or stopped or "it had no turn"
 

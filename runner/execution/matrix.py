@@ -4,7 +4,7 @@ A failure is a fact about a cell and never stops the others. What an equal finge
 measured is not measured again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -39,7 +39,15 @@ class Matrix:
         reference: Environment,
         engine_options: Mapping[str, Mapping[str, Any]],
         offline: bool,
+        fresh: bool = False,
+        undecided: Callable[["Matrix"], Collection[str]] = lambda _: (),
     ) -> None:
+        """Plans it.
+
+        Args:
+            undecided: Says which cells (ids) more repeats would decide; asked after every round
+                from the least number of repeats on.
+        """
         self.store = run.store
         self.progress = progress
         self.wants = wants
@@ -48,7 +56,8 @@ class Matrix:
         self.reference_environment = reference
         self.engine_options = engine_options
         self.offline = offline
-        self.jobs = Jobs(run, wants, progress)
+        self.undecided = undecided
+        self.jobs = Jobs(run, wants, progress, fresh=fresh)
         self.lanes = lanes_of(cells)
         self.reference: Measurement | None = None
         self.shared: Table | str = "there is no shared table"
@@ -68,9 +77,15 @@ class Matrix:
         self.prepare()
         self.calibrate()
         self.simulate(site)
-        for repeat in range(self.wants.settings.repeats):
+        settings = self.wants.settings
+        for repeat in range(settings.repeats):
             for lane in self.lanes.values():
                 self.measure(lane, repeat)
+        for repeat in range(settings.repeats, settings.most_repeats):
+            cells = self.undecided(self)
+            if not cells:
+                break
+            self.measure_again(cells, repeat)
 
     def records(self, *, stopped: str | None = None) -> list[Record]:
         """Returns one record for every planned cell, whatever became of it.
@@ -247,8 +262,21 @@ class Matrix:
 
     # Measurement
 
-    def measure(self, lane: Lane, repeat: int) -> None:
-        """Runs one repeat of all passes of a lane in one start; no more of those that failed."""
+    def measure_again(self, cells: Collection[str], repeat: int) -> None:
+        """Runs one repeat more of `cells` (ids)."""
+        for lane in self.lanes.values():
+            wanted = {cell.pass_.name for cell in lane.cells if cell.id in cells}
+            names = {name for name in wanted if not lane.failed(name)}
+            if names:
+                self.progress.expect(len(names))
+                self.measure(lane, repeat, names)
+
+    def measure(self, lane: Lane, repeat: int, names: Collection[str] | None = None) -> None:
+        """Runs one repeat of a lane's passes in one start; no more of those that failed.
+
+        Args:
+            names: The passes; all where None.
+        """
         site = lane.site
         if site is None:
             return
@@ -262,13 +290,13 @@ class Matrix:
                 placement=site.environment.engine if variant.table else None,
             )
             for name, variant in lane.variants.items()
-            if not lane.failed(name)
+            if not lane.failed(name) and (names is None or name in names)
         ]
         for made in self.jobs.measure(site, wanted):
             lane.add(made.measurement, reused=made.reused)
             if made.measurement.status is not Status.OK:
                 left = self.wants.settings.repeats - repeat - 1
-                self.progress.expect(-left)
+                self.progress.expect(-max(left, 0))
 
 
 def reference_site(

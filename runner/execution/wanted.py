@@ -29,6 +29,9 @@ class Settings:
     """algorithm → its options."""
     shared: str | None
     repeats: int
+    """Of every cell."""
+    most_repeats: int
+    """Of a cell that is not decided before; equal to `repeats` where their number is fixed."""
     timing: Mapping[str, Any]
     deadline_s: float
     program: str

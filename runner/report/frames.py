@@ -94,6 +94,10 @@ def _verdicts(entry: Entry) -> Any:
     return SEPARATOR.join(dict.fromkeys(str(verdict.kind) for verdict in told)) or None
 
 
+def _latency_verdicts(entry: Entry) -> Any:
+    return SEPARATOR.join(str(verdict.kind) for verdict in entry.cell.verdicts) or None
+
+
 def _against_fp32(entry: Entry) -> Any:
     against = entry.result.against_fp32 if entry.result else None
     return against.sqnr_db if against else None
@@ -244,6 +248,12 @@ COLUMNS = (
     Column("latency_p99_s", NUMBER, "99th percentile.", _latency("p99_s")),
     Column("latency_samples", WHOLE, "Inferences timed, over all rounds.", _latency("samples")),
     Column("batch", WHOLE, "Images per inference.", _latency("batch")),
+    Column(
+        "latency_verdicts",
+        TEXT,
+        "Slower than the baseline beyond the noise, or not decidable yet (docs/method.md).",
+        _latency_verdicts,
+    ),
 )
 
 SCHEMA = pa.schema(

@@ -4,22 +4,6 @@ from pathlib import Path
 
 from job import probe
 
-MAPS = """\
-5581-5582 r-xp 00000000 08:01 1 /usr/bin/python3.11
-7f00-7f01 r-xp 00000000 08:01 2 /opt/my libs/libcudnn.so.8.9.7
-7f01-7f02 r--p 00000000 08:01 2 /opt/my libs/libcudnn.so.8.9.7
-7f02-7f03 r-xp 00000000 08:01 3 /usr/lib/libnvinfer.so.8 (deleted)
-7f03-7f04 r-xp 00000000 08:01 4 /usr/lib/libc.so.6
-7f04-7f05 rw-p 00000000 00:00 0
-7f05-7f06 r-xp 00000000 08:01 5 /usr/share/cudnn-notes.txt
-"""
-
-
-def test_only_the_engines_libraries_are_named() -> None:
-    assert probe.libraries(MAPS) == ["libcudnn.so.8.9.7", "libnvinfer.so.8 (deleted)"]
-    assert probe.libraries("") == []
-    assert probe.libraries(None) is None
-
 
 def test_only_harmless_variables_that_matter_are_recorded() -> None:
     environment = {

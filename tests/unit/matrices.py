@@ -1,6 +1,6 @@
 """A tiny experiment whose environments are scripted: two heads, four images, real Q/DQ networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import networks
@@ -57,7 +57,11 @@ def store_of(tmp_path: Path) -> Store:
 
 
 def wants_of(
-    store: Store, *, repeats: int = 2, shared: str | None = "entropy", deadline_s: float = 600
+    store: Store,
+    *,
+    repeats: int = 2,
+    most_repeats: int | None = None,
+    shared: str | None = "entropy", deadline_s: float = 600,
 ) -> Wants:
     model = networks.detector()
 
@@ -72,6 +76,7 @@ def wants_of(
             algorithms={"entropy": {}, "minmax": {}},
             shared=shared,
             repeats=repeats,
+            most_repeats=most_repeats or repeats,
             timing={"min_samples": 2, "max_samples": 2, "max_s": 0.1, "warm_up_max_s": 0.1},
             deadline_s=deadline_s,
             program="p",
@@ -109,6 +114,9 @@ class Trial:
         reference: Environment | None = None,
         cells: Sequence[Cell] | None = None,
         repeats: int = 2,
+        most_repeats: int | None = None,
+        undecided: Callable[[Matrix], Collection[str]] = lambda _: (),
+        fresh: bool = False,
         shared: str | None = "entropy",
         deadline_s: float = 600,
     ) -> None:
@@ -119,12 +127,20 @@ class Trial:
         self.matrix = Matrix(
             run=self.run,
             progress=self.told,
-            wants=wants_of(self.store, repeats=repeats, shared=shared, deadline_s=deadline_s),
+            wants=wants_of(
+                self.store,
+                repeats=repeats,
+                most_repeats=most_repeats,
+                shared=shared,
+                deadline_s=deadline_s,
+            ),
             cells=cells_of(environments, passes) if cells is None else cells,
             environments={one.name: one for one in environments},
             reference=self.reference,
             engine_options={one.name: {} for one in (self.reference, *environments)},
             offline=True,
+            fresh=fresh,
+            undecided=undecided,
         )
 
     def records(self) -> dict[str, Record]:

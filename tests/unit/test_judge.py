@@ -8,6 +8,7 @@ import pytest
 
 from job.reductions import SUMS
 from runner.core.evidence import Evidence
+from runner.core.head_errors import undecided
 from runner.core.judge import judge
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import Sums, metrics
@@ -82,6 +83,9 @@ class Experiment:
         self._record(Cell(environment=environment, device="cpu", pass_=pass_), status, reason, ())
 
     def judged(self) -> Judgement:
+        return judge(self.evidence())
+
+    def evidence(self, looks: int = 1) -> Evidence:
         manifest = Manifest(
             run_id="run",
             name="demo",
@@ -95,12 +99,13 @@ class Experiment:
             simulations=tuple(self.simulations),
             tables={},
             facts={},
+            looks=looks,
         )
 
         def sums_of(y: Object, r: Object) -> Sums:
             return self.errors[y.sha256] if r.sha256 == "reference" else sums(0.5)
 
-        return judge(Evidence(manifest, self.cells, self.records, sums_of))
+        return Evidence(manifest, self.cells, self.records, sums_of)
 
     def _measurement(self, name: str, table: str | None, repeat: int = 0) -> Measurement:
         return Measurement(
@@ -301,3 +306,27 @@ def test_nothing_to_compare_gives_no_numbers() -> None:
     assert (found.nmse, found.sqnr_db, found.mse, found.mae, found.cosine) == (None,) * 5
     with pytest.raises(TypeError, match="per-image sums"):
         metrics(np.zeros(2, np.float32))  # type: ignore[arg-type]
+
+
+def test_undecided_cells_are_named_with_what_they_are_compared_with() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    for name, error in (("new", 0.002), ("same", 0.002), ("old", 0.004)):
+        experiment.cell(name, SHARED, error, table="t")
+    open_ = undecided(experiment.evidence())
+    assert {"old/cpu/int8-shared-entropy", "new/cpu/int8-shared-entropy"} <= open_
+    assert "same/cpu/int8-shared-entropy" not in open_
+
+
+def test_what_is_decided_needs_no_more_repeats() -> None:
+    experiment = Experiment()
+    experiment.simulated("t", 0.002)
+    for name, error in (("new", 0.002), ("old", 0.004)):
+        experiment.cell(name, SHARED, error, error, table="t")
+    assert undecided(experiment.evidence()) == frozenset()
+
+
+def test_every_look_has_its_share_of_the_errors() -> None:
+    experiment = Experiment()
+    once, often = experiment.evidence(), experiment.evidence(looks=5)
+    assert often.rules.familywise_error_rate == pytest.approx(once.rules.familywise_error_rate / 5)

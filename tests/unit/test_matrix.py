@@ -10,6 +10,7 @@ from matrices import FP32, IMAGES, MINMAX, OWN, SHARED, Trial, cells_of, store_o
 from runner.environments import process
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
+from runner.execution.matrix import Matrix
 from runner.plan import Cell, Status
 from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
@@ -78,6 +79,51 @@ def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
     }
     assert again.told.steps == again.told.expected
     assert again.matrix.jobs.engine_s == 0
+
+
+def test_undecided_cells_get_more_repeats_until_they_are_decided(tmp_path: Path) -> None:
+    asked: list[dict[str, int]] = []
+
+    def undecided(matrix: Matrix) -> set[str]:
+        asked.append({one.cell: len(one.measurements) for one in matrix.records()})
+        return {"a/cpu/int8-shared-entropy", "b/cpu/fp32"} if len(asked) < 3 else set()
+
+    trial = Trial(
+        tmp_path, ScriptedEnvironment("a"), ScriptedEnvironment("b"), most_repeats=9,
+        passes=[FP32, SHARED], undecided=undecided,
+    )  # fmt: skip
+    records = trial.records()
+    counts = {cell: len(record.measurements) for cell, record in records.items()}
+    assert counts == {
+        "a/cpu/fp32": 2, "a/cpu/int8-shared-entropy": 4, "b/cpu/fp32": 4,
+        "b/cpu/int8-shared-entropy": 2,
+    }  # fmt: skip
+    assert set(statuses(records).values()) == {Status.OK}
+    assert [set(one.values()) for one in asked] == [{2}, {2, 3}, {2, 4}]
+    assert trial.told.steps == trial.told.expected
+
+
+def test_more_repeats_end_at_the_limit_and_after_a_failure(tmp_path: Path) -> None:
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    broken = ScriptedEnvironment("b", [HONEST, HONEST, HONEST, crash])
+    trial = Trial(
+        tmp_path, ScriptedEnvironment("a"), broken, passes=[FP32, OWN], most_repeats=4,
+        undecided=lambda _: {"a/cpu/fp32", "b/cpu/fp32"},
+    )  # fmt: skip
+    records = trial.records()
+    assert len(records["a/cpu/fp32"].measurements) == 4
+    assert records["b/cpu/fp32"].status is Status.CRASHED
+    assert records["b/cpu/int8-own-entropy"].status is Status.OK
+    assert trial.told.steps == trial.told.expected
+
+
+def test_fresh_measures_again_what_is_known(tmp_path: Path) -> None:
+    Trial(tmp_path, ScriptedEnvironment("a")).records()
+    environment = ScriptedEnvironment("a")
+    records = Trial(tmp_path, environment, fresh=True).records()
+    assert environment.starts == 2, "two repeats; equal tables still run once"
+    assert not any(record.reused for record in records.values())
+    assert set(statuses(records).values()) == {Status.OK}
 
 
 def test_another_identity_is_measured_anew(tmp_path: Path) -> None:

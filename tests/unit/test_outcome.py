@@ -69,7 +69,7 @@ def planned() -> Planned:
         ),
     ]
     known = {"known/cpu/fp32": 3, "half/cpu/fp32": 1}
-    return Planned(cells=cells, known=known, repeats=3, bytes_a_repeat=2_000_000)
+    return Planned(cells=cells, known=known, repeats=3, most_repeats=3, bytes_a_repeat=2_000_000)
 
 
 def test_a_plan_tells_the_fate_of_every_cell() -> None:

@@ -1,0 +1,157 @@
+"""TensorRT 5 to 11, by whatever of its interface is there: features are looked for, versions are not.
+
+    5            modes of the builder, batch not an axis, tensors by number
+    6            a builder configuration; the ONNX parser still drops the batch
+    7 to 8.4     the batch is an axis; from 8.0 engines are built serialised
+    8.5 to 9     tensors by name; 9 knows strongly typed networks
+    10           no tensors by number, no implicit batch; calibrators deprecated
+    11           strongly typed only: no precision flags, no calibrators, no ranges
+
+docs/tensorrt.md says which of this was run, and on what.
+"""
+
+import ctypes
+import os
+
+import tensorrt as trt
+
+from job import arrays, protocol
+from job.engines import cuda
+from job.engines.tensorrt import building, calibrators, configuration, layers, network, options, scales
+from job.engines.tensorrt.log import Log
+from job.engines.tensorrt.session import Session
+
+
+class Engine(object):
+    """An engine as job.engines describes it."""
+
+    def __init__(self, options_):
+        self._options = options.checked(options_)
+        self._cuda = cuda.Cuda(self._options["device"])
+        self._log = Log()
+        if not trt.init_libnvinfer_plugins(self._log, ""):
+            raise RuntimeError("TensorRT could not load its own plugins" + self._log.told())
+        for path in self._options["plugins"]:
+            # Loading runs the registration of its plugins.
+            ctypes.CDLL(os.path.abspath(path), ctypes.RTLD_GLOBAL)
+
+    def facts(self):
+        return {
+            "name": "tensorrt",
+            "version": trt.__version__,
+            "cuda": self._cuda.facts(),
+            "precisions": configuration.precisions(),
+            "calibrators": calibrators.available(),
+            "strongly_typed": "always" if configuration.always_strong() else self._options["typed"],
+            "options": self._options,
+        }
+
+    def build(self, model, precision, table, folder, implicit=None):
+        """Returns a Session; writes build.json, layers.json and calibration.cache into `folder`."""
+        if precision not in ("fp32", "tf32", "fp16", "int8"):
+            raise ValueError("unknown precision %r; known: fp32, tf32, fp16, int8" % (precision,))
+        if precision != "int8" and (table is not None or implicit is not None):
+            raise ValueError("a %s pass takes no table and no calibrator" % precision)
+        if table is not None and implicit is None:
+            raise ValueError(
+                "a table needs to be told how it is carried: by cache or dynamic_range; "
+                "an explicit int8 network has its scales in its Q/DQ nodes"
+            )
+        strong = self._options["typed"] == "strong" or configuration.always_strong()
+        if implicit is not None and strong:
+            raise protocol.UnsupportedError(
+                "TensorRT %s: a strongly typed network runs in int8 by its Q/DQ nodes only"
+                % trt.__version__
+            )
+        self._log.restart()
+        builder = trt.Builder(self._log)
+        explicit = precision == "int8" and implicit is None
+        parsed = network.parse(builder, self._log, model, explicit, strong)
+        _check_types(parsed, precision, explicit, strong)
+        resources = cuda.Resources(self._cuda)
+        try:
+            built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
+        finally:
+            resources.close()
+        session = Session(self._cuda, built, self._log)
+        try:
+            if folder is not None:
+                self._write(folder, parsed, built, quantisation, session)
+        except Exception:
+            session.close()
+            raise
+        return session
+
+    def _build(self, builder, parsed, precision, strong, table, implicit, resources):
+        """Returns (Built, {"mode", "calibrator", "images", "table", "cache"})."""
+        told = {"mode": None, "calibrator": None, "images": None, "table": None, "cache": None}
+        feed = calibrator = None
+        if precision == "int8":
+            told["mode"] = "explicit" if implicit is None else implicit["scales"]
+        if implicit is not None:
+            name = implicit["calibrator"]
+            if implicit["scales"] == "calibrate":
+                images = arrays.load_images(implicit["images"])
+                feed = calibrators.Feed(resources, _only_input(parsed), images)
+                calibrator = calibrators.make(name, feed, None)
+            elif implicit["scales"] == "cache":
+                line = scales.header(trt.__version__, calibrators.HEADERS.get(name, name))
+                calibrator = calibrators.make(name, None, scales.cache(table, line))
+            else:
+                scales.set_ranges(parsed, table)
+        choice = configuration.Choice(precision, self._options["fallback"], strong, calibrator)
+        try:
+            built = building.build(builder, parsed, choice, self._options, self._log)
+        finally:
+            # A build that failed may have failed for this: the callback's own words are better.
+            if calibrator is not None:
+                calibrators.check(calibrator, feed is not None)
+        if calibrator is not None:
+            calibrators.check_complete(calibrator, feed)
+            told["calibrator"] = implicit["calibrator"]
+        if feed is not None:
+            told.update(images=feed.given, cache=calibrator.written)
+            told["table"] = scales.amax(calibrator.written)
+        if table is not None:
+            told["table"] = table
+        return built, told
+
+    def _write(self, folder, parsed, built, quantisation, session):
+        cache, table = quantisation.pop("cache"), quantisation.pop("table")
+        if cache is not None:
+            protocol.write_bytes(os.path.join(folder, protocol.CACHE), cache)
+        facts = dict(built.facts, schema_version=protocol.SCHEMA_VERSION, quantisation=quantisation)
+        facts["scales"] = None if table is None else scales.coverage(table, parsed.tensors, self._log)
+        facts["warnings"] = self._log.warnings
+        protocol.write_json(os.path.join(folder, protocol.BUILD), facts)
+        found = layers.of(built.engine, session, self._log, parsed.layers)
+        protocol.write_json(
+            os.path.join(folder, protocol.LAYERS), dict(found, schema_version=protocol.SCHEMA_VERSION)
+        )
+
+
+def _check_types(parsed, precision, explicit, strong):
+    """Raises where the network is not of the precision that it is asked for: it would run in fp32."""
+    if explicit and network.has_quantize() and not parsed.quantised:
+        raise ValueError(
+            "the network has no Q/DQ nodes, so nothing says what runs in int8: hand over the Q/DQ "
+            "network, or a table or calibrator"
+        )
+    if not explicit and parsed.quantised:
+        raise ValueError(
+            "the network has Q/DQ nodes, which decide what runs in int8: a %s pass needs the float one"
+            % precision
+        )
+    if strong and precision == "fp16" and "HALF" not in parsed.types:
+        raise protocol.UnsupportedError(
+            "a strongly typed network runs in fp16 where its tensors are float16, this one has none: "
+            "convert it to float16 first"
+        )
+
+
+def _only_input(parsed):
+    if parsed.definition.num_inputs != 1:
+        raise ValueError(
+            "calibration takes images, the network has %d inputs" % parsed.definition.num_inputs
+        )
+    return parsed.definition.get_input(0).name

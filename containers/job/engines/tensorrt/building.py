@@ -1,0 +1,97 @@
+"""From a parsed network to an engine that can run."""
+
+import tensorrt as trt
+
+from job.engines.tensorrt import configuration
+
+
+class BuildError(Exception):
+    """TensorRT built no engine; holds its last errors."""
+
+
+class Built(object):
+    """An engine, and what it was built with.
+
+    Attributes:
+        engine: trt.ICudaEngine.
+        facts: JSON object: flags, size_bytes (None where the engine was never serialised), timing_cache.
+    """
+
+    def __init__(self, engine, facts, owners):
+        self.engine = engine
+        self.facts = facts
+        self._owners = owners  # must outlive the engine
+
+
+def build(builder, network, choice, options, log):
+    """Returns the Built engine of `network`.
+
+    Args:
+        builder: trt.Builder that made the network.
+        network: Network.
+        choice: configuration.Choice.
+        options: of options.checked.
+        log: Log.
+
+    Raises:
+        BuildError: TensorRT gave no engine.
+        protocol.UnsupportedError, ValueError: see `configuration`.
+    """
+    configuration.check_tf32(choice)
+    if network.implicit_batch:
+        builder.max_batch_size = 1
+    if not hasattr(builder, "create_builder_config"):  # 5
+        flags = configuration.configure_builder(builder, choice, options)
+        engine = builder.build_cuda_engine(network.definition)
+        _need(engine, log)
+        return Built(engine, {"flags": flags, "size_bytes": None, "timing_cache": "none"}, [builder])
+    config = builder.create_builder_config()
+    facts = {"flags": configuration.configure(config, choice, options), "size_bytes": None}
+    _add_profile(builder, config, network, choice)
+    facts["timing_cache"] = configuration.read_timing_cache(config, options["timing_cache"])
+    if hasattr(builder, "build_serialized_network"):  # 8.0
+        plan = builder.build_serialized_network(network.definition, config)
+        _need(plan, log)
+        runtime = trt.Runtime(log)
+        engine = runtime.deserialize_cuda_engine(plan)
+        facts["size_bytes"] = plan.nbytes
+        owners = [runtime]
+    else:
+        engine = builder.build_engine(network.definition, config)
+        owners = [builder]
+    _need(engine, log)
+    configuration.write_timing_cache(config, options["timing_cache"])
+    return Built(engine, facts, owners)
+
+
+def _need(made, log):
+    """TensorRT reports failure as None, and why in its log only."""
+    if made is None:
+        raise BuildError("TensorRT %s built no engine%s" % (trt.__version__, log.told()))
+
+
+def _add_profile(builder, config, network, choice):
+    """Fixes a free batch at one image: TensorRT builds for shapes it is told.
+
+    Raises:
+        BuildError: another axis of an input is free.
+    """
+    free = {}
+    for index in range(network.definition.num_inputs):
+        tensor = network.definition.get_input(index)
+        shape = tuple(tensor.shape)
+        if -1 in shape[1:]:
+            raise BuildError(
+                "input %s has shape %s: only its first axis, the batch, may be free; export the network "
+                "with the size of its images" % (tensor.name, shape)
+            )
+        if -1 in shape:
+            free[tensor.name] = (1,) + shape[1:]
+    if not free:
+        return
+    profile = builder.create_optimization_profile()
+    for name, shape in sorted(free.items()):
+        profile.set_shape(name, shape, shape, shape)
+    config.add_optimization_profile(profile)
+    if choice.calibrator is not None and hasattr(config, "set_calibration_profile"):  # 7.1
+        config.set_calibration_profile(profile)

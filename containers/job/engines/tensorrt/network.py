@@ -1,0 +1,129 @@
+"""From an ONNX file to a TensorRT network."""
+
+import tensorrt as trt
+
+from job import protocol
+
+FLOATS = ("FLOAT", "HALF", "BF16")
+
+
+class ParseError(Exception):
+    """The network cannot be read by this TensorRT's parser; holds all that the parser said."""
+
+
+class Network(object):
+    """A parsed network.
+
+    Attributes:
+        definition: trt.INetworkDefinition.
+        implicit_batch: whether the batch is no axis of its tensors (TensorRT 5 and 6).
+        layers: {name of a layer: [names of its output tensors]}, before TensorRT fuses any.
+        tensors: names of its floating-point tensors, inputs first: those that can have a scale.
+        quantised: whether it has Q/DQ layers.
+    """
+
+    def __init__(self, definition, parser, implicit_batch):
+        self.definition = definition
+        self._parser = parser  # owns the weights: must live until the engine is built
+        self.implicit_batch = implicit_batch
+        self.layers = {}
+        self.tensors = []
+        self.types = set()
+        for index in range(definition.num_inputs):
+            self._add(definition.get_input(index))
+        self.quantised = False
+        for index in range(definition.num_layers):
+            layer = definition.get_layer(index)
+            outputs = [layer.get_output(one) for one in range(layer.num_outputs)]
+            self.layers[layer.name] = [tensor.name for tensor in outputs]
+            self.quantised = self.quantised or word(layer.type) == "QUANTIZE"
+            for tensor in outputs:
+                self._add(tensor)
+
+    def _add(self, tensor):
+        self.types.add(word(tensor.dtype))
+        if word(tensor.dtype) in FLOATS:
+            self.tensors.append(tensor.name)
+
+
+def word(value):
+    """Returns the name of an enum's value: `FLOAT` for trt.DataType.FLOAT."""
+    return str(value).split(".")[-1]
+
+
+def parse(builder, log, path, explicit, strong):
+    """Returns the Network in the ONNX file at `path`.
+
+    Args:
+        builder: trt.Builder.
+        log: Log, which hears the parser.
+        path: of the .onnx.
+        explicit: whether its Q/DQ nodes say what runs in int8.
+        strong: whether the network's types say so (strongly typed).
+
+    Raises:
+        ParseError: the parser refused it.
+        protocol.UnsupportedError: this TensorRT has no strongly typed networks.
+    """
+    implicit_batch = not _full_dimensions()
+    definition = _create(builder, implicit_batch, explicit, strong)
+    parser = trt.OnnxParser(definition, log)
+    if hasattr(parser, "parse_from_file"):  # 7.1; finds weights stored beside the file
+        done = parser.parse_from_file(path)
+    else:
+        with open(path, "rb") as stream:
+            done = parser.parse(stream.read())
+    errors = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
+    if errors or not done:
+        raise ParseError(
+            "TensorRT %s cannot read the network: %s"
+            % (trt.__version__, "; ".join(errors) or "its parser gave no reason" + log.told())
+        )
+    if definition.num_outputs == 0:
+        raise ParseError("TensorRT %s found no outputs in the network" % trt.__version__)
+    return Network(definition, parser, implicit_batch)
+
+
+def _full_dimensions():
+    """Whether the ONNX parser makes networks whose batch is an axis, and no others.
+
+    It does from 7.0, which also brought loops; 6.0 knows such networks but its parser strips the batch.
+    """
+    return hasattr(trt.INetworkDefinition, "add_loop")
+
+
+def _create(builder, implicit_batch, explicit, strong):
+    if not hasattr(trt, "NetworkDefinitionCreationFlag"):  # 5
+        if strong:
+            raise protocol.UnsupportedError(_NO_STRONG % trt.__version__)
+        return builder.create_network()
+    flags = trt.NetworkDefinitionCreationFlag
+    bits = 0
+    if hasattr(flags, "EXPLICIT_BATCH") and not implicit_batch:
+        bits |= 1 << int(flags.EXPLICIT_BATCH)
+    # Before it had Q/DQ layers, TensorRT 7 made scale layers of Q/DQ nodes in networks so marked.
+    if explicit and hasattr(flags, "EXPLICIT_PRECISION") and not has_quantize():
+        bits |= 1 << int(flags.EXPLICIT_PRECISION)
+    if strong:
+        if not hasattr(flags, "STRONGLY_TYPED"):
+            raise protocol.UnsupportedError(_NO_STRONG % trt.__version__)
+        bits |= 1 << int(flags.STRONGLY_TYPED)
+    return builder.create_network(bits)
+
+
+_NO_STRONG = "TensorRT %s has no strongly typed networks (9 and later do)"
+
+
+def has_quantize():
+    """Whether this TensorRT has layers for Q/DQ nodes (8.0)."""
+    return hasattr(trt.INetworkDefinition, "add_quantize")
+
+
+def describe(error):
+    """Returns one parser error as text: what, of which kind, in which node."""
+    text = error.desc()
+    node = error.node()
+    where = "node %d" % node
+    if hasattr(error, "node_name"):  # 10
+        where += " (%s %s)" % (error.node_operator(), error.node_name())
+    return "%s: %s [%s]" % (where if node >= 0 else "network", text, word(error.code()))

@@ -1,0 +1,34 @@
+"""Options of the TensorRT adapter: the request's engine_options."""
+
+DEFAULTS = {
+    "device": 0,  # which of the GPUs that this process sees
+    "workspace_bytes": 1 << 30,  # scratch memory a layer may ask for; 0 was the default until 8.3
+    "typed": "weak",  # weak: precision flags decide; strong: the network's own types do
+    "fallback": "fp32",  # of an int8 engine's layers that do not run in int8: fp32, tf32 or fp16
+    "optimization_level": None,  # 0 to 5, from 8.6; None leaves the choice to TensorRT
+    "tactic_sources": None,  # names of TacticSource; None leaves the choice to TensorRT
+    "timing_cache": None,  # path of a file read before and written after each build
+    "plugins": [],  # paths of shared libraries with plugins, for this TensorRT's major version
+}
+CHOICES = {"typed": ("weak", "strong"), "fallback": ("fp32", "tf32", "fp16")}
+
+
+def checked(options):
+    """Returns all options, those that are not given at their defaults.
+
+    Raises:
+        ValueError: a key is unknown, or a value is none of its choices; says which there are.
+    """
+    unknown = sorted(set(options) - set(DEFAULTS))
+    if unknown:
+        raise ValueError(
+            "engine_options: tensorrt has no option %s; it has: %s"
+            % (", ".join(unknown), ", ".join(sorted(DEFAULTS)))
+        )
+    result = dict(DEFAULTS, **options)
+    for key, choices in sorted(CHOICES.items()):
+        if result[key] not in choices:
+            raise ValueError(
+                "engine_options: %s is %r; known: %s" % (key, result[key], ", ".join(choices))
+            )
+    return result

@@ -1,0 +1,271 @@
+"""What can differ between two cells, from what was found inside: versions, devices, options.
+
+Only what the process really mapped is a factor: an installed cuDNN that was never loaded decided
+nothing. Versions that always come together are one factor: an engine with its own package, CUDA
+with cuBLAS and the rest of the toolkit.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from runner.records import Start
+
+
+class Question(StrEnum):
+    """What an effect is about: decides which factors can matter for it."""
+
+    ENGINE = "engine"
+    """The numbers of the engine, at the same scales."""
+    CALIBRATOR = "calibrator"
+    """The table that an environment made."""
+    LATENCY = "latency"
+
+
+ENGINE = "engine"
+PROVIDER = "option provider"
+TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+"""Engine → what the factor is called where both cells have it."""
+
+FAMILIES = {
+    "TensorRT": re.compile(r"lib(nvinfer|nvonnxparser)"),
+    "cuDNN": re.compile(r"libcudnn"),
+    "CUDA": re.compile(r"lib(cudart|cublas|cufft|curand|cusparse|cusolver|nvrtc)"),
+    "driver": re.compile(r"libcuda\.so"),
+    "C++ library": re.compile(r"libstdc\+\+"),
+    "OpenMP": re.compile(r"lib(gomp|iomp)"),
+    "MKL": re.compile(r"libmkl"),
+    "oneDNN": re.compile(r"libdnnl"),
+}
+"""Factor → the libraries, by base name, whose versions together are its value."""
+
+VARIABLES = ("CUDA_MODULE_LOADING", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
+"""Environment variables that are factors; images set many more that only repeat versions."""
+
+PASSIVE = "the engine computes; this only hands float32 arrays to it and back"
+ARITHMETIC = "tables are computed by the engine and numpy; Python only calls them"
+HARMLESS: Mapping[Question, Mapping[str, str]] = {
+    Question.ENGINE: {"Python": PASSIVE, "numpy": PASSIVE},
+    Question.CALIBRATOR: {"Python": ARITHMETIC},
+    Question.LATENCY: {},
+}
+"""What cannot matter, and why. Everything else can: a factor is innocent only where that is known."""
+
+NOT_MAPPED = "installed, but not mapped into the process"
+WITH_THE_ENGINE = "only one of the two loads it: a part of that change"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A shared library that the process mapped."""
+
+    path: str
+    version: str | None
+    package: str | None
+    """The distribution that installed it."""
+    size_bytes: int | None
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def family(self) -> str | None:
+        """The factor that it belongs to."""
+        return next((one for one, pattern in FAMILIES.items() if pattern.match(self.name)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """The factors of one cell's place: an environment on a device."""
+
+    values: Mapping[str, str]
+    """factor → value; a library that was not mapped, or a GPU on a CPU, is absent."""
+    installed: Mapping[str, str]
+    """Distribution → version, of those that were not mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What tells two places apart."""
+
+    factors: frozenset[str]
+    harmless: Mapping[str, str]
+    """What differs too and cannot matter → why."""
+
+
+def factors(start: Start) -> Factors:
+    """Reads the factors from what was probed; what is unknown is absent, in old records more."""
+    probe = start.probe
+    engine = _mapping(probe.get("engine"))
+    installed = _texts(probe.get("packages"))
+    # Before libraries were probed with their packages, numpy was mapped all the same: the job needs it.
+    loaded = packages(start) or {
+        name: version for name, version in installed.items() if name == "numpy"
+    }
+    mapped = libraries(start)
+    values = {
+        ENGINE: _engine(engine),
+        "Python": _joined(probe.get("implementation"), probe.get("python")),
+        "libc": _text(probe.get("libc")),
+        "processor": _processor(probe),
+        "GPU": _gpu(_mapping(probe.get("gpu"))),
+        **_families(mapped, engine_name(start)),
+        **_packages(loaded, mapped, engine_name(start)),
+        **{
+            f"variable {name}": _text(value)
+            for name, value in _mapping(probe.get("environment")).items()
+            if name in VARIABLES
+        },
+        **dict(_options(options(start))),
+    }
+    return Factors(
+        values={name: value for name, value in values.items() if value},
+        installed={name: version for name, version in installed.items() if name not in loaded},
+    )
+
+
+def difference(one: Factors, other: Factors, question: Question) -> Difference:
+    """Returns the factors of which the two have different values, as far as they can matter.
+
+    A library that only one of the two mapped is no factor of its own where the engine or its
+    provider differs as well: which libraries an engine loads is a property of the engine.
+    """
+    innocent = HARMLESS[question]
+    values, others = one.values, other.values
+    replaced = any(values.get(name) != others.get(name) for name in (ENGINE, PROVIDER))
+    found: set[str] = set()
+    harmless: dict[str, str] = {}
+    for name in sorted(values.keys() | others.keys()):
+        if values.get(name) == others.get(name):
+            continue
+        if name in innocent:
+            harmless[name] = innocent[name]
+        elif replaced and name != PROVIDER and (name not in values or name not in others):
+            harmless[name] = WITH_THE_ENGINE
+        else:
+            found.add(name)
+    both = one.installed.keys() & other.installed.keys()
+    for name in sorted(both):
+        if one.installed[name] != other.installed[name]:
+            harmless.setdefault(name, NOT_MAPPED)
+    return Difference(frozenset(found), harmless)
+
+
+def title(factor: str, one: Factors, other: Factors) -> str:
+    """Returns what to call a factor: the engine by its name where both have the same."""
+    if factor != ENGINE:
+        return factor
+    names = {each.values.get(ENGINE, "").split(" ")[0] for each in (one, other)}
+    return TITLES.get(names.pop(), ENGINE) if len(names) == 1 else ENGINE
+
+
+# What was probed, as far as it has the form that it should: what a job wrote may be anything
+
+
+def libraries(start: Start) -> list[Library]:
+    listed = _mapping(start.probe.get("mapped")).get("libraries")
+    return [
+        Library(
+            path=path,
+            version=_text(one.get("version")),
+            package=_text(one.get("package")),
+            size_bytes=size if isinstance(size := one.get("size_bytes"), int) else None,
+        )
+        for one in map(_mapping, listed if isinstance(listed, list) else ())
+        if (path := _text(one.get("path")))
+    ]
+
+
+def packages(start: Start) -> dict[str, str]:
+    """Returns the distributions that have a library mapped → version."""
+    return _texts(_mapping(start.probe.get("mapped")).get("packages"))
+
+
+def engine_name(start: Start) -> str:
+    return _text(_mapping(start.probe.get("engine")).get("name")) or ""
+
+
+def options(start: Start) -> Mapping[str, Any]:
+    """Returns the options that the engine was given."""
+    return _mapping(_mapping(start.probe.get("engine")).get("options"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {name: text for name, text in _mapping(value).items() if isinstance(text, str)}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+# Values
+
+
+def _engine(engine: Mapping[str, Any]) -> str | None:
+    """Returns `onnxruntime 1.26.0 (387127404e)`: a build of one's own has the same version."""
+    commit = re.search(r"git-commit-id=(\w+)", _text(engine.get("build")) or "")
+    built = f"({commit.group(1)})" if commit else None
+    return _joined(engine.get("name"), engine.get("version"), built)
+
+
+def _processor(probe: Mapping[str, Any]) -> str | None:
+    flags = probe.get("processor_flags")
+    return _joined(
+        probe.get("processor"),
+        probe.get("machine"),
+        *(flags if isinstance(flags, list) else ()),
+        f"cores={probe['usable_cores']}" if probe.get("usable_cores") else None,
+    )
+
+
+def _gpu(gpu: Mapping[str, Any]) -> str | None:
+    """Returns model and compute capability: two cards of one model compute alike."""
+    return _joined(gpu.get("name"), gpu.get("compute_capability"))
+
+
+def _families(mapped: Iterable[Library], engine: str) -> Mapping[str, str | None]:
+    versions: dict[str, dict[str, str]] = {}
+    for one in mapped:
+        if one.family and TITLES.get(engine) != one.family:
+            known = one.version or f"{one.size_bytes} bytes"
+            versions.setdefault(one.family, {})[one.name.partition(".so")[0]] = known
+    return {name: _family_value(parts) for name, parts in versions.items()}
+
+
+def _family_value(parts: Mapping[str, str]) -> str:
+    """Returns one version where all libraries agree, as cuDNN's do; else each with its own."""
+    if len(set(parts.values())) == 1:
+        return next(iter(parts.values()))
+    return ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
+
+
+def _packages(
+    loaded: Mapping[str, str], mapped: Iterable[Library], engine: str
+) -> Mapping[str, str | None]:
+    """Returns the mapped packages that no other factor stands for already."""
+    stood_for = {one.package for one in mapped if one.family}
+    return {
+        name: version
+        for name, version in loaded.items()
+        if name not in stood_for and not (engine and name.lower().startswith(engine))
+    }
+
+
+def _options(given: Mapping[str, Any], prefix: str = "option") -> Iterable[tuple[str, str]]:
+    """Yields every option of the engine as a factor: `option session_config session.x`."""
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            yield from _options(value, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", str(value)
+
+
+def _joined(*parts: Any) -> str | None:
+    return " ".join(str(part) for part in parts if part) or None

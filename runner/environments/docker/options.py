@@ -1,0 +1,174 @@
+"""What a container is started with: pure, from what is wanted to the engine's options.
+
+It sees the job and its inputs read-only, writes to its results folder and a bounded /tmp, and
+nothing else: no network, no capabilities, no way to new ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
+
+PROGRAM = "/trt-matrix"
+"""Folder of the package `job`, inside."""
+REQUEST = "/request"
+RESULTS = "/results"
+
+PIDS = 4096
+SHM_BYTES = 1 << 30
+TMP_BYTES = 4 << 30
+MEMORY_SHARE = 0.9
+"""Of the machine: a job that takes all of it ends alone, not the machine."""
+
+STACK_BYTES = 67108864
+"""NVIDIA recommends this stack and unlimited locked memory for its images."""
+
+GPU_CAPABILITIES = ("compute", "utility")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bind:
+    source: str
+    """A folder of this machine, or the name of a volume."""
+    target: str
+    read_only: bool = True
+    volume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One container."""
+
+    image: str
+    """Content id: a tag may have moved."""
+    name: str
+    entrypoint: tuple[str, ...]
+    labels: Mapping[str, str]
+    user: str
+    binds: tuple[Bind, ...]
+    memory_bytes: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    working_dir: str = PROGRAM
+    userns: str | None = None
+    """`host` where the engine remaps users and we want our own."""
+
+
+def options(wanted: Wanted) -> dict[str, Any]:
+    """Returns the arguments of the SDK's `containers.create`."""
+    found: dict[str, Any] = {
+        "image": wanted.image,
+        "name": wanted.name,
+        "entrypoint": list(wanted.entrypoint),
+        "command": [],
+        "labels": dict(wanted.labels),
+        "environment": dict(wanted.variables),
+        "use_config_proxy": False,  # there is no network, and its variables may hold passwords
+        "working_dir": wanted.working_dir,
+        "user": wanted.user,
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "read_only": True,
+        "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},  # noqa: S108  (inside)
+        "mounts": [
+            Mount(
+                one.target,
+                one.source,
+                type="volume" if one.volume else "bind",
+                read_only=one.read_only,
+            )
+            for one in wanted.binds
+        ],
+        "init": True,  # as the first process, a Python would ignore SIGTERM
+        "pids_limit": PIDS,
+        "mem_limit": wanted.memory_bytes,
+        "memswap_limit": wanted.memory_bytes,  # that is: no swap
+        "shm_size": SHM_BYTES,
+        "ulimits": [
+            Ulimit(name="memlock", soft=-1, hard=-1),
+            Ulimit(name="stack", soft=STACK_BYTES, hard=STACK_BYTES),
+            Ulimit(name="core", soft=0, hard=0),  # a crash is told by its signal
+        ],
+        # The runner reads along and keeps a bounded log; the engine would keep all.
+        "log_config": LogConfig(type=LogConfig.types.NONE),
+        "stop_signal": "SIGTERM",
+    }
+    if requests := device_requests(wanted.device):
+        found["device_requests"] = requests
+    if wanted.userns:
+        found["userns_mode"] = wanted.userns
+    return found
+
+
+def device_requests(device: str) -> list[DeviceRequest]:
+    """Returns the GPU request of `cpu` (none), `gpu:*`, `gpu:0` or a uuid `GPU-…`."""
+    if device == "cpu":
+        return []
+    capabilities = [["gpu", *GPU_CAPABILITIES]]
+    chosen = device.removeprefix("gpu:")
+    if chosen == "*":
+        return [DeviceRequest(count=-1, capabilities=capabilities)]
+    return [DeviceRequest(device_ids=[chosen], capabilities=capabilities)]
+
+
+def command_line(wanted: Wanted) -> tuple[str, ...]:
+    """Returns the same as a `docker run`, to read in a record and to repeat by hand."""
+    arguments = ["docker", "run", "--rm", "--init", "--network=none", "--cap-drop=ALL"]
+    arguments += ["--security-opt=no-new-privileges:true", "--read-only"]
+    arguments += [f"--tmpfs=/tmp:size={TMP_BYTES},mode=1777", f"--pids-limit={PIDS}"]
+    arguments += [f"--memory={wanted.memory_bytes}", f"--memory-swap={wanted.memory_bytes}"]
+    arguments += [f"--shm-size={SHM_BYTES}", "--ulimit=memlock=-1"]
+    arguments += [f"--ulimit=stack={STACK_BYTES}", "--ulimit=core=0", f"--user={wanted.user}"]
+    if wanted.device != "cpu":
+        chosen = wanted.device.removeprefix("gpu:")
+        arguments += ["--gpus=all" if chosen == "*" else f"--gpus=device={chosen}"]
+    if wanted.userns:
+        arguments += [f"--userns={wanted.userns}"]
+    arguments += [f"--env={name}={value}" for name, value in sorted(wanted.variables.items())]
+    for one in wanted.binds:
+        kind = "volume" if one.volume else "bind"
+        mode = ",readonly" if one.read_only else ""
+        arguments += [f"--mount=type={kind},source={one.source},target={one.target}{mode}"]
+    first, *rest = wanted.entrypoint
+    return (*arguments, f"--workdir={wanted.working_dir}", f"--entrypoint={first}", wanted.image, *rest)
+
+
+def variables(image: Mapping[str, str], packages: str | None) -> dict[str, str]:
+    """Returns the variables of a job: as those of an environment on the host, and nothing of the host.
+
+    Args:
+        image: The image's own, which stay where they are not named here.
+        packages: Folder of the packages that were added to the image.
+    """
+    paths = [PROGRAM, *filter(None, [packages, image.get("PYTHONPATH")])]
+    return {
+        "HOME": "/tmp",  # noqa: S108  (inside)
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": ":".join(paths),
+    }
+
+
+def user(security: Sequence[str], uid: int, gid: int) -> tuple[str, str | None]:
+    """Returns user and user namespace with which the files of the job belong to `uid`:`gid`.
+
+    Args:
+        security: `SecurityOptions` of `docker info`.
+        uid: Of the runner.
+        gid: Of the runner.
+    """
+    if any("name=rootless" in one for one in security):
+        return "0:0", None  # there, root inside is the user outside
+    remapped = any("name=userns" in one for one in security)
+    return f"{uid}:{gid}", "host" if remapped else None
+
+
+def memory_bytes(total: int, wanted_gb: float | None) -> int:
+    """Returns the limit of a container on a machine with `total` bytes."""
+    return round(wanted_gb * 1e9) if wanted_gb else round(total * MEMORY_SHARE)

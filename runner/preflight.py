@@ -1,0 +1,77 @@
+"""Can an image run here? Asked before anything is pulled: this host's facts and the pure rules.
+
+A container environment calls `preflight` from its `obstacle`.
+"""
+
+import functools
+from collections.abc import Mapping
+
+from runner import catalog
+from runner.core.compatibility import (
+    DriverSupport,
+    HostFacts,
+    ImageFacts,
+    Obstacle,
+    driver_support,
+    obstacles,
+)
+from runner.core.gpus import meant
+from runner.environments.devices import Driver, read_driver
+from runner.environments.host import read_host
+from runner.plan import Status
+
+
+@functools.cache
+def this_driver() -> Driver:
+    """Returns this machine's NVIDIA driver and GPUs, asked once a command."""
+    return read_driver()
+
+
+@functools.cache
+def this_host() -> HostFacts:
+    """Returns this machine's facts, asked once a command."""
+    return read_host()
+
+
+def preflight(image: ImageFacts, device: str, host: HostFacts | None = None) -> Obstacle | None:
+    """Returns why an image cannot run on a device; None where nothing speaks against it.
+
+    Args:
+        image: `catalog.find(tag)`, or `ImageFacts(reference=…)` of any other image; with
+            `catalog.corrected` where the image is here already and tells its versions.
+        device: `cpu`, `gpu:*`, `gpu:0`, `gpu:T4` or a uuid.
+        host: Where; default: this machine.
+
+    Returns:
+        `unsupported` (this image never can on this GPU) or `unavailable` (this host cannot), the
+        reason and the nearest container that would run.
+    """
+    candidates = catalog.rows() if image.tensorrt else ()
+    if host is None and device != "cpu" and (driver := this_driver()).version is None:
+        # Docker need not be asked: nothing it says would help.
+        return obstacles(image, HostFacts(driver_problem=driver.problem), device)
+    return obstacles(image, host or this_host(), device, candidates)
+
+
+def preflight_tag(tag: str, device: str, host: HostFacts | None = None) -> Obstacle | None:
+    """Returns `preflight` of one of NVIDIA's TensorRT containers."""
+    image = catalog.find(tag)
+    if image is None:
+        return Status.UNAVAILABLE, catalog.unknown(tag)
+    return preflight(image, device, host)
+
+
+def extra_variables(
+    image: ImageFacts, device: str, host: HostFacts | None = None
+) -> Mapping[str, str]:
+    """Returns the variables that a container of this image must be started with on a device.
+
+    NVIDIA's hook compares the driver with what the image asks for and knows no minor-version
+    compatibility of GeForce cards: where the driver does run the image, it is told not to.
+    """
+    facts = host or this_host()
+    driver = facts.driver
+    if device == "cpu" or driver is None:
+        return {}
+    support = {driver_support(image, driver, gpu) for gpu in meant(device, facts.gpus)}
+    return {"NVIDIA_DISABLE_REQUIRE": "1"} if DriverSupport.MINOR_VERSION in support else {}
