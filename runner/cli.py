@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from runner import session
+from runner import judging, session
 from runner.console import chosen
 from runner.errors import ExitCode, RunnerError
 
@@ -93,12 +93,27 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run again and write its report; needs no engine."""
-    done = session.judge_again(name, results)
+    done = judging.judge_again(name, results)
     if as_json:
         _print_json(done.summary())
     else:
         _print(done.text())
     raise typer.Exit(done.exit_code(strict=False))
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results.")],
+    after: Annotated[str, typer.Argument(metavar="RUN_B", help="Another, or latest.")] = "latest",
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
+    found = judging.difference(before, after, results)
+    if as_json:
+        _print_json(found.summary())
+    else:
+        _print(found.text())
 
 
 @app.command()
@@ -109,6 +124,39 @@ def init(
 ) -> None:
     """Write a commented matrix.yaml for your own network, heads read from it."""
     _print(session.init(model, output, force=force))
+
+
+@app.command()
+def catalog(
+    for_gpu: Annotated[
+        str | None, typer.Option("--for-gpu", help="What runs on it: T4, 'RTX 4090', 8.6.")
+    ] = None,
+    driver: Annotated[
+        str | None, typer.Option("--driver", help="With this driver, such as 535.104.05.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List NVIDIA's TensorRT containers, and which of them run on a GPU with a driver."""
+    from runner.catalog_listing import listing  # noqa: PLC0415
+
+    found = listing(for_gpu, driver)
+    if as_json:
+        _print_json(found.summary())
+    else:
+        _print(found.text())
+
+
+@app.command()
+def doctor(config: Matrix = DEFAULT_MATRIX, as_json: AsJson = False) -> None:
+    """Say what this machine offers, what of matrix.yaml can run on it, and what to do."""
+    from runner.doctor import examine  # noqa: PLC0415
+
+    found = examine(config)
+    if as_json:
+        _print_json(found.summary())
+    else:
+        _print(found.text())
+    raise typer.Exit(found.exit_code())
 
 
 @app.command()

@@ -19,12 +19,14 @@ from runner.config_decoding import Decode, Pixels, Share
 from runner.config_environments import (
     BRANCH,
     KINDS,
+    Image,
     Interpreter,
     Name,
     Ngc,
     OnnxRuntime,
     Requirements,
     Section,
+    TensorRtRange,
     Venv,
     kind_of,
     tag_of,
@@ -62,6 +64,11 @@ PerChannel = Annotated[
 
 class Model(Section):
     onnx: Path = Field(description="The float32 network, relative to this file.")
+    custom_operators: tuple[str, ...] = Field(
+        (),
+        description="Operators, or names of nodes, to be called custom beside those of a domain of "
+        "their own: a Resize that a plugin does.",
+    )
 
 
 class Gate(Section):
@@ -227,7 +234,8 @@ class Config(Section):
         Annotated[
             Annotated[Venv, Tag(f"{BRANCH}venv")]
             | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
-            | Annotated[Ngc, Tag(f"{BRANCH}ngc")],
+            | Annotated[Ngc, Tag(f"{BRANCH}ngc")]
+            | Annotated[Image, Tag(f"{BRANCH}image")],
             Discriminator(
                 tag_of,
                 custom_error_type="kind",
@@ -249,7 +257,7 @@ class Config(Section):
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
 
-    def onnxruntime_of(self, entry: Venv | Interpreter) -> OnnxRuntime:
+    def onnxruntime_of(self, entry: Venv | Interpreter | Image) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
         options = entry.options or self.engines.onnxruntime
         on_gpu = isinstance(entry, Venv) and entry.venv == "onnxruntime-gpu"
@@ -311,6 +319,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "calibration": Calibration,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
+    "environments.*.ngc": TensorRtRange,
     "engines": Engines,
     "repeats": Repeats,
     "engines.onnxruntime": OnnxRuntime,

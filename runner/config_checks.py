@@ -61,6 +61,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found = _Checker(config, document, root)
     model = found.model()
     heads = found.heads(model)
+    found.custom_operators(model)
     image = found.input(model)
     baseline = found.baseline()
     found.unique()
@@ -142,6 +143,20 @@ class _Checker:
                     "before the conversion, or leave this head out",
                 )
         return pairs
+
+    def custom_operators(self, model: onnx.ModelProto | None) -> None:
+        if model is None:
+            return
+        operators = {node.op_type for node in model.graph.node}
+        known = operators | {node.name for node in model.graph.node}
+        for index, name in enumerate(self.config.model.custom_operators):
+            if name not in known:
+                close = did_you_mean(name, sorted(known))
+                self._add(
+                    ("model", "custom_operators", index),
+                    f"no operator or node of the network is called {name!r}{close}; "
+                    f"its operators: {few(sorted(operators))}",
+                )
 
     def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:

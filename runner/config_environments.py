@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
     Tag,
+    field_validator,
     model_validator,
 )
+
+from runner import catalog
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 """A name that becomes part of a cell id, a folder and a file."""
@@ -123,21 +127,113 @@ class Interpreter(Section):
         return (self.name,)
 
 
-class Ngc(Section):
-    """NGC TensorRT containers, by tag."""
+class TensorRtRange(Section):
+    """The newest NGC container of each minor version of TensorRT in a range."""
 
-    ngc: tuple[Name, ...] = Field(min_length=1)
+    tensorrt: str = Field(max_length=100, description='Such as ">=6,<11" or "==8.6.*".')
+
+    @field_validator("tensorrt")
+    @classmethod
+    def _selects_something(cls, value: str) -> str:
+        if problem := catalog.range_problem(value):
+            raise ValueError(problem)
+        return value
+
+
+ONE_PER_MAJOR = "one-per-major"
+
+
+def _one_per_major(value: str) -> str:
+    if value != ONE_PER_MAJOR:
+        message = (
+            f'{value!r:.60} is no selector: a list of tags as ["24.04-py3"], {ONE_PER_MAJOR}, '
+            'or a range as {tensorrt: ">=6,<11"}'
+        )
+        raise ValueError(message)
+    return value
+
+
+def _tags_range_or_each(value: Any) -> str:
+    if isinstance(value, Mapping | TensorRtRange):
+        return f"{BRANCH}range"
+    return f"{BRANCH}each" if isinstance(value, str) else f"{BRANCH}tags"
+
+
+class Ngc(Section):
+    """NGC TensorRT containers: by tag, by a range of TensorRT versions, or one of each major."""
+
+    ngc: Annotated[
+        Annotated[tuple[Name, ...], Field(min_length=1), Tag(f"{BRANCH}tags")]
+        | Annotated[TensorRtRange, Tag(f"{BRANCH}range")]
+        | Annotated[
+            str,
+            AfterValidator(_one_per_major),
+            Field(json_schema_extra={"enum": [ONE_PER_MAJOR]}),
+            Tag(f"{BRANCH}each"),
+        ],
+        Discriminator(_tags_range_or_each),
+    ]
+
+    def tags(self) -> tuple[str, ...]:
+        match self.ngc:
+            case tuple():
+                return self.ngc
+            case TensorRtRange():
+                return catalog.newest_of_each(2, self.ngc.tensorrt)
+            case _:
+                return catalog.newest_of_each(1)
 
     def ids(self) -> tuple[str, ...]:
-        return tuple(f"ngc-{tag}" for tag in self.ngc)
+        return tuple(f"ngc-{tag}" for tag in self.tags())
 
 
-EnvironmentEntry = Venv | Interpreter | Ngc
+class Image(Section):
+    """Containers of any image: one, or one a version of an engine that is added to it."""
 
-KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc]] = {
+    image: str = Field(
+        min_length=1,
+        max_length=300,
+        pattern=r"^[^\s-]\S*$",
+        description="As `docker pull` takes it; name@sha256:… pins the content.",
+    )
+    name: Name = Field(description="The id, or with versions the prefix of the ids.")
+    engine: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    versions: tuple[Version, ...] = Field(
+        (), description='Of onnxruntime, added to the image: ["1.26.0", "1.32.0"].'
+    )
+    with_: tuple[str, ...] = Field((), alias="with", description="Requirements that are added.")
+    python: str = Field(
+        "python3", min_length=1, pattern=r"^[^-]", description="The interpreter inside."
+    )
+    memory_gb: float | None = Field(
+        None, gt=0, description="Limit of a container; default: nine tenths of the machine."
+    )
+    options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
+    host: Name | None = Field(None, description="One of `hosts`; default: this machine.")
+
+    @model_validator(mode="after")
+    def _versions_of_onnxruntime(self) -> Self:
+        if self.versions and self.engine != "onnxruntime":
+            message = "versions are added of onnxruntime only; TensorRT comes with its image"
+            raise ValueError(message)
+        return self
+
+    def ids(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}-{version}" for version in self.versions) or (self.name,)
+
+    def requirements(self, index: int) -> tuple[str, ...]:
+        """Returns what is added to the image for `ids()[index]`."""
+        version = (f"onnxruntime=={self.versions[index]}",) if self.versions else ()
+        return (*version, *self.with_)
+
+
+EnvironmentEntry = Venv | Interpreter | Ngc | Image
+
+KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc] | type[Image]] = {
     "venv": Venv,
     "interpreter": Interpreter,
     "ngc": Ngc,
+    "image": Image,
 }
 
 

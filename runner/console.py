@@ -8,7 +8,17 @@ from typing import IO, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from runner.plan import Status
 
@@ -20,6 +30,15 @@ _COLOURS = {
 }
 
 
+class _Amount(ProgressColumn):
+    """Steps as 3/12, bytes as 1.2/3.4 GB."""
+
+    def render(self, task: Task) -> Text:
+        if not task.fields.get("bytes"):
+            return MofNCompleteColumn().render(task)
+        return Text(f"{_size(task.completed)}/{_size(task.total or 0)}")
+
+
 class Terminal:
     """A bar with the time left, and above it one line for each step that ended."""
 
@@ -28,12 +47,14 @@ class Terminal:
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            _Amount(),
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
         )
         self.task = self.bar.add_task("start", total=None)
+        self.transfers: dict[str, TaskID] = {}
+        self.lock = threading.Lock()  # environments are prepared in several threads
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -53,6 +74,17 @@ class Terminal:
 
     def stage(self, where: str, stage: str) -> None:
         self.bar.update(self.task, description=escape(f"{where}: {stage}"))
+
+    def transfer(self, what: str, done: int, total: int) -> None:
+        """Shows one bar for each layer on its way; one that is here goes."""
+        with self.lock:
+            if done >= total:
+                if (ended := self.transfers.pop(what, None)) is not None:
+                    self.bar.remove_task(ended)
+                return
+            if what not in self.transfers:
+                self.transfers[what] = self.bar.add_task(escape(what), total=total, bytes=True)
+            self.bar.update(self.transfers[what], completed=done, total=total)
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
@@ -107,6 +139,9 @@ class Plain(_Lines):
         if time.monotonic() - self.last >= self.EVERY_S:
             self._line(f"[{self.ended}/{self.total}] {where}: {stage}{self._left()}")
 
+    def transfer(self, what: str, done: int, total: int) -> None:
+        self.stage(what, f"{_size(done)} of {_size(total)}")
+
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:
@@ -142,6 +177,9 @@ class JsonLines(_Lines):
     def stage(self, where: str, stage: str) -> None:
         """Stages change several times a second; programs are told of ends only."""
 
+    def transfer(self, what: str, done: int, total: int) -> None:
+        pass
+
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:
@@ -171,6 +209,10 @@ class Quiet(Plain):
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:
         pass
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def chosen(*, quiet: bool, as_json: bool) -> Terminal | Plain | JsonLines | Quiet:

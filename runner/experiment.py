@@ -12,6 +12,7 @@ import job
 from runner import config as configuration
 from runner.config_checks import Checked, check
 from runner.core import graph
+from runner.core.gpus import expanded, identities
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
@@ -25,6 +26,7 @@ from runner.execution.inputs import Data, Network
 from runner.execution.wanted import Settings, Wants
 from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
 from runner.plan import Cell, expand, passes, select
+from runner.preflight import this_driver
 from runner.records import Object, digest
 from runner.store import Store, sha256_of
 
@@ -71,12 +73,15 @@ def read_experiment(source: Path, patterns: Sequence[str]) -> Experiment:
         raise ConfigError(document.source, [f"{where}: {error}"]) from error
     environments = environments_of(config, root)
     wanted = passes(config.precisions, config.calibration.algorithms, config.calibration.shared)
-    every = expand(axes_of(config, environments), config.devices, wanted)
-    cells = select(every, patterns)
-    if not cells:
+    devices = expanded(config.devices, this_driver().gpus)
+    every = expand(axes_of(config, environments), devices, wanted)
+    # A pattern that matches nothing is a slip, also beside one that does.
+    unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
+    if unmatched or not every:
         known = every[0].id if every else "none: no environment can use one of the devices"
-        message = f"no cell matches {' '.join(patterns) or 'this experiment'}; a cell's id: {known}"
+        message = f"no cell matches {' '.join(unmatched) or 'this experiment'}; a cell's id: {known}"
         raise NothingSelectedError(message)
+    cells = select(every, patterns)
     reference = reference_environment()
     return Experiment(
         checked=checked,
@@ -159,6 +164,7 @@ def _settings(checked: Checked) -> Settings:
         program=_program(),
         host=digest(processor()),
         preprocess=digest(config.data.preprocess.model_dump(mode="json")),
+        devices=identities(this_driver().version, this_driver().gpus),
     )
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.judgement import Judgement
-from runner.core.sentences import listed
+from runner.core.words import listed
 from runner.errors import ExitCode
 from runner.plan import Status
+
+MOST_LINEAGES = 3
+"""Sets of bad heads that are told; the report has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Outcome:
     def text(self) -> str:
         lines = [""]
         lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
+        lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
         if self.judgement.latency_sentence:
             lines.append(f"latency: {self.judgement.latency_sentence}")
         failed = self.judgement.gates_failed
@@ -65,6 +69,7 @@ class Outcome:
             "report": str(self.report),
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
+            "lineage": [one.sentence for one in self.judgement.lineage],
             "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [

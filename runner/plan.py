@@ -101,10 +101,15 @@ def expand(
         )
         for axis in axes
         for device in devices
-        if ("cpu" if device == "cpu" else "gpu") in axis.devices
+        if device_kind(device) in axis.devices
         for obstacle in [axis.obstacle(device)]
         for pass_ in wanted
     )
+
+
+def device_kind(device: str) -> str:
+    """Returns `cpu` or `gpu`."""
+    return "cpu" if device == "cpu" else "gpu"
 
 
 def _unsupported(axis: Axis, pass_: Pass) -> tuple[Status, str] | None:

@@ -55,10 +55,18 @@ def preflight(image: ImageFacts, device: str, host: HostFacts | None = None) -> 
 
 def preflight_tag(tag: str, device: str, host: HostFacts | None = None) -> Obstacle | None:
     """Returns `preflight` of one of NVIDIA's TensorRT containers."""
-    image = catalog.find(tag)
+    image = image_of(tag, host)
     if image is None:
         return Status.UNAVAILABLE, catalog.unknown(tag)
     return preflight(image, device, host)
+
+
+def image_of(tag: str, host: HostFacts | None = None) -> ImageFacts | None:
+    """Returns what is known of a container; what it tells itself, where it is on the host, wins."""
+    row = catalog.find(tag)
+    if row is None or (host is None and this_driver().version is None):
+        return row
+    return catalog.corrected(row, (host or this_host()).images.get(row.reference or "", {}))
 
 
 def extra_variables(

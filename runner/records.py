@@ -199,6 +199,25 @@ class EvaluationImage(Stored):
     top: int
 
 
+class Operator(Stored):
+    """A node of the network."""
+
+    name: str
+    operator: str
+    """Its type: `Resize`."""
+    custom: bool = False
+
+
+class Behind(Stored):
+    """The operators that exactly these heads depend on."""
+
+    heads: tuple[str, ...]
+    operators: tuple[Operator, ...]
+    """Those that may set heads apart, in topological order."""
+    others: Mapping[str, int]
+    """Operator → how many of those that every network is full of."""
+
+
 class Manifest(Stored):
     """One run: what was asked, and what everything in it was compared with."""
 
@@ -222,6 +241,8 @@ class Manifest(Stored):
     """Where the wall time went."""
     looks: int = 1
     """How often the verdicts could be looked at before the last repeat: each look has its share."""
+    lineage: tuple[Behind, ...] = ()
+    """Which operators are behind which heads."""
     decode: Decode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""

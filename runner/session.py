@@ -1,7 +1,6 @@
 """One function a command: reads the experiment, hands it to the loop, judges, writes the report."""
 
 import dataclasses
-import functools
 import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -15,9 +14,8 @@ from runner.box_checks import head_gates
 from runner.box_facts import box_facts
 from runner.config_checks import Checked
 from runner.core import graph
-from runner.core.evidence import Evidence
 from runner.core.head_errors import undecided
-from runner.core.metrics import Sums
+from runner.core.lineage import behind
 from runner.core.tables import to_json
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
@@ -25,18 +23,20 @@ from runner.execution.matrix import Matrix
 from runner.execution.progress import Progress
 from runner.experiment import Experiment, data_of, known_data, processor, read_experiment
 from runner.images import overlap
+from runner.judging import evidence, report
 from runner.outcome import Outcome
-from runner.plan import Cell
 from runner.planned import Planned
-from runner.records import Manifest, Object, Record
-from runner.store import Run, Store, explained, json_text, utc_now
+from runner.records import Manifest
+from runner.store import Run, Store, json_text, utc_now
 
 EPSILON = 1e-3
 """|d| above this is counted as a difference (DESIGN section 3)."""
 
 
 def run_experiment(
-    source: Path, results: Path, *,
+    source: Path,
+    results: Path,
+    *,
     select: Sequence[str],
     offline: bool,
     fresh: bool = False,
@@ -82,17 +82,11 @@ def run_experiment(
         run.write_text(f"tables/{name[:12]}.json", to_json(table))
     manifest = _manifest(experiment, matrix, run, time.monotonic() - started)
     run.write_manifest(manifest.model_copy(update=box_facts(experiment.checked, store)))
-    outcome = _report(run, experiment.cells)
+    outcome = report(run, experiment.cells)
     run.make_latest()
     if stopped:
         raise stopped[0]
     return dataclasses.replace(outcome, report=results / "latest" / "report.html")
-
-
-def judge_again(name: str, results: Path) -> Outcome:
-    """Judges a finished run from its stored records and writes its report; no engine is needed."""
-    run = Store(results).open_run(name)
-    return _report(run, tuple(record.planned() for record in run.records()))
 
 
 def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Planned:
@@ -181,6 +175,9 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         facts=_facts(experiment, matrix),
         seconds={"wall": wall_s, "engines": matrix.jobs.engine_s},
         looks=settings.most_repeats - settings.repeats + 1,
+        lineage=behind(
+            experiment.checked.model, experiment.checked.heads, config.model.custom_operators
+        ),
     )
 
 
@@ -222,32 +219,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
     }
 
 
-def _report(run: Run, cells: Sequence[Cell]) -> Outcome:
-    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
-    from runner.core.judge import judge  # noqa: PLC0415
-    from runner.detections import box_evidence  # noqa: PLC0415
-    from runner.report import frames, html  # noqa: PLC0415
-
-    manifest = run.manifest()
-    evidence = _evidence(run, manifest, cells, run.records())
-    judgement = judge(dataclasses.replace(evidence, boxes=box_evidence(run.store, manifest)))
-    with explained(run.folder):
-        frames.write(frames.long_table(judgement), run.folder)
-    report = run.write_text("report.html", html.render(judgement))
-    return Outcome(judgement, run.folder, report, manifest.seconds)
-
-
 def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:
     """Returns the cells that more repeats would decide, as far as it has gone."""
     manifest = _manifest(experiment, matrix, run, 0.0)
-    return undecided(_evidence(run, manifest, experiment.cells, matrix.records()))
-
-
-def _evidence(
-    run: Run, manifest: Manifest, cells: Sequence[Cell], records: Sequence[Record]
-) -> Evidence:
-    @functools.cache  # several questions are answered from the same sums
-    def sums_of(y: Object, r: Object) -> Sums:
-        return run.store.sums(y, r, manifest.epsilon)
-
-    return Evidence(manifest, cells, records, sums_of)
+    return undecided(evidence(run, manifest, experiment.cells, matrix.records()))

@@ -3,6 +3,7 @@
 Only one image's activations and one histogram a tensor are in memory, however many images there are.
 """
 
+import contextlib
 import time
 
 from job import arrays, thresholds
@@ -70,8 +71,8 @@ def run(engine, request, stages):
     start = time.perf_counter()
     with stages.enter("calibrate"):
         images = arrays.load_images(wanted["images"])
-        session = engine.build(wanted["model"], "fp32", None, None)
-        histograms = calibrate(session, request["input"], images, wanted["tensors"], stages.show)
+        with contextlib.closing(engine.build(wanted["model"], "fp32", None, None)) as session:
+            histograms = calibrate(session, request["input"], images, wanted["tensors"], stages.show)
         algorithms, unusable = tables(histograms, wanted["algorithms"])
     return {
         "images": len(images),

@@ -5,6 +5,13 @@ import os
 
 from job import arrays, comparison, protocol, timing
 
+TOLD = {  # key of pass.json to what an engine may have written of a build
+    "executed": protocol.EXECUTED,
+    "build": protocol.BUILD,
+    "layers": protocol.LAYERS,
+    "cache": protocol.CACHE,
+}
+
 
 def run(engine, request, one, result_folder, stages):
     """Runs one pass, writes its folder and returns the content of its pass.json.
@@ -29,11 +36,15 @@ def run(engine, request, one, result_folder, stages):
         "latency": None,
         "compare": None,
         "executed": None,
+        "build": None,
+        "layers": None,
+        "cache": None,
     }
     try:
         _run(engine, request, one, folder, stages, answer)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is this pass's answer
-        answer["status"] = "job_failed"
+        unsupported = isinstance(error, protocol.UnsupportedError)
+        answer["status"] = "unsupported" if unsupported else "job_failed"
         answer["error"] = protocol.describe_error(error)
         print("%s: failed in stage %s: %s" % (one["name"], stages.current, error), flush=True)
     protocol.write_json(os.path.join(folder, protocol.PASS), answer)
@@ -45,15 +56,16 @@ def _run(engine, request, one, folder, stages, answer):
     with stages.enter("build", name):
         images = arrays.load_images(request["evaluation"])
         table = protocol.read_json(one["table"]) if one["table"] else None
-        executed = os.path.join(folder, protocol.EXECUTED)
-        session = engine.build(one["model"], one["precision"], table, executed)
-        if os.path.exists(executed):
-            answer["executed"] = protocol.EXECUTED
-    with stages.enter("infer", name):
-        answer["outputs"] = infer(session, request["input"], images, request["heads"], folder)
-    if request["timing"] is not None:
-        with stages.enter("time", name):
-            answer["latency"] = _time(session, request, images)
+        session = engine.build(one["model"], one["precision"], table, folder, one["implicit"])
+        for key, file in sorted(TOLD.items()):
+            if os.path.exists(os.path.join(folder, file)):
+                answer[key] = file
+    with contextlib.closing(session):
+        with stages.enter("infer", name):
+            answer["outputs"] = infer(session, request["input"], images, request["heads"], folder)
+        if request["timing"] is not None:
+            with stages.enter("time", name):
+                answer["latency"] = _time(session, request, images)
     if one["compare_with"] is not None:
         with stages.enter("compare", name):
             answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
@@ -111,7 +123,15 @@ def _time(session, request, images):
     image = images[:1]
     outputs = [tensor for _, tensor in request["heads"]]
     limits = {key: request["timing"][key] for key in protocol.TIMING_KEYS}
-    measured = timing.measure(lambda: session.run({request["input"]: image}, outputs), **limits)
+    device_s = []
+
+    def call():
+        session.run({request["input"]: image}, outputs)
+        device_s.append(session.device_s)
+
+    measured = timing.measure(call, **limits)
+    told = device_s[measured["warm_up"] :]
+    measured["device_s"] = None if None in told else told
     if not measured.pop("stable"):
         print("latency was not stable after %(warm_up_max_s)s s of warm-up" % limits, flush=True)
     measured["batch"] = len(image)

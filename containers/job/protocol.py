@@ -11,7 +11,10 @@ RESULT_DIR (empty, writable)
                             "unusable": {tensor: reason}}
     passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends
     passes/NAME/HEAD.npy    float32 (images, ...): outputs of one head over all evaluation images
-    passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell
+    passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell by one
+    passes/NAME/build.json      what TensorRT was told and said of a build, see BUILD_KEYS
+    passes/NAME/layers.json     what TensorRT made of the network's layers, see LAYER_KEYS
+    passes/NAME/calibration.cache   the calibration cache that TensorRT wrote, byte for byte
     result.json             {"schema_version", "status", "stage", "error"}: written last of all
 
 Exit code 0 with a valid result.json is the job's own answer, good or bad. Anything else is the
@@ -35,6 +38,9 @@ STAGE = "stage.txt"
 PASSES = "passes"
 PASS = "pass.json"  # noqa: S105 - no password
 EXECUTED = "executed.onnx"
+BUILD = "build.json"
+LAYERS = "layers.json"
+CACHE = "calibration.cache"
 PARTIAL = ".part"  # ends the name of a file that is still being written
 
 STAGES = ("probe", "calibrate", "build", "infer", "time", "compare")
@@ -47,12 +53,41 @@ REQUEST_KEYS = {
     "heads": "list of [head, output tensor], in the user's order",
     "evaluation": "path of a float32 .npy (images, ...input shape without its batch axis)",
     "calibration": "null, or {model, images, tensors: [name], algorithms: [{name, options}]}",
-    "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name}",
+    "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name, "
+    "implicit: absent, null or see IMPLICIT_KEYS}",
     "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
 }
 
 CALIBRATION_KEYS = ("model", "images", "tensors", "algorithms")
 PASS_KEYS = ("name", "precision", "model", "table", "compare_with")
+IMPLICIT_KEYS = {  # int8 by TensorRT's own scales, in a float network, not by Q/DQ nodes
+    "scales": "calibrate: of `images`; cache or dynamic_range: the pass's table, carried that way",
+    "calibrator": "entropy, entropy2, legacy or minmax; with dynamic_range null",
+    "images": "path of a float32 .npy as `evaluation`; null unless scales is calibrate",
+}
+SCALES = ("calibrate", "cache", "dynamic_range")
+BUILD_KEYS = {
+    "flags": "names of the builder's flags that were set",
+    "size_bytes": "of the engine, null where it was not serialised",
+    "timing_cache": "none, new, read, or refused: made for another GPU, version or set of flags",
+    "quantisation": "{mode: null, explicit or one of SCALES, calibrator, images: number seen}",
+    "scales": "null, or {table: tensors with a scale, mapped: of them tensors of the network that can have "
+    "one, unmapped: [those without], unknown: [no such tensors], zero: [tensors], defaulted: count, "
+    "missing: [tensors TensorRT complained of], rejected: [layers that lost an int8 kernel]}",
+    "warnings": "[text]",
+}
+LAYER_KEYS = {  # layers.json is {"source": inspector, log or profiler, "layers": [...]}
+    "name": "as TensorRT calls it",
+    "type": "Convolution ...; null from a profiler",
+    "kernel": "CaskConvolution ...; null from a profiler",
+    "origin": "[layers of the network that it was made of]; from 7.1 they are named as the ONNX nodes",
+    "tensors": "[tensors which those give out in the network]: ONNX names, in every version",
+    "opaque": "whether it was compiled as a whole: nothing is known of its inside",
+    "precision": "that it computes in; null where that is not told",
+    "tactic": "name or number of its kernel",
+    "inputs": "[{name, precision, format}]",
+    "outputs": "[{name, precision, format}]",
+}
 TIMING_KEYS = ("min_samples", "max_samples", "max_s", "warm_up_max_s")
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
@@ -61,6 +96,10 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
 
 class ProtocolError(Exception):
     """A request that this job does not understand."""
+
+
+class UnsupportedError(Exception):
+    """What the engine cannot do at all, in this version; a pass that asks for it is `unsupported`."""
 
 
 def describe_error(error):
@@ -142,6 +181,8 @@ def read_request(folder):
         one["model"] = absolute(one["model"])
         if one["table"] is not None:
             one["table"] = absolute(one["table"])
+        if one["implicit"] is not None and one["implicit"]["images"] is not None:
+            one["implicit"]["images"] = absolute(one["implicit"]["images"])
     return request
 
 
@@ -155,8 +196,29 @@ def _check_passes(passes):
                 % (number, one["name"])
             )
         names.append(one["name"])
+        _check_implicit(one, "passes[%d].implicit" % number)
     if len(set(names)) < len(names):
         raise ProtocolError("two passes have one name: %s" % ", ".join(sorted(names)))
+
+
+def _check_implicit(one, where):
+    implicit = one.setdefault("implicit", None)  # not every host knows of it
+    if implicit is None:
+        return
+    _need(implicit, IMPLICIT_KEYS, where)
+    wanted = implicit["scales"]
+    if wanted not in SCALES:
+        raise ProtocolError("%s.scales is %r; known: %s" % (where, wanted, ", ".join(SCALES)))
+    needs = {"images": wanted == "calibrate", "calibrator": wanted != "dynamic_range"}
+    for key, needed in sorted(needs.items()):
+        if (implicit[key] is not None) != needed:
+            raise ProtocolError(
+                "%s: scales %s %s %s" % (where, wanted, "needs" if needed else "takes no", key)
+            )
+    if (one["table"] is not None) != (wanted != "calibrate"):
+        raise ProtocolError(
+            "%s: scales %s %s a table" % (where, wanted, "takes no" if wanted == "calibrate" else "needs")
+        )
 
 
 def _need(value, keys, where):

@@ -5,8 +5,8 @@ a wrong "no" hides a cell for ever, a wrong "yes" costs one failed start, which 
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from packaging.version import Version
@@ -68,8 +68,8 @@ class HostFacts:
     gpus: tuple[Gpu, ...] = ()
     disk_free_bytes: int | None = None
     """Where Docker keeps images; None where that cannot be asked for, as on another host."""
-    images: frozenset[str] = frozenset()
-    """References of the images that it has."""
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Reference of every image that it has → the versions that its labels tell."""
     logins: frozenset[str] = frozenset()
     """Registries that Docker has credentials for; never the credentials."""
 

@@ -21,24 +21,44 @@ class GateResult:
     exact: bool = False
     """The SQNR of an identical output is no number, and passes."""
 
+    def limit_text(self) -> str:
+        """Returns `AP drop at most 0.1`."""
+        spoken = SPOKEN[self.name]
+        side = "at most" if spoken.upper else "at least"
+        return f"{spoken.name} {side} {self.limit:g}{spoken.unit}"
+
     def text(self) -> str:
         """Returns `AP drop 0.314, at most 0.1`."""
-        spoken, direction, decimals, unit = SPOKEN[self.name]
-        if self.value is None:
-            return (
-                f"{spoken} {'exact' if self.exact else 'unknown'}, {direction} {self.limit:g}{unit}"
-            )
-        return f"{spoken} {self.value:.{decimals}f}{unit}, {direction} {self.limit:g}{unit}"
+        spoken = SPOKEN[self.name]
+        value = "identical" if self.exact else "unknown"
+        if self.value is not None:
+            value = spoken.value_text(self.value)
+        side = "at most" if spoken.upper else "at least"
+        return f"{spoken.name} {value}, {side} {self.limit:g}{spoken.unit}"
 
 
-SPOKEN: Mapping[str, tuple[str, str, int, str]] = {
-    "sqnr_db": ("SQNR", "at least", 1, " dB"),
-    "ap_drop": ("AP drop", "at most", 3, ""),
-    "ap50_drop": ("AP50 drop", "at most", 3, ""),
-    "iou": ("mean IoU", "at least", 3, ""),
-    "lost": ("share of lost boxes", "at most", 3, ""),
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """How people say a limit."""
+
+    name: str
+    decimals: int
+    unit: str = ""
+    upper: bool = True
+    """Whether less is better."""
+
+    def value_text(self, value: float) -> str:
+        return f"{value:.{self.decimals}f}{self.unit}"
+
+
+SPOKEN: Mapping[str, Spoken] = {
+    "sqnr_db": Spoken("SQNR", 1, " dB", upper=False),
+    "ap_drop": Spoken("AP drop", 3),
+    "ap50_drop": Spoken("AP50 drop", 3),
+    "iou": Spoken("mean IoU", 3, upper=False),
+    "lost": Spoken("share of lost boxes", 3),
 }
-"""Name → what people call it, which side of the limit is good, decimals, unit."""
+"""Limits by their names in matrix.yaml."""
 
 
 def gate_results(gate: HeadGate, error: Metrics, boxes: BoxErrors | None) -> tuple[GateResult, ...]:
@@ -53,14 +73,20 @@ def gate_results(gate: HeadGate, error: Metrics, boxes: BoxErrors | None) -> tup
         boxes: None where they are not known.
     """
     changes = boxes.changes[ALL] if boxes else None
-    results = [
-        _sqnr(gate.sqnr_db, error),
-        _at_most("ap_drop", gate.ap_drop, boxes.ap_drop if boxes else None),
-        _at_most("ap50_drop", gate.ap50_drop, boxes.ap50_drop if boxes else None),
-        _at_least("iou", gate.iou, changes.mean_iou if changes else None),
-        _at_most("lost", gate.lost, changes.lost_share if changes else None),
-    ]
-    return tuple(one for one in results if one)
+    values = {
+        "ap_drop": boxes.ap_drop if boxes else None,
+        "ap50_drop": boxes.ap50_drop if boxes else None,
+        "iou": changes.mean_iou if changes else None,
+        "lost": changes.lost_share if changes else None,
+    }
+    results = [] if gate.sqnr_db is None else [_sqnr(gate.sqnr_db, error)]
+    for name, value in values.items():
+        limit: float | None = getattr(gate, name)
+        if limit is not None:
+            results.append(
+                GateResult(name=name, limit=limit, value=value, passed=_keeps(name, value, limit))
+            )
+    return tuple(results)
 
 
 def all_hold(results: Iterable[GateResult]) -> bool | None:
@@ -69,28 +95,21 @@ def all_hold(results: Iterable[GateResult]) -> bool | None:
     return all(held) if held else None
 
 
-def _sqnr(limit: float | None, error: Metrics) -> GateResult | None:
+def _sqnr(limit: float, error: Metrics) -> GateResult:
     """A head with NaN or infinite outputs never passes; an identical one always does."""
-    if limit is None:
-        return None
-    if error.nonfinite or error.nmse is None:
-        return GateResult(name="sqnr_db", limit=limit, value=None, passed=False)
-    exact = error.sqnr_db is None
-    passed = exact or (error.sqnr_db is not None and error.sqnr_db >= limit)
-    return GateResult(name="sqnr_db", limit=limit, value=error.sqnr_db, passed=passed, exact=exact)
-
-
-def _at_most(name: str, limit: float | None, value: float | None) -> GateResult | None:
-    if limit is None:
-        return None
+    finite = not error.nonfinite and error.nmse is not None
+    value = error.sqnr_db if finite else None
+    exact = finite and value is None
     return GateResult(
-        name=name, limit=limit, value=value, passed=value is not None and value <= limit
+        name="sqnr_db",
+        limit=limit,
+        value=value,
+        passed=exact or _keeps("sqnr_db", value, limit),
+        exact=exact,
     )
 
 
-def _at_least(name: str, limit: float | None, value: float | None) -> GateResult | None:
-    if limit is None:
-        return None
-    return GateResult(
-        name=name, limit=limit, value=value, passed=value is not None and value >= limit
-    )
+def _keeps(name: str, value: float | None, limit: float) -> bool:
+    if value is None:
+        return False
+    return value <= limit if SPOKEN[name].upper else value >= limit

@@ -52,8 +52,8 @@ class GpuState:
 BUSY = 0.05
 """Utilisation above which an idle GPU is called busy: a display takes a few per cent."""
 
-HELD_BACK = 0.01
-"""Share of the time with clocks held back by heat that a latency does not notice."""
+HELD_BACK = 0.05
+"""Share of the time with clocks held back that a latency does not notice."""
 
 
 def written(capability: Capability) -> str:
@@ -101,6 +101,14 @@ def expanded(devices: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
         chosen = () if device == "cpu" else meant(device, gpus)
         found += [f"gpu:{gpu.index}" for gpu in chosen] or [device]
     return tuple(dict.fromkeys(found))
+
+
+def identities(driver: str | None, gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Returns device → what of it decides numbers: `gpu:0` may be another card tomorrow."""
+    return {
+        f"gpu:{gpu.index}": f"{gpu.uuid} {gpu.name} {written(gpu.capability)} driver {driver}"
+        for gpu in gpus
+    }
 
 
 def disturbed(before: GpuState, after: GpuState) -> str | None:

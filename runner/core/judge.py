@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from runner.core.attribute import attributed
+from runner.core.bad_heads import lineages
 from runner.core.box_judge import judge_boxes
 from runner.core.box_results import BoxErrors, CellBoxes
 from runner.core.budget import budgets
@@ -52,6 +53,7 @@ def judge(evidence: Evidence) -> Judgement:
         cells=results,
         sentences=sentences(heads, results, manifest.baseline),
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
+        lineage=lineages(manifest.lineage, results),
         boxes=boxes.report,
         facts=manifest.facts,
     )

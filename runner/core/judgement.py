@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.core.box_results import BoxErrors, BoxReport, CellBoxes
 from runner.core.gates import GateResult
+from runner.core.lineage import Lineage
 from runner.core.metrics import Metrics
 from runner.core.verdicts import Verdict
 from runner.plan import Cell, Status
@@ -109,6 +110,8 @@ class Judgement:
     """head → one plain sentence."""
     latency_sentence: str = ""
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
+    lineage: tuple[Lineage, ...] = ()
+    """What the network's graph says to the heads that are bad together."""
     boxes: BoxReport | None = None
     """None where the run does not say how to decode."""
     facts: Mapping[str, Any]

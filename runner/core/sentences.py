@@ -3,8 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from runner.core.attribution_words import reasons
+from runner.core.gate_sentences import disagreement_sentence, gates_sentence
 from runner.core.judgement import CellResult, HeadResult
 from runner.core.verdicts import Kind, Verdict
+from runner.core.words import listed, span, verb
 from runner.plan import Precision, TableSource
 
 _Row = tuple[CellResult, HeadResult]
@@ -37,7 +40,8 @@ def _paragraph(rows: Sequence[_Row], baseline: str) -> str:
         _limit(int8),
         _undecided(rows),
         _kept(int8, baseline),
-        _gate(int8),
+        gates_sentence(int8),
+        disagreement_sentence(int8),
     )
     return " ".join(part for part in parts if part)
 
@@ -60,7 +64,7 @@ def _fp32(rows: Sequence[_Row]) -> str:
     names = _names(_told(rows, Kind.FP32_REGRESSION))
     if not names:
         return ""
-    return f"{listed(names)} {_verb('is', names)} wrong before any quantisation, in fp32 already."
+    return f"{listed(names)} {verb('is', names)} wrong before any quantisation, in fp32 already."
 
 
 def _engines(int8: Sequence[_Row], baseline: str) -> tuple[str, ...]:
@@ -84,7 +88,7 @@ def _engines(int8: Sequence[_Row], baseline: str) -> tuple[str, ...]:
         if verdict.effect and verdict.effect.noise_multiple is not None
     ]
     sentence = (
-        f"At the same scales {listed(names)} {_verb('lose', names)} {_range(losses)} dB against "
+        f"At the same scales {listed(names)} {verb('lose', names)} {span(losses)} dB against "
         f"{baseline}{_sureness(multiples)}: the engine changed, not the calibration."
     )
     heads = {id(head): head for _, head, _ in told}.values()
@@ -97,7 +101,7 @@ def _engines(int8: Sequence[_Row], baseline: str) -> tuple[str, ...]:
         ),
         None,
     )
-    return (sentence, _moved(list(heads), base, names) if base else "")
+    return (sentence, _moved(list(heads), base, names) if base else "", _reasons(told))
 
 
 def _sureness(multiples: Sequence[float]) -> str:
@@ -106,7 +110,7 @@ def _sureness(multiples: Sequence[float]) -> str:
         return ""
     if not finite:
         return " (repeats are bit-identical, so this is no noise)"
-    return f" ({_range(finite)} times the noise floor)"
+    return f" ({span(finite)} times the noise floor)"
 
 
 def _moved(others: Sequence[HeadResult], base: HeadResult, names: Sequence[str]) -> str:
@@ -133,17 +137,20 @@ def _calibrators(int8: Sequence[_Row]) -> str:
     if not names:
         return ""
     losses = [10 * math.log10(1 + verdict.relative) for _, _, verdict in told if verdict.relative]
-    return (
-        f"The calibrator of {listed(names)} makes a worse table, {_range(losses)} dB under the "
+    sentence = (
+        f"The calibrator of {listed(names)} makes a worse table, {span(losses)} dB under the "
         "same arithmetic."
     )
+    return " ".join(filter(None, (sentence, _reasons(told))))
 
 
 def _fallbacks(int8: Sequence[_Row]) -> str:
     names = _names(_told(int8, Kind.PRECISION_FALLBACK))
     if not names:
         return ""
-    return f"{listed(names)} {_verb('is', names)} better than 8 bits allow: layers did not run in int8."
+    return (
+        f"{listed(names)} {verb('is', names)} better than 8 bits allow: layers did not run in int8."
+    )
 
 
 def _tables(int8: Sequence[_Row]) -> str:
@@ -154,7 +161,7 @@ def _tables(int8: Sequence[_Row]) -> str:
         return ""
     factors = [1 + verdict.relative for _, _, verdict in told if verdict.relative is not None]
     return (
-        f"The loss with {listed(tables)} is the calibration's: {_range(factors)} times the error "
+        f"The loss with {listed(tables)} is the calibration's: {span(factors)} times the error "
         "that the best table known would leave."
     )
 
@@ -198,41 +205,16 @@ def _kept(int8: Sequence[_Row], baseline: str) -> str:
     return ""
 
 
-def _gate(int8: Sequence[_Row]) -> str:
-    gated = [(result.cell.id, head) for result, head in int8 if head.passed is not None]
-    failed = [name for name, head in gated if not head.passed]
-    if not gated:
-        return ""
-    gate = gated[0][1].gate_sqnr_db
-    if not failed:
-        return f"Every int8 cell holds the gate of {gate:g} dB."
-    if len(failed) == len(gated):
-        return f"Every int8 cell is below the gate of {gate:g} dB."
-    return f"Below the gate of {gate:g} dB: {listed(failed)}."
-
-
 def _names(told: Iterable[tuple[CellResult, HeadResult, Verdict]]) -> list[str]:
-    return list(dict.fromkeys(result.cell.environment for result, _, _ in told))
+    return list(dict.fromkeys(_name(result, verdict) for result, _, verdict in told))
 
 
-def _verb(verb: str, subjects: Sequence[str]) -> str:
-    one, many = {"is": ("is", "are"), "lose": ("loses", "lose")}[verb]
-    return one if len(subjects) == 1 else many
+def _name(result: CellResult, verdict: Verdict) -> str:
+    """Returns the environment; with its device where that is what the comparison is about."""
+    cell = result.cell
+    itself = (verdict.against or "").startswith(f"{cell.environment}/")
+    return f"{cell.environment} on {cell.device}" if itself else cell.environment
 
 
-def _range(values: Iterable[float]) -> str:
-    numbers = sorted(values)
-    if not numbers:
-        return "?"
-    low, high = f"{numbers[0]:.1f}", f"{numbers[-1]:.1f}"
-    return low if low == high else f"{low} to {high}"
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Joins names as a person would; says how many more there are."""
-    shown = list(names[:most])
-    if len(names) > most:
-        return f"{', '.join(shown)} and {len(names) - most} more"
-    if len(shown) == 1:
-        return shown[0]
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+def _reasons(told: Iterable[tuple[CellResult, HeadResult, Verdict]]) -> str:
+    return reasons((_name(result, verdict), verdict.attribution) for result, _, verdict in told)

@@ -9,8 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.plan import Status
+
 Tick = Callable[[], None]
 """Called several times a second while a job runs; the host collects finished passes in it."""
+
+Transfer = Callable[[str, int, int], None]
+"""Called while something large is fetched: what (a layer), how many bytes of it are here, of how many."""
+
+
+def untold(what: str, done: int, total: int) -> None:
+    """A Transfer that tells nobody."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +62,14 @@ class Environment(Protocol):
         """`onnxruntime` or `tensorrt`."""
         ...
 
-    def obstacle(self, device: str) -> str | None:
-        """Why no job can run on `device` (`cpu`, `gpu:*`, …); None where one can. Fast, no downloads."""
+    def obstacle(self, device: str) -> str | tuple[Status, str] | None:
+        """Why no job can run on `device` (`cpu`, `gpu:*`, …); None where one can. Fast, no downloads.
+
+        A bare reason means `unavailable`.
+        """
         ...
 
-    def prepare(self, *, offline: bool) -> Identity:
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         """Makes the environment (or finds it made); may take minutes and use the network.
 
         Raises:
@@ -70,10 +82,19 @@ class Environment(Protocol):
         ...
 
     def run(
-        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
     ) -> Ending:
         """Runs `python -m job request result` to its end; stdout and stderr go to `log`.
 
-        On KeyboardInterrupt the job is stopped before the exception goes on.
+        On KeyboardInterrupt the job is stopped before the exception goes on. `run_id` marks what
+        outlives a killed runner, so that it is found.
         """
         ...

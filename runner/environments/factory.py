@@ -10,11 +10,14 @@ from runner.config import Config
 from runner.config_environments import (
     GPU_PROVIDERS,
     EnvironmentEntry,
+    Image,
     Interpreter,
     Ngc,
+    OnnxRuntime,
     Venv,
 )
 from runner.environments.base import Environment
+from runner.environments.docker.environment import DockerEnvironment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
 from runner.environments.venv import VenvEnvironment, default_cache
@@ -63,7 +66,17 @@ def _environment(
                 library_paths=[root / path for path in entry.library_path],
             )
         case Ngc():
-            return NgcEnvironment(name=name, tag=entry.ngc[index])
+            return NgcEnvironment(name=name, tag=entry.tags()[index], cache=cache)
+        case Image():
+            return DockerEnvironment(
+                name=name,
+                engine=entry.engine,
+                image=entry.image,
+                python=entry.python,
+                requirements=entry.requirements(index),
+                memory_gb=entry.memory_gb,
+                cache=cache,
+            )
 
 
 def reference_environment() -> Environment:
@@ -89,13 +102,19 @@ def reference_options(config: Config) -> Mapping[str, Any]:
 
 def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for entry in config.environments:
-        options = (
-            {} if isinstance(entry, Ngc) else config.onnxruntime_of(entry).model_dump(mode="json")
-        )
-        found.update(dict.fromkeys(entry.ids(), options))
+        options = _onnxruntime(config, entry)
+        stated = options.model_dump(mode="json") if options else {}
+        found.update(dict.fromkeys(entry.ids(), stated))
     return found
+
+
+def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
+    """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
+    if isinstance(entry, Ngc) or (isinstance(entry, Image) and entry.engine != "onnxruntime"):
+        return None
+    return config.onnxruntime_of(entry)
 
 
 def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axis]:
@@ -103,7 +122,8 @@ def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axi
     axes: list[Axis] = []
     for entry in config.environments:
         # One provider an entry: what is planned on a GPU also runs there.
-        on_gpu = isinstance(entry, Ngc) or config.onnxruntime_of(entry).provider in GPU_PROVIDERS
+        options = _onnxruntime(config, entry)
+        on_gpu = options is None or options.provider in GPU_PROVIDERS
         devices = frozenset({"gpu" if on_gpu else "cpu"})
         axes += [_axis(environments[name], devices) for name in entry.ids()]
     return axes
@@ -111,8 +131,8 @@ def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axi
 
 def _axis(environment: Environment, devices: frozenset[str]) -> Axis:
     def obstacle(device: str) -> tuple[Status, str] | None:
-        reason = environment.obstacle(device)
-        return (Status.UNAVAILABLE, reason) if reason else None
+        found = environment.obstacle(device)
+        return (Status.UNAVAILABLE, found) if isinstance(found, str) else found
 
     return Axis(
         environment=environment.name,

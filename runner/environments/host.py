@@ -7,10 +7,11 @@ credential into its answer.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.catalog import reported
 from runner.core.compatibility import HostFacts
 from runner.environments.devices import Driver, read_driver
 from runner.errors import EnvironmentUnavailableError
@@ -30,16 +31,16 @@ def read_host() -> HostFacts:
     try:
         info = engine.facts
         with engine.explained():
-            references = [tag for image in engine.client.images.list() for tag in image.tags]
+            listed = engine.client.api.images()
     except EnvironmentUnavailableError as error:
         return without_docker(driver, str(error))
     local = is_local(engine.address or os.environ.get("DOCKER_HOST"))
-    return facts_of(info, references, driver, logins(), local=local)
+    return facts_of(info, listed, driver, logins(), local=local)
 
 
 def facts_of(
     info: Mapping[str, Any],
-    references: list[str],
+    listed: Sequence[Mapping[str, Any]],
     driver: Driver,
     registries: frozenset[str],
     *,
@@ -49,7 +50,7 @@ def facts_of(
 
     Args:
         info: What its engine says of itself (`GET /info`).
-        references: Images that it has, by name and tag.
+        listed: Its images (`GET /images/json`).
         driver: Its NVIDIA driver.
         registries: Those that Docker has credentials for.
         local: Whether the engine's folders are folders of this machine.
@@ -63,7 +64,11 @@ def facts_of(
         driver_problem=driver.problem,
         gpus=driver.gpus,
         disk_free_bytes=_free(_image_root(info)) if local else None,
-        images=frozenset(references),
+        images={
+            reference: reported(image.get("Labels") or {})
+            for image in listed
+            for reference in [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())]
+        },
         logins=registries,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.environments.base import Ending, Identity, Tick
+from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.local import job_variables, run_job
 from runner.environments.nvidia import driver_obstacle
 from runner.environments.python import Python, ask_python
@@ -56,7 +56,7 @@ class InterpreterEnvironment:
             return str(error)
         return None if device == "cpu" else driver_obstacle()
 
-    def prepare(self, *, offline: bool) -> Identity:  # noqa: ARG002  (there is nothing to download)
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:  # noqa: ARG002  (there is nothing to download)
         """Asks the interpreter what it is.
 
         The fingerprint covers the hash of every installed package's RECORD (which holds the hashes
@@ -87,7 +87,15 @@ class InterpreterEnvironment:
             return None
 
     def run(
-        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",  # noqa: ARG002  (its options name the GPU)
+        run_id: str = "",  # noqa: ARG002  (nothing outlives us)
     ) -> Ending:
         return run_job(
             self._python, self._env, request, result, log, deadline_s=deadline_s, tick=tick

@@ -80,7 +80,7 @@ def resolve(
     Raises:
         EnvironmentUnavailableError: there is none, or it cannot be found out here.
     """
-    _uv(
+    run_uv(
         "pip",
         "compile",
         "-",
@@ -120,8 +120,8 @@ def install(
         "cwd": lock.parent,
         "held": held,
     }
-    _uv("venv", "--no-project", "--quiet", f"--python={python}", str(folder), **known)
-    _uv(
+    run_uv("venv", "--no-project", "--quiet", f"--python={python}", str(folder), **known)
+    run_uv(
         "pip",
         "sync",
         "--no-build",
@@ -163,7 +163,7 @@ def _installed(cwd: Path) -> str:
     return f"install it, or name another{found} or a path as `python:` in matrix.yaml"
 
 
-def _uv(
+def run_uv(
     *arguments: str,
     version: str,
     offline: bool,
@@ -171,6 +171,11 @@ def _uv(
     text: str = "",
     held: int | None = None,
 ) -> None:
+    """Runs uv for a Python of `version`.
+
+    Raises:
+        EnvironmentUnavailableError: it failed; with its reason in plain words.
+    """
     done = _run(arguments, cwd=cwd, offline=offline, text=text, held=held)
     if done.returncode != 0:
         raise EnvironmentUnavailableError(explain(done.stderr, version))

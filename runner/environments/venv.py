@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from job import protocol
-from runner.environments.base import Ending, Identity, Tick
+from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.local import job_variables, run_job
 from runner.environments.nvidia import driver_obstacle
 from runner.environments.packages import (
@@ -97,7 +97,7 @@ class VenvEnvironment:
     def obstacle(self, device: str) -> str | None:
         return None if device == "cpu" else driver_obstacle()
 
-    def prepare(self, *, offline: bool) -> Identity:
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:  # noqa: ARG002  (uv tells no progress)
         try:
             with _explained(self._cache):
                 return self._prepare(offline)
@@ -212,7 +212,15 @@ class VenvEnvironment:
             yield lock.fileno()
 
     def run(
-        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",  # noqa: ARG002  (its options name the GPU)
+        run_id: str = "",  # noqa: ARG002  (nothing outlives us)
     ) -> Ending:
         if self._made is None:
             message = f"{self.name}: prepare it before it runs"

@@ -198,7 +198,12 @@ class Matrix:
     def _prepared(self, environment: Environment) -> Identity | str:
         self.progress.stage(environment.name, "prepare")
         try:
-            return environment.prepare(offline=self.offline)
+            return environment.prepare(
+                offline=self.offline,
+                transfer=lambda what, done, total: self.progress.transfer(
+                    f"{environment.name}: {what}", done, total
+                ),
+            )
         except EnvironmentUnavailableError as error:
             return str(error)
 

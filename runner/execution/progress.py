@@ -22,6 +22,10 @@ class Progress(Protocol):
         """Says what is being done now, as often as one likes."""
         ...
 
+    def transfer(self, what: str, done: int, total: int) -> None:
+        """Says how many bytes of something large are here, as often as one likes."""
+        ...
+
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:

@@ -42,6 +42,7 @@ class JobStart:
             log: Name of the log, as `Run.log` takes it.
         """
         self.store: Store = run.store
+        self.run_id = run.id
         self.wants = wants
         self.site = site
         self.share_of = share_of
@@ -137,7 +138,13 @@ class JobStart:
 
         self.started = utc_now().isoformat()
         return self.site.environment.run(
-            asked, result, self.log, deadline_s=self.wants.settings.deadline_s, tick=tick
+            asked,
+            result,
+            self.log,
+            deadline_s=self.wants.settings.deadline_s,
+            tick=tick,
+            device=self.site.device,
+            run_id=self.run_id,
         )
 
     def _take_finished(self, answers: ResultFolder, wanted: Sequence[WantedPass]) -> None:

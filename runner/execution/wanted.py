@@ -6,7 +6,7 @@ environment nor that of a pass is in it.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.tables import Provenance, Table, from_ranges
@@ -40,6 +40,8 @@ class Settings:
     """Hash of what the processor is."""
     preprocess: str
     """Hash of the preprocessing settings."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """GPU → which card with which driver it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,7 +176,7 @@ class Wants:
             "environment": site.identity.fingerprint,
             "engine": site.environment.engine,
             "options": site.engine_options,
-            "device": site.device,
+            "device": self.settings.devices.get(site.device, site.device),
             "host": self.settings.host,
             "program": self.settings.program,
             "input": self.settings.input,

@@ -94,6 +94,16 @@ def _verdicts(entry: Entry) -> Any:
     return SEPARATOR.join(dict.fromkeys(str(verdict.kind) for verdict in told)) or None
 
 
+def _factors(part: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        told = entry.result.verdicts if entry.result else ()
+        found = (getattr(one.attribution, part) for one in told if one.attribution)
+        names = dict.fromkeys(change.factor for changes in found for change in changes)
+        return SEPARATOR.join(names) or None
+
+    return value
+
+
 def _latency_verdicts(entry: Entry) -> Any:
     return SEPARATOR.join(str(verdict.kind) for verdict in entry.cell.verdicts) or None
 
@@ -209,6 +219,18 @@ COLUMNS = (
         TEXT,
         "What the numbers say: ok, or what is wrong (docs/method.md).",
         _verdicts,
+    ),
+    Column(
+        "factors",
+        TEXT,
+        "What changed alone, and the effect with it: whose fault a regression is.",
+        _factors("factors"),
+    ),
+    Column(
+        "confounded_factors",
+        TEXT,
+        "What changed together, so that no single one can be named.",
+        _factors("confounded"),
     ),
     Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
     Column("passed", TRUTH, "Whether the gate holds; empty where none applies.", _result("passed")),

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
-from runner.report import charts, facts, frames, views
+from runner.report import charts, facts, frames, reasons, views
 from runner.report.formatting import FILTERS, finalize
 
 HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
@@ -37,6 +37,8 @@ def render(judgement: Judgement) -> str:
             budgets=[chart for chart in budgets if chart],
             latencies=charts.latency_charts(matrix.groups),
             measured=views.measured(matrix.groups),
+            reasons=reasons.reasons(judgement),
+            additions=reasons.additions(judgement),
             failed=[one for one in judgement.cells if one.status is not Status.OK],
             facts=list(facts.flat(judgement.facts)),
             fact_groups=facts.fact_groups(judgement),

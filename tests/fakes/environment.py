@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.environments.base import Ending, Identity, Tick
+from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.process import run_process
 from runner.errors import EnvironmentUnavailableError
 
@@ -34,14 +34,22 @@ class InstantEnvironment:
     def obstacle(self, device: str) -> str | None:
         return None
 
-    def prepare(self, *, offline: bool) -> Identity:
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         return Identity(fingerprint=self.name, facts={"kind": "instant"})
 
     def identity(self) -> Identity | None:
         return self.prepare(offline=True)
 
     def run(
-        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
     ) -> Ending:
         self.starts += 1
         code = PRELUDE.replace("sys.argv[1:3]", repr((str(request), str(result)))) + HONEST
@@ -82,7 +90,7 @@ class ScriptedEnvironment:
     def obstacle(self, device: str) -> str | None:
         return None
 
-    def prepare(self, *, offline: bool) -> Identity:
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         if self.refusal:
             raise EnvironmentUnavailableError(self.refusal)
         self.made = True
@@ -92,7 +100,15 @@ class ScriptedEnvironment:
         return self._identity if self.made else None
 
     def run(
-        self, request: Path, result: Path, log: Path, *, deadline_s: float, tick: Tick
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
     ) -> Ending:
         script = self.scripts[min(self.starts, len(self.scripts) - 1)]
         self.starts += 1

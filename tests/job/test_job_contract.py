@@ -75,7 +75,7 @@ def answer(request: Path, result: Path, python: str | None = None) -> dict[str, 
 
 def pass_answer(result: Path, name: str) -> dict[str, Any]:
     document = json.loads((result / "passes" / name / "pass.json").read_text(encoding="utf-8"))
-    keys = "schema_version name status error stages outputs latency compare executed"
+    keys = "schema_version name status error stages outputs latency compare executed build layers cache"
     assert document.keys() == set(keys.split())
     assert document["name"] == name
     assert document["stages"].keys() <= set(protocol.STAGES)
@@ -196,7 +196,7 @@ def calibration(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "stage", "message"),
     [
-        ({"engine": "tensorflow"}, "probe", "unknown engine 'tensorflow'; known: onnxruntime"),
+        ({"engine": "tensorflow"}, "probe", "unknown engine 'tensorflow'; known: onnxruntime, tensorrt"),
         (
             {"engine_options": {"thread": 1}},
             "probe",

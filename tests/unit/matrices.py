@@ -42,6 +42,9 @@ class Told:
     def expect(self, steps: int) -> None:
         self.expected += steps
 
+    def transfer(self, what: str, done: int, total: int) -> None:
+        pass
+
     def stage(self, where: str, stage: str) -> None:
         self.stages.append(f"{where}: {stage}")
 

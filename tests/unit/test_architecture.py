@@ -18,7 +18,7 @@ ALLOWED = {
     # part of runner → what of runner and job it may import
     "runner/core": {"runner.core", "runner.plan", "runner.records", "job.reductions"},
     "runner/report": {"runner.core", "runner.plan", "runner.report", "runner.errors", "job.protocol"},
-    "runner/environments": {"runner.environments", "runner.config", "runner.config_environments", "runner.errors", "runner.plan", "runner.records",
+    "runner/environments": {"runner.environments", "runner.catalog", "runner.preflight", "runner.core.compatibility", "runner.core.gpus", "runner.config", "runner.config_environments", "runner.errors", "runner.plan", "runner.records",
                             "job.protocol"},
     "runner/execution": {"runner.execution", "runner.environments.base", "runner.core",
                          "runner.errors", "runner.plan", "runner.records", "runner.store", "job"},

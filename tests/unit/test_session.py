@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner import session
+from runner import judging, session
 from runner.core.tables import from_json
 from runner.errors import ConfigError, NothingSelectedError, StoreError
 from runner.store import Store
@@ -152,7 +152,7 @@ def test_judging_again_gives_the_same_and_leaves_latest_alone(
     oldest = min(path.parent for path in results.glob("2*/manifest.json"))
     report = (oldest / "report.html").read_bytes()
     latest = (results / "latest").readlink()
-    outcome = session.judge_again(oldest.name, results)
+    outcome = judging.judge_again(oldest.name, results)
     assert outcome.report == oldest / "report.html"
     assert outcome.report.read_bytes() == report
     assert (results / "latest").readlink() == latest

@@ -5,21 +5,26 @@ defines
 
     Engine(options)                 options: the request's engine_options; ValueError names a wrong key
         .facts()                    JSON object: version, providers or devices, build
-        .build(model, precision, table, executed)
+        .build(model, precision, table, folder, implicit=None)
                                     a Session. `model`: path of the ONNX; `precision`: fp32, tf32, fp16
-                                    or int8; `table`: {tensor: amax} or None; `executed`: where to write
-                                    the graph that will really run, or None. Writes it whole or not
-                                    at all; an engine that cannot tell writes nothing.
+                                    or int8; `table`: {tensor: amax} or None; `folder`: where to write
+                                    what the engine tells of the build, or None: executed.onnx,
+                                    build.json, layers.json, calibration.cache (job/protocol.py), each
+                                    whole or not at all; `implicit`: of protocol.IMPLICIT_KEYS, or None.
     Session
         .run(inputs, outputs)       inputs: {tensor: float32 array, batch first}; outputs: tensor names.
                                     Returns the arrays in that order.
+        .device_s                   seconds that the device computed in the last run, copies apart; None
+                                    where the engine cannot tell
+        .close()                    frees what it holds; nothing runs afterwards
 
-Errors are exceptions with a message for the user; they fail the pass, not the job.
+Errors are exceptions with a message for the user; they fail the pass, not the job. What the engine
+cannot do in this version at all is a protocol.UnsupportedError.
 """
 
 import importlib
 
-ENGINES = ("onnxruntime",)
+ENGINES = ("onnxruntime", "tensorrt")
 
 
 def load(name):

@@ -53,16 +53,19 @@ class Engine(object):
             "options": self._options,
         }
 
-    def build(self, model, precision, table, executed):
+    def build(self, model, precision, table, folder, implicit=None):
         """Returns a session on `model`; `precision` is the model's own business."""
+        if implicit is not None:
+            raise protocol.UnsupportedError("onnxruntime runs int8 by Q/DQ nodes only")
         if table is not None:
             raise ValueError(
                 "onnxruntime takes its scales from the Q/DQ nodes of the model: "
                 "a %s pass needs no table, the request names one" % precision
             )
         settings = self._settings()
-        if executed is None:
+        if folder is None:
             return Session(self._open(model, settings))
+        executed = os.path.join(folder, protocol.EXECUTED)
         partial = executed + protocol.PARTIAL
         settings.optimized_model_filepath = partial
         session = Session(self._open(model, settings))
@@ -98,6 +101,8 @@ class Engine(object):
 
 
 class Session(object):
+    device_s = None  # the clock of the host is all there is
+
     def __init__(self, session):
         self._session = session
         self._inputs = {one.name: one.type for one in session.get_inputs()}
@@ -126,3 +131,6 @@ class Session(object):
                 % (", ".join(missing), ", ".join(self._outputs))
             )
         return [np.asarray(array) for array in self._session.run(outputs, inputs)]
+
+    def close(self):
+        self._session = None

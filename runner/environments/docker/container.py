@@ -52,13 +52,31 @@ def run_container(
         prepare: Called with the created container, before its start.
         collect: Called with the ended container.
     """
-    command = command_line(wanted)
+    try:
+        return _run(engine, wanted, log, deadline_s, tick, prepare, collect)
+    except LimitsRefusedError:
+        less = replace(wanted, recommended_limits=False)
+        return _run(engine, less, log, deadline_s, tick, prepare, collect)
+
+
+class LimitsRefusedError(Exception):
+    """The engine may not raise the limits of a process as NVIDIA recommends."""
+
+
+def _run(
+    engine: Engine,
+    wanted: Wanted,
+    log: Path,
+    deadline_s: float,
+    tick: Tick,
+    prepare: Collect | None,
+    collect: Collect | None,
+) -> Ending:
     started = time.monotonic()
     try:
         with _container(engine, wanted, prepare) as container, _Log(container, log) as output:
             started = time.monotonic()
-            with engine.explained(failures.of_start):
-                container.start()
+            _start(engine, wanted, container)
             watched = _Watch(engine, container, output, started + deadline_s, tick)
             ending = watched.until_end()
             if collect:
@@ -70,9 +88,19 @@ def run_container(
     return replace(
         ending,
         error=ending.error or (None if ending.timed_out else refusal),
-        command=command,
+        command=command_line(wanted),
         wall_s=time.monotonic() - started,
     )
+
+
+def _start(engine: Engine, wanted: Wanted, container: Container) -> None:
+    with engine.explained(failures.of_start):
+        try:
+            container.start()
+        except APIError as error:
+            if wanted.recommended_limits and "error setting rlimit" in str(error.explanation):
+                raise LimitsRefusedError from error
+            raise
 
 
 def ending_of(state: Mapping[str, Any], *, timed_out: bool) -> Ending:

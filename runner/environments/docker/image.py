@@ -84,7 +84,9 @@ def obtain(engine: Engine, reference: str, *, offline: bool, transfer: Transfer)
     if found := find(engine, reference):
         return found
     if offline:
-        message = f"{reference}: not on this Docker engine, and --offline; `docker pull {reference}`"
+        message = (
+            f"{reference}: not on this Docker engine, and --offline; `docker pull {reference}`"
+        )
         raise EnvironmentUnavailableError(message)
     pull(engine, reference, transfer)
     found = find(engine, reference)

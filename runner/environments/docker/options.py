@@ -4,6 +4,7 @@ It sees the job and its inputs read-only, writes to its results folder and a bou
 nothing else: no network, no capabilities, no way to new ones.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ STACK_BYTES = 67108864
 GPU_CAPABILITIES = ("compute", "utility")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Bind:
     source: str
     """A folder of this machine, or the name of a volume."""
@@ -51,6 +52,8 @@ class Wanted:
     variables: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     working_dir: str = PROGRAM
+    recommended_limits: bool = True
+    """NVIDIA's, which an engine without rights to raise limits (rootless, nested) refuses."""
     userns: str | None = None
     """`host` where the engine remaps users and we want our own."""
 
@@ -86,11 +89,7 @@ def options(wanted: Wanted) -> dict[str, Any]:
         "mem_limit": wanted.memory_bytes,
         "memswap_limit": wanted.memory_bytes,  # that is: no swap
         "shm_size": SHM_BYTES,
-        "ulimits": [
-            Ulimit(name="memlock", soft=-1, hard=-1),
-            Ulimit(name="stack", soft=STACK_BYTES, hard=STACK_BYTES),
-            Ulimit(name="core", soft=0, hard=0),  # a crash is told by its signal
-        ],
+        "ulimits": [Ulimit(name=name, soft=value, hard=value) for name, value in _limits(wanted)],
         # The runner reads along and keeps a bounded log; the engine would keep all.
         "log_config": LogConfig(type=LogConfig.types.NONE),
         "stop_signal": "SIGTERM",
@@ -100,6 +99,13 @@ def options(wanted: Wanted) -> dict[str, Any]:
     if wanted.userns:
         found["userns_mode"] = wanted.userns
     return found
+
+
+def _limits(wanted: Wanted) -> Sequence[tuple[str, int]]:
+    no_dump = ("core", 0)  # a crash is told by its signal
+    if not wanted.recommended_limits:
+        return (no_dump,)
+    return (no_dump, ("memlock", -1), ("stack", STACK_BYTES))
 
 
 def device_requests(device: str) -> list[DeviceRequest]:
@@ -119,8 +125,8 @@ def command_line(wanted: Wanted) -> tuple[str, ...]:
     arguments += ["--security-opt=no-new-privileges:true", "--read-only"]
     arguments += [f"--tmpfs=/tmp:size={TMP_BYTES},mode=1777", f"--pids-limit={PIDS}"]
     arguments += [f"--memory={wanted.memory_bytes}", f"--memory-swap={wanted.memory_bytes}"]
-    arguments += [f"--shm-size={SHM_BYTES}", "--ulimit=memlock=-1"]
-    arguments += [f"--ulimit=stack={STACK_BYTES}", "--ulimit=core=0", f"--user={wanted.user}"]
+    arguments += [f"--shm-size={SHM_BYTES}", f"--user={wanted.user}"]
+    arguments += [f"--ulimit={name}={value}" for name, value in _limits(wanted)]
     if wanted.device != "cpu":
         chosen = wanted.device.removeprefix("gpu:")
         arguments += ["--gpus=all" if chosen == "*" else f"--gpus=device={chosen}"]
@@ -132,7 +138,13 @@ def command_line(wanted: Wanted) -> tuple[str, ...]:
         mode = ",readonly" if one.read_only else ""
         arguments += [f"--mount=type={kind},source={one.source},target={one.target}{mode}"]
     first, *rest = wanted.entrypoint
-    return (*arguments, f"--workdir={wanted.working_dir}", f"--entrypoint={first}", wanted.image, *rest)
+    return (
+        *arguments,
+        f"--workdir={wanted.working_dir}",
+        f"--entrypoint={first}",
+        wanted.image,
+        *rest,
+    )
 
 
 def variables(image: Mapping[str, str], packages: str | None) -> dict[str, str]:
@@ -172,3 +184,9 @@ def user(security: Sequence[str], uid: int, gid: int) -> tuple[str, str | None]:
 def memory_bytes(total: int, wanted_gb: float | None) -> int:
     """Returns the limit of a container on a machine with `total` bytes."""
     return round(wanted_gb * 1e9) if wanted_gb else round(total * MEMORY_SHARE)
+
+
+def container_name(run_id: str, environment: str, unique: str) -> str:
+    """Returns `trt-matrix-20261123-ort-1.32-3f2a9c01`; what Docker refuses in a name becomes `-`."""
+    parts = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part)[:60] for part in (run_id, environment) if part]
+    return "-".join(["trt-matrix", *parts, unique])

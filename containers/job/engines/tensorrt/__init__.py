@@ -17,7 +17,15 @@ import tensorrt as trt
 
 from job import arrays, protocol
 from job.engines import cuda
-from job.engines.tensorrt import building, calibrators, configuration, layers, network, options, scales
+from job.engines.tensorrt import (
+    building,
+    calibrators,
+    configuration,
+    layers,
+    network,
+    options,
+    scales,
+)
 from job.engines.tensorrt.log import Log
 from job.engines.tensorrt.session import Session
 

@@ -162,14 +162,14 @@ class Callbacks(object):
     def get_regression_cutoff(self):
         return REGRESSION_CUTOFF
 
-    def read_histogram_cache(self, length):
+    def read_histogram_cache(self, _length):
         return None
 
-    def write_histogram_cache(self, pointer, length):
+    def write_histogram_cache(self, _pointer, _length):
         return None
 
 
-def _refuse(cache):
+def _refuse(_cache):
     raise CalibrationError(
         "TensorRT %s takes no calibration cache from Python: carry the table as dynamic_range"
         % trt.__version__

@@ -71,17 +71,16 @@ def inspected(information, network):
         inputs, outputs = ([_tensor(tensor) for tensor in one.get(key, [])] for key in ("Inputs", "Outputs"))
         weights = one.get("Weights")
         stored = precision_of(weights.get("Type", "")) if isinstance(weights, dict) else None
-        tactic = one.get("TacticName") or one.get("TacticValue")
         layer = _layer(find, one.get("Name", ""), one.get("Metadata") or "")
         layer.update(
             type=one.get("ParameterType") or one.get("LayerType"),
             kernel=one.get("LayerType"),
-            tactic=tactic,
+            tactic=one.get("TacticName") or one.get("TacticValue"),
             inputs=inputs,
             outputs=outputs,
         )
         layer["opaque"] = layer["opaque"] or bool(OPAQUE.search(str(layer["kernel"])))
-        layer["precision"] = None if layer["opaque"] else computed_in(inputs, stored, tactic)
+        layer["precision"] = None if layer["opaque"] else computed_in(inputs, stored, one.get("TacticName"))
         found.append(layer)
     return found
 
@@ -94,7 +93,7 @@ def logged(lines, network):
         match = LINE.search(line)
         if match is None:
             continue
-        given, arrow, made = match.group("tensors").rpartition(" -> ")
+        given, _arrow, made = match.group("tensors").rpartition(" -> ")
         inputs, outputs = ([_logged_tensor(one) for one in TENSOR.finditer(part)] for part in (given, made))
         layer = _layer(find, match.group("name"))
         layer.update(
@@ -164,7 +163,7 @@ def computed_in(inputs, weights, tactic):
     Args:
         inputs: of `_tensor`.
         weights: precision or None.
-        tactic: name or number of the kernel, or None.
+        tactic: name of the kernel, or None.
     """
     words = str(tactic or "")
     kernel = next((name for pattern, name in TACTICS if pattern.search(words)), None)
@@ -187,7 +186,7 @@ class Finder(object):
         self.network = network
         names = sorted(filter(None, network), key=len, reverse=True)
         alternatives = "|".join(re.escape(name) for name in names)
-        pattern = r"(?:(?<=[\s(\[{,+|])|^)(?:%s)(?=[\s)\]},+|\x1e\x1d]|\.\.\.|$)" % alternatives
+        pattern = r"(?:(?<=[\s(\[{,+|])|(?<=\.\.\.)|^)(?:%s)(?=[\s)\]},+|\x1e\x1d]|\.\.\.|$)" % alternatives
         self._pattern = re.compile(pattern) if names else None
 
     def __call__(self, text):

@@ -189,7 +189,7 @@ class Named(object):
                 raise RunError("TensorRT refused the buffer of tensor %s" % one.name)
         return found
 
-    def enqueue(self, bindings, stream):
+    def enqueue(self, _bindings, stream):
         return self._context.execute_async_v3(stream)
 
     def execute(self, context, addresses):

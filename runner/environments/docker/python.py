@@ -1,6 +1,7 @@
 """What Python an image has, asked in a container of it; known for ever, since an id is its content."""
 
 import json
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def known_python(cache: Path, image: Image, python: str) -> Python | None:
         return None  # a damaged answer is asked again
 
 
-def ask_image(engine: Engine, cache: Path, image: Image, python: str, *, log: Path) -> Python:
+def ask_image(engine: Engine, cache: Path, image: Image, python: str) -> Python:
     """Returns what the Python of `image` says of itself.
 
     Args:
@@ -35,7 +36,6 @@ def ask_image(engine: Engine, cache: Path, image: Image, python: str, *, log: Pa
         cache: Keeps the answer.
         image: Which.
         python: `python3`, or a path inside.
-        log: Receives what the container prints.
 
     Raises:
         EnvironmentUnavailableError: there is none, or it is too old.
@@ -52,12 +52,14 @@ def ask_image(engine: Engine, cache: Path, image: Image, python: str, *, log: Pa
         memory_bytes=memory_bytes(engine.facts["MemTotal"], None),
         working_dir="/",
     )
-    ending = run_container(engine, wanted, log=log, deadline_s=ANSWER_S, tick=lambda: None)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        ending = run_container(engine, wanted, log=log, deadline_s=ANSWER_S, tick=lambda: None)
+        said = log_lines(log)
     where = f"{image.reference}: its {python}"
     if ending.error:
         message = f"{image.reference}: {ending.error}"
         raise EnvironmentUnavailableError(message)
-    said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
     if ending.exit_code != 0:
         message = f"{where} does not work as a Python ({said[-1][:200]})"
         raise EnvironmentUnavailableError(message)
@@ -72,6 +74,12 @@ def ask_image(engine: Engine, cache: Path, image: Image, python: str, *, log: Pa
         raise EnvironmentUnavailableError(message)
     protocol.write_json(str(_file(cache, image, python)), answer)
     return found
+
+
+def log_lines(log: Path) -> list[str]:
+    """Returns the lines of a log, at least one."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return text.strip().splitlines() or ["it said nothing"]
 
 
 def _file(cache: Path, image: Image, python: str) -> Path:

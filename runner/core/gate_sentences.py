@@ -1,0 +1,145 @@
+"""What the gates of one head say, and where its SQNR and its boxes say different things."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from runner.core.gates import SPOKEN, GateResult
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.words import listed
+
+Row = tuple[CellResult, HeadResult]
+
+LEAST_DB = 0.5
+"""Smaller differences of SQNR choose no table."""
+
+LEAST_AP = 0.01
+"""Smaller differences of AP may be chance: it moves by about that from image set to image set."""
+
+AP_LIMITS = ("ap_drop", "ap50_drop")
+
+
+def gates_sentence(int8: Sequence[Row]) -> str:
+    """Says whether every limit holds, and where each that does not."""
+    gated = [row for row in int8 if row[1].gates]
+    if not gated:
+        return ""
+    limits = gated[0][1].gates
+    failed = [told for limit in limits if (told := _failed(limit, gated))]
+    if failed:
+        return " ".join(failed)
+    return f"Every int8 cell holds the gate: {listed([one.limit_text() for one in limits])}."
+
+
+def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
+    results = [(cell.cell.id, _result(head, limit.name)) for cell, head in gated]
+    failed = [(cell, one) for cell, one in results if one and not one.passed]
+    if not failed:
+        return ""
+    unknown = [cell for cell, one in failed if one.value is None]
+    known = [one.value for _, one in failed if one.value is not None]
+    where = (
+        "every int8 cell"
+        if len(failed) == len(results) and len(failed) > 1
+        else listed([cell for cell, _ in failed])
+    )
+    values = f" ({_range(limit.name, known)})" if known else ""
+    nothing = f"; nothing to judge by in {listed(unknown)}" if unknown else ""
+    return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
+
+
+def disagreement_sentence(int8: Sequence[Row]) -> str:
+    """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector."""
+    both = [row for row in int8 if _sqnr_and_ap(row[1])]
+    return " ".join(part for part in (_gates_disagree(both), _orders_disagree(both)) if part)
+
+
+def _sqnr_and_ap(head: HeadResult) -> bool:
+    names = {one.name for one in head.gates}
+    return "sqnr_db" in names and not names.isdisjoint(AP_LIMITS)
+
+
+def _gates_disagree(rows: Sequence[Row]) -> str:
+    sqnr_only, ap_only = [], []
+    for cell, head in rows:
+        sqnr = _result(head, "sqnr_db")
+        ap = [one for name in AP_LIMITS if (one := _result(head, name)) and one.value is not None]
+        if sqnr is None or not ap:
+            continue
+        if sqnr.passed and not all(one.passed for one in ap):
+            sqnr_only.append(cell.cell.id)
+        if not sqnr.passed and all(one.passed for one in ap):
+            ap_only.append(cell.cell.id)
+    parts = []
+    if sqnr_only:
+        parts.append(
+            f"SQNR holds its gate and AP does not in {listed(sqnr_only)}: SQNR alone would have "
+            "passed them."
+        )
+    if ap_only:
+        parts.append(
+            f"AP holds its gate and SQNR does not in {listed(ap_only)}: the error does not reach "
+            "the boxes."
+        )
+    return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Disagreement:
+    better: CellResult
+    """By SQNR."""
+    worse: CellResult
+    sqnr_db: float
+    """How much better."""
+    limit: str
+    ap: float
+    """How much AP it loses against the other all the same."""
+
+
+def _orders_disagree(rows: Sequence[Row]) -> str:
+    """Compares the tables of one environment, and one table with the others' environments."""
+    found = [
+        one
+        for better, worse in permutations(rows, 2)
+        if _one_thing_differs(better[0], worse[0])
+        for one in _disagreements(better, worse)
+    ]
+    if not found:
+        return ""
+    most = max(found, key=lambda one: one.ap)
+    better, worse = (one.cell for one in (most.better, most.worse))
+    what = SPOKEN[most.limit].name.removesuffix(" drop")
+    more = f" So in {len(found) - 1} more pairs of cells." if len(found) > 1 else ""
+    return (
+        f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:.1f} dB more than "
+        f"{worse.id}, but {most.ap:.3f} less {what}; choose by the boxes.{more}"
+    )
+
+
+def _one_thing_differs(one: CellResult, other: CellResult) -> bool:
+    """Whether the two share their environment and device, or their pass and device."""
+    if one.cell.device != other.cell.device:
+        return False
+    same_place = one.cell.environment == other.cell.environment
+    return same_place != (one.cell.pass_ == other.cell.pass_)
+
+
+def _disagreements(better: Row, worse: Row) -> Iterable[_Disagreement]:
+    one, other = better[1].error.sqnr_db, worse[1].error.sqnr_db
+    if one is None or other is None or one - other < LEAST_DB:
+        return
+    for name in AP_LIMITS:
+        this, that = _result(better[1], name), _result(worse[1], name)
+        if this is None or that is None or this.value is None or that.value is None:
+            continue
+        if this.value - that.value >= LEAST_AP:
+            yield _Disagreement(better[0], worse[0], one - other, name, this.value - that.value)
+
+
+def _result(head: HeadResult, name: str) -> GateResult | None:
+    return next((one for one in head.gates if one.name == name), None)
+
+
+def _range(name: str, values: Sequence[float]) -> str:
+    low, high = (SPOKEN[name].value_text(one) for one in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

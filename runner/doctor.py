@@ -1,0 +1,181 @@
+"""What `trt-matrix doctor` tells: this host's facts, what of matrix.yaml can run here, what to do."""
+
+import dataclasses
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from runner import catalog
+from runner import config as configuration
+from runner.config import Config
+from runner.config_environments import Ngc
+from runner.core.compatibility import HostFacts, Obstacle
+from runner.core.gpus import expanded, written
+from runner.environments.devices import Driver
+from runner.environments.factory import axes_of, environments_of
+from runner.errors import ConfigError, ExitCode
+from runner.plan import device_kind
+from runner.preflight import this_driver, this_host
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One environment of matrix.yaml on one device."""
+
+    environment: str
+    device: str
+    obstacle: Obstacle | None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    driver: Driver
+    host: HostFacts
+    matrix: Path
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
+    """Where an image that is here tells something else of itself than the catalogue."""
+    problem: ConfigError | None = None
+    """Why there are no findings: matrix.yaml is wrong."""
+
+    def exit_code(self) -> ExitCode:
+        """Returns 2 where matrix.yaml is wrong, 4 where an environment of it cannot run here."""
+        if self.problem is not None:
+            return ExitCode.BAD_CONFIG
+        stopped = any(finding.obstacle for finding in self.findings)
+        return ExitCode.COULD_NOT_RUN if stopped else ExitCode.OK
+
+    def text(self) -> str:
+        lines = [*_table(_facts(self.driver, self.host)), ""]
+        if self.problem is not None:
+            lines.append(str(self.problem))
+        elif not self.findings:
+            lines.append(f"{self.matrix}: not there; `trt-matrix init MODEL.onnx` writes one")
+        else:
+            lines.append(f"{self.matrix}:")
+            lines += _table(
+                [(f"  {one.environment}", one.device, _fate(one)) for one in self.findings]
+            )
+            able = sum(one.obstacle is None for one in self.findings)
+            lines.append(f"{able} of {len(self.findings)} can run here")
+        return "\n".join([*lines, *self.notes, *_advice(self)])
+
+    def summary(self) -> Mapping[str, Any]:
+        host = dataclasses.asdict(self.host)
+        host["images"] = sorted(self.host.images)
+        host["logins"] = sorted(self.host.logins)
+        return {
+            "host": host | {"cuda": self.driver.cuda, "silent_gpus": list(self.driver.silent)},
+            "matrix": str(self.matrix),
+            "problems": list(self.problem.problems) if self.problem else [],
+            "environments": [
+                {
+                    "environment": one.environment,
+                    "device": one.device,
+                    "status": str(one.obstacle[0]) if one.obstacle else "ok",
+                    "reason": one.obstacle[1] if one.obstacle else None,
+                }
+                for one in self.findings
+            ],
+            "notes": list(self.notes),
+            "advice": _advice(self),
+        }
+
+
+def examine(matrix: Path) -> Diagnosis:
+    """Asks this machine and, where there is a matrix.yaml, every environment in it; changes nothing."""
+    driver, host = this_driver(), this_host()
+    if not matrix.exists():
+        return Diagnosis(driver, host, matrix)
+    try:
+        config, _ = configuration.load(matrix)
+    except ConfigError as error:
+        return Diagnosis(driver, host, matrix, problem=error)
+    return Diagnosis(driver, host, matrix, _findings(config, matrix, driver), _notes(config, host))
+
+
+def _findings(config: Config, matrix: Path, driver: Driver) -> list[Finding]:
+    environments = environments_of(config, matrix.resolve().parent)
+    devices = expanded(config.devices, driver.gpus)
+    return [
+        Finding(axis.environment, device, axis.obstacle(device))
+        for axis in axes_of(config, environments)
+        for device in devices
+        if device_kind(device) in axis.devices
+    ]
+
+
+def _notes(config: Config, host: HostFacts) -> list[str]:
+    found = []
+    for tag in (
+        tag for entry in config.environments if isinstance(entry, Ngc) for tag in entry.tags()
+    ):
+        if (row := catalog.find(tag)) is not None:
+            told = host.images.get(row.reference or "", {})
+            found += [f"note: {tag}: its {one}" for one in catalog.differences(row, told)]
+    return found
+
+
+def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
+    facts = [
+        (
+            "trt-matrix",
+            f"{version('trt-matrix')}, Python {platform.python_version()}, {platform.system()} "
+            f"{platform.machine()}",
+        ),
+        ("driver", f"NVIDIA {driver.version}" if driver.version else driver.problem or "unknown"),
+    ]
+    if driver.version:
+        facts[-1] = ("driver", f"NVIDIA {driver.version}, runs CUDA {driver.cuda} natively")
+    for gpu in driver.gpus:
+        memory = f", {gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else ""
+        capability = f"compute capability {written(gpu.capability)}"
+        facts.append((f"gpu:{gpu.index}", f"{gpu.name}, {capability}{memory}, {gpu.uuid}"))
+    facts += [(one.partition(": ")[0], f"does not answer: {one}") for one in driver.silent]
+    if host.docker is not None:
+        return [*facts, ("docker", host.docker)]
+    ways = [
+        name
+        for name, there in (("NVIDIA runtime", host.nvidia_runtime), ("CDI", host.cdi))
+        if there
+    ]
+    way = f"GPUs through {' and '.join(ways)}" if ways else "no NVIDIA runtime, no CDI"
+    free = host.disk_free_bytes
+    return [
+        *facts,
+        ("docker", f"{host.docker_version}, {way}"),
+        ("disk", "not known" if free is None else f"{free / 1e9:.0f} GB free for images"),
+        ("logins", ", ".join(sorted(host.logins)) or "none; NVIDIA's public images need none"),
+    ]
+
+
+def _advice(diagnosis: Diagnosis) -> list[str]:
+    """Returns what to do about this host, where an environment waits for it."""
+    waiting = {finding.device for finding in diagnosis.findings if finding.obstacle}
+    found = []
+    if diagnosis.driver.version is None and waiting - {"cpu"}:
+        found.append(
+            "to do: for the cells on GPUs, install NVIDIA's driver (`nvidia-smi` must answer) or "
+            "run on another machine; the others run without"
+        )
+    host = diagnosis.host
+    if diagnosis.driver.version and host.docker is None and not (host.nvidia_runtime or host.cdi):
+        found.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
+    return found
+
+
+def _fate(finding: Finding) -> str:
+    return ": ".join(map(str, finding.obstacle)) if finding.obstacle else "can run"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

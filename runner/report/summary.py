@@ -1,0 +1,109 @@
+"""summary.md: what a person must know, for a CI job's summary page, a forum or an issue."""
+
+import re
+from collections.abc import Iterable
+
+from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.verdicts import Kind
+from runner.plan import Status
+from runner.report.formatting import ABSENT, duration, fixed, short, visible
+
+SUMMARY = "summary.md"
+
+MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
+LONGEST = 200
+"""Characters of a name."""
+MOST_ROWS = 200
+"""A job summary may hold 1 MB; the rest is in results.csv."""
+
+
+def summary(judgement: Judgement) -> str:
+    """Returns Markdown (GitHub's): a sentence a head, the matrix, what did not run."""
+    parts = (
+        f"## {_text(judgement.name)}: INT8 against FP32",
+        _verdict(judgement),
+        *(
+            f"- **{_text(head)}**: {_text(judgement.sentences.get(head, ''), 2000)}"
+            for head in judgement.heads
+        ),
+        f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
+        if judgement.latency_sentence
+        else None,
+        "\n### SQNR in dB against the reference (bold: a gate does not hold)\n",
+        *_matrix(judgement),
+        *_not_ok(judgement.cells),
+        f"\n{judgement.images} evaluation images · baseline {_text(judgement.baseline)} · "
+        f"run {_text(judgement.run_id)} · {_text(judgement.created)}",
+    )
+    return "\n".join(part for part in parts if part is not None) + "\n"
+
+
+def _verdict(judgement: Judgement) -> str:
+    failed = judgement.gates_failed
+    gated = sum(bool(head.gates) for cell in judgement.cells for head in cell.heads)
+    if failed:
+        return f"**{len(failed)} of {gated} gated results fail.**\n"
+    return f"{gated} gated results, all hold.\n" if gated else "No gate is set.\n"
+
+
+def _matrix(judgement: Judgement) -> Iterable[str]:
+    heads = [_text(head) for head in judgement.heads]
+    yield f"| environment | device | pass | {' | '.join(heads)} | latency | verdicts |"
+    yield "| --- | --- | --- |" + " ---: |" * len(heads) + " ---: | --- |"
+    results = [cell for cell in judgement.cells if cell.status is Status.OK]
+    for result in results[:MOST_ROWS]:
+        by_head = {one.head: one for one in result.heads}
+        cell = result.cell
+        values = [_sqnr(by_head.get(head)) for head in judgement.heads]
+        latency = duration(result.latency.median_s) if result.latency else ABSENT
+        row = (
+            _text(cell.environment), _text(cell.device), _text(cell.pass_.name), *values, latency,
+            _verdicts(result),
+        )  # fmt: skip
+        yield f"| {' | '.join(row)} |"
+    if len(results) > MOST_ROWS:
+        yield f"\n… and {len(results) - MOST_ROWS} more in results.csv"
+
+
+def _sqnr(head: HeadResult | None) -> str:
+    if head is None:
+        return ABSENT
+    if head.error.nonfinite:
+        return "**NaN**"
+    text = "exact" if head.error.sqnr_db is None else fixed(head.error.sqnr_db)
+    return f"**{text}**" if head.passed is False else text
+
+
+def _verdicts(result: CellResult) -> str:
+    heads: dict[Kind, list[str]] = {}
+    for head in result.heads:
+        for verdict in head.verdicts:
+            if verdict.kind is not Kind.OK:
+                heads.setdefault(verdict.kind, []).append(head.head)
+    told = [
+        f"{kind.replace('_', ' ')} ({', '.join(map(_text, dict.fromkeys(names)))})"
+        for kind, names in heads.items()
+    ]
+    told += [
+        one.kind.replace("_", " ") for one in result.verdicts if one.kind is not Kind.INCONCLUSIVE
+    ]
+    return "; ".join(told) or "ok"
+
+
+def _not_ok(cells: Iterable[CellResult]) -> Iterable[str]:
+    reasons: dict[tuple[Status, str | None], list[str]] = {}
+    for result in cells:
+        if result.status is not Status.OK:
+            reasons.setdefault((result.status, result.reason), []).append(result.cell.id)
+    if reasons:
+        yield "\n### Not measured\n"
+    for (status, reason), ids in reasons.items():
+        who = _text(ids[0]) if len(ids) == 1 else f"{len(ids)} cells ({_text(ids[0])}, …)"
+        yield f"- {who}: {_text(str(status))}, {_text(reason or '', 1000)}"
+
+
+def _text(text: str, longest: int = LONGEST) -> str:
+    """Returns foreign text on one line in which no character is markup."""
+    line = short(" ".join(visible(text).split()), longest)
+    # Nobody is to be told because a tensor is called @name.
+    return MARKUP.sub(r"\\\1", line).replace("@", "&#64;")

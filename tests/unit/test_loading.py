@@ -1,0 +1,113 @@
+"""`runner.load` on a run that the real loop made, and on what is no run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matrices import Trial
+from pandas.api import types
+
+import runner
+from runner.core.tables import to_json
+from runner.errors import StoreError
+from runner.loading import DOCS, Results
+from runner.records import HeadGate, Manifest
+from runner.report.frames import COLUMNS, SCHEMA, write
+from tests.fakes.environment import ScriptedEnvironment
+
+NAMES = ("heads", "cells", "images", "latencies", "tables")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    trial = Trial(
+        tmp_path_factory.mktemp("loading"),
+        ScriptedEnvironment("a"),
+        ScriptedEnvironment("b", refusal="no such version"),
+    )
+    records = trial.records()
+    run, matrix = trial.run, trial.matrix
+    for record in records.values():
+        run.write_record(record)
+    for digest, table in matrix.tables.items():
+        run.write_text(f"tables/{digest[:12]}.json", to_json(table))
+    run.write_manifest(
+        Manifest(
+            run_id=run.id,
+            name="trial",
+            created="2026-11-23T12:00:00+00:00",
+            baseline="a",
+            heads=tuple(
+                HeadGate(head=head, sqnr_db=None) for head, _ in matrix.wants.settings.heads
+            ),
+            images=matrix.wants.data.evaluation_images,
+            epsilon=1e-3,
+            cells=tuple(records),
+            reference=matrix.reference,
+            simulations=tuple(matrix.simulations),
+            tables=matrix.table_facts(),
+            facts={},
+        )
+    )
+    write(SCHEMA.empty_table(), run.folder)
+    return run.folder
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> Results:
+    return runner.load(folder)
+
+
+def test_every_column_has_its_meaning_and_every_meaning_a_column(loaded: Results) -> None:
+    for name in NAMES:
+        assert list(getattr(loaded, name).columns) == list(loaded.docs[name])
+        assert all(doc.endswith((".", "…", ").")) for doc in DOCS[name].values())
+    assert set(DOCS) == set(NAMES)
+    assert list(DOCS["heads"]) == [column.name for column in COLUMNS]
+
+
+def test_frames_are_tidy(loaded: Results) -> None:
+    assert len(loaded.cells) == 8
+    assert loaded.cells["cell"].is_unique
+    assert not loaded.images.duplicated(["cell", "head", "repeat", "image"]).any()
+    assert not loaded.latencies.duplicated(["cell", "repeat", "sample"]).any()
+    assert not loaded.tables.duplicated(["table", "tensor"]).any()
+    assert types.is_float_dtype(loaded.images["d2"])
+    assert types.is_integer_dtype(loaded.images["n"])
+
+
+def test_cells_that_did_not_run_are_there_with_their_reason(loaded: Results) -> None:
+    refused = loaded.cells[loaded.cells["environment"] == "b"]
+    assert set(refused["status"]) == {"unavailable"}
+    assert set(refused["reason"]) == {"no such version"}
+    assert set(refused["repeats"]) == {0}
+
+
+def test_errors_can_be_made_from_the_sums(loaded: Results) -> None:
+    sums = loaded.images.groupby(["cell", "head"])[["d2", "r2"]].sum()
+    assert np.isfinite(sums["d2"] / sums["r2"]).all()
+    assert set(loaded.latencies["seconds"]) == {0.001, 0.002}
+    assert (loaded.tables["amax"] == 2.0).all()
+
+
+def test_no_run_is_told_with_what_to_name(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(StoreError, match="no folder of results; name one such as results/latest"):
+        runner.load(tmp_path)
+    with pytest.raises(StoreError, match="no finished run; runs there: "):
+        runner.load(folder.parent / "other")
+
+
+def test_a_damaged_table_is_named(folder: Path) -> None:
+    (path,) = (folder / "tables").iterdir()
+    whole = path.read_text()
+    path.write_text(whole[:-20])
+    try:
+        with pytest.raises(StoreError, match=f"{path.name}: damaged"):
+            runner.load(str(folder))
+    finally:
+        path.write_text(whole)
+
+
+def test_the_package_has_nothing_else() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        runner.lode  # noqa: B018

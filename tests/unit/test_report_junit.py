@@ -1,0 +1,57 @@
+import dataclasses
+from xml.etree import ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core.gates import GateResult
+from runner.core.judgement import HeadResult
+from runner.plan import Status
+from runner.report.junit import junit
+from tests.unit.judgements import FP32, cell_result, fp32_head, head, judgement, whole
+
+FAILED = GateResult(name="sqnr_db", limit=20.0, value=18.25, passed=False)
+HELD = GateResult(name="ap_drop", limit=0.1, value=0.05, passed=True)
+
+
+def gated(*gates: GateResult, name: str = "small") -> HeadResult:
+    return dataclasses.replace(head(name), gates=gates)
+
+
+def test_every_gate_is_a_test_and_every_broken_cell_is_told() -> None:
+    cells = [
+        cell_result("a", heads=(gated(FAILED, HELD),)),
+        cell_result("a", FP32, heads=(fp32_head("small"),)),
+        cell_result("b", status=Status.CRASHED, reason="segmentation fault", log_tail="frame 0"),
+        cell_result("c", status=Status.UNAVAILABLE, reason="no NVIDIA driver"),
+    ]
+    root = ET.fromstring(junit(judgement(cells, heads=("small",), sentences={"small": "Bad."})))
+    counts = {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "5", "failures": "1", "errors": "1", "skipped": "1"}
+    (failure,) = root.iter("failure")
+    assert failure.get("message") == "small: SQNR 18.2 dB, at least 20 dB"
+    assert "Bad." in (failure.text or "")
+    (error,) = root.iter("error")
+    assert (error.get("message"), error.text) == ("crashed: segmentation fault", "frame 0")
+    (skipped,) = root.iter("skipped")
+    assert skipped.get("message") == "unavailable: no NVIDIA driver"
+    assert [case.get("name") for case in root.iter("testcase")] == [
+        "small sqnr_db", "small ap_drop", "runs", "runs", "runs",
+    ]  # fmt: skip
+
+
+def test_suites_add_up_to_the_whole() -> None:
+    root = ET.fromstring(junit(whole()))
+    for name in ("tests", "failures", "errors", "skipped"):
+        assert int(root.get(name) or 0) == sum(int(one.get(name) or 0) for one in root)
+    assert int(root.get("tests") or 0) >= len(whole().cells)
+
+
+@given(st.text())
+def test_any_text_gives_xml_that_can_be_read(text: str) -> None:
+    cells = [
+        cell_result(text, heads=(gated(FAILED, name=text),)),
+        cell_result("b", status=Status.CRASHED, reason=text, log_tail=text),
+    ]
+    made = junit(judgement(cells, heads=(text,), name=text, sentences={text: text}))
+    ET.fromstring(made.encode("utf-8"))

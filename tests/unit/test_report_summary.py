@@ -1,0 +1,53 @@
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core.verdicts import Kind, Verdict
+from runner.plan import Status
+from runner.report.summary import summary
+from tests.unit.judgements import SHARED, cell_result, head, judgement, whole
+
+
+def test_it_says_what_failed_and_why() -> None:
+    verdict = Verdict(kind=Kind.CALIBRATION_PROBLEM, cell="c", head="small")
+    bad = dataclasses.replace(head("small", 0.02, verdicts=(verdict,)), passed=False)
+    slow = Verdict(kind=Kind.LATENCY_REGRESSION, cell="c", head=None)
+    cells = [
+        dataclasses.replace(cell_result("a", SHARED, heads=(bad,)), verdicts=(slow,)),
+        cell_result("b", status=Status.CRASHED, reason="segmentation fault"),
+    ]
+    text = summary(
+        judgement(
+            cells, heads=("small",), sentences={"small": "The table is bad."},
+            latency_sentence="a is slower.",
+        )
+    )  # fmt: skip
+    assert "- **small**: The table is bad." in text
+    assert "| **17.0** |" in text
+    assert "calibration problem (small); latency regression |" in text
+    assert "- b/cpu/int8-shared-entropy: crashed, segmentation fault" in text
+    assert "**Latency**: a is slower." in text
+
+
+def test_every_measured_cell_has_a_row_of_equal_width() -> None:
+    lines = summary(whole()).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + sum(cell.status is Status.OK for cell in whole().cells)
+    assert len({row.count("|") for row in rows}) == 1
+    assert any("24 cells" in line and "no NVIDIA driver" in line for line in lines)
+
+
+@given(st.text(max_size=300))
+def test_no_name_becomes_markup_or_a_line(text: str) -> None:
+    plain = summary(judgement([cell_result("a", heads=(head("h"),))], heads=("h",)))
+    made = summary(
+        judgement(
+            [cell_result(text, heads=(head(text),))], heads=(text,), sentences={text: text},
+            baseline=text,
+        )
+    )  # fmt: skip
+    assert made.count("\n") == plain.count("\n")
+    (row,) = [line for line in made.splitlines() if line.startswith("| ") and "shared" in line]
+    assert row.replace("\\|", "").count("|") == 7
+    assert "<" not in made.replace("\\<", "")
