@@ -117,6 +117,37 @@ def diff(
 
 
 @app.command()
+def pack(
+    config: Matrix = DEFAULT_MATRIX,
+    results: Results = DEFAULT_RESULTS,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("pack.tar"),
+    environment: Annotated[
+        list[str] | None, typer.Option("--environment", "-e", help="Glob over names; repeatable.")
+    ] = None,
+    select: Select = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write jobs into an archive that runs on a machine with only a Python, or only Docker."""
+    from runner.packs.packing import pack as packing  # noqa: PLC0415
+
+    patterns = [*(select or []), *(f"{name}/*" for name in environment or [])]
+    with chosen(quiet=quiet, as_json=False) as progress:
+        made = packing(config, results, output, select=patterns, progress=progress)
+    _print(made.text())
+
+
+@app.command()
+def merge(
+    archive: Annotated[Path, typer.Argument(metavar="RESULTS.tar")],
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Take in what run-pack.py brought back from another machine."""
+    from runner.packs.merging import merge as merging  # noqa: PLC0415
+
+    _print(merging(archive, results).text())
+
+
+@app.command()
 def init(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx")],
     output: Annotated[Path, typer.Option("--output", "-o")] = DEFAULT_MATRIX,

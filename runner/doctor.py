@@ -12,7 +12,7 @@ from runner import catalog
 from runner import config as configuration
 from runner.config import Config
 from runner.config_environments import Ngc
-from runner.core.compatibility import HostFacts, Obstacle
+from runner.core.compatibility import HostFacts, ImageFacts, Obstacle
 from runner.core.gpus import expanded, written
 from runner.environments.devices import Driver
 from runner.environments.factory import axes_of, environments_of
@@ -38,6 +38,8 @@ class Diagnosis:
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
     """Where an image that is here tells something else of itself than the catalogue."""
+    pulls: Sequence[ImageFacts] = ()
+    """Containers that can run here and are to be pulled for it."""
     problem: ConfigError | None = None
     """Why there are no findings: matrix.yaml is wrong."""
 
@@ -61,6 +63,8 @@ class Diagnosis:
             )
             able = sum(one.obstacle is None for one in self.findings)
             lines.append(f"{able} of {len(self.findings)} can run here")
+            if self.pulls:
+                lines.append(f"to pull: {_told(self.pulls)}")
         return "\n".join([*lines, *self.notes, *_advice(self)])
 
     def summary(self) -> Mapping[str, Any]:
@@ -94,7 +98,21 @@ def examine(matrix: Path) -> Diagnosis:
         config, _ = configuration.load(matrix)
     except ConfigError as error:
         return Diagnosis(driver, host, matrix, problem=error)
-    return Diagnosis(driver, host, matrix, _findings(config, matrix, driver), _notes(config, host))
+    findings = _findings(config, matrix, driver)
+    containers = _containers(config)
+    able = {finding.environment for finding in findings if finding.obstacle is None}
+    return Diagnosis(
+        driver,
+        host,
+        matrix,
+        findings,
+        notes=[note for image in containers.values() for note in _notes(image, host)],
+        pulls=[
+            image
+            for name, image in containers.items()
+            if name in able and image.reference not in host.images
+        ],
+    )
 
 
 def _findings(config: Config, matrix: Path, driver: Driver) -> list[Finding]:
@@ -108,15 +126,28 @@ def _findings(config: Config, matrix: Path, driver: Driver) -> list[Finding]:
     ]
 
 
-def _notes(config: Config, host: HostFacts) -> list[str]:
-    found = []
-    for tag in (
-        tag for entry in config.environments if isinstance(entry, Ngc) for tag in entry.tags()
-    ):
-        if (row := catalog.find(tag)) is not None:
-            told = host.images.get(row.reference or "", {})
-            found += [f"note: {tag}: its {one}" for one in catalog.differences(row, told)]
-    return found
+def _containers(config: Config) -> Mapping[str, ImageFacts]:
+    """Returns id → NVIDIA's container that it is, as published."""
+    return {
+        name: row
+        for entry in config.environments
+        if isinstance(entry, Ngc)
+        for name, tag in zip(entry.ids(), entry.tags(), strict=True)
+        if (row := catalog.find(tag)) is not None
+    }
+
+
+def _notes(image: ImageFacts, host: HostFacts) -> list[str]:
+    told = host.images.get(image.reference or "", {})
+    return [f"note: {image.tag}: its {one}" for one in catalog.differences(image, told)]
+
+
+def _told(images: Sequence[ImageFacts]) -> str:
+    return f"{len(images)} image{'s' * (len(images) > 1)}, about {_bytes(images) / 1e9:.0f} GB"
+
+
+def _bytes(images: Sequence[ImageFacts]) -> int:
+    return sum(image.size_bytes or 0 for image in images)
 
 
 def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
@@ -134,7 +165,10 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
         memory = f", {gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else ""
         capability = f"compute capability {written(gpu.capability)}"
         facts.append((f"gpu:{gpu.index}", f"{gpu.name}, {capability}{memory}, {gpu.uuid}"))
-    facts += [(one.partition(": ")[0], f"does not answer: {one}") for one in driver.silent]
+    facts += [
+        (one.partition(": ")[0], f"does not answer: {one.partition(': ')[2]}")
+        for one in driver.silent
+    ]
     if host.docker is not None:
         return [*facts, ("docker", host.docker)]
     ways = [
@@ -164,6 +198,12 @@ def _advice(diagnosis: Diagnosis) -> list[str]:
     host = diagnosis.host
     if diagnosis.driver.version and host.docker is None and not (host.nvidia_runtime or host.cdi):
         found.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
+    free = host.disk_free_bytes
+    if free is not None and _bytes(diagnosis.pulls) > free:
+        found.append(
+            f"to do: free some disk: {len(diagnosis.pulls)} images take about "
+            f"{_bytes(diagnosis.pulls) / 1e9:.0f} GB, Docker has {free / 1e9:.0f} GB free"
+        )
     return found
 
 

@@ -56,8 +56,17 @@ class Experiment:
         return 4 * len(self.checked.evaluation) * sum(map(_elements, outputs))
 
 
-def read_experiment(source: Path, patterns: Sequence[str]) -> Experiment:
+def read_experiment(
+    source: Path,
+    patterns: Sequence[str],
+    around: Callable[[Environment], Environment] = lambda environment: environment,
+) -> Experiment:
     """Reads matrix.yaml and everything it refers to.
+
+    Args:
+        source: matrix.yaml.
+        patterns: Globs over cell ids; all cells where there is none.
+        around: Gives each environment, or another in its place.
 
     Raises:
         ConfigError: names every problem.
@@ -71,7 +80,7 @@ def read_experiment(source: Path, patterns: Sequence[str]) -> Experiment:
     except graph.GraphError as error:
         where = document.where(("model", "onnx"))
         raise ConfigError(document.source, [f"{where}: {error}"]) from error
-    environments = environments_of(config, root)
+    environments = {name: around(one) for name, one in environments_of(config, root).items()}
     wanted = passes(config.precisions, config.calibration.algorithms, config.calibration.shared)
     devices = expanded(config.devices, this_driver().gpus)
     every = expand(axes_of(config, environments), devices, wanted)
@@ -79,7 +88,9 @@ def read_experiment(source: Path, patterns: Sequence[str]) -> Experiment:
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
     if unmatched or not every:
         known = every[0].id if every else "none: no environment can use one of the devices"
-        message = f"no cell matches {' '.join(unmatched) or 'this experiment'}; a cell's id: {known}"
+        message = (
+            f"no cell matches {' '.join(unmatched) or 'this experiment'}; a cell's id: {known}"
+        )
         raise NothingSelectedError(message)
     cells = select(every, patterns)
     reference = reference_environment()

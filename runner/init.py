@@ -67,6 +67,11 @@ data:
     {color:<31} # rgb, bgr or gray: what the network was trained with
     pad: 114                        # pixel value beside a letterboxed image
 
+# How the outputs become boxes: then lost, new and moved boxes are counted, and with labels AP, and
+# gates may name ap_drop, ap50_drop, iou and lost. Styles with anchors want them in each head:
+# {{stride: 8, anchors: [[10, 13], [16, 30], [33, 23]]}}
+# decode: {{style: yolov8, classes: 80}}   # yolov3, yolov5, yolov7, …-decoded, or entry_point: file:function
+
 calibration:
   algorithms: [entropy, minmax]     # also percentile, mse: own tables of every environment
   shared: entropy                   # the one table that all environments are given

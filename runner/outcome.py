@@ -35,8 +35,12 @@ class Outcome:
         lines = [""]
         lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
+        if self.judgement.additions:
+            lines.append("to tell them apart, add to `environments` of matrix.yaml:")
+            lines += [f"  {line}" for line in self.judgement.additions]
         if self.judgement.latency_sentence:
             lines.append(f"latency: {self.judgement.latency_sentence}")
+        lines += self._unknown_boxes()
         failed = self.judgement.gates_failed
         if failed:
             lines.append(
@@ -51,6 +55,20 @@ class Outcome:
         )
         lines.append(f"report: {self.report}")
         return "\n".join(lines)
+
+    def _unknown_boxes(self) -> list[str]:
+        """Returns a line for each reason why boxes are not known: the cell's id, or how many."""
+        report = self.judgement.boxes
+        if report and report.problem:
+            return [f"boxes: not known: {report.problem}"]
+        cells: dict[str, list[str]] = {}
+        for result in self.judgement.cells:
+            if result.boxes and result.boxes.problem:
+                cells.setdefault(result.boxes.problem, []).append(result.cell.id)
+        return [
+            f"boxes: not known in {ids[0] if len(ids) == 1 else f'{len(ids)} cells'}: {problem}"
+            for problem, ids in cells.items()
+        ]
 
     def _not_ok(self) -> list[str]:
         """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
@@ -70,6 +88,7 @@ class Outcome:
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
             "lineage": [one.sentence for one in self.judgement.lineage],
+            "additions": list(self.judgement.additions),
             "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [

@@ -4,6 +4,7 @@ A container environment calls `preflight` from its `obstacle`.
 """
 
 import functools
+import os
 from collections.abc import Mapping
 
 from runner import catalog
@@ -15,8 +16,8 @@ from runner.core.compatibility import (
     driver_support,
     obstacles,
 )
-from runner.core.gpus import meant
-from runner.environments.devices import Driver, read_driver
+from runner.core.gpus import GpuState, absent, meant
+from runner.environments.devices import Driver, read_driver, read_state_if_there
 from runner.environments.host import read_host
 from runner.plan import Status
 
@@ -33,6 +34,25 @@ def this_host() -> HostFacts:
     return read_host()
 
 
+def gpu_obstacle(device: str) -> str | None:
+    """Returns why a process of this machine has no such GPU; None where it has, and for `cpu`."""
+    if device == "cpu":
+        return None
+    return this_driver().problem or absent(device, this_driver().gpus)
+
+
+def gpu_variables(device: str) -> dict[str, str]:
+    """Returns the variables that show a process the GPU that its device means, and no other."""
+    gpus = () if device == "cpu" else meant(device, this_driver().gpus)
+    return {"CUDA_VISIBLE_DEVICES": gpus[0].uuid} if gpus else {}
+
+
+def watch(device: str) -> GpuState | None:
+    """Returns what the GPU of a device does now; None for `cpu` and for GPUs that are not here."""
+    gpus = () if device == "cpu" else meant(device, this_driver().gpus)
+    return read_state_if_there(gpus[0].uuid, ours=frozenset({os.getpid()})) if gpus else None
+
+
 def preflight(image: ImageFacts, device: str, host: HostFacts | None = None) -> Obstacle | None:
     """Returns why an image cannot run on a device; None where nothing speaks against it.
 
@@ -46,10 +66,10 @@ def preflight(image: ImageFacts, device: str, host: HostFacts | None = None) -> 
         `unsupported` (this image never can on this GPU) or `unavailable` (this host cannot), the
         reason and the nearest container that would run.
     """
+    if host is None and (image.tensorrt if device == "cpu" else this_driver().version is None):
+        # Docker need not be asked: nothing that it says would help.
+        return obstacles(image, HostFacts(driver_problem=this_driver().problem), device)
     candidates = catalog.rows() if image.tensorrt else ()
-    if host is None and device != "cpu" and (driver := this_driver()).version is None:
-        # Docker need not be asked: nothing it says would help.
-        return obstacles(image, HostFacts(driver_problem=driver.problem), device)
     return obstacles(image, host or this_host(), device, candidates)
 
 

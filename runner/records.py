@@ -76,6 +76,10 @@ class Start(Stored):
     started: str
     """ISO 8601, UTC."""
     wall_s: float
+    gpu: Mapping[str, Any] = {}
+    """Its state before and after; empty on a CPU."""
+    disturbed: str | None = None
+    """Why what was timed is not to be trusted; None where nothing speaks against it."""
 
 
 class Measurement(Stored):

@@ -25,7 +25,9 @@ from runner.experiment import Experiment, data_of, known_data, processor, read_e
 from runner.images import overlap
 from runner.judging import evidence, report
 from runner.outcome import Outcome
+from runner.packs.merging import answering
 from runner.planned import Planned
+from runner.preflight import watch
 from runner.records import Manifest
 from runner.store import Run, Store, json_text, utc_now
 
@@ -49,7 +51,7 @@ def run_experiment(
         KeyboardInterrupt: after the records and the report of what ended were written.
     """
     started = time.monotonic()
-    experiment = read_experiment(source, select)
+    experiment = read_experiment(source, select, answering(results))
     store = Store(results)
     _warn_of_overlap(experiment.checked, progress)
     wants = experiment.wants(data_of(experiment.checked, store))
@@ -65,6 +67,7 @@ def run_experiment(
         engine_options=experiment.engine_options,
         offline=offline,
         fresh=fresh,
+        watch=watch,
         undecided=lambda matrix: _undecided(experiment, matrix, run),
     )
     stopped: tuple[BaseException, str] | None = None
@@ -91,7 +94,7 @@ def run_experiment(
 
 def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Planned:
     """Says what a run would do; makes and runs nothing."""
-    experiment = read_experiment(source, select)
+    experiment = read_experiment(source, select, answering(results))
     return Planned(
         cells=experiment.cells,
         known=_known(experiment, Store(results)) if (results / Store.FOLDER).is_dir() else {},

@@ -74,6 +74,7 @@ def addition(
     left = sorted(set(confounded) - set(separated))
     return Addition(
         yaml="\n".join(_line(entry) for _, entry in entries) or None,
+        names=tuple("-".join([entry["name"], *entry.get("versions", ())]) for _, entry in entries),
         left=tuple(left) if len(left) > 1 else (),
     )
 
@@ -167,10 +168,14 @@ def _interpreter(base: Place, target: Place, taken: Sequence[str]) -> Entry | No
             variables[factor.removeprefix("variable ")] = target.factors.values[factor]
         elif not factor.startswith("option "):
             return None
-    entry: Entry = {"interpreter": base.stated.get("executable")}
-    return entry | {
-        key: value for key, value in (("library_path", folders), ("env", variables)) if value
+    engine = engine_name(base.start)
+    stated = {
+        "interpreter": base.stated.get("executable"),
+        "engine": "" if engine == "onnxruntime" else engine,
+        "library_path": folders,
+        "env": variables,
     }
+    return {key: value for key, value in stated.items() if value or key == "interpreter"}
 
 
 def _requirements(place: Place) -> dict[str, str]:
@@ -223,6 +228,7 @@ def _line(entry: Entry) -> str:
     order = (
         "venv",
         "interpreter",
+        "engine",
         "versions",
         "with",
         "python",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runner.core.additions import Place, addition
 from runner.core.attribution import Addition, Attribution, Change
-from runner.core.contrasts import Step, chain
+from runner.core.contrasts import Design, Step
 from runner.core.evidence import good
 from runner.core.factors import Difference, Factors, Question, difference, factors, title
 from runner.core.head_errors import Told
@@ -21,6 +21,9 @@ QUESTIONS: Mapping[Kind, Question] = {
     Kind.LATENCY_REGRESSION: Question.LATENCY,
 }
 """The verdicts that are about a difference between two cells."""
+
+FOR_NOISE = 16
+"""Cells that the noise of a step is pooled over: more hardly sharpen it."""
 
 Carries = Callable[[Step], bool]
 """Whether the effect between the two cells of a step is found too."""
@@ -52,7 +55,10 @@ class _Attributor:
         self.rules = rules
         self.records = {one.cell: one for one in records if one.status is Status.OK}
         self._factors = functools.cache(self._read)
-        self._difference = functools.cache(self._compare)
+        self._steps = functools.cache(self._chain)
+        self._design = functools.cache(self._compared)
+        self._added = functools.cache(self._addition)
+        self._difference = functools.cache(difference)
 
     def error(self, verdict: Verdict, head: HeadErrors) -> Verdict:
         return self._attributed(verdict, *_comparable(head, verdict, self.rules))
@@ -76,15 +82,19 @@ class _Attributor:
         question, base = QUESTIONS[verdict.kind], verdict.against
         if base is None or self._factors(base) is None or self._factors(verdict.cell) is None:
             return verdict
-        known = [cell for cell in cells if self._factors(cell) is not None]
-
-        def differing(one: str, other: str) -> frozenset[str]:
-            return self._difference(*sorted((one, other)), question).factors
-
-        steps = chain(base, verdict.cell, known, differing)
+        known = tuple(cell for cell in cells if self._factors(cell) is not None)
+        steps = self._steps(known, question, base, verdict.cell)
         return replace(
             verdict, attribution=self._attribution(verdict.cell, base, steps, carries, question)
         )
+
+    def _chain(
+        self, cells: tuple[str, ...], question: Question, start: str, end: str
+    ) -> tuple[Step, ...]:
+        return self._design(cells, question).chain(start, end)
+
+    def _compared(self, cells: tuple[str, ...], question: Question) -> Design:
+        return Design(cells, lambda one, other: self._compare(one, other, question).factors)
 
     def _attribution(
         self,
@@ -118,10 +128,8 @@ class _Attributor:
             confounded=changes(confounded - alone),
             through=tuple(step.end for step in steps[:-1]),
             separated=bool(found) or not steps,
-            addition=self._addition(together[0]) if together else None,
-            harmless=tuple(
-                sorted(self._difference(*sorted((base, cell)), question).harmless.items())
-            ),
+            addition=self._added(together[0]) if together else None,
+            harmless=tuple(sorted(self._compare(base, cell, question).harmless.items())),
         )
 
     def _addition(self, step: Step) -> Addition:
@@ -150,7 +158,7 @@ class _Attributor:
         return factors(start) if start and start.probe else None
 
     def _compare(self, one: str, other: str, question: Question) -> Difference:
-        return difference(self._known(one), self._known(other), question)
+        return self._difference(self._known(one), self._known(other), question)
 
 
 def _start(record: Record) -> Start | None:
@@ -170,11 +178,12 @@ def _comparable(head: HeadErrors, verdict: Verdict, rules: Rules) -> tuple[list[
     }
 
     def carries(step: Step) -> bool:
-        # As if the first were the baseline, on one device; the others only tell the noise.
-        names = {step.start: "start", step.end: "end"}
+        # As if the first were the baseline, on one device; some others only tell the noise.
+        others = [one for cell, one in same.items() if cell not in (step.start, step.end)]
         renamed: list[CellError] = [
-            replace(one, environment=names.get(cell, cell), device=str(cell in names))
-            for cell, one in same.items()
+            replace(same[step.start], environment="start", device="any"),
+            replace(same[step.end], environment="end", device="any"),
+            *(replace(one, device="another", placement=None) for one in others[:FOR_NOISE]),
         ]
         found = verdicts([replace(head, cells=renamed)], "start", rules)
         return any(one.cell == step.end and one.kind is verdict.kind for one in found)

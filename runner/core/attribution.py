@@ -19,7 +19,9 @@ class Addition:
 
     yaml: str | None
     """Entries for `environments` of matrix.yaml, one a line; None where none can be made here."""
-    left: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """What those environments will be called."""
+    left: tuple[str, ...] = ()
     """Factors that stay confounded even so: another driver or GPU is no line of matrix.yaml."""
 
 

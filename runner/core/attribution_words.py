@@ -44,10 +44,8 @@ def _alone(one: Attribution) -> str:
     if not one.through:
         return f"{_names(one.factors)} changed alone"
     each = "each changed" if len(one.factors) > 1 else "changed"
-    return (
-        f"{_names(one.factors)} {each} alone on the way over {listed(one.through)}, and the loss "
-        "came with it"
-    )
+    over = listed([cell.split("/")[0] for cell in one.through])
+    return f"{_names(one.factors)} {each} alone on the way over {over}, and the loss came with it"
 
 
 def _confounded(one: Attribution) -> str:
@@ -59,8 +57,7 @@ def _help(addition: Addition) -> str:
     left = f"{listed(addition.left)} stay together even then" if addition.left else ""
     if addition.yaml is None:
         return "no environment made here tells them apart: run where only one of them differs"
-    lines = addition.yaml.splitlines()
-    text = f"add {listed([f'`{line}`' for line in lines])} to tell them apart"
+    text = f"add {listed(addition.names)} to tell them apart"
     return f"{text}; {left}" if left else text
 
 

@@ -8,7 +8,7 @@ only so is it the head's own.
 import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -39,7 +39,7 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
     """Judges every measured cell; what is not known of one spoils no other."""
     if evidence.boxes is None or evidence.reference is None:
         return JudgedBoxes(None, {})
-    boxes = evidence.boxes
+    boxes = _each_once(evidence.boxes)
     try:
         judge = _Judge(boxes, evidence.reference.outputs)
     except UNKNOWN as error:
@@ -47,13 +47,14 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
     judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
     found = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
-    return JudgedBoxes(_report(boxes, precision=judge.fp32, worst=found), cells)
+    return JudgedBoxes(_report(boxes, precision=judge.fp32 or {}, worst=found), cells)
 
 
 def _report(boxes: BoxEvidence, **found: object) -> BoxReport:
     settings = matching_of(boxes.decode)
     sizes = {size.name: (size.low_px2, size.high_px2) for size in settings.sizes}
     return BoxReport(
+        heads=boxes.heads,
         shown_score=settings.shown_score,
         match_iou=settings.iou_threshold,
         sizes=sizes,
@@ -71,23 +72,19 @@ def _first_outputs(
 
 
 class _Judge:
-    """Asks for each content once, whoever gave it."""
-
     def __init__(self, boxes: BoxEvidence, reference: Outputs) -> None:
         """Raises one of UNKNOWN where the reference itself has no boxes."""
         self.boxes = boxes
         self.reference = reference
-        self._changes = _by_content(
-            boxes.heads, lambda outputs: boxes.changes_of(outputs, reference)
-        )
-        self._precision = boxes.precision_of and _by_content(boxes.heads, boxes.precision_of)
-        self._changes(reference)
-        self.fp32: Precision = self._precision(reference) if self._precision else {}
+        boxes.changes_of(reference, reference)
+        self.fp32 = boxes.precision_of(reference) if boxes.precision_of else None
 
     def cell(self, record: Record) -> CellBoxes:
         repeats = [one.outputs for one in good(record)]
         try:
-            sums = np.concatenate([self._changes(outputs) for outputs in repeats])
+            sums = np.concatenate(
+                [self.boxes.changes_of(outputs, self.reference) for outputs in repeats]
+            )
             heads = {
                 head: self._errors(
                     sums[:, index], [{**self.reference, head: one[head]} for one in repeats]
@@ -105,9 +102,9 @@ class _Judge:
         changes |= {
             name: totals(sums[..., index], len(repeats)) for index, name in enumerate(names)
         }
-        if self._precision is None:
+        if self.boxes.precision_of is None or self.fp32 is None:
             return BoxErrors(changes=changes)
-        precision = _mean_precision([self._precision(one) for one in repeats])
+        precision = _mean_precision([self.boxes.precision_of(one) for one in repeats])
         before, after = self.fp32[ALL], precision[ALL]
         return BoxErrors(
             changes=changes,
@@ -117,14 +114,21 @@ class _Judge:
         )
 
 
-def _by_content(heads: Sequence[str], ask: Callable[[Outputs], T]) -> Callable[[Outputs], T]:
-    """Returns `ask`, asked once for the same contents of these heads."""
+def _each_once(boxes: BoxEvidence) -> BoxEvidence:
+    """Returns the same, asked once for the same contents, whichever cells and repeats gave them."""
+    return replace(
+        boxes,
+        changes_of=_by_content(boxes.heads, boxes.changes_of),
+        precision_of=boxes.precision_of and _by_content(boxes.heads, boxes.precision_of),
+    )
 
+
+def _by_content(heads: Sequence[str], ask: Callable[..., T]) -> Callable[..., T]:
     @functools.cache
-    def known(contents: tuple[Object, ...]) -> T:
-        return ask(dict(zip(heads, contents, strict=True)))
+    def known(*contents: tuple[Object, ...]) -> T:
+        return ask(*(dict(zip(heads, one, strict=True)) for one in contents))
 
-    return lambda outputs: known(tuple(outputs[head] for head in heads))
+    return lambda *outputs: known(*(tuple(one[head] for head in heads) for one in outputs))
 
 
 def _mean_precision(repeats: Sequence[Precision]) -> Precision:

@@ -58,9 +58,6 @@ class Fate(StrEnum):
     """New only in being shown: the reference found it with a lower score."""
 
 
-CHANGED = (Fate.LOST, Fate.FADED, Fate.NEW, Fate.RISEN)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownBox:
     """Pixels of the image, to a tenth."""
@@ -93,9 +90,10 @@ class WorstImage:
     reference: tuple[ShownBox, ...]
     test: tuple[ShownBox, ...]
 
-    def count(self, *fates: Fate) -> int:
-        """Counts the boxes of both sides that fared so."""
-        return sum(box.fate in fates for box in (*self.reference, *self.test))
+    @property
+    def changed(self) -> int:
+        """Lost and new boxes, faded and risen ones among them."""
+        return sum(box.fate is not Fate.KEPT for box in (*self.reference, *self.test))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +104,8 @@ class BoxReport:
     """Why there are no boxes of the reference; then there is nothing else here."""
     precision: Mapping[str, AveragePrecision] = field(default_factory=dict)
     """Of the reference; empty without labels."""
+    heads: tuple[str, ...]
+    """Those that hold boxes."""
     shown_score: float
     """Boxes with a lower score are neither lost nor new."""
     match_iou: float

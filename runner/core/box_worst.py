@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from runner.core.box_evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
-from runner.core.box_results import CHANGED, Fate, ShownBox, WorstImage
+from runner.core.box_results import Fate, ShownBox, WorstImage
 from runner.core.boxes import Boxes
 from runner.core.matching import Matching, fates, pair, worst_images
 
@@ -35,7 +35,7 @@ def worst(
             found += _of_group(boxes, reference, cells[group[0]], tuple(group))
         except OutputGoneError:
             continue  # its counts are known from before, its boxes are not
-    found.sort(key=lambda one: -one.count(*CHANGED))
+    found.sort(key=lambda one: -one.changed)
     return tuple(found[:MOST])
 
 

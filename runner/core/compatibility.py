@@ -11,12 +11,10 @@ from enum import StrEnum
 
 from packaging.version import Version
 
-from runner.core.gpus import Capability, Gpu, meant, written
+from runner.core.gpus import Capability, Gpu, absent, meant, written
 from runner.plan import Status
 
 Obstacle = tuple[Status, str]
-
-NO_DRIVER = "no NVIDIA driver"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,11 +159,10 @@ def obstacles(
             return Status.UNSUPPORTED, "TensorRT runs on GPUs only"
         return _of_docker(host) or _of_storage(image, host)
     if host.driver is None and not host.gpus:
-        return Status.UNAVAILABLE, host.driver_problem or NO_DRIVER
+        return Status.UNAVAILABLE, host.driver_problem or "no NVIDIA driver"
+    if reason := absent(device, host.gpus):
+        return Status.UNAVAILABLE, reason
     gpus = meant(device, host.gpus)
-    if not gpus:
-        here = ", ".join(f"gpu:{gpu.index} ({gpu.name})" for gpu in host.gpus) or "no GPU"
-        return Status.UNAVAILABLE, f"no GPU here is {device}; there is {here}"
     found = [gpu_obstacle(image, host.driver, gpu) for gpu in gpus]
     if all(found):
         return _with_nearest(next(filter(None, found)), image, host, gpus, nearest)
@@ -208,10 +205,10 @@ def _of_capability(image: ImageFacts, gpu: Gpu) -> Obstacle | None:
     )
     if (oldest is None or has >= oldest) and (newest is None or has <= newest) and not thor_unknown:
         return None
-    bounds = f"from {written(oldest)}" if oldest else ""
-    bounds += f" to {written(newest)}" if newest else " on"
+    bounds = f"{written(oldest)} " if oldest else ""
+    bounds += f"to {written(newest)}" if newest else "and later"
     return Status.UNSUPPORTED, (
-        f"TensorRT {image.tensorrt} of {image.name} is for compute capability {bounds.strip()}, "
+        f"TensorRT {image.tensorrt} of {image.name} is for compute capability {bounds}, "
         f"{gpu.name} has {written(has)}"
     )
 

@@ -6,14 +6,13 @@ over k factors leaves them confounded, and k − 1 cells more would split it. So
 one that asks for the fewest cells: a shortest path in which a step costs k − 1.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse.csgraph import dijkstra
-
-from runner.core.effects import Floats
 
 Differing = Callable[[str, str], frozenset[str]]
 """Two places → the factors of which they have different values."""
@@ -28,48 +27,65 @@ class Step:
     factors: frozenset[str]
 
 
-def chain(start: str, end: str, places: Iterable[str], differing: Differing) -> tuple[Step, ...]:
-    """Returns the steps from `start` to `end` that need the fewest cells more.
+class Design:
+    """Places and what each two of them differ in."""
 
-    Where `start` and `end` agree in a factor, so do all places of the chain: what another GPU does
-    is no evidence about this one. Among chains that need equally few cells, one with the fewest
-    steps is taken. Empty where the two do not differ.
+    def __init__(self, places: Sequence[str], differing: Differing) -> None:
+        """Compares all places, once.
 
-    Args:
-        start: A place.
-        end: Another.
-        places: Those that may stand between; `start` and `end` may be among them.
-        differing: As `Differing`; symmetric.
-    """
-    changed = differing(start, end)
-    if len(changed) < 2:
-        return (Step(start, end, changed),) if changed else ()
-    between = [
-        place
-        for place in dict.fromkeys(places)
-        if place not in (start, end)
-        and differing(start, place) <= changed
-        and differing(place, end) <= changed
-    ]
-    nodes = [start, *between, end]
-    costs = _costs(nodes, differing)
-    _, previous = dijkstra(costs, directed=False, indices=0, return_predecessors=True)
-    path = [len(nodes) - 1]
-    while path[-1] != 0:
-        path.append(int(previous[path[-1]]))
-    names = [nodes[index] for index in reversed(path)]
-    return tuple(Step(one, other, differing(one, other)) for one, other in pairwise(names))
+        Args:
+            places: Each once.
+            differing: As `Differing`; symmetric.
+        """
+        self._places = tuple(places)
+        self._differing = differing
+        self._differ = self._compared()
+        self._sizes = self._differ.sum(axis=2)
 
+    def chain(self, start: str, end: str) -> tuple[Step, ...]:
+        """Returns the steps from `start` to `end` that need the fewest cells more.
 
-def _costs(nodes: Sequence[str], differing: Differing) -> Floats:
-    """Returns the cost of each step, shape (nodes, nodes); 0, no step, between equal places.
+        Where `start` and `end` agree in a factor, so do all places of the chain: what another GPU
+        does is no evidence about this one. Among chains that need equally few cells, one with the
+        fewest steps is taken. Empty where the two do not differ.
+        """
+        first, last = self._places.index(start), self._places.index(end)
+        size = int(self._sizes[first, last])
+        if size < 2:
+            return (self._step(first, last),) if size else ()
+        others = ~self._differ[first, last]
+        strays = (self._differ[first] | self._differ[last]) & others
+        between = np.flatnonzero(~strays.any(axis=1))
+        sizes = self._sizes[np.ix_(between, between)]
+        source, target = (int(np.flatnonzero(between == one)[0]) for one in (first, last))
+        # Only smaller steps than the whole can be better, and none is one between equal places.
+        useful = (sizes > 0) & (sizes < size)
+        if not useful.any():
+            return (self._step(first, last),)
+        useful[source, target] = True
+        # A chain has fewer steps than there are places, so cells come before steps.
+        costs = np.where(useful, (sizes - 1.0) * len(between) + 1, 0.0)
+        _, previous = dijkstra(costs, indices=source, return_predecessors=True)
+        path = [target]
+        while path[-1] != source:
+            path.append(int(previous[path[-1]]))
+        return tuple(self._step(*pair) for pair in pairwise(between[path[::-1]]))
 
-    Nothing is lost by that: what is one factor from a place is one factor from its equal.
-    """
-    costs = np.zeros((len(nodes), len(nodes)))
-    for row, one in enumerate(nodes):
-        for column, other in enumerate(nodes[:row]):
-            if size := len(differing(one, other)):
-                # A chain has fewer steps than there are nodes, so cells come before steps.
-                costs[row, column] = (size - 1) * len(nodes) + 1
-    return costs
+    def _step(self, one: int, other: int) -> Step:
+        start, end = self._places[one], self._places[other]
+        return Step(start, end, self._differing(start, end))
+
+    def _compared(self) -> npt.NDArray[np.bool_]:
+        """Returns which places differ in which factor, shape (places, places, factors)."""
+        pairs = {
+            (row, column): self._differing(one, other)
+            for row, one in enumerate(self._places)
+            for column, other in enumerate(self._places[:row])
+        }
+        names = {name: index for index, name in enumerate(sorted(set().union(*pairs.values())))}
+        count = len(self._places)
+        differ = np.zeros((count, count, len(names)), np.bool_)
+        for (row, column), found in pairs.items():
+            for name in found:
+                differ[row, column, names[name]] = differ[column, row, names[name]] = True
+        return differ

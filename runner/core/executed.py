@@ -81,7 +81,7 @@ class Run(IntEnum):
     INTEGER = 0
     FLOAT = 1
     QUANTISED_IN_FLOAT = 2
-    """In float between DequantizeLinear and QuantizeLinear, though the network quantises it."""
+    """In float, though the network quantises it."""
 
 
 def executed_share(
@@ -91,7 +91,8 @@ def executed_share(
 
     Args:
         executed: The graph that the engine saved after its optimisations.
-        original: The float network, or the Q/DQ network that `qdq.place` made of it.
+        original: The network that the engine was given; the float network that it was made of does
+            as well, but where an engine folded all Q/DQ away only the former tells that it had any.
         heads: Names of output tensors.
 
     Raises:
@@ -122,6 +123,7 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, R
     layer_of, names = _layer_of_weight(original)
     makers = graph.producers(executed)
     large = _large_initialisers(executed)
+    quantised = _quantised_layers(original)
     found: dict[str, Run] = {}
     for kernel in executed.graph.node:
         integer = kernel.op_type in _INTEGER_KERNELS
@@ -133,12 +135,26 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, R
         layer = owners.pop() if len(owners) == 1 else name if name in names else None
         if layer is None:
             continue
-        second = makers.get(kernel.input[1])
-        dequantised = second is not None and second.op_type == "DequantizeLinear"
-        in_float = Run.QUANTISED_IN_FLOAT if dequantised else Run.FLOAT
+        wanted = layer in quantised or _dequantised_weight(kernel, makers)
+        in_float = Run.QUANTISED_IN_FLOAT if wanted else Run.FLOAT
         # An engine may split one layer into several kernels: one in float is enough to say so.
         found[layer] = max(found.get(layer, Run.INTEGER), Run.INTEGER if integer else in_float)
     return found
+
+
+def _quantised_layers(model: onnx.ModelProto) -> set[str]:
+    """Returns the names of the layers that Q/DQ was written for."""
+    makers = graph.producers(model)
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type in MACS and _dequantised_weight(node, makers)
+    }
+
+
+def _dequantised_weight(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    maker = makers.get(layer.input[1])
+    return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _layer_of_weight(original: onnx.ModelProto) -> tuple[dict[str, str], set[str]]:

@@ -5,6 +5,7 @@ nothing. Versions that always come together are one factor: an engine with its o
 with cuBLAS and the rest of the toolkit.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Library:
         return next((one for one, pattern in FAMILIES.items() if pattern.match(self.name)), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Factors:
     """The factors of one cell's place: an environment on a device."""
 
@@ -85,6 +86,13 @@ class Factors:
     """factor → value; a library that was not mapped, or a GPU on a CPU, is absent."""
     installed: Mapping[str, str]
     """Distribution → version, of those that were not mapped."""
+
+    @functools.cached_property
+    def _key(self) -> tuple[object, ...]:
+        return tuple(sorted(self.values.items())), tuple(sorted(self.installed.items()))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,27 +60,21 @@ def _sqnr_and_ap(head: HeadResult) -> bool:
 
 
 def _gates_disagree(rows: Sequence[Row]) -> str:
-    sqnr_only, ap_only = [], []
+    sqnr_alone, boxes_alone = [], []
     for cell, head in rows:
         sqnr = _result(head, "sqnr_db")
-        ap = [one for name in AP_LIMITS if (one := _result(head, name)) and one.value is not None]
-        if sqnr is None or not ap:
+        boxes = [one for one in head.gates if one is not sqnr]
+        if sqnr is None or any(one.value is None for one in boxes):
             continue
-        if sqnr.passed and not all(one.passed for one in ap):
-            sqnr_only.append(cell.cell.id)
-        if not sqnr.passed and all(one.passed for one in ap):
-            ap_only.append(cell.cell.id)
+        if sqnr.passed and not all(one.passed for one in boxes):
+            sqnr_alone.append(cell.cell.id)
+        if not sqnr.passed and all(one.passed for one in boxes):
+            boxes_alone.append(cell.cell.id)
     parts = []
-    if sqnr_only:
-        parts.append(
-            f"SQNR holds its gate and AP does not in {listed(sqnr_only)}: SQNR alone would have "
-            "passed them."
-        )
-    if ap_only:
-        parts.append(
-            f"AP holds its gate and SQNR does not in {listed(ap_only)}: the error does not reach "
-            "the boxes."
-        )
+    if sqnr_alone:
+        parts.append(f"SQNR alone would have passed {listed(sqnr_alone)}; the boxes do not.")
+    if boxes_alone:
+        parts.append(f"SQNR alone fails {listed(boxes_alone)}; the boxes hold their limits.")
     return " ".join(parts)
 
 
@@ -109,7 +103,8 @@ def _orders_disagree(rows: Sequence[Row]) -> str:
     most = max(found, key=lambda one: one.ap)
     better, worse = (one.cell for one in (most.better, most.worse))
     what = SPOKEN[most.limit].name.removesuffix(" drop")
-    more = f" So in {len(found) - 1} more pairs of cells." if len(found) > 1 else ""
+    others = len(found) - 1
+    more = f" {others} more {'pair does' if others == 1 else 'pairs do'} so." if others else ""
     return (
         f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:.1f} dB more than "
         f"{worse.id}, but {most.ap:.3f} less {what}; choose by the boxes.{more}"

@@ -55,6 +55,9 @@ BUSY = 0.05
 HELD_BACK = 0.05
 """Share of the time with clocks held back that a latency does not notice."""
 
+OWN_LOAD = "power"
+"""Of what holds clocks back, that which a job does to itself: measured again, it would again."""
+
 
 def written(capability: Capability) -> str:
     return f"{capability[0]}.{capability[1]}"
@@ -89,6 +92,14 @@ def meant(device: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     named = [gpu for gpu in gpus if words(gpu.name) == words(wanted)]
     # An RTX 4070 is no RTX 4070 Ti where both are there.
     return tuple(named or [gpu for gpu in gpus if holds(words(gpu.name), words(wanted))])
+
+
+def absent(device: str, gpus: Sequence[Gpu]) -> str | None:
+    """Returns that a device means none of these GPUs, and which there are; None where it means one."""
+    if meant(device, gpus):
+        return None
+    here = ", ".join(f"gpu:{gpu.index} ({gpu.name})" for gpu in gpus) or "none"
+    return f"no GPU here is {device}; there is {here}"
 
 
 def expanded(devices: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
@@ -135,7 +146,7 @@ def _held_back(before: GpuState, after: GpuState) -> str | None:
     passed_ns = after.time_ns - before.time_ns
     for cause, total_ns in sorted(after.held_back_ns.items()):
         held_ns = total_ns - before.held_back_ns.get(cause, total_ns)
-        if passed_ns > 0 and held_ns > HELD_BACK * passed_ns:
+        if cause != OWN_LOAD and passed_ns > 0 and held_ns > HELD_BACK * passed_ns:
             return f"it was throttled: {cause} held its clocks back {held_ns / passed_ns:.0%} of the time"
     return None
 

@@ -11,6 +11,7 @@ from runner.core.bad_heads import lineages
 from runner.core.box_judge import judge_boxes
 from runner.core.box_results import BoxErrors, CellBoxes
 from runner.core.budget import budgets
+from runner.core.calibration_blame import calibration_sentences
 from runner.core.evidence import Evidence, good
 from runner.core.gates import all_hold, gate_results
 from runner.core.head_errors import Told, head_errors, told_by_head
@@ -43,6 +44,8 @@ def judge(evidence: Evidence) -> Judgement:
         )
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
+    paragraphs = sentences(heads, results, manifest.baseline)
+    blame = calibration_sentences(manifest, errors, told)
     return Judgement(
         name=manifest.name,
         run_id=manifest.run_id,
@@ -51,7 +54,10 @@ def judge(evidence: Evidence) -> Judgement:
         heads=heads,
         images=manifest.images,
         cells=results,
-        sentences=sentences(heads, results, manifest.baseline),
+        sentences={
+            head: f"{text} {blame[head]}" if head in blame else text
+            for head, text in paragraphs.items()
+        },
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
         boxes=boxes.report,

@@ -93,6 +93,11 @@ class CellResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
 
+    @property
+    def all_verdicts(self) -> tuple[Verdict, ...]:
+        """Those about the whole cell, and those about each head."""
+        return self.verdicts + tuple(one for head in self.heads for one in head.verdicts)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
@@ -126,3 +131,15 @@ class Judgement:
             for head in result.heads
             if head.passed is False
         )
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """Entries of matrix.yaml that would tell confounded factors apart, each once."""
+        found = (one.attribution for result in self.cells for one in result.all_verdicts)
+        lines = (
+            line
+            for one in found
+            if one and one.addition and one.addition.yaml
+            for line in one.addition.yaml.splitlines()
+        )
+        return tuple(dict.fromkeys(lines))

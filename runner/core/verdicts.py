@@ -126,6 +126,7 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
         for hypothesis, discovered in _tested(hypotheses, kind, rules)
         if (verdict := _decided(hypothesis, discovered=discovered, rules=rules))
     ]
+    told = _without_repeated_blame(told)
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     told += [
         Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
@@ -134,6 +135,23 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
         if (cell.cell, head.head) not in spoken
     ]
     return tuple(told)
+
+
+def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
+    """Drops the calibration problem of a cell whose own calibrator alone makes the table bad.
+
+    Such a problem is one of every version alike (DESIGN section 3): the baseline has it too.
+    """
+    bases = {
+        (one.cell, one.head): one.against for one in told if one.kind is Kind.CALIBRATOR_REGRESSION
+    }
+    problems = {(one.cell, one.head) for one in told if one.kind is Kind.CALIBRATION_PROBLEM}
+    alone = {key for key, base in bases.items() if (base, key[1]) not in problems}
+    return [
+        one
+        for one in told
+        if one.kind is not Kind.CALIBRATION_PROBLEM or (one.cell, one.head) not in alone
+    ]
 
 
 def _tested(

@@ -4,15 +4,15 @@ Facts only: which GPU a device means and whether one was disturbed is judged in 
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pynvml
 
 from runner.core.gpus import Gpu, GpuState
-from runner.environments.nvidia import driver_obstacle
+
+NO_DRIVER = "no NVIDIA driver"
 
 DATA_CENTRE_BRANDS = frozenset({pynvml.NVML_BRAND_TESLA, pynvml.NVML_BRAND_NVIDIA})
 """T4, V100 and older say Tesla, A100 and newer NVIDIA (an H200 with driver 580 does)."""
@@ -49,22 +49,32 @@ class Driver:
 
 def read_driver() -> Driver:
     """Returns the driver and its GPUs; without a driver, why there is none."""
-    if problem := driver_obstacle():
-        return Driver(problem=problem)
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return Driver(problem=NO_DRIVER)
+    except pynvml.NVMLError as error:
+        return Driver(problem=f"the NVIDIA driver does not answer ({error}); see `nvidia-smi`")
+    try:
+        return _driver()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _driver() -> Driver:
     gpus, silent = [], []
-    with _nvml():
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                gpus.append(_gpu(index))
-            except pynvml.NVMLError as error:
-                silent.append(f"gpu:{index}: {error}")
-        newest = pynvml.nvmlSystemGetCudaDriverVersion()
-        return Driver(
-            version=pynvml.nvmlSystemGetDriverVersion(),
-            cuda=f"{newest // 1000}.{newest % 1000 // 10}",
-            gpus=tuple(gpus),
-            silent=tuple(silent),
-        )
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_gpu(index))
+        except pynvml.NVMLError as error:
+            silent.append(f"gpu:{index}: {error}")
+    newest = pynvml.nvmlSystemGetCudaDriverVersion()
+    return Driver(
+        version=pynvml.nvmlSystemGetDriverVersion(),
+        cuda=f"{newest // 1000}.{newest % 1000 // 10}",
+        gpus=tuple(gpus),
+        silent=tuple(silent),
+    )
 
 
 def read_state(uuid: str, *, ours: frozenset[int] = frozenset()) -> GpuState:
@@ -77,38 +87,42 @@ def read_state(uuid: str, *, ours: frozenset[int] = frozenset()) -> GpuState:
     Raises:
         pynvml.NVMLError: no driver, or no such GPU.
     """
-    with _nvml():
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        power_mw = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
-        limit_mw = _asked(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-        used = _asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
-        reasons = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
-        processes = _asked(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
-        return GpuState(
-            uuid=uuid,
-            time_ns=time.monotonic_ns(),
-            sm_clock_mhz=_asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
-            memory_clock_mhz=_asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            set_clocks_mhz=_set_clocks(handle),
-            power_w=None if power_mw is None else power_mw / 1000,
-            power_limit_w=None if limit_mw is None else limit_mw / 1000,
-            temperature_c=_asked(
-                pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU
-            ),
-            utilisation=None if used is None else used.gpu / 100,
-            slowdowns=tuple(name for bit, name in SLOWDOWNS.items() if reasons & bit),
-            held_back_ns=_held_back(handle),
-            processes=tuple(_process(one.pid) for one in processes if one.pid not in ours),
-        )
-
-
-@contextmanager
-def _nvml() -> Iterator[None]:
     pynvml.nvmlInit()
     try:
-        yield
+        return _state(uuid, ours)
     finally:
         pynvml.nvmlShutdown()
+
+
+def read_state_if_there(uuid: str, *, ours: frozenset[int] = frozenset()) -> GpuState | None:
+    """Returns `read_state`; None where the GPU or the driver is gone, as the job on it will tell."""
+    try:
+        return read_state(uuid, ours=ours)
+    except pynvml.NVMLError:
+        return None
+
+
+def _state(uuid: str, ours: frozenset[int]) -> GpuState:
+    handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    power_mw = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
+    limit_mw = _asked(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    used = _asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    reasons = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+    processes = _asked(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
+    return GpuState(
+        uuid=uuid,
+        time_ns=time.monotonic_ns(),
+        sm_clock_mhz=_asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        memory_clock_mhz=_asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        set_clocks_mhz=_set_clocks(handle),
+        power_w=None if power_mw is None else power_mw / 1000,
+        power_limit_w=None if limit_mw is None else limit_mw / 1000,
+        temperature_c=_asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+        utilisation=None if used is None else used.gpu / 100,
+        slowdowns=tuple(name for bit, name in SLOWDOWNS.items() if reasons & bit),
+        held_back_ns=_held_back(handle),
+        processes=tuple(_process(one.pid) for one in processes if one.pid not in ours),
+    )
 
 
 def _gpu(index: int) -> Gpu:

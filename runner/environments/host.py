@@ -19,6 +19,7 @@ from runner.errors import EnvironmentUnavailableError
 HOOK = "nvidia-container-runtime-hook"
 """With it on its path an engine serves `--gpus`, whether or not the runtime is registered."""
 
+DOCKER_ROOT = Path("/var/lib/docker")
 CONTAINERD_ROOT = Path("/var/lib/containerd")
 
 
@@ -126,7 +127,7 @@ def _image_root(info: Mapping[str, Any]) -> Path:
     status = {pair[0]: pair[1] for pair in info.get("DriverStatus") or [] if len(pair) == 2}
     if str(status.get("driver-type", "")).startswith("io.containerd.snapshotter"):
         return CONTAINERD_ROOT
-    return Path(info.get("DockerRootDir") or "/var/lib/docker")
+    return Path(info.get("DockerRootDir") or DOCKER_ROOT)
 
 
 def _free(folder: Path) -> int | None:

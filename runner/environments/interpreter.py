@@ -9,9 +9,9 @@ from typing import Any
 
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.local import job_variables, run_job
-from runner.environments.nvidia import driver_obstacle
 from runner.environments.python import Python, ask_python
 from runner.errors import EnvironmentUnavailableError
+from runner.preflight import gpu_obstacle, gpu_variables
 from runner.records import digest
 
 
@@ -54,7 +54,7 @@ class InterpreterEnvironment:
             self._ask()
         except EnvironmentUnavailableError as error:
             return str(error)
-        return None if device == "cpu" else driver_obstacle()
+        return gpu_obstacle(device)
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:  # noqa: ARG002  (there is nothing to download)
         """Asks the interpreter what it is.
@@ -94,12 +94,11 @@ class InterpreterEnvironment:
         *,
         deadline_s: float,
         tick: Tick,
-        device: str = "cpu",  # noqa: ARG002  (its options name the GPU)
+        device: str = "cpu",
         run_id: str = "",  # noqa: ARG002  (nothing outlives us)
     ) -> Ending:
-        return run_job(
-            self._python, self._env, request, result, log, deadline_s=deadline_s, tick=tick
-        )
+        env = {**self._env, **gpu_variables(device)}
+        return run_job(self._python, env, request, result, log, deadline_s=deadline_s, tick=tick)
 
     def _ask(self) -> Python:
         for path in self._library_paths:

@@ -24,7 +24,6 @@ from typing import Any
 from job import protocol
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.local import job_variables, run_job
-from runner.environments.nvidia import driver_obstacle
 from runner.environments.packages import (
     LockError,
     Package,
@@ -35,6 +34,7 @@ from runner.environments.packages import (
 )
 from runner.environments.python import Python, ask_python
 from runner.errors import EnvironmentUnavailableError
+from runner.preflight import gpu_obstacle, gpu_variables
 from runner.records import digest
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class VenvEnvironment:
         self._made: tuple[Path, Python] | None = None
 
     def obstacle(self, device: str) -> str | None:
-        return None if device == "cpu" else driver_obstacle()
+        return gpu_obstacle(device)
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:  # noqa: ARG002  (uv tells no progress)
         try:
@@ -219,7 +219,7 @@ class VenvEnvironment:
         *,
         deadline_s: float,
         tick: Tick,
-        device: str = "cpu",  # noqa: ARG002  (its options name the GPU)
+        device: str = "cpu",
         run_id: str = "",  # noqa: ARG002  (nothing outlives us)
     ) -> Ending:
         if self._made is None:
@@ -235,7 +235,7 @@ class VenvEnvironment:
             if python.release >= (3, 8)
             else {"PYTHONDONTWRITEBYTECODE": "1"}
         )
-        env = job_variables(executable, variables)
+        env = job_variables(executable, variables) | gpu_variables(device)
         return run_job(executable, env, request, result, log, deadline_s=deadline_s, tick=tick)
 
 

@@ -8,6 +8,7 @@ from runner.execution.progress import Progress
 from runner.execution.shares import shares_of
 from runner.execution.start import JobStart
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from runner.execution.watch import Watch, unwatched
 from runner.plan import Status
 from runner.records import Calibration, Measurement
 from runner.store import Run, Store
@@ -32,7 +33,7 @@ class Jobs:
     """The jobs of one run."""
 
     def __init__(
-        self, run: Run, wants: Wants, progress: Progress, *, fresh: bool = False
+        self, run: Run, wants: Wants, progress: Progress, *, fresh: bool = False, watch: Watch = unwatched
     ) -> None:
         self.run = run
         self.store = run.store
@@ -42,6 +43,7 @@ class Jobs:
         """Whether what earlier runs measured is measured again."""
         self.engine_s = 0.0
         """Seconds that jobs of this run spent in their stages."""
+        self.watch = watch
         self._ours: set[str] = set()
         """Fingerprints that this run measured."""
 
@@ -60,23 +62,27 @@ class Jobs:
             self.progress.done(f"{site.where}/{name}", one.status, detail, reused=made.reused)
         return [found[one.name] for one in wanted]
 
-    def calibrate(self, site: Site, wanted: WantedCalibration) -> Calibration:
-        what = f"{site.where}/calibrate"
+    def calibrate(
+        self, site: Site, wanted: WantedCalibration, name: str = "calibrate"
+    ) -> Calibration:
+        what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is None:
             with self._turn(site):
                 known = self.store.get(Calibration, wanted.fingerprint)
                 if known is None:
-                    return self._calibrated(site, wanted, what)
+                    return self._calibrated(site, wanted, name)
         self.progress.done(what, Status.OK, "reused", reused=True)
         return known
 
-    def _calibrated(self, site: Site, wanted: WantedCalibration, what: str) -> Calibration:
-        made = self._start(site, "calibrate").calibration(wanted)
+    def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
+        made = self._start(site, name).calibration(wanted)
         self.engine_s += made.seconds
         if made.status is Status.OK:
             self.store.keep(made, wanted.fingerprint)
-        self.progress.done(what, made.status, made.reason or f"{made.seconds:.1f} s")
+        self.progress.done(
+            f"{site.where}/{name}", made.status, made.reason or f"{made.seconds:.1f} s"
+        )
         return made
 
     def _known(self, wanted: Sequence[WantedPass]) -> dict[str, Made]:
@@ -90,16 +96,23 @@ class Jobs:
     def _measured(self, site: Site, wanted: Sequence[WantedPass]) -> dict[str, Made]:
         """Runs `wanted`; passes with one fingerprint (an own table equal to the shared) run once.
 
-        After a crash the passes that had no turn get a new start; the one in work does not.
+        After a crash the passes that had no turn get a new start; the one in work does not. Where
+        another used the GPU meanwhile, or it was throttled, all are run again, once.
         """
         pending = list({one.fingerprint: one for one in reversed(wanted)}.values())[::-1]
         made: dict[str, Measurement] = {}
-        starts = 0
+        starts, again = 0, True
         while pending:
             starts += 1
             what = f"repeat-{pending[0].repeat}" + (f"-start-{starts}" if starts > 1 else "")
-            for one in self._start(site, what).passes(pending):
-                made[one.fingerprint] = one
+            ended = self._start(site, what).passes(pending)
+            if again and (reason := _disturbance(ended)):
+                again = False
+                self.progress.note(f"{site.where}: {reason}; it is measured again")
+                continue
+            if reason := _disturbance(ended):
+                self.progress.warn(f"{site.where}: {reason}; do not trust its latency")
+            made |= {one.fingerprint: one for one in ended}
             pending = [one for one in pending if one.fingerprint not in made]
         self.engine_s += sum(sum(one.stages.values()) for one in made.values())
         self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
@@ -109,14 +122,15 @@ class Jobs:
         }
 
     def _start(self, site: Site, what: str) -> JobStart:
-        settings, network = self.wants.settings, self.wants.network
+        heads = self.wants.settings.heads
         return JobStart(
             self.run,
             self.wants,
             site,
-            share_of=lambda executed: shares_of(executed, network.model, settings.heads),
+            share_of=lambda executed, model: shares_of(executed, self.store.path(model), heads),
             progress=lambda stage: self.progress.stage(site.where, stage),
             log=f"{site.where}/{what}",
+            watch=self.watch,
         )
 
     def _turn(self, site: Site) -> AbstractContextManager[None]:
@@ -124,3 +138,8 @@ class Jobs:
             site.device,
             lambda: self.progress.note(f"{site.where}: waiting for another run to end"),
         )
+
+
+def _disturbance(ended: Sequence[Measurement]) -> str | None:
+    """Returns why the start that these passes share cannot be trusted."""
+    return next((one.start.disturbed for one in ended if one.start and one.start.disturbed), None)

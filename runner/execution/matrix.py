@@ -15,8 +15,10 @@ from runner.environments.base import Environment, Identity
 from runner.errors import EnvironmentUnavailableError
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
+from runner.execution.limit_tables import limit_tables
 from runner.execution.progress import Progress
 from runner.execution.wanted import FP32, Site, Wants
+from runner.execution.watch import Watch, unwatched
 from runner.plan import Cell, Status, TableSource
 from runner.records import Calibration, Measurement, Record
 from runner.store import Run
@@ -40,6 +42,7 @@ class Matrix:
         engine_options: Mapping[str, Mapping[str, Any]],
         offline: bool,
         fresh: bool = False,
+        watch: Watch = unwatched,
         undecided: Callable[["Matrix"], Collection[str]] = lambda _: (),
     ) -> None:
         """Plans it.
@@ -57,13 +60,13 @@ class Matrix:
         self.engine_options = engine_options
         self.offline = offline
         self.undecided = undecided
-        self.jobs = Jobs(run, wants, progress, fresh=fresh)
+        self.jobs = Jobs(run, wants, progress, fresh=fresh, watch=watch)
         self.lanes = lanes_of(cells)
         self.reference: Measurement | None = None
         self.shared: Table | str = "there is no shared table"
         """The table given to all, or why there is none."""
         self.tables: dict[str, Table] = {}
-        """digest → every table that a cell uses."""
+        """digest → every table that a cell uses or that is a candidate for the limit."""
         self.simulations: list[Measurement] = []
 
     def run(self) -> None:
@@ -76,6 +79,7 @@ class Matrix:
         site = self.measure_reference()
         self.prepare()
         self.calibrate()
+        self.make_limit_tables(site)
         self.simulate(site)
         settings = self.wants.settings
         for repeat in range(settings.repeats):
@@ -140,6 +144,18 @@ class Matrix:
                 self.shared = f"there is no shared table: {calibration.reason}"
                 self.progress.warn(self.shared)
         return site
+
+    def make_limit_tables(self, site: Site) -> None:
+        """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
+        if not self.tables:  # nothing runs in int8
+            return
+        self.progress.expect(1)
+        made = limit_tables(self.jobs, self.wants, site)
+        if isinstance(made, str):
+            self.progress.warn(made)
+            return
+        for table in made:
+            self._use(table)
 
     def simulate(self, site: Site) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement."""

@@ -26,6 +26,8 @@ def request_of(
         "calibration": _calibration(calibration) if calibration else None,
         "passes": [_pass(one, names) for one in passes],
         "timing": dict(site.timing) if site.timing else None,
+        # The job does not care; equal questions that are answered elsewhere are told apart by it.
+        "repeat": passes[0].repeat if passes else None,
     }
 
 

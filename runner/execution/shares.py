@@ -12,16 +12,20 @@ from runner.execution.answers import AnswerError
 from runner.records import Share
 
 
-def shares_of(
-    executed: Path, original: onnx.ModelProto, heads: Sequence[tuple[str, str]]
-) -> Mapping[str, Share]:
+def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> Mapping[str, Share]:
     """Returns head → share of its backward cone that integer kernels ran.
 
+    Args:
+        executed: What the engine saved.
+        given: The network that it was given.
+        heads: (head, output tensor).
+
     Raises:
-        AnswerError: the file is no such graph.
+        AnswerError: `executed` is no such graph.
     """
     try:
         graph = onnx.load(executed, load_external_data=False)
+        original = onnx.load(given, load_external_data=False)
         found = executed_share(graph, original, [tensor for _, tensor in heads])
     except (DecodeError, GraphError) as error:
         message = f"{executed.name} is no graph that this network can have become: {error}"

@@ -10,11 +10,12 @@ from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_
 from runner.execution.classify import blamed, classify
 from runner.execution.request import request_of
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from runner.execution.watch import Watch, facts, settled, unwatched
 from runner.plan import Status
 from runner.records import Calibration, Measurement, Object, Share, Start, Timing
 from runner.store import Run, Store, explained, same_file_system_link, utc_now
 
-ShareOf = Callable[[Path], Mapping[str, Share]]
+ShareOf = Callable[[Path, Object], Mapping[str, Share]]
 """From the graph that the engine really ran to each head's share of integer kernels."""
 
 
@@ -30,6 +31,7 @@ class JobStart:
         share_of: ShareOf,
         progress: Callable[[str], None],
         log: str,
+        watch: Watch = unwatched,
     ) -> None:
         """Starts nothing yet.
 
@@ -37,9 +39,10 @@ class JobStart:
             run: Takes the log; its store takes the answers.
             wants: What the jobs of this experiment share.
             site: Where.
-            share_of: Reads the graph that the engine saved.
+            share_of: Reads the graph that the engine saved of a network.
             progress: Called with the stage that the job is in, whenever that may have changed.
             log: Name of the log, as `Run.log` takes it.
+            watch: Tells what the GPU of a device does now.
         """
         self.store: Store = run.store
         self.run_id = run.id
@@ -52,6 +55,9 @@ class JobStart:
         self.taken: dict[str, Measurement] = {}
         """pass name → what became of it, in the order in which they ended."""
         self.started = ""
+        self.watch = watch
+        self.states: tuple[GpuState | None, GpuState | None] = (None, None)
+        """Of the GPU, before and after."""
 
     def passes(self, wanted: Sequence[WantedPass]) -> list[Measurement]:
         """Returns a measurement of each pass that ended or failed; the others had no turn."""
@@ -136,8 +142,9 @@ class JobStart:
             self.progress(answers.stage() or "start")
             collect()
 
+        before = settled(self.watch, self.site.device)
         self.started = utc_now().isoformat()
-        return self.site.environment.run(
+        ending = self.site.environment.run(
             asked,
             result,
             self.log,
@@ -146,6 +153,8 @@ class JobStart:
             device=self.site.device,
             run_id=self.run_id,
         )
+        self.states = before, self.watch(self.site.device)
+        return ending
 
     def _take_finished(self, answers: ResultFolder, wanted: Sequence[WantedPass]) -> None:
         waiting = [one.name for one in wanted if one.name not in self.taken]
@@ -200,7 +209,7 @@ class JobStart:
             if latency
             else None,
             stages=answer.stages,
-            shares=self.share_of(executed) if executed else None,
+            shares=self.share_of(executed, wanted.model) if executed else None,
             start=start,
         )
 
@@ -230,6 +239,7 @@ class JobStart:
         return f"{reason}; see {self.log_name}"
 
     def _facts(self, answers: ResultFolder, ending: Ending) -> Start:
+        before, after = self.states
         return Start(
             environment=self.site.environment.name,
             device=self.site.device,
@@ -238,6 +248,8 @@ class JobStart:
             command=ending.command,
             started=self.started,
             wall_s=ending.wall_s,
+            gpu=facts(before, after),
+            disturbed=disturbed(before, after) if before and after else None,
         )
 
 

@@ -13,6 +13,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from job import protocol
+from runner.core.box_results import ALL
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
 from runner.core.metrics import Metrics
 
@@ -71,6 +72,35 @@ def _latency(name: str) -> Callable[[Entry], Any]:
         return getattr(latency, name) if latency else None
 
     return value
+
+
+def _changes(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        boxes = entry.result.boxes if entry.result else None
+        return getattr(boxes.changes[ALL], name) if boxes else None
+
+    return value
+
+
+def _precision(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        boxes = entry.result.boxes if entry.result else None
+        return getattr(boxes.precision[ALL], name) if boxes and boxes.precision else None
+
+    return value
+
+
+def _drop(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        boxes = entry.result.boxes if entry.result else None
+        return getattr(boxes, name) if boxes else None
+
+    return value
+
+
+def _failed_gates(entry: Entry) -> Any:
+    gates = entry.result.gates if entry.result else ()
+    return SEPARATOR.join(one.text() for one in gates if not one.passed) or None
 
 
 def _result(name: str) -> Callable[[Entry], Any]:
@@ -232,8 +262,42 @@ COLUMNS = (
         "What changed together, so that no single one can be named.",
         _factors("confounded"),
     ),
+    Column(
+        "boxes",
+        NUMBER,
+        "Boxes of this head that the reference shows.",
+        _changes("reference"),
+    ),
+    Column(
+        "boxes_lost",
+        NUMBER,
+        "Of those, the ones that the cell does not show; mean over repeats.",
+        _changes("lost"),
+    ),
+    Column(
+        "boxes_new",
+        NUMBER,
+        "Boxes of this head that only the cell shows; mean over repeats.",
+        _changes("new"),
+    ),
+    Column(
+        "mean_iou",
+        NUMBER,
+        "Mean overlap of the boxes that both show.",
+        _changes("mean_iou"),
+    ),
+    Column(
+        "ap",
+        NUMBER,
+        "AP (IoU 0.50 to 0.95) of the reference with this head's output from the cell.",
+        _precision("ap"),
+    ),
+    Column("ap50", NUMBER, "The same at IoU 0.5.", _precision("ap50")),
+    Column("ap_drop", NUMBER, "AP of the reference less ap.", _drop("ap_drop")),
+    Column("ap50_drop", NUMBER, "AP50 of the reference less ap50.", _drop("ap50_drop")),
+    Column("gates_failed", TEXT, "Limits that do not hold, with their values.", _failed_gates),
     Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
-    Column("passed", TRUTH, "Whether the gate holds; empty where none applies.", _result("passed")),
+    Column("passed", TRUTH, "Whether every gate holds; empty where none applies.", _result("passed")),
     Column(
         "integer_share",
         NUMBER,

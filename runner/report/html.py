@@ -38,7 +38,6 @@ def render(judgement: Judgement) -> str:
             latencies=charts.latency_charts(matrix.groups),
             measured=views.measured(matrix.groups),
             reasons=reasons.reasons(judgement),
-            additions=reasons.additions(judgement),
             failed=[one for one in judgement.cells if one.status is not Status.OK],
             facts=list(facts.flat(judgement.facts)),
             fact_groups=facts.fact_groups(judgement),

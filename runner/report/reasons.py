@@ -49,18 +49,7 @@ def reasons(judgement: Judgement) -> tuple[Reason, ...]:
     )
 
 
-def additions(judgement: Judgement) -> tuple[str, ...]:
-    """Returns the entries of matrix.yaml that would tell confounded factors apart, each once."""
-    lines = (
-        line
-        for one in reasons(judgement)
-        if one.attribution.addition and one.attribution.addition.yaml
-        for line in one.attribution.addition.yaml.splitlines()
-    )
-    return tuple(dict.fromkeys(lines))
-
-
 def _verdicts(judgement: Judgement) -> Iterator[tuple[Place, Verdict]]:
     for result in judgement.cells:
-        for verdict in (*result.verdicts, *(one for head in result.heads for one in head.verdicts)):
+        for verdict in result.all_verdicts:
             yield place(result), verdict

@@ -72,7 +72,16 @@ def extract(wheel: Path, python: str) -> tuple[str, dict[str, dict[str, str]]]:
         (bindings,) = Path(folder).glob("tensorrt*/tensorrt*.so")
         stub_libraries(bindings, Path(folder))
         done = subprocess.run(
-            [python, "-W", "ignore", "-c", LISTING, folder, bindings.parent.name, ",".join(CLASSES)],
+            [
+                python,
+                "-W",
+                "ignore",
+                "-c",
+                LISTING,
+                folder,
+                bindings.parent.name,
+                ",".join(CLASSES),
+            ],
             env={"LD_LIBRARY_PATH": folder, "PATH": "/usr/bin:/bin"},
             check=True,
             stdout=subprocess.PIPE,
@@ -92,7 +101,9 @@ def stub_libraries(bindings: Path, folder: Path) -> None:
     symbols = re.findall(
         r" U (\S+)$", _output("nm", "--dynamic", "--undefined-only", str(bindings)), re.MULTILINE
     )
-    ours = [name for name in symbols if "@" not in name and not name.startswith(("Py", "_Py", "dl"))]
+    ours = [
+        name for name in symbols if "@" not in name and not name.startswith(("Py", "_Py", "dl"))
+    ]
     source = folder / "stub.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in ours))
     for library in needed:
@@ -150,13 +161,16 @@ def write(surfaces: dict[str, dict[str, dict[str, str]]], target: Path) -> None:
     classes = merged(surfaces)
     lines = [
         f" {json.dumps(kind)}: {{\n"
-        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(runs)}" for name, runs in sorted(names.items()))
+        + ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(runs)}" for name, runs in sorted(names.items())
+        )
         + "\n }"
         for kind, names in sorted(classes.items())
     ]
     versions = json.dumps(list(surfaces))
     target.write_text(
-        f'{{"versions": {versions},\n"classes": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8"
+        f'{{"versions": {versions},\n"classes": {{\n' + ",\n".join(lines) + "\n}}\n",
+        encoding="utf-8",
     )
 
 
@@ -170,7 +184,9 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def main(wheels: Iterable[Path], python: str, target: Path) -> None:
-    found = dict(sorted((extract(wheel, python) for wheel in wheels), key=lambda one: number(one[0])))
+    found = dict(
+        sorted((extract(wheel, python) for wheel in wheels), key=lambda one: number(one[0]))
+    )
     write(found, target)
     print(f"{target}: {len(found)} versions, {target.stat().st_size / 1e3:.0f} kB")
 
@@ -178,7 +194,9 @@ def main(wheels: Iterable[Path], python: str, target: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheels", nargs="+", type=Path)
-    parser.add_argument("--python", default="python3.10", help="interpreter that the wheels are for")
+    parser.add_argument(
+        "--python", default="python3.10", help="interpreter that the wheels are for"
+    )
     parser.add_argument("--output", type=Path, default=SURFACES)
     given = parser.parse_args()
     main(given.wheels, given.python, given.output)

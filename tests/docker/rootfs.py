@@ -76,7 +76,9 @@ def _libraries(programs: list[Path]) -> set[str]:
 
 def _for_wheels() -> set[str]:
     known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
-    found = dict(re.findall(r"^\s+(\S+) \(libc6,x86-64[^)]*\) => (\S+)", known.stdout, re.MULTILINE))
+    found = dict(
+        re.findall(r"^\s+(\S+) \(libc6,x86-64[^)]*\) => (\S+)", known.stdout, re.MULTILINE)
+    )
     return {found[name] for name in FOR_WHEELS if name in found}
 
 

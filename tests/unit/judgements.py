@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.core.gates import all_hold, gate_results
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
 from runner.core.metrics import Metrics, sqnr_db
 from runner.core.verdicts import Verdict
 from runner.plan import Cell, Pass, Precision, Status, TableSource
+from runner.records import HeadGate
 
 HEADS = ("large", "medium", "small")
 FP32 = Pass(precision=Precision.FP32)
@@ -54,7 +56,7 @@ def head(
 ) -> HeadResult:
     """An int8 result; its engine part is what limit and calibration leave of `nmse`."""
     error = errors(nmse, nonfinite=nonfinite)
-    sqnr = error.sqnr_db
+    gates = gate_results(HeadGate(head=name, sqnr_db=gate_sqnr_db), error, None)
     return HeadResult(
         head=name,
         error=error,
@@ -73,7 +75,8 @@ def head(
         identical_to=identical_to,
         verdicts=verdicts,
         gate_sqnr_db=gate_sqnr_db,
-        passed=None if gate_sqnr_db is None or sqnr is None else sqnr >= gate_sqnr_db,
+        gates=gates,
+        passed=all_hold(gates),
     )
 
 

@@ -203,3 +203,39 @@ def test_an_error_behind_a_reader_that_left_keeps_its_exit_code(tmp_path: Path) 
     os.close(writer)
     assert done.returncode == 2
     assert b"no.yaml" in done.stderr
+
+
+# What runs here
+
+
+def test_the_catalogue_on_stdout(call: Call) -> None:
+    code, out, err = call("catalog", "--for-gpu", "T4", "--driver", "535")
+    assert (code, err) == (0, "")
+    assert out.startswith("90 of 94 containers run on T4")
+    code, out, _ = call("catalog", "--json")
+    assert code == 0
+    assert json.loads(out)["gpu"] is None
+
+
+def test_a_gpu_that_is_not_known(call: Call) -> None:
+    code, out, err = call("catalog", "--for-gpu", "RTX 40900")
+    assert (code, out) == (2, "")
+    assert "did you mean RTX 4090" in err
+
+
+def test_the_doctor_on_any_machine(call: Call) -> None:
+    code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    assert "driver" in out
+    assert "matrix.yaml: not there" in out
+    code, out, _ = call("doctor", "--json")
+    assert code == 0
+    assert json.loads(out)["environments"] == []
+
+
+def test_the_doctor_and_a_wrong_matrix(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text("name: 7\n")
+    code, out, _ = call("doctor")
+    assert code == 2
+    assert "docker" in out
+    assert "matrix.yaml" in out

@@ -15,7 +15,8 @@ from runner.core.compatibility import (
     obstacles,
     version,
 )
-from runner.core.gpu_models import MODELS
+from runner.core.gpu_models import MODELS, GpuModel
+from runner.core.gpus import Gpu
 from runner.plan import Status
 from tests.unit.hosts import gpu, host, row
 
@@ -181,28 +182,28 @@ GPUS = st.sampled_from(MODELS).map(lambda one: gpu(one.name))
 
 @given(ROWS, GPUS.filter(lambda one: not one.data_centre), DRIVERS, DRIVERS)
 def test_a_newer_driver_never_stops_a_container(
-    image: ImageFacts, card: object, one: str, other: str
+    image: ImageFacts, card: Gpu, one: str, other: str
 ) -> None:
     older, newer = sorted((one, other), key=version)
-    if driver_support(image, older, card) is not None:  # type: ignore[arg-type]
-        assert driver_support(image, newer, card) is not None  # type: ignore[arg-type]
+    if driver_support(image, older, card) is not None:
+        assert driver_support(image, newer, card) is not None
 
 
 @given(ROWS, GPUS, DRIVERS, st.integers(0, 250))
 def test_a_newer_driver_of_the_same_branch_never_stops_a_container(
-    image: ImageFacts, card: object, driver: str, more: int
+    image: ImageFacts, card: Gpu, driver: str, more: int
 ) -> None:
     branch, _, release = driver.partition(".")
     newer = f"{branch}.{int(release) + more}"
-    if driver_support(image, driver, card) is not None:  # type: ignore[arg-type]
-        assert driver_support(image, newer, card) is not None  # type: ignore[arg-type]
+    if driver_support(image, driver, card) is not None:
+        assert driver_support(image, newer, card) is not None
 
 
 @given(ROWS, DRIVERS, st.sampled_from([m for m in MODELS if m.data_centre]))
 def test_a_data_centre_gpu_runs_whatever_its_geforce_twin_runs(
-    image: ImageFacts, driver: str, one: object
+    image: ImageFacts, driver: str, one: GpuModel
 ) -> None:
-    card = gpu(one.name)  # type: ignore[attr-defined]
+    card = gpu(one.name)
     twin = type(card)(
         index=0, name="GeForce", uuid="GPU-1", capability=card.capability, data_centre=False
     )
@@ -212,10 +213,10 @@ def test_a_data_centre_gpu_runs_whatever_its_geforce_twin_runs(
 
 @given(ROWS, GPUS, DRIVERS, st.booleans(), st.booleans(), st.integers(0, 10**11))
 def test_every_refusal_is_of_the_two_kinds_and_says_something(
-    image: ImageFacts, card: object, driver: str, runtime: bool, docker: bool, free: int
+    image: ImageFacts, card: Gpu, driver: str, runtime: bool, docker: bool, free: int
 ) -> None:
     here = host(
-        card,  # type: ignore[arg-type]
+        card,
         driver=driver,
         nvidia_runtime=runtime,
         docker=None if docker else "Docker does not answer",

@@ -120,15 +120,15 @@ def test_own_options_replace_the_general_ones() -> None:
 @pytest.mark.parametrize(
     ("places", "told"),
     [
-        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, calibration, "
-                        "precisions, repeats, devices, baseline, environments, engines, timing, "
+        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, decode, "
+                        "calibration, precisions, repeats, devices, baseline, environments, engines, timing, "
                         "deadline_s; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
-        ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, stride, gate; "
-                        "did you mean 'gate'?"),
+        ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, stride, anchors, "
+                        "gate; did you mean 'gate'?"),
         ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: sqnr_db, "
-                        "ap50_drop; did you mean 'sqnr_db'?"),
+                        "ap_drop, ap50_drop, iou, lost; did you mean 'sqnr_db'?"),
         ({"heads": {}}, "heads: empty; name at least one"),
         ({"heads": {"": {}}}, "heads: a head's name has 1 to 200 characters, '' has 0"),
         ({"heads": None}, "heads: "),

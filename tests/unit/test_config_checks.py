@@ -35,6 +35,13 @@ def test_a_limit_takes_the_first(matrix: Path) -> None:
     assert [path.name for path in checked(matrix).evaluation] == ["0.png"]
 
 
+def test_custom_operators_are_operators_or_nodes_of_the_network(matrix: Path) -> None:
+    assert wrong(matrix, changed(model__custom_operators=["Resize", "conv_c1"])) == []
+    [problem] = wrong(matrix, changed(model__custom_operators=["Resise"]))
+    assert "no operator or node of the network is called 'Resise'; did you mean 'Resize'?" in problem
+    assert "its operators: Add, Concat" in problem
+
+
 def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:
     assert wrong(matrix, changed(heads={"far": {"output": "large"}})) == []
     assert checked(matrix).heads == (("far", "large"),)
@@ -248,7 +255,7 @@ def test_labels_that_cannot_serve(matrix: Path, content: str, told: str) -> None
 
 def test_labels_may_know_more_images_and_name_folders(matrix: Path) -> None:
     coco = {
-        "images": [{"file_name": f"val/{index}.png"} for index in range(9)],
+        "images": [{"id": index, "file_name": f"val/{index}.png"} for index in range(9)],
         "annotations": [],
         "categories": [],
     }

@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.contrasts import Differing, Step, chain
+from runner.core.contrasts import Design, Differing, Step
 
 Points = Mapping[str, Sequence[int]]
 """place → one value a factor."""
@@ -21,7 +21,7 @@ def differing(points: Points) -> Differing:
 
 
 def steps(points: Points, start: str = "a", end: str = "b") -> tuple[Step, ...]:
-    return chain(start, end, points, differing(points))
+    return Design(list(points), differing(points)).chain(start, end)
 
 
 def test_cells_that_differ_in_one_factor_need_no_other() -> None:

@@ -266,6 +266,26 @@ def test_a_network_that_fires_everywhere_gives_its_limit_of_boxes() -> None:
     assert len(detect(outputs, DEMO)) == DEMO.max_detections
 
 
+@pytest.mark.parametrize("family", [Family.YOLOV3, Family.YOLOV5, Family.YOLOV7, Family.YOLOV8])
+def test_a_network_that_applies_the_sigmoid_itself_gives_the_same_boxes(family: Family) -> None:
+    settings = decoding(family)
+    values = raw(settings)
+    # What has a σ in the formulae: centres and scores; in v5 and v7 sizes, too; in v8 scores alone.
+    plain = {Family.YOLOV3: slice(2, 4), Family.YOLOV8: slice(0, settings.geometry)}
+    squashed = 1 / (1 + np.exp(-values))
+    if family in plain:
+        squashed[:, plain[family]] = values[:, plain[family]]
+    expected = candidates("small", laid_out(values, settings.layout), settings)
+    found = candidates(
+        "small",
+        laid_out(squashed.astype(np.float32), settings.layout),
+        replace(settings, activated=True),
+    )
+    assert len(found) == len(expected) > 0
+    assert np.allclose(found.corners, expected.corners, atol=1e-4)
+    assert np.allclose(found.scores, expected.scores, atol=1e-6)
+
+
 @pytest.mark.parametrize(("family", "score"), [(Family.YOLOV5, 0.25), (Family.YOLOV8, 0.5)])
 def test_a_score_of_just_the_threshold_is_not_above_it(family: Family, score: float) -> None:
     zeros = laid_out(np.zeros_like(raw(decoding(family))), Layout.CHANNELS_FIRST)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.environments import interpreter as module
+from runner import preflight
 from runner.environments import local
+from runner.environments.devices import Driver
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.python import ask_python
 from runner.errors import EnvironmentUnavailableError
@@ -151,7 +152,7 @@ def test_no_obstacle_on_a_processor(environment: Make) -> None:
 
 
 def test_a_gpu_needs_a_driver(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "driver_obstacle", lambda: "no NVIDIA driver")
+    monkeypatch.setattr(preflight, "this_driver", lambda: Driver(problem="no NVIDIA driver"))
     assert environment().obstacle("gpu:0") == "no NVIDIA driver"
 
 

@@ -233,7 +233,10 @@ def test_gates_apply_to_int8_alone_and_name_the_cells_below() -> None:
     assert by_id(judgement)["new/cpu/fp32"].heads[0].passed is None
     assert by_id(judgement)["new/cpu/int8-shared-entropy"].heads[0].passed is True
     assert judgement.gates_failed == (("old/cpu/int8-shared-entropy", "small"),)
-    assert "Below the gate of 20 dB: old/cpu/int8-shared-entropy." in judgement.sentences["small"]
+    assert (
+        "Gate failed, SQNR at least 20 dB: old/cpu/int8-shared-entropy (17.0 dB)."
+        in judgement.sentences["small"]
+    )
 
 
 def test_nonfinite_outputs_never_pass_and_are_named() -> None:

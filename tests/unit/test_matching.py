@@ -181,6 +181,24 @@ def test_no_images_and_no_pairs_have_no_means() -> None:
     assert totals(sums(box(0, 0.9), NONE)).mean_iou is None
 
 
+def test_counts_are_those_of_one_repeat_and_shares_those_of_all() -> None:
+    kept, lost = sums(box(0, 0.9), box(2, 0.9)), sums(box(0, 0.9), NONE)
+    found = totals(np.concatenate([kept, lost, lost]), repeats=3)
+    assert (found.reference, found.kept, found.lost) == (
+        1,
+        pytest.approx(1 / 3),
+        pytest.approx(2 / 3),
+    )
+    assert found.lost_share == pytest.approx(2 / 3)
+    assert found.mean_iou == totals(kept).mean_iou, "of the pairs that there are"
+
+
+def test_shares_without_any_box() -> None:
+    nothing = totals(sums(NONE, box(0, 0.9)))
+    assert (nothing.new, nothing.lost_share, nothing.new_share) == (1, None, None)
+    assert totals(sums(box(0, 0.9), NONE)).lost_share == 1
+
+
 def test_unequal_numbers_of_images_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         compare_all([NONE], [NONE, NONE], HEADS, SETTINGS)

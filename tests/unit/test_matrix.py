@@ -396,7 +396,7 @@ def test_no_shared_table_wanted(tmp_path: Path) -> None:
         tmp_path, ScriptedEnvironment("a"), passes=[FP32, OWN], shared=None, reference=reference
     )
     assert set(statuses(trial.records()).values()) == {Status.OK}
-    assert reference.starts == 2, "its outputs and one simulation, no calibration"
+    assert reference.starts == 3, "its outputs, the tables for the limit and one simulation"
     assert trial.told.steps == trial.told.expected
 
 

@@ -55,7 +55,7 @@ def test_each_head_has_its_sentence_and_its_state_in_words(page: Element) -> Non
     for card, name in zip(cards, HEADS, strict=True):
         assert made.sentences[name] in card.text
     assert "✓ gate holds in all 17 cells" in cards[0].text
-    assert "✗ below the gate in 11 of 17 cells" in cards[2].text
+    assert "✗ gate fails in 11 of 17 cells" in cards[2].text
 
 
 def test_every_planned_cell_is_in_the_matrix(page: Element) -> None:

@@ -120,6 +120,13 @@ def test_a_run_measures_all_and_the_next_nothing(
     newest = results / "latest"
     for name in ("report.html", "results.parquet", "manifest.json", "matrix.yaml"):
         assert (newest / name).stat().st_size > 0
+    manifest = json.loads((newest / "manifest.json").read_text())
+    assert "Resize" in [
+        one["operator"]
+        for group in manifest["lineage"]
+        if group["heads"] == ["small"]
+        for one in group["operators"]
+    ]
     tables = [from_json(path.read_text()) for path in (newest / "tables").iterdir()]
     assert {"entropy"} <= {table.provenance.algorithm for table in tables}
     assert all(table.amax for table in tables)

@@ -1,5 +1,6 @@
 """What one start is asked, and which passes its end is the fault of."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_what_decides_the_numbers_decides_the_fingerprint(wants: Wants) -> None:
         wants.measurement(site_of(), "fp32", 0, model=wants.network.calibration).fingerprint,
     }
     assert len(others | {one}) == 5
+
+
+def test_another_card_in_the_same_place_is_measured_anew(wants: Wants) -> None:
+    def fingerprint(devices: dict[str, str]) -> str:
+        settings = dataclasses.replace(wants.settings, devices=devices)
+        one = dataclasses.replace(wants, settings=settings)
+        return one.measurement(
+            site_of(device="gpu:0"), "fp32", 0, model=wants.network.fp32
+        ).fingerprint
+
+    cards = ({}, {"gpu:0": "GPU-1 driver 535"}, {"gpu:0": "GPU-1 driver 550"}, {"gpu:0": "GPU-2"})
+    assert len({fingerprint(one) for one in cards}) == 4
 
 
 def test_a_table_says_why_a_tensor_has_no_range(wants: Wants) -> None:

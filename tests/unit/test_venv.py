@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 import uv
 
+from runner import preflight
 from runner.environments import local, packages, venv
+from runner.environments.devices import Driver
 from runner.environments.venv import STAMP, VenvEnvironment, default_cache
 from runner.errors import EnvironmentUnavailableError
 
@@ -227,7 +229,7 @@ def test_running_before_it_is_prepared_is_a_mistake(environment: Make, tmp_path:
 
 
 def test_obstacles(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venv, "driver_obstacle", lambda: "no NVIDIA driver")
+    monkeypatch.setattr(preflight, "this_driver", lambda: Driver(problem="no NVIDIA driver"))
     assert environment("pebble").obstacle("cpu") is None
     assert environment("pebble").obstacle("gpu:0") == "no NVIDIA driver"
 

@@ -52,15 +52,17 @@ def run_container(
         prepare: Called with the created container, before its start.
         collect: Called with the ended container.
     """
-    try:
-        return _run(engine, wanted, log, deadline_s, tick, prepare, collect)
-    except LimitsRefusedError:
-        less = replace(wanted, recommended_limits=False)
-        return _run(engine, less, log, deadline_s, tick, prepare, collect)
+    if engine.raises_limits:
+        try:
+            return _run(engine, wanted, log, deadline_s, tick, prepare, collect)
+        except LimitsRefusedError:
+            engine.raises_limits = False
+    less = replace(wanted, recommended_limits=False)
+    return _run(engine, less, log, deadline_s, tick, prepare, collect)
 
 
 class LimitsRefusedError(Exception):
-    """The engine may not raise the limits of a process as NVIDIA recommends."""
+    """The engine has no right to raise the limits of a process: it is rootless, or nested."""
 
 
 def _run(
@@ -130,9 +132,23 @@ def _container(engine: Engine, wanted: Wanted, prepare: Collect | None) -> Itera
                 prepare(container)
         yield container
     finally:
-        # An engine that went away cannot remove it; the sweep of the next start does.
-        with contextlib.suppress(NotFound, APIError, DockerException, requests.RequestException):
+        _remove(container)
+
+
+def _remove(container: Container) -> None:
+    """Waits for an engine that went away; where it stays away, the sweep of the next start removes."""
+    give_up = time.monotonic() + BACK_S
+    while time.monotonic() < give_up:
+        try:
             container.remove(force=True, v=True)
+        except APIError as error:
+            if error.is_client_error():  # it is gone, or another runner removes it now
+                return
+        except (DockerException, requests.RequestException, OSError):
+            pass
+        else:
+            return
+        time.sleep(TICK_S)
 
 
 class _Log(contextlib.AbstractContextManager["_Log"]):
@@ -152,6 +168,8 @@ class _Log(contextlib.AbstractContextManager["_Log"]):
             self.pump.join(TICK_S)
         self._stream.close()
         self.pump.join(GRACE_S)
+        # The SDK closes its socket, but not the response that holds the socket's last descriptor.
+        self._stream._response.close()
 
     def wait(self, timeout_s: float) -> bool:
         """Returns whether the output has ended; waits no longer than `timeout_s` for that."""
@@ -190,6 +208,8 @@ class _Watch:
         ending = ending_of(state, timed_out=timed_out)
         if self.went_away and _code(ending) != 0:
             return replace(ending, error=f"{_AWAY}; run again to go on")
+        if ending.signal == signal.SIGTERM and not timed_out:
+            return replace(ending, error=_STOPPED)
         return ending
 
     def _stop(self) -> None:
@@ -205,7 +225,7 @@ class _Watch:
             try:
                 self.container.reload()
             except NotFound:
-                return {"Running": False, "ExitCode": 0, "Error": "the container was removed"}
+                return {"Running": False, "ExitCode": 0, "Error": _REMOVED}
             except (DockerException, requests.RequestException, OSError):
                 self.went_away = True
                 self.tick()
@@ -216,6 +236,11 @@ class _Watch:
         return None
 
 
+_REMOVED = "the container was removed from outside; run again to go on"
+_STOPPED = (
+    "the container was stopped from outside (`docker stop`, or the Docker engine ended); run again "
+    "to go on"
+)
 _AWAY = "the Docker engine stopped or was restarted while the job ran"
 
 

@@ -36,6 +36,8 @@ class Engine:
             address: `unix:///…`, `tcp://…`; None for what the `docker` command would use.
         """
         self.address = address or _current_address()
+        self.raises_limits = True
+        """Whether it can give containers NVIDIA's recommended limits; found out by the first one."""
         self._client: docker.DockerClient | None = None
 
     @property
@@ -58,6 +60,11 @@ class Engine:
                 raise EnvironmentUnavailableError(message)
             self._client = client
         return self._client
+
+    def close(self) -> None:
+        """Ends the connections; a later question opens new ones."""
+        if self._client is not None:
+            self._client.close()
 
     @functools.cached_property
     def facts(self) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ def build(builder, network, choice, options, log):
         protocol.UnsupportedError, ValueError: see `configuration`.
     """
     configuration.check_tf32(choice)
-    if network.implicit_batch:
+    if network.implicit_batch and hasattr(builder, "max_batch_size"):  # gone in 10
         builder.max_batch_size = 1
     if not hasattr(builder, "create_builder_config"):  # 5
         flags = configuration.configure_builder(builder, choice, options)

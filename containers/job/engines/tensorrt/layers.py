@@ -71,17 +71,17 @@ def inspected(information, network):
         inputs, outputs = ([_tensor(tensor) for tensor in one.get(key, [])] for key in ("Inputs", "Outputs"))
         weights = one.get("Weights")
         stored = precision_of(weights.get("Type", "")) if isinstance(weights, dict) else None
-        layer = _layer(find, one.get("Name", ""), one.get("Metadata") or "")
-        layer.update(
+        made = _layer(find, one.get("Name", ""), one.get("Metadata") or "")
+        made.update(
             type=one.get("ParameterType") or one.get("LayerType"),
             kernel=one.get("LayerType"),
             tactic=one.get("TacticName") or one.get("TacticValue"),
             inputs=inputs,
             outputs=outputs,
         )
-        layer["opaque"] = layer["opaque"] or bool(OPAQUE.search(str(layer["kernel"])))
-        layer["precision"] = None if layer["opaque"] else computed_in(inputs, stored, one.get("TacticName"))
-        found.append(layer)
+        made["opaque"] = made["opaque"] or bool(OPAQUE.search(str(made["kernel"])))
+        made["precision"] = None if made["opaque"] else computed_in(inputs, stored, one.get("TacticName"))
+        found.append(made)
     return found
 
 
@@ -93,18 +93,18 @@ def logged(lines, network):
         match = LINE.search(line)
         if match is None:
             continue
-        given, _arrow, made = match.group("tensors").rpartition(" -> ")
-        inputs, outputs = ([_logged_tensor(one) for one in TENSOR.finditer(part)] for part in (given, made))
-        layer = _layer(find, match.group("name"))
-        layer.update(
+        sides = match.group("tensors").rpartition(" -> ")[::2]
+        inputs, outputs = ([_logged_tensor(one) for one in TENSOR.finditer(side)] for side in sides)
+        made = _layer(find, match.group("name"))
+        made.update(
             type=match.group("type"),
             kernel=match.group("type"),
             tactic=match.group("tactic"),
             inputs=inputs,
             outputs=outputs,
         )
-        layer["precision"] = None if layer["opaque"] else computed_in(inputs, None, None)
-        found.append(layer)
+        made["precision"] = None if made["opaque"] else computed_in(inputs, None, None)
+        found.append(made)
     return found
 
 
@@ -130,14 +130,14 @@ def _layer(find, name, metadata=""):
     }
 
 
-def _tensor(tensor):
+def _tensor(one):
     """One input or output: TensorRT 8 to 10 say "Format/Datatype", 11 splits it."""
-    if not isinstance(tensor, dict):
-        return {"name": str(tensor), "precision": None, "format": None}
+    if not isinstance(one, dict):
+        return {"name": str(one), "precision": None, "format": None}
     keys = ("Format/Datatype", "Format/DataType", "Datatype", "DataType", "Format")
-    told = [str(tensor[key]) for key in keys if tensor.get(key)]
+    told = [str(one[key]) for key in keys if one.get(key)]
     precision = next(filter(None, (precision_of(text) for text in told)), None)
-    return {"name": tensor.get("Name", ""), "precision": precision, "format": " ".join(told) or None}
+    return {"name": one.get("Name", ""), "precision": precision, "format": " ".join(told) or None}
 
 
 def _logged_tensor(match):

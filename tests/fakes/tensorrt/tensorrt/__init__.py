@@ -4,9 +4,9 @@ It has the names of that version and no others: those of 8.4.1.5 and later are r
 bindings (tests/data/tensorrt_surfaces), those before from NVIDIA's documentation (`surface.py`).
 Outputs are computed by ONNX Runtime on the CPU; "GPU memory" is host memory of the fake CUDA runtime.
 
-FAKE_TENSORRT_BEHAVIOUR, words separated by commas, makes it misbehave as some versions do:
+The producer that a network names makes it misbehave as some versions do:
     build_fails       every build gives None, with an error in the log
-    ignores_cache     builds int8 without ever asking the calibrator
+    asks_nothing      builds int8 without ever asking the calibrator
     refuses_cache     asks for images although it was given a cache
     stops_early       asks for half of the images
     writes_no_cache   gives no calibration cache

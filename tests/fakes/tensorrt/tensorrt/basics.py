@@ -3,7 +3,6 @@
 import os
 
 VERSION = tuple(int(part) for part in os.environ["FAKE_TENSORRT"].split(".") if part.isdigit())
-BEHAVIOUR = set(filter(None, os.environ.get("FAKE_TENSORRT_BEHAVIOUR", "").split(",")))
 
 
 class _Value(int):
@@ -33,7 +32,11 @@ class _Bound:
 
     def __setattr__(self, name, value):
         kind = type(self)
-        if kind.__module__.startswith("tensorrt.") and not name.startswith("_") and not hasattr(kind, name):
+        if (
+            kind.__module__.startswith("tensorrt.")
+            and not name.startswith("_")
+            and not hasattr(kind, name)
+        ):
             message = f"'{kind.__name__}' object has no attribute '{name}'"
             raise AttributeError(message)
         super().__setattr__(name, value)
@@ -108,7 +111,9 @@ class TensorIOMode:
 
 @_enum
 class LayerType:
-    CONVOLUTION, ACTIVATION, POOLING, RESIZE, QUANTIZE, DEQUANTIZE, CONSTANT, CAST, ELEMENTWISE = range(9)
+    CONVOLUTION, ACTIVATION, POOLING, RESIZE, QUANTIZE, DEQUANTIZE, CONSTANT, CAST, ELEMENTWISE = (
+        range(9)
+    )
 
 
 @_enum

@@ -7,7 +7,6 @@ import onnx
 
 from tensorrt import basics, calibration, graph
 from tensorrt.basics import (
-    BEHAVIOUR,
     VERSION,
     BuilderFlag,
     DataType,
@@ -52,12 +51,22 @@ class ILayer(_Bound):
 
 class INetworkDefinition(_Bound):
     def __init__(self, flags):
-        self._flags, self._model, self._inputs, self._layers, self._outputs = flags, None, [], [], []
+        self._flags, self._model, self._inputs, self._layers, self._outputs = (
+            flags,
+            None,
+            [],
+            [],
+            [],
+        )
 
     num_inputs = property(lambda self: len(self._inputs))
     num_layers = property(lambda self: len(self._layers))
     num_outputs = property(lambda self: len(self._outputs))
-    has_implicit_batch_dimension = property(lambda self: VERSION[0] < 10 and not self._has("EXPLICIT_BATCH"))
+    has_implicit_batch_dimension = property(lambda self: self._implicit)
+
+    @property
+    def _implicit(self):
+        return VERSION[0] < 10 and not self._has("EXPLICIT_BATCH")
 
     def _has(self, flag):
         flags = getattr(basics, "NetworkDefinitionCreationFlag", None)
@@ -128,7 +137,9 @@ class OnnxParser(_Bound):
     def _import(self, model):
         network = self._network
         if VERSION[0] in (7, 8, 9) and not network._has("EXPLICIT_BATCH"):
-            message = "This version of the ONNX parser only supports networks with an explicit batch"
+            message = (
+                "This version of the ONNX parser only supports networks with an explicit batch"
+            )
             self._errors.append(ParserError(message, -1))
         if VERSION[0] == 6 and network._has("EXPLICIT_BATCH"):
             self._errors.append(ParserError("the batch of an input was stripped", -1))
@@ -141,7 +152,7 @@ class OnnxParser(_Bound):
         if self._errors:
             return False
         known = graph.tensors(model)
-        strip = network.has_implicit_batch_dimension or VERSION[0] < 6
+        strip = network._implicit
         network._model = model
 
         def tensor(name):
@@ -149,7 +160,9 @@ class OnnxParser(_Bound):
             return ITensor(name, dtype, shape[1:] if strip else shape)
 
         constants = {one.name for one in model.graph.initializer}
-        network._inputs += [tensor(one.name) for one in model.graph.input if one.name not in constants]
+        network._inputs += [
+            tensor(one.name) for one in model.graph.input if one.name not in constants
+        ]
         for index, node in enumerate(model.graph.node):
             kind = KINDS.get(node.op_type, "ELEMENTWISE")
             name = node.name or node.output[0]
@@ -271,17 +284,19 @@ class Builder(_Bound):
 
     def _planned(self, network, flags, calibrator, config):
         logger, model = self._logger, network._model
-        if "noisy" in BEHAVIOUR:
+        if model.producer_name == "noisy":
             for number in range(1000):
                 _say(logger, 2, f"größer als erwartet: {number} \udcff")
-        if "build_fails" in BEHAVIOUR:
+        if model.producer_name == "build_fails":
             raise calibration.Refused("Could not find any implementation for node conv1")
         workspace = self.max_workspace_size if config is None else getattr(config, "_pool", None)
         if not (workspace or config.max_workspace_size):
             raise calibration.Refused("no workspace")
         quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
         if network._strong and flags & {"FP16", "INT8"}:
-            raise calibration.Refused("Parameter check failed, condition: !config.getFlag(BuilderFlag::kFP16)")
+            raise calibration.Refused(
+                "Parameter check failed, condition: !config.getFlag(BuilderFlag::kFP16)"
+            )
         free = [one for one in network._inputs if -1 in one.shape]
         if free and not config._profiles:
             raise calibration.Refused("Network has dynamic inputs, but no optimization profile")
@@ -297,10 +312,13 @@ class Builder(_Bound):
             ).decode(),
             "original": base64.b64encode(fixed.SerializeToString()).decode(),
             "scales": scales,
+            "dequantised": [
+                node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"
+            ],
             "half": "FP16" in flags and "INT8" not in flags,
             "tf32": "TF32" in flags,
-            "detailed": config is not None and str(config.profiling_verbosity).endswith("DETAILED"),
-            "implicit_batch": network.has_implicit_batch_dimension or VERSION[0] < 6,
+            "detailed": str(getattr(config, "profiling_verbosity", "")).endswith("DETAILED"),
+            "implicit_batch": network._implicit,
             "layers": [
                 [one.name, one._kind, list(node.input), list(node.output)]
                 for one, node in zip(network._layers, model.graph.node, strict=True)
@@ -314,11 +332,16 @@ class Builder(_Bound):
         scales = dict(ranges)
         if calibrator is not None:
             one = network._inputs[0]
-            implicit = network.has_implicit_batch_dimension or VERSION[0] < 6
+            implicit = network._implicit
             shape = (1, *one.shape) if implicit else tuple(max(extent, 1) for extent in one.shape)
-            scales = calibration.scales_of(calibrator, self._logger, model, one.name, shape, implicit) | ranges
+            scales = (
+                calibration.scales_of(calibrator, self._logger, model, one.name, shape, implicit)
+                | ranges
+            )
         elif not ranges:
-            raise calibration.Refused("Calibrator is not being used. Users must provide dynamic range")
+            raise calibration.Refused(
+                "Calibrator is not being used. Users must provide dynamic range"
+            )
         for tensor in everything:
             if tensor._dtype == "FLOAT" and not scales.get(tensor.name):
                 _say(self._logger, 2, f"Missing scale and zero-point for tensor {tensor.name}, expect fall "

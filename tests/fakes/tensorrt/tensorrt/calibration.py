@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from tensorrt import graph
-from tensorrt.basics import BEHAVIOUR, VERSION, _say
+from tensorrt.basics import VERSION, _say
 
 
 class Refused(Exception):
@@ -22,12 +22,12 @@ def header(algorithm):
 
 def scales_of(calibrator, logger, model, input_name, shape, implicit_batch):
     """Returns tensor → scale, asking `calibrator` as this version would."""
-    if "ignores_cache" in BEHAVIOUR:
+    if model.producer_name == "asks_nothing":
         return {}
     offered = _call(calibrator, "read_calibration_cache", *([7] if VERSION < (5, 1) else []))
     if offered is not None and VERSION < (5, 1):
         raise SystemError("returned bytes where a capsule was wanted")
-    if offered and "refuses_cache" not in BEHAVIOUR:
+    if offered and model.producer_name != "refuses_cache":
         found = parse(bytes(offered), calibrator._header, logger)
         if found is not None:
             return found
@@ -38,15 +38,23 @@ def scales_of(calibrator, logger, model, input_name, shape, implicit_batch):
     if not amax:
         raise Refused("Calibration failure occurred with no scaling factors detected")
     found = {name: float(np.float32(value / 127)) for name, value in amax.items()}
-    if "writes_no_cache" not in BEHAVIOUR:
+    if model.producer_name != "writes_no_cache":
         text = header(calibrator._header) + "\n"
         text += "".join(f"{name}: {_bits(scale):x}\n" for name, scale in found.items())
         content = text.encode()
         if VERSION < (5, 1):
             new = ctypes.pythonapi.PyCapsule_New
-            new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+            new.restype, new.argtypes = (
+                ctypes.py_object,
+                [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
+            )
             buffer = ctypes.create_string_buffer(content)
-            _call(calibrator, "write_calibration_cache", new(ctypes.addressof(buffer), None, None), len(content))
+            _call(
+                calibrator,
+                "write_calibration_cache",
+                new(ctypes.addressof(buffer), None, None),
+                len(content),
+            )
         else:
             view = memoryview(bytearray(content))
             _call(calibrator, "write_calibration_cache", view)
@@ -59,13 +67,15 @@ def _observe(calibrator, model, input_name, shape):
     names = [one.name for one in calibrator_session(model).get_outputs()]
     session = calibrator_session(model)
     amax, given = {}, 0
-    while not ("stops_early" in BEHAVIOUR and given == 2):
+    while not (model.producer_name == "stops_early" and given == 2):
         batch = _batch(calibrator, input_name)
         if not batch:
             break
         given += 1
         count = int(np.prod(shape))
-        values = np.frombuffer((ctypes.c_char * (4 * count)).from_address(batch[0]), np.float32).reshape(shape)
+        values = np.frombuffer(
+            (ctypes.c_char * (4 * count)).from_address(batch[0]), np.float32
+        ).reshape(shape)
         outputs = session.run(names, {input_name: values})
         for name, value in [(input_name, values), *zip(names, outputs, strict=True)]:
             if value.dtype == np.float32:
@@ -74,7 +84,13 @@ def _observe(calibrator, model, input_name, shape):
 
 
 def calibrator_session(model):
-    nodes = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
+    nodes = [
+        name
+        for node in model.graph.node
+        if node.op_type != "Constant"
+        for name in node.output
+        if name
+    ]
     return graph.session(graph.with_outputs(model, nodes))
 
 

@@ -18,7 +18,10 @@ def tensors(model):
     return {
         info.name: (
             TYPES[info.type.tensor_type.elem_type],
-            tuple(d.dim_value if d.HasField("dim_value") else -1 for d in info.type.tensor_type.shape.dim),
+            tuple(
+                d.dim_value if d.HasField("dim_value") else -1
+                for d in info.type.tensor_type.shape.dim
+            ),
         )
         for info in [*graph.input, *graph.value_info, *graph.output]
         if info.name not in constants
@@ -40,7 +43,9 @@ def session(model):
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def with_outputs(model, names):
@@ -48,7 +53,9 @@ def with_outputs(model, names):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     given = {value.name for value in [*copy.graph.output, *copy.graph.input]}
-    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in given)
+    copy.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in names if name not in given
+    )
     return copy
 
 
@@ -56,6 +63,8 @@ def quantised(model, scales):
     """Returns the model with every tensor of `scales` rounded to int8, its outputs aside."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    for domain in copy.opset_import:
+        domain.version = max(domain.version, 10)  # the first with QuantizeLinear
     outputs = {value.name for value in copy.graph.output}
     inputs = [value.name for value in copy.graph.input]
     nodes = []
@@ -70,7 +79,9 @@ def quantised(model, scales):
         )
         parameters = [name + "/scale", name + "/zero"]
         nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [name + "/q"]))
-        nodes.append(helper.make_node("DequantizeLinear", [name + "/q", *parameters], [name + "/dq"]))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [name + "/q", *parameters], [name + "/dq"])
+        )
 
     for name in inputs:
         if name in chosen:

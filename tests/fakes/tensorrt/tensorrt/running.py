@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from tensorrt import basics, graph
-from tensorrt.basics import BEHAVIOUR, VERSION, DataType, TensorIOMode, _Bound, _Field, _say
+from tensorrt.basics import VERSION, DataType, TensorIOMode, _Bound, _Field, _say
 
 
 class Runtime(_Bound):
@@ -67,7 +67,7 @@ class ICudaEngine(_Bound):
         return self._find(name)[2]
 
     def create_execution_context(self):
-        return None if "no_context" in BEHAVIOUR else IExecutionContext(self)
+        return None if self._model.producer_name == "no_context" else IExecutionContext(self)
 
     def create_engine_inspector(self):
         return EngineInspector(self)
@@ -123,7 +123,7 @@ class IExecutionContext(_Bound):
         return self._run(bindings)
 
     def _run(self, bindings, stream=None):
-        if "does_not_run" in BEHAVIOUR:
+        if self._engine._model.producer_name == "does_not_run":
             _say(self._engine._logger, 1, "Cuda failure: an illegal memory access was encountered")
             return False
         if any(type(one) is not int for one in bindings) or len(bindings) != len(self._engine._io):
@@ -140,7 +140,9 @@ class IExecutionContext(_Bound):
             raw = (ctypes.c_char * size).from_address(address)
             arrays[name] = np.frombuffer(raw, graph.NUMPY[dtype], count).reshape(shape)
         engine = self._engine
-        batch = (lambda array: array[None]) if engine._plan["implicit_batch"] else (lambda array: array)
+        batch = (
+            (lambda array: array[None]) if engine._plan["implicit_batch"] else (lambda array: array)
+        )
         outputs = [one[0] for one in engine._io if one[0] not in engine._inputs]
         given = {name: batch(arrays[name]) for name in engine._inputs}
         for name, value in zip(outputs, engine._session.run(outputs, given), strict=True):
@@ -184,7 +186,10 @@ def _fused(plan):
             "TacticValue": "0x00000000000003ea",
         }
         if kind == "CONVOLUTION":
-            layer["Weights"] = {"Type": "Int8" if integer else "Half" if plan["half"] else "Float", "Count": 1}
+            layer["Weights"] = {
+                "Type": "Int8" if integer else "Half" if plan["half"] else "Float",
+                "Count": 1,
+            }
             layer["TacticName"] = (
                 "sm80_xmma_fprop_implicit_gemm_i8i8_i8i32_f32" if integer
                 else "sm80_xmma_fprop_implicit_gemm_f32f32_tf32f32_f32" if plan["tf32"] and not plan["half"]
@@ -195,11 +200,11 @@ def _fused(plan):
 
 
 def _integer(plan, name):
-    return name in plan["scales"] or name.endswith(("_dequantized", "/dq", "_DequantizeLinear"))
+    return name in plan["scales"] or name in plan["dequantised"]
 
 
 def _format(plan, name):
-    text = "Int8" if name in plan["scales"] else "FP16" if plan["half"] else "FP32"
+    text = "Int8" if _integer(plan, name) else "FP16" if plan["half"] else "FP32"
     if VERSION[0] >= 11:
         return {"Name": name, "Format": "Row major linear", "DataType": text}
     return {"Name": name, "Format/Datatype": f"Row major linear {text}"}
@@ -212,7 +217,9 @@ def _verbose(plan):
     for one in _fused(plan):
         kind = {"FP32": "Float", "FP16": "Half", "Int8": "Int8"}
         tensors = [
-            ", ".join(f"{t['Name']}[{kind[t['Format/Datatype'].split()[-1]]}(1,2,3)]" for t in one[key])
+            ", ".join(
+                f"{t['Name']}[{kind[t['Format/Datatype'].split()[-1]]}(1,2,3)]" for t in one[key]
+            )
             for key in ("Inputs", "Outputs")
         ]
         yield f"Layer({one['LayerType']}): {one['Name']}, Tactic: -42, {tensors[0]} -> {tensors[1]}"

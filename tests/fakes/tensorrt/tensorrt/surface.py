@@ -47,7 +47,13 @@ SINCE = {  # from NVIDIA's documentation and headers, where that is after 5.0; s
 }
 UNTIL = {  # gone in 8.0
     "Builder." + name
-    for name in ("max_workspace_size", "fp16_mode", "int8_mode", "int8_calibrator", "build_cuda_engine")
+    for name in (
+        "max_workspace_size",
+        "fp16_mode",
+        "int8_mode",
+        "int8_calibrator",
+        "build_cuda_engine",
+    )
 }
 
 
@@ -77,7 +83,11 @@ def has(known, version, name, owner=""):
         if wanted < number(SINCE.get(full, "0")):
             return False
         version = known["versions"][0]
-    if number(version) == (9, 3, 0):  # no wheel of 9 is on the index; its names are 8.6's and one more
+    if number(version) == (
+        9,
+        3,
+        0,
+    ):  # no wheel of 9 is on the index; its names are 8.6's and one more
         if full == "NetworkDefinitionCreationFlag.STRONGLY_TYPED":
             return True
         version = "8.6.1"

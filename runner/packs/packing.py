@@ -1,0 +1,145 @@
+"""matrix.yaml → pack.tar: every job of the chosen environments, to be run where no network is."""
+
+import dataclasses
+import shutil
+import tarfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import job
+from job import protocol
+from job.run_pack import PACK
+from runner import config as configuration
+from runner.environments.base import Environment
+from runner.errors import NothingSelectedError
+from runner.execution.matrix import Matrix
+from runner.execution.progress import Progress
+from runner.experiment import Experiment, data_of, read_experiment
+from runner.packs.environment import PackedEnvironment
+from runner.records import digest
+from runner.store import Store, explained, sha256_of, utc_now
+
+FOLDER = "pack"
+"""Everything in the archive is under it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Packed:
+    file: Path
+    requests: Sequence[str]
+    size_bytes: int
+
+    def text(self) -> str:
+        return (
+            f"{self.file}: {len(self.requests)} job starts, {self.size_bytes / 1e6:.0f} MB\n"
+            f"carry it to the other machine; there: tar xf {self.file.name} && "
+            f"python3 {FOLDER}/run-pack.py    (--help: another Python, or a container)\n"
+            "carry results.tar back; here: trt-matrix merge results.tar"
+        )
+
+
+def pack(
+    source: Path, results: Path, output: Path, *, select: Sequence[str], progress: Progress
+) -> Packed:
+    """Writes the pack; the reference and the shared table are computed here, now.
+
+    Args:
+        source: matrix.yaml.
+        results: Where results are kept; what is known already is not packed.
+        output: The archive to write.
+        select: Globs over cell ids; all of them are packed, whether they could run here or not.
+        progress: Told what is done.
+
+    Raises:
+        RunnerError: the experiment cannot be read, or nothing is left to pack.
+    """
+    config, _ = configuration.load(source)
+    store = Store(results)
+    with store.workspace() as workspace:
+        folder = workspace / FOLDER
+        for name in ("objects", "requests"):
+            (folder / name).mkdir(parents=True)
+        packed: dict[str, PackedEnvironment] = {}
+
+        def around(environment: Environment) -> Environment:
+            packed[environment.name] = PackedEnvironment(
+                environment, folder, config.repeats_range()[0]
+            )
+            return packed[environment.name]
+
+        experiment = read_experiment(source, select, around)
+        _ask(experiment, store, progress)
+        kept = [one for environment in packed.values() for one in environment.kept.values()]
+        if not kept:
+            message = "nothing to pack: every job of these cells has been run elsewhere and merged"
+            raise NothingSelectedError(message)
+        _add_program(folder)
+        files = {
+            path.relative_to(folder).as_posix(): sha256_of(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        content: dict[str, Any] = {
+            "tool": version("trt-matrix"),
+            "experiment": config.name,
+            "requests": kept,
+            "files": files,
+        }
+        content["id"] = digest(content)
+        protocol.write_json(str(folder / PACK), content)
+        # What comes back must have gone out from here.
+        with explained(store.root):
+            protocol.write_json(str(sent(store.root, content["id"])), content)
+        _write(folder, output)
+        size = output.stat().st_size
+    return Packed(output, tuple(one["id"] for one in kept), size)
+
+
+def sent(store: Path, pack_id: str) -> Path:
+    """Returns where the list of what a pack held is kept.
+
+    Args:
+        store: `results/.store`.
+        pack_id: Its hash.
+    """
+    return store / "packs" / f"{pack_id}.json"
+
+
+def _ask(experiment: Experiment, store: Store, progress: Progress) -> None:
+    """Runs the loop; the environments keep what they are asked."""
+    run = store.new_run(f"{experiment.checked.config.name}-pack", utc_now())
+    try:
+        Matrix(
+            run=run,
+            progress=progress,
+            wants=experiment.wants(data_of(experiment.checked, store)),
+            cells=experiment.cells,
+            environments=experiment.environments,
+            reference=experiment.reference,
+            engine_options=experiment.engine_options,
+            offline=True,
+        ).run()
+    finally:
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def _add_program(folder: Path) -> None:
+    source = Path(job.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(source, folder / "job", ignore=ignored)
+    (folder / "job" / "run_pack.py").rename(folder / "run-pack.py")
+
+
+def _write(folder: Path, output: Path) -> None:
+    def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        return info
+
+    partial = output.with_name(f"{output.name}.part")
+    with explained(output):
+        with tarfile.open(partial, "w") as archive:
+            archive.add(folder, arcname=FOLDER, filter=anonymous)
+        partial.replace(output)

@@ -1,0 +1,276 @@
+"""Effects are named after a factor only through cells that differ in that factor alone."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from probes import library, start
+
+from runner.core.attribute import attributed
+from runner.core.attribution import Attribution, Change
+from runner.core.attribution_words import reason, reasons
+from runner.core.effects import Sample
+from runner.core.latency_verdicts import latency_verdicts
+from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
+from runner.plan import Pass, Precision, Status, TableSource
+from runner.records import Measurement, Record, Start, Timing
+
+ENERGY = np.full(40, 10.0)
+PATTERN = np.linspace(0.5, 1.5, 40)
+SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
+RULES = Rules()
+
+
+def sample(nmse: float, exact: bool = False) -> Sample:
+    return Sample(np.stack([nmse * ENERGY * PATTERN] * (1 if exact else 3)), ENERGY, exact=exact)
+
+
+def record(name: str, found: Start | None, device: str = "cpu", latency_s: float = 0.01) -> Record:
+    measurements = tuple(
+        Measurement(
+            fingerprint=name,
+            name=SHARED.name,
+            repeat=repeat,
+            status=Status.OK,
+            model_sha256="0",
+            latency=Timing(batch=1, samples_s=(latency_s * (1 + 0.001 * repeat),), warm_up=1),
+            start=found,
+        )
+        for repeat in range(3)
+    )
+    return Record(
+        cell=f"{name}/{device}/{SHARED.name}",
+        environment=name,
+        device=device,
+        pass_=SHARED,
+        status=Status.OK,
+        measurements=measurements,
+    )
+
+
+class Trial:
+    """Cells of one pass and head: an NMSE and the facts of each."""
+
+    def __init__(self, baseline: str = "base") -> None:
+        self.baseline = baseline
+        self.records: list[Record] = []
+        self.cells: list[CellError] = []
+        self.simulations: dict[tuple[str, str], Sample] = {("engine", "t"): sample(0.004, True)}
+
+    def add(
+        self, name: str, nmse: float, found: Start | None, *, device: str = "cpu", **changes: Any
+    ) -> "Trial":
+        self.records.append(record(name, found, device))
+        values: dict[str, Any] = {"placement": "engine", "table": "t", **changes}
+        self.cells.append(
+            CellError(
+                cell=self.records[-1].cell,
+                environment=name,
+                device=device,
+                pass_=SHARED.name,
+                int8=True,
+                sample=sample(nmse),
+                **values,
+            )
+        )
+        return self
+
+    def told(self) -> Mapping[str, Verdict]:
+        """Returns environment (and device) → its attributed verdict, those that are about cells."""
+        head = HeadErrors(
+            head="small", cells=self.cells, simulations=self.simulations, gate_nmse=None
+        )
+        by_cell: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
+        for one in verdicts([head], self.baseline, RULES):
+            by_cell[one.cell, one.head] = (*by_cell.get((one.cell, one.head), ()), one)
+        found = attributed(by_cell, [head], self.records, RULES)
+        return {
+            one.cell.removesuffix(f"/{SHARED.name}").removesuffix("/cpu"): one
+            for told in found.values()
+            for one in told
+            if one.against and one.against.endswith(SHARED.name)
+        }
+
+    def why(self, name: str = "bad") -> Attribution:
+        found = self.told()[name].attribution
+        assert found
+        return found
+
+
+def names(changes: Iterable[Change]) -> list[str]:
+    return [one.factor for one in changes]
+
+
+def cudnn(version: str, engine: str = "8.6.1", **more: Any) -> Start:
+    one = library(f"/usr/lib/libcudnn.so.{version}", version)
+    return start(engine, engine="tensorrt", libraries=(one,), **more)
+
+
+def test_one_factor_changed_alone() -> None:
+    why = Trial().add("base", 0.004, start("1.32.0")).add("bad", 0.008, start("1.26.0")).why()
+    assert names(why.factors) == ["ONNX Runtime"]
+    assert (why.factors[0].baseline, why.factors[0].cell) == (
+        "onnxruntime 1.32.0 (1320ab)", "onnxruntime 1.26.0 (1260ab)",
+    )  # fmt: skip
+    assert why.confounded == ()
+    assert why.addition is None
+    assert reason(why) == "ONNX Runtime changed alone"
+
+
+def test_two_that_changed_together_are_confounded_and_a_cell_is_named() -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1", **interpreter("8.6.1")))
+    why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3", **interpreter("8.0.3"))).why()
+    assert why.factors == ()
+    assert names(why.confounded) == ["cuDNN", "TensorRT"]
+    assert why.addition
+    assert why.addition.yaml
+    assert "/opt/trt-8.6.1" in why.addition.yaml
+    assert 'library_path: ["/usr/lib"' in why.addition.yaml
+    assert reason(why) == (
+        "confounded: cuDNN and TensorRT changed together; add base-cuDNN-8.2.1 to tell them apart"
+    )
+
+
+def interpreter(version: str) -> dict[str, Any]:
+    executable = f"/opt/trt-{version}/bin/python"
+    identity = {"kind": "interpreter", "executable": executable, "libraries": {}, "variables": {}}
+    return {"environment": f"trt-{version}", "identity": identity}
+
+
+@pytest.mark.parametrize(
+    ("corner", "guilty"),
+    [(0.004, "TensorRT"), (0.008, "cuDNN")],
+    ids=["the corner is good, so the step after it", "the corner is bad, so the step before it"],
+)
+def test_a_cell_between_tells_which_it_was(corner: float, guilty: str) -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1"))
+    trial.add("corner", corner, cudnn("8.2.1", "8.6.1"))
+    why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3")).why()
+    assert names(why.factors) == [guilty]
+    assert why.confounded == ()
+    assert why.through == (f"corner/cpu/{SHARED.name}",)
+    assert guilty in reason(why)
+    assert "corner" in reason(why)
+
+
+def test_both_can_be_guilty() -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1"))
+    trial.add("corner", 0.006, cudnn("8.2.1", "8.6.1"))
+    why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3")).why()
+    assert names(why.factors) == ["cuDNN", "TensorRT"]
+
+
+def test_of_three_the_one_that_is_innocent_is_left_out() -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1", libc="glibc 2.36"))
+    trial.add("other libc", 0.004, cudnn("8.9.7", "8.6.1", libc="glibc 2.31"))
+    why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3", libc="glibc 2.31")).why()
+    assert names(why.confounded) == ["cuDNN", "TensorRT"]
+    assert why.factors == ()
+
+
+def test_an_effect_spread_over_steps_needs_more_repeats() -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1"))
+    trial.add("corner", 0.00403, cudnn("8.2.1", "8.6.1"))
+    why = trial.add("bad", 0.00406, cudnn("8.2.1", "8.0.3")).why()
+    assert not why.separated
+    assert why.factors == ()
+    assert names(why.confounded) == ["cuDNN", "TensorRT"]
+    assert "more repeats" in reason(why)
+
+
+def test_a_cell_with_another_table_is_no_evidence_about_the_engine() -> None:
+    trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1"))
+    trial.add("corner", 0.008, cudnn("8.2.1", "8.6.1"), table="another")
+    why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3")).why()
+    assert why.factors == ()
+    assert why.through == ()
+
+
+def test_numpy_is_no_factor_of_the_engine_but_one_of_tables() -> None:
+    new, old = start("1.32.0", numpy="2.4.6"), start("1.18.1", numpy="1.26.4")
+    why = Trial().add("base", 0.004, new).add("bad", 0.008, old).why()
+    assert names(why.factors) == ["ONNX Runtime"]
+    assert "numpy" in dict(why.harmless)
+
+    trial = Trial()
+    trial.simulations |= {
+        ("engine", "own"): sample(0.004, True),
+        ("engine", "bad"): sample(0.008, True),
+    }
+    trial.add("base", 0.004, new, table="own", own=True)
+    told = trial.add("bad", 0.008, old, table="bad", own=True).told()["bad"]
+    assert told.kind is Kind.CALIBRATOR_REGRESSION
+    assert told.attribution
+    assert names(told.attribution.confounded) == ["ONNX Runtime", "numpy"]
+
+
+def test_the_baseline_on_another_gpu_is_compared_with_itself() -> None:
+    def on(name: str) -> Start:
+        return start(gpu={"name": name, "compute_capability": "9.0"})
+
+    trial = Trial().add("base", 0.004, on("H200"), device="gpu:0")
+    trial.add("base", 0.008, on("H100"), device="gpu:1")
+    told = trial.told()["base/gpu:1"]
+    assert told.kind is Kind.ENGINE_REGRESSION
+    assert told.against == f"base/gpu:0/{SHARED.name}"
+    assert names(trial.why("base/gpu:1").factors) == ["GPU"]
+
+
+def test_a_version_on_another_gpu_is_compared_with_the_baseline_there() -> None:
+    def on(version: str, gpu: str) -> Start:
+        return start(version, gpu={"name": gpu, "compute_capability": "9.0"})
+
+    trial = Trial().add("base", 0.004, on("1.32.0", "H200"), device="gpu:0")
+    trial.add("base", 0.008, on("1.32.0", "H100"), device="gpu:1")
+    told = trial.add("bad", 0.016, on("1.26.0", "H100"), device="gpu:1").told()
+    assert told["bad/gpu:1"].against == f"base/gpu:1/{SHARED.name}"
+    assert names(trial.why("bad/gpu:1").factors) == ["ONNX Runtime"]
+
+
+def test_where_nothing_probed_differs_that_is_said() -> None:
+    why = Trial().add("base", 0.004, start()).add("bad", 0.008, start(environment="twin")).why()
+    assert (why.factors, why.confounded) == ((), ())
+    assert reason(why) == "nothing that was probed differs between the two"
+
+
+def test_without_facts_there_is_no_attribution() -> None:
+    told = Trial().add("base", 0.004, start()).add("bad", 0.008, None).told()["bad"]
+    assert told.kind is Kind.ENGINE_REGRESSION
+    assert told.attribution is None
+    stated = start()
+    unprobed = stated.model_copy(update={"probe": {}})
+    assert (
+        Trial().add("base", 0.004, unprobed).add("bad", 0.008, stated).told()["bad"].attribution
+        is None
+    )
+
+
+def test_a_slowdown_is_attributed_too() -> None:
+    records = [
+        record("base", start("1.32.0", numpy="2.4.6")),
+        record("corner", start("1.32.0", numpy="1.26.4")),
+        record("bad", start("1.18.1", numpy="1.26.4"), latency_s=0.02),
+    ]
+    slower = latency_verdicts(records, "base", RULES)
+    assert {one.kind for one in slower.values()} == {Kind.LATENCY_REGRESSION}
+    told = attributed({(cell, None): (one,) for cell, one in slower.items()}, [], records, RULES)
+    [(verdict,)] = told.values()
+    assert verdict.attribution
+    assert names(verdict.attribution.factors) == ["ONNX Runtime"]
+    assert verdict.attribution.through == (f"corner/cpu/{SHARED.name}",)
+
+
+def test_one_reason_is_told_once_and_several_by_name() -> None:
+    engine = Attribution(factors=(Change(factor="TensorRT", baseline="8", cell="7"),))
+    both = Attribution(
+        confounded=(
+            Change(factor="TensorRT", baseline="8", cell="6"),
+            Change(factor="cuDNN", baseline="8", cell="7"),
+        )
+    )
+    assert reasons([("a", engine), ("b", engine), ("c", None)]) == "TensorRT changed alone."
+    assert reasons([("a", engine), ("b", both), ("b", both)]) == (
+        "a: TensorRT changed alone. b: confounded: TensorRT and cuDNN changed together."
+    )
+    assert reasons([("a", None)]) == ""

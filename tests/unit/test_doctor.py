@@ -1,0 +1,143 @@
+"""What `trt-matrix doctor` prints, and its exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from experiments import changed
+
+from runner import doctor, preflight
+from runner.core.compatibility import HostFacts
+from runner.doctor import examine
+from runner.environments.devices import Driver
+from runner.errors import ExitCode
+from tests.unit.hosts import gpu, host
+
+NO_GPU = HostFacts(
+    docker_version="28.2.2", driver_problem="no NVIDIA driver", disk_free_bytes=10**11
+)
+NO_DOCKER = HostFacts(docker="Docker does not answer", driver_problem="no NVIDIA driver")
+
+
+def this_machine(monkeypatch: pytest.MonkeyPatch, here: HostFacts, **driver: Any) -> None:
+    cuda = "13.0" if here.driver else None
+    facts = Driver(
+        version=here.driver, problem=here.driver_problem, gpus=here.gpus, cuda=cuda, **driver
+    )
+    for module in (doctor, preflight):
+        monkeypatch.setattr(module, "this_driver", lambda: facts)
+        monkeypatch.setattr(module, "this_host", lambda: here)
+
+
+def written(folder: Path, **places: Any) -> Path:
+    path = folder / "matrix.yaml"
+    path.write_text(yaml.safe_dump(changed(**places)))
+    return path
+
+
+def test_without_a_matrix_it_tells_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this_machine(monkeypatch, NO_GPU)
+    found = examine(tmp_path / "matrix.yaml")
+    text = found.text()
+    assert found.exit_code() is ExitCode.OK
+    assert "driver      no NVIDIA driver" in text
+    assert "docker      28.2.2, no NVIDIA runtime, no CDI" in text
+    assert "disk        100 GB free for images" in text
+    assert "matrix.yaml: not there; `trt-matrix init MODEL.onnx` writes one" in text
+
+
+def test_every_environment_of_the_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, NO_GPU)
+    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    lines = found.text().splitlines()
+    assert "  ort-1.26.0     cpu    can run" in lines
+    assert "  ngc-19.09-py3  gpu:*  unavailable: no NVIDIA driver" in lines
+    assert "2 of 3 can run here" in lines
+    assert lines[-1].startswith("to do: for the cells on GPUs, install NVIDIA's driver")
+    assert found.exit_code() is ExitCode.COULD_NOT_RUN
+
+
+def test_all_can_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, host(gpu("T4"), gpu("T4", 1)))
+    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    text = found.text()
+    assert found.exit_code() is ExitCode.OK
+    assert "driver      NVIDIA 610.43.02, runs CUDA 13.0 natively" in text
+    assert "gpu:1       NVIDIA T4, compute capability 7.5, GPU-00000001-0000" in text
+    assert "docker      28.2.2, GPUs through NVIDIA runtime" in text
+    assert "  ngc-19.09-py3  gpu:1  can run" in text
+    assert "to do" not in text
+    assert "to pull: 1 image, about 8 GB" in text
+
+
+def test_more_to_pull_than_the_disk_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, host(gpu("T4"), disk_free_bytes=20 * 10**9))
+    text = examine(
+        written(
+            tmp_path, environments=[{"ngc": "one-per-major"}], devices=["gpu:0"], baseline="ngc"
+        )
+    ).text()
+    assert "to do: free some disk: 6 images take about 61 GB, Docker has 20 GB free" in text
+
+
+def test_an_image_that_is_here_is_not_pulled_and_may_contradict_the_catalogue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = {"nvcr.io/nvidia/tensorrt:19.09-py3": {"tensorrt": "6.0.2.1"}}
+    this_machine(monkeypatch, host(gpu("T4"), images=images))
+    text = examine(written(tmp_path, devices=["gpu:0"])).text()
+    assert "note: 19.09-py3: its tensorrt is 6.0.2.1, the catalogue says 6.0.1" in text
+    assert "to pull" not in text
+
+
+def test_docker_without_a_way_to_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, host(gpu("T4"), nvidia_runtime=False))
+    found = examine(written(tmp_path, devices=["gpu:0"]))
+    assert (
+        "unavailable: Docker cannot reach the GPUs: install nvidia-container-toolkit"
+        in found.text()
+    )
+    assert found.exit_code() is ExitCode.COULD_NOT_RUN
+
+
+def test_no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, NO_DOCKER)
+    found = examine(written(tmp_path))
+    assert "docker      Docker does not answer" in found.text()
+    assert found.exit_code() is ExitCode.OK  # nothing in this matrix asks for it
+
+
+def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    this_machine(monkeypatch, host(gpu("T4")), silent=("gpu:1: GPU is lost",))
+    assert "gpu:1       does not answer: GPU is lost" in examine(tmp_path / "none.yaml").text()
+
+
+def test_a_wrong_matrix_does_not_hide_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this_machine(monkeypatch, NO_GPU)
+    found = examine(written(tmp_path, repeats=0))
+    assert found.exit_code() is ExitCode.BAD_CONFIG
+    assert "docker      28.2.2" in found.text()
+    assert "repeats" in found.text()
+    assert found.summary()["problems"]
+
+
+@pytest.mark.parametrize(
+    "here", [NO_GPU, NO_DOCKER, host(gpu("T4"), logins=frozenset({"nvcr.io"}))]
+)
+def test_the_machine_readable_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: HostFacts
+) -> None:
+    this_machine(monkeypatch, here)
+    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    summary = json.loads(json.dumps(found.summary(), allow_nan=False))
+    assert [one["environment"] for one in summary["environments"]] == [
+        "ort-1.26.0", "ort-1.32.0", "ngc-19.09-py3",
+    ]  # fmt: skip
+    assert summary["host"]["docker"] == here.docker
+    assert summary["host"]["logins"] == sorted(here.logins)

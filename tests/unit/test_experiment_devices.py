@@ -1,0 +1,61 @@
+"""The devices of matrix.yaml as cells: every GPU that is here once, and a row for what is not."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from experiments import changed, write
+
+from runner import experiment, preflight
+from runner.environments.devices import Driver
+from runner.experiment import read_experiment
+from runner.plan import Status
+from tests.unit.hosts import gpu, host
+
+
+def cells_on(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, devices: list[str], driver: Driver
+) -> dict[str, str]:
+    """Returns environment/device → status, of its first pass."""
+    for module in (experiment, preflight):
+        monkeypatch.setattr(module, "this_driver", lambda: driver)
+    here = host(*driver.gpus, driver=driver.version)
+    monkeypatch.setattr(preflight, "this_host", lambda: here)
+    matrix = write(folder)
+    matrix.write_text(yaml.safe_dump(changed(devices=devices)))
+    found: dict[str, str] = {}
+    for cell in read_experiment(matrix, []).cells:
+        status = cell.obstacle[0] if cell.obstacle else Status.OK
+        found.setdefault(f"{cell.environment}/{cell.device}", status)
+    return found
+
+
+def test_every_gpu_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = Driver(version="610.43.02", gpus=(gpu("T4"), gpu("H200", 1)))
+    assert cells_on(monkeypatch, tmp_path, ["cpu", "gpu:*"], driver) == {
+        "ort-1.26.0/cpu": "ok",
+        "ort-1.32.0/cpu": "ok",
+        "ngc-19.09-py3/gpu:0": "ok",
+        "ngc-19.09-py3/gpu:1": "unsupported",
+    }
+
+
+def test_a_gpu_that_is_not_here_keeps_its_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = Driver(version="610.43.02", gpus=(gpu("T4"),))
+    assert cells_on(monkeypatch, tmp_path, ["gpu:T4", "gpu:A100"], driver) == {
+        "ngc-19.09-py3/gpu:0": "ok",
+        "ngc-19.09-py3/gpu:A100": "unavailable",
+    }
+
+
+def test_without_a_driver_all_gpus_are_one_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = Driver(problem="no NVIDIA driver")
+    assert cells_on(monkeypatch, tmp_path, ["cpu", "gpu:*"], driver) == {
+        "ort-1.26.0/cpu": "ok",
+        "ort-1.32.0/cpu": "ok",
+        "ngc-19.09-py3/gpu:*": "unavailable",
+    }

@@ -1,0 +1,196 @@
+"""Limits of a head, and the sentences about them, on values given by hand."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from runner.core.box_results import ALL, BoxErrors
+from runner.core.gate_sentences import disagreement_sentence, gates_sentence
+from runner.core.gates import GateResult, all_hold, gate_results
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.matching import Changes
+from runner.plan import Pass
+from runner.records import HeadGate
+from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, errors, head
+
+ALL_LIMITS = HeadGate(head="small", sqnr_db=20, ap_drop=0.1, ap50_drop=0.02, iou=0.8, lost=0.05)
+
+
+def boxes(
+    ap_drop: float | None = 0.05,
+    ap50_drop: float | None = 0.0,
+    iou: float | None = 0.9,
+    lost: int = 1,
+    reference: int = 100,
+) -> BoxErrors:
+    changes = Changes(
+        reference=reference,
+        test=reference,
+        kept=reference - lost,
+        lost=lost,
+        faded=0,
+        new=0,
+        risen=0,
+        mean_iou=iou,
+        mean_score_change=0.0,
+        mean_abs_score_change=0.0,
+    )
+    return BoxErrors(changes={ALL: changes}, ap_drop=ap_drop, ap50_drop=ap50_drop)
+
+
+def failed(nmse: float | None, found: BoxErrors | None, gate: HeadGate = ALL_LIMITS) -> list[str]:
+    return [one.name for one in gate_results(gate, errors(nmse), found) if not one.passed]
+
+
+def test_every_limit_that_is_set_is_judged_and_no_other() -> None:
+    assert failed(0.001, boxes()) == []
+    assert len(gate_results(ALL_LIMITS, errors(0.001), boxes())) == 5
+    assert gate_results(HeadGate(head="small", sqnr_db=None), errors(0.5), None) == ()
+    only = HeadGate(head="small", sqnr_db=None, iou=0.8)
+    assert [one.name for one in gate_results(only, errors(0.5), boxes())] == ["iou"]
+
+
+@pytest.mark.parametrize(
+    ("nmse", "found", "expected"),
+    [
+        (0.02, boxes(), ["sqnr_db"]),
+        (0.001, boxes(ap_drop=0.11), ["ap_drop"]),
+        (0.001, boxes(ap50_drop=0.03), ["ap50_drop"]),
+        (0.001, boxes(iou=0.79), ["iou"]),
+        (0.001, boxes(lost=6), ["lost"]),
+        (0.001, boxes(ap_drop=-0.5, ap50_drop=-0.5), []),
+        (0.001, boxes(ap_drop=0.1, ap50_drop=0.02, iou=0.8, lost=5), []),
+    ],
+)
+def test_each_limit(nmse: float, found: BoxErrors, expected: list[str]) -> None:
+    assert failed(nmse, found) == expected
+
+
+def test_what_cannot_be_judged_does_not_hold() -> None:
+    everything = ["ap_drop", "ap50_drop", "iou", "lost"]
+    assert failed(0.001, None) == everything
+    assert failed(0.001, boxes(ap_drop=None, ap50_drop=None)) == ["ap_drop", "ap50_drop"]
+    assert failed(0.001, boxes(iou=None, lost=0, reference=0)) == ["iou", "lost"]
+    assert failed(None, boxes()) == ["sqnr_db"]
+
+
+def test_an_identical_output_passes_and_a_nan_never() -> None:
+    gate = HeadGate(head="small", sqnr_db=20)
+    (exact,) = gate_results(gate, errors(0.0), None)
+    assert (exact.passed, exact.exact, exact.value) == (True, True, None)
+    (broken,) = gate_results(gate, errors(0.0, nonfinite=1), None)
+    assert (broken.passed, broken.exact) == (False, False)
+
+
+def test_the_whole_gate() -> None:
+    held = GateResult(name="iou", limit=0.5, value=0.6, passed=True)
+    assert all_hold([]) is None
+    assert all_hold([held]) is True
+    assert all_hold([held, replace(held, passed=False)]) is False
+
+
+def test_a_limit_is_told_with_its_value() -> None:
+    def text(name: str, value: float | None) -> str:
+        return GateResult(name=name, limit=0.1, value=value, passed=False).text()
+
+    assert text("ap_drop", 0.3141) == "AP drop 0.314, at most 0.1"
+    assert text("iou", 0.05) == "mean IoU 0.050, at least 0.1"
+    assert text("sqnr_db", -3.0) == "SQNR -3.0 dB, at least 0.1 dB"
+    assert text("lost", None) == "share of lost boxes unknown, at most 0.1"
+
+
+# Sentences
+
+
+def row(
+    environment: str,
+    pass_: Pass,
+    nmse: float,
+    gate: HeadGate = ALL_LIMITS,
+    found: BoxErrors | None = None,
+) -> tuple[CellResult, HeadResult]:
+    found = found or boxes()
+    one = replace(head("small", nmse), boxes=found, gates=gate_results(gate, errors(nmse), found))
+    return cell_result(environment, pass_, (one,)), one
+
+
+def test_gates_that_hold_are_told_in_one_sentence() -> None:
+    assert gates_sentence([row("a", SHARED, 0.001), row("b", SHARED, 0.001)]) == (
+        "Every int8 cell holds the gate: SQNR at least 20 dB, AP drop at most 0.1, AP50 drop at "
+        "most 0.02, mean IoU at least 0.8 and share of lost boxes at most 0.05."
+    )
+    assert gates_sentence([row("a", SHARED, 0.1, HeadGate(head="small", sqnr_db=None))]) == ""
+    assert gates_sentence([]) == ""
+
+
+def test_gates_that_fail_name_their_cells_and_values() -> None:
+    rows = [
+        row("a", SHARED, 0.001, found=boxes(ap_drop=0.2, iou=0.7)),
+        row("b", SHARED, 0.001, found=boxes(ap_drop=0.4)),
+        row("c", SHARED, 0.001),
+    ]
+    assert gates_sentence(rows) == (
+        "Gate failed, AP drop at most 0.1: a/cpu/int8-shared-entropy and b/cpu/int8-shared-entropy "
+        "(0.200 to 0.400). Gate failed, mean IoU at least 0.8: a/cpu/int8-shared-entropy (0.700)."
+    )
+    assert "AP drop at most 0.1: every int8 cell (0.200 to 0.400)." in gates_sentence(rows[:2])
+
+
+def test_a_gate_with_nothing_to_judge_by_is_told_so() -> None:
+    unknown = row("a", SHARED, 0.001, found=boxes(ap_drop=None))
+    assert gates_sentence([unknown, row("b", SHARED, 0.001)]) == (
+        "Gate failed, AP drop at most 0.1: a/cpu/int8-shared-entropy; nothing to judge by in "
+        "a/cpu/int8-shared-entropy."
+    )
+
+
+def test_sqnr_that_got_better_while_ap_got_worse_is_said() -> None:
+    gate = HeadGate(head="small", sqnr_db=10, ap_drop=0.5)
+    better = row("a", OWN, 0.001, gate, boxes(ap_drop=0.15))
+    worse = row("a", MINMAX, 0.01, gate, boxes(ap_drop=0.05))
+    told = (
+        "SQNR got better, AP got worse: a/cpu/int8-own-entropy keeps 10.0 dB more than "
+        "a/cpu/int8-own-minmax, but 0.100 less AP; choose by the boxes."
+    )
+    assert disagreement_sentence([better, worse]) == told
+    assert disagreement_sentence([worse, better]) == told
+    other = row("b", OWN, 0.0011, gate, boxes(ap_drop=0.07))
+    assert disagreement_sentence([better, worse, other]) == told, "other environment: 0.4 dB apart"
+
+
+AGREE: Mapping[str, tuple[float, float, HeadGate]] = {
+    "ap is better too": (0.01, 0.02, HeadGate(head="small", sqnr_db=10, ap_drop=0.5)),
+    "too small a difference of ap": (0.058, 0.05, HeadGate(head="small", sqnr_db=10, ap_drop=0.5)),
+    "the gate names sqnr alone": (0.4, 0.05, HeadGate(head="small", sqnr_db=10)),
+    "the gate names ap alone": (0.4, 0.05, HeadGate(head="small", sqnr_db=None, ap_drop=0.5)),
+}
+
+
+@pytest.mark.parametrize("case", AGREE)
+def test_where_there_is_nothing_to_say_nothing_is_said(case: str) -> None:
+    drop, other_drop, gate = AGREE[case]
+    better = row("a", OWN, 0.001, gate, boxes(ap_drop=drop))
+    worse = row("a", MINMAX, 0.01, gate, boxes(ap_drop=other_drop))
+    assert disagreement_sentence([better, worse]) == ""
+
+
+def test_cells_that_differ_in_two_things_are_not_compared() -> None:
+    gate = HeadGate(head="small", sqnr_db=10, ap_drop=0.5)
+    better = row("a", OWN, 0.001, gate, boxes(ap_drop=0.4))
+    worse = row("b", MINMAX, 0.01, gate, boxes(ap_drop=0.05))
+    assert disagreement_sentence([better, worse]) == ""
+
+
+def test_gates_that_disagree_are_said() -> None:
+    gate = HeadGate(head="small", sqnr_db=20, ap_drop=0.1)
+    passes = row("a", OWN, 0.001, gate, boxes(ap_drop=0.101))
+    assert disagreement_sentence([passes]) == (
+        "SQNR alone would have passed a/cpu/int8-own-entropy; the boxes do not."
+    )
+    fails = row("a", OWN, 0.02, gate, boxes(ap_drop=0.0))
+    assert disagreement_sentence([fails]) == (
+        "SQNR alone fails a/cpu/int8-own-entropy; the boxes hold their limits."
+    )
+    unknown = row("a", OWN, 0.001, gate, boxes(ap_drop=None))
+    assert disagreement_sentence([unknown]) == "", "gates_sentence says that it is unknown"

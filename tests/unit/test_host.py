@@ -1,0 +1,171 @@
+"""What Docker tells of a host; the answers are a real engine's, shortened."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.environments import host as module
+from runner.environments.devices import Driver
+from runner.environments.host import facts_of, is_local, logins, read_host
+from runner.errors import EnvironmentUnavailableError
+from tests.unit.hosts import gpu
+
+INFO: dict[str, Any] = {
+    "ServerVersion": "20.10.24+dfsg1",
+    "Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "runc": {"path": "runc"}},
+    "DockerRootDir": "/var/lib/docker",
+    "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
+}
+NO_DRIVER = Driver(problem="no NVIDIA driver")
+
+
+def facts(info: dict[str, Any], *, local: bool = True, **more: Any) -> Any:
+    arguments: dict[str, Any] = {"listed": [], "driver": NO_DRIVER, "registries": frozenset()}
+    return facts_of(INFO | info, local=local, **(arguments | more))
+
+
+@pytest.fixture(autouse=True)
+def no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+
+
+def test_an_engine_without_gpus(tmp_path: Path) -> None:
+    found = facts({"DockerRootDir": str(tmp_path)})
+    assert (found.docker, found.docker_version) == (None, "20.10.24+dfsg1")
+    assert (found.nvidia_runtime, found.cdi) == (False, False)
+    assert found.disk_free_bytes > 0
+    assert (found.driver, found.driver_problem) == (None, "no NVIDIA driver")
+
+
+def test_the_driver_and_its_gpus_are_handed_on() -> None:
+    found = facts({}, driver=Driver(version="580.1", gpus=(gpu("T4"),)))
+    assert (found.driver, found.driver_problem, found.gpus) == ("580.1", None, (gpu("T4"),))
+
+
+def test_the_nvidia_runtime() -> None:
+    runtimes = {"nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}}
+    assert facts({"Runtimes": runtimes}).nvidia_runtime is True
+
+
+def test_the_hook_serves_without_a_registered_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert facts({}).nvidia_runtime is True
+    assert facts({}, local=False).nvidia_runtime is False  # another machine's programs are not ours
+
+
+def test_cdi_devices_that_the_engine_lists() -> None:
+    devices = [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]
+    assert facts({"DiscoveredDevices": devices}, local=False).cdi is True
+    assert facts({"DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}).cdi is False
+
+
+def test_cdi_files_of_an_engine_that_lists_none(tmp_path: Path) -> None:
+    folders = {"CDISpecDirs": [str(tmp_path), str(tmp_path / "missing")]}
+    assert facts(folders).cdi is False
+    (tmp_path / "nvidia.yaml").write_text("cdiVersion: 0.5.0\n")
+    assert facts(folders).cdi is True
+    assert facts(folders, local=False).cdi is False
+
+
+@pytest.mark.parametrize(
+    "info", [{"DockerRootDir": "/no/such/folder"}, {"DockerRootDir": None, "Runtimes": None}]
+)
+def test_an_engine_that_tells_little(info: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOCKER_ROOT", Path("/no/such/folder"))
+    found = facts(info | {"DriverStatus": None, "CDISpecDirs": None, "DiscoveredDevices": None})
+    assert found.disk_free_bytes is None
+
+
+def test_images_of_containerds_store_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONTAINERD_ROOT", tmp_path)
+    status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    found = facts({"DriverStatus": status, "DockerRootDir": "/no/such/folder"})
+    assert found.disk_free_bytes is not None
+
+
+def test_the_disk_of_another_machine_is_not_ours(tmp_path: Path) -> None:
+    assert facts({"DockerRootDir": str(tmp_path)}, local=False).disk_free_bytes is None
+
+
+def test_images_by_tag_and_digest_with_what_they_tell() -> None:
+    listed = [
+        {
+            "RepoTags": ["nvcr.io/nvidia/tensorrt:24.04-py3"],
+            "RepoDigests": ["nvcr.io/nvidia/tensorrt@sha256:1"],
+            "Labels": {"com.nvidia.tensorrt.version": "8.6.3.1"},
+        },
+        {"RepoTags": None, "RepoDigests": None, "Labels": None},
+    ]
+    told = {"tensorrt": "8.6.3.1"}
+    assert facts({}, listed=listed).images == {
+        "nvcr.io/nvidia/tensorrt:24.04-py3": told,
+        "nvcr.io/nvidia/tensorrt@sha256:1": told,
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [(None, True), ("", True), ("unix:///run/docker.sock", True), ("tcp://a:2375", False), ("ssh://a", False)],
+)  # fmt: skip
+def test_where_an_engine_is(address: str | None, local: bool) -> None:
+    assert is_local(address) is local
+
+
+# Registries
+
+
+def configured(tmp_path: Path, text: str) -> frozenset[str]:
+    (tmp_path / "config.json").write_text(text)
+    return logins({"DOCKER_CONFIG": str(tmp_path)})
+
+
+def test_registries_are_named_and_credentials_are_not(tmp_path: Path) -> None:
+    found = configured(
+        tmp_path,
+        json.dumps(
+            {
+                "auths": {"nvcr.io": {"auth": "c2VjcmV0"}, "https://index.docker.io/v1/": {}},
+                "credHelpers": {"gcr.io": "gcloud"},
+                "credsStore": "desktop",
+            }
+        ),
+    )
+    assert found == {"nvcr.io", "docker.io", "gcr.io"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"auths": null}', '{"auths": ["x"]}', "\x00"]
+)
+def test_a_configuration_that_says_nothing(tmp_path: Path, text: str) -> None:
+    assert configured(tmp_path, text) == frozenset()
+
+
+def test_no_configuration(tmp_path: Path) -> None:
+    assert logins({"DOCKER_CONFIG": str(tmp_path / "missing")}) == frozenset()
+
+
+# The engine itself
+
+
+class Silent:
+    address = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        message = "Docker does not answer: is it installed and started?"
+        raise EnvironmentUnavailableError(message)
+
+
+def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.environments.docker import engine
+
+    monkeypatch.setattr(engine, "local_engine", Silent)
+    monkeypatch.setattr(module, "read_driver", lambda: Driver(version="580.1", gpus=(gpu("T4"),)))
+    found = read_host()
+    assert found.docker == "Docker does not answer: is it installed and started?"
+    assert (found.driver, found.gpus) == ("580.1", (gpu("T4"),))
+    assert found.images == {}
