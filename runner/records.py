@@ -60,7 +60,10 @@ class Timing(Stored):
 
     batch: int
     samples_s: tuple[float, ...]
+    """From the images in the host's memory to the outputs in it."""
     warm_up: int
+    device_s: tuple[float, ...] | None = None
+    """What the GPU computed of each sample, copies apart; None where the engine cannot tell."""
 
 
 class Start(Stored):
@@ -103,6 +106,13 @@ class Measurement(Stored):
     stages: Mapping[str, float] = {}
     """stage → seconds inside the job."""
     shares: Mapping[str, Share] | None = None
+    """head → share; heads of which it is not known are left out."""
+    build: Mapping[str, Any] | None = None
+    """What TensorRT told of its build: `job.protocol.BUILD_KEYS`."""
+    layers: Object | None = None
+    """layers.json: what TensorRT made of the network's layers."""
+    cache: Object | None = None
+    """The calibration cache that TensorRT wrote, byte for byte."""
     log_tail: str | None = None
     start: Start | None = None
 

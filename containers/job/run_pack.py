@@ -50,11 +50,8 @@ def main(arguments):
             run(one, folder, options)
         with io.open(os.path.join(folder, DONE), encoding="utf-8") as stream:
             done = json.load(stream)
-        print(
-            "%d of %d passes answered" % (done["answered"], done["asked"])
-            if done["asked"]
-            else "ended"
-        )
+        told = "; %s" % done["last"] if done["last"] else ""
+        print("%d of %d answered%s" % (done["answered"], done["asked"], told))
     count = collect(pack, work, options.output)
     print(
         "%s: %d files. Carry it back: trt-matrix merge %s"

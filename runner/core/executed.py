@@ -33,7 +33,7 @@ _INTEGER_KERNELS = frozenset(
 )
 _FLOAT_KERNELS = MACS | {"FusedConv", "FusedGemm", "FusedMatMul", "TransposeMatMul"}
 
-_OTHERS = frozenset(
+OTHERS = frozenset(
     {
         "Add",
         "AveragePool",
@@ -81,7 +81,7 @@ class Run(IntEnum):
     INTEGER = 0
     FLOAT = 1
     QUANTISED_IN_FLOAT = 2
-    """In float, though the network quantises it."""
+    """In float between DequantizeLinear and QuantizeLinear, though the network quantises it."""
 
 
 def executed_share(
@@ -91,8 +91,8 @@ def executed_share(
 
     Args:
         executed: The graph that the engine saved after its optimisations.
-        original: The network that the engine was given; the float network that it was made of does
-            as well, but where an engine folded all Q/DQ away only the former tells that it had any.
+        original: The network that the engine was given, or the float network that this was made of.
+            Only the former tells what was quantised where the engine folded its Q/DQ away.
         heads: Names of output tensors.
 
     Raises:
@@ -101,6 +101,7 @@ def executed_share(
     executed, original = graph.named(executed), canonical(original)
     counts = shapes.macs(original)
     layers = _layers(executed, original)
+    given = _quantised_layers(original)
     kinds = _operator_kinds(executed)
     result = {}
     for head in heads:
@@ -109,7 +110,12 @@ def executed_share(
         result[head] = Share(
             macs_int=sum(counts[node] for node in cone if layers.get(node) is Run.INTEGER),
             macs_total=sum(counts[node] for node in cone),
-            float_layers=tuple(node for node in cone if layers.get(node) is Run.QUANTISED_IN_FLOAT),
+            float_layers=tuple(
+                node
+                for node in cone
+                if layers.get(node) is Run.QUANTISED_IN_FLOAT
+                or (node in given and layers.get(node) is not Run.INTEGER)
+            ),
             operators={kind: count for (kind, integer), count in sorted(ran.items()) if integer},
             float_operators={
                 kind: count for (kind, integer), count in sorted(ran.items()) if not integer
@@ -123,7 +129,6 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, R
     layer_of, names = _layer_of_weight(original)
     makers = graph.producers(executed)
     large = _large_initialisers(executed)
-    quantised = _quantised_layers(original)
     found: dict[str, Run] = {}
     for kernel in executed.graph.node:
         integer = kernel.op_type in _INTEGER_KERNELS
@@ -135,8 +140,7 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, R
         layer = owners.pop() if len(owners) == 1 else name if name in names else None
         if layer is None:
             continue
-        wanted = layer in quantised or _dequantised_weight(kernel, makers)
-        in_float = Run.QUANTISED_IN_FLOAT if wanted else Run.FLOAT
+        in_float = Run.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else Run.FLOAT
         # An engine may split one layer into several kernels: one in float is enough to say so.
         found[layer] = max(found.get(layer, Run.INTEGER), Run.INTEGER if integer else in_float)
     return found
@@ -148,11 +152,12 @@ def _quantised_layers(model: onnx.ModelProto) -> set[str]:
     return {
         node.name
         for node in model.graph.node
-        if node.op_type in MACS and _dequantised_weight(node, makers)
+        if node.op_type in MACS and _dequantised(node, makers)
     }
 
 
-def _dequantised_weight(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Says whether a layer's weight comes from DequantizeLinear."""
     maker = makers.get(layer.input[1])
     return maker is not None and maker.op_type == "DequantizeLinear"
 
@@ -186,7 +191,7 @@ def _root(tensor: str, makers: Mapping[str, onnx.NodeProto]) -> str:
 
 
 def _operator_kinds(executed: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
-    """Returns node → (ONNX operator, ran on integers) for the operators of `_OTHERS`.
+    """Returns node → (ONNX operator, ran on integers) for the operators of `OTHERS`.
 
     Shape arithmetic (int64) is left out: it is not the network's data.
     """
@@ -200,7 +205,7 @@ def _operator_kinds(executed: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
         # ONNX Runtime's blocked layout calls a float Resize by its old name.
         operator = "Resize" if node.op_type == "Upsample" else _PREFIX.sub("", node.op_type)
         info = known.get(node.output[0])
-        if operator in _OTHERS and (info is None or not _is_index(info)):
+        if operator in OTHERS and (info is None or not _is_index(info)):
             result[node.name] = (operator, runs)
     return result
 

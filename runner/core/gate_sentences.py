@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations
 
 from runner.core.gates import SPOKEN, GateResult
 from runner.core.judgement import CellResult, HeadResult
@@ -48,10 +48,12 @@ def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
     return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
 
 
-def disagreement_sentence(int8: Sequence[Row]) -> str:
+def disagreement_sentence(int8: Sequence[Row], baseline: str) -> str:
     """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector."""
     both = [row for row in int8 if _sqnr_and_ap(row[1])]
-    return " ".join(part for part in (_gates_disagree(both), _orders_disagree(both)) if part)
+    return " ".join(
+        part for part in (_gates_disagree(both), _orders_disagree(both, baseline)) if part
+    )
 
 
 def _sqnr_and_ap(head: HeadResult) -> bool:
@@ -90,12 +92,11 @@ class _Disagreement:
     """How much AP it loses against the other all the same."""
 
 
-def _orders_disagree(rows: Sequence[Row]) -> str:
-    """Compares the tables of one environment, and one table with the others' environments."""
+def _orders_disagree(rows: Sequence[Row], baseline: str) -> str:
     found = [
         one
-        for better, worse in permutations(rows, 2)
-        if _one_thing_differs(better[0], worse[0])
+        for pair in _pairs(rows, baseline)
+        for better, worse in (pair, pair[::-1])
         for one in _disagreements(better, worse)
     ]
     if not found:
@@ -111,12 +112,19 @@ def _orders_disagree(rows: Sequence[Row]) -> str:
     )
 
 
-def _one_thing_differs(one: CellResult, other: CellResult) -> bool:
-    """Whether the two share their environment and device, or their pass and device."""
-    if one.cell.device != other.cell.device:
-        return False
-    same_place = one.cell.environment == other.cell.environment
-    return same_place != (one.cell.pass_ == other.cell.pass_)
+def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
+    """Yields the tables of one environment with each other, and each table with the baseline's."""
+    places: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        cell = row[0].cell
+        places.setdefault((cell.environment, cell.device), []).append(row)
+    for (environment, device), here in places.items():
+        yield from combinations(here, 2)
+        if environment != baseline:
+            there = {row[0].cell.pass_: row for row in places.get((baseline, device), ())}
+            for row in here:
+                if row[0].cell.pass_ in there:
+                    yield row, there[row[0].cell.pass_]
 
 
 def _disagreements(better: Row, worse: Row) -> Iterable[_Disagreement]:

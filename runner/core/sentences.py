@@ -41,7 +41,7 @@ def _paragraph(rows: Sequence[_Row], baseline: str) -> str:
         _undecided(rows),
         _kept(int8, baseline),
         gates_sentence(int8),
-        disagreement_sentence(int8),
+        disagreement_sentence(int8, baseline),
     )
     return " ".join(part for part in parts if part)
 

@@ -14,6 +14,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from job import protocol
+from runner.core import trt_cache
+from runner.core.tables import Table
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -57,16 +59,31 @@ class Latency(_Part):
     batch: int = Field(ge=1)
     warm_up: int = Field(ge=0)
     samples_s: tuple[Seconds, ...] = Field(min_length=1)
+    device_s: tuple[Seconds, ...] | None = None
+
+
+class EngineLayerAnswer(_Part):
+    """A layer of layers.json, as far as the host judges it."""
+
+    tensors: tuple[str, ...]
+    precision: str | None
+
+
+class LayersAnswer(_Answer):
+    layers: tuple[EngineLayerAnswer, ...]
 
 
 class PassAnswer(_Answer):
     name: str
-    status: Literal["ok", "job_failed"]
+    status: Literal["ok", "job_failed", "unsupported"]
     error: JobError | None
     stages: Mapping[str, Seconds]
     outputs: Mapping[str, Output]
     latency: Latency | None
     executed: str | None
+    build: str | None = None
+    layers: str | None = None
+    cache: str | None = None
 
 
 class JobAnswer(_Answer):
@@ -126,10 +143,39 @@ class ResultFolder:
     def answer(self, name: str) -> PassAnswer | None:
         """Raises AnswerError where the file is there but wrong."""
         answer = self._read(PassAnswer, f"{protocol.PASSES}/{name}/{protocol.PASS}")
-        if answer and answer.status == "job_failed" and answer.error is None:
+        if answer and answer.status != "ok" and answer.error is None:
             message = f"{name}: a failed pass without an error"
             raise AnswerError(message)
         return answer
+
+    def layers(self, name: str, file: str) -> LayersAnswer:
+        """Returns what the engine made of the network's layers; `file` as in `file`."""
+        relative = self.file(name, file).relative_to(self.folder)
+        found = self._read(LayersAnswer, relative.as_posix())
+        assert found is not None, relative  # noqa: S101 - `file` has just seen it
+        return found
+
+    def build(self, name: str, file: str) -> Mapping[str, Any]:
+        """Returns what the engine told of its build: facts to show, nothing is decided by them."""
+        facts = self._json(self.file(name, file).relative_to(self.folder).as_posix())
+        if not isinstance(facts, dict):
+            message = f"{name}: {file} holds no JSON object"
+            raise AnswerError(message)
+        return facts
+
+    def cache_table(self, name: str, file: str, *, environment: str) -> Table:
+        """Returns the table in a calibration cache that TensorRT wrote.
+
+        Raises:
+            AnswerError: the file is no calibration cache.
+        """
+        content = self._content(self.file(name, file).relative_to(self.folder).as_posix()) or b""
+        try:
+            cache = trt_cache.parse(content.decode("utf-8"))
+        except (UnicodeDecodeError, trt_cache.CacheError) as error:
+            message = f"{name}: {file}: {error}"
+            raise AnswerError(message) from error
+        return trt_cache.to_table(cache, environment=environment)
 
     def file(self, name: str, file: str) -> Path:
         """Returns the path of a file of one pass; it must be a plain file of that folder."""

@@ -1,4 +1,4 @@
-"""Reads the graph that an engine saved as executed; the judging of it is `core.executed`'s."""
+"""What of each head ran on integers: from the graph an engine saved, or the layers it told."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from runner.core import executed as executed_shares
+from runner.core.engine_layers import EngineLayer, engine_share
 from runner.core.executed import executed_share
 from runner.core.graph import GraphError
-from runner.execution.answers import AnswerError
+from runner.execution.answers import AnswerError, LayersAnswer
 from runner.records import Share
 
 
@@ -30,6 +32,37 @@ def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> 
     except (DecodeError, GraphError) as error:
         message = f"{executed.name} is no graph that this network can have become: {error}"
         raise AnswerError(message) from error
+    return _stored(found, heads)
+
+
+def shares_of_layers(
+    answer: LayersAnswer, given: Path, heads: Sequence[tuple[str, str]], *, quantised: bool
+) -> Mapping[str, Share]:
+    """Returns the same from the layers that TensorRT told; heads of which it told too little are out.
+
+    Args:
+        answer: Of layers.json.
+        given: The network that it was given.
+        heads: (head, output tensor).
+        quantised: Whether it was to run in int8.
+
+    Raises:
+        AnswerError: the layers cannot be those of this network.
+    """
+    layers = [EngineLayer(tensors=one.tensors, precision=one.precision) for one in answer.layers]
+    try:
+        original = onnx.load(given, load_external_data=False)
+        names = [tensor for _, tensor in heads]
+        found = engine_share(layers, original, names, quantised=quantised)
+    except (DecodeError, GraphError) as error:
+        message = f"the engine's layers are not those of this network: {error}"
+        raise AnswerError(message) from error
+    return _stored(found, heads)
+
+
+def _stored(
+    found: Mapping[str, executed_shares.Share], heads: Sequence[tuple[str, str]]
+) -> Mapping[str, Share]:
     return {
         head: Share(
             integer_macs=found[tensor].macs_int,
@@ -39,4 +72,5 @@ def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> 
             float_operators=dict(found[tensor].float_operators),
         )
         for head, tensor in heads
+        if tensor in found
     }

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from job import protocol
+from runner.core.gpus import GpuState, disturbed
 from runner.environments.base import Ending
 from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
 from runner.execution.classify import blamed, classify
 from runner.execution.request import request_of
+from runner.execution.shares import shares_of_layers
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 from runner.execution.watch import Watch, facts, settled, unwatched
-from runner.plan import Status
+from runner.plan import Precision, Status
 from runner.records import Calibration, Measurement, Object, Share, Start, Timing
 from runner.store import Run, Store, explained, same_file_system_link, utc_now
 
@@ -185,8 +187,10 @@ class JobStart:
         self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
     ) -> Measurement:
         if answer.error is not None:
-            reason = self._see_log(answer.error.sentence())
-            return self._failed(wanted, Status.JOB_FAILED, reason, start)
+            status, reason = Status(answer.status), answer.error.message
+            if status is not Status.UNSUPPORTED:
+                reason = self._see_log(answer.error.sentence())
+            return self._failed(wanted, status, reason, start)
         files = {
             head: answers.output(
                 wanted.name,
@@ -197,21 +201,45 @@ class JobStart:
             )
             for head, _ in self.wants.settings.heads
         }
-        executed = answers.file(wanted.name, answer.executed) if answer.executed else None
+        build, cache = answer.build, answer.cache
         latency = answer.latency
         return Measurement(
             **_asked(wanted),
             status=Status.OK,
             outputs={head: self.store.adopt(path) for head, path in files.items()},
             latency=Timing(
-                batch=latency.batch, samples_s=latency.samples_s, warm_up=latency.warm_up
+                batch=latency.batch,
+                samples_s=latency.samples_s,
+                warm_up=latency.warm_up,
+                device_s=latency.device_s,
             )
             if latency
             else None,
             stages=answer.stages,
-            shares=self.share_of(executed, wanted.model) if executed else None,
+            shares=self._shares(answers, answer, wanted),
+            build=answers.build(wanted.name, build) if build else None,
+            layers=self._adopted(answers, wanted.name, answer.layers),
+            cache=self._adopted(answers, wanted.name, cache),
             start=start,
         )
+
+    def _shares(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
+    ) -> Mapping[str, Share] | None:
+        """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
+        if answer.executed:
+            return self.share_of(answers.file(wanted.name, answer.executed), wanted.model)
+        if not answer.layers:
+            return None
+        return shares_of_layers(
+            answers.layers(wanted.name, answer.layers),
+            self.store.path(wanted.model),
+            self.wants.settings.heads,
+            quantised=wanted.precision is Precision.INT8,
+        )
+
+    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
+        return self.store.adopt(answers.file(name, file)) if file else None
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(

@@ -1,12 +1,12 @@
 """A network whose heads each have one known weakness, and images for it.
 
-    head     lies behind                       what it is for
-    plain    two convolutions                  nothing is wrong with it: the control
-    behind   a linear Resize                   ONNX Runtime up to 1.26 loses accuracy there in int8
-    wide     a tensor with one channel of 1000 times the range, weighed down again behind it:
-                                               no per-tensor scale can serve both
-    smooth   Gelu around zero                  its tanh approximation is right to about 1e-8 (NMSE)
-    tail     Gelu around -3                    where the same approximation is wrong by percents
+head     lies behind                        what it is for
+plain    two convolutions                   the control: nothing is wrong with it
+behind   a linear Resize                    ONNX Runtime up to 1.26 cuts off there in int8
+wide     one channel of 1000 times the      8 bits with one scale a tensor lose the small channels,
+         range, weighed down again          with one a weight row the large one
+smooth   Gelu around 0                      its tanh approximation is right to 1e-8 (NMSE)
+tail     Gelu around -3                     where the same approximation is wrong by percents
 """
 
 from pathlib import Path
@@ -83,7 +83,7 @@ def _conv(
 
 
 def write_images(folder: Path, count: int, *, seed: int, brightness: float = 1.0) -> None:
-    """Writes photographs of nothing: smooth colour at half the detail that fits, with grain."""
+    """Writes images of smooth colour with grain."""
     folder.mkdir()
     random = np.random.default_rng(seed)
     for index in range(count):

@@ -6,8 +6,14 @@ import inspect
 import pynvml
 import pytest
 
-from runner.core.gpus import disturbed
-from runner.environments.devices import HELD_BACK, SLOWDOWNS, read_driver, read_state
+from runner.core.gpus import OWN_LOAD, disturbed
+from runner.environments.devices import (
+    HELD_BACK,
+    SLOWDOWNS,
+    read_driver,
+    read_state,
+    read_state_if_there,
+)
 from tests.fakes.nvml import Card, Nvml
 
 H200 = "GPU-d3615187-a850-b4eb-26fa-36c0adccf198"
@@ -137,6 +143,16 @@ def test_clocks_held_back_between_two_states(
     Nvml(card).install(monkeypatch)
     before = read_state(H200)
     card.held_back[policy] += 10**12
-    found = disturbed(before, read_state(H200))
-    assert found is not None
-    assert found.startswith(f"it was throttled: {cause} held its clocks back")
+    after = read_state(H200)
+    assert after.held_back_ns[cause] == 10**12
+    if cause != OWN_LOAD:
+        found = disturbed(before, after)
+        assert found is not None
+        assert found.startswith(f"it was throttled: {cause} held its clocks back")
+
+
+def test_a_gpu_that_is_gone_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_state_if_there(H200) is None
+    Nvml(Card()).install(monkeypatch)
+    assert read_state_if_there("GPU-0") is None
+    assert read_state_if_there(H200) is not None

@@ -153,10 +153,12 @@ def test_sqnr_that_got_better_while_ap_got_worse_is_said() -> None:
         "SQNR got better, AP got worse: a/cpu/int8-own-entropy keeps 10.0 dB more than "
         "a/cpu/int8-own-minmax, but 0.100 less AP; choose by the boxes."
     )
-    assert disagreement_sentence([better, worse]) == told
-    assert disagreement_sentence([worse, better]) == told
+    assert disagreement_sentence([better, worse], "a") == told
+    assert disagreement_sentence([worse, better], "a") == told
     other = row("b", OWN, 0.0011, gate, boxes(ap_drop=0.07))
-    assert disagreement_sentence([better, worse, other]) == told, "other environment: 0.4 dB apart"
+    assert disagreement_sentence([better, worse, other], "a") == told, (
+        "other environment: 0.4 dB apart"
+    )
 
 
 AGREE: Mapping[str, tuple[float, float, HeadGate]] = {
@@ -172,25 +174,37 @@ def test_where_there_is_nothing_to_say_nothing_is_said(case: str) -> None:
     drop, other_drop, gate = AGREE[case]
     better = row("a", OWN, 0.001, gate, boxes(ap_drop=drop))
     worse = row("a", MINMAX, 0.01, gate, boxes(ap_drop=other_drop))
-    assert disagreement_sentence([better, worse]) == ""
+    assert disagreement_sentence([better, worse], "a") == ""
+
+
+def test_an_environment_is_compared_with_the_baseline_at_the_same_table() -> None:
+    gate = HeadGate(head="small", sqnr_db=10, ap50_drop=0.5)
+    base = row("a", SHARED, 0.01, gate, boxes(ap50_drop=0.0))
+    for environment in ("b", "c"):
+        other = row(environment, SHARED, 0.001, gate, boxes(ap50_drop=0.02))
+        assert disagreement_sentence([base, other], "a") == (
+            f"SQNR got better, AP50 got worse: {environment}/cpu/int8-shared-entropy keeps 10.0 dB "
+            "more than a/cpu/int8-shared-entropy, but 0.020 less AP50; choose by the boxes."
+        )
+        assert disagreement_sentence([base, other], "none") == ""
 
 
 def test_cells_that_differ_in_two_things_are_not_compared() -> None:
     gate = HeadGate(head="small", sqnr_db=10, ap_drop=0.5)
     better = row("a", OWN, 0.001, gate, boxes(ap_drop=0.4))
     worse = row("b", MINMAX, 0.01, gate, boxes(ap_drop=0.05))
-    assert disagreement_sentence([better, worse]) == ""
+    assert disagreement_sentence([better, worse], "a") == ""
 
 
 def test_gates_that_disagree_are_said() -> None:
     gate = HeadGate(head="small", sqnr_db=20, ap_drop=0.1)
     passes = row("a", OWN, 0.001, gate, boxes(ap_drop=0.101))
-    assert disagreement_sentence([passes]) == (
+    assert disagreement_sentence([passes], "a") == (
         "SQNR alone would have passed a/cpu/int8-own-entropy; the boxes do not."
     )
     fails = row("a", OWN, 0.02, gate, boxes(ap_drop=0.0))
-    assert disagreement_sentence([fails]) == (
+    assert disagreement_sentence([fails], "a") == (
         "SQNR alone fails a/cpu/int8-own-entropy; the boxes hold their limits."
     )
     unknown = row("a", OWN, 0.001, gate, boxes(ap_drop=None))
-    assert disagreement_sentence([unknown]) == "", "gates_sentence says that it is unknown"
+    assert disagreement_sentence([unknown], "a") == "", "gates_sentence says that it is unknown"

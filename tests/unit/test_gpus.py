@@ -164,7 +164,7 @@ def test_our_own_work_is_no_disturbance() -> None:
         ({}, {"set_clocks_mhz": (1200, 3201)}, "its clocks were set from 1980/3201 MHz to 1200/3201 MHz"),
         ({}, {"set_clocks_mhz": ()}, "its clocks were set from 1980/3201 MHz to unset"),
         ({}, {"power_limit_w": 350.0}, "its power limit went from 700.0 W to 350.0 W"),
-        ({}, {"held_back_ns": {"power": 5 + 8 * 10**9}}, "it was throttled: power held its clocks back 80% of the time"),
+        ({}, {"held_back_ns": {"heat": 8 * 10**9}}, "it was throttled: heat held its clocks back 80% of the time"),
         ({}, {"uuid": "GPU-2"}, "another GPU: GPU-1 before, GPU-2 after"),
     ],
 )  # fmt: skip
@@ -174,6 +174,11 @@ def test_disturbances(before: dict[str, object], after: dict[str, object], why: 
         dataclasses.replace(LATER, **after),  # type: ignore[arg-type]
     )
     assert found == why
+
+
+def test_a_load_of_our_own_that_reaches_the_power_limit_is_no_disturbance() -> None:
+    # Measured on an H200 under large matrix products: 62 % of the time.
+    assert disturbed(QUIET, dataclasses.replace(LATER, held_back_ns={"power": 6 * 10**9})) is None
 
 
 def test_a_little_is_not_told() -> None:

@@ -114,6 +114,17 @@ def test_a_process_needs_the_gpu_that_it_is_to_run_on(monkeypatch: pytest.Monkey
     assert gpu_obstacle("gpu:0") == "no NVIDIA driver"
 
 
+def test_the_gpu_of_a_device_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        preflight, "read_state_if_there", lambda uuid, ours: asked.append(uuid) or None
+    )
+    this_machine(monkeypatch, host(gpu("T4"), gpu("T4", 1)))
+    for device in ("cpu", "gpu:1", "gpu:7"):
+        assert preflight.watch(device) is None
+    assert asked == ["GPU-00000001-0000"]
+
+
 def test_a_process_sees_its_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     this_machine(monkeypatch, host(gpu("T4"), gpu("T4", 1)))
     assert gpu_variables("gpu:1") == {"CUDA_VISIBLE_DEVICES": "GPU-00000001-0000"}

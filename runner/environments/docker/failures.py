@@ -1,6 +1,6 @@
 """What Docker's errors mean and what to do about them: pure functions over its own words.
 
-The words were captured from real engines (tests/docker/said.py holds them verbatim); what is not
+The words were captured from real engines (tests/unit/test_docker_pure.py holds them verbatim); what is not
 known is handed on as it is.
 """
 

@@ -1,0 +1,320 @@
+"""What needs no engine: options, endings, words, owners. Words are verbatim from real engines."""
+
+import signal
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.environments.docker import failures, options
+from runner.environments.docker.container import ending_of
+from runner.environments.docker.derived import dockerfile, wanted_packages
+from runner.environments.docker.image import image_of
+from runner.environments.docker.options import Bind, Wanted
+from runner.environments.docker.owner import Owner, own, started
+from runner.environments.docker.wheels import NUMPY_OF_35, pinned, platform_of
+from runner.environments.packages import Package
+from runner.environments.python import Python
+from runner.errors import EnvironmentUnavailableError
+
+WANTED = Wanted(
+    image="sha256:1",
+    name="n",
+    entrypoint=("python3", "-m", "job"),
+    labels={},
+    user="1000:1000",
+    binds=(Bind("/a", "/request"), Bind("/b", "/results", read_only=False)),
+    memory_bytes=1 << 30,
+)
+
+# Captured from a Docker Engine 20.10.24, except those marked
+# (N): from NVIDIA's and others' issue threads, since no GPU host was at hand.
+START = {
+    'could not select device driver "" with capabilities: [[gpu]]': "no NVIDIA runtime",
+    'could not select device driver "cdi" with capabilities: []': "no NVIDIA runtime",
+    "Unknown runtime specified nvidia": "no NVIDIA runtime",
+    # (N)
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+    "container process: error during container init: error running hook #0: error running hook: "
+    "exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\n"
+    "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4, please update "
+    "your driver to a newer version, or use an earlier cuda container: unknown": (
+        "too old for this image (cuda>=12.4)"
+    ),
+    # (N)
+    "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot "
+    "open shared object file: no such file or directory: unknown": "no working driver",
+    # (N)
+    "nvidia-container-cli: device error: GPU-1: unknown device: unknown": "this GPU is not there",
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+    'container process: exec: "python3": executable file not found in $PATH: unknown': (
+        "the image has no python3"
+    ),
+    'invalid mount config for type "bind": bind source path does not exist: /nonexist': (
+        "does not see /nonexist"
+    ),
+    "Minimum memory limit allowed is 6MB": "memory_gb is too small: at least 6MB",
+}
+
+IMAGE = {
+    # words → (sentence, whether it is final)
+    "manifest for 127.0.0.1:5000/x:9 not found: manifest unknown: manifest unknown": (
+        "no such tag", True,
+    ),
+    'Head "http://127.0.0.1:5000/v2/x/manifests/1": no basic auth credentials': (
+        "docker login", True,
+    ),
+    'unauthorized: authentication required': ("docker login", True),
+    'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused': (
+        "does not answer", False,
+    ),
+    'Get "https://nosuch.invalid/v2/": dial tcp: lookup nosuch.invalid on 10.0.0.53:53: no such host': (
+        "cannot be reached", False,
+    ),
+    "unexpected EOF": ("does not answer", False),
+    "toomanyrequests: You have reached your pull rate limit.": ("allows no more pulls", False),
+    "write /var/lib/docker/tmp/x: no space left on device": ("docker system df", True),
+    "invalid reference format": ("no name of an image", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "meant"), START.items())
+def test_refusals_to_start_are_explained(said: str, meant: str) -> None:
+    assert meant in failures.of_start(said)
+
+
+@pytest.mark.parametrize(("said", "meant"), IMAGE.items())
+def test_failed_pulls_are_explained(said: str, meant: tuple[str, bool]) -> None:
+    words, final = meant
+    assert words in failures.of_image(said)
+    assert failures.is_final(said) is final
+
+
+@given(st.text(max_size=2000))
+def test_unknown_words_are_handed_on(said: str) -> None:
+    for told in (failures.of_start(said), failures.of_image(said), failures.of_engine(said)):
+        assert len(told) < 700
+    assert failures.of_output(0, said) is None
+
+
+def test_an_engine_that_is_not_there() -> None:
+    said = "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2))"
+    assert failures.of_engine(said).startswith("Docker does not answer")
+    said = said.replace("FileNotFoundError(2)", "PermissionError(13, 'Permission denied')")
+    assert "join the group `docker`" in failures.of_engine(said)
+
+
+def test_a_job_that_failed_by_itself_is_not_blamed_on_its_container() -> None:
+    assert failures.of_output(1, "Traceback ...\nRuntimeError: CUDA out of memory") is None
+    assert failures.of_output(1, "PermissionError: [Errno 13] Permission denied: '/etc/x'") is None
+    said = "PermissionError: [Errno 13] Permission denied: '/results/stage.txt.part'"
+    assert "may not write" in str(failures.of_output(1, said))
+    said = "[FATAL tini (7)] exec python3 failed: No such file or directory"
+    assert "no python3" in str(failures.of_output(127, said))
+
+
+# Endings
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "number", "oom"),
+    [
+        ({"ExitCode": 0}, 0, None, False),
+        ({"ExitCode": 1}, 1, None, False),
+        ({"ExitCode": 139}, None, signal.SIGSEGV, False),
+        ({"ExitCode": 137, "OOMKilled": True}, None, signal.SIGKILL, True),
+        ({"ExitCode": 0, "OOMKilled": True}, 0, None, False),
+        ({"ExitCode": 255}, 255, None, False),
+        ({"ExitCode": 128}, 128, None, False),
+    ],
+)
+def test_what_a_state_tells(
+    state: dict[str, object], exit_code: int | None, number: int | None, oom: bool
+) -> None:
+    ending = ending_of(state, timed_out=False)
+    assert (ending.exit_code, ending.signal, ending.oom_killed) == (exit_code, number, oom)
+
+
+# Options
+
+
+def test_a_container_is_locked_in() -> None:
+    found = options.options(WANTED)
+    assert found["network_mode"] == "none"
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["read_only"]
+    assert not found["use_config_proxy"]
+    assert found["mem_limit"] == found["memswap_limit"] == 1 << 30
+    limits = {one["Name"]: one["Hard"] for one in found["ulimits"]}
+    assert limits == {"core": 0, "memlock": -1, "stack": 67108864}
+    assert [one["ReadOnly"] for one in found["mounts"]] == [True, False]
+    assert "device_requests" not in found
+
+
+def test_an_engine_without_rights_gets_no_raised_limits() -> None:
+    found = options.options(replace(WANTED, recommended_limits=False))
+    assert [one["Name"] for one in found["ulimits"]] == ["core"]
+    assert not [one for one in options.command_line(replace(WANTED, recommended_limits=False))
+                if "memlock" in one]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "ids", "flag"),
+    [
+        ("gpu:*", -1, None, "--gpus=all"),
+        ("gpu:1", None, ["1"], "--gpus=device=1"),
+        ("GPU-5a1f", None, ["GPU-5a1f"], "--gpus=device=GPU-5a1f"),
+    ],
+)
+def test_gpus_are_asked_for(
+    device: str, count: int | None, ids: list[str] | None, flag: str
+) -> None:
+    wanted = replace(WANTED, device=device)
+    [request] = options.options(wanted)["device_requests"]
+    assert (request.count or None, request.device_ids or None) == (count, ids)
+    assert request.capabilities == [["gpu", "compute", "utility"]]
+    assert flag in options.command_line(wanted)
+
+
+def test_the_command_line_says_the_same() -> None:
+    line = options.command_line(WANTED)
+    for flag in ("--network=none", "--cap-drop=ALL", "--read-only", "--user=1000:1000",
+                 "--mount=type=bind,source=/a,target=/request,readonly",
+                 "--mount=type=bind,source=/b,target=/results"):  # fmt: skip
+        assert flag in line
+    assert line[-4:] == ("--entrypoint=python3", "sha256:1", "-m", "job")
+
+
+@pytest.mark.parametrize(
+    ("security", "expected"),
+    [
+        ([], ("1000:100", None)),
+        (["name=seccomp,profile=default", "name=rootless"], ("0:0", None)),
+        (["name=userns"], ("1000:100", "host")),
+    ],
+)
+def test_files_belong_to_the_user(security: list[str], expected: tuple[str, str | None]) -> None:
+    assert options.user(security, 1000, 100) == expected
+
+
+def test_paths_of_python_inside() -> None:
+    assert options.variables({}, None)["PYTHONPATH"] == "/trt-matrix"
+    found = options.variables({"PYTHONPATH": "/own", "PATH": "/x"}, "/added")
+    assert found["PYTHONPATH"] == "/trt-matrix:/added:/own"
+    assert "PATH" not in found
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_names_are_what_docker_takes(run_id: str, environment: str) -> None:
+    import re
+
+    name = options.container_name(run_id, environment, "3f2a9c01")
+    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name)
+    assert len(name) < 200
+
+
+def test_memory() -> None:
+    assert options.memory_bytes(1000, None) == 900
+    assert options.memory_bytes(1000, 2.5) == 2_500_000_000
+
+
+# Owners
+
+HERE = Owner(machine="m", boot="b", namespace="1", pid=5, started=100)
+
+
+@pytest.mark.parametrize(
+    ("owner", "now", "gone"),
+    [
+        (HERE, 100, False),
+        (HERE, None, True),
+        (HERE, 101, True),  # the number was given again
+        (replace(HERE, boot="earlier"), 100, True),
+        (replace(HERE, machine="other"), None, False),
+        (replace(HERE, namespace="2"), None, False),
+    ],
+)
+def test_who_is_surely_gone(owner: Owner, now: int | None, gone: bool) -> None:
+    assert owner.is_gone(HERE, now) is gone
+
+
+def test_this_process_is_alive() -> None:
+    mine = own()
+    assert Owner.parse(mine.text) == mine
+    assert not mine.is_gone(mine, started(mine.pid))
+    assert started(2**22 + 1) is None
+
+
+@given(st.text())
+def test_other_labels_are_no_owner(text: str) -> None:
+    found = Owner.parse(text)
+    assert found is None or isinstance(found, Owner)
+
+
+# Images and packages
+
+
+def python(version: str, libc: str | None = "glibc 2.31", **packages: str) -> Python:
+    return Python(
+        version=version,
+        implementation="CPython",
+        platform="linux-x86_64",
+        libc=libc,
+        distributions={name: {"version": one} for name, one in packages.items()},
+    )
+
+
+def test_numpy_is_added_where_nobody_brings_it() -> None:
+    assert wanted_packages([], python("3.6.9")) == ("numpy",)
+    assert wanted_packages([], python("3.6.9", numpy="1.19.5")) == ()
+    assert wanted_packages(["onnxruntime==1.26.0"], python("3.11.2")) == ("onnxruntime==1.26.0",)
+
+
+@pytest.mark.parametrize(
+    ("libc", "platform"),
+    [
+        ("glibc 2.23", "x86_64-manylinux_2_17"),
+        ("glibc 2.28", "x86_64-manylinux_2_28"),
+        ("glibc 2.36", "x86_64-manylinux_2_36"),
+        ("glibc 2.99", "x86_64-manylinux_2_40"),
+        (None, "x86_64-unknown-linux-musl"),
+    ],
+)
+def test_wheels_fit_the_image(libc: str | None, platform: str) -> None:
+    assert platform_of(python("3.11.2", libc)) == platform
+
+
+def test_a_libc_older_than_all_wheels() -> None:
+    with pytest.raises(EnvironmentUnavailableError, match=r"glibc 2\.12 is older"):
+        platform_of(python("3.6.9", "glibc 2.12"))
+
+
+def test_the_oldest_python_gets_the_last_numpy_for_it() -> None:
+    assert pinned(("numpy",), python("3.5.2")) == {"numpy": NUMPY_OF_35}
+    assert pinned(("numpy",), python("3.6.9")) is None
+    assert pinned(("onnxruntime",), python("3.5.2")) is None
+
+
+def test_the_rendered_dockerfile() -> None:
+    text = dockerfile("sha256:1", "python3", {"numpy": Package(version="1.18.5", files={})})
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines == [
+        "FROM sha256:1",
+        "USER 0",
+        "COPY packages /opt/trt-matrix/packages",
+        'RUN ["python3", "-m", "compileall", "-q", "/opt/trt-matrix/packages"]',
+        'LABEL trt-matrix.stated="numpy==1.18.5"',
+    ]
+
+
+def test_what_an_inspection_tells() -> None:
+    found = image_of("x:1", {
+        "Id": "sha256:1", "RepoDigests": None, "Architecture": "amd64", "Size": 7,
+        "Config": {"Env": ["PATH=/bin", "EMPTY", "A=b=c"],
+                   "Labels": {"com.nvidia.tensorrt.version": "8.6.1", "secret": "x"}},
+    })  # fmt: skip
+    assert found.variables == {"PATH": "/bin", "EMPTY": "", "A": "b=c"}
+    assert found.facts["labels"] == {"com.nvidia.tensorrt.version": "8.6.1"}
+    assert image_of("x", {"Id": "sha256:2", "Config": None}).digests == ()

@@ -1,0 +1,147 @@
+"""The section on boxes of the page, the gates in the matrix, and the columns of the long table."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from runner.core.box_results import (
+    ALL,
+    AveragePrecision,
+    BoxErrors,
+    BoxReport,
+    CellBoxes,
+    Fate,
+    ShownBox,
+    WorstImage,
+)
+from runner.core.gates import all_hold, gate_results
+from runner.core.judgement import CellResult, Judgement
+from runner.core.matching import Changes
+from runner.records import HeadGate
+from runner.report import frames
+from runner.report.html import render
+from tests.unit.judgements import SHARED, cell_result, head, judgement
+from tests.unit.pages import Element, parse
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.jpg"
+
+
+def changes(lost: float, reference: float = 200) -> Changes:
+    return Changes(
+        reference=reference,
+        test=reference,
+        kept=reference - lost,
+        lost=lost,
+        faded=0,
+        new=3,
+        risen=0,
+        mean_iou=0.8461,
+        mean_score_change=0.0,
+        mean_abs_score_change=0.0,
+    )
+
+
+def errors(lost: float) -> BoxErrors:
+    precision = AveragePrecision(ap=0.7361, ap50=0.93, objects=12)
+    return BoxErrors(
+        changes={ALL: changes(lost), "small": changes(lost), "large": changes(0, 0)},
+        precision={ALL: precision, "small": precision, "large": replace(precision, ap=None)},
+        ap_drop=0.0931,
+        ap50_drop=-0.01,
+    )
+
+
+def box(fate: Fate) -> ShownBox:
+    return ShownBox(left=1, top=2, right=11, bottom=22, score=0.5, label=7, head="small", fate=fate)
+
+
+def cell() -> CellResult:
+    gate = HeadGate(head="small", sqnr_db=20, ap_drop=0.05)
+    one = replace(head("small", 0.001), boxes=errors(2.5))
+    gates = gate_results(gate, one.error, one.boxes)
+    one = replace(one, gates=gates, passed=all_hold(gates))
+    boxes = CellBoxes(whole=errors(2.5), heads={"small": errors(2.5)})
+    return replace(cell_result("ort-1.32.0", SHARED, (one,)), boxes=boxes)
+
+
+def judged(**changed: object) -> Judgement:
+    report = BoxReport(
+        heads=("small",),
+        precision={ALL: AveragePrecision(ap=0.8292, ap50=0.937, objects=12)},
+        shown_score=0.25,
+        match_iou=0.5,
+        sizes={"small": (0, 1024), "large": (1024, 1e10)},
+        worst=(
+            WorstImage(
+                file_name=HOSTILE,
+                width=320,
+                height=320,
+                cells=("ort-1.32.0/cpu/int8-shared-entropy", "other"),
+                heads=("small",),
+                reference=(box(Fate.LOST), box(Fate.KEPT)),
+                test=(box(Fate.RISEN),),
+            ),
+        ),
+    )
+    lone = replace(cell_result("ort-1.26.0", SHARED, (head("small"),)), boxes=CellBoxes(
+        problem=f"the stored output of {HOSTILE} is gone"
+    ))  # fmt: skip
+    return judgement((cell(), lone), heads=("small",), **{"boxes": report} | changed)
+
+
+@pytest.fixture(scope="module")
+def section() -> Element:
+    return parse(render(judged())).by_id("boxes")
+
+
+def test_lost_new_and_moved_boxes_stand_by_head_and_size(section: Element) -> None:
+    assert "1.2 % lost 2.5 of 200 · 1.5 % new IoU 0.846 · AP 0.736 (−0.093)" in section.text
+    assert "the reference has 0.829 (AP50 0.937)" in section.text
+    assert "– lost 0 of 0 · – new" in section.text, "no large box in the reference"
+    assert "small below 1,024 px²; large from 1,024 px² on" in section.text
+
+
+def test_what_is_not_known_is_told_and_escaped(section: Element) -> None:
+    assert "is gone" in section.text
+    page = render(judged())
+    assert "<img" not in page
+    assert "\u202e" not in page
+
+
+def test_the_worst_images_list_what_changed(section: Element) -> None:
+    assert "lost class 7, small, score 0.50: 10 × 20 px at (1, 2)" in section.text
+    assert "risen class 7" in section.text
+    assert "kept class" not in section.text
+    assert "and 1 more with the same boxes" in section.text
+
+
+def test_both_sets_of_boxes_are_embedded() -> None:
+    data = parse(render(judged())).by_id("judgement")
+    report = json.loads(data.text)["boxes"]
+    (worst,) = report["worst"]
+    assert [one["fate"] for one in worst["reference"]] == ["lost", "kept"]
+    assert worst["test"][0]["right"] == 11
+
+
+def test_a_gate_on_boxes_that_fails_is_shown_in_the_matrix() -> None:
+    text = parse(render(judged())).by_id("matrix").text
+    assert "✗ AP drop 0.093, at most 0.05" in text
+
+
+def test_a_run_without_boxes_says_how_to_have_them() -> None:
+    text = parse(render(judged(boxes=None))).by_id("boxes").text
+    assert "does not say how the outputs become boxes" in text
+    problem = BoxReport(
+        heads=(), shown_score=0.25, match_iou=0.5, sizes={}, problem="mine:boxes raised KeyError"
+    )
+    text = parse(render(judged(boxes=problem))).by_id("boxes").text
+    assert "The reference has no boxes: mine:boxes raised KeyError" in text
+
+
+def test_the_long_table_has_boxes() -> None:
+    row, unknown = frames.long_table(judged()).to_pylist()
+    assert (row["boxes"], row["boxes_lost"], row["boxes_new"]) == (200, 2.5, 3)
+    assert (row["mean_iou"], row["ap"], row["ap50_drop"]) == (0.8461, 0.7361, -0.01)
+    assert row["gates_failed"] == "AP drop 0.093, at most 0.05"
+    assert (unknown["boxes"], unknown["ap"], unknown["mean_iou"]) == (None, None, None)
