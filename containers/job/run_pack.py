@@ -5,8 +5,6 @@ jobs answer goes to results.tar beside it, to be carried back: `trt-matrix merge
 ended is kept, so that an interrupted run goes on where it was. Standard library only.
 """
 
-from __future__ import print_function
-
 import argparse
 import fnmatch
 import hashlib

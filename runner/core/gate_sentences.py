@@ -1,5 +1,6 @@
 """What the gates of one head say, and where its SQNR and its boxes say different things."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -32,20 +33,30 @@ def gates_sentence(int8: Sequence[Row]) -> str:
 
 
 def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
-    results = [(cell.cell.id, _result(head, limit.name)) for cell, head in gated]
-    failed = [(cell, one) for cell, one in results if one and not one.passed]
+    results = [(cell, one) for cell, head in gated if (one := _result(head, limit.name))]
+    failed = [(cell, one) for cell, one in results if not one.passed]
     if not failed:
         return ""
     unknown = [cell for cell, one in failed if one.value is None]
     known = [one.value for _, one in failed if one.value is not None]
-    where = (
-        "every int8 cell"
-        if len(failed) == len(results) and len(failed) > 1
-        else listed([cell for cell, _ in failed])
-    )
     values = f" ({_range(limit.name, known)})" if known else ""
-    nothing = f"; nothing to judge by in {listed(unknown)}" if unknown else ""
+    nothing = f"; nothing to judge by in {_cells(unknown, gated)}" if unknown else ""
+    where = _cells([cell for cell, _ in failed], gated)
     return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
+
+
+def _cells(chosen: Sequence[CellResult], rows: Sequence[Row]) -> str:
+    """Names cells; a pass of which all are chosen is named once."""
+    if len(chosen) == len(rows) > 1:
+        return "every int8 cell"
+    amounts = Counter(cell.cell.pass_.name for cell, _ in rows)
+    found = Counter(cell.cell.pass_.name for cell in chosen)
+    names = []
+    for cell in chosen:
+        name = cell.cell.pass_.name
+        whole = found[name] == amounts[name] > 1
+        names.append(f"{name} everywhere" if whole else cell.cell.id)
+    return listed(list(dict.fromkeys(names)))
 
 
 def disagreement_sentence(int8: Sequence[Row], baseline: str) -> str:
@@ -69,14 +80,14 @@ def _gates_disagree(rows: Sequence[Row]) -> str:
         if sqnr is None or any(one.value is None for one in boxes):
             continue
         if sqnr.passed and not all(one.passed for one in boxes):
-            sqnr_alone.append(cell.cell.id)
+            sqnr_alone.append(cell)
         if not sqnr.passed and all(one.passed for one in boxes):
-            boxes_alone.append(cell.cell.id)
+            boxes_alone.append(cell)
     parts = []
     if sqnr_alone:
-        parts.append(f"SQNR alone would have passed {listed(sqnr_alone)}; the boxes do not.")
+        parts.append(f"SQNR alone would have passed {_cells(sqnr_alone, rows)}; the boxes do not.")
     if boxes_alone:
-        parts.append(f"SQNR alone fails {listed(boxes_alone)}; the boxes hold their limits.")
+        parts.append(f"SQNR alone fails {_cells(boxes_alone, rows)}; the boxes hold their limits.")
     return " ".join(parts)
 
 

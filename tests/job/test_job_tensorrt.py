@@ -432,3 +432,28 @@ def test_the_jobs_own_calibration_runs_on_tensorrt(jobs: Jobs) -> None:
     assert (ended.code, ended.live) == (0, "live 0"), ended.log
     made = json.loads((ended.result / "calibration.json").read_text())
     assert made["algorithms"]["minmax"].keys() == set(TENSORS)
+
+
+def test_the_host_reads_all_that_a_job_tells(jobs: Jobs) -> None:
+    from runner.execution.answers import ResultFolder
+    from runner.execution.shares import shares_of_layers
+
+    passes = [
+        int8("own", calibrate("entropy2"), compare_with=None),
+        int8("never", calibrate("minimum"), compare_with=None),
+    ]
+    ended = jobs.run("8.6.1", passes, timing=TIMING)
+    answers = ResultFolder(ended.result)
+    own = answers.answer("own")
+    assert own and own.latency and own.build and own.layers and own.cache
+    assert own.latency.device_s and len(own.latency.device_s) == len(own.latency.samples_s)
+    table = answers.cache_table("own", own.cache, environment="trt-8.6.1")
+    assert table.amax.keys() == set(TABLE)
+    heads = [("large", "large"), ("small", "small")]
+    given = jobs.folder / "model.onnx"
+    found = shares_of_layers(answers.layers("own", own.layers), given, heads, quantised=True)
+    assert [found[head].ratio for head, _ in heads] == [1.0, 1.0]
+    assert found["small"].operators == {"Resize": 1}
+    never = answers.answer("never")
+    assert never and never.status == "unsupported" and never.error
+    assert "it has: entropy, entropy2, legacy, minmax" in never.error.message

@@ -137,6 +137,16 @@ def test_gates_that_fail_name_their_cells_and_values() -> None:
     assert "AP drop at most 0.1: every int8 cell (0.200 to 0.400)." in gates_sentence(rows[:2])
 
 
+def test_a_pass_that_fails_everywhere_is_named_once() -> None:
+    bad, good = boxes(ap_drop=0.2), boxes()
+    rows = [row(name, MINMAX, 0.001, found=bad) for name in ("a", "b", "c")]
+    rows += [row(name, OWN, 0.001, found=bad if name == "a" else good) for name in ("a", "b")]
+    assert gates_sentence(rows) == (
+        "Gate failed, AP drop at most 0.1: int8-own-minmax everywhere and "
+        "a/cpu/int8-own-entropy (0.200)."
+    )
+
+
 def test_a_gate_with_nothing_to_judge_by_is_told_so() -> None:
     unknown = row("a", SHARED, 0.001, found=boxes(ap_drop=None))
     assert gates_sentence([unknown, row("b", SHARED, 0.001)]) == (
