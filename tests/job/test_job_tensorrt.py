@@ -444,16 +444,19 @@ def test_the_host_reads_all_that_a_job_tells(jobs: Jobs) -> None:
     ]
     ended = jobs.run("8.6.1", passes, timing=TIMING)
     answers = ResultFolder(ended.result)
-    own = answers.answer("own")
-    assert own and own.latency and own.build and own.layers and own.cache
-    assert own.latency.device_s and len(own.latency.device_s) == len(own.latency.samples_s)
-    table = answers.cache_table("own", own.cache, environment="trt-8.6.1")
+    own, never = answers.answer("own"), answers.answer("never")
+    assert own is not None
+    assert (own.build, own.layers, own.cache) == ("build.json", "layers.json", "calibration.cache")
+    assert own.latency is not None
+    assert len(own.latency.device_s or ()) == len(own.latency.samples_s)
+    table = answers.cache_table("own", own.cache or "", environment="trt-8.6.1")
     assert table.amax.keys() == set(TABLE)
     heads = [("large", "large"), ("small", "small")]
-    given = jobs.folder / "model.onnx"
-    found = shares_of_layers(answers.layers("own", own.layers), given, heads, quantised=True)
+    layers = answers.layers("own", own.layers or "")
+    found = shares_of_layers(layers, jobs.folder / "model.onnx", heads, quantised=True)
     assert [found[head].ratio for head, _ in heads] == [1.0, 1.0]
-    assert found["small"].operators == {"Resize": 1}
-    never = answers.answer("never")
-    assert never and never.status == "unsupported" and never.error
+    assert found["small"].integer_operators == {"Resize": 1}
+    assert never is not None
+    assert never.status == "unsupported"
+    assert never.error is not None
     assert "it has: entropy, entropy2, legacy, minmax" in never.error.message

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from job.reductions import compare
 from runner.core.effects import Noise, Sample, discoveries, effect, pooled_noise
 
 
@@ -80,6 +81,18 @@ def test_one_image_decides_nothing() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match="same images"):
         effect(sample([1.0, 2.0]), sample([1.0]), Noise(0.0, 1))
+    one = sample([1.0, 2.0])
+    with pytest.raises(ValueError, match="same images"):
+        effect(one, Sample(one.errors, one.energy * 1.001), Noise(0.0, 1))
+
+
+def test_a_dead_output_is_compared_although_its_reference_is_summed_in_another_way() -> None:
+    """An output of zeros leaves the range that float32 sums are trusted in; Σr² rounds otherwise."""
+    reference = np.random.default_rng(3).normal(0, 1, (4, 384)).astype(np.float32)
+    alive, dead = compare(reference * np.float32(1.1), reference), compare(reference * 0, reference)
+    assert not np.array_equal(alive["r2"], dead["r2"])
+    one, other = (Sample(sums["d2"][np.newaxis], sums["r2"]) for sums in (dead, alive))
+    assert effect(one, other, Noise(0.0, 1)).value == pytest.approx(0.99, rel=1e-3)
 
 
 @given(st.lists(st.floats(0, 1), max_size=7), st.floats(0.001, 0.5))

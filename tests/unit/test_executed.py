@@ -74,6 +74,18 @@ def test_without_optimisation_every_quantised_layer_ran_in_float(tmp_path: Path)
     assert found["large"].ratio == 0.0
 
 
+def test_layers_whose_scales_were_folded_away_are_named(tmp_path: Path) -> None:
+    """ONNX Runtime told to leave Q/DQ alone reorders the float weights and renames the kernels."""
+    given, saved = placed(ONNXRUNTIME), str(tmp_path / "executed.onnx")
+    config = {"session.disable_quant_qdq": "1"}
+    networks.run(given, {"image": image()}, optimised=True, saved=saved, config=config)
+    graph = onnx.load(saved)
+    assert shares(graph)["large"].ratio == 0.0
+    found = executed_share(graph, given, HEADS)
+    assert found["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
+    assert found["small"].ratio == 0.0
+
+
 def test_an_excluded_layer_is_float_but_not_silently(tmp_path: Path) -> None:
     options = PlacementOptions(
         fuse=False, int32_bias=True, quantise_outputs=True, exclude=frozenset({"conv_c4"})

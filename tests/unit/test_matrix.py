@@ -11,6 +11,7 @@ from runner.environments import process
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
 from runner.execution.matrix import Matrix
+from runner.execution.limit_tables import NOTE
 from runner.plan import Cell, Status
 from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
@@ -388,6 +389,40 @@ def test_without_a_shared_table_the_rest_goes_on(tmp_path: Path) -> None:
     assert "there is no shared table: ended by SIGABRT" in (record.reason or "")
     assert records["a/cpu/int8-own-entropy"].status is Status.OK
     assert trial.told.steps == trial.told.expected
+
+
+LIMIT = HONEST.replace("calibrate()", "calibrate(amax=3.0)")
+
+
+def test_tables_of_the_evaluation_images_are_simulated_and_run_nowhere(tmp_path: Path) -> None:
+    reference = ScriptedEnvironment("reference", [HONEST, HONEST, LIMIT, HONEST])
+    trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference)
+    records = trial.records()
+    used = {one.table for record in records.values() for one in record.measurements}
+    (digest,) = trial.matrix.tables.keys() - used
+    facts = trial.matrix.table_facts()[digest]
+    assert facts["note"] == NOTE
+    assert digest in {one.table for one in trial.matrix.simulations}
+    assert trial.told.steps == trial.told.expected
+
+
+def test_without_them_the_limit_is_known_from_the_other_tables(tmp_path: Path) -> None:
+    reference = ScriptedEnvironment("reference", [HONEST, HONEST, "os.abort()", HONEST])
+    trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference)
+    assert set(statuses(trial.records()).values()) == {Status.OK}
+    assert len(trial.matrix.simulations) == 1
+    warned = [line for line in trial.told.lines if "known from the calibration images only" in line]
+    assert len(warned) == 1
+    assert "SIGABRT" in warned[0]
+    assert trial.told.steps == trial.told.expected
+
+
+def test_no_table_is_made_where_nothing_runs_in_int8(tmp_path: Path) -> None:
+    reference = InstantEnvironment()
+    Trial(
+        tmp_path, ScriptedEnvironment("a"), passes=[FP32], shared=None, reference=reference
+    ).records()
+    assert reference.starts == 1
 
 
 def test_no_shared_table_wanted(tmp_path: Path) -> None:

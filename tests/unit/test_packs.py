@@ -67,18 +67,18 @@ class Trip:
             select=["lab/*"], progress=Told(),
         )  # fmt: skip
 
-    def carry(self, packed: Packed, *arguments: str) -> str:
+    def carry(self, packed: Packed, *arguments: str, expected: int = 0) -> str:
         shutil.rmtree(self.lab, ignore_errors=True)
         with tarfile.open(packed.file) as archive:
             archive.extractall(self.lab, filter="data")
-        return self.run(*arguments)
+        return self.run(*arguments, expected=expected)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, expected: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "pack/run-pack.py", *arguments],
             cwd=self.lab, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == expected, done.stderr
         return done.stdout
 
     @property
@@ -301,3 +301,20 @@ def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
         "image:tag", "-m", "job",
         "/pack/work/lab@cpu@repeat-0/start-1/request", "/pack/work/lab@cpu@repeat-0/start-1/result",
     ]  # fmt: skip
+
+
+def test_the_oldest_python_found_runs_the_pack(trip: Trip, first: Packed) -> None:
+    older = [path for minor in range(5, 11) if (path := shutil.which(f"python3.{minor}"))]
+    older = [
+        path
+        for path in older
+        if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+    ]
+    if not older:
+        pytest.skip("no Python from 3.5 to 3.10 on PATH")
+    trip.carry(first, "--only", "nothing-yet", expected=2)
+    said = subprocess.run(
+        [older[0], "pack/run-pack.py", "--only", "*calibrate", "--python", sys.executable],
+        cwd=trip.lab, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "lab@cpu@calibrate: 1 of 1 answered" in said

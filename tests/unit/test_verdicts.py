@@ -102,3 +102,16 @@ def test_with_a_gate_that_holds_a_worse_table_is_no_problem() -> None:
 
 def test_beyond_the_gate_with_every_table_is_the_limit_of_eight_bits() -> None:
     assert told(cell("base", 0.03), t=0.03, good=0.02)["base"] == {Kind.INT8_LIMIT}
+
+
+def test_a_calibrator_that_alone_is_bad_is_no_problem_of_the_calibration() -> None:
+    base, new = cell("base", 0.004, own=True), cell("new", 0.03, own=True, table="worse")
+    found = told(base, new, t=0.004, worse=0.03)
+    assert found == {"base": {Kind.OK}, "new": {Kind.CALIBRATOR_REGRESSION}}
+
+
+def test_a_calibrator_that_makes_a_bad_table_worse_is_both() -> None:
+    base, new = cell("base", 0.02, own=True), cell("new", 0.03, own=True, table="worse")
+    found = told(base, new, t=0.02, worse=0.03, good=0.004)
+    assert found["base"] == {Kind.CALIBRATION_PROBLEM}
+    assert found["new"] == {Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION}

@@ -72,7 +72,7 @@ class Engine(object):
                 % trt.__version__
             )
         self._log.restart()
-        builder = trt.Builder(self._log)
+        builder = self._builder()
         explicit = precision == "int8" and implicit is None
         parsed = network.parse(builder, self._log, model, explicit, strong)
         _check_types(parsed, precision, explicit, strong)
@@ -89,6 +89,12 @@ class Engine(object):
             session.close()
             raise
         return session
+
+    def _builder(self):
+        try:
+            return trt.Builder(self._log)
+        except TypeError:  # "factory function returned nullptr": what bindings make of a failure
+            raise RuntimeError("TensorRT made no builder" + self._log.told())
 
     def _build(self, builder, parsed, precision, strong, table, implicit, resources):
         """Returns (Built, {"mode", "calibrator", "images", "table", "cache"})."""

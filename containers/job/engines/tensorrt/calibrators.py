@@ -55,9 +55,12 @@ def make(name, feed, cache):
             % (trt.__version__, name, ", ".join(available()) or "none, its scales are Q/DQ nodes")
         )
     base = getattr(trt, kind)
-    made = type("Calibrator", (Callbacks, base), {})(feed, cache)
-    base.__init__(made)  # TensorRT's classes crash without
-    return made
+
+    def __init__(self, feed, cache):
+        base.__init__(self)  # TensorRT's classes refuse or crash without
+        Callbacks.__init__(self, feed, cache)
+
+    return type("Calibrator", (Callbacks, base), {"__init__": __init__})(feed, cache)
 
 
 class Feed(object):

@@ -34,8 +34,10 @@ class Network(object):
         self.quantised = False
         for index in range(definition.num_layers):
             layer = definition.get_layer(index)
-            outputs = [layer.get_output(one) for one in range(layer.num_outputs)]
-            self.layers[layer.name] = [tensor.name for tensor in outputs]
+            made = (layer.get_output(one) for one in range(layer.num_outputs))
+            outputs = [tensor for tensor in made if tensor is not None]
+            # Parsers up to 7.2 give one name to all layers that they make of a node.
+            self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs)
             self.quantised = self.quantised or word(layer.type) == "QUANTIZE"
             for tensor in outputs:
                 self._add(tensor)

@@ -78,7 +78,9 @@ def _tensors(network):
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         for output in range(layer.num_outputs):
-            yield layer.get_output(output)
+            tensor = layer.get_output(output)
+            if tensor is not None:
+                yield tensor
 
 
 def coverage(table, tensors, log):

@@ -27,8 +27,21 @@ def _enum(kind):
     return kind
 
 
-class _Bound:
+class _Meta(type):
+    """As pybind: an object whose base __init__ was not called by its own is refused at once."""
+
+    def __call__(cls, *given, **named):
+        made = super().__call__(*given, **named)
+        if cls._must_be_initialised and not getattr(made, "_initialised", False):
+            message = f"{cls.__name__}.__init__() must be called when overriding __init__"
+            raise TypeError(message)
+        return made
+
+
+class _Bound(metaclass=_Meta):
     """A class of the bindings: its objects take no attributes but those that it declares."""
+
+    _must_be_initialised = False
 
     def __setattr__(self, name, value):
         kind = type(self)
@@ -122,6 +135,7 @@ class Severity:
 
 
 class ILogger(_Bound):
+    _must_be_initialised = True
     Severity = Severity
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = (
         Severity.INTERNAL_ERROR, Severity.ERROR, Severity.WARNING, Severity.INFO, Severity.VERBOSE,
@@ -154,6 +168,7 @@ def _say(logger, severity, text):
 
 
 class IProfiler(_Bound):
+    _must_be_initialised = True
     def __init__(self):
         self._initialised = True
 
@@ -171,6 +186,7 @@ class IHostMemory(bytes):
 
 
 class IInt8Calibrator(_Bound):
+    _must_be_initialised = True
     def __init__(self):
         self._initialised = True
 
