@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boxes, calibration, judging, machine, matrix, reductions, verdicts
+from benchmarks import boxes, calibration, containers, judging, machine, matrix, reductions, verdicts
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),
     ("Calibration", calibration.__doc__ or "", calibration.main, ["--quick"]),
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
+    ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
     ("Judging", judging.__doc__ or "", judging.main, ["--environments", "4"]),

@@ -19,6 +19,7 @@ from runner.config_decoding import Decode, Pixels, Share
 from runner.config_environments import (
     BRANCH,
     KINDS,
+    Host,
     Image,
     Interpreter,
     Name,
@@ -244,6 +245,9 @@ class Config(Section):
         ],
         ...,
     ] = Field(min_length=1)
+    hosts: Mapping[Name, Host] = Field(
+        {}, description="Other machines with Docker, by a name of your choice."
+    )
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")

@@ -65,6 +65,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     image = found.input(model)
     baseline = found.baseline()
     found.unique()
+    found.hosts()
     calibration = found.images("calibration", config.data.calibration.limit)
     evaluation = found.images("evaluation", config.data.evaluation.limit)
     labels = found.labels(evaluation)
@@ -222,6 +223,14 @@ class _Checker:
         algorithms = self.config.calibration.algorithms
         for value in sorted({one for one in algorithms if algorithms.count(one) > 1}):
             self._add(("calibration", "algorithms"), f"{value} is there twice")
+
+    def hosts(self) -> None:
+        known = list(self.config.hosts)
+        for index, entry in enumerate(self.config.environments):
+            host = getattr(entry, "host", None)
+            if host and host not in known:
+                told = f"{host!r} is not among `hosts`{did_you_mean(host, known)}"
+                self._add(("environments", index, "host"), told)
 
     def images(self, part: str, limit: int | None) -> tuple[Path, ...]:
         folder = self.root / getattr(self.config.data, part).images

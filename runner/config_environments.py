@@ -24,6 +24,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9._+-]*$", max_length=60)]
 
+Host = Annotated[
+    str, StringConstraints(pattern=r"^(ssh://[^\s:-][^\s]*|context:\S+)$", max_length=300)
+]
+"""A Docker engine elsewhere: `ssh://user@host`, or `context:NAME` for a Docker context."""
+
 BRANCH = "\x1f"
 """Begins what pydantic puts into the place of an error to tell the branch of a union: no key does."""
 
@@ -183,8 +188,11 @@ class Ngc(Section):
             case _:
                 return catalog.newest_of_each(1)
 
+    host: Name | None = Field(None, description="One of `hosts`; default: this machine.")
+
     def ids(self) -> tuple[str, ...]:
-        return tuple(f"ngc-{tag}" for tag in self.tags())
+        prefix = f"{self.host}-ngc" if self.host else "ngc"
+        return tuple(f"{prefix}-{tag}" for tag in self.tags())
 
 
 class Image(Section):

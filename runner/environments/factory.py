@@ -41,12 +41,17 @@ def environments_of(config: Config, root: Path) -> Mapping[str, Environment]:
     found: dict[str, Environment] = {}
     for entry in config.environments:
         for index, name in enumerate(entry.ids()):
-            found[name] = _environment(entry, index, name, root, cache)
+            found[name] = _environment(entry, index, name, root, cache, config.hosts)
     return found
 
 
 def _environment(
-    entry: EnvironmentEntry, index: int, name: str, root: Path, cache: Path
+    entry: EnvironmentEntry,
+    index: int,
+    name: str,
+    root: Path,
+    cache: Path,
+    hosts: Mapping[str, str],
 ) -> Environment:
     match entry:
         case Venv():
@@ -66,7 +71,9 @@ def _environment(
                 library_paths=[root / path for path in entry.library_path],
             )
         case Ngc():
-            return NgcEnvironment(name=name, tag=entry.tags()[index], cache=cache)
+            return NgcEnvironment(
+                name=name, tag=entry.tags()[index], cache=cache, address=hosts.get(entry.host or "")
+            )
         case Image():
             return DockerEnvironment(
                 name=name,
@@ -76,6 +83,7 @@ def _environment(
                 requirements=entry.requirements(index),
                 memory_gb=entry.memory_gb,
                 cache=cache,
+                address=hosts.get(entry.host or ""),
             )
 
 

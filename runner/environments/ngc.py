@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from runner import catalog
-from runner.core.compatibility import Obstacle
+from runner.core.compatibility import HostFacts, Obstacle
 from runner.environments.docker.environment import DockerEnvironment
 from runner.preflight import preflight_tag
 
@@ -13,7 +13,7 @@ REPOSITORY = "nvcr.io/nvidia/tensorrt"
 class NgcEnvironment(DockerEnvironment):
     """One of them; its row in the catalogue says before a pull whether it can run."""
 
-    def __init__(self, *, name: str, tag: str, cache: Path) -> None:
+    def __init__(self, *, name: str, tag: str, cache: Path, address: str | None = None) -> None:
         row = catalog.find(tag)
         super().__init__(
             name=name,
@@ -21,8 +21,9 @@ class NgcEnvironment(DockerEnvironment):
             image=(row and row.reference) or f"{REPOSITORY}:{tag}",
             cache=cache,
             stated=row,
+            address=address,
         )
         self.tag = tag
 
-    def obstacle(self, device: str) -> Obstacle | None:
-        return preflight_tag(self.tag, device)
+    def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
+        return preflight_tag(self.tag, device, host)

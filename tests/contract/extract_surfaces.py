@@ -61,16 +61,7 @@ def extract(wheel: Path, python: str) -> tuple[str, dict[str, dict[str, str]]]:
     Class "" stands for the module.
     """
     with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(wheel) as archive:
-            wanted = [
-                name
-                for name in archive.namelist()
-                if name.startswith(("tensorrt/", "tensorrt_bindings/"))
-                and (name.endswith(".py") or re.fullmatch(r"[^/]*/tensorrt[^/]*\.so", name))
-            ]
-            archive.extractall(folder, wanted)
-        (bindings,) = Path(folder).glob("tensorrt*/tensorrt*.so")
-        stub_libraries(bindings, Path(folder))
+        bindings = unpacked(wheel, Path(folder))
         done = subprocess.run(
             [
                 python,
@@ -92,6 +83,21 @@ def extract(wheel: Path, python: str) -> tuple[str, dict[str, dict[str, str]]]:
         for kind, names in told["surface"].items()
     }
     return told["version"], surface
+
+
+def unpacked(wheel: Path, folder: Path) -> Path:
+    """Returns the extension module of a wheel, unpacked into `folder` beside stub libraries."""
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = [
+            name
+            for name in archive.namelist()
+            if name.startswith(("tensorrt/", "tensorrt_bindings/"))
+            and (name.endswith(".py") or re.fullmatch(r"[^/]*/tensorrt[^/]*\.so", name))
+        ]
+        archive.extractall(folder, wanted)
+    (bindings,) = folder.glob("tensorrt*/tensorrt*.so")
+    stub_libraries(bindings, folder)
+    return bindings
 
 
 def stub_libraries(bindings: Path, folder: Path) -> None:

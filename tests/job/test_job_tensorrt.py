@@ -108,7 +108,9 @@ def test_every_precision_in_every_generation(jobs: Jobs, version: str) -> None:
         assert answer["status"] == ("ok" if name in had else "unsupported"), answer["error"]
         if name in had:
             built = ended.told(f"own-{name}", "build")
-            assert built["quantisation"] == {"mode": "calibrate", "calibrator": name, "images": 6}
+            told = built["quantisation"]
+            assert 0 < told.pop("callbacks_s") < built["tensorrt_s"]
+            assert told == {"mode": "calibrate", "calibrator": name, "images": 6}
             assert built["scales"]["unmapped"] == built["scales"]["unknown"] == []
             cache = (ended.result / "passes" / f"own-{name}" / answer["cache"]).read_bytes()
             assert cache.startswith(b"TRT-")
@@ -178,7 +180,8 @@ def test_explicit_int8(jobs: Jobs, version: str, typed: str) -> None:
     for head, r in zip(("large", "small"), wanted, strict=True):
         assert sqnr_db(ended.output("int8", head), r) > 40
     built = ended.told("int8", "build")
-    assert built["quantisation"] == {"mode": "explicit", "calibrator": None, "images": None}
+    assert {value for key, value in built["quantisation"].items() if key != "mode"} == {None}
+    assert built["quantisation"]["mode"] == "explicit"
     strong = typed == "strong" or version.startswith("11")
     assert ("INT8" in built["flags"]) is not strong
     layers = ended.told("int8", "layers")["layers"]

@@ -10,8 +10,8 @@ from matrices import FP32, IMAGES, MINMAX, OWN, SHARED, Trial, cells_of, store_o
 from runner.environments import process
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
-from runner.execution.matrix import Matrix
 from runner.execution.limit_tables import NOTE
+from runner.execution.matrix import Matrix
 from runner.plan import Cell, Status
 from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment

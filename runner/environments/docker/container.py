@@ -169,7 +169,7 @@ class _Log(contextlib.AbstractContextManager["_Log"]):
         self._stream.close()
         self.pump.join(GRACE_S)
         # The SDK closes its socket, but not the response that holds the socket's last descriptor.
-        self._stream._response.close()
+        self._stream._response.close()  # type: ignore[attr-defined]
 
     def wait(self, timeout_s: float) -> bool:
         """Returns whether the output has ended; waits no longer than `timeout_s` for that."""

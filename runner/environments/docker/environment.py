@@ -4,17 +4,15 @@ Docker's SDK takes a third of a second to import, so it is imported where a cont
 wanted: most commands only ask for obstacles.
 """
 
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.core.compatibility import ImageFacts, Obstacle
-from runner.core.gpus import meant
+from runner.core.compatibility import HostFacts, ImageFacts, Obstacle
+from runner.core.gpus import Gpu, meant
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
-from runner.environments.local import JOB_HOME
 from runner.errors import EnvironmentUnavailableError
+from runner.plan import Status
 from runner.preflight import extra_variables, preflight, this_driver
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ class DockerEnvironment:
         requirements: Sequence[str] = (),
         memory_gb: float | None = None,
         stated: ImageFacts | None = None,
+        address: str | None = None,
     ) -> None:
         """Asks nothing yet.
 
@@ -48,6 +47,7 @@ class DockerEnvironment:
             requirements: As pip takes them; added by a derived image.
             memory_gb: Limit of a container; None for nine tenths of the machine.
             stated: What the catalogue says of the image.
+            address: Of the Docker engine, as `remote_engine` takes it; None for this user's own.
         """
         self.name = name
         self.engine = engine
@@ -57,13 +57,27 @@ class DockerEnvironment:
         self._python = python
         self._requirements = tuple(requirements)
         self._memory_gb = memory_gb
+        self._address = address
         self._made: Prepared | None = None
 
     @property
     def docker(self) -> "Engine":
-        from runner.environments.docker.engine import local_engine  # noqa: PLC0415
+        """The engine; asked for again where it went away. May raise EnvironmentUnavailableError."""
+        if self._address is None:
+            from runner.environments.docker.engine import local_engine  # noqa: PLC0415
 
-        return local_engine()
+            return local_engine()
+        from runner.environments.docker.hosts import remote_engine  # noqa: PLC0415
+
+        return remote_engine(self._address)
+
+    def _host(self) -> HostFacts | None:
+        """Returns the facts of another machine; None for this one, which preflight knows."""
+        if self._address is None:
+            return None
+        from runner.environments.docker.hosts import remote_engine  # noqa: PLC0415
+
+        return remote_engine(self._address).host
 
     @property
     def _recipe(self) -> "Recipe":
@@ -77,7 +91,13 @@ class DockerEnvironment:
         )
 
     def obstacle(self, device: str) -> Obstacle | None:
-        return preflight(self.stated, device)
+        try:
+            return self._preflight(device, self._host())
+        except EnvironmentUnavailableError as error:
+            return Status.UNAVAILABLE, str(error)
+
+    def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
+        return preflight(self.stated, device, host)
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         from runner.environments.docker.prepared import prepare  # noqa: PLC0415
@@ -113,41 +133,36 @@ class DockerEnvironment:
         device: str = "cpu",
         run_id: str = "",
     ) -> Ending:
-        from runner.environments.docker import options, owner  # noqa: PLC0415
-        from runner.environments.docker.container import run_container  # noqa: PLC0415
+        from runner.environments.docker.start import Start, run_job  # noqa: PLC0415
 
         if self._made is None:
             message = f"{self.name}: prepare it before it runs"
             raise RuntimeError(message)
-        docker, made = self.docker, self._made
-        security = docker.facts.get("SecurityOptions") or ()
-        user, userns = options.user(security, os.getuid(), os.getgid())
-        wanted = options.Wanted(
-            image=made.image.id,
-            name=options.container_name(run_id, self.name, uuid.uuid4().hex[:8]),
-            entrypoint=(self._python, "-m", "job", options.REQUEST, options.RESULTS),
-            labels=owner.labels(run_id, self.name),
-            user=user,
-            userns=userns,
-            binds=(
-                options.Bind(str(JOB_HOME / "job"), f"{options.PROGRAM}/job"),
-                options.Bind(str(request.absolute()), options.REQUEST),
-                options.Bind(str(result.absolute()), options.RESULTS, read_only=False),
-            ),
-            memory_bytes=options.memory_bytes(docker.facts["MemTotal"], self._memory_gb),
-            variables={
-                **options.variables(made.base.variables, made.packages_folder),
-                **extra_variables(self.stated, device),
-            },
-            device=_one_gpu(device),
+        host = self._host()
+        start = Start(
+            environment=self.name,
+            made=self._made,
+            executable=self._python,
+            device=_one_gpu(device, host.gpus if host else this_driver().gpus),
+            run_id=run_id,
+            memory_gb=self._memory_gb,
+            variables=extra_variables(self.stated, device, host),
+            request=request,
+            result=result,
+            log=log,
+            deadline_s=deadline_s,
+            tick=tick,
         )
-        return run_container(docker, wanted, log=log, deadline_s=deadline_s, tick=tick)
+        try:
+            return run_job(self.docker, start)
+        except EnvironmentUnavailableError as error:
+            return Ending(exit_code=None, error=str(error))
 
 
-def _one_gpu(device: str) -> str:
+def _one_gpu(device: str, gpus: Sequence[Gpu]) -> str:
     """Returns the uuid of the GPU that is meant: a number may mean another one inside.
 
-    What the driver here does not know is handed on; the engine says then that it is not there.
+    What the driver does not know is handed on; the engine says then that it is not there.
     """
-    gpus = [] if device == "cpu" else meant(device, this_driver().gpus)
-    return gpus[0].uuid if gpus else device
+    found = [] if device == "cpu" else meant(device, gpus)
+    return found[0].uuid if found else device

@@ -31,7 +31,7 @@ GPU_CAPABILITIES = ("compute", "utility")
 @dataclass(frozen=True, slots=True)
 class Bind:
     source: str
-    """A folder of this machine, or the name of a volume."""
+    """A folder of this machine, or a volume; a volume without a name goes with its container."""
     target: str
     read_only: bool = True
     volume: bool = False
@@ -75,15 +75,7 @@ def options(wanted: Wanted) -> dict[str, Any]:
         "security_opt": ["no-new-privileges:true"],
         "read_only": True,
         "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},  # noqa: S108  (inside)
-        "mounts": [
-            Mount(
-                one.target,
-                one.source,
-                type="volume" if one.volume else "bind",
-                read_only=one.read_only,
-            )
-            for one in wanted.binds
-        ],
+        "mounts": [mount(one) for one in wanted.binds],
         "init": True,  # as the first process, a Python would ignore SIGTERM
         "pids_limit": PIDS,
         "mem_limit": wanted.memory_bytes,
@@ -99,6 +91,15 @@ def options(wanted: Wanted) -> dict[str, Any]:
     if wanted.userns:
         found["userns_mode"] = wanted.userns
     return found
+
+
+def mount(bind: Bind) -> Mount:
+    return Mount(
+        bind.target,
+        bind.source or None,
+        type="volume" if bind.volume else "bind",
+        read_only=bind.read_only,
+    )
 
 
 def _limits(wanted: Wanted) -> Sequence[tuple[str, int]]:
@@ -136,7 +137,8 @@ def command_line(wanted: Wanted) -> tuple[str, ...]:
     for one in wanted.binds:
         kind = "volume" if one.volume else "bind"
         mode = ",readonly" if one.read_only else ""
-        arguments += [f"--mount=type={kind},source={one.source},target={one.target}{mode}"]
+        source = f",source={one.source}" if one.source else ""
+        arguments += [f"--mount=type={kind}{source},target={one.target}{mode}"]
     first, *rest = wanted.entrypoint
     return (
         *arguments,
@@ -147,14 +149,17 @@ def command_line(wanted: Wanted) -> tuple[str, ...]:
     )
 
 
-def variables(image: Mapping[str, str], packages: str | None) -> dict[str, str]:
+def variables(
+    image: Mapping[str, str], packages: str | None, program: str = PROGRAM
+) -> dict[str, str]:
     """Returns the variables of a job: as those of an environment on the host, and nothing of the host.
 
     Args:
         image: The image's own, which stay where they are not named here.
         packages: Folder of the packages that were added to the image.
+        program: Folder of the package `job`, inside.
     """
-    paths = [PROGRAM, *filter(None, [packages, image.get("PYTHONPATH")])]
+    paths = [program, *filter(None, [packages, image.get("PYTHONPATH")])]
     return {
         "HOME": "/tmp",  # noqa: S108  (inside)
         "LANG": "C.UTF-8",

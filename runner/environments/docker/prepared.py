@@ -38,6 +38,8 @@ class Prepared:
     python: Python
     packages: Mapping[str, Package]
     """Those that were added."""
+    engine: str | None = None
+    """Which engine, where it is another machine's: its processor decides numbers too."""
 
     @property
     def packages_folder(self) -> str | None:
@@ -68,7 +70,13 @@ class Prepared:
                 "added": sorted(added),
                 "because": _because(recipe.requirements),
             }
-        decides = {"image": self.base.id, "executable": recipe.executable, "added": added}
+        decides: dict[str, Any] = {
+            "image": self.base.id,
+            "executable": recipe.executable,
+            "added": added,
+        }
+        if self.engine:
+            decides["engine"] = facts["engine"] = self.engine
         return Identity(fingerprint=digest(decides), facts=facts)
 
 
@@ -81,15 +89,16 @@ def prepare(
         EnvironmentUnavailableError: it cannot be made; says why and what to do.
     """
     sweep_once(engine)
+    elsewhere = _elsewhere(engine)
     base = obtain(engine, recipe.image, offline=offline, transfer=transfer)
     python = ask_image(engine, cache, base, recipe.executable)
     wanted = derived.wanted_packages(recipe.requirements, python)
     if not wanted:
-        return Prepared(base=base, image=base, python=python, packages={})
+        return Prepared(base=base, image=base, python=python, packages={}, engine=elsewhere)
     image, packages = derived.derive(
         engine, base, wanted, python, recipe.executable, cache=cache, offline=offline
     )
-    return Prepared(base=base, image=image, python=python, packages=packages)
+    return Prepared(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
 
 def known(engine: Engine, recipe: Recipe, *, cache: Path) -> Prepared | None:
@@ -98,6 +107,7 @@ def known(engine: Engine, recipe: Recipe, *, cache: Path) -> Prepared | None:
     Raises:
         EnvironmentUnavailableError: the engine does not answer.
     """
+    elsewhere = _elsewhere(engine)
     base = find(engine, recipe.image)
     if base is None:
         return None
@@ -106,12 +116,18 @@ def known(engine: Engine, recipe: Recipe, *, cache: Path) -> Prepared | None:
         return None
     wanted = derived.wanted_packages(recipe.requirements, python)
     if not wanted:
-        return Prepared(base=base, image=base, python=python, packages={})
+        return Prepared(base=base, image=base, python=python, packages={}, engine=elsewhere)
     packages = derived.known_packages(cache, wanted, python)
     if packages is None:
         return None
     image = derived.known_image(engine, base, packages, recipe.executable)
-    return Prepared(base=base, image=image, python=python, packages=packages) if image else None
+    if image is None:
+        return None
+    return Prepared(base=base, image=image, python=python, packages=packages, engine=elsewhere)
+
+
+def _elsewhere(engine: Engine) -> str | None:
+    return str(engine.facts["ID"]) if engine.has_remote_files else None
 
 
 def _because(requirements: Sequence[str]) -> str:

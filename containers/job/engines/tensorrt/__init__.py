@@ -97,8 +97,8 @@ class Engine(object):
             raise RuntimeError("TensorRT made no builder" + self._log.told())
 
     def _build(self, builder, parsed, precision, strong, table, implicit, resources):
-        """Returns (Built, {"mode", "calibrator", "images", "table", "cache"})."""
-        told = {"mode": None, "calibrator": None, "images": None, "table": None, "cache": None}
+        """Returns (Built, {"mode", "calibrator", "images", "callbacks_s", "table", "cache"})."""
+        told = dict.fromkeys(("mode", "calibrator", "images", "callbacks_s", "table", "cache"))
         feed = calibrator = None
         if precision == "int8":
             told["mode"] = "explicit" if implicit is None else implicit["scales"]
@@ -122,7 +122,7 @@ class Engine(object):
                 calibrators.check(calibrator, feed is not None)
         if calibrator is not None:
             calibrators.check_complete(calibrator, feed)
-            told["calibrator"] = implicit["calibrator"]
+            told.update(calibrator=implicit["calibrator"], callbacks_s=calibrator.seconds)
         if feed is not None:
             told.update(images=feed.given, cache=calibrator.written)
             told["table"] = scales.amax(calibrator.written)

@@ -1,5 +1,7 @@
 """From a parsed network to an engine that can run."""
 
+import time
+
 import tensorrt as trt
 
 from job.engines.tensorrt import configuration
@@ -14,7 +16,8 @@ class Built(object):
 
     Attributes:
         engine: trt.ICudaEngine.
-        facts: JSON object: flags, size_bytes (None where the engine was never serialised), timing_cache.
+        facts: JSON object: flags, size_bytes (None where the engine was never serialised), timing_cache,
+            tensorrt_s (seconds inside TensorRT, calibration included).
     """
 
     def __init__(self, engine, facts, owners):
@@ -42,13 +45,17 @@ def build(builder, network, choice, options, log):
         builder.max_batch_size = 1
     if not hasattr(builder, "create_builder_config"):  # 5
         flags = configuration.configure_builder(builder, choice, options)
+        start = time.perf_counter()
         engine = builder.build_cuda_engine(network.definition)
         _need(engine, log)
-        return Built(engine, {"flags": flags, "size_bytes": None, "timing_cache": "none"}, [builder])
+        facts = {"flags": flags, "size_bytes": None, "timing_cache": "none"}
+        facts["tensorrt_s"] = time.perf_counter() - start
+        return Built(engine, facts, [builder])
     config = builder.create_builder_config()
     facts = {"flags": configuration.configure(config, choice, options), "size_bytes": None}
     _add_profile(builder, config, network, choice)
     facts["timing_cache"] = configuration.read_timing_cache(config, options["timing_cache"])
+    start = time.perf_counter()
     if hasattr(builder, "build_serialized_network"):  # 8.0
         plan = builder.build_serialized_network(network.definition, config)
         _need(plan, log)
@@ -60,6 +67,7 @@ def build(builder, network, choice, options, log):
         engine = builder.build_engine(network.definition, config)
         owners = [builder]
     _need(engine, log)
+    facts["tensorrt_s"] = time.perf_counter() - start
     configuration.write_timing_cache(config, options["timing_cache"])
     return Built(engine, facts, owners)
 

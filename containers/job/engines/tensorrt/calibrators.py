@@ -5,6 +5,7 @@ So none leaves here: it is kept, and `check` raises it once the build is over.
 """
 
 import ctypes
+import time
 
 import tensorrt as trt
 
@@ -56,11 +57,11 @@ def make(name, feed, cache):
         )
     base = getattr(trt, kind)
 
-    def __init__(self, feed, cache):
+    def begin(self, feed, cache):
         base.__init__(self)  # TensorRT's classes refuse or crash without
         Callbacks.__init__(self, feed, cache)
 
-    return type("Calibrator", (Callbacks, base), {"__init__": __init__})(feed, cache)
+    return type("Calibrator", (Callbacks, base), {"__init__": begin})(feed, cache)
 
 
 class Feed(object):
@@ -109,6 +110,7 @@ class Callbacks(object):
         asked: how often it asked for a batch.
         written: the cache it made, bytes, or None.
         error: the first exception in a callback, or None.
+        seconds: spent in callbacks: what calibrating costs beside TensorRT's own work.
     """
 
     def __init__(self, feed, cache):
@@ -118,13 +120,17 @@ class Callbacks(object):
         self.asked = 0
         self.written = None
         self.error = None
+        self.seconds = 0.0
 
     def _guarded(self, call, given):
+        start = time.perf_counter()
         try:
             return call(given) if self.error is None else None
         except BaseException as error:  # noqa: BLE001 - ^C too: TensorRT would swallow or die of it
             self.error = error
             return None
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def get_batch_size(self):
         """1: images go one by one; where the batch is an axis, it is in the shape."""

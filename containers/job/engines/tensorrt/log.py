@@ -19,7 +19,7 @@ class Log(trt.ILogger if hasattr(trt, "ILogger") else trt.Logger):
     """Prints everything but verbose messages, and keeps what explains a build.
 
     Attributes:
-        errors: texts of severity ERROR and worse, in order, at most KEPT.
+        errors: texts of severity ERROR and worse, in order, each once, at most KEPT.
         warnings: the same for WARNING.
         unscaled: names of tensors that TensorRT said it has no scale for.
         rejected: names of layers that lost an int8 implementation for want of scales.
@@ -66,11 +66,14 @@ class Log(trt.ILogger if hasattr(trt, "ILogger") else trt.Logger):
                 self.layers.append(message)
             return
         kept = {0: self.errors, 1: self.errors, 2: self.warnings}.get(level)
-        if kept is not None and len(kept) < KEPT:
+        if kept is not None and len(kept) < KEPT and message not in kept:
             kept.append(message)
         print("TensorRT %s: %s" % (LEVELS[level].lower(), message), flush=True)
 
     def told(self):
-        """Returns the errors as the end of a sentence: `: error; error`."""
-        last = self.errors[-3:]
+        """Returns the last errors as the end of a sentence: `: error; error`.
+
+        Warnings where there are none: 8.5 says by one only that it found no driver.
+        """
+        last = self.errors[-3:] or self.warnings[-3:]
         return ": " + "; ".join(last) if last else ", and said no more"
