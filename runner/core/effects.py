@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
+
+from runner.core.student import half_width, tail
 
 Floats = npt.NDArray[np.float64]
 
@@ -134,7 +135,7 @@ def effect(one: Sample, other: Sample, noise: Noise) -> Effect:
         )
     degrees = _satterthwaite((images, count - 1), (builds, noise.degrees))
     error = math.sqrt(images + builds)
-    half = float(stdtrit(degrees, 0.975)) * error
+    half = half_width(degrees) * error
     return Effect(
         value=value,
         low=value - half,
@@ -163,7 +164,7 @@ def _p_value(value: float, error: float, degrees: float) -> float:
     if error == 0:
         # Every build and every image gave exactly this difference.
         return 0.0
-    return 2 * float(stdtr(degrees, -abs(value) / error))
+    return 2 * tail(degrees, value / error)
 
 
 def _multiple(value: float, floor: float) -> float | None:

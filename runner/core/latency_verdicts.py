@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from runner.core.effects import REPEATABILITY, Effect, discoveries
 from runner.core.evidence import good
+from runner.core.student import half_width, tail
 from runner.core.verdicts import DECISIVE, Kind, Rules, Verdict
 from runner.plan import Status
 from runner.records import Record
@@ -103,13 +103,13 @@ def _effect(one: _Timed, base: _Timed, noise: tuple[float, int]) -> Effect:
             value=value, low=-math.inf, high=math.inf, p=1.0, noise_multiple=None, noise_known=False
         )
     error = math.sqrt(variance * (1 / len(one.logs) + 1 / len(base.logs)))
-    half = float(stdtrit(degrees, 0.975)) * error
+    half = half_width(degrees) * error
     floor = REPEATABILITY * math.sqrt(2 * variance)
     return Effect(
         value=value,
         low=scale * math.expm1(apart - half),
         high=scale * math.expm1(apart + half),
-        p=2 * float(stdtr(degrees, -abs(apart) / error)) if error else float(apart == 0),
+        p=2 * tail(degrees, apart / error) if error else float(apart == 0),
         noise_multiple=abs(apart) / floor if floor else None if apart == 0 else math.inf,
         noise_known=True,
     )

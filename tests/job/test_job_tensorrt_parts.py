@@ -271,7 +271,7 @@ def test_the_log_learns_and_forgets(
     log.log(4, "Layer(Convolution): x")
     log.log(4, "a million other things")
     assert (log.unscaled, log.rejected, log.defaulted) == (["a: b"], ["c"], 1)
-    assert (log.errors, len(log.warnings), log.layers) == (["broken"], 4, ["Layer(Convolution): x"])
+    assert (log.errors, len(log.warnings), log.layers) == (["broken"], 3, ["Layer(Convolution): x"])
     assert log.told() == ": broken"
     shown = capsys.readouterr().out
     assert "TensorRT error: broken" in shown
