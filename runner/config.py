@@ -19,6 +19,7 @@ from runner.config_decoding import Decode, Pixels, Share
 from runner.config_environments import (
     BRANCH,
     KINDS,
+    Elsewhere,
     Host,
     Image,
     Interpreter,
@@ -27,6 +28,7 @@ from runner.config_environments import (
     OnnxRuntime,
     Requirements,
     Section,
+    TensorRt,
     TensorRtRange,
     Venv,
     kind_of,
@@ -38,6 +40,8 @@ from runner.plan import Precision
 from runner.yaml_file import Document, Path_, read
 
 Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
+
+Calibrator = Literal["entropy", "entropy2", "legacy", "minmax"]
 
 DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+")
 
@@ -94,7 +98,8 @@ class Head(Section):
     output: str | None = Field(None, description="The network's output; default: the head's name.")
     stride: int | None = Field(None, ge=1, description="Pixels per cell, for decoding boxes.")
     anchors: tuple[tuple[Pixels, Pixels], ...] = Field(
-        (), description="[width, height] in pixels, in the order of the channels, for decoding boxes."
+        (),
+        description="[width, height] in pixels, in the order of the channels, for decoding boxes.",
     )
     gate: Gate = Gate()
 
@@ -154,11 +159,18 @@ class Calibration(Section):
         "entropy", description="Algorithm of the one table given to all environments."
     )
     percentile: float = Field(99.99, gt=50, le=100, description="For the algorithm percentile.")
+    calibrators: tuple[Calibrator, ...] = Field(
+        ("entropy2", "minmax"), description="TensorRT's own, to 10: tables that it makes itself."
+    )
+    transplant: Literal["cache", "dynamic_range"] = Field(
+        "cache", description="How TensorRT gets the shared table where its scales are implicit."
+    )
 
 
 class Engines(Section):
     # A factory, since a default would be in the schema, and threads depend on the machine.
     onnxruntime: OnnxRuntime = Field(default_factory=OnnxRuntime)
+    tensorrt: TensorRt = TensorRt()
 
 
 class Repeats(Section):
@@ -236,7 +248,8 @@ class Config(Section):
             Annotated[Venv, Tag(f"{BRANCH}venv")]
             | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
             | Annotated[Ngc, Tag(f"{BRANCH}ngc")]
-            | Annotated[Image, Tag(f"{BRANCH}image")],
+            | Annotated[Image, Tag(f"{BRANCH}image")]
+            | Annotated[Elsewhere, Tag(f"{BRANCH}elsewhere")],
             Discriminator(
                 tag_of,
                 custom_error_type="kind",
@@ -261,7 +274,7 @@ class Config(Section):
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
 
-    def onnxruntime_of(self, entry: Venv | Interpreter | Image) -> OnnxRuntime:
+    def onnxruntime_of(self, entry: Venv | Interpreter | Image | Elsewhere) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
         options = entry.options or self.engines.onnxruntime
         on_gpu = isinstance(entry, Venv) and entry.venv == "onnxruntime-gpu"
@@ -327,6 +340,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "engines": Engines,
     "repeats": Repeats,
     "engines.onnxruntime": OnnxRuntime,
+    "engines.tensorrt": TensorRt,
     "timing": Timing,
 }
 """Which section stands where; an environment's own section depends on its kind."""

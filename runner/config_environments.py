@@ -55,6 +55,22 @@ class OnnxRuntime(Section):
     )
 
 
+class TensorRt(Section):
+    """Options of TensorRT, recorded with every measurement."""
+
+    workspace_bytes: int = Field(1 << 30, ge=0, description="Scratch memory a layer may ask for.")
+    typed: Literal["weak", "strong"] = Field(
+        "weak", description="strong: the network's own types decide (9 and later)."
+    )
+    fallback: Literal["fp32", "tf32", "fp16"] = Field(
+        "fp32", description="Of an int8 engine's layers that do not run in int8."
+    )
+    optimization_level: int | None = Field(None, ge=0, le=5, description="From 8.6.")
+    tactic_sources: tuple[str, ...] | None = Field(
+        None, description='Such as ["CUBLAS_LT", "CUDNN"], from 7.2; default: TensorRT\'s choice.'
+    )
+
+
 GPU_PROVIDERS = frozenset(
     {"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 )
@@ -123,7 +139,7 @@ class Interpreter(Section):
 
     interpreter: Path
     name: Name
-    engine: Literal["onnxruntime"] = "onnxruntime"
+    engine: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     env: Mapping[str, str] = {}
     library_path: tuple[Path, ...] = ()
     options: OnnxRuntime | None = None
@@ -235,13 +251,25 @@ class Image(Section):
         return (*version, *self.with_)
 
 
-EnvironmentEntry = Venv | Interpreter | Ngc | Image
+class Elsewhere(Section):
+    """Environments of other machines: their jobs are packed, carried there, and merged."""
 
-KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc] | type[Image]] = {
+    elsewhere: tuple[Name, ...] = Field(min_length=1, description="Ids, one a machine and version.")
+    engine: Literal["onnxruntime", "tensorrt"] = "tensorrt"
+    options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
+
+    def ids(self) -> tuple[str, ...]:
+        return self.elsewhere
+
+
+EnvironmentEntry = Venv | Interpreter | Ngc | Image | Elsewhere
+
+KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc] | type[Image] | type[Elsewhere]] = {
     "venv": Venv,
     "interpreter": Interpreter,
     "ngc": Ngc,
     "image": Image,
+    "elsewhere": Elsewhere,
 }
 
 

@@ -81,7 +81,10 @@ def read_experiment(
         where = document.where(("model", "onnx"))
         raise ConfigError(document.source, [f"{where}: {error}"]) from error
     environments = {name: around(one) for name, one in environments_of(config, root).items()}
-    wanted = passes(config.precisions, config.calibration.algorithms, config.calibration.shared)
+    calibration = config.calibration
+    wanted = passes(
+        config.precisions, calibration.algorithms, calibration.shared, calibration.calibrators
+    )
     devices = expanded(config.devices, this_driver().gpus)
     every = expand(axes_of(config, environments), devices, wanted)
     # A pattern that matches nothing is a slip, also beside one that does.
@@ -168,6 +171,7 @@ def _settings(checked: Checked) -> Settings:
             for name in dict.fromkeys((*calibration.algorithms, *shared))
         },
         shared=calibration.shared,
+        transplant=calibration.transplant,
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),

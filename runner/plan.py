@@ -37,11 +37,14 @@ class Pass:
     precision: Precision
     source: TableSource | None = None
     algorithm: str | None = None
+    implicit: bool = False
+    """int8 of a float network by TensorRT's own scales, not by Q/DQ nodes."""
 
     @property
     def name(self) -> str:
-        """`fp32`, `int8-shared-entropy`."""
-        return "-".join(str(part) for part in (self.precision, self.source, self.algorithm) if part)
+        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`."""
+        parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
+        return "-".join(str(part) for part in parts if part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +72,30 @@ class Axis:
     precisions: frozenset[Precision]
     obstacle: Callable[[str], tuple[Status, str] | None]
     """From a device to why nothing can run on it."""
+    implicit: bool = False
+    """Its engine has calibrators of its own: own tables are theirs, and networks may stay float."""
+
+    def offers(self, pass_: Pass) -> bool:
+        """Whether a pass has any meaning for its engine."""
+        if self.implicit:
+            return pass_.implicit or pass_.source is not TableSource.OWN
+        return not pass_.implicit
 
 
 def passes(
-    precisions: Sequence[Precision], algorithms: Sequence[str], shared: str | None
+    precisions: Sequence[Precision],
+    algorithms: Sequence[str],
+    shared: str | None,
+    calibrators: Sequence[str] = (),
 ) -> tuple[Pass, ...]:
-    """Returns the passes of every environment: int8 once with each table."""
+    """Returns the passes of all engines: int8 once with each table.
+
+    Args:
+        precisions: In the order of matrix.yaml.
+        algorithms: Of the job's own calibration.
+        shared: Algorithm of the table that all get, or None.
+        calibrators: TensorRT's own.
+    """
     found: list[Pass] = []
     for precision in precisions:
         if precision is not Precision.INT8:
@@ -84,6 +105,12 @@ def passes(
             found.append(Pass(precision=precision, source=TableSource.SHARED, algorithm=shared))
         found += [
             Pass(precision=precision, source=TableSource.OWN, algorithm=one) for one in algorithms
+        ]
+        implicit = [(TableSource.SHARED, shared)] if shared is not None else []
+        implicit += [(TableSource.OWN, one) for one in calibrators]
+        found += [
+            Pass(precision=precision, source=source, algorithm=one, implicit=True)
+            for source, one in implicit
         ]
     return tuple(found)
 
@@ -104,6 +131,7 @@ def expand(
         if device_kind(device) in axis.devices
         for obstacle in [axis.obstacle(device)]
         for pass_ in wanted
+        if axis.offers(pass_)
     )
 
 

@@ -9,7 +9,8 @@ RESULT_DIR (empty, writable)
     probe.json              facts found inside: Python, packages, engine, processor, mapped libraries
     calibration.json        {"schema_version", "images", "seconds", "algorithms": {name: {tensor: amax}},
                             "unusable": {tensor: reason}}
-    passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends
+    passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends; its latency has the
+                            host's clock (samples_s) and, where the engine can tell, the device's (device_s)
     passes/NAME/HEAD.npy    float32 (images, ...): outputs of one head over all evaluation images
     passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell by one
     passes/NAME/build.json      what TensorRT was told and said of a build, see BUILD_KEYS
@@ -219,7 +220,7 @@ def _check_implicit(one, where):
             )
     if (one["table"] is not None) != (wanted != "calibrate"):
         raise ProtocolError(
-            "%s: scales %s %s a table" % (where, wanted, "takes no" if wanted == "calibrate" else "needs")
+            "%s: scales %s %s table" % (where, wanted, "takes no" if wanted == "calibrate" else "needs a")
         )
 
 

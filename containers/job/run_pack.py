@@ -21,6 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACK = "pack.json"
 DONE = "done.json"
+ENDING = "ending.json"
 
 
 def main(arguments):
@@ -82,8 +83,6 @@ def matches(one, patterns):
 
 def run(one, folder, options):
     """Starts the job until every pass is answered or failed; after a crash the rest get a new start."""
-    if os.path.isdir(folder):
-        shutil.rmtree(folder)  # interrupted
     with io.open(os.path.join(HERE, one["request"]), encoding="utf-8") as stream:
         request = json.load(stream)
     asked = len(request["passes"]) + bool(request["calibration"])
@@ -92,23 +91,57 @@ def run(one, folder, options):
     while True:
         starts += 1
         start = os.path.join(folder, "start-%d" % starts)
-        ended = start_job(request, start, one["deadline_s"], options)
-        pending = [one["name"] for one in request["passes"]]
+        if not os.path.exists(os.path.join(start, "request", "request.json")):
+            shutil.rmtree(start, ignore_errors=True)  # interrupted before it began
+        if os.path.isdir(start):  # an earlier run was interrupted here: what it answered is kept
+            ended = earlier(start)
+        else:
+            ended = start_job(request, start, one["deadline_s"], options)
+        result = os.path.join(start, "result")
         done = [
-            name
-            for name in pending
-            if os.path.exists(os.path.join(start, "result", "passes", name, "pass.json"))
+            each["name"]
+            for each in request["passes"]
+            if os.path.exists(os.path.join(result, "passes", each["name"], "pass.json"))
         ]
-        answered += len(done) + os.path.exists(os.path.join(start, "result", "calibration.json"))
-        failed = blamed(ended, [name for name in pending if name not in done], bool(done))
-        left = [name for name in pending if name not in done and name not in failed]
-        write_json(os.path.join(start, "ending.json"), dict(ended, failed=failed))
-        if not left:
+        calibrated = os.path.exists(os.path.join(result, "calibration.json"))
+        answered += len(done) + calibrated
+        missing = [each["name"] for each in request["passes"] if each["name"] not in done]
+        failed = [] if ended["interrupted"] else blamed(ended, missing, bool(done))
+        write_json(os.path.join(start, ENDING), dict(ended, failed=failed))
+        request = dict(request)
+        if calibrated or not ended["interrupted"]:
+            request["calibration"] = None
+        request["passes"] = [
+            each for each in request["passes"] if each["name"] in missing and each["name"] not in failed
+        ]
+        if not request["passes"] and not request["calibration"]:
             break
-        request = dict(request, calibration=None)
-        request["passes"] = [one for one in request["passes"] if one["name"] in left]
     last = "" if answered == asked else ended["error"] or last_line(os.path.join(start, "job.log"))
     write_json(os.path.join(folder, DONE), {"asked": asked, "answered": answered, "last": last})
+
+
+def earlier(start):
+    """Returns how a start of an earlier run ended; it wrote that down, or was interrupted."""
+    path = os.path.join(start, ENDING)
+    if not os.path.exists(path):
+        with open(os.path.join(start, "job.log"), "ab"):
+            pass
+        return ending(["interrupted"], interrupted=True)
+    with io.open(path, encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def ending(command, interrupted=False):
+    return {
+        "command": command,
+        "exit_code": None,
+        "signal": None,
+        "timed_out": False,
+        "error": None,
+        "stage": None,
+        "wall_s": 0.0,
+        "interrupted": interrupted,
+    }
 
 
 def last_line(path):
@@ -140,10 +173,8 @@ def start_job(request, start, deadline_s, options):
     )
     variables = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     if not options.docker:
-        variables["PYTHONPATH"] = HERE
-    ended = {
-        "command": command, "exit_code": None, "signal": None, "timed_out": False, "error": None, "stage": None,
-    }  # fmt: skip
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
+    ended = ending(command)
     began = time.time()
     with open(os.path.join(start, "job.log"), "wb") as log:
         try:

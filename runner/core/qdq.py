@@ -54,6 +54,9 @@ class PlacementOptions:
     quantise_outputs: bool = False
     """Quantise the outputs of the last layers too. ONNX Runtime has no convolution from int8 to
     float, so without it the last convolution of a head runs in float there."""
+    float_weights: bool = True
+    """Weights as float32 with a Q/DQ pair, which every TensorRT from 8.0 on reads; False: int8 with
+    DQ alone, which 8.0 and 8.2 refuse, and a quarter of the size."""
     fold_weights: bool = False
     """Weights (and int32 biases) as the float32 values that their integers stand for: the same
     arithmetic, less work. For the simulation."""
@@ -62,7 +65,9 @@ class PlacementOptions:
 
 
 TENSORRT = PlacementOptions()
-ONNXRUNTIME = PlacementOptions(fuse=False, int32_bias=True, quantise_outputs=True)
+ONNXRUNTIME = PlacementOptions(
+    fuse=False, int32_bias=True, quantise_outputs=True, float_weights=False
+)
 
 
 def simulation_of(options: PlacementOptions) -> PlacementOptions:

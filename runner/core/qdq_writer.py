@@ -38,6 +38,8 @@ class WeightOptions(Protocol):
     @property
     def int32_bias(self) -> bool: ...
     @property
+    def float_weights(self) -> bool: ...
+    @property
     def fold_weights(self) -> bool: ...
 
 
@@ -118,7 +120,9 @@ class QdqWriter:
         if self._options.fold_weights:
             node.input[index] = self._add(prefix, quantised.values())
             return []
-        integers = self._add(prefix, quantised.integers)
+        as_float = role == "weight" and self._options.float_weights
+        source = self._add(prefix, quantised.values() if as_float else quantised.integers)
+        integers = f"{prefix}_quantised" if as_float else source
         scale = self._add(f"{prefix}_scale", quantised.scale)
         zero = self._add(
             f"{prefix}_zero_point", np.zeros(quantised.scale.shape, quantised.integers.dtype)
@@ -127,9 +131,19 @@ class QdqWriter:
         dequantise = helper.make_node(
             "DequantizeLinear", [integers, scale, zero], [node.input[index]], name=f"{prefix}/DQ"
         )
+        nodes = [dequantise]
+        if as_float:
+            # Of what the integers stand for, so that the engine finds the very same integers.
+            nodes.insert(
+                0,
+                helper.make_node(
+                    "QuantizeLinear", [source, scale, zero], [integers], name=f"{prefix}/Q"
+                ),
+            )
         if quantised.axis is not None:
-            dequantise.attribute.append(helper.make_attribute("axis", quantised.axis))
-        return [dequantise]
+            for one in nodes:
+                one.attribute.append(helper.make_attribute("axis", quantised.axis))
+        return nodes
 
     def _add(self, name: str, array: npt.NDArray[np.generic]) -> str:
         self.initialisers.append(numpy_helper.from_array(array, name))

@@ -9,6 +9,7 @@ from typing import Any
 from runner.config import Config
 from runner.config_environments import (
     GPU_PROVIDERS,
+    Elsewhere,
     EnvironmentEntry,
     Image,
     Interpreter,
@@ -18,6 +19,7 @@ from runner.config_environments import (
 )
 from runner.environments.base import Environment
 from runner.environments.docker.environment import DockerEnvironment
+from runner.environments.elsewhere import ElsewhereEnvironment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
 from runner.environments.venv import VenvEnvironment, default_cache
@@ -74,6 +76,8 @@ def _environment(
             return NgcEnvironment(
                 name=name, tag=entry.tags()[index], cache=cache, address=hosts.get(entry.host or "")
             )
+        case Elsewhere():
+            return ElsewhereEnvironment(name, entry.engine)
         case Image():
             return DockerEnvironment(
                 name=name,
@@ -112,15 +116,15 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
     found: dict[str, Mapping[str, Any]] = {}
     for entry in config.environments:
-        options = _onnxruntime(config, entry)
-        stated = options.model_dump(mode="json") if options else {}
+        options = _onnxruntime(config, entry) or config.engines.tensorrt
+        stated = options.model_dump(mode="json")
         found.update(dict.fromkeys(entry.ids(), stated))
     return found
 
 
 def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
-    if isinstance(entry, Ngc) or (isinstance(entry, Image) and entry.engine != "onnxruntime"):
+    if isinstance(entry, Ngc) or (not isinstance(entry, Venv) and entry.engine != "onnxruntime"):
         return None
     return config.onnxruntime_of(entry)
 
@@ -146,5 +150,6 @@ def _axis(environment: Environment, devices: frozenset[str]) -> Axis:
         environment=environment.name,
         devices=devices,
         precisions=OFFERED[environment.engine],
+        implicit=environment.engine == "tensorrt",
         obstacle=obstacle,
     )

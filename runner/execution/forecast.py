@@ -5,10 +5,11 @@ from typing import Any
 
 from runner.core.tables import Table
 from runner.environments.base import Environment
+from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import known_measurement
 from runner.execution.lanes import Lane, lanes_of
 from runner.execution.matrix import reference_site
-from runner.execution.wanted import Site, Wants
+from runner.execution.wanted import Implicit, Site, Wants
 from runner.plan import Cell, Status, TableSource
 from runner.records import Calibration, Object
 from runner.store import Store
@@ -52,8 +53,16 @@ def _known(
 ) -> int:
     """Returns how many repeats of a cell are known."""
     table: Table | None = None
+    implicit: Implicit | None = None
     model: Object | None = wants.network.fp32
-    if cell.pass_.source is not None:
+    if cell.pass_.implicit and cell.pass_.source is TableSource.OWN:
+        implicit = calibrated_inside(cell.pass_, wants)
+    elif cell.pass_.implicit:
+        if shared is None:
+            return 0
+        table = shared
+        implicit, _ = carried(shared, wants)
+    elif cell.pass_.source is not None:
         own = [name for name in wants.settings.algorithms if name in lane.own]
         table = (
             shared
@@ -66,7 +75,15 @@ def _known(
     if model is None:
         return 0
     wanted = [
-        wants.measurement(site, cell.pass_.name, repeat, model=model, table=table)
+        wants.measurement(
+            site,
+            cell.pass_.name,
+            repeat,
+            model=model,
+            precision=cell.pass_.precision,
+            table=table,
+            implicit=implicit,
+        )
         for repeat in range(wants.settings.repeats)
     ]
     return sum(known_measurement(store, one) is not None for one in wanted)

@@ -26,14 +26,29 @@ def known_measurement(store: Store, wanted: WantedPass) -> Measurement | None:
     found = store.get(Measurement, wanted.fingerprint)
     if found is None or not all(store.has(output) for output in found.outputs.values()):
         return None
-    return found.model_copy(update={"name": wanted.name})
+    return _asked_as(found, wanted)
+
+
+def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
+    """Returns a measurement under the name, and of the table, that was asked for.
+
+    Two tables that differ by rounding can give one network, and so one measurement.
+    """
+    table = wanted.table or found.table
+    return found.model_copy(update={"name": wanted.name, "table": table})
 
 
 class Jobs:
     """The jobs of one run."""
 
     def __init__(
-        self, run: Run, wants: Wants, progress: Progress, *, fresh: bool = False, watch: Watch = unwatched
+        self,
+        run: Run,
+        wants: Wants,
+        progress: Progress,
+        *,
+        fresh: bool = False,
+        watch: Watch = unwatched,
     ) -> None:
         self.run = run
         self.store = run.store
@@ -117,7 +132,7 @@ class Jobs:
         self.engine_s += sum(sum(one.stages.values()) for one in made.values())
         self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
         return {
-            one.name: Made(made[one.fingerprint].model_copy(update={"name": one.name}), False)
+            one.name: Made(_asked_as(made[one.fingerprint], one), False)
             for one in wanted
         }
 

@@ -4,17 +4,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from runner.core.tables import Table
-from runner.execution.wanted import Site
-from runner.plan import Cell, Status, TableSource
+from runner.execution.wanted import Implicit, Site
+from runner.plan import Cell, Precision, Status, TableSource
 from runner.records import Measurement, Object, Record
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The network that a pass runs, and the table that it was quantised with."""
+    """The network that a pass runs, and where its scales come from."""
 
     model: Object
     table: Table | None = None
+    precision: Precision = Precision.FP32
+    """Where there is no table."""
+    implicit: Implicit | None = None
 
 
 @dataclass(slots=True)
@@ -45,7 +48,9 @@ class Lane:
         return frozenset(
             cell.pass_.algorithm
             for cell in self.runnable
-            if cell.pass_.source is TableSource.OWN and cell.pass_.algorithm
+            if cell.pass_.source is TableSource.OWN
+            and cell.pass_.algorithm
+            and not cell.pass_.implicit
         )
 
     def failed(self, name: str) -> bool:

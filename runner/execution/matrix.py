@@ -11,8 +11,10 @@ from typing import Any
 
 from runner.core.graph import GraphError
 from runner.core.tables import Table
+from runner.core.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
 from runner.errors import EnvironmentUnavailableError
+from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
 from runner.execution.limit_tables import limit_tables
@@ -48,6 +50,16 @@ class Matrix:
         """Plans it.
 
         Args:
+            run: Takes the logs; its store takes the answers.
+            progress: Told what is done.
+            wants: What to ask of a job.
+            cells: In the order of the plan.
+            environments: id → environment.
+            reference: Where the reference and the simulations are computed.
+            engine_options: environment → options handed to its engine.
+            offline: Whether environments are made without a network.
+            fresh: Whether what earlier runs measured is measured again.
+            watch: Looks at the device before and after each start.
             undecided: Says which cells (ids) more repeats would decide; asked after every round
                 from the least number of repeats on.
         """
@@ -85,11 +97,13 @@ class Matrix:
         for repeat in range(settings.repeats):
             for lane in self.lanes.values():
                 self.measure(lane, repeat)
+        self.simulate(site)
         for repeat in range(settings.repeats, settings.most_repeats):
             cells = self.undecided(self)
             if not cells:
                 break
             self.measure_again(cells, repeat)
+            self.simulate(site)
 
     def records(self, *, stopped: str | None = None) -> list[Record]:
         """Returns one record for every planned cell, whatever became of it.
@@ -158,13 +172,19 @@ class Matrix:
             self._use(table)
 
     def simulate(self, site: Site) -> None:
-        """Computes, in exact float32 arithmetic, what every table must cost in every placement."""
+        """Computes, in exact float32 arithmetic, what every table must cost in every placement.
+
+        Does those that are not done yet: TensorRT's own tables are known after its passes only.
+        """
+        done = {(one.placement, one.table) for one in self.simulations}
         engines = dict.fromkeys(
             lane.site.environment.engine for lane in self.lanes.values() if lane.site
         )
         wanted = []
         for engine in engines:
             for table in self.tables.values():
+                if (engine, table.digest) in done:
+                    continue
                 name = f"simulation-{engine}-{table.digest[:12]}"
                 try:
                     model = self.wants.network.quantised(self.store, table, engine, simulated=True)
@@ -250,7 +270,15 @@ class Matrix:
         try:
             match table:
                 case None:
-                    lane.variants[name] = Variant(network.fp32)
+                    inside = cell.pass_.implicit
+                    implicit = calibrated_inside(cell.pass_, self.wants) if inside else None
+                    lane.variants[name] = Variant(
+                        network.fp32, precision=cell.pass_.precision, implicit=implicit
+                    )
+                case Table() if cell.pass_.implicit:
+                    implicit, content = carried(self._use(table), self.wants)
+                    self.store.put(content, ".json")
+                    lane.variants[name] = Variant(network.fp32, table, implicit=implicit)
                 case Table():
                     engine = site.environment.engine
                     model = network.quantised(self.store, table, engine, simulated=False)
@@ -269,7 +297,9 @@ class Matrix:
 
     def _table(self, site: Site, cell: Cell, calibration: Calibration | None) -> Table | str | None:
         """Returns the cell's table, None where it needs none, or why it has none."""
-        if cell.pass_.source is None:
+        if cell.pass_.source is None or (
+            cell.pass_.implicit and cell.pass_.source is TableSource.OWN
+        ):
             return None
         if cell.pass_.source is TableSource.SHARED:
             return self.shared
@@ -296,6 +326,8 @@ class Matrix:
         """Runs one repeat of a lane's passes in one start; no more of those that failed.
 
         Args:
+            lane: An environment on a device.
+            repeat: From 0.
             names: The passes; all where None.
         """
         site = lane.site
@@ -308,16 +340,25 @@ class Matrix:
                 repeat,
                 model=variant.model,
                 table=variant.table,
-                placement=site.environment.engine if variant.table else None,
+                precision=variant.precision,
+                placement=site.environment.engine if variant.table or variant.implicit else None,
+                implicit=variant.implicit,
             )
             for name, variant in lane.variants.items()
             if not lane.failed(name) and (names is None or name in names)
         ]
         for made in self.jobs.measure(site, wanted):
             lane.add(made.measurement, reused=made.reused)
+            self._take_table(site, made.measurement)
             if made.measurement.status is not Status.OK:
                 left = self.wants.settings.repeats - repeat - 1
                 self.progress.expect(-max(left, 0))
+
+    def _take_table(self, site: Site, measurement: Measurement) -> None:
+        """Takes in the table that TensorRT made of the calibration images, for its simulation."""
+        if measurement.cache and measurement.table and measurement.table not in self.tables:
+            text = self.store.path(measurement.cache).read_text("utf-8")
+            self._use(to_table(parse(text), environment=site.environment.name))
 
 
 def reference_site(

@@ -41,11 +41,19 @@ def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
 
 
 def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
+    implicit = wanted.implicit
     return {
         "name": wanted.name,
         "precision": str(wanted.precision),
         "model": wanted.model.file,
-        # Its scales are in the model's Q/DQ nodes.
-        "table": None,
+        # Where it is not carried, the scales are in the model's Q/DQ nodes.
+        "table": implicit.table.file if implicit and implicit.table else None,
         "compare_with": wanted.compare_with if wanted.compare_with in present else None,
+        "implicit": {
+            "scales": implicit.scales,
+            "calibrator": implicit.calibrator,
+            "images": implicit.images.file if implicit.images else None,
+        }
+        if implicit
+        else None,
     }

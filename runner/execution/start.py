@@ -67,7 +67,7 @@ class JobStart:
             answers = ResultFolder(folder / "result")
             ending = self._run(
                 folder, request_of(self.wants, self.site, passes=wanted),
-                [one.model for one in wanted],
+                [file for one in wanted for file in one.objects],
                 lambda: self._take_finished(answers, wanted),
             )  # fmt: skip
             start = self._facts(answers, ending)
@@ -202,9 +202,13 @@ class JobStart:
             for head, _ in self.wants.settings.heads
         }
         build, cache = answer.build, answer.cache
+        asked = _asked(wanted)
+        if cache and wanted.implicit and wanted.table is None:
+            name = self.site.environment.name
+            asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
         latency = answer.latency
         return Measurement(
-            **_asked(wanted),
+            **asked,
             status=Status.OK,
             outputs={head: self.store.adopt(path) for head, path in files.items()},
             latency=Timing(

@@ -28,6 +28,8 @@ class Settings:
     algorithms: Mapping[str, Mapping[str, Any]]
     """algorithm → its options."""
     shared: str | None
+    transplant: str
+    """How the shared table gets into a float network: `cache` or `dynamic_range`."""
     repeats: int
     """Of every cell."""
     most_repeats: int
@@ -64,6 +66,23 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Implicit:
+    """Where the scales of a float network in int8 come from: `job.protocol.IMPLICIT_KEYS`."""
+
+    scales: str
+    """`calibrate`, `cache` or `dynamic_range`."""
+    calibrator: str | None
+    images: Object | None = None
+    """To calibrate on."""
+    table: Object | None = None
+    """JSON, tensor → amax: to carry over."""
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        return tuple(one for one in (self.images, self.table) if one)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WantedPass:
     """A pass to run."""
 
@@ -76,6 +95,12 @@ class WantedPass:
     placement: str | None
     repeat: int
     compare_with: str | None = None
+    implicit: Implicit | None = None
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """What the job reads, beside the evaluation images."""
+        return (self.model, *(self.implicit.objects if self.implicit else ()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +162,10 @@ class Wants:
         repeat: int,
         *,
         model: Object,
+        precision: Precision = Precision.FP32,
         table: Table | None = None,
         placement: str | None = None,
+        implicit: Implicit | None = None,
     ) -> WantedPass:
         """Says what to measure.
 
@@ -147,11 +174,14 @@ class Wants:
             name: Of the pass.
             repeat: From 0.
             model: The network in the variant that is run.
-            table: What it was quantised with; None for fp32.
-            placement: Whose Q/DQ placement it has; None for fp32.
+            precision: Of a network without a table; with one it is int8.
+            table: What it was quantised with; None for a float network, and where TensorRT makes it.
+            placement: Whose Q/DQ placement it has; None for a float network.
+            implicit: Where TensorRT's own scales come from, None without.
         """
-        precision = Precision.INT8 if table else Precision.FP32
-        key = {
+        if table or implicit:
+            precision = Precision.INT8
+        key: dict[str, Any] = {
             "measurement": 1,
             "site": self._site_key(site),
             "model": model.sha256,
@@ -160,6 +190,12 @@ class Wants:
             "timing": site.timing,
             "repeat": repeat,
         }
+        if implicit:
+            key["implicit"] = {
+                "scales": implicit.scales,
+                "calibrator": implicit.calibrator,
+                "files": [one.sha256 for one in implicit.objects],
+            }
         return WantedPass(
             fingerprint=digest(key),
             name=name,
@@ -168,7 +204,8 @@ class Wants:
             table=table.digest if table else None,
             placement=placement,
             repeat=repeat,
-            compare_with=FP32.name if table else None,
+            compare_with=FP32.name if precision is not Precision.FP32 else None,
+            implicit=implicit,
         )
 
     def _site_key(self, site: Site) -> Mapping[str, Any]:

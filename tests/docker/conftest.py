@@ -4,6 +4,7 @@ Where no engine answers these tests are skipped and say so; with TRT_MATRIX_REQU
 .ci/run, they fail instead.
 """
 
+import gc
 import os
 import sys
 import uuid
@@ -30,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.docker)
+            # The SDK leaves a socket that could not be connected to the garbage collector.
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+            )
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()  # here, where that is expected, not in the middle of another test
 
 
 @pytest.fixture(scope="session")

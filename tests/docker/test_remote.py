@@ -115,7 +115,7 @@ def test_a_host_that_does_not_let_us_in(sshd: Sshd, monkeypatch: pytest.MonkeyPa
     found = one.obstacle("cpu")
     assert found
     assert found[0] is Status.UNAVAILABLE
-    assert "Permission denied (publickey)" in found[1]
+    assert found[1].startswith("nobody-of-this-name@127.0.0.1: Permission denied (publickey")
     with pytest.raises(EnvironmentUnavailableError, match="^x: "):
         one.prepare(offline=False)
 

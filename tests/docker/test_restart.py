@@ -1,6 +1,5 @@
 """The engine itself stops in the middle of a job, on a second engine that is ours to stop."""
 
-import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -18,16 +17,7 @@ from runner.environments.docker.sweep import sweep
 from runner.execution.classify import classify
 from runner.plan import Status
 
-# The SDK leaves a socket that could not be connected to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 SCRIPT = "import time; open('/results/a', 'w'); time.sleep(600)"
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture

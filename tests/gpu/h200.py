@@ -128,7 +128,7 @@ def run(name):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        print("%s %s: exit code %d" % (name, one, code), flush=True)
+        print(f"{name} {one}: exit code {code}", flush=True)
     asked = os.path.join(place, ROUNDS[0] + ".request", "request.json")
     told = os.path.join(place, "by-hand.json")
     subprocess.check_call([sys.executable, "-c", BY_HAND, asked, told], env=environment, cwd=HERE)

@@ -106,3 +106,19 @@ def request_folder(tmp_path: Path) -> Path:
     (folder / "model.onnx").write_bytes(network(["large", "small"]))
     (folder / "calibration.onnx").write_bytes(network(TENSORS[1:]))
     return folder
+
+
+@pytest.fixture(scope="session")
+def cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake CUDA runtime, compiled."""
+    from tensorrt_jobs import build_cudart
+
+    return build_cudart(tmp_path_factory.mktemp("cudart"))
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, cudart: Path) -> Any:
+    """Runs jobs on the fake TensorRT: `tensorrt_jobs.Jobs`."""
+    from tensorrt_jobs import prepared
+
+    return prepared(tmp_path, cudart)

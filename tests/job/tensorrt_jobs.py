@@ -12,11 +12,13 @@ import numpy as np
 
 import job
 
-from conftest import SHAPES, TENSORS, golden, one_pass, write_request  # isort: skip
+from conftest import SHAPES, TENSORS, golden, network, one_pass, write_request  # isort: skip
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"
 CALIBRATION_IMAGES = 6
+OLD = ("5.0.6", "5.1.5", "6.0.1")
+"""Versions that read the network of `old_network` only."""
 TABLE = dict.fromkeys(TENSORS, 2.5)
 TIMING = {"min_samples": 3, "max_samples": 3, "max_s": 0.01, "warm_up_max_s": 0.01}
 
@@ -151,4 +153,13 @@ def reference(model: bytes, images: np.ndarray, heads: tuple[str, ...]) -> list[
     return [np.concatenate([row[index] for row in rows]) for index in range(len(heads))]
 
 
-__all__ = ["CALIBRATION_IMAGES", "TABLE", "TENSORS", "Ended", "Jobs", "one_pass"]
+def prepared(folder: Path, cudart: Path) -> Jobs:
+    """Writes networks, images and a table; returns what runs jobs on them."""
+    rng = np.random.default_rng(0)
+    for name, count in (("evaluation", 3), ("calibration", CALIBRATION_IMAGES)):
+        images = rng.standard_normal((count, 3, 16, 16)).astype(np.float32)
+        np.save(folder / f"{name}.npy", images)
+    (folder / "model.onnx").write_bytes(network(["large", "small"]))
+    (folder / "old.onnx").write_bytes(old_network())
+    (folder / "table.json").write_text(json.dumps(TABLE))
+    return Jobs(folder, cudart)

@@ -327,3 +327,54 @@ def test_unknown_options_are_named(adapter: SimpleNamespace, chance: random.Rand
     key = "x" + str(chance.randrange(1000))
     with pytest.raises(ValueError, match=f"no option {key}; it has: device"):
         adapter.options.checked({key: 1})
+
+
+# The plan for a GPU host
+
+
+def test_the_plan_asks_what_the_job_understands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from job import protocol
+    from tests.gpu import h200
+
+    monkeypatch.setattr(h200, "HERE", str(tmp_path))
+    shape = {"input": "image", "heads": [["small", "small"]]}
+    (tmp_path / "shape.json").write_text(json.dumps(shape))
+    asked = h200.request({"timing_cache": None}, h200.PASSES)
+    (tmp_path / "request.json").write_text(json.dumps(asked))
+    understood = protocol.read_request(str(tmp_path))
+    assert [one["name"] for one in understood["passes"]] == [one[0] for one in h200.PASSES]
+    calibrated = [one for one in understood["passes"] if one["implicit"] and not one["table"]]
+    assert len(calibrated) == 2
+
+
+@pytest.mark.parametrize(
+    ("implicit", "table", "message"),
+    [
+        ({"scales": "guess", "calibrator": None, "images": None}, None, "known: calibrate, cache"),
+        ({"scales": "cache", "calibrator": None, "images": None}, "t", "cache needs calibrator"),
+        ({"scales": "cache", "calibrator": "x", "images": None}, None, "cache needs a table"),
+        ({"scales": "calibrate", "calibrator": "x", "images": None}, None, "needs images"),
+        ({"scales": "calibrate", "calibrator": "x", "images": "i"}, "t", "takes no table"),
+        (
+            {"scales": "dynamic_range", "calibrator": "x", "images": None},
+            "t",
+            "takes no calibrator",
+        ),
+        ({"scales": "cache"}, "t", "lacks calibrator, images"),
+        ("cache", "t", "is no JSON object"),
+    ],
+)
+def test_an_implicit_that_makes_no_sense(
+    tmp_path: Path, implicit: Any, table: str | None, message: str
+) -> None:
+    from conftest import golden, one_pass, write_request
+
+    from job import protocol
+
+    one = one_pass("int8", precision="int8", implicit=implicit, table=table)
+    write_request(tmp_path, golden() | {"passes": [one]})
+    with pytest.raises(protocol.ProtocolError) as raised:
+        protocol.read_request(str(tmp_path))
+    assert message in str(raised.value)

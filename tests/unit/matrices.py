@@ -21,7 +21,11 @@ FP32 = Pass(precision=Precision.FP32)
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
 MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
-PASSES = passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
+PASSES = tuple(
+    one
+    for one in passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
+    if not one.implicit
+)
 
 
 class Told:
@@ -78,6 +82,7 @@ def wants_of(
             heads=tuple((info.name, info.name) for info in graph.outputs(model)),
             algorithms={"entropy": {}, "minmax": {}},
             shared=shared,
+            transplant="cache",
             repeats=repeats,
             most_repeats=most_repeats or repeats,
             timing={"min_samples": 2, "max_samples": 2, "max_s": 0.1, "warm_up_max_s": 0.1},

@@ -121,7 +121,7 @@ def test_own_options_replace_the_general_ones() -> None:
     ("places", "told"),
     [
         ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, decode, "
-                        "calibration, precisions, repeats, devices, baseline, environments, engines, timing, "
+                        "calibration, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
                         "deadline_s; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
@@ -158,7 +158,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"calibration__percentile": 50}, "calibration.percentile: should be greater than 50, is 50"),
         ({"environments": []}, "environments: empty; name at least one"),
         ({"environments": [{"vnev": "x"}]}, "environments[0]: an environment has one of the keys venv, "
-                        "interpreter, ngc, image; this one has vnev"),
+                        "interpreter, ngc, image, elsewhere; this one has vnev"),
         ({"environments": ["ort"]}, "environments[0]: an environment has one of the keys"),
         ({"environments": [{"venv": "onnxruntme", "versions": ["1"]}]}, "environments[0].venv: "
                         "\"onnxruntme\" is not known here; allowed: onnxruntime, onnxruntime-gpu; "

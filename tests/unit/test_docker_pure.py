@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runner.environments.docker import failures, options
 from runner.environments.docker.container import ending_of
 from runner.environments.docker.derived import dockerfile, wanted_packages
+from runner.environments.docker.hosts import driver_of, ssh_target
 from runner.environments.docker.image import image_of
 from runner.environments.docker.options import Bind, Wanted
 from runner.environments.docker.owner import Owner, own, started
@@ -318,3 +319,47 @@ def test_what_an_inspection_tells() -> None:
     assert found.variables == {"PATH": "/bin", "EMPTY": "", "A": "b=c"}
     assert found.facts["labels"] == {"com.nvidia.tensorrt.version": "8.6.1"}
     assert image_of("x", {"Id": "sha256:2", "Config": None}).digests == ()
+
+
+# Other machines
+
+SMI = """0, NVIDIA H200, GPU-5a1f2a3b-1111-2222-3333-444455556666, 9.0, 143771, 580.65.06
+1, NVIDIA GeForce RTX 3090, GPU-0, 8.6, 24576, 580.65.06
+"""
+
+
+def test_gpus_of_another_machine() -> None:
+    found = driver_of(SMI)
+    assert found.version == "580.65.06"
+    assert [(one.index, one.capability, one.data_centre) for one in found.gpus] == [
+        (0, (9, 0), True),
+        (1, (8, 6), False),
+    ]
+    assert found.gpus[0].memory_bytes == 143771 << 20
+
+
+@given(st.text(alphabet="0123456789,. \nGPUx-[]", max_size=300))
+def test_what_is_no_table_of_gpus(text: str) -> None:
+    found = driver_of(text)
+    assert (found.version is None) == (found.problem is not None)
+
+
+@pytest.mark.parametrize(
+    ("address", "target", "socket"),
+    [
+        ("ssh://me@box", ("--", "me@box"), "/var/run/docker.sock"),
+        ("ssh://box:2222", ("-p", "2222", "--", "box"), "/var/run/docker.sock"),
+        ("ssh://me@box/run/other.sock", ("--", "me@box"), "/run/other.sock"),
+    ],
+)
+def test_addresses(address: str, target: tuple[str, ...], socket: str) -> None:
+    assert ssh_target(address) == (target, socket)
+
+
+@pytest.mark.parametrize(
+    "address", ["ssh://", "ssh://me:secret@box", "ssh://-oProxyCommand=x", "ssh://box:99999"]
+)
+def test_addresses_that_are_refused(address: str) -> None:
+    with pytest.raises(EnvironmentUnavailableError) as caught:
+        ssh_target(address)
+    assert "secret" not in str(caught.value)

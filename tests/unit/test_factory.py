@@ -33,4 +33,4 @@ def test_the_engine_is_told_its_provider() -> None:
     options = engine_options_of(config(changed(environments=[ORT, ORT_GPU, NGC])))
     assert options["ort-1.26.0"]["provider"] == "CPUExecutionProvider"
     assert options["ort-gpu-1.26.0"]["provider"] == "CUDAExecutionProvider"
-    assert options["ngc-19.09-py3"] == {}
+    assert options["ngc-19.09-py3"]["fallback"] == "fp32"

@@ -140,15 +140,28 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
 
 
 def test_what_ended_is_kept_when_it_is_run_again(trip: Trip, first: Packed) -> None:
-    trip.carry(first, "--only", "*calibrate*")
-    (calibration,) = (trip.lab / "pack" / "work").iterdir()
-    before = (calibration / "done.json").stat().st_mtime_ns
-    broken = trip.lab / "pack" / "work" / "lab@cpu@repeat-0" / "start-1"
-    broken.mkdir(parents=True)  # as an interruption leaves it
+    trip.carry(first)
+    work = trip.lab / "pack" / "work"
+    calibrated = (work / "lab@cpu@calibrate" / "done.json").stat().st_mtime_ns
+    repeat = work / "lab@cpu@repeat-0"
+    passes = repeat / "start-1" / "result" / "passes"
+    kept = (passes / "fp32" / "pass.json").stat().st_mtime_ns
+    # As an interruption in the second pass leaves it.
+    (repeat / "done.json").unlink()
+    (repeat / "start-1" / "ending.json").unlink()
+    (passes / "int8-shared-entropy" / "pass.json").unlink()
+    (work / "lab@cpu@repeat-1" / "done.json").unlink()
+    (work / "lab@cpu@repeat-1" / "start-1" / "request" / "request.json").unlink()
     said = trip.run()
     assert "[1/3] lab@cpu@calibrate: 1 of 1 answered\n" in said
     assert "[2/3] lab@cpu@repeat-0: 2 of 2 answered\n" in said
-    assert (calibration / "done.json").stat().st_mtime_ns == before
+    assert "[3/3] lab@cpu@repeat-1: 2 of 2 answered\n" in said
+    assert (work / "lab@cpu@calibrate" / "done.json").stat().st_mtime_ns == calibrated
+    assert (passes / "fp32" / "pass.json").stat().st_mtime_ns == kept
+    again = json.loads((repeat / "start-2" / "request" / "request.json").read_text())
+    assert [one["name"] for one in again["passes"]] == ["int8-shared-entropy"]
+    merged = merge(trip.answers, trip.results)
+    assert (merged.environments, merged.failed) == ({"lab": 5}, 0)
 
 
 def test_a_job_that_dies_there_has_failed_here(tmp_path: Path) -> None:

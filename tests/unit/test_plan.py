@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,9 +35,21 @@ def ids(cells: tuple[Cell, ...]) -> list[str]:
 
 
 def test_int8_runs_once_with_every_table() -> None:
-    found = passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
+    found = passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy", ["entropy2"])
     assert [one.name for one in found] == [
         "fp32", "int8-shared-entropy", "int8-own-entropy", "int8-own-minmax",
+        "int8-implicit-shared-entropy", "int8-implicit-own-entropy2",
+    ]  # fmt: skip
+
+
+def test_own_tables_are_made_by_the_job_or_by_tensorrt() -> None:
+    found = passes([Precision.FP32, Precision.INT8], ["minmax"], "entropy", ["minmax"])
+    ort = axis("ort", "cpu")
+    trt = dataclasses.replace(axis("trt", "cpu"), implicit=True)
+    assert ids(expand([ort, trt], ["cpu"], found)) == [
+        "ort/cpu/fp32", "ort/cpu/int8-shared-entropy", "ort/cpu/int8-own-minmax",
+        "trt/cpu/fp32", "trt/cpu/int8-shared-entropy", "trt/cpu/int8-implicit-shared-entropy",
+        "trt/cpu/int8-implicit-own-minmax",
     ]  # fmt: skip
 
 

@@ -76,7 +76,10 @@ def _run(
 ) -> Ending:
     started = time.monotonic()
     try:
-        with _container(engine, wanted, prepare) as container, _Log(container, log) as output:
+        with (
+            _container(engine, wanted, prepare) as container,
+            _Log(engine, container, log) as output,
+        ):
             started = time.monotonic()
             _start(engine, wanted, container)
             watched = _Watch(engine, container, output, started + deadline_s, tick)
@@ -154,8 +157,9 @@ def _remove(container: Container) -> None:
 class _Log(contextlib.AbstractContextManager["_Log"]):
     """Reads a container's output along, from before its start."""
 
-    def __init__(self, container: Container, path: Path) -> None:
-        self._stream = container.attach(stdout=True, stderr=True, stream=True, logs=False)
+    def __init__(self, engine: Engine, container: Container, path: Path) -> None:
+        with engine.explained(failures.of_start):
+            self._stream = container.attach(stdout=True, stderr=True, stream=True, logs=False)
         self.pump = LogPump(self._stream, path, LOG_LIMIT_BYTES)
 
     def __enter__(self) -> "_Log":

@@ -91,7 +91,7 @@ _IMAGE = (
     ),
     _meaning(
         r"connection refused|connection reset|i/o timeout|unexpected EOF|TLS handshake"
-        r"|Client\.Timeout|deadline exceeded|\bEOF\b|50[0-4] ",
+        r"|Client\.Timeout|deadline exceeded|\bEOF\b|\b50[0-4]\b",
         "the registry does not answer",
         final=False,
     ),

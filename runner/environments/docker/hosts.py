@@ -164,7 +164,8 @@ def _tunnel(target: Sequence[str], socket: str) -> Path:
     while not here.exists():
         if process.poll() is not None or time.monotonic() > give_up:
             lines = (folder / "said").read_text(errors="replace").strip().splitlines()
-            message = f"{target[-1]}: {lines[-1] if lines else 'ssh does not connect'}"
+            last = lines[-1].removeprefix(f"{target[-1]}: ") if lines else "ssh does not connect"
+            message = f"{target[-1]}: {last}"
             _end(*_TUNNELS.pop())
             raise EnvironmentUnavailableError(message)
         time.sleep(0.05)

@@ -18,7 +18,8 @@ class Network(object):
         definition: trt.INetworkDefinition.
         implicit_batch: whether the batch is no axis of its tensors (TensorRT 5 and 6).
         layers: {name of a layer: [names of its output tensors]}, before TensorRT fuses any.
-        tensors: names of its floating-point tensors, inputs first: those that can have a scale.
+        tensors: names of those that can have a scale, inputs first: floating point, no constants.
+        types: the types of all its tensors, as FLOAT.
         quantised: whether it has Q/DQ layers.
     """
 
@@ -30,7 +31,7 @@ class Network(object):
         self.tensors = []
         self.types = set()
         for index in range(definition.num_inputs):
-            self._add(definition.get_input(index))
+            self._add(definition.get_input(index), True)
         self.quantised = False
         for index in range(definition.num_layers):
             layer = definition.get_layer(index)
@@ -40,11 +41,11 @@ class Network(object):
             self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs)
             self.quantised = self.quantised or word(layer.type) == "QUANTIZE"
             for tensor in outputs:
-                self._add(tensor)
+                self._add(tensor, word(layer.type) != "CONSTANT")
 
-    def _add(self, tensor):
+    def _add(self, tensor, scaled):
         self.types.add(word(tensor.dtype))
-        if word(tensor.dtype) in FLOATS:
+        if scaled and word(tensor.dtype) in FLOATS:
             self.tensors.append(tensor.name)
 
 

@@ -169,6 +169,7 @@ def _say(logger, severity, text):
 
 class IProfiler(_Bound):
     _must_be_initialised = True
+
     def __init__(self):
         self._initialised = True
 
@@ -187,6 +188,7 @@ class IHostMemory(bytes):
 
 class IInt8Calibrator(_Bound):
     _must_be_initialised = True
+
     def __init__(self):
         self._initialised = True
 

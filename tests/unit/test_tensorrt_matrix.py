@@ -1,0 +1,132 @@
+"""The whole loop over TensorRT, played by the fake of tests/fakes: passes, tables, simulations, packs."""
+
+import csv
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+from matrices import Told
+from PIL import Image
+
+from runner import session
+from runner.core.tables import from_json
+
+FAKES = Path(__file__).parents[1] / "fakes"
+MATRIX = """
+name: tiny
+model: {{onnx: tiny.onnx}}
+heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
+data:
+  calibration: {{images: images}}
+  evaluation: {{images: images}}
+calibration: {{algorithms: [minmax], shared: entropy, calibrators: [entropy2, minmax]}}
+precisions: [fp32, tf32, int8]
+repeats: 2
+devices: [cpu, "gpu:*"]
+baseline: ort
+timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
+engines: {{onnxruntime: {{threads: 1}}}}
+environments:
+  - {{interpreter: {python}, name: ort}}
+  - {{elsewhere: [trt-8.6.1, trt-11.0]}}
+"""
+Rows = dict[tuple[str, str, str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tensorrt")
+    (folder / "images").mkdir()
+    folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    random_ = np.random.default_rng(7)
+    for index in range(3):
+        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> Rows:
+    """Packs both environments, answers them with two fake versions, merges, runs."""
+    import subprocess
+    import tarfile
+
+    from runner.packs.merging import merge
+    from runner.packs.packing import pack
+
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc for the fake CUDA runtime")
+    cudart = folder / "cudart"
+    cudart.mkdir()
+    source = FAKES / "cudart" / "cudart.c"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", str(cudart / "libcudart.so"), str(source)], check=True
+    )
+    for name, version in (("trt-8.6.1", "8.6.1"), ("trt-11.0", "11.0.0.114")):
+        made = pack(
+            folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
+            select=[f"{name}/*"], progress=Told(),
+        )  # fmt: skip
+        with tarfile.open(made.file) as archive:
+            archive.extractall(folder / name, filter="data")
+        subprocess.run(
+            [sys.executable, "pack/run-pack.py"],
+            cwd=folder / name, check=True, stdout=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(FAKES / "tensorrt"),
+                "LD_LIBRARY_PATH": str(cudart),
+                "FAKE_TENSORRT": version,
+            },
+        )  # fmt: skip
+        merge(folder / name / "pack" / "results.tar", folder / "results")
+    session.run_experiment(
+        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
+    )
+    with (folder / "results" / "latest" / "results.csv").open() as stream:
+        return {
+            (row["environment"], row["pass"], row["head"]): row for row in csv.DictReader(stream)
+        }
+
+
+def test_every_pass_of_both_ways_to_int8_is_measured(rows: Rows) -> None:
+    for name in (
+        "fp32", "tf32", "int8-shared-entropy", "int8-implicit-shared-entropy",
+        "int8-implicit-own-entropy2", "int8-implicit-own-minmax",
+    ):  # fmt: skip
+        row = rows["trt-8.6.1", name, "small"]
+        assert (row["status"], row["repeats"], row["reason"]) == ("ok", "2", "")
+        assert row["engine_version"] == "8.6.1"
+
+
+def test_what_a_version_cannot_do_is_unsupported_with_its_reason(rows: Rows) -> None:
+    row = rows["trt-11.0", "int8-implicit-own-minmax", "small"]
+    assert row["status"] == "unsupported"
+    assert "runs in int8 by its Q/DQ nodes only" in row["reason"]
+    assert rows["trt-11.0", "int8-shared-entropy", "small"]["status"] == "ok"
+
+
+def test_tensorrts_own_tables_are_simulated_and_budgeted(rows: Rows, folder: Path) -> None:
+    for name in ("int8-shared-entropy", "int8-implicit-own-minmax"):
+        row = rows["trt-8.6.1", name, "small"]
+        parts = [float(row[f"{part}_nmse"]) for part in ("limit", "calibration", "engine")]
+        assert sum(parts) == pytest.approx(float(row["observed_nmse"]))
+    algorithms = {
+        from_json(path.read_text()).provenance.algorithm
+        for path in (folder / "results" / "latest" / "tables").iterdir()
+    }
+    # The fake's calibrators all keep the largest magnitude, so that theirs is one table.
+    assert {"entropy", "minmax", "EntropyCalibration2"} <= algorithms
+
+
+def test_it_is_known_afterwards(rows: Rows, folder: Path) -> None:
+    planned = session.plan_experiment(
+        folder / "matrix.yaml", folder / "results", select=["trt-8.6.1/*"]
+    )
+    assert set(planned.known.values()) == {2}
+    assert len(planned.known) == 6
