@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boxes, calibration, containers, judging, machine, matrix, reductions, verdicts
+from benchmarks import (
+    boxes,
+    calibration,
+    containers,
+    judging,
+    machine,
+    matrix,
+    reductions,
+    verdicts,
+)
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
