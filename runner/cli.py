@@ -117,6 +117,58 @@ def diff(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A file or a folder of dumped outputs.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The reference, likewise.")],
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="N,C,H,W", help="Of raw files, channels first; one may be -1."),
+    ] = None,
+    byte_order: Annotated[
+        str | None,
+        typer.Option(metavar="ORDER", help="Of raw files: little (default) or big; or A's,B's."),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE", help="Of raw files: float32 (default), float16, float64; or A's,B's."
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(metavar="LAYOUT", help="nchw (default) or nhwc; or A's,B's."),
+    ] = None,
+    epsilon: Annotated[float, typer.Option(help="Count elements with |d| beyond it.")] = 1e-3,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", "-s", help="Glob over names of files in folders; repeatable."),
+    ] = None,
+    off_by_one: Annotated[
+        bool,
+        typer.Option(
+            "--off-by-one", help="Files may go on after --shape: what a loop up to i <= n reads there."
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare dumped outputs, two files or two folders: raw, .npy, .npz. Needs no matrix.yaml."""
+    from runner import comparison  # noqa: PLC0415
+
+    forms = comparison.formats(
+        shape=shape, byte_order=byte_order, dtype=dtype, layout=layout, longer=off_by_one
+    )
+    with chosen(quiet=quiet, as_json=as_json) as progress:
+        done = comparison.compare_paths(
+            a, b, forms, epsilon=epsilon, select=select or [], stage=progress.stage
+        )
+    if as_json:
+        _print_json(done.summary())
+    else:
+        _print(done.text())
+
+
+@app.command()
 def pack(
     config: Matrix = DEFAULT_MATRIX,
     results: Results = DEFAULT_RESULTS,

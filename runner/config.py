@@ -19,6 +19,7 @@ from runner.config_decoding import Decode, Pixels, Share
 from runner.config_environments import (
     BRANCH,
     KINDS,
+    Dumps,
     Elsewhere,
     Host,
     Image,
@@ -249,7 +250,8 @@ class Config(Section):
             | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
             | Annotated[Ngc, Tag(f"{BRANCH}ngc")]
             | Annotated[Image, Tag(f"{BRANCH}image")]
-            | Annotated[Elsewhere, Tag(f"{BRANCH}elsewhere")],
+            | Annotated[Elsewhere, Tag(f"{BRANCH}elsewhere")]
+            | Annotated[Dumps, Tag(f"{BRANCH}dumps")],
             Discriminator(
                 tag_of,
                 custom_error_type="kind",

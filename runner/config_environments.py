@@ -1,6 +1,7 @@
 """The entries of `environments` in matrix.yaml, and the options of the engine inside."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,7 @@ from pydantic import (
 )
 
 from runner import catalog
+from runner.dumps.pattern import pattern_problem
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 """A name that becomes part of a cell id, a folder and a file."""
@@ -262,14 +264,91 @@ class Elsewhere(Section):
         return self.elsewhere
 
 
-EnvironmentEntry = Venv | Interpreter | Ngc | Image | Elsewhere
+RECORDED_DEVICE = re.compile(r"cpu|gpu:[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
-KINDS: Mapping[str, type[Venv] | type[Interpreter] | type[Ngc] | type[Image] | type[Elsewhere]] = {
+
+def _pattern(text: str) -> str:
+    if problem := pattern_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+class RecordedPass(Section):
+    """What a program of the user's own wrote of one pass."""
+
+    files: Annotated[str, AfterValidator(_pattern)] = Field(
+        description="Below the folder: {head}, {image} (its name without suffix), {index}, {repeat}; "
+        "without {image} and {index} a file holds all images."
+    )
+    table: Path | None = Field(
+        None, description="TensorRT's calibration cache that it ran with: is simulated."
+    )
+
+
+class Dumps(Section):
+    """Outputs that a program of the user's own wrote; what engine it was is stated, not probed."""
+
+    dumps: Path = Field(description="A folder of raw files, .npy or .npz.")
+    name: Name
+    passes: Mapping[str, RecordedPass] = Field(
+        min_length=1,
+        description="fp32, tf32, fp16, int8, or a pass by its name in cell ids: "
+        "int8-implicit-own-entropy2.",
+    )
+    engine: Literal["onnxruntime", "tensorrt"] = Field(
+        "tensorrt", description="Whose rules of quantisation its tables are simulated with."
+    )
+    version: str = Field("unknown", max_length=60, description="Of the engine.")
+    stated: Mapping[str, str] = Field(
+        {}, description='What else is known: {cuDNN: "7.1.4", CUDA: "9.0", GPU: Tesla P4}.'
+    )
+    device: str = Field(
+        "gpu:recorded", max_length=60, description="Where it ran, cpu or gpu:NAME, as stated."
+    )
+    repeats: int = Field(1, ge=1, le=100, description="Builds that were recorded, as {repeat}.")
+    heads: Mapping[str, str] = Field(
+        {}, description="Head → what {head}, or an array of an .npz, calls it."
+    )
+    shapes: Mapping[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        {}, description="Head → axes of one image, channels first; default: as in the network."
+    )
+    dtype: Literal["float16", "float32", "float64"] | None = Field(
+        None, description="Of raw files; default: float32."
+    )
+    byte_order: Literal["little", "big"] | None = Field(
+        None, description="Of raw files; default: little."
+    )
+    layout: Literal["nchw", "nhwc"] = "nchw"
+
+    @field_validator("device")
+    @classmethod
+    def _one_device(cls, value: str) -> str:
+        if not RECORDED_DEVICE.fullmatch(value):
+            message = f"{value!r} is no device that a program ran on: cpu or gpu:NAME"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _passes_and_repeats(self) -> Self:
+        for name, one in self.passes.items():
+            if self.repeats > 1 and "{repeat" not in one.files:
+                message = f"{self.repeats} repeats, but {name} has no {{repeat}} in {one.files!r}"
+                raise ValueError(message)
+        return self
+
+    def ids(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+EnvironmentEntry = Venv | Interpreter | Ngc | Image | Elsewhere | Dumps
+
+KINDS: Mapping[str, type[EnvironmentEntry]] = {
     "venv": Venv,
     "interpreter": Interpreter,
     "ngc": Ngc,
     "image": Image,
     "elsewhere": Elsewhere,
+    "dumps": Dumps,
 }
 
 

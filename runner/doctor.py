@@ -121,8 +121,7 @@ def _findings(config: Config, matrix: Path, driver: Driver) -> list[Finding]:
     return [
         Finding(axis.environment, device, axis.obstacle(device))
         for axis in axes_of(config, environments)
-        for device in devices
-        if device_kind(device) in axis.devices
+        for device in axis.places(devices)
     ]
 
 

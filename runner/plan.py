@@ -41,8 +41,13 @@ class Pass:
     """int8 of a float network by TensorRT's own scales, not by Q/DQ nodes."""
 
     @property
+    def made_inside(self) -> bool:
+        """Whether its table is made by the engine, and told only after it ran."""
+        return self.source is TableSource.OWN and (self.implicit or self.algorithm is None)
+
+    @property
     def name(self) -> str:
-        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`."""
+        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`; `int8-own` of recorded outputs."""
         parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
         return "-".join(str(part) for part in parts if part)
 
@@ -56,6 +61,12 @@ class Cell:
     pass_: Pass
     obstacle: tuple[Status, str] | None = None
     """`unsupported` or `unavailable`, and why; None where it can run here."""
+    recorded: int | None = None
+    """Repeats of it that were recorded; None where it can be run as often as wanted."""
+
+    def repeats(self, asked: int) -> int:
+        """Returns how many of the repeats that are asked for can be had."""
+        return asked if self.recorded is None else min(asked, self.recorded)
 
     @property
     def id(self) -> str:
@@ -75,11 +86,59 @@ class Axis:
     implicit: bool = False
     """Its engine has calibrators of its own: own tables are theirs, and networks may stay float."""
 
+    recording: "Recording | None" = None
+    """What there is of recorded outputs; None where jobs are run."""
+
+    def places(self, devices: Sequence[str]) -> Sequence[str]:
+        """Returns on which of the experiment's devices it has cells; recorded outputs have their own."""
+        if self.recording:
+            return (self.recording.device,)
+        return [device for device in devices if device_kind(device) in self.devices]
+
+    def wanted(self, passes: Sequence[Pass]) -> Sequence[Pass]:
+        """Returns the passes of the experiment that have a meaning for its engine, and recorded ones."""
+        offered = [one for one in passes if self.offers(one)]
+        more = self.recording.passes if self.recording else ()
+        return [*offered, *(one for one in more if one not in offered)]
+
     def offers(self, pass_: Pass) -> bool:
         """Whether a pass has any meaning for its engine."""
         if self.implicit:
             return pass_.implicit or pass_.source is not TableSource.OWN
         return not pass_.implicit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """Which outputs a program of the user's own wrote, and where it ran."""
+
+    device: str
+    passes: tuple[Pass, ...]
+    repeats: int
+
+
+def recorded_pass(name: str) -> Pass:
+    """Returns the pass that matrix.yaml calls `name`; `int8` is one with a table of its own.
+
+    Raises:
+        ValueError: it is no pass's name.
+    """
+    if name == Precision.INT8:
+        return Pass(precision=Precision.INT8, source=TableSource.OWN)
+    precision, *rest = name.split("-")
+    if not rest:
+        return Pass(precision=Precision(precision))
+    implicit, source, algorithm = rest
+    found = Pass(
+        precision=Precision(precision),
+        source=TableSource(source),
+        algorithm=algorithm,
+        implicit=implicit == "implicit",
+    )
+    if found.name != name:
+        message = f"{name!r} is no pass"
+        raise ValueError(message)
+    return found
 
 
 def passes(
@@ -125,13 +184,12 @@ def expand(
             device=device,
             pass_=pass_,
             obstacle=_unsupported(axis, pass_) or obstacle,
+            recorded=axis.recording.repeats if axis.recording else None,
         )
         for axis in axes
-        for device in devices
-        if device_kind(device) in axis.devices
+        for device in axis.places(devices)
         for obstacle in [axis.obstacle(device)]
-        for pass_ in wanted
-        if axis.offers(pass_)
+        for pass_ in axis.wanted(wanted)
     )
 
 
@@ -141,6 +199,11 @@ def device_kind(device: str) -> str:
 
 
 def _unsupported(axis: Axis, pass_: Pass) -> tuple[Status, str] | None:
+    if axis.recording:
+        if pass_ in axis.recording.passes:
+            return None
+        there = ", ".join(one.name for one in axis.recording.passes)
+        return Status.UNSUPPORTED, f"no outputs of it were recorded, only of {there}"
     if pass_.precision in axis.precisions:
         return None
     offered = ", ".join(sorted(axis.precisions))

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from runner.core.effects import Floats, Noise, Sample, pooled_noise
+from runner.core.effects import Floats, Noise, Sample
 from runner.core.judgement import Budget
-from runner.core.verdicts import CellError, HeadErrors
+from runner.core.verdicts import CellError, HeadErrors, noise_by_kin
 
 DRAWS = 2000
 SEED = 20190617
@@ -35,11 +35,13 @@ def budgets(head: HeadErrors) -> Mapping[str, Budget]:
     cells = [(cell, key) for cell in head.cells if (key := _key(cell)) in head.simulations]
     if not cells:
         return {}
-    noise = pooled_noise(cell.sample for cell in head.cells if cell.int8)
-    draws = _Draws(head, noise)
+    noises = noise_by_kin(head.cells)
+    draws = _Draws(head)
     found: dict[str, Budget] = {}
-    for start in range(0, len(cells), CELLS_AT_ONCE):
-        found |= draws.budgets(cells[start : start + CELLS_AT_ONCE])
+    for kin, noise in noises.items():
+        alike = [pair for pair in cells if pair[0].kin == kin]
+        for start in range(0, len(alike), CELLS_AT_ONCE):
+            found |= draws.budgets(alike[start : start + CELLS_AT_ONCE], noise)
     return found
 
 
@@ -50,18 +52,14 @@ def _key(cell: CellError) -> Key:
 class _Draws:
     """All bootstrap draws of one head."""
 
-    def __init__(self, head: HeadErrors, noise: Noise) -> None:
+    def __init__(self, head: HeadErrors) -> None:
         self.simulations = head.simulations
-        self.noise = noise
         energy = next(iter(head.simulations.values())).energy
         images = len(energy)
         generator = np.random.default_rng(SEED)
         counts = generator.multinomial(images, np.full(images, 1 / images), DRAWS)
-        # One value of t a draw for all cells: adding a cell changes no other cell's interval.
-        self.student = generator.standard_t(max(noise.degrees, 1), DRAWS)
         totals = counts @ energy
         usable = totals > 0
-        self.student = self.student[usable]
         self.weights: Floats = counts[usable] / totals[usable, np.newaxis]
         self.known = images > 1
         self.column = {key: index for index, key in enumerate(head.simulations)}
@@ -80,14 +78,17 @@ class _Draws:
         errors = np.stack([sample.errors.mean(axis=0) for sample in samples], axis=1)
         return np.asarray(self.weights @ errors, np.float64)
 
-    def budgets(self, cells: Sequence[tuple[CellError, Key]]) -> dict[str, Budget]:
+    def budgets(self, cells: Sequence[tuple[CellError, Key]], noise: Noise) -> dict[str, Budget]:
+        # One value of t a draw for all cells: adding a cell changes no other cell's interval.
+        generator = np.random.default_rng([SEED, noise.degrees])
+        student = generator.standard_t(max(noise.degrees, 1), len(self.weights))
         observed = self._nmse([cell.sample for cell, _ in cells])
-        spread = np.sqrt([self.noise.variance / cell.sample.repeats for cell, _ in cells])
-        observed *= 1 + self.student[:, np.newaxis] * spread
+        spread = np.sqrt([noise.variance / cell.sample.repeats for cell, _ in cells])
+        observed *= 1 + student[:, np.newaxis] * spread
         expected = self.simulated[:, [self.column[key] for _, key in cells]]
         limit = np.stack([self.limits[placement] for _, (placement, _) in cells], axis=1)
         parts = {"limit": limit, "calibration": expected - limit}
-        if self.noise.degrees:
+        if noise.degrees:
             parts |= {"observed": observed, "engine": observed - expected}
         ends = (
             {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in parts.items()}

@@ -80,6 +80,8 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         table=first.table,
         own=record.pass_.source is TableSource.OWN,
         integer_share=share.ratio if share else None,
+        implicit=record.pass_.implicit,
+        reduced=record.pass_.precision in (Precision.TF32, Precision.FP16),
     )
 
 

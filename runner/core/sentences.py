@@ -34,6 +34,7 @@ def _paragraph(rows: Sequence[_Row], baseline: str) -> str:
         _nonfinite(rows),
         _fp32(rows),
         *_engines(int8, baseline),
+        _implicit(int8),
         _calibrators(int8),
         _fallbacks(int8),
         _tables(int8),
@@ -102,6 +103,25 @@ def _engines(int8: Sequence[_Row], baseline: str) -> tuple[str, ...]:
         None,
     )
     return (sentence, _moved(list(heads), base, names) if base else "", _reasons(told))
+
+
+def _implicit(int8: Sequence[_Row]) -> str:
+    """Says where one table costs more as TensorRT's own scales than as Q/DQ nodes."""
+    told = _told(int8, Kind.IMPLICIT_REGRESSION)
+    names = _names(told)
+    if not names:
+        return ""
+    losses = [10 * math.log10(1 + verdict.relative) for _, _, verdict in told if verdict.relative]
+    multiples = [
+        verdict.effect.noise_multiple
+        for _, _, verdict in told
+        if verdict.effect and verdict.effect.noise_multiple is not None
+    ]
+    return (
+        f"In {listed(names)} implicit int8 loses {span(losses)} dB against Q/DQ nodes with the same "
+        f"table{_sureness(multiples)}: neither the calibration nor 8 bits, but what TensorRT makes of "
+        "the scales; use explicit quantisation."
+    )
 
 
 def _sureness(multiples: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ The method, its formulae and its limits are in docs/method.md.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ class Kind(StrEnum):
     OK = "ok"
     FP32_REGRESSION = "fp32_regression"
     ENGINE_REGRESSION = "engine_regression"
+    IMPLICIT_REGRESSION = "implicit_regression"
     CALIBRATOR_REGRESSION = "calibrator_regression"
     CALIBRATION_PROBLEM = "calibration_problem"
     INT8_LIMIT = "int8_limit"
@@ -69,6 +70,23 @@ class CellError:
     own: bool = False
     """The table was made by this environment."""
     integer_share: float | None = None
+    implicit: bool = False
+    """int8 by TensorRT's own scales, not by Q/DQ nodes."""
+    reduced: bool = False
+    """tf32 or fp16: less exact than fp32 by design."""
+
+    @property
+    def kin(self) -> Hashable:
+        """Cells whose builds differ alike: ONNX Runtime on a CPU says nothing of TensorRT's spread."""
+        return (self.int8, self.placement, self.device, self.implicit, self.reduced)
+
+
+def noise_by_kin(cells: Iterable[CellError]) -> Mapping[Hashable, Noise]:
+    """Returns the spread between builds of each kind of cell."""
+    samples: dict[Hashable, list[Sample]] = {}
+    for cell in cells:
+        samples.setdefault(cell.kin, []).append(cell.sample)
+    return {kin: pooled_noise(found) for kin, found in samples.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,32 +231,43 @@ def _needs(hypothesis: _Hypothesis, measured: Effect) -> str | None:
 
 
 def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypothesis]:
-    noise = {
-        int8: pooled_noise(cell.sample for cell in head.cells if cell.int8 is int8)
-        for int8 in (False, True)
-    }
+    noises = noise_by_kin(head.cells)
     best = _best(head)
     bases = {(cell.device, cell.pass_): cell for cell in head.cells if cell.environment == baseline}
     # Backwards, so that the first stays: the baseline's other devices are compared with that.
     first = {cell.pass_: cell for cell in reversed(list(bases.values()))}
+    explicit = {
+        (cell.environment, cell.device, cell.table): cell
+        for cell in head.cells
+        if cell.int8 and not cell.implicit
+    }
     for cell in head.cells:
+        noise = noises[cell.kin]
         if not cell.int8:
-            yield _against_level(
-                Kind.FP32_REGRESSION, head, cell, cell.sample, rules.fp32_tolerance, noise[False]
-            )
+            if not cell.reduced:
+                yield _against_level(
+                    Kind.FP32_REGRESSION, head, cell, cell.sample, rules.fp32_tolerance, noise
+                )
             continue
+        twin = explicit.get((cell.environment, cell.device, cell.table))
+        if cell.implicit and twin:
+            # One engine, one table, two ways to int8: what differs is how TensorRT uses the scales.
+            yield _between(
+                Kind.IMPLICIT_REGRESSION, head, cell, cell.sample, twin.sample, twin.cell, noise,
+                rules.least_effect,
+            )  # fmt: skip
         base = bases.get((cell.device, cell.pass_))
         if base is cell:
             base = first[cell.pass_]
         if base and base is not cell:
-            yield from _against_baseline(head, cell, base, noise[True], rules)
+            yield from _against_baseline(head, cell, base, noise, rules)
         simulated = _simulation(head, cell)
         if simulated is None or cell.placement is None:
             continue
         if cell.integer_share is not None and cell.integer_share < 1:
             yield _between(
                 Kind.PRECISION_FALLBACK, head, cell, cell.sample, simulated,
-                "its simulation", noise[True], rules.least_effect,
+                "its simulation", noise, rules.least_effect,
             )  # fmt: skip
         yield from _table(head, cell, simulated, best[cell.placement], rules)
 

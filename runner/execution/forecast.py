@@ -40,7 +40,7 @@ def known_repeats(
             identity=identity,
             device=lane.device,
             engine_options=engine_options[lane.environment],
-            timing=wants.settings.timing,
+            timing=None if lane.recorded else wants.settings.timing,
             shapes={},
         )
         for cell in lane.runnable:
@@ -55,7 +55,7 @@ def _known(
     table: Table | None = None
     implicit: Implicit | None = None
     model: Object | None = wants.network.fp32
-    if cell.pass_.implicit and cell.pass_.source is TableSource.OWN:
+    if cell.pass_.made_inside:
         implicit = calibrated_inside(cell.pass_, wants)
     elif cell.pass_.implicit:
         if shared is None:
@@ -84,7 +84,7 @@ def _known(
             table=table,
             implicit=implicit,
         )
-        for repeat in range(wants.settings.repeats)
+        for repeat in range(cell.repeats(wants.settings.repeats))
     ]
     return sum(known_measurement(store, one) is not None for one in wanted)
 

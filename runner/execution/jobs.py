@@ -145,7 +145,7 @@ class Jobs:
             share_of=lambda executed, model: shares_of(executed, self.store.path(model), heads),
             progress=lambda stage: self.progress.stage(site.where, stage),
             log=f"{site.where}/{what}",
-            watch=self.watch,
+            watch=self.watch if site.timing else unwatched,
         )
 
     def _turn(self, site: Site) -> AbstractContextManager[None]:

@@ -43,6 +43,15 @@ class Lane:
         return tuple(cell for cell in self.cells if cell.obstacle is None)
 
     @property
+    def recorded(self) -> bool:
+        """Whether its outputs were recorded before: nothing of it can be timed."""
+        return self.cells[0].recorded is not None
+
+    def repeats(self, asked: int) -> int:
+        """Returns how many of the repeats that are asked for can be had."""
+        return self.cells[0].repeats(asked)
+
+    @property
     def own(self) -> frozenset[str]:
         """Algorithms whose own tables its cells need."""
         return frozenset(
@@ -89,7 +98,7 @@ class Lane:
         for one in measurements:
             if one.status is not Status.OK:
                 return one.status, one.reason
-        if len(measurements) >= repeats:
+        if len(measurements) >= cell.repeats(repeats):
             return Status.OK, None
         return Status.NOT_RUN, self.refused.get(name) or stopped or "it had no turn"
 

@@ -225,10 +225,10 @@ class Matrix:
                     identity=found,
                     device=lane.device,
                     engine_options=self.engine_options[lane.environment],
-                    timing=self.wants.settings.timing,
+                    timing=None if lane.recorded else self.wants.settings.timing,
                     shapes=shapes,
                 )
-                steps = len(lane.runnable) * self.wants.settings.repeats
+                steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
 
     def _prepared(self, environment: Environment) -> Identity | str:
@@ -270,7 +270,7 @@ class Matrix:
         try:
             match table:
                 case None:
-                    inside = cell.pass_.implicit
+                    inside = cell.pass_.made_inside
                     implicit = calibrated_inside(cell.pass_, self.wants) if inside else None
                     lane.variants[name] = Variant(
                         network.fp32, precision=cell.pass_.precision, implicit=implicit
@@ -292,14 +292,12 @@ class Matrix:
                 cell.id,
                 Status.NOT_RUN,
                 lane.refused[name],
-                steps=self.wants.settings.repeats,
+                steps=lane.repeats(self.wants.settings.repeats),
             )
 
     def _table(self, site: Site, cell: Cell, calibration: Calibration | None) -> Table | str | None:
         """Returns the cell's table, None where it needs none, or why it has none."""
-        if cell.pass_.source is None or (
-            cell.pass_.implicit and cell.pass_.source is TableSource.OWN
-        ):
+        if cell.pass_.source is None or cell.pass_.made_inside:
             return None
         if cell.pass_.source is TableSource.SHARED:
             return self.shared
@@ -318,7 +316,7 @@ class Matrix:
         for lane in self.lanes.values():
             wanted = {cell.pass_.name for cell in lane.cells if cell.id in cells}
             names = {name for name in wanted if not lane.failed(name)}
-            if names:
+            if names and repeat < lane.repeats(repeat + 1):
                 self.progress.expect(len(names))
                 self.measure(lane, repeat, names)
 
@@ -331,7 +329,7 @@ class Matrix:
             names: The passes; all where None.
         """
         site = lane.site
-        if site is None:
+        if site is None or repeat >= lane.repeats(repeat + 1):
             return
         wanted = [
             self.wants.measurement(
@@ -351,7 +349,7 @@ class Matrix:
             lane.add(made.measurement, reused=made.reused)
             self._take_table(site, made.measurement)
             if made.measurement.status is not Status.OK:
-                left = self.wants.settings.repeats - repeat - 1
+                left = lane.repeats(self.wants.settings.repeats) - repeat - 1
                 self.progress.expect(-max(left, 0))
 
     def _take_table(self, site: Site, measurement: Measurement) -> None:

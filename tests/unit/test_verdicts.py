@@ -115,3 +115,41 @@ def test_a_calibrator_that_makes_a_bad_table_worse_is_both() -> None:
     found = told(base, new, t=0.02, worse=0.03, good=0.004)
     assert found["base"] == {Kind.CALIBRATION_PROBLEM}
     assert found["new"] == {Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION}
+
+
+def test_one_table_that_costs_more_implicitly_is_neither_the_tables_nor_the_versions_fault() -> (
+    None
+):
+    explicit = cell("base", 0.004, cell="base/gpu/int8-shared", device="gpu")
+    implicit = cell(
+        "base",
+        0.016,
+        cell="base/gpu/int8-implicit",
+        device="gpu",
+        pass_="int8-implicit",
+        implicit=True,
+    )
+    head = HeadErrors(
+        head="small", cells=(explicit, implicit), gate_nmse=None,
+        simulations={("engine", "t"): exact(0.004)},
+    )  # fmt: skip
+    found = {(one.cell, one.kind, one.against) for one in verdicts([head], "base", Rules())}
+    assert found == {
+        ("base/gpu/int8-shared", Kind.OK, None),
+        ("base/gpu/int8-implicit", Kind.IMPLICIT_REGRESSION, "base/gpu/int8-shared"),
+    }
+
+
+def test_tf32_and_fp16_are_no_fp32_regression() -> None:
+    half = cell("base", 1e-5, int8=False, reduced=True, placement=None, table=None)
+    full = cell("new", 1e-5, int8=False, placement=None, table=None)
+    assert told(half, full) == {"base": {Kind.OK}, "new": {Kind.FP32_REGRESSION}}
+
+
+def test_noise_belongs_to_one_kind_of_cell() -> None:
+    """A GPU whose builds differ by half makes a CPU's bit-identical repeats no less certain."""
+    pattern = ENERGY * np.linspace(0.5, 1.5, 40)
+    loud = Sample(np.stack([0.002 * pattern, 0.008 * pattern]), ENERGY)
+    gpu = cell("gpu", 0.004, device="gpu", placement="tensorrt", sample=loud)
+    found = told(cell("base", 0.004), cell("new", 0.0044), gpu, t=0.004)
+    assert found["new"] == {Kind.ENGINE_REGRESSION}

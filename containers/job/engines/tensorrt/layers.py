@@ -49,7 +49,7 @@ def of(engine, session, log, network):
         inspector = engine.create_engine_inspector()
         inspector.execution_context = session.context
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        return {"source": "inspector", "layers": inspected(json.loads(text), network)}
+        return {"source": "inspector", "layers": inspected(json.loads(text, strict=False), network)}
     if log.layers:
         return {"source": "log", "layers": logged(log.layers, network)}
     return {"source": "profiler", "layers": named(sorted(session.profile()), network)}

@@ -1,0 +1,267 @@
+"""What `trt-matrix compare A B` tells: every metric under its right name, as text and as JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from runner.core.metrics import Metrics, Sums, metrics
+from runner.report.formatting import visible
+
+ABSENT = "–"
+MOST_LOOPS = 8
+"""Files whose loop is told in the text."""
+LOOP = "for (i = 0; i <= n; ++i) sum += fabs(a[i] - b[i]); return sum / n;"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nonfinite:
+    """Elements of one side that are no numbers."""
+
+    nan: int = 0
+    infinite: int = 0
+
+    def __add__(self, other: Self) -> "Nonfinite":
+        return Nonfinite(nan=self.nan + other.nan, infinite=self.infinite + other.infinite)
+
+    def __str__(self) -> str:
+        return f"{self.nan:,} NaN and {self.infinite:,} infinite"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beyond:
+    """The element after a tensor's last, which a loop up to i <= n also reads."""
+
+    value: float | None
+    """None where the file ends before it."""
+    byte: int
+    """Where it is, or would be, in the file, or in the archive's member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One tensor of A against the same of B."""
+
+    name: str
+    shape: tuple[int, ...] | None
+    sums: Sums
+    """Shape (1,)."""
+    bit_identical: bool
+    nonfinite_a: Nonfinite
+    nonfinite_b: Nonfinite
+    beyond_a: Beyond
+    beyond_b: Beyond
+    notes: tuple[str, ...]
+
+    @cached_property
+    def error(self) -> Metrics:
+        return metrics(self.sums)
+
+    @property
+    def off_by_one(self) -> float | None:
+        """What `LOOP` returns: (Σ|d| + |a[n] − b[n]|) / n, in double; None where it is not known."""
+        one, other = self.beyond_a.value, self.beyond_b.value
+        if one is None or other is None or self.error.nonfinite:
+            return None
+        extra = abs(one - other)
+        return (float(self.sums["d1"][0]) + extra) / self.error.elements if _finite(extra) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    a: str
+    b: str
+    """The reference."""
+    epsilon: float
+    files: tuple[Compared, ...]
+    """At least one."""
+    only_a: tuple[str, ...]
+    """Names that B lacks; they are compared with nothing."""
+    only_b: tuple[str, ...]
+
+    @cached_property
+    def error(self) -> Metrics:
+        """Over all elements of all files."""
+        return metrics(np.concatenate([one.sums for one in self.files]))
+
+    def text(self) -> str:
+        parts = [
+            f"A: {visible(self.a)}\nB: {visible(self.b)} (the reference)\nd = A − B, per element",
+            self._table(),
+            *self._remarks(),
+            self._names(),
+            _loops(self.files),
+        ]
+        return "\n\n".join(parts)
+
+    def summary(self) -> Mapping[str, Any]:
+        return {
+            "a": self.a,
+            "b": self.b,
+            "epsilon": self.epsilon,
+            "files": [_summary(one) for one in self.files],
+            "all": asdict(self.error),
+            "only_a": list(self.only_a),
+            "only_b": list(self.only_b),
+        }
+
+    def _table(self) -> str:
+        over = f"|d| > {self.epsilon:g}"
+        rows: list[tuple[str, ...]] = [
+            ("", "elements", "SQNR", "NMSE", "MSE", "RMSE", "MAE", "max |d|", "cosine", over, "NaN/Inf"),
+            ("", "", "dB", "", "unit²", "unit", "unit", "unit", "", "%", ""),
+        ]  # fmt: skip
+        rows += [_row(one.name, one.error, bit_identical=one.bit_identical) for one in self.files]
+        if len(self.files) > 1:
+            same = all(one.bit_identical for one in self.files)
+            rows.append(_row("all", self.error, bit_identical=same))
+        return _aligned(rows) + "\nunit: that of the outputs themselves"
+
+    def _remarks(self) -> list[str]:
+        remarks = [
+            f"{_line(one.name)}: {visible(note)}" for one in self.files for note in one.notes
+        ]
+        remarks += [
+            f"{_line(one.name)}: {one.error.nonfinite:,} elements are left out, because A has "
+            f"{one.nonfinite_a} values, B has {one.nonfinite_b}"
+            for one in self.files
+            if one.error.nonfinite
+        ]
+        for side, names in (("A", self.only_a), ("B", self.only_b)):
+            if names:
+                remarks.append(f"only in {side}, compared with nothing: {_listed(names)}")
+        return ["\n".join(remarks)] if remarks else []
+
+    def _names(self) -> str:
+        error = self.error
+        return (
+            "What is often called MSE may be MAE. Over all elements here:\n"
+            f"  MAE  {_short(error.mae):>10}  mean of |d|: what a loop over fabs(a[i] - b[i]), divided by n, gives\n"
+            f"  MSE  {_short(error.mse):>10}  mean of d²: its unit is the square of the outputs' unit\n"
+            f"  RMSE {_short(error.rmse):>10}  √MSE: in the outputs' unit, never below MAE\n"
+            "None of them knows how large the outputs are; SQNR does: 6 dB more halves the error."
+        )
+
+
+def _loops(files: Sequence[Compared]) -> str:
+    lines = [
+        f"The loop\n  {LOOP}\nreturns MAE and |a[n] − b[n]| / n more, from one value past the end (summed here in double):",
+        *(f"  {_line(one.name)}: {_loop(one)}" for one in files[:MOST_LOOPS]),
+    ]
+    if len(files) > MOST_LOOPS:
+        lines.append(f"  … and {len(files) - MOST_LOOPS:,} more: --json has all")
+    if any(_lacking(one) for one in files):
+        lines.append(
+            "What no file holds was whatever lay behind the buffer in memory. Where a file holds several heads "
+            "one\nafter the other, --shape with --off-by-one says where the first one ends."
+        )
+    return "\n".join(lines)
+
+
+def _loop(one: Compared) -> str:
+    value, mae = one.off_by_one, _long(one.error.mae)
+    if one.error.nonfinite:
+        return f"NaN or infinite, as values in its sum are; MAE without those is {mae}"
+    if value is not None:
+        ends = f"a[n] = {_long(one.beyond_a.value)}, b[n] = {_long(one.beyond_b.value)}"
+        return f"{_long(value)}, where MAE is {mae}; past the end: {ends}"
+    lacking = _lacking(one)
+    if not lacking:
+        return f"NaN or infinite, as a value past the end is; MAE is {mae}"
+    if not one.error.elements:
+        return "nothing to sum"
+    per_unit = 1 / one.error.elements
+    return (
+        f"{mae} without it, {per_unit:.2g} more for each unit of |a[n] − b[n]|; "
+        f"not in the file: {' and '.join(lacking)}"
+    )
+
+
+def _lacking(one: Compared) -> list[str]:
+    """Returns where a file ends with the tensor: `byte 1,024 of A`."""
+    sides = (("A", one.beyond_a), ("B", one.beyond_b))
+    return [f"byte {beyond.byte:,} of {side}" for side, beyond in sides if beyond.value is None]
+
+
+def _summary(one: Compared) -> Mapping[str, Any]:
+    return {
+        "name": one.name,
+        "shape": None if one.shape is None else list(one.shape),
+        "bit_identical": one.bit_identical,
+        **asdict(one.error),
+        "nonfinite_a": asdict(one.nonfinite_a),
+        "nonfinite_b": asdict(one.nonfinite_b),
+        "off_by_one": {
+            "value": one.off_by_one,
+            "without_it": one.error.mae,
+            "after_a": {"value": _json(one.beyond_a.value), "byte": one.beyond_a.byte},
+            "after_b": {"value": _json(one.beyond_b.value), "byte": one.beyond_b.byte},
+        },
+        "notes": list(one.notes),
+    }
+
+
+def _row(name: str, error: Metrics, *, bit_identical: bool) -> tuple[str, ...]:
+    share = error.share_over_epsilon
+    return (
+        _line(name),
+        f"{error.elements:,}",
+        _sqnr(error, bit_identical=bit_identical),
+        _short(error.nmse),
+        _short(error.mse),
+        _short(error.rmse),
+        _short(error.mae),
+        _short(error.max_abs),
+        ABSENT if error.cosine is None else f"{error.cosine:.6f}",
+        ABSENT if share is None else f"{share * 100:.4g}",
+        f"{error.nonfinite:,}",
+    )
+
+
+def _sqnr(error: Metrics, *, bit_identical: bool) -> str:
+    if bit_identical:
+        return "bit-identical"
+    if error.identical:
+        return "equal"  # −0 against 0, or what rounding to float32 made equal
+    return ABSENT if error.sqnr_db is None else f"{error.sqnr_db:.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _short(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.4g}"
+
+
+def _long(value: float | None) -> str:
+    """Returns as many digits as a float32 has, to be compared with a number printed elsewhere."""
+    return ABSENT if value is None else f"{value:.9g}"
+
+
+def _line(name: str) -> str:
+    """Returns a name that stays on one line, whatever it holds."""
+    return visible(name).replace("\n", "[U+000A]").replace("\t", "[U+0009]")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(_line(name) for name in names[:10])
+    return f"{shown} and {len(names) - 10:,} more" if len(names) > 10 else shown
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _json(value: float | None) -> float | None:
+    return value if _finite(value) else None

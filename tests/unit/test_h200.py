@@ -1,0 +1,94 @@
+"""What a real TensorRT 8.5.3.1 gave on an H200, judged again: tests/data/h200, docs/verified.md."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner.core.evidence import Evidence
+from runner.core.judge import judge
+from runner.core.judgement import HeadResult, Judgement
+from runner.core.metrics import Sums
+from runner.core.verdicts import Kind
+from runner.plan import Status
+from runner.records import Manifest, Object, Record
+from runner.report import html, junit, summary
+
+DATA = Path(__file__).parents[1] / "data" / "h200"
+SHARED = "trt-8.5.3.1/gpu:*/int8-shared-entropy"
+IMPLICIT = "trt-8.5.3.1/gpu:*/int8-implicit-shared-entropy"
+OWN = "trt-8.5.3.1/gpu:*/int8-implicit-own-entropy2"
+
+
+@pytest.fixture(scope="module")
+def judgement() -> Judgement:
+    manifest = Manifest.model_validate_json((DATA / "manifest.json").read_bytes())
+    records = [Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())]
+    sums: Mapping[str, Sums] = dict(np.load(DATA / "sums.npz"))
+
+    def sums_of(y: Object, r: Object) -> Sums:
+        return sums[f"{y.sha256}-{r.sha256}"]
+
+    return judge(Evidence(manifest, [one.planned() for one in records], records, sums_of))
+
+
+def heads(judgement: Judgement, cell: str) -> Mapping[str, HeadResult]:
+    (found,) = [one for one in judgement.cells if one.cell.id == cell]
+    assert found.status is Status.OK
+    return {one.head: one for one in found.heads}
+
+
+def sqnr(result: HeadResult) -> float:
+    assert result.error.sqnr_db
+    return result.error.sqnr_db
+
+
+def test_fp32_agrees_and_reduced_precisions_are_no_regression(judgement: Judgement) -> None:
+    for precision, least in (("fp32", 127), ("tf32", 54), ("fp16", 54)):
+        for one in heads(judgement, f"trt-8.5.3.1/gpu:*/{precision}").values():
+            assert sqnr(one) > least
+            assert {verdict.kind for verdict in one.verdicts} == {Kind.OK}
+
+
+def test_explicit_int8_is_what_its_simulation_says(judgement: Judgement) -> None:
+    """Q/DQ: the engine part is a tenth of the error at most, and both builds are bit-identical."""
+    for one in heads(judgement, SHARED).values():
+        assert one.budget
+        assert abs(one.budget.engine) < 0.1 * one.budget.observed
+        assert one.budget.noise == 0
+        assert one.integer_share == 1
+
+
+def test_implicit_int8_loses_the_small_head_with_the_very_same_table(judgement: Judgement) -> None:
+    """The story's picture: FP32 agrees, the large head is well, small is lost behind the upsampling."""
+    explicit, implicit = heads(judgement, SHARED), heads(judgement, IMPLICIT)
+    assert sqnr(explicit["large"]) - sqnr(implicit["large"]) < 0.1
+    assert sqnr(explicit["small"]) - sqnr(implicit["small"]) > 5
+    split = implicit["small"].budget
+    assert split
+    assert split.engine > 0.7 * split.observed, "neither 8 bits nor the table: TensorRT"
+
+
+def test_builds_of_its_own_calibration_differ_too_much_to_tell(judgement: Judgement) -> None:
+    small = heads(judgement, OWN)["small"]
+    assert small.budget
+    assert small.budget.noise
+    assert small.budget.noise > 0.5 * small.budget.observed
+    assert "more repeats would decide" in judgement.sentences["small"]
+
+
+def test_its_facts_are_those_of_the_gpu(judgement: Judgement) -> None:
+    (one,) = [cell for cell in judgement.cells if cell.cell.id == SHARED]
+    assert one.engine_version == "8.5.3.1"
+    assert "H200" in json.dumps(dict(one.facts))
+    assert one.latency
+    assert one.latency.median_s < 0.001
+
+
+def test_it_makes_a_report_and_summaries(judgement: Judgement) -> None:
+    page = html.render(judgement)
+    assert "int8-implicit-shared-entropy" in page or "implicit" in page
+    assert "trt-8.5.3.1" in summary.summary(judgement)
+    assert "failure" in junit.junit(judgement)
