@@ -146,7 +146,8 @@ def compare(
     off_by_one: Annotated[
         bool,
         typer.Option(
-            "--off-by-one", help="Files may go on after --shape: what a loop up to i <= n reads there."
+            "--off-by-one",
+            help="Files may go on after --shape: what a loop up to i <= n reads there.",
         ),
     ] = False,
     quiet: Quiet = False,

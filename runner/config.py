@@ -27,6 +27,7 @@ from runner.config_environments import (
     Name,
     Ngc,
     OnnxRuntime,
+    RecordedPass,
     Requirements,
     Section,
     TensorRt,
@@ -339,6 +340,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "environments.*.ngc": TensorRtRange,
+    "environments.*.passes.*": RecordedPass,
     "engines": Engines,
     "repeats": Repeats,
     "engines.onnxruntime": OnnxRuntime,
@@ -352,6 +354,8 @@ def _allowed_keys(document: Document, path: Path_) -> list[str]:
     parts = [str(part) for part in path]
     if parts[:1] in (["heads"], ["environments"]) and len(parts) > 1:
         parts[1] = "*"
+        if parts[2:3] == ["passes"]:
+            parts[3:4] = ["*"]
     section = SECTIONS.get(".".join(parts))
     if section is None:
         entry = document.value["environments"][path[1]]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import onnx
 
@@ -13,7 +14,8 @@ from runner.box_checks import (
     check_gates,
     shapes_of,
 )
-from runner.config import Config
+from runner.config import Calibrator, Config
+from runner.config_environments import Dumps
 from runner.config_errors import did_you_mean, few
 from runner.core import graph
 from runner.core.average_precision import LabelsError
@@ -21,6 +23,7 @@ from runner.core.image_input import ImageInput, image_input
 from runner.errors import ConfigError
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
+from runner.plan import Precision, passes
 from runner.yaml_file import Document
 
 REFERENCE = "reference"
@@ -71,6 +74,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     labels = found.labels(evaluation)
     decode = found.boxes(model, image, labels)
     found.files()
+    found.dumps()
     if found.problems or model is None or image is None:
         raise ConfigError(document.source, found.problems)
     return Checked(
@@ -284,6 +288,24 @@ class _Checker:
                 if not (self.root / library).is_dir():
                     where = ("environments", index, "library_path")
                     self._add(where, f"{self.root / library}: no such folder")
+
+    def dumps(self) -> None:
+        calibration = self.config.calibration
+        known = ["int8"] + [
+            one.name
+            for one in passes(tuple(Precision), (), calibration.shared, get_args(Calibrator))
+            if one.implicit or one.precision is not Precision.INT8
+        ]
+        for index, entry in enumerate(self.config.environments):
+            if not isinstance(entry, Dumps):
+                continue
+            for section, names in (("passes", known), ("heads", list(self.config.heads)),
+                                   ("shapes", list(self.config.heads))):  # fmt: skip
+                for name in getattr(entry, section):
+                    if name not in names:
+                        close = did_you_mean(name, names)
+                        told = f"{name!r} is none of the {section}{close}; {few(names)}"
+                        self._add(("environments", index, section, name), told)
 
 
 def _read(path: Path) -> bytes:

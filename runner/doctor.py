@@ -17,7 +17,6 @@ from runner.core.gpus import expanded, written
 from runner.environments.devices import Driver
 from runner.environments.factory import axes_of, environments_of
 from runner.errors import ConfigError, ExitCode
-from runner.plan import device_kind
 from runner.preflight import this_driver, this_host
 
 

@@ -80,7 +80,9 @@ def read_experiment(
     except graph.GraphError as error:
         where = document.where(("model", "onnx"))
         raise ConfigError(document.source, [f"{where}: {error}"]) from error
-    environments = {name: around(one) for name, one in environments_of(config, root).items()}
+    environments = {
+        name: around(one) for name, one in environments_of(config, root, checked.evaluation).items()
+    }
     calibration = config.calibration
     wanted = passes(
         config.precisions, calibration.algorithms, calibration.shared, calibration.calibrators

@@ -170,7 +170,9 @@ def _images(run: Run) -> "pd.DataFrame":
             )
             place = {"cell": cell, "head": gate.head, "repeat": one.repeat}
             index = {"image": np.arange(len(sums))}
-            frames.append(pd.DataFrame(place | index | {name: sums[name] for name in SUMS.names or ()}))
+            frames.append(
+                pd.DataFrame(place | index | {name: sums[name] for name in SUMS.names or ()})
+            )
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 

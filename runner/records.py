@@ -232,6 +232,25 @@ class Behind(Stored):
     """Operator → how many of those that every network is full of."""
 
 
+class Asked(Stored):
+    """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
+
+    input: str
+    """Tensor that takes an image."""
+    heads: tuple[tuple[str, str], ...]
+    """(head, output tensor)."""
+    evaluation: Object
+    """Preprocessed images, float32 (images, …)."""
+    calibration: Object
+    engines: Mapping[str, str]
+    """environment → `onnxruntime` or `tensorrt`."""
+    engine_options: Mapping[str, Mapping[str, Any]]
+    """environment → what its engine was given."""
+    timing: Mapping[str, Any]
+    transplant: str
+    """How the shared table gets into a float network: `cache` or `dynamic_range`."""
+
+
 class Manifest(Stored):
     """One run: what was asked, and what everything in it was compared with."""
 
@@ -262,3 +281,5 @@ class Manifest(Stored):
     """COCO labels of the evaluation images."""
     evaluation: tuple[EvaluationImage, ...] = ()
     """The images in their order in the outputs; needed for boxes, empty without."""
+    asked: Asked | None = None
+    """None in runs of before it was kept: no cell of those can be asked again."""

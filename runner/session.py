@@ -28,7 +28,7 @@ from runner.outcome import Outcome
 from runner.packs.merging import answering
 from runner.planned import Planned
 from runner.preflight import watch
-from runner.records import Manifest
+from runner.records import Asked, Manifest
 from runner.store import Run, Store, json_text, utc_now
 
 EPSILON = 1e-3
@@ -181,6 +181,21 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         lineage=behind(
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
+        asked=_asked(experiment, matrix),
+    )
+
+
+def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
+    settings, data = matrix.wants.settings, matrix.wants.data
+    return Asked(
+        input=settings.input,
+        heads=settings.heads,
+        evaluation=data.evaluation,
+        calibration=data.calibration,
+        engines={name: one.engine for name, one in experiment.environments.items()},
+        engine_options=experiment.engine_options,
+        timing=settings.timing,
+        transplant=settings.transplant,
     )
 
 

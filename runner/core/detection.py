@@ -200,7 +200,9 @@ def _scored(values: Output, decoding: Decoding) -> tuple[Indices, Indices, Indic
         return anchors[cell_of], classes, cells[cell_of], scores[classes, cell_of]
     # σ grows with its argument: most logits end here without an exponential. The margin covers
     # float32's rounding (much of it near 1); the comparison of scores decides.
-    bound = 0.0 if activation is _probability else _logit(min(decoding.score_threshold, 0.99)) - 1e-3
+    bound = (
+        0.0 if activation is _probability else _logit(min(decoding.score_threshold, 0.99)) - 1e-3
+    )
     anchors, classes, cells = np.nonzero(values[:, first_class:] >= bound)
     scores = activation(values[anchors, first_class + classes, cells])
     good = scores > least

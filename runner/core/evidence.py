@@ -28,7 +28,9 @@ class Evidence:
     def rules(self) -> Rules:
         """Repeating until something is found finds too much: each look gets its share of errors."""
         rules = Rules()
-        return replace(rules, familywise_error_rate=rules.familywise_error_rate / self.manifest.looks)
+        return replace(
+            rules, familywise_error_rate=rules.familywise_error_rate / self.manifest.looks
+        )
 
     @property
     def reference(self) -> Measurement | None:

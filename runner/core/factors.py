@@ -128,6 +128,7 @@ def factors(start: Start) -> Factors:
             if name in VARIABLES
         },
         **dict(_options(options(start))),
+        **_texts(probe.get("stated")),
     }
     return Factors(
         values={name: value for name, value in values.items() if value},

@@ -39,9 +39,7 @@ def judge(evidence: Evidence) -> Judgement:
     told = dict(attributed(told, errors, evidence.records, evidence.rules))
     boxes = judge_boxes(evidence)
     results = tuple(
-        _cell_result(
-            evidence, cell, record, budget_of, owners, told, boxes.cells.get(record.cell)
-        )
+        _cell_result(evidence, cell, record, budget_of, owners, told, boxes.cells.get(record.cell))
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
     paragraphs = sentences(heads, results, manifest.baseline)

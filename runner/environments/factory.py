@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.config import Config
 from runner.config_environments import (
     GPU_PROVIDERS,
+    Dumps,
     Elsewhere,
     EnvironmentEntry,
     Image,
@@ -19,11 +20,12 @@ from runner.config_environments import (
 )
 from runner.environments.base import Environment
 from runner.environments.docker.environment import DockerEnvironment
+from runner.environments.dumps import DumpsEnvironment, recording_of
 from runner.environments.elsewhere import ElsewhereEnvironment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
 from runner.environments.venv import VenvEnvironment, default_cache
-from runner.plan import Axis, Precision, Status
+from runner.plan import Axis, Precision, Recording, Status
 
 OFFERED: Mapping[str, frozenset[Precision]] = {
     "onnxruntime": frozenset({Precision.FP32, Precision.INT8}),
@@ -32,23 +34,37 @@ OFFERED: Mapping[str, frozenset[Precision]] = {
 """engine → precisions."""
 
 
-def environments_of(config: Config, root: Path) -> Mapping[str, Environment]:
+def environments_of(
+    config: Config, root: Path, evaluation: Sequence[Path] = ()
+) -> Mapping[str, Environment]:
     """Returns id → environment, in the order of matrix.yaml; nothing is made yet.
 
     Args:
         config: The experiment.
         root: Folder that its relative paths start from.
+        evaluation: Its images: recorded outputs are named after them.
     """
     cache = default_cache(os.environ)
     found: dict[str, Environment] = {}
     for entry in config.environments:
         for index, name in enumerate(entry.ids()):
-            found[name] = _environment(entry, index, name, root, cache, config.hosts)
+            found[name] = (
+                _dumps(entry, config, root, evaluation)
+                if isinstance(entry, Dumps)
+                else _environment(entry, index, name, root, cache, config.hosts)
+            )
     return found
 
 
+def _dumps(
+    entry: Dumps, config: Config, root: Path, evaluation: Sequence[Path]
+) -> DumpsEnvironment:
+    images = [path.stem for path in evaluation]
+    return DumpsEnvironment(entry, root=root, heads=list(config.heads), images=images)
+
+
 def _environment(
-    entry: EnvironmentEntry,
+    entry: Venv | Interpreter | Ngc | Image | Elsewhere,
     index: int,
     name: str,
     root: Path,
@@ -116,6 +132,9 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
     found: dict[str, Mapping[str, Any]] = {}
     for entry in config.environments:
+        if isinstance(entry, Dumps):  # it was run already, with whatever options
+            found[entry.name] = {}
+            continue
         options = _onnxruntime(config, entry) or config.engines.tensorrt
         stated = options.model_dump(mode="json")
         found.update(dict.fromkeys(entry.ids(), stated))
@@ -124,7 +143,9 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
 
 def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
-    if isinstance(entry, Ngc) or (not isinstance(entry, Venv) and entry.engine != "onnxruntime"):
+    if isinstance(entry, Ngc | Dumps) or (
+        not isinstance(entry, Venv) and entry.engine != "onnxruntime"
+    ):
         return None
     return config.onnxruntime_of(entry)
 
@@ -137,11 +158,12 @@ def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axi
         options = _onnxruntime(config, entry)
         on_gpu = options is None or options.provider in GPU_PROVIDERS
         devices = frozenset({"gpu" if on_gpu else "cpu"})
-        axes += [_axis(environments[name], devices) for name in entry.ids()]
+        recording = recording_of(entry) if isinstance(entry, Dumps) else None
+        axes += [_axis(environments[name], devices, recording) for name in entry.ids()]
     return axes
 
 
-def _axis(environment: Environment, devices: frozenset[str]) -> Axis:
+def _axis(environment: Environment, devices: frozenset[str], recording: Recording | None) -> Axis:
     def obstacle(device: str) -> tuple[Status, str] | None:
         found = environment.obstacle(device)
         return (Status.UNAVAILABLE, found) if isinstance(found, str) else found
@@ -152,4 +174,5 @@ def _axis(environment: Environment, devices: frozenset[str]) -> Axis:
         precisions=OFFERED[environment.engine],
         implicit=environment.engine == "tensorrt",
         obstacle=obstacle,
+        recording=recording,
     )

@@ -131,10 +131,7 @@ class Jobs:
             pending = [one for one in pending if one.fingerprint not in made]
         self.engine_s += sum(sum(one.stages.values()) for one in made.values())
         self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
-        return {
-            one.name: Made(_asked_as(made[one.fingerprint], one), False)
-            for one in wanted
-        }
+        return {one.name: Made(_asked_as(made[one.fingerprint], one), False) for one in wanted}
 
     def _start(self, site: Site, what: str) -> JobStart:
         heads = self.wants.settings.heads

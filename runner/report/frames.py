@@ -297,7 +297,9 @@ COLUMNS = (
     Column("ap50_drop", NUMBER, "AP50 of the reference less ap50.", _drop("ap50_drop")),
     Column("gates_failed", TEXT, "Limits that do not hold, with their values.", _failed_gates),
     Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
-    Column("passed", TRUTH, "Whether every gate holds; empty where none applies.", _result("passed")),
+    Column(
+        "passed", TRUTH, "Whether every gate holds; empty where none applies.", _result("passed")
+    ),
     Column(
         "integer_share",
         NUMBER,

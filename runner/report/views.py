@@ -26,8 +26,8 @@ def place(result: CellResult) -> Place:
 
 
 def pass_title(pass_: Pass) -> str:
-    """Returns `FP32`, `INT8, shared entropy table`."""
-    precision = pass_.precision.upper()
+    """Returns `FP32`, `INT8, shared entropy table`, `INT8 implicit, own minmax table`."""
+    precision = f"{pass_.precision.upper()}{' implicit' if pass_.implicit else ''}"
     if pass_.source is None:
         return precision if pass_.algorithm is None else f"{precision}, {pass_.algorithm}"
     return f"{precision}, {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
@@ -35,6 +35,9 @@ def pass_title(pass_: Pass) -> str:
 
 def pass_note(pass_: Pass) -> str:
     """Returns what two rows of this pass may differ by."""
+    if pass_.implicit:
+        made = "its own calibrator's" if pass_.source is TableSource.OWN else "the same everywhere"
+        return f"a float network, no Q/DQ: TensorRT applies the scales, {made}"
     match pass_.source:
         case TableSource.SHARED:
             return "the same scales everywhere, so rows differ by the engine alone"

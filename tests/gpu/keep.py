@@ -24,7 +24,9 @@ def keep(run_folder: Path, folder: Path) -> None:
     run = Store(resolved.parent).open_run(resolved.name)
     manifest, records = run.manifest(), run.records()
     assert manifest.reference
-    measured = [one for record in records for one in record.measurements] + list(manifest.simulations)
+    measured = [one for record in records for one in record.measurements] + list(
+        manifest.simulations
+    )
     sums = {}
     for one in measured:
         for head, output in one.outputs.items():

@@ -196,7 +196,11 @@ def calibration(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "stage", "message"),
     [
-        ({"engine": "tensorflow"}, "probe", "unknown engine 'tensorflow'; known: onnxruntime, tensorrt"),
+        (
+            {"engine": "tensorflow"},
+            "probe",
+            "unknown engine 'tensorflow'; known: onnxruntime, tensorrt",
+        ),
         (
             {"engine_options": {"thread": 1}},
             "probe",

@@ -68,7 +68,8 @@ def wants_of(
     *,
     repeats: int = 2,
     most_repeats: int | None = None,
-    shared: str | None = "entropy", deadline_s: float = 600,
+    shared: str | None = "entropy",
+    deadline_s: float = 600,
 ) -> Wants:
     model = networks.detector()
 

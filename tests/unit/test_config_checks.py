@@ -38,7 +38,9 @@ def test_a_limit_takes_the_first(matrix: Path) -> None:
 def test_custom_operators_are_operators_or_nodes_of_the_network(matrix: Path) -> None:
     assert wrong(matrix, changed(model__custom_operators=["Resize", "conv_c1"])) == []
     [problem] = wrong(matrix, changed(model__custom_operators=["Resise"]))
-    assert "no operator or node of the network is called 'Resise'; did you mean 'Resize'?" in problem
+    assert (
+        "no operator or node of the network is called 'Resise'; did you mean 'Resize'?" in problem
+    )
     assert "its operators: Add, Concat" in problem
 
 

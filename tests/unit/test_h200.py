@@ -25,7 +25,9 @@ OWN = "trt-8.5.3.1/gpu:*/int8-implicit-own-entropy2"
 @pytest.fixture(scope="module")
 def judgement() -> Judgement:
     manifest = Manifest.model_validate_json((DATA / "manifest.json").read_bytes())
-    records = [Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())]
+    records = [
+        Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())
+    ]
     sums: Mapping[str, Sums] = dict(np.load(DATA / "sums.npz"))
 
     def sums_of(y: Object, r: Object) -> Sums:

@@ -165,7 +165,13 @@ class EngineInspector(_Bound):
         if not self._engine._plan["detailed"]:
             layers = [one["Name"] for one in layers]
         io = "I/O Tensors" if VERSION[0] >= 11 else "Bindings"
-        return json.dumps({"Layers": layers, io: [one[0] for one in self._engine._io]})
+        text = json.dumps({"Layers": layers, io: [one[0] for one in self._engine._io]})
+        # 8.6.0 wrote bare control characters into its strings (seen on a GPU; no JSON).
+        return (
+            text.replace('"TacticValue": "', '"TacticValue": "\x1f')
+            if VERSION[:2] == (8, 6)
+            else text
+        )
 
 
 def _fused(plan):

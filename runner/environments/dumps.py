@@ -1,0 +1,138 @@
+"""Outputs that a program of the user's own wrote: nothing is run, jobs are answered from its files."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.config_environments import Dumps
+from runner.dumps.answer import STATED, Answering, RecordedPass, answer
+from runner.dumps.files import files_below
+from runner.dumps.recorded import Recorded
+from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
+from runner.environments.base import Ending, Identity, Tick, Transfer, untold
+from runner.errors import EnvironmentUnavailableError
+from runner.plan import Recording, recorded_pass
+from runner.records import digest
+
+
+def recording_of(entry: Dumps) -> Recording:
+    """Returns what the plan must know of recorded outputs."""
+    return Recording(
+        device=entry.device,
+        passes=tuple(recorded_pass(key) for key in entry.passes),
+        repeats=entry.repeats,
+    )
+
+
+class DumpsEnvironment:
+    """One folder of recorded outputs of matrix.yaml."""
+
+    def __init__(
+        self, entry: Dumps, *, root: Path, heads: Sequence[str], images: Sequence[str]
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            entry: As it stands in matrix.yaml.
+            root: Folder that its relative paths start from.
+            heads: Of the experiment.
+            images: Names of the evaluation images without suffix, in their order.
+        """
+        self.name = entry.name
+        self.engine: str = entry.engine
+        self._entry = entry
+        self._folder = root / entry.dumps
+        form = Format(
+            dtype=DType(entry.dtype or "float32"),
+            byte_order=ByteOrder(entry.byte_order or "little"),
+            layout=Layout(entry.layout),
+            sure=entry.dtype is not None or entry.byte_order is not None,
+        )
+        self._answering = Answering(
+            engine=entry.engine,
+            version=entry.version,
+            stated=entry.stated,
+            shapes=entry.shapes,
+            passes={
+                recorded_pass(key).name: RecordedPass(
+                    outputs=Recorded(
+                        folder=self._folder,
+                        files=one.files,
+                        images=images,
+                        form=form,
+                        names={head: entry.heads.get(head, head) for head in heads},
+                    ),
+                    cache=None if one.table is None else root / one.table,
+                )
+                for key, one in entry.passes.items()
+            },
+        )
+
+    def obstacle(self, device: str) -> str | None:
+        del device
+        if not self._folder.is_dir():
+            return f"{self._folder}: no such folder of recorded outputs"
+        missing = [one.cache for one in self._passes if one.cache and not one.cache.is_file()]
+        return f"{missing[0]}: no such calibration cache" if missing else None
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        """Looks at the files.
+
+        The fingerprint covers name, size and time of every file: hashing gigabytes at each start
+        would take as long as reading them.
+
+        Raises:
+            EnvironmentUnavailableError: the folder cannot be listed.
+        """
+        del offline, transfer
+        try:
+            files = self._files()
+        except (DumpError, OSError) as error:
+            message = f"{self.name}: {error}"
+            raise EnvironmentUnavailableError(message) from error
+        facts: dict[str, Any] = {
+            "kind": "dumps",
+            "folder": str(self._entry.dumps),
+            "engine": f"{self.engine} {self._entry.version} {STATED}",
+            **{name: f"{value} {STATED}" for name, value in self._entry.stated.items()},
+            "files": len(files),
+        }
+        settings = self._entry.model_dump(mode="json", exclude={"name", "stated", "version"})
+        images = [list(one.outputs.images) for one in self._passes[:1]]
+        key = {"settings": settings, "images": images, "files": files}
+        return Identity(fingerprint=digest(key), facts=facts)
+
+    def identity(self) -> Identity | None:
+        try:
+            return self.prepare(offline=True)
+        except EnvironmentUnavailableError:
+            return None
+
+    def run(
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
+    ) -> Ending:
+        del deadline_s, device, run_id  # files are read, nothing is run that could hang
+        started = time.monotonic()
+        answer(self._answering, request, result, log)
+        tick()
+        return Ending(exit_code=0, wall_s=time.monotonic() - started)
+
+    @property
+    def _passes(self) -> Sequence[RecordedPass]:
+        return tuple(self._answering.passes.values())
+
+    def _files(self) -> Mapping[str, list[int]]:
+        """Returns path → [size in bytes, time of the last change in ns]."""
+        paths = dict(files_below(self._folder, ()))
+        paths |= {str(one.cache): one.cache for one in self._passes if one.cache}
+        found = {name: path.stat() for name, path in paths.items()}
+        return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

@@ -1,0 +1,1 @@
+"""What is attached to a support ticket: a run, its cells ready to be run again, nobody's names in it."""
