@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_MEMORY, Scripted
+from scripted import SMALL_MEMORY, Scripted
 
 from runner.environments.docker import options, owner
 from runner.environments.docker.engine import Engine
@@ -225,9 +225,9 @@ def test_an_exception_in_the_middle_stops_it(scripted: Scripted, kind: type[Base
 def test_the_next_start_sweeps_what_a_killed_runner_left(scripted: Scripted) -> None:
     runner = subprocess.Popen([sys.executable, "-c", f"""
 import sys, time
-sys.path[:0] = {sys.path!r}
+sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 from pathlib import Path
-from conftest import Scripted
+from scripted import Scripted
 from runner.environments.docker.engine import Engine
 one = Scripted(Engine(), {scripted.image!r}, Path({str(scripted.log.parent)!r}))
 one.name = {scripted.name!r}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import rootfs
-from conftest import Scripted
+from scripted import Scripted
 from second_engine import SecondEngine
 
 from runner.environments.docker import container

@@ -67,7 +67,7 @@ def test_errors_verdicts_and_gates_of_a_head() -> None:
     text = Difference("x", "y", found).text()
     assert "small: sqnr_db 19.21 dB → 15.23 dB" in text
     assert "small: verdicts none → engine_regression" in text
-    assert "small: gates hold → SQNR 15.0 dB, at least 20 dB" in text
+    assert "small: gates SQNR 19.2 dB, at least 20 dB → SQNR 15.0 dB, at least 20 dB" in text
 
 
 def test_what_is_within_rounding_or_its_interval_is_no_news() -> None:

@@ -68,5 +68,6 @@ def test_an_interpreter_is_there_or_not(tmp_path: Path) -> None:
     assert gone.identity() is None
 
 
-def test_a_container_is_not_made_by_this_version() -> None:
-    assert NgcEnvironment(name="ngc-24.04-py3", tag="24.04-py3").identity() is None
+def test_a_container_whose_image_is_not_here_is_not_known(tmp_path: Path) -> None:
+    ngc = NgcEnvironment(name="ngc-24.04-py3", tag="24.04-py3", cache=tmp_path)
+    assert ngc.identity() is None

@@ -219,7 +219,12 @@ def test_the_embedded_data_is_the_judgement(page: Element) -> None:
     assert read == data(made)
     assert [cell["id"] for cell in read["cells"]] == [one.cell.id for one in made.cells]
     cell = read["cells"][1]
-    assert cell["cell"]["pass"] == {"precision": "int8", "source": "shared", "algorithm": "entropy"}
+    assert cell["cell"]["pass"] == {
+        "precision": "int8",
+        "source": "shared",
+        "algorithm": "entropy",
+        "implicit": False,
+    }
     assert cell["heads"][2]["error"]["nmse"] == made.cells[1].heads[2].error.nmse
     assert len(read["cell_facts"]) == len(VERSIONS)
     assert read["cell_facts"][cell["facts"]]["probed"]["engine"]["version"] == "1.18.1"
