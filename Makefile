@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix test bench lint report plan format lock schema clean
+.PHONY: help matrix test bench lint report ticket plan format lock schema clean
 
 matrix: .venv/.runtime  ## run the experiment of matrix.yaml; writes results/latest/report.html
 	$(RUN) -m runner run $(ARGS)
@@ -14,6 +14,9 @@ plan: .venv/.runtime  ## print every cell, what it takes and why it cannot run; 
 
 report: .venv/.runtime  ## judge the newest run again and write its report; needs no engine
 	$(RUN) -m runner judge latest $(ARGS)
+
+ticket: .venv/.runtime  ## write ticket.zip of the newest run, to attach to a support ticket
+	$(RUN) -m runner ticket $(ARGS)
 
 test: .venv/.dev  ## run the tests
 	$(RUN) -m pytest $(ARGS)

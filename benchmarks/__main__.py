@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     boxes,
     calibration,
+    compare,
     containers,
     judging,
     machine,
@@ -23,6 +24,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] = (
     ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),
+    ("Comparing dumps", compare.__doc__ or "", compare.main, ["--quick"]),
     ("Calibration", calibration.__doc__ or "", calibration.main, ["--quick"]),
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),

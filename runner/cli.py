@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from runner import judging, session
 from runner.console import chosen
 from runner.errors import ExitCode, RunnerError
+from runner.store import utc_now
 
 app = typer.Typer(
     add_completion=False,
@@ -90,10 +91,14 @@ def plan(
 def judge(
     name: Annotated[str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")],
     results: Results = DEFAULT_RESULTS,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run again and write its report; needs no engine."""
-    done = judging.judge_again(name, results)
+    with chosen(quiet=False, as_json=as_json) as progress:
+        done = judging.judge_again(name, results, images=not no_images, stage=progress.stage)
     if as_json:
         _print_json(done.summary())
     else:
@@ -154,13 +159,14 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare dumped outputs, two files or two folders: raw, .npy, .npz. Needs no matrix.yaml."""
-    from runner import comparison  # noqa: PLC0415
+    from runner.compare.comparing import compare_paths  # noqa: PLC0415
+    from runner.compare.options import formats  # noqa: PLC0415
 
-    forms = comparison.formats(
+    forms = formats(
         shape=shape, byte_order=byte_order, dtype=dtype, layout=layout, longer=off_by_one
     )
     with chosen(quiet=quiet, as_json=as_json) as progress:
-        done = comparison.compare_paths(
+        done = compare_paths(
             a, b, forms, epsilon=epsilon, select=select or [], stage=progress.stage
         )
     if as_json:
@@ -198,6 +204,93 @@ def merge(
     from runner.packs.merging import merge as merging  # noqa: PLC0415
 
     _print(merging(archive, results).text())
+
+
+@app.command()
+def gc(
+    results: Results = DEFAULT_RESULTS,
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, metavar="N", help="Remove runs but the newest N."),
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="AGE", help="Remove runs of before 12h, 30d or 2w."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free disk: remove stored arrays that no run needs; with an option, old runs as well.
+
+    With both options a run goes that is neither among the newest N nor younger. The latest stays.
+    """
+    from runner import garbage  # noqa: PLC0415
+
+    done = garbage.collect_in(
+        results,
+        keep=keep,
+        older_than=garbage.age(older_than) if older_than else None,
+        now=utc_now(),
+        dry_run=dry_run,
+    )
+    if as_json:
+        _print_json(done.summary())
+    else:
+        _print(done.text())
+
+
+@app.command()
+def ticket(
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")
+    ] = "latest",
+    results: Results = DEFAULT_RESULTS,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("ticket.zip"),
+    cell: Annotated[
+        list[str] | None,
+        typer.Option("--cell", help="Glob over cell ids whose jobs go along; repeatable."),
+    ] = None,
+    hide: Annotated[
+        list[str] | None,
+        typer.Option("--hide", help="A text that must not be in it; repeatable."),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=1, help="Evaluation images that its jobs work on.")
+    ] = 16,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave images and their names out.")
+    ] = False,
+    no_weights: Annotated[
+        bool, typer.Option("--no-weights", help="Put random weights in place of the network's.")
+    ] = False,
+) -> None:
+    """Write a zip to attach to a support ticket: report, facts, cells to run again; no names."""
+    from runner.ticket.making import Wish, make  # noqa: PLC0415
+
+    wish = Wish(
+        cells=cell or (), hide=hide or (), images=images, no_images=no_images, no_weights=no_weights
+    )
+    _print(make(name, results, output, wish).text())
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="TICKET.zip")],
+    rerun: Annotated[
+        str | None, typer.Option("--rerun", metavar="CELL", help="Run this cell again, here.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+) -> None:
+    """Check that a ticket is whole; with --rerun, say whether a cell gives the same here."""
+    from runner.ticket.verifying import verify as verifying  # noqa: PLC0415
+
+    _print(verifying(bundle).text())
+    if rerun is not None:
+        from runner.ticket.again import rerun as running  # noqa: PLC0415
+
+        done = running(bundle, rerun, offline=offline)
+        _print(done.text())
+        raise typer.Exit(done.exit_code())
 
 
 @app.command()
@@ -272,7 +365,7 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)
         code = ExitCode.BAD_CONFIG
     except RunnerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         code = error.exit_code
     except Exception:  # noqa: BLE001 - whatever nobody expected is a bug; the boundary tells it so
         traceback.print_exc()

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
+    StringConstraints,
     Tag,
     model_validator,
 )
@@ -38,7 +39,7 @@ from runner.config_environments import (
 )
 from runner.config_errors import problem
 from runner.errors import ConfigError
-from runner.plan import Precision
+from runner.plan import Pass, Precision, recordable
 from runner.yaml_file import Document, Path_, read
 
 Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
@@ -69,8 +70,50 @@ PerChannel = Annotated[
 """One number for all channels, or one each."""
 
 
+Major = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}$")]
+"""A major version of TensorRT."""
+
+
+class Plugin(Section):
+    """Custom layers for TensorRT: libraries that are there, or sources compiled in each environment."""
+
+    libraries: Mapping[Major, Path] = Field(
+        {}, description='Major version of TensorRT → shared library: {"8": libyolo-trt8.so}.'
+    )
+    sources: tuple[Path, ...] = Field(
+        (), description="C++ or CUDA sources of one library, and headers of its own beside them."
+    )
+    flags: tuple[str, ...] = Field((), description='For the compiler: ["-DUPSAMPLE_INT8=1"].')
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.libraries) == bool(self.sources):
+            message = "a plugin has either `libraries` or `sources`"
+            raise ValueError(message)
+        if self.flags and self.libraries:
+            message = "`flags` are for the compiler, libraries are compiled already"
+            raise ValueError(message)
+        if len({file.name for file in self.sources}) < len(self.sources):
+            message = "two sources have one name: they are compiled in one folder"
+            raise ValueError(message)
+        return self
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Major version, or a source's name → file."""
+        return self.libraries or {file.name: file for file in self.sources}
+
+
 class Model(Section):
     onnx: Path = Field(description="The float32 network, relative to this file.")
+    variants: tuple[Path, ...] = Field(
+        (),
+        description="The same function in forms that older parsers of TensorRT read, the newest first: "
+        "of an older opset, with Upsample in place of Resize. Each version takes the first it can read.",
+    )
+    plugins: tuple[Plugin, ...] = Field(
+        (), description="Custom layers of the network, for TensorRT."
+    )
     custom_operators: tuple[str, ...] = Field(
         (),
         description="Operators, or names of nodes, to be called custom beside those of a domain of "
@@ -167,6 +210,11 @@ class Calibration(Section):
     transplant: Literal["cache", "dynamic_range"] = Field(
         "cache", description="How TensorRT gets the shared table where its scales are implicit."
     )
+    coverage: Share = Field(
+        0.9,
+        description="Least share of a head's tensors that must have got a scale of the table: below, "
+        "what int8 costs there is not judged.",
+    )
 
 
 class Engines(Section):
@@ -224,6 +272,12 @@ def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
     return heads
 
 
+class Report(Section):
+    images: bool = Field(
+        True, description="Show the images on which most boxes changed; false leaves them out."
+    )
+
+
 class Config(Section):
     """One experiment."""
 
@@ -267,6 +321,7 @@ class Config(Section):
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
+    report: Report = Report()
 
     def repeats_range(self) -> tuple[int, int]:
         """Returns the least and the most repeats of a cell."""
@@ -276,6 +331,10 @@ class Config(Section):
 
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
+
+    def recordable(self, entry: Dumps) -> Mapping[str, Pass]:
+        """Returns what the passes of recorded outputs may be called → the pass."""
+        return recordable(entry.engine, self.calibration.shared, get_args(Calibrator))
 
     def onnxruntime_of(self, entry: Venv | Interpreter | Image | Elsewhere) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
@@ -329,6 +388,8 @@ def schema() -> Mapping[str, Any]:
 SECTIONS: Mapping[str, type[Section]] = {
     "": Config,
     "model": Model,
+    "model.plugins.*": Plugin,
+    "report": Report,
     "heads.*": Head,
     "heads.*.gate": Gate,
     "data": Data,
@@ -356,6 +417,8 @@ def _allowed_keys(document: Document, path: Path_) -> list[str]:
         parts[1] = "*"
         if parts[2:3] == ["passes"]:
             parts[3:4] = ["*"]
+    if parts[:2] == ["model", "plugins"]:
+        parts[2:3] = ["*"]
     section = SECTIONS.get(".".join(parts))
     if section is None:
         entry = document.value["environments"][path[1]]

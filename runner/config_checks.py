@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import onnx
 
+from job import protocol
 from runner.box_checks import (
     CheckedDecode,
     check_categories,
@@ -14,20 +14,31 @@ from runner.box_checks import (
     check_gates,
     shapes_of,
 )
-from runner.config import Calibrator, Config
+from runner.config import Config
 from runner.config_environments import Dumps
 from runner.config_errors import did_you_mean, few
 from runner.core import graph
 from runner.core.average_precision import LabelsError
 from runner.core.image_input import ImageInput, image_input
 from runner.errors import ConfigError
+from runner.execution.plugins import PluginFiles
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
-from runner.plan import Precision, passes
+from runner.variant_checks import interface_problems
 from runner.yaml_file import Document
 
 REFERENCE = "reference"
 """Name of the environment that the reference is computed in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedVariant:
+    """The network in another form."""
+
+    name: str
+    """As matrix.yaml calls its file."""
+    content: bytes
+    model: onnx.ModelProto
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +64,9 @@ class Checked:
     decode: CheckedDecode | None = None
     labels: bytes | None = None
     """Content of the labels' file."""
+    variants: tuple[CheckedVariant, ...] = ()
+    """The network in the other forms that matrix.yaml names."""
+    plugins: tuple[PluginFiles, ...] = ()
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -66,6 +80,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     heads = found.heads(model)
     found.custom_operators(model)
     image = found.input(model)
+    variants = found.variants(heads, image)
     baseline = found.baseline()
     found.unique()
     found.hosts()
@@ -74,6 +89,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     labels = found.labels(evaluation)
     decode = found.boxes(model, image, labels)
     found.files()
+    plugins = found.plugins()
     found.dumps()
     if found.problems or model is None or image is None:
         raise ConfigError(document.source, found.problems)
@@ -91,6 +107,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         evaluation=evaluation,
         decode=decode,
         labels=found.labels_content,
+        variants=variants,
+        plugins=plugins,
     )
 
 
@@ -107,17 +125,38 @@ class _Checker:
         self.problems.append(f"{self.document.where(path)}: {problem}")
 
     def model(self) -> onnx.ModelProto | None:
-        path = self.root / self.config.model.onnx
-        where = ("model", "onnx")
+        found = self._network(self.config.model.onnx, ("model", "onnx"))
+        if found is None:
+            return None
+        self.content = found.content
+        return found.model
+
+    def variants(
+        self, heads: Sequence[tuple[str, str]], image: ImageInput | None
+    ) -> tuple[CheckedVariant, ...]:
+        """Returns the network's other forms; they must take and give tensors of the same names."""
+        result = []
+        for index, file in enumerate(self.config.model.variants):
+            where = ("model", "variants", index)
+            found = self._network(file, where)
+            if found is None or image is None:
+                continue
+            result.append(found)
+            for problem in interface_problems(found.model, image, heads):
+                self._add(where, f"{file} {problem}")
+        return tuple(result)
+
+    def _network(self, file: Path, where: tuple[str | int, ...]) -> CheckedVariant | None:
+        path = self.root / file
         try:
-            self.content = path.read_bytes()
+            content = path.read_bytes()
         except OSError as error:
             self._add(where, f"{path}: {error.strerror}")
             return None
         try:
-            files = graph.external_files(graph.parse(self.content, str(path)))
+            files = graph.external_files(graph.parse(content, str(path)))
             external = {name: _read(path.parent / name) for name in files}
-            model = graph.load(self.content, str(path), external)
+            model = graph.load(content, str(path), external)
         except graph.GraphError as error:
             self._add(where, str(error))
             return None
@@ -126,8 +165,8 @@ class _Checker:
             self._add(where, missing)
             return None
         if external:
-            self.content = model.SerializeToString()
-        return model
+            content = model.SerializeToString()
+        return CheckedVariant(name=str(file), content=content, model=model)
 
     def heads(self, model: onnx.ModelProto | None) -> tuple[tuple[str, str], ...]:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())
@@ -289,23 +328,39 @@ class _Checker:
                     where = ("environments", index, "library_path")
                     self._add(where, f"{self.root / library}: no such folder")
 
+    def plugins(self) -> tuple[PluginFiles, ...]:
+        """Returns the content of every plugin's files."""
+        result = []
+        for index, plugin in enumerate(self.config.model.plugins):
+            contents = {}
+            for name, file in plugin.files.items():
+                if not protocol.SAFE_NAME.match(file.name):
+                    told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
+                    self._add(("model", "plugins", index), told)
+                try:
+                    contents[name] = (self.root / file).read_bytes()
+                except OSError as error:
+                    told = f"{self.root / file}: {error.strerror}"
+                    self._add(("model", "plugins", index), told)
+            libraries, sources = (contents, {}) if plugin.libraries else ({}, contents)
+            result.append(PluginFiles(libraries=libraries, sources=sources, flags=plugin.flags))
+        return tuple(result)
+
     def dumps(self) -> None:
-        calibration = self.config.calibration
-        known = ["int8"] + [
-            one.name
-            for one in passes(tuple(Precision), (), calibration.shared, get_args(Calibrator))
-            if one.implicit or one.precision is not Precision.INT8
-        ]
         for index, entry in enumerate(self.config.environments):
             if not isinstance(entry, Dumps):
                 continue
-            for section, names in (("passes", known), ("heads", list(self.config.heads)),
+            known = self.config.recordable(entry)
+            for section, names in (("passes", list(known)), ("heads", list(self.config.heads)),
                                    ("shapes", list(self.config.heads))):  # fmt: skip
                 for name in getattr(entry, section):
                     if name not in names:
                         close = did_you_mean(name, names)
                         told = f"{name!r} is none of the {section}{close}; {few(names)}"
                         self._add(("environments", index, section, name), told)
+            named = [known[name].name for name in entry.passes if name in known]
+            for name in sorted({one for one in named if named.count(one) > 1}):
+                self._add(("environments", index, "passes"), f"{name} is given under two names")
 
 
 def _read(path: Path) -> bytes:

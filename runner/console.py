@@ -6,7 +6,7 @@ import threading
 import time
 from typing import IO, Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -30,31 +30,44 @@ _COLOURS = {
 }
 
 
+class _Bar(ProgressColumn):
+    """Nothing for what has no known length: its row says what is being done."""
+
+    def render(self, task: Task) -> RenderableType:
+        return Text() if task.total is None else BarColumn().render(task)
+
+
 class _Amount(ProgressColumn):
     """Steps as 3/12, bytes as 1.2/3.4 GB."""
 
     def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text()
         if not task.fields.get("bytes"):
             return MofNCompleteColumn().render(task)
         return Text(f"{_size(task.completed)}/{_size(task.total or 0)}")
 
 
 class Terminal:
-    """A bar with the time left, and above it one line for each step that ended."""
+    """A bar with the time left, below it what is being done, above it a line for each step that ended.
+
+    Every method may be called from several threads.
+    """
 
     def __init__(self, stream: IO[str]) -> None:
         self.console = Console(file=stream)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            _Bar(),
             _Amount(),
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
         )
-        self.task = self.bar.add_task("start", total=None)
-        self.transfers: dict[str, TaskID] = {}
-        self.lock = threading.Lock()  # environments are prepared in several threads
+        self.task = self.bar.add_task("all", total=None)
+        self.rows: dict[str, TaskID] = {}
+        """What is under way → its row."""
+        self.lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -70,21 +83,29 @@ class Terminal:
         self.console.print(f"[yellow]warning:[/] {escape(text)}")
 
     def expect(self, steps: int) -> None:
-        self.bar.update(self.task, total=(self.bar.tasks[0].total or 0) + steps)
+        with self.lock:
+            self.bar.update(self.task, total=(self.bar.tasks[0].total or 0) + steps)
 
     def stage(self, where: str, stage: str) -> None:
-        self.bar.update(self.task, description=escape(f"{where}: {stage}"))
+        self._row(where, description=escape(f"{where}: {stage}"))
+
+    def ended(self, where: str) -> None:
+        with self.lock:
+            for what in [one for one in self.rows if _is_of(one, where)]:
+                self.bar.remove_task(self.rows.pop(what))
 
     def transfer(self, what: str, done: int, total: int) -> None:
         """Shows one bar for each layer on its way; one that is here goes."""
+        if done >= total:
+            self.ended(what)
+        else:
+            self._row(what, completed=done, total=total, bytes=True)
+
+    def _row(self, what: str, **shown: Any) -> None:
         with self.lock:
-            if done >= total:
-                if (ended := self.transfers.pop(what, None)) is not None:
-                    self.bar.remove_task(ended)
-                return
-            if what not in self.transfers:
-                self.transfers[what] = self.bar.add_task(escape(what), total=total, bytes=True)
-            self.bar.update(self.transfers[what], completed=done, total=total)
+            if what not in self.rows:
+                self.rows[what] = self.bar.add_task(escape(what), total=None)
+            self.bar.update(self.rows[what], **shown)
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
@@ -100,7 +121,7 @@ class _Lines:
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # several threads tell of what they do
 
     def __enter__(self) -> Self:
         return self
@@ -120,9 +141,12 @@ class Plain(_Lines):
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(stream)
-        self.ended = 0
+        self.steps = 0
+        """Those that ended."""
         self.worked = 0
         self.total = 0
+        self.now: dict[str, str] = {}
+        """What is under way → its stage."""
         self.started = time.monotonic()
         self.last = self.started
 
@@ -133,28 +157,40 @@ class Plain(_Lines):
         self._line(f"warning: {text}")
 
     def expect(self, steps: int) -> None:
-        self.total += steps
+        with self.lock:
+            self.total += steps
 
     def stage(self, where: str, stage: str) -> None:
-        if time.monotonic() - self.last >= self.EVERY_S:
-            self._line(f"[{self.ended}/{self.total}] {where}: {stage}{self._left()}")
+        with self.lock:
+            self.now[where] = stage
+            if time.monotonic() - self.last >= self.EVERY_S:
+                told = "; ".join(f"{place}: {doing}" for place, doing in self.now.items())
+                self._line(f"[{self.steps}/{self.total}] {told}{self._left()}")
+
+    def ended(self, where: str) -> None:
+        with self.lock:
+            self.now = {what: stage for what, stage in self.now.items() if not _is_of(what, where)}
 
     def transfer(self, what: str, done: int, total: int) -> None:
-        self.stage(what, f"{_size(done)} of {_size(total)}")
+        if done >= total:
+            self.ended(what)
+        else:
+            self.stage(what, f"{_size(done)} of {_size(total)}")
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:
-        self.ended += steps
-        self.worked += 0 if reused else steps
-        self._line(f"[{self.ended}/{self.total}] {status:<11} {what}  {detail}{self._left()}")
+        with self.lock:
+            self.steps += steps
+            self.worked += 0 if reused else steps
+            self._line(f"[{self.steps}/{self.total}] {status:<11} {what}  {detail}{self._left()}")
 
     def _left(self) -> str:
         """Says the time left, once enough steps ended to tell; what was reused tells nothing."""
-        if self.worked < 3 or self.ended >= self.total:
+        if self.worked < 3 or self.steps >= self.total:
             return ""
         spent = time.monotonic() - self.started
-        left = spent / self.worked * (self.total - self.ended)
+        left = spent / self.worked * (self.total - self.steps)
         return f"  (about {left:.0f} s left)"
 
     def _line(self, text: str) -> None:
@@ -176,6 +212,9 @@ class JsonLines(_Lines):
 
     def stage(self, where: str, stage: str) -> None:
         """Stages change several times a second; programs are told of ends only."""
+
+    def ended(self, where: str) -> None:
+        """The steps that end are told by `done`."""
 
     def transfer(self, what: str, done: int, total: int) -> None:
         pass
@@ -209,6 +248,11 @@ class Quiet(Plain):
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
     ) -> None:
         pass
+
+
+def _is_of(what: str, where: str) -> bool:
+    """Says whether it is done there, or is a download for it (`WHERE: LAYER`)."""
+    return what == where or what.startswith(f"{where}: ")
 
 
 def _size(count: float) -> str:

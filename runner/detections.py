@@ -3,9 +3,11 @@
 import functools
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,9 @@ from runner.core.decoding import DecodeError, decoding_of
 from runner.core.detection import Detector, detect, detect_all
 from runner.core.matching import Sums, compare_all
 from runner.decoder_file import detector
+from runner.execution.progress import Stage, untold
 from runner.labels import ImageLabels, parse
-from runner.records import Decode, EvaluationImage, Manifest, Object, digest
+from runner.records import Decode, EvaluationImage, Manifest, Object
 from runner.store import Store
 
 BOXES_VERSION = 1
@@ -40,12 +43,18 @@ STORED = np.dtype(
 """Boxes of all images, one after another."""
 
 
-def box_evidence(store: Store, manifest: Manifest) -> BoxEvidence | None:
-    """Returns the way to the boxes of a run; None where it does not say how to decode."""
+def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> BoxEvidence | None:
+    """Returns the way to the boxes of a run; None where it does not say how to decode.
+
+    Args:
+        store: Holds the outputs, and keeps what is made of them.
+        manifest: Of the run.
+        stage: Told what is being made, which can take minutes.
+    """
     decode = manifest.decode
     if decode is None:
         return None
-    found = _Detections(store, decode, manifest.evaluation, manifest.labels)
+    found = _Detections(store, decode, manifest.evaluation, manifest.labels, stage)
     return BoxEvidence(
         decode=decode,
         images=manifest.evaluation,
@@ -64,17 +73,22 @@ class _Detections:
         decode: Decode,
         images: Sequence[EvaluationImage],
         labels: Object | None,
+        stage: Stage,
     ) -> None:
         self.store = store
         self.decode = decode
         self.images = images
         self.labels = labels
+        self._stage = stage
+        self._made: Counter[str] = Counter()
         self.heads = tuple(one.head for one in decode.heads)
         facts = decode.model_dump(mode="json", exclude={*MATCHING, "category_ids"})
-        self.how = digest([BOXES_VERSION, facts, [one.model_dump() for one in images]])
+        # Not its digest: the store asks which contents a derived object was made of.
+        self.how = [BOXES_VERSION, facts, [one.model_dump() for one in images]]
 
     def boxes(self, outputs: Outputs) -> tuple[Boxes, ...]:
         def make(target: Path) -> None:
+            self._tell("boxes of outputs")
             np.save(target, _table(self._detected(outputs)))
 
         stored = self.store.derive(("boxes", self._key(outputs)), ".npy", make)
@@ -83,6 +97,7 @@ class _Detections:
     def changes(self, test: Outputs, reference: Outputs) -> Sums:
         def make(target: Path) -> None:
             one, other = self.boxes(reference), self.boxes(test)
+            self._tell("boxes against the reference's")
             np.save(target, compare_all(one, other, len(self.heads), matching_of(self.decode)))
 
         settings = {name: getattr(self.decode, name) for name in MATCHING}
@@ -93,6 +108,7 @@ class _Detections:
 
     def precision(self, outputs: Outputs) -> Mapping[str, AveragePrecision]:
         def make(target: Path) -> None:
+            self._tell("average precision")
             labels, found = self._labels, self._detected(outputs)
             by_id = dict(zip(labels.image_ids, found, strict=True))
             made = average_precision(labels.labels, by_id)
@@ -104,7 +120,11 @@ class _Detections:
         known = json.loads(self.store.path(stored).read_text())
         return {name: AveragePrecision(**one) for name, one in known.items()}
 
-    def _key(self, outputs: Outputs) -> list[str]:
+    def _tell(self, what: str) -> None:
+        self._made[what] += 1
+        self._stage("report", f"{what}, {self._made[what]}")
+
+    def _key(self, outputs: Outputs) -> list[Any]:
         return [self.how, *(outputs[head].sha256 for head in self.heads)]
 
     def _require(self, outputs: Outputs) -> None:

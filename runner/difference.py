@@ -45,7 +45,7 @@ def _value(change: Change, value: Any) -> str:
     if value is None:
         return "exact" if change.what == "sqnr_db" else "–"
     if change.what == "sqnr_db":
-        return f"{value:.2f} dB"
+        return f"{value:z.2f} dB"
     if change.what == "latency_s":
         return f"{1e3 * value:.3g} ms"
     if isinstance(value, float):

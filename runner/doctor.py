@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from runner import config as configuration
 from runner.config import Config
 from runner.config_environments import Ngc
 from runner.core.compatibility import HostFacts, ImageFacts, Obstacle
-from runner.core.gpus import expanded, written
+from runner.core.gpus import written
 from runner.environments.devices import Driver
-from runner.environments.factory import axes_of, environments_of
+from runner.environments.factory import axes_of, environments_of, host_at, machines_of
 from runner.errors import ConfigError, ExitCode
 from runner.preflight import this_driver, this_host
 
@@ -27,6 +27,8 @@ class Finding:
     environment: str
     device: str
     obstacle: Obstacle | None
+    here: bool = True
+    """Whether it would run on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Diagnosis:
     host: HostFacts
     matrix: Path
     findings: Sequence[Finding] = ()
+    elsewhere: Mapping[str, HostFacts] = field(default_factory=dict)
+    """Name in `hosts:` → what that machine offers, or why it does not answer."""
     notes: Sequence[str] = ()
     """Where an image that is here tells something else of itself than the catalogue."""
     pulls: Sequence[ImageFacts] = ()
@@ -50,7 +54,8 @@ class Diagnosis:
         return ExitCode.COULD_NOT_RUN if stopped else ExitCode.OK
 
     def text(self) -> str:
-        lines = [*_table(_facts(self.driver, self.host)), ""]
+        there = [(name, _in_short(host)) for name, host in self.elsewhere.items()]
+        lines = [*_table([*_facts(self.driver, self.host), *there]), ""]
         if self.problem is not None:
             lines.append(str(self.problem))
         elif not self.findings:
@@ -72,6 +77,7 @@ class Diagnosis:
         host["logins"] = sorted(self.host.logins)
         return {
             "host": host | {"cuda": self.driver.cuda, "silent_gpus": list(self.driver.silent)},
+            "hosts": {name: _in_short(host) for name, host in self.elsewhere.items()},
             "matrix": str(self.matrix),
             "problems": list(self.problem.problems) if self.problem else [],
             "environments": [
@@ -97,7 +103,7 @@ def examine(matrix: Path) -> Diagnosis:
         config, _ = configuration.load(matrix)
     except ConfigError as error:
         return Diagnosis(driver, host, matrix, problem=error)
-    findings = _findings(config, matrix, driver)
+    findings = _findings(config, matrix)
     containers = _containers(config)
     able = {finding.environment for finding in findings if finding.obstacle is None}
     return Diagnosis(
@@ -105,6 +111,7 @@ def examine(matrix: Path) -> Diagnosis:
         host,
         matrix,
         findings,
+        elsewhere={name: host_at(address) for name, address in config.hosts.items()},
         notes=[note for image in containers.values() for note in _notes(image, host)],
         pulls=[
             image
@@ -114,22 +121,24 @@ def examine(matrix: Path) -> Diagnosis:
     )
 
 
-def _findings(config: Config, matrix: Path, driver: Driver) -> list[Finding]:
+def _findings(config: Config, matrix: Path) -> list[Finding]:
     environments = environments_of(config, matrix.resolve().parent)
-    devices = expanded(config.devices, driver.gpus)
+    machines = machines_of(config)
     return [
-        Finding(axis.environment, device, axis.obstacle(device))
-        for axis in axes_of(config, environments)
-        for device in axis.places(devices)
+        Finding(
+            axis.environment, device, axis.obstacle(device), not machines[axis.environment].name
+        )
+        for axis in axes_of(config, environments, machines)
+        for device in axis.places(config.devices)
     ]
 
 
 def _containers(config: Config) -> Mapping[str, ImageFacts]:
-    """Returns id → NVIDIA's container that it is, as published."""
+    """Returns id → NVIDIA's container that it is, as published; those for this machine."""
     return {
         name: row
         for entry in config.environments
-        if isinstance(entry, Ngc)
+        if isinstance(entry, Ngc) and entry.host is None
         for name, tag in zip(entry.ids(), entry.tags(), strict=True)
         if (row := catalog.find(tag)) is not None
     }
@@ -146,6 +155,24 @@ def _told(images: Sequence[ImageFacts]) -> str:
 
 def _bytes(images: Sequence[ImageFacts]) -> int:
     return sum(image.size_bytes or 0 for image in images)
+
+
+def _in_short(host: HostFacts) -> str:
+    """Returns what another machine offers, on one line."""
+    if host.docker is not None:
+        return host.docker
+    driver = f"NVIDIA {host.driver}" if host.driver else host.driver_problem or "no NVIDIA driver"
+    gpus = [f"gpu:{gpu.index} {gpu.name}" for gpu in host.gpus]
+    return ", ".join([f"docker {host.docker_version}, {_way(host)}", driver, *gpus])
+
+
+def _way(host: HostFacts) -> str:
+    ways = [
+        name
+        for name, there in (("NVIDIA runtime", host.nvidia_runtime), ("CDI", host.cdi))
+        if there
+    ]
+    return f"GPUs through {' and '.join(ways)}" if ways else "no NVIDIA runtime, no CDI"
 
 
 def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
@@ -169,16 +196,10 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
     ]
     if host.docker is not None:
         return [*facts, ("docker", host.docker)]
-    ways = [
-        name
-        for name, there in (("NVIDIA runtime", host.nvidia_runtime), ("CDI", host.cdi))
-        if there
-    ]
-    way = f"GPUs through {' and '.join(ways)}" if ways else "no NVIDIA runtime, no CDI"
     free = host.disk_free_bytes
     return [
         *facts,
-        ("docker", f"{host.docker_version}, {way}"),
+        ("docker", f"{host.docker_version}, {_way(host)}"),
         ("disk", "not known" if free is None else f"{free / 1e9:.0f} GB free for images"),
         ("logins", ", ".join(sorted(host.logins)) or "none; NVIDIA's public images need none"),
     ]
@@ -186,7 +207,7 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
 
 def _advice(diagnosis: Diagnosis) -> list[str]:
     """Returns what to do about this host, where an environment waits for it."""
-    waiting = {finding.device for finding in diagnosis.findings if finding.obstacle}
+    waiting = {one.device for one in diagnosis.findings if one.obstacle and one.here}
     found = []
     if diagnosis.driver.version is None and waiting - {"cpu"}:
         found.append(

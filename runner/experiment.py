@@ -12,12 +12,13 @@ import job
 from runner import config as configuration
 from runner.config_checks import Checked, check
 from runner.core import graph
-from runner.core.gpus import expanded, identities
+from runner.core.gpus import Machine
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
     engine_options_of,
     environments_of,
+    machines_of,
     reference_environment,
     reference_options,
 )
@@ -26,9 +27,10 @@ from runner.execution.inputs import Data, Network
 from runner.execution.wanted import Settings, Wants
 from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
 from runner.plan import Cell, expand, passes, select
-from runner.preflight import this_driver
 from runner.records import Object, digest
 from runner.store import Store, sha256_of
+from runner.variant_checks import names_problem
+from runner.yaml_file import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,16 @@ class Experiment:
     engine_options: Mapping[str, Mapping[str, Any]]
     """environment → options handed to its engine; the reference's are among them."""
     cells: tuple[Cell, ...]
+    machines: Mapping[str, Machine]
+    """environment → where it runs."""
 
     def wants(self, data: Data) -> Wants:
-        return Wants(settings=_settings(self.checked), network=self.network, data=data)
+        return Wants(
+            settings=_settings(self.checked, self.machines),
+            network=self.network,
+            data=data,
+            plugins=self.checked.plugins,
+        )
 
     @property
     def bytes_a_repeat(self) -> int:
@@ -75,11 +84,7 @@ def read_experiment(
     config, document = configuration.load(source)
     root = source.resolve().parent
     checked = check(config, document, root)
-    try:
-        network = Network(checked.content, checked.model)
-    except graph.GraphError as error:
-        where = document.where(("model", "onnx"))
-        raise ConfigError(document.source, [f"{where}: {error}"]) from error
+    network = _network(checked, document)
     environments = {
         name: around(one) for name, one in environments_of(config, root, checked.evaluation).items()
     }
@@ -87,8 +92,8 @@ def read_experiment(
     wanted = passes(
         config.precisions, calibration.algorithms, calibration.shared, calibration.calibrators
     )
-    devices = expanded(config.devices, this_driver().gpus)
-    every = expand(axes_of(config, environments), devices, wanted)
+    machines = machines_of(config)
+    every = expand(axes_of(config, environments, machines), config.devices, wanted)
     # A pattern that matches nothing is a slip, also beside one that does.
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
     if unmatched or not every:
@@ -107,7 +112,38 @@ def read_experiment(
         reference=reference,
         engine_options={**engine_options_of(config), reference.name: reference_options(config)},
         cells=cells,
+        machines=machines,
     )
+
+
+def _network(checked: Checked, document: Document) -> Network:
+    """Returns the network with its variants.
+
+    Raises:
+        ConfigError: no range can be measured in one of them, or their tensors have other names.
+    """
+    problems = []
+    variants = []
+    for index, one in enumerate(checked.variants):
+        try:
+            variants.append(Network(one.content, one.model, one.name))
+        except graph.GraphError as error:
+            problems.append(f"{document.where(('model', 'variants', index))}: {error}")
+    name = str(checked.config.model.onnx)
+    try:
+        network = Network(checked.content, checked.model, name, variants)
+    except graph.GraphError as error:
+        problems.append(f"{document.where(('model', 'onnx'))}: {error}")
+        raise ConfigError(document.source, problems) from error
+    if not problems:
+        least = checked.config.calibration.coverage
+        for index, variant in enumerate(variants):
+            if found := names_problem(variant.tensors, network.tensors, least):
+                where = document.where(("model", "variants", index))
+                problems.append(f"{where}: {variant.name}: {found}")
+    if problems:
+        raise ConfigError(document.source, problems)
+    return network
 
 
 def data_of(checked: Checked, store: Store) -> Data:
@@ -161,7 +197,7 @@ def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
     }
 
 
-def _settings(checked: Checked) -> Settings:
+def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
     config = checked.config
     calibration = config.calibration
     shared = (calibration.shared,) if calibration.shared else ()
@@ -178,14 +214,14 @@ def _settings(checked: Checked) -> Settings:
         most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),
         deadline_s=config.deadline_s,
-        program=_program(),
+        program=program(),
         host=digest(processor()),
         preprocess=digest(config.data.preprocess.model_dump(mode="json")),
-        devices=identities(this_driver().version, this_driver().gpus),
+        machines=machines,
     )
 
 
-def _program() -> str:
+def program() -> str:
     """Returns the hash of the job's own files: another program may give other numbers."""
     folder = Path(job.__file__).parent
     hashes = hashlib.sha256()

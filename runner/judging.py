@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.core.changes import changes
@@ -10,16 +10,26 @@ from runner.core.evidence import Evidence
 from runner.core.judgement import Judgement
 from runner.core.metrics import Sums
 from runner.difference import Difference
+from runner.execution.progress import Stage, untold
 from runner.outcome import Outcome
 from runner.plan import Cell
 from runner.records import Manifest, Object, Record
-from runner.store import Run, Store, explained
+from runner.store import Run, Store, explained, write_text
 
 
-def judge_again(name: str, results: Path) -> Outcome:
-    """Judges a finished run from its stored records and writes its report; no engine is needed."""
+def judge_again(name: str, results: Path, *, images: bool = True, stage: Stage = untold) -> Outcome:
+    """Judges a finished run from its stored records and writes its report; no engine is needed.
+
+    Args:
+        name: Of the run's folder.
+        results: Where it is.
+        images: Whether the report may show images, where the run's matrix.yaml says so too.
+        stage: Told what is being judged.
+    """
     run = Store(results).open_run(name)
-    return report(run, tuple(record.planned() for record in run.records()))
+    return report(
+        run, tuple(record.planned() for record in run.records()), images=images, stage=stage
+    )
 
 
 def difference(before: str, after: str, results: Path) -> Difference:
@@ -32,27 +42,65 @@ def difference(before: str, after: str, results: Path) -> Difference:
     return Difference(runs[0].id, runs[1].id, changes(old, new))
 
 
-def report(run: Run, cells: Sequence[Cell]) -> Outcome:
+def report(
+    run: Run, cells: Sequence[Cell], *, images: bool = True, stage: Stage = untold
+) -> Outcome:
     """Judges a finished run and writes its report, its tables and its summaries."""
-    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
-    from runner.report import frames, html, junit, summary  # noqa: PLC0415
-
-    judgement = judgement_of(run, cells)
-    with explained(run.folder):
-        frames.write(frames.long_table(judgement), run.folder)
-    run.write_text(junit.JUNIT, junit.junit(judgement))
-    run.write_text(summary.SUMMARY, summary.summary(judgement))
-    page = run.write_text("report.html", html.render(judgement))
+    judgement = judgement_of(run, cells, stage)
+    stage("report", "write")
+    page = write_report(judgement, run.folder, pictures_of(run, judgement) if images else None)
     return Outcome(judgement, run.folder, page, run.manifest().seconds)
 
 
-def judgement_of(run: Run, cells: Sequence[Cell]) -> Judgement:
-    from runner.core.judge import judge  # noqa: PLC0415 - as above
-    from runner.detections import box_evidence  # noqa: PLC0415
+def pictures_of(run: Run, judgement: Judgement) -> Mapping[str, str] | None:
+    """Returns file name → the image as a `data:` URI, of the worst; None where none may be shown."""
+    from runner.pictures import pictures  # noqa: PLC0415 - as below
+    from runner.report.sections import shown_images  # noqa: PLC0415
 
     manifest = run.manifest()
-    found = evidence(run, manifest, cells, run.records())
-    return judge(dataclasses.replace(found, boxes=box_evidence(run.store, manifest)))
+    if judgement.boxes is None or not manifest.show_images:
+        return None
+    return pictures(run.store, manifest, shown_images(judgement))
+
+
+def write_report(
+    judgement: Judgement, folder: Path, pictures: Mapping[str, str] | None = None
+) -> Path:
+    """Writes the report, its tables and its summaries into `folder`; returns where the page is.
+
+    Args:
+        judgement: All that is told.
+        folder: Of a run, or of a ticket.
+        pictures: File name → the image as a `data:` URI; None where images are to be left out.
+    """
+    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
+    from runner.report import frames, html, junit, summary  # noqa: PLC0415
+
+    with explained(folder):
+        frames.write(frames.long_table(judgement), folder)
+    write_text(folder / junit.JUNIT, junit.junit(judgement))
+    write_text(folder / summary.SUMMARY, summary.summary(judgement))
+    return write_text(folder / "report.html", html.render(judgement, pictures))
+
+
+def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
+    from runner.core.judge import judge  # noqa: PLC0415 - as above
+    from runner.core.layer_report import layer_report  # noqa: PLC0415
+    from runner.core.table_report import table_report  # noqa: PLC0415
+    from runner.detections import box_evidence  # noqa: PLC0415
+    from runner.run_files import layers_of, network_of, ranges_of  # noqa: PLC0415
+
+    stage("report", "judge")
+    manifest, records = run.manifest(), run.records()
+    found = evidence(run, manifest, cells, records)
+    network = network_of(run, manifest)
+    return dataclasses.replace(
+        judge(dataclasses.replace(found, boxes=box_evidence(run.store, manifest, stage))),
+        tables=table_report(
+            manifest, records, ranges_of(run, manifest), network.heads_of if network else {}
+        ),
+        layers=layer_report(network, records, layers_of(run.store)) if network else None,
+    )
 
 
 def evidence(

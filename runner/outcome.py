@@ -46,6 +46,7 @@ class Outcome:
             lines.append(
                 "gate failed: " + listed([f"{cell} {head}" for cell, head in failed], most=4)
             )
+        lines += self._disturbed()
         lines += self._not_ok()
         ok = sum(result.status is Status.OK for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)
@@ -68,6 +69,18 @@ class Outcome:
         return [
             f"boxes: not known in {ids[0] if len(ids) == 1 else f'{len(ids)} cells'}: {problem}"
             for problem, ids in cells.items()
+        ]
+
+    def _disturbed(self) -> list[str]:
+        """Returns a line for each disturbance: the cell's id, or how many."""
+        cells: dict[str, list[str]] = {}
+        for result in self.judgement.cells:
+            if result.disturbed:
+                cells.setdefault(result.disturbed, []).append(result.cell.id)
+        return [
+            f"disturbed: {who}, {reason}; {whose} latency is not to be trusted: run again with --fresh"
+            for reason, ids in cells.items()
+            for who, whose in [(ids[0], "its") if len(ids) == 1 else (f"{len(ids)} cells", "their")]
         ]
 
     def _not_ok(self) -> list[str]:
@@ -97,6 +110,7 @@ class Outcome:
                     "status": str(result.status),
                     "reason": result.reason,
                     "reused": result.reused,
+                    "disturbed": result.disturbed,
                 }
                 for result in self.judgement.cells
             ],

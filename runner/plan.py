@@ -1,9 +1,11 @@
 """The cells of an experiment: axes → cells, pure; each with the reason where it cannot run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+
+from runner.core.gpus import Gpu, expanded
 
 
 class Precision(StrEnum):
@@ -47,7 +49,7 @@ class Pass:
 
     @property
     def name(self) -> str:
-        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`; `int8-own` of recorded outputs."""
+        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`; `int8-implicit-own` of recorded outputs."""
         parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
         return "-".join(str(part) for part in parts if part)
 
@@ -88,18 +90,24 @@ class Axis:
 
     recording: "Recording | None" = None
     """What there is of recorded outputs; None where jobs are run."""
+    gpus: tuple[Gpu, ...] = ()
+    """Those of the machine that it runs on."""
 
     def places(self, devices: Sequence[str]) -> Sequence[str]:
-        """Returns on which of the experiment's devices it has cells; recorded outputs have their own."""
+        """Returns on which of the experiment's devices it has cells: every GPU that they mean, once.
+
+        Recorded outputs have their own.
+        """
         if self.recording:
             return (self.recording.device,)
-        return [device for device in devices if device_kind(device) in self.devices]
+        usable = [device for device in devices if device_kind(device) in self.devices]
+        return expanded(usable, self.gpus)
 
     def wanted(self, passes: Sequence[Pass]) -> Sequence[Pass]:
-        """Returns the passes of the experiment that have a meaning for its engine, and recorded ones."""
-        offered = [one for one in passes if self.offers(one)]
-        more = self.recording.passes if self.recording else ()
-        return [*offered, *(one for one in more if one not in offered)]
+        """Returns the passes of the experiment that have a meaning for its engine, or what is recorded."""
+        if self.recording:
+            return self.recording.passes
+        return [one for one in passes if self.offers(one)]
 
     def offers(self, pass_: Pass) -> bool:
         """Whether a pass has any meaning for its engine."""
@@ -117,28 +125,22 @@ class Recording:
     repeats: int
 
 
-def recorded_pass(name: str) -> Pass:
-    """Returns the pass that matrix.yaml calls `name`; `int8` is one with a table of its own.
+def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> Mapping[str, Pass]:
+    """Returns what a program's outputs may be called → the pass that they are.
 
-    Raises:
-        ValueError: it is no pass's name.
+    Passes are called as in cell ids. `int8` is one with a table of the program's own, made nobody
+    knows how: by TensorRT's calibrator, where TensorRT is the engine.
+
+    Args:
+        engine: `tensorrt`, `onnxruntime`.
+        shared: Algorithm of the table that all get, or None.
+        calibrators: TensorRT's own.
     """
-    if name == Precision.INT8:
-        return Pass(precision=Precision.INT8, source=TableSource.OWN)
-    precision, *rest = name.split("-")
-    if not rest:
-        return Pass(precision=Precision(precision))
-    implicit, source, algorithm = rest
-    found = Pass(
-        precision=Precision(precision),
-        source=TableSource(source),
-        algorithm=algorithm,
-        implicit=implicit == "implicit",
-    )
-    if found.name != name:
-        message = f"{name!r} is no pass"
-        raise ValueError(message)
-    return found
+    inside = engine == "tensorrt"
+    own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
+    found = passes(tuple(Precision), (), shared, calibrators)
+    usable = [one for one in found if inside or not one.implicit]
+    return {str(Precision.INT8): own, **{one.name: one for one in [*usable, own]}}
 
 
 def passes(
@@ -199,12 +201,7 @@ def device_kind(device: str) -> str:
 
 
 def _unsupported(axis: Axis, pass_: Pass) -> tuple[Status, str] | None:
-    if axis.recording:
-        if pass_ in axis.recording.passes:
-            return None
-        there = ", ".join(one.name for one in axis.recording.passes)
-        return Status.UNSUPPORTED, f"no outputs of it were recorded, only of {there}"
-    if pass_.precision in axis.precisions:
+    if axis.recording or pass_.precision in axis.precisions:
         return None
     offered = ", ".join(sorted(axis.precisions))
     return Status.UNSUPPORTED, f"this engine offers {offered}, not {pass_.precision}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.core.words import count
 from runner.plan import Cell
 
 
@@ -13,7 +14,7 @@ class Planned:
     known: Mapping[str, int]
     """cell id → repeats that are known already."""
     repeats: int
-    """Of every cell."""
+    """Of every cell, where not fewer were recorded."""
     most_repeats: int
     """Of a cell that is not decided before."""
     bytes_a_repeat: int
@@ -23,15 +24,16 @@ class Planned:
         width = max(len(cell.id) for cell in self.cells)
         lines = [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
         runnable = [cell for cell in self.cells if cell.obstacle is None]
-        starts = sum(self.repeats - self.known.get(cell.id, 0) for cell in runnable)
+        starts = sum(cell.repeats(self.repeats) - self.known.get(cell.id, 0) for cell in runnable)
         size = starts * self.bytes_a_repeat / 1e6
         lines.append(
-            f"{len(self.cells)} cells, {len(runnable)} can run here: "
-            f"{starts} measurements to make, {size:.0f} MB of outputs at most"
+            f"{count(len(self.cells), 'cell')}, {len(runnable)} can run here: "
+            f"{count(starts, 'measurement')} to make, {size:.0f} MB of outputs at most"
         )
         if self.most_repeats > self.repeats:
             lines.append(
-                f"cells that {self.repeats} repeats do not decide get up to {self.most_repeats}"
+                f"cells that {count(self.repeats, 'repeat')} cannot decide get up to "
+                f"{self.most_repeats}"
             )
         return "\n".join(lines)
 
@@ -45,10 +47,10 @@ class Planned:
                     "pass": cell.pass_.name,
                     "status": str(cell.obstacle[0]) if cell.obstacle else "planned",
                     "reason": cell.obstacle[1] if cell.obstacle else None,
-                    "repeats": self.repeats,
-                    "most_repeats": self.most_repeats,
+                    "repeats": cell.repeats(self.repeats),
+                    "most_repeats": cell.repeats(self.most_repeats),
                     "reused": self.known.get(cell.id, 0),
-                    "bytes": self.repeats * self.bytes_a_repeat,
+                    "bytes": cell.repeats(self.repeats) * self.bytes_a_repeat,
                 }
                 for cell in self.cells
             ]
@@ -58,7 +60,7 @@ class Planned:
         if cell.obstacle is not None:
             status, reason = cell.obstacle
             return f"{status}: {reason}"
-        known = self.known.get(cell.id, 0)
-        if known >= self.repeats:
-            return f"known: {known} repeats are reused"
-        return f"{self.repeats - known} repeats" + (f", {known} reused" if known else "")
+        known, repeats = self.known.get(cell.id, 0), cell.repeats(self.repeats)
+        if known >= repeats:
+            return f"known: {count(known, 'repeat')} reused"
+        return count(repeats - known, "repeat") + (f", {known} reused" if known else "")

@@ -16,7 +16,7 @@ from runner.core.compatibility import (
     driver_support,
     obstacles,
 )
-from runner.core.gpus import GpuState, absent, meant
+from runner.core.gpus import GpuState, Machine, absent, meant
 from runner.environments.devices import Driver, read_driver, read_state_if_there
 from runner.environments.host import read_host
 from runner.plan import Status
@@ -32,6 +32,12 @@ def this_driver() -> Driver:
 def this_host() -> HostFacts:
     """Returns this machine's facts, asked once a command."""
     return read_host()
+
+
+def this_machine() -> Machine:
+    """Returns this machine as a place for jobs."""
+    driver = this_driver()
+    return Machine(driver=driver.version, gpus=driver.gpus)
 
 
 def gpu_obstacle(device: str) -> str | None:

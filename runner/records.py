@@ -38,6 +38,17 @@ class Object(Stored):
         return f"{self.sha256}{self.suffix}"
 
 
+class Derived(Object):
+    """An object that was made of others."""
+
+    sources: tuple[str, ...] = ()
+    """SHA-256 of each; unknown, so empty, where it was made before they were put down."""
+
+    @property
+    def object(self) -> Object:
+        return Object(sha256=self.sha256, suffix=self.suffix, size_bytes=self.size_bytes)
+
+
 class Share(Stored):
     """How much of a head's backward cone integer kernels executed."""
 
@@ -53,6 +64,24 @@ class Share(Stored):
     @property
     def ratio(self) -> float | None:
         return self.integer_macs / self.total_macs if self.total_macs else None
+
+
+class Coverage(Stored):
+    """How many of the tensors that a head depends on got a scale of the table."""
+
+    mapped: int
+    unmapped: tuple[str, ...] = ()
+    """Tensors without a scale."""
+    zero: tuple[str, ...] = ()
+    """Tensors whose scale is zero, which is none."""
+
+    @property
+    def total(self) -> int:
+        return self.mapped + len(self.unmapped) + len(self.zero)
+
+    @property
+    def ratio(self) -> float | None:
+        return self.mapped / self.total if self.total else None
 
 
 class Timing(Stored):
@@ -96,6 +125,11 @@ class Measurement(Stored):
     status: Status
     reason: str | None = None
     model_sha256: str
+    """Of the file that was read, or was to be."""
+    variant: str | None = None
+    """Which of the network's files in matrix.yaml that was or was made of; None where it has one form."""
+    refused: Mapping[str, str] = {}
+    """Files of the network that this engine's parser could not read → what it said."""
     table: str | None = None
     """Digest of the table's amax."""
     placement: str | None = None
@@ -107,8 +141,12 @@ class Measurement(Stored):
     """stage → seconds inside the job."""
     shares: Mapping[str, Share] | None = None
     """head → share; heads of which it is not known are left out."""
+    coverage: Mapping[str, Coverage] | None = None
+    """head → what of the table arrived; None where there is none, or its scales are in Q/DQ nodes."""
     build: Mapping[str, Any] | None = None
     """What TensorRT told of its build: `job.protocol.BUILD_KEYS`."""
+    custom_layers: tuple[Mapping[str, Any], ...] = ()
+    """What became of layers that plugins do: `job.protocol.CUSTOM_KEYS`."""
     layers: Object | None = None
     """layers.json: what TensorRT made of the network's layers."""
     cache: Object | None = None
@@ -281,5 +319,10 @@ class Manifest(Stored):
     """COCO labels of the evaluation images."""
     evaluation: tuple[EvaluationImage, ...] = ()
     """The images in their order in the outputs; needed for boxes, empty without."""
+    show_images: bool = True
+    """Whether the report may show evaluation images."""
+    least_coverage: float | None = None
+    """Share of a head's tensors that a table must reach, or its cell is not judged there; None in runs
+    of before it was asked for."""
     asked: Asked | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

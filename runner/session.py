@@ -19,6 +19,7 @@ from runner.core.lineage import behind
 from runner.core.tables import to_json
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
+from runner.execution.inputs import Network
 from runner.execution.matrix import Matrix
 from runner.execution.progress import Progress
 from runner.experiment import Experiment, data_of, known_data, processor, read_experiment
@@ -77,6 +78,8 @@ def run_experiment(
         stopped = error, "interrupted; run again to go on from here"
     except EnvironmentUnavailableError as error:
         stopped = error, "without the reference nothing can be compared"
+    except ConfigError as error:
+        stopped = error, "the network's variants are not one function"
     for text in store.warnings:
         progress.warn(text)
     for record in matrix.records(stopped=stopped[1] if stopped else None):
@@ -85,7 +88,7 @@ def run_experiment(
         run.write_text(f"tables/{name[:12]}.json", to_json(table))
     manifest = _manifest(experiment, matrix, run, time.monotonic() - started)
     run.write_manifest(manifest.model_copy(update=box_facts(experiment.checked, store)))
-    outcome = report(run, experiment.cells)
+    outcome = report(run, experiment.cells, stage=progress.stage)
     run.make_latest()
     if stopped:
         raise stopped[0]
@@ -181,6 +184,8 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         lineage=behind(
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
+        show_images=config.report.images,
+        least_coverage=config.calibration.coverage,
         asked=_asked(experiment, matrix),
     )
 
@@ -216,7 +221,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "version": version("onnxruntime"),
             **experiment.engine_options[experiment.reference.name],
         },
-        "model": {"file": str(config.model.onnx), "sha256": experiment.network.fp32.sha256},
+        "model": _model_facts(experiment.network),
         "images": {
             "evaluation": {
                 "count": data.evaluation_images,
@@ -235,6 +240,11 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "epsilon": EPSILON,
         },
     }
+
+
+def _model_facts(network: Network) -> Mapping[str, Any]:
+    files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
+    return {**files[0], **({"variants": files[1:]} if network.variants else {})}
 
 
 def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:

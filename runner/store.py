@@ -8,7 +8,8 @@
         facts/KIND/   small JSON by fingerprint: measurements, calibrations, derived objects
 
 Every file is written whole or not at all, and nothing that is stored changes, so a killed run loses
-only what was in work, and two runs at once cannot harm each other.
+only what was in work, and two runs at once cannot harm each other. What no run needs any more goes
+by `trt-matrix gc` alone (garbage.py), which has the store to itself.
 """
 
 import contextlib
@@ -18,11 +19,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pydantic
@@ -30,11 +34,12 @@ import pydantic
 from job import protocol
 from runner.core.metrics import Sums
 from runner.errors import StoreError
-from runner.records import Manifest, Object, Record, Stored, digest
+from runner.records import Derived, Manifest, Object, Record, Stored, digest
 
 T = TypeVar("T", bound=Stored)
 
-_BLOCK_BYTES = 1 << 20
+_FREE = "free space and run again, finished cells are kept; `trt-matrix gc --help`"
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 @contextlib.contextmanager
@@ -45,8 +50,8 @@ def explained(path: Path) -> Iterator[None]:
         StoreError: in place of every OSError.
     """
     advice = {
-        errno.ENOSPC: "the disk is full: free space and run again, finished cells are kept",
-        errno.EDQUOT: "the disk quota is used up: free space and run again, finished cells are kept",
+        errno.ENOSPC: f"the disk is full: {_FREE}",
+        errno.EDQUOT: f"the disk quota is used up: {_FREE}",
         errno.EACCES: "it may not be written: check its owner and mode, or name another --results",
         errno.EPERM: "it may not be written: check its owner and mode, or name another --results",
         errno.EROFS: "the file system is read-only: name another folder with --results",
@@ -73,7 +78,28 @@ class Store:
         with explained(results):
             for folder in ("objects", "facts", "work"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.root, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._lock)
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
             self._sweep()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the whole store: nobody else has it open meanwhile, and who opens it waits.
+
+        Raises:
+            StoreError: somebody has it open.
+        """
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            message = f"{self.results}: in use by another trt-matrix; try again when it has ended"
+            raise StoreError(message) from error
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def _sweep(self) -> None:
         """Removes what runs that were killed left in work: whatever nobody holds any more."""
@@ -85,6 +111,12 @@ class Store:
                         shutil.rmtree(folder, ignore_errors=True)
                 except (BlockingIOError, FileNotFoundError):
                     continue  # it is in use, or was just given up
+
+    def require(self, size_bytes: int) -> None:
+        """Raises StoreError where the disk has less free: what failed there failed for that."""
+        with explained(self.root):
+            if shutil.disk_usage(self.root).free < size_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     # Objects, by content
 
@@ -142,7 +174,13 @@ class Store:
             protocol.write_json(str(path), fact.model_dump(mode="json"))
 
     def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> Object:
-        """Returns the object that `make` writes, made once for each `key` (any JSON value)."""
+        """Returns the object that `make` writes, made once for each `key`.
+
+        Args:
+            key: Any JSON value; every SHA-256 in it names something that the object is made of.
+            suffix: Of the object's name.
+            make: Writes it to the path that it is given.
+        """
         if known := self.derived(key):
             return known
         with self.workspace() as folder:
@@ -150,13 +188,18 @@ class Store:
             with explained(target):
                 make(target)
             made = self.adopt(target)
-        self.keep(made, digest(key))
+        fact = Derived(**made.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
+        with explained(self.root):
+            protocol.write_json(str(self._derived(key)), fact.model_dump(mode="json"))
         return made
 
     def derived(self, key: Any) -> Object | None:
         """Returns what `derive` made earlier for `key`; makes nothing."""
-        known = self.get(Object, digest(key))
-        return known if known and self.has(known) else None
+        known = self._read(Derived, self._derived(key), "it is made again")
+        return known.object if known and self.has(known) else None
+
+    def _derived(self, key: Any) -> Path:
+        return self._fact("object", digest(key))
 
     def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
         """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
@@ -188,16 +231,19 @@ class Store:
 
     @contextlib.contextmanager
     def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Holds the device against other runs on this machine: latencies need it alone."""
+        """Holds a device against other runs on this machine: latencies need it alone.
+
+        Args:
+            device: Any name of it that is always the same.
+            waiting: Called again and again while another run has it; what it raises ends the wait.
+        """
         safe = "".join(c if c.isalnum() else "-" for c in device)
         with contextlib.ExitStack() as holding:
             with explained(self.root):
                 lock = holding.enter_context((self.root / f"{safe}.lock").open("w"))
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                while not _taken(lock):
                     waiting()
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    time.sleep(TURN_S)
             yield
 
     # Runs
@@ -256,10 +302,7 @@ class Run:
         return path
 
     def write_text(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        with explained(path):
-            protocol.write_bytes(str(path), text.encode("utf-8", "surrogateescape"))
-        return path
+        return write_text(self.folder / name, text)
 
     def write_record(self, record: Record) -> None:
         self._write(f"records/{record.cell}.json", record)
@@ -300,14 +343,38 @@ class Run:
             temporary.replace(link)
 
 
+TURN_S = 0.1
+"""Between two looks whether another run has ended."""
+
 SUMS_VERSION = 1
 """Raise when `job.reductions` changes what it computes."""
+
+
+def hashes(text: str) -> frozenset[str]:
+    """Returns every SHA-256 (hex) in a text."""
+    return frozenset(_HASH.findall(text))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text whole or not at all; returns where it is."""
+    with explained(path):
+        protocol.write_bytes(str(path), text.encode("utf-8", "surrogateescape"))
+    return path
 
 
 def object_of(content: bytes, suffix: str) -> Object:
     """Returns how the store addresses `content`; stores nothing."""
     sha256 = hashlib.sha256(content).hexdigest()
     return Object(sha256=sha256, suffix=suffix, size_bytes=len(content))
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Says whether the lock is ours now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

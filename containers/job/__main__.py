@@ -53,7 +53,11 @@ def run(request_folder, result_folder, stages):
         # Only now, so that a missing numpy or engine is answered like any other failure.
         from job import calibrate, engines, passes
 
-        engine = engines.load(request["engine"]).Engine(request["engine_options"])
+        options = dict(request["engine_options"])
+        if request["plugins"]:
+            folder = os.path.join(result_folder, protocol.PLUGINS)
+            options.update(plugins=request["plugins"], plugin_folder=folder)
+        engine = engines.load(request["engine"]).Engine(options)
         write_probe()
     if request["calibration"] is not None:
         write(protocol.CALIBRATION, calibrate.run(engine, request, stages))

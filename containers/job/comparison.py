@@ -62,4 +62,5 @@ def table(heads, errors):
 
 
 def _number(form, value):
-    return "-" if value is None else form % value
+    # Zero is added to what was rounded: -0.004 would be "-0.00".
+    return "-" if value is None else form % (float(form % value) + 0.0)

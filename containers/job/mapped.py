@@ -24,16 +24,18 @@ def paths(maps):
     return sorted(path for path in found if ".so" in os.path.basename(path))
 
 
-def facts(maps):
+def facts(maps, folders=()):
     """Returns {"libraries": [{"path", "version", "package", "size_bytes"}], "packages": {name: version}}.
 
-    `libraries` holds those that engines compute with, with the version that the file's own name
+    `libraries` holds those that engines compute with, and all from `folders` (LD_LIBRARY_PATH, which
+    somebody set for a reason), with the version that the file's own name
     tells (libcudnn.so.8.9.7) or else its package's; `packages`, the installed distributions that
     have any shared library mapped. What is not known is None, both are where there is no /proc.
     """
     if maps is None:
         return {"libraries": None, "packages": None}
     found = paths(maps)
+    folders = {os.path.realpath(folder) for folder in folders if folder}
     owners = _owners(tuple(found))
     libraries = [
         {
@@ -43,7 +45,7 @@ def facts(maps):
             "size_bytes": _size(path),
         }
         for path in found
-        if LIBRARY.match(os.path.basename(path))
+        if LIBRARY.match(os.path.basename(path)) or os.path.dirname(path) in folders
     ]
     return {"libraries": libraries, "packages": dict(owners.values())}
 

@@ -39,6 +39,8 @@ def run(engine, request, one, result_folder, stages):
         "build": None,
         "layers": None,
         "cache": None,
+        "model": None,
+        "refused": {},
     }
     try:
         _run(engine, request, one, folder, stages, answer)
@@ -56,7 +58,7 @@ def _run(engine, request, one, folder, stages, answer):
     with stages.enter("build", name):
         images = arrays.load_images(request["evaluation"])
         table = protocol.read_json(one["table"]) if one["table"] else None
-        session = engine.build(one["model"], one["precision"], table, folder, one["implicit"])
+        session = _build(engine, one, table, folder, answer)
         for key, file in sorted(TOLD.items()):
             if os.path.exists(os.path.join(folder, file)):
                 answer[key] = file
@@ -69,6 +71,30 @@ def _run(engine, request, one, folder, stages, answer):
     if one["compare_with"] is not None:
         with stages.enter("compare", name):
             answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
+
+
+def _build(engine, one, table, folder, answer):
+    """Returns a Session on the first of the pass's files that the engine's parser reads.
+
+    Raises:
+        protocol.UnreadableError: it reads none.
+    """
+    for model in [one["model"]] + one["alternatives"]:
+        file = os.path.basename(model)
+        try:
+            session = engine.build(model, one["precision"], table, folder, one["implicit"])
+        except protocol.UnreadableError as error:
+            if not one["alternatives"]:
+                raise
+            answer["refused"][file] = str(error)
+            print("%s: %s" % (file, error), flush=True)
+        else:
+            answer["model"] = file
+            return session
+    raise protocol.UnreadableError(
+        "none of the network's %d forms can be read: %s"
+        % (len(answer["refused"]), "; ".join(sorted(set(answer["refused"].values()))))
+    )
 
 
 def infer(session, input_name, images, heads, folder):

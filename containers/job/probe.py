@@ -23,7 +23,9 @@ def facts():
     What a platform does not tell is None.
     """
     cpu = _cpu(_read("/proc/cpuinfo"))
-    libraries = mapped.facts(_read("/proc/self/maps"))
+    libraries = mapped.facts(
+        _read("/proc/self/maps"), os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    )
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),

@@ -10,12 +10,14 @@ RESULT_DIR (empty, writable)
     calibration.json        {"schema_version", "images", "seconds", "algorithms": {name: {tensor: amax}},
                             "unusable": {tensor: reason}}
     passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends; its latency has the
-                            host's clock (samples_s) and, where the engine can tell, the device's (device_s)
+                            host's clock (samples_s) and, where the engine can tell, the device's (device_s);
+                            `model` is the file that was read, `refused` {file: what the parser said}
     passes/NAME/HEAD.npy    float32 (images, ...): outputs of one head over all evaluation images
     passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell by one
     passes/NAME/build.json      what TensorRT was told and said of a build, see BUILD_KEYS
     passes/NAME/layers.json     what TensorRT made of the network's layers, see LAYER_KEYS
     passes/NAME/calibration.cache   the calibration cache that TensorRT wrote, byte for byte
+    plugins/                libraries that were compiled of plugins' sources, where nothing lasts longer
     result.json             {"schema_version", "status", "stage", "error"}: written last of all
 
 Exit code 0 with a valid result.json is the job's own answer, good or bad. Anything else is the
@@ -37,6 +39,7 @@ PROBE = "probe.json"
 CALIBRATION = "calibration.json"
 STAGE = "stage.txt"
 PASSES = "passes"
+PLUGINS = "plugins"
 PASS = "pass.json"  # noqa: S105 - no password
 EXECUTED = "executed.onnx"
 BUILD = "build.json"
@@ -55,10 +58,16 @@ REQUEST_KEYS = {
     "evaluation": "path of a float32 .npy (images, ...input shape without its batch axis)",
     "calibration": "null, or {model, images, tensors: [name], algorithms: [{name, options}]}",
     "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name, "
-    "implicit: absent, null or see IMPLICIT_KEYS}",
+    "implicit: absent, null or see IMPLICIT_KEYS, alternatives: absent or [path]: the same network in other "
+    "forms, tried in order where the engine's parser cannot read `model`}",
     "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
 }
 
+PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the first, or the other two
+    "libraries": "{major version of TensorRT: path}",
+    "sources": "[{name: as others include it, file: path}], compiled inside",
+    "flags": "[text], for the compiler",
+}
 CALIBRATION_KEYS = ("model", "images", "tensors", "algorithms")
 PASS_KEYS = ("name", "precision", "model", "table", "compare_with")
 IMPLICIT_KEYS = {  # int8 by TensorRT's own scales, in a float network, not by Q/DQ nodes
@@ -79,7 +88,7 @@ BUILD_KEYS = {
     "missing: [tensors TensorRT complained of], rejected: [layers that lost an int8 kernel]}",
     "warnings": "[text]",
 }
-LAYER_KEYS = {  # layers.json is {"source": inspector, log or profiler, "layers": [...]}
+LAYER_KEYS = {  # layers.json is {"source": inspector, log or profiler, "layers": [...], "custom": [...]}
     "name": "as TensorRT calls it",
     "type": "Convolution ...; null from a profiler",
     "kernel": "CaskConvolution ...; null from a profiler",
@@ -90,6 +99,15 @@ LAYER_KEYS = {  # layers.json is {"source": inspector, log or profiler, "layers"
     "tactic": "name or number of its kernel",
     "inputs": "[{name, precision, format}]",
     "outputs": "[{name, precision, format}]",
+}
+CUSTOM_KEYS = {  # of an entry of layers.json's "custom": a layer that a plugin does
+    "name": "in the network",
+    "precision": "that it ran in; null where that is not told",
+    "inputs": "as a layer's",
+    "outputs": "as a layer's",
+    "before": "[{name, type, precision}]: the layers that write its inputs",
+    "after": "the same of those that read its outputs",
+    "scaled": "null without a table, or {output tensor: whether that has a scale for it}",
 }
 TIMING_KEYS = ("min_samples", "max_samples", "max_s", "warm_up_max_s")
 
@@ -103,6 +121,10 @@ class ProtocolError(Exception):
 
 class UnsupportedError(Exception):
     """What the engine cannot do at all, in this version; a pass that asks for it is `unsupported`."""
+
+
+class UnreadableError(Exception):
+    """A network that the engine's parser refuses; in another form it may be read."""
 
 
 def describe_error(error):
@@ -165,7 +187,8 @@ def read_request(folder):
     found = request.get("schema_version")
     if found != SCHEMA_VERSION:
         raise ProtocolError(
-            "request has schema version %r, this job reads %d: host and job differ" % (found, SCHEMA_VERSION)
+            "request has schema version %r, this job reads %d: host and job differ"
+            % (found, SCHEMA_VERSION)
         )
     _need(request, REQUEST_KEYS, "request")
     _check_passes(request["passes"])
@@ -174,6 +197,12 @@ def read_request(folder):
         return os.path.join(folder, path)
 
     request["evaluation"] = absolute(request["evaluation"])
+    for number, one in enumerate(request.setdefault("plugins", [])):
+        _check_plugin(one, "plugins[%d]" % number)
+        if "sources" in one:
+            one["sources"] = [dict(each, file=absolute(each["file"])) for each in one["sources"]]
+        else:
+            one["libraries"] = {key: absolute(path) for key, path in one["libraries"].items()}
     if request["calibration"] is not None:
         _need(request["calibration"], CALIBRATION_KEYS, "calibration")
         for key in ("model", "images"):
@@ -186,6 +215,7 @@ def read_request(folder):
             one["table"] = absolute(one["table"])
         if one["implicit"] is not None and one["implicit"]["images"] is not None:
             one["implicit"]["images"] = absolute(one["implicit"]["images"])
+        one["alternatives"] = [absolute(path) for path in one["alternatives"]]
     return request
 
 
@@ -199,9 +229,28 @@ def _check_passes(passes):
                 % (number, one["name"])
             )
         names.append(one["name"])
+        alternatives = one.setdefault("alternatives", [])  # not every host knows of them
+        if not isinstance(alternatives, list) or not all(
+            isinstance(path, str) for path in alternatives
+        ):
+            raise ProtocolError("passes[%d].alternatives is no list of paths" % number)
         _check_implicit(one, "passes[%d].implicit" % number)
     if len(set(names)) < len(names):
         raise ProtocolError("two passes have one name: %s" % ", ".join(sorted(names)))
+
+
+def _check_plugin(one, where):
+    if not isinstance(one, dict) or ("sources" in one) == ("libraries" in one):
+        raise ProtocolError("%s has either libraries or sources" % where)
+    if "libraries" in one:
+        _need(one, ("libraries",), where)
+        _need(one["libraries"], (), where + ".libraries")
+        return
+    _need(one, ("sources", "flags"), where)
+    for each in one["sources"]:
+        _need(each, ("name", "file"), where + ".sources")
+        if not SAFE_NAME.match(each["name"]):
+            raise ProtocolError("%s: %r is no plain file name" % (where, each["name"]))
 
 
 def _check_implicit(one, where):
@@ -220,7 +269,8 @@ def _check_implicit(one, where):
             )
     if (one["table"] is not None) != (wanted != "calibrate"):
         raise ProtocolError(
-            "%s: scales %s %s table" % (where, wanted, "takes no" if wanted == "calibrate" else "needs a")
+            "%s: scales %s %s table"
+            % (where, wanted, "takes no" if wanted == "calibrate" else "needs a")
         )
 
 

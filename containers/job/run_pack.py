@@ -22,6 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACK = "pack.json"
 DONE = "done.json"
 ENDING = "ending.json"
+NOWHERE = "none"
 
 
 def main(arguments):
@@ -51,6 +52,8 @@ def main(arguments):
             done = json.load(stream)
         told = "; %s" % done["last"] if done["last"] else ""
         print("%d of %d answered%s" % (done["answered"], done["asked"], told))
+    if options.output == NOWHERE:
+        return 0
     count = collect(pack, work, options.output)
     print(
         "%s: %d files. Carry it back: trt-matrix merge %s"
@@ -69,7 +72,12 @@ def parser():
     found.add_argument(
         "--only", action="append", default=[], metavar="GLOB", help="over ids; repeatable"
     )
-    found.add_argument("-o", "--output", default=os.path.join(HERE, "results.tar"))
+    found.add_argument(
+        "-o",
+        "--output",
+        default=os.path.join(HERE, "results.tar"),
+        help="archive to carry back; none: write no archive",
+    )
     return found
 
 

@@ -5,54 +5,19 @@ factor more from the other. An entry is written from what an environment stated 
 pinned, so that it differs in that factor alone.
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.core.attribution import Addition
-from runner.core.factors import (
-    ENGINE,
-    Factors,
-    Library,
-    engine_name,
-    factors,
-    libraries,
-    options,
-    packages,
-)
-from runner.records import Start
+from runner.core.container_additions import crossed
+from runner.core.factors import ENGINE, engine_name, options, packages
+from runner.core.places import Entry, Place, line
 
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 PINNED = re.compile(r"(onnxruntime|onnxruntime-gpu)==([0-9][A-Za-z0-9._+-]*)")
 """What an entry can say in short: a package and its version."""
-PLAIN = re.compile(r"[A-Za-z][A-Za-z_-]*")
-WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
-"""Plain, YAML would read them as something else than text."""
 NAME_LENGTH = 60
-
-Entry = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An environment as its last job found it."""
-
-    environment: str
-    start: Start
-
-    @property
-    def factors(self) -> Factors:
-        return factors(self.start)
-
-    @property
-    def stated(self) -> Mapping[str, Any]:
-        return self.start.identity
-
-    def libraries(self, factor: str) -> list[Library]:
-        """Returns the mapped libraries that stand behind a factor."""
-        return [one for one in libraries(self.start) if one.family == factor]
 
 
 def addition(
@@ -66,6 +31,8 @@ def addition(
         confounded: Factors, two or more.
         uniform: Factors of equal value in all of the matrix: an entry need not state them.
     """
+    if one.stated.get("kind") == other.stated.get("kind") == "image":
+        return crossed(one, other, confounded)
     ways = [
         _entries(base, target, confounded, uniform) for base, target in ((one, other), (other, one))
     ]
@@ -73,7 +40,7 @@ def addition(
     separated = [factor for factor, _ in entries]
     left = sorted(set(confounded) - set(separated))
     return Addition(
-        yaml="\n".join(_line(entry) for _, entry in entries) or None,
+        yaml="\n".join(line(entry) for _, entry in entries) or None,
         names=tuple("-".join([entry["name"], *entry.get("versions", ())]) for _, entry in entries),
         left=tuple(left) if len(left) > 1 else (),
     )
@@ -221,32 +188,3 @@ def _name(
         parts.append(f"{factor.split(' ')[-1]}-{values.get(factor, 'none').split(' ')[-1]}")
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([prefix, *parts]))
     return name[:NAME_LENGTH].strip("-")
-
-
-def _line(entry: Entry) -> str:
-    """Returns the entry as one line of YAML, in flow style as matrix.yaml has it."""
-    order = (
-        "venv",
-        "interpreter",
-        "engine",
-        "versions",
-        "with",
-        "python",
-        "library_path",
-        "env",
-        "options",
-        "name",
-    )
-    return f"- {_flow({key: entry[key] for key in order if key in entry})}"
-
-
-def _flow(value: Any) -> str:
-    if isinstance(value, Mapping):
-        pairs = (f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_flow, value))}]"
-    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
-        return value
-    # Any JSON is YAML.
-    return json.dumps(value, ensure_ascii=False)

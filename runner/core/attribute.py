@@ -4,13 +4,14 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from runner.core.additions import Place, addition
+from runner.core.additions import addition
 from runner.core.attribution import Addition, Attribution, Change
 from runner.core.contrasts import Design, Step
 from runner.core.evidence import good
 from runner.core.factors import Difference, Factors, Question, difference, factors, title
 from runner.core.head_errors import Told
 from runner.core.latency_verdicts import latency_verdicts
+from runner.core.places import Place
 from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
 from runner.plan import Status
 from runner.records import Record, Start

@@ -18,9 +18,9 @@ class Addition:
     """Cells that would tell confounded factors apart."""
 
     yaml: str | None
-    """Entries for `environments` of matrix.yaml, one a line; None where none can be made here."""
+    """Entries for `environments` of matrix.yaml, one a line; None where none is needed or can be made."""
     names: tuple[str, ...] = ()
-    """What those environments will be called."""
+    """What those environments will be called; without entries, cells of environments that there are."""
     left: tuple[str, ...] = ()
     """Factors that stay confounded even so: another driver or GPU is no line of matrix.yaml."""
 

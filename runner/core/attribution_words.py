@@ -55,9 +55,9 @@ def _confounded(one: Attribution) -> str:
 
 def _help(addition: Addition) -> str:
     left = f"{listed(addition.left)} stay together even then" if addition.left else ""
-    if addition.yaml is None:
+    if not addition.names:
         return "no environment made here tells them apart: run where only one of them differs"
-    text = f"add {listed(addition.names)} to tell them apart"
+    text = f"{'add' if addition.yaml else 'run'} {listed(addition.names)} to tell them apart"
     return f"{text}; {left}" if left else text
 
 

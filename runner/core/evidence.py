@@ -42,3 +42,24 @@ class Evidence:
 def good(record: Record) -> list[Measurement]:
     """Returns the repeats that were measured."""
     return [one for one in record.measurements if one.status is Status.OK]
+
+
+def timed(record: Record) -> list[Measurement]:
+    """Returns the repeats that tell the latency: those undisturbed, or all where none was."""
+    rounds = [one for one in good(record) if one.latency and one.latency.samples_s]
+    return [one for one in rounds if not _disturbance(one)] or rounds
+
+
+def disturbed(record: Record) -> str | None:
+    """Returns what disturbed how many of its repeats; None where nothing did."""
+    measured = good(record)
+    reasons = [reason for one in measured if (reason := _disturbance(one))]
+    if not reasons:
+        return None
+    if len(measured) == 1:
+        return reasons[0]
+    return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(dict.fromkeys(reasons))}"
+
+
+def _disturbance(measurement: Measurement) -> str | None:
+    return measurement.start.disturbed if measurement.start else None

@@ -42,8 +42,12 @@ FAMILIES = {
 }
 """Factor → the libraries, by base name, whose versions together are its value."""
 
+ENGINE_LIBRARY = re.compile(r"lib(nvinfer|onnxruntime)|onnxruntime")
+"""The engine itself, by base name: what lies in one folder with it came with it."""
+
 VARIABLES = ("CUDA_MODULE_LOADING", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
-"""Environment variables that are factors; images set many more that only repeat versions."""
+"""Environment variables that are factors, beside all that matrix.yaml states; images set many more
+that only repeat versions."""
 
 PASSIVE = "the engine computes; this only hands float32 arrays to it and back"
 ARITHMETIC = "tables are computed by the engine and numpy; Python only calls them"
@@ -86,6 +90,8 @@ class Factors:
     """factor → value; a library that was not mapped, or a GPU on a CPU, is absent."""
     installed: Mapping[str, str]
     """Distribution → version, of those that were not mapped."""
+    stated: frozenset[str] = frozenset()
+    """Factors that somebody set in matrix.yaml: no engine brings them along."""
 
     @functools.cached_property
     def _key(self) -> tuple[object, ...]:
@@ -114,6 +120,9 @@ def factors(start: Start) -> Factors:
         name: version for name, version in installed.items() if name == "numpy"
     }
     mapped = libraries(start)
+    variables = {
+        f"variable {name}": value for name, value in _texts(start.identity.get("variables")).items()
+    }
     values = {
         ENGINE: _engine(engine),
         "Python": _joined(probe.get("implementation"), probe.get("python")),
@@ -127,12 +136,15 @@ def factors(start: Start) -> Factors:
             for name, value in _mapping(probe.get("environment")).items()
             if name in VARIABLES
         },
+        **variables,
+        **_folders(mapped, start.identity),
         **dict(_options(options(start))),
         **_texts(probe.get("stated")),
     }
     return Factors(
         values={name: value for name, value in values.items() if value},
         installed={name: version for name, version in installed.items() if name not in loaded},
+        stated=frozenset(variables),
     )
 
 
@@ -145,6 +157,7 @@ def difference(one: Factors, other: Factors, question: Question) -> Difference:
     innocent = HARMLESS[question]
     values, others = one.values, other.values
     replaced = any(values.get(name) != others.get(name) for name in (ENGINE, PROVIDER))
+    kept = {PROVIDER, *one.stated, *other.stated}
     found: set[str] = set()
     harmless: dict[str, str] = {}
     for name in sorted(values.keys() | others.keys()):
@@ -152,7 +165,7 @@ def difference(one: Factors, other: Factors, question: Question) -> Difference:
             continue
         if name in innocent:
             harmless[name] = innocent[name]
-        elif replaced and name != PROVIDER and (name not in values or name not in others):
+        elif replaced and name not in kept and (name not in values or name not in others):
             harmless[name] = WITH_THE_ENGINE
         else:
             found.add(name)
@@ -253,6 +266,23 @@ def _family_value(parts: Mapping[str, str]) -> str:
     if len(set(parts.values())) == 1:
         return next(iter(parts.values()))
     return ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
+
+
+def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[str, str | None]:
+    """Returns what an interpreter with stated folders mapped and no other factor stands for.
+
+    Nothing of the engine's own folder: a tar file of TensorRT holds much that changes with it. The
+    folders themselves do not count, only what was mapped: the same file may lie elsewhere.
+    """
+    if not _mapping(identity.get("libraries")):
+        return {}
+    found = [(one.path.rpartition("/")[0], one) for one in mapped]
+    engines = {folder for folder, one in found if ENGINE_LIBRARY.match(one.name)}
+    return {
+        f"library {one.name.partition('.so')[0]}": one.version or f"{one.size_bytes} bytes"
+        for folder, one in found
+        if folder not in engines and one.family is None and one.package is None
+    }
 
 
 def _packages(

@@ -118,7 +118,7 @@ def _orders_disagree(rows: Sequence[Row], baseline: str) -> str:
     others = len(found) - 1
     more = f" {others} more {'pair does' if others == 1 else 'pairs do'} so." if others else ""
     return (
-        f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:.1f} dB more than "
+        f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:z.1f} dB more than "
         f"{worse.id}, but {most.ap:.3f} less {what}; choose by the boxes.{more}"
     )
 

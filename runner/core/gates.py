@@ -48,7 +48,7 @@ class Spoken:
     """Whether less is better."""
 
     def value_text(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}{self.unit}"
+        return f"{value:z.{self.decimals}f}{self.unit}"
 
 
 SPOKEN: Mapping[str, Spoken] = {

@@ -114,12 +114,31 @@ def expanded(devices: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def identities(driver: str | None, gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Returns device → what of it decides numbers: `gpu:0` may be another card tomorrow."""
-    return {
-        f"gpu:{gpu.index}": f"{gpu.uuid} {gpu.name} {written(gpu.capability)} driver {driver}"
-        for gpu in gpus
-    }
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """Where jobs run: one machine, its driver and its GPUs."""
+
+    name: str = ""
+    """Of `hosts:` in matrix.yaml; empty for the one that the runner is on."""
+    driver: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+    def decides(self, device: str) -> str:
+        """Returns what of a device decides numbers: `gpu:0` may be another card tomorrow."""
+        gpu = self._gpu(device)
+        if gpu is None:
+            return device
+        return f"{gpu.uuid} {gpu.name} {written(gpu.capability)} driver {self.driver}"
+
+    def place(self, device: str) -> str:
+        """Returns the one name of what jobs cannot share: a GPU, or the processor of a machine."""
+        gpu = self._gpu(device)
+        if gpu is not None:
+            return gpu.uuid
+        return f"{self.name}/{device}" if self.name else device
+
+    def _gpu(self, device: str) -> Gpu | None:
+        return next(iter(meant(device, self.gpus)), None) if device != "cpu" else None
 
 
 def disturbed(before: GpuState, after: GpuState) -> str | None:

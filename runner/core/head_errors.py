@@ -7,8 +7,12 @@ import numpy as np
 from runner.core.effects import Sample
 from runner.core.evidence import Evidence, good
 from runner.core.verdicts import CellError, HeadErrors, Kind, Verdict, verdicts
+from runner.core.words import listed
 from runner.plan import Precision, Status, TableSource
 from runner.records import HeadGate, Measurement, Record
+
+NAMED = 3
+"""Tensors that a reason names."""
 
 Told = Mapping[tuple[str, str | None], tuple[Verdict, ...]]
 """(cell id, head) → its verdicts."""
@@ -27,8 +31,9 @@ def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
         told[key] = (*told.get(key, ()), verdict)
     for record in evidence.records:
         for gate in evidence.manifest.heads:
-            # What did not run, or gave NaN, is in no comparison.
-            nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head)
+            # What did not run, gave NaN, or had half a table is in no comparison.
+            why = _uncovered(evidence, record, gate.head)
+            nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
             told.setdefault((record.cell, gate.head), (nothing,))
     return told
 
@@ -52,13 +57,30 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
     cells = [
         cell
         for record in evidence.records
-        if record.status is Status.OK and (cell := _cell_error(evidence, record, gate.head))
+        if record.status is Status.OK
+        and _uncovered(evidence, record, gate.head) is None
+        and (cell := _cell_error(evidence, record, gate.head))
     ]
     return HeadErrors(
         head=gate.head,
         cells=cells,
         simulations=simulations,
         gate_nmse=None if gate.sqnr_db is None else 10 ** (-gate.sqnr_db / 10),
+    )
+
+
+def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
+    """Returns why the head's error is not that of the cell's table: too little of that arrived."""
+    least = evidence.manifest.least_coverage
+    told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
+    worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
+    if least is None or worst is None or worst.ratio is None or worst.ratio >= least:
+        return None
+    lacking = worst.unmapped + worst.zero
+    return (
+        f"its table covers {worst.mapped / worst.total:.0%} of the tensors of head {head} "
+        f"({worst.mapped} of {worst.total}), less than {least:.0%}: "
+        f"no scale for {listed(lacking, NAMED)}"
     )
 
 

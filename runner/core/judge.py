@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from runner.core.box_judge import judge_boxes
 from runner.core.box_results import BoxErrors, CellBoxes
 from runner.core.budget import budgets
 from runner.core.calibration_blame import calibration_sentences
-from runner.core.evidence import Evidence, good
+from runner.core.cell_run import cell_run
+from runner.core.evidence import Evidence, disturbed, good, timed
 from runner.core.gates import all_hold, gate_results
 from runner.core.head_errors import Told, head_errors, told_by_head
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
@@ -89,7 +91,7 @@ def _cell_result(
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
     engine = probe.get("engine", {})
-    rounds = [one.latency for one in measured if one.latency]
+    rounds = [one.latency for one in timed(record) if one.latency]
     reference = evidence.manifest.reference
     comparable = record.status is Status.OK and reference and reference.status is Status.OK
     return CellResult(
@@ -97,6 +99,7 @@ def _cell_result(
         status=record.status,
         reason=record.reason,
         repeats=len(measured),
+        disturbed=disturbed(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
         latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
         heads=tuple(
@@ -117,14 +120,31 @@ def _cell_result(
         reused=bool(measured) and record.reused == len(record.measurements),
         verdicts=told.get((cell.id, None), ()),
         log_tail=failed[-1].log_tail if failed else None,
+        run=cell_run(record),
         facts={
             "stated": dict(start.identity),
             "probed": dict(probe),
             "command": list(start.command),
+            **_network_facts(latest[0]),
         }
         if start
         else {},
     )
+
+
+def _network_facts(one: Measurement) -> Mapping[str, Any]:
+    """Returns the form of the network that was read, what of the table arrived, and custom layers."""
+    facts: dict[str, Any] = {}
+    if one.variant:
+        facts["network"] = {"read": one.variant, "refused": dict(one.refused)}
+    if one.coverage:
+        facts["scales"] = {
+            "heads": {head: found.model_dump(mode="json") for head, found in one.coverage.items()},
+            "defaulted": ((one.build or {}).get("scales") or {}).get("defaulted"),
+        }
+    if one.custom_layers:
+        facts["custom layers"] = [dict(layer) for layer in one.custom_layers]
+    return facts
 
 
 def _head_result(

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.box_results import BoxErrors, BoxReport, CellBoxes
+from runner.core.cell_run import CellRun
 from runner.core.gates import GateResult
+from runner.core.layer_report import LayerReport
 from runner.core.lineage import Lineage
 from runner.core.metrics import Metrics
+from runner.core.table_report import TableReport
 from runner.core.verdicts import Verdict
 from runner.plan import Cell, Status
 
@@ -31,7 +34,10 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
-    """Seconds per inference at `batch` images, over the samples of all rounds."""
+    """Seconds per inference at `batch` images, over the samples of all rounds that count.
+
+    Those on a disturbed GPU do not, unless there are no others.
+    """
 
     median_s: float
     low_s: float
@@ -41,6 +47,11 @@ class Latency:
     p99_s: float
     samples: int
     batch: int
+    p5_s: float | None = None
+    p25_s: float | None = None
+    p75_s: float | None = None
+    rounds_s: tuple[float, ...] = ()
+    """Median of each repeat, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,10 +97,14 @@ class CellResult:
     """Empty where status is not ok."""
     reused: bool
     log_tail: str | None
+    disturbed: str | None = None
+    """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
     verdicts: tuple[Verdict, ...] = ()
     """About the whole cell: its latency."""
     boxes: CellBoxes | None = None
     """None where the run does not say how to decode, or nothing was measured."""
+    run: CellRun | None = None
+    """None where nothing was started."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
 
@@ -119,6 +134,10 @@ class Judgement:
     """What the network's graph says to the heads that are bad together."""
     boxes: BoxReport | None = None
     """None where the run does not say how to decode."""
+    tables: TableReport | None = None
+    """None where no table was asked about."""
+    layers: LayerReport | None = None
+    """None where the network is not stored with the run any more."""
     facts: Mapping[str, Any]
     """Hashes of model, images and tables; host; versions of this tool and of the reference."""
 

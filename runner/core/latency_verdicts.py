@@ -6,7 +6,8 @@ With x_k = ln(median of repeat k) of a cell, two cells differ by E = x̄ − x̄
 
 compared with Student's t at the pooled degrees of freedom. A repeat is a process of its own, so σ holds
 what restarts, clocks and neighbours do; samples inside one repeat share all that and tell nothing of
-it. Repeats of all cells are interleaved, so what slows one whole round slows both cells.
+it. Repeats of all cells are interleaved, so what slows one whole round slows both cells. Repeats on
+a GPU that something else disturbed do not count, unless there are no others; then nothing is decided.
 """
 
 import math
@@ -16,9 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runner.core.effects import REPEATABILITY, Effect, discoveries
-from runner.core.evidence import good
+from runner.core.evidence import timed
 from runner.core.student import half_width, tail
 from runner.core.verdicts import DECISIVE, Kind, Rules, Verdict
+from runner.core.words import count
 from runner.plan import Status
 from runner.records import Record
 
@@ -35,6 +37,8 @@ class _Timed:
     began: str
     ended: str
     """ISO 8601, UTC, start of the first and of the last repeat."""
+    disturbed: bool
+    """Whether its GPU was, in every repeat."""
 
     @property
     def key(self) -> str:
@@ -72,14 +76,15 @@ def latency_verdicts(
 
 
 def _timed(record: Record) -> _Timed | None:
-    rounds = [one for one in good(record) if one.latency and one.latency.samples_s]
+    rounds = timed(record)
     if record.status is not Status.OK or not rounds:
         return None
     medians = [float(np.median(one.latency.samples_s)) for one in rounds if one.latency]
     if not all(median > 0 for median in medians):
         return None
     starts = sorted(one.start.started if one.start else "" for one in rounds)
-    return _Timed(record, tuple(map(math.log, medians)), starts[0], starts[-1])
+    spoilt = all(one.start and one.start.disturbed for one in rounds)
+    return _Timed(record, tuple(map(math.log, medians)), starts[0], starts[-1], spoilt)
 
 
 def _noise(timed: Sequence[_Timed], device: str) -> tuple[float, int]:
@@ -137,6 +142,8 @@ def _verdict(
     apart = one.ended < base.began or base.ended < one.began
     # Clocks, load and temperature of another hour are in no repeat.
     needs = "measuring both in one run (--fresh)" if apart else None
+    if one.disturbed or base.disturbed:
+        needs = "measuring again (--fresh) with the GPU to itself"
     if not effect.noise_known:
         needs = needs or "2 more repeats"
     elif (effect.noise_multiple or 0.0) < rules.noise_multiple or effect.low < 0:
@@ -154,7 +161,7 @@ def _more_repeats(one: _Timed, base: _Timed, effect: Effect) -> str:
     )
     wanted = math.ceil(2 * (DECISIVE * sigma / (one.mean - base.mean)) ** 2)
     more = max(wanted - min(len(one.logs), len(base.logs)), 1)
-    return f"{more} more repeat{'s' if more > 1 else ''}"
+    return count(more, "more repeat")
 
 
 def latency_sentence(verdicts: Sequence[Verdict], baseline: str) -> str:
@@ -168,10 +175,10 @@ def latency_sentence(verdicts: Sequence[Verdict], baseline: str) -> str:
     if len(parts) > MOST:
         told += f"; and {len(parts) - MOST} more"
     open_ = {one.needs for one in verdicts if one.kind is Kind.INCONCLUSIVE and one.needs}
-    count = sum(one.kind is Kind.INCONCLUSIVE for one in verdicts)
+    unsure = sum(one.kind is Kind.INCONCLUSIVE for one in verdicts)
     undecided = (
-        f"{count} cell{'s' if count > 1 else ''} may be slower: {' or '.join(sorted(open_))} would decide"
-        if count
+        f"{count(unsure, 'cell')} may be slower: {' or '.join(sorted(open_))} would decide"
+        if unsure
         else ""
     )
     return " ".join(f"{part}." for part in (told, undecided) if part)

@@ -65,4 +65,4 @@ def metrics(sums: Sums) -> Metrics:
 
 def sqnr_db(nmse: float | None) -> float | None:
     """Returns the signal-to-quantisation-noise ratio in dB, None where it is infinite or undefined."""
-    return None if nmse is None or nmse <= 0 else -10 * math.log10(nmse)
+    return None if nmse is None or nmse <= 0 else 0.0 - 10 * math.log10(nmse)  # never −0.0

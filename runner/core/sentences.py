@@ -40,6 +40,7 @@ def _paragraph(rows: Sequence[_Row], baseline: str) -> str:
         _tables(int8),
         _limit(int8),
         _undecided(rows),
+        _uncovered(int8),
         _kept(int8, baseline),
         gates_sentence(int8),
         disagreement_sentence(int8, baseline),
@@ -59,6 +60,15 @@ def _told(rows: Sequence[_Row], kind: Kind) -> list[tuple[CellResult, HeadResult
 def _nonfinite(rows: Sequence[_Row]) -> str:
     cells = [result.cell.id for result, head in rows if head.error.nonfinite]
     return f"NaN or infinite outputs in {listed(cells)}." if cells else ""
+
+
+def _uncovered(int8: Sequence[_Row]) -> str:
+    """Says which cells are not judged for want of scales, and the reason of the first."""
+    told = [one for one in _told(int8, Kind.NOT_COMPARABLE) if one[2].why]
+    if not told:
+        return ""
+    cells = [result.cell.id for result, _, _ in told]
+    return f"Cannot judge {listed(cells)}: {told[0][2].why}."
 
 
 def _fp32(rows: Sequence[_Row]) -> str:
@@ -187,7 +197,10 @@ def _tables(int8: Sequence[_Row]) -> str:
 
 
 def _table_name(result: CellResult) -> str:
-    return f"the {result.cell.pass_.source} {result.cell.pass_.algorithm} table"
+    pass_ = result.cell.pass_
+    if pass_.algorithm is None:  # of recorded outputs: nobody knows how it was made
+        return f"the {pass_.source} table of {result.cell.environment}"
+    return f"the {pass_.source} {pass_.algorithm} table"
 
 
 def _limit(int8: Sequence[_Row]) -> str:
@@ -219,8 +232,8 @@ def _kept(int8: Sequence[_Row], baseline: str) -> str:
         ):
             kept, best = (-10 * math.log10(x) for x in (head.budget.observed, head.budget.limit))
             return (
-                f"In {baseline} {_table_name(result)} keeps {kept:.1f} dB; 8 bits with the best "
-                f"table known would keep {best:.1f} dB."
+                f"In {baseline} {_table_name(result)} keeps {kept:z.1f} dB; 8 bits with the best "
+                f"table known would keep {best:z.1f} dB."
             )
     return ""
 

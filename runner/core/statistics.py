@@ -27,13 +27,17 @@ def latency(rounds: Sequence[Sequence[float]], batch: int) -> Latency | None:
         return None
     pooled = np.concatenate(arrays)
     low, high = np.percentile(_medians(arrays), [2.5, 97.5])
-    p90, p99 = np.percentile(pooled, [90, 99])
+    p5, p25, p75, p90, p99 = (float(one) for one in np.percentile(pooled, [5, 25, 75, 90, 99]))
     return Latency(
         median_s=float(np.median(pooled)),
         low_s=float(low),
         high_s=float(high),
-        p90_s=float(p90),
-        p99_s=float(p99),
+        p5_s=p5,
+        p25_s=p25,
+        p75_s=p75,
+        p90_s=p90,
+        p99_s=p99,
+        rounds_s=tuple(float(np.median(one)) for one in arrays),
         samples=len(pooled),
         batch=batch,
     )

@@ -113,6 +113,8 @@ class Verdict:
     """The effect as a share of what it was compared with."""
     needs: str | None = None
     """What would decide it: `2 more repeats`; only where inconclusive."""
+    why: str | None = None
+    """Why it cannot be judged; only where not comparable, and not always then."""
     attribution: Attribution | None = None
     """Which factor an effect between two cells is named after; None where their facts are unknown."""
 
@@ -147,12 +149,23 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
     told = _without_repeated_blame(told)
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     told += [
-        Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
+        _nothing_found(head, cell)
         for head in heads
         for cell in head.cells
         if (cell.cell, head.head) not in spoken
     ]
     return tuple(told)
+
+
+def _nothing_found(head: HeadErrors, cell: CellError) -> Verdict:
+    """Returns `ok`; `inconclusive` where the gate fails and nobody knows with which table."""
+    gate = head.gate_nmse
+    fails = cell.int8 and gate is not None and cell.sample.nmse > gate
+    if fails and _simulation(head, cell) is None:
+        return Verdict(
+            kind=Kind.INCONCLUSIVE, cell=cell.cell, head=head.head, needs="its calibration table"
+        )
+    return Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
 
 
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
@@ -262,14 +275,13 @@ def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypo
         if base and base is not cell:
             yield from _against_baseline(head, cell, base, noise, rules)
         simulated = _simulation(head, cell)
-        if simulated is None or cell.placement is None:
-            continue
-        if cell.integer_share is not None and cell.integer_share < 1:
+        if simulated and cell.integer_share is not None and cell.integer_share < 1:
             yield _between(
                 Kind.PRECISION_FALLBACK, head, cell, cell.sample, simulated,
                 "its simulation", noise, rules.least_effect,
             )  # fmt: skip
-        yield from _table(head, cell, simulated, best[cell.placement], rules)
+        if limit := best.get(cell.placement or ""):
+            yield from _table(head, cell, simulated, limit, rules)
 
 
 def _against_baseline(
@@ -294,15 +306,17 @@ def _against_baseline(
 def _table(
     head: HeadErrors,
     cell: CellError,
-    simulated: Sample,
+    simulated: Sample | None,
     best: Sample,
     rules: Rules,
 ) -> Iterable[_Hypothesis]:
-    """Is it the table, or are 8 bits not enough with any table known?"""
+    """Is it the table, where that is known, or are 8 bits not enough with any table known?"""
     exact = Noise(0.0, 0)
     gate = head.gate_nmse
     if gate is not None:
         yield _against_level(Kind.INT8_LIMIT, head, cell, best, gate, exact)
+    if simulated is None:
+        return
     fails = simulated.nmse > gate if gate is not None else True
     reachable = best.nmse <= gate if gate is not None else True
     if fails and reachable and simulated is not best:

@@ -21,10 +21,16 @@ def verb(name: str, subjects: Sequence[str]) -> str:
     return one if len(subjects) == 1 else many
 
 
+def count(amount: int, noun: str, plural: str | None = None) -> str:
+    """Returns `1 cell`, `1,200 cells`."""
+    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
+
+
 def span(values: Iterable[float]) -> str:
-    """Returns `0.2 to 0.3`, or one number where both are the same."""
+    """Returns `0.2 to 0.3`, or one number where both are the same; a small one is not 0.0."""
     numbers = sorted(values)
     if not numbers:
         return "?"
-    low, high = f"{numbers[0]:.1f}", f"{numbers[-1]:.1f}"
+    decimals = 2 if 0 < abs(numbers[0]) < 0.1 else 1
+    low, high = (f"{one:z.{decimals}f}" for one in (numbers[0], numbers[-1]))
     return low if low == high else f"{low} to {high}"

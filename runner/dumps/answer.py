@@ -26,6 +26,10 @@ COVERED = 0.9
 what it leaves out stays float there."""
 
 
+REFUSED = "recorded outputs"
+"""What an error is said to be about."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedPass:
     outputs: Recorded
@@ -89,6 +93,7 @@ def _pass(
     content: dict[str, Any] = {
         "schema_version": protocol.SCHEMA_VERSION,
         "name": name,
+        "model": Path(one["model"]).name,
         "status": "ok",
         "error": None,
         "outputs": {},
@@ -115,7 +120,8 @@ def _pass(
         if recorded.cache is not None:
             told += _take_cache(recorded.cache, model, one, folder, content)
     except (DumpError, OSError, DecodeError) as error:
-        content |= {"status": "job_failed", "outputs": {}, "error": protocol.describe_error(error)}
+        told_error = {"type": REFUSED, "message": str(error)}
+        content |= {"status": "job_failed", "outputs": {}, "error": told_error}
         told.append(str(error))
     content["stages"] = {"infer": time.perf_counter() - started}
     protocol.write_json(str(folder / protocol.PASS), content)
@@ -173,6 +179,9 @@ def _take_cache(
     except (UnicodeDecodeError, trt_cache.CacheError) as error:
         message = f"{cache}: {error}"
         raise DumpError(message) from error
+    if not parsed.scales:
+        message = f"{cache} names no tensor: did the program that wrote it end, and close the file?"
+        raise DumpError(message)
     table = trt_cache.to_table(parsed)
     _, wanted = calibration_model(model)
     unmapped = [tensor for tensor in wanted if tensor not in table.amax]

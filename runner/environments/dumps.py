@@ -12,15 +12,15 @@ from runner.dumps.recorded import Recorded
 from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.errors import EnvironmentUnavailableError
-from runner.plan import Recording, recorded_pass
+from runner.plan import Pass, Recording
 from runner.records import digest
 
 
-def recording_of(entry: Dumps) -> Recording:
-    """Returns what the plan must know of recorded outputs."""
+def recording_of(entry: Dumps, known: Mapping[str, Pass]) -> Recording:
+    """Returns what the plan must know of recorded outputs; `known` as for their environment."""
     return Recording(
         device=entry.device,
-        passes=tuple(recorded_pass(key) for key in entry.passes),
+        passes=tuple(known[key] for key in entry.passes),
         repeats=entry.repeats,
     )
 
@@ -29,13 +29,20 @@ class DumpsEnvironment:
     """One folder of recorded outputs of matrix.yaml."""
 
     def __init__(
-        self, entry: Dumps, *, root: Path, heads: Sequence[str], images: Sequence[str]
+        self,
+        entry: Dumps,
+        *,
+        root: Path,
+        known: Mapping[str, Pass],
+        heads: Sequence[str],
+        images: Sequence[str],
     ) -> None:
         """Reads nothing yet.
 
         Args:
             entry: As it stands in matrix.yaml.
             root: Folder that its relative paths start from.
+            known: What its passes may be called → the pass.
             heads: Of the experiment.
             images: Names of the evaluation images without suffix, in their order.
         """
@@ -55,7 +62,7 @@ class DumpsEnvironment:
             stated=entry.stated,
             shapes=entry.shapes,
             passes={
-                recorded_pass(key).name: RecordedPass(
+                known[key].name: RecordedPass(
                     outputs=Recorded(
                         folder=self._folder,
                         files=one.files,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner import preflight
 from runner.config import Config
 from runner.config_environments import (
     GPU_PROVIDERS,
@@ -18,6 +19,8 @@ from runner.config_environments import (
     OnnxRuntime,
     Venv,
 )
+from runner.core.compatibility import HostFacts
+from runner.core.gpus import Gpu, Machine
 from runner.environments.base import Environment
 from runner.environments.docker.environment import DockerEnvironment
 from runner.environments.dumps import DumpsEnvironment, recording_of
@@ -25,6 +28,7 @@ from runner.environments.elsewhere import ElsewhereEnvironment
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
 from runner.environments.venv import VenvEnvironment, default_cache
+from runner.errors import EnvironmentUnavailableError
 from runner.plan import Axis, Precision, Recording, Status
 
 OFFERED: Mapping[str, frozenset[Precision]] = {
@@ -60,7 +64,13 @@ def _dumps(
     entry: Dumps, config: Config, root: Path, evaluation: Sequence[Path]
 ) -> DumpsEnvironment:
     images = [path.stem for path in evaluation]
-    return DumpsEnvironment(entry, root=root, heads=list(config.heads), images=images)
+    return DumpsEnvironment(
+        entry,
+        root=root,
+        known=config.recordable(entry),
+        heads=list(config.heads),
+        images=images,
+    )
 
 
 def _environment(
@@ -150,7 +160,34 @@ def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     return config.onnxruntime_of(entry)
 
 
-def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axis]:
+def machines_of(config: Config) -> Mapping[str, Machine]:
+    """Returns id → the machine that its jobs run on; asks every host of matrix.yaml that is used."""
+    found: dict[str, Machine] = {}
+    for entry in config.environments:
+        host = entry.host if isinstance(entry, Ngc | Image) else None
+        machine = _machine_at(host, config.hosts[host]) if host else preflight.this_machine()
+        found.update(dict.fromkeys(entry.ids(), machine))
+    return found
+
+
+def _machine_at(name: str, address: str) -> Machine:
+    host = host_at(address)
+    return Machine(name=name, driver=host.driver, gpus=host.gpus)
+
+
+def host_at(address: str) -> HostFacts:
+    """Returns what another machine offers, or why it cannot be asked: each of its cells will say so."""
+    from runner.environments.docker.hosts import remote_engine  # noqa: PLC0415 - imports the SDK
+
+    try:
+        return remote_engine(address).host
+    except EnvironmentUnavailableError as error:
+        return HostFacts(docker=str(error))
+
+
+def axes_of(
+    config: Config, environments: Mapping[str, Environment], machines: Mapping[str, Machine]
+) -> list[Axis]:
     """Returns what the plan must know, one an environment."""
     axes: list[Axis] = []
     for entry in config.environments:
@@ -158,12 +195,22 @@ def axes_of(config: Config, environments: Mapping[str, Environment]) -> list[Axi
         options = _onnxruntime(config, entry)
         on_gpu = options is None or options.provider in GPU_PROVIDERS
         devices = frozenset({"gpu" if on_gpu else "cpu"})
-        recording = recording_of(entry) if isinstance(entry, Dumps) else None
-        axes += [_axis(environments[name], devices, recording) for name in entry.ids()]
+        recording = (
+            recording_of(entry, config.recordable(entry)) if isinstance(entry, Dumps) else None
+        )
+        axes += [
+            _axis(environments[name], devices, recording, machines.get(name, Machine()).gpus)
+            for name in entry.ids()
+        ]
     return axes
 
 
-def _axis(environment: Environment, devices: frozenset[str], recording: Recording | None) -> Axis:
+def _axis(
+    environment: Environment,
+    devices: frozenset[str],
+    recording: Recording | None,
+    gpus: tuple[Gpu, ...],
+) -> Axis:
     def obstacle(device: str) -> tuple[Status, str] | None:
         found = environment.obstacle(device)
         return (Status.UNAVAILABLE, found) if isinstance(found, str) else found
@@ -175,4 +222,5 @@ def _axis(environment: Environment, devices: frozenset[str], recording: Recordin
         implicit=environment.engine == "tensorrt",
         obstacle=obstacle,
         recording=recording,
+        gpus=gpus,
     )

@@ -71,6 +71,17 @@ class EngineLayerAnswer(_Part):
 
 class LayersAnswer(_Answer):
     layers: tuple[EngineLayerAnswer, ...]
+    custom: tuple[Mapping[str, Any], ...] = ()
+    """What became of custom layers, to show: `job.protocol.CUSTOM_KEYS`."""
+
+
+class ScalesAnswer(_Part):
+    """What became of a table's scales: `scales` of build.json."""
+
+    unmapped: tuple[str, ...]
+    unknown: tuple[str, ...]
+    zero: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 class PassAnswer(_Answer):
@@ -84,6 +95,8 @@ class PassAnswer(_Answer):
     build: str | None = None
     layers: str | None = None
     cache: str | None = None
+    model: str | None = None
+    refused: Mapping[str, str] = {}
 
 
 class JobAnswer(_Answer):
@@ -156,12 +169,26 @@ class ResultFolder:
         return found
 
     def build(self, name: str, file: str) -> Mapping[str, Any]:
-        """Returns what the engine told of its build: facts to show, nothing is decided by them."""
+        """Returns what the engine told of its build; `scales` reads the part that decides something."""
         facts = self._json(self.file(name, file).relative_to(self.folder).as_posix())
         if not isinstance(facts, dict):
             message = f"{name}: {file} holds no JSON object"
             raise AnswerError(message)
         return facts
+
+    def scales(self, name: str, facts: Mapping[str, Any]) -> ScalesAnswer | None:
+        """Returns what became of the scales in a build's facts; None where it took none.
+
+        Raises:
+            AnswerError: that part is no such facts.
+        """
+        if facts.get("scales") is None:
+            return None
+        try:
+            return ScalesAnswer.model_validate(facts["scales"])
+        except pydantic.ValidationError as error:
+            message = f"{name}: the build's scales are no valid answer: {_first(error)}"
+            raise AnswerError(message) from error
 
     def cache_table(self, name: str, file: str, *, environment: str) -> Table:
         """Returns the table in a calibration cache that TensorRT wrote.

@@ -5,6 +5,7 @@ from typing import Any
 
 from runner.core.tables import Table
 from runner.environments.base import Environment
+from runner.execution import alternatives
 from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import known_measurement
 from runner.execution.lanes import Lane, lanes_of
@@ -54,7 +55,9 @@ def _known(
     """Returns how many repeats of a cell are known."""
     table: Table | None = None
     implicit: Implicit | None = None
+    engine = site.environment.engine
     model: Object | None = wants.network.fp32
+    others: tuple[alternatives.Alternative, ...] | None = alternatives.floats(wants.network, engine)
     if cell.pass_.made_inside:
         implicit = calibrated_inside(cell.pass_, wants)
     elif cell.pass_.implicit:
@@ -71,8 +74,9 @@ def _known(
         )
         if table is None:
             return 0
-        model = wants.network.quantised_before(store, table, site.environment.engine)
-    if model is None:
+        model = wants.network.quantised_before(store, table, engine)
+        others = alternatives.quantised_before(store, wants.network, table, engine)
+    if model is None or others is None:
         return 0
     wanted = [
         wants.measurement(
@@ -83,6 +87,7 @@ def _known(
             precision=cell.pass_.precision,
             table=table,
             implicit=implicit,
+            alternatives=others,
         )
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]

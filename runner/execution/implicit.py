@@ -10,10 +10,15 @@ from runner.store import object_of
 CARRIER = "entropy2"
 """Calibrator as whose cache a table is carried: TensorRT reads it, and calibrates nothing."""
 
+UNKNOWN = "unknown"
+"""Calibrator of recorded outputs, where the user did not say which."""
+
 
 def calibrated_inside(pass_: Pass, wants: Wants) -> Implicit:
     """Returns an own table: TensorRT's calibrator makes it of the calibration images."""
-    return Implicit(scales="calibrate", calibrator=pass_.algorithm, images=wants.data.calibration)
+    return Implicit(
+        scales="calibrate", calibrator=pass_.algorithm or UNKNOWN, images=wants.data.calibration
+    )
 
 
 def carried(table: Table, wants: Wants) -> tuple[Implicit, bytes]:

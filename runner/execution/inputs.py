@@ -1,6 +1,6 @@
 """What jobs are given: images as arrays, and the network in its variants; each made once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,27 @@ class Data:
 class Network:
     """The user's network and everything that is derived from it."""
 
-    def __init__(self, content: bytes, model: onnx.ModelProto) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        model: onnx.ModelProto,
+        name: str = "",
+        variants: Sequence["Network"] = (),
+    ) -> None:
         """Writes nothing.
 
         Args:
             content: The network's file.
             model: The same, parsed.
+            name: The file as matrix.yaml calls it.
+            variants: The same function in forms that older parsers read, the newest first.
 
         Raises:
             graph.GraphError: no range can be measured in it; see `calibration_model`.
         """
         self.model = model
+        self.name = name
+        self.variants = tuple(variants)
         with_outputs, self.tensors = calibration_model(model)
         self._content = content
         self._calibration = with_outputs.SerializeToString(deterministic=True)
@@ -51,9 +61,11 @@ class Network:
         self.calibration = object_of(self._calibration, ".onnx")
 
     def put_into(self, store: Store) -> None:
-        """Puts the network, and the one that gives out what is calibrated, into the store."""
+        """Puts the network, its variants, and the one that gives out what is calibrated into the store."""
         store.put(self._content, ".onnx")
         store.put(self._calibration, ".onnx")
+        for variant in self.variants:
+            variant.put_into(store)
 
     def quantised(self, store: Store, table: Table, engine: str, *, simulated: bool) -> Object:
         """Returns the Q/DQ network as `engine` wants it, or its exact float32 simulation.

@@ -1,7 +1,8 @@
 """Measures and calibrates at a site: what is known already is taken from the store, the rest is run."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.execution.progress import Progress
@@ -49,16 +50,28 @@ class Jobs:
         *,
         fresh: bool = False,
         watch: Watch = unwatched,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            run: Takes the logs; its store takes the answers.
+            wants: What the jobs of this experiment share.
+            progress: Told what is done.
+            fresh: Whether what earlier runs measured is measured again.
+            watch: Tells what the GPU of a device of this machine does now.
+            check: Called as often as one likes; what it raises ends the job in work.
+        """
         self.run = run
         self.store = run.store
         self.wants = wants
         self.progress = progress
         self.fresh = fresh
-        """Whether what earlier runs measured is measured again."""
         self.engine_s = 0.0
         """Seconds that jobs of this run spent in their stages."""
         self.watch = watch
+        self.check = check
+        self._lock = threading.Lock()
         self._ours: set[str] = set()
         """Fingerprints that this run measured."""
 
@@ -92,7 +105,7 @@ class Jobs:
 
     def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
         made = self._start(site, name).calibration(wanted)
-        self.engine_s += made.seconds
+        self._spent(made.seconds)
         if made.status is Status.OK:
             self.store.keep(made, wanted.fingerprint)
         self.progress.done(
@@ -129,27 +142,50 @@ class Jobs:
                 self.progress.warn(f"{site.where}: {reason}; do not trust its latency")
             made |= {one.fingerprint: one for one in ended}
             pending = [one for one in pending if one.fingerprint not in made]
-        self.engine_s += sum(sum(one.stages.values()) for one in made.values())
+        self._spent(sum(sum(one.stages.values()) for one in made.values()))
         self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
         return {one.name: Made(_asked_as(made[one.fingerprint], one), False) for one in wanted}
 
+    def _spent(self, seconds: float) -> None:
+        with self._lock:  # jobs on several devices end at any time
+            self.engine_s += seconds
+
     def _start(self, site: Site, what: str) -> JobStart:
         heads = self.wants.settings.heads
+        here = not self.wants.settings.machine(site.environment.name).name
+
+        def told(stage: str) -> None:
+            self.check()
+            self.progress.stage(site.where, stage)
+
+        self.check()
         return JobStart(
             self.run,
             self.wants,
             site,
             share_of=lambda executed, model: shares_of(executed, self.store.path(model), heads),
-            progress=lambda stage: self.progress.stage(site.where, stage),
+            progress=told,
             log=f"{site.where}/{what}",
-            watch=self.watch if site.timing else unwatched,
+            watch=self.watch if site.timing and here else unwatched,
         )
 
-    def _turn(self, site: Site) -> AbstractContextManager[None]:
-        return self.store.turn(
-            site.device,
-            lambda: self.progress.note(f"{site.where}: waiting for another run to end"),
-        )
+    @contextlib.contextmanager
+    def _turn(self, site: Site) -> Iterator[None]:
+        """Holds a site's device as long as jobs run there."""
+        told = False
+
+        def waiting() -> None:
+            nonlocal told
+            self.check()
+            if not told:
+                self.progress.note(f"{site.where}: waiting for another run to end")
+            told = True
+
+        with self.store.turn(self.wants.place(site), waiting):
+            try:
+                yield
+            finally:
+                self.progress.ended(site.where)
 
 
 def _disturbance(ended: Sequence[Measurement]) -> str | None:

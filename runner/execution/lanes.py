@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from runner.core.tables import Table
+from runner.execution.alternatives import Alternative
 from runner.execution.wanted import Implicit, Site
 from runner.plan import Cell, Precision, Status, TableSource
-from runner.records import Measurement, Object, Record
+from runner.records import Calibration, Measurement, Object, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Variant:
     precision: Precision = Precision.FP32
     """Where there is no table."""
     implicit: Implicit | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    """The same in other forms, for parsers that cannot read `model`."""
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class Lane:
     """None until its environment is prepared, and where it cannot be."""
     obstacle: tuple[Status, str] | None = None
     """Why it could not be prepared."""
+    calibration: Calibration | None = None
+    """Its own tables; None where it needs none, and before they were made."""
     variants: dict[str, Variant] = field(default_factory=dict)
     """pass name → what it runs."""
     refused: dict[str, str] = field(default_factory=dict)
@@ -61,6 +66,10 @@ class Lane:
             and cell.pass_.algorithm
             and not cell.pass_.implicit
         )
+
+    def id(self, name: str) -> str:
+        """Returns the id of the cell of one of its passes."""
+        return f"{self.environment}/{self.device}/{name}"
 
     def failed(self, name: str) -> bool:
         return any(one.status is not Status.OK for one in self.measurements.get(name, ()))

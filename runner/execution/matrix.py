@@ -4,8 +4,8 @@ A failure is a fact about a cell and never stops the others. What an equal finge
 measured is not measured again.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,20 +13,23 @@ from runner.core.graph import GraphError
 from runner.core.tables import Table
 from runner.core.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
-from runner.errors import EnvironmentUnavailableError
+from runner.errors import ConfigError, EnvironmentUnavailableError
+from runner.execution import alternatives
 from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
 from runner.execution.limit_tables import limit_tables
+from runner.execution.preparing import prepare
 from runner.execution.progress import Progress
+from runner.execution.rounds import Rounds
 from runner.execution.wanted import FP32, Site, Wants
 from runner.execution.watch import Watch, unwatched
+from runner.execution.workers import Workers
 from runner.plan import Cell, Status, TableSource
 from runner.records import Calibration, Measurement, Record
 from runner.store import Run
 
 REFERENCE_DEVICE = "cpu"
-PREPARED_AT_ONCE = 4
 
 
 class Matrix:
@@ -72,7 +75,9 @@ class Matrix:
         self.engine_options = engine_options
         self.offline = offline
         self.undecided = undecided
-        self.jobs = Jobs(run, wants, progress, fresh=fresh, watch=watch)
+        self.workers = Workers()
+        self.jobs = Jobs(run, wants, progress, fresh=fresh, watch=watch, check=self.workers.check)
+        self.rounds = Rounds(self.jobs, wants, progress, self.workers)
         self.lanes = lanes_of(cells)
         self.reference: Measurement | None = None
         self.shared: Table | str = "there is no shared table"
@@ -86,17 +91,18 @@ class Matrix:
 
         Raises:
             EnvironmentUnavailableError: the reference could not run this network.
+            ConfigError: the network's variants are not one function.
         """
         self.wants.network.put_into(self.store)
+        for plugin in self.wants.plugins:
+            plugin.put_into(self.store)
         site = self.measure_reference()
         self.prepare()
         self.calibrate()
         self.make_limit_tables(site)
         self.simulate(site)
         settings = self.wants.settings
-        for repeat in range(settings.repeats):
-            for lane in self.lanes.values():
-                self.measure(lane, repeat)
+        self.measure(range(settings.repeats))
         self.simulate(site)
         for repeat in range(settings.repeats, settings.most_repeats):
             cells = self.undecided(self)
@@ -135,6 +141,7 @@ class Matrix:
 
         Raises:
             EnvironmentUnavailableError: without a reference nothing can be compared.
+            ConfigError: the network's variants are not one function.
         """
         shared = self.wants.settings.shared
         self.progress.expect(1 if shared is None else 2)
@@ -150,6 +157,7 @@ class Matrix:
                 f"{self.reference.reason}\n{self.reference.log_tail or ''}".rstrip()
             )
             raise EnvironmentUnavailableError(message)
+        self._check_variants(site, self.reference)
         if shared is not None:
             calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
             if calibration.status is Status.OK:
@@ -158,6 +166,30 @@ class Matrix:
                 self.shared = f"there is no shared table: {calibration.reason}"
                 self.progress.warn(self.shared)
         return site
+
+    def _check_variants(self, site: Site, reference: Measurement) -> None:
+        """Computes every variant of the network on the host; it must give what the reference gives.
+
+        Raises:
+            ConfigError: one gives something else; names each such.
+        """
+        network = self.wants.network
+        wanted = [
+            self.wants.measurement(site, f"variant-{number}", 0, model=one.fp32)
+            for number, one in enumerate(network.variants)
+        ]
+        self.progress.expect(len(wanted))
+        problems = []
+        for one, made in zip(network.variants, self.jobs.measure(site, wanted), strict=True):
+            found = made.measurement
+            reason = found.reason
+            if found.status is Status.OK:
+                reason = alternatives.unlike(self.store, reference.outputs, found.outputs)
+            if reason:
+                problems.append(f"{one.name} is not the function of {network.name}: {reason}")
+        if problems:
+            source = "model.variants"
+            raise ConfigError(source, problems)
 
     def make_limit_tables(self, site: Site) -> None:
         """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
@@ -207,10 +239,14 @@ class Matrix:
 
     def prepare(self) -> None:
         """Makes all environments, several at a time."""
-        names = dict.fromkeys(lane.environment for lane in self.lanes.values() if lane.runnable)
-        with ThreadPoolExecutor(PREPARED_AT_ONCE) as pool:
-            identities = pool.map(self._prepared, map(self.environments.__getitem__, names))
-            prepared = dict(zip(names, identities, strict=True))
+        needed = {
+            lane.environment: self.environments[lane.environment]
+            for lane in self.lanes.values()
+            if lane.runnable
+        }
+        prepared = prepare(
+            needed, offline=self.offline, progress=self.progress, workers=self.workers
+        )
         for identity in prepared.values():
             if isinstance(identity, str):
                 self.progress.warn(identity)
@@ -231,18 +267,6 @@ class Matrix:
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
 
-    def _prepared(self, environment: Environment) -> Identity | str:
-        self.progress.stage(environment.name, "prepare")
-        try:
-            return environment.prepare(
-                offline=self.offline,
-                transfer=lambda what, done, total: self.progress.transfer(
-                    f"{environment.name}: {what}", done, total
-                ),
-            )
-        except EnvironmentUnavailableError as error:
-            return str(error)
-
     def _shapes(self) -> Mapping[str, tuple[int, ...]]:
         outputs = self.reference.outputs if self.reference else {}
         return {head: self.store.array(output).shape for head, output in outputs.items()}
@@ -251,38 +275,40 @@ class Matrix:
 
     def calibrate(self) -> None:
         """Lets every environment make its own tables, once, and gives every cell its network."""
+        self.rounds.calibrate(self.lanes.values())
         for lane in self.lanes.values():
-            if lane.site is None:
-                continue
-            own = [name for name in self.wants.settings.algorithms if name in lane.own]
-            calibration = (
-                self.jobs.calibrate(lane.site, self.wants.calibration(lane.site, own))
-                if own
-                else None
-            )
-            for cell in lane.runnable:
-                self._give(lane, lane.site, cell, calibration)
+            if lane.site:
+                for cell in lane.runnable:
+                    self._give(lane, lane.site, cell)
 
-    def _give(self, lane: Lane, site: Site, cell: Cell, calibration: Calibration | None) -> None:
+    def _give(self, lane: Lane, site: Site, cell: Cell) -> None:
         """Decides which network a cell runs, or why it runs none."""
-        name, network = cell.pass_.name, self.wants.network
-        table = self._table(site, cell, calibration)
+        name, network, engine = cell.pass_.name, self.wants.network, site.environment.engine
+        table = self._table(site, cell, lane.calibration)
         try:
             match table:
                 case None:
                     inside = cell.pass_.made_inside
                     implicit = calibrated_inside(cell.pass_, self.wants) if inside else None
                     lane.variants[name] = Variant(
-                        network.fp32, precision=cell.pass_.precision, implicit=implicit
+                        network.fp32,
+                        precision=cell.pass_.precision,
+                        implicit=implicit,
+                        alternatives=alternatives.floats(network, engine),
                     )
                 case Table() if cell.pass_.implicit:
                     implicit, content = carried(self._use(table), self.wants)
                     self.store.put(content, ".json")
-                    lane.variants[name] = Variant(network.fp32, table, implicit=implicit)
+                    lane.variants[name] = Variant(
+                        network.fp32,
+                        table,
+                        implicit=implicit,
+                        alternatives=alternatives.floats(network, engine),
+                    )
                 case Table():
-                    engine = site.environment.engine
                     model = network.quantised(self.store, table, engine, simulated=False)
-                    lane.variants[name] = Variant(model, self._use(table))
+                    others = alternatives.quantised(self.store, network, table, engine)
+                    lane.variants[name] = Variant(model, self._use(table), alternatives=others)
                 case str():
                     lane.refused[name] = table
         except GraphError as error:
@@ -311,52 +337,33 @@ class Matrix:
 
     # Measurement
 
+    def measure(self, repeats: Iterable[int], cells: Collection[str] | None = None) -> None:
+        """Measures repeats of `cells` (ids), of all cells where None."""
+        try:
+            self.rounds.measure(self.lanes.values(), repeats, cells)
+        finally:  # in the order of the plan, whichever device was first
+            for lane in self.lanes.values():
+                for made in itertools.chain.from_iterable(lane.measurements.values()):
+                    self._take_table(lane.environment, made)
+
     def measure_again(self, cells: Collection[str], repeat: int) -> None:
-        """Runs one repeat more of `cells` (ids)."""
-        for lane in self.lanes.values():
-            wanted = {cell.pass_.name for cell in lane.cells if cell.id in cells}
-            names = {name for name in wanted if not lane.failed(name)}
-            if names and repeat < lane.repeats(repeat + 1):
-                self.progress.expect(len(names))
-                self.measure(lane, repeat, names)
-
-    def measure(self, lane: Lane, repeat: int, names: Collection[str] | None = None) -> None:
-        """Runs one repeat of a lane's passes in one start; no more of those that failed.
-
-        Args:
-            lane: An environment on a device.
-            repeat: From 0.
-            names: The passes; all where None.
-        """
-        site = lane.site
-        if site is None or repeat >= lane.repeats(repeat + 1):
-            return
-        wanted = [
-            self.wants.measurement(
-                site,
-                name,
-                repeat,
-                model=variant.model,
-                table=variant.table,
-                precision=variant.precision,
-                placement=site.environment.engine if variant.table or variant.implicit else None,
-                implicit=variant.implicit,
-            )
-            for name, variant in lane.variants.items()
-            if not lane.failed(name) and (names is None or name in names)
+        """Measures one repeat more of `cells` (ids)."""
+        able = [
+            cell.id
+            for lane in self.lanes.values()
+            for cell in lane.cells
+            if cell.id in cells
+            and not lane.failed(cell.pass_.name)
+            and repeat < lane.repeats(repeat + 1)
         ]
-        for made in self.jobs.measure(site, wanted):
-            lane.add(made.measurement, reused=made.reused)
-            self._take_table(site, made.measurement)
-            if made.measurement.status is not Status.OK:
-                left = lane.repeats(self.wants.settings.repeats) - repeat - 1
-                self.progress.expect(-max(left, 0))
+        self.progress.expect(len(able))
+        self.measure([repeat], able)
 
-    def _take_table(self, site: Site, measurement: Measurement) -> None:
+    def _take_table(self, environment: str, measurement: Measurement) -> None:
         """Takes in the table that TensorRT made of the calibration images, for its simulation."""
         if measurement.cache and measurement.table and measurement.table not in self.tables:
             text = self.store.path(measurement.cache).read_text("utf-8")
-            self._use(to_table(parse(text), environment=site.environment.name))
+            self._use(to_table(parse(text), environment=environment))
 
 
 def reference_site(

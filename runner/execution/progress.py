@@ -1,11 +1,21 @@
 """What the loop tells while it works; how it is shown is the console's business."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from runner.plan import Status
 
+Stage = Callable[[str, str], None]
+"""`Progress.stage`, for what tells nothing else."""
+
+
+def untold(where: str, stage: str) -> None:
+    """Takes a stage that nobody is shown."""
+
 
 class Progress(Protocol):
+    """Every method may be called from several threads."""
+
     def note(self, text: str) -> None:
         """Tells something that needs no answer."""
         ...
@@ -19,7 +29,11 @@ class Progress(Protocol):
         ...
 
     def stage(self, where: str, stage: str) -> None:
-        """Says what is being done now, as often as one likes."""
+        """Says what is being done there now, as often as one likes; at several places at once."""
+        ...
+
+    def ended(self, where: str) -> None:
+        """Says that nothing is being done there any more."""
         ...
 
     def transfer(self, what: str, done: int, total: int) -> None:

@@ -16,6 +16,7 @@ def request_of(
 ) -> Mapping[str, Any]:
     """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`."""
     names = {one.name for one in passes}
+    plugins = [one.request() for one in wants.plugins_at(site)]
     return {
         "schema_version": protocol.SCHEMA_VERSION,
         "engine": site.environment.engine,
@@ -28,6 +29,7 @@ def request_of(
         "timing": dict(site.timing) if site.timing else None,
         # The job does not care; equal questions that are answered elsewhere are told apart by it.
         "repeat": passes[0].repeat if passes else None,
+        **({"plugins": plugins} if plugins else {}),
     }
 
 
@@ -42,6 +44,7 @@ def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
 
 def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
     implicit = wanted.implicit
+    alternatives = [one.model.file for one in wanted.alternatives]
     return {
         "name": wanted.name,
         "precision": str(wanted.precision),
@@ -56,4 +59,5 @@ def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
         }
         if implicit
         else None,
+        **({"alternatives": alternatives} if alternatives else {}),
     }

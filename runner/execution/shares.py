@@ -1,4 +1,4 @@
-"""What of each head ran on integers: from the graph an engine saved, or the layers it told."""
+"""What of each head ran on integers, and how many of its tensors got a scale: as the engine told."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,11 +7,12 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from runner.core import executed as executed_shares
+from runner.core.coverage import Arrived, coverage
 from runner.core.engine_layers import EngineLayer, engine_share
 from runner.core.executed import executed_share
 from runner.core.graph import GraphError
-from runner.execution.answers import AnswerError, LayersAnswer
-from runner.records import Share
+from runner.execution.answers import AnswerError, LayersAnswer, ScalesAnswer
+from runner.records import Coverage, Share
 
 
 def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> Mapping[str, Share]:
@@ -58,6 +59,29 @@ def shares_of_layers(
         message = f"the engine's layers are not those of this network: {error}"
         raise AnswerError(message) from error
     return _stored(found, heads)
+
+
+def coverage_of(
+    answer: ScalesAnswer, given: Path, heads: Sequence[tuple[str, str]]
+) -> Mapping[str, Coverage]:
+    """Returns head → what of a table arrived in the engine's network.
+
+    Args:
+        answer: Of build.json.
+        given: The float network that it was given.
+        heads: (head, output tensor).
+
+    Raises:
+        AnswerError: the network cannot be read again.
+    """
+    arrived = Arrived(
+        unmapped=answer.unmapped, unknown=answer.unknown, zero=answer.zero, missing=answer.missing
+    )
+    try:
+        return coverage(onnx.load(given, load_external_data=False), arrived, heads)
+    except (DecodeError, GraphError) as error:
+        message = f"what of the table arrived cannot be told of this network: {error}"
+        raise AnswerError(message) from error
 
 
 def _stored(

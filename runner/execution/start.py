@@ -1,24 +1,32 @@
 """One start of the job: write the request, run it, take each pass in as it ends."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from job import protocol
 from runner.core.gpus import GpuState, disturbed
 from runner.environments.base import Ending
+from runner.execution.alternatives import Alternative
 from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
 from runner.execution.classify import blamed, classify
 from runner.execution.request import request_of
-from runner.execution.shares import shares_of_layers
+from runner.execution.shares import coverage_of, shares_of_layers
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 from runner.execution.watch import Watch, facts, settled, unwatched
 from runner.plan import Precision, Status
-from runner.records import Calibration, Measurement, Object, Share, Start, Timing
+from runner.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing
 from runner.store import Run, Store, explained, same_file_system_link, utc_now
 
 ShareOf = Callable[[Path, Object], Mapping[str, Share]]
 """From the graph that the engine really ran to each head's share of integer kernels."""
+
+
+LOGS_BYTES = 1 << 20
+"""Room for what a start writes beside its outputs."""
 
 
 class JobStart:
@@ -84,6 +92,8 @@ class JobStart:
                 for one in missing:
                     if one.name in names:
                         self.taken[one.name] = self._failed(one, status, reason, start)
+            if any(one.status is not Status.OK for one in self.taken.values()):
+                self.store.require(self._needed_bytes)
         # Passes taken while the job ran knew neither its length nor its last probe.
         made = [taken.model_copy(update={"start": start}) for taken in self.taken.values()]
         for measurement in made:
@@ -104,6 +114,7 @@ class JobStart:
             except AnswerError as error:
                 answer, problem = None, str(error)
             if answer is None:
+                self.store.require(self._needed_bytes)
                 status, reason = self._explain(ending, answers, problem)
                 return Calibration(
                     fingerprint=wanted.fingerprint,
@@ -121,6 +132,12 @@ class JobStart:
                 start=start,
             )
 
+    @property
+    def _needed_bytes(self) -> int:
+        """Returns how much free disk a start needs at least: for one pass's outputs and its logs."""
+        outputs = sum(math.prod(shape) for shape in self.site.shapes.values())
+        return LOGS_BYTES + np.dtype(np.float32).itemsize * outputs
+
     def _run(
         self,
         folder: Path,
@@ -130,11 +147,12 @@ class JobStart:
     ) -> Ending:
         """Runs the job in `folder`, which gets request/ and result/; calls `collect` meanwhile."""
         asked, result = folder / "request", folder / "result"
+        plugins = [file for one in self.wants.plugins_at(self.site) for file in one.objects]
         with explained(folder):
             asked.mkdir()
             result.mkdir()
             for name, one in {
-                one.file: one for one in (*objects, self.wants.data.evaluation)
+                one.file: one for one in (*objects, *plugins, self.wants.data.evaluation)
             }.items():
                 same_file_system_link(self.store.path(one), asked / name)
             protocol.write_json(str(asked / protocol.REQUEST), request)
@@ -202,10 +220,12 @@ class JobStart:
             for head, _ in self.wants.settings.heads
         }
         build, cache = answer.build, answer.cache
-        asked = _asked(wanted)
+        model, told = _read(answer, wanted, self.wants.network.name)
+        asked = {**_asked(wanted), **told}
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
+        told_of_build = answers.build(wanted.name, build) if build else None
         latency = answer.latency
         return Measurement(
             **asked,
@@ -220,27 +240,44 @@ class JobStart:
             if latency
             else None,
             stages=answer.stages,
-            shares=self._shares(answers, answer, wanted),
-            build=answers.build(wanted.name, build) if build else None,
+            shares=self._shares(answers, answer, wanted, model),
+            coverage=self._coverage(answers, told_of_build, wanted, model),
+            build=told_of_build,
+            custom_layers=answers.layers(wanted.name, answer.layers).custom
+            if answer.layers
+            else (),
             layers=self._adopted(answers, wanted.name, answer.layers),
             cache=self._adopted(answers, wanted.name, cache),
             start=start,
         )
 
     def _shares(
-        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
     ) -> Mapping[str, Share] | None:
         """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
         if answer.executed:
-            return self.share_of(answers.file(wanted.name, answer.executed), wanted.model)
+            return self.share_of(answers.file(wanted.name, answer.executed), model)
         if not answer.layers:
             return None
         return shares_of_layers(
             answers.layers(wanted.name, answer.layers),
-            self.store.path(wanted.model),
+            self.store.path(model),
             self.wants.settings.heads,
             quantised=wanted.precision is Precision.INT8,
         )
+
+    def _coverage(
+        self,
+        answers: ResultFolder,
+        build: Mapping[str, Any] | None,
+        wanted: WantedPass,
+        model: Object,
+    ) -> Mapping[str, Coverage] | None:
+        """Returns head → what of the table arrived; None where no table was carried or made."""
+        scales = answers.scales(wanted.name, build) if build else None
+        if scales is None:
+            return None
+        return coverage_of(scales, self.store.path(model), self.wants.settings.heads)
 
     def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
         return self.store.adopt(answers.file(name, file)) if file else None
@@ -295,6 +332,35 @@ def _asked(wanted: WantedPass) -> dict[str, Any]:
         "table": wanted.table,
         "placement": wanted.placement,
     }
+
+
+def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
+    """Returns the network that the job read, and what a measurement tells of it.
+
+    Args:
+        answer: Of the job.
+        wanted: What it was asked.
+        name: What matrix.yaml calls the first form of the network.
+
+    Raises:
+        AnswerError: it had none of that name.
+    """
+    if not wanted.alternatives:
+        return wanted.model, {}
+    forms = (Alternative(name, wanted.model), *wanted.alternatives)
+    read = next((one for one in forms if one.model.file == answer.model), None)
+    if read is None:
+        message = (
+            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
+        )
+        raise AnswerError(message)
+    refused = {
+        one.name: answer.refused[one.model.file]
+        for one in forms
+        if one.model.file in answer.refused
+    }
+    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
+    return read.model, told
 
 
 def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.core.gpus import Machine
 from runner.core.tables import Provenance, Table, from_ranges
 from runner.environments.base import Environment, Identity
+from runner.execution.alternatives import Alternative
 from runner.execution.inputs import Data, Network
+from runner.execution.plugins import ENGINE, PluginFiles
 from runner.plan import Pass, Precision
 from runner.records import Calibration, Object, digest
 
@@ -42,8 +45,12 @@ class Settings:
     """Hash of what the processor is."""
     preprocess: str
     """Hash of the preprocessing settings."""
-    devices: Mapping[str, str] = field(default_factory=dict)
-    """GPU → which card with which driver it is."""
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+    """environment → where it runs."""
+
+    def machine(self, environment: str) -> Machine:
+        """Returns where an environment runs; the reference and whatever is not named run here."""
+        return self.machines.get(environment, Machine())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,11 +103,14 @@ class WantedPass:
     repeat: int
     compare_with: str | None = None
     implicit: Implicit | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    """The same network in other forms, tried in order where the parser cannot read `model`."""
 
     @property
     def objects(self) -> tuple[Object, ...]:
         """What the job reads, beside the evaluation images."""
-        return (self.model, *(self.implicit.objects if self.implicit else ()))
+        others = (one.model for one in self.alternatives)
+        return (self.model, *others, *(self.implicit.objects if self.implicit else ()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +129,15 @@ class Wants:
     settings: Settings
     network: Network
     data: Data
+    plugins: tuple[PluginFiles, ...] = ()
+    """Custom layers, which TensorRT alone is given."""
+
+    def plugins_at(self, site: Site) -> tuple[PluginFiles, ...]:
+        return self.plugins if site.environment.engine == ENGINE else ()
+
+    def place(self, site: Site) -> str:
+        """Returns the name of what no two jobs may use at once: see `Machine.place`."""
+        return self.settings.machine(site.environment.name).place(site.device)
 
     def calibration(self, site: Site, algorithms: Sequence[str]) -> WantedCalibration:
         chosen = tuple(
@@ -166,6 +185,7 @@ class Wants:
         table: Table | None = None,
         placement: str | None = None,
         implicit: Implicit | None = None,
+        alternatives: tuple[Alternative, ...] = (),
     ) -> WantedPass:
         """Says what to measure.
 
@@ -178,6 +198,7 @@ class Wants:
             table: What it was quantised with; None for a float network, and where TensorRT makes it.
             placement: Whose Q/DQ placement it has; None for a float network.
             implicit: Where TensorRT's own scales come from, None without.
+            alternatives: Other forms of `model`, for parsers that cannot read it.
         """
         if table or implicit:
             precision = Precision.INT8
@@ -196,6 +217,8 @@ class Wants:
                 "calibrator": implicit.calibrator,
                 "files": [one.sha256 for one in implicit.objects],
             }
+        if alternatives:
+            key["alternatives"] = [one.model.sha256 for one in alternatives]
         return WantedPass(
             fingerprint=digest(key),
             name=name,
@@ -206,14 +229,17 @@ class Wants:
             repeat=repeat,
             compare_with=FP32.name if precision is not Precision.FP32 else None,
             implicit=implicit,
+            alternatives=alternatives,
         )
 
     def _site_key(self, site: Site) -> Mapping[str, Any]:
+        plugins = [one.request() for one in self.plugins_at(site)]
         return {
+            **({"plugins": plugins} if plugins else {}),
             "environment": site.identity.fingerprint,
             "engine": site.environment.engine,
             "options": site.engine_options,
-            "device": self.settings.devices.get(site.device, site.device),
+            "device": self.settings.machine(site.environment.name).decides(site.device),
             "host": self.settings.host,
             "program": self.settings.program,
             "input": self.settings.input,

@@ -1,5 +1,6 @@
 """An environment whose jobs run elsewhere: packed on the way out, answered from what came back."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,9 +78,10 @@ class PackedEnvironment(_Elsewhere):
         del result, log, tick, run_id
         asked = json.loads((request / protocol.REQUEST).read_text("utf-8"))
         for file in request.iterdir():
-            target = self.folder / "objects" / file.name
-            if file.name != protocol.REQUEST and not target.exists():
-                same_file_system_link(file, target)
+            if file.name != protocol.REQUEST:
+                # Already there by another request, perhaps one of another device at this moment.
+                with contextlib.suppress(FileExistsError):
+                    same_file_system_link(file, self.folder / "objects" / file.name)
         if asked["calibration"]:
             self._keep("calibrate", device, asked, deadline_s)
         else:

@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from job import protocol
+from runner.core.words import count
 from runner.environments.base import Environment
 from runner.errors import StoreError
 from runner.packs.environment import ENDING, LOG, MergedEnvironment, pool
 from runner.packs.keys import calibration_key, pass_key
 from runner.packs.packing import sent
 from runner.store import Store, explained, sha256_of
+from runner.unpacking import stays_below, take_out
 
 MANIFEST = "results.json"
 MOST_FILES = 1_000_000
@@ -28,7 +30,9 @@ class Merged:
     failed: int
 
     def text(self) -> str:
-        lines = [f"{name}: {count} answers" for name, count in self.environments.items()]
+        lines = [
+            f"{name}: {count(answers, 'answer')}" for name, answers in self.environments.items()
+        ]
         if self.failed:
             lines.append(f"{self.failed} of them failed there: the report says why")
         return "\n".join(lines) + "\nnow run `trt-matrix run`: it takes them in and judges all"
@@ -72,9 +76,8 @@ def _extract(archive: Path, folder: Path) -> None:
     try:
         with explained(archive), tarfile.open(archive) as opened:
             for number, member in enumerate(opened):
-                name = PurePosixPath(member.name)
                 total += member.size
-                if not member.isfile() or name.is_absolute() or ".." in name.parts:
+                if not member.isfile() or not stays_below(member.name):
                     message = f"{archive}: {member.name!a:.200} is no plain file below the archive"
                     raise StoreError(message)
                 if number > MOST_FILES or total > MOST_BYTES:
@@ -83,7 +86,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 if total > shutil.disk_usage(folder).free:
                     message = f"{archive}: {total / 1e9:.1f} GB do not fit on this disk"
                     raise StoreError(message)
-                opened.extract(member, folder, filter="data")
+                take_out(opened, member, folder / member.name)
     except tarfile.TarError as error:
         message = f"{archive}: no archive of run-pack.py ({error}); copy it again"
         raise StoreError(message) from error

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import job
 from job import protocol
 from job.run_pack import PACK
 from runner import config as configuration
+from runner.core.words import count
 from runner.environments.base import Environment
 from runner.errors import NothingSelectedError
 from runner.execution.matrix import Matrix
@@ -33,7 +34,7 @@ class Packed:
 
     def text(self) -> str:
         return (
-            f"{self.file}: {len(self.requests)} job starts, {self.size_bytes / 1e6:.0f} MB\n"
+            f"{self.file}: {count(len(self.requests), 'job start')}, {self.size_bytes / 1e6:.0f} MB\n"
             f"carry it to the other machine; there: tar xf {self.file.name} && "
             f"python3 {FOLDER}/run-pack.py    (--help: another Python, or a container)\n"
             "carry results.tar back; here: trt-matrix merge results.tar"
@@ -71,30 +72,28 @@ def pack(
 
         experiment = read_experiment(source, select, around)
         _ask(experiment, store, progress)
-        kept = [one for environment in packed.values() for one in environment.kept.values()]
+        kept = [
+            request
+            for environment in packed.values()
+            # Devices are asked at once, each in its order: sorting by device is stable.
+            for request in sorted(environment.kept.values(), key=_device)
+        ]
         if not kept:
             message = "nothing to pack: every job of these cells has been run elsewhere and merged"
             raise NothingSelectedError(message)
-        _add_program(folder)
-        files = {
-            path.relative_to(folder).as_posix(): sha256_of(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        content: dict[str, Any] = {
-            "tool": version("trt-matrix"),
-            "experiment": config.name,
-            "requests": kept,
-            "files": files,
-        }
-        content["id"] = digest(content)
-        protocol.write_json(str(folder / PACK), content)
+        add_program(folder)
+        content = seal(folder, config.name, kept)
         # What comes back must have gone out from here.
         with explained(store.root):
             protocol.write_json(str(sent(store.root, content["id"])), content)
         _write(folder, output)
         size = output.stat().st_size
     return Packed(output, tuple(one["id"] for one in kept), size)
+
+
+def _device(request: Mapping[str, Any]) -> str:
+    """Returns `ENVIRONMENT@DEVICE` of a request's id."""
+    return str(request["id"]).rpartition("@")[0]
 
 
 def sent(store: Path, pack_id: str) -> Path:
@@ -125,11 +124,36 @@ def _ask(experiment: Experiment, store: Store, progress: Progress) -> None:
         shutil.rmtree(run.folder, ignore_errors=True)
 
 
-def _add_program(folder: Path) -> None:
+def add_program(folder: Path) -> None:
+    """Puts the job and run-pack.py into the folder of a pack."""
     source = Path(job.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(source, folder / "job", ignore=ignored)
     (folder / "job" / "run_pack.py").rename(folder / "run-pack.py")
+
+
+def seal(folder: Path, experiment: str, requests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Writes pack.json, which says what run-pack.py runs and what every file's hash is; returns it.
+
+    Args:
+        folder: Of the pack; nothing in it changes any more.
+        experiment: Its name.
+        requests: As `PackedEnvironment` keeps them.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    content: dict[str, Any] = {
+        "tool": version("trt-matrix"),
+        "experiment": experiment,
+        "requests": list(requests),
+        "files": files,
+    }
+    content["id"] = digest(content)
+    protocol.write_json(str(folder / PACK), content)
+    return content
 
 
 def _write(folder: Path, output: Path) -> None:

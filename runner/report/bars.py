@@ -13,6 +13,8 @@ TICKS = 6
 """Steps an axis has at most, its open end left out."""
 ROOM = 1.04
 """Share of the scale beyond the largest mark."""
+INTERVAL_REACH = 1.25
+"""An interval is drawn to this multiple of its value at the least, further where there is room."""
 GATE_REACH = 1.5
 """A gate is drawn where it lies within this multiple of the largest value."""
 
@@ -34,7 +36,7 @@ class Scale:
         if math.isnan(value):
             message = "NaN has no place on a scale"
             raise ValueError(message)
-        return round(100 * min(max(value / self.end, 0.0), 1.0), 3)
+        return round(100 * min(max(value / self.end, 0.0), 1.0), 2)
 
     def scaled(self, value: float) -> float:
         """Returns `value` divided by the axis' power of ten."""
@@ -92,18 +94,24 @@ class BudgetBar:
     segments: tuple[Segment, ...]
     observed: float
     whisker: tuple[float, float] | None
-    """Observed ± one standard deviation over repeats."""
+    """95 % interval of the observed error; None where it is unknown."""
     beyond: bool
     """The bar goes on past the end of the scale."""
 
 
 def budget_scale(budgets: Sequence[Budget], gate_nmse: float | None) -> Scale:
     """Returns one NMSE axis for all `budgets` of a head, with the gate on it where it lies near."""
-    ends = [max(one.observed + (one.noise or 0.0), one.limit + one.calibration) for one in budgets]
+    ends = [max(_end(one), one.limit + one.calibration) for one in budgets]
     axis = scale(ends)
     if gate_nmse is not None and ends and axis.end < gate_nmse <= GATE_REACH * axis.end:
         return scale([gate_nmse])
     return axis
+
+
+def _end(budget: Budget) -> float:
+    """Returns how far a bar and its interval reach; a wide interval is cut, or it flattens all bars."""
+    high = budget.intervals.get("observed", (0.0, budget.observed))[1]
+    return max(budget.observed, min(high, INTERVAL_REACH * budget.observed))
 
 
 def budget_bar(budget: Budget, axis: Scale) -> BudgetBar:
@@ -114,7 +122,7 @@ def budget_bar(budget: Budget, axis: Scale) -> BudgetBar:
     """
     simulated = budget.limit + budget.calibration
     observed = simulated + budget.engine
-    noise = budget.noise
+    interval = budget.intervals.get("observed")
     kind = "engine" if budget.engine >= 0 else "gain"
     return BudgetBar(
         segments=tuple(
@@ -126,26 +134,50 @@ def budget_bar(budget: Budget, axis: Scale) -> BudgetBar:
             )
         ),
         observed=axis.at(observed),
-        whisker=None if noise is None else (axis.at(observed - noise), axis.at(observed + noise)),
+        whisker=None if interval is None else (axis.at(interval[0]), axis.at(interval[1])),
         beyond=max(simulated, observed) > axis.end,
     )
 
 
 def _segment(kind: str, start: float, end: float, axis: Scale) -> Segment:
     left, right = axis.at(start), axis.at(end)
-    return Segment(kind=kind, start=left, width=round(max(right - left, 0.0), 3))
+    return Segment(kind=kind, start=left, width=round(max(right - left, 0.0), 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatencyMark:
-    """A median with its interval, in percent of the chart's width."""
+    """How the samples spread, in percent of the chart's width."""
 
-    low: float
     median: float
-    high: float
+    spread: tuple[float, float] | None
+    """5th to 90th percentile; None in runs that kept no more than medians."""
+    middle: tuple[float, float] | None
+    """The middle half: 25th to 75th percentile."""
+    tail: float
+    """99th percentile."""
+    beyond: bool
+    """The 99th percentile lies past the end of the scale."""
+    rounds: tuple[float, ...]
+    """Median of each repeat; empty with one."""
+
+    @property
+    def width(self) -> float:
+        """Of the middle half."""
+        return round(self.middle[1] - self.middle[0], 2) if self.middle else 0.0
+
+
+def latency_scale(latencies: Iterable[Latency]) -> Scale:
+    """Returns an axis that holds nine samples of ten; a rare slow one may lie beyond."""
+    return scale(max(one.high_s, one.p90_s) for one in latencies)
 
 
 def latency_mark(latency: Latency, axis: Scale) -> LatencyMark:
+    low, quarter, three = latency.p5_s, latency.p25_s, latency.p75_s
     return LatencyMark(
-        low=axis.at(latency.low_s), median=axis.at(latency.median_s), high=axis.at(latency.high_s)
+        median=axis.at(latency.median_s),
+        spread=None if low is None else (axis.at(low), axis.at(latency.p90_s)),
+        middle=None if quarter is None or three is None else (axis.at(quarter), axis.at(three)),
+        tail=axis.at(latency.p99_s),
+        beyond=latency.p99_s > axis.end,
+        rounds=tuple(axis.at(one) for one in latency.rounds_s) if len(latency.rounds_s) > 1 else (),
     )

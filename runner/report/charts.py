@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner.core.judgement import Budget
+from runner.core.judgement import Budget, HeadResult
 from runner.plan import Precision
 from runner.report.bars import (
     BudgetBar,
@@ -13,7 +13,7 @@ from runner.report.bars import (
     budget_bar,
     budget_scale,
     latency_mark,
-    scale,
+    latency_scale,
 )
 from runner.report.views import Group, Row, rows
 
@@ -22,6 +22,8 @@ class Drawn(NamedTuple):
     row: Row
     budget: Budget | None
     bar: BudgetBar | None
+    baseline: float | None
+    """Where the baseline's observed error stands; None for the baseline itself."""
 
 
 class BudgetGroup(NamedTuple):
@@ -60,7 +62,8 @@ def budget_chart(groups: Sequence[Group], head: str) -> BudgetChart | None:
             BudgetGroup(
                 group,
                 tuple(
-                    Drawn(row, one, budget_bar(one, axis) if one else None) for row, one in pairs
+                    Drawn(row, one, budget_bar(one, axis) if one else None, _step(row, head, axis))
+                    for row, one in pairs
                 ),
             )
             for group, pairs in chosen
@@ -68,9 +71,22 @@ def budget_chart(groups: Sequence[Group], head: str) -> BudgetChart | None:
     )
 
 
+def _step(row: Row, head: str, axis: Scale) -> float | None:
+    against = (
+        next((one for one in row.baseline.heads if one.head == head), None)
+        if row.baseline
+        else None
+    )
+    budget = _drawable(against)
+    return axis.at(budget.observed) if budget else None
+
+
 def _budget(row: Row, head: str) -> Budget | None:
+    return _drawable(row.head(head))
+
+
+def _drawable(result: HeadResult | None) -> Budget | None:
     """Returns the budget where it can be drawn: overflowed sums have no place on a scale."""
-    result = row.head(head)
     budget = result.budget if result else None
     if budget is None:
         return None
@@ -110,7 +126,7 @@ def _latency_chart(groups: Sequence[Group], device: str) -> LatencyChart:
         )
         for group in groups
     ]
-    axis = scale(one.high_s for _, pairs in chosen for _, one in pairs if one)
+    axis = latency_scale(one for _, pairs in chosen for _, one in pairs if one)
     drawn = (
         LatencyGroup(group, tuple(Timed(row, latency_mark(one, axis)) for row, one in pairs if one))
         for group, pairs in chosen

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from runner.core.effects import Effect
+from runner.core.words import count
 
 ABSENT = "–"
 MINUS = "−"
@@ -119,11 +120,6 @@ def ratio(value: float | None) -> str:
 def cosine(value: float | None) -> str:
     """Returns a cosine similarity to 6 places: nearly all of them begin with 0.99."""
     return fixed(value, 6)
-
-
-def count(amount: int, noun: str, plural: str | None = None) -> str:
-    """Returns `1 cell`, `1,200 cells`."""
-    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
 
 
 def listed(names: Sequence[str], most: int = 1) -> str:

@@ -184,6 +184,12 @@ COLUMNS = (
     Column("repeats", WHOLE, "Times the cell was built and run.", lambda e: e.cell.repeats),
     Column("reused", TRUTH, "Whether an earlier run made all numbers.", lambda e: e.cell.reused),
     Column(
+        "disturbed",
+        TEXT,
+        "What disturbed the GPU in how many repeats: its latency is not to be trusted.",
+        lambda e: e.cell.disturbed,
+    ),
+    Column(
         "sqnr_db",
         NUMBER,
         "Signal-to-quantisation-noise ratio against the reference, dB: -10 log10(nmse); "
@@ -332,6 +338,9 @@ COLUMNS = (
     Column(
         "latency_high_s", NUMBER, "Upper end of the median's 95 % interval.", _latency("high_s")
     ),
+    Column("latency_p5_s", NUMBER, "5th percentile.", _latency("p5_s")),
+    Column("latency_p25_s", NUMBER, "25th percentile.", _latency("p25_s")),
+    Column("latency_p75_s", NUMBER, "75th percentile.", _latency("p75_s")),
     Column("latency_p90_s", NUMBER, "90th percentile.", _latency("p90_s")),
     Column("latency_p99_s", NUMBER, "99th percentile.", _latency("p99_s")),
     Column("latency_samples", WHOLE, "Inferences timed, over all rounds.", _latency("samples")),

@@ -7,7 +7,9 @@ security policy forbids both, so a hostile name that slipped through escaping wo
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,15 +17,23 @@ from markupsafe import Markup
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
-from runner.report import charts, facts, frames, reasons, views
+from runner.report import charts, facts, frames, reasons, sections, views
 from runner.report.formatting import FILTERS, finalize
 
 HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
 """JSON inside a script element must hold no `</script`, `<!--` or line that only JavaScript ends."""
 
 
-def render(judgement: Judgement) -> str:
-    """Returns the page; it holds no character that UTF-8 cannot encode."""
+TEMPLATES = files("runner.report") / "templates"
+
+
+def render(judgement: Judgement, pictures: Mapping[str, str] | None = None) -> str:
+    """Returns the page; it holds no character that UTF-8 cannot encode.
+
+    Args:
+        judgement: All that is told.
+        pictures: Evaluation image's file name → `data:` URI; None leaves images out.
+    """
     matrix = views.matrix(judgement)
     budgets = (charts.budget_chart(matrix.groups, head) for head in judgement.heads)
     return (
@@ -38,11 +48,10 @@ def render(judgement: Judgement) -> str:
             latencies=charts.latency_charts(matrix.groups),
             measured=views.measured(matrix.groups),
             reasons=reasons.reasons(judgement),
-            failed=[one for one in judgement.cells if one.status is not Status.OK],
             facts=list(facts.flat(judgement.facts)),
-            fact_groups=facts.fact_groups(judgement),
             columns=frames.COLUMNS,
             data=embedded(facts.data(judgement)),
+            **sections.sections(judgement, matrix, pictures),
         )
     )
 
@@ -70,11 +79,23 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= FILTERS | {"flat": lambda nested: list(facts.flat(nested))}
-    style = templates.loader.get_source(templates, "report.css")[0] if templates.loader else ""
+    style = _joined("css")
     templates.globals |= {
         "style": Markup(style),  # noqa: S704 - a file of this package
-        "style_hash": f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
+        "style_hash": _content_hash(style),
         "pass_title": views.pass_title,
         "ok": Status.OK,
     }
     return templates
+
+
+def _joined(suffix: str) -> str:
+    """Returns the templates folder's files of this suffix joined, `report.*` first, then by name."""
+    named = (one for one in TEMPLATES.iterdir() if one.name.endswith(f".{suffix}"))
+    ordered = sorted(named, key=lambda one: (not one.name.startswith("report."), one.name))
+    return "\n".join(one.read_text(encoding="utf-8") for one in ordered)
+
+
+def _content_hash(text: str) -> str:
+    """Returns what a content security policy names an inline element's `text` by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,7 +1,7 @@
 """summary.md: what a person must know, for a CI job's summary page, a forum or an issue."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts import Kind
@@ -31,6 +31,7 @@ def summary(judgement: Judgement) -> str:
         else None,
         "\n### SQNR in dB against the reference (bold: a gate does not hold)\n",
         *_matrix(judgement),
+        *_disturbed(judgement.cells),
         *_not_ok(judgement.cells),
         f"\n{judgement.images} evaluation images · baseline {_text(judgement.baseline)} · "
         f"run {_text(judgement.run_id)} · {_text(judgement.created)}",
@@ -90,6 +91,21 @@ def _verdicts(result: CellResult) -> str:
     return "; ".join(told) or "ok"
 
 
+def _disturbed(cells: Iterable[CellResult]) -> Iterable[str]:
+    reasons: dict[str, list[str]] = {}
+    for result in cells:
+        if result.disturbed:
+            reasons.setdefault(result.disturbed, []).append(result.cell.id)
+    if reasons:
+        yield "\n### Disturbed: do not trust the latency\n"
+    for reason, ids in reasons.items():
+        yield f"- {_who(ids)}: {_text(reason, 1000)}"
+
+
+def _who(ids: Sequence[str]) -> str:
+    return _text(ids[0]) if len(ids) == 1 else f"{len(ids)} cells ({_text(ids[0])}, …)"
+
+
 def _not_ok(cells: Iterable[CellResult]) -> Iterable[str]:
     reasons: dict[tuple[Status, str | None], list[str]] = {}
     for result in cells:
@@ -98,8 +114,7 @@ def _not_ok(cells: Iterable[CellResult]) -> Iterable[str]:
     if reasons:
         yield "\n### Not measured\n"
     for (status, reason), ids in reasons.items():
-        who = _text(ids[0]) if len(ids) == 1 else f"{len(ids)} cells ({_text(ids[0])}, …)"
-        yield f"- {who}: {_text(str(status))}, {_text(reason or '', 1000)}"
+        yield f"- {_who(ids)}: {_text(str(status))}, {_text(reason or '', 1000)}"
 
 
 def _text(text: str, longest: int = LONGEST) -> str:

@@ -23,6 +23,7 @@ VARIABLES = {
     "parser": "OnnxParser",
     "plan": "IHostMemory",
     "profile": "IOptimizationProfile",
+    "registry": "IPluginRegistry",
     "runtime": "Runtime",
     "tensor": "ITensor",
     "output": "ITensor",

@@ -1,7 +1,11 @@
 """A tiny two-head network and a request for it: what the contract tests hand to the job."""
 
+import importlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -122,3 +126,19 @@ def jobs(tmp_path: Path, cudart: Path) -> Any:
     from tensorrt_jobs import prepared
 
     return prepared(tmp_path, cudart)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> Iterator[SimpleNamespace]:
+    """The adapter's modules on the fake TensorRT 8.6.1; nothing of either stays imported."""
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_TENSORRT", "8.6.1")
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "fakes" / "tensorrt"))
+        names = ("calibrators", "compiling", "custom", "layers", "log", "options", "scales")
+        yield SimpleNamespace(
+            **{name: importlib.import_module(f"job.engines.tensorrt.{name}") for name in names}
+        )
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] == "tensorrt" or name.startswith("job.engines.tensorrt"):
+            del sys.modules[name]

@@ -75,7 +75,8 @@ def answer(request: Path, result: Path, python: str | None = None) -> dict[str, 
 
 def pass_answer(result: Path, name: str) -> dict[str, Any]:
     document = json.loads((result / "passes" / name / "pass.json").read_text(encoding="utf-8"))
-    keys = "schema_version name status error stages outputs latency compare executed build layers cache"
+    keys = "schema_version name status error stages outputs latency compare executed build layers"
+    keys += " cache model refused"
     assert document.keys() == set(keys.split())
     assert document["name"] == name
     assert document["stages"].keys() <= set(protocol.STAGES)
@@ -376,3 +377,13 @@ def test_interrupted_job_leaves_no_result(request_folder: Path, tmp_path: Path) 
         running.wait()
     assert not (result / "result.json").exists()
     assert not list(result.glob("passes/*/pass.json"))
+
+
+def test_threads_do_not_spin_while_histograms_are_counted() -> None:
+    from job.engines.onnxruntime import CALM, Engine
+
+    spinning = "session.intra_op.allow_spinning"
+    calm = Engine({})._settings(CALM)
+    assert calm.get_session_config_entry(spinning) == "0"
+    stated = Engine({"session_config": {spinning: "1"}})._settings(CALM)
+    assert stated.get_session_config_entry(spinning) == "1"

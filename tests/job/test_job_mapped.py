@@ -153,3 +153,16 @@ def test_a_driver_that_fails_or_is_gone_is_a_fact(monkeypatch: pytest.MonkeyPatc
     assert "cuDeviceGetName gave error 100" in gpu.facts(["/x/libcuda.so.1"])["problem"]
     monkeypatch.undo()
     assert "OSError" in gpu.facts(["/gone/libcuda.so.550.1 (deleted)"])["problem"]
+
+
+def test_all_that_a_stated_folder_gave_is_told(tmp_path: Path) -> None:
+    real, link = tmp_path / "plugins-1.2", tmp_path / "plugins"
+    real.mkdir()
+    link.symlink_to(real)
+    plugin = real / "libupsample.so"
+    plugin.write_bytes(b"12345")
+    maps = f"7f00-7f01 r-xp 00000000 08:01 1    {plugin}\n"
+    assert mapped.facts(maps)["libraries"] == []
+    for folder in (real, link):
+        told = mapped.facts(maps, ["", str(folder)])["libraries"]
+        assert [(one["path"], one["size_bytes"]) for one in told] == [(str(plugin), 5)]

@@ -2,8 +2,6 @@
 
 import json
 import random
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,25 +14,7 @@ from runner.core import trt_cache
 from runner.core.tables import Provenance, Table
 
 DATA = Path(__file__).parents[1] / "data" / "tensorrt_layers"
-FAKES = Path(__file__).parents[1] / "fakes" / "tensorrt"
 CACHE = (DATA / "trt-8.5.3.1-entropy2.cache").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def adapter() -> Iterator[SimpleNamespace]:
-    """The adapter's modules on the fake TensorRT 8.6.1; nothing of either stays imported."""
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_TENSORRT", "8.6.1")
-        patch.syspath_prepend(str(FAKES))
-        from job.engines.tensorrt import calibrators, layers, log, options, scales
-
-        yield SimpleNamespace(
-            calibrators=calibrators, layers=layers, log=log, options=options, scales=scales
-        )
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "tensorrt" or name.startswith("job.engines.tensorrt"):
-            del sys.modules[name]
 
 
 # Layers

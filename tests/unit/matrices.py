@@ -36,6 +36,7 @@ class Told:
         self.steps = 0
         self.lines: list[str] = []
         self.stages: list[str] = []
+        self.under_way: set[str] = set()
 
     def note(self, text: str) -> None:
         self.lines.append(text)
@@ -51,6 +52,10 @@ class Told:
 
     def stage(self, where: str, stage: str) -> None:
         self.stages.append(f"{where}: {stage}")
+        self.under_way.add(where)
+
+    def ended(self, where: str) -> None:
+        self.under_way.discard(where)
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False

@@ -80,6 +80,23 @@ def detector() -> onnx.ModelProto:
     return b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
 
 
+def old_detector() -> onnx.ModelProto:
+    """The same function in opset 9, as TensorRT 5 reads it: Upsample, initialisers among the inputs."""
+    model = detector()
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            upsample = helper.make_node(
+                "Upsample", [node.input[0], node.input[2]], node.output, node.name, mode="linear"
+            )
+            node.CopyFrom(upsample)
+    for one in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(one.name, one.data_type, list(one.dims))
+        )
+    model.opset_import[0].version, model.ir_version = 9, 3
+    return model
+
+
 def run(
     model: onnx.ModelProto,
     feed: Mapping[str, npt.NDArray[np.float32]],

@@ -7,9 +7,12 @@ import yaml
 from probes import library, start
 
 from runner.config import Config, load
-from runner.config_environments import Interpreter, OnnxRuntime, Venv
-from runner.core.additions import Place, addition
+from runner.config_environments import Image, Interpreter, Ngc, OnnxRuntime, Venv
+from runner.core.additions import addition
+from runner.core.attribution import Attribution, Change
+from runner.core.attribution_words import reasons
 from runner.core.factors import factors
+from runner.core.places import Place
 from runner.records import Start
 
 MATRIX = """
@@ -180,3 +183,97 @@ def test_hostile_text_stays_one_entry(hostile: str) -> None:
     [entry] = yaml.safe_load(found.yaml or "")
     assert entry["interpreter"] == hostile
     assert entry["env"] == {hostile: hostile}
+
+
+# Containers
+
+
+def container(
+    environment: str,
+    version: str,
+    gpu: str,
+    *,
+    device: str = "gpu:0",
+    engine: str | None = None,
+    **stated: object,
+) -> Start:
+    """A TensorRT container; `engine` is the id of another machine's Docker engine."""
+    identity = {
+        "kind": "image",
+        "reference": f"nvcr.io/nvidia/tensorrt:{version}",
+        "executable": "python3",
+        **({"engine": engine} if engine else {}),
+        **stated,
+    }
+    return start(
+        version,
+        environment=environment,
+        device=device,
+        engine="tensorrt",
+        identity=identity,
+        gpu={"name": gpu, "compute_capability": "9.0"},
+    )
+
+
+def test_on_one_machine_the_same_image_is_run_on_the_other_gpu() -> None:
+    one = container("ngc-24.04-py3", "8.6.3", "H200")
+    other = container("ngc-21.06-py3", "7.2.3", "T4", device="gpu:1")
+    found = addition(place(one), place(other), {"engine", "GPU"}, uniform=set())
+    assert (found.yaml, found.names, found.left) == (None, ("ngc-24.04-py3/gpu:1",), ())
+    told = reasons(
+        [
+            (
+                "ngc-21.06-py3",
+                Attribution(
+                    confounded=(
+                        Change(factor="GPU", baseline="H200", cell="T4"),
+                        Change(factor="TensorRT", baseline="8.6.3", cell="7.2.3"),
+                    ),
+                    addition=found,
+                ),
+            )
+        ]
+    )
+    assert "run ngc-24.04-py3/gpu:1 to tell them apart" in told
+
+
+def test_on_another_machine_the_same_tag_is_added_there(tmp_path: Path) -> None:
+    one = container("ngc-24.04-py3", "8.6.3", "H200")
+    other = container("box-ngc-21.06-py3", "7.2.3", "T4", engine="ABCD")
+    factors_ = {"engine", "cuDNN", "GPU"}
+    found = addition(place(one), place(other), factors_, uniform=set())
+    assert found.names == ("box-ngc-24.04-py3",)
+    assert found.left == ("cuDNN", "engine"), "both are in the image"
+    entry = yaml.safe_load(found.yaml or "")[0]
+    assert Ngc.model_validate(entry, strict=False).ids() == found.names
+    back = addition(place(other), place(one), factors_, uniform=set())
+    assert back.yaml == '- {ngc: ["21.06-py3"]}'
+    assert back.names == ("ngc-21.06-py3",)
+    pasted = config_with(back.yaml, tmp_path).environments[-1]
+    assert isinstance(pasted, Ngc)
+
+
+def test_an_image_of_the_users_own_is_written_out(tmp_path: Path) -> None:
+    mine = container(
+        "mine", "8.6.3", "T4", engine="ABCD", reference="mine:1", executable="/opt/py/bin/python"
+    )
+    here = container("ngc-21.06-py3", "7.2.3", "H200")
+    found = addition(place(mine), place(here), {"engine", "GPU"}, uniform=set())
+    entry = config_with(found.yaml, tmp_path).environments[-1]
+    assert isinstance(entry, Image)
+    assert (entry.image, entry.engine, entry.host) == ("mine:1", "tensorrt", None)
+    assert entry.python == "/opt/py/bin/python"
+    assert entry.ids() == found.names == ("mine-on-this-machine",)
+
+
+def test_where_no_container_can_be_named_nothing_is_made_up() -> None:
+    inside = addition(
+        place(container("a", "8.6.3", "T4")), place(container("b", "7.2.3", "T4")),
+        {"engine", "cuDNN"}, uniform=set(),
+    )  # fmt: skip
+    assert (inside.yaml, inside.names, inside.left) == (None, (), ("cuDNN", "engine"))
+    added = {"id": "x", "because": "matrix.yaml asks for numpy"}
+    one = container("a", "8.6.3", "T4", engine="ABCD", derived=added)
+    other = container("b", "7.2.3", "H200", engine="EFGH")
+    unknown = addition(place(one), place(other), {"engine", "GPU"}, uniform=set())
+    assert (unknown.yaml, unknown.names) == (None, ()), "nobody knows what the hosts are called"

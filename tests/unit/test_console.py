@@ -5,6 +5,7 @@ import json
 import threading
 
 import pytest
+from rich.console import Console
 
 from runner import console
 from runner.console import JsonLines, Plain, Quiet, Terminal, chosen
@@ -17,6 +18,7 @@ def play(progress: Progress) -> None:
     progress.note("waiting for another run to end")
     progress.warn("no shared table")
     progress.stage("ort-1/cpu", "infer fp32")
+    progress.ended("ort-1/cpu")
     progress.done("ort-1/cpu/fp32", Status.OK, "1.5 s")
     progress.done("ort-2/cpu/fp32", Status.CRASHED, "[bold]ended by SIGSEGV[/]")
     progress.expect(-1)
@@ -126,3 +128,44 @@ def test_lines_of_several_threads_stay_whole() -> None:
 )
 def test_what_is_chosen_where_there_is_no_terminal(quiet: bool, as_json: bool, kind: type) -> None:
     assert type(chosen(quiet=quiet, as_json=as_json)) is kind
+
+
+def test_several_places_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    progress = Plain(stream)
+    progress.stage("a/gpu:0", "build fp32")
+    progress.stage("a/gpu:1", "infer fp32")
+    progress.transfer("b: layer 1", 2_000_000, 5_000_000)
+    now = 20.0
+    progress.stage("a/gpu:1", "time fp32")
+    progress.ended("b")
+    progress.ended("a/gpu:0")
+    now = 40.0
+    progress.stage("a/gpu:1", "time fp32")
+    assert stream.getvalue().splitlines() == [
+        "[0/0] a/gpu:0: build fp32; a/gpu:1: time fp32; b: layer 1: 2.0 MB of 5.0 MB",
+        "[0/0] a/gpu:1: time fp32",
+    ]
+
+
+def test_a_terminal_has_a_row_for_each_place_and_download() -> None:
+    terminal = Terminal(io.StringIO())
+    terminal.expect(12)
+    terminal.stage("a/gpu:0", "build fp32")
+    terminal.stage("a/gpu:1", "[infer] fp32")
+    terminal.transfer("b: layer 1", 2_000_000, 5_000_000)
+    terminal.stage("a/gpu:0", "infer fp32")
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(terminal.bar.get_renderable())
+    rows = [line.split() for line in screen.getvalue().splitlines()]
+    assert rows[0][0] == "all"
+    assert "0/12" in rows[0]
+    assert rows[1] == ["a/gpu:0:", "infer", "fp32"]
+    assert rows[2] == ["a/gpu:1:", "[infer]", "fp32"]
+    assert rows[3][:3] == ["b:", "layer", "1"]
+    assert "MB/5.0" in " ".join(rows[3])
+    for where in ("a/gpu:0", "b", "never begun"):
+        terminal.ended(where)
+    assert [one.description for one in terminal.bar.tasks] == ["all", "a/gpu:1: \\[infer] fp32"]

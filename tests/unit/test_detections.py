@@ -24,7 +24,7 @@ from runner.detections import box_evidence
 from runner.errors import ExitCode
 from runner.judging import judge_again
 from runner.outcome import Outcome
-from runner.records import Decode, DecodedHead, EvaluationImage, HeadGate, Manifest, Object
+from runner.records import Decode, DecodedHead, Derived, EvaluationImage, HeadGate, Manifest, Object
 from runner.session import run_experiment
 from runner.store import Store, object_of
 from tests.unit.matrices import Told
@@ -309,6 +309,19 @@ def test_a_finished_run_is_judged_again_without_its_files(
     assert rows(tmp_path / "results") == rows(results)
 
 
+def test_what_takes_time_is_told_once_for_what_is_not_known_yet(store: Store) -> None:
+    told: list[tuple[str, str]] = []
+    for _ in range(2):
+        found = box_evidence(store, manifest(), lambda *stage: told.append(stage))
+        assert found is not None
+        found.changes_of(outputs(store, 1.0), outputs(store))
+    assert told == [
+        ("report", "boxes of outputs, 1"),
+        ("report", "boxes of outputs, 2"),
+        ("report", "boxes against the reference's, 1"),
+    ]
+
+
 def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     finished: tuple[Path, Outcome], tmp_path: Path
 ) -> None:
@@ -320,7 +333,7 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     store.path(int8.measurements[0].outputs["small"]).unlink()
     # What was made of it is gone, too; the sums of errors are not.
     for fact in (store.root / "facts" / "object").iterdir():
-        made = store.root / "objects" / Object.model_validate_json(fact.read_bytes()).file
+        made = store.root / "objects" / Derived.model_validate_json(fact.read_bytes()).file
         if made.exists() and (made.suffix == ".json" or b"corners" in made.read_bytes()[:200]):
             made.unlink()
     for path in (store.root / "objects").glob("*.npy"):

@@ -21,13 +21,13 @@ def test_versions_are_added_to_the_image() -> None:
     made = environments_of(one, Path("/"))
     assert all(type(environment) is DockerEnvironment for environment in made.values())
     assert engine_options_of(one)["slim-1.26.0"]["provider"] == "CPUExecutionProvider"
-    assert [axis.devices for axis in axes_of(one, made)] == [{"cpu"}, {"cpu"}]
+    assert [axis.devices for axis in axes_of(one, made, {})] == [{"cpu"}, {"cpu"}]
 
 
 def test_an_image_alone_is_one_environment() -> None:
     one = config(changed(environments=[{**IMAGE, "engine": "tensorrt"}]))
     assert one.environment_ids() == ("slim",)
-    [axis] = axes_of(one, environments_of(one, Path("/")))
+    [axis] = axes_of(one, environments_of(one, Path("/")), {})
     assert axis.devices == {"gpu"}
 
 

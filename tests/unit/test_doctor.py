@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from runner import doctor, preflight
 from runner.core.compatibility import HostFacts
 from runner.doctor import examine
 from runner.environments.devices import Driver
+from runner.environments.docker import hosts
 from runner.errors import ExitCode
 from tests.unit.hosts import gpu, host
 
@@ -141,3 +143,42 @@ def test_the_machine_readable_answer(
     ]  # fmt: skip
     assert summary["host"]["docker"] == here.docker
     assert summary["host"]["logins"] == sorted(here.logins)
+
+
+def test_other_machines_are_told_and_their_trouble_is_not_this_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this_machine(monkeypatch, NO_GPU)
+    offers = {
+        "ssh://me@box": host(gpu("T4"), driver="535.54.03"),
+        "ssh://me@gone": HostFacts(docker="me@gone: Connection refused"),
+    }
+
+    def reached(address: str) -> SimpleNamespace:
+        return SimpleNamespace(host=offers[address])
+
+    monkeypatch.setattr(hosts, "remote_engine", reached)
+    ngc = {"ngc": ["24.04-py3"]}
+    found = examine(
+        written(
+            tmp_path,
+            devices=["cpu", "gpu:*"],
+            environments=[
+                {"venv": "onnxruntime", "versions": ["1.32.0"]},
+                ngc | {"host": "box"},
+                ngc | {"host": "gone"},
+            ],
+            hosts={"box": "ssh://me@box", "gone": "ssh://me@gone"},
+            baseline="ort-1.32.0",
+        )
+    )
+    rows = [line.split(None, 1) for line in found.text().splitlines() if line]
+    assert [
+        "box",
+        "docker 28.2.2, GPUs through NVIDIA runtime, NVIDIA 535.54.03, gpu:0 NVIDIA T4",
+    ] in rows
+    assert ["gone", "me@gone: Connection refused"] in rows
+    assert ["box-ngc-24.04-py3", "gpu:0  can run"] in rows
+    assert found.summary()["hosts"]["gone"] == "me@gone: Connection refused"
+    assert found.pulls == [], "that is another machine's disk"
+    assert "install NVIDIA's driver" not in found.text(), "nothing here waits for it"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from experiments import changed, write
 
-from runner import experiment, preflight
+from runner import preflight
 from runner.environments.devices import Driver
 from runner.experiment import read_experiment
 from runner.plan import Status
@@ -17,8 +17,7 @@ def cells_on(
     monkeypatch: pytest.MonkeyPatch, folder: Path, devices: list[str], driver: Driver
 ) -> dict[str, str]:
     """Returns environment/device → status, of its first pass."""
-    for module in (experiment, preflight):
-        monkeypatch.setattr(module, "this_driver", lambda: driver)
+    monkeypatch.setattr(preflight, "this_driver", lambda: driver)
     here = host(*driver.gpus, driver=driver.version)
     monkeypatch.setattr(preflight, "this_host", lambda: here)
     matrix = write(folder)

@@ -133,6 +133,48 @@ def test_variables_that_only_repeat_versions_are_no_factors() -> None:
     assert changed(one, one.model_copy(update={"probe": probe})) == {"variable OMP_NUM_THREADS"}
 
 
+def interpreter(
+    *libraries: dict[str, Any], variables: dict[str, str] | None = None, version: str = "6.0.1"
+) -> Start:
+    nvinfer = library(f"/opt/trt-{version}/lib/libnvinfer.so.{version}", version)
+    stated = {
+        "kind": "interpreter",
+        "variables": variables or {},
+        "libraries": {f"/opt/trt-{version}/lib": {}, "/opt/more": {}},
+    }
+    return start(version, engine="tensorrt", libraries=(nvinfer, *libraries), identity=stated)
+
+
+def test_every_variable_that_an_interpreter_states_is_a_factor() -> None:
+    one, other = interpreter(variables={"MY_KERNELS": "a"}), interpreter()
+    assert changed(one, other) == {"variable MY_KERNELS"}
+    assert changed(one, interpreter(variables={"MY_KERNELS": "b"})) == {"variable MY_KERNELS"}
+    newer = interpreter(version="8.6.1")
+    assert changed(one, newer) == {"engine", "variable MY_KERNELS"}, "no engine brings it along"
+
+
+def test_a_library_of_a_stated_folder_is_a_factor_where_it_is_mapped() -> None:
+    def plugin(size_bytes: int, folder: str = "/opt/more") -> dict[str, Any]:
+        return {**library(f"{folder}/libupsample.so"), "size_bytes": size_bytes}
+
+    one, other = interpreter(plugin(1000)), interpreter(plugin(2000))
+    assert changed(one, other) == {"library libupsample"}
+    assert changed(one, interpreter()) == {"library libupsample"}
+    assert changed(one, interpreter(plugin(1000, "/elsewhere"))) == set(), "the same file"
+    # What comes in the tar file of TensorRT is a part of TensorRT.
+    own = interpreter(library("/opt/trt-6.0.1/lib/libmyelin.so.1", "1.0"))
+    assert changed(own, interpreter()) == set()
+
+
+def test_a_cudnn_in_a_stated_folder_counts_only_where_it_is_mapped() -> None:
+    """A user's cuDNN 7.1.4 beside another one: only what the process loaded decided anything."""
+    stated = {"kind": "interpreter", "libraries": {"/opt/cudnn": {"libcudnn.so.7.1.4": [1, 2]}}}
+    other = {**stated, "libraries": {"/opt/cudnn": {"libcudnn.so.7.6.3": [3, 4]}}}
+    assert changed(start(identity=stated), start(identity=other)) == set()
+    loaded = (library("/opt/cudnn/libcudnn.so.7.1.4", "7.1.4"),)
+    assert changed(start(identity=stated, libraries=loaded), start(identity=other)) == {"cuDNN"}
+
+
 def test_old_records_give_what_they_have() -> None:
     old = start("1.18.1")
     for name in ("mapped", "libc", "gpu"):

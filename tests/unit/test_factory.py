@@ -18,13 +18,13 @@ NGC: dict[str, Any] = {"ngc": ["19.09-py3"]}
 )
 def test_an_entry_runs_where_its_provider_computes(entry: dict[str, Any], kind: str) -> None:
     one = config(changed(environments=[entry]))
-    (axis,) = axes_of(one, environments_of(one, Path("/")))
+    (axis,) = axes_of(one, environments_of(one, Path("/")), {})
     assert axis.devices == {kind}
 
 
 def test_onnxruntime_offers_two_precisions() -> None:
     one = config(changed(environments=[ORT, NGC]))
-    ort, ngc = axes_of(one, environments_of(one, Path("/")))
+    ort, ngc = axes_of(one, environments_of(one, Path("/")), {})
     assert ort.precisions == {Precision.FP32, Precision.INT8}
     assert ngc.precisions == set(Precision)
 

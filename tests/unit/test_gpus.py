@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.core.gpu_models import DATA_CENTRE, MODELS, OTHERS, model, similar
-from runner.core.gpus import GpuState, disturbed, expanded, holds, identities, meant, words
+from runner.core.gpus import GpuState, Machine, disturbed, expanded, holds, meant, words
 from tests.unit.hosts import gpu
 
 T4, T4_B, H200 = gpu("T4"), gpu("T4", 1), gpu("H200", 2)
@@ -58,11 +58,19 @@ def test_what_means_no_gpu_here_keeps_its_row() -> None:
 
 def test_the_same_place_with_another_card_or_driver_is_another_device() -> None:
     found = {
-        identities("535.1", [T4])["gpu:0"],
-        identities("550.1", [T4])["gpu:0"],
-        identities("535.1", [dataclasses.replace(T4, uuid="GPU-9")])["gpu:0"],
+        Machine(driver="535.1", gpus=(T4,)).decides("gpu:0"),
+        Machine(driver="550.1", gpus=(T4,)).decides("gpu:0"),
+        Machine(driver="535.1", gpus=(dataclasses.replace(T4, uuid="GPU-9"),)).decides("gpu:0"),
     }
     assert len(found) == 3
+
+
+def test_what_jobs_cannot_share_has_one_name() -> None:
+    here, there = Machine(driver="535.1", gpus=HERE), Machine(name="t4box", gpus=(T4,))
+    assert here.place("gpu:H200") == here.place("gpu:2") == H200.uuid
+    assert here.place("cpu") == here.decides("cpu") == "cpu"
+    assert there.place("cpu") == "t4box/cpu"
+    assert there.place("gpu:1") == "t4box/gpu:1", "no such card: the engine will say so"
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -12,6 +12,7 @@ from pathlib import Path
 import networks
 import numpy as np
 import pytest
+from archives import unpack
 from matrices import Told
 from PIL import Image
 
@@ -69,8 +70,7 @@ class Trip:
 
     def carry(self, packed: Packed, *arguments: str, expected: int = 0) -> str:
         shutil.rmtree(self.lab, ignore_errors=True)
-        with tarfile.open(packed.file) as archive:
-            archive.extractall(self.lab, filter="data")
+        unpack(packed.file, self.lab)
         return self.run(*arguments, expected=expected)
 
     def run(self, *arguments: str, expected: int = 0) -> str:

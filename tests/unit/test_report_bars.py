@@ -1,5 +1,6 @@
 """The geometry of the charts."""
 
+import dataclasses
 import math
 import statistics
 
@@ -14,6 +15,7 @@ from runner.report.bars import (
     budget_bar,
     budget_scale,
     latency_mark,
+    latency_scale,
     scale,
 )
 from tests.unit.judgements import latency
@@ -21,13 +23,20 @@ from tests.unit.judgements import latency
 ERRORS = st.floats(min_value=1e-12, max_value=10)
 
 
-def budget(limit: float, calibration: float, engine: float, noise: float | None = None) -> Budget:
+def budget(
+    limit: float,
+    calibration: float,
+    engine: float,
+    noise: float | None = None,
+    interval: tuple[float, float] | None = None,
+) -> Budget:
     return Budget(
         observed=limit + calibration + engine,
         limit=limit,
         calibration=calibration,
         engine=engine,
         noise=noise,
+        intervals={"observed": interval} if interval else {},
     )
 
 
@@ -67,7 +76,7 @@ def test_one_broken_build_does_not_flatten_the_others() -> None:
 
 def test_parts_stack_up_to_the_observed_error() -> None:
     axis = scale([0.04])
-    bar = budget_bar(budget(0.01, 0.005, 0.02, noise=0.003), axis)
+    bar = budget_bar(budget(0.01, 0.005, 0.02, interval=(0.032, 0.038)), axis)
     assert [part.kind for part in bar.segments] == ["limit", "calibration", "engine"]
     ends = [part.start + part.width for part in bar.segments]
     assert [part.start for part in bar.segments[1:]] == pytest.approx(ends[:2], abs=0.01)
@@ -89,9 +98,10 @@ def test_a_negative_engine_part_runs_back_from_the_simulated_to_the_observed_err
 
 @given(ERRORS, st.floats(0, 1), st.floats(-1, 10), st.floats(0, 5))
 def test_every_mark_stays_inside_the_chart(
-    limit: float, calibration: float, engine: float, noise: float
+    limit: float, calibration: float, engine: float, width: float
 ) -> None:
-    one = budget(limit, calibration, engine, noise)
+    observed = limit + calibration + engine
+    one = budget(limit, calibration, engine, interval=(observed - width, observed + width))
     bar = budget_bar(one, budget_scale([one], 0.01))
     places = [bar.observed, *(bar.whisker or ())]
     places += [place for part in bar.segments for place in (part.start, part.start + part.width)]
@@ -109,6 +119,31 @@ def test_nan_has_no_place() -> None:
         scale([1.0]).at(math.nan)
 
 
+def test_a_wide_interval_is_cut_and_does_not_flatten_the_bars() -> None:
+    axis = budget_scale([budget(0.01, 0.0, 0.01, interval=(-0.05, 0.2))], None)
+    assert axis.end < 0.03
+    assert budget_scale([budget(0.01, 0.0, 0.01, interval=(0.019, 0.021))], None).end > 0.021
+
+
 def test_latency_marks_stand_in_order() -> None:
-    mark = latency_mark(latency(0.01), scale([0.02]))
-    assert 0 < mark.low < mark.median < mark.high < 100
+    one = dataclasses.replace(
+        latency(0.01), p5_s=0.009, p25_s=0.0095, p75_s=0.0105, rounds_s=(0.0099, 0.0102)
+    )
+    mark = latency_mark(one, scale([0.02]))
+    assert mark.spread
+    assert mark.middle
+    low, high = mark.spread
+    assert 0 < low < mark.middle[0] < mark.median < mark.middle[1] < high < mark.tail < 100
+    assert mark.width == pytest.approx(mark.middle[1] - mark.middle[0], abs=0.01)
+    assert low < mark.rounds[0] < mark.rounds[1] < high
+    assert not mark.beyond
+
+
+def test_a_run_that_kept_medians_alone_has_no_more_marks_than_that() -> None:
+    mark = latency_mark(latency(0.01), scale([0.01]))
+    assert (mark.spread, mark.middle, mark.rounds, mark.width) == (None, None, (), 0.0)
+    assert mark.beyond, "its 99th percentile is 31 % slower than the end of this scale"
+
+
+def test_a_latency_scale_holds_nine_samples_of_ten() -> None:
+    assert latency_scale([latency(0.01)]).end >= 0.011

@@ -20,6 +20,7 @@ from runner.core.judgement import CellResult, Judgement
 from runner.core.matching import Changes
 from runner.records import HeadGate
 from runner.report import frames
+from runner.report.boxes import is_unchanged
 from runner.report.html import render
 from tests.unit.judgements import SHARED, cell_result, head, judgement
 from tests.unit.pages import Element, parse
@@ -145,3 +146,46 @@ def test_the_long_table_has_boxes() -> None:
     assert (row["mean_iou"], row["ap"], row["ap50_drop"]) == (0.8461, 0.7361, -0.01)
     assert row["gates_failed"] == "AP drop 0.093, at most 0.05"
     assert (unknown["boxes"], unknown["ap"], unknown["mean_iou"]) == (None, None, None)
+
+
+def test_cells_that_changed_no_box_are_told_together() -> None:
+    kept = replace(changes(0), new=0, mean_iou=1.0)
+    whole = BoxErrors(changes={ALL: kept, "small": kept, "large": kept})
+    boxes = CellBoxes(whole=whole, heads={"small": whole})
+    same = [
+        replace(cell_result(name, SHARED, (head("small"),)), boxes=boxes) for name in ("a", "b")
+    ]
+    made = judged()
+    section = parse(render(replace(made, cells=(*same, *made.cells)))).by_id("boxes")
+    assert "2 environments a, bno box lost, new or moved" in section.text
+    assert "2.5 of 200" in section.text
+    moved = replace(kept, mean_iou=0.99)
+    assert not is_unchanged(replace(boxes, whole=replace(whole, changes={ALL: moved})))
+    none = replace(kept, reference=0, mean_iou=None)
+    assert not is_unchanged(replace(boxes, whole=replace(whole, changes={ALL: none})))
+    assert not is_unchanged(CellBoxes(problem="gone"))
+
+
+def picture() -> str:
+    return f"data:image/png;base64,{'A' * 40}"
+
+
+def test_a_picture_is_drawn_once_with_both_sets_of_boxes() -> None:
+    page = render(judged(), {HOSTILE: picture()})
+    document = parse(page)
+    section = document.by_id("boxes")
+    assert page.count(picture()) == 1
+    (drawing,) = [one for one in section.all("svg") if "picture" in one.classes]
+    assert drawing.all("use")[0].attributes["href"] == "#picture-0"
+    fates = [one.classes & {"lost", "kept", "risen"} for one in drawing.all("rect")]
+    assert [one for one in fates if one] == [{"lost"}, {"risen"}], "the reference's kept is not"
+    assert "img-src data:;" in page
+    assert "\u202e" not in page
+
+
+def test_without_a_picture_the_place_says_why() -> None:
+    missing = parse(render(judged(), {})).by_id("boxes").text
+    assert "not stored with this run any more" in missing
+    left_out = parse(render(judged())).by_id("boxes").text
+    assert "The images themselves were left out." in left_out
+    assert "img-src" not in render(judged())

@@ -4,9 +4,11 @@ Started twice, killed, interrupted, doubled.
 """
 
 import csv
+import datetime
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from PIL import Image
 from runner import judging, session
 from runner.core.tables import from_json
 from runner.errors import ConfigError, NothingSelectedError, StoreError
+from runner.garbage import collect_in
 from runner.store import Store
 from tests.unit.matrices import Told
 
@@ -165,6 +168,29 @@ def test_judging_again_gives_the_same_and_leaves_latest_alone(
     assert (results / "latest").readlink() == latest
 
 
+def test_a_collection_leaves_all_that_judging_and_the_next_run_need(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(undisturbed[0], results, symlinks=True)
+    rows = numbers(results)
+    newest = (results / "latest").readlink().name
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    stamp = later.timestamp()
+    os.utime(results / newest / "manifest.json", (stamp, stamp))  # nothing was left since
+    collect_in(results, keep=1, older_than=None, now=later, dry_run=False)
+    assert [path.parent.name for path in results.glob("2*/manifest.json")] == [newest]
+    planned = session.plan_experiment(experiment / "matrix.yaml", results, select=[])
+    assert planned.known == {cell.id: 2 for cell in planned.cells}
+    judging.judge_again("latest", results)
+    assert numbers(results) == rows
+    again = session.run_experiment(
+        experiment / "matrix.yaml", results, select=[], offline=True, progress=Told()
+    )
+    assert again.seconds["engines"] == 0
+    assert numbers(results) == rows
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_the_next_run_ends_with_the_same_numbers(
     experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
@@ -226,6 +252,58 @@ def test_interrupted_it_records_all_that_was_planned_and_goes_on(
     assert not list((tmp_path / Store.FOLDER / "work").iterdir())
     finish(start(experiment, tmp_path))
     assert numbers(tmp_path) == numbers(undisturbed[0])
+
+
+FULL = """
+set -u
+run() { "$PYTHON" -m runner run -c "$MATRIX" --results disk/results >$1 2>&1; echo $? >>codes; }
+mkdir disk
+mount -t tmpfs -o size=$SIZE none disk
+run first
+dd if=/dev/zero of=disk/ballast bs=1k 2>/dev/null  # not a byte is left
+"$PYTHON" -m runner gc --results disk/results >collected 2>&1; echo $? >>codes
+rm disk/ballast
+mount -o remount,size=64m disk
+run second
+cp -r disk/results .
+"""
+
+
+def mount_refused() -> str | None:
+    """Returns why no file system can be mounted here, None where one can."""
+    if shutil.which("unshare") is None:
+        return "unshare is not installed"
+    mount = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    tried = subprocess.run(mount, check=False, capture_output=True, text=True)
+    return f"no mount namespace: {tried.stderr.strip()}" if tried.returncode else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["100k", "360k", "900k"])
+def test_a_full_disk_is_told_loses_nothing_and_with_space_it_goes_on(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path, size: str
+) -> None:
+    if why := mount_refused():
+        pytest.skip(why)
+    variables = {
+        "PYTHON": sys.executable,
+        "MATRIX": str(experiment / "matrix.yaml"),
+        "SIZE": size,
+        "PYTHONPATH": str(ROOT),
+    }
+    subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FULL], cwd=tmp_path, env=os.environ | variables, check=True
+    )
+    first, collected, second = (
+        (tmp_path / name).read_text() for name in ("first", "collected", "second")
+    )
+    assert (tmp_path / "codes").read_text().split() == ["5", "0", "0"], first + collected + second
+    assert "the disk is full: free space" in first.splitlines()[-1]
+    assert "freed" in collected
+    ended = [line.split()[2] for line in first.splitlines() if "] ok " in line]
+    reused = [line.split()[2] for line in second.splitlines() if line.endswith("reused")]
+    assert sorted(set(ended) - {"-"}) == sorted(set(reused)), "what ended is kept"
+    assert numbers(tmp_path / "results") == numbers(undisturbed[0])
 
 
 # What stops a run before it starts

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from matrices import store_of, wants_of
 
 from job import protocol
+from runner.core.gpus import Machine
 from runner.environments.base import Identity
 from runner.execution.classify import blamed
 from runner.execution.request import request_of
@@ -16,6 +17,7 @@ from runner.execution.wanted import Site, Wants
 from runner.plan import Status
 from runner.records import Calibration
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit.hosts import gpu
 
 NAMES = ("fp32", "int8-shared-entropy", "int8-own-entropy")
 
@@ -113,15 +115,18 @@ def test_what_decides_the_numbers_decides_the_fingerprint(wants: Wants) -> None:
 
 
 def test_another_card_in_the_same_place_is_measured_anew(wants: Wants) -> None:
-    def fingerprint(devices: dict[str, str]) -> str:
-        settings = dataclasses.replace(wants.settings, devices=devices)
+    def fingerprint(**machines: Machine) -> str:
+        settings = dataclasses.replace(wants.settings, machines=machines)
         one = dataclasses.replace(wants, settings=settings)
         return one.measurement(
             site_of(device="gpu:0"), "fp32", 0, model=wants.network.fp32
         ).fingerprint
 
-    cards = ({}, {"gpu:0": "GPU-1 driver 535"}, {"gpu:0": "GPU-1 driver 550"}, {"gpu:0": "GPU-2"})
-    assert len({fingerprint(one) for one in cards}) == 4
+    one = Machine(driver="535.1", gpus=(gpu("T4", uuid="GPU-1"),))
+    other = Machine(driver="535.1", gpus=(gpu("T4", uuid="GPU-2"),))
+    newer = dataclasses.replace(one, driver="550.1")
+    assert len({fingerprint(), *(fingerprint(a=machine) for machine in (one, other, newer))}) == 4
+    assert fingerprint(b=one) == fingerprint(), "that is where another environment runs"
 
 
 def test_a_table_says_why_a_tensor_has_no_range(wants: Wants) -> None:

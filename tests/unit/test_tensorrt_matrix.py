@@ -1,6 +1,7 @@
 """The whole loop over TensorRT, played by the fake of tests/fakes: passes, tables, simulations, packs."""
 
 import csv
+import io
 import os
 import shutil
 import sys
@@ -9,16 +10,19 @@ from pathlib import Path
 import networks
 import numpy as np
 import pytest
+from archives import unpack
 from matrices import Told
 from PIL import Image
 
 from runner import session
 from runner.core.tables import from_json
+from runner.plan import Status
+from runner.store import Store
 
 FAKES = Path(__file__).parents[1] / "fakes"
 MATRIX = """
 name: tiny
-model: {{onnx: tiny.onnx}}
+model: {{onnx: tiny.onnx, variants: [tiny-opset9.onnx]}}
 heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
 data:
   calibration: {{images: images}}
@@ -32,9 +36,16 @@ timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
 engines: {{onnxruntime: {{threads: 1}}}}
 environments:
   - {{interpreter: {python}, name: ort}}
-  - {{elsewhere: [trt-8.6.1, trt-11.0]}}
+  - {{elsewhere: [trt-5.1.5, trt-8.6.1, trt-11.0]}}
 """
 Rows = dict[tuple[str, str, str], dict[str, str]]
+
+
+def png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tensorrt")
     (folder / "images").mkdir()
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
+    folder.joinpath("tiny-opset9.onnx").write_bytes(networks.old_detector().SerializeToString())
     for index in range(3):
-        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+        (folder / "images" / f"{index}.png").write_bytes(png(index))
     (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
     return folder
 
@@ -54,7 +64,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(folder: Path) -> Rows:
     """Packs both environments, answers them with two fake versions, merges, runs."""
     import subprocess
-    import tarfile
 
     from runner.packs.merging import merge
     from runner.packs.packing import pack
@@ -67,13 +76,16 @@ def rows(folder: Path) -> Rows:
     subprocess.run(
         ["gcc", "-shared", "-fPIC", "-o", str(cudart / "libcudart.so"), str(source)], check=True
     )
-    for name, version in (("trt-8.6.1", "8.6.1"), ("trt-11.0", "11.0.0.114")):
+    for name, version in (
+        ("trt-5.1.5", "5.1.5"),
+        ("trt-8.6.1", "8.6.1"),
+        ("trt-11.0", "11.0.0.114"),
+    ):
         made = pack(
             folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
-        with tarfile.open(made.file) as archive:
-            archive.extractall(folder / name, filter="data")
+        unpack(made.file, folder / name)
         subprocess.run(
             [sys.executable, "pack/run-pack.py"],
             cwd=folder / name, check=True, stdout=subprocess.DEVNULL,
@@ -104,7 +116,28 @@ def test_every_pass_of_both_ways_to_int8_is_measured(rows: Rows) -> None:
         assert row["engine_version"] == "8.6.1"
 
 
+def test_an_old_parser_takes_the_variant_that_it_reads(rows: Rows, folder: Path) -> None:
+    for name in ("fp32", "int8-implicit-shared-entropy", "int8-implicit-own-entropy2"):
+        row = rows["trt-5.1.5", name, "small"]
+        assert (row["status"], row["repeats"], row["reason"]) == ("ok", "2", "")
+    assert float(rows["trt-5.1.5", "fp32", "small"]["nmse"]) < 1e-10
+    read = {
+        (record.environment, one.variant, tuple(one.refused))
+        for record in Store(folder / "results").open_run("latest").records()
+        for one in record.measurements
+        if record.status is Status.OK and one.variant
+    }
+    assert read == {
+        ("trt-5.1.5", "tiny-opset9.onnx", ("tiny.onnx",)),
+        ("trt-8.6.1", "tiny.onnx", ()),
+        ("trt-11.0", "tiny.onnx", ()),
+    }  # and explicit passes, whose Q/DQ networks are of one opset, name none
+
+
 def test_what_a_version_cannot_do_is_unsupported_with_its_reason(rows: Rows) -> None:
+    row = rows["trt-5.1.5", "int8-shared-entropy", "small"]
+    assert row["status"] == "unsupported"
+    assert "knows no Q/DQ nodes" in row["reason"]
     row = rows["trt-11.0", "int8-implicit-own-minmax", "small"]
     assert row["status"] == "unsupported"
     assert "runs in int8 by its Q/DQ nodes only" in row["reason"]

@@ -153,3 +153,14 @@ def test_noise_belongs_to_one_kind_of_cell() -> None:
     gpu = cell("gpu", 0.004, device="gpu", placement="tensorrt", sample=loud)
     found = told(cell("base", 0.004), cell("new", 0.0044), gpu, t=0.004)
     assert found["new"] == {Kind.ENGINE_REGRESSION}
+
+
+def test_beyond_the_gate_with_a_table_that_nobody_knows_is_not_decided() -> None:
+    # A limit is known of this placement: 8 bits would do.
+    assert told(cell("app", 0.02, table=None), best=0.004) == {"app": {Kind.INCONCLUSIVE}}
+    assert told(cell("app", 0.02, table=None)) == {"app": {Kind.INCONCLUSIVE}}
+    assert told(cell("app", 0.008, table=None), best=0.004) == {"app": {Kind.OK}}
+
+
+def test_beyond_the_gate_with_every_known_table_is_the_limit_whatever_table_it_had() -> None:
+    assert told(cell("app", 0.05, table=None), best=0.03) == {"app": {Kind.INT8_LIMIT}}

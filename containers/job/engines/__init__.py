@@ -19,7 +19,8 @@ defines
         .close()                    frees what it holds; nothing runs afterwards
 
 Errors are exceptions with a message for the user; they fail the pass, not the job. What the engine
-cannot do in this version at all is a protocol.UnsupportedError.
+cannot do in this version at all is a protocol.UnsupportedError; a network that its parser refuses, and
+might read in another form, is a protocol.UnreadableError.
 """
 
 import importlib

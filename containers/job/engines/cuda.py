@@ -150,6 +150,14 @@ class Cuda(object):
         found["driver"] = self._int("cudaDriverGetVersion")
         return found
 
+    def capability(self):
+        """Returns the GPU's compute capability: 90 for 9.0."""
+        major, minor = (
+            self._int("cudaDeviceGetAttribute", (ATTRIBUTES["compute_capability_" + part], self.device))
+            for part in ("major", "minor")
+        )
+        return 10 * major + minor
+
     def handle(self, name, arguments=()):
         """Returns the pointer or handle that a function of SIGNATURES gives in its first argument."""
         handle = ctypes.c_void_p()

@@ -25,6 +25,10 @@ DEFAULTS = {
     "session_config": {},  # key to value, as in onnxruntime_session_options_config_keys.h
 }
 
+# For calibration, which computes between two images: ONNX Runtime's threads would spin meanwhile, and
+# take the processor from the histograms and from everybody else.
+CALM = {"session.intra_op.allow_spinning": "0"}
+
 
 class Engine(object):
     def __init__(self, options):
@@ -62,9 +66,9 @@ class Engine(object):
                 "onnxruntime takes its scales from the Q/DQ nodes of the model: "
                 "a %s pass needs no table, the request names one" % precision
             )
-        settings = self._settings()
         if folder is None:
-            return Session(self._open(model, settings))
+            return Session(self._open(model, self._settings(CALM)))
+        settings = self._settings({})
         executed = os.path.join(folder, protocol.EXECUTED)
         partial = executed + protocol.PARTIAL
         settings.optimized_model_filepath = partial
@@ -72,12 +76,17 @@ class Engine(object):
         os.replace(partial, executed)
         return session
 
-    def _settings(self):
+    def _settings(self, config):
+        """Returns the options of a session.
+
+        Args:
+            config: session configuration entries; those of the request take their place.
+        """
         settings = ort.SessionOptions()
         settings.graph_optimization_level = OPTIMIZATION[self._options["graph_optimization"]]
         settings.intra_op_num_threads = self._options["threads"]
         settings.inter_op_num_threads = 1
-        for key, value in sorted(self._options["session_config"].items()):
+        for key, value in sorted(dict(config, **self._options["session_config"]).items()):
             settings.add_session_config_entry(key, str(value))
         return settings
 

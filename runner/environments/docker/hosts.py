@@ -59,7 +59,10 @@ class RemoteEngine(Engine):
 
     def _driver(self) -> Driver:
         if not self._target:
-            return Driver(problem="no NVIDIA driver was asked for: the host is not reached by ssh")
+            return Driver(
+                problem="nobody can say which GPUs that host has: a Docker context without ssh leads "
+                "to its engine only; name it as ssh://user@host"
+            )
         command = ["ssh", *_OPTIONS, *self._target, "nvidia-smi"]
         command += [f"--query-gpu={QUESTION}", "--format=csv,noheader,nounits"]
         done = subprocess.run(
@@ -102,19 +105,30 @@ def driver_of(table: str) -> Driver:
     return Driver(version=version, gpus=tuple(gpus))
 
 
-@functools.cache
 def remote_engine(address: str) -> RemoteEngine:
     """Returns the engine at `ssh://user@host[:port][/socket]`, `unix://…` or `context:NAME`.
 
     Raises:
         EnvironmentUnavailableError: it cannot be reached; says what ssh said.
     """
-    if address.startswith("context:"):
-        return remote_engine(_of_context(address.removeprefix("context:")))
-    if not address.startswith("ssh://"):
-        return RemoteEngine(address)
-    target, socket = ssh_target(address)
-    return RemoteEngine(f"unix://{_tunnel(target, socket)}", target)
+    found = _reached(address)
+    if isinstance(found, str):
+        raise EnvironmentUnavailableError(found)
+    return found
+
+
+@functools.cache
+def _reached(address: str) -> RemoteEngine | str:
+    """Returns the engine, or why it cannot be reached: asked once, since a dead host answers late."""
+    try:
+        if address.startswith("context:"):
+            return _reached(_of_context(address.removeprefix("context:")))
+        if not address.startswith("ssh://"):
+            return RemoteEngine(address)
+        target, socket = ssh_target(address)
+        return RemoteEngine(f"unix://{_tunnel(target, socket)}", target)
+    except EnvironmentUnavailableError as error:
+        return str(error)
 
 
 def ssh_target(address: str) -> tuple[tuple[str, ...], str]:
@@ -178,7 +192,7 @@ _TUNNELS: list[tuple["subprocess.Popen[bytes]", Path]] = []
 @atexit.register
 def close_all() -> None:
     """Ends all tunnels; engines asked for later get new ones."""
-    remote_engine.cache_clear()
+    _reached.cache_clear()
     while _TUNNELS:
         _end(*_TUNNELS.pop())
 

@@ -19,6 +19,7 @@ from docker.models.containers import Container
 from runner.environments.docker import options, owner
 from runner.environments.docker.engine import Engine
 from runner.errors import EnvironmentUnavailableError
+from runner.unpacking import stays_below, take_out
 
 VOLUME = "trt-matrix-inputs"
 INPUTS = "/inputs"
@@ -99,11 +100,13 @@ def fetch_results(container: Container, results: Path) -> None:
                 continue
             if not (entry.isfile() or entry.isdir()):
                 continue  # a link or a pipe is no answer
-            try:
-                tar.extract(entry.replace(name=name, deep=False), results, filter="data")
-            except tarfile.FilterError as error:
-                message = f"the job left {name!r}, which cannot be copied back: {error}"
-                raise EnvironmentUnavailableError(message) from error
+            if not stays_below(name):
+                message = f"the job left {name!r}, which cannot be copied back: it leads elsewhere"
+                raise EnvironmentUnavailableError(message)
+            if entry.isdir():
+                (results / name).mkdir(parents=True, exist_ok=True)
+            else:
+                take_out(tar, entry, results / name)
 
 
 def _objects(request: Path) -> Iterable[Path]:

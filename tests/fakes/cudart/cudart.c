@@ -141,6 +141,14 @@ int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *str
   memcpy(to, from, size);
   return SUCCESS;
 }
+int cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
+                      int kind, void *stream) {
+  (void)stream;
+  if (kind != 3 || to_pitch < width || from_pitch < width) return INVALID_VALUE;
+  for (size_t i = 0; i < height; i++)
+    memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+  return SUCCESS;
+}
 const char *cudaGetErrorName(int code) {
   switch (code) {
     case INVALID_VALUE: return "cudaErrorInvalidValue";

@@ -10,8 +10,8 @@
 docs/tensorrt.md says which of this was run, and on what.
 """
 
-import ctypes
 import os
+import tempfile
 
 import tensorrt as trt
 
@@ -21,9 +21,11 @@ from job.engines.tensorrt import (
     building,
     calibrators,
     configuration,
+    custom,
     layers,
     network,
     options,
+    plugins,
     scales,
 )
 from job.engines.tensorrt.log import Log
@@ -39,9 +41,12 @@ class Engine(object):
         self._log = Log()
         if not trt.init_libnvinfer_plugins(self._log, ""):
             raise RuntimeError("TensorRT could not load its own plugins" + self._log.told())
-        for path in self._options["plugins"]:
-            # Loading runs the registration of its plugins.
-            ctypes.CDLL(os.path.abspath(path), ctypes.RTLD_GLOBAL)
+        folder = self._options.pop("plugin_folder")
+        wanted = self._options.pop("plugins")
+        self._plugins = []
+        if wanted:
+            folder = folder or tempfile.mkdtemp(prefix="plugins-")
+            self._plugins = plugins.load(wanted, self._cuda.capability(), folder)
 
     def facts(self):
         return {
@@ -51,7 +56,7 @@ class Engine(object):
             "precisions": configuration.precisions(),
             "calibrators": calibrators.available(),
             "strongly_typed": "always" if configuration.always_strong() else self._options["typed"],
-            "options": self._options,
+            "options": dict(self._options, plugins=self._plugins),
         }
 
     def build(self, model, precision, table, folder, implicit=None):
@@ -139,6 +144,7 @@ class Engine(object):
         facts["warnings"] = self._log.warnings
         protocol.write_json(os.path.join(folder, protocol.BUILD), facts)
         found = layers.of(built.engine, session, self._log, parsed.layers)
+        found["custom"] = custom.told(parsed.custom, parsed.layers, found["layers"], table)
         protocol.write_json(
             os.path.join(folder, protocol.LAYERS), dict(found, schema_version=protocol.SCHEMA_VERSION)
         )

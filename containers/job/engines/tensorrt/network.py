@@ -3,11 +3,12 @@
 import tensorrt as trt
 
 from job import protocol
+from job.engines.tensorrt import custom
 
 FLOATS = ("FLOAT", "HALF", "BF16")
 
 
-class ParseError(Exception):
+class ParseError(protocol.UnreadableError):
     """The network cannot be read by this TensorRT's parser; holds all that the parser said."""
 
 
@@ -21,6 +22,7 @@ class Network(object):
         tensors: names of those that can have a scale, inputs first: floating point, no constants.
         types: the types of all its tensors, as FLOAT.
         quantised: whether it has Q/DQ layers.
+        custom: names of the layers that plugins do.
     """
 
     def __init__(self, definition, parser, implicit_batch):
@@ -33,6 +35,7 @@ class Network(object):
         for index in range(definition.num_inputs):
             self._add(definition.get_input(index), True)
         self.quantised = False
+        self.custom = []
         for index in range(definition.num_layers):
             layer = definition.get_layer(index)
             made = (layer.get_output(one) for one in range(layer.num_outputs))
@@ -40,6 +43,8 @@ class Network(object):
             # Parsers up to 7.2 give one name to all layers that they make of a node.
             self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs)
             self.quantised = self.quantised or word(layer.type) == "QUANTIZE"
+            if word(layer.type) in custom.KINDS and layer.name not in self.custom:
+                self.custom.append(layer.name)
             for tensor in outputs:
                 self._add(tensor, word(layer.type) != "CONSTANT")
 
@@ -66,7 +71,7 @@ def parse(builder, log, path, explicit, strong):
 
     Raises:
         ParseError: the parser refused it.
-        protocol.UnsupportedError: this TensorRT has no strongly typed networks.
+        protocol.UnsupportedError: this TensorRT has no strongly typed networks, or no Q/DQ nodes.
     """
     implicit_batch = not _full_dimensions()
     definition = _create(builder, implicit_batch, explicit, strong)
@@ -99,6 +104,11 @@ def _create(builder, implicit_batch, explicit, strong):
     if not hasattr(trt, "NetworkDefinitionCreationFlag"):  # 5
         if strong:
             raise protocol.UnsupportedError(_NO_STRONG % trt.__version__)
+        if explicit:
+            raise protocol.UnsupportedError(
+                "TensorRT %s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only"
+                % trt.__version__
+            )
         return builder.create_network()
     flags = trt.NetworkDefinitionCreationFlag
     bits = 0

@@ -8,7 +8,8 @@ DEFAULTS = {
     "optimization_level": None,  # 0 to 5, from 8.6; None leaves the choice to TensorRT
     "tactic_sources": None,  # names of TacticSource; None leaves the choice to TensorRT
     "timing_cache": None,  # path of a file read before and written after each build
-    "plugins": [],  # paths of shared libraries with plugins, for this TensorRT's major version
+    "plugins": [],  # libraries or sources of custom layers: plugins.py
+    "plugin_folder": None,  # for libraries of theirs that are compiled here
 }
 CHOICES = {"typed": ("weak", "strong"), "fallback": ("fp32", "tf32", "fp16")}
 

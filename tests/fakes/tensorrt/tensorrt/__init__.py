@@ -17,13 +17,13 @@ The producer that a network names makes it misbehave as some versions do:
 
 import os
 
-from tensorrt import basics, building, running, surface
+from tensorrt import basics, building, plugins, running, surface
 
 __version__ = os.environ["FAKE_TENSORRT"]
 
 _CLASSES = {
     name: value
-    for module in (basics, building, running)
+    for module in (basics, building, plugins, running)
     for name, value in vars(module).items()
     if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
 }
@@ -35,3 +35,7 @@ def init_libnvinfer_plugins(logger, namespace):
     assert isinstance(logger, basics.ILogger), logger
     assert namespace == "", namespace
     return True
+
+
+def get_plugin_registry():
+    return plugins.IPluginRegistry()

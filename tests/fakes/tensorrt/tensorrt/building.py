@@ -5,7 +5,7 @@ import json
 
 import onnx
 
-from tensorrt import basics, calibration, graph
+from tensorrt import basics, calibration, graph, plugins
 from tensorrt.basics import (
     VERSION,
     BuilderFlag,
@@ -146,6 +146,8 @@ class OnnxParser(_Bound):
         limit = next((opset for below, opset in OPSETS if VERSION[0] < below), 99)
         for index, node in enumerate(model.graph.node):
             since = {"QuantizeLinear": (7, 2)}.get(node.op_type, (0,))
+            if node.domain and node.op_type in plugins.operators() and VERSION >= (7, 1):
+                continue
             if node.domain or since > VERSION or (node.op_type == "Resize" and limit < 10):
                 text = f"No importer registered for op: {node.op_type}"
                 self._errors.append(ParserError(text, index, node.op_type))
@@ -164,7 +166,7 @@ class OnnxParser(_Bound):
             tensor(one.name) for one in model.graph.input if one.name not in constants
         ]
         for index, node in enumerate(model.graph.node):
-            kind = KINDS.get(node.op_type, "ELEMENTWISE")
+            kind = "PLUGIN_V2" if node.domain else KINDS.get(node.op_type, "ELEMENTWISE")
             name = node.name or node.output[0]
             if VERSION < (7, 1):
                 name = f"(Unnamed Layer* {index}) [{node.op_type}]"

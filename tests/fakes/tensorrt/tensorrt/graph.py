@@ -89,6 +89,8 @@ def quantised(model, scales):
     for node in model.graph.node:
         moved = onnx.NodeProto()
         moved.CopyFrom(node)
+        if moved.op_type == "Upsample":
+            moved.op_type = "Resize"  # its name, with the same inputs, from opset 10 on
         for index, name in enumerate(moved.input):
             if name in chosen:
                 moved.input[index] = name + "/dq"

@@ -66,7 +66,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
         members = _same_members(found_a, found_b)
         if found_a and found_b and not members:
             problems.append(
-                f"{name_a}: no array is in both: A has {_some(found_a)}; B has {_some(found_b)}"
+                f"{name_a}: no array is in both: A has {_arrays(found_a)}; B has {_arrays(found_b)}"
             )
         for one, other in members.items():
             pair = Pair(name=_joined(name_a, one), a=found_a[one], b=found_b[other])
@@ -136,6 +136,10 @@ def _same_members(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str,
     if len(a) == len(b) == 1:
         return {next(iter(a)): next(iter(b))}
     return {name: name for name in a if name in b}
+
+
+def _arrays(members: Iterable[str]) -> str:
+    return _some(member.removesuffix(".npy") or "one without a name" for member in members)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,29 +1,26 @@
-"""Compares two files or folders of dumped outputs: `trt-matrix compare A B`; needs no matrix.yaml.
+"""Compares two files or folders of dumped outputs, in one pass and constant memory.
 
 All that can be wrong is found before the first number is read, and told at once.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from job.reductions import BLOCK, SUMS, compare
-from runner.compared import Beyond, Compared, Nonfinite, Result
+from runner.compare.options import OPTIONS
+from runner.compare.pairs import Forms, Pair, match
+from runner.compare.told import Compared, Nonfinite, Result
 from runner.core.metrics import Sums, metrics
 from runner.dumps.files import spelled
-from runner.dumps.pairs import Forms, Pair, match
 from runner.dumps.suspicions import FAR, other_layouts
-from runner.dumps.tensor import ByteOrder, DType, Floats, Format, Layout, Tensor
+from runner.dumps.tensor import Floats, Layout
 from runner.errors import ConfigError
 
 Stage = Callable[[str, str], None]
 """Told which tensor is being read, and how far."""
-
-OPTIONS = "options of compare"
 
 IMAGE_LIMIT = 1 << 24
 """Elements of an image up to which exchanged axes are looked for: it is held whole for that."""
@@ -31,72 +28,11 @@ IMAGE_LIMIT = 1 << 24
 UNRELATED = 0.5
 """NMSE from which on A tells little about B; 2 where they are independent and equally large."""
 
-ROWS = 64
+AT_ONCE = 4 * BLOCK
+"""Elements that are read together: 1 MB a side, and Python's share of the time stays small."""
+
+ROWS = 16
 """Sums kept before they are added up: memory stays constant, progress is told often enough."""
-
-Word = TypeVar("Word", bound=StrEnum)
-
-
-def formats(
-    *,
-    shape: str | None = None,
-    byte_order: str | None = None,
-    dtype: str | None = None,
-    layout: str | None = None,
-    longer: bool = False,
-) -> Forms:
-    """Returns the formats of A and B from the words of the command line.
-
-    Args:
-        shape: `1,255,80,80`; of both.
-        byte_order: `big`, or `little,big` for A and B.
-        dtype: `float64`, or one each.
-        layout: `nhwc`, or one each.
-        longer: Files may go on after `shape`.
-
-    Raises:
-        ConfigError: an option has a value that it does not take.
-    """
-    problems: list[str] = []
-    axes = None if shape is None else _axes(shape, problems)
-    orders = _each("--byte-order", byte_order or "little", ByteOrder, problems)
-    dtypes = _each("--dtype", dtype or "float32", DType, problems)
-    layouts = _each("--layout", layout or "nchw", Layout, problems)
-    if axes is not None and len(axes) < 3 and Layout.NHWC in layouts:
-        problems.append(f"--shape {shape} has no height or width: leave --layout out")
-    if problems:
-        raise ConfigError(OPTIONS, problems)
-    sure = byte_order is not None or dtype is not None
-    a, b = (
-        Format(shape=axes, byte_order=order, dtype=one, layout=two, longer=longer, sure=sure)
-        for order, one, two in zip(orders, dtypes, layouts, strict=True)
-    )
-    return a, b
-
-
-def _axes(text: str, problems: list[str]) -> tuple[int, ...] | None:
-    try:
-        axes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        axes = ()
-    if not axes or any(axis < 1 and axis != -1 for axis in axes) or axes.count(-1) > 1:
-        problems.append(
-            f"--shape {text!r}: expected whole numbers from 1 on, as 1,255,80,80; one may be -1"
-        )
-        return None
-    return axes
-
-
-def _each(option: str, text: str, words: type[Word], problems: list[str]) -> tuple[Word, Word]:
-    """Returns the word for A and the word for B."""
-    known = [word.value for word in words]
-    parts = text.split(",")
-    if len(parts) > 2 or not set(parts) <= set(known):
-        problems.append(
-            f"{option} {text!r}: expected {' or '.join(known)}; two with a comma are A's and B's"
-        )
-        parts = known
-    return words(parts[0]), words(parts[-1])
 
 
 def compare_paths(
@@ -162,16 +98,16 @@ def _compared(pair: Pair, *, epsilon: float, stage: Stage) -> Compared:
         bit_identical=bit_identical,
         nonfinite_a=nonfinite_a,
         nonfinite_b=nonfinite_b,
-        beyond_a=_beyond(pair.a),
-        beyond_b=_beyond(pair.b),
+        after_a=pair.a.value_after_the_end(),
+        after_b=pair.b.value_after_the_end(),
         notes=pair.notes + _layout_note(pair, sums),
     )
 
 
 def _blocks(pair: Pair) -> Iterator[tuple[Floats, Floats]]:
-    """Yields the same elements of A and B, about `BLOCK` of them or one image at a time."""
-    together = max(pair.a.elements_at_once, pair.b.elements_at_once)
-    size = max(1, BLOCK // together) * together
+    """Yields the same elements of A and B, about `AT_ONCE` of them or one image at a time."""
+    together = math.lcm(pair.a.elements_at_once, pair.b.elements_at_once)
+    size = max(1, AT_ONCE // together) * together
     return zip(pair.a.blocks(size), pair.b.blocks(size), strict=True)
 
 
@@ -187,13 +123,6 @@ def _nonfinite(block: Floats) -> Nonfinite:
     return Nonfinite(
         nan=int(np.count_nonzero(np.isnan(block))),
         infinite=int(np.count_nonzero(np.isinf(block))),
-    )
-
-
-def _beyond(tensor: Tensor) -> Beyond:
-    return Beyond(
-        value=tensor.value_after_the_end(),
-        byte=tensor.offset + tensor.elements * tensor.dtype.itemsize,
     )
 
 

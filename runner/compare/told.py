@@ -31,16 +31,6 @@ class Nonfinite:
         return f"{self.nan:,} NaN and {self.infinite:,} infinite"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Beyond:
-    """The element after a tensor's last, which a loop up to i <= n also reads."""
-
-    value: float | None
-    """None where the file ends before it."""
-    byte: int
-    """Where it is, or would be, in the file, or in the archive's member."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Compared:
     """One tensor of A against the same of B."""
@@ -52,8 +42,9 @@ class Compared:
     bit_identical: bool
     nonfinite_a: Nonfinite
     nonfinite_b: Nonfinite
-    beyond_a: Beyond
-    beyond_b: Beyond
+    after_a: float | None
+    """The element behind the last one, which a loop up to i <= n also reads; None at a file's end."""
+    after_b: float | None
     notes: tuple[str, ...]
 
     @cached_property
@@ -62,12 +53,12 @@ class Compared:
 
     @property
     def off_by_one(self) -> float | None:
-        """What `LOOP` returns: (Σ|d| + |a[n] − b[n]|) / n, in double; None where it is not known."""
-        one, other = self.beyond_a.value, self.beyond_b.value
-        if one is None or other is None or self.error.nonfinite:
+        """What `LOOP` returns, in double: (Σ|d| + |a[n] − b[n]|) / n; None where no file has it all."""
+        if self.after_a is None or self.after_b is None or self.error.nonfinite:
             return None
-        extra = abs(one - other)
-        return (float(self.sums["d1"][0]) + extra) / self.error.elements if _finite(extra) else None
+        extra = abs(self.after_a - self.after_b)
+        total = float(self.sums["d1"][0]) + extra
+        return total / self.error.elements if math.isfinite(extra) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +84,7 @@ class Result:
             self._table(),
             *self._remarks(),
             self._names(),
-            _loops(self.files),
+            *_loops(self.files),
         ]
         return "\n\n".join(parts)
 
@@ -146,44 +137,22 @@ class Result:
         )
 
 
-def _loops(files: Sequence[Compared]) -> str:
+def _loops(files: Sequence[Compared]) -> list[str]:
+    """Says what the loop returns, where files hold what it reads past the end."""
+    known = [one for one in files if one.off_by_one is not None]
+    if not known:
+        return []
     lines = [
-        f"The loop\n  {LOOP}\nreturns MAE and |a[n] − b[n]| / n more, from one value past the end (summed here in double):",
-        *(f"  {_line(one.name)}: {_loop(one)}" for one in files[:MOST_LOOPS]),
+        f"The loop\n  {LOOP}\nalso reads a[n] and b[n], one past the end, and returns (here in double)",
+        *(
+            f"  {_line(one.name)}: {_long(one.off_by_one)}, where MAE is {_long(one.error.mae)}; "
+            f"a[n] = {_long(one.after_a)}, b[n] = {_long(one.after_b)}"
+            for one in known[:MOST_LOOPS]
+        ),
     ]
-    if len(files) > MOST_LOOPS:
-        lines.append(f"  … and {len(files) - MOST_LOOPS:,} more: --json has all")
-    if any(_lacking(one) for one in files):
-        lines.append(
-            "What no file holds was whatever lay behind the buffer in memory. Where a file holds several heads "
-            "one\nafter the other, --shape with --off-by-one says where the first one ends."
-        )
-    return "\n".join(lines)
-
-
-def _loop(one: Compared) -> str:
-    value, mae = one.off_by_one, _long(one.error.mae)
-    if one.error.nonfinite:
-        return f"NaN or infinite, as values in its sum are; MAE without those is {mae}"
-    if value is not None:
-        ends = f"a[n] = {_long(one.beyond_a.value)}, b[n] = {_long(one.beyond_b.value)}"
-        return f"{_long(value)}, where MAE is {mae}; past the end: {ends}"
-    lacking = _lacking(one)
-    if not lacking:
-        return f"NaN or infinite, as a value past the end is; MAE is {mae}"
-    if not one.error.elements:
-        return "nothing to sum"
-    per_unit = 1 / one.error.elements
-    return (
-        f"{mae} without it, {per_unit:.2g} more for each unit of |a[n] − b[n]|; "
-        f"not in the file: {' and '.join(lacking)}"
-    )
-
-
-def _lacking(one: Compared) -> list[str]:
-    """Returns where a file ends with the tensor: `byte 1,024 of A`."""
-    sides = (("A", one.beyond_a), ("B", one.beyond_b))
-    return [f"byte {beyond.byte:,} of {side}" for side, beyond in sides if beyond.value is None]
+    if len(known) > MOST_LOOPS:
+        lines.append(f"  … and {len(known) - MOST_LOOPS:,} more: --json has all")
+    return ["\n".join(lines)]
 
 
 def _summary(one: Compared) -> Mapping[str, Any]:
@@ -194,12 +163,7 @@ def _summary(one: Compared) -> Mapping[str, Any]:
         **asdict(one.error),
         "nonfinite_a": asdict(one.nonfinite_a),
         "nonfinite_b": asdict(one.nonfinite_b),
-        "off_by_one": {
-            "value": one.off_by_one,
-            "without_it": one.error.mae,
-            "after_a": {"value": _json(one.beyond_a.value), "byte": one.beyond_a.byte},
-            "after_b": {"value": _json(one.beyond_b.value), "byte": one.beyond_b.byte},
-        },
+        "off_by_one": one.off_by_one,
         "notes": list(one.notes),
     }
 
@@ -215,7 +179,7 @@ def _row(name: str, error: Metrics, *, bit_identical: bool) -> tuple[str, ...]:
         _short(error.rmse),
         _short(error.mae),
         _short(error.max_abs),
-        ABSENT if error.cosine is None else f"{error.cosine:.6f}",
+        ABSENT if error.cosine is None else f"{error.cosine:z.6f}",
         ABSENT if share is None else f"{share * 100:.4g}",
         f"{error.nonfinite:,}",
     )
@@ -226,7 +190,7 @@ def _sqnr(error: Metrics, *, bit_identical: bool) -> str:
         return "bit-identical"
     if error.identical:
         return "equal"  # −0 against 0, or what rounding to float32 made equal
-    return ABSENT if error.sqnr_db is None else f"{error.sqnr_db:.2f}"
+    return ABSENT if error.sqnr_db is None else f"{error.sqnr_db:z.2f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -257,11 +221,3 @@ def _line(name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(_line(name) for name in names[:10])
     return f"{shown} and {len(names) - 10:,} more" if len(names) > 10 else shown
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _json(value: float | None) -> float | None:
-    return value if _finite(value) else None

@@ -1,0 +1,96 @@
+"""The network's variants as files: which of them a pass may run, and whether they are one function.
+
+Parsers of old TensorRT versions refuse what newer exporters write. matrix.yaml may name the network in
+several forms; the job takes the first that the parser reads, and says which.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runner.core.canonical import OPSET, opset
+from runner.core.tables import Table
+from runner.execution.inputs import Network
+from runner.records import Object
+from runner.store import Store
+
+PARSES_ONNX = "tensorrt"
+"""The engine whose parser follows its version; ONNX Runtime reads every older form."""
+TOLERANCE = 1e-5
+"""Largest difference between outputs of two variants, as a share of the head's largest magnitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the forms of the network that a pass runs."""
+
+    name: str
+    """The file, as matrix.yaml calls it, that it is or was made of."""
+    model: Object
+
+
+def floats(network: Network, engine: str) -> tuple[Alternative, ...]:
+    """Returns the float networks to try where the engine's parser refuses the first."""
+    if engine != PARSES_ONNX:
+        return ()
+    return tuple(Alternative(one.name, one.fp32) for one in network.variants)
+
+
+def quantised(store: Store, network: Network, table: Table, engine: str) -> tuple[Alternative, ...]:
+    """Returns the Q/DQ networks to try where the engine's parser refuses the first.
+
+    Raises:
+        GraphError: see `Network.quantised`.
+    """
+    return tuple(
+        Alternative(one.name, one.quantised(store, table, engine, simulated=False))
+        for one in _older_explicit(network, engine)
+    )
+
+
+def quantised_before(
+    store: Store, network: Network, table: Table, engine: str
+) -> tuple[Alternative, ...] | None:
+    """Returns what `quantised` made earlier, None where one is missing; makes nothing."""
+    known = [
+        (one.name, one.quantised_before(store, table, engine))
+        for one in _older_explicit(network, engine)
+    ]
+    found = tuple(Alternative(name, model) for name, model in known if model)
+    return found if len(found) == len(known) else None
+
+
+def _older_explicit(network: Network, engine: str) -> Sequence[Network]:
+    """Returns the variants whose Q/DQ network is of an older opset: others are as hard to read."""
+    if engine != PARSES_ONNX:
+        return ()
+    least = max(opset(network.model), OPSET)
+    return [one for one in network.variants if max(opset(one.model), OPSET) < least]
+
+
+def unlike(
+    store: Store, reference: Mapping[str, Object], other: Mapping[str, Object]
+) -> str | None:
+    """Returns why two networks are not one function, None where they are.
+
+    Args:
+        store: Holds the outputs.
+        reference: head → outputs of the one, float32 (images, …).
+        other: The same of the other.
+    """
+    for head, output in reference.items():
+        r, y = store.array(output), store.array(other[head])
+        if r.shape != y.shape:
+            return f"its head {head} has the shape {y.shape[1:]}, not {r.shape[1:]}"
+        worst = peak = 0.0
+        for mine, theirs in zip(r, y, strict=True):  # an image at a time: outputs may be large
+            # np.maximum keeps NaN, which then is no agreement.
+            worst = float(np.maximum(worst, np.abs(theirs - mine).max()))
+            peak = float(np.maximum(peak, np.abs(mine).max()))
+        if not worst <= TOLERANCE * peak:
+            return (
+                f"its head {head} differs by up to {worst:.3g}, where the largest value is "
+                f"{peak:.3g}: more than rounding ({TOLERANCE:g} of it)"
+            )
+    return None

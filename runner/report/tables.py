@@ -1,0 +1,77 @@
+"""The calibration tables as rows: which there are, who made and ran them, where they part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.core.judgement import CellResult, Judgement
+from runner.core.metrics import sqnr_db
+from runner.core.table_report import TableReport, TableUse, TensorRanges
+
+MOST_COLUMNS = 8
+"""Tables beside each other; more do not fit a page."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableRow:
+    use: TableUse
+    title: str
+    """`shared entropy`, `minmax of ort-1.18.1 and 5 more`."""
+    column: str
+    """`entropy, shared`: what fits above a column."""
+    simulated_db: tuple[float | None, ...]
+    """For each head: what its simulation keeps; None where no cell ran with it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tables:
+    report: TableReport
+    rows: tuple[TableRow, ...]
+    columns: tuple[TableRow, ...]
+    """Tables that cells ran with, as far as they fit beside each other."""
+    left_out: int
+    """How many more there are."""
+    tensors: tuple[TensorRanges, ...]
+
+
+def tables(judgement: Judgement) -> Tables | None:
+    """Returns None where nothing was asked about tables, or there is none."""
+    report = judgement.tables
+    if report is None or not (report.tables or report.missing):
+        return None
+    cells = {one.cell.id: one for one in judgement.cells}
+    rows = tuple(
+        TableRow(
+            use=use,
+            title=title(use),
+            column=f"{use.algorithm}, {'shared' if use.shared else 'own'}",
+            simulated_db=tuple(_simulated(use, head, cells) for head in judgement.heads),
+        )
+        for use in report.tables
+    )
+    used = [row for row in rows if row.use.cells]
+    return Tables(
+        report=report,
+        rows=rows,
+        columns=tuple(used[:MOST_COLUMNS]),
+        left_out=max(0, len(used) - MOST_COLUMNS),
+        tensors=report.tensors,
+    )
+
+
+def title(use: TableUse) -> str:
+    makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
+    told = " and ".join((["shared"] if use.shared else []) + makers)
+    return f"{use.algorithm}, {told}" if told else use.algorithm
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} environments"
+
+
+def _simulated(use: TableUse, head: str, cells: Mapping[str, CellResult]) -> float | None:
+    """Returns the SQNR that exact arithmetic keeps with the table, from any cell that ran with it."""
+    for cell in use.cells:
+        for one in cells[cell].heads if cell in cells else ():
+            if one.head == head and one.budget:
+                return sqnr_db(one.budget.limit + one.budget.calibration)
+    return None

@@ -1,0 +1,62 @@
+"""What a finished run stored beside its records: its network, its tables, the engines' layers.
+
+The report shows them; no verdict needs them. So what is gone, or cannot be read, is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+import pydantic
+from google.protobuf.message import DecodeError
+
+from runner.core.engine_layers import EngineLayer
+from runner.core.graph import GraphError
+from runner.core.layer_report import LayersOf
+from runner.core.network_map import NetworkMap, network_map
+from runner.core.tables import TableError, from_json
+from runner.execution.answers import LayersAnswer
+from runner.records import Manifest, Object
+from runner.store import Run, Store
+
+
+def network_of(run: Run, manifest: Manifest) -> NetworkMap | None:
+    """Returns the map of the network that the run was made of; None where that is gone."""
+    model = manifest.facts.get("model")
+    digest = model.get("sha256") if isinstance(model, dict) else None
+    if not isinstance(digest, str):
+        return None
+    path = run.store.path(Object(sha256=digest, suffix=".onnx", size_bytes=0))
+    asked = dict(manifest.asked.heads) if manifest.asked else {}
+    heads = [(gate.head, asked.get(gate.head, gate.head)) for gate in manifest.heads]
+    try:
+        return network_map(onnx.load(path, load_external_data=False), heads)
+    except (OSError, DecodeError, GraphError):
+        return None
+
+
+def ranges_of(run: Run, manifest: Manifest) -> dict[str, Mapping[str, float]]:
+    """Returns table's digest → tensor → amax, for the tables that are still in the run's folder."""
+    found: dict[str, Mapping[str, float]] = {}
+    for digest in manifest.tables:
+        path = run.folder / "tables" / f"{digest[:12]}.json"
+        try:
+            table = from_json(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, TableError):
+            continue
+        if table.digest == digest:
+            found[digest] = table.amax
+    return found
+
+
+def layers_of(store: Store) -> LayersOf:
+    """Returns the way to the layers that an engine told."""
+
+    def read(stored: Object) -> Sequence[EngineLayer] | None:
+        try:
+            content = store.path(stored).read_bytes()
+            answer = LayersAnswer.model_validate_json(content)
+        except (OSError, pydantic.ValidationError):
+            return None
+        return [EngineLayer(tensors=one.tensors, precision=one.precision) for one in answer.layers]
+
+    return read

@@ -1,0 +1,78 @@
+"""A ticket's reproduce.sh where there is Docker and no Python."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from docker.errors import ImageNotFound
+
+from runner.environments.docker.engine import Engine
+from runner.ticket.making import Wish, make
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+import tickets
+
+IMAGE = "trt-matrix-test/engine:ticket"
+PACKAGES = ("numpy", "numpy.libs", "onnxruntime")
+PROGRAMS = ("sh", "docker", "id", "dirname", "mkdir", "rm", "cat")
+"""All that is on PATH."""
+
+
+@pytest.fixture
+def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
+    """An image whose python3 has numpy and onnxruntime, as a user's own would."""
+    client = engine.client
+    container = client.containers.create(python_image, entrypoint=["python3"])
+    try:
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            for name in PACKAGES:
+                tar.add(Path(sysconfig.get_path("purelib")) / name, name)
+        target = Path(sysconfig.get_path("stdlib")) / "site-packages"
+        container.put_archive(str(target.parent), _folder(target.name))
+        container.put_archive(str(target), stream.getvalue())
+        container.commit(*IMAGE.split(":"))
+    finally:
+        container.remove()
+    yield IMAGE
+    try:
+        client.images.remove(IMAGE, force=True)
+    except ImageNotFound:
+        pytest.fail(f"{IMAGE} is gone: another test removed it")
+
+
+def _folder(name: str) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(entry)
+    return stream.getvalue()
+
+
+def test_with_nothing_but_docker(engine_image: str, tmp_path: Path) -> None:
+    made = make("latest", tickets.run(tmp_path), tmp_path / "t.zip", Wish(images=2))
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).symlink_to(shutil.which(name) or f"/no/{name}")
+    script = tmp_path / "ticket" / "cells" / "here@cpu@int8-shared-entropy" / "reproduce.sh"
+    done = subprocess.run(
+        ["sh", str(script), "--docker", engine_image],
+        env={"PATH": str(programs), **{k: v for k, v in os.environ.items() if "DOCKER" in k}},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "same: every head's error is that of the ticket" in done.stdout
+    assert "2 of 2 answered" in done.stdout

@@ -1,0 +1,117 @@
+"""A disturbed start, from its record to what people read: marked, and no latency verdict rests on it."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.core.evidence import disturbed, timed
+from runner.core.latency_verdicts import latency_verdicts
+from runner.core.verdicts import Kind, Rules, Verdict
+from runner.outcome import Outcome
+from runner.plan import Pass, Precision, Status
+from runner.records import Measurement, Record, Start, Timing
+from runner.report import frames
+from runner.report.summary import summary
+from tests.unit.judgements import FP32, cell_result, head, judgement
+
+BUSY = "the GPU was busy with python (7)"
+HOT = "it was throttled: heat"
+
+
+def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
+    """Returns a record of these (median seconds, what disturbed the start)."""
+    return Record(
+        cell=f"{environment}/gpu:0/fp32",
+        environment=environment,
+        device="gpu:0",
+        pass_=Pass(precision=Precision.FP32),
+        status=Status.OK,
+        measurements=tuple(
+            Measurement(
+                fingerprint=environment,
+                name="fp32",
+                repeat=repeat,
+                status=Status.OK,
+                model_sha256="0",
+                latency=Timing(batch=1, samples_s=(median,), warm_up=1),
+                start=Start(
+                    environment=environment, device="gpu:0", identity={}, probe={}, command=(),
+                    started=f"2026-11-23T12:{repeat:02}:00+00:00", wall_s=1.0, disturbed=reason,
+                ),
+            )
+            for repeat, (median, reason) in enumerate(rounds)
+        ),
+    )  # fmt: skip
+
+
+def medians(rounds: Sequence[Measurement]) -> list[float]:
+    return [one.latency.samples_s[0] for one in rounds if one.latency]
+
+
+def test_disturbed_repeats_tell_no_latency_where_others_do() -> None:
+    mixed = record("a", (0.01, None), (0.05, BUSY), (0.011, None))
+    assert medians(timed(mixed)) == [0.01, 0.011]
+    assert disturbed(mixed) == f"1 of 3 repeats: {BUSY}"
+
+
+def test_where_all_are_disturbed_they_are_told_with_their_mark() -> None:
+    spoilt = record("a", (0.05, BUSY), (0.06, HOT), (0.07, BUSY))
+    assert medians(timed(spoilt)) == [0.05, 0.06, 0.07]
+    assert disturbed(spoilt) == f"3 of 3 repeats: {BUSY}; {HOT}"
+    assert disturbed(record("a", (0.05, BUSY))) == BUSY
+
+
+def test_a_quiet_record_has_no_mark() -> None:
+    quiet = record("a", (0.01, None), (0.02, None))
+    assert medians(timed(quiet)) == [0.01, 0.02]
+    assert disturbed(quiet) is None
+
+
+def told(*records: Record) -> dict[str, Verdict]:
+    return dict(latency_verdicts(records, "base", Rules()))
+
+
+BASE = record("base", (0.0100, None), (0.0101, None), (0.0099, None))
+
+
+def test_a_slowdown_of_a_disturbed_gpu_is_no_regression() -> None:
+    rounds = (0.0130, 0.0131, 0.0129)
+    quiet = record("slow", *((one, None) for one in rounds))
+    spoilt = record("slow", *((one, BUSY) for one in rounds))
+    assert told(BASE, quiet)["slow/gpu:0/fp32"].kind is Kind.LATENCY_REGRESSION
+    verdict = told(BASE, spoilt)["slow/gpu:0/fp32"]
+    assert verdict.kind is Kind.INCONCLUSIVE
+    assert verdict.needs == "measuring again (--fresh) with the GPU to itself"
+
+
+def test_one_disturbed_repeat_makes_no_regression() -> None:
+    """With it the mean would be three times the baseline's."""
+    spiky = record("a", (0.0100, None), (0.0101, None), (0.2, BUSY))
+    assert told(BASE, spiky) == {}
+
+
+SPOILT = dataclasses.replace(
+    cell_result("trt", FP32, heads=(head("small"),), device="gpu:0"), disturbed=BUSY
+)
+
+
+def test_people_and_programs_are_told() -> None:
+    made = judgement([SPOILT, dataclasses.replace(SPOILT, disturbed=None)], heads=("small",))
+    assert f"### Disturbed: do not trust the latency\n\n- trt/gpu:0/fp32: {BUSY}\n" in summary(
+        made
+    ).replace("\\", "")
+    outcome = Outcome(made, Path("run"), Path("report.html"), {})
+    assert (
+        f"disturbed: trt/gpu:0/fp32, {BUSY}; its latency is not to be trusted: run again with --fresh"
+        in outcome.text().splitlines()
+    )
+    assert [one["disturbed"] for one in outcome.summary()["cells"]] == [BUSY, None]
+    assert frames.long_table(made).column("disturbed").to_pylist() == [BUSY, None]
+
+
+def test_many_cells_are_counted_and_none_is_silent() -> None:
+    twice = Outcome(judgement([SPOILT, SPOILT]), Path("run"), Path("report.html"), {}).text()
+    assert f"disturbed: 2 cells, {BUSY}; their latency is not to be trusted" in twice
+    quiet = judgement([dataclasses.replace(SPOILT, disturbed=None)])
+    assert "isturbed" not in summary(quiet)
+    assert "isturbed" not in Outcome(quiet, Path("run"), Path("report.html"), {}).text()

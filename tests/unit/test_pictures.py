@@ -1,0 +1,224 @@
+"""Thumbnails of what the network was given, and the sections that a whole run fills."""
+
+import base64
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import networks
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from runner.config import Preprocess
+from runner.core.box_results import WorstImage
+from runner.images import preprocess
+from runner.judging import judge_again
+from runner.pictures import LONGEST, cut_out, data_uri, pictures, upright
+from runner.records import EvaluationImage, Manifest
+from runner.report.sections import SHOWN
+from runner.session import run_experiment
+from runner.store import Store
+from tests.unit.matrices import Told
+from tests.unit.pages import Element, parse
+
+MATRIX: dict[str, Any] = {
+    "name": "tiny",
+    "model": {"onnx": "tiny.onnx"},
+    "heads": {
+        "large": {"stride": 4, "anchors": [[6, 6]]},
+        "small": {"stride": 2, "anchors": [[3, 3]]},
+    },
+    "decode": {"style": "yolov3", "classes": 1, "shown_score": 0.2},
+    "data": {"calibration": {"images": "images"}, "evaluation": {"images": "images"}},
+    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
+    "repeats": 1,
+    "baseline": "here",
+    "timing": {"min_samples": 4, "max_samples": 4, "max_s": 1.0, "warm_up_max_s": 0.0},
+    "engines": {"onnxruntime": {"threads": 1}},
+    "environments": [{"interpreter": sys.executable, "name": "here"}],
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    (folder / "images").mkdir()
+    random = np.random.default_rng(3)
+    for index in range(2):
+        pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
+    run_experiment(
+        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
+    )
+    shutil.rmtree(folder / "images")  # the report needs none of them
+    return folder / "results"
+
+
+def page(results: Path) -> tuple[str, Element]:
+    text = (results / "latest" / "report.html").read_text()
+    return text, parse(text)
+
+
+def copied(results: Path, target: Path) -> Path:
+    shutil.copytree(results, target, symlinks=True)
+    return target
+
+
+def test_a_run_shows_its_worst_images_with_both_sets_of_boxes(results: Path) -> None:
+    text, document = page(results)
+    assert "img-src data:" in text
+    boxes = document.by_id("boxes")
+    found = [one.attributes["href"] for one in boxes.all("image")]
+    assert len(found) == 2
+    for uri in found:
+        assert uri
+        header, _, content = uri.partition(",")
+        assert header == "data:image/jpeg;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(content))).size == (16, 24)
+    drawings = [one for one in boxes.all("svg") if "picture" in one.classes]
+    assert drawings[0].attributes["viewbox"] == "0 0 16 24"
+    assert any("box" in one.classes for one in drawings[0].all("rect"))
+
+
+def test_a_run_tells_its_tables_layers_and_stages(results: Path) -> None:
+    _, document = page(results)
+    tables = document.by_id("tables").text
+    assert "minmax, shared compared with" in tables
+    assert "minmax, own of here" in tables
+    layers = document.by_id("layers").text
+    assert "shared by all heads" in layers
+    assert "small alone" in layers
+    cells = document.by_id("cells").text
+    assert all(stage in cells for stage in ("build", "infer", "time"))
+    assert document.by_id("tradeoff").all("figure")
+
+
+def test_judging_again_gives_the_same_page_and_leaves_images_out_on_request(
+    results: Path, tmp_path: Path
+) -> None:
+    mine = copied(results, tmp_path / "results")
+    before, _ = page(mine)
+    judge_again("latest", mine)
+    assert page(mine)[0] == before
+    judge_again("latest", mine, images=False)
+    text, document = page(mine)
+    assert "img-src" not in text
+    assert "data:image" not in text
+    assert "The images themselves were left out." in document.by_id("boxes").text
+    assert "here/cpu/int8-shared-minmax" in document.by_id("boxes").text, "the rest is told"
+
+
+def test_matrix_yaml_leaves_images_out_for_good(results: Path, tmp_path: Path) -> None:
+    mine = copied(results, tmp_path / "results")
+    path = (mine / "latest").resolve() / "manifest.json"
+    content = json.loads(path.read_text())
+    assert content["show_images"] is True
+    path.write_text(json.dumps(content | {"show_images": False}))
+    judge_again("latest", mine)
+    assert "data:image" not in page(mine)[0]
+
+
+def test_what_is_not_stored_any_more_is_told(results: Path, tmp_path: Path) -> None:
+    mine = copied(results, tmp_path / "results")
+    run = Store(mine).open_run("latest")
+    manifest = run.manifest()
+    assert manifest.asked
+    run.store.path(manifest.asked.evaluation).unlink()
+    for path in (run.store.root / "objects").glob("*.onnx"):
+        path.unlink()
+    shutil.rmtree(run.folder / "tables")
+    judge_again("latest", mine)
+    _, document = page(mine)
+    assert "not stored with this run any more" in document.by_id("boxes").text
+    assert "not stored with this run any more" in document.by_id("layers").text
+    assert "cannot be read from its folder any more" in document.by_id("tables").text
+
+
+def test_damaged_files_of_a_run_are_left_out(results: Path, tmp_path: Path) -> None:
+    mine = copied(results, tmp_path / "results")
+    run = Store(mine).open_run("latest")
+    for path in (run.store.root / "objects").glob("*.onnx"):
+        path.write_bytes(b"\xff" * 40)
+    tables = sorted((run.folder / "tables").iterdir())
+    for path, content in zip(tables, (b"\xff\xfe", b'{"amax": 1}'), strict=False):
+        path.write_bytes(content)
+    judge_again("latest", mine)
+    _, document = page(mine)
+    assert "not stored with this run any more" in document.by_id("layers").text
+    assert "cannot be read from its folder any more" in document.by_id("tables").text
+
+
+# What was done to the pixels is undone
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"color": "bgr"},
+        {"scale": 1.0, "mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)},
+        {"color": "gray"},
+    ],
+)
+def test_a_preprocessed_image_is_itself_again(
+    tmp_path: Path, changes: dict[str, Any], last: bool
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (12, 20, 3), np.uint8)
+    if changes.get("color") == "gray":
+        pixels[...] = pixels[..., :1]
+    source = tmp_path / "one.png"
+    Image.fromarray(pixels).save(source)
+    settings = Preprocess.model_validate({"scale": 1 / 255, "resize": "letterbox"} | changes)
+    channels = 1 if settings.color == "gray" else 3
+    target = tmp_path / "batch.npy"
+    (place,) = preprocess([source], (channels, 20, 20), settings, target, channels_last=last)
+    values = np.load(target)[0]
+    found = upright(values, (20, 20), settings.model_dump(mode="json"))
+    assert found.shape == (20, 20, 3)
+    inner = found[place.top : place.top + 12, place.left : place.left + 20]
+    assert np.abs(inner.astype(int) - pixels).max() <= 1
+
+
+def test_a_large_image_is_made_small_in_its_own_proportions() -> None:
+    place = EvaluationImage(
+        file_name="a", width=4000, height=1000, inner_width=400, inner_height=100, left=0, top=150
+    )
+    assert cut_out(np.zeros((400, 400, 3), np.uint8), place).size == (LONGEST, LONGEST // 4)
+    thin = place.model_copy(update={"width": 100_000, "height": 1})
+    assert cut_out(np.zeros((400, 400, 3), np.uint8), thin).size == (LONGEST, 1)
+
+
+def worst(name: str) -> WorstImage:
+    return WorstImage(
+        file_name=name, width=1, height=1, cells=("c",), heads=("h",), reference=(), test=()
+    )
+
+
+def test_an_old_run_has_no_pictures(results: Path) -> None:
+    run = Store(results).open_run("latest")
+    old = run.manifest().model_dump(mode="json", exclude={"asked", "show_images"})
+    manifest = Manifest.model_validate_json(json.dumps(old))
+    assert manifest.show_images
+    assert pictures(run.store, manifest, [worst("0.png")]) == {}
+
+
+def test_images_that_the_run_does_not_know_are_left_out(results: Path) -> None:
+    run = Store(results).open_run("latest")
+    found = pictures(run.store, run.manifest(), [worst("1.png"), worst("x.png"), worst("1.png")])
+    assert list(found) == ["1.png"]
+
+
+def test_so_many_pictures_fit_a_page() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    place = EvaluationImage(
+        file_name="a", width=320, height=320, inner_width=320, inner_height=320, left=0, top=0
+    )
+    assert SHOWN * len(data_uri(cut_out(noise, place))) < 1_000_000, "even of noise"

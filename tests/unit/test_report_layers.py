@@ -1,0 +1,210 @@
+"""The layers' section: what ran alike is one row, and a large network stays readable."""
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import onnx
+import pytest
+
+from runner.core.judgement import Judgement
+from runner.core.layer_report import LayerReport, Way
+from runner.core.lineage import Lineage, Suspect, Suspects
+from runner.core.network_map import NetworkMap, network_map
+from runner.report.cones import MOST, cones
+from runner.report.html import render
+from runner.report.layers import MOST_ROWS, MOST_WAYS, layers
+from tests.unit.judgements import SHARED, cell_result, head, judgement
+from tests.unit.networks import Builder, detector
+from tests.unit.pages import assert_inert, column_counts, parse
+
+HEADS = ("large", "small")
+
+
+def chain(length: int, heads: int = 1) -> NetworkMap:
+    """`length` pairs of Conv and Relu, then the heads, each a Conv."""
+    b = Builder()
+    x = "image"
+    for i in range(length):
+        x = b.node("Relu", [b.conv(x, f"c{i}", 2, 2, k=1)], f"r{i}")
+    names = [b.conv(x, f"head{i}", 2, 2, k=1) for i in range(heads)]
+    model = b.model({"image": [1, 2, 4, 4]}, names)
+    return network_map(model, [(name, name) for name in names])
+
+
+def suspicion(*nodes: str, bad: str = "small", good: str = "large") -> Lineage:
+    operators = tuple(Suspect(node=one, operator="Resize", custom=False) for one in nodes)
+    suspects = (Suspects(heads=(bad,), operators=operators, others={}),)
+    return Lineage(bad=(bad,), good=(good,), suspects=suspects, sentence="")
+
+
+def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
+    cells = [
+        cell_result(cell.partition("/")[0], SHARED, [head("small")])
+        for way in ways
+        for cell in way.cells
+    ]
+    report = LayerReport(network=network, ways=ways)
+    return judgement(cells, heads=network.heads, **{"layers": report} | changed)
+
+
+def way(environment: str, network: NetworkMap, **precisions: str) -> Way:
+    """Convolutions on integers, all else in float, but for `precisions`."""
+    ran = {one.name: "int8" if one.operator == "Conv" else "float" for _, one in network.layers}
+    return Way(cells=(f"{environment}/cpu/{SHARED.name}",), precisions=ran | precisions)
+
+
+@pytest.fixture(scope="module")
+def network() -> NetworkMap:
+    return network_map(detector(), [(one, one) for one in HEADS])
+
+
+def test_hundreds_of_layers_that_ran_alike_are_one_row() -> None:
+    network = chain(200)
+    found = layers(judged(network, way("a", network), way("b", network)))
+    assert found
+    (part,) = found.parts
+    (row,) = part.rows
+    assert len(row.layers) == 401
+    assert row.agreed == "int8: 201 Conv · float: 200 Relu"
+    assert (found.differing, part.left_out) == (0, 0)
+
+
+def test_one_layer_that_a_version_ran_otherwise_stands_out() -> None:
+    network = chain(200)
+    odd = way("b", network, conv_c77="float")
+    found = layers(judged(network, way("a", network), odd))
+    assert found
+    before, row, after = found.parts[0].rows
+    assert [one.name for one in row.layers] == ["conv_c77", "relu_r77"]
+    assert row.agreed is None
+    assert row.told == ("int8: 1 Conv · float: 1 Relu", "float")
+    assert before.agreed
+    assert after.agreed
+    assert found.differing == 1
+
+
+def test_what_always_differs_stays_one_row() -> None:
+    """ONNX Runtime runs every Relu in float, TensorRT on integers: no row a layer."""
+    network = chain(200)
+    relus = {one.name: "int8" for _, one in network.layers if one.operator == "Relu"}
+    found = layers(judged(network, way("a", network), way("b", network, **relus)))
+    assert found
+    (row,) = found.parts[0].rows
+    assert row.told == ("int8: 201 Conv · float: 200 Relu", "int8")
+    assert found.differing == 200
+
+
+def test_a_network_of_which_every_layer_differs_is_cut() -> None:
+    network = chain(200)
+    odd = {f"conv_c{i}": "float" for i in range(0, 200, 2)}
+    found = layers(judged(network, way("a", network), way("b", network, **odd)))
+    assert found
+    part = found.parts[0]
+    assert len(part.rows) == MOST_ROWS
+    assert sum(len(row.layers) for row in part.rows) + part.left_out == 401
+
+
+def test_what_is_not_told_contradicts_nothing(network: NetworkMap) -> None:
+    silent = Way(cells=(f"b/cpu/{SHARED.name}",), precisions={"conv_c1": "int8"})
+    found = layers(judged(network, way("a", network), silent))
+    assert found
+    assert found.differing == 0
+    text = parse(render(judged(network, silent))).by_id("layers").text
+    assert "not told" in text
+
+
+def test_a_suspect_has_a_row_of_its_own_and_its_part_is_marked(network: NetworkMap) -> None:
+    made = judged(network, way("a", network), lineage=(suspicion("resize_up"),))
+    found = layers(made)
+    assert found
+    rows = {part.title: part for part in found.parts}
+    assert [title for title, part in rows.items() if part.behind_bad] == ["small alone"]
+    (row,) = [one for one in rows["small alone"].rows if one.suspect]
+    assert [one.name for one in row.layers] == ["resize_up"]
+    section = parse(render(made)).by_id("layers")
+    assert "behind bad heads alone" in section.text
+    assert "! only bad heads behind it" in section.text
+
+
+def test_ways_beyond_a_pages_width_are_counted(network: NetworkMap) -> None:
+    many = [way(f"v{i}", network, resize_up=f"p{i}") for i in range(MOST_WAYS + 3)]
+    found = layers(judged(network, *many))
+    assert found
+    assert [one.letter for one in found.columns] == list("ABCDEFGH")
+    assert found.left_out == 3
+    assert (
+        "3 more ways of fewer cells" in parse(render(judged(network, *many))).by_id("layers").text
+    )
+
+
+def test_the_drawing_shows_what_heads_share(network: NetworkMap) -> None:
+    drawn = cones(judged(network))
+    assert drawn
+    trunk, large, small = drawn.boxes
+    assert trunk.title == "shared by all heads"
+    assert (large.title, small.title) == ("large alone", "small alone")
+    assert trunk.left < large.left == small.left
+    assert large.top != small.top
+    assert len(drawn.arrows) == 2
+    assert all(
+        one.left + 196 <= drawn.width and one.top + 62 <= drawn.height for one in drawn.boxes
+    )
+
+
+def test_boxes_do_not_lie_on_each_other() -> None:
+    drawn = cones(judged(chain(3, heads=9)))
+    assert drawn
+    assert len({(one.left, one.top) for one in drawn.boxes}) == len(drawn.boxes) == 10
+
+
+def test_too_many_heads_are_not_drawn_and_listed_all_the_same() -> None:
+    network = chain(1, heads=MOST + 1)
+    assert cones(judged(network)) is None
+    section = parse(render(judged(network, way("a", network)))).by_id("layers")
+    assert "head24 alone" in section.text
+
+
+def test_a_line_is_not_drawn_twice() -> None:
+    """The trunk feeds a head that also reads it through another part: one line shows both."""
+    b = Builder()
+    b.node("Relu", ["image"], "a")
+    b.node("Sigmoid", ["a"], "b")
+    b.node("Add", ["a", "b"], "c")
+    b.node("Mul", ["a", "c"], "d")
+    network = network_map(b.model({"image": [1, 4]}, ["a", "c", "d"]), [(x, x) for x in "acd"])
+    drawn = cones(judged(network))
+    assert drawn
+    assert [part.reads for part in network.parts] == [(), (0,), (0, 1)]
+    assert len(drawn.arrows) == 2
+
+
+def test_without_the_network_the_page_says_so() -> None:
+    text = parse(render(judgement([cell_result()]))).by_id("layers").text
+    assert "not stored with this run any more" in text
+
+
+def hostile(text: str) -> onnx.ModelProto:
+    model = detector()
+    for node in model.graph.node:
+        node.name = f"{text}{node.name}"
+    return model
+
+
+@pytest.mark.parametrize("text", ["</svg><script>alert(1)</script>", "\u202e", "x" * 10_000, "'\""])
+def test_names_of_layers_stay_text(text: str) -> None:
+    network = network_map(hostile(text), [(text, "large"), ("small", "small")])
+    made = judged(network, way("a", network), way("b", network, **{f"{text}resize_up": text}))
+    made = replace(made, lineage=(suspicion(f"{text}resize_up", good=text),))
+    page = render(made)
+    document = parse(page)
+    assert_inert(document)
+    assert all(len(column_counts(one)) == 1 for one in document.all("table"))
+    section = document.by_id("layers")
+    assert not set(section.raw) & set("\u202e")
+    assert len(section.raw) < 20_000
+
+
+def test_the_drawing_is_well_formed(network: NetworkMap) -> None:
+    page = render(judged(network))
+    start = page.index('<svg class="cones"')
+    ElementTree.fromstring(page[start : page.index("</svg>", start) + 6])
