@@ -91,7 +91,7 @@ def parse(text: str) -> Cache:
             header = found
             continue
         name, colon, value = line.rpartition(":")
-        if not colon or not name or not _SCALE.fullmatch(value.strip()):
+        if not colon or not _is_writable(name) or not _SCALE.fullmatch(value.strip()):
             message = (
                 f"line {number} is {line[:120]!r}, expected 'tensor: scale' with the scale as up "
                 "to 8 hexadecimal digits: is this a TensorRT calibration cache?"
@@ -137,11 +137,16 @@ def write(cache: Cache) -> str:
     """
     lines = [str(cache.header)] if cache.header else []
     for name, scale in cache.scales.items():
-        if not name.strip() or "\n" in name or name.startswith("\ufeff"):
+        if not _is_writable(name):
             message = f"tensor {name!r} cannot be named in a calibration cache: rename it"
             raise CacheError(message)
         lines.append(f"{name}: {_to_bits(scale):x}")
     return "".join(line + "\n" for line in lines)
+
+
+def _is_writable(name: str) -> bool:
+    """Whether a line can begin with this name and give it back."""
+    return bool(name.strip()) and "\n" not in name and not name.startswith("\ufeff")
 
 
 def _from_bits(bits: int) -> float:

@@ -51,7 +51,9 @@ def read_lock(text: str) -> dict[str, Package]:
     try:
         entries = tomllib.loads(text)["packages"]
         return {entry["name"]: _package(entry) for entry in entries}
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+    except LockError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no TOML, no URL, no hash
         message = f"not a resolution: {type(error).__name__} {error}"
         raise LockError(message) from error
 

@@ -2,7 +2,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.core.tables import Provenance, Table
@@ -180,6 +180,8 @@ def outcome(text: str) -> Cache | CacheError:
 
 
 @given(st.text() | st.text(alphabet="aT:R-0 \r\n"))
+@example(" :0\n0:0")
+@example("a:0\n\ufeffb:0")
 def test_any_text_is_read_or_refused_by_line(text: str) -> None:
     found = outcome(text)
     if isinstance(found, CacheError):
