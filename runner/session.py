@@ -231,6 +231,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
                 "count": data.calibration_images,
                 "array_sha256": data.calibration.sha256,
             },
+            "shared": len(overlap(experiment.checked.calibration, experiment.checked.evaluation)),
             "preprocess": config.data.preprocess.model_dump(mode="json"),
         },
         "settings": {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from runner.core.answers import answers
 from runner.core.attribute import attributed
 from runner.core.bad_heads import lineages
 from runner.core.box_judge import judge_boxes
@@ -17,12 +18,13 @@ from runner.core.cell_run import cell_run
 from runner.core.evidence import Evidence, disturbed, good, timed
 from runner.core.gates import all_hold, gate_results
 from runner.core.head_errors import Told, head_errors, told_by_head
-from runner.core.judgement import Budget, CellResult, HeadResult, Judgement
+from runner.core.judgement import Budget, CellResult, CustomOperator, HeadResult, Judgement
 from runner.core.latency_verdicts import latency_sentence, latency_verdicts
 from runner.core.metrics import metrics
 from runner.core.sentences import sentences
 from runner.core.statistics import latency
 from runner.core.verdicts import Verdict
+from runner.core.versions import versions
 from runner.plan import Cell, Precision, Status
 from runner.records import HeadGate, Measurement, Record
 
@@ -44,8 +46,8 @@ def judge(evidence: Evidence) -> Judgement:
         _cell_result(evidence, cell, record, budget_of, owners, told, boxes.cells.get(record.cell))
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
-    paragraphs = sentences(heads, results, manifest.baseline)
     blame = calibration_sentences(manifest, errors, told)
+    error_rate = evidence.rules.familywise_error_rate
     return Judgement(
         name=manifest.name,
         run_id=manifest.run_id,
@@ -54,12 +56,16 @@ def judge(evidence: Evidence) -> Judgement:
         heads=heads,
         images=manifest.images,
         cells=results,
-        sentences={
-            head: f"{text} {blame[head]}" if head in blame else text
-            for head, text in paragraphs.items()
-        },
+        answers=answers(heads, results, manifest.baseline, blame, error_rate),
+        sentences=sentences(heads, results, manifest.baseline, blame),
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
+        custom=tuple(
+            CustomOperator(node=one.name, operator=one.operator, heads=group.heads)
+            for group in manifest.lineage
+            for one in group.operators
+            if one.custom
+        ),
         boxes=boxes.report,
         facts=manifest.facts,
     )
@@ -121,6 +127,7 @@ def _cell_result(
         verdicts=told.get((cell.id, None), ()),
         log_tail=failed[-1].log_tail if failed else None,
         run=cell_run(record),
+        versions=versions(start) if start else {},
         facts={
             "stated": dict(start.identity),
             "probed": dict(probe),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.core.answer import Answer
 from runner.core.box_results import BoxErrors, BoxReport, CellBoxes
 from runner.core.cell_run import CellRun
 from runner.core.gates import GateResult
@@ -105,6 +106,8 @@ class CellResult:
     """None where the run does not say how to decode, or nothing was measured."""
     run: CellRun | None = None
     """None where nothing was started."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """`TensorRT`, `cuDNN`, `CUDA`, … → version as found inside."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
 
@@ -112,6 +115,14 @@ class CellResult:
     def all_verdicts(self) -> tuple[Verdict, ...]:
         """Those about the whole cell, and those about each head."""
         return self.verdicts + tuple(one for head in self.heads for one in head.verdicts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CustomOperator:
+    node: str
+    operator: str
+    heads: tuple[str, ...]
+    """Those that depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,11 +138,15 @@ class Judgement:
     cells: tuple[CellResult, ...]
     """Every planned cell, in the order of matrix.yaml."""
     sentences: Mapping[str, str]
-    """head → one plain sentence."""
+    """head → one plain paragraph: all that is known of it."""
+    answers: tuple[Answer, ...] = ()
+    """Whose fault each head's error is, in the order of `heads`; what stands first in a report."""
     latency_sentence: str = ""
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
+    custom: tuple[CustomOperator, ...] = ()
+    """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None
     """None where the run does not say how to decode."""
     tables: TableReport | None = None

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     OK = "ok"
     FP32_REGRESSION = "fp32_regression"
     ENGINE_REGRESSION = "engine_regression"
+    ENGINE_LOSS = "engine_loss"
     IMPLICIT_REGRESSION = "implicit_regression"
     CALIBRATOR_REGRESSION = "calibrator_regression"
     CALIBRATION_PROBLEM = "calibration_problem"
@@ -113,6 +114,8 @@ class Verdict:
     """The effect as a share of what it was compared with."""
     needs: str | None = None
     """What would decide it: `2 more repeats`; only where inconclusive."""
+    suspected: Kind | None = None
+    """What it would be then; only where inconclusive, and not always then."""
     why: str | None = None
     """Why it cannot be judged; only where not comparable, and not always then."""
     attribution: Attribution | None = None
@@ -222,7 +225,9 @@ def _decided(hypothesis: _Hypothesis, *, discovered: bool, rules: Rules) -> Verd
     if measured.noise_known and discovered and enough:
         return verdict
     needs = _needs(hypothesis, measured)
-    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs) if needs else None
+    if needs is None:
+        return None
+    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, suspected=verdict.kind)
 
 
 def _needs(hypothesis: _Hypothesis, measured: Effect) -> str | None:
@@ -275,6 +280,11 @@ def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypo
         if base and base is not cell:
             yield from _against_baseline(head, cell, base, noise, rules)
         simulated = _simulation(head, cell)
+        if simulated and not (cell.implicit and twin) and _fails_alike(head, cell, base, simulated):
+            yield _between(
+                Kind.ENGINE_LOSS, head, cell, cell.sample, simulated, "its simulation", noise,
+                rules.least_effect,
+            )  # fmt: skip
         if simulated and cell.integer_share is not None and cell.integer_share < 1:
             yield _between(
                 Kind.PRECISION_FALLBACK, head, cell, cell.sample, simulated,
@@ -282,6 +292,17 @@ def _hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[_Hypo
             )  # fmt: skip
         if limit := best.get(cell.placement or ""):
             yield from _table(head, cell, simulated, limit, rules)
+
+
+def _fails_alike(head: HeadErrors, cell: CellError, base: CellError | None, exact: Sample) -> bool:
+    """Whether the gate fails where exact arithmetic holds it, and in the baseline alike.
+
+    Where the baseline holds it, the difference between the two is the question.
+    """
+    gate = head.gate_nmse
+    if gate is None or not exact.nmse <= gate < cell.sample.nmse:
+        return False
+    return base is None or base is cell or base.sample.nmse > gate
 
 
 def _against_baseline(

@@ -129,6 +129,11 @@ def listed(names: Sequence[str], most: int = 1) -> str:
     return f"{text} + {rest} more" if rest > 0 else text
 
 
+def sentence(text: str) -> str:
+    """Returns `text` with its first letter a capital, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def noise(effect: Effect) -> str:
     """Says how far above the noise floor an effect is."""
     multiple = effect.noise_multiple
@@ -150,6 +155,7 @@ FILTERS = {
         number,
         percent,
         ratio,
+        sentence,
         short,
         signed,
         superscript,

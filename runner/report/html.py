@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
-from runner.report import charts, facts, frames, reasons, sections, views
+from runner.report import charts, facts, frames, questions, reasons, sections, views
 from runner.report.formatting import FILTERS, finalize
 
 HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
@@ -42,7 +42,9 @@ def render(judgement: Judgement, pictures: Mapping[str, str] | None = None) -> s
         .render(
             judgement=judgement,
             statuses=_count_statuses(judgement),
-            gates={head: views.gate(judgement, head) for head in judgement.heads},
+            cards=views.cards(judgement),
+            questions=questions.questions(judgement),
+            gates=views.gate_texts(judgement),
             matrix=matrix,
             budgets=[chart for chart in budgets if chart],
             latencies=charts.latency_charts(matrix.groups),

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+from runner.core.answer import Answer
 from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.verdicts import Kind
 from runner.plan import Pass, Precision, Status, TableSource
+
+UNTOLD = frozenset({"driver"})
+"""Versions that rows do without: the cell's own page has them."""
 
 
 class Place(NamedTuple):
@@ -78,6 +83,17 @@ class Row:
     @property
     def is_int8(self) -> bool:
         return self.result.cell.pass_.precision is Precision.INT8
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Returns `cuDNN 8.9.2`, as found inside; what the environment's name says is left out."""
+        name = self.result.cell.environment
+        found = self.result.versions or {"version": self.result.engine_version or name}
+        return tuple(
+            version if factor == "GPU" else f"{factor} {version}"
+            for factor, version in found.items()
+            if factor not in UNTOLD and version not in name
+        )
 
     def head(self, name: str) -> HeadResult | None:
         return _head(self.result, name)
@@ -154,18 +170,36 @@ def matrix(judgement: Judgement) -> Matrix:
     known = {
         (place(one), one.cell.pass_): one for one in judgement.cells if one.status is Status.OK
     }
+    stacks = {place(one): one.versions for one in reversed(judgement.cells) if one.versions}
     by_pass: dict[Pass, list[Row]] = {}
     for result in judgement.cells:
         if place(result) in wholly_idle:
             continue
         by_pass.setdefault(result.cell.pass_, []).append(_row(result, judgement.baseline, known))
     return Matrix(
-        groups=tuple(Group(pass_=one, rows=tuple(rows)) for one, rows in by_pass.items()),
+        groups=tuple(
+            Group(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
+        ),
         idle=tuple(
             Idle(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
             for key, places in groupby(wholly_idle, key=lambda where: wholly_idle[where])
         ),
     )
+
+
+def _by_stack(rows: Iterable[Row], stacks: Mapping[Place, Mapping[str, str]]) -> tuple[Row, ...]:
+    """Brings rows of one engine together, then those of one cuDNN, one CUDA; else in their order."""
+    seen: tuple[dict[object, int], ...] = ({}, {}, {})
+
+    def rank(row: Row) -> tuple[int, ...]:
+        found = stacks.get(place(row.result), {})
+        engine = next(iter(found.items()), row.result.cell.environment)
+        stack = (engine, found.get("cuDNN"), found.get("CUDA"))
+        return tuple(
+            known.setdefault(value, len(known)) for known, value in zip(seen, stack, strict=True)
+        )
+
+    return tuple(sorted(rows, key=rank))
 
 
 _IdleKey = tuple[Status, str | None, tuple[str, ...]]
@@ -205,28 +239,63 @@ def measured(groups: Iterable[Group]) -> tuple[Group, ...]:
     return tuple(group for group in chosen if group.rows)
 
 
-class Gate(NamedTuple):
-    """How the gate of one head came out over all gated cells; counts, no judgement of its own."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What stands first on the page: one head's answer."""
 
+    head: str
+    answer: Answer | None
+    """None in judgements of before there were any."""
+    paragraph: str
     held: int
+    """int8 results that keep every gate."""
     failed: int
     ungated: int
 
     @property
     def state(self) -> str:
+        """`failed` a gate, has a `finding` all the same, is `open`, is `held`, or has `none`."""
+        kinds = {one.kind for one in self.answer.findings} if self.answer else set()
         if self.failed:
             return "failed"
-        if self.held:
-            return "held"
-        return "none" if self.ungated else "unknown"
+        if kinds - SHRUGGED:
+            return "finding"
+        if Kind.INCONCLUSIVE in kinds:
+            return "open"
+        return "held" if self.held else "none"
 
 
-def gate(judgement: Judgement, head: str) -> Gate:
-    """Counts the int8 results of `head`."""
+SHRUGGED = frozenset({Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE, Kind.PRECISION_FALLBACK})
+"""Findings that make no head worse, as far as anybody knows."""
+
+
+def cards(judgement: Judgement) -> tuple[Card, ...]:
+    answers = {one.head: one for one in judgement.answers}
+    return tuple(_card(judgement, head, answers.get(head)) for head in judgement.heads)
+
+
+def _card(judgement: Judgement, head: str, answer: Answer | None) -> Card:
     passed = Counter(
         one.passed
         for result in judgement.cells
         for one in result.heads
         if one.head == head and result.cell.pass_.precision is Precision.INT8
     )
-    return Gate(held=passed[True], failed=passed[False], ungated=passed[None])
+    return Card(
+        head=head,
+        answer=answer,
+        paragraph=judgement.sentences.get(head, ""),
+        held=passed[True],
+        failed=passed[False],
+        ungated=passed[None],
+    )
+
+
+def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
+    """Returns head → its limits, as `SQNR at least 20 dB`; heads without a gate are left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for result in judgement.cells:
+        for one in result.heads:
+            if one.gates:
+                found.setdefault(one.head, tuple(gate.limit_text() for gate in one.gates))
+    return found

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.core.answers import answers
 from runner.core.gates import all_hold, gate_results
 from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
 from runner.core.metrics import Metrics, sqnr_db
@@ -150,7 +151,9 @@ def judgement(cells: Sequence[CellResult], **changes: Any) -> Judgement:
         "sentences": dict.fromkeys(heads, "All environments agree within 0.5 dB."),
         "facts": {"model": {"file": "digits3.onnx", "sha256": "9f" * 32}, "images": 128},
     }
-    return Judgement(**values | changes)
+    values |= changes
+    values.setdefault("answers", answers(heads, values["cells"], values["baseline"], {}, 0.005))
+    return Judgement(**values)
 
 
 # A whole matrix, shaped like the demo's: one engine regression, a crash, rows without a driver

@@ -164,3 +164,28 @@ def test_beyond_the_gate_with_a_table_that_nobody_knows_is_not_decided() -> None
 
 def test_beyond_the_gate_with_every_known_table_is_the_limit_whatever_table_it_had() -> None:
     assert told(cell("app", 0.05, table=None), best=0.03) == {"app": {Kind.INT8_LIMIT}}
+
+
+def test_an_engine_that_loses_what_the_table_would_keep_is_told_without_any_better_version() -> (
+    None
+):
+    """Every version fails the gate, the same scales in exact arithmetic hold it."""
+    lost = cell("base", 0.02), cell("twin", 0.02)
+    assert told(*lost, t=0.004) == {"base": {Kind.ENGINE_LOSS}, "twin": {Kind.ENGINE_LOSS}}
+    better = told(cell("base", 0.004), cell("new", 0.02), t=0.004)
+    assert better["new"] == {Kind.ENGINE_REGRESSION}, "the baseline shows that it can be done"
+    assert told(*lost, t=0.004, gate=None)["base"] == {Kind.OK}, "nobody said that it matters"
+    assert Kind.ENGINE_LOSS not in told(*lost, t=0.015, best=0.004)["base"], "it is the table's"
+
+
+def test_what_is_not_decided_says_what_it_would_be() -> None:
+    once = Sample((0.02 * ENERGY)[None], ENERGY)
+    head = HeadErrors(
+        head="small",
+        cells=[cell("base", 0.02, sample=once)],
+        simulations={("engine", "t"): exact(0.004)},
+        gate_nmse=0.01,
+    )
+    (one,) = verdicts([head], "base", Rules())
+    assert (one.kind, one.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_LOSS)
+    assert one.needs == "2 more repeats"

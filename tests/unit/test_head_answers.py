@@ -1,0 +1,150 @@
+"""Whose fault it is, how sure that is and what to do: said first, of every head."""
+
+import dataclasses
+import math
+
+import pytest
+
+from runner.core.answers import answers
+from runner.core.attribution import Addition, Attribution, Change
+from runner.core.effects import Effect
+from runner.core.judgement import CellResult
+from runner.core.verdicts import Kind, Verdict
+from runner.plan import Pass, TableSource
+from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
+
+EFFECT = Effect(value=0.002, low=0.001, high=0.003, p=1e-9, noise_multiple=4.2, noise_known=True)
+
+
+def verdict(kind: Kind, **changes: object) -> Verdict:
+    values = {"cell": "c", "head": "small", "effect": EFFECT, "relative": 0.5, "against": "x"}
+    return Verdict(**{"kind": kind, **values, **changes})
+
+
+def told(*cells: CellResult, blame: str = "") -> dict[str, str]:
+    """Returns the answer for head small, as a page shows it."""
+    (one,) = answers(("small",), cells, BASELINE, {"small": blame} if blame else {}, 0.005)
+    return {name: getattr(one, name) for name in ("fault", "text", "advice", "confidence")}
+
+
+def with_verdicts(
+    name: str, *verdicts: Verdict, pass_: Pass = SHARED, calibration: float = 0.002,
+    gate_sqnr_db: float | None = 18, **changes: object,
+) -> CellResult:  # fmt: skip
+    """Returns a cell whose head keeps 20 dB."""
+    made = head(
+        "small", 0.01, calibration=calibration, gate_sqnr_db=gate_sqnr_db, verdicts=verdicts
+    )
+    return cell_result(name, pass_, [dataclasses.replace(made, **changes)])
+
+
+def test_nothing_wrong() -> None:
+    one = told(with_verdicts("old"), with_verdicts(BASELINE))
+    assert one["fault"] == "nobody's: nothing is wrong"
+    assert one["text"].startswith(
+        "No environment of 2 is worse than ort-1.32.0 at the same scales."
+    )
+    assert one["advice"] == "Nothing to do."
+    assert one["confidence"] == "", "nothing was found that anybody could be sure of"
+
+
+def test_an_engine_regression_names_what_changed_and_what_to_use() -> None:
+    attribution = Attribution(factors=(Change(factor="cuDNN", baseline="8.9", cell="9.1"),))
+    bad = verdict(Kind.ENGINE_REGRESSION, attribution=attribution)
+    one = told(
+        with_verdicts("old", bad, integer_operators={"Resize": 2}, float_operators={}),
+        with_verdicts("fine"),
+        with_verdicts(BASELINE, integer_operators={}, float_operators={"Resize": 2}),
+    )
+    assert one["fault"] == "the version's: cuDNN"
+    assert one["advice"] == "Use one of fine and ort-1.32.0, or keep Resize out of int8."
+    assert one["confidence"] == "99.5 % sure: 4.2 times the noise floor"
+
+
+def test_confounded_factors_name_the_environment_to_add() -> None:
+    attribution = Attribution(
+        confounded=tuple(
+            Change(factor=name, baseline="1", cell="2") for name in ("TensorRT", "cuDNN")
+        ),
+        addition=Addition(yaml="- {image: a}", names=("a",)),
+    )
+    one = told(
+        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, attribution=attribution)),
+        with_verdicts(BASELINE),
+    )
+    assert one["fault"] == "the engine's: TensorRT or cuDNN, which changed together"
+    assert one["advice"].startswith("Add a to matrix.yaml")
+
+
+def test_bit_identical_builds_are_said_to_be_no_noise() -> None:
+    exact = dataclasses.replace(EFFECT, noise_multiple=math.inf)
+    one = told(
+        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)),
+        with_verdicts(BASELINE),
+    )
+    assert one["confidence"] == "99.5 % sure: builds are bit-identical"
+
+
+def test_a_bad_table_names_the_best_one_and_the_images() -> None:
+    one = told(
+        with_verdicts("old", verdict(Kind.CALIBRATION_PROBLEM), pass_=OWN, calibration=0.05),
+        with_verdicts(BASELINE, calibration=0.0001),
+        blame="The calibration images are to blame.",
+    )
+    assert one["fault"] == "the calibration's"
+    assert one["text"].endswith("The calibration images are to blame.")
+    assert one["advice"].startswith("Use the shared entropy table, which loses least; look at")
+
+
+@pytest.mark.parametrize(
+    ("suspected", "words"),
+    [
+        (Kind.IMPLICIT_REGRESSION, "TensorRT's implicit scales"),
+        (Kind.ENGINE_LOSS, "the engine's int8 kernels"),
+        (None, ""),
+    ],
+)
+def test_what_is_not_decided_says_what_it_looks_like_and_what_would_decide(
+    suspected: Kind | None, words: str
+) -> None:
+    undecided = [
+        verdict(Kind.INCONCLUSIVE, needs=needs, suspected=suspected)
+        for needs in ("2 more repeats", "22 more repeats", "more evaluation images")
+    ]
+    one = told(*(with_verdicts("old", each) for each in undecided), with_verdicts(BASELINE))
+    assert one["fault"] == f"not decidable yet; perhaps {words}".removesuffix("; perhaps ")
+    assert one["advice"].startswith("22 more repeats or more evaluation images would decide.")
+    assert one["confidence"] == "not decided"
+    assert words in one["text"]
+    assert one["text"].count("old") == 1, "an environment is named once"
+
+
+def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
+    (one,) = answers(
+        ("small",),
+        [with_verdicts("old", *(verdict(kind) for kind in Kind if kind is not Kind.OK))],
+        BASELINE,
+        {},
+        0.005,
+    )
+    assert one.findings[0].kind is Kind.FP32_REGRESSION
+    kinds = {one.kind for one in one.findings}
+    assert kinds == set(Kind) - {Kind.OK, Kind.LATENCY_REGRESSION, Kind.NOT_COMPARABLE}
+    assert all(one.text and one.advice and one.fault for one in one.findings)
+
+
+def test_no_int8_cell() -> None:
+    (one,) = answers(("small",), [], BASELINE, {}, 0.005)
+    assert (one.fault, one.passed) == ("nothing to judge", None)
+
+
+def test_a_head_without_a_gate_is_told_to_get_one() -> None:
+    one = told(with_verdicts(BASELINE, gate_sqnr_db=None))
+    assert one["fault"] == "nobody's: no cause found"
+    assert one["advice"].startswith("Set a gate")
+
+
+def test_own_tables_are_no_evidence_of_an_unharmed_engine() -> None:
+    assert SHARED.source is TableSource.SHARED
+    one = told(with_verdicts("old", pass_=OWN), with_verdicts(BASELINE, pass_=OWN))
+    assert "at the same scales" not in one["text"]
