@@ -75,7 +75,7 @@ def planned() -> Planned:
 def test_a_plan_tells_the_fate_of_every_cell() -> None:
     lines = [line.split(None, 1) for line in planned().text().splitlines()]
     assert lines == [
-        ["known/cpu/fp32", "known: 3 repeats are reused"],
+        ["known/cpu/fp32", "known: 3 repeats reused"],
         ["half/cpu/fp32", "2 repeats, 1 reused"],
         ["new/cpu/fp32", "3 repeats"],
         ["ngc/gpu:*/fp32", "unavailable: no NVIDIA driver"],
