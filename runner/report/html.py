@@ -1,7 +1,8 @@
 """One judgement → one self-contained HTML page. Pure: the same judgement gives the same bytes.
 
-The page asks for nothing: no script runs, no file, font or image is fetched, and its content
-security policy forbids both, so a hostile name that slipped through escaping would still be inert.
+The page asks for nothing: no file, font or image is fetched, and no script runs but its own one,
+named by its hash. Its content security policy forbids all else, so a hostile name that slipped
+through escaping would still be inert.
 """
 
 import base64
@@ -81,10 +82,12 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= FILTERS | {"flat": lambda nested: list(facts.flat(nested))}
-    style = _joined("css")
+    style, script = _joined("css"), _joined("js")
     templates.globals |= {
         "style": Markup(style),  # noqa: S704 - a file of this package
         "style_hash": _content_hash(style),
+        "script": Markup(script),  # noqa: S704 - files of this package
+        "script_hash": _content_hash(script),
         "pass_title": views.pass_title,
         "ok": Status.OK,
     }

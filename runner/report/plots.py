@@ -21,6 +21,8 @@ WIDE = 20.0
 
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _OPENING = re.compile(r"<svg[^>]*>")
+_PARTS = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events)="[^"]*"')
+"""What Vega says of each part: the drawing is one image to who cannot see it, with one description."""
 
 
 def tradeoff_svg(one: Tradeoff, identifier: str, title: str, description: str) -> Markup:
@@ -50,7 +52,7 @@ def _drawn(one: Tradeoff) -> str:
     svg: str = vl_convert.vegalite_to_svg(_specification(one))
     # A tenth of a pixel is enough, and what is the default need not be said.
     svg = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
-    return svg.replace(' opacity="1"', "")
+    return _PARTS.sub("", svg.replace(' opacity="1"', ""))
 
 
 def _specification(one: Tradeoff) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def pass_note(pass_: Pass) -> str:
 class Row:
     """One cell, with the cells it is read against."""
 
+    number: int
+    """Place of the cell in the plan."""
     result: CellResult
     baseline: CellResult | None
     """Same device and pass in the baseline; None for the baseline itself or where that is not ok."""
@@ -172,10 +174,11 @@ def matrix(judgement: Judgement) -> Matrix:
     }
     stacks = {place(one): one.versions for one in reversed(judgement.cells) if one.versions}
     by_pass: dict[Pass, list[Row]] = {}
-    for result in judgement.cells:
+    for number, result in enumerate(judgement.cells):
         if place(result) in wholly_idle:
             continue
-        by_pass.setdefault(result.cell.pass_, []).append(_row(result, judgement.baseline, known))
+        row = _row(number, result, judgement.baseline, known)
+        by_pass.setdefault(result.cell.pass_, []).append(row)
     return Matrix(
         groups=tuple(
             Group(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
@@ -213,11 +216,17 @@ def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
     return cells[0].status, cells[0].reason, tuple(one.cell.pass_.name for one in cells)
 
 
-def _row(result: CellResult, baseline: str, known: Mapping[tuple[Place, Pass], CellResult]) -> Row:
+def _row(
+    number: int,
+    result: CellResult,
+    baseline: str,
+    known: Mapping[tuple[Place, Pass], CellResult],
+) -> Row:
     cell = result.cell
     is_baseline = cell.environment == baseline
     fp32 = Pass(precision=Precision.FP32)
     return Row(
+        number=number,
         result=result,
         is_baseline=is_baseline,
         baseline=None if is_baseline else known.get((Place(baseline, cell.device), cell.pass_)),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from importlib.resources import files
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -91,6 +92,12 @@ def column_counts(table: Element) -> set[int]:
     return counts
 
 
+def script() -> str:
+    """Returns the page's own script, from its files."""
+    folder = files("runner.report") / "templates"
+    return "\n".join((folder / name).read_text("utf-8") for name in ("report.js", "copy.js"))
+
+
 def assert_inert(document: Element) -> None:
     """Nothing is executed, nothing is fetched, and no attribute was smuggled in."""
     for one in document.walk():
@@ -98,6 +105,7 @@ def assert_inert(document: Element) -> None:
             assert not name.startswith("on"), f"{one.tag} has {name}"
             assert name not in ("style", "src", "srcset", "action", "formaction", "xlink:href")
         assert one.tag not in ("img", "iframe", "object", "embed", "link", "base", "form", "b", "i")
-    scripts = document.all("script")
-    assert [one.attributes for one in scripts] == [{"type": "application/json", "id": "judgement"}]
+    data, own = document.all("script")
+    assert data.attributes == {"type": "application/json", "id": "judgement"}
+    assert (own.attributes, own.raw) == ({}, script()), "no script but the page's own"
     assert len(document.all("style")) == 1

@@ -2,21 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
 from runner.core.judgement import HeadResult, Judgement
-from runner.core.metrics import Sums
 from runner.core.verdicts import Kind
 from runner.plan import Status
-from runner.records import Manifest, Object, Record
 from runner.report import html, junit, summary
+from tests.unit import h200
 
-DATA = Path(__file__).parents[1] / "data" / "h200"
 SHARED = "trt-8.5.3.1/gpu:*/int8-shared-entropy"
 IMPLICIT = "trt-8.5.3.1/gpu:*/int8-implicit-shared-entropy"
 OWN = "trt-8.5.3.1/gpu:*/int8-implicit-own-entropy2"
@@ -24,16 +18,7 @@ OWN = "trt-8.5.3.1/gpu:*/int8-implicit-own-entropy2"
 
 @pytest.fixture(scope="module")
 def judgement() -> Judgement:
-    manifest = Manifest.model_validate_json((DATA / "manifest.json").read_bytes())
-    records = [
-        Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())
-    ]
-    sums: Mapping[str, Sums] = dict(np.load(DATA / "sums.npz"))
-
-    def sums_of(y: Object, r: Object) -> Sums:
-        return sums[f"{y.sha256}-{r.sha256}"]
-
-    return judge(Evidence(manifest, [one.planned() for one in records], records, sums_of))
+    return h200.judged()
 
 
 def heads(judgement: Judgement, cell: str) -> Mapping[str, HeadResult]:

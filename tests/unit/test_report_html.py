@@ -199,8 +199,10 @@ def test_the_page_is_inert_and_its_policy_forbids_all_else(page: Element) -> Non
     )
     style = page.all("style")[0].raw
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    script = base64.b64encode(hashlib.sha256(page.all("script")[1].raw.encode()).digest()).decode()
     assert policy == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{digest}'; script-src 'sha256-{script}'; "
+        "base-uri 'none'; form-action 'none'"
     )
     assert not re.search(r"@import|https?:|url\((?!#hatch\))", style)
 

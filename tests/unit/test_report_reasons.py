@@ -69,7 +69,7 @@ def test_the_page_shows_values_and_the_lines_ready_to_paste() -> None:
     found = section(told(CONFOUNDED, lineage=(LINEAGE,)))
     assert "ONNX Runtime and cuDNN changed together; add one and two to tell" in found.text
     assert "cuDNN: 8.9.7 → none" in found.text
-    assert "only <it>" in found.text
+    assert "Only <it>" in found.text
     [pre] = found.all("pre")
     assert pre.raw == f"{SNIPPET}\n- {{b: c}}"
 

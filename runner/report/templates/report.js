@@ -1,0 +1,219 @@
+"use strict";
+// What paper cannot do: sort, filter, try other gates, link to a view, copy. The page is whole
+// without it. Nothing here makes markup of text, and nothing leaves the page.
+(() => {
+  const matrix = document.querySelector("table.matrix");
+  const place = document.getElementById("controls");
+  if (!matrix || !place) return;
+
+  const make = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const collator = new Intl.Collator("en", { numeric: true });
+
+  const rows = all("tbody tr[data-environment]", matrix);
+  rows.forEach((row, index) => { row.dataset.place = index; });
+  const others = all("main section:not(#matrix) tr:has(> th[data-cell])");
+  const heads = all("thead th[data-head]", matrix).map((th) => th.dataset.head);
+
+  // The view: everything that a link must carry.
+
+  const START = Object.freeze({ q: "", pass: "", status: "", verdict: "", sort: "", gates: {} });
+  let view = { ...START };
+
+  const link = () => {
+    const fields = new URLSearchParams();
+    for (const key of ["q", "pass", "status", "verdict", "sort"]) if (view[key]) fields.set(key, view[key]);
+    for (const [head, gate] of Object.entries(view.gates)) fields.append("gate", `${head}:${gate}`);
+    return fields.size ? `#~${fields}` : "#matrix";
+  };
+
+  const read = (hash) => {
+    const found = { ...START, gates: {} };
+    if (!hash.startsWith("#~")) return found;
+    const fields = new URLSearchParams(hash.slice(2));
+    for (const key of ["q", "pass", "status", "verdict", "sort"]) found[key] = (fields.get(key) || "").slice(0, 400);
+    for (const one of fields.getAll("gate")) {
+      const [head, gate] = one.split(":").map(Number);
+      if (head in heads && Number.isFinite(gate)) found.gates[head] = gate;
+    }
+    return found;
+  };
+
+  const go = (change, replace = false) => {
+    view = { ...view, ...change };
+    history[replace ? "replaceState" : "pushState"](null, "", link());
+    show();
+  };
+
+  // Sorting: within a pass; a third time gives the order of matrix.yaml back.
+
+  const columns = all("thead th", matrix);
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    if (!cell || cell.colSpan > 1) return null;
+    if (column === 0) return row.dataset.environment;
+    return cell.dataset.value === undefined ? null : cell.dataset.value === "inf" ? Infinity : Number(cell.dataset.value);
+  };
+  const byValue = (column, down) => (one, other) => {
+    const [a, b] = [valueOf(one, column), valueOf(other, column)];
+    if (a === null || b === null) return (a === null) - (b === null) || one.dataset.place - other.dataset.place;
+    const order = column === 0 ? collator.compare(a, b) : a === b ? 0 : a - b;
+    return (down ? -order : order) || one.dataset.place - other.dataset.place;
+  };
+  const sort = () => {
+    const match = /^(\d{1,4})([ud])$/.exec(view.sort);
+    const column = match && Number(match[1]) < columns.length ? Number(match[1]) : null;
+    const compare = column === null ? (one, other) => one.dataset.place - other.dataset.place : byValue(column, match[2] === "d");
+    for (const body of matrix.tBodies) body.append(...all("tr[data-environment]", body).sort(compare));
+    columns.forEach((th, index) => {
+      if (index === column) th.setAttribute("aria-sort", match[2] === "d" ? "descending" : "ascending");
+      else th.removeAttribute("aria-sort");
+    });
+  };
+  const NEXT = { "": "d", d: "u", u: "" };
+  columns.forEach((th, index) => {
+    const label = make("span", { className: "label" });
+    label.append(...[...th.childNodes].filter((node) => !(node.classList && node.classList.contains("note"))));
+    const button = make("button", { type: "button", className: "sort", title: "Sort within each pass" }, label);
+    button.addEventListener("click", () => {
+      const now = view.sort.startsWith(String(index)) && /^\d+[ud]$/.test(view.sort) && parseInt(view.sort, 10) === index ? view.sort.slice(-1) : "";
+      go({ sort: NEXT[now] && `${index}${NEXT[now]}` });
+    });
+    th.prepend(button);
+  });
+
+  // Filtering: the matrix, and what other sections say of the same cells.
+
+  const verdictsOf = (row) => all("td[data-verdicts]", row).flatMap((td) => td.dataset.verdicts.split(" ")).filter(Boolean);
+  const distinct = (values) => [...new Set(values)].sort(collator.compare);
+  const matches = (row) => {
+    const text = `${row.dataset.environment} ${row.dataset.device} ${row.dataset.pass || ""} ${row.cells[0].textContent}`.toLowerCase();
+    return view.q.toLowerCase().split(/\s+/).every((word) => text.includes(word))
+      && (!view.pass || row.dataset.pass === view.pass)
+      && (!view.status || row.dataset.status === view.status)
+      && (!view.verdict || verdictsOf(row).includes(view.verdict));
+  };
+  const filter = () => {
+    const shown = rows.filter((row) => (row.hidden = !matches(row)) === false);
+    const kept = new Set(shown.map((row) => row.dataset.cell));
+    const told = new Set(rows.map((row) => row.dataset.cell));
+    for (const row of others) {
+      const cell = row.querySelector("th[data-cell]").dataset.cell;
+      row.hidden = told.has(cell) && !kept.has(cell);
+    }
+    for (const body of all("tbody")) {
+      const own = all("tr:has(> th[data-cell]), tr[data-environment]", body);
+      if (own.length) body.hidden = own.every((row) => row.hidden);
+    }
+    const every = shown.length === rows.length;
+    count.textContent = every ? `${rows.length} rows` : shown.length
+      ? `${shown.length} of ${rows.length} rows, here and in the sections below`
+      : `None of ${rows.length} rows: nothing matches`;
+    clear.disabled = every && !view.sort && !Object.keys(view.gates).length;
+  };
+
+  // What if the gate were another: marks alone, the verdicts are for those of matrix.yaml.
+
+  const gated = all("td[data-gate]", matrix);
+  const own = heads.map((head) => gated.find((td) => td.dataset.head === head)?.dataset.gate);
+  const decibels = (td) => (td.dataset.value === "inf" ? Infinity : Number(td.dataset.value ?? NaN));
+  const tryGates = () => {
+    const changed = Object.keys(view.gates).length > 0;
+    let fails = 0;
+    let failed = 0;
+    for (const td of gated) {
+      const gate = view.gates[heads.indexOf(td.dataset.head)];
+      const holds = decibels(td) >= (gate ?? Number(td.dataset.gate));
+      fails += !holds;
+      failed += !(decibels(td) >= Number(td.dataset.gate));
+      td.classList.toggle("if-failed", gate !== undefined && !holds);
+      td.classList.toggle("if-held", gate !== undefined && holds);
+      td.querySelector(".if")?.remove();
+      if (gate !== undefined) td.append(make("span", { className: "note if", textContent: holds ? `✓ would hold ${gate} dB` : `✗ would fail ${gate} dB` }));
+    }
+    outcome.textContent = changed
+      ? `With these gates ${fails} of ${gated.length} int8 results would fail, ${failed} do with those of matrix.yaml. The verdicts above and the exit code are for the latter.`
+      : "";
+  };
+
+  // Controls
+
+  const select = (key, title, values) => {
+    const field = make("select", { name: key }, make("option", { value: "", textContent: "any" }));
+    for (const value of values) field.append(make("option", { value, textContent: value.replaceAll("_", " ") }));
+    field.addEventListener("change", () => go({ [key]: field.value }));
+    return { field, label: make("label", {}, make("span", { textContent: title }), field) };
+  };
+  const search = make("input", { type: "search", name: "q", placeholder: "ort-1.2 minmax", autocomplete: "off", spellcheck: false });
+  search.addEventListener("input", () => go({ q: search.value }, true));
+  search.addEventListener("keydown", (event) => { if (event.key === "Escape") go({ q: "" }); });
+  const selects = {
+    pass: select("pass", "Pass", [...new Set(rows.map((row) => row.dataset.pass).filter(Boolean))]),
+    status: select("status", "Status", distinct(rows.map((row) => row.dataset.status))),
+    verdict: select("verdict", "Verdict", distinct(rows.flatMap(verdictsOf))),
+  };
+  const gates = heads.map((head, index) => {
+    if (own[index] === undefined) return null;
+    const field = make("input", { type: "number", step: "0.5", name: `gate-${index}`, placeholder: own[index] });
+    field.addEventListener("change", () => {
+      const { [index]: _, ...rest } = view.gates;
+      const value = field.value === "" ? NaN : Number(field.value);
+      go({ gates: Number.isFinite(value) && value !== Number(own[index]) ? { ...rest, [index]: value } : rest });
+    });
+    const name = columns.find((th) => th.dataset.head === head).querySelector(".label").textContent.trim();
+    return { index, field, label: make("label", {}, make("span", { textContent: `${name}, dB` }), field) };
+  }).filter(Boolean);
+  const count = make("output", { className: "count" });
+  const outcome = make("p", { className: "what-if" });
+  outcome.setAttribute("role", "status");
+  const clear = make("button", { type: "button", textContent: "Show all again" });
+  clear.addEventListener("click", () => go({ ...START, gates: {} }));
+  const fields = make("div", { className: "fields" },
+    make("label", { className: "wide" }, make("span", { textContent: "Filter" }), search),
+    ...Object.values(selects).map((one) => one.label));
+  place.append(fields);
+  if (gates.length) {
+    const group = make("fieldset", { className: "fields" }, make("legend", { textContent: "What if the SQNR gate were" }), ...gates.map((one) => one.label));
+    place.append(group);
+  }
+  place.append(make("div", { className: "fields" }, count, clear), outcome);
+  place.hidden = false;
+
+  const show = () => {
+    if (search.value !== view.q) search.value = view.q;
+    for (const [key, { field }] of Object.entries(selects)) {
+      field.value = view[key];
+      if (field.selectedIndex < 0) { field.value = ""; view[key] = ""; }
+    }
+    for (const { index, field } of gates) field.value = view.gates[index] ?? "";
+    sort();
+    filter();
+    tryGates();
+  };
+
+  // Links: to a view, or to a part of the page, which may be folded.
+
+  const follow = () => {
+    if (location.hash.startsWith("#~")) {
+      view = read(location.hash);
+      show();
+      return;
+    }
+    if (link() !== "#matrix") { view = { ...START, gates: {} }; show(); }
+    let name = location.hash.slice(1);
+    try { name = decodeURIComponent(name); } catch (error) { if (!(error instanceof URIError)) throw error; }
+    const target = name && document.getElementById(name);
+    if (!target) return;
+    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", follow);
+  window.addEventListener("popstate", follow);
+  if (location.hash.startsWith("#~")) matrix.closest("section").scrollIntoView();
+  show();
+  follow();
+})();
