@@ -65,7 +65,7 @@
 
   for (const table of document.querySelectorAll("table")) {
     if (!table.tHead || !table.caption) continue;
-    const bar = Object.assign(document.createElement("span"), { className: "copy" });
+    const bar = Object.assign(document.createElement("span"), { className: "copy", textContent: "Copy" });
     for (const [name, form] of [["Markdown", markdown], ["CSV", csv]]) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: name, title: `Copy this table as ${name}` });
       button.setAttribute("aria-label", `Copy as ${name}: ${plain(table.caption).slice(0, 80)}`);

@@ -113,7 +113,7 @@
     count.textContent = every ? `${rows.length} rows` : shown.length
       ? `${shown.length} of ${rows.length} rows, here and in the sections below`
       : `None of ${rows.length} rows: nothing matches`;
-    clear.disabled = every && !view.sort && !Object.keys(view.gates).length;
+    clear.hidden = every && !view.sort && !Object.keys(view.gates).length;
   };
 
   // What if the gate were another: marks alone, the verdicts are for those of matrix.yaml.
@@ -177,10 +177,9 @@
     ...Object.values(selects).map((one) => one.label));
   place.append(fields);
   if (gates.length) {
-    const group = make("fieldset", { className: "fields" }, make("legend", { textContent: "What if the SQNR gate were" }), ...gates.map((one) => one.label));
-    place.append(group);
+    place.append(make("fieldset", { className: "fields" }, make("legend", { textContent: "What if the SQNR gate were" }), ...gates.map((one) => one.label)));
   }
-  place.append(make("div", { className: "fields" }, count, clear), outcome);
+  place.append(make("div", { className: "fields state" }, count, clear), outcome);
   place.hidden = false;
 
   const show = () => {
