@@ -1,4 +1,7 @@
-"""The command line: reads arguments, calls one function each, turns errors into exit codes."""
+"""The command line: reads arguments, calls one function each, turns errors into exit codes.
+
+A command imports what it needs itself: `--help` and what is small need not wait for the rest.
+"""
 
 import json
 import os
@@ -11,10 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from runner import judging, session
 from runner.console import chosen
 from runner.errors import ExitCode, RunnerError
-from runner.store import utc_now
 
 app = typer.Typer(
     add_completion=False,
@@ -56,6 +57,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run every cell that is not known yet, judge all, write the report."""
+    from runner import session
+
     with chosen(quiet=quiet, as_json=as_json) as progress:
         done = session.run_experiment(
             config,
@@ -80,6 +83,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Print every cell: what it takes, what is known already, why it cannot run. Runs nothing."""
+    from runner import session
+
     planned = session.plan_experiment(config, results, select=select or [])
     if as_json:
         _print_json(planned.summary())
@@ -97,6 +102,8 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run again and write its report; needs no engine."""
+    from runner import judging
+
     with chosen(quiet=False, as_json=as_json) as progress:
         done = judging.judge_again(name, results, images=not no_images, stage=progress.stage)
     if as_json:
@@ -114,6 +121,8 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
+    from runner import judging
+
     found = judging.difference(before, after, results)
     if as_json:
         _print_json(found.summary())
@@ -159,8 +168,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare dumped outputs, two files or two folders: raw, .npy, .npz. Needs no matrix.yaml."""
-    from runner.compare.comparing import compare_paths  # noqa: PLC0415
-    from runner.compare.options import formats  # noqa: PLC0415
+    from runner.compare.comparing import compare_paths
+    from runner.compare.options import formats
 
     forms = formats(
         shape=shape, byte_order=byte_order, dtype=dtype, layout=layout, longer=off_by_one
@@ -187,7 +196,7 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Write jobs into an archive that runs on a machine with only a Python, or only Docker."""
-    from runner.packs.packing import pack as packing  # noqa: PLC0415
+    from runner.packs.packing import pack as packing
 
     patterns = [*(select or []), *(f"{name}/*" for name in environment or [])]
     with chosen(quiet=quiet, as_json=False) as progress:
@@ -201,7 +210,7 @@ def merge(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Take in what run-pack.py brought back from another machine."""
-    from runner.packs.merging import merge as merging  # noqa: PLC0415
+    from runner.packs.merging import merge as merging
 
     _print(merging(archive, results).text())
 
@@ -224,7 +233,8 @@ def gc(
 
     With both options a run goes that is neither among the newest N nor younger. The latest stays.
     """
-    from runner import garbage  # noqa: PLC0415
+    from runner import garbage
+    from runner.store import utc_now
 
     done = garbage.collect_in(
         results,
@@ -265,7 +275,7 @@ def ticket(
     ] = False,
 ) -> None:
     """Write a zip to attach to a support ticket: report, facts, cells to run again; no names."""
-    from runner.ticket.making import Wish, make  # noqa: PLC0415
+    from runner.ticket.making import Wish, make
 
     wish = Wish(
         cells=cell or (), hide=hide or (), images=images, no_images=no_images, no_weights=no_weights
@@ -282,11 +292,11 @@ def verify(
     offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
 ) -> None:
     """Check that a ticket is whole; with --rerun, say whether a cell gives the same here."""
-    from runner.ticket.verifying import verify as verifying  # noqa: PLC0415
+    from runner.ticket.verifying import verify as verifying
 
     _print(verifying(bundle).text())
     if rerun is not None:
-        from runner.ticket.again import rerun as running  # noqa: PLC0415
+        from runner.ticket.again import rerun as running
 
         done = running(bundle, rerun, offline=offline)
         _print(done.text())
@@ -300,6 +310,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
 ) -> None:
     """Write a commented matrix.yaml for your own network, heads read from it."""
+    from runner import session
+
     _print(session.init(model, output, force=force))
 
 
@@ -314,7 +326,7 @@ def catalog(
     as_json: AsJson = False,
 ) -> None:
     """List NVIDIA's TensorRT containers, and which of them run on a GPU with a driver."""
-    from runner.catalog_listing import listing  # noqa: PLC0415
+    from runner.catalog_listing import listing
 
     found = listing(for_gpu, driver)
     if as_json:
@@ -326,7 +338,7 @@ def catalog(
 @app.command()
 def doctor(config: Matrix = DEFAULT_MATRIX, as_json: AsJson = False) -> None:
     """Say what this machine offers, what of matrix.yaml can run on it, and what to do."""
-    from runner.doctor import examine  # noqa: PLC0415
+    from runner.doctor import examine
 
     found = examine(config)
     if as_json:
@@ -339,6 +351,8 @@ def doctor(config: Matrix = DEFAULT_MATRIX, as_json: AsJson = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of matrix.yaml, for editors."""
+    from runner import session
+
     _print(session.schema_text().rstrip("\n"))
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from runner.core.gates import SPOKEN, GateResult
 from runner.core.judgement import CellResult, HeadResult
-from runner.core.words import listed
+from runner.core.words import count, listed
 
 Row = tuple[CellResult, HeadResult]
 
@@ -20,8 +20,13 @@ LEAST_AP = 0.01
 AP_LIMITS = ("ap_drop", "ap50_drop")
 
 
-def gates_sentence(int8: Sequence[Row]) -> str:
-    """Says whether every limit holds, and where each that does not."""
+def gates_sentence(int8: Sequence[Row], broken: Sequence[str] = ()) -> str:
+    """Says whether every limit holds, and where each that does not.
+
+    Args:
+        int8: Results to judge.
+        broken: Ids of int8 cells that were started and gave none.
+    """
     gated = [row for row in int8 if row[1].gates]
     if not gated:
         return ""
@@ -29,7 +34,12 @@ def gates_sentence(int8: Sequence[Row]) -> str:
     failed = [told for limit in limits if (told := _failed(limit, gated))]
     if failed:
         return " ".join(failed)
-    return f"Every int8 cell holds the gate: {listed([one.limit_text() for one in limits])}."
+    limit = listed([one.limit_text() for one in limits])
+    if broken:
+        nothing = f"{listed(broken, most=3)} gave nothing to judge"
+        share = f"{len(gated)} of {count(len(gated) + len(broken), 'int8 cell')}"
+        return f"{share} hold the gate, {limit}; {nothing}."
+    return f"Every int8 cell that ran holds the gate: {limit}."
 
 
 def _failed(limit: GateResult, gated: Sequence[Row]) -> str:

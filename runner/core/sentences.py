@@ -9,7 +9,9 @@ from runner.core.gate_sentences import disagreement_sentence, gates_sentence
 from runner.core.judgement import CellResult
 from runner.core.verdicts import Kind
 from runner.core.words import listed
-from runner.plan import Precision, TableSource
+from runner.plan import Precision, Status, TableSource
+
+NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
 
 
 def sentences(
@@ -27,7 +29,10 @@ def sentences(
         blame: Head → which calibration images made its table bad.
     """
     return {
-        head: _paragraph(rows_of(head, results), baseline, blame.get(head, "")) for head in heads
+        head: _paragraph(
+            rows_of(head, results), baseline, blame.get(head, ""), _broken(head, results)
+        )
+        for head in heads
     }
 
 
@@ -40,7 +45,18 @@ def int8_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
 
 
-def _paragraph(rows: Sequence[Row], baseline: str, blame: str) -> str:
+def _broken(head: str, results: Iterable[CellResult]) -> list[str]:
+    """Returns the int8 cells that were started and have no result of this head."""
+    return [
+        result.cell.id
+        for result in results
+        if result.cell.pass_.precision is Precision.INT8
+        and result.status not in NOT_STARTED
+        and not any(one.head == head for one in result.heads)
+    ]
+
+
+def _paragraph(rows: Sequence[Row], baseline: str, blame: str, broken: Sequence[str]) -> str:
     int8 = int8_of(rows)
     if not int8:
         return "No int8 result to judge."
@@ -49,7 +65,7 @@ def _paragraph(rows: Sequence[Row], baseline: str, blame: str) -> str:
         unharmed(int8, baseline),
         *(one.text for one in findings(rows, baseline)),
         kept(int8, baseline),
-        gates_sentence(int8),
+        gates_sentence(int8, broken),
         disagreement_sentence(int8, baseline),
         blame,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner import cli
+from runner import cli, session
 from runner.errors import (
     ConfigError,
     EnvironmentUnavailableError,
@@ -68,7 +68,7 @@ def script(monkeypatch: pytest.MonkeyPatch, result: Outcome | BaseException) -> 
             raise result
         return result
 
-    monkeypatch.setattr(cli.session, "run_experiment", run_experiment)
+    monkeypatch.setattr(session, "run_experiment", run_experiment)
     return calls
 
 
@@ -169,7 +169,7 @@ def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, call: Call) ->
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("the signal did nothing")
 
-    monkeypatch.setattr(cli.session, "run_experiment", stopped)
+    monkeypatch.setattr(session, "run_experiment", stopped)
     code, _, err = call("run")
     assert code == 130
     assert "run again to go on" in err

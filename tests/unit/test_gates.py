@@ -117,11 +117,17 @@ def row(
 
 def test_gates_that_hold_are_told_in_one_sentence() -> None:
     assert gates_sentence([row("a", SHARED, 0.001), row("b", SHARED, 0.001)]) == (
-        "Every int8 cell holds the gate: SQNR at least 20 dB, AP drop at most 0.1, AP50 drop at "
-        "most 0.02, mean IoU at least 0.8 and share of lost boxes at most 0.05."
+        "Every int8 cell that ran holds the gate: SQNR at least 20 dB, AP drop at most 0.1, AP50 "
+        "drop at most 0.02, mean IoU at least 0.8 and share of lost boxes at most 0.05."
     )
     assert gates_sentence([row("a", SHARED, 0.1, HeadGate(head="small", sqnr_db=None))]) == ""
     assert gates_sentence([]) == ""
+
+
+def test_cells_that_gave_no_result_are_not_said_to_hold_the_gate() -> None:
+    told = gates_sentence([row("a", SHARED, 0.001)], ["b/cpu/int8-own", "c/cpu/int8-own"])
+    assert told.startswith("1 of 3 int8 cells hold the gate, SQNR at least 20 dB")
+    assert told.endswith("; b/cpu/int8-own and c/cpu/int8-own gave nothing to judge.")
 
 
 def test_gates_that_fail_name_their_cells_and_values() -> None:
