@@ -6,20 +6,19 @@ Where there is none these tests are skipped and say so; with TRT_MATRIX_REQUIRE_
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from shown_pages import Open
 
 from runner.core.judgement import Judgement
 from runner.report.html import render
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1440, 900
-
-Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Open
-from matrices import PAGES, hostile
 from playwright.sync_api import Page, expect
+from shown_pages import PAGES, Open, hostile
 
 from runner.core.judgement import Judgement
 from runner.plan import Status

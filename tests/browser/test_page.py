@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Open
-from matrices import PAGES, hostile
 from playwright.sync_api import Page
+from shown_pages import PAGES, Open, hostile
 
 from runner.core.judgement import Judgement
 from runner.report.html import render

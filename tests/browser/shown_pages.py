@@ -1,11 +1,17 @@
 """Judgements whose pages are looked at: an ordinary one, a real one, a hostile one."""
 
+from collections.abc import Callable
 from functools import cache
+
+from playwright.sync_api import Page
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
+
+Open = Callable[..., Page]
+"""(judgement or page, width, fragment, **of the context) → the page, open."""
 
 EVIL = (
     "</script></style><script>alert(1)</script><img src=http://sentinel.invalid/x onerror=alert(1)>"

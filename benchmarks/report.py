@@ -1,0 +1,204 @@
+"""The page at size: how many bytes, how long to render, how soon a browser shows it.
+
+The cells of the run recorded on an H200 (tests/data/h200), copied under other names with other errors
+and latencies, and made-up boxes: a large matrix in shape, measured by nobody.
+Usage: python -m benchmarks.report [--quick]
+"""
+
+import argparse
+import gc
+import json
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks import machine
+from runner.core.box_results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
+from runner.core.gates import GateResult
+from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.matching import Changes
+from runner.plan import Precision, Status
+from runner.report.facts import data
+from tests.unit import h200
+
+PASSES = 6
+SIZES = ("small", "medium", "large")
+REPORT = """
+import resource, sys, time
+from benchmarks.report import large
+made = large(int(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+page = render(made)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, before / 1024)
+open(sys.argv[2], "w").write(page)
+"""
+
+
+def large(environments: int) -> Judgement:
+    """Returns 6 passes of so many environments, three heads each, with boxes."""
+    recorded = h200.judged()
+    mine = [one for one in recorded.cells if one.cell.environment.startswith("trt")]
+    ok = [one for one in mine if one.status is Status.OK][:PASSES]
+    chance = random.Random(0)
+    names = [f"ngc-{18 + n // 12:02d}.{n % 12 + 1:02d}-py3" for n in range(environments)]
+    cells = [_copy(one, name, names, chance) for name in names for one in ok]
+    return replace(
+        recorded,
+        cells=tuple(cells),
+        baseline=names[-1],
+        boxes=BoxReport(
+            heads=recorded.heads,
+            shown_score=0.25,
+            match_iou=0.5,
+            sizes={"small": (0.0, 1024.0), "medium": (1024.0, 9216.0), "large": (9216.0, 1e10)},
+            precision={ALL: _precision(0.8)},
+        ),
+    )
+
+
+def _copy(one: CellResult, name: str, names: list[str], chance: random.Random) -> CellResult:
+    factor = chance.uniform(0.9, 1.4)
+    exact = one.cell.pass_.precision is not Precision.INT8
+    cell = replace(one.cell, environment=name)
+    same = [replace(cell, environment=other).id for other in names if other != name and exact]
+    latency = one.latency and replace(
+        one.latency, median_s=one.latency.median_s * factor, low_s=one.latency.low_s * factor
+    )
+    heads = tuple(_head(head, factor, tuple(same)) for head in one.heads)
+    return replace(
+        one,
+        cell=cell,
+        latency=latency,
+        heads=heads,
+        versions={**one.versions, "TensorRT": name.removeprefix("ngc-")},
+        facts={**one.facts, "command": [name, *one.facts.get("command", ())]},
+        boxes=CellBoxes(whole=_boxes(factor), heads={head.head: _boxes(factor) for head in heads}),
+    )
+
+
+def _head(one: HeadResult, factor: float, same: tuple[str, ...]) -> HeadResult:
+    error = replace(
+        one.error,
+        nmse=(one.error.nmse or 0.0) * factor,
+        sqnr_db=(one.error.sqnr_db or 0.0) - 10 * (factor - 1),
+    )
+    gates = (GateResult(name="sqnr_db", limit=18.0, value=error.sqnr_db, passed=True),)
+    return replace(
+        one,
+        error=error,
+        identical_to=same,
+        boxes=_boxes(factor),
+        gates=gates if one.gates else (),
+    )
+
+
+def _boxes(factor: float) -> BoxErrors:
+    changed = Changes(
+        reference=240.5, test=238.25, kept=230.125, lost=10.375 * factor, faded=3.5, new=8.125,
+        risen=2.5, mean_iou=0.84321 / factor, mean_score_change=-0.0123 * factor,
+        mean_abs_score_change=0.0456 * factor,
+    )  # fmt: skip
+    names = (ALL, *SIZES)
+    return BoxErrors(
+        changes=dict.fromkeys(names, changed),
+        precision=dict.fromkeys(names, _precision(0.7 / factor)),
+        ap_drop=0.1 * factor,
+        ap50_drop=0.01 * factor,
+    )
+
+
+def _precision(ap: float) -> AveragePrecision:
+    return AveragePrecision(ap=ap, ap50=ap * 1.2, objects=722)
+
+
+def parts(page: str) -> dict[str, int]:
+    """Returns what of the page takes how many bytes."""
+    found = {
+        name: len(text.encode())
+        for name, text in re.findall(r'(?s)<section id="([^"]+)"(.*?)</section>', page)
+    }
+    found["embedded JSON"] = len(re.findall(r'(?s)id="judgement">(.*?)</script>', page)[0].encode())
+    found["all"] = len(page.encode())
+    return found
+
+
+def opening(page: Path, times: int) -> tuple[float, float] | None:
+    """Returns the medians of DOMContentLoaded and of the first contentful paint, in seconds."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        return None
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        seen = []
+        for _ in range(times):
+            shown = browser.new_page(viewport={"width": 1440, "height": 900})
+            shown.goto(page.as_uri())
+            shown.wait_for_function(
+                "() => performance.getEntriesByType('paint').length > 1", polling=50
+            )
+            seen.append(
+                shown.evaluate(
+                    "[performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd,"
+                    " performance.getEntriesByName('first-contentful-paint')[0].startTime]"
+                )
+            )
+            shown.close()
+        browser.close()
+    return median(one[0] for one in seen) / 1e3, median(one[1] for one in seen) / 1e3
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small, once")
+    quick = parser.parse_args(arguments).quick
+    print(f"{machine.facts()}.\n")
+    rows = []
+    for environments, wanted in (
+        (50, "5 s, 3 MB"),
+        (10_000 // PASSES + 1, "60 s, 1 GB, opens in 1 s"),
+    ):
+        count = 3 if quick else environments
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder, "report.html")
+            _, _, told = machine.run([sys.executable, "-c", REPORT, str(count), str(page)])
+            seconds, peak, _ = map(float, told.split())
+            made = large(count)
+            gc.collect()
+            start = time.perf_counter()
+            json.dumps(data(made))
+            peer = time.perf_counter() - start
+            text = page.read_text()
+            shown = opening(page, 1 if quick else 3)
+        if environments == 50:
+            sizes = parts(text)
+        rows.append(
+            [
+                f"{count * PASSES:,}", f"{seconds:.1f}", f"{seconds / peer:.1f}", f"{peak:.0f}",
+                f"{len(text.encode()) / 1e6:.2f}",
+                f"{shown[0]:.2f}" if shown else "no Chromium",
+                f"{shown[1]:.2f}" if shown else "", wanted,
+            ]
+        )  # fmt: skip
+    print(machine.table(
+        ["cells", "rendered, s", "times json.dumps", "peak MB", "page MB", "DOM ready, s",
+         "first paint, s", "wanted"],
+        rows,
+    ))  # fmt: skip
+    print(
+        "\nBytes of the first page, kB: "
+        + ", ".join(f"{name} {size / 1e3:.0f}" for name, size in sizes.items())
+        + "."
+    )
+
+
+if __name__ == "__main__":
+    main()
