@@ -15,10 +15,11 @@ import numpy.typing as npt
 from runner.core.average_precision import average_precision
 from runner.core.box_evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
 from runner.core.box_results import AveragePrecision
-from runner.core.boxes import Boxes
+from runner.core.boxes import Boxes, Floats
 from runner.core.decoding import DecodeError, decoding_of
 from runner.core.detection import Detector, detect, detect_all
 from runner.core.matching import Sums, compare_all
+from runner.core.precision_draws import DRAWS, SEED, precision_draws
 from runner.decoder_file import detector
 from runner.execution.progress import Stage, untold
 from runner.labels import ImageLabels, parse
@@ -61,6 +62,7 @@ def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> Box
         boxes_of=found.boxes,
         changes_of=found.changes,
         precision_of=found.precision if manifest.labels else None,
+        draws_of=found.draws if manifest.labels else None,
     )
 
 
@@ -81,6 +83,7 @@ class _Detections:
         self.labels = labels
         self._stage = stage
         self._made: Counter[str] = Counter()
+        self._last: tuple[tuple[Object, ...], Mapping[int, Boxes]] | None = None
         self.heads = tuple(one.head for one in decode.heads)
         facts = decode.model_dump(mode="json", exclude={*MATCHING, "category_ids"})
         # Not its digest: the store asks which contents a derived object was made of.
@@ -109,9 +112,7 @@ class _Detections:
     def precision(self, outputs: Outputs) -> Mapping[str, AveragePrecision]:
         def make(target: Path) -> None:
             self._tell("average precision")
-            labels, found = self._labels, self._detected(outputs)
-            by_id = dict(zip(labels.image_ids, found, strict=True))
-            made = average_precision(labels.labels, by_id)
+            made = average_precision(self._labels.labels, self._by_id(outputs))
             target.write_text(json.dumps({name: asdict(one) for name, one in made.items()}))
 
         assert self.labels is not None  # noqa: S101 - asked only where there are labels
@@ -119,6 +120,27 @@ class _Detections:
         stored = self.store.derive(key, ".json", make)
         known = json.loads(self.store.path(stored).read_text())
         return {name: AveragePrecision(**one) for name, one in known.items()}
+
+    def draws(self, outputs: Outputs) -> Floats:
+        def make(target: Path) -> None:
+            self._tell("how sure the average precision is")
+            np.save(target, precision_draws(self._labels.labels, self._by_id(outputs)))
+
+        assert self.labels is not None  # noqa: S101 - asked only where there are labels
+        how = [self.decode.category_ids, DRAWS, SEED]
+        stored = self.store.derive(
+            ("ap draws", self._key(outputs), self.labels.sha256, how), ".npy", make
+        )
+        drawn: Floats = np.load(self.store.path(stored), allow_pickle=False)
+        return drawn
+
+    def _by_id(self, outputs: Outputs) -> Mapping[int, Boxes]:
+        """Returns image id → boxes; both questions about an AP are asked one after the other."""
+        asked = tuple(outputs[head] for head in self.heads)
+        if self._last is None or self._last[0] != asked:
+            found = dict(zip(self._labels.image_ids, self._detected(outputs), strict=True))
+            self._last = (asked, found)
+        return self._last[1]
 
     def _tell(self, what: str) -> None:
         self._made[what] += 1

@@ -9,6 +9,7 @@ import onnx
 
 from runner.config_errors import few
 from runner.core import graph
+from runner.core.coverage import enough
 from runner.core.image_input import ImageInput, image_input
 
 NAMED = 3
@@ -56,7 +57,7 @@ def names_problem(
     """
     known = frozenset(known)
     unknown = [name for name in tensors if name not in known]
-    if len(tensors) - len(unknown) >= least_coverage * len(tensors):
+    if enough(len(tensors) - len(unknown), len(tensors), least_coverage):
         return None
     named = ", ".join(map(repr, unknown[:NAMED]))
     return (

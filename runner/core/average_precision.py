@@ -112,16 +112,11 @@ def average_precision(
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
-    # Here, since labels are also read where nothing is evaluated.
-    from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415
-
-    truth = COCO(_dataset(labels, [dict(annotation) for annotation in labels.annotations]))
-    evaluation = COCOeval_faster(truth, COCO(_dataset(labels, _results(labels, boxes))), "bbox")
-    names = [ALL, *(size.name for size in sizes)]
-    ranges = [ALL_PX2, *((size.low_px2, size.high_px2) for size in sizes)]
-    evaluation.params.areaRng = [list(limits) for limits in ranges]
-    evaluation.params.areaRngLbl = names
-    evaluation.params.maxDets = [max_detections]
+    evaluation = evaluation_of(
+        labels, results_of(labels, boxes), sizes=sizes, max_detections=max_detections
+    )
+    names = evaluation.params.areaRngLbl
+    ranges = evaluation.params.areaRng
     evaluation.evaluate()
     evaluation.accumulate()
     # (IoU thresholds, recalls, categories, size ranges, limits of detections); −1: no such object.
@@ -139,6 +134,33 @@ def average_precision(
     }
 
 
+def evaluation_of(
+    labels: Labels,
+    results: list[dict[str, Any]],
+    *,
+    sizes: Sequence[SizeRange] = (),
+    max_detections: int,
+) -> Any:
+    """Returns COCO's evaluation, to be started: of all sizes, then of each range.
+
+    Args:
+        labels: From `read_labels`.
+        results: From `results_of`.
+        sizes: Ranges of area.
+        max_detections: Best boxes that count, for each image and category.
+    """
+    # Here, since labels are also read where nothing is evaluated.
+    from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415
+
+    truth = COCO(_dataset(labels, [dict(annotation) for annotation in labels.annotations]))
+    evaluation = COCOeval_faster(truth, COCO(_dataset(labels, results)), "bbox")
+    ranges = [ALL_PX2, *((size.low_px2, size.high_px2) for size in sizes)]
+    evaluation.params.areaRng = [list(limits) for limits in ranges]
+    evaluation.params.areaRngLbl = [ALL, *(size.name for size in sizes)]
+    evaluation.params.maxDets = [max_detections]
+    return evaluation
+
+
 def _dataset(labels: Labels, annotations: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "images": [{"id": index} for index in range(len(labels.images))],
@@ -147,7 +169,12 @@ def _dataset(labels: Labels, annotations: list[dict[str, Any]]) -> dict[str, Any
     }
 
 
-def _results(labels: Labels, boxes: Mapping[int, Boxes]) -> list[dict[str, Any]]:
+def results_of(labels: Labels, boxes: Mapping[int, Boxes]) -> list[dict[str, Any]]:
+    """Returns COCO's detections, with ids counted from 1 in this order.
+
+    Raises:
+        LabelsError: an image without an entry, or a class index without a category.
+    """
     results: list[dict[str, Any]] = []
     for index, image in enumerate(labels.images):
         if image not in boxes:

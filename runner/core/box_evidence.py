@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.core.average_precision import LabelsError
 from runner.core.box_results import AveragePrecision
-from runner.core.boxes import Boxes
+from runner.core.boxes import Boxes, Floats
 from runner.core.decoding import DecodeError
 from runner.core.matching import Matching, Sums
 from runner.records import Decode, EvaluationImage, Object
@@ -34,6 +34,8 @@ class BoxEvidence:
     """(test, reference) → `matching.compare_all`."""
     precision_of: Callable[[Outputs], Mapping[str, AveragePrecision]] | None
     """→ `average_precision`; None without labels."""
+    draws_of: Callable[[Outputs], Floats] | None = None
+    """→ `precision_draws`; None without labels."""
 
     @property
     def heads(self) -> tuple[str, ...]:

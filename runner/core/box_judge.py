@@ -8,17 +8,24 @@ only so is it the head's own.
 import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from runner.core.box_evidence import UNKNOWN, BoxEvidence, Outputs, matching_of
+from runner.core.box_evidence import (
+    UNKNOWN,
+    BoxEvidence,
+    OutputGoneError,
+    Outputs,
+    matching_of,
+)
 from runner.core.box_results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from runner.core.box_worst import worst
-from runner.core.boxes import COCO_SIZES
+from runner.core.boxes import COCO_SIZES, Floats
 from runner.core.evidence import Evidence, good
 from runner.core.matching import Sums, totals
+from runner.core.precision_draws import ApDraws, across, interval
 from runner.plan import Status
 from runner.records import Object, Record
 
@@ -33,6 +40,7 @@ class JudgedBoxes:
     """None where the run does not say how to decode."""
     cells: Mapping[str, CellBoxes]
     """Cell id → its boxes; cells without a measurement are not in it."""
+    draws: ApDraws = field(default_factory=dict)
 
 
 def judge_boxes(evidence: Evidence) -> JudgedBoxes:
@@ -47,7 +55,8 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
     judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
     found = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
-    return JudgedBoxes(_report(boxes, precision=judge.fp32 or {}, worst=found), cells)
+    report = _report(boxes, precision=judge.fp32 or {}, worst=found)
+    return JudgedBoxes(report, cells, judge.draws)
 
 
 def _report(boxes: BoxEvidence, **found: object) -> BoxReport:
@@ -78,6 +87,8 @@ class _Judge:
         self.reference = reference
         boxes.changes_of(reference, reference)
         self.fp32 = boxes.precision_of(reference) if boxes.precision_of else None
+        self.fp32_draws = self._drawn([reference])
+        self.draws: dict[tuple[str, str], Floats] = {}
 
     def cell(self, record: Record) -> CellBoxes:
         repeats = [one.outputs for one in good(record)]
@@ -85,17 +96,32 @@ class _Judge:
             sums = np.concatenate(
                 [self.boxes.changes_of(outputs, self.reference) for outputs in repeats]
             )
-            heads = {
-                head: self._errors(
-                    sums[:, index], [{**self.reference, head: one[head]} for one in repeats]
-                )
-                for index, head in enumerate(self.boxes.heads)
-            }
-            return CellBoxes(whole=self._errors(sums, repeats), heads=heads)
+            heads = {}
+            for index, head in enumerate(self.boxes.heads):
+                alone = [{**self.reference, head: one[head]} for one in repeats]
+                draws = self._drawn(alone)
+                heads[head] = self._errors(sums[:, index], alone, draws)
+                if draws is not None:
+                    self.draws[record.cell, head] = draws
+            whole = self._errors(sums, repeats, self._drawn(repeats))
+            return CellBoxes(whole=whole, heads=heads)
         except UNKNOWN as error:
             return CellBoxes(problem=str(error))
 
-    def _errors(self, sums: Sums, repeats: Sequence[Outputs]) -> BoxErrors:
+    def _drawn(self, repeats: Sequence[Outputs]) -> Floats | None:
+        """Returns AP and AP50 of each draw, which takes images and repeats; shape (draws, 2)."""
+        # One image is the same in every draw, which says nothing of other images.
+        if self.boxes.draws_of is None or len(self.boxes.images) < 2:
+            return None
+        try:
+            drawn = [self.boxes.draws_of(one) for one in repeats]
+        except OutputGoneError:
+            return None  # of an older run the AP is known still
+        if all(one is drawn[0] for one in drawn):
+            return drawn[0]
+        return across(drawn)
+
+    def _errors(self, sums: Sums, repeats: Sequence[Outputs], draws: Floats | None) -> BoxErrors:
         """Returns what the sums, shape (repeats · images, …, sizes), and outputs amount to."""
         names = [size.name for size in COCO_SIZES]
         changes = {ALL: totals(sums, len(repeats))}
@@ -111,7 +137,20 @@ class _Judge:
             precision=precision,
             ap_drop=_difference(before.ap, after.ap),
             ap50_drop=_difference(before.ap50, after.ap50),
+            intervals=self._intervals(draws),
         )
+
+    def _intervals(self, draws: Floats | None) -> Mapping[str, tuple[float, float]]:
+        if draws is None or self.fp32_draws is None:
+            return {}
+        drop = self.fp32_draws - draws
+        of = {
+            "ap": draws[:, 0],
+            "ap50": draws[:, 1],
+            "ap_drop": drop[:, 0],
+            "ap50_drop": drop[:, 1],
+        }
+        return {name: ends for name, values in of.items() if (ends := interval(values))}
 
 
 def _each_once(boxes: BoxEvidence) -> BoxEvidence:
@@ -120,6 +159,7 @@ def _each_once(boxes: BoxEvidence) -> BoxEvidence:
         boxes,
         changes_of=_by_content(boxes.heads, boxes.changes_of),
         precision_of=boxes.precision_of and _by_content(boxes.heads, boxes.precision_of),
+        draws_of=boxes.draws_of and _by_content(boxes.heads, boxes.draws_of),
     )
 
 

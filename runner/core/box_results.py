@@ -36,6 +36,11 @@ class BoxErrors:
     ap_drop: float | None = None
     """AP of the reference − AP, all sizes; negative where the cell is better."""
     ap50_drop: float | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """`ap`, `ap50`, `ap_drop`, `ap50_drop` → 95 % bootstrap interval over images, all sizes.
+
+    Absent where it is unknown: without labels, with one image.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,8 @@ The intervals are percentile bootstraps (Efron and Tibshirani 1993, ch. 13) over
 takes the same images, with replacement, for the cell, for its simulation and for every other table,
 so all differences are paired, and S* is the minimum of that draw. Images cannot tell one build from
 the next, so an observed error also moves by its build noise, v·Q/√K times Student's t with the
-degrees of freedom that v was estimated with (`effects.pooled_noise`).
+degrees of freedom that v was estimated with (`effects.pooled_noise`). `observed`, `limit` and
+`calibration` are at least 0 in every draw, and so are their intervals; `engine` has a sign.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,8 @@ class _Draws:
         student = generator.standard_t(max(noise.degrees, 1), len(self.weights))
         observed = self._nmse([cell.sample for cell, _ in cells])
         spread = np.sqrt([noise.variance / cell.sample.repeats for cell, _ in cells])
-        observed *= 1 + student[:, np.newaxis] * spread
+        # With few degrees of freedom t can take away more than there is; no error is below 0.
+        observed *= np.maximum(1 + student[:, np.newaxis] * spread, 0.0)
         expected = self.simulated[:, [self.column[key] for _, key in cells]]
         limit = np.stack([self.limits[placement] for _, (placement, _) in cells], axis=1)
         parts = {"limit": limit, "calibration": expected - limit}

@@ -15,6 +15,18 @@ from runner.core.canonical import canonical
 from runner.records import Coverage
 
 
+def enough(mapped: int, wanted: int, least: float) -> bool:
+    """Returns whether so many of the wanted tensors have a scale that a table can be judged.
+
+    Args:
+        mapped: Tensors with a scale.
+        wanted: Tensors that need one.
+        least: `calibration.coverage`, 0 to 1.
+    """
+    # A quotient rounds as `least` was: 27 of 30 are 0.9.
+    return wanted == 0 or mapped / wanted >= least
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrived:
     """What became of a table's tensors, as the engine tells."""

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 
 from runner.core.gates import SPOKEN, GateResult
 from runner.core.judgement import CellResult, HeadResult
-from runner.core.words import count, listed
+from runner.core.precision_draws import ApDraws, interval
+from runner.core.words import listed
 
 Row = tuple[CellResult, HeadResult]
 
@@ -15,31 +17,62 @@ LEAST_DB = 0.5
 """Smaller differences of SQNR choose no table."""
 
 LEAST_AP = 0.01
-"""Smaller differences of AP may be chance: it moves by about that from image set to image set."""
+"""Smaller differences of AP choose no table either, however sure they are."""
 
 AP_LIMITS = ("ap_drop", "ap50_drop")
 
 
-def gates_sentence(int8: Sequence[Row], broken: Sequence[str] = ()) -> str:
-    """Says whether every limit holds, and where each that does not.
+def gates_sentence(int8: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
+    """Says whether every limit holds, where each that does not, and where that is not sure.
 
     Args:
         int8: Results to judge.
         broken: Ids of int8 cells that were started and gave none.
+        not_started: How many int8 cells never were.
     """
     gated = [row for row in int8 if row[1].gates]
     if not gated:
         return ""
     limits = gated[0][1].gates
     failed = [told for limit in limits if (told := _failed(limit, gated))]
-    if failed:
-        return " ".join(failed)
-    limit = listed([one.limit_text() for one in limits])
+    unsure = [told for limit in limits if (told := _unsure(limit, gated))]
+    return " ".join((*(failed or [_held(gated, broken, not_started)]), *unsure))
+
+
+def _held(gated: Sequence[Row], broken: Sequence[str], not_started: int) -> str:
+    limit = listed([one.limit_text() for one in gated[0][1].gates])
+    ran = " that ran" if not_started else ""
+    amount, started = len(gated), len(gated) + len(broken)
     if broken:
-        nothing = f"{listed(broken, most=3)} gave nothing to judge"
-        share = f"{len(gated)} of {count(len(gated) + len(broken), 'int8 cell')}"
-        return f"{share} hold the gate, {limit}; {nothing}."
-    return f"Every int8 cell that ran holds the gate: {limit}."
+        cells = f"{amount} of {started} int8 cells{ran} hold"
+    elif amount == 1:
+        cells = f"The one int8 cell{ran} holds"
+    else:
+        cells = f"All {amount} int8 cells{ran} hold"
+    rest = f"; {listed(broken, most=3)} gave nothing to judge" if broken else ""
+    rest += f"; {not_started} did not run" if not_started else ""
+    return f"{cells} the gate, {limit}{rest}."
+
+
+def _unsure(limit: GateResult, gated: Sequence[Row]) -> str:
+    found = [
+        (cell, one.interval)
+        for cell, head in gated
+        if (one := _result(head, limit.name)) and one.interval and one.unsure
+    ]
+    if not found:
+        return ""
+    spoken = SPOKEN[limit.name]
+    cells = _cells([cell for cell, _ in found], gated)
+    within = (
+        f"its 95 % interval is {spoken.range_text(*found[0][1])}"
+        if len(found) == 1
+        else "their 95 % intervals hold it"
+    )
+    return (
+        f"Not sure with these images: {spoken.name} {limit.side_text()} in {cells}, "
+        f"since {within}; more images would tell."
+    )
 
 
 def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
@@ -49,7 +82,7 @@ def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
         return ""
     unknown = [cell for cell, one in failed if one.value is None]
     known = [one.value for _, one in failed if one.value is not None]
-    values = f" ({_range(limit.name, known)})" if known else ""
+    values = f" ({SPOKEN[limit.name].range_text(min(known), max(known))})" if known else ""
     nothing = f"; nothing to judge by in {_cells(unknown, gated)}" if unknown else ""
     where = _cells([cell for cell, _ in failed], gated)
     return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
@@ -69,11 +102,19 @@ def _cells(chosen: Sequence[CellResult], rows: Sequence[Row]) -> str:
     return listed(list(dict.fromkeys(names)))
 
 
-def disagreement_sentence(int8: Sequence[Row], baseline: str) -> str:
-    """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector."""
+def disagreement_sentence(
+    int8: Sequence[Row], baseline: str, draws: ApDraws = MappingProxyType({})
+) -> str:
+    """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector.
+
+    Args:
+        int8: Results to judge.
+        baseline: The environment that the others are compared with.
+        draws: What makes a difference of AP sure; without, its size alone counts.
+    """
     both = [row for row in int8 if _sqnr_and_ap(row[1])]
     return " ".join(
-        part for part in (_gates_disagree(both), _orders_disagree(both, baseline)) if part
+        part for part in (_gates_disagree(both), _orders_disagree(both, baseline, draws)) if part
     )
 
 
@@ -111,25 +152,29 @@ class _Disagreement:
     limit: str
     ap: float
     """How much AP it loses against the other all the same."""
+    interval: tuple[float, float] | None
+    """95 %, over images, the same for both."""
 
 
-def _orders_disagree(rows: Sequence[Row], baseline: str) -> str:
+def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
     found = [
         one
         for pair in _pairs(rows, baseline)
         for better, worse in (pair, pair[::-1])
-        for one in _disagreements(better, worse)
+        for one in _disagreements(better, worse, draws)
     ]
     if not found:
         return ""
     most = max(found, key=lambda one: one.ap)
     better, worse = (one.cell for one in (most.better, most.worse))
     what = SPOKEN[most.limit].name.removesuffix(" drop")
+    ends = SPOKEN[most.limit].range_text(*most.interval) if most.interval else ""
+    sure = f" (95 %: {ends})" if ends else ""
     others = len(found) - 1
     more = f" {others} more {'pair does' if others == 1 else 'pairs do'} so." if others else ""
     return (
         f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:z.1f} dB more than "
-        f"{worse.id}, but {most.ap:.3f} less {what}; choose by the boxes.{more}"
+        f"{worse.id}, but {most.ap:.3f} less {what}{sure}; choose by the boxes.{more}"
     )
 
 
@@ -148,7 +193,7 @@ def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
                     yield row, there[row[0].cell.pass_]
 
 
-def _disagreements(better: Row, worse: Row) -> Iterable[_Disagreement]:
+def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagreement]:
     one, other = better[1].error.sqnr_db, worse[1].error.sqnr_db
     if one is None or other is None or one - other < LEAST_DB:
         return
@@ -156,14 +201,21 @@ def _disagreements(better: Row, worse: Row) -> Iterable[_Disagreement]:
         this, that = _result(better[1], name), _result(worse[1], name)
         if this is None or that is None or this.value is None or that.value is None:
             continue
-        if this.value - that.value >= LEAST_AP:
-            yield _Disagreement(better[0], worse[0], one - other, name, this.value - that.value)
+        lost = this.value - that.value
+        ends = _lost_between(better, worse, name, draws)
+        if lost >= LEAST_AP and (ends is None or ends[0] > 0):
+            yield _Disagreement(better[0], worse[0], one - other, name, lost, ends)
+
+
+def _lost_between(
+    better: Row, worse: Row, limit: str, draws: ApDraws
+) -> tuple[float, float] | None:
+    """Returns the interval of the AP that the first has less than the second, paired over images."""
+    one, other = (draws.get((cell.cell.id, head.head)) for cell, head in (better, worse))
+    if one is None or other is None:
+        return None
+    return interval((other - one)[:, AP_LIMITS.index(limit)])
 
 
 def _result(head: HeadResult, name: str) -> GateResult | None:
     return next((one for one in head.gates if one.name == name), None)
-
-
-def _range(name: str, values: Sequence[float]) -> str:
-    low, high = (SPOKEN[name].value_text(one) for one in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"

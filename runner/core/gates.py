@@ -20,21 +20,32 @@ class GateResult:
     passed: bool
     exact: bool = False
     """The SQNR of an identical output is no number, and passes."""
+    interval: tuple[float, float] | None = None
+    """95 %, over images; None where it is unknown."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the limit lies within the interval: other images may decide otherwise."""
+        return self.interval is not None and self.interval[0] <= self.limit < self.interval[1]
 
     def limit_text(self) -> str:
         """Returns `AP drop at most 0.1`."""
-        spoken = SPOKEN[self.name]
-        side = "at most" if spoken.upper else "at least"
-        return f"{spoken.name} {side} {self.limit:g}{spoken.unit}"
+        return f"{SPOKEN[self.name].name} {self.side_text()}"
 
     def text(self) -> str:
-        """Returns `AP drop 0.314, at most 0.1`."""
+        """Returns `AP drop 0.314, at most 0.1`, with the interval where that decides nothing."""
         spoken = SPOKEN[self.name]
         value = "identical" if self.exact else "unknown"
         if self.value is not None:
             value = spoken.value_text(self.value)
-        side = "at most" if spoken.upper else "at least"
-        return f"{spoken.name} {value}, {side} {self.limit:g}{spoken.unit}"
+        if self.interval and self.unsure:
+            value += f" (95 %: {spoken.range_text(*self.interval)})"
+        return f"{spoken.name} {value}, {self.side_text()}"
+
+    def side_text(self) -> str:
+        """Returns `at most 0.1`."""
+        spoken = SPOKEN[self.name]
+        return f"{'at most' if spoken.upper else 'at least'} {self.limit:g}{spoken.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,11 @@ class Spoken:
 
     def value_text(self, value: float) -> str:
         return f"{value:z.{self.decimals}f}{self.unit}"
+
+    def range_text(self, low: float, high: float) -> str:
+        """Returns `0.1 to 0.2`, or one of the two where they read the same."""
+        ends = self.value_text(low), self.value_text(high)
+        return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 SPOKEN: Mapping[str, Spoken] = {
@@ -84,7 +100,13 @@ def gate_results(gate: HeadGate, error: Metrics, boxes: BoxErrors | None) -> tup
         limit: float | None = getattr(gate, name)
         if limit is not None:
             results.append(
-                GateResult(name=name, limit=limit, value=value, passed=_keeps(name, value, limit))
+                GateResult(
+                    name=name,
+                    limit=limit,
+                    value=value,
+                    passed=_keeps(name, value, limit),
+                    interval=boxes.intervals.get(name) if boxes else None,
+                )
             )
     return tuple(results)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from runner.core.coverage import enough
 from runner.core.effects import Sample
 from runner.core.evidence import Evidence, good
 from runner.core.verdicts import CellError, HeadErrors, Kind, Verdict, verdicts
@@ -74,7 +75,7 @@ def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
     least = evidence.manifest.least_coverage
     told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
     worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
-    if least is None or worst is None or worst.ratio is None or worst.ratio >= least:
+    if least is None or worst is None or enough(worst.mapped, worst.total, least):
         return None
     lacking = worst.unmapped + worst.zero
     return (

@@ -57,7 +57,7 @@ def judge(evidence: Evidence) -> Judgement:
         images=manifest.images,
         cells=results,
         answers=answers(heads, results, manifest.baseline, blame, error_rate),
-        sentences=sentences(heads, results, manifest.baseline, blame),
+        sentences=sentences(heads, results, manifest.baseline, blame, boxes.draws),
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
         custom=tuple(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from runner.core.findings import Row, findings, table_name
 from runner.core.gate_sentences import disagreement_sentence, gates_sentence
 from runner.core.judgement import CellResult
+from runner.core.precision_draws import ApDraws
 from runner.core.verdicts import Kind
 from runner.core.words import listed
 from runner.plan import Precision, Status, TableSource
@@ -19,6 +20,7 @@ def sentences(
     results: Sequence[CellResult],
     baseline: str,
     blame: Mapping[str, str] = MappingProxyType({}),
+    draws: ApDraws = MappingProxyType({}),
 ) -> Mapping[str, str]:
     """Returns head → all that there is to know about it.
 
@@ -27,10 +29,15 @@ def sentences(
         results: Every planned cell.
         baseline: The environment that the others are compared with.
         blame: Head → which calibration images made its table bad.
+        draws: Of the AP of each cell and head.
     """
     return {
         head: _paragraph(
-            rows_of(head, results), baseline, blame.get(head, ""), _broken(head, results)
+            rows_of(head, results),
+            baseline,
+            blame.get(head, ""),
+            _resultless(head, results),
+            draws,
         )
         for head in heads
     }
@@ -45,18 +52,25 @@ def int8_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
 
 
-def _broken(head: str, results: Iterable[CellResult]) -> list[str]:
-    """Returns the int8 cells that were started and have no result of this head."""
-    return [
-        result.cell.id
+def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
+    """Returns the int8 cells that were started and have no result of this head, and how many were not."""
+    without = [
+        result
         for result in results
         if result.cell.pass_.precision is Precision.INT8
-        and result.status not in NOT_STARTED
         and not any(one.head == head for one in result.heads)
     ]
+    broken = [result.cell.id for result in without if result.status not in NOT_STARTED]
+    return broken, len(without) - len(broken)
 
 
-def _paragraph(rows: Sequence[Row], baseline: str, blame: str, broken: Sequence[str]) -> str:
+def _paragraph(
+    rows: Sequence[Row],
+    baseline: str,
+    blame: str,
+    resultless: tuple[Sequence[str], int],
+    draws: ApDraws,
+) -> str:
     int8 = int8_of(rows)
     if not int8:
         return "No int8 result to judge."
@@ -65,8 +79,8 @@ def _paragraph(rows: Sequence[Row], baseline: str, blame: str, broken: Sequence[
         unharmed(int8, baseline),
         *(one.text for one in findings(rows, baseline)),
         kept(int8, baseline),
-        gates_sentence(int8, broken),
-        disagreement_sentence(int8, baseline),
+        gates_sentence(int8, *resultless),
+        disagreement_sentence(int8, baseline, draws),
         blame,
     )
     return " ".join(part for part in parts if part)

@@ -16,15 +16,11 @@ from google.protobuf.message import DecodeError
 from job import protocol
 from runner.core import graph, trt_cache
 from runner.core.calibration_graph import calibration_model
+from runner.core.coverage import enough
 from runner.dumps.recorded import Found, Recorded, Shape, write_head
 from runner.dumps.tensor import DumpError
 
 STATED = "(stated, not probed)"
-
-COVERED = 0.9
-"""Least share of the network's tensors that a table must name, or its simulation would say nothing:
-what it leaves out stays float there."""
-
 
 REFUSED = "recorded outputs"
 """What an error is said to be about."""
@@ -48,6 +44,9 @@ class Answering:
     """pass name → its files."""
     shapes: Mapping[str, Shape]
     """head → axes of one image; default: as the network says."""
+    least_coverage: float
+    """Least share of the network's tensors that a cache must name, or its simulation would say
+    nothing: what it leaves out stays float there."""
 
     def facts(self) -> dict[str, Any]:
         """Returns what the user states, each value marked; keys as a job's probe has them."""
@@ -118,7 +117,9 @@ def _pass(
             facts[head] = _seen(found)
             told += _lines(head, found)
         if recorded.cache is not None:
-            told += _take_cache(recorded.cache, model, one, folder, content)
+            told += _take_cache(
+                recorded.cache, model, one, folder, content, answering.least_coverage
+            )
     except (DumpError, OSError, DecodeError) as error:
         told_error = {"type": REFUSED, "message": str(error)}
         content |= {"status": "job_failed", "outputs": {}, "error": told_error}
@@ -167,6 +168,7 @@ def _take_cache(
     one: Mapping[str, Any],
     folder: Path,
     content: dict[str, Any],
+    least_coverage: float,
 ) -> list[str]:
     """Hands on the table that the program ran with, where it is one of this network.
 
@@ -199,10 +201,10 @@ def _take_cache(
     if one["table"] is not None:
         _check_shared(cache, parsed.scales, json.loads(Path(one["table"]).read_text("utf-8")))
         return []
-    if len(unmapped) > (1 - COVERED) * len(wanted):
+    if not enough(len(wanted) - len(unmapped), len(wanted), least_coverage):
         return [
-            f"{cache.name} names {len(wanted) - len(unmapped)} of the network's {len(wanted)} tensors: "
-            f"it is not simulated, so there is no budget; it lacks {', '.join(unmapped[:NAMED])}"
+            f"{cache.name} names {len(wanted) - len(unmapped)} of the network's {len(wanted)} tensors, "
+            f"less than {least_coverage:.0%}: it is not simulated, so there is no budget; it lacks {', '.join(unmapped[:NAMED])}"
         ]
     protocol.write_bytes(str(folder / protocol.CACHE), text)
     content["cache"] = protocol.CACHE

@@ -36,6 +36,7 @@ class DumpsEnvironment:
         known: Mapping[str, Pass],
         heads: Sequence[str],
         images: Sequence[str],
+        least_coverage: float,
     ) -> None:
         """Reads nothing yet.
 
@@ -45,6 +46,7 @@ class DumpsEnvironment:
             known: What its passes may be called → the pass.
             heads: Of the experiment.
             images: Names of the evaluation images without suffix, in their order.
+            least_coverage: Least share of the network's tensors that a cache must name.
         """
         self.name = entry.name
         self.engine: str = entry.engine
@@ -61,6 +63,7 @@ class DumpsEnvironment:
             version=entry.version,
             stated=entry.stated,
             shapes=entry.shapes,
+            least_coverage=least_coverage,
             passes={
                 known[key].name: RecordedPass(
                     outputs=Recorded(
@@ -107,7 +110,12 @@ class DumpsEnvironment:
         }
         settings = self._entry.model_dump(mode="json", exclude={"name", "stated", "version"})
         images = [list(one.outputs.images) for one in self._passes[:1]]
-        key = {"settings": settings, "images": images, "files": files}
+        key = {
+            "settings": settings,
+            "images": images,
+            "files": files,
+            "least_coverage": self._answering.least_coverage,
+        }
         return Identity(fingerprint=digest(key), facts=facts)
 
     def identity(self) -> Identity | None:

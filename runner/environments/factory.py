@@ -70,6 +70,7 @@ def _dumps(
         known=config.recordable(entry),
         heads=list(config.heads),
         images=images,
+        least_coverage=config.calibration.coverage,
     )
 
 

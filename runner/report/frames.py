@@ -98,6 +98,15 @@ def _drop(name: str) -> Callable[[Entry], Any]:
     return value
 
 
+def _ap_end(name: str, end: int) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        boxes = entry.result.boxes if entry.result else None
+        ends = boxes.intervals.get(name) if boxes else None
+        return ends[end] if ends else None
+
+    return value
+
+
 def _failed_gates(entry: Entry) -> Any:
     gates = entry.result.gates if entry.result else ()
     return SEPARATOR.join(one.text() for one in gates if not one.passed) or None
@@ -301,6 +310,14 @@ COLUMNS = (
     Column("ap50", NUMBER, "The same at IoU 0.5.", _precision("ap50")),
     Column("ap_drop", NUMBER, "AP of the reference less ap.", _drop("ap_drop")),
     Column("ap50_drop", NUMBER, "AP50 of the reference less ap50.", _drop("ap50_drop")),
+    Column("ap_low", NUMBER, "Lower end of ap's 95 % interval over images.", _ap_end("ap", 0)),
+    Column("ap_high", NUMBER, "Upper end of it.", _ap_end("ap", 1)),
+    Column("ap50_low", NUMBER, "Lower end of ap50's.", _ap_end("ap50", 0)),
+    Column("ap50_high", NUMBER, "Upper end of it.", _ap_end("ap50", 1)),
+    Column("ap_drop_low", NUMBER, "Lower end of ap_drop's, paired.", _ap_end("ap_drop", 0)),
+    Column("ap_drop_high", NUMBER, "Upper end of it.", _ap_end("ap_drop", 1)),
+    Column("ap50_drop_low", NUMBER, "Lower end of ap50_drop's.", _ap_end("ap50_drop", 0)),
+    Column("ap50_drop_high", NUMBER, "Upper end of it.", _ap_end("ap50_drop", 1)),
     Column("gates_failed", TEXT, "Limits that do not hold, with their values.", _failed_gates),
     Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
     Column(

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,7 +19,7 @@ from markupsafe import Markup
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
-from runner.report import charts, facts, frames, questions, reasons, sections, views
+from runner.report import charts, facts, frames, limits, questions, reasons, sections, views
 from runner.report.formatting import FILTERS, finalize
 
 HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
@@ -28,15 +29,23 @@ HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&
 TEMPLATES = files("runner.report") / "templates"
 
 
-def render(judgement: Judgement, pictures: Mapping[str, str] | None = None) -> str:
+def render(
+    judgement: Judgement,
+    pictures: Mapping[str, str] | None = None,
+    most_cells: int = limits.MOST,
+) -> str:
     """Returns the page; it holds no character that UTF-8 cannot encode.
 
     Args:
         judgement: All that is told.
         pictures: Evaluation image's file name → `data:` URI; None leaves images out.
+        most_cells: More are in the matrix alone.
     """
+    kept = limits.detailed(judgement, most_cells)
+    part = replace(judgement, cells=tuple(one for one in judgement.cells if one.cell.id in kept))
     matrix = views.matrix(judgement)
-    budgets = (charts.budget_chart(matrix.groups, head) for head in judgement.heads)
+    shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
+    budgets = (charts.budget_chart(shown.groups, head) for head in judgement.heads)
     return (
         _templates()
         .get_template("report.html.j2")
@@ -47,14 +56,15 @@ def render(judgement: Judgement, pictures: Mapping[str, str] | None = None) -> s
             questions=questions.questions(judgement),
             gates=views.gate_texts(judgement),
             matrix=matrix,
+            detailed=len(kept),
             budgets=[chart for chart in budgets if chart],
-            latencies=charts.latency_charts(matrix.groups),
-            measured=views.measured(matrix.groups),
-            reasons=reasons.reasons(judgement),
+            latencies=charts.latency_charts(shown.groups),
+            measured=views.measured(shown.groups),
+            reasons=reasons.reasons(part),
             facts=list(facts.flat(judgement.facts)),
             columns=frames.COLUMNS,
-            data=embedded(facts.data(judgement)),
-            **sections.sections(judgement, matrix, pictures),
+            data=embedded(facts.data(judgement, kept)),
+            **sections.sections(part, shown, pictures),
         )
     )
 

@@ -23,6 +23,10 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _OPENING = re.compile(r"<svg[^>]*>")
 _PARTS = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events)="[^"]*"')
 """What Vega says of each part: the drawing is one image to who cannot see it, with one description."""
+_ALIKE = re.compile(
+    r'<path transform="[^"]*" d="[^"]*" ([^/]*)/>(?:<path transform="[^"]*" d="[^"]*" \1/>)+'
+)
+"""Marks of one kind beside each other: what they share is said once."""
 
 
 def tradeoff_svg(one: Tradeoff, identifier: str, title: str, description: str) -> Markup:
@@ -52,7 +56,10 @@ def _drawn(one: Tradeoff) -> str:
     svg: str = vl_convert.vegalite_to_svg(_specification(one))
     # A tenth of a pixel is enough, and what is the default need not be said.
     svg = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
-    return _PARTS.sub("", svg.replace(' opacity="1"', ""))
+    svg = _PARTS.sub("", svg.replace(' opacity="1"', ""))
+    return _ALIKE.sub(
+        lambda found: f"<g {found[1]}>{found[0].replace(f' {found[1]}/>', '/>')}</g>", svg
+    )
 
 
 def _specification(one: Tradeoff) -> dict[str, Any]:

@@ -5,7 +5,7 @@ on a device. Versions stand under each other in the order of matrix.yaml, so a c
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -164,7 +164,8 @@ class Matrix:
     idle: tuple[Idle, ...]
 
 
-def matrix(judgement: Judgement) -> Matrix:
+def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> Matrix:
+    """Returns every planned cell; of those that ran only the cells that are `kept`."""
     by_place: dict[Place, list[CellResult]] = {}
     for result in judgement.cells:
         by_place.setdefault(place(result), []).append(result)
@@ -175,7 +176,7 @@ def matrix(judgement: Judgement) -> Matrix:
     stacks = {place(one): one.versions for one in reversed(judgement.cells) if one.versions}
     by_pass: dict[Pass, list[Row]] = {}
     for number, result in enumerate(judgement.cells):
-        if place(result) in wholly_idle:
+        if place(result) in wholly_idle or (kept is not None and result.cell.id not in kept):
             continue
         row = _row(number, result, judgement.baseline, known)
         by_pass.setdefault(result.cell.pass_, []).append(row)

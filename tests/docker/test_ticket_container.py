@@ -23,6 +23,7 @@ import tickets
 
 IMAGE = "trt-matrix-test/engine:ticket"
 PACKAGES = ("numpy", "numpy.libs", "onnxruntime")
+FOLDERS = "import site; print(site.getsitepackages()[-1])"
 PROGRAMS = ("sh", "docker", "id", "dirname", "mkdir", "rm", "cat")
 """All that is on PATH."""
 
@@ -33,13 +34,14 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
     client = engine.client
     container = client.containers.create(python_image, entrypoint=["python3"])
     try:
+        # Where the copied interpreter looks: Debian's own calls it dist-packages.
+        said = subprocess.check_output([sys._base_executable, "-c", FOLDERS], text=True)
+        target = Path(said.strip())
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as tar:
             for name in PACKAGES:
-                tar.add(Path(sysconfig.get_path("purelib")) / name, name)
-        target = Path(sysconfig.get_path("stdlib")) / "site-packages"
-        container.put_archive(str(target.parent), _folder(target.name))
-        container.put_archive(str(target), stream.getvalue())
+                tar.add(Path(sysconfig.get_path("purelib")) / name, target.relative_to("/") / name)
+        container.put_archive("/", stream.getvalue())
         container.commit(*IMAGE.split(":"))
     finally:
         container.remove()
@@ -48,15 +50,6 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
         client.images.remove(IMAGE, force=True)
     except ImageNotFound:
         pytest.fail(f"{IMAGE} is gone: another test removed it")
-
-
-def _folder(name: str) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(entry)
-    return stream.getvalue()
 
 
 def test_with_nothing_but_docker(engine_image: str, tmp_path: Path) -> None:

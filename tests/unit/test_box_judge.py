@@ -12,10 +12,11 @@ from runner.core.average_precision import average_precision, read_labels
 from runner.core.box_evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
 from runner.core.box_judge import judge_boxes
 from runner.core.box_results import ALL, CellBoxes, Fate
-from runner.core.boxes import Boxes, concatenate
+from runner.core.boxes import Boxes, Floats, concatenate
 from runner.core.decoding import DecodeError
 from runner.core.evidence import Evidence
 from runner.core.matching import Sums, compare_all
+from runner.core.precision_draws import interval, precision_draws
 from runner.plan import Cell, Pass, Precision, Status, TableSource
 from runner.records import (
     Decode,
@@ -54,6 +55,8 @@ class World:
         self.asked: Counter[str] = Counter()
         self.records: list[Record] = []
         self.gone: set[str] = set()
+        self.undrawn: set[str] = set()
+        """Contents whose AP is known and whose draws are not."""
         self.reference = {
             "near": self.content("near", [[box("near", 0)]] * IMAGES),
             "far": self.content("far", [[box("far", 300)]] * IMAGES),
@@ -93,6 +96,12 @@ class World:
             for image in range(IMAGES)
         )
 
+    def draws(self, outputs: Outputs) -> Floats:
+        if self.undrawn & {one.sha256 for one in outputs.values()}:
+            raise OutputGoneError
+        boxes = dict(enumerate(self.boxes(outputs)))
+        return precision_draws(read_labels(coco(), range(IMAGES)), boxes)
+
     def evidence(self, *, labelled: bool = True) -> Evidence:
         decode = Decode(
             heads=tuple(DecodedHead(head=head) for head in HEADS),
@@ -116,6 +125,7 @@ class World:
             )
             if labelled
             else None,
+            draws_of=self.draws if labelled else None,
         )
         manifest = Manifest(
             run_id="run",
@@ -244,12 +254,48 @@ def test_repeats_are_averaged(world: World) -> None:
     assert 0 < of_each[1] < of_each[0] < 1
 
 
+def test_an_ap_has_an_interval_and_its_drop_a_paired_one(world: World) -> None:
+    some = world.content("some", [[], [box("far", 300)], [box("far", 300)]])
+    cell = world.cell("new", {"far": some})
+    same = world.cell("same", {})
+    judged = judge_boxes(world.evidence())
+    far = judged.cells[cell].heads["far"]
+    assert set(far.intervals) == {"ap", "ap50", "ap_drop", "ap50_drop"}
+    low, high = far.intervals["ap_drop"]
+    assert low < (far.ap_drop or 0) < high
+    # Any of the three images may be taken alone, three times.
+    assert (low, high) == pytest.approx((0, 0.5), abs=0.01)
+    assert judged.cells[same].heads["far"].intervals["ap_drop"] == (0, 0), "whichever images"
+    assert interval(judged.draws[cell, "far"][:, 0]) == far.intervals["ap"]
+
+
+def test_repeats_that_differ_widen_the_interval(world: World) -> None:
+    far = {name: world.content(name, [[box("far", 300)] if name == "all" else []] * IMAGES)
+           for name in ("all", "none")}  # fmt: skip
+    steady = world.cell("steady", {"far": far["all"]}, {"far": far["all"]})
+    moody = world.cell("moody", {"far": far["all"]}, {"far": far["none"]})
+    found = {cell: one.heads["far"].intervals["ap_drop"] for cell, one in world.judged().items()}
+    assert found[steady] == (0, 0)
+    assert found[moody] == pytest.approx((0, 0.5), abs=0.01)
+
+
+def test_an_ap_whose_draws_cannot_be_made_any_more_has_no_interval(world: World) -> None:
+    """A run of before knows its AP; its outputs may be gone."""
+    world.undrawn = {"moved"}
+    cell = world.cell("new", {"far": world.content("moved", [[box("far", 303)]] * IMAGES)})
+    found = world.judged()[cell]
+    assert found.problem is None
+    assert found.heads["far"].ap_drop is not None
+    assert found.heads["far"].intervals == {}
+    assert found.heads["near"].intervals["ap_drop"] == (0, 0)
+
+
 def test_identical_outputs_are_compared_once(world: World) -> None:
     far = world.content("moved", [[box("far", 303)]] * IMAGES)
     for environment in ("a", "b", "c"):
         world.cell(environment, {"far": far}, {"far": far})
     world.judged()
-    assert world.asked["near+moved"] == 3, "once for changes, for precision and for the images"
+    assert world.asked["near+moved"] == 4, "once for changes, precision, its draws, the images"
 
 
 def test_what_is_not_known_of_one_cell_spoils_no_other(world: World) -> None:

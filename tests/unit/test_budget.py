@@ -68,6 +68,18 @@ def test_one_image_has_no_interval() -> None:
     assert found.engine == pytest.approx(0.055)
 
 
+def test_no_interval_of_an_error_goes_below_zero_however_builds_differ() -> None:
+    """Two repeats have one degree of freedom: 2.5 % of its t lie below -12.7."""
+    found = split(sample(0.002, 0.010), "b", a=0.004, b=0.0041)
+    ends = found.intervals
+    assert ends["observed"][0] == 0
+    assert ends["observed"][1] > found.observed
+    assert ends["limit"][0] >= 0
+    assert ends["calibration"][0] >= 0
+    assert ends["engine"][0] < 0 < ends["engine"][1], "which has a sign"
+    assert ends["engine"][0] >= -0.0062, "but cannot take away more than the simulated error"
+
+
 def test_without_its_simulation_there_is_no_budget() -> None:
     one = sample(0.1, 0.1)
     assert budgets(errors([cell(one)], {})) == {}

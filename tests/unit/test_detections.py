@@ -175,6 +175,22 @@ def test_ap_is_that_of_the_stored_labels(store: Store) -> None:
     assert known == exact
 
 
+def test_draws_are_made_once_and_outlive_the_outputs(store: Store) -> None:
+    labels = store.put(json.dumps(LABELS).encode(), ".json")
+    told: list[str] = []
+    made = []
+    for _ in range(2):
+        found = box_evidence(store, manifest(labels=labels), lambda _, what: told.append(what))
+        assert found is not None
+        assert found.draws_of is not None
+        made.append(found.draws_of(outputs(store)))
+    assert told == ["how sure the average precision is, 1"]
+    assert np.array_equal(made[0], made[1], equal_nan=True)
+    # The second image is labelled with nothing: draws of it alone have no AP.
+    assert 0.1 < np.isnan(made[0][:, 0]).mean() < 0.4
+    assert np.nanmin(made[0]) == np.nanmax(made[0]) == 1
+
+
 def test_labels_that_are_gone_or_do_not_name_the_images(store: Store) -> None:
     gone = object_of(b"{}", ".json")
     found = evidence(store, labels=gone)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from runner.core.box_results import ALL, BoxErrors
@@ -117,8 +118,12 @@ def row(
 
 def test_gates_that_hold_are_told_in_one_sentence() -> None:
     assert gates_sentence([row("a", SHARED, 0.001), row("b", SHARED, 0.001)]) == (
-        "Every int8 cell that ran holds the gate: SQNR at least 20 dB, AP drop at most 0.1, AP50 "
+        "All 2 int8 cells hold the gate, SQNR at least 20 dB, AP drop at most 0.1, AP50 "
         "drop at most 0.02, mean IoU at least 0.8 and share of lost boxes at most 0.05."
+    )
+    only = HeadGate(head="small", sqnr_db=20)
+    assert gates_sentence([row("a", SHARED, 0.001, only)]) == (
+        "The one int8 cell holds the gate, SQNR at least 20 dB."
     )
     assert gates_sentence([row("a", SHARED, 0.1, HeadGate(head="small", sqnr_db=None))]) == ""
     assert gates_sentence([]) == ""
@@ -128,6 +133,54 @@ def test_cells_that_gave_no_result_are_not_said_to_hold_the_gate() -> None:
     told = gates_sentence([row("a", SHARED, 0.001)], ["b/cpu/int8-own", "c/cpu/int8-own"])
     assert told.startswith("1 of 3 int8 cells hold the gate, SQNR at least 20 dB")
     assert told.endswith("; b/cpu/int8-own and c/cpu/int8-own gave nothing to judge.")
+
+
+def test_cells_that_did_not_run_are_counted() -> None:
+    only = HeadGate(head="small", sqnr_db=20)
+    rows = [row(name, SHARED, 0.001, only) for name in ("a", "b", "c")]
+    assert gates_sentence(rows, not_started=6) == (
+        "All 3 int8 cells that ran hold the gate, SQNR at least 20 dB; 6 did not run."
+    )
+    assert gates_sentence(rows, ["d/cpu/int8-own"], 6) == (
+        "3 of 4 int8 cells that ran hold the gate, SQNR at least 20 dB; d/cpu/int8-own gave nothing "
+        "to judge; 6 did not run."
+    )
+
+
+def test_a_limit_within_the_interval_is_not_sure() -> None:
+    def told(*ends: tuple[float, float]) -> str:
+        only = HeadGate(head="small", sqnr_db=None, ap_drop=0.1)
+        found = [replace(boxes(ap_drop=0.09), intervals={"ap_drop": one}) for one in ends]
+        return gates_sentence(
+            [row(f"e{index}", SHARED, 0.001, only, one) for index, one in enumerate(found)]
+        )
+
+    sure, unsure = (0.08, 0.0999), (0.0801, 0.1102)
+    assert "sure" not in told(sure, sure)
+    assert told(sure, unsure, sure).endswith(
+        "All 3 int8 cells hold the gate, AP drop at most 0.1. Not sure with these images: AP drop at "
+        "most 0.1 in e1/cpu/int8-shared-entropy, since its 95 % interval is 0.080 to 0.110; more "
+        "images would tell."
+    )
+    assert told(unsure, unsure).endswith(
+        "AP drop at most 0.1 in every int8 cell, since their 95 % intervals hold it; more images "
+        "would tell."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "unsure"),
+    [((0.05, 0.1), False), ((0.05, 0.11), True), ((0.1, 0.2), True), ((0.11, 0.2), False)],
+)
+def test_an_interval_on_one_side_of_the_limit_decides(
+    ends: tuple[float, float], unsure: bool
+) -> None:
+    found = replace(boxes(ap_drop=sum(ends) / 2), intervals={"ap_drop": ends})
+    gate = HeadGate(head="small", sqnr_db=None, ap_drop=0.1)
+    (one,) = gate_results(gate, errors(0.001), found)
+    assert one.interval == ends
+    assert one.unsure is unsure
+    assert ("95 %" in one.text()) is unsure
 
 
 def test_gates_that_fail_name_their_cells_and_values() -> None:
@@ -175,6 +228,25 @@ def test_sqnr_that_got_better_while_ap_got_worse_is_said() -> None:
     assert disagreement_sentence([better, worse, other], "a") == told, (
         "other environment: 0.4 dB apart"
     )
+
+
+def test_a_worse_ap_that_may_be_chance_is_not_said() -> None:
+    gate = HeadGate(head="small", sqnr_db=10, ap_drop=0.5)
+    rows = [
+        row("a", OWN, 0.001, gate, boxes(ap_drop=0.15)),
+        row("a", MINMAX, 0.01, gate, boxes(ap_drop=0.05)),
+    ]
+    (better, _), (worse, _) = rows
+    base = np.full((100, 2), 0.7)
+
+    def told(low: float, high: float) -> str:
+        """With draws that differ by so much, evenly."""
+        lost = np.linspace(low, high, 100)[:, np.newaxis]
+        draws = {(better.cell.id, "small"): base - lost, (worse.cell.id, "small"): base}
+        return disagreement_sentence(rows, "a", draws)
+
+    assert told(-0.01, 0.21) == ""
+    assert "but 0.100 less AP (95 %: 0.080 to 0.120); choose" in told(0.079, 0.121)
 
 
 AGREE: Mapping[str, tuple[float, float, HeadGate]] = {

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_the_same_judgement_gives_the_same_bytes() -> None:
 def test_the_embedded_data_is_the_judgement(page: Element) -> None:
     read = json.loads(page.by_id("judgement").raw)
     made = whole()
-    assert read == data(made)
+    assert read == json.loads(json.dumps(data(made)))
     assert [cell["id"] for cell in read["cells"]] == [one.cell.id for one in made.cells]
     cell = read["cells"][1]
     assert cell["cell"]["pass"] == {
@@ -230,10 +231,37 @@ def test_the_embedded_data_is_the_judgement(page: Element) -> None:
         "algorithm": "entropy",
         "implicit": False,
     }
-    assert cell["heads"][2]["error"]["nmse"] == made.cells[1].heads[2].error.nmse
+    results = rows_of_data(read)
+    one = results[cell["id"], "small"]
+    assert one["error.nmse"] == pytest.approx(made.cells[1].heads[2].error.nmse, rel=1e-5)
+    assert one["output"] == results["ort-1.22.1/cpu/int8-shared-entropy", "small"]["output"]
+    assert one["output"] != results["ort-1.30.0/cpu/int8-shared-entropy", "small"]["output"]
     assert len(read["cell_facts"]) == len(VERSIONS)
     assert read["cell_facts"][cell["facts"]]["probed"]["engine"]["version"] == "1.18.1"
-    assert read["cells"][-1]["facts"] is None
+    assert "processor" in read["common_facts"]["probed"], "said once"
+    assert "facts" not in read["cells"][-1]
+
+
+def rows_of_data(read: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Returns (cell, head) → its row of the embedded results."""
+    columns = read["results"]["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in read["results"]["rows"]]
+    return {(row["cell"], row["head"]): row for row in rows}
+
+
+def test_a_large_matrix_is_whole_and_tells_the_rest_of_a_part() -> None:
+    document = parse(render(whole(), most_cells=9))
+    matrix, budget = document.by_id("matrix"), document.by_id("budget")
+    for version in VERSIONS:
+        assert f"ort-{version}" in matrix.text
+    assert f"From here on 9 of {len(whole().cells)} cells are told" in document.text
+    assert BASELINE in budget.text, "what all is compared with stays"
+    assert "segmentation fault" in document.by_id("cells").text, "and what broke"
+    assert "ort-1.30.0" not in budget.text
+    read = json.loads(document.by_id("judgement").raw)
+    assert len(read["cells"]) == len(whole().cells)
+    assert read["left_out"] == [f"details of {len(whole().cells) - 9} cells"]
+    assert all(set(one) == {"id", "status"} for one in read["cells"] if "repeats" not in one)
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a & b", "it's", "\u2028", "\ud800"])
@@ -286,7 +314,7 @@ def test_foreign_text_stays_text_everywhere(text: str) -> None:
     assert_inert(document)
     assert shown.encode()
     assert all(len(column_counts(table)) == 1 for table in document.all("table"))
-    assert json.loads(document.by_id("judgement").raw)["name"] == text
+    assert json.loads(document.by_id("judgement").raw).get("name", "") == text
     visible = document.by_id("heads").raw
     if 0 < len(text) < 40 and text.isascii() and text.isprintable():
         assert text in visible
@@ -372,10 +400,8 @@ def test_a_budget_that_overflowed_is_not_drawn() -> None:
         )
     )
     assert "no finite error" in row_of(document.by_id("budget"), "b").text
-    assert (
-        json.loads(document.by_id("judgement").raw)["cells"][1]["heads"][0]["budget"]["observed"]
-        is None
-    )
+    read = rows_of_data(json.loads(document.by_id("judgement").raw))
+    assert read["b/cpu/int8-shared-entropy", "small"]["budget.observed"] is None
 
 
 def test_a_cell_that_ran_without_a_reference_says_so() -> None:

@@ -152,7 +152,8 @@ def test_a_mark_for_every_point_and_a_number_for_those_on_the_front() -> None:
         cell("a", 0.01, 0.01), cell("b", 0.02, 0.001), cell("c", 0.03, 0.05), cell("d", 0.3, 0.05)
     )
     drawn = svg(found)
-    assert drawn.count('stroke="var(--surface)"') == 4
+    marks = re.findall(r'<g ([^>]*stroke="var\(--surface\)"[^>]*)>(.*?)</g>', drawn)
+    assert sum(inner.count("<path ") for _, inner in marks) == 4
     assert re.findall(r"fill=\"var\(--ink\)\">(\d)<", drawn) == ["1", "2"]
     assert 'stroke="var(--gate)"' in drawn
 

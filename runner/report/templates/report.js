@@ -64,7 +64,10 @@
     const order = column === 0 ? collator.compare(a, b) : a === b ? 0 : a - b;
     return (down ? -order : order) || one.dataset.place - other.dataset.place;
   };
+  let sorted = "";
   const sort = () => {
+    if (view.sort === sorted) return;
+    sorted = view.sort;
     const match = /^(\d{1,4})([ud])$/.exec(view.sort);
     const column = match && Number(match[1]) < columns.length ? Number(match[1]) : null;
     const compare = column === null ? (one, other) => one.dataset.place - other.dataset.place : byValue(column, match[2] === "d");
@@ -98,16 +101,17 @@
       && (!view.verdict || verdictsOf(row).includes(view.verdict));
   };
   const filter = () => {
-    const shown = rows.filter((row) => (row.hidden = !matches(row)) === false);
+    const hide = (row, hidden) => { if (row.hidden !== hidden) row.hidden = hidden; return !hidden; };
+    const shown = rows.filter((row) => hide(row, !matches(row)));
     const kept = new Set(shown.map((row) => row.dataset.cell));
     const told = new Set(rows.map((row) => row.dataset.cell));
     for (const row of others) {
       const cell = row.querySelector("th[data-cell]").dataset.cell;
-      row.hidden = told.has(cell) && !kept.has(cell);
+      hide(row, told.has(cell) && !kept.has(cell));
     }
     for (const body of all("tbody")) {
       const own = all("tr:has(> th[data-cell]), tr[data-environment]", body);
-      if (own.length) body.hidden = own.every((row) => row.hidden);
+      if (own.length) hide(body, own.every((row) => row.hidden));
     }
     const every = shown.length === rows.length;
     count.textContent = every ? `${rows.length} rows` : shown.length
