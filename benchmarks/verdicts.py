@@ -13,7 +13,7 @@ images with mean 1: a cause does not hit all images alike. Usage: python -m benc
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,13 +29,17 @@ LIMIT = 0.004
 CAUSES = {
     "none": None,
     "engine": Kind.ENGINE_REGRESSION,
+    "loss": Kind.ENGINE_LOSS,
+    "implicit": Kind.IMPLICIT_REGRESSION,
     "calibrator": Kind.CALIBRATOR_REGRESSION,
     "calibration": Kind.CALIBRATION_PROBLEM,
     "limit": Kind.INT8_LIMIT,
     "fallback": Kind.PRECISION_FALLBACK,
     "fp32": Kind.FP32_REGRESSION,
 }
-"""Cause put into one environment's small head (calibration and limit: into all) → right verdict."""
+"""Cause put into one environment's small head (those of `EVERYWHERE`: into all) → right verdict."""
+
+EVERYWHERE = frozenset({"loss", "implicit", "calibration", "limit"})
 
 COMPLAINTS = frozenset(Kind) - {Kind.OK, Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE}
 
@@ -78,6 +82,8 @@ def _head(
         shared = 0.02
     if cause == "limit":
         shared, own, gate = LIMIT, dict.fromkeys(ENVIRONMENTS, LIMIT), LIMIT / 1.5
+    if cause == "loss":
+        gate = LIMIT * (1 + size / 2)  # the table holds it, the engine does not
     tables = {"shared": shared} | {f"own-{name}": error for name, error in own.items()}
     simulations = {
         ("engine", table): Sample(exact(error)[None], energy, exact=True)
@@ -90,6 +96,7 @@ def _head(
             _cell(name, "fp32", None, energy, pattern, _fp32(hit, cause), setting, generator)
         )
         engine = {"engine": size, "fallback": -size}.get(cause, 0.0) if hit else 0.0
+        engine += size if cause == "loss" else 0.0
         share = 0.7 if hit and cause == "fallback" else 1.0
         for table, own_table in (("shared", False), (f"own-{name}", True)):
             cells.append(
@@ -98,6 +105,13 @@ def _head(
                     (tables[table], engine), setting, generator, share,
                 )
             )  # fmt: skip
+        implicit = size if cause == "implicit" else 0.0
+        if cause in ("implicit", "none"):
+            cell = _cell(
+                name, "int8-implicit-shared", "shared", energy, pattern, (shared, implicit),
+                setting, generator, 1.0,
+            )  # fmt: skip
+            cells.append(replace(cell, implicit=True))
     return HeadErrors(head=head, cells=cells, simulations=simulations, gate_nmse=gate)
 
 
@@ -142,8 +156,8 @@ def outcome(cause: str, told: tuple[Verdict, ...]) -> str:
     complaints = {
         (one.kind, one.head, one.cell.split("/")[0]) for one in told if one.kind in COMPLAINTS
     }
-    everywhere = cause in ("calibration", "limit")
-    allowed = {(wanted, "small", name) for name in (ENVIRONMENTS if everywhere else (GUILTY,))}
+    guilty = ENVIRONMENTS if cause in EVERYWHERE else (GUILTY,)
+    allowed = {(wanted, "small", name) for name in guilty}
     if complaints - allowed:
         return "wrong"
     if wanted is None or complaints:
