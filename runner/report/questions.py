@@ -12,7 +12,7 @@ from runner.core.box_results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts import Kind
 from runner.core.words import count, listed, span, verb
-from runner.plan import Precision, Status
+from runner.plan import Precision, Status, TableSource
 from runner.report.formatting import duration, fixed, sentence, signed
 
 VERSION = frozenset(
@@ -209,8 +209,27 @@ def _calibration(judgement: Judgement) -> str:
         if finding.kind is Kind.CALIBRATION_PROBLEM
     ]
     told += blamed[:1] or ["No head loses more by its table than its gate allows."]
-    told.append(_own_tables(judgement))
+    told += [_worth(judgement), _own_tables(judgement)]
     return " ".join(part for part in told if part)
+
+
+def _worth(judgement: Judgement) -> str:
+    """Says what better tables would save, those made of the evaluation images among them."""
+    splits = [
+        (one.head, one.budget)
+        for result, one in _int8(judgement)
+        if result.cell.environment == judgement.baseline
+        and result.cell.pass_.source is TableSource.SHARED
+        and not result.cell.pass_.implicit
+        and one.budget
+        and one.budget.limit > 0
+    ]
+    told = [
+        f"{head} {fixed(10 * math.log10(1 + split.calibration / split.limit))} dB"
+        for head, split in splits
+        if split.calibration > -split.limit
+    ]
+    return f"The best table known, for each head, would save {listed(told)}." if told else ""
 
 
 def _own_tables(judgement: Judgement) -> str:
