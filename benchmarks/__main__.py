@@ -17,6 +17,7 @@ from benchmarks import (
     machine,
     matrix,
     reductions,
+    report,
     verdicts,
 )
 
@@ -30,6 +31,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
+    ("The page at size", report.__doc__ or "", report.main, ["--quick"]),
     ("Judging", judging.__doc__ or "", judging.main, ["--environments", "4"]),
 )
 
