@@ -273,12 +273,20 @@ def ticket(
     no_weights: Annotated[
         bool, typer.Option("--no-weights", help="Put random weights in place of the network's.")
     ] = False,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Leave plugins out, and the jobs that need them.")
+    ] = False,
 ) -> None:
     """Write a zip to attach to a support ticket: report, facts, cells to run again; no names."""
     from runner.ticket.making import Wish, make
 
     wish = Wish(
-        cells=cell or (), hide=hide or (), images=images, no_images=no_images, no_weights=no_weights
+        cells=cell or (),
+        hide=hide or (),
+        images=images,
+        no_images=no_images,
+        no_weights=no_weights,
+        no_plugins=no_plugins,
     )
     _print(make(name, results, output, wish).text())
 

@@ -287,6 +287,8 @@ class Asked(Stored):
     timing: Mapping[str, Any]
     transplant: str
     """How the shared table gets into a float network: `cache` or `dynamic_range`."""
+    plugins: tuple[Mapping[str, Any], ...] = ()
+    """Those of TensorRT's requests: `job.protocol.PLUGIN_KEYS`, the files by their names in the store."""
 
 
 class Manifest(Stored):

@@ -201,6 +201,7 @@ def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
         engine_options=experiment.engine_options,
         timing=settings.timing,
         transplant=settings.transplant,
+        plugins=tuple(one.request() for one in matrix.wants.plugins),
     )
 
 

@@ -61,5 +61,16 @@ def disturbed(record: Record) -> str | None:
     return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(dict.fromkeys(reasons))}"
 
 
+def watched(record: Record) -> bool | None:
+    """Says whether the GPU was looked at around all that was timed; None where nothing was, or no GPU.
+
+    That of another machine cannot be: nobody knows then whether something else used it.
+    """
+    rounds = timed(record)
+    if record.device == "cpu" or not rounds:
+        return None
+    return all(one.start is not None and bool(one.start.gpu) for one in rounds)
+
+
 def _disturbance(measurement: Measurement) -> str | None:
     return measurement.start.disturbed if measurement.start else None

@@ -15,7 +15,7 @@ from runner.core.box_results import BoxErrors, CellBoxes
 from runner.core.budget import budgets
 from runner.core.calibration_blame import calibration_sentences
 from runner.core.cell_run import cell_run
-from runner.core.evidence import Evidence, disturbed, good, timed
+from runner.core.evidence import Evidence, disturbed, good, timed, watched
 from runner.core.gates import all_hold, gate_results
 from runner.core.head_errors import Told, head_errors, told_by_head
 from runner.core.judgement import Budget, CellResult, CustomOperator, HeadResult, Judgement
@@ -106,6 +106,7 @@ def _cell_result(
         reason=record.reason,
         repeats=len(measured),
         disturbed=disturbed(record),
+        watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
         latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
         heads=tuple(

@@ -100,6 +100,8 @@ class CellResult:
     log_tail: str | None
     disturbed: str | None = None
     """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
+    watched: bool | None = None
+    """Whether the GPU was looked at around all that was timed; None where nothing was, or no GPU."""
     verdicts: tuple[Verdict, ...] = ()
     """About the whole cell: its latency."""
     boxes: CellBoxes | None = None

@@ -199,6 +199,12 @@ COLUMNS = (
         lambda e: e.cell.disturbed,
     ),
     Column(
+        "watched",
+        TRUTH,
+        "Whether the GPU was looked at before and after, or `disturbed` cannot be known; empty without.",
+        lambda e: e.cell.watched,
+    ),
+    Column(
         "sqnr_db",
         NUMBER,
         "Signal-to-quantisation-noise ratio against the reference, dB: -10 log10(nmse); "

@@ -20,6 +20,8 @@ from runner.ticket.script import JOBS
 from runner.ticket.start import start
 from runner.ticket.verifying import unpack
 
+PLUGINS = "its job loads plugins, code of whoever made the ticket: read it, then run its reproduce.sh yourself"
+
 EnvironmentOf = Callable[[Path, str], Environment | str]
 """(matrix.yaml, name) → the environment, or why it cannot be made here."""
 
@@ -121,6 +123,8 @@ def _cannot(cell: str, reason: str) -> Rerun:
 def _run(jobs: Path, folder: Path, record: Record, environment: Environment) -> Rerun:
     job = job_id(record.cell)
     asked = protocol.read_json(str(jobs / "requests" / f"{job}.json"))
+    if asked.get("plugins"):
+        return _cannot(record.cell, PLUGINS)
     expected = protocol.read_json(str(jobs / compare_again.EXPECTED))[job]
     pack = json.loads((jobs / "pack.json").read_text("utf-8"))
     deadline_s = next(one["deadline_s"] for one in pack["requests"] if one["id"] == job)

@@ -10,6 +10,7 @@ from runner.core.judgement import Judgement
 from runner.judging import write_report
 from runner.records import Manifest, Record, Start
 from runner.store import Run
+from runner.ticket import plugins
 from runner.ticket.folder import LONGEST_LOG, Folder, shortened
 from runner.ticket.kinds import Kind
 from runner.ticket.requests import again, job_id
@@ -34,6 +35,7 @@ def told(run: Run, manifest: Manifest, records: Sequence[Record]) -> Iterator[An
         yield shortened(path, LONGEST_LOG)
     for name in manifest.tables:
         yield _table(run, name)
+    yield from plugins.texts(run, manifest.asked)
 
 
 def stated(manifest: Manifest, records: Sequence[Record]) -> Iterator[Any]:
@@ -64,12 +66,24 @@ def write_run(
     for record in records:
         cell = folder.redactor.text(record.cell, MANIFEST)
         folder.json(record_name(cell), record.model_dump(mode="json"))
+        _write_build(folder, run, record, cell)
     _write_matrix(folder, run)
     for path in sorted((run.folder / "logs").rglob("*.log")):
         folder.log(f"{RUN}/{path.relative_to(run.folder).as_posix()}", path)
     for name in manifest.tables:
         folder.text(f"{RUN}/tables/{name[:12]}.json", _table(run, name))
     return _write_environments(folder, manifest, records)
+
+
+def _write_build(folder: Folder, run: Run, record: Record, cell: str) -> None:
+    """Writes what TensorRT told of the engine that it built, and the scales that it calibrated."""
+    measurement = again(record)
+    for stored, name in (
+        (measurement and measurement.layers, f"{RUN}/layers/{job_id(cell)}.json"),
+        (measurement and measurement.cache, f"{RUN}/caches/{job_id(cell)}.cache"),
+    ):
+        if stored and run.store.has(stored):
+            folder.text(name, run.store.path(stored).read_text("utf-8", "replace"))
 
 
 def _table(run: Run, name: str) -> str:

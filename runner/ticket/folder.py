@@ -22,6 +22,9 @@ _PICTURE = re.compile(rb"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+")
 LONG = 8
 """Characters of a secret from which on it does not stand among numbers by chance."""
 
+SHORT = 5
+"""The same among words."""
+
 
 class Folder:
     def __init__(self, root: Path, redactor: Redactor) -> None:
@@ -88,7 +91,7 @@ class Folder:
         for name in files(self.root):
             if name.startswith(programs):
                 continue
-            least = LONG if name.endswith(NUMBERS) else 5
+            least = LONG if name.endswith(NUMBERS) else SHORT
             content = _PICTURE.sub(b"", (self.root / name).read_bytes())
             kind = self.redactor.leak(name.encode() + b"\0" + content, least)
             if kind:

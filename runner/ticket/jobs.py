@@ -13,6 +13,7 @@ import numpy.typing as npt
 from job import compare_again, protocol
 from runner.config import Config
 from runner.core.tables import Table, from_json
+from runner.execution.plugins import ENGINE
 from runner.packs.packing import add_program, seal
 from runner.plan import Precision, Status
 from runner.records import Asked, Manifest, Measurement, Object, Record
@@ -30,7 +31,6 @@ DEADLINE_S: float = Config.model_fields["deadline_s"].default
 
 OLD = "the run was made before what a job was asked was kept: run it again, then make the ticket"
 RECORDED = "its outputs were recorded by another program: there is no job to run"
-PLUGINS = "its network needs plugins of its owner, which no ticket holds"
 NEVER = "nothing was started"
 
 
@@ -76,26 +76,21 @@ def inputs_of(run: Run, manifest: Manifest, asked: Asked, most: int) -> Inputs |
     )
 
 
-def needs_plugins(run: Run) -> bool:
-    model = read(run.folder / "matrix.yaml").value.get("model")
-    return isinstance(model, Mapping) and bool(model.get("plugins"))
-
-
-def obstacle(asked: Asked | None, record: Record, *, plugins: bool) -> str | None:
+def obstacle(asked: Asked | None, record: Record, plugins: str | None = None) -> str | None:
     """Returns why no job of a cell can be in a ticket; None where one can.
 
     Args:
         asked: What all requests of the run have in common.
         record: The cell.
-        plugins: Whether TensorRT needs plugins to run the network.
+        plugins: Why TensorRT cannot be given the plugins of the network; None where it can.
     """
     measurement = again(record)
     if asked is None:
         return OLD
     if measurement is None:
         return f"{NEVER}: {record.reason or record.status}"
-    if plugins and asked.engines[record.environment] == "tensorrt":
-        return PLUGINS
+    if plugins and asked.engines[record.environment] == ENGINE:
+        return plugins
     kind = measurement.start.identity.get("kind") if measurement.start else None
     return RECORDED if kind == "dumps" else None
 
@@ -104,7 +99,13 @@ class Jobs:
     """Writes the jobs of a ticket."""
 
     def __init__(
-        self, folder: Folder, run: Run, manifest: Manifest, asked: Asked, inputs: Inputs
+        self,
+        folder: Folder,
+        run: Run,
+        manifest: Manifest,
+        asked: Asked,
+        inputs: Inputs,
+        plugins: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Writes what all jobs share.
 
@@ -114,12 +115,14 @@ class Jobs:
             manifest: Of the run.
             asked: What all requests have in common.
             inputs: Images and reference.
+            plugins: With the names of their files in the ticket.
         """
         self.folder = folder
         self.run = run
         self.manifest = manifest
         self.asked = asked
         self.inputs = inputs
+        self.plugins = plugins
         self.evaluation = folder.numbers(npy(inputs.evaluation), OBJECTS, ".npy")
         self.references = {
             head: folder.numbers(npy(one), OBJECTS, ".npy")
@@ -159,6 +162,7 @@ class Jobs:
             files | ({table.file: table.file} if table else {}),
             self.evaluation,
             table,
+            self.plugins if self.asked.engines[record.environment] == ENGINE else (),
         )
         redactor = self.folder.redactor
         cell = redactor.text(record.cell, NAME)

@@ -23,8 +23,9 @@ from runner.ticket import archive, facts
 from runner.ticket.content import NAME, ROOT, CellOfTicket, StandIn, TicketContent
 from runner.ticket.folder import Folder, hashes
 from runner.ticket.here import hidden, secrets_here
-from runner.ticket.jobs import Inputs, Jobs, companion_of, inputs_of, needs_plugins, obstacle
+from runner.ticket.jobs import OBJECTS, Inputs, Jobs, companion_of, inputs_of, obstacle
 from runner.ticket.kinds import Kind, Secret
+from runner.ticket.plugins import Plugins, plugins_of
 from runner.ticket.redaction import Redactor, versions_in
 from runner.ticket.requests import again
 from runner.ticket.script import JOBS, SCRIPT
@@ -51,6 +52,8 @@ class Wish:
     images: int = MOST_IMAGES
     no_images: bool = False
     no_weights: bool = False
+    no_plugins: bool = False
+    """Custom layers stay at home, and the jobs that need them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +132,7 @@ def make(name: str, results: Path, output: Path, wish: Wish) -> Made:
         packages = facts.write_run(folder, run, manifest, records, judgement, pictures)
         parts = Parts(run, manifest, records, chosen, packages)
         inputs, stand_in = _inputs(parts, wish, workspace / "stand-ins", folder)
-        cells = _write_jobs(folder, parts, inputs)
+        cells = _write_jobs(folder, parts, inputs, wanted=not wish.no_plugins)
         content = _seal(folder, manifest, cells, len(inputs.kept) if inputs else 0, stand_in)
         archive.write(folder.root, output)
     return Made(
@@ -221,14 +224,25 @@ def _inputs(
     return made
 
 
-def _write_jobs(folder: Folder, parts: Parts, inputs: Inputs | None) -> tuple[CellOfTicket, ...]:
-    """Writes the jobs of the chosen cells; returns all cells."""
+def _write_jobs(
+    folder: Folder, parts: Parts, inputs: Inputs | None, *, wanted: bool
+) -> tuple[CellOfTicket, ...]:
+    """Writes the jobs of the chosen cells; returns all cells.
+
+    Args:
+        folder: Of the ticket.
+        parts: Of the run.
+        inputs: What the jobs work on.
+        wanted: Whether plugins go along.
+    """
     asked = parts.manifest.asked
-    jobs = Jobs(folder, parts.run, parts.manifest, asked, inputs) if asked and inputs else None
-    plugins = needs_plugins(parts.run)
+    jobs, plugins = None, Plugins()
+    if asked and inputs:
+        plugins = plugins_of(folder, parts.run, asked, OBJECTS, wanted=wanted)
+        jobs = Jobs(folder, parts.run, parts.manifest, asked, inputs, plugins.entries)
     cells = []
     for record in parts.records:
-        why_not = obstacle(asked, record, plugins=plugins)
+        why_not = obstacle(asked, record, plugins.why_not)
         if record.cell not in parts.chosen:
             why_not = NOT_ASKED
         elif why_not is None and jobs is None:

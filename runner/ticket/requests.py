@@ -45,6 +45,7 @@ def request_again(
     files: Files,
     evaluation: str,
     table: Object | None = None,
+    plugins: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
     """Returns the content of request.json.
 
@@ -54,6 +55,7 @@ def request_again(
         files: Names of the files in the ticket.
         evaluation: Name of the images.
         table: The table that is carried into the cell's float network; None where none is.
+        plugins: With the names of their files in the ticket.
     """
     record = records[-1]
     passes = [
@@ -70,6 +72,7 @@ def request_again(
         "passes": passes,
         "timing": dict(asked.timing),
         "repeat": 0,
+        **({"plugins": list(plugins)} if plugins else {}),
     }
 
 

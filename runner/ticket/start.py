@@ -7,6 +7,7 @@ from typing import Any
 from job import protocol
 from runner.environments.base import Ending, Environment
 from runner.store import same_file_system_link
+from runner.ticket.plugins import files_of as plugin_files
 
 
 def start(
@@ -46,4 +47,6 @@ def files_of(asked: Mapping[str, Any]) -> Iterator[str]:
     named = [asked["evaluation"], calibration.get("model"), calibration.get("images")]
     for one in asked["passes"]:
         named += [one["model"], one["table"], (one["implicit"] or {}).get("images")]
+    for plugin in asked.get("plugins", ()):
+        named += plugin_files(plugin)
     yield from (name for name in named if name)

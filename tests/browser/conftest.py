@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 from shown_pages import Open
-
-from runner.core.judgement import Judgement
-from runner.report.html import render
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1440, 900
@@ -36,26 +33,37 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens a judgement's page from its file; it fails the test that says or asks anything."""
-    contexts: list[BrowserContext] = []
-    told: list[str] = []
+def told() -> Iterator[list[str]]:
+    """What pages said and asked for, which a test fails for unless it takes note and clears it."""
+    found: list[str] = []
+    yield found
+    assert found == []
 
-    def page(made: Judgement | str, width: int = WIDTH, fragment: str = "", **context: Any) -> Page:
+
+@pytest.fixture
+def opened(chromium: Browser, tmp_path: Path, told: list[str]) -> Iterator[Open]:
+    """Opens a page from its file."""
+    contexts: list[BrowserContext] = []
+
+    def asked(url: str, own: str) -> None:
+        if not url.startswith((own, "data:")):
+            told.append(f"request: {url}")
+
+    def dialog(one: Dialog) -> None:
+        told.append(f"dialog: {one.message}")
+        one.dismiss()
+
+    def page(html: str, width: int = WIDTH, fragment: str = "", **context: Any) -> Page:
         file = tmp_path / "report.html"
-        file.write_text(made if isinstance(made, str) else render(made), "utf-8")
-        contexts.append(
-            chromium.new_context(viewport={"width": width, "height": HEIGHT}, **context)
-        )
+        file.write_text(html, "utf-8")
+        viewport = {"width": width, "height": HEIGHT}
+        contexts.append(chromium.new_context(viewport=viewport, **context))
         shown = contexts[-1].new_page()
         shown.on("console", lambda message: told.append(f"console: {message.text}"))
         shown.on("pageerror", lambda error: told.append(f"error: {error}"))
-        shown.on("request", lambda request: told.append(f"request: {request.url}"))
+        shown.on("request", lambda request: asked(request.url, file.as_uri()))
+        shown.on("dialog", dialog)
         shown.goto(f"{file.as_uri()}{fragment}")
-        # The page itself, and what it carries within.
-        ours = (f"request: {file.as_uri()}", "request: data:")
-        told[:] = [one for one in told if not one.startswith(ours)]
-        shown.told = told  # type: ignore[attr-defined]
         return shown
 
     yield page

@@ -1,30 +1,41 @@
-"""Judgements whose pages are looked at: an ordinary one, a real one, a hostile one."""
+"""Pages that are looked at: an ordinary one, a real one, a full one, a crowded one, hostile ones."""
 
 from collections.abc import Callable
 from functools import cache
 
+import hostile
 from playwright.sync_api import Page
 
 from runner.core.judgement import Judgement
 from runner.plan import Status
+from runner.report.html import render
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
 
 Open = Callable[..., Page]
-"""(judgement or page, width, fragment, **of the context) → the page, open."""
+"""(page's HTML, width, fragment, **of the context) → the page, open."""
 
-EVIL = (
-    "</script></style><script>alert(1)</script><img src=http://sentinel.invalid/x onerror=alert(1)>"
-)
-LONG = "x" * 10_000
-REVERSED = "\u202egpj.exe\u2066 \"quoted\" 'too' & \n two lines"
+EVILS = tuple(f"evil-{name}" for name in hostile.EVIL)
+PAGES = ("ordinary", "h200", "complete", "crowded", *EVILS)
 
 
 @cache
-def hostile() -> Judgement:
-    """Long and breaking-out text wherever text comes from outside, forty versions, missing cells."""
-    heads = (EVIL, LONG, REVERSED)
-    odd = {6: REVERSED, 7: LONG, 8: EVIL}
+def html(name: str) -> str:
+    """Returns one of PAGES."""
+    if name in EVILS:
+        evil = hostile.EVIL[name.removeprefix("evil-")]
+        made = hostile.spoiled(hostile.complete(), evil)
+        return render(made, {hostile.IMAGE + evil: hostile.PICTURE})
+    if name == "complete":
+        return render(hostile.complete(), {hostile.IMAGE: hostile.PICTURE})
+    return render({"ordinary": whole, "h200": h200.judged, "crowded": _crowded}[name]())
+
+
+def _crowded() -> Judgement:
+    """Forty versions, missing cells, and long and breaking-out text on top."""
+    evil, long, reversed_ = (hostile.EVIL[one] for one in ("markup", "long", "reversed"))
+    heads = (evil, long, reversed_)
+    odd = {6: reversed_, 7: long, 8: evil}
     cells = [
         cell_result(
             f"ort-1.{minor}-{odd.get(minor, 0)}",
@@ -32,10 +43,10 @@ def hostile() -> Judgement:
             [
                 fp32_head(name)
                 if pass_ is FP32
-                else head(name, 0.003 * (minor + 1), float_layers=(EVIL, LONG, REVERSED))
+                else head(name, 0.003 * (minor + 1), float_layers=heads)
                 for name in heads
             ],
-            facts={EVIL: {LONG: [EVIL, LONG, REVERSED]}},
+            facts={evil: {long: heads}},
             version=odd.get(minor),
             device=odd.get(minor, "cpu"),
         )
@@ -44,17 +55,9 @@ def hostile() -> Judgement:
         if minor % 5 or pass_ is not OWN
     ]
     cells += [
-        cell_result(EVIL, SHARED, status=Status.CRASHED, reason=LONG, log_tail=f"{EVIL}\n{LONG}"),
-        cell_result(LONG, SHARED, status=Status.UNAVAILABLE, reason=EVIL),
-        cell_result(REVERSED, SHARED, status=Status.UNSUPPORTED, reason=REVERSED),
+        cell_result(evil, SHARED, status=Status.CRASHED, reason=long, log_tail=f"{evil}\n{long}"),
+        cell_result(long, SHARED, status=Status.UNAVAILABLE, reason=evil),
+        cell_result(reversed_, SHARED, status=Status.UNSUPPORTED, reason=reversed_),
     ]
-    return judgement(
-        cells,
-        heads=heads,
-        name=EVIL,
-        baseline=LONG,
-        sentences={EVIL: LONG, LONG: REVERSED, REVERSED: EVIL},
-    )
-
-
-PAGES = {"ordinary": cache(whole), "h200": cache(h200.judged), "hostile": hostile}
+    sentences = dict(zip(heads, heads[1:] + heads[:1], strict=True))
+    return judgement(cells, heads=heads, name=evil, baseline=long, sentences=sentences)

@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.core.evidence import disturbed, timed
+from runner.core.evidence import disturbed, timed, watched
 from runner.core.latency_verdicts import latency_verdicts
 from runner.core.verdicts import Kind, Rules, Verdict
 from runner.outcome import Outcome
 from runner.plan import Pass, Precision, Status
 from runner.records import Measurement, Record, Start, Timing
 from runner.report import frames
+from runner.report.html import render
 from runner.report.summary import summary
 from tests.unit.judgements import FP32, cell_result, head, judgement
 
@@ -65,6 +66,36 @@ def test_a_quiet_record_has_no_mark() -> None:
     quiet = record("a", (0.01, None), (0.02, None))
     assert medians(timed(quiet)) == [0.01, 0.02]
     assert disturbed(quiet) is None
+
+
+def test_a_gpu_that_nobody_looked_at_is_told() -> None:
+    def looked_at(one: Record, *which: int) -> Record:
+        measurements = tuple(
+            each.model_copy(update={"start": each.start.model_copy(update={"gpu": {"before": {}}})})
+            if each.start and index in which
+            else each
+            for index, each in enumerate(one.measurements)
+        )
+        return one.model_copy(update={"measurements": measurements})
+
+    quiet = record("a", (0.01, None), (0.02, None))
+    assert watched(looked_at(quiet, 0, 1)) is True
+    assert watched(looked_at(quiet, 1)) is False
+    assert watched(quiet) is False
+    assert watched(quiet.model_copy(update={"device": "cpu"})) is None
+    untimed = tuple(one.model_copy(update={"latency": None}) for one in quiet.measurements)
+    assert watched(quiet.model_copy(update={"measurements": untimed})) is None, "nothing to doubt"
+    spoilt = looked_at(record("a", (0.01, None), (0.05, BUSY)), 1)
+    assert watched(spoilt) is False, "of the repeat that counts"
+
+
+def test_the_page_and_the_table_say_what_was_not_watched() -> None:
+    cells = [
+        dataclasses.replace(SPOILT, watched=one, disturbed=None) for one in (True, False, None)
+    ]
+    made = judgement(cells, heads=("small",))
+    assert frames.long_table(made).column("watched").to_pylist() == [True, False, None]
+    assert render(made).count("not watched: this machine cannot see") == 1
 
 
 def told(*records: Record) -> dict[str, Verdict]:

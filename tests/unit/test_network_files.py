@@ -1,11 +1,12 @@
 """model.variants and model.plugins of matrix.yaml: what is refused, and what a job is given."""
 
 import dataclasses
-import os
+import json
 import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import networks
 import pytest
 from experiments import changed, checked, write, wrong
 from matrices import Told, Trial
-from test_tensorrt_matrix import FAKES, MATRIX, png
+from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from runner import session
 from runner.environments.base import Environment
@@ -25,9 +26,12 @@ from runner.experiment import read_experiment
 from runner.packs.keys import pass_key
 from runner.packs.merging import merge
 from runner.packs.packing import pack
-from runner.store import Store
+from runner.store import Run, Store
+from runner.ticket.again import rerun
+from runner.ticket.making import Made, Wish, make
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 
+AUTHOR = "Ada Plugh"
 SOURCE = Path(__file__).parents[1] / "data" / "plugins" / "upsample.cpp"
 
 
@@ -149,50 +153,158 @@ def test_answers_belong_to_the_plugins_they_had() -> None:
 # The whole loop
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="plugins need g++")
-def test_a_packed_plugin_is_compiled_there(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
+CELL = "trt-8.6.1/gpu:*/fp32"
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment, packed, answered by a fake version, merged and run."""
+    if shutil.which("g++") is None:
+        pytest.skip("plugins need g++")
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "images").mkdir()
     for index in range(2):
-        (tmp_path / "images" / f"{index}.png").write_bytes(png(index))
-    (tmp_path / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    shutil.copy(SOURCE, tmp_path / "up.cpp")
+        (folder / "images" / f"{index}.png").write_bytes(png(index))
+    (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    (folder / "up.cpp").write_text(f"// written by {AUTHOR}\n{SOURCE.read_text()}")
     text = MATRIX.format(python=sys.executable).replace(
         "variants: [tiny-opset9.onnx]", "plugins: [{sources: [up.cpp]}]"
     )
-    (tmp_path / "matrix.yaml").write_text(text)
-    cudart, cuda = tmp_path / "cudart", tmp_path / "cuda"
-    cudart.mkdir()
-    cuda.mkdir()
-    (cuda / "include").symlink_to(FAKES / "nvinfer")
-    library = ["gcc", "-shared", "-fPIC", "-o", str(cudart / "libcudart.so")]
+    (folder / "matrix.yaml").write_text(text)
+    (folder / "cudart").mkdir()
+    (folder / "cuda").mkdir()
+    (folder / "cuda" / "include").symlink_to(FAKES / "nvinfer")
+    library = ["gcc", "-shared", "-fPIC", "-o", str(folder / "cudart" / "libcudart.so")]
     subprocess.run([*library, str(FAKES / "cudart" / "cudart.c")], check=True)
     select = ["trt-8.6.1/*/fp32"]
     made = pack(
-        tmp_path / "matrix.yaml", tmp_path / "results", tmp_path / "pack.tar",
+        folder / "matrix.yaml", folder / "results", folder / "pack.tar",
         select=select, progress=Told(),
     )  # fmt: skip
     with tarfile.open(made.file) as archive:
-        archive.extractall(tmp_path / "there", filter="data")
+        archive.extractall(folder / "there", filter="data")
     subprocess.run(
         [sys.executable, "pack/run-pack.py"],
-        cwd=tmp_path / "there", check=True, stdout=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(FAKES / "tensorrt"),
-            "LD_LIBRARY_PATH": str(cudart),
-            "FAKE_TENSORRT": "8.6.1",
-            "TENSORRT_INCLUDE": str(FAKES / "nvinfer"),
-            "CUDA_HOME": str(cuda),
-            "TRT_MATRIX_CACHE": str(tmp_path / "cache"),
-        },
+        cwd=folder / "there", check=True, stdout=subprocess.DEVNULL, env=variables(folder),
     )  # fmt: skip
-    merge(tmp_path / "there" / "pack" / "results.tar", tmp_path / "results")
+    merge(folder / "there" / "pack" / "results.tar", folder / "results")
     session.run_experiment(
-        tmp_path / "matrix.yaml", tmp_path / "results", select=select, offline=True, progress=Told()
+        folder / "matrix.yaml", folder / "results", select=select, offline=True, progress=Told()
     )
-    (record,) = Store(tmp_path / "results").open_run("latest").records()
+    return folder
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Returns the environment variables of the machine there."""
+    return {
+        **at(folder, "8.6.1"),
+        "TENSORRT_INCLUDE": str(FAKES / "nvinfer"),
+        "CUDA_HOME": str(folder / "cuda"),
+        "TRT_MATRIX_CACHE": str(folder / "cache"),
+    }
+
+
+def test_a_packed_plugin_is_compiled_there(there: Path) -> None:
+    (record,) = Store(there / "results").open_run("latest").records()
     assert (record.status, record.reason) == ("ok", None)
     start = record.measurements[0].start
     assert start
     (told,) = start.probe["engine"]["options"]["plugins"]
     assert told["creators"] == ["UpsampleNearest 1"]
+
+
+# In a ticket
+
+
+def ticket(there: Path, folder: Path, **wish: Any) -> tuple[Made, Path]:
+    made = make("latest", there / "results", folder / "t.zip", Wish(**wish))
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(folder)
+    return made, folder / "ticket"
+
+
+def sources_in(ticket: Path) -> list[str]:
+    return [path.read_text() for path in (ticket / "reproduce" / "objects").glob("*.cpp")]
+
+
+def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
+    there: Path, tmp_path: Path
+) -> None:
+    made, root = ticket(there, tmp_path, hide=[AUTHOR])
+    (source,) = sources_in(root)
+    assert source.startswith("// written by hidden-1\n")
+    assert source.partition("\n")[2] == SOURCE.read_text()
+    (cell,) = (one for one in made.content.cells if one.reproduce)
+    script = root / str(cell.reproduce)
+    script.chmod(0o755)
+    done = subprocess.run(
+        [str(script)],
+        env={**variables(there), "PYTHON": sys.executable},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "same: every head's error is that of the ticket" in done.stdout
+
+
+def test_verify_loads_no_code_out_of_a_ticket(there: Path, tmp_path: Path) -> None:
+    made, _ = ticket(there, tmp_path)
+    done = rerun(made.path, CELL, offline=True, environment_of=lambda *_: InstantEnvironment())
+    assert done.word == "cannot judge"
+    assert "loads plugins, code of whoever made the ticket" in done.reason
+
+
+def test_plugins_stay_at_home_where_that_is_wanted(there: Path, tmp_path: Path) -> None:
+    made, root = ticket(there, tmp_path, no_plugins=True)
+    assert sources_in(root) == []
+    assert [(one.reproduce, one.why_not) for one in made.content.cells] == [
+        (None, "its network needs plugins, which were left out with --no-plugins")
+    ]
+
+
+def test_a_ticket_says_why_it_has_no_plugins(there: Path, tmp_path: Path) -> None:
+    def told(change: Any) -> str | None:
+        results = tmp_path / change.__name__
+        shutil.copytree(there / "results", results, symlinks=True)
+        run = Store(results).open_run("latest")
+        change(run)
+        made = make("latest", results, tmp_path / "t.zip", Wish(hide=[AUTHOR]))
+        (cell,) = made.content.cells
+        assert cell.reproduce is None
+        return cell.why_not
+
+    def asked_for(run: Run, plugins: list[Any]) -> None:
+        path = run.folder / "manifest.json"
+        content = json.loads(path.read_text())
+        content["asked"]["plugins"] = plugins
+        path.write_text(json.dumps(content))
+
+    def before(run: Run) -> None:
+        asked_for(run, [])
+
+    def gone(run: Run) -> None:
+        for path in (run.store.root / "objects").glob("*.cpp"):
+            path.unlink()
+
+    def secret(run: Run) -> None:
+        stored = run.store.put(b"\x7fELF\0" + AUTHOR.encode() + b"\0", ".so")
+        asked_for(run, [{"libraries": {"8": stored.file}}])
+
+    assert "runs of before did not keep" in (told(before) or "")
+    assert "not stored with the run any more" in (told(gone) or "")
+    assert "holds a secret (asked for with --hide): build it elsewhere" in (told(secret) or "")
+
+
+def test_a_library_goes_along_as_it_is(there: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(there / "results", results, symlinks=True)
+    run = Store(results).open_run("latest")
+    stored = run.store.put(b"\x7fELF\0machine code\xff", ".so")
+    path = run.folder / "manifest.json"
+    content = json.loads(path.read_text())
+    content["asked"]["plugins"] = [{"libraries": {"8": stored.file}}]
+    path.write_text(json.dumps(content))
+    _, root = ticket(tmp_path, tmp_path)
+    (request,) = (root / "reproduce" / "requests").iterdir()
+    assert json.loads(request.read_text())["plugins"] == [{"libraries": {"8": stored.file}}]
+    copied = root / "reproduce" / "objects" / stored.file
+    assert copied.read_bytes() == b"\x7fELF\0machine code\xff"

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import json
 import os
 import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import networks
@@ -18,6 +21,7 @@ from runner import session
 from runner.core.tables import from_json
 from runner.plan import Status
 from runner.store import Store
+from runner.ticket.making import Wish, make
 
 FAKES = Path(__file__).parents[1] / "fakes"
 MATRIX = """
@@ -60,11 +64,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def at(folder: Path, version: str) -> dict[str, str]:
+    """Returns the environment variables of a machine with this version."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(FAKES / "tensorrt"),
+        "LD_LIBRARY_PATH": str(folder / "cudart"),
+        "FAKE_TENSORRT": version,
+    }
+
+
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> Rows:
     """Packs both environments, answers them with two fake versions, merges, runs."""
-    import subprocess
-
     from runner.packs.merging import merge
     from runner.packs.packing import pack
 
@@ -89,12 +101,7 @@ def rows(folder: Path) -> Rows:
         subprocess.run(
             [sys.executable, "pack/run-pack.py"],
             cwd=folder / name, check=True, stdout=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(FAKES / "tensorrt"),
-                "LD_LIBRARY_PATH": str(cudart),
-                "FAKE_TENSORRT": version,
-            },
+            env=at(folder, version),
         )  # fmt: skip
         merge(folder / name / "pack" / "results.tar", folder / "results")
     session.run_experiment(
@@ -132,6 +139,35 @@ def test_an_old_parser_takes_the_variant_that_it_reads(rows: Rows, folder: Path)
         ("trt-8.6.1", "tiny.onnx", ()),
         ("trt-11.0", "tiny.onnx", ()),
     }  # and explicit passes, whose Q/DQ networks are of one opset, name none
+
+
+def test_a_ticket_holds_the_form_that_was_read_and_what_was_built(
+    rows: Rows, folder: Path, tmp_path: Path
+) -> None:
+    made = make("latest", folder / "results", tmp_path / "t.zip", Wish(cells=["trt-5.1.5/*"]))
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(tmp_path)
+    root = tmp_path / "ticket"
+    cell = "trt-5.1.5@gpu-all@int8-implicit-own-entropy2"
+    asked = json.loads((root / "reproduce" / "requests" / f"{cell}.json").read_text())
+    variant = (folder / "tiny-opset9.onnx").read_bytes()
+    assert [
+        (root / "reproduce" / "objects" / one["model"]).read_bytes() == variant
+        for one in asked["passes"]
+    ] == [True, True]
+    layers = json.loads((root / "run" / "layers" / f"{cell}.json").read_text())
+    assert layers["layers"]
+    cache = (root / "run" / "caches" / f"{cell}.cache").read_text()
+    assert cache.startswith("TRT-")
+    for script in root.rglob("*.sh"):
+        script.chmod(0o755)
+    done = subprocess.run(
+        [str(root / "cells" / cell / "reproduce.sh")],
+        env={**at(folder, "5.1.5"), "PYTHON": sys.executable},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "same: every head's error is that of the ticket" in done.stdout
 
 
 def test_what_a_version_cannot_do_is_unsupported_with_its_reason(rows: Rows) -> None:

@@ -18,7 +18,7 @@ from runner.packs import packing
 from runner.records import Manifest, Record
 from runner.store import Store
 from runner.ticket.again import environment_here, rerun
-from runner.ticket.jobs import needs_plugins, obstacle
+from runner.ticket.jobs import obstacle
 from runner.ticket.making import Made, Wish, make
 from runner.ticket.verifying import unpack, verify
 
@@ -206,13 +206,12 @@ def test_an_interpreter_of_a_ticket_is_never_started(clean: Path, tmp_path: Path
     assert not any(path.stat().st_mode & 0o111 for path in scripts)
 
 
-def test_a_network_that_needs_plugins_has_no_job_in_tensorrt(results: Path) -> None:
+def test_plugins_that_are_missing_stop_tensorrt_alone(results: Path) -> None:
     run = Store(results).open_run("latest")
     asked = run.manifest().asked
     record = run.records()[0]
     assert asked
     tensorrt = asked.model_copy(update={"engines": {record.environment: "tensorrt"}})
-    assert not needs_plugins(run)
-    assert obstacle(tensorrt, record, plugins=False) is None
-    assert "needs plugins" in (obstacle(tensorrt, record, plugins=True) or "")
-    assert obstacle(asked, record, plugins=True) is None
+    assert obstacle(tensorrt, record) is None
+    assert obstacle(tensorrt, record, "left out") == "left out"
+    assert obstacle(asked, record, "left out") is None

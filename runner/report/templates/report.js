@@ -16,19 +16,25 @@
 
   const rows = all("tbody tr[data-environment]", matrix);
   rows.forEach((row, index) => { row.dataset.place = index; });
-  const others = all("main section:not(#matrix) tr:has(> th[data-cell])");
+  const others = all("main section:not(#matrix) tbody th[data-cell]").map((th) => th.parentElement);
   const heads = all("thead th[data-head]", matrix).map((th) => th.dataset.head);
+  const gated = all("td[data-gate]", matrix);
+  // Each head's own gate in dB; undefined where it has none.
+  const own = heads.map((head) => gated.find((td) => td.dataset.head === head)).map((td) => td && Number(td.dataset.gate));
 
   // The view: everything that a link must carry.
 
   const START = Object.freeze({ q: "", pass: "", status: "", verdict: "", sort: "", gates: {} });
   let view = { ...START };
+  const SEEN = 1; // the state of an entry of the history that was shown
 
-  const link = () => {
+  const link = (part = "") => {
     const fields = new URLSearchParams();
     for (const key of ["q", "pass", "status", "verdict", "sort"]) if (view[key]) fields.set(key, view[key]);
     for (const [head, gate] of Object.entries(view.gates)) fields.append("gate", `${head}:${gate}`);
-    return fields.size ? `#~${fields}` : "#matrix";
+    if (!String(fields)) return `#${part || "matrix"}`;
+    if (part && part !== "matrix") fields.set("at", part);
+    return `#~${fields}`;
   };
 
   const read = (hash) => {
@@ -36,16 +42,17 @@
     if (!hash.startsWith("#~")) return found;
     const fields = new URLSearchParams(hash.slice(2));
     for (const key of ["q", "pass", "status", "verdict", "sort"]) found[key] = (fields.get(key) || "").slice(0, 400);
+    if (!/^\d{1,4}[ud]$/.test(found.sort) || !columns[parseInt(found.sort, 10)]) found.sort = "";
     for (const one of fields.getAll("gate")) {
-      const [head, gate] = one.split(":").map(Number);
-      if (head in heads && Number.isFinite(gate)) found.gates[head] = gate;
+      const [, head, gate] = /^(\d{1,4}):(-?\d{1,3}(?:\.\d{1,20})?)$/.exec(one) || [];
+      if (own[head] !== undefined && own[head] !== Number(gate)) found.gates[head] = Number(gate);
     }
     return found;
   };
 
   const go = (change, replace = false) => {
     view = { ...view, ...change };
-    history[replace ? "replaceState" : "pushState"](null, "", link());
+    history[replace ? "replaceState" : "pushState"](SEEN, "", link());
     show();
   };
 
@@ -68,12 +75,12 @@
   const sort = () => {
     if (view.sort === sorted) return;
     sorted = view.sort;
-    const match = /^(\d{1,4})([ud])$/.exec(view.sort);
-    const column = match && Number(match[1]) < columns.length ? Number(match[1]) : null;
-    const compare = column === null ? (one, other) => one.dataset.place - other.dataset.place : byValue(column, match[2] === "d");
+    const column = parseInt(sorted, 10); // NaN where it is the order of matrix.yaml
+    const down = sorted.endsWith("d");
+    const compare = sorted ? byValue(column, down) : (one, other) => one.dataset.place - other.dataset.place;
     for (const body of matrix.tBodies) body.append(...all("tr[data-environment]", body).sort(compare));
     columns.forEach((th, index) => {
-      if (index === column) th.setAttribute("aria-sort", match[2] === "d" ? "descending" : "ascending");
+      if (index === column) th.setAttribute("aria-sort", down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
     });
   };
@@ -83,7 +90,7 @@
     label.append(...[...th.childNodes].filter((node) => !(node.classList && node.classList.contains("note"))));
     const button = make("button", { type: "button", className: "sort", title: "Sort within each pass" }, label);
     button.addEventListener("click", () => {
-      const now = view.sort.startsWith(String(index)) && /^\d+[ud]$/.test(view.sort) && parseInt(view.sort, 10) === index ? view.sort.slice(-1) : "";
+      const now = parseInt(view.sort, 10) === index ? view.sort.slice(-1) : "";
       go({ sort: NEXT[now] && `${index}${NEXT[now]}` });
     });
     th.prepend(button);
@@ -91,6 +98,11 @@
 
   // Filtering: the matrix, and what other sections say of the same cells.
 
+  const bodies = new Map();
+  for (const row of [...rows, ...others]) {
+    if (!bodies.has(row.parentElement)) bodies.set(row.parentElement, []);
+    bodies.get(row.parentElement).push(row);
+  }
   const verdictsOf = (row) => all("td[data-verdicts]", row).flatMap((td) => td.dataset.verdicts.split(" ")).filter(Boolean);
   const distinct = (values) => [...new Set(values)].sort(collator.compare);
   const matches = (row) => {
@@ -109,10 +121,7 @@
       const cell = row.querySelector("th[data-cell]").dataset.cell;
       hide(row, told.has(cell) && !kept.has(cell));
     }
-    for (const body of all("tbody")) {
-      const own = all("tr:has(> th[data-cell]), tr[data-environment]", body);
-      if (own.length) hide(body, own.every((row) => row.hidden));
-    }
+    for (const [body, its] of bodies) hide(body, its.every((row) => row.hidden));
     const every = shown.length === rows.length;
     count.textContent = every ? `${rows.length} rows` : shown.length
       ? `${shown.length} of ${rows.length} rows, here and in the sections below`
@@ -122,8 +131,6 @@
 
   // What if the gate were another: marks alone, the verdicts are for those of matrix.yaml.
 
-  const gated = all("td[data-gate]", matrix);
-  const own = heads.map((head) => gated.find((td) => td.dataset.head === head)?.dataset.gate);
   const decibels = (td) => (td.dataset.value === "inf" ? Infinity : Number(td.dataset.value ?? NaN));
   const tryGates = () => {
     const changed = Object.keys(view.gates).length > 0;
@@ -148,12 +155,18 @@
 
   const select = (key, title, values) => {
     const field = make("select", { name: key }, make("option", { value: "", textContent: "any" }));
-    for (const value of values) field.append(make("option", { value, textContent: value.replaceAll("_", " ") }));
+    for (const value of values) field.append(make("option", { value, textContent: value.replace(/_/g, " ") }));
     field.addEventListener("change", () => go({ [key]: field.value }));
-    return { field, label: make("label", {}, make("span", { textContent: title }), field) };
+    return { field, label: make("label", { hidden: !values.length }, make("span", { textContent: title }), field) };
+  };
+  // What is typed at one go is one step back.
+  const typed = (field, change) => {
+    let going = false;
+    field.addEventListener("input", () => { go(change(), going); going = true; });
+    field.addEventListener("blur", () => { going = false; });
   };
   const search = make("input", { type: "search", name: "q", placeholder: "ort-1.2 minmax", autocomplete: "off", spellcheck: false });
-  search.addEventListener("input", () => go({ q: search.value }, true));
+  typed(search, () => ({ q: search.value }));
   search.addEventListener("keydown", (event) => { if (event.key === "Escape") go({ q: "" }); });
   const selects = {
     pass: select("pass", "Pass", [...new Set(rows.map((row) => row.dataset.pass).filter(Boolean))]),
@@ -162,12 +175,13 @@
   };
   const gates = heads.map((head, index) => {
     if (own[index] === undefined) return null;
-    const field = make("input", { type: "number", step: "0.5", name: `gate-${index}`, placeholder: own[index] });
-    field.addEventListener("change", () => {
+    const field = make("input", { type: "number", step: "any", min: -999, max: 999, name: `gate-${index}` });
+    typed(field, () => {
       const { [index]: _, ...rest } = view.gates;
-      const value = field.value === "" ? NaN : Number(field.value);
-      go({ gates: Number.isFinite(value) && value !== Number(own[index]) ? { ...rest, [index]: value } : rest });
+      const value = field.valueAsNumber;
+      return { gates: field.validity.valid && Number.isFinite(value) && value !== own[index] ? { ...rest, [index]: value } : rest };
     });
+    field.addEventListener("blur", () => { field.value = view.gates[index] ?? own[index]; });
     const name = columns.find((th) => th.dataset.head === head).querySelector(".label").textContent.trim();
     return { index, field, label: make("label", {}, make("span", { textContent: `${name}, dB` }), field) };
   }).filter(Boolean);
@@ -192,7 +206,11 @@
       field.value = view[key];
       if (field.selectedIndex < 0) { field.value = ""; view[key] = ""; }
     }
-    for (const { index, field } of gates) field.value = view.gates[index] ?? "";
+    for (const { index, field } of gates) {
+      const gate = view.gates[index] ?? own[index];
+      const unfinished = field === document.activeElement && !(field.validity.valid && Number.isFinite(field.valueAsNumber));
+      if (!unfinished && field.valueAsNumber !== gate) field.value = gate;
+    }
     sort();
     filter();
     tryGates();
@@ -200,23 +218,31 @@
 
   // Links: to a view, or to a part of the page, which may be folded.
 
-  const follow = () => {
-    if (location.hash.startsWith("#~")) {
-      view = read(location.hash);
-      show();
-      return;
-    }
-    if (link() !== "#matrix") { view = { ...START, gates: {} }; show(); }
-    let name = location.hash.slice(1);
-    try { name = decodeURIComponent(name); } catch (error) { if (!(error instanceof URIError)) throw error; }
-    const target = name && document.getElementById(name);
+  const reveal = (part) => {
+    const target = part && document.getElementById(part);
     if (!target) return;
-    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
     target.scrollIntoView();
   };
+  const follow = () => {
+    const { hash } = location;
+    const fresh = history.state !== SEEN; // a link was followed, not the way back
+    let part = "";
+    if (hash.startsWith("#~")) {
+      view = read(hash);
+      part = new URLSearchParams(hash.slice(2)).get("at") || "matrix";
+    } else {
+      try { part = decodeURIComponent(hash.slice(1)); } catch (error) { if (!(error instanceof URIError)) throw error; }
+      // A link within the page keeps the view, and from here on carries it.
+      if (!fresh) view = { ...START, gates: {} };
+    }
+    show();
+    if (!fresh) return;
+    const filtered = link() !== "#matrix";
+    history.replaceState(SEEN, "", filtered ? link(part) : location.href);
+    reveal(part);
+  };
   window.addEventListener("hashchange", follow);
-  window.addEventListener("popstate", follow);
-  if (location.hash.startsWith("#~")) matrix.closest("section").scrollIntoView();
-  show();
+  if (history.state === SEEN) history.replaceState(null, ""); // loaded again: what is folded must open again
   follow();
 })();
