@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from shown_pages import EVILS, PAGES, Open, html
+from shown_pages import PAGES, Open, html
 
 from runner.plan import Status
 from runner.report.html import render
@@ -82,6 +82,7 @@ def test_the_filter_narrows_the_matrix_and_the_sections_below(page: Page) -> Non
 
 def test_selects_narrow_and_show_all_again(page: Page) -> None:
     page.get_by_role("combobox", name="Pass").select_option("int8-own-minmax")
+    assert set(environments(page)) > {"ort-1.22.1", "ngc-18.12-py3"}, "what never ran was planned"
     page.get_by_role("combobox", name="Status").select_option("crashed")
     assert environments(page) == ["ort-1.22.1"]
     page.get_by_role("button", name="Show all again").click()
@@ -113,16 +114,16 @@ def test_another_gate_marks_cells_and_says_that_it_is_a_what_if(page: Page) -> N
     expect(page.locator("#matrix td.if-held").first).to_contain_text("✓ would hold 1 dB")
 
 
-@pytest.mark.parametrize("typed", ["", "20", "20.0", "1e9", "-5000"])
-def test_a_gate_that_is_none_is_that_of_the_matrix(page: Page, typed: str) -> None:
+def test_a_gate_that_is_none_is_that_of_the_matrix(page: Page) -> None:
     small = page.get_by_role("spinbutton", name="small")
-    small.fill("21")
-    assert page.locator(".if").count() > 0
-    small.fill(typed)
-    assert page.locator(".if").count() == 0
-    assert page.locator(".what-if").inner_text() == ""
-    small.press("Tab")
-    assert small.input_value() == "20"
+    for typed in ("", "20", "20.0", "1e9", "-5000"):
+        small.fill("21")
+        assert page.locator(".if").count() > 0
+        small.fill(typed)
+        assert page.locator(".if").count() == 0, typed
+        assert page.locator(".what-if").inner_text() == ""
+        small.press("Tab")
+        assert small.input_value() == "20"
 
 
 def test_a_gate_can_be_typed_digit_by_digit(page: Page) -> None:
@@ -165,7 +166,7 @@ def test_back_and_forward(page: Page) -> None:
 
 def test_links_within_the_page_keep_the_view(page: Page, opened: Open) -> None:
     page.get_by_role("searchbox", name="Filter").fill("1.26")
-    page.get_by_role("link", name="Latency", exact=True).click()
+    page.locator("nav a[href='#latency']").click()
     expect(page.locator("#latency")).to_be_in_viewport()
     assert set(environments(page)) == {"ort-1.26.0"}
     expect(page).to_have_url(re.compile("#~q=1.26&at=latency$"))
@@ -180,8 +181,8 @@ def test_links_within_the_page_keep_the_view(page: Page, opened: Open) -> None:
 
 
 def test_an_unfiltered_page_has_plain_links(page: Page) -> None:
-    page.get_by_role("link", name="Latency", exact=True).click()
-    page.get_by_role("link", name="Layers", exact=True).click()
+    page.locator("nav a[href='#latency']").click()
+    page.locator("nav a[href='#layers']").click()
     expect(page).to_have_url(re.compile("#layers$"))
     page.go_back()
     expect(page).to_have_url(re.compile("#latency$"))
@@ -199,16 +200,31 @@ def test_a_link_to_a_cell_opens_what_it_is_folded_in(opened: Open) -> None:
     expect(page.locator(f"[id='{anchor}']")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    ["#~", "#~q=%", "#~sort=99d", "#~sort=1d1d", "#~gate=0:NaN", "#~gate=0:", "#~gate=0:1e400",
-     "#~gate=9:3", "#~gate=__proto__:1", "#~at=%00", "#~verdict=none&at=nothing",
-     "#~pass=<img src=x onerror=alert(1)>", "#%", "#%E0%A4%A", "#nothing", "#"],
+NO_VIEWS = (
+    "#~", "#~sort=99d", "#~sort=1d1d", "#~gate=0:NaN", "#~gate=0:", "#~gate=0:1e400", "#~gate=9:3",
+    "#~gate=__proto__:1", "#~at=%00", "#~verdict=none&at=nothing", "#~%E0%A4%A", "#%", "#%E0%A4%A",
+    "#~pass=<img src=x onerror=alert(1)>", "#nothing", "#constructor", "#",
 )  # fmt: skip
-def test_a_fragment_that_is_none_does_no_harm(opened: Open, fragment: str) -> None:
-    page = opened(html("ordinary"), fragment=fragment)
-    assert page.locator("#controls").is_visible()
-    assert len(set(environments(page))) == (0 if "q=" in fragment else 12)
+
+
+@pytest.mark.parametrize("fragment", ["#%E0%A4%A", "#~gate=__proto__:1&sort=1d1d&pass=<img>"])
+def test_a_page_opened_with_a_fragment_that_is_none_is_whole(opened: Open, fragment: str) -> None:
+    assert_untouched(opened(html("ordinary"), fragment=fragment))
+
+
+def test_a_fragment_that_is_none_does_no_harm(page: Page) -> None:
+    for fragment in NO_VIEWS:
+        page.evaluate("location.hash = '#~q=1.26&sort=2d&gate=2:50'")
+        expect(page.locator("#matrix .if").first).to_be_visible()
+        page.evaluate("fragment => { location.hash = fragment; }", fragment)
+        if not fragment.startswith("#~"):
+            page.get_by_role("button", name="Show all again").click()
+        assert_untouched(page)
+
+
+def assert_untouched(page: Page) -> None:
+    expect(page.locator(".count")).to_have_text(re.compile(r"^\d+ rows$"))
+    assert len(set(environments(page))) == 12
     assert page.locator(".if, main img, [aria-sort]").count() == 0
 
 
@@ -251,7 +267,7 @@ def test_other_tables_as_csv_have_numbers_and_units(page: Page) -> None:
     assert float(row[median]) == 0.0121
     assert row[header.index("to baseline")] == "0.95"
     assert "Chart" not in header
-    page.get_by_text("medium", exact=True).last.scroll_into_view_if_needed()
+    page.locator("#metrics summary").first.click()
     rows = table_of(copied(page, "CSV", "#metrics"))
     assert {one[rows[0].index("elements")] for one in rows[1:]} == {"2000000"}
     nmse = [float(one[rows[0].index("NMSE")]) for one in rows[1:]]
@@ -306,7 +322,6 @@ def test_every_table_can_be_copied_and_comes_out_regular(opened: Open, name: str
         for one in (one for row in rows for one in row):
             assert not one.startswith(("=", "@", "\t")), one[:80]
             assert not one.startswith(("+", "-")) or float(one) is not None
-            assert "NaN" not in one
 
 
 @pytest.mark.parametrize("name", ["complete", "h200"])
@@ -332,7 +347,7 @@ def test_a_page_that_may_not_use_the_clipboard_copies_the_old_way(page: Page) ->
     expect(page.locator("#said")).to_have_text(re.compile("^Not copied: the browser does not let"))
 
 
-@pytest.mark.parametrize("name", EVILS)
+@pytest.mark.parametrize("name", ["evil-markup", "evil-lines", "evil-long"])
 def test_hostile_names_filter_and_sort_like_others(opened: Open, name: str) -> None:
     page = opened(html(name))
     page.get_by_role("searchbox", name="Filter").fill("ort-1.26")

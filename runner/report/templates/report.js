@@ -104,11 +104,13 @@
     bodies.get(row.parentElement).push(row);
   }
   const verdictsOf = (row) => all("td[data-verdicts]", row).flatMap((td) => td.dataset.verdicts.split(" ")).filter(Boolean);
+  // A row of what never ran stands for several passes.
+  const passesOf = (row) => row.dataset.pass.split(" ");
   const distinct = (values) => [...new Set(values)].sort(collator.compare);
   const matches = (row) => {
-    const text = `${row.dataset.environment} ${row.dataset.device} ${row.dataset.pass || ""} ${row.cells[0].textContent}`.toLowerCase();
+    const text = `${row.dataset.environment} ${row.dataset.device} ${row.dataset.pass} ${row.cells[0].textContent}`.toLowerCase();
     return view.q.toLowerCase().split(/\s+/).every((word) => text.includes(word))
-      && (!view.pass || row.dataset.pass === view.pass)
+      && (!view.pass || passesOf(row).includes(view.pass))
       && (!view.status || row.dataset.status === view.status)
       && (!view.verdict || verdictsOf(row).includes(view.verdict));
   };
@@ -169,7 +171,7 @@
   typed(search, () => ({ q: search.value }));
   search.addEventListener("keydown", (event) => { if (event.key === "Escape") go({ q: "" }); });
   const selects = {
-    pass: select("pass", "Pass", [...new Set(rows.map((row) => row.dataset.pass).filter(Boolean))]),
+    pass: select("pass", "Pass", [...new Set(rows.flatMap(passesOf))]),
     status: select("status", "Status", distinct(rows.map((row) => row.dataset.status))),
     verdict: select("verdict", "Verdict", distinct(rows.flatMap(verdictsOf))),
   };
