@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse.csgraph import dijkstra
 
 Differing = Callable[[str, str], frozenset[str]]
 """Two places → the factors of which they have different values."""
@@ -63,6 +62,8 @@ class Design:
         if not useful.any():
             return (self._step(first, last),)
         useful[source, target] = True
+        from scipy.sparse.csgraph import dijkstra  # noqa: PLC0415 - half a second that few runs need
+
         # A chain has fewer steps than there are places, so cells come before steps.
         costs = np.where(useful, (sizes - 1.0) * len(between) + 1, 0.0)
         _, previous = dijkstra(costs, indices=source, return_predecessors=True)
