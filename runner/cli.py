@@ -99,13 +99,24 @@ def judge(
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")
     ] = False,
+    most_cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tell so many cells in detail; 500 else. The matrix has all."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run again and write its report; needs no engine."""
     from runner import judging
+    from runner.report.limits import MOST
 
     with chosen(quiet=False, as_json=as_json) as progress:
-        done = judging.judge_again(name, results, images=not no_images, stage=progress.stage)
+        done = judging.judge_again(
+            name,
+            results,
+            images=not no_images,
+            most_cells=most_cells or MOST,
+            stage=progress.stage,
+        )
     if as_json:
         _print_json(done.summary())
     else:

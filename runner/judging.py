@@ -14,22 +14,30 @@ from runner.execution.progress import Stage, untold
 from runner.outcome import Outcome
 from runner.plan import Cell
 from runner.records import Manifest, Object, Record
+from runner.report.limits import MOST
 from runner.store import Run, Store, explained, write_text
 
 
-def judge_again(name: str, results: Path, *, images: bool = True, stage: Stage = untold) -> Outcome:
+def judge_again(
+    name: str,
+    results: Path,
+    *,
+    images: bool = True,
+    most_cells: int = MOST,
+    stage: Stage = untold,
+) -> Outcome:
     """Judges a finished run from its stored records and writes its report; no engine is needed.
 
     Args:
         name: Of the run's folder.
         results: Where it is.
         images: Whether the report may show images, where the run's matrix.yaml says so too.
+        most_cells: Are told in detail below the matrix.
         stage: Told what is being judged.
     """
     run = Store(results).open_run(name)
-    return report(
-        run, tuple(record.planned() for record in run.records()), images=images, stage=stage
-    )
+    cells = tuple(record.planned() for record in run.records())
+    return report(run, cells, images=images, most_cells=most_cells, stage=stage)
 
 
 def difference(before: str, after: str, results: Path) -> Difference:
@@ -43,12 +51,18 @@ def difference(before: str, after: str, results: Path) -> Difference:
 
 
 def report(
-    run: Run, cells: Sequence[Cell], *, images: bool = True, stage: Stage = untold
+    run: Run,
+    cells: Sequence[Cell],
+    *,
+    images: bool = True,
+    most_cells: int = MOST,
+    stage: Stage = untold,
 ) -> Outcome:
     """Judges a finished run and writes its report, its tables and its summaries."""
     judgement = judgement_of(run, cells, stage)
     stage("report", "write")
-    page = write_report(judgement, run.folder, pictures_of(run, judgement) if images else None)
+    pictures = pictures_of(run, judgement) if images else None
+    page = write_report(judgement, run.folder, pictures, most_cells)
     return Outcome(judgement, run.folder, page, run.manifest().seconds)
 
 
@@ -64,7 +78,10 @@ def pictures_of(run: Run, judgement: Judgement) -> Mapping[str, str] | None:
 
 
 def write_report(
-    judgement: Judgement, folder: Path, pictures: Mapping[str, str] | None = None
+    judgement: Judgement,
+    folder: Path,
+    pictures: Mapping[str, str] | None = None,
+    most_cells: int = MOST,
 ) -> Path:
     """Writes the report, its tables and its summaries into `folder`; returns where the page is.
 
@@ -72,6 +89,7 @@ def write_report(
         judgement: All that is told.
         folder: Of a run, or of a ticket.
         pictures: File name → the image as a `data:` URI; None where images are to be left out.
+        most_cells: Are told in detail below the matrix.
     """
     # Here, since pyarrow and templates take most of a second, and `plan` needs none.
     from runner.report import frames, html, junit, summary  # noqa: PLC0415
@@ -80,7 +98,7 @@ def write_report(
         frames.write(frames.long_table(judgement), folder)
     write_text(folder / junit.JUNIT, junit.junit(judgement))
     write_text(folder / summary.SUMMARY, summary.summary(judgement))
-    return write_text(folder / "report.html", html.render(judgement, pictures))
+    return write_text(folder / "report.html", html.render(judgement, pictures, most_cells))
 
 
 def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:

@@ -67,9 +67,9 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
       `output` two rows have one number where their outputs are bit-identical;
     - `facts` of a cell is the index of its facts in `cell_facts`, to be laid over `common_facts`;
     - a verdict's cell and head are those that it stands with, boxes of a cell's heads are in `results`;
-    - boxes by size and the errors against fp32 are in matrices of up to `WHOLE` cells alone, and of
-      cells that are not `kept` there is nothing but the id and the status (`left_out` says so):
-      results.parquet has all.
+    - boxes by size and the errors against fp32 are in matrices of up to `WHOLE` cells alone (the page
+      shows them), and of cells that are not `kept` there is nothing but the id and the status (their
+      numbers are in results.parquet); `left_out` says so.
     """
     detailed = replace(
         judgement,

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.core.judgement import Judgement
@@ -39,7 +39,7 @@ def render(
     Args:
         judgement: All that is told.
         pictures: Evaluation image's file name → `data:` URI; None leaves images out.
-        most_cells: More are in the matrix alone.
+        most_cells: Are told in detail; more are in the matrix alone.
     """
     kept = limits.detailed(judgement, most_cells)
     part = replace(judgement, cells=tuple(one for one in judgement.cells if one.cell.id in kept))
@@ -85,6 +85,7 @@ def _count_statuses(judgement: Judgement) -> dict[Status, int]:
 def _templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("runner.report"),
+        bytecode_cache=FileSystemBytecodeCache(),  # in a folder of this user's alone
         autoescape=True,
         undefined=StrictUndefined,
         finalize=finalize,

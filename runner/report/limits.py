@@ -6,17 +6,22 @@ The matrix always has every cell. What stands below it, and the embedded data, w
 
 from collections.abc import Collection
 
+from runner.core.answers import SURE
 from runner.core.judgement import CellResult, Judgement
 from runner.core.verdicts import Kind
+from runner.plan import Status
 
 MOST = 500
 """Cells told in detail: a page of some megabytes."""
+BROKEN = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
+"""Something was tried, and did not end well."""
 
 
 def detailed(judgement: Judgement, most: int) -> Collection[str]:
     """Returns the ids of the cells to tell in detail: all, or those that a reader asks for first.
 
-    The baseline's, those that broke, those with a verdict, then the others in the order of the plan.
+    The baseline's, those that broke, those with a verdict or a failed gate, those not decided, then the
+    others; each in the order of the plan.
     """
     cells = judgement.cells
     if len(cells) > most:
@@ -25,8 +30,12 @@ def detailed(judgement: Judgement, most: int) -> Collection[str]:
 
 
 def _rank(result: CellResult, baseline: str) -> int:
-    if result.cell.environment == baseline:
-        return 0
-    if result.log_tail:
-        return 1
-    return 2 if any(one.kind is not Kind.OK for one in result.all_verdicts) else 3
+    kinds = {one.kind for one in result.all_verdicts}
+    reasons = (
+        result.cell.environment == baseline,
+        result.status in BROKEN,
+        bool(kinds & SURE) or any(head.passed is False for head in result.heads),
+        bool(kinds - {Kind.OK}),
+        True,
+    )
+    return reasons.index(True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner import cli, session
+from runner import cli, judging, session
 from runner.errors import (
     ConfigError,
     EnvironmentUnavailableError,
@@ -21,6 +21,7 @@ from runner.errors import (
 )
 from runner.outcome import Outcome
 from runner.plan import Status
+from runner.report.limits import MOST
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +157,20 @@ def test_judging_what_is_no_run(call: Call) -> None:
     code, _, err = call("judge", "latest")
     assert code == 5
     assert "run `make matrix` first" in err
+
+
+def test_judging_tells_so_many_cells_as_asked(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def judged(*_: object, most_cells: int, **__: object) -> Outcome:
+        asked.append(most_cells)
+        return outcome()
+
+    monkeypatch.setattr(judging, "judge_again", judged)
+    assert call("judge", "latest")[0] == 0
+    assert call("judge", "latest", "--most-cells", "2000")[0] == 0
+    assert asked == [MOST, 2000]
+    assert call("judge", "latest", "--most-cells", "0")[0] == 2
 
 
 def test_the_schema_is_json(call: Call) -> None:

@@ -2,10 +2,14 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runner.report.facts import DEEPEST, flat, plain
+from runner.report.facts import DEEPEST, data, flat, plain
+from tests.unit.judgements import cell_result, head, judgement
 
 
 def test_plain_values() -> None:
@@ -35,3 +39,47 @@ def test_flat_facts() -> None:
         ("e", "{}"),
         ("f", ""),
     ]
+
+
+LEAVES = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers())
+FACTS = st.dictionaries(
+    st.sampled_from("abc"),
+    st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner)),
+    min_size=1,
+)
+
+
+def overlaid(common: Any, own: Any) -> Any:
+    """Lays a cell's facts over those that all share, as a program that reads the page does."""
+    if not (isinstance(common, dict) and isinstance(own, dict)):
+        return own
+    return common | {key: overlaid(common.get(key), value) for key, value in own.items()}
+
+
+def lean(value: Any) -> Any:
+    """What must come back: nothing empty, no number that JSON lacks, 6 digits."""
+    if isinstance(value, dict):
+        kept = {key: lean(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if inner not in (None, {}, [], "")}
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+@given(st.lists(FACTS, min_size=1, max_size=4))
+def test_facts_that_are_stored_apart_come_back_whole(facts: list[dict[str, Any]]) -> None:
+    cells = [cell_result(f"env-{number}", facts=one) for number, one in enumerate(facts)]
+    read = json.loads(json.dumps(data(judgement(cells)), allow_nan=False))
+    back = [
+        overlaid(read["common_facts"], read["cell_facts"][cell["facts"]]) for cell in read["cells"]
+    ]
+    assert back == [lean(one) for one in facts]
+
+
+def test_of_more_cells_than_are_told_only_the_status_stays() -> None:
+    cells = [cell_result(f"env-{number}", heads=[head()]) for number in range(3)]
+    kept = cells[1].cell.id
+    read = data(judgement(cells), {kept})
+    assert [len(one) > 2 for one in read["cells"]] == [False, True, False]
+    assert [row[0] for row in read["results"]["rows"]] == [kept]
+    assert read["left_out"] == ["details of 2 cells"]

@@ -1,0 +1,46 @@
+"""Which cells a large page tells in detail."""
+
+import pytest
+
+from runner.core.judgement import CellResult
+from runner.core.verdicts import Kind, Verdict
+from runner.plan import Status
+from runner.report.limits import detailed
+from tests.unit.judgements import BASELINE, SHARED, cell_result, head, judgement
+
+
+def found(environment: str, kind: Kind) -> CellResult:
+    cell = f"{environment}/cpu/{SHARED.name}"
+    return cell_result(
+        environment,
+        SHARED,
+        [head(nmse=0.001, verdicts=(Verdict(kind=kind, cell=cell, head="small"),))],
+    )
+
+
+CELLS = (
+    cell_result("plain", SHARED, [head(nmse=0.001)]),
+    cell_result("unavailable", status=Status.UNAVAILABLE, reason="no driver"),
+    found("open", Kind.INCONCLUSIVE),
+    cell_result("silent", status=Status.CRASHED, reason="killed for memory"),
+    found("worse", Kind.ENGINE_REGRESSION),
+    cell_result("below", SHARED, [head(nmse=0.5)]),
+    cell_result(BASELINE, SHARED, [head(nmse=0.001)]),
+)
+ASKED_FOR = (BASELINE, "silent", "worse", "below", "open", "plain", "unavailable")
+
+
+def told(most: int) -> set[str]:
+    made = judgement(CELLS)
+    kept = detailed(made, most)
+    return {one.cell.environment for one in made.cells if one.cell.id in kept}
+
+
+@pytest.mark.parametrize("most", range(len(CELLS) + 2))
+def test_what_a_reader_asks_for_first_is_kept_longest(most: int) -> None:
+    assert told(most) == set(ASKED_FOR[:most])
+
+
+def test_nothing_is_left_out_where_all_have_room() -> None:
+    assert detailed(judgement(CELLS), len(CELLS)) == {one.cell.id for one in CELLS}
+    assert detailed(judgement([]), 0) == set()
