@@ -246,8 +246,11 @@ def test_interrupted_it_records_all_that_was_planned_and_goes_on(
     [manifest] = tmp_path.glob("2*/manifest.json")
     records = [json.loads(path.read_text()) for path in tmp_path.glob("2*/records/**/*.json")]
     assert len(records) == CELLS == len(json.loads(manifest.read_text())["cells"])
-    assert {record["status"] for record in records} == {"not_run"}
-    assert all("run again" in record["reason"] for record in records)
+    # A cell of this network takes milliseconds: some may have ended before the signal came.
+    stopped = [record for record in records if record["status"] == "not_run"]
+    assert stopped
+    assert {record["status"] for record in records} <= {"not_run", "ok"}
+    assert all("run again" in record["reason"] for record in stopped)
     assert (manifest.parent / "report.html").exists()
     assert not list((tmp_path / Store.FOLDER / "work").iterdir())
     finish(start(experiment, tmp_path))
