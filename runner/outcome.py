@@ -33,7 +33,7 @@ class Outcome:
 
     def text(self) -> str:
         lines = [""]
-        lines += [f"{head}: {sentence}" for head, sentence in self.judgement.sentences.items()]
+        lines += [line for head in self.judgement.heads for line in self._head(head)]
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
@@ -56,6 +56,15 @@ class Outcome:
         )
         lines.append(f"report: {self.report}")
         return "\n".join(lines)
+
+    def _head(self, head: str) -> list[str]:
+        """Returns whose fault it is and what to do, then all that is known."""
+        sentence = self.judgement.sentences.get(head, "")
+        answer = next((one for one in self.judgement.answers if one.head == head), None)
+        if answer is None:
+            return [f"{head}: {sentence}"]
+        sure = f" ({answer.confidence})" if answer.confidence else ""
+        return [f"{head}: {answer.fault}{sure}. {answer.advice}", f"  {sentence}"]
 
     def _unknown_boxes(self) -> list[str]:
         """Returns a line for each reason why boxes are not known: the cell's id, or how many."""
@@ -100,6 +109,10 @@ class Outcome:
             "report": str(self.report),
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
+            "answers": {
+                one.head: {"fault": one.fault, "confidence": one.confidence, "advice": one.advice}
+                for one in self.judgement.answers
+            },
             "lineage": [one.sentence for one in self.judgement.lineage],
             "additions": list(self.judgement.additions),
             "latency_sentence": self.judgement.latency_sentence,

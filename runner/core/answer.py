@@ -11,7 +11,7 @@ class Finding:
 
     kind: Kind
     fault: str
-    """Whose fault it is, in a few words: `the version of ONNX Runtime`."""
+    """Whose fault it is, in a few words: `the version's (ONNX Runtime)`."""
     text: str
     """What was seen, in one or two sentences."""
     advice: str

@@ -108,9 +108,9 @@ def _changed(told: Sequence[Told]) -> str:
     alone = dict.fromkeys(change.factor for one in found for change in one.factors)
     together = dict.fromkeys(change.factor for one in found for change in one.confounded)
     if together:
-        return f"the engine's: {' or '.join(together)}, which changed together"
+        return f"the engine's ({' or '.join(together)}, which changed together)"
     if alone:
-        return f"the version's: {listed(list(alone))}"
+        return f"the version's ({listed(list(alone))})"
     return "the engine's"
 
 

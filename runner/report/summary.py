@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts import Kind
 from runner.plan import Status
-from runner.report.formatting import ABSENT, duration, fixed, short, visible
+from runner.report.formatting import ABSENT, duration, fixed, sentence, short, visible
 
 SUMMARY = "summary.md"
 
@@ -22,10 +22,7 @@ def summary(judgement: Judgement) -> str:
     parts = (
         f"## {_text(judgement.name)}: INT8 against FP32",
         _verdict(judgement),
-        *(
-            f"- **{_text(head)}**: {_text(judgement.sentences.get(head, ''), 2000)}"
-            for head in judgement.heads
-        ),
+        *(_head(judgement, head) for head in judgement.heads),
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
         else None,
@@ -37,6 +34,12 @@ def summary(judgement: Judgement) -> str:
         f"run {_text(judgement.run_id)} · {_text(judgement.created)}",
     )
     return "\n".join(part for part in parts if part is not None) + "\n"
+
+
+def _head(judgement: Judgement, head: str) -> str:
+    answer = next((one for one in judgement.answers if one.head == head), None)
+    told = f"**{_text(sentence(answer.fault))}.** {_text(answer.advice, 400)} " if answer else ""
+    return f"- **{_text(head)}**: {told}{_text(judgement.sentences.get(head, ''), 2000)}"
 
 
 def _verdict(judgement: Judgement) -> str:

@@ -56,7 +56,7 @@ def test_an_engine_regression_names_what_changed_and_what_to_use() -> None:
         with_verdicts("fine"),
         with_verdicts(BASELINE, integer_operators={}, float_operators={"Resize": 2}),
     )
-    assert one["fault"] == "the version's: cuDNN"
+    assert one["fault"] == "the version's (cuDNN)"
     assert one["advice"] == "Use one of fine and ort-1.32.0, or keep Resize out of int8."
     assert one["confidence"] == "99.5 % sure: 4.2 times the noise floor"
 
@@ -72,7 +72,7 @@ def test_confounded_factors_name_the_environment_to_add() -> None:
         with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, attribution=attribution)),
         with_verdicts(BASELINE),
     )
-    assert one["fault"] == "the engine's: TensorRT or cuDNN, which changed together"
+    assert one["fault"] == "the engine's (TensorRT or cuDNN, which changed together)"
     assert one["advice"].startswith("Add a to matrix.yaml")
 
 

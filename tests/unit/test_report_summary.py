@@ -23,7 +23,8 @@ def test_it_says_what_failed_and_why() -> None:
             latency_sentence="a is slower.",
         )
     )  # fmt: skip
-    assert "- **small**: The table is bad." in text
+    assert "- **small**: **The calibration's.** Calibrate again; look at" in text
+    assert "The table is bad." in text
     assert "| **17.0** |" in text
     assert "calibration problem (small); latency regression |" in text
     assert "- b/cpu/int8-shared-entropy: crashed, segmentation fault" in text
