@@ -13,6 +13,8 @@ images with mean 1: a cause does not hit all images alike. Usage: python -m benc
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,36 +168,50 @@ def outcome(cause: str, told: tuple[Verdict, ...]) -> str:
     return "inconclusive" if Kind.INCONCLUSIVE in small else "missed"
 
 
-def table(
-    count: int, noise: float = 0.02, seed: int = 1
-) -> dict[tuple[str, Setting], Counter[str]]:
-    """Returns (cause, setting) → how many matrices had which outcome."""
-    found = {}
-    for number, cause in enumerate(CAUSES):
+def settings(noise: float = 0.02) -> Iterator[tuple[str, Setting]]:
+    """Yields the rows: a cause, and how it is measured."""
+    for cause in CAUSES:
         for images, repeats in ((8, 3), (32, 1), (32, 2), (32, 3), (32, 5), (128, 3), (256, 5)):
             for size in (0.0,) if cause == "none" else (0.5, 1.0, 3.0):
-                setting = Setting(images, repeats, noise, size)
-                generator = np.random.default_rng([seed, number, images, repeats, int(10 * size)])
-                found[cause, setting] = Counter(
-                    outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
-                    for _ in range(count)
-                )
-    return found
+                yield cause, Setting(images, repeats, noise, size)
+
+
+def row(cause: str, setting: Setting, count: int, seed: int = 1) -> Counter[str]:
+    """Returns how many of `count` matrices had which outcome."""
+    number = list(CAUSES).index(cause)
+    generator = np.random.default_rng(
+        [seed, number, setting.images, setting.repeats, int(10 * setting.effect)]
+    )
+    return Counter(
+        outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
+        for _ in range(count)
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=300, help="matrices for each row")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=300,
+        help="matrices for each row; without a cause 5 times as many",
+    )
     options = parser.parse_args(arguments)
+    rows = [
+        (cause, setting, options.count * (1 if CAUSES[cause] else 5))
+        for cause, setting in settings()
+    ]
     print("| cause | images | repeats | effect / noise | right | inconclusive | missed | wrong |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for (cause, setting), counts in table(options.count).items():
-        shares = " | ".join(
-            f"{100 * counts[name] / options.count:.1f} %"
-            for name in ("right", "inconclusive", "missed", "wrong")
-        )
-        size = "" if cause == "none" else f"{setting.effect:g}"
-        print(f"| {cause} | {setting.images} | {setting.repeats} | {size} | {shares} |")
+    with ProcessPoolExecutor() as pool:
+        counted = pool.map(row, *zip(*rows, strict=True))
+        for (cause, setting, count), counts in zip(rows, counted, strict=True):
+            shares = " | ".join(
+                f"{100 * counts[name] / count:.1f} %"
+                for name in ("right", "inconclusive", "missed", "wrong")
+            )
+            size = f"{setting.effect:g}" if CAUSES[cause] else ""
+            print(f"| {cause} | {setting.images} | {setting.repeats} | {size} | {shares} |")
 
 
 if __name__ == "__main__":

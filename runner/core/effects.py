@@ -15,7 +15,8 @@ and an effect is the difference of two such Q over the same images. Its squared 
   simulation is exact and adds nothing. Each build is one draw: its error moves all images together,
   so images cannot tell it from an effect.
 
-p-values are two-sided, from Student's t with the degrees of freedom of Satterthwaite (1946).
+p-values are two-sided; they and the intervals are Banerjee's (1960, `runner.core.student`), so the few
+degrees of freedom of the builds are never mended by the many images.
 """
 
 import math
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runner.core.student import half_width, tail
+from runner.core.student import half_width, p_value
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,7 +85,7 @@ class Effect:
     high: float
     """95 % confidence interval; infinite where the noise is unknown."""
     p: float
-    """Two-sided; 1 where the noise is unknown."""
+    """Two-sided; 1 where the noise is unknown, 0 where every build and image gave exactly this."""
     noise_multiple: float | None
     """|value| over the noise floor: what two single builds differ by at most, 19 times in 20.
 
@@ -133,38 +134,19 @@ def effect(one: Sample, other: Sample, noise: Noise) -> Effect:
         return Effect(
             value=value, low=-math.inf, high=math.inf, p=1.0, noise_multiple=None, noise_known=False
         )
-    degrees = _satterthwaite((images, count - 1), (builds, noise.degrees))
-    error = math.sqrt(images + builds)
-    half = half_width(degrees) * error
+    parts = (images, max(count - 1, 1)), (builds, max(noise.degrees, 1))
+    half = half_width(*parts)
     return Effect(
         value=value,
         low=value - half,
         high=value + half,
-        p=_p_value(value, error, degrees),
+        p=p_value(value, *parts),
         noise_multiple=_multiple(
             value,
             REPEATABILITY * math.sqrt(noise.variance * sum(sample.nmse**2 for sample in built)),
         ),
         noise_known=True,
     )
-
-
-def _satterthwaite(*parts: tuple[float, int]) -> float:
-    total = sum(variance for variance, _ in parts)
-    if total == 0 or not math.isfinite(total):
-        return 1.0
-    return total**2 / sum(
-        variance**2 / max(degrees, 1) for variance, degrees in parts if variance > 0
-    )
-
-
-def _p_value(value: float, error: float, degrees: float) -> float:
-    if value == 0:
-        return 1.0
-    if error == 0:
-        # Every build and every image gave exactly this difference.
-        return 0.0
-    return 2 * tail(degrees, value / error)
 
 
 def _multiple(value: float, floor: float) -> float | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from runner.core.effects import REPEATABILITY, Effect, discoveries
 from runner.core.evidence import timed
-from runner.core.student import half_width, tail
+from runner.core.student import half_width, p_value
 from runner.core.verdicts import DECISIVE, Kind, Rules, Verdict
 from runner.core.words import count
 from runner.plan import Status
@@ -107,14 +107,14 @@ def _effect(one: _Timed, base: _Timed, noise: tuple[float, int]) -> Effect:
         return Effect(
             value=value, low=-math.inf, high=math.inf, p=1.0, noise_multiple=None, noise_known=False
         )
-    error = math.sqrt(variance * (1 / len(one.logs) + 1 / len(base.logs)))
-    half = half_width(degrees) * error
+    error = variance * (1 / len(one.logs) + 1 / len(base.logs)), degrees
+    half = half_width(error)
     floor = REPEATABILITY * math.sqrt(2 * variance)
     return Effect(
         value=value,
         low=scale * math.expm1(apart - half),
         high=scale * math.expm1(apart + half),
-        p=2 * tail(degrees, apart / error) if error else float(apart == 0),
+        p=p_value(apart, error),
         noise_multiple=abs(apart) / floor if floor else None if apart == 0 else math.inf,
         noise_known=True,
     )

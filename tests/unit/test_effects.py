@@ -9,6 +9,7 @@ from scipy import stats
 
 from job.reductions import compare
 from runner.core.effects import Noise, Sample, discoveries, effect, pooled_noise
+from runner.core.student import p_value
 
 
 def sample(*rows: list[float], exact: bool = False) -> Sample:
@@ -49,6 +50,40 @@ def test_builds_alone_are_the_two_sample_t_test() -> None:
     assert measured.p == pytest.approx(expected.pvalue, rel=0.3)
     floor = 1.96 * math.sqrt(noise.variance * (one.nmse**2 + other.nmse**2))
     assert measured.noise_multiple == pytest.approx(abs(measured.value) / floor)
+
+
+def test_many_images_do_not_lend_the_few_builds_their_degrees_of_freedom() -> None:
+    """Unequal variances without any effect: Banerjee's test holds its level, Satterthwaite's does not."""
+    generator = np.random.default_rng(4)
+    level, few, many = 0.001, 2, 31
+    found = {"banerjee": 0, "satterthwaite": 0}
+    for _ in range(tries := 8000):
+        s = generator.chisquare(few) / few
+        z = 0.02 * generator.chisquare(many) / many
+        value = generator.normal(0, math.sqrt(1.02))
+        degrees = (s + z) ** 2 / (s**2 / few + z**2 / many)
+        found["banerjee"] += p_value(value, (s, few), (z, many)) < level
+        found["satterthwaite"] += 2 * stats.t.sf(abs(value) / math.sqrt(s + z), degrees) < level
+    assert found["banerjee"] <= stats.binom.ppf(0.999, tries, level)
+    assert found["satterthwaite"] > stats.binom.ppf(0.999, tries, level)
+
+
+@given(
+    st.floats(1e-6, 1e6),
+    st.tuples(st.floats(1e-9, 1e3), st.integers(1, 300)),
+    st.tuples(st.floats(1e-9, 1e3), st.integers(1, 300)),
+)
+def test_the_p_value_is_the_level_whose_interval_reaches_zero(
+    value: float, one: tuple[float, int], other: tuple[float, int]
+) -> None:
+    p = p_value(value, one, other)
+    assert p == p_value(-value, other, one)
+    if 1e-11 < p < 0.999:
+        width = sum(s * stats.t.isf(p / 2, degrees) ** 2 for s, degrees in (one, other))
+        assert math.sqrt(width) == pytest.approx(value, rel=1e-4)
+    alone = p_value(value, one)
+    assert alone == pytest.approx(2 * stats.t.sf(value / math.sqrt(one[0]), one[1]), rel=1e-6)
+    assert p >= alone * (1 - 1e-6)
 
 
 def test_one_repeat_leaves_the_noise_unknown() -> None:
