@@ -33,7 +33,7 @@ format: .venv/.dev
 bench: .venv/.dev  ## measure speed and memory beside peers; writes docs/benchmarks.md
 	$(RUN) -m benchmarks $(ARGS)
 
-schema: .venv/.runtime  ## write runner/matrix.schema.json again after a change of runner/config.py
+schema: .venv/.runtime  ## write runner/matrix.schema.json again after a change of runner/config/matrix.py
 	$(RUN) -m runner schema > runner/matrix.schema.json
 
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from benchmarks import machine
-from runner.core.calibration_graph import calibration_model
+from runner.core.network.calibration_graph import calibration_model
 
 Measured = tuple[float, int, int]
 """Seconds, peak bytes, tensors."""

@@ -12,10 +12,11 @@ import time
 import numpy as np
 
 from job.reductions import SUMS
+from runner.cells import Cell, Precision, Status
 from runner.core.evidence import Evidence
 from runner.core.judge import judge
 from runner.core.metrics import Sums
-from runner.plan import Cell, Precision, Status, passes
+from runner.plan import passes
 from runner.records import HeadGate, Manifest, Measurement, Object, Record
 
 HEADS = ("large", "medium", "small")

@@ -19,11 +19,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import machine
-from runner.core.box_results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
-from runner.core.gates import GateResult
+from runner.cells import Precision, Status
+from runner.core.boxes.matching import Changes
+from runner.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.matching import Changes
-from runner.plan import Precision, Status
+from runner.core.verdicts.gates import GateResult
 from runner.report.facts import data
 from tests.unit import h200
 

@@ -19,8 +19,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runner.core.effects import Sample
-from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
+from runner.core.rules import Rules
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.verdict import Kind, Verdict
 
 HEADS = ("large", "medium", "small")
 ENVIRONMENTS = ("v0", "v1", "v2", "v3", "v4")

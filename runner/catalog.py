@@ -16,7 +16,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from job import protocol
-from runner.core.compatibility import ImageFacts, capability, capability_range, version
+from runner.core.hosts.compatibility import ImageFacts, capability, capability_range, version
 
 CATALOG = Path(protocol.__file__).resolve().parents[1] / "catalog.yaml"
 

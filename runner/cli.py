@@ -106,7 +106,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run again and write its report; needs no engine."""
-    from runner import judging
+    from runner.judging import run as judging
     from runner.report.limits import MOST
 
     with chosen(quiet=False, as_json=as_json) as progress:
@@ -132,7 +132,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
-    from runner import judging
+    from runner.judging import run as judging
 
     found = judging.difference(before, after, results)
     if as_json:
@@ -244,7 +244,7 @@ def gc(
 
     With both options a run goes that is neither among the newest N nor younger. The latest stays.
     """
-    from runner import garbage
+    from runner.commands import gc as garbage
     from runner.store import utc_now
 
     done = garbage.collect_in(
@@ -345,7 +345,7 @@ def catalog(
     as_json: AsJson = False,
 ) -> None:
     """List NVIDIA's TensorRT containers, and which of them run on a GPU with a driver."""
-    from runner.catalog_listing import listing
+    from runner.commands.catalog import listing
 
     found = listing(for_gpu, driver)
     if as_json:
@@ -357,7 +357,7 @@ def catalog(
 @app.command()
 def doctor(config: Matrix = DEFAULT_MATRIX, as_json: AsJson = False) -> None:
     """Say what this machine offers, what of matrix.yaml can run on it, and what to do."""
-    from runner.doctor import examine
+    from runner.commands.doctor import examine
 
     found = examine(config)
     if as_json:

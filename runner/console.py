@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from runner.plan import Status
+from runner.cells import Status
 
 _COLOURS = {
     Status.OK: "green",

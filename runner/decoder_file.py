@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from runner.core.boxes import Boxes
-from runner.core.decoding import DecodeError
-from runner.core.detection import Detector, Output
+from runner.core.boxes.decoding import DecodeError
+from runner.core.boxes.detection import Detector, Output
+from runner.core.boxes.nms import Boxes
 
 COLUMNS = 7
 """Left, top, right, bottom, score, class index, head index."""

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import job
-from runner import config as configuration
-from runner.config_checks import Checked, check
-from runner.core import graph
-from runner.core.gpus import Machine
+from runner.cells import Cell
+from runner.checks.matrix import Checked, check
+from runner.checks.variants import names_problem
+from runner.config import matrix as configuration
+from runner.config.yaml_file import Document
+from runner.core.hosts.gpus import Machine
+from runner.core.network import graph
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
@@ -26,11 +29,9 @@ from runner.errors import ConfigError, NothingSelectedError
 from runner.execution.inputs import Data, Network
 from runner.execution.wanted import Settings, Wants
 from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
-from runner.plan import Cell, expand, passes, select
+from runner.plan import expand, passes, select
 from runner.records import Object, digest
 from runner.store import Store, sha256_of
-from runner.variant_checks import names_problem
-from runner.yaml_file import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from runner.config_errors import few
-from runner.core.average_precision import Labels, LabelsError, read_labels
+from runner.config.problems import few
+from runner.core.boxes.average_precision import Labels, LabelsError, read_labels
 
 LISTS = ("images", "annotations", "categories")
 

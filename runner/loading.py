@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from job.reductions import SUMS
-from runner.core.tables import TableError, from_json
+from runner.cells import Status
+from runner.core.tables.table import TableError, from_json
 from runner.errors import StoreError
-from runner.plan import Status
 from runner.records import Measurement
 from runner.report.frames import COLUMNS, PARQUET
 from runner.store import Run, Store, explained

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.cells import Status
 from runner.core.judgement import Judgement
 from runner.core.words import listed
 from runner.errors import ExitCode
-from runner.plan import Status
 
 MOST_LINEAGES = 3
 """Sets of bad heads that are told; the report has all."""

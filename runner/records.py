@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from runner.plan import Cell, Pass, Status
+from runner.cells import Cell, Pass, Status
 
 SCHEMA_VERSION = 1
 

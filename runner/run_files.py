@@ -9,11 +9,11 @@ import onnx
 import pydantic
 from google.protobuf.message import DecodeError
 
-from runner.core.engine_layers import EngineLayer
-from runner.core.graph import GraphError
-from runner.core.layer_report import LayersOf
-from runner.core.network_map import NetworkMap, network_map
-from runner.core.tables import TableError, from_json
+from runner.core.layers.engine_layers import EngineLayer
+from runner.core.layers.precisions import LayersOf
+from runner.core.network.graph import GraphError
+from runner.core.network.network_map import NetworkMap, network_map
+from runner.core.tables.table import TableError, from_json
 from runner.execution.answers import LayersAnswer
 from runner.records import Manifest, Object
 from runner.store import Run, Store

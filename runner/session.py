@@ -8,15 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from runner import config as configuration
-from runner import init as template
-from runner.box_checks import head_gates
-from runner.box_facts import box_facts
-from runner.config_checks import Checked
-from runner.core import graph
-from runner.core.head_errors import undecided
-from runner.core.lineage import behind
-from runner.core.tables import to_json
+from runner.checks.boxes import head_gates
+from runner.checks.matrix import Checked
+from runner.commands import init as template
+from runner.commands.plan import Planned
+from runner.config import matrix as configuration
+from runner.core.network import graph
+from runner.core.network.lineage import behind
+from runner.core.tables.table import to_json
+from runner.core.verdicts.head_errors import undecided
+from runner.environments.preflight import watch
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution.forecast import known_repeats
 from runner.execution.inputs import Network
@@ -24,11 +25,10 @@ from runner.execution.matrix import Matrix
 from runner.execution.progress import Progress
 from runner.experiment import Experiment, data_of, known_data, processor, read_experiment
 from runner.images import overlap
-from runner.judging import evidence, report
+from runner.judging.box_facts import box_facts
+from runner.judging.run import evidence, report
 from runner.outcome import Outcome
 from runner.packs.merging import answering
-from runner.planned import Planned
-from runner.preflight import watch
 from runner.records import Asked, Manifest
 from runner.store import Run, Store, json_text, utc_now
 

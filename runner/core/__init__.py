@@ -1,0 +1,1 @@
+"""Everything that the numbers decide: pure, no input or output."""

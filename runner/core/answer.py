@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from runner.core.verdicts import Kind
+from runner.core.verdicts.verdict import Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,20 +13,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from runner.core.box_evidence import (
+from runner.cells import Status
+from runner.core.boxes.evidence import (
     UNKNOWN,
     BoxEvidence,
     OutputGoneError,
     Outputs,
     matching_of,
 )
-from runner.core.box_results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
-from runner.core.box_worst import worst
-from runner.core.boxes import COCO_SIZES, Floats
+from runner.core.boxes.matching import Sums, totals
+from runner.core.boxes.nms import COCO_SIZES, Floats
+from runner.core.boxes.precision_draws import ApDraws, across, interval
+from runner.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
+from runner.core.boxes.worst import worst
 from runner.core.evidence import Evidence, good
-from runner.core.matching import Sums, totals
-from runner.core.precision_draws import ApDraws, across, interval
-from runner.plan import Status
 from runner.records import Object, Record
 
 Precision = Mapping[str, AveragePrecision]

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from runner.core.box_evidence import BoxEvidence
+from runner.cells import Cell, Status
+from runner.core.boxes.evidence import BoxEvidence
 from runner.core.metrics import Sums
-from runner.core.verdicts import Rules
-from runner.plan import Cell, Status
+from runner.core.rules import Rules
 from runner.records import Manifest, Measurement, Object, Record
 
 SumsOf = Callable[[Object, Object], Sums]

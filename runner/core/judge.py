@@ -7,25 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from runner.core.answers import answers
-from runner.core.attribute import attributed
-from runner.core.bad_heads import lineages
+from runner.cells import Cell, Precision, Status
+from runner.core.answers.bad_heads import lineages
+from runner.core.answers.per_head import answers
+from runner.core.answers.sentences import sentences
 from runner.core.box_judge import judge_boxes
-from runner.core.box_results import BoxErrors, CellBoxes
-from runner.core.budget import budgets
-from runner.core.calibration_blame import calibration_sentences
+from runner.core.boxes.results import BoxErrors, CellBoxes
 from runner.core.cell_run import cell_run
 from runner.core.evidence import Evidence, disturbed, good, timed, watched
-from runner.core.gates import all_hold, gate_results
-from runner.core.head_errors import Told, head_errors, told_by_head
-from runner.core.judgement import Budget, CellResult, CustomOperator, HeadResult, Judgement
-from runner.core.latency_verdicts import latency_sentence, latency_verdicts
+from runner.core.factors.attribute import attributed
+from runner.core.factors.versions import versions
+from runner.core.judgement import CellResult, CustomOperator, HeadResult, Judgement
+from runner.core.latency import latency
 from runner.core.metrics import metrics
-from runner.core.sentences import sentences
-from runner.core.statistics import latency
-from runner.core.verdicts import Verdict
-from runner.core.versions import versions
-from runner.plan import Cell, Precision, Status
+from runner.core.verdicts.budget import Budget, budgets
+from runner.core.verdicts.calibration_blame import calibration_sentences
+from runner.core.verdicts.gates import all_hold, gate_results
+from runner.core.verdicts.head_errors import Told, head_errors, told_by_head
+from runner.core.verdicts.latency import latency_sentence, latency_verdicts
+from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate, Measurement, Record
 
 

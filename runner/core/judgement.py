@@ -4,55 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.cells import Cell, Status
 from runner.core.answer import Answer
-from runner.core.box_results import BoxErrors, BoxReport, CellBoxes
+from runner.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from runner.core.cell_run import CellRun
-from runner.core.gates import GateResult
-from runner.core.layer_report import LayerReport
-from runner.core.lineage import Lineage
+from runner.core.latency import Latency
+from runner.core.layers.precisions import LayerReport
 from runner.core.metrics import Metrics
-from runner.core.table_report import TableReport
-from runner.core.verdicts import Verdict
-from runner.plan import Cell, Status
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
-    """observed = limit + calibration + engine, all NMSE against the reference (DESIGN section 3)."""
-
-    observed: float
-    limit: float
-    """S*: the smallest simulated error over all candidate tables."""
-    calibration: float
-    """S(T) − S*."""
-    engine: float
-    """Q(v, T) − S(T); negative where layers ran in higher precision than simulated."""
-    noise: float | None
-    """Spread (standard deviation) of the observed NMSE over repeats; None with one repeat."""
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Part (`observed`, `limit`, …) → its 95 % bootstrap interval; absent where it is unknown."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """Seconds per inference at `batch` images, over the samples of all rounds that count.
-
-    Those on a disturbed GPU do not, unless there are no others.
-    """
-
-    median_s: float
-    low_s: float
-    high_s: float
-    """95 % bootstrap interval of the median."""
-    p90_s: float
-    p99_s: float
-    samples: int
-    batch: int
-    p5_s: float | None = None
-    p25_s: float | None = None
-    p75_s: float | None = None
-    rounds_s: tuple[float, ...] = ()
-    """Median of each repeat, in their order."""
+from runner.core.network.lineage import Lineage
+from runner.core.tables.differences import TableReport
+from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.gates import GateResult
+from runner.core.verdicts.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,10 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from job import protocol
-from runner.core import graph, trt_cache
-from runner.core.calibration_graph import calibration_model
-from runner.core.coverage import enough
+from runner.core.network import graph
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.tables import trt_cache
+from runner.core.tables.coverage import enough
 from runner.dumps.recorded import Found, Recorded, Shape, write_head
 from runner.dumps.tensor import DumpError
 

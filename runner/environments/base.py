@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner.plan import Status
+from runner.cells import Status
 
 Tick = Callable[[], None]
 """Called several times a second while a job runs; the host collects finished passes in it."""

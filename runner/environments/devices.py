@@ -1,6 +1,6 @@
 """What the NVIDIA driver tells of the GPUs here, through NVML; milliseconds, no network.
 
-Facts only: which GPU a device means and whether one was disturbed is judged in `runner.core.gpus`.
+Facts only: which GPU a device means and whether one was disturbed is judged in `runner.core.hosts.gpus`.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 import pynvml
 
-from runner.core.gpus import Gpu, GpuState
+from runner.core.hosts.gpus import Gpu, GpuState
 
 NO_DRIVER = "no NVIDIA driver"
 

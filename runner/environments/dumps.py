@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.config_environments import Dumps
+from runner.cells import Pass
+from runner.config.environments import Dumps
 from runner.dumps.answer import STATED, Answering, RecordedPass, answer
 from runner.dumps.files import files_below
 from runner.dumps.recorded import Recorded
 from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.errors import EnvironmentUnavailableError
-from runner.plan import Pass, Recording
+from runner.plan import Recording
 from runner.records import digest
 
 

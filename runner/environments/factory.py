@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner import preflight
-from runner.config import Config
-from runner.config_environments import (
+from runner.cells import Precision, Status
+from runner.config.environments import (
     GPU_PROVIDERS,
     Dumps,
     Elsewhere,
@@ -19,8 +18,10 @@ from runner.config_environments import (
     OnnxRuntime,
     Venv,
 )
-from runner.core.compatibility import HostFacts
-from runner.core.gpus import Gpu, Machine
+from runner.config.matrix import Config
+from runner.core.hosts.compatibility import HostFacts
+from runner.core.hosts.gpus import Gpu, Machine
+from runner.environments import preflight
 from runner.environments.base import Environment
 from runner.environments.docker.environment import DockerEnvironment
 from runner.environments.dumps import DumpsEnvironment, recording_of
@@ -29,7 +30,7 @@ from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.ngc import NgcEnvironment
 from runner.environments.venv import VenvEnvironment, default_cache
 from runner.errors import EnvironmentUnavailableError
-from runner.plan import Axis, Precision, Recording, Status
+from runner.plan import Axis, Recording
 
 OFFERED: Mapping[str, frozenset[Precision]] = {
     "onnxruntime": frozenset({Precision.FP32, Precision.INT8}),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.catalog import reported
-from runner.core.compatibility import HostFacts
+from runner.core.hosts.compatibility import HostFacts
 from runner.environments.devices import Driver, read_driver
 from runner.errors import EnvironmentUnavailableError
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.environments.local import job_variables, run_job
+from runner.environments.preflight import gpu_obstacle, gpu_variables
 from runner.environments.python import Python, ask_python
 from runner.errors import EnvironmentUnavailableError
-from runner.preflight import gpu_obstacle, gpu_variables
 from runner.records import digest
 
 

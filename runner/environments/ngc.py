@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from runner import catalog
-from runner.core.compatibility import HostFacts, Obstacle
+from runner.core.hosts.compatibility import HostFacts, Obstacle
 from runner.environments.docker.environment import DockerEnvironment
-from runner.preflight import preflight_tag
+from runner.environments.preflight import preflight_tag
 
 REPOSITORY = "nvcr.io/nvidia/tensorrt"
 

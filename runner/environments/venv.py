@@ -32,9 +32,9 @@ from runner.environments.packages import (
     read_lock,
     resolve,
 )
+from runner.environments.preflight import gpu_obstacle, gpu_variables
 from runner.environments.python import Python, ask_python
 from runner.errors import EnvironmentUnavailableError
-from runner.preflight import gpu_obstacle, gpu_variables
 from runner.records import digest
 
 _LOG = logging.getLogger(__name__)

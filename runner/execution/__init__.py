@@ -1,0 +1,1 @@
+"""The loop: cells → jobs → answers → records; what is known is not measured again."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.core.canonical import OPSET, opset
-from runner.core.tables import Table
+from runner.core.network.canonical import OPSET, opset
+from runner.core.tables.table import Table
 from runner.execution.inputs import Network
 from runner.records import Object
 from runner.store import Store

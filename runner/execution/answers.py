@@ -14,8 +14,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from job import protocol
-from runner.core import trt_cache
-from runner.core.tables import Table
+from runner.core.tables import trt_cache
+from runner.core.tables.table import Table
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -3,8 +3,8 @@
 import signal
 from collections.abc import Sequence
 
+from runner.cells import Status
 from runner.environments.base import Ending
-from runner.plan import Status
 
 
 def classify(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.core.tables import Table
+from runner.cells import Cell, Status, TableSource
+from runner.core.tables.table import Table
 from runner.environments.base import Environment
 from runner.execution import alternatives
 from runner.execution.implicit import calibrated_inside, carried
@@ -11,7 +12,6 @@ from runner.execution.jobs import known_measurement
 from runner.execution.lanes import Lane, lanes_of
 from runner.execution.matrix import reference_site
 from runner.execution.wanted import Implicit, Site, Wants
-from runner.plan import Cell, Status, TableSource
 from runner.records import Calibration, Object
 from runner.store import Store
 

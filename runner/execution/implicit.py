@@ -2,9 +2,9 @@
 
 import json
 
-from runner.core.tables import Table
+from runner.cells import Pass
+from runner.core.tables.table import Table
 from runner.execution.wanted import Implicit, Wants
-from runner.plan import Pass
 from runner.store import object_of
 
 CARRIER = "entropy2"

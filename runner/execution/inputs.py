@@ -7,9 +7,9 @@ from typing import Any
 
 import onnx
 
-from runner.core.calibration_graph import calibration_model
-from runner.core.qdq import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
-from runner.core.tables import Table
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
+from runner.core.tables.table import Table
 from runner.records import Object
 from runner.store import Store, object_of
 

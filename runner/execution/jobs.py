@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from runner.cells import Status
 from runner.execution.progress import Progress
 from runner.execution.shares import shares_of
 from runner.execution.start import JobStart
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 from runner.execution.watch import Watch, unwatched
-from runner.plan import Status
 from runner.records import Calibration, Measurement
 from runner.store import Run, Store
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from runner.core.tables import Table
+from runner.cells import Cell, Precision, Status, TableSource
+from runner.core.tables.table import Table
 from runner.execution.alternatives import Alternative
 from runner.execution.wanted import Implicit, Site
-from runner.plan import Cell, Precision, Status, TableSource
 from runner.records import Calibration, Measurement, Object, Record
 
 

@@ -8,10 +8,10 @@ optimistic by what a table can learn from them: docs/method.md.
 
 import dataclasses
 
-from runner.core.tables import Table
+from runner.cells import Status
+from runner.core.tables.table import Table
 from runner.execution.jobs import Jobs
 from runner.execution.wanted import Site, Wants
-from runner.plan import Status
 
 NOTE = "made of the evaluation images: for the limit of 8 bits alone, no cell runs it"
 

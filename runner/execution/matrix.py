@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runner.core.graph import GraphError
-from runner.core.tables import Table
-from runner.core.trt_cache import parse, to_table
+from runner.cells import Cell, Status, TableSource
+from runner.core.network.graph import GraphError
+from runner.core.tables.table import Table
+from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
@@ -25,7 +26,6 @@ from runner.execution.rounds import Rounds
 from runner.execution.wanted import FP32, Site, Wants
 from runner.execution.watch import Watch, unwatched
 from runner.execution.workers import Workers
-from runner.plan import Cell, Status, TableSource
 from runner.records import Calibration, Measurement, Record
 from runner.store import Run
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from runner.plan import Status
+from runner.cells import Status
 
 Stage = Callable[[str, str], None]
 """`Progress.stage`, for what tells nothing else."""

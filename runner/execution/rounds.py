@@ -8,12 +8,12 @@ before GPUs: a job for a GPU is built and fed by the processor, and would be in 
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from runner.cells import Status, device_kind
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane
 from runner.execution.progress import Progress
 from runner.execution.wanted import Site, WantedPass, Wants
 from runner.execution.workers import Workers
-from runner.plan import Status, device_kind
 
 KINDS = ("cpu", "gpu")
 """Of devices, in the order in which they have their turn."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from runner.core import executed as executed_shares
-from runner.core.coverage import Arrived, coverage
-from runner.core.engine_layers import EngineLayer, engine_share
-from runner.core.executed import executed_share
-from runner.core.graph import GraphError
+from runner.core.layers import executed as executed_shares
+from runner.core.layers.engine_layers import EngineLayer, engine_share
+from runner.core.layers.executed import executed_share
+from runner.core.network.graph import GraphError
+from runner.core.tables.coverage import Arrived, coverage
 from runner.execution.answers import AnswerError, LayersAnswer, ScalesAnswer
 from runner.records import Coverage, Share
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from job import protocol
-from runner.core.gpus import GpuState, disturbed
+from runner.cells import Precision, Status
+from runner.core.hosts.gpus import GpuState, disturbed
 from runner.environments.base import Ending
 from runner.execution.alternatives import Alternative
 from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
@@ -17,7 +18,6 @@ from runner.execution.request import request_of
 from runner.execution.shares import coverage_of, shares_of_layers
 from runner.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 from runner.execution.watch import Watch, facts, settled, unwatched
-from runner.plan import Precision, Status
 from runner.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing
 from runner.store import Run, Store, explained, same_file_system_link, utc_now
 

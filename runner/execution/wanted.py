@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.core.gpus import Machine
-from runner.core.tables import Provenance, Table, from_ranges
+from runner.cells import Pass, Precision
+from runner.core.hosts.gpus import Machine
+from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.environments.base import Environment, Identity
 from runner.execution.alternatives import Alternative
 from runner.execution.inputs import Data, Network
 from runner.execution.plugins import ENGINE, PluginFiles
-from runner.plan import Pass, Precision
 from runner.records import Calibration, Object, digest
 
 FP32 = Pass(precision=Precision.FP32)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from runner.core.gpus import BUSY, GpuState
+from runner.core.hosts.gpus import BUSY, GpuState
 
 Watch = Callable[[str], GpuState | None]
 """From a device to what its GPU does now; None for `cpu`, and where nobody can tell."""

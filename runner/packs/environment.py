@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from job import protocol
+from runner.cells import Status
 from runner.environments.base import Ending, Environment, Identity, Tick, Transfer, untold
 from runner.packs.keys import calibration_key, pass_key
-from runner.plan import Status
 from runner.records import digest
 from runner.store import same_file_system_link
 

@@ -11,7 +11,7 @@ from typing import Any
 import job
 from job import protocol
 from job.run_pack import PACK
-from runner import config as configuration
+from runner.config import matrix as configuration
 from runner.core.words import count
 from runner.environments.base import Environment
 from runner.errors import NothingSelectedError

@@ -1,0 +1,1 @@
+"""A judgement → one HTML page, and what machines read."""

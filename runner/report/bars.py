@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from runner.core.judgement import Budget, Latency
+from runner.core.latency import Latency
+from runner.core.verdicts.budget import Budget
 
 OUTLIER = 6
 """A scale ends at this multiple of the median at the latest, or one broken build flattens all else."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from runner.core.box_results import ALL, CellBoxes
+from runner.core.boxes.results import ALL, CellBoxes
 from runner.report.views import Group, Row
 
 UNMOVED = 0.9995

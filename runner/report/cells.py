@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from runner.cells import Status
 from runner.core.judgement import CellResult, Judgement
-from runner.plan import Status
 from runner.report.facts import fact_groups, flat
 from runner.report.views import Place, place
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner.core.judgement import Budget, HeadResult
-from runner.plan import Precision
+from runner.cells import Precision
+from runner.core.judgement import HeadResult
+from runner.core.verdicts.budget import Budget
 from runner.report.bars import (
     BudgetBar,
     LatencyMark,

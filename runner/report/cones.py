@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.core.judgement import Judgement
-from runner.core.network_map import NetworkMap, Part
+from runner.core.network.network_map import NetworkMap, Part
 from runner.report.formatting import short
 from runner.report.layers import is_behind_bad, part_title
 

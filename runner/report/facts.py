@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
-from runner.core.box_results import ALL
+from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, Judgement
 from runner.report.views import Place, place
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from runner.core.effects import Effect
+from runner.core.verdicts.effects import Effect
 from runner.core.words import count
 
 ABSENT = "–"

@@ -13,9 +13,11 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from job import protocol
-from runner.core.box_results import ALL
-from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
+from runner.core.boxes.results import ALL
+from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.latency import Latency
 from runner.core.metrics import Metrics
+from runner.core.verdicts.budget import Budget
 
 CSV = "results.csv"
 PARQUET = "results.parquet"

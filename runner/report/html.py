@@ -17,8 +17,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner.cells import Status
 from runner.core.judgement import Judgement
-from runner.plan import Status
 from runner.report import charts, facts, frames, limits, questions, reasons, sections, views
 from runner.report.formatting import FILTERS, finalize
 

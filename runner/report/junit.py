@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
+from runner.cells import Status
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.plan import Status
 
 JUNIT = "junit.xml"
 

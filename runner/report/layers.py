@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.core.judgement import Judgement
-from runner.core.layer_report import Way
-from runner.core.network_map import Layer, NetworkMap, Part
+from runner.core.layers.precisions import Way
+from runner.core.network.network_map import Layer, NetworkMap, Part
 
 MOST_WAYS = 8
 """Columns that fit beside each other."""

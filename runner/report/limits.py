@@ -6,10 +6,10 @@ The matrix always has every cell. What stands below it, and the embedded data, w
 
 from collections.abc import Collection
 
-from runner.core.answers import SURE
+from runner.cells import Status
+from runner.core.answers.per_head import SURE
 from runner.core.judgement import CellResult, Judgement
-from runner.core.verdicts import Kind
-from runner.plan import Status
+from runner.core.verdicts.verdict import Kind
 
 MOST = 500
 """Cells told in detail: a page of some megabytes."""

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from runner.cells import Precision, Status, TableSource
 from runner.core.answer import Finding
-from runner.core.box_results import ALL
+from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.verdicts import Kind
+from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span, verb
-from runner.plan import Precision, Status, TableSource
 from runner.report.formatting import duration, fixed, sentence, signed
 
 VERSION = frozenset(

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runner.core.attribution import Attribution, Change
-from runner.core.attribution_words import reason
+from runner.core.factors.words import reason
 from runner.core.judgement import Judgement
-from runner.core.verdicts import Verdict
+from runner.core.verdicts.attribution import Attribution, Change
+from runner.core.verdicts.verdict import Verdict
 from runner.report.views import Place, place
 
 

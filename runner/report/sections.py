@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from runner.core.box_results import WorstImage
+from runner.core.boxes.results import WorstImage
 from runner.core.judgement import Judgement
 from runner.core.words import count
 from runner.report import anchors, boxes, cells, cones, layers, tables

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from runner.cells import Status
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.verdicts import Kind
-from runner.plan import Status
+from runner.core.verdicts.verdict import Kind
 from runner.report.formatting import ABSENT, duration, fixed, sentence, short, visible
 
 SUMMARY = "summary.md"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import sqnr_db
-from runner.core.table_report import TableReport, TableUse, TensorRanges
+from runner.core.tables.differences import TableReport, TableUse, TensorRanges
 
 MOST_COLUMNS = 8
 """Tables beside each other; more do not fit a page."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from runner.cells import Pass, Precision
 from runner.core.judgement import HeadResult
-from runner.plan import Pass, Precision
 from runner.report.views import Group, Row, rows
 
 HEADROOM_DB = 6.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+from runner.cells import Pass, Precision, Status, TableSource
 from runner.core.answer import Answer
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.verdicts import Kind
-from runner.plan import Pass, Precision, Status, TableSource
+from runner.core.verdicts.verdict import Kind
 
 UNTOLD = frozenset({"driver"})
 """Versions that rows do without: the cell's own page has them."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from job import compare_again, protocol
-from runner import config as configuration
-from runner.config_environments import Image, Ngc, Venv
+from runner.config import matrix as configuration
+from runner.config.environments import Image, Ngc, Venv
 from runner.environments.base import Environment
 from runner.environments.factory import environments_of
 from runner.errors import ConfigError, EnvironmentUnavailableError, ExitCode, NothingSelectedError

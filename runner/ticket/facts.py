@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
+from runner.config.yaml_file import read
 from runner.core.judgement import Judgement
-from runner.judging import write_report
+from runner.judging.run import write_report
 from runner.records import Manifest, Record, Start
 from runner.store import Run
 from runner.ticket import plugins
@@ -15,7 +16,6 @@ from runner.ticket.folder import LONGEST_LOG, Folder, shortened
 from runner.ticket.kinds import Kind
 from runner.ticket.requests import again, job_id
 from runner.ticket.script import requirements
-from runner.yaml_file import read
 
 RUN = "run"
 ENVIRONMENTS = "environments"

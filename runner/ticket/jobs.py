@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from job import compare_again, protocol
-from runner.config import Config
-from runner.core.tables import Table, from_json
+from runner.cells import Precision, Status
+from runner.config.matrix import Config
+from runner.config.yaml_file import read
+from runner.core.tables.table import Table, from_json
 from runner.execution.plugins import ENGINE
 from runner.packs.packing import add_program, seal
-from runner.plan import Precision, Status
 from runner.records import Asked, Manifest, Measurement, Object, Record
 from runner.store import Run
 from runner.ticket.content import NAME
 from runner.ticket.folder import Folder
 from runner.ticket.requests import again, expected_of, job_id, request_again
 from runner.ticket.script import JOBS, place_of, script
-from runner.yaml_file import read
 
 OBJECTS = f"{JOBS}/objects"
 CELLS = "cells"

@@ -14,7 +14,7 @@ from runner import catalog
 from runner.environments.factory import reference_environment
 from runner.errors import NothingSelectedError
 from runner.experiment import program
-from runner.judging import judgement_of, pictures_of
+from runner.judging.run import judgement_of, pictures_of
 from runner.plan import select as chosen_cells
 from runner.records import Calibration, Manifest, Record
 from runner.report.summary import SUMMARY

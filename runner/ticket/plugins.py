@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.config.yaml_file import read
 from runner.records import Asked, Object
 from runner.store import Run
 from runner.ticket.folder import SHORT, Folder
-from runner.yaml_file import read
 
 LEFT_OUT = "its network needs plugins, which were left out with --no-plugins"
 OLD = "its network needs plugins, which runs of before did not keep: run it again, then make the ticket"

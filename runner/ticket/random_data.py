@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from runner.core import graph
+from runner.core.network import graph
 
 QUANTILES = 65
 """Points of a distribution: enough for its tails, too few to tell a weight."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from job import compare_again, protocol
-from runner.core.effects import Sample, pooled_noise
+from runner.cells import Status
 from runner.core.metrics import Sums
+from runner.core.verdicts.effects import Sample, pooled_noise
 from runner.execution.implicit import CARRIER
-from runner.plan import Status
 from runner.records import Asked, Measurement, Object, Record
 
 Files = Mapping[str, str]

@@ -15,16 +15,17 @@ import onnx
 from job import protocol
 from job.reductions import compare
 from job.thresholds import ALGORITHMS
-from runner.core.calibration_graph import calibration_model
-from runner.core.graph import GraphError
+from runner.cells import Precision
+from runner.config.yaml_file import read
 from runner.core.metrics import metrics
-from runner.core.qdq import place, simulation_of
-from runner.core.tables import Provenance, Table, from_json, from_ranges
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import place, simulation_of
+from runner.core.tables.table import Provenance, Table, from_json, from_ranges
 from runner.environments.base import Environment
 from runner.errors import StoreError
 from runner.execution.answers import AnswerError, ResultFolder
 from runner.execution.inputs import PLACEMENTS
-from runner.plan import Precision
 from runner.records import Asked, Manifest, Object, Record
 from runner.store import Run, object_of
 from runner.ticket.content import StandIn
@@ -32,7 +33,6 @@ from runner.ticket.jobs import DEADLINE_S, Inputs, evenly, npy
 from runner.ticket.random_data import Floats, random_images, random_weights
 from runner.ticket.requests import again
 from runner.ticket.start import start
-from runner.yaml_file import read
 
 SEED = 0
 CLOSE_DB = 6.0

@@ -6,9 +6,10 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from runner.core.answers import answers
-from runner.core.attribution import Addition, Attribution, Change
-from runner.core.box_results import (
+from runner.cells import Pass, Status
+from runner.core.answers.per_head import answers
+from runner.core.boxes.matching import Changes
+from runner.core.boxes.results import (
     ALL,
     AveragePrecision,
     BoxErrors,
@@ -19,15 +20,14 @@ from runner.core.box_results import (
     WorstImage,
 )
 from runner.core.cell_run import CellRun
-from runner.core.effects import Effect
 from runner.core.judgement import CellResult, CustomOperator, Judgement
-from runner.core.layer_report import FLOAT, LayerReport, Way
-from runner.core.lineage import Lineage, Suspect, Suspects
-from runner.core.matching import Changes
-from runner.core.network_map import network_map
-from runner.core.table_report import TableReport, TableUse, TensorRanges
-from runner.core.verdicts import Kind, Verdict
-from runner.plan import Pass, Status
+from runner.core.layers.precisions import FLOAT, LayerReport, Way
+from runner.core.network.lineage import Lineage, Suspect, Suspects
+from runner.core.network.network_map import network_map
+from runner.core.tables.differences import TableReport, TableUse, TensorRanges
+from runner.core.verdicts.attribution import Addition, Attribution, Change
+from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
 from tests.unit.networks import detector
 

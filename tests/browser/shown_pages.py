@@ -6,8 +6,8 @@ from functools import cache
 import hostile
 from playwright.sync_api import Page
 
+from runner.cells import Status
 from runner.core.judgement import Judgement
-from runner.plan import Status
 from runner.report.html import render
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from shown_pages import EVILS, Open, html
 
-from runner.plan import Status
+from runner.cells import Status
 from runner.report.html import render
 from tests.unit.judgements import SHARED, cell_result, head, judgement
 

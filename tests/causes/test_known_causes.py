@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.cells import Precision, Status
 from runner.core.judgement import HeadResult
-from runner.core.verdicts import Kind, Verdict
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.environments.venv import VenvEnvironment, default_cache
 from runner.errors import EnvironmentUnavailableError
 from runner.outcome import Outcome
-from runner.plan import Precision, Status
 from tests.causes import experiment
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import HEADS

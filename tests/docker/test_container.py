@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from scripted import SMALL_MEMORY, Scripted
 
+from runner.cells import Status
 from runner.environments.docker import options, owner
 from runner.environments.docker.engine import Engine
 from runner.environments.docker.sweep import sweep
 from runner.execution.classify import classify
-from runner.plan import Status
 
 # What it may do
 

@@ -12,11 +12,11 @@ from second_engine import SecondEngine
 from ssh import Sshd
 
 from job import protocol
+from runner.cells import Status
 from runner.environments.docker import hosts, remote_files
 from runner.environments.docker.engine import Engine
 from runner.environments.docker.environment import DockerEnvironment
 from runner.errors import EnvironmentUnavailableError
-from runner.plan import Status
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import rootfs
 from scripted import Scripted
 from second_engine import SecondEngine
 
+from runner.cells import Status
 from runner.environments.docker import container
 from runner.environments.docker.engine import Engine
 from runner.environments.docker.sweep import sweep
 from runner.execution.classify import classify
-from runner.plan import Status
 
 SCRIPT = "import time; open('/results/a', 'w'); time.sleep(600)"
 

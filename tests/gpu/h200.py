@@ -144,8 +144,8 @@ def prepare(folder, config):
     import onnx
 
     import job
-    from runner.core.qdq import place
-    from runner.core.tables import Provenance, from_ranges
+    from runner.core.qdq.explicit import place
+    from runner.core.tables.table import Provenance, from_ranges
     from runner.experiment import data_of, read_experiment
     from runner.store import Store
 

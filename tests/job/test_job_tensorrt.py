@@ -128,8 +128,8 @@ def check_layers(ended: Ended, version: str) -> None:
 def test_explicit_int8(jobs: Jobs, version: str, typed: str) -> None:
     import onnx
 
-    from runner.core.qdq import place
-    from runner.core.tables import Provenance, Table
+    from runner.core.qdq.explicit import place
+    from runner.core.tables.table import Provenance, Table
 
     table = Table(amax=TABLE, provenance=Provenance(algorithm="given"))
     placed = place(onnx.load(jobs.folder / "model.onnx"), table).model

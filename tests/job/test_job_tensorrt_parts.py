@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core import trt_cache
-from runner.core.tables import Provenance, Table
+from runner.core.tables import trt_cache
+from runner.core.tables.table import Provenance, Table
 
 DATA = Path(__file__).parents[1] / "data" / "tensorrt_layers"
 CACHE = (DATA / "trt-8.5.3.1-entropy2.cache").read_bytes()

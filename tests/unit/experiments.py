@@ -10,10 +10,10 @@ import yaml
 from networks import detector
 from PIL import Image
 
-from runner.config import Config, validate
-from runner.config_checks import Checked, check
+from runner.checks.matrix import Checked, check
+from runner.config.matrix import Config, validate
+from runner.config.yaml_file import Document, parse, read
 from runner.errors import ConfigError
-from runner.yaml_file import Document, parse, read
 
 
 def settings() -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from runner import catalog
-from runner.core.compatibility import HostFacts, ImageFacts
-from runner.core.gpu_models import model
-from runner.core.gpus import Gpu
+from runner.core.hosts.compatibility import HostFacts, ImageFacts
+from runner.core.hosts.gpu_models import model
+from runner.core.hosts.gpus import Gpu
 
 
 def gpu(name: str, index: int = 0, **facts: Any) -> Gpu:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.core.answers import answers
-from runner.core.gates import all_hold, gate_results
-from runner.core.judgement import Budget, CellResult, HeadResult, Judgement, Latency
+from runner.cells import Cell, Pass, Precision, Status, TableSource
+from runner.core.answers.per_head import answers
+from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.latency import Latency
 from runner.core.metrics import Metrics, sqnr_db
-from runner.core.verdicts import Verdict
-from runner.plan import Cell, Pass, Precision, Status, TableSource
+from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.gates import all_hold, gate_results
+from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate
 
 HEADS = ("large", "medium", "small")

@@ -6,12 +6,13 @@ from pathlib import Path
 import networks
 import numpy as np
 
-from runner.core import graph
+from runner.cells import Cell, Pass, Precision, Status, TableSource
+from runner.core.network import graph
 from runner.environments.base import Environment
 from runner.execution.inputs import Data, Network
 from runner.execution.matrix import Matrix
 from runner.execution.wanted import Settings, Wants
-from runner.plan import Cell, Pass, Precision, Status, TableSource, passes
+from runner.plan import passes
 from runner.records import Record
 from runner.store import Run, Store, utc_now
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment

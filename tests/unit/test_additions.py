@@ -6,13 +6,13 @@ import pytest
 import yaml
 from probes import library, start
 
-from runner.config import Config, load
-from runner.config_environments import Image, Interpreter, Ngc, OnnxRuntime, Venv
-from runner.core.additions import addition
-from runner.core.attribution import Attribution, Change
-from runner.core.attribution_words import reasons
-from runner.core.factors import factors
-from runner.core.places import Place
+from runner.config.environments import Image, Interpreter, Ngc, OnnxRuntime, Venv
+from runner.config.matrix import Config, load
+from runner.core.factors.additions import addition
+from runner.core.factors.cell_factors import factors
+from runner.core.factors.places import Place
+from runner.core.factors.words import reasons
+from runner.core.verdicts.attribution import Attribution, Change
 from runner.records import Start
 
 MATRIX = """

@@ -11,8 +11,10 @@ import pytest
 from matrices import Trial, store_of
 from onnx import numpy_helper
 
-from runner.core.image_input import image_input
-from runner.core.tables import Provenance, from_ranges
+from runner.cells import Precision
+from runner.checks.variants import interface_problems, names_problem
+from runner.core.network.image_input import image_input
+from runner.core.tables.table import Provenance, from_ranges
 from runner.environments.factory import reference_environment
 from runner.errors import ConfigError
 from runner.execution import alternatives
@@ -20,10 +22,8 @@ from runner.execution.answers import AnswerError, PassAnswer
 from runner.execution.inputs import Network
 from runner.execution.start import _read
 from runner.execution.wanted import WantedPass
-from runner.plan import Precision
 from runner.records import Object
 from runner.store import Store
-from runner.variant_checks import interface_problems, names_problem
 from tests.fakes.environment import ScriptedEnvironment
 
 HEADS = (("large", "large"), ("small", "small"))

@@ -1,6 +1,7 @@
 """Dependencies point one way: cli → session → execution, report → core; the job imports none of it."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,17 @@ INPUT_AND_OUTPUT = {
 
 ALLOWED = {
     # part of runner → what of runner and job it may import
-    "runner/core": {"runner.core", "runner.plan", "runner.records", "job.reductions"},
-    "runner/report": {"runner.core", "runner.plan", "runner.report", "runner.errors", "job.protocol"},
-    "runner/environments": {"runner.environments", "runner.catalog", "runner.preflight", "runner.core.compatibility", "runner.core.gpus", "runner.config", "runner.config_environments", "runner.errors", "runner.plan", "runner.records",
-                            "runner.dumps", "runner.unpacking", "job.protocol"},
+    "runner/core": {"runner.core", "runner.cells", "runner.records", "job.reductions"},
+    "runner/report": {"runner.core", "runner.cells", "runner.report", "runner.errors", "job.protocol"},
+    "runner/config": {"runner.config", "runner.catalog", "runner.cells", "runner.core", "runner.plan", "runner.records", "runner.dumps", "runner.errors", "job"},
+    "runner/environments": {"runner.environments", "runner.catalog", "runner.cells", "runner.plan", "runner.core.hosts",
+                            "runner.config", "runner.errors", "runner.records", "runner.dumps", "runner.unpacking",
+                            "job.protocol"},
     "runner/dumps": {"runner.dumps", "runner.core", "runner.errors", "job"},
     "runner/compare": {"runner.compare", "runner.dumps", "runner.core", "runner.report.formatting", "runner.errors",
                        "job.reductions"},
     "runner/execution": {"runner.execution", "runner.environments.base", "runner.core",
-                         "runner.errors", "runner.plan", "runner.records", "runner.store", "job"},
+                         "runner.cells", "runner.errors", "runner.plan", "runner.records", "runner.store", "job"},
     "containers/job": {"job"},
 }  # fmt: skip
 
@@ -56,6 +59,22 @@ def test_a_part_imports_only_what_lies_below_it(folder: str) -> None:
         ours = {name for name in imports(path) if name.split(".")[0] in ("runner", "job")}
         wrong = {name for name in ours if not within(name, ALLOWED[folder])}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("folder", ["runner", "runner/core"])
+def test_no_parts_import_each_other_in_a_circle(folder: str) -> None:
+    depth = len(Path(folder).parts)
+    needs: dict[str, set[str]] = {}
+    for path in of(folder):
+        part = path.relative_to(ROOT).with_suffix("").parts[depth]
+        for name in imports(path):
+            if (
+                within(name, {folder.replace("/", ".")})
+                and (other := name.split(".")[depth]) != part
+            ):
+                needs.setdefault(part, set()).add(other)
+    assert len(needs) > 5
+    TopologicalSorter(needs).prepare()  # raises CycleError
 
 
 def test_the_core_does_no_input_or_output() -> None:

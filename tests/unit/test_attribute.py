@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from probes import library, start
 
-from runner.core.attribute import attributed
-from runner.core.attribution import Attribution, Change
-from runner.core.attribution_words import reason, reasons
-from runner.core.effects import Sample
-from runner.core.latency_verdicts import latency_verdicts
-from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, Verdict, verdicts
-from runner.plan import Pass, Precision, Status, TableSource
+from runner.cells import Pass, Precision, Status, TableSource
+from runner.core.factors.attribute import attributed
+from runner.core.factors.words import reason, reasons
+from runner.core.rules import Rules
+from runner.core.verdicts.attribution import Attribution, Change
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Measurement, Record, Start, Timing
 
 ENERGY = np.full(40, 10.0)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runner import records
-from runner.box_checks import head_gates, shapes_of
-from runner.box_facts import box_facts
-from runner.config import Preprocess
-from runner.core.decoding import Family, Layout
+from runner.checks.boxes import head_gates, shapes_of
+from runner.config.matrix import Preprocess
+from runner.core.boxes.decoding import Family, Layout
 from runner.images import decode as decode_image
 from runner.images import upright_size
+from runner.judging.box_facts import box_facts
 from runner.store import Store
 
 YOLO = {"style": "yolov3", "classes": 1}

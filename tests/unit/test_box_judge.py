@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.core.average_precision import average_precision, read_labels
-from runner.core.box_evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
+from runner.cells import Cell, Pass, Precision, Status, TableSource
 from runner.core.box_judge import judge_boxes
-from runner.core.box_results import ALL, CellBoxes, Fate
-from runner.core.boxes import Boxes, Floats, concatenate
-from runner.core.decoding import DecodeError
+from runner.core.boxes.average_precision import average_precision, read_labels
+from runner.core.boxes.decoding import DecodeError
+from runner.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
+from runner.core.boxes.matching import Sums, compare_all
+from runner.core.boxes.nms import Boxes, Floats, concatenate
+from runner.core.boxes.precision_draws import interval, precision_draws
+from runner.core.boxes.results import ALL, CellBoxes, Fate
 from runner.core.evidence import Evidence
-from runner.core.matching import Sums, compare_all
-from runner.core.precision_draws import interval, precision_draws
-from runner.plan import Cell, Pass, Precision, Status, TableSource
 from runner.records import (
     Decode,
     DecodedHead,

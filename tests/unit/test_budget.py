@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from runner.core.budget import budgets
-from runner.core.effects import Sample
-from runner.core.judgement import Budget
-from runner.core.verdicts import CellError, HeadErrors
+from runner.core.verdicts.budget import Budget, budgets
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.effects import Sample
 
 ENERGY = np.full(30, 10.0)
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.core.calibration_blame import calibration_sentences
-from runner.core.effects import Sample
-from runner.core.verdicts import CellError, HeadErrors, Kind, Verdict
+from runner.core.verdicts.calibration_blame import calibration_sentences
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Manifest
 
 ENERGY = np.full(4, 10.0)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from runner.catalog import rows
-from runner.catalog_listing import listing
-from runner.core.compatibility import gpu_obstacle
+from runner.commands.catalog import listing
+from runner.core.hosts.compatibility import gpu_obstacle
 from runner.errors import ConfigError
 from tests.unit.hosts import gpu
 

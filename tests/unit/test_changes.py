@@ -4,12 +4,12 @@ import dataclasses
 import json
 from collections.abc import Callable
 
+from runner.cells import Status
+from runner.commands.diff import Difference
 from runner.core.changes import Change, changes
-from runner.core.gates import GateResult
 from runner.core.judgement import CellResult, Judgement
-from runner.core.verdicts import Kind, Verdict
-from runner.difference import Difference
-from runner.plan import Status
+from runner.core.verdicts.gates import GateResult
+from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import SHARED, cell_result, head, judgement, latency, whole
 
 CELL = "a/cpu/int8-shared-entropy"

@@ -2,9 +2,9 @@ import signal
 
 import pytest
 
+from runner.cells import Status
 from runner.environments.base import Ending
 from runner.execution.classify import classify
-from runner.plan import Status
 
 
 @pytest.mark.parametrize(

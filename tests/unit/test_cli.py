@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner import cli, judging, session
+from runner import cli, session
+from runner.cells import Status
 from runner.errors import (
     ConfigError,
     EnvironmentUnavailableError,
@@ -19,8 +20,8 @@ from runner.errors import (
     NothingSelectedError,
     StoreError,
 )
+from runner.judging import run as judging
 from runner.outcome import Outcome
-from runner.plan import Status
 from runner.report.limits import MOST
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import catalog
-from runner.core.compatibility import (
+from runner.cells import Status
+from runner.core.hosts.compatibility import (
     DriverSupport,
     HostFacts,
     ImageFacts,
@@ -15,9 +16,8 @@ from runner.core.compatibility import (
     obstacles,
     version,
 )
-from runner.core.gpu_models import MODELS, GpuModel
-from runner.core.gpus import Gpu
-from runner.plan import Status
+from runner.core.hosts.gpu_models import MODELS, GpuModel
+from runner.core.hosts.gpus import Gpu
 from tests.unit.hosts import gpu, host, row
 
 NEW = "615.10"

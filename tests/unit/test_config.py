@@ -10,11 +10,11 @@ from experiments import changed, checked, config, problems, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import config as configuration
-from runner.config import Config, validate
+from runner.cells import Precision
+from runner.config import matrix as configuration
+from runner.config.matrix import Config, validate
+from runner.config.yaml_file import Document
 from runner.errors import ConfigError
-from runner.plan import Precision
-from runner.yaml_file import Document
 
 ROOT = Path(__file__).parents[2]
 

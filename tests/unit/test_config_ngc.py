@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from experiments import changed, config
 
-from runner.config_environments import Ngc
+from runner.config.environments import Ngc
 from runner.environments.factory import environments_of
 from runner.errors import ConfigError
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from runner import console
+from runner.cells import Status
 from runner.console import JsonLines, Plain, Quiet, Terminal, chosen
 from runner.execution.progress import Progress
-from runner.plan import Status
 
 
 def play(progress: Progress) -> None:

@@ -7,11 +7,11 @@ import networks
 import pytest
 from test_judge import FP32, SHARED, Experiment, by_id
 
-from runner.core.coverage import Arrived, coverage
 from runner.core.evidence import Evidence
 from runner.core.judge import judge
 from runner.core.judgement import Judgement
-from runner.core.verdicts import Kind
+from runner.core.tables.coverage import Arrived, coverage
+from runner.core.verdicts.verdict import Kind
 from runner.execution.answers import AnswerError, ResultFolder
 from runner.records import Coverage, Manifest, Measurement
 

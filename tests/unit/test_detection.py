@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from demo import evaluate, network
-from runner.core.boxes import Boxes
-from runner.core.decoding import DecodeError, Decoding, Family, HeadGrid, Layout
-from runner.core.detection import candidates, detect, detect_all
+from runner.core.boxes.decoding import DecodeError, Decoding, Family, HeadGrid, Layout
+from runner.core.boxes.detection import candidates, detect, detect_all
+from runner.core.boxes.nms import Boxes
 
 Floats = npt.NDArray[np.float32]
 

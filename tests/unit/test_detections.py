@@ -14,15 +14,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from runner import detections
-from runner.core.average_precision import LabelsError
-from runner.core.box_evidence import BoxEvidence, OutputGoneError, Outputs
-from runner.core.boxes import Boxes
-from runner.core.decoding import DecodeError
-from runner.core.detection import detect_all
-from runner.detections import box_evidence
+from runner.core.boxes.average_precision import LabelsError
+from runner.core.boxes.decoding import DecodeError
+from runner.core.boxes.detection import detect_all
+from runner.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs
+from runner.core.boxes.nms import Boxes
 from runner.errors import ExitCode
-from runner.judging import judge_again
+from runner.judging import detections
+from runner.judging.detections import box_evidence
+from runner.judging.run import judge_again
 from runner.outcome import Outcome
 from runner.records import Decode, DecodedHead, Derived, EvaluationImage, HeadGate, Manifest, Object
 from runner.session import run_experiment

@@ -6,7 +6,7 @@ import inspect
 import pynvml
 import pytest
 
-from runner.core.gpus import OWN_LOAD, disturbed
+from runner.core.hosts.gpus import OWN_LOAD, disturbed
 from runner.environments.devices import (
     HELD_BACK,
     SLOWDOWNS,

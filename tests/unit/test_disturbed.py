@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.cells import Pass, Precision, Status
 from runner.core.evidence import disturbed, timed, watched
-from runner.core.latency_verdicts import latency_verdicts
-from runner.core.verdicts import Kind, Rules, Verdict
+from runner.core.rules import Rules
+from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.outcome import Outcome
-from runner.plan import Pass, Precision, Status
 from runner.records import Measurement, Record, Start, Timing
 from runner.report import frames
 from runner.report.html import render

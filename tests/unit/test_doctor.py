@@ -9,9 +9,10 @@ import pytest
 import yaml
 from experiments import changed
 
-from runner import doctor, preflight
-from runner.core.compatibility import HostFacts
-from runner.doctor import examine
+from runner.commands import doctor
+from runner.commands.doctor import examine
+from runner.core.hosts.compatibility import HostFacts
+from runner.environments import preflight
 from runner.environments.devices import Driver
 from runner.environments.docker import hosts
 from runner.errors import ExitCode

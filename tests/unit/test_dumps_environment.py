@@ -18,16 +18,17 @@ import yaml
 from PIL import Image
 
 from runner import session
-from runner.config import validate
-from runner.core import qdq
-from runner.core.calibration_graph import calibration_model
+from runner.cells import Status
+from runner.config.matrix import validate
+from runner.config.yaml_file import Document
 from runner.core.judgement import CellResult
-from runner.core.tables import Provenance, from_ranges
-from runner.core.verdicts import Kind
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.qdq import explicit as qdq
+from runner.core.tables.table import Provenance, from_ranges
+from runner.core.verdicts.verdict import Kind
 from runner.errors import ConfigError
 from runner.outcome import Outcome
-from runner.plan import Status, recordable
-from runner.yaml_file import Document
+from runner.plan import recordable
 from tests.unit.matrices import Told
 
 ROOT = Path(__file__).parents[2]

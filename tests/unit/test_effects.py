@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from job.reductions import compare
-from runner.core.effects import Noise, Sample, discoveries, effect, pooled_noise
-from runner.core.student import p_value
+from runner.core.verdicts.effects import Noise, Sample, discoveries, effect, pooled_noise
+from runner.core.verdicts.student import p_value
 
 
 def sample(*rows: list[float], exact: bool = False) -> Sample:

@@ -6,13 +6,13 @@ import onnx
 import pytest
 
 from job import protocol
-from runner.core import shapes
-from runner.core.calibration_graph import calibration_model
-from runner.core.engine_layers import EngineLayer, engine_share
-from runner.core.executed import Share
-from runner.core.graph import GraphError
-from runner.core.qdq import place
-from runner.core.tables import Provenance, Table
+from runner.core.layers.engine_layers import EngineLayer, engine_share
+from runner.core.layers.executed import Share
+from runner.core.network import shapes
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import place
+from runner.core.tables.table import Provenance, Table
 from runner.execution.answers import AnswerError, LayersAnswer, ResultFolder
 from runner.execution.shares import shares_of_layers
 

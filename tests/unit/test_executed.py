@@ -6,12 +6,12 @@ import onnx
 import pytest
 from networks import Builder, image
 
-from runner.core import shapes
-from runner.core.calibration_graph import calibration_model
-from runner.core.executed import Share, executed_share
-from runner.core.graph import GraphError
-from runner.core.qdq import ONNXRUNTIME, TENSORRT, PlacementOptions, place
-from runner.core.tables import Provenance, Table
+from runner.core.layers.executed import Share, executed_share
+from runner.core.network import shapes
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from runner.core.tables.table import Provenance, Table
 
 RECORDED = Path(__file__).parents[1] / "data" / "executed"
 INT8_ALLOWED = {"session.qdqisint8allowed": "1"}

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from experiments import changed, write
 
-from runner import preflight
+from runner.cells import Status
+from runner.environments import preflight
 from runner.environments.devices import Driver
 from runner.experiment import read_experiment
-from runner.plan import Status
 from tests.unit.hosts import gpu, host
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probes import library, start
 
-from runner.core.factors import NOT_MAPPED, Question, difference, factors, title
+from runner.core.factors.cell_factors import NOT_MAPPED, Question, difference, factors, title
 from runner.records import Start
 
 CUDNN = library("/usr/lib/libcudnn.so.8.9.7", "8.9.7")

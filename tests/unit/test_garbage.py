@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.core.tables import Provenance, from_ranges
+from runner.cells import Pass, Precision, Status
+from runner.commands.gc import Collected, age, collect, collect_in
+from runner.core.tables.table import Provenance, from_ranges
 from runner.errors import ConfigError, StoreError
-from runner.garbage import Collected, age, collect, collect_in
-from runner.plan import Pass, Precision, Status
 from runner.records import Calibration, Manifest, Measurement, Object, Record, digest
 from runner.store import Run, Store
 

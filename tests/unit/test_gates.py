@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runner.core.box_results import ALL, BoxErrors
-from runner.core.gate_sentences import disagreement_sentence, gates_sentence
-from runner.core.gates import GateResult, all_hold, gate_results
+from runner.cells import Pass
+from runner.core.answers.gate_sentences import disagreement_sentence, gates_sentence
+from runner.core.boxes.matching import Changes
+from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.judgement import CellResult, HeadResult
-from runner.core.matching import Changes
-from runner.plan import Pass
+from runner.core.verdicts.gates import GateResult, all_hold, gate_results
 from runner.records import HeadGate
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, errors, head
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from networks import Builder, image
 from onnx import TensorProto, helper, numpy_helper
 
-from runner.core import graph, shapes
-from runner.core.canonical import canonical, opset
-from runner.core.graph import GraphError
+from runner.core.network import graph, shapes
+from runner.core.network.canonical import canonical, opset
+from runner.core.network.graph import GraphError
 
 CONTENT = networks.detector().SerializeToString()
 

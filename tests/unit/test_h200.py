@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from runner.cells import Status
 from runner.core.judgement import HeadResult, Judgement
-from runner.core.verdicts import Kind
-from runner.plan import Status
+from runner.core.verdicts.verdict import Kind
 from runner.report import html, junit, summary
 from tests.unit import h200
 

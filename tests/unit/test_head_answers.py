@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from runner.core.answers import answers
-from runner.core.attribution import Addition, Attribution, Change
-from runner.core.effects import Effect
+from runner.cells import Pass, TableSource
+from runner.core.answers.per_head import answers
 from runner.core.judgement import CellResult
-from runner.core.verdicts import Kind, Verdict
-from runner.plan import Pass, TableSource
+from runner.core.verdicts.attribution import Addition, Attribution, Change
+from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
 
 EFFECT = Effect(value=0.002, low=0.001, high=0.003, p=1e-9, noise_multiple=4.2, noise_known=True)

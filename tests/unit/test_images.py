@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from runner.config import Preprocess
+from runner.config.matrix import Preprocess
 from runner.errors import ConfigError
 from runner.images import (
     BROKEN,

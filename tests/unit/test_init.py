@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from networks import Builder, detector
 from onnx import TensorProto, helper
 
-from runner.core.graph import GraphError
-from runner.init import quoted, text
-from runner.yaml_file import UNREADABLE, parse
+from runner.commands.init import quoted, text
+from runner.config.yaml_file import UNREADABLE, parse
+from runner.core.network.graph import GraphError
 
 
 def write(folder: Path, model: onnx.ModelProto, name: str = "my net.onnx") -> Path:

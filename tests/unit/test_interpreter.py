@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import preflight
-from runner.environments import local
+from runner.environments import local, preflight
 from runner.environments.devices import Driver
 from runner.environments.interpreter import InterpreterEnvironment
 from runner.environments.python import ask_python

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from job.reductions import SUMS
+from runner.cells import Cell, Pass, Precision, Status, TableSource
 from runner.core.evidence import Evidence
-from runner.core.head_errors import undecided
 from runner.core.judge import judge
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import Sums, metrics
-from runner.core.verdicts import Kind
-from runner.plan import Cell, Pass, Precision, Status, TableSource
+from runner.core.verdicts.head_errors import undecided
+from runner.core.verdicts.verdict import Kind
 from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start, Timing
 
 IMAGES = 4

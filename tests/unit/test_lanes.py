@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from matrices import FP32, OWN, SHARED, Trial, store_of
 
-from runner.core.gpus import Machine
+from runner.cells import Cell, Pass, Precision, Status
+from runner.core.hosts.gpus import Machine
 from runner.environments import process
 from runner.environments.base import Ending
 from runner.errors import StoreError
 from runner.execution.workers import Workers
-from runner.plan import Cell, Pass, Precision, Status
 from runner.records import Record
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runner.core.statistics import latency
+from runner.core.latency import latency
 
 
 def plain_interval(rounds: list[np.ndarray], draws: int = 3000) -> np.ndarray:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.core.latency_verdicts import latency_sentence, latency_verdicts
-from runner.core.verdicts import Kind, Rules, Verdict
-from runner.plan import Pass, Precision, Status
+from runner.cells import Pass, Precision, Status
+from runner.core.rules import Rules
+from runner.core.verdicts.latency import latency_sentence, latency_verdicts
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Measurement, Record, Start, Timing
 
 FP32 = Pass(precision=Precision.FP32)

@@ -3,11 +3,11 @@
 import onnx
 import pytest
 
-from runner.core.engine_layers import EngineLayer
-from runner.core.graph import GraphError
-from runner.core.layer_report import from_layers, from_shares, layer_report
-from runner.core.network_map import NetworkMap, network_map
-from runner.plan import Pass, Precision, Status, TableSource
+from runner.cells import Pass, Precision, Status, TableSource
+from runner.core.layers.engine_layers import EngineLayer
+from runner.core.layers.precisions import from_layers, from_shares, layer_report
+from runner.core.network.graph import GraphError
+from runner.core.network.network_map import NetworkMap, network_map
 from runner.records import Measurement, Object, Record, Share
 from tests.unit.networks import Builder, detector, old_detector
 

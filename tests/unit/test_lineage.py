@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judgements import cell_result, fp32_head, head
 
-from runner.core import graph
-from runner.core.bad_heads import BELOW_THE_GATE, lineages
+from runner.core.answers.bad_heads import BELOW_THE_GATE, lineages
 from runner.core.judgement import HeadResult
-from runner.core.lineage import behind, lineage
-from runner.core.verdicts import Kind, Verdict
+from runner.core.network import graph
+from runner.core.network.lineage import behind, lineage
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Behind, Operator
 
 HEADS = ("large", "medium", "small")

@@ -8,7 +8,7 @@ from matrices import Trial
 from pandas.api import types
 
 import runner
-from runner.core.tables import to_json
+from runner.core.tables.table import to_json
 from runner.errors import StoreError
 from runner.loading import DOCS, Results
 from runner.records import HeadGate, Manifest

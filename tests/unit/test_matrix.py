@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from matrices import FP32, IMAGES, MINMAX, OWN, SHARED, Trial, cells_of, store_of, wants_of
 
+from runner.cells import Cell, Status
 from runner.environments import process
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
 from runner.execution.limit_tables import NOTE
 from runner.execution.matrix import Matrix
-from runner.plan import Cell, Status
 from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import preflight
+from runner.cells import Status
+from runner.environments import preflight
 from runner.environments.devices import Driver
 from runner.environments.ngc import NgcEnvironment
-from runner.plan import Status
 from tests.unit.hosts import gpu, host
 
 TAG = "24.04-py3"

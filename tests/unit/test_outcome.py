@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.cells import Cell, Status
+from runner.commands.plan import Planned
 from runner.core.judgement import Judgement
 from runner.errors import ExitCode
 from runner.outcome import Outcome
-from runner.plan import Cell, Status
-from runner.planned import Planned
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
 
 GOOD = cell_result("ort-1", SHARED, heads=(head("small", nmse=0.001),))

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from runner.config import Preprocess
-from runner.core.box_results import WorstImage
+from runner.config.matrix import Preprocess
+from runner.core.boxes.results import WorstImage
 from runner.images import preprocess
-from runner.judging import judge_again
-from runner.pictures import LONGEST, cut_out, data_uri, pictures, upright
+from runner.judging.pictures import LONGEST, cut_out, data_uri, pictures, upright
+from runner.judging.run import judge_again
 from runner.records import EvaluationImage, Manifest
 from runner.report.sections import SHOWN
 from runner.session import run_experiment

@@ -4,17 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.plan import (
-    Axis,
-    Cell,
-    Pass,
-    Precision,
-    Status,
-    TableSource,
-    expand,
-    passes,
-    select,
-)
+from runner.cells import Cell, Pass, Precision, Status, TableSource
+from runner.plan import Axis, expand, passes, select
 
 NO_DRIVER = (Status.UNAVAILABLE, "no NVIDIA driver")
 INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")

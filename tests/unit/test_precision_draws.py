@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.average_precision import ALL, Labels, LabelsError, average_precision, read_labels
-from runner.core.boxes import Boxes
-from runner.core.precision_draws import (
+from runner.core.boxes.average_precision import (
+    ALL,
+    Labels,
+    LabelsError,
+    average_precision,
+    read_labels,
+)
+from runner.core.boxes.nms import Boxes
+from runner.core.boxes.precision_draws import (
     DRAWS,
     Hits,
     across,
@@ -178,7 +184,7 @@ def test_many_boxes_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         objects=np.full((5, 1), 40),
     )
     whole = weighted(one, image_draws(5))
-    monkeypatch.setattr("runner.core.precision_draws.AT_ONCE", 999)
+    monkeypatch.setattr("runner.core.boxes.precision_draws.AT_ONCE", 999)
     assert weighted(one, image_draws(5)) == pytest.approx(whole, rel=1e-12)
 
 

@@ -4,11 +4,11 @@ from typing import NoReturn
 
 import pytest
 
-from runner import preflight
-from runner.core.compatibility import HostFacts, ImageFacts
+from runner.cells import Status
+from runner.core.hosts.compatibility import HostFacts, ImageFacts
+from runner.environments import preflight
 from runner.environments.devices import Driver
-from runner.plan import Status
-from runner.preflight import (
+from runner.environments.preflight import (
     extra_variables,
     gpu_obstacle,
     gpu_variables,

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 from networks import Builder, image
 from onnx import numpy_helper
 
-from runner.core import graph
-from runner.core.calibration_graph import calibration_model
-from runner.core.canonical import canonical
-from runner.core.qdq import (
+from runner.core.network import graph
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.canonical import canonical
+from runner.core.qdq.explicit import (
     ONNXRUNTIME,
     TENSORRT,
     Placement,
@@ -22,9 +22,9 @@ from runner.core.qdq import (
     place,
     simulation_of,
 )
-from runner.core.qdq_weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
-from runner.core.scale_groups import scale_groups
-from runner.core.tables import Provenance, Table, from_ranges
+from runner.core.qdq.scale_groups import scale_groups
+from runner.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
+from runner.core.tables.table import Provenance, Table, from_ranges
 
 BY = Provenance(algorithm="minmax")
 

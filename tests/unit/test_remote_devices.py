@@ -9,14 +9,14 @@ import pytest
 import yaml
 from experiments import changed, write
 
-from runner import preflight
-from runner.core.compatibility import HostFacts
-from runner.core.gpus import Machine
+from runner.cells import Status
+from runner.core.hosts.compatibility import HostFacts
+from runner.core.hosts.gpus import Machine
+from runner.environments import preflight
 from runner.environments.devices import Driver
 from runner.environments.docker import hosts
 from runner.errors import EnvironmentUnavailableError
 from runner.experiment import read_experiment
-from runner.plan import Status
 from tests.unit.hosts import gpu, host
 
 NGC = {"ngc": ["24.04-py3"]}

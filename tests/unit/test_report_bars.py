@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.judgement import Budget
+from runner.core.verdicts.budget import Budget
 from runner.report.bars import (
     OUTLIER,
     TICKS,

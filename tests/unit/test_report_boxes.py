@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from runner.core.box_results import (
+from runner.core.boxes.matching import Changes
+from runner.core.boxes.results import (
     ALL,
     AveragePrecision,
     BoxErrors,
@@ -15,9 +16,8 @@ from runner.core.box_results import (
     ShownBox,
     WorstImage,
 )
-from runner.core.gates import all_hold, gate_results
 from runner.core.judgement import CellResult, Judgement
-from runner.core.matching import Changes
+from runner.core.verdicts.gates import all_hold, gate_results
 from runner.records import HeadGate
 from runner.report import frames
 from runner.report.boxes import is_unchanged

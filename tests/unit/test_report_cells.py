@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from runner.cells import Pass, Precision, Status
 from runner.core.cell_run import CellRun, cell_run
 from runner.core.judgement import CellResult
-from runner.plan import Pass, Precision, Status
 from runner.records import Measurement, Record, Start
 from runner.report.anchors import cell_anchor
 from runner.report.cells import command, common_facts, places, stage_s

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runner.core.judgement import Budget, Judgement, Latency
+from runner.cells import Status
+from runner.core.judgement import Judgement
+from runner.core.latency import Latency
 from runner.core.metrics import Metrics
-from runner.plan import Status
+from runner.core.verdicts.budget import Budget
 from runner.report import frames
 from runner.report.frames import COLUMNS, write
 from tests.unit.judgements import (

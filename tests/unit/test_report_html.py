@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from runner.core.effects import Effect
-from runner.core.verdicts import Kind, Verdict
-from runner.plan import Status
+from runner.cells import Status
+from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report.facts import data
 from runner.report.html import embedded, render
 from tests.unit.judgements import (

@@ -4,9 +4,9 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.gates import GateResult
+from runner.cells import Status
 from runner.core.judgement import HeadResult
-from runner.plan import Status
+from runner.core.verdicts.gates import GateResult
 from runner.report.junit import junit
 from tests.unit.judgements import FP32, cell_result, fp32_head, head, judgement, whole
 

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 from runner.core.judgement import Judgement
-from runner.core.layer_report import LayerReport, Way
-from runner.core.lineage import Lineage, Suspect, Suspects
-from runner.core.network_map import NetworkMap, network_map
+from runner.core.layers.precisions import LayerReport, Way
+from runner.core.network.lineage import Lineage, Suspect, Suspects
+from runner.core.network.network_map import NetworkMap, network_map
 from runner.report.cones import MOST, cones
 from runner.report.html import render
 from runner.report.layers import MOST_ROWS, MOST_WAYS, layers

@@ -2,9 +2,9 @@
 
 import pytest
 
+from runner.cells import Status
 from runner.core.judgement import CellResult
-from runner.core.verdicts import Kind, Verdict
-from runner.plan import Status
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report.limits import detailed
 from tests.unit.judgements import BASELINE, SHARED, cell_result, head, judgement
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.cells import Status
+from runner.core.factors.versions import versions
 from runner.core.judgement import CustomOperator, Judgement
-from runner.core.verdicts import Kind, Verdict
-from runner.core.versions import versions
-from runner.plan import Status
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Record, Start
 from runner.report.html import render
 from runner.report.questions import questions

@@ -6,10 +6,10 @@ from typing import Any
 from judgements import BASELINE, cell_result, head, judgement
 from pages import Element, parse
 
-from runner.core.attribution import Addition, Attribution, Change
 from runner.core.judgement import Judgement
-from runner.core.lineage import Lineage
-from runner.core.verdicts import Kind, Verdict
+from runner.core.network.lineage import Lineage
+from runner.core.verdicts.attribution import Addition, Attribution, Change
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report import frames, html
 from runner.report.reasons import reasons
 

@@ -3,8 +3,8 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.verdicts import Kind, Verdict
-from runner.plan import Status
+from runner.cells import Status
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report.summary import summary
 from tests.unit.judgements import SHARED, cell_result, head, judgement, whole
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.cells import Pass, Precision, TableSource
 from runner.core.judgement import CellResult
-from runner.plan import Pass, Precision, TableSource
 from runner.report.html import render
 from runner.report.plots import tradeoff_svg
 from runner.report.tradeoff import Tradeoff, tradeoffs

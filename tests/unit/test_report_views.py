@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from runner.cells import Pass, Status
 from runner.core.judgement import CellResult
-from runner.plan import Pass, Status
 from runner.report.views import Place, matrix
 from tests.unit.judgements import (
     BASELINE,

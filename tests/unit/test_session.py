@@ -21,10 +21,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner import judging, session
-from runner.core.tables import from_json
+from runner import session
+from runner.commands.gc import collect_in
+from runner.core.tables.table import from_json
 from runner.errors import ConfigError, NothingSelectedError, StoreError
-from runner.garbage import collect_in
+from runner.judging import run as judging
 from runner.store import Store
 from tests.unit.matrices import Told
 

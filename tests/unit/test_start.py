@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from matrices import store_of, wants_of
 
 from job import protocol
-from runner.core.gpus import Machine
+from runner.cells import Status
+from runner.core.hosts.gpus import Machine
 from runner.environments.base import Identity
 from runner.execution.classify import blamed
 from runner.execution.request import request_of
 from runner.execution.wanted import Site, Wants
-from runner.plan import Status
 from runner.records import Calibration
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit.hosts import gpu

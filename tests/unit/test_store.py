@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runner.cells import Pass, Precision, Status
 from runner.errors import StoreError
-from runner.plan import Pass, Precision, Status
 from runner.records import HeadGate, Manifest, Measurement, Object, Record, digest
 from runner.store import Store
 

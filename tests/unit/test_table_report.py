@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.core.table_report import TableReport, table_report
-from runner.plan import Pass, Precision, Status, TableSource
+from runner.cells import Pass, Precision, Status, TableSource
+from runner.core.tables.differences import TableReport, table_report
 from runner.records import Manifest, Measurement, Record
 
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")

@@ -18,8 +18,8 @@ from matrices import Told
 from PIL import Image
 
 from runner import session
-from runner.core.tables import from_json
-from runner.plan import Status
+from runner.cells import Status
+from runner.core.tables.table import from_json
 from runner.store import Store
 from runner.ticket.making import Wish, make
 

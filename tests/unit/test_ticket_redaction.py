@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 
-from runner.plan import Pass, Precision, Status
+from runner.cells import Pass, Precision, Status
 from runner.records import Record
 from runner.ticket.here import secrets_here
 from runner.ticket.kinds import Kind, Secret

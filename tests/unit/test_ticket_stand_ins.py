@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from runner.core.graph import GraphError
+from runner.core.network.graph import GraphError
 from runner.ticket.again import rerun
 from runner.ticket.making import Made, Wish, make
 from runner.ticket.random_data import random_images, random_weights

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 import uv
 
-from runner import preflight
-from runner.environments import local, packages, venv
+from runner.environments import local, packages, preflight, venv
 from runner.environments.devices import Driver
 from runner.environments.venv import STAMP, VenvEnvironment, default_cache
 from runner.errors import EnvironmentUnavailableError

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks.verdicts import BASELINE, CAUSES, Setting, matrix, outcome
-from runner.core.effects import Sample
-from runner.core.verdicts import CellError, HeadErrors, Kind, Rules, verdicts
+from runner.core.rules import Rules
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.verdict import Kind
 
 ENERGY = np.full(40, 10.0)
 

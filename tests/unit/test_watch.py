@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matrices import FP32, Trial
 
-from runner.core.gpus import GpuState
+from runner.cells import Cell, Status
+from runner.core.hosts.gpus import GpuState
 from runner.execution.watch import LOOKS, facts, settled, unwatched
-from runner.plan import Cell, Status
 from runner.records import Record
 from tests.fakes.environment import InstantEnvironment
 

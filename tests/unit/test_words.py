@@ -3,8 +3,8 @@
 import pytest
 
 from job.comparison import table
-from runner.core.gates import SPOKEN
 from runner.core.metrics import sqnr_db
+from runner.core.verdicts.gates import SPOKEN
 from runner.core.words import count, listed, span
 
 

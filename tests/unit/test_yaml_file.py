@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.config.yaml_file import LIMIT_BYTES, Document, parse, read
 from runner.errors import ConfigError
-from runner.yaml_file import LIMIT_BYTES, Document, parse, read
 
 
 def problem(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Containers: images found, completed and pulled; jobs run in them, here and on remote engines."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.core.compatibility import HostFacts, ImageFacts, Obstacle
-from runner.core.gpus import Gpu, meant
+from runner.cells import Status
+from runner.core.hosts.compatibility import HostFacts, ImageFacts, Obstacle
+from runner.core.hosts.gpus import Gpu, meant
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
+from runner.environments.preflight import extra_variables, preflight, this_driver
 from runner.errors import EnvironmentUnavailableError
-from runner.plan import Status
-from runner.preflight import extra_variables, preflight, this_driver
 
 if TYPE_CHECKING:
     from runner.environments.docker.engine import Engine

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import docker
 
-from runner.core.compatibility import HostFacts
-from runner.core.gpus import Gpu
+from runner.core.hosts.compatibility import HostFacts
+from runner.core.hosts.gpus import Gpu
 from runner.environments.devices import Driver
 from runner.environments.docker.engine import Engine
 from runner.environments.host import facts_of, logins, without_docker

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import catalog
-from runner.core.compatibility import ImageFacts
+from runner.core.hosts.compatibility import ImageFacts
 from runner.environments.base import Identity, Transfer
 from runner.environments.docker import derived
 from runner.environments.docker.engine import Engine

@@ -1,0 +1,76 @@
+"""A cell of the matrix: what is planned, run, stored and shown."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class TableSource(StrEnum):
+    OWN = "own"
+    SHARED = "shared"
+
+
+class Status(StrEnum):
+    """How execution ended; from evidence only (DESIGN: words)."""
+
+    OK = "ok"
+    JOB_FAILED = "job_failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Pass:
+    """One precision with one table."""
+
+    precision: Precision
+    source: TableSource | None = None
+    algorithm: str | None = None
+    implicit: bool = False
+    """int8 of a float network by TensorRT's own scales, not by Q/DQ nodes."""
+
+    @property
+    def made_inside(self) -> bool:
+        """Whether its table is made by the engine, and told only after it ran."""
+        return self.source is TableSource.OWN and (self.implicit or self.algorithm is None)
+
+    @property
+    def name(self) -> str:
+        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`; `int8-implicit-own` of recorded outputs."""
+        parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
+        return "-".join(str(part) for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What is planned, run, stored and shown."""
+
+    environment: str
+    device: str
+    pass_: Pass
+    obstacle: tuple[Status, str] | None = None
+    """`unsupported` or `unavailable`, and why; None where it can run here."""
+    recorded: int | None = None
+    """Repeats of it that were recorded; None where it can be run as often as wanted."""
+
+    def repeats(self, asked: int) -> int:
+        """Returns how many of the repeats that are asked for can be had."""
+        return asked if self.recorded is None else min(asked, self.recorded)
+
+    @property
+    def id(self) -> str:
+        return f"{self.environment}/{self.device}/{self.pass_.name}"
+
+
+def device_kind(device: str) -> str:
+    """Returns `cpu` or `gpu`."""
+    return "cpu" if device == "cpu" else "gpu"

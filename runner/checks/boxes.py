@@ -1,0 +1,178 @@
+"""Whether `decode`, the labels and the gates on boxes fit the network; all before anything starts."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runner.config.matrix import Config, Head
+from runner.config.problems import did_you_mean, few
+from runner.core.boxes.decoding import DecodeError, decoding_of
+from runner.core.boxes.detection import check_shape, detect_all
+from runner.core.network import graph
+from runner.decoder_file import detector, file_of
+from runner.labels import ImageLabels
+from runner.records import Decode, DecodedHead, HeadGate
+from runner.store import object_of
+
+Add = Callable[[tuple[str | int, ...], str], None]
+"""Takes a problem: its place in matrix.yaml, and what is wrong there."""
+
+Shapes = Mapping[str, tuple[int, ...] | None]
+"""Head → shape of one image's output; None where the network leaves it open."""
+
+OF_BOXES = ("ap_drop", "ap50_drop", "iou", "lost")
+"""Limits of a gate that need boxes."""
+
+OF_LABELS = ("ap_drop", "ap50_drop")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDecode:
+    decode: Decode
+    source: bytes | None
+    """The user's own decoder."""
+
+
+def head_gates(config: Config) -> tuple[HeadGate, ...]:
+    """Returns the gates as they are recorded."""
+    return tuple(
+        HeadGate(head=name, **head.gate.model_dump()) for name, head in config.heads.items()
+    )
+
+
+def check_gates(config: Config, labels: ImageLabels | None, add: Add) -> None:
+    """Tells of every limit that could never be judged."""
+    for name, head in config.heads.items():
+        for limit in OF_BOXES:
+            if getattr(head.gate, limit) is None:
+                continue
+            where = ("heads", name, "gate", limit)
+            if config.decode is None:
+                add(where, "needs boxes: say in `decode` how the outputs become boxes")
+            elif config.decode.heads and name not in config.decode.heads:
+                add(where, f"needs boxes: {name!r} is not among decode.heads")
+            if limit in OF_LABELS and config.data.evaluation.labels is None:
+                add(where, "needs labels: give data.evaluation.labels, or gate on iou and lost")
+            elif limit in OF_LABELS and labels and not labels.labels.annotations:
+                add(where, "needs labelled objects: the labels have none in these images")
+
+
+def check_decode(
+    config: Config, root: Path, image_size: tuple[int, int], shapes: Shapes, add: Add
+) -> CheckedDecode | None:
+    """Returns what is recorded of the decoding; None where there is none, or it cannot be used.
+
+    Args:
+        config: matrix.yaml.
+        root: Its folder.
+        image_size: Height and width of the network's input.
+        shapes: Of the heads' outputs.
+        add: Takes every problem.
+    """
+    if config.decode is None:
+        for name, head in config.heads.items():
+            if head.anchors:
+                add(("heads", name, "anchors"), "is for decoding boxes: say how in `decode`")
+        return None
+    problems = list(_unknown_heads(config))
+    for problem in problems:
+        add(("decode", "heads"), problem)
+    try:
+        source = _source(config, root)
+        decode = _recorded(config, image_size, source)
+        if problems:
+            return None
+        _try(decode, source, shapes)
+    except DecodeError as error:
+        add(("decode", "entry_point") if config.decode.entry_point else ("decode",), str(error))
+        return None
+    return CheckedDecode(decode, source)
+
+
+def check_categories(decode: Decode, labels: ImageLabels, add: Add) -> None:
+    """Tells of labels whose categories are not the network's classes: AP would be of others."""
+    known = len(labels.labels.categories)
+    if decode.style and known != decode.classes:
+        add(
+            ("decode", "classes"),
+            f"{decode.classes} classes, but the labels have {known} categories: give the category "
+            "id of each class in decode.category_ids",
+        )
+
+
+def _unknown_heads(config: Config) -> Iterator[str]:
+    assert config.decode is not None  # noqa: S101 - the caller asks only then
+    for name in config.decode.heads:
+        if name not in config.heads:
+            known = list(config.heads)
+            yield f"no head is called {name!r:.80}{did_you_mean(name, known)}; {few(known)}"
+
+
+def _source(config: Config, root: Path) -> bytes | None:
+    entry_point = config.decode.entry_point if config.decode else None
+    if entry_point is None:
+        return None
+    path = root / file_of(entry_point)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"{path}: {error.strerror}; {entry_point} is looked for there"
+        raise DecodeError(message) from error
+
+
+def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> Decode:
+    settings = config.decode
+    assert settings is not None  # noqa: S101 - the caller asks only then
+    chosen = settings.heads or tuple(config.heads)
+    return Decode(
+        heads=tuple(_head(name, head) for name, head in config.heads.items() if name in chosen),
+        image_size=image_size,
+        style=settings.style,
+        entry_point=settings.entry_point,
+        source=None if source is None else object_of(source, ".py"),
+        classes=settings.classes or 1,
+        category_ids=settings.category_ids,
+        layout=settings.layout,
+        activated=settings.activation == "none",
+        bins=settings.bins,
+        score_threshold=settings.score_threshold,
+        nms_iou=settings.nms_iou,
+        max_candidates=settings.max_candidates,
+        max_detections=settings.max_detections,
+        match_iou=settings.match_iou,
+        shown_score=settings.shown_score,
+    )
+
+
+def _head(name: str, head: Head) -> DecodedHead:
+    return DecodedHead(head=name, stride=head.stride or 0, anchors=head.anchors)
+
+
+def _try(decode: Decode, source: bytes | None, shapes: Shapes) -> None:
+    """Raises DecodeError where outputs of these shapes have no boxes, whatever their values."""
+    heads = [one.head for one in decode.heads]
+    known = {head: shape for head in heads if (shape := shapes.get(head)) is not None}
+    decoding = decoding_of(decode)
+    if decoding is not None:
+        for head, shape in known.items():
+            check_shape(head, shape, decoding)
+        return
+    assert source is not None and decode.entry_point  # noqa: S101, PT018 - read for that reason
+    function = detector(source, decode.entry_point, heads)
+    if len(known) == len(heads):
+        zeros = {head: np.zeros((1, *shape), np.float32) for head, shape in known.items()}
+        for _ in detect_all(zeros, function, heads):
+            pass
+
+
+def shapes_of(outputs: Mapping[str, Sequence[graph.Dim] | None]) -> Shapes:
+    """Returns the shapes as a job stores them: without a first axis that is the batch of one."""
+    return {head: None if shape is None else _stored(shape) for head, shape in outputs.items()}
+
+
+def _stored(shape: Sequence[graph.Dim]) -> tuple[int, ...] | None:
+    batched = len(shape) > 1 and (shape[0] == 1 or not isinstance(shape[0], int))
+    sizes = [size for size in shape[batched:] if isinstance(size, int) and size > 0]
+    return tuple(sizes) if len(sizes) == len(shape) - batched else None

@@ -1,0 +1,1 @@
+"""matrix.yaml: read, typed, validated; its problems told with their lines."""

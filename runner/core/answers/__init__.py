@@ -1,0 +1,1 @@
+"""Verdicts → whose fault it is, in sentences for a person."""

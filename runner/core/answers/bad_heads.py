@@ -1,0 +1,58 @@
+"""Which heads are bad together and from which cause, and what the network's graph says to that."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.network.lineage import Lineage, lineage
+from runner.core.verdicts.verdict import Kind
+from runner.core.words import listed
+from runner.records import Behind
+
+BELOW_THE_GATE = "gate not held"
+NO_FAULT = frozenset({Kind.OK, Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK})
+"""A fallback makes a head better than 8 bits; what is not decided says nothing of any head."""
+
+_Case = tuple[tuple[str, ...], tuple[str, ...]]
+"""(bad heads, good heads)."""
+
+
+def lineages(groups: Sequence[Behind], results: Iterable[CellResult]) -> tuple[Lineage, ...]:
+    """Returns what the graph says to every set of heads that is bad in some cell.
+
+    Each cause is looked at by itself: a head whose table is bad may have a sound engine. Cells and
+    causes with the same bad and good heads are told as one; what most cells show comes first.
+    """
+    cells_of: dict[tuple[_Case, str], list[str]] = {}
+    for result in results:
+        for cause in dict.fromkeys(cause for head in result.heads for cause in _causes(head)):
+            cells_of.setdefault((_case(result, cause), cause), []).append(result.cell.id)
+    causes_of: dict[tuple[_Case, tuple[str, ...]], list[str]] = {}
+    for (case, cause), cells in cells_of.items():
+        causes_of.setdefault((case, tuple(cells)), []).append(cause)
+    found = [
+        replace(one, causes=tuple(causes), cells=cells, sentence=_told(causes, cells, one.sentence))
+        for (case, cells), causes in causes_of.items()
+        if (one := lineage(groups, *case))
+    ]
+    return tuple(sorted(found, key=lambda one: -len(one.cells)))
+
+
+def _causes(head: HeadResult) -> list[str]:
+    causes = [str(one.kind) for one in head.verdicts if one.kind not in NO_FAULT]
+    return causes + [BELOW_THE_GATE] * (head.passed is False)
+
+
+def _case(result: CellResult, cause: str) -> _Case:
+    bad = tuple(one.head for one in result.heads if cause in _causes(one))
+    good = tuple(one.head for one in result.heads if one.head not in bad and not _undecided(one))
+    return bad, good
+
+
+def _undecided(head: HeadResult) -> bool:
+    return any(one.kind is Kind.INCONCLUSIVE for one in head.verdicts)
+
+
+def _told(causes: Sequence[str], cells: Sequence[str], sentence: str) -> str:
+    places = list(dict.fromkeys(cell.rpartition("/")[0].removesuffix("/cpu") for cell in cells))
+    return f"{listed([one.replace('_', ' ') for one in causes])} in {listed(places)}: {sentence}"

@@ -1,0 +1,221 @@
+"""What the gates of one head say, and where its SQNR and its boxes say different things."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
+
+from runner.core.boxes.precision_draws import ApDraws, interval
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.verdicts.gates import SPOKEN, GateResult
+from runner.core.words import listed
+
+Row = tuple[CellResult, HeadResult]
+
+LEAST_DB = 0.5
+"""Smaller differences of SQNR choose no table."""
+
+LEAST_AP = 0.01
+"""Smaller differences of AP choose no table either, however sure they are."""
+
+AP_LIMITS = ("ap_drop", "ap50_drop")
+
+
+def gates_sentence(int8: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
+    """Says whether every limit holds, where each that does not, and where that is not sure.
+
+    Args:
+        int8: Results to judge.
+        broken: Ids of int8 cells that were started and gave none.
+        not_started: How many int8 cells never were.
+    """
+    gated = [row for row in int8 if row[1].gates]
+    if not gated:
+        return ""
+    limits = gated[0][1].gates
+    failed = [told for limit in limits if (told := _failed(limit, gated))]
+    unsure = [told for limit in limits if (told := _unsure(limit, gated))]
+    return " ".join((*(failed or [_held(gated, broken, not_started)]), *unsure))
+
+
+def _held(gated: Sequence[Row], broken: Sequence[str], not_started: int) -> str:
+    limit = listed([one.limit_text() for one in gated[0][1].gates])
+    ran = " that ran" if not_started else ""
+    amount, started = len(gated), len(gated) + len(broken)
+    if broken:
+        cells = f"{amount} of {started} int8 cells{ran} hold"
+    elif amount == 1:
+        cells = f"The one int8 cell{ran} holds"
+    else:
+        cells = f"All {amount} int8 cells{ran} hold"
+    rest = f"; {listed(broken, most=3)} gave nothing to judge" if broken else ""
+    rest += f"; {not_started} did not run" if not_started else ""
+    return f"{cells} the gate, {limit}{rest}."
+
+
+def _unsure(limit: GateResult, gated: Sequence[Row]) -> str:
+    found = [
+        (cell, one.interval)
+        for cell, head in gated
+        if (one := _result(head, limit.name)) and one.interval and one.unsure
+    ]
+    if not found:
+        return ""
+    spoken = SPOKEN[limit.name]
+    cells = _cells([cell for cell, _ in found], gated)
+    within = (
+        f"its 95 % interval is {spoken.range_text(*found[0][1])}"
+        if len(found) == 1
+        else "their 95 % intervals hold it"
+    )
+    return (
+        f"Not sure with these images: {spoken.name} {limit.side_text()} in {cells}, "
+        f"since {within}; more images would tell."
+    )
+
+
+def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
+    results = [(cell, one) for cell, head in gated if (one := _result(head, limit.name))]
+    failed = [(cell, one) for cell, one in results if not one.passed]
+    if not failed:
+        return ""
+    unknown = [cell for cell, one in failed if one.value is None]
+    known = [one.value for _, one in failed if one.value is not None]
+    values = f" ({SPOKEN[limit.name].range_text(min(known), max(known))})" if known else ""
+    nothing = f"; nothing to judge by in {_cells(unknown, gated)}" if unknown else ""
+    where = _cells([cell for cell, _ in failed], gated)
+    return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
+
+
+def _cells(chosen: Sequence[CellResult], rows: Sequence[Row]) -> str:
+    """Names cells; a pass of which all are chosen is named once."""
+    if len(chosen) == len(rows) > 1:
+        return "every int8 cell"
+    amounts = Counter(cell.cell.pass_.name for cell, _ in rows)
+    found = Counter(cell.cell.pass_.name for cell in chosen)
+    names = []
+    for cell in chosen:
+        name = cell.cell.pass_.name
+        whole = found[name] == amounts[name] > 1
+        names.append(f"{name} everywhere" if whole else cell.cell.id)
+    return listed(list(dict.fromkeys(names)))
+
+
+def disagreement_sentence(
+    int8: Sequence[Row], baseline: str, draws: ApDraws = MappingProxyType({})
+) -> str:
+    """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector.
+
+    Args:
+        int8: Results to judge.
+        baseline: The environment that the others are compared with.
+        draws: What makes a difference of AP sure; without, its size alone counts.
+    """
+    both = [row for row in int8 if _sqnr_and_ap(row[1])]
+    return " ".join(
+        part for part in (_gates_disagree(both), _orders_disagree(both, baseline, draws)) if part
+    )
+
+
+def _sqnr_and_ap(head: HeadResult) -> bool:
+    names = {one.name for one in head.gates}
+    return "sqnr_db" in names and not names.isdisjoint(AP_LIMITS)
+
+
+def _gates_disagree(rows: Sequence[Row]) -> str:
+    sqnr_alone, boxes_alone = [], []
+    for cell, head in rows:
+        sqnr = _result(head, "sqnr_db")
+        boxes = [one for one in head.gates if one is not sqnr]
+        if sqnr is None or any(one.value is None for one in boxes):
+            continue
+        if sqnr.passed and not all(one.passed for one in boxes):
+            sqnr_alone.append(cell)
+        if not sqnr.passed and all(one.passed for one in boxes):
+            boxes_alone.append(cell)
+    parts = []
+    if sqnr_alone:
+        parts.append(f"SQNR alone would have passed {_cells(sqnr_alone, rows)}; the boxes do not.")
+    if boxes_alone:
+        parts.append(f"SQNR alone fails {_cells(boxes_alone, rows)}; the boxes hold their limits.")
+    return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Disagreement:
+    better: CellResult
+    """By SQNR."""
+    worse: CellResult
+    sqnr_db: float
+    """How much better."""
+    limit: str
+    ap: float
+    """How much AP it loses against the other all the same."""
+    interval: tuple[float, float] | None
+    """95 %, over images, the same for both."""
+
+
+def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
+    found = [
+        one
+        for pair in _pairs(rows, baseline)
+        for better, worse in (pair, pair[::-1])
+        for one in _disagreements(better, worse, draws)
+    ]
+    if not found:
+        return ""
+    most = max(found, key=lambda one: one.ap)
+    better, worse = (one.cell for one in (most.better, most.worse))
+    what = SPOKEN[most.limit].name.removesuffix(" drop")
+    ends = SPOKEN[most.limit].range_text(*most.interval) if most.interval else ""
+    sure = f" (95 %: {ends})" if ends else ""
+    others = len(found) - 1
+    more = f" {others} more {'pair does' if others == 1 else 'pairs do'} so." if others else ""
+    return (
+        f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:z.1f} dB more than "
+        f"{worse.id}, but {most.ap:.3f} less {what}{sure}; choose by the boxes.{more}"
+    )
+
+
+def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
+    """Yields the tables of one environment with each other, and each table with the baseline's."""
+    places: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        cell = row[0].cell
+        places.setdefault((cell.environment, cell.device), []).append(row)
+    for (environment, device), here in places.items():
+        yield from combinations(here, 2)
+        if environment != baseline:
+            there = {row[0].cell.pass_: row for row in places.get((baseline, device), ())}
+            for row in here:
+                if row[0].cell.pass_ in there:
+                    yield row, there[row[0].cell.pass_]
+
+
+def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagreement]:
+    one, other = better[1].error.sqnr_db, worse[1].error.sqnr_db
+    if one is None or other is None or one - other < LEAST_DB:
+        return
+    for name in AP_LIMITS:
+        this, that = _result(better[1], name), _result(worse[1], name)
+        if this is None or that is None or this.value is None or that.value is None:
+            continue
+        lost = this.value - that.value
+        ends = _lost_between(better, worse, name, draws)
+        if lost >= LEAST_AP and (ends is None or ends[0] > 0):
+            yield _Disagreement(better[0], worse[0], one - other, name, lost, ends)
+
+
+def _lost_between(
+    better: Row, worse: Row, limit: str, draws: ApDraws
+) -> tuple[float, float] | None:
+    """Returns the interval of the AP that the first has less than the second, paired over images."""
+    one, other = (draws.get((cell.cell.id, head.head)) for cell, head in (better, worse))
+    if one is None or other is None:
+        return None
+    return interval((other - one)[:, AP_LIMITS.index(limit)])
+
+
+def _result(head: HeadResult, name: str) -> GateResult | None:
+    return next((one for one in head.gates if one.name == name), None)

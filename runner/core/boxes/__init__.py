@@ -1,0 +1,1 @@
+"""Outputs → boxes: what was lost, brought or moved, and average precision."""

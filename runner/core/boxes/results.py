@@ -1,0 +1,120 @@
+"""What became of the boxes: the part of a judgement that people see on their images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runner.core.boxes.matching import Changes
+
+ALL = "all"
+"""The size range of every object."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AveragePrecision:
+    """Of one size range; None where the labels hold no object of it."""
+
+    ap: float | None
+    """Mean over IoU thresholds 0.50 to 0.95."""
+    ap50: float | None
+    """At IoU 0.5."""
+    objects: int
+    """Labelled objects in the range, crowds left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxErrors:
+    """What one cell did to the reference's boxes, all of them or those of one head."""
+
+    changes: Mapping[str, Changes]
+    """`all` and each size range → lost, new and moved boxes."""
+    precision: Mapping[str, AveragePrecision] = field(default_factory=dict)
+    """`all` and each size range → AP, mean over repeats; empty without labels.
+
+    Of one head: the reference's outputs with that head's alone replaced by the cell's.
+    """
+    ap_drop: float | None = None
+    """AP of the reference − AP, all sizes; negative where the cell is better."""
+    ap50_drop: float | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """`ap`, `ap50`, `ap_drop`, `ap50_drop` → 95 % bootstrap interval over images, all sizes.
+
+    Absent where it is unknown: without labels, with one image.
+    """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellBoxes:
+    problem: str | None = None
+    """Why the cell's boxes are not known; then there is nothing else here."""
+    whole: BoxErrors | None = None
+    """All heads together."""
+    heads: Mapping[str, BoxErrors] = field(default_factory=dict)
+    """Heads that hold boxes → what became of theirs."""
+
+
+class Fate(StrEnum):
+    KEPT = "kept"
+    LOST = "lost"
+    FADED = "faded"
+    """Found still, with a score too low to be shown."""
+    NEW = "new"
+    RISEN = "risen"
+    """New only in being shown: the reference found it with a lower score."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownBox:
+    """Pixels of the image, to a tenth."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    label: int
+    """Class index."""
+    head: str
+    fate: Fate
+    iou: float | None = None
+    """Overlap with its pair; of kept ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorstImage:
+    """An image on which much changed, with both sets of boxes."""
+
+    file_name: str
+    width: int
+    height: int
+    """Pixels."""
+    cells: tuple[str, ...]
+    """Ids of the cells with exactly these boxes."""
+    heads: tuple[str, ...]
+    """Heads of which it is among the worst images."""
+    reference: tuple[ShownBox, ...]
+    test: tuple[ShownBox, ...]
+
+    @property
+    def changed(self) -> int:
+        """Lost and new boxes, faded and risen ones among them."""
+        return sum(box.fate is not Fate.KEPT for box in (*self.reference, *self.test))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxReport:
+    """What all cells share."""
+
+    problem: str | None = None
+    """Why there are no boxes of the reference; then there is nothing else here."""
+    precision: Mapping[str, AveragePrecision] = field(default_factory=dict)
+    """Of the reference; empty without labels."""
+    heads: tuple[str, ...]
+    """Those that hold boxes."""
+    shown_score: float
+    """Boxes with a lower score are neither lost nor new."""
+    match_iou: float
+    """Least overlap of two boxes that are one."""
+    sizes: Mapping[str, tuple[float, float]]
+    """Size range → least area and the first beyond it, square pixels of the image."""
+    worst: tuple[WorstImage, ...] = ()

@@ -1,0 +1,1 @@
+"""The network: its graph, the form that ranges are placed on, what each head depends on."""

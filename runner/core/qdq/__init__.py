@@ -1,0 +1,1 @@
+"""A calibration table → an explicit Q/DQ network."""

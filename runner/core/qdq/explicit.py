@@ -1,0 +1,181 @@
+"""A calibration table → an explicit Q/DQ network.
+
+Activations are symmetric int8 per tensor (zero point 0), weights symmetric int8 per output channel,
+scale = amax / 127 for both. Where Q/DQ stands follows "Q/DQ layer-placement recommendations" of the
+TensorRT developer guide:
+
+- All inputs of weighted layers are quantised; their outputs only where another quantised layer
+  needs them, so the outputs of the network stay float.
+- Nothing stands between a convolution and what an engine fuses into it: its activation, and the
+  residual addition, of which the other branch alone is quantised. (`PlacementOptions.fuse`; ONNX Runtime
+  knows no such fusion for symmetric int8 and takes only Q directly behind a convolution. Before
+  Relu and Clip that Q has the scale of their output, which leaves the arithmetic as it was.)
+- Every tensor has one Q and one DQ, read by all of its consumers, excluded layers too: one tensor,
+  one value.
+- Layers that carry values (max pooling, nearest and linear resizing, transposing …) have one scale
+  on both sides. The engines then run them on integers, and linear resizing stays in range.
+- Averaging pools and concatenations have an output scale of their own. Inputs that only the
+  concatenation reads take its scale, which makes it a copy and avoids rounding twice; an input that
+  others read too keeps its finer scale and is requantised (TensorRT moves the Q in front of the
+  concatenation, ONNX Runtime's QLinearConcat takes a scale per input).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import onnx
+
+from runner.core.network import graph
+from runner.core.network.canonical import canonical
+from runner.core.network.operators import MACS
+from runner.core.qdq.region import Region, region
+from runner.core.qdq.scale_groups import scale_groups
+from runner.core.qdq.writer import QdqWriter
+from runner.core.tables.table import LEVELS, Table
+
+INT8 = "int8"
+EXCLUDED = "excluded"
+
+
+class QdqError(graph.GraphError):
+    """A network and a table that do not go together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacementOptions:
+    """What engines and experiments ask of a placement. The defaults are TensorRT's."""
+
+    fuse: bool = True
+    """The engine fuses activation and residual addition into the convolution before them."""
+    per_channel_weights: bool = True
+    int32_bias: bool = False
+    """Biases as int32 with scale input · weight. ONNX Runtime before 1.21 needs it for its integer
+    convolution; TensorRT refuses it."""
+    quantise_outputs: bool = False
+    """Quantise the outputs of the last layers too. ONNX Runtime has no convolution from int8 to
+    float, so without it the last convolution of a head runs in float there."""
+    float_weights: bool = True
+    """Weights as float32 with a Q/DQ pair, which every TensorRT from 8.0 on reads; False: int8 with
+    DQ alone, which 8.0 and 8.2 refuse, and a quarter of the size."""
+    fold_weights: bool = False
+    """Weights (and int32 biases) as the float32 values that their integers stand for: the same
+    arithmetic, less work. For the simulation."""
+    exclude: frozenset[str] = frozenset()
+    """Names of nodes that stay in float."""
+
+
+TENSORRT = PlacementOptions()
+ONNXRUNTIME = PlacementOptions(
+    fuse=False, int32_bias=True, quantise_outputs=True, float_weights=False
+)
+
+
+def simulation_of(options: PlacementOptions) -> PlacementOptions:
+    """Returns the options whose network computes in float32 what an engine's integers stand for.
+
+    A simulation belongs to one placement: with another, the difference between simulated and
+    observed would hold the Q/DQ that only one of the two has.
+    """
+    return replace(options, fold_weights=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    model: onnx.ModelProto
+    quantised: Mapping[str, float]
+    """Activation → its scale."""
+    skipped: Mapping[str, str]
+    """Activation that should have been quantised → why it could not."""
+    layers: Mapping[str, str]
+    """Every multiply-accumulate node → `int8`, `excluded`, or why it stays in float."""
+
+
+def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENSORRT) -> Placement:
+    """Writes Q/DQ into `model`.
+
+    Args:
+        model: The network; it is not changed. What is placed on is its canonical form.
+        table: Ranges; names that the network does not have are ignored.
+        options: What the engine needs.
+
+    Raises:
+        graph.GraphError: see `canonical.canonical`.
+        QdqError: `exclude` names no node, or the table quantises nothing that was not excluded.
+    """
+    model = canonical(model)
+    _check_excluded(model, options)
+    leader = scale_groups(model)
+    usable = {tensor: table.amax[lead] for tensor, lead in leader.items() if lead in table.amax}
+    found = region(
+        model,
+        usable=frozenset(usable),
+        fuse=options.fuse,
+        quantise_outputs=options.quantise_outputs,
+        exclude=options.exclude,
+    )
+    scales = {tensor: usable[tensor] / LEVELS for tensor in found.tensors}
+    if not scales and found.float_layers:
+        layer, reason = next(iter(found.float_layers.items()))
+        message = (
+            f"nothing to quantise: the table's {len(table.amax)} tensors are no layer's input "
+            f"(layer {layer!r}: {reason}); was it made from another network?"
+        )
+        raise QdqError(message)
+    return Placement(
+        model=_write(model, found, scales, options),
+        quantised=scales,
+        skipped={
+            tensor: table.unusable.get(leader[tensor], "not in the table")
+            for tensor in found.lacking
+        },
+        layers={
+            node.name: _state(node.name, found, options)
+            for node in model.graph.node
+            if node.op_type in MACS and node.domain in graph.STANDARD_DOMAINS
+        },
+    )
+
+
+def _state(node: str, found: Region, options: PlacementOptions) -> str:
+    if node in options.exclude:
+        return EXCLUDED
+    return found.float_layers.get(node, INT8)
+
+
+def _check_excluded(model: onnx.ModelProto, options: PlacementOptions) -> None:
+    unknown = sorted(options.exclude - {node.name for node in model.graph.node})
+    if unknown:
+        message = f"no node {unknown[0]!r} in the network to exclude: names are those of its nodes"
+        raise QdqError(message)
+
+
+def _write(
+    model: onnx.ModelProto, found: Region, scales: Mapping[str, float], options: PlacementOptions
+) -> onnx.ModelProto:
+    """Returns the network with the Q/DQ that `found` asks for."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    heads = {value.name for value in model.graph.output}
+    writer = QdqWriter({tensor.name: tensor for tensor in model.graph.initializer}, scales, options)
+    pairs = {
+        tensor: writer.activation_pair(tensor, as_head=options.quantise_outputs and tensor in heads)
+        for tensor in scales
+    }
+    made = graph.producers(model)
+    nodes = [node for tensor in scales if tensor not in made for node in pairs[tensor]]
+    for node in result.graph.node:
+        produced = tuple(node.output)
+        if node.name in found.layers:
+            nodes.extend(writer.quantise_parameters(node))
+        for index, tensor in enumerate(node.input):
+            if tensor in pairs:
+                node.input[index] = pairs[tensor][1].output[0]
+        for index, tensor in enumerate(produced):
+            if tensor in pairs:
+                node.output[index] = pairs[tensor][0].input[0]
+        nodes.append(node)
+        nodes.extend(one for tensor in produced for one in pairs.get(tensor, ()))
+    graph.replace_nodes(result, nodes)
+    result.graph.initializer.extend(writer.initialisers)
+    graph.drop_unused_initialisers(result)
+    return result

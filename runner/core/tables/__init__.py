@@ -1,0 +1,1 @@
+"""Calibration tables: what they are, TensorRT's cache, how they differ."""

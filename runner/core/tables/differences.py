@@ -1,0 +1,219 @@
+"""How the calibration tables differ: between environments, between algorithms, tensor by tensor.
+
+A scale is amax / 127, so two tables differ in a tensor by the ratio of their ranges. Half the range
+clips what lies beyond, double the range halves the resolution: both directions cost, so differences
+are ordered by |log₂ ratio|.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.cells import TableSource
+from runner.core.evidence import good
+from runner.records import Manifest, Record
+
+SAME = 1e-6
+"""Ratios nearer to 1 than this are one range: float32 text and back."""
+MOST_TENSORS = 20
+"""Tensors that are named."""
+MINMAX = "minmax"
+
+Ranges = Mapping[str, float]
+"""Tensor → amax."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableUse:
+    """One candidate table, and how it differs from the one that all are compared with."""
+
+    digest: str
+    algorithm: str
+    note: str | None
+    """Why it was made, where it is nobody's own and not shared."""
+    own_of: tuple[str, ...]
+    """Environments whose calibrator made exactly this table."""
+    shared: bool
+    cells: tuple[str, ...]
+    """Ids of the cells that ran with it."""
+    tensors: int
+    unusable: int
+    compared: int
+    """Tensors that it has in common with the table that it is compared with; 0 for that itself."""
+    differing: int
+    """Of these, how many have another range."""
+    median_ratio: float | None
+    """Of its ranges to the other's; None where nothing is compared."""
+    furthest: str | None
+    """Tensor whose ranges differ most; None where none does."""
+    furthest_ratio: float | None
+    kept: float | None
+    """Median of amax over the largest magnitude seen, by the minmax table of the same images; what lies
+    beyond is clipped. None where there is no such table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorRanges:
+    """A tensor whose range differs between tables."""
+
+    tensor: str
+    heads: tuple[str, ...]
+    """Heads that depend on it; empty where the network is not known."""
+    amax: Mapping[str, float]
+    """Table's digest → range; tables without it are left out."""
+    spread: float
+    """Largest range over the smallest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableReport:
+    against: str | None
+    """Digest of the table that the others are compared with: the shared one, else the baseline's own."""
+    tables: tuple[TableUse, ...]
+    """What cells ran with first."""
+    tensors: tuple[TensorRanges, ...]
+    """Those that differ most between the tables that cells ran with, the furthest apart first."""
+    missing: tuple[str, ...] = ()
+    """Digests of tables whose ranges are not stored with the run any more."""
+
+
+def table_report(
+    manifest: Manifest,
+    records: Sequence[Record],
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+) -> TableReport:
+    """Compares the tables of a run.
+
+    Args:
+        manifest: Names the tables and says how each was made.
+        records: Say which cell ran with which table.
+        ranges: Table's digest → its ranges; tables that cannot be read are left out.
+        heads_of: Tensor → the heads that depend on it; empty where the network is not known.
+    """
+    cells: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
+    shared: list[str] = []
+    for record in records:
+        for table in dict.fromkeys(one.table for one in good(record) if one.table):
+            cells.setdefault(table, []).append(record.cell)
+            if record.pass_.source is TableSource.OWN:
+                if record.environment not in own.setdefault(table, []):
+                    own[table].append(record.environment)
+            else:
+                shared.append(table)
+    known = [digest for digest in manifest.tables if digest in ranges]
+    used = [digest for digest in known if digest in cells]
+    against = _against(used, shared, own, manifest.baseline)
+    ordered = sorted(known, key=lambda digest: (digest != against, digest not in cells))
+    return TableReport(
+        against=against,
+        tables=tuple(
+            _use(
+                digest,
+                manifest.tables,
+                ranges,
+                against,
+                own_of=tuple(own.get(digest, ())),
+                shared=digest in shared,
+                cells=tuple(cells.get(digest, ())),
+            )
+            for digest in ordered
+        ),
+        tensors=_furthest(
+            {digest: ranges[digest] for digest in ordered if digest in cells}, heads_of
+        ),
+        missing=tuple(digest for digest in manifest.tables if digest not in ranges),
+    )
+
+
+def _against(
+    used: Sequence[str], shared: Sequence[str], own: Mapping[str, Sequence[str]], baseline: str
+) -> str | None:
+    candidates = [
+        *(digest for digest in used if digest in shared),
+        *(digest for digest in used if baseline in own.get(digest, ())),
+        *used,
+    ]
+    return next(iter(candidates), None)
+
+
+def _use(
+    digest: str,
+    facts: Mapping[str, Mapping[str, Any]],
+    ranges: Mapping[str, Ranges],
+    against: str | None,
+    *,
+    own_of: tuple[str, ...],
+    shared: bool,
+    cells: tuple[str, ...],
+) -> TableUse:
+    here = ranges[digest]
+    ratios = _ratios(here, ranges[against]) if against not in (None, digest) else {}
+    differing = {tensor: ratio for tensor, ratio in ratios.items() if abs(ratio - 1) > SAME}
+    furthest = max(differing, key=lambda tensor: _distance(differing[tensor]), default=None)
+    stated = facts[digest]
+    return TableUse(
+        digest=digest,
+        algorithm=str(stated.get("algorithm", "")),
+        note=stated.get("note"),
+        own_of=own_of,
+        shared=shared,
+        cells=cells,
+        tensors=len(here),
+        unusable=len(stated.get("unusable") or ()),
+        compared=len(ratios),
+        differing=len(differing),
+        median_ratio=statistics.median(ratios.values()) if ratios else None,
+        furthest=furthest,
+        furthest_ratio=None if furthest is None else differing[furthest],
+        kept=_kept(digest, facts, ranges),
+    )
+
+
+def _kept(
+    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
+) -> float | None:
+    """Returns the median share of the largest magnitude that a table keeps from being clipped."""
+    images = facts[digest].get("images_sha256")
+    seen = next(
+        (
+            ranges[other]
+            for other, stated in facts.items()
+            if other in ranges
+            and stated.get("algorithm") == MINMAX
+            and images is not None
+            and stated.get("images_sha256") == images
+        ),
+        None,
+    )
+    ratios = _ratios(ranges[digest], seen) if seen else {}
+    return statistics.median(ratios.values()) if ratios else None
+
+
+def _ratios(here: Ranges, there: Ranges) -> dict[str, float]:
+    return {tensor: amax / there[tensor] for tensor, amax in here.items() if tensor in there}
+
+
+def _distance(ratio: float) -> float:
+    return abs(math.log2(ratio)) if 0 < ratio < math.inf else math.inf
+
+
+def _furthest(
+    tables: Mapping[str, Ranges], heads_of: Mapping[str, tuple[str, ...]]
+) -> tuple[TensorRanges, ...]:
+    found: list[TensorRanges] = []
+    for tensor in _union(tables.values()):
+        amax = {digest: ranges[tensor] for digest, ranges in tables.items() if tensor in ranges}
+        spread = max(amax.values()) / min(amax.values())
+        if spread > 1 + SAME:
+            heads = heads_of.get(tensor, ())
+            found.append(TensorRanges(tensor=tensor, heads=heads, amax=amax, spread=spread))
+    found.sort(key=lambda one: (-one.spread, one.tensor))
+    return tuple(found[:MOST_TENSORS])
+
+
+def _union(tables: Iterable[Ranges]) -> Iterable[str]:
+    return dict.fromkeys(tensor for ranges in tables for tensor in ranges)

@@ -1,0 +1,1 @@
+"""Errors of all cells → verdicts: effects, noise, tests, the error budget, gates, latency."""

@@ -1,0 +1,124 @@
+"""Records → what the verdicts are judged on: every error of one head, over images and repeats."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from runner.cells import Precision, Status, TableSource
+from runner.core.evidence import Evidence, good
+from runner.core.tables.coverage import enough
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.verdict import Kind, Verdict
+from runner.core.words import listed
+from runner.records import HeadGate, Measurement, Record
+
+NAMED = 3
+"""Tensors that a reason names."""
+
+Told = Mapping[tuple[str, str | None], tuple[Verdict, ...]]
+"""(cell id, head) → its verdicts."""
+
+
+def head_errors(evidence: Evidence) -> tuple[HeadErrors, ...]:
+    """Returns the errors of every head, in the order of matrix.yaml."""
+    return tuple(_head_errors(evidence, gate) for gate in evidence.manifest.heads)
+
+
+def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
+    """Judges all cells and heads together."""
+    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
+    for verdict in verdicts(heads, evidence.manifest.baseline, evidence.rules):
+        key = (verdict.cell, verdict.head)
+        told[key] = (*told.get(key, ()), verdict)
+    for record in evidence.records:
+        for gate in evidence.manifest.heads:
+            # What did not run, gave NaN, or had half a table is in no comparison.
+            why = _uncovered(evidence, record, gate.head)
+            nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
+            told.setdefault((record.cell, gate.head), (nothing,))
+    return told
+
+
+def undecided(evidence: Evidence) -> frozenset[str]:
+    """Returns the cells that more repeats would decide, and those which they are compared with."""
+    told = told_by_head(evidence, head_errors(evidence))
+    open_ = [verdict for verdicts in told.values() for verdict in verdicts if verdict.more_repeats]
+    cells = {record.cell for record in evidence.records}
+    return frozenset(
+        cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell in cells
+    )
+
+
+def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
+    simulations = {}
+    for one in evidence.manifest.simulations:
+        sample = _sample(evidence, gate.head, [one], exact=True)
+        if sample and one.placement and one.table:
+            simulations[one.placement, one.table] = sample
+    cells = [
+        cell
+        for record in evidence.records
+        if record.status is Status.OK
+        and _uncovered(evidence, record, gate.head) is None
+        and (cell := _cell_error(evidence, record, gate.head))
+    ]
+    return HeadErrors(
+        head=gate.head,
+        cells=cells,
+        simulations=simulations,
+        gate_nmse=None if gate.sqnr_db is None else 10 ** (-gate.sqnr_db / 10),
+    )
+
+
+def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
+    """Returns why the head's error is not that of the cell's table: too little of that arrived."""
+    least = evidence.manifest.least_coverage
+    told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
+    worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
+    if least is None or worst is None or enough(worst.mapped, worst.total, least):
+        return None
+    lacking = worst.unmapped + worst.zero
+    return (
+        f"its table covers {worst.mapped / worst.total:.0%} of the tensors of head {head} "
+        f"({worst.mapped} of {worst.total}), less than {least:.0%}: "
+        f"no scale for {listed(lacking, NAMED)}"
+    )
+
+
+def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | None:
+    measured = good(record)
+    sample = _sample(evidence, head, measured)
+    if sample is None:
+        return None
+    first = measured[0]
+    share = first.shares.get(head) if first.shares else None
+    return CellError(
+        cell=record.cell,
+        environment=record.environment,
+        device=record.device,
+        pass_=record.pass_.name,
+        int8=record.pass_.precision is Precision.INT8,
+        sample=sample,
+        placement=first.placement,
+        table=first.table,
+        own=record.pass_.source is TableSource.OWN,
+        integer_share=share.ratio if share else None,
+        implicit=record.pass_.implicit,
+        reduced=record.pass_.precision in (Precision.TF32, Precision.FP16),
+    )
+
+
+def _sample(
+    evidence: Evidence, head: str, measured: Sequence[Measurement], *, exact: bool = False
+) -> Sample | None:
+    """Returns None where there is nothing finite to compare, or a reference that is zero."""
+    reference = evidence.reference
+    if reference is None:
+        return None
+    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
+    energy = sums[0]["r2"]
+    if any(one["nonfinite"].any() for one in sums) or not energy.sum() > 0:
+        return None
+    return Sample(np.stack([one["d2"] for one in sums]), energy, exact=exact)

@@ -1,0 +1,52 @@
+"""What can be wrong with a cell, and one such finding with its numbers."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runner.core.verdicts.attribution import Attribution
+from runner.core.verdicts.effects import Effect
+
+
+class Kind(StrEnum):
+    OK = "ok"
+    FP32_REGRESSION = "fp32_regression"
+    ENGINE_REGRESSION = "engine_regression"
+    ENGINE_LOSS = "engine_loss"
+    IMPLICIT_REGRESSION = "implicit_regression"
+    CALIBRATOR_REGRESSION = "calibrator_regression"
+    CALIBRATION_PROBLEM = "calibration_problem"
+    INT8_LIMIT = "int8_limit"
+    PRECISION_FALLBACK = "precision_fallback"
+    LATENCY_REGRESSION = "latency_regression"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not_comparable"
+
+
+MORE_REPEATS = re.compile(r"\d+ more repeats?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    kind: Kind
+    cell: str
+    head: str | None
+    """None where it is about the whole cell: its latency."""
+    against: str | None = None
+    """The cell, table or gate that it was compared with."""
+    effect: Effect | None = None
+    relative: float | None = None
+    """The effect as a share of what it was compared with."""
+    needs: str | None = None
+    """What would decide it: `2 more repeats`; only where inconclusive."""
+    suspected: Kind | None = None
+    """What it would be then; only where inconclusive, and not always then."""
+    why: str | None = None
+    """Why it cannot be judged; only where not comparable, and not always then."""
+    attribution: Attribution | None = None
+    """Which factor an effect between two cells is named after; None where their facts are unknown."""
+
+    @property
+    def more_repeats(self) -> bool:
+        """Whether more repeats would decide it."""
+        return bool(self.needs and MORE_REPEATS.fullmatch(self.needs))

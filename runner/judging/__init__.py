@@ -1,0 +1,1 @@
+"""A stored run → its judgement and its report; needs no engine."""
