@@ -132,7 +132,7 @@ def _network(checked: Checked, document: Document) -> Network:
             problems.append(f"{document.where(('model', 'variants', index))}: {error}")
     name = str(checked.config.model.onnx)
     try:
-        network = Network(checked.content, checked.model, name, variants)
+        network = Network(checked.content, checked.model, name, variants, checked.uff)
     except graph.GraphError as error:
         problems.append(f"{document.where(('model', 'onnx'))}: {error}")
         raise ConfigError(document.source, problems) from error

@@ -246,7 +246,12 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
 
 def _model_facts(network: Network) -> Mapping[str, Any]:
     files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
-    return {**files[0], **({"variants": files[1:]} if network.variants else {})}
+    uff = network.uff
+    return {
+        **files[0],
+        **({"variants": files[1:]} if network.variants else {}),
+        **({"uff": {"file": uff.name, "sha256": uff.object.sha256}} if uff else {}),
+    }
 
 
 def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:

@@ -80,7 +80,7 @@ def _build(engine, one, table, folder, answer):
         protocol.UnreadableError: it reads none.
     """
     for model in [one["model"]] + one["alternatives"]:
-        file = os.path.basename(model)
+        file = protocol.form_file(model)
         try:
             session = engine.build(model, one["precision"], table, folder, one["implicit"])
         except protocol.UnreadableError as error:

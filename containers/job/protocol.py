@@ -58,8 +58,8 @@ REQUEST_KEYS = {
     "evaluation": "path of a float32 .npy (images, ...input shape without its batch axis)",
     "calibration": "null, or {model, images, tensors: [name], algorithms: [{name, options}]}",
     "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name, "
-    "implicit: absent, null or see IMPLICIT_KEYS, alternatives: absent or [path]: the same network in other "
-    "forms, tried in order where the engine's parser cannot read `model`}",
+    "implicit: absent, null or see IMPLICIT_KEYS, alternatives: absent or [path or see UFF_KEYS]: the same "
+    "network in other forms, tried in order where the engine's parser cannot read `model`}",
     "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
 }
 
@@ -70,6 +70,11 @@ PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the firs
 }
 CALIBRATION_KEYS = ("model", "images", "tensors", "algorithms")
 PASS_KEYS = ("name", "precision", "model", "table", "compare_with")
+UFF_KEYS = {  # of an alternative that is no ONNX file
+    "uff": "path",
+    "input": "{node: in the file, name: that it has in `model`, shape: [int], of one image, channels first}",
+    "outputs": "{output tensor of `model`: node in the file}",
+}
 IMPLICIT_KEYS = {  # int8 by TensorRT's own scales, in a float network, not by Q/DQ nodes
     "scales": "calibrate: of `images`; cache or dynamic_range: the pass's table, carried that way",
     "calibrator": "entropy, entropy2, legacy or minmax; with dynamic_range null",
@@ -215,7 +220,10 @@ def read_request(folder):
             one["table"] = absolute(one["table"])
         if one["implicit"] is not None and one["implicit"]["images"] is not None:
             one["implicit"]["images"] = absolute(one["implicit"]["images"])
-        one["alternatives"] = [absolute(path) for path in one["alternatives"]]
+        one["alternatives"] = [
+            dict(form, uff=absolute(form["uff"])) if isinstance(form, dict) else absolute(form)
+            for form in one["alternatives"]
+        ]
     return request
 
 
@@ -229,14 +237,28 @@ def _check_passes(passes):
                 % (number, one["name"])
             )
         names.append(one["name"])
-        alternatives = one.setdefault("alternatives", [])  # not every host knows of them
-        if not isinstance(alternatives, list) or not all(
-            isinstance(path, str) for path in alternatives
-        ):
-            raise ProtocolError("passes[%d].alternatives is no list of paths" % number)
+        _check_alternatives(one, "passes[%d].alternatives" % number)
         _check_implicit(one, "passes[%d].implicit" % number)
     if len(set(names)) < len(names):
         raise ProtocolError("two passes have one name: %s" % ", ".join(sorted(names)))
+
+
+def _check_alternatives(one, where):
+    alternatives = one.setdefault("alternatives", [])  # not every host knows of them
+    if not isinstance(alternatives, list) or not all(
+        isinstance(form, (str, dict)) for form in alternatives
+    ):
+        raise ProtocolError("%s is no list of paths and UFF forms" % where)
+    for form in alternatives:
+        if isinstance(form, dict):
+            _need(form, UFF_KEYS, where)
+            _need(form["input"], ("node", "name", "shape"), where + ".input")
+            _need(form["outputs"], (), where + ".outputs")
+
+
+def form_file(form):
+    """Returns the name of the file that a pass's `model` or one of its `alternatives` is."""
+    return os.path.basename(form["uff"] if isinstance(form, dict) else form)
 
 
 def _check_plugin(one, where):

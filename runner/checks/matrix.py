@@ -14,6 +14,7 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.uff import uff_file
 from runner.checks.variants import interface_problems
 from runner.config.environments import Dumps
 from runner.config.matrix import Config
@@ -24,6 +25,7 @@ from runner.core.network import graph
 from runner.core.network.image_input import ImageInput, image_input
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
+from runner.execution.uff import UffFile
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
 
@@ -66,6 +68,7 @@ class Checked:
     """Content of the labels' file."""
     variants: tuple[CheckedVariant, ...] = ()
     """The network in the other forms that matrix.yaml names."""
+    uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
 
 
@@ -81,6 +84,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.custom_operators(model)
     image = found.input(model)
     variants = found.variants(heads, image)
+    uff = found.uff(heads, image)
     baseline = found.baseline()
     found.unique()
     found.hosts()
@@ -108,6 +112,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         decode=decode,
         labels=found.labels_content,
         variants=variants,
+        uff=uff,
         plugins=plugins,
     )
 
@@ -145,6 +150,15 @@ class _Checker:
             for problem in interface_problems(found.model, image, heads):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
+
+    def uff(self, heads: Sequence[tuple[str, str]], image: ImageInput | None) -> UffFile | None:
+        stated = self.config.model.uff
+        if stated is None or image is None:
+            return None
+        found, problems = uff_file(stated, self.root, image, heads)
+        for path, problem in problems:
+            self._add(("model", "uff", *path), problem)
+        return found
 
     def _network(self, file: Path, where: tuple[str | int, ...]) -> CheckedVariant | None:
         path = self.root / file

@@ -105,12 +105,29 @@ class Plugin(Section):
         return self.libraries or {file.name: file for file in self.sources}
 
 
+class Uff(Section):
+    """The same function as TensorFlow's converters wrote it for TensorRT 5 to 8."""
+
+    file: Path = Field(description="The .uff file, relative to this file.")
+    input: str | None = Field(
+        None, description="Its input node; the name of the ONNX network's input where left out."
+    )
+    outputs: Mapping[str, str] = Field(
+        {}, description="Head → node; the name of the ONNX network's output where left out."
+    )
+
+
 class Model(Section):
     onnx: Path = Field(description="The float32 network, relative to this file.")
     variants: tuple[Path, ...] = Field(
         (),
         description="The same function in forms that older parsers of TensorRT read, the newest first: "
         "of an older opset, with Upsample in place of Resize. Each version takes the first it can read.",
+    )
+    uff: Uff | None = Field(
+        None,
+        description="The same function as a UFF file, for versions of TensorRT whose ONNX parser reads "
+        "none of the other forms.",
     )
     plugins: tuple[Plugin, ...] = Field(
         (), description="Custom layers of the network, for TensorRT."
@@ -390,6 +407,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "": Config,
     "model": Model,
     "model.plugins.*": Plugin,
+    "model.uff": Uff,
     "report": Report,
     "heads.*": Head,
     "heads.*.gate": Gate,

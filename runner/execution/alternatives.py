@@ -6,6 +6,7 @@ several forms; the job takes the first that the parser reads, and says which.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,13 +29,28 @@ class Alternative:
     name: str
     """The file, as matrix.yaml calls it, that it is or was made of."""
     model: Object
+    uff: Mapping[str, Any] | None = None
+    """What the job is told of a UFF file beside its path; None for an ONNX file."""
+
+    @property
+    def asked(self) -> str | Mapping[str, Any]:
+        """Returns the entry of a request's `alternatives`."""
+        return {"uff": self.model.file, **self.uff} if self.uff else self.model.file
+
+    @property
+    def key(self) -> Any:
+        """What it adds to a fingerprint."""
+        return {"uff": self.model.sha256, **self.uff} if self.uff else self.model.sha256
 
 
 def floats(network: Network, engine: str) -> tuple[Alternative, ...]:
     """Returns the float networks to try where the engine's parser refuses the first."""
     if engine != PARSES_ONNX:
         return ()
-    return tuple(Alternative(one.name, one.fp32) for one in network.variants)
+    found = [Alternative(one.name, one.fp32) for one in network.variants]
+    if uff := network.uff:
+        found.append(Alternative(uff.name, uff.object, uff.interface()))
+    return tuple(found)
 
 
 def quantised(store: Store, network: Network, table: Table, engine: str) -> tuple[Alternative, ...]:

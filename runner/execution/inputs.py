@@ -10,6 +10,7 @@ import onnx
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
 from runner.core.tables.table import Table
+from runner.execution.uff import UffFile
 from runner.records import Object
 from runner.store import Store, object_of
 
@@ -39,6 +40,7 @@ class Network:
         model: onnx.ModelProto,
         name: str = "",
         variants: Sequence["Network"] = (),
+        uff: UffFile | None = None,
     ) -> None:
         """Writes nothing.
 
@@ -47,6 +49,7 @@ class Network:
             model: The same, parsed.
             name: The file as matrix.yaml calls it.
             variants: The same function in forms that older parsers read, the newest first.
+            uff: The same as a UFF file.
 
         Raises:
             graph.GraphError: no range can be measured in it; see `calibration_model`.
@@ -54,6 +57,7 @@ class Network:
         self.model = model
         self.name = name
         self.variants = tuple(variants)
+        self.uff = uff
         with_outputs, self.tensors = calibration_model(model)
         self._content = content
         self._calibration = with_outputs.SerializeToString(deterministic=True)
@@ -66,6 +70,8 @@ class Network:
         store.put(self._calibration, ".onnx")
         for variant in self.variants:
             variant.put_into(store)
+        if self.uff:
+            self.uff.put_into(store)
 
     def quantised(self, store: Store, table: Table, engine: str, *, simulated: bool) -> Object:
         """Returns the Q/DQ network as `engine` wants it, or its exact float32 simulation.

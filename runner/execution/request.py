@@ -44,7 +44,7 @@ def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
 
 def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
     implicit = wanted.implicit
-    alternatives = [one.model.file for one in wanted.alternatives]
+    alternatives = [one.asked for one in wanted.alternatives]
     return {
         "name": wanted.name,
         "precision": str(wanted.precision),

@@ -335,7 +335,9 @@ def _asked(wanted: WantedPass) -> dict[str, Any]:
 
 
 def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
-    """Returns the network that the job read, and what a measurement tells of it.
+    """Returns the graph of the network that the job read, and what a measurement tells of it.
+
+    That of a UFF file is its ONNX form's, whose heads it has.
 
     Args:
         answer: Of the job.
@@ -360,7 +362,7 @@ def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, di
         if one.model.file in answer.refused
     }
     told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
-    return read.model, told
+    return wanted.model if read.uff else read.model, told
 
 
 def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:

@@ -218,7 +218,7 @@ class Wants:
                 "files": [one.sha256 for one in implicit.objects],
             }
         if alternatives:
-            key["alternatives"] = [one.model.sha256 for one in alternatives]
+            key["alternatives"] = [one.key for one in alternatives]
         return WantedPass(
             fingerprint=digest(key),
             name=name,

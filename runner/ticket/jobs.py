@@ -16,6 +16,7 @@ from runner.config.matrix import Config
 from runner.config.yaml_file import read
 from runner.core.tables.table import Table, from_json
 from runner.execution.plugins import ENGINE
+from runner.execution.uff import SUFFIX
 from runner.packs.packing import add_program, seal
 from runner.records import Asked, Manifest, Measurement, Object, Record
 from runner.store import Run
@@ -32,6 +33,7 @@ DEADLINE_S: float = Config.model_fields["deadline_s"].default
 OLD = "the run was made before what a job was asked was kept: run it again, then make the ticket"
 RECORDED = "its outputs were recorded by another program: there is no job to run"
 NEVER = "nothing was started"
+UFF = "its engine read the UFF file, and tickets hold ONNX networks only"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +91,8 @@ def obstacle(asked: Asked | None, record: Record, plugins: str | None = None) ->
         return OLD
     if measurement is None:
         return f"{NEVER}: {record.reason or record.status}"
+    if (measurement.variant or "").endswith(SUFFIX):
+        return UFF
     if plugins and asked.engines[record.environment] == ENGINE:
         return plugins
     kind = measurement.start.identity.get("kind") if measurement.start else None

@@ -28,7 +28,7 @@ CLASSES = (
     "INetworkDefinition", "IOptimizationProfile", "IPluginRegistry", "IProfiler", "ITensor",
     "ITimingCache", "LayerInformationFormat", "LayerType", "Logger", "MemoryPoolType",
     "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime",
-    "TacticSource", "TensorIOMode",
+    "TacticSource", "TensorIOMode", "UffParser",
 )  # fmt: skip
 """What an adapter may need; everything else of the module is known by name only."""
 

@@ -23,7 +23,7 @@ FROM_PYTHON = {("", "__version__")}
 ONLY_WHERE = {  # what is chosen as a whole by one feature, in another place than its uses
     ("configuration.py", "configure_builder"): ("Builder", "create_builder_config", False),
     ("session.py", "Named"): ("ICudaEngine", "num_io_tensors", True),
-    ("session.py", "Numbered"): ("ICudaEngine", "num_io_tensors", False),
+    ("session.py", "Numbered"): ("ICudaEngine", "num_bindings", True),
 }
 
 
@@ -68,6 +68,7 @@ def test_the_walk_finds_the_uses() -> None:
         ("ITensor", "set_dynamic_range"),
         ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"),
         ("OnnxParser", "get_error"),
+        ("UffParser", "register_input"),
     } <= found
 
 

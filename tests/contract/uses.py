@@ -27,6 +27,7 @@ VARIABLES = {
     "runtime": "Runtime",
     "tensor": "ITensor",
     "output": "ITensor",
+    "uff": "UffParser",
 }
 
 Condition = tuple[str, str, bool]

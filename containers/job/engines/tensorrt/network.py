@@ -1,9 +1,9 @@
-"""From an ONNX file to a TensorRT network."""
+"""From a file to a TensorRT network."""
 
 import tensorrt as trt
 
 from job import protocol
-from job.engines.tensorrt import custom
+from job.engines.tensorrt import custom, uff_form
 
 FLOATS = ("FLOAT", "HALF", "BF16")
 
@@ -17,7 +17,7 @@ class Network(object):
 
     Attributes:
         definition: trt.INetworkDefinition.
-        implicit_batch: whether the batch is no axis of its tensors (TensorRT 5 and 6).
+        implicit_batch: whether the batch is no axis of its tensors (TensorRT 5 and 6; UFF).
         layers: {name of a layer: [names of its output tensors]}, before TensorRT fuses any.
         tensors: names of those that can have a scale, inputs first: floating point, no constants.
         types: the types of all its tensors, as FLOAT.
@@ -59,27 +59,31 @@ def word(value):
     return str(value).split(".")[-1]
 
 
-def parse(builder, log, path, explicit, strong):
-    """Returns the Network in the ONNX file at `path`.
+def parse(builder, log, form, explicit, strong):
+    """Returns the Network that `form` holds.
 
     Args:
         builder: trt.Builder.
         log: Log, which hears the parser.
-        path: of the .onnx.
+        form: path of an .onnx, or a UFF form of protocol.UFF_KEYS.
         explicit: whether its Q/DQ nodes say what runs in int8.
         strong: whether the network's types say so (strongly typed).
 
     Raises:
         ParseError: the parser refused it.
+        protocol.UnreadableError: see `uff_form.parse`.
         protocol.UnsupportedError: this TensorRT has no strongly typed networks, or no Q/DQ nodes.
     """
+    if isinstance(form, dict):
+        definition = _create(builder, True, explicit, strong)
+        return Network(definition, uff_form.parse(definition, log, form), True)
     implicit_batch = not _full_dimensions()
     definition = _create(builder, implicit_batch, explicit, strong)
     parser = trt.OnnxParser(definition, log)
     if hasattr(parser, "parse_from_file"):  # 7.1; finds weights stored beside the file
-        done = parser.parse_from_file(path)
+        done = parser.parse_from_file(form)
     else:
-        with open(path, "rb") as stream:
+        with open(form, "rb") as stream:
             done = parser.parse(stream.read())
     errors = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
     if errors or not done:

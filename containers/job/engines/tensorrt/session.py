@@ -61,8 +61,7 @@ class Session(object):
             self._context = built.engine.create_execution_context()
             if self._context is None:
                 raise RunError("TensorRT made no execution context" + log.told())
-            interface = Named if hasattr(built.engine, "num_io_tensors") else Numbered  # 8.5
-            self._interface = interface(built.engine, self._context)
+            self._interface = _interface(built.engine)(built.engine, self._context)
             self._bindings = self._interface.bindings(self._resources)
             self._stream = self._resources.stream()
             self._start, self._end = self._resources.event(), self._resources.event()
@@ -159,6 +158,15 @@ class Profiler(trt.IProfiler):
         self.seconds[layer_name] = self.seconds.get(layer_name, 0.0) + ms / 1000.0
 
 
+def _interface(engine):
+    """Returns how the engine's tensors are reached: by name from 8.5, unless its batch is no axis."""
+    if not hasattr(engine, "num_io_tensors"):
+        return Numbered
+    if hasattr(engine, "num_bindings") and engine.has_implicit_batch_dimension:  # UFF; gone in 10
+        return Numbered
+    return Named
+
+
 class Named(object):
     """Tensors by name: 8.5 and later."""
 
@@ -200,7 +208,7 @@ class Named(object):
 
 
 class Numbered(object):
-    """Tensors by number: up to 8.4. Where the batch is no axis, it is added here."""
+    """Tensors by number: up to 8.4, and later where the batch is no axis; then it is added here."""
 
     def __init__(self, engine, context):
         self._engine = engine

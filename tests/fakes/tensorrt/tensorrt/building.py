@@ -24,8 +24,16 @@ OPSETS = ((7, 9), (8, 11), (9, 17), (10, 19))  # version below → highest opset
 class ITensor(_Bound):
     def __init__(self, name, dtype, shape):
         self._name, self._dtype, self._shape, self._range = name, dtype, shape, None
+        self._original = name
 
-    name = property(lambda self: self._name)
+    @property
+    def name(self):
+        return self._name
+
+    @name.setter
+    def name(self, name):
+        self._name = name
+
     dtype = property(lambda self: getattr(DataType, self._dtype))
     shape = property(lambda self: self._shape)
     dynamic_range = property(lambda self: self._range)
@@ -175,6 +183,52 @@ class OnnxParser(_Bound):
         return True
 
 
+class UffParser(_Bound):
+    """Reads what no converter wrote: `UFF ` and an ONNX network, whose names are those of the nodes."""
+
+    def __init__(self):
+        self._inputs, self._outputs = {}, []
+
+    def register_input(self, name, shape, order=None):
+        self._inputs[name] = tuple(shape)
+        return True
+
+    def register_output(self, name):
+        self._outputs.append(name)
+        return True
+
+    def parse(self, file, network, weights_type=None):
+        if not network._implicit:
+            return False
+        with open(file, "rb") as stream:
+            content = stream.read()
+        if not content.startswith(b"UFF "):
+            return False
+        model = onnx.load_from_string(content[4:])
+        known = graph.tensors(model)
+        inputs = {one.name: known[one.name][1][1:] for one in model.graph.input}
+        made = {name for node in model.graph.node for name in node.output}
+        if inputs != self._inputs or not set(self._outputs) <= made:
+            return False
+        del model.graph.output[:]
+        model.graph.output.extend(
+            onnx.helper.make_empty_tensor_value_info(n) for n in self._outputs
+        )
+        tensors = {name: ITensor(name, *_stripped(known, name)) for name in [*inputs, *made]}
+        network._model = model
+        network._inputs += [tensors[name] for name in inputs]
+        for node in model.graph.node:
+            kind = KINDS.get(node.op_type, "ELEMENTWISE")
+            network._layers.append(ILayer(node.output[0], kind, [tensors[n] for n in node.output]))
+        network._outputs += [tensors[name] for name in self._outputs]
+        return True
+
+
+def _stripped(known, name):
+    dtype, shape = known.get(name, ("FLOAT", ()))
+    return dtype, shape[1:]
+
+
 class IOptimizationProfile(_Bound):
     def __init__(self):
         self._shapes = {}
@@ -238,6 +292,20 @@ class IBuilderConfig(_Bound):
         return self._cache
 
 
+def _renamed(network):
+    """Returns the model with its tensors called as the network's are."""
+    names = {one._original: one._name for one in network._inputs + network._outputs}
+    model = onnx.ModelProto()
+    model.CopyFrom(network._model)
+    for value in [*model.graph.input, *model.graph.output]:
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        for each in (node.input, node.output):
+            for index, name in enumerate(each):
+                each[index] = names.get(name, name)
+    return model
+
+
 class Builder(_Bound):
     max_batch_size = _Field(1, int)
     max_workspace_size = _Field(0, int)
@@ -285,7 +353,7 @@ class Builder(_Bound):
             return None
 
     def _planned(self, network, flags, calibrator, config):
-        logger, model = self._logger, network._model
+        logger, model = self._logger, _renamed(network)
         if model.producer_name == "noisy":
             for number in range(1000):
                 _say(logger, 2, f"größer als erwartet: {number} \udcff")

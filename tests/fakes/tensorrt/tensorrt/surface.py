@@ -87,9 +87,11 @@ def has(known, version, name, owner=""):
         9,
         3,
         0,
-    ):  # no wheel of 9 is on the index; its names are 8.6's and one more
+    ):  # no wheel of 9 is on the index; its names are 8.6's, one more, and no UFF
         if full == "NetworkDefinitionCreationFlag.STRONGLY_TYPED":
             return True
+        if (owner or name) in ("UffParser", "UffInputOrder"):
+            return False
         version = "8.6.1"
     order = known["versions"]
     runs = known["classes"].get(owner, {}).get(name, ())
