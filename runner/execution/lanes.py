@@ -104,7 +104,11 @@ class Lane:
         measurements = self.measurements.get(name, ())
         if obstacle := cell.obstacle or self.obstacle:
             return obstacle
+        good = sum(one.status is Status.OK for one in measurements)
         for one in measurements:
+            if one.status is Status.UNAVAILABLE and good:
+                # Nothing was found wrong with it: what was measured stands.
+                return Status.OK, f"{good} of {cell.repeats(repeats)} repeats: {one.reason}"
             if one.status is not Status.OK:
                 return one.status, one.reason
         if len(measurements) >= cell.repeats(repeats):

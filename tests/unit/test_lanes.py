@@ -19,8 +19,9 @@ from runner.core.hosts.gpus import Machine
 from runner.environments import process
 from runner.environments.base import Ending
 from runner.errors import StoreError
+from runner.execution.lanes import Lane
 from runner.execution.workers import Workers
-from runner.records import Record
+from runner.records import Measurement, Record
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu
 
@@ -360,3 +361,28 @@ def test_of_several_errors_the_first_names_the_others() -> None:
     assert str(caught.value) == "one"
     assert caught.value.__notes__ == ["and at the same time: StoreError: two"]
     assert ended == [1]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "reason"),
+    [
+        ([Status.OK, Status.OK], Status.OK, None),
+        ([Status.OK, Status.UNAVAILABLE], Status.OK, "1 of 2 repeats: gone"),
+        ([Status.UNAVAILABLE], Status.UNAVAILABLE, "gone"),
+        ([Status.OK, Status.CRASHED], Status.CRASHED, "gone"),
+        ([Status.OK], Status.NOT_RUN, "it had no turn"),
+    ],
+)
+def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
+    statuses: Sequence[Status], status: Status, reason: str | None
+) -> None:
+    cell = Cell(environment="e", device="cpu", pass_=FP32)
+    lane = Lane("e", "cpu", (cell,))
+    lane.measurements["fp32"] = [
+        Measurement.model_construct(
+            name="fp32", status=one, reason=None if one is Status.OK else "gone"
+        )
+        for one in statuses
+    ]
+    record = lane.record(cell, 2, None)
+    assert (record.status, record.reason) == (status, reason)
