@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from runner.cells import Cell, Status
 from runner.core.boxes.evidence import BoxEvidence
-from runner.core.metrics import Sums
+from runner.core.metrics import Sums, metrics
 from runner.core.rules import Rules
 from runner.records import Manifest, Measurement, Object, Record
 
@@ -37,6 +37,13 @@ class Evidence:
         """The reference, where it could be computed."""
         reference = self.manifest.reference
         return reference if reference and reference.status is Status.OK else None
+
+    def sqnr_of(self, head: str, output: Object) -> float | None:
+        """Returns one output's SQNR against the reference in dB; None where it has none."""
+        reference = self.reference
+        if reference is None or head not in reference.outputs:
+            return None
+        return metrics(self.sums_of(output, reference.outputs[head])).sqnr_db
 
 
 def good(record: Record) -> list[Measurement]:

@@ -9,6 +9,7 @@ from runner.core.answer import Answer
 from runner.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from runner.core.cell_run import CellRun
 from runner.core.latency import Latency
+from runner.core.layers.choices import Choice
 from runner.core.layers.precisions import LayerReport
 from runner.core.metrics import Metrics
 from runner.core.network.lineage import Lineage
@@ -118,6 +119,8 @@ class Judgement:
     """None where no table was asked about."""
     layers: LayerReport | None = None
     """None where the network is not stored with the run any more."""
+    choices: tuple[Choice, ...] = ()
+    """What builds chose to run in int8, where a head's error goes along with it."""
     facts: Mapping[str, Any]
     """Hashes of model, images and tables; host; versions of this tool and of the reference."""
 

@@ -102,7 +102,9 @@ def write_report(
 
 
 def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
-    from runner.core.judge import judge  # noqa: PLC0415 - as above
+    from runner.core.answers.choices import with_choices  # noqa: PLC0415 - as above
+    from runner.core.judge import judge  # noqa: PLC0415
+    from runner.core.layers.choices import choices  # noqa: PLC0415
     from runner.core.layers.precisions import layer_report  # noqa: PLC0415
     from runner.core.tables.differences import table_report  # noqa: PLC0415
     from runner.judging.detections import box_evidence  # noqa: PLC0415
@@ -112,12 +114,18 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
     manifest, records = run.manifest(), run.records()
     found = evidence(run, manifest, cells, records)
     network = network_of(run, manifest)
-    return dataclasses.replace(
+    judged = dataclasses.replace(
         judge(dataclasses.replace(found, boxes=box_evidence(run.store, manifest, stage))),
         tables=table_report(
             manifest, records, ranges_of(run, manifest), network.heads_of if network else {}
         ),
-        layers=layer_report(network, records, layers_of(run.store)) if network else None,
+    )
+    if network is None:
+        return judged
+    told = functools.cache(layers_of(run.store))
+    return dataclasses.replace(
+        with_choices(judged, choices(network, records, told, found.sqnr_of)),
+        layers=layer_report(network, records, told),
     )
 
 

@@ -77,6 +77,8 @@ def layers(judgement: Judgement) -> Layers | None:
         return None
     common = sorted(range(len(report.ways)), key=lambda index: -len(report.ways[index].cells))
     ways = [report.ways[index] for index in sorted(common[:MOST_WAYS])]
+    times = Counter(cell for way in report.ways for cell in way.cells)
+    divided = frozenset(cell for cell, count in times.items() if count > 1)
     suspects = {
         operator.node
         for lineage in judgement.lineage
@@ -85,7 +87,7 @@ def layers(judgement: Judgement) -> Layers | None:
     }
     return Layers(
         network=report.network,
-        columns=tuple(_column(judgement, index, way) for index, way in enumerate(ways)),
+        columns=tuple(_column(judgement, index, way, divided) for index, way in enumerate(ways)),
         left_out=len(report.ways) - len(ways),
         untold=len(report.untold),
         parts=tuple(
@@ -107,13 +109,19 @@ def is_behind_bad(judgement: Judgement, part: Part) -> bool:
     return any(heads & set(one.bad) and not heads & set(one.good) for one in judgement.lineage)
 
 
-def _column(judgement: Judgement, index: int, way: Way) -> Column:
+def _column(judgement: Judgement, index: int, way: Way, divided: Collection[str]) -> Column:
+    """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
     cells = [one.cell for one in judgement.cells if one.cell.id in ids]
     return Column(
         letter=chr(ord("A") + index),
         environments=tuple(dict.fromkeys(cell.environment for cell in cells)),
-        passes=tuple(dict.fromkeys(cell.pass_.name for cell in cells)),
+        passes=tuple(
+            dict.fromkeys(
+                f"{cell.pass_.name}{' (some builds)' if cell.id in divided else ''}"
+                for cell in cells
+            )
+        ),
         way=way,
     )
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runner.cells import Precision, Status, TableSource
 from runner.core.answer import Finding
+from runner.core.answers.choices import sentence as seen
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
@@ -108,7 +109,8 @@ def _needs(found: Iterable[tuple[str, Finding]]) -> str:
 
 
 def _layers(judgement: Judgement) -> str:
-    told = [sentence(one.sentence) for one in judgement.lineage[:2]]
+    told = [seen(one) for one in judgement.choices]
+    told += [sentence(one.sentence) for one in judgement.lineage[:2]]
     bad = any(one.findings for one in judgement.answers)
     if not told:
         told = ["The network's graph sets no bad heads apart." if bad else "No head is bad."]

@@ -1,7 +1,8 @@
 """Keeps a run as test data: python -m tests.gpu.keep RESULTS/RUN FOLDER. Sums stand for outputs.
 
-FOLDER gets manifest.json, records.json, tables/ and sums.npz (per-image sums of every output against
-the reference, by the outputs' hashes): enough to judge again, a thousandth of the size.
+FOLDER gets manifest.json, records.json, tables/, sums.npz (per-image sums of every output against the
+reference, by the outputs' hashes) and layers.json (of every build, by hash: each layer's tensors and
+precision): enough to judge again, a thousandth of the size.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runner.run_files import layers_of
 from runner.store import Store
 
 HIDDEN = (
@@ -40,6 +42,13 @@ def keep(run_folder: Path, folder: Path) -> None:
             for head, output in one.outputs.items():
                 found = run.store.sums(output, other.outputs[head], manifest.epsilon)
                 sums.setdefault(f"{output.sha256}-{other.outputs[head].sha256}", found)
+    read = layers_of(run.store)
+    layers = {
+        one.layers.sha256: [[list(each.tensors), each.precision] for each in read(one.layers) or ()]
+        for one in measured
+        if one.layers
+    }
+    _write(folder / "layers.json", json.dumps(layers, separators=(",", ":")))
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "sums.npz", **sums)
     _write(folder / "manifest.json", manifest.model_dump_json(indent=1))

@@ -1,18 +1,26 @@
-"""What a real TensorRT 8.5.3.1 gave on an H200, judged again: tests/data/h200, docs/verified.md."""
+"""What real TensorRT 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 
+from runner.core.answers.choices import with_choices
 from runner.core.evidence import Evidence
 from runner.core.judge import judge
 from runner.core.judgement import Judgement
+from runner.core.layers.choices import choices
+from runner.core.layers.engine_layers import EngineLayer
+from runner.core.layers.precisions import layer_report
 from runner.core.metrics import Sums
+from runner.core.network.network_map import network_map
 from runner.records import Manifest, Object, Record
 
-DATA = Path(__file__).parents[1] / "data" / "h200"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data" / "h200"
 
 
 def judged() -> Judgement:
@@ -21,8 +29,19 @@ def judged() -> Judgement:
         Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())
     ]
     sums: Mapping[str, Sums] = dict(np.load(DATA / "sums.npz"))
+    layers = json.loads((DATA / "layers.json").read_text())
 
     def sums_of(y: Object, r: Object) -> Sums:
         return sums[f"{y.sha256}-{r.sha256}"]
 
-    return judge(Evidence(manifest, [one.planned() for one in records], records, sums_of))
+    def layers_of(stored: Object) -> Sequence[EngineLayer] | None:
+        return [
+            EngineLayer(tensors=tuple(tensors), precision=precision)
+            for tensors, precision in layers[stored.sha256]
+        ]
+
+    found = Evidence(manifest, [one.planned() for one in records], records, sums_of)
+    heads = [(one.head, one.head) for one in manifest.heads]
+    network = network_map(onnx.load(ROOT / "demo" / "digits3.onnx"), heads)
+    told = with_choices(judge(found), choices(network, records, layers_of, found.sqnr_of))
+    return replace(told, layers=layer_report(network, records, layers_of))

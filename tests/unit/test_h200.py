@@ -1,4 +1,4 @@
-"""What a real TensorRT 8.5.3.1 gave on an H200, judged again: tests/data/h200, docs/verified.md."""
+"""What a real TensorRT 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
 
 import json
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from tests.unit import h200
 SHARED = "trt-8.5.3.1/gpu:*/int8-shared-entropy"
 IMPLICIT = "trt-8.5.3.1/gpu:*/int8-implicit-shared-entropy"
 OWN = "trt-8.5.3.1/gpu:*/int8-implicit-own-entropy2"
+INT8 = ("int8-shared-entropy", "int8-implicit-shared-entropy", "int8-implicit-own-entropy2")
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,45 @@ def test_it_makes_a_report_and_summaries(judgement: Judgement) -> None:
     assert "int8-implicit-shared-entropy" in page or "implicit" in page
     assert "trt-8.5.3.1" in summary.summary(judgement)
     assert "failure" in junit.junit(judgement)
+
+
+def test_the_next_version_tells_the_same_story(judgement: Judgement) -> None:
+    """8.6.0, another H200: it agrees in FP32 and by Q/DQ, and its implicit INT8 loses the same heads."""
+    (other, base) = (
+        {name: heads(judgement, f"{version}/gpu:*/{name}") for name in ("fp32", *INT8)}
+        for version in ("trt-8.6.0", "trt-8.5.3.1")
+    )
+    for head in ("large", "medium", "small"):
+        assert sqnr(other["fp32"][head]) > 127
+        assert abs(sqnr(other[INT8[0]][head]) - sqnr(base[INT8[0]][head])) < 0.1
+    for one in (other, base):
+        assert sqnr(one[INT8[2]]["large"]) > 27
+        assert sqnr(one[INT8[2]]["small"]) < 18, "the gate"
+    regressed = {
+        verdict.kind
+        for results in other.values()
+        for result in results.values()
+        for verdict in result.verdicts
+    }
+    assert Kind.ENGINE_REGRESSION not in regressed, "two builds each decide nothing between them"
+
+
+def test_a_repeat_that_did_not_come_back_takes_nothing_away(judgement: Judgement) -> None:
+    (cell,) = [
+        one for one in judgement.cells if one.cell.id == "trt-8.6.0/gpu:*/int8-implicit-own-minmax"
+    ]
+    assert (cell.status, cell.repeats) == (Status.OK, 1)
+    assert (cell.reason or "").startswith("1 of 2 repeats: ")
+
+
+def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
+    """Every build that ran the upsampling in int8 is worse than every build that did not."""
+    layers = {one.head: one.layers for one in judgement.choices}
+    assert layers == {"medium": ("neck16/upsample/Resize",), "small": ("neck8/upsample/Resize",)}
+    (small,) = (one for one in judgement.choices if one.head == "small")
+    assert (len(small.worse_db), len(small.better_db), small.tables) == (5, 2, 2)
+    assert max(small.worse_db) < 17
+    assert min(small.better_db) > 21.7
+    (answer,) = (one for one in judgement.answers if one.head == "small")
+    assert answer.fault == "a layer's: neck8/upsample/Resize in int8"
+    assert "out of int8" in answer.advice

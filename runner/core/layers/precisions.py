@@ -13,7 +13,7 @@ from runner.core.evidence import good
 from runner.core.layers.engine_layers import INT8, EngineLayer
 from runner.core.layers.executed import OTHERS
 from runner.core.network.network_map import NetworkMap
-from runner.records import Object, Record, Share
+from runner.records import Measurement, Object, Record, Share
 
 FLOAT = "float"
 """In floating point, and it was not told in which."""
@@ -30,7 +30,7 @@ class Way:
     """One way in which the layers ran."""
 
     cells: tuple[str, ...]
-    """Ids of the cells that ran so."""
+    """Ids of the cells that ran so; one whose builds ran in several ways is in each."""
     precisions: Ran
 
 
@@ -50,21 +50,24 @@ def layer_report(
     ways: dict[tuple[tuple[str, str], ...], list[str]] = {}
     untold: list[str] = []
     for record in records:
-        measured = good(record)[:1]
+        measured = good(record)
         if record.pass_.precision is not Precision.INT8 or not measured:
             continue
-        (one,) = measured
-        layers = layers_of(one.layers) if one.layers else None
-        ran = from_layers(network, layers) if layers else from_shares(network, one.shares or {})
-        if ran:
-            ways.setdefault(tuple(sorted(ran.items())), []).append(record.cell)
-        else:
+        told = [_ran(network, one, layers_of) for one in measured]
+        for ran in dict.fromkeys(tuple(sorted(one.items())) for one in told if one):
+            ways.setdefault(ran, []).append(record.cell)
+        if not any(told):
             untold.append(record.cell)
     return LayerReport(
         network=network,
         ways=tuple(Way(cells=tuple(cells), precisions=dict(key)) for key, cells in ways.items()),
         untold=tuple(untold),
     )
+
+
+def _ran(network: NetworkMap, one: Measurement, layers_of: LayersOf) -> Ran:
+    layers = layers_of(one.layers) if one.layers else None
+    return from_layers(network, layers) if layers else from_shares(network, one.shares or {})
 
 
 def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:

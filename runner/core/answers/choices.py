@@ -1,0 +1,62 @@
+"""What it says of a head that its error goes along with what builds chose to run in int8."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runner.core.answer import Answer
+from runner.core.answers.per_head import SURE
+from runner.core.judgement import Judgement
+from runner.core.layers.choices import Choice
+from runner.core.words import count, listed, span
+
+
+def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
+    """Returns the judgement with what the builds' choices say of each head.
+
+    They are blamed where no test has named another cause and a gate does not hold; else they are told.
+    """
+    custom = frozenset(one.node for one in judgement.custom)
+    answers = {one.head: one for one in judgement.answers}
+    sentences = dict(judgement.sentences)
+    for choice in choices:
+        head, seen = choice.head, sentence(choice)
+        if _blamed(answers[head]):
+            answers[head] = _answer(answers[head], choice, custom)
+            told = (seen, sentences.get(head, ""))
+        else:
+            answers[head] = replace(answers[head], text=f"{answers[head].text} {seen}")
+            told = (sentences.get(head, ""), seen)
+        sentences[head] = " ".join(filter(None, told))
+    return replace(
+        judgement, choices=tuple(choices), answers=tuple(answers.values()), sentences=sentences
+    )
+
+
+def _blamed(answer: Answer) -> bool:
+    return answer.passed is False and not any(one.kind in SURE for one in answer.findings)
+
+
+def sentence(choice: Choice) -> str:
+    """Returns what was seen."""
+    layers = listed(choice.layers, 3)
+    worse, better = len(choice.worse_db), len(choice.better_db)
+    where = "one table" if choice.tables == 1 else f"one table, each of {choice.tables},"
+    it = "it" if len(choice.layers) == 1 else "them"
+    return (
+        f"Builds with {where} differ by what they chose to run in int8: with {layers} in int8 "
+        f"({count(worse, 'build')}) {choice.head} keeps {span(choice.worse_db)} dB, with {it} in floating "
+        f"point ({count(better, 'build')}) {span(choice.better_db)} dB."
+    )
+
+
+def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
+    layers = listed(choice.layers, 3)
+    layer = "a custom layer's" if custom.intersection(choice.layers) else "a layer's"
+    builds = len(choice.worse_db) + len(choice.better_db)
+    return replace(
+        answer,
+        fault=f"{layer}: {layers} in int8",
+        text=f"{sentence(choice)} {answer.text}",
+        advice=f"Keep {layers} out of int8 (its precision in the builder, or Q/DQ nodes), then build again.",
+        confidence=f"so in all {builds} builds that can tell; a regularity, no test",
+    )

@@ -1,0 +1,196 @@
+"""Which layer's precision goes along with the error, where builds with one table differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import networks
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.cells import Pass, Precision, Status, TableSource
+from runner.core.answer import Answer, Finding
+from runner.core.answers.choices import sentence, with_choices
+from runner.core.judgement import CustomOperator, Judgement
+from runner.core.layers.choices import LEAST_DB, Choice, choices
+from runner.core.layers.engine_layers import EngineLayer
+from runner.core.network.network_map import network_map
+from runner.core.verdicts.verdict import Kind
+from runner.records import Measurement, Object, Record
+from tests.unit.judgements import whole
+
+NETWORK = network_map(networks.detector(), [("large", "large"), ("small", "small")])
+NAMES = {layer.name: layer.outputs[0] for _, layer in NETWORK.layers}
+RESIZE = next(layer.name for _, layer in NETWORK.layers if layer.operator == "Resize")
+IMPLICIT = Pass(
+    precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy2", implicit=True
+)
+Built = tuple[str, Mapping[str, str], float]
+"""Table, layers that are not in int8, SQNR of `small` in dB."""
+
+
+def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
+    """Returns head → choice; `large` keeps 30 dB in every build."""
+    layers: dict[str, list[EngineLayer]] = {}
+    sqnr: dict[str, float] = {}
+    records = []
+    for number, (table, apart, sqnr_db) in enumerate(builds):
+        told = Object(sha256=f"layers-{number}", suffix=".json", size_bytes=1)
+        layers[told.sha256] = [
+            EngineLayer(tensors=(tensor,), precision=apart.get(name, "int8"))
+            for name, tensor in NAMES.items()
+        ]
+        outputs = {
+            head: Object(sha256=f"{head}-{number}", suffix=".npy", size_bytes=1)
+            for head in ("large", "small")
+        }
+        sqnr |= {f"large-{number}": 30.0, f"small-{number}": sqnr_db}
+        measurement = Measurement.model_construct(
+            name=pass_.name, status=Status.OK, table=table, layers=told, outputs=outputs
+        )
+        records.append(
+            Record.model_construct(
+                cell=f"v{number}/gpu:0/{pass_.name}", pass_=pass_, measurements=(measurement,)
+            )
+        )
+    made = choices(
+        NETWORK, records, lambda one: layers.get(one.sha256), lambda _, one: sqnr[one.sha256]
+    )
+    return {one.head: one for one in made}
+
+
+def test_the_layer_that_parts_good_builds_from_bad_ones() -> None:
+    other = next(name for name in NAMES if name != RESIZE)
+    builds = [
+        ("t", {}, 16.3),
+        ("t", {other: "fp32"}, 16.9),
+        ("t", {RESIZE: "fp32"}, 21.8),
+        ("u", {}, 14.7),
+        ("u", {RESIZE: "fp16", other: "fp32"}, 22.8),
+    ]
+    choice = found(builds)["small"]
+    assert choice.layers == (RESIZE,)
+    assert (choice.worse_db, choice.better_db) == ((14.7, 16.3, 16.9), (21.8, 22.8))
+    assert choice.tables == 2
+    assert "large" not in found(builds)
+
+
+def test_what_was_chosen_together_is_named_together() -> None:
+    first, second = list(NAMES)[:2]
+    apart = {first: "fp32", second: "fp32"}
+    assert found([("t", {}, 10.0), ("t", apart, 20.0)])["small"].layers == (first, second)
+
+
+@pytest.mark.parametrize(
+    "builds",
+    [
+        [],
+        [("t", {}, 16.0)],
+        [("t", {}, 16.0), ("t", {}, 22.0)],
+        [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 16.0 + LEAST_DB / 2)],
+        [("t", {}, 16.0), ("u", {RESIZE: "fp32"}, 22.0)],
+        [("t", {}, 22.0), ("t", {RESIZE: "fp32"}, 16.0)],
+        [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0), ("t", {}, 22.0)],
+        [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0), ("u", {}, 16.0), ("u", {}, 22.0)],
+    ],
+    ids=["none", "one", "no choice", "too near", "other table", "float is worse", "not always",
+         "another table has another reason"],
+)  # fmt: skip
+def test_where_no_choice_goes_along_nothing_is_said(builds: list[Built]) -> None:
+    assert found(builds) == {}
+
+
+def test_float_passes_and_builds_without_layers_or_table_are_left_out() -> None:
+    builds: list[Built] = [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0)]
+    assert found(builds, Pass(precision=Precision.FP16)) == {}
+    record = Record.model_construct(
+        cell="v/gpu:0/x",
+        pass_=IMPLICIT,
+        measurements=(
+            Measurement.model_construct(
+                name="x", status=Status.OK, table=None, layers=None, outputs={}
+            ),
+        ),
+    )
+    assert choices(NETWORK, [record], lambda _: None, lambda *_: 1.0) == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["t", "u"]),
+            st.dictionaries(st.sampled_from(list(NAMES)), st.sampled_from(["fp32", "fp16"])),
+            st.floats(0, 60),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_is_named_parts_the_builds(builds: list[Built]) -> None:
+    for choice in found(builds).values():
+        assert min(choice.better_db) > min(choice.worse_db)
+        for table in {one[0] for one in builds}:
+            mine = [one for one in builds if one[0] == table]
+            values = [one[2] for one in mine]
+            if max(values) - min(values) < LEAST_DB:
+                continue
+            for layer in choice.layers:
+                worse = [one[2] for one in mine if layer not in one[1]]
+                better = [one[2] for one in mine if layer in one[1]]
+                assert max(worse) + LEAST_DB <= min(better) + 1e-9
+
+
+CHOICE = Choice(
+    head="small", layers=("up/Resize",), worse_db=(14.7, 17.0), better_db=(22.8,), tables=1
+)
+
+
+TESTED = Finding(
+    kind=Kind.ENGINE_REGRESSION, fault="the version's", text="", advice="", environments=("v",)
+)
+
+
+def answered(head: str, **changes: Any) -> Judgement:
+    """Returns a judgement with this head's answer changed."""
+    made = whole()
+    answers = [replace(one, **changes) if one.head == head else one for one in made.answers]
+    return replace(made, answers=tuple(answers))
+
+
+def answer_of(judgement: Judgement, head: str) -> Answer:
+    (found,) = (one for one in judgement.answers if one.head == head)
+    return found
+
+
+def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> None:
+    judgement = answered("small", passed=False, findings=())
+    told = with_choices(judgement, [CHOICE])
+    answer = answer_of(told, "small")
+    assert answer.fault == "a layer's: up/Resize in int8"
+    assert answer.advice.startswith("Keep up/Resize out of int8")
+    assert answer.confidence == "so in all 3 builds that can tell; a regularity, no test"
+    assert told.sentences["small"].startswith(sentence(CHOICE))
+    assert told.choices == (CHOICE,)
+    assert answer_of(told, "large") == answer_of(judgement, "large")
+    custom = (CustomOperator(node="up/Resize", operator="Upsample", heads=("small",)),)
+    told = with_choices(replace(judgement, custom=custom), [CHOICE])
+    assert answer_of(told, "small").fault == "a custom layer's: up/Resize in int8"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"passed": True}, {"passed": None}, {"passed": False, "findings": (TESTED,)}]
+)
+def test_where_no_gate_fails_or_a_test_spoke_it_is_only_told(changes: dict[str, Any]) -> None:
+    judgement = answered("small", **changes)
+    told = with_choices(judgement, [CHOICE])
+    before, after = answer_of(judgement, "small"), answer_of(told, "small")
+    assert (after.fault, after.advice) == (before.fault, before.advice)
+    assert after.text.endswith(sentence(CHOICE))
+    assert told.sentences["small"].endswith(sentence(CHOICE))
+
+
+def test_the_sentence_says_what_was_seen() -> None:
+    assert sentence(CHOICE) == (
+        "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (2 builds) "
+        "small keeps 14.7 to 17.0 dB, with it in floating point (1 build) 22.8 dB."
+    )
