@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runner.cells import Precision, Status, TableSource
 from runner.core.answer import Finding
+from runner.core.answers.choices import blamed
 from runner.core.answers.choices import sentence as seen
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
@@ -69,7 +70,14 @@ def questions(judgement: Judgement) -> tuple[Question, ...]:
 
 
 def _version_or_calibration(judgement: Judgement) -> str:
-    found = [(one.head, finding) for one in judgement.answers for finding in one.findings]
+    chosen = {one.head for one in judgement.choices}
+    layers = [one.head for one in judgement.answers if one.head in chosen and blamed(one)]
+    found = [
+        (one.head, finding)
+        for one in judgement.answers
+        if one.head not in layers
+        for finding in one.findings
+    ]
     if not any(_int8(judgement)):
         return "No int8 cell gave a result."
     parts = (
@@ -78,10 +86,12 @@ def _version_or_calibration(judgement: Judgement) -> str:
         _by_head("8 bits' own", found, {Kind.INT8_LIMIT}),
     )
     told = [part for part in parts if part]
+    if layers:
+        told.append(f"A layer's, it seems: {listed(layers)}; the builds of one table differ.")
     undecided = _needs(found)
     if not told and not undecided:
         told = ["Neither: no version is worse than the baseline, and no table is beyond its gate."]
-    elif told and not parts[1] and judgement.answers:
+    elif told and not parts[1] and not layers and judgement.answers:
         told.append("Not the calibration's: no table alone loses what a better one would keep.")
     if undecided:
         told.append(f"Not decided yet: {undecided}")

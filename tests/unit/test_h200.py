@@ -9,6 +9,7 @@ from runner.cells import Status
 from runner.core.judgement import HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
 from runner.report import html, junit, summary
+from runner.report.questions import questions
 from tests.unit import h200
 
 SHARED = "trt-8.5.3.1/gpu:*/int8-shared-entropy"
@@ -122,3 +123,7 @@ def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     (answer,) = (one for one in judgement.answers if one.head == "small")
     assert answer.fault == "a layer's: neck8/upsample/Resize in int8"
     assert "out of int8" in answer.advice
+    first, second, *_ = questions(judgement)
+    assert "A layer's, it seems: medium and small" in first.answer
+    assert "Not decided yet" not in first.answer
+    assert "neck8/upsample/Resize in int8 (5 builds)" in second.answer

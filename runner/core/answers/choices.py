@@ -20,7 +20,7 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     sentences = dict(judgement.sentences)
     for choice in choices:
         head, seen = choice.head, sentence(choice)
-        if _blamed(answers[head]):
+        if blamed(answers[head]):
             answers[head] = _answer(answers[head], choice, custom)
             told = (seen, sentences.get(head, ""))
         else:
@@ -32,7 +32,8 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     )
 
 
-def _blamed(answer: Answer) -> bool:
+def blamed(answer: Answer) -> bool:
+    """Whether a choice that a head's error goes along with is what it is blamed on."""
     return answer.passed is False and not any(one.kind in SURE for one in answer.findings)
 
 
