@@ -70,8 +70,12 @@ def questions(judgement: Judgement) -> tuple[Question, ...]:
 
 
 def _version_or_calibration(judgement: Judgement) -> str:
-    chosen = {one.head for one in judgement.choices}
-    layers = [one.head for one in judgement.answers if one.head in chosen and blamed(one)]
+    chosen = {one.head: one for one in judgement.choices}
+    layers = [
+        one.head
+        for one in judgement.answers
+        if one.head in chosen and blamed(one, chosen[one.head])
+    ]
     found = [
         (one.head, finding)
         for one in judgement.answers

@@ -141,7 +141,7 @@ def test_whatever_is_named_parts_the_builds(builds: list[Built]) -> None:
 
 
 CHOICE = Choice(
-    head="small", layers=("up/Resize",), worse_db=(14.7, 17.0), better_db=(22.8,), tables=1
+    head="small", layers=("up/Resize",), worse_db=(14.7, 15.0, 17.0), better_db=(22.8,), tables=1
 )
 
 
@@ -168,13 +168,25 @@ def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> No
     answer = answer_of(told, "small")
     assert answer.fault == "a layer's: up/Resize in int8"
     assert answer.advice.startswith("Keep up/Resize out of int8")
-    assert answer.confidence == "so in all 3 builds that can tell; a regularity, no test"
+    assert answer.confidence == "so in all 4 builds that can tell; a regularity, no test"
     assert told.sentences["small"].startswith(sentence(CHOICE))
     assert told.choices == (CHOICE,)
     assert answer_of(told, "large") == answer_of(judgement, "large")
     custom = (CustomOperator(node="up/Resize", operator="Upsample", heads=("small",)),)
     told = with_choices(replace(judgement, custom=custom), [CHOICE])
     assert answer_of(told, "small").fault == "a custom layer's: up/Resize in int8"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [replace(CHOICE, worse_db=(14.7, 17.0)), replace(CHOICE, layers=("a", "b", "c", "d"))],
+    ids=["few builds", "many layers"],
+)
+def test_what_may_be_chance_is_told_and_blamed_on_nothing(choice: Choice) -> None:
+    judgement = answered("small", passed=False, findings=())
+    after = answer_of(with_choices(judgement, [choice]), "small")
+    assert after.fault == answer_of(judgement, "small").fault
+    assert after.text.endswith(sentence(choice))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +203,6 @@ def test_where_no_gate_fails_or_a_test_spoke_it_is_only_told(changes: dict[str, 
 
 def test_the_sentence_says_what_was_seen() -> None:
     assert sentence(CHOICE) == (
-        "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (2 builds) "
+        "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (3 builds) "
         "small keeps 14.7 to 17.0 dB, with it in floating point (1 build) 22.8 dB."
     )

@@ -9,6 +9,11 @@ from runner.core.judgement import Judgement
 from runner.core.layers.choices import Choice
 from runner.core.words import count, listed, span
 
+LEAST_BUILDS = 4
+"""Fewer are parted by some layer too easily."""
+MOST_LAYERS = 3
+"""More that were chosen together name no culprit."""
+
 
 def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     """Returns the judgement with what the builds' choices say of each head.
@@ -20,7 +25,7 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     sentences = dict(judgement.sentences)
     for choice in choices:
         head, seen = choice.head, sentence(choice)
-        if blamed(answers[head]):
+        if blamed(answers[head], choice):
             answers[head] = _answer(answers[head], choice, custom)
             told = (seen, sentences.get(head, ""))
         else:
@@ -32,14 +37,20 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     )
 
 
-def blamed(answer: Answer) -> bool:
+def blamed(answer: Answer, choice: Choice) -> bool:
     """Whether a choice that a head's error goes along with is what it is blamed on."""
-    return answer.passed is False and not any(one.kind in SURE for one in answer.findings)
+    named = any(one.kind in SURE for one in answer.findings)
+    return (
+        answer.passed is False
+        and not named
+        and choice.builds >= LEAST_BUILDS
+        and len(choice.layers) <= MOST_LAYERS
+    )
 
 
 def sentence(choice: Choice) -> str:
     """Returns what was seen."""
-    layers = listed(choice.layers, 3)
+    layers = listed(choice.layers, MOST_LAYERS)
     worse, better = len(choice.worse_db), len(choice.better_db)
     where = "one table" if choice.tables == 1 else f"one table, each of {choice.tables},"
     it = "it" if len(choice.layers) == 1 else "them"
@@ -51,13 +62,12 @@ def sentence(choice: Choice) -> str:
 
 
 def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
-    layers = listed(choice.layers, 3)
+    layers = listed(choice.layers, MOST_LAYERS)
     layer = "a custom layer's" if custom.intersection(choice.layers) else "a layer's"
-    builds = len(choice.worse_db) + len(choice.better_db)
     return replace(
         answer,
         fault=f"{layer}: {layers} in int8",
         text=f"{sentence(choice)} {answer.text}",
         advice=f"Keep {layers} out of int8 (its precision in the builder, or Q/DQ nodes), then build again.",
-        confidence=f"so in all {builds} builds that can tell; a regularity, no test",
+        confidence=f"so in all {choice.builds} builds that can tell; a regularity, no test",
     )

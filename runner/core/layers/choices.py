@@ -44,6 +44,10 @@ class Choice:
     tables: int
     """How many tables have builds that differ."""
 
+    @property
+    def builds(self) -> int:
+        return len(self.worse_db) + len(self.better_db)
+
 
 def choices(
     network: NetworkMap, records: Iterable[Record], layers_of: LayersOf, sqnr_of: SqnrOf
