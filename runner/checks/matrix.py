@@ -82,6 +82,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     model = found.model()
     heads = found.heads(model)
     found.custom_operators(model)
+    found.held_layers(model)
     image = found.input(model)
     variants = found.variants(heads, image)
     uff = found.uff(heads, image)
@@ -215,6 +216,20 @@ class _Checker:
                     f"no operator or node of the network is called {name!r}{close}; "
                     f"its operators: {few(sorted(operators))}",
                 )
+
+    def held_layers(self, model: onnx.ModelProto | None) -> None:
+        stated = {("engines", "tensorrt"): self.config.engines.tensorrt} | {
+            ("environments", index, "options"): getattr(entry, "options", None)
+            for index, entry in enumerate(self.config.environments)
+        }
+        nodes = model.graph.node if model else ()
+        known = {name for node in nodes for name in (node.name, *node.output) if name}
+        for where, options in stated.items():
+            for index, name in enumerate(getattr(options, "fp32_layers", ())):
+                if model and name not in known:
+                    close = did_you_mean(name, sorted(known))
+                    told = f"no node of the network is called {name!r}, and none makes it{close}"
+                    self._add((*where, "fp32_layers", index), told)
 
     def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:

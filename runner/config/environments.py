@@ -67,6 +67,10 @@ class TensorRt(Section):
     fallback: Literal["fp32", "tf32", "fp16"] = Field(
         "fp32", description="Of an int8 engine's layers that do not run in int8."
     )
+    fp32_layers: tuple[str, ...] = Field(
+        (),
+        description="Of an implicit int8 engine, held in fp32: nodes, or tensors that they make.",
+    )
     optimization_level: int | None = Field(None, ge=0, le=5, description="From 8.6.")
     tactic_sources: tuple[str, ...] | None = Field(
         None, description='Such as ["CUBLAS_LT", "CUDNN"], from 7.2; default: TensorRT\'s choice.'
@@ -76,6 +80,29 @@ class TensorRt(Section):
 GPU_PROVIDERS = frozenset(
     {"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 )
+
+
+def _which_options(value: Any) -> str:
+    if isinstance(value, TensorRt):
+        return f"{BRANCH}tensorrt"
+    of_tensorrt = isinstance(value, Mapping) and TensorRt.model_fields.keys() & value.keys()
+    return f"{BRANCH}tensorrt" if of_tensorrt else f"{BRANCH}onnxruntime"
+
+
+EngineOptions = Annotated[
+    Annotated[OnnxRuntime, Tag(f"{BRANCH}onnxruntime")]
+    | Annotated[TensorRt, Tag(f"{BRANCH}tensorrt")],
+    Discriminator(_which_options),
+]
+OWN_OPTIONS = "In place of engines.onnxruntime or engines.tensorrt, whichever is inside."
+
+
+def _of_engine(options: OnnxRuntime | TensorRt | None, engine: str) -> None:
+    wanted = OnnxRuntime if engine == "onnxruntime" else TensorRt
+    if options is not None and not isinstance(options, wanted):
+        names = ", ".join(wanted.model_fields)
+        message = f"these are no options of {engine}, which is inside; it has: {names}"
+        raise ValueError(message)
 
 
 class Requirements(Section):
@@ -144,7 +171,12 @@ class Interpreter(Section):
     engine: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     env: Mapping[str, str] = {}
     library_path: tuple[Path, ...] = ()
-    options: OnnxRuntime | None = None
+    options: EngineOptions | None = Field(None, description=OWN_OPTIONS)
+
+    @model_validator(mode="after")
+    def _options_of_its_engine(self) -> Self:
+        _of_engine(self.options, self.engine)
+        return self
 
     def ids(self) -> tuple[str, ...]:
         return (self.name,)
@@ -206,10 +238,13 @@ class Ngc(Section):
             case _:
                 return catalog.newest_of_each(1)
 
+    name: Name | None = Field(None, description="Prefix of the ids; default: ngc.")
     host: Name | None = Field(None, description="One of `hosts`; default: this machine.")
+    options: TensorRt | None = Field(None, description="In place of engines.tensorrt.")
 
     def ids(self) -> tuple[str, ...]:
-        prefix = f"{self.host}-ngc" if self.host else "ngc"
+        ngc = self.name or "ngc"
+        prefix = f"{self.host}-{ngc}" if self.host else ngc
         return tuple(f"{prefix}-{tag}" for tag in self.tags())
 
 
@@ -234,8 +269,13 @@ class Image(Section):
     memory_gb: float | None = Field(
         None, gt=0, description="Limit of a container; default: nine tenths of the machine."
     )
-    options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
+    options: EngineOptions | None = Field(None, description=OWN_OPTIONS)
     host: Name | None = Field(None, description="One of `hosts`; default: this machine.")
+
+    @model_validator(mode="after")
+    def _options_of_its_engine(self) -> Self:
+        _of_engine(self.options, self.engine)
+        return self
 
     @model_validator(mode="after")
     def _versions_of_onnxruntime(self) -> Self:
@@ -258,7 +298,12 @@ class Elsewhere(Section):
 
     elsewhere: tuple[Name, ...] = Field(min_length=1, description="Ids, one a machine and version.")
     engine: Literal["onnxruntime", "tensorrt"] = "tensorrt"
-    options: OnnxRuntime | None = Field(None, description="In place of engines.onnxruntime.")
+    options: EngineOptions | None = Field(None, description=OWN_OPTIONS)
+
+    @model_validator(mode="after")
+    def _options_of_its_engine(self) -> Self:
+        _of_engine(self.options, self.engine)
+        return self
 
     def ids(self) -> tuple[str, ...]:
         return self.elsewhere

@@ -356,7 +356,8 @@ class Config(Section):
 
     def onnxruntime_of(self, entry: Venv | Interpreter | Image | Elsewhere) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
-        options = entry.options or self.engines.onnxruntime
+        own = entry.options if isinstance(entry.options, OnnxRuntime) else None
+        options = own or self.engines.onnxruntime
         on_gpu = isinstance(entry, Venv) and entry.venv == "onnxruntime-gpu"
         default = "CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"
         return options.model_copy(update={"provider": options.provider or default})

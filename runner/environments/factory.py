@@ -16,6 +16,7 @@ from runner.config.environments import (
     Interpreter,
     Ngc,
     OnnxRuntime,
+    TensorRt,
     Venv,
 )
 from runner.config.matrix import Config
@@ -147,8 +148,11 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
         if isinstance(entry, Dumps):  # it was run already, with whatever options
             found[entry.name] = {}
             continue
-        options = _onnxruntime(config, entry) or config.engines.tensorrt
+        options = _onnxruntime(config, entry) or _tensorrt(config, entry)
         stated = options.model_dump(mode="json")
+        if not stated.get("fp32_layers", True):
+            # It came later: answers of packs that were made before it stay answers.
+            del stated["fp32_layers"]
         found.update(dict.fromkeys(entry.ids(), stated))
     return found
 
@@ -160,6 +164,11 @@ def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     ):
         return None
     return config.onnxruntime_of(entry)
+
+
+def _tensorrt(config: Config, entry: EnvironmentEntry) -> TensorRt:
+    own = None if isinstance(entry, Dumps) else entry.options
+    return own if isinstance(own, TensorRt) else config.engines.tensorrt
 
 
 def machines_of(config: Config) -> Mapping[str, Machine]:

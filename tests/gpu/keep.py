@@ -16,7 +16,7 @@ from runner.run_files import layers_of
 from runner.store import Store
 
 HIDDEN = (
-    (re.compile(r'"/[^"]*/(pack|trt|request|result|python[0-9.]*)\b'), r'"/\1'),
+    (re.compile(r'"/[^"]*/(pack|trt|ort|request|result|python[0-9.]*)\b'), r'"/\1'),
     (re.compile(r"GPU-[0-9a-f-]{36}"), "GPU-00000000-0000-0000-0000-000000000000"),
 )
 
@@ -36,7 +36,7 @@ def keep(run_folder: Path, folder: Path) -> None:
             sums[f"{output.sha256}-{reference.sha256}"] = run.store.sums(
                 output, reference, manifest.epsilon
             )
-    own = [one for one in measured if one.name == "fp32"]
+    own = [one for one in measured if one.name == "fp32" and one.outputs]
     for one in measured:
         for other in own:
             for head, output in one.outputs.items():
@@ -48,8 +48,8 @@ def keep(run_folder: Path, folder: Path) -> None:
         for one in measured
         if one.layers
     }
-    _write(folder / "layers.json", json.dumps(layers, separators=(",", ":")))
     (folder / "tables").mkdir(parents=True, exist_ok=True)
+    _write(folder / "layers.json", json.dumps(layers, separators=(",", ":")))
     np.savez_compressed(folder / "sums.npz", **sums)
     _write(folder / "manifest.json", manifest.model_dump_json(indent=1))
     _write(

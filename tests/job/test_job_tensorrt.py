@@ -230,6 +230,53 @@ def test_coverage_of_a_table_that_fits_badly(jobs: Jobs) -> None:
     assert layers == {"r1": "int8", "large": "int8", "up": "fp32", "small": "fp32"}
 
 
+@pytest.mark.parametrize("version", ["5.0.6", "6.0.1", "7.2.3", "8.0.3", "8.6.1", "10.16.1.11"])
+def test_layers_of_implicit_int8_are_held_in_fp32(jobs: Jobs, version: str) -> None:
+    passes = [
+        one_pass("fp32"),
+        int8("int8", carried("dynamic_range")),
+        int8("explicit", None, compare_with=None),
+    ]
+    model = "old.onnx" if version in OLD else "model.onnx"
+    if version in OLD:
+        (jobs.folder / model).write_bytes(old_network())
+    passes = [{**one, "model": model} for one in passes]
+    free = jobs.run(version, passes)
+    names = ["c1", "r1"]
+    ended = jobs.run(version, passes, options={"fp32_layers": names})
+    assert (ended.code, ended.live) == (0, "live 0"), ended.log
+    engine = json.loads((ended.result / "probe.json").read_text())["engine"]
+    assert engine["options"]["fp32_layers"] == names
+    assert "fp32_layers" not in (free.result / "probe.json").read_text()
+    errors = [each.pass_("int8")["compare"]["large"]["sqnr_db"] for each in (free, ended)]
+    assert errors[0] != errors[1]
+    assert np.array_equal(free.output("fp32", "large"), ended.output("fp32", "large"))
+    strict = (
+        "STRICT_TYPES" if version < "8.2" and version[0] != "1" else "OBEY_PRECISION_CONSTRAINTS"
+    )
+    flags = [each.told("int8", "build")["flags"] for each in (free, ended)]
+    assert set(flags[1]) - set(flags[0]) == {strict}
+    told = ended.pass_("explicit")
+    if version >= "8" or version.startswith("10"):
+        assert told["status"] == "job_failed"  # no Q/DQ nodes, which is told first
+        assert free.pass_("explicit")["error"] == told["error"]
+
+
+def test_held_layers_are_no_matter_of_q_dq_networks(jobs: Jobs) -> None:
+    import onnx
+
+    from runner.core.qdq.explicit import place
+    from runner.core.tables.table import Provenance, Table
+
+    table = Table(amax=TABLE, provenance=Provenance(algorithm="given"))
+    placed = place(onnx.load(jobs.folder / "model.onnx"), table).model
+    (jobs.folder / "qdq.onnx").write_bytes(placed.SerializeToString())
+    passes = [int8("int8", None, model="qdq.onnx", compare_with=None)]
+    ended = jobs.run("8.6.1", passes, options={"fp32_layers": ["r1"]})
+    assert ended.pass_("int8")["status"] == "unsupported"
+    assert "take the nodes around r1 out" in ended.pass_("int8")["error"]["message"]
+
+
 def test_a_timing_cache_is_read_written_and_refused(jobs: Jobs, tmp_path: Path) -> None:
     path = tmp_path / "timings"
     options = {"timing_cache": str(path), "optimization_level": 1, "tactic_sources": ["CUDNN"]}

@@ -173,3 +173,13 @@ def test_unsupported_options_are_no_failures(jobs: Jobs) -> None:
     assert "no tactic source CUDNN; it has: EDGE_MASK_CONVOLUTIONS, JIT_CONVOLUTIONS" in failed(
         ended
     )
+
+
+def test_held_layers_that_cannot_be(jobs: Jobs) -> None:
+    passes = [one_pass("fp32"), int8("int8", carried("dynamic_range"))]
+    ended = jobs.run("8.6.1", passes, options={"fp32_layers": ["larg", "small"]})
+    assert ended.pass_("fp32")["status"] == "ok"
+    assert "fp32_layers names larg, which TensorRT 8.6.1 found in no" in failed(ended, "int8")
+    assert "near: large" in failed(ended, "int8")
+    ended = jobs.run("11.4.0.106", [int8("int8", None)], options={"fp32_layers": ["r1"]})
+    assert ended.pass_("int8")["status"] == "job_failed"  # no Q/DQ nodes: that comes first

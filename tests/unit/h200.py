@@ -1,4 +1,4 @@
-"""What real TensorRT 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
+"""What real engines gave on H200s, judged again: tests/data/h200, tests/data/cudnn, docs/verified.md."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,17 @@ from runner.records import Manifest, Object, Record
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "h200"
+CUDNN = ROOT / "tests" / "data" / "cudnn"
+"""ONNX Runtime's CUDA provider on two versions of cuDNN."""
 
 
-def judged() -> Judgement:
-    manifest = Manifest.model_validate_json((DATA / "manifest.json").read_bytes())
+def judged(data: Path = DATA) -> Judgement:
+    manifest = Manifest.model_validate_json((data / "manifest.json").read_bytes())
     records = [
-        Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())
+        Record.model_validate(one) for one in json.loads((data / "records.json").read_text())
     ]
-    sums: Mapping[str, Sums] = dict(np.load(DATA / "sums.npz"))
-    layers = json.loads((DATA / "layers.json").read_text())
+    sums: Mapping[str, Sums] = dict(np.load(data / "sums.npz"))
+    layers = json.loads((data / "layers.json").read_text())
 
     def sums_of(y: Object, r: Object) -> Sums:
         return sums[f"{y.sha256}-{r.sha256}"]

@@ -17,7 +17,7 @@ from runner.core.layers.choices import LEAST_DB, Choice, choices
 from runner.core.layers.engine_layers import EngineLayer
 from runner.core.network.network_map import network_map
 from runner.core.verdicts.verdict import Kind
-from runner.records import Measurement, Object, Record
+from runner.records import Measurement, Object, Record, Start
 from tests.unit.judgements import whole
 
 NETWORK = network_map(networks.detector(), [("large", "large"), ("small", "small")])
@@ -26,6 +26,7 @@ RESIZE = next(layer.name for _, layer in NETWORK.layers if layer.operator == "Re
 IMPLICIT = Pass(
     precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy2", implicit=True
 )
+HELD = {RESIZE: "held"}
 Built = tuple[str, Mapping[str, str], float]
 """Table, layers that are not in int8, SQNR of `small` in dB."""
 
@@ -38,7 +39,9 @@ def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
     for number, (table, apart, sqnr_db) in enumerate(builds):
         told = Object(sha256=f"layers-{number}", suffix=".json", size_bytes=1)
         layers[told.sha256] = [
-            EngineLayer(tensors=(tensor,), precision=apart.get(name, "int8"))
+            EngineLayer(
+                tensors=(tensor,), precision=apart.get(name, "int8").replace("held", "fp32")
+            )
             for name, tensor in NAMES.items()
         ]
         outputs = {
@@ -46,8 +49,15 @@ def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
             for head in ("large", "small")
         }
         sqnr |= {f"large-{number}": 30.0, f"small-{number}": sqnr_db}
+        held = [name for name, how in apart.items() if how == "held"]
+        start = Start.model_construct(probe={"engine": {"options": {"fp32_layers": held}}})
         measurement = Measurement.model_construct(
-            name=pass_.name, status=Status.OK, table=table, layers=told, outputs=outputs
+            name=pass_.name,
+            status=Status.OK,
+            table=table,
+            layers=told,
+            outputs=outputs,
+            start=start if held else None,
         )
         records.append(
             Record.model_construct(
@@ -74,6 +84,18 @@ def test_the_layer_that_parts_good_builds_from_bad_ones() -> None:
     assert (choice.worse_db, choice.better_db) == ((14.7, 16.3, 16.9), (21.8, 22.8))
     assert choice.tables == 2
     assert "large" not in found(builds)
+
+
+def test_what_the_matrix_held_is_a_test() -> None:
+    builds = [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0), ("t", HELD, 21.5), ("t", HELD, 23.0)]
+    choice = found(builds)["small"]
+    assert choice.better_db == (21.5, 22.0, 23.0)
+    assert choice.held_db == (21.5, 23.0)
+    assert sentence(choice).endswith(
+        "in floating point (3 builds) 21.5 to 23.0 dB; in 2 of them the matrix held it there."
+    )
+    # Where the head did not recover, the layer is no suspect.
+    assert found([("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0), ("t", HELD, 16.0)]) == {}
 
 
 def test_what_was_chosen_together_is_named_together() -> None:

@@ -129,6 +129,13 @@ def test_own_options_replace_the_general_ones() -> None:
                         "gate; did you mean 'gate'?"),
         ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: sqnr_db, "
                         "ap_drop, ap50_drop, iou, lost; did you mean 'sqnr_db'?"),
+        ({"environments": [{"elsewhere": ["x"], "options": {"threads": 1}}]},
+                        "environments[0]: these are no options of tensorrt, which is inside; it has: "
+                        "workspace_bytes, typed, fallback, fp32_layers, "),
+        ({"environments": [{"interpreter": "p", "name": "x", "options": {"typed": "weak"}}]},
+                        "environments[0]: these are no options of onnxruntime, which is inside"),
+        ({"environments": [{"elsewhere": ["x"], "options": {"typed": "weak", "fp32_layer": []}}]},
+                        "environments[0].options.fp32_layer: unknown key"),
         ({"heads": {}}, "heads: empty; name at least one"),
         ({"heads": {"": {}}}, "heads: a head's name has 1 to 200 characters, '' has 0"),
         ({"heads": None}, "heads: "),

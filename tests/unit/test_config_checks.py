@@ -44,6 +44,20 @@ def test_custom_operators_are_operators_or_nodes_of_the_network(matrix: Path) ->
     assert "its operators: Add, Concat" in problem
 
 
+def test_layers_that_are_held_are_nodes_or_tensors_of_the_network(matrix: Path) -> None:
+    def held(*names: str) -> dict[str, Any]:
+        return changed(engines={"tensorrt": {"fp32_layers": list(names)}})
+
+    assert wrong(matrix, held("conv_c1", "large")) == []
+    [problem] = wrong(matrix, held("conv_c1", "conv_cl"))
+    assert "engines.tensorrt.fp32_layers[1]" in problem
+    assert "no node of the network is called 'conv_cl', and none makes it" in problem
+    assert "did you mean 'conv_c" in problem
+    elsewhere = {"elsewhere": ["box"], "options": {"fp32_layers": ["no\nsuch"]}}
+    problems = wrong(matrix, changed(environments=[elsewhere], baseline="box"))
+    assert any("environments[0].options.fp32_layers[0]" in one for one in problems)
+
+
 def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:
     assert wrong(matrix, changed(heads={"far": {"output": "large"}})) == []
     assert checked(matrix).heads == (("far", "large"),)

@@ -34,3 +34,21 @@ def test_the_engine_is_told_its_provider() -> None:
     assert options["ort-1.26.0"]["provider"] == "CPUExecutionProvider"
     assert options["ort-gpu-1.26.0"]["provider"] == "CUDAExecutionProvider"
     assert options["ngc-19.09-py3"]["fallback"] == "fp32"
+
+
+def test_options_are_those_of_the_engine_inside_and_of_the_entry() -> None:
+    held = {"fp32_layers": ["up"], "workspace_bytes": 7}
+    entries: list[dict[str, Any]] = [
+        NGC,
+        {"ngc": ["24.04-py3"], "name": "held", "options": held},
+        {"interpreter": "p", "name": "installed", "engine": "tensorrt", "options": held},
+        {"elsewhere": ["gpu-box"], "options": held},
+        {"elsewhere": ["cuda-box"], "engine": "onnxruntime", "options": {"threads": 2}},
+    ]
+    options = engine_options_of(config(changed(environments=entries)))
+    for name in ("held-24.04-py3", "installed", "gpu-box"):
+        assert options[name]["fp32_layers"] == ["up"]
+        assert options[name]["workspace_bytes"] == 7
+    # Packs made before there was such an option must still find their answers.
+    assert "fp32_layers" not in options["ngc-19.09-py3"]
+    assert options["cuda-box"]["threads"] == 2

@@ -1,4 +1,4 @@
-"""What a real TensorRT 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
+"""What a real TensorRT 8.5.1.7, 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
 
 import json
 from collections.abc import Mapping
@@ -117,13 +117,62 @@ def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     layers = {one.head: one.layers for one in judgement.choices}
     assert layers == {"medium": ("neck16/upsample/Resize",), "small": ("neck8/upsample/Resize",)}
     (small,) = (one for one in judgement.choices if one.head == "small")
-    assert (len(small.worse_db), len(small.better_db), small.tables) == (5, 2, 2)
+    assert (len(small.worse_db), len(small.better_db), small.tables) == (9, 6, 2)
     assert max(small.worse_db) < 17
+    assert len(small.held_db) == 4
     assert min(small.better_db) > 21.7
     (answer,) = (one for one in judgement.answers if one.head == "small")
     assert answer.fault == "a layer's: neck8/upsample/Resize in int8"
-    assert "out of int8" in answer.advice
+    assert "out of int8: `fp32_layers`" in answer.advice
+    assert answer.confidence == "tested: held in floating point, 4 builds of 4 recovered"
     first, second, *_ = questions(judgement)
     assert "A layer's, it seems: medium and small" in first.answer
     assert "Not decided yet" not in first.answer
-    assert "neck8/upsample/Resize in int8 (5 builds)" in second.answer
+    assert "neck8/upsample/Resize in int8 (9 builds)" in second.answer
+
+
+def test_three_versions_choose_alike_and_are_bit_identical(judgement: Judgement) -> None:
+    """What the versions are not to blame for: an explicit build, and builds of one choice."""
+    records = json.loads((h200.DATA / "records.json").read_text())
+    outputs: dict[str, set[str]] = {}
+    for record in records:
+        for one in record["measurements"]:
+            if one["status"] == "ok":
+                name = f"{record['environment']} {one['name']}"
+                outputs.setdefault(name, set()).add(one["outputs"]["small"]["sha256"])
+    versions = ("trt-8.5.1.7", "trt-8.5.3.1", "trt-8.6.0")
+    explicit = [outputs[f"{version} int8-shared-entropy"] for version in versions]
+    assert explicit[0] == explicit[1] == explicit[2]
+    assert len(explicit[0]) == 1
+    own = [outputs[f"{version} int8-implicit-own-entropy2"] for version in versions]
+    assert own[0] & own[1] & own[2], "the build that ran both resizings in int8"
+    for version in versions:
+        assert sqnr(heads(judgement, f"{version}/gpu:*/int8-shared-entropy")["small"]) > 22
+
+
+@pytest.mark.parametrize("name", ["int8-implicit-shared-entropy", "int8-implicit-own-entropy2"])
+def test_held_in_fp32_the_lost_heads_come_back(judgement: Judgement, name: str) -> None:
+    """The test of the regularity: the same version and tables, the resizing held in fp32."""
+    free = heads(judgement, f"trt-8.5.1.7/gpu:*/{name}")
+    held = heads(judgement, f"trt-8.5.1.7-held/gpu:*/{name}")
+    assert sqnr(free["small"]) < 17
+    assert sqnr(held["small"]) > 22
+    assert sqnr(held["medium"]) > 24.5
+    assert {verdict.kind for one in held.values() for verdict in one.verdicts} == {Kind.OK}
+
+
+def test_two_versions_of_cudnn_are_no_difference() -> None:
+    judgement = h200.judged(h200.CUDNN)
+    told = {
+        verdict.kind for cell in judgement.cells for one in cell.heads for verdict in one.verdicts
+    }
+    assert told == {Kind.OK}
+    libraries = {
+        one["version"].partition(".0.")[0]
+        for record in json.loads((h200.CUDNN / "records.json").read_text())
+        for measurement in record["measurements"]
+        if measurement["start"]
+        for one in measurement["start"]["probe"]["mapped"]["libraries"]
+        if "cudnn_engines_precompiled" in one["path"]
+    }
+    assert libraries == {"9.14.0", "9.19"}

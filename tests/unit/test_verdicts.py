@@ -1,6 +1,7 @@
 """Verdicts on made-up matrices with a known cause; thousands more in benchmarks/verdicts.py."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,3 +194,19 @@ def test_what_is_not_decided_says_what_it_would_be() -> None:
     (one,) = verdicts([head], "base", Rules())
     assert (one.kind, one.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_LOSS)
     assert one.needs == "2 more repeats"
+
+
+def test_a_gate_that_fails_is_never_ok_where_the_table_would_hold_it() -> None:
+    """Two builds that differ by more than the effect: chance is possible, nothing wrong is not."""
+    loud = Sample(np.stack([0.002 * ENERGY, 0.06 * ENERGY]), ENERGY)
+    head = HeadErrors(
+        head="small",
+        cells=[cell("base", 0.03, sample=loud)],
+        simulations={("engine", "t"): exact(0.004)},
+        gate_nmse=0.01,
+    )
+    (one,) = verdicts([head], "base", Rules())
+    assert (one.kind, one.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_LOSS)
+    assert "more repeats" in one.needs
+    (one,) = verdicts([replace(head, gate_nmse=0.05)], "base", Rules())
+    assert one.kind is Kind.OK, "the gate holds"

@@ -13,6 +13,8 @@ LEAST_BUILDS = 4
 """Fewer are parted by some layer too easily."""
 MOST_LAYERS = 3
 """More that were chosen together name no culprit."""
+LEAST_HELD = 2
+"""Builds in which the matrix held the layers, from which on the choice is tested."""
 
 
 def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
@@ -54,20 +56,29 @@ def sentence(choice: Choice) -> str:
     worse, better = len(choice.worse_db), len(choice.better_db)
     where = "one table" if choice.tables == 1 else f"one table, each of {choice.tables},"
     it = "it" if len(choice.layers) == 1 else "them"
+    held = len(choice.held_db)
+    told = f"; in {held} of them the matrix held {it} there" if held else ""
     return (
         f"Builds with {where} differ by what they chose to run in int8: with {layers} in int8 "
         f"({count(worse, 'build')}) {choice.head} keeps {span(choice.worse_db)} dB, with {it} in floating "
-        f"point ({count(better, 'build')}) {span(choice.better_db)} dB."
+        f"point ({count(better, 'build')}) {span(choice.better_db)} dB{told}."
     )
 
 
 def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
     layers = listed(choice.layers, MOST_LAYERS)
     layer = "a custom layer's" if custom.intersection(choice.layers) else "a layer's"
+    held = len(choice.held_db)
+    if held >= LEAST_HELD:
+        advice = f"Keep {layers} out of int8"
+        sure = f"tested: held in floating point, {count(held, 'build')} of {held} recovered"
+    else:
+        advice = f"Keep {layers} out of int8, then build again"
+        sure = f"so in all {choice.builds} builds that can tell; a regularity, no test"
     return replace(
         answer,
         fault=f"{layer}: {layers} in int8",
         text=f"{sentence(choice)} {answer.text}",
-        advice=f"Keep {layers} out of int8 (its precision in the builder, or Q/DQ nodes), then build again.",
-        confidence=f"so in all {choice.builds} builds that can tell; a regularity, no test",
+        advice=f"{advice}: `fp32_layers` in the options of its environment, or Q/DQ nodes.",
+        confidence=sure,
     )

@@ -2,7 +2,8 @@
 
 An engine chooses anew in every build which layers run in int8. Where builds with the same table lose
 differently, a layer is suspect if every build that ran it in int8 is worse than every build that did
-not, in each table whose builds differ. That is a regularity of the builds there are, not a test.
+not, in each table whose builds differ. That is a regularity of the builds there are, not a test; it
+becomes one where the matrix took the choice from the builder (`fp32_layers`) and the head recovered.
 """
 
 import math
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from runner.cells import Precision
 from runner.core.evidence import good
 from runner.core.layers.engine_layers import INT8
+from runner.core.layers.held import held_layers
 from runner.core.layers.precisions import LayersOf, Ran, from_layers
 from runner.core.network.network_map import NetworkMap
 from runner.records import Object, Record
@@ -28,6 +30,8 @@ class Build:
     cell: str
     ran: Ran
     sqnr_db: float
+    held: frozenset[str]
+    """Layers, or tensors that they make, that the matrix held in floating point."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +45,8 @@ class Choice:
     """SQNR of every build that ran them in int8, of the tables whose builds differ."""
     better_db: tuple[float, ...]
     """The same of those that ran them in floating point."""
+    held_db: tuple[float, ...] = ()
+    """Those of `better_db` that ran all of them so because the matrix held them there."""
     tables: int
     """How many tables have builds that differ."""
 
@@ -77,11 +83,16 @@ def _choice(
     if not suspects:
         return None
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
+    names = [{layer.name, *layer.outputs} for _, layer in network.layers if layer.name in suspects]
+    held = [
+        one.sqnr_db for builds in tables for one in builds if all(own & one.held for own in names)
+    ]
     return Choice(
         head=head,
         layers=suspects,
         worse_db=tuple(sorted(one for worse, _ in split for one in worse)),
         better_db=tuple(sorted(one for _, better in split for one in better)),
+        held_db=tuple(sorted(held)),
         tables=len(tables),
     )
 
@@ -103,7 +114,8 @@ def _by_table(
             sqnr_db = sqnr_of(head, one.outputs[head]) if head in one.outputs else None
             if one.table is None or not layers or sqnr_db is None:
                 continue
-            build = Build(record.cell, from_layers(network, layers), sqnr_db)
+            ran = from_layers(network, layers)
+            build = Build(record.cell, ran, sqnr_db, held_layers(one.start))
             builds.setdefault((one.table, record.pass_.implicit), []).append(build)
     return builds
 

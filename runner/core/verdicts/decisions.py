@@ -29,8 +29,11 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
     ]
     told = _without_repeated_blame(told)
     spoken = {(verdict.cell, verdict.head) for verdict in told}
+    by_cell: dict[tuple[str, str | None], list[Hypothesis]] = {}
+    for one in made:
+        by_cell.setdefault((one.verdict.cell, one.verdict.head), []).append(one)
     told += [
-        _nothing_found(head, cell)
+        _nothing_found(head, cell, by_cell.get((cell.cell, head.head), ()))
         for head in heads
         for cell in head.cells
         if (cell.cell, head.head) not in spoken
@@ -38,15 +41,19 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
     return tuple(told)
 
 
-def _nothing_found(head: HeadErrors, cell: CellError) -> Verdict:
-    """Returns `ok`; `inconclusive` where the gate fails and nobody knows with which table."""
+def _nothing_found(head: HeadErrors, cell: CellError, asked: Sequence[Hypothesis]) -> Verdict:
+    """Returns `ok`; `inconclusive` where the gate fails: something makes it fail."""
+    ok = Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
     gate = head.gate_nmse
-    fails = cell.int8 and gate is not None and cell.sample.nmse > gate
-    if fails and simulation(head, cell) is None:
-        return Verdict(
-            kind=Kind.INCONCLUSIVE, cell=cell.cell, head=head.head, needs="its calibration table"
-        )
-    return Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
+    if not cell.int8 or gate is None or cell.sample.nmse <= gate:
+        return ok
+    if simulation(head, cell) is None:
+        return replace(ok, kind=Kind.INCONCLUSIVE, needs="its calibration table")
+    suspects = [(_size(one), one) for one in asked if _size(one) >= one.least]
+    if not suspects:
+        return ok
+    _, suspect = max(suspects, key=lambda one: one[0])
+    return _inconclusive(suspect, _needs(suspect))
 
 
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
@@ -82,40 +89,55 @@ def _tested(
     return [(one, discovered[one.verdict.head, one.verdict.effect]) for one in family]
 
 
+def _size(hypothesis: Hypothesis) -> float:
+    """Returns the effect, NMSE, above 0 where it has the sign of its cause."""
+    measured = hypothesis.verdict.effect
+    if measured is None:
+        return -math.inf
+    return -measured.value if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.value
+
+
 def _p(hypothesis: Hypothesis) -> float:
     """Returns the one-sided p-value that the effect has its sign."""
     measured = hypothesis.verdict.effect
     if measured is None:
         return 1.0
-    expected = -1 if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else 1
     half = measured.p / 2
-    return half if measured.value * expected > 0 else 1 - half
+    return half if _size(hypothesis) > 0 else 1 - half
 
 
 def _decided(hypothesis: Hypothesis, *, discovered: bool, rules: Rules) -> Verdict | None:
     """Returns the verdict, `inconclusive`, or None where there is nothing to tell."""
     verdict = hypothesis.verdict
     measured = verdict.effect
-    expected = -1 if verdict.kind is Kind.PRECISION_FALLBACK else 1
-    if measured is None or measured.value * expected < hypothesis.least:
+    if measured is None or _size(hypothesis) < hypothesis.least:
         return None
     enough = measured.noise_multiple is None or measured.noise_multiple >= rules.noise_multiple
     if measured.noise_known and discovered and enough:
         return verdict
-    needs = _needs(hypothesis, measured)
-    if needs is None:
+    if measured.noise_known and _is_chance(hypothesis, measured):
         return None
+    return _inconclusive(hypothesis, _needs(hypothesis))
+
+
+def _inconclusive(hypothesis: Hypothesis, needs: str) -> Verdict:
+    verdict = hypothesis.verdict
     return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, suspected=verdict.kind)
 
 
-def _needs(hypothesis: Hypothesis, measured: Effect) -> str | None:
-    """Says what would decide; None where the data already say that it is chance."""
-    if not measured.noise_known:
+def _is_chance(hypothesis: Hypothesis, measured: Effect) -> bool:
+    """Whether the data speak for no effect rather than for one worth telling."""
+    low, high = measured.low, measured.high
+    if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK:
+        low, high = -high, -low
+    return high < hypothesis.least or (measured.p > 0.2 and low < -hypothesis.least)
+
+
+def _needs(hypothesis: Hypothesis) -> str:
+    """Says what would decide."""
+    measured = hypothesis.verdict.effect
+    if measured is None or not measured.noise_known:
         return "2 more repeats"
-    low = -measured.high if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.low
-    high = -measured.low if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.high
-    if high < hypothesis.least or (measured.p > 0.2 and low < -hypothesis.least):
-        return None
     # Half of the error budget for builds, half for images.
     wanted = (abs(measured.value) / DECISIVE) ** 2 / 2
     single = hypothesis.noise.variance * sum(sample.nmse**2 for sample in hypothesis.built)

@@ -6,6 +6,7 @@ import numpy as np
 
 from runner.cells import Precision, Status, TableSource
 from runner.core.evidence import Evidence, good
+from runner.core.layers.held import held_layers
 from runner.core.tables.coverage import enough
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import verdicts
@@ -93,7 +94,9 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
     if sample is None:
         return None
     first = measured[0]
-    share = first.shares.get(head) if first.shares else None
+    # What the matrix held in float did not fall back.
+    asked = held_layers(first.start)
+    share = first.shares.get(head) if first.shares and not asked else None
     return CellError(
         cell=record.cell,
         environment=record.environment,

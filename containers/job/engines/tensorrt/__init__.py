@@ -22,6 +22,7 @@ from job.engines.tensorrt import (
     calibrators,
     configuration,
     custom,
+    held,
     layers,
     network,
     options,
@@ -56,7 +57,7 @@ class Engine(object):
             "precisions": configuration.precisions(),
             "calibrators": calibrators.available(),
             "strongly_typed": "always" if configuration.always_strong() else self._options["typed"],
-            "options": dict(self._options, plugins=self._plugins),
+            "options": _told(dict(self._options, plugins=self._plugins)),
         }
 
     def build(self, model, precision, table, folder, implicit=None):
@@ -81,6 +82,8 @@ class Engine(object):
         explicit = precision == "int8" and implicit is None
         parsed = network.parse(builder, self._log, model, explicit, strong)
         _check_types(parsed, precision, explicit, strong)
+        if precision == "int8" and self._options["fp32_layers"]:
+            _hold(parsed, self._options["fp32_layers"], explicit)
         resources = cuda.Resources(self._cuda)
         try:
             built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
@@ -118,7 +121,8 @@ class Engine(object):
                 calibrator = calibrators.make(name, None, scales.cache(table, line))
             else:
                 scales.set_ranges(parsed, table)
-        choice = configuration.Choice(precision, self._options["fallback"], strong, calibrator)
+        fallback, is_held = self._options["fallback"], bool(told["mode"] and self._options["fp32_layers"])
+        choice = configuration.Choice(precision, fallback, strong, calibrator, is_held)
         try:
             built = building.build(builder, parsed, choice, self._options, self._log)
         finally:
@@ -150,6 +154,11 @@ class Engine(object):
         )
 
 
+def _told(options_):
+    """Returns the options without one that is not used, and was not known when older runs were made."""
+    return {key: value for key, value in options_.items() if key != "fp32_layers" or value}
+
+
 def _check_types(parsed, precision, explicit, strong):
     """Raises where the network is not of the precision that it is asked for: it would run in fp32."""
     if explicit and network.has_quantize() and not parsed.quantised:
@@ -167,6 +176,15 @@ def _check_types(parsed, precision, explicit, strong):
             "a strongly typed network runs in fp16 where its tensors are float16, this one has none: "
             "convert it to float16 first"
         )
+
+
+def _hold(parsed, names, explicit):
+    if explicit:
+        raise protocol.UnsupportedError(
+            "fp32_layers: in a network with Q/DQ nodes those say what runs in int8; take the nodes around "
+            "%s out, or ask for implicit int8 only" % ", ".join(names)
+        )
+    held.hold(parsed.definition, names)
 
 
 def _only_input(parsed):

@@ -16,13 +16,15 @@ class Choice(object):
         types: the precisions that layers may run in, fp32 aside.
         strong: whether the network's own types decide, and no flag may.
         calibrator: for TensorRT, or None.
+        held: whether layers are fixed to a precision, which must be obeyed.
     """
 
-    def __init__(self, precision, fallback, strong, calibrator):
+    def __init__(self, precision, fallback, strong, calibrator, held=False):
         self.precision = precision
         self.types = {precision, fallback if precision == "int8" else precision} - {"fp32"}
         self.strong = strong
         self.calibrator = calibrator
+        self.held = held
 
 
 def always_strong():
@@ -49,7 +51,9 @@ def configure_builder(builder, choice, options):
     builder.int8_mode = "int8" in choice.types
     if choice.calibrator is not None:
         builder.int8_calibrator = choice.calibrator
-    return sorted(name.upper() for name in choice.types)
+    if choice.held:
+        builder.strict_type_constraints = True
+    return sorted([name.upper() for name in choice.types] + ["STRICT_TYPES"] * choice.held)
 
 
 def configure(config, choice, options):
@@ -76,6 +80,11 @@ def configure(config, choice, options):
             config.set_flag(trt.BuilderFlag.INT8)
         if choice.calibrator is not None:
             config.int8_calibrator = choice.calibrator
+        if choice.held:
+            if hasattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS"):  # 8.2
+                config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+            else:
+                config.set_flag(trt.BuilderFlag.STRICT_TYPES)
     if hasattr(trt, "ProfilingVerbosity") and hasattr(trt.ProfilingVerbosity, "DETAILED"):  # 8.2
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _set_level(config, options["optimization_level"])

@@ -5,6 +5,7 @@ DEFAULTS = {
     "workspace_bytes": 1 << 30,  # scratch memory a layer may ask for; 0 was the default until 8.3
     "typed": "weak",  # weak: precision flags decide; strong: the network's own types do
     "fallback": "fp32",  # of an int8 engine's layers that do not run in int8: fp32, tf32 or fp16
+    "fp32_layers": [],  # layers of an int8 engine that are held in fp32: held.py
     "optimization_level": None,  # 0 to 5, from 8.6; None leaves the choice to TensorRT
     "tactic_sources": None,  # names of TacticSource; None leaves the choice to TensorRT
     "timing_cache": None,  # path of a file read before and written after each build

@@ -48,13 +48,28 @@ class ITensor(_Bound):
 class ILayer(_Bound):
     def __init__(self, name, kind, outputs):
         self._name, self._kind, self._outputs = name, kind, outputs
+        self._types = {}
 
+    precision = _Field(None, type(DataType.FLOAT))
     name = property(lambda self: self._name)
     type = property(lambda self: getattr(basics.LayerType, self._kind))
     num_outputs = property(lambda self: len(self._outputs))
 
     def get_output(self, index):
         return self._outputs[index]
+
+    def set_output_type(self, index, dtype):
+        if self._outputs[index]._dtype not in ("FLOAT", "HALF"):
+            raise ValueError("only floating-point outputs can be typed")
+        self._types[index] = dtype
+
+    def _fixed_outputs(self):
+        """Returns the tensors that stay in fp32 where constraints are obeyed."""
+        return {
+            self._outputs[index].name
+            for index, dtype in self._types.items()
+            if "FLOAT" == dtype.name == getattr(self.precision, "name", None)
+        }
 
 
 class INetworkDefinition(_Bound):
@@ -312,6 +327,7 @@ class Builder(_Bound):
     fp16_mode = _Field(False, bool)
     int8_mode = _Field(False, bool)
     int8_calibrator = _Field(None, basics.IInt8Calibrator)
+    strict_type_constraints = _Field(False, bool)
 
     def __init__(self, logger):
         self._logger = logger
@@ -341,7 +357,12 @@ class Builder(_Bound):
     def build_cuda_engine(self, network):
         from tensorrt.running import ICudaEngine
 
-        flags = {name for name, on in (("FP16", self.fp16_mode), ("INT8", self.int8_mode)) if on}
+        modes = {
+            "FP16": self.fp16_mode,
+            "INT8": self.int8_mode,
+            "STRICT_TYPES": self.strict_type_constraints,
+        }
+        flags = {name for name, on in modes.items() if on}
         plan = self._plan(network, flags, self.int8_calibrator, None)
         return None if plan is None else ICudaEngine(plan, self._logger)
 
@@ -376,6 +397,9 @@ class Builder(_Bound):
         scales = {}
         if "INT8" in flags and not quantised:
             scales = self._scales(network, fixed, calibrator)
+            if flags & {"STRICT_TYPES", "OBEY_PRECISION_CONSTRAINTS"}:
+                fixed_ = set().union(*(layer._fixed_outputs() for layer in network._layers))
+                scales = {name: one for name, one in scales.items() if name not in fixed_}
         return {
             "model": base64.b64encode(
                 (graph.quantised(fixed, scales) if scales else fixed).SerializeToString()

@@ -52,6 +52,7 @@ UNTIL = {  # gone in 8.0
         "fp16_mode",
         "int8_mode",
         "int8_calibrator",
+        "strict_type_constraints",
         "build_cuda_engine",
     )
 }

@@ -1,0 +1,51 @@
+"""Layers that the matrix keeps out of int8, whatever the builder would choose."""
+
+import difflib
+
+import tensorrt as trt
+
+from job import protocol
+from job.engines.tensorrt.network import FLOATS, word
+
+
+def hold(definition, names):
+    """Fixes layers of a network to fp32, inside and at their outputs.
+
+    A layer is named as the network names it, or by a tensor that it makes: parsers up to 7.2 give layers
+    no names of their own. One node may have become several layers; all that answer are held.
+
+    Args:
+        definition: trt.INetworkDefinition.
+        names: what to hold.
+
+    Raises:
+        protocol.UnsupportedError: layers have no precision here (11).
+        ValueError: nothing in the network has such a name, or what has makes no floating-point tensor.
+    """
+    if not hasattr(trt.ILayer, "precision"):
+        raise protocol.UnsupportedError(
+            "TensorRT %s holds no layer in fp32: the network's own types decide" % trt.__version__
+        )
+    called, found = {}, set()
+    for index in range(definition.num_layers):
+        layer = definition.get_layer(index)
+        made = [layer.get_output(one) for one in range(layer.num_outputs)]
+        made = [tensor for tensor in made if tensor is not None]
+        answers_to = {layer.name} | {tensor.name for tensor in made}
+        wanted = answers_to & set(names)
+        called.update(dict.fromkeys(answers_to))
+        # A type for a shape or an index breaks the build.
+        if not wanted or not made or any(word(tensor.dtype) not in FLOATS for tensor in made):
+            continue
+        found |= wanted
+        layer.precision = trt.DataType.FLOAT
+        for number in range(len(made)):
+            layer.set_output_type(number, trt.DataType.FLOAT)
+    missing = sorted(set(names) - found)
+    if missing:
+        near = difflib.get_close_matches(missing[0], list(called), 3)
+        raise ValueError(
+            "engine_options: fp32_layers names %s, which TensorRT %s found in no floating-point layer of the "
+            "network%s"
+            % (", ".join(missing), trt.__version__, "; near: %s" % ", ".join(near) if near else "")
+        )
