@@ -123,7 +123,7 @@ def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     assert min(small.better_db) > 21.7
     (answer,) = (one for one in judgement.answers if one.head == "small")
     assert answer.fault == "a layer's: neck8/upsample/Resize in int8"
-    assert "out of int8: `fp32_layers`" in answer.advice
+    assert "out of int8: fp32_layers" in answer.advice
     assert answer.confidence == "tested: held in floating point, 4 builds of 4 recovered"
     first, second, *_ = questions(judgement)
     assert "A layer's, it seems: medium and small" in first.answer

@@ -79,6 +79,6 @@ def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
         answer,
         fault=f"{layer}: {layers} in int8",
         text=f"{sentence(choice)} {answer.text}",
-        advice=f"{advice}: `fp32_layers` in the options of its environment, or Q/DQ nodes.",
+        advice=f"{advice}: fp32_layers in the options of its environment, or Q/DQ nodes.",
         confidence=sure,
     )
