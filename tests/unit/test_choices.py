@@ -223,6 +223,20 @@ def test_where_no_gate_fails_or_a_test_spoke_it_is_only_told(changes: dict[str, 
     assert told.sentences["small"].endswith(sentence(CHOICE))
 
 
+def test_what_was_tested_comes_before_what_other_cells_have() -> None:
+    held = replace(CHOICE, better_db=(22.0, 22.5, 22.8), held_db=(22.0, 22.5))
+    judgement = answered("small", passed=False, findings=(TESTED,))
+    after = answer_of(with_choices(judgement, [held]), "small")
+    assert after.fault == "a layer's: up/Resize in int8"
+    assert after.advice.startswith("Keep up/Resize out of int8: fp32_layers in the options")
+    assert after.confidence == "tested: held in floating point, 2 builds of 2 recovered"
+    assert after.findings == (TESTED,)
+    once = replace(held, better_db=(22.0, 22.8), held_db=(22.0,))
+    assert answer_of(with_choices(judgement, [once]), "small").fault != after.fault
+    holds = answered("small", passed=True, findings=())
+    assert answer_of(with_choices(holds, [held]), "small").fault != after.fault
+
+
 def test_the_sentence_says_what_was_seen() -> None:
     assert sentence(CHOICE) == (
         "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (3 builds) "

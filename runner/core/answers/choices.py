@@ -20,7 +20,8 @@ LEAST_HELD = 2
 def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     """Returns the judgement with what the builds' choices say of each head.
 
-    They are blamed where no test has named another cause and a gate does not hold; else they are told.
+    They are blamed where a gate does not hold, and either they were tested or no test has named another
+    cause; else they are told.
     """
     custom = frozenset(one.node for one in judgement.custom)
     answers = {one.head: one for one in judgement.answers}
@@ -44,10 +45,15 @@ def blamed(answer: Answer, choice: Choice) -> bool:
     named = any(one.kind in SURE for one in answer.findings)
     return (
         answer.passed is False
-        and not named
+        and (tested(choice) or not named)
         and choice.builds >= LEAST_BUILDS
         and len(choice.layers) <= MOST_LAYERS
     )
+
+
+def tested(choice: Choice) -> bool:
+    """Whether the matrix made the choice itself often enough, in place of the builder."""
+    return len(choice.held_db) >= LEAST_HELD
 
 
 def sentence(choice: Choice) -> str:
@@ -69,7 +75,7 @@ def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
     layers = listed(choice.layers, MOST_LAYERS)
     layer = "a custom layer's" if custom.intersection(choice.layers) else "a layer's"
     held = len(choice.held_db)
-    if held >= LEAST_HELD:
+    if tested(choice):
         advice = f"Keep {layers} out of int8"
         sure = f"tested: held in floating point, {count(held, 'build')} of {held} recovered"
     else:
