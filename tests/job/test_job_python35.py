@@ -17,6 +17,7 @@ STANDARD_LIBRARY = {  # of Python 3.5; what the job uses or may well use
     "contextlib",
     "copy",
     "ctypes",
+    "difflib",
     "errno",
     "fnmatch",
     "functools",
