@@ -8,10 +8,13 @@ four other environments, three heads, one shared and one own table. The generati
     repeat k of a cell      = s_T(i) · (1 + cause · h(i) + build_k + jitter_k(i))
 
 `build_k` is normal with the noise's deviation: one draw for all images of a build. h(i) varies over
-images with mean 1: a cause does not hit all images alike. Usage: python -m benchmarks.verdicts
+images with mean 1: a cause does not hit all images alike. The effect is in noise floors of one build;
+that of `limit`, which is between exact simulations and a gate, in those of its images' mean, since no
+build moves it. Usage: python -m benchmarks.verdicts
 """
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +33,10 @@ ENVIRONMENTS = ("v0", "v1", "v2", "v3", "v4")
 BASELINE, GUILTY = "v0", "v2"
 LIMIT = 0.004
 """NMSE of the best table."""
+ENERGY_SPREAD, PATTERN_SPREAD = 0.5, 0.4
+"""Deviations of ln r(i) and of ln g(i)."""
+FLOOR = 1.96 * math.sqrt(2)
+"""Noise floor in deviations (ISO 5725-6)."""
 
 CAUSES = {
     "none": None,
@@ -56,12 +63,18 @@ class Setting:
     noise: float
     """Relative deviation of one build."""
     effect: float
-    """Size of the cause in noise floors: 1.96·√2 deviations of one build (ISO 5725-6)."""
+    """Size of the cause in noise floors."""
+
+    @property
+    def spread_of_images(self) -> float:
+        """Relative standard error of a simulation's NMSE: of a ratio of log-normal sums."""
+        weights, pattern = math.exp(ENERGY_SPREAD**2), math.exp(PATTERN_SPREAD**2) - 1
+        return math.sqrt(weights * pattern / self.images)
 
 
 def matrix(cause: str, setting: Setting, generator: np.random.Generator) -> tuple[HeadErrors, ...]:
     """Returns one made-up matrix."""
-    size = setting.effect * setting.noise * 1.96 * np.sqrt(2)
+    size = setting.effect * setting.noise * FLOOR
     return tuple(
         _head(head, cause if head == "small" else "none", size, setting, generator)
         for head in HEADS
@@ -71,8 +84,8 @@ def matrix(cause: str, setting: Setting, generator: np.random.Generator) -> tupl
 def _head(
     head: str, cause: str, size: float, setting: Setting, generator: np.random.Generator
 ) -> HeadErrors:
-    energy = generator.lognormal(3, 0.5, setting.images)
-    pattern = generator.lognormal(0, 0.4, setting.images)
+    energy = generator.lognormal(3, ENERGY_SPREAD, setting.images)
+    pattern = generator.lognormal(0, PATTERN_SPREAD, setting.images)
     pattern /= (pattern * energy).sum() / energy.sum()
 
     def exact(nmse: float) -> np.ndarray:
@@ -86,7 +99,8 @@ def _head(
     if cause == "calibration":
         shared = 0.02
     if cause == "limit":
-        shared, own, gate = LIMIT, dict.fromkeys(ENVIRONMENTS, LIMIT), LIMIT / 1.5
+        above = setting.effect * FLOOR * setting.spread_of_images
+        gate = LIMIT * max(1 - above, 0.05)  # an NMSE, so 8 images cannot have 3 floors
     if cause == "loss":
         gate = LIMIT * (1 + size / 2)  # the table holds it, the engine does not
     tables = {"shared": shared} | {f"own-{name}": error for name, error in own.items()}

@@ -101,7 +101,7 @@ def judge(
     ] = False,
     most_cells: Annotated[
         int | None,
-        typer.Option(min=1, help="Tell so many cells in detail; 500 else. The matrix has all."),
+        typer.Option(min=1, help="Tell so many cells in detail; 300 else. The matrix has all."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,7 @@ from runner.core.answers.per_head import SURE
 from runner.core.judgement import CellResult, Judgement
 from runner.core.verdicts.verdict import Kind
 
-MOST = 500
+MOST = 300
 """Cells told in detail: a page of some megabytes."""
 BROKEN = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
 """Something was tried, and did not end well."""

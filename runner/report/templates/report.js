@@ -15,12 +15,11 @@
   const collator = new Intl.Collator("en", { numeric: true });
 
   const rows = all("tbody tr[data-environment]", matrix);
-  rows.forEach((row, index) => { row.dataset.place = index; });
+  const places = new Map(rows.map((row, index) => [row, index]));
   const others = all("main section:not(#matrix) tbody th[data-cell]").map((th) => th.parentElement);
-  const heads = all("thead th[data-head]", matrix).map((th) => th.dataset.head);
-  const gated = all("td[data-gate]", matrix);
+  const heads = all("thead th[data-head]", matrix);
   // Each head's own gate in dB; undefined where it has none.
-  const own = heads.map((head) => gated.find((td) => td.dataset.head === head)).map((td) => td && Number(td.dataset.gate));
+  const own = heads.map((th) => matrix.querySelector(`td[data-gate]:nth-child(${th.cellIndex + 1})`)).map((td) => td && Number(td.dataset.gate));
 
   // The view: everything that a link must carry.
 
@@ -67,9 +66,9 @@
   };
   const byValue = (column, down) => (one, other) => {
     const [a, b] = [valueOf(one, column), valueOf(other, column)];
-    if (a === null || b === null) return (a === null) - (b === null) || one.dataset.place - other.dataset.place;
+    if (a === null || b === null) return (a === null) - (b === null) || places.get(one) - places.get(other);
     const order = column === 0 ? collator.compare(a, b) : a === b ? 0 : a - b;
-    return (down ? -order : order) || one.dataset.place - other.dataset.place;
+    return (down ? -order : order) || places.get(one) - places.get(other);
   };
   let sorted = "";
   const sort = () => {
@@ -77,7 +76,7 @@
     sorted = view.sort;
     const column = parseInt(sorted, 10); // NaN where it is the order of matrix.yaml
     const down = sorted.endsWith("d");
-    const compare = sorted ? byValue(column, down) : (one, other) => one.dataset.place - other.dataset.place;
+    const compare = sorted ? byValue(column, down) : (one, other) => places.get(one) - places.get(other);
     for (const body of matrix.tBodies) body.append(...all("tr[data-environment]", body).sort(compare));
     columns.forEach((th, index) => {
       if (index === column) th.setAttribute("aria-sort", down ? "descending" : "ascending");
@@ -103,17 +102,19 @@
     if (!bodies.has(row.parentElement)) bodies.set(row.parentElement, []);
     bodies.get(row.parentElement).push(row);
   }
-  const verdictsOf = (row) => all("td[data-verdicts]", row).flatMap((td) => td.dataset.verdicts.split(" ")).filter(Boolean);
-  // A row of what never ran stands for several passes.
-  const passesOf = (row) => row.dataset.pass.split(" ");
+  const verdictsIn = (part) => all("td[data-verdicts]", part).flatMap((td) => td.dataset.verdicts.split(" ")).filter(Boolean);
+  // A row of what never ran stands for several passes, any other for that of its group.
+  const passesOf = (row) => (row.dataset.pass ?? row.parentElement.dataset.pass).split(" ");
+  const statusOf = (row) => row.dataset.status ?? "ok";
   const distinct = (values) => [...new Set(values)].sort(collator.compare);
-  const matches = (row) => {
-    const text = `${row.dataset.environment} ${row.dataset.device} ${row.dataset.pass} ${row.cells[0].textContent}`.toLowerCase();
-    return view.q.toLowerCase().split(/\s+/).every((word) => text.includes(word))
-      && (!view.pass || passesOf(row).includes(view.pass))
-      && (!view.status || row.dataset.status === view.status)
-      && (!view.verdict || verdictsOf(row).includes(view.verdict));
+  const says = (row) => {
+    const text = `${row.dataset.environment} ${row.dataset.device} ${passesOf(row)} ${row.cells[0].textContent}`.toLowerCase();
+    return view.q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   };
+  const matches = (row) => (!view.q || says(row))
+    && (!view.pass || passesOf(row).includes(view.pass))
+    && (!view.status || statusOf(row) === view.status)
+    && (!view.verdict || verdictsIn(row).includes(view.verdict));
   const filter = () => {
     const hide = (row, hidden) => { if (row.hidden !== hidden) row.hidden = hidden; return !hidden; };
     const shown = rows.filter((row) => hide(row, !matches(row)));
@@ -134,12 +135,16 @@
   // What if the gate were another: marks alone, the verdicts are for those of matrix.yaml.
 
   const decibels = (td) => (td.dataset.value === "inf" ? Infinity : Number(td.dataset.value ?? NaN));
+  let tried = false;
   const tryGates = () => {
     const changed = Object.keys(view.gates).length > 0;
+    if (!changed && !tried) return; // a large page opens a little sooner
+    tried = changed;
+    const gated = all("td[data-gate]", matrix);
     let fails = 0;
     let failed = 0;
     for (const td of gated) {
-      const gate = view.gates[heads.indexOf(td.dataset.head)];
+      const gate = view.gates[td.cellIndex - heads[0].cellIndex];
       const holds = decibels(td) >= (gate ?? Number(td.dataset.gate));
       fails += !holds;
       failed += !(decibels(td) >= Number(td.dataset.gate));
@@ -171,9 +176,9 @@
   typed(search, () => ({ q: search.value }));
   search.addEventListener("keydown", (event) => { if (event.key === "Escape") go({ q: "" }); });
   const selects = {
-    pass: select("pass", "Pass", [...new Set(rows.flatMap(passesOf))]),
-    status: select("status", "Status", distinct(rows.map((row) => row.dataset.status))),
-    verdict: select("verdict", "Verdict", distinct(rows.flatMap(verdictsOf))),
+    pass: select("pass", "Pass", [...new Set(all("[data-pass]", matrix).flatMap((one) => one.dataset.pass.split(" ")))]),
+    status: select("status", "Status", distinct(rows.map(statusOf))),
+    verdict: select("verdict", "Verdict", distinct(verdictsIn(matrix))),
   };
   const gates = heads.map((head, index) => {
     if (own[index] === undefined) return null;
@@ -184,7 +189,7 @@
       return { gates: field.validity.valid && Number.isFinite(value) && value !== own[index] ? { ...rest, [index]: value } : rest };
     });
     field.addEventListener("blur", () => { field.value = view.gates[index] ?? own[index]; });
-    const name = columns.find((th) => th.dataset.head === head).querySelector(".label").textContent.trim();
+    const name = head.querySelector(".label").textContent.trim();
     return { index, field, label: make("label", {}, make("span", { textContent: `${name}, dB` }), field) };
   }).filter(Boolean);
   const count = make("output", { className: "count" });
