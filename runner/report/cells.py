@@ -49,6 +49,11 @@ class PlaceCells:
         return reasons.pop() if len(reasons) == 1 else None
 
     @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Passes during which nobody could see whether something else used the device."""
+        return tuple(one.cell.pass_.name for one in self.results if one.watched is False)
+
+    @property
     def statuses(self) -> tuple[tuple[Status, int], ...]:
         found = [one.status for one in self.results]
         return tuple((status, found.count(status)) for status in Status if status in found)

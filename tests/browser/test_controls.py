@@ -120,7 +120,7 @@ def test_another_gate_marks_cells_and_says_that_it_is_a_what_if(page: Page) -> N
     assert page.locator(".if").count() == 0
     small.fill("60")
     marked = page.locator("#matrix td.if-failed")
-    gated = page.locator('td[data-gate]:nth-child(4)').count()
+    gated = page.locator("td[data-gate]:nth-child(4)").count()
     assert marked.count() == gated > 10
     expect(marked.first).to_contain_text("✗ would fail 60 dB")
     told = page.locator(".what-if")

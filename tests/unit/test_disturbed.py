@@ -96,7 +96,7 @@ def test_the_page_and_the_table_say_what_was_not_watched() -> None:
     ]
     made = judgement(cells, heads=("small",))
     assert frames.long_table(made).column("watched").to_pylist() == [True, False, None]
-    assert render(made).count("not watched: this machine cannot see") == 1
+    assert render(made).count("Not watched: this machine cannot see") == 1
 
 
 def told(*records: Record) -> dict[str, Verdict]:
