@@ -179,7 +179,11 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         simulations=tuple(matrix.simulations),
         tables=matrix.table_facts(),
         facts=_facts(experiment, matrix),
-        seconds={"wall": wall_s, "engines": matrix.jobs.engine_s},
+        seconds={
+            "wall": wall_s,
+            "engines": matrix.jobs.engine_s,
+            "environments": matrix.preparing_s,
+        },
         looks=settings.most_repeats - settings.repeats + 1,
         lineage=behind(
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators

@@ -5,6 +5,7 @@ measured is not measured again.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -85,6 +86,8 @@ class Matrix:
         self.tables: dict[str, Table] = {}
         """digest → every table that a cell uses or that is a candidate for the limit."""
         self.simulations: list[Measurement] = []
+        self.preparing_s = 0.0
+        """Wall time in which environments were made."""
 
     def run(self) -> None:
         """Does all of it.
@@ -244,9 +247,11 @@ class Matrix:
             for lane in self.lanes.values()
             if lane.runnable
         }
+        started = time.perf_counter()
         prepared = prepare(
             needed, offline=self.offline, progress=self.progress, workers=self.workers
         )
+        self.preparing_s = time.perf_counter() - started
         for identity in prepared.values():
             if isinstance(identity, str):
                 self.progress.warn(identity)

@@ -125,6 +125,9 @@ def test_a_run_measures_all_and_the_next_nothing(
     for name in ("report.html", "results.parquet", "manifest.json", "matrix.yaml"):
         assert (newest / name).stat().st_size > 0
     manifest = json.loads((newest / "manifest.json").read_text())
+    took = manifest["seconds"]
+    assert 0 < took["environments"] < took["wall"]
+    assert 0 < took["engines"] < took["wall"]
     assert "Resize" in [
         one["operator"]
         for group in manifest["lineage"]
