@@ -17,6 +17,8 @@ class Finding:
     advice: str
     """What to do next, one sentence."""
     environments: tuple[str, ...]
+    fails: bool = False
+    """Whether any of its cells is beyond its gate."""
     multiples: tuple[float, ...] = ()
     """Of the noise floor, a number a verdict; infinite where builds are bit-identical."""
 

@@ -168,7 +168,12 @@ CHOICE = Choice(
 
 
 TESTED = Finding(
-    kind=Kind.ENGINE_REGRESSION, fault="the version's", text="", advice="", environments=("v",)
+    kind=Kind.ENGINE_REGRESSION,
+    fault="the version's",
+    text="",
+    advice="",
+    environments=("v",),
+    fails=True,
 )
 
 
@@ -221,6 +226,12 @@ def test_where_no_gate_fails_or_a_test_spoke_it_is_only_told(changes: dict[str, 
     assert (after.fault, after.advice) == (before.fault, before.advice)
     assert after.text.endswith(sentence(CHOICE))
     assert told.sentences["small"].endswith(sentence(CHOICE))
+
+
+def test_a_cause_of_cells_that_hold_the_gate_is_not_why_others_fail() -> None:
+    judgement = answered("small", passed=False, findings=(replace(TESTED, fails=False),))
+    after = answer_of(with_choices(judgement, [CHOICE]), "small")
+    assert after.fault == "a layer's: up/Resize in int8"
 
 
 def test_what_was_tested_comes_before_what_other_cells_have() -> None:

@@ -133,6 +133,20 @@ def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
     assert all(one.text and one.advice and one.fault for one in one.findings)
 
 
+def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
+    holds = with_verdicts("old", verdict(Kind.ENGINE_REGRESSION))
+    fails = with_verdicts("new", verdict(Kind.ENGINE_LOSS), gate_sqnr_db=21)
+    float_too = with_verdicts("worst", verdict(Kind.FP32_REGRESSION))
+    one = told(holds, fails, with_verdicts(BASELINE))
+    assert one["fault"] == "the engine's int8 kernels"
+    (answer,) = answers(("small",), [holds, fails, float_too], BASELINE, {}, 0.005)
+    assert [(one.kind, one.fails) for one in answer.findings] == [
+        (Kind.FP32_REGRESSION, False),
+        (Kind.ENGINE_LOSS, True),
+        (Kind.ENGINE_REGRESSION, False),
+    ]
+
+
 def test_no_int8_cell() -> None:
     (one,) = answers(("small",), [], BASELINE, {}, 0.005)
     assert (one.fault, one.passed) == ("nothing to judge", None)

@@ -20,8 +20,8 @@ LEAST_HELD = 2
 def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     """Returns the judgement with what the builds' choices say of each head.
 
-    They are blamed where a gate does not hold, and either they were tested or no test has named another
-    cause; else they are told.
+    They are blamed where a gate does not hold, and either they were tested or no test has named a cause of
+    cells that fail; else they are told.
     """
     custom = frozenset(one.node for one in judgement.custom)
     answers = {one.head: one for one in judgement.answers}
@@ -42,7 +42,7 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
 
 def blamed(answer: Answer, choice: Choice) -> bool:
     """Whether a choice that a head's error goes along with is what it is blamed on."""
-    named = any(one.kind in SURE for one in answer.findings)
+    named = any(one.kind in SURE and one.fails for one in answer.findings)
     return (
         answer.passed is False
         and (tested(choice) or not named)

@@ -18,7 +18,11 @@ Told = tuple[CellResult, HeadResult, Verdict]
 
 
 def findings(rows: Sequence[Row], baseline: str) -> tuple[Finding, ...]:
-    """Returns the causes in the order in which a person must deal with them."""
+    """Returns the causes in the order in which a person must deal with them.
+
+    What is wrong before any quantisation, then what is wrong where a gate fails, then all else: a small
+    loss in a cell that holds its gate is not why another cell fails.
+    """
     made = (
         _fp32(_told(rows, Kind.FP32_REGRESSION)),
         _engines(_told(rows, Kind.ENGINE_REGRESSION), rows, baseline),
@@ -31,7 +35,10 @@ def findings(rows: Sequence[Row], baseline: str) -> tuple[Finding, ...]:
         _undecided(_told(rows, Kind.INCONCLUSIVE)),
         _uncovered(_told(rows, Kind.NOT_COMPARABLE)),
     )
-    return tuple(one for one in made if one)
+    found = [one for one in made if one]
+    return tuple(
+        sorted(found, key=lambda one: one.kind is not Kind.FP32_REGRESSION and not one.fails)
+    )
 
 
 def table_name(result: CellResult) -> str:
@@ -58,6 +65,7 @@ def _finding(told: Sequence[Told], fault: str, text: str, advice: str) -> Findin
         text=text,
         advice=advice,
         environments=tuple(dict.fromkeys(one.cell.environment for one, _, _ in told)),
+        fails=any(head.passed is False for _, head, _ in told),
         multiples=tuple(one for one in multiples if one is not None),
     )
 
