@@ -106,7 +106,7 @@ class Start(Stored):
     """Facts found inside."""
     command: tuple[str, ...]
     started: str
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC, by the clock of the machine that ran it; empty where nobody knows."""
     wall_s: float
     gpu: Mapping[str, Any] = {}
     """Its state before and after; empty on a CPU."""

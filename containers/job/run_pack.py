@@ -147,6 +147,7 @@ def ending(command, interrupted=False):
         "timed_out": False,
         "error": None,
         "stage": None,
+        "started": "",
         "wall_s": 0.0,
         "interrupted": interrupted,
     }
@@ -184,6 +185,7 @@ def start_job(request, start, deadline_s, options):
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
     ended = ending(command)
     began = time.time()
+    ended["started"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(began))
     with open(os.path.join(start, "job.log"), "wb") as log:
         try:
             process = subprocess.Popen(

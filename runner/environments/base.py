@@ -46,6 +46,8 @@ class Ending:
     error: str | None = None
     """What the environment itself said (no such file, engine error), not what the job said."""
     command: tuple[str, ...] = field(default=())
+    started: str | None = None
+    """When, where that was not when it was asked for: ISO 8601, UTC; empty where nobody knows."""
     wall_s: float = 0.0
 
 

@@ -315,7 +315,7 @@ class JobStart:
             identity=self.site.identity.facts,
             probe=answers.probe(),
             command=ending.command,
-            started=self.started,
+            started=self.started if ending.started is None else ending.started,
             wall_s=ending.wall_s,
             gpu=facts(before, after),
             disturbed=disturbed(before, after) if before and after else None,

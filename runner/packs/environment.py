@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,21 +128,27 @@ class MergedEnvironment(_Elsewhere):
         answers = sorted(
             (self.folder / key for key in keys), key=lambda answer: not answer.is_dir()
         )
-        ending = Ending(exit_code=0)
+        endings: list[Ending] = []
         for answer in answers:
             if not answer.is_dir():
-                return Ending(
-                    exit_code=None,
-                    error=f"not among the results merged for {self.name}: `trt-matrix pack` again, "
-                    "run it there, merge it",
+                message = (
+                    f"not among the results merged for {self.name}: `trt-matrix pack` again, "
+                    "run it there, merge it"
                 )
-            ending = _replay(answer, result, log)
+                return _timed(Ending(exit_code=None, error=message), endings)
+            endings.append(_replay(answer, result, log))
             tick()
-            if ending.exit_code != 0 or (result / protocol.RESULT).is_file():
-                return ending
+            if endings[-1].exit_code != 0 or (result / protocol.RESULT).is_file():
+                return _timed(endings[-1], endings)
         job_answer = {"schema_version": 1, "status": "ok", "stage": None, "error": None}
         protocol.write_json(str(result / protocol.RESULT), job_answer)
-        return ending
+        return _timed(endings[-1] if endings else Ending(exit_code=0), endings)
+
+
+def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
+    """Returns `ending` with when the job ran there; not known where several starts answered at once."""
+    starts = {one.started for one in endings}
+    return replace(ending, started=starts.pop() if len(starts) == 1 else "")
 
 
 def _replay(answer: Path, result: Path, log: Path) -> Ending:
@@ -161,5 +168,6 @@ def _replay(answer: Path, result: Path, log: Path) -> Ending:
         timed_out=seen["timed_out"] and seen["failed"],
         error=seen["error"] if seen["failed"] else None,
         command=tuple(seen["command"]),
+        started=seen.get("started", ""),  # by the clock there; older packs did not say
         wall_s=seen["wall_s"],
     )

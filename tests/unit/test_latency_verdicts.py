@@ -119,6 +119,29 @@ def test_measured_at_another_time_is_not_compared() -> None:
     assert verdict.needs == "measuring both in one run (--fresh)"
 
 
+def test_what_was_measured_nobody_knows_when_is_not_compared() -> None:
+    base, slow = record("base", 0.0100, 0.0101, 0.0099), record("slow", 0.0130, 0.0131, 0.0129)
+    dateless = [
+        one.model_copy(
+            update={
+                "measurements": tuple(
+                    each.model_copy(
+                        update={
+                            "start": each.start and each.start.model_copy(update={"started": ""})
+                        }
+                    )
+                    for each in one.measurements
+                )
+            }
+        )
+        for one in (base, slow)
+    ]
+    for first, second in ((base, dateless[1]), (dateless[0], slow), dateless):
+        verdict = told(first, second)["slow/cpu/fp32"]
+        assert verdict.kind is Kind.INCONCLUSIVE
+        assert verdict.needs == "measuring both in one run (--fresh)"
+
+
 def test_devices_and_failures_are_kept_apart() -> None:
     base = record("base", 0.0100, 0.0101, 0.0099)
     assert told(base, record("slow", 0.02, 0.02, 0.02, device="gpu:0")) == {}

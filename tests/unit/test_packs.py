@@ -93,6 +93,19 @@ class Trip:
             rows = list(csv.DictReader(stream))
         return {(row["environment"], row["pass"], row["head"]): row for row in rows}
 
+    def started(self, cell: str) -> list[str]:
+        """Returns when each repeat was started, as the newest run tells it."""
+        records = map(
+            json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
+        )
+        (record,) = (one for one in records if one["cell"] == cell)
+        return [one["start"]["started"] for one in record["measurements"]]
+
+    def began(self, name: str) -> str:
+        """Returns when run-pack.py started this there."""
+        ending = self.lab / "pack" / "work" / f"lab@cpu@{name}" / "start-1" / "ending.json"
+        return str(json.loads(ending.read_text())["started"])
+
 
 @pytest.fixture(scope="module")
 def trip(tmp_path_factory: pytest.TempPathFactory) -> Trip:
@@ -121,6 +134,9 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
         assert there["nmse"] == here["nmse"]
         assert "here/cpu/" in there["identical_to"]
         assert float(there["latency_median_s"]) > 0
+    repeats = [trip.began("repeat-0"), trip.began("repeat-1")]
+    assert trip.started("lab/cpu/fp32") == repeats
+    assert "" not in repeats
     # Own tables are known only now, so that their networks go out with the second pack.
     own = rows["lab", "int8-own-minmax", "small"]
     assert own["status"] == "unavailable"
@@ -137,6 +153,22 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
     assert own["nmse"] == here["nmse"]
     with pytest.raises(NothingSelectedError, match="nothing to pack"):
         trip.pack()
+
+
+def test_when_it_ran_is_not_known_of_packs_that_did_not_say(tmp_path: Path) -> None:
+    """The time of taking it in is no time of measuring: latencies of other hours would be compared."""
+    trip = Trip(tmp_path)
+    trip.carry(trip.pack())
+    merge(trip.answers, trip.results)
+    kept = list((trip.results / ".store" / "merged" / "lab").glob("*/ending.json"))
+    assert kept
+    for path in kept:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "started": ""}))
+    old = json.loads(kept[0].read_text())
+    del old["started"]
+    kept[0].write_text(json.dumps(old))
+    trip.rows("lab/cpu/fp32", "lab/cpu/int8-shared*")
+    assert trip.started("lab/cpu/fp32") == ["", ""]
 
 
 def test_what_ended_is_kept_when_it_is_run_again(trip: Trip, first: Packed) -> None:

@@ -38,7 +38,7 @@ class _Timed:
     logs: tuple[float, ...]
     began: str
     ended: str
-    """ISO 8601, UTC, start of the first and of the last repeat."""
+    """ISO 8601, UTC, start of the first and of the last repeat; empty where that is not known."""
     disturbed: bool
     """Whether its GPU was, in every repeat."""
 
@@ -141,7 +141,8 @@ def _verdict(
         effect=effect,
         relative=relative,
     )
-    apart = one.ended < base.began or base.ended < one.began
+    known = all((one.began, one.ended, base.began, base.ended))
+    apart = not known or one.ended < base.began or base.ended < one.began
     # Clocks, load and temperature of another hour are in no repeat.
     needs = "measuring both in one run (--fresh)" if apart else None
     if one.disturbed or base.disturbed:
