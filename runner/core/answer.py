@@ -18,7 +18,7 @@ class Finding:
     """What to do next, one sentence."""
     environments: tuple[str, ...]
     fails: bool = False
-    """Whether any of its cells is beyond its gate."""
+    """Whether it may be why a gate fails: one of its cells is beyond its gate, and the cause costs error."""
     multiples: tuple[float, ...] = ()
     """Of the noise floor, a number a verdict; infinite where builds are bit-identical."""
 

@@ -139,11 +139,13 @@ def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
     float_too = with_verdicts("worst", verdict(Kind.FP32_REGRESSION))
     one = told(holds, fails, with_verdicts(BASELINE))
     assert one["fault"] == "the engine's int8 kernels"
-    (answer,) = answers(("small",), [holds, fails, float_too], BASELINE, {}, 0.005)
+    better = with_verdicts("float", verdict(Kind.PRECISION_FALLBACK), gate_sqnr_db=21)
+    (answer,) = answers(("small",), [holds, fails, float_too, better], BASELINE, {}, 0.005)
     assert [(one.kind, one.fails) for one in answer.findings] == [
         (Kind.FP32_REGRESSION, False),
         (Kind.ENGINE_LOSS, True),
         (Kind.ENGINE_REGRESSION, False),
+        (Kind.PRECISION_FALLBACK, False),
     ]
 
 

@@ -210,3 +210,15 @@ def test_a_gate_that_fails_is_never_ok_where_the_table_would_hold_it() -> None:
     assert "more repeats" in one.needs
     (one,) = verdicts([replace(head, gate_nmse=0.05)], "base", Rules())
     assert one.kind is Kind.OK, "the gate holds"
+
+
+def test_what_is_better_than_8_bits_allow_is_not_why_a_gate_fails() -> None:
+    loud = Sample(np.stack([0.0002 * ENERGY, 0.02 * ENERGY]), ENERGY)
+    head = HeadErrors(
+        head="small",
+        cells=[cell("base", 0.0101, sample=loud, integer_share=0.5)],
+        simulations={("engine", "t"): exact(0.02), ("engine", "better"): exact(0.0103)},
+        gate_nmse=0.01,
+    )
+    (one,) = verdicts([head], "base", Rules())
+    assert (one.kind, one.suspected) == (Kind.INCONCLUSIVE, Kind.INT8_LIMIT)

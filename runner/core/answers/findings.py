@@ -59,13 +59,15 @@ def _told(rows: Sequence[Row], kind: Kind) -> list[Told]:
 
 def _finding(told: Sequence[Told], fault: str, text: str, advice: str) -> Finding:
     multiples = (one.effect.noise_multiple for _, _, one in told if one.effect)
+    kind = told[0][2].kind
+    costs = kind is not Kind.PRECISION_FALLBACK  # that is better than 8 bits allow
     return Finding(
-        kind=told[0][2].kind,
+        kind=kind,
         fault=fault,
         text=text,
         advice=advice,
         environments=tuple(dict.fromkeys(one.cell.environment for one, _, _ in told)),
-        fails=any(head.passed is False for _, head, _ in told),
+        fails=costs and any(head.passed is False for _, head, _ in told),
         multiples=tuple(one for one in multiples if one is not None),
     )
 

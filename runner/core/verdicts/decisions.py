@@ -49,7 +49,8 @@ def _nothing_found(head: HeadErrors, cell: CellError, asked: Sequence[Hypothesis
         return ok
     if simulation(head, cell) is None:
         return replace(ok, kind=Kind.INCONCLUSIVE, needs="its calibration table")
-    suspects = [(_size(one), one) for one in asked if _size(one) >= one.least]
+    costly = (one for one in asked if one.verdict.kind is not Kind.PRECISION_FALLBACK)
+    suspects = [(_size(one), one) for one in costly if _size(one) >= one.least]
     if not suspects:
         return ok
     _, suspect = max(suspects, key=lambda one: one[0])
