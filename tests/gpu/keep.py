@@ -1,19 +1,25 @@
-"""Keeps a run as test data: python -m tests.gpu.keep RESULTS/RUN FOLDER. Sums stand for outputs.
+"""Keeps a run as test data: python -m tests.gpu.keep RESULTS/RUN FOLDER [--only ENVIRONMENT]...
 
 FOLDER gets manifest.json, records.json, tables/, sums.npz (per-image sums of every output against the
 reference, by the outputs' hashes) and layers.json (of every build, by hash: each layer's tensors and
-precision): enough to judge again, a thousandth of the size.
+precision): enough to judge again, a thousandth of the size. Sums stand for outputs.
+
+With --only, FOLDER is brought up to date: these environments come from RUN, the others stay as they
+are kept, and what was never kept is taken from RUN. Both must have compared with the same reference.
 """
 
+import argparse
 import json
 import re
-import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from runner.records import Manifest, Measurement, Record
 from runner.run_files import layers_of
-from runner.store import Store
+from runner.store import Run, Store
 
 HIDDEN = (
     (re.compile(r'"/[^"]*/(pack|trt|ort|request|result|python[0-9.]*)\b'), r'"/\1'),
@@ -21,36 +27,49 @@ HIDDEN = (
 )
 
 
-def keep(run_folder: Path, folder: Path) -> None:
+def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
+    """Writes FOLDER; see above.
+
+    Raises:
+        SystemExit: what is kept was compared with other reference outputs.
+    """
     resolved = run_folder.resolve()
     run = Store(resolved.parent).open_run(resolved.name)
     manifest, records = run.manifest(), run.records()
-    assert manifest.reference
-    measured = [one for record in records for one in record.measurements] + list(
-        manifest.simulations
-    )
-    sums = {}
-    for one in measured:
-        for head, output in one.outputs.items():
-            reference = manifest.reference.outputs[head]
-            sums[f"{output.sha256}-{reference.sha256}"] = run.store.sums(
-                output, reference, manifest.epsilon
-            )
-    own = [one for one in measured if one.name == "fp32" and one.outputs]
-    for one in measured:
-        for other in own:
-            for head, output in one.outputs.items():
-                found = run.store.sums(output, other.outputs[head], manifest.epsilon)
-                sums.setdefault(f"{output.sha256}-{other.outputs[head].sha256}", found)
+    kept: list[Record] = []
+    sums: dict[str, Any] = {}
+    layers: dict[str, Any] = {}
+    if only:
+        before = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        if _hashes(before) != _hashes(manifest):
+            raise SystemExit(f"{folder}: other reference outputs than {run_folder}: keep it whole")
+        kept = [
+            Record.model_validate(one) for one in json.loads((folder / "records.json").read_text())
+        ]
+        sums = dict(np.load(folder / "sums.npz"))
+        layers = json.loads((folder / "layers.json").read_text())
+        manifest = _with_simulations(manifest, before)
+    stays = {one.cell: one for one in kept if one.environment not in only}
+    records = tuple(stays.get(one.cell, one) for one in records)
+    fresh = [one for record in records if record.cell not in stays for one in record.measurements]
+    measured = [*(one for record in records for one in record.measurements), *manifest.simulations]
+    sums.update(_sums(run, manifest, [*fresh, *manifest.simulations]))
     read = layers_of(run.store)
-    layers = {
-        one.layers.sha256: [[list(each.tensors), each.precision] for each in read(one.layers) or ()]
-        for one in measured
-        if one.layers
-    }
+    for one in fresh:
+        if one.layers:
+            found = read(one.layers) or ()
+            layers[one.layers.sha256] = [[list(each.tensors), each.precision] for each in found]
+    wanted = {one.layers.sha256 for one in measured if one.layers}
+    outputs = {output.sha256 for one in measured for output in one.outputs.values()}
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    _write(folder / "layers.json", json.dumps(layers, separators=(",", ":")))
-    np.savez_compressed(folder / "sums.npz", **sums)
+    _write(
+        folder / "layers.json",
+        json.dumps({key: layers[key] for key in sorted(wanted)}, separators=(",", ":")),
+    )
+    np.savez_compressed(
+        folder / "sums.npz",
+        **{key: sums[key] for key in sorted(sums) if key.partition("-")[0] in outputs},
+    )
     _write(folder / "manifest.json", manifest.model_dump_json(indent=1))
     _write(
         folder / "records.json",
@@ -60,6 +79,39 @@ def keep(run_folder: Path, folder: Path) -> None:
         _write(folder / "tables" / table.name, table.read_text())
 
 
+def _hashes(manifest: Manifest) -> dict[str, str]:
+    assert manifest.reference
+    return {head: output.sha256 for head, output in manifest.reference.outputs.items()}
+
+
+def _with_simulations(manifest: Manifest, before: Manifest) -> Manifest:
+    """Returns `manifest` with the tables and simulations that only `before` has."""
+    names = {one.name for one in manifest.simulations}
+    others = [one for one in before.simulations if one.name not in names]
+    return manifest.model_copy(
+        update={
+            "simulations": (*manifest.simulations, *others),
+            "tables": {**before.tables, **manifest.tables},
+        }
+    )
+
+
+def _sums(run: Run, manifest: Manifest, measured: Iterable[Measurement]) -> dict[str, Any]:
+    """Returns the sums of each output against the reference, and against each fp32 of these."""
+    assert manifest.reference
+    measured = list(measured)
+    against = [manifest.reference, *(one for one in measured if one.name == "fp32")]
+    return {
+        f"{output.sha256}-{other.outputs[head].sha256}": run.store.sums(
+            output, other.outputs[head], manifest.epsilon
+        )
+        for one in measured
+        for head, output in one.outputs.items()
+        for other in against
+        if head in other.outputs and run.store.has(output)
+    }
+
+
 def _write(path: Path, text: str) -> None:
     for pattern, replacement in HIDDEN:
         text = pattern.sub(replacement, text)
@@ -67,4 +119,9 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", action="append", default=[], metavar="ENVIRONMENT")
+    told = parser.parse_args()
+    keep(told.run, told.folder, told.only)

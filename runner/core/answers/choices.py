@@ -7,6 +7,7 @@ from runner.core.answer import Answer
 from runner.core.answers.per_head import SURE
 from runner.core.judgement import Judgement
 from runner.core.layers.choices import Choice
+from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span
 
 LEAST_BUILDS = 4
@@ -75,7 +76,12 @@ def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
     layers = listed(choice.layers, MOST_LAYERS)
     layer = "a custom layer's" if custom.intersection(choice.layers) else "a layer's"
     held = len(choice.held_db)
+    text = f"{sentence(choice)} {answer.text}"
     if tested(choice):
+        first = next(iter(answer.findings), None)
+        if first and first.kind is Kind.INCONCLUSIVE:
+            # What the builds of one cell cannot decide, builds with the layer held did.
+            text = sentence(choice)
         advice = f"Keep {layers} out of int8"
         sure = f"tested: held in floating point, {count(held, 'build')} of {held} recovered"
     else:
@@ -84,7 +90,7 @@ def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
     return replace(
         answer,
         fault=f"{layer}: {layers} in int8",
-        text=f"{sentence(choice)} {answer.text}",
+        text=text,
         advice=f"{advice}: fp32_layers in the options of its environment, or Q/DQ nodes.",
         confidence=sure,
     )
