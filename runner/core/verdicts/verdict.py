@@ -10,7 +10,13 @@ from runner.core.verdicts.effects import Effect
 
 class Kind(StrEnum):
     OK = "ok"
+    COULD_NOT_RUN = "could_not_run"
+    BROKEN_OUTPUT = "broken_output"
     FP32_REGRESSION = "fp32_regression"
+    TF32_REGRESSION = "tf32_regression"
+    FP16_REGRESSION = "fp16_regression"
+    BF16_REGRESSION = "bf16_regression"
+    NOTHING_QUANTISED = "nothing_quantised"
     ENGINE_REGRESSION = "engine_regression"
     ENGINE_LOSS = "engine_loss"
     IMPLICIT_REGRESSION = "implicit_regression"
@@ -19,6 +25,7 @@ class Kind(StrEnum):
     INT8_LIMIT = "int8_limit"
     PRECISION_FALLBACK = "precision_fallback"
     LATENCY_REGRESSION = "latency_regression"
+    UNEXPLAINED_LOSS = "unexplained_loss"
     INCONCLUSIVE = "inconclusive"
     NOT_COMPARABLE = "not_comparable"
 
