@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.cells import Status
 from runner.core.judgement import Judgement
+from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.words import listed
 from runner.errors import ExitCode
 
@@ -35,6 +36,8 @@ class Outcome:
         lines = [""]
         lines += [line for head in self.judgement.heads for line in self._head(head)]
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
+        if self.judgement.network_sentence:
+            lines.append(f"{WHOLE_NETWORK}: {self.judgement.network_sentence}")
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
             lines += [f"  {line}" for line in self.judgement.additions]
@@ -115,6 +118,7 @@ class Outcome:
             },
             "lineage": [one.sentence for one in self.judgement.lineage],
             "additions": list(self.judgement.additions),
+            "network_sentence": self.judgement.network_sentence,
             "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [
