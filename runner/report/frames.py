@@ -321,7 +321,7 @@ COLUMNS = (
     Column(
         "ap",
         NUMBER,
-        "AP (IoU 0.50 to 0.95) of the reference, where from the cell are the heads that make this one's boxes.",
+        "AP (IoU 0.50 to 0.95) of the reference with this head's output, and of those it makes boxes with, from the cell.",
         _precision("ap"),
     ),
     Column("ap50", NUMBER, "The same at IoU 0.5.", _precision("ap50")),
