@@ -38,8 +38,10 @@ from runner.config.environments import (
     kind_of,
     tag_of,
 )
+from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
 from runner.config.yaml_file import Document, Path_, read
+from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.errors import ConfigError
 from runner.plan import recordable
 
@@ -136,24 +138,6 @@ class Model(Section):
         (),
         description="Operators, or names of nodes, to be called custom beside those of a domain of "
         "their own: a Resize that a plugin does.",
-    )
-
-
-class Gate(Section):
-    sqnr_db: float | None = Field(
-        None, description="Least SQNR of an int8 cell against the reference, in dB."
-    )
-    ap_drop: Share | None = Field(
-        None, description="Largest loss of AP (IoU 0.50 to 0.95) against the reference."
-    )
-    ap50_drop: Share | None = Field(
-        None, description="Largest loss of AP50 against the reference; it hardly sees moved boxes."
-    )
-    iou: Share | None = Field(
-        None, description="Least mean IoU of the reference's boxes and those of the int8 cell."
-    )
-    lost: Share | None = Field(
-        None, description="Largest share of the reference's boxes that the int8 cell may lose."
     )
 
 
@@ -287,6 +271,12 @@ def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
                 "call it as you like and give its `output`"
             )
             raise ValueError(message)
+        if name == WHOLE_NETWORK:
+            message = (
+                f"no head is called {name!r}, which is where gates on all heads together are told; "
+                "call it as you like and give its `output`"
+            )
+            raise ValueError(message)
     return heads
 
 
@@ -303,6 +293,9 @@ class Config(Section):
     model: Model
     heads: Annotated[Mapping[str, Head], AfterValidator(_named)] = Field(min_length=1)
     data: Data
+    gate: NetworkGate | None = Field(
+        None, description="Limits of the whole network: all heads of a cell together."
+    )
     decode: Decode | None = Field(None, description="How the outputs become boxes.")
     calibration: Calibration = Calibration()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
@@ -412,6 +405,9 @@ SECTIONS: Mapping[str, type[Section]] = {
     "report": Report,
     "heads.*": Head,
     "heads.*.gate": Gate,
+    **{f"heads.*.gate.{one}": HeadLimits for one in OWN},
+    "gate": NetworkGate,
+    **{f"gate.{one}": BoxLimits for one in OWN},
     "data": Data,
     "data.calibration": Images,
     "data.evaluation": LabelledImages,
