@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.core.rules import DB, Rules
+from runner.core.verdicts.alike import alike
 from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
 from runner.core.verdicts.contrast import Contrast, View
 from runner.core.verdicts.guard import builds_needed
@@ -37,7 +38,7 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
         for kind in Kind
         for verdict in _family([one for one in made if one.kind is kind], heads, rules)
     ]
-    told = _without_repeated_blame(decided)
+    told = _without_repeated_blame([*decided, *_more(alike(made, rules), decided)])
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     for head in heads:
         asked = Questions(head, baseline, noises, rules)
@@ -97,12 +98,18 @@ def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
     )
 
 
+def _more(found: Iterable[Verdict], decided: Sequence[Verdict]) -> list[Verdict]:
+    """Returns what the cells' own builds have not decided."""
+    named = {(one.cell, one.head, one.kind) for one in decided}
+    return [one for one in found if (one.cell, one.head, one.kind) not in named]
+
+
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     """Drops what only repeats another verdict of the same head and cell.
 
     A calibration problem is one of every version alike (DESIGN section 3): where a cell's own calibrator
     alone makes the table bad, the baseline has none. An engine's loss is one of every version alike too:
-    where the baseline has none, its regression says it.
+    where the baseline has none, its regression says it. What was found is not suspected besides.
     """
     named = {(one.cell, one.head, one.kind) for one in told}
     suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
@@ -125,7 +132,8 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     return [
         one
         for one in told
-        if not repeats(one, Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+        if (one.cell, one.head, one.suspected) not in named
+        and not repeats(one, Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
         and not repeats(one, Kind.ENGINE_LOSS, Kind.ENGINE_REGRESSION)
     ]
 
@@ -251,7 +259,8 @@ def _one_image(one: Hypothesis) -> Verdict | None:
     ):
         return None
     why = (
-        f"one image has {carried:.0%} of the error and says so, the typical image says the opposite"
+        f"one image has {math.floor(100 * carried)} % of the error and says so, the typical image says the "
+        "opposite"
     )
     return _open(one, "more evaluation images", why)
 
