@@ -6,7 +6,7 @@ between versions, E − 1 degrees, in the same two views; their builds' noise is
 alone does differently widens it, and is not named so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -22,12 +22,18 @@ LEVEL = 0.001
 """Over all heads and passes of a kind."""
 
 
-def alike(made: Sequence[Hypothesis], rules: Rules) -> Iterable[Verdict]:
-    """Yields the verdicts of cells whose versions say the same together."""
+def alike(made: Sequence[Hypothesis], held: Collection[str], rules: Rules) -> Iterable[Verdict]:
+    """Yields the verdicts of cells whose versions say the same together.
+
+    Args:
+        made: All hypotheses of a matrix.
+        held: Ids of cells of which layers were held in floating point: they are no versions.
+        rules: When a difference counts.
+    """
     for kind in KINDS_ALIKE:
         groups: dict[tuple[str, str], list[Hypothesis]] = {}
         for one in made:
-            if one.kind is kind:
+            if one.kind is kind and one.cell not in held:
                 groups.setdefault((one.head, one.pass_), []).append(one)
         tested = [some for some in groups.values() if len(some) >= LEAST_VERSIONS]
         for some in tested:

@@ -35,6 +35,8 @@ class CellError:
     """0 where nothing was quantised."""
     implicit: bool = False
     """int8 by TensorRT's own scales, not by Q/DQ nodes."""
+    held: bool = False
+    """Whether the matrix holds layers of it in floating point: a remedy that is tried, and no version."""
     fixed: bool = False
     """Whether building again cannot give anything else: ONNX Runtime on one CPU."""
 

@@ -22,6 +22,8 @@ PLAUSIBLE = 0.1
 """Chance of as much without any effect, below which it is not called chance."""
 TELLING_DB = 5.0
 """So much more error is looked into, however noisy the builds are."""
+WORTH = 2.0
+"""So many least effects between simulations are looked into where they are not decided."""
 CARRIES = 0.5
 """An image with so much of the error carries the SQNR by itself."""
 MOST_REPEATS = 50
@@ -38,7 +40,8 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
         for kind in Kind
         for verdict in _family([one for one in made if one.kind is kind], heads, rules)
     ]
-    told = _without_repeated_blame([*decided, *_more(alike(made, rules), decided)])
+    held = {cell.cell for head in heads for cell in head.cells if cell.held}
+    told = _without_repeated_blame([*decided, *_more(alike(made, held, rules), decided)])
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     for head in heads:
         asked = Questions(head, baseline, noises, rules)
@@ -222,7 +225,9 @@ def _decided(
         return _unknown(one, comparisons, rules)
     own = max(each.p(0.0) for each in (one.contrast, *one.also))
     telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
-    if (likely and own <= PLAUSIBLE) or telling:
+    # Of exact arithmetic nothing but other images is unknown: what is hardly worth it is not chased.
+    worth = one.contrast.builds > 0 or one.contrast.largest() >= WORTH * one.least
+    if worth and ((likely and own <= PLAUSIBLE) or telling):
         needs = _needs(one, threshold)
         if _held_back(one, comparisons, rules) and needs.endswith(("repeat", "repeats")):
             more = max(int(needs.split()[0]), int(_more_builds(one, comparisons, rules).split()[0]))
