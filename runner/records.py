@@ -363,5 +363,9 @@ class Manifest(Stored):
     least_coverage: float | None = None
     """Share of a head's tensors that a table must reach, or its cell is not judged there; None in runs
     of before it was asked for."""
+    least_effect_db: float = 0.5
+    """Differences of two errors that are smaller are no finding."""
+    equivalence_db: float = 1.0
+    """Versions that differ by less lose the same."""
     asked: Asked | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

@@ -191,6 +191,8 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         ),
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
+        least_effect_db=config.verdicts.least_effect_db,
+        equivalence_db=config.verdicts.equivalence_db,
         asked=_asked(experiment, matrix),
     )
 

@@ -286,6 +286,23 @@ class Report(Section):
     )
 
 
+class Verdicts(Section):
+    """When a difference counts (docs/method.md)."""
+
+    least_effect_db: float = Field(
+        0.5,
+        ge=0.05,
+        le=20,
+        description="Differences of SQNR that are smaller are no finding, in dB.",
+    )
+    equivalence_db: float = Field(
+        1.0,
+        ge=0.1,
+        le=20,
+        description="Versions that differ by less, with an error of 5 %, lose the same, in dB.",
+    )
+
+
 class Config(Section):
     """One experiment."""
 
@@ -332,6 +349,7 @@ class Config(Section):
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
+    verdicts: Verdicts = Verdicts()
     report: Report = Report()
 
     def repeats_range(self) -> tuple[int, int]:
@@ -403,6 +421,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "model.plugins.*": Plugin,
     "model.uff": Uff,
     "report": Report,
+    "verdicts": Verdicts,
     "heads.*": Head,
     "heads.*.gate": Gate,
     **{f"heads.*.gate.{one}": HeadLimits for one in OWN},
