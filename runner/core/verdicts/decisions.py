@@ -116,15 +116,15 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     """
     named = {(one.cell, one.head, one.kind) for one in told}
     suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
+    by_cell = told_by_cell(told)
 
     def repeats(one: Verdict, general: Kind, special: Kind) -> bool:
         if general not in (one.kind, one.suspected):
             return False
         causes = [
             other
-            for other in told
-            if (other.cell, other.head) == (one.cell, one.head)
-            and special in (other.kind, other.suspected)
+            for other in by_cell[one.cell, one.head]
+            if special in (other.kind, other.suspected)
         ]
         return any(
             (other.against or "", one.head, general) not in named

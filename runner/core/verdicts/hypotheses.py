@@ -64,6 +64,9 @@ class Questions:
         self.bases = {(c.device, c.pass_): c for c in head.cells if c.environment == baseline}
         # Backwards, so that the first stays: the baseline's other devices are compared with that.
         self.first = {cell.pass_: cell for cell in reversed(list(self.bases.values()))}
+        self.versions: dict[tuple[str, str], list[CellError]] = {}
+        for cell in head.cells:
+            self.versions.setdefault((cell.pass_, cell.device), []).append(cell)
         self.explicit: dict[tuple[str, str, str | None], CellError] = {
             (cell.environment, cell.device, cell.table): cell
             for cell in head.cells
@@ -95,9 +98,8 @@ class Questions:
         """Returns the hypothesis that one version is worse than another."""
         others = [
             one
-            for one in self.head.cells
-            if (one.pass_, one.device) == (cell.pass_, cell.device)
-            and one.cell not in (cell.cell, base.cell)
+            for one in self.versions[cell.pass_, cell.device]
+            if one.cell not in (cell.cell, base.cell)
         ]
         return Hypothesis(
             kind=kind,
