@@ -1,6 +1,6 @@
 """Whether `decode`, the labels and the gates on boxes fit the network; all before anything starts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,19 @@ class CheckedDecode:
     """The user's own decoder."""
 
 
-def head_gates(config: Config) -> tuple[HeadGate, ...]:
-    """Returns the gates as they are recorded."""
+def head_gates(config: Config, ranked: Collection[str] = ()) -> tuple[HeadGate, ...]:
+    """Returns the gates as they are recorded.
+
+    Args:
+        config: matrix.yaml.
+        ranked: Heads whose rows are ranked: SQNR says nothing of them, so no limit on it is kept.
+    """
     return tuple(
-        HeadGate(head=name, **head.gate.model_dump()) for name, head in config.heads.items()
+        HeadGate(
+            head=name,
+            **head.gate.model_dump() | ({"sqnr_db": None} if name in ranked else {}),
+        )
+        for name, head in config.heads.items()
     )
 
 

@@ -1,7 +1,7 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -14,15 +14,19 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
+from runner.checks.nodes import custom_operator_problems, held_layer_problems
 from runner.checks.uff import uff_file
-from runner.checks.variants import interface_problems
+from runner.checks.variants import interface_problems, with_heads
 from runner.config.environments import Dumps
 from runner.config.matrix import Config
 from runner.config.problems import did_you_mean, few
 from runner.config.yaml_file import Document
 from runner.core.boxes.average_precision import LabelsError
 from runner.core.network import graph
+from runner.core.network.cutting import cut
 from runner.core.network.image_input import ImageInput, image_input
+from runner.core.network.ranked import Rankings, rankings
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
 from runner.execution.uff import UffFile
@@ -51,8 +55,9 @@ class Checked:
     root: Path
     """Folder of matrix.yaml; its relative paths start here."""
     content: bytes
-    """The network's file."""
+    """The network's file, or what is left of it with the heads as its outputs."""
     model: onnx.ModelProto
+    """The same, parsed."""
     input: str
     shape: tuple[int, int, int]
     """Channels, height, width of one image as the network wants it."""
@@ -70,6 +75,10 @@ class Checked:
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
+    rankings: Rankings
+    """What decides the rows of heads."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before anything runs; no problems."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -79,13 +88,13 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         ConfigError: names every problem.
     """
     found = _Checker(config, document, root)
-    model = found.model()
-    heads = found.heads(model)
-    found.custom_operators(model)
-    found.held_layers(model)
+    whole = found.model()
+    heads = found.heads(whole)
+    model = found.cut(whole, heads)
+    found.nodes(model, whole)
     image = found.input(model)
-    variants = found.variants(heads, image)
-    uff = found.uff(heads, image)
+    variants = found.variants(whole, heads, image)
+    uff = found.uff(whole, heads, image)
     baseline = found.baseline()
     found.unique()
     found.hosts()
@@ -96,8 +105,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
-    if found.problems or model is None or image is None:
+    if found.problems or whole is None or model is None or image is None:
         raise ConfigError(document.source, found.problems)
+    ranked = rankings(model, heads)
     return Checked(
         config=config,
         root=root,
@@ -115,6 +125,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
+        rankings=ranked,
+        notes=head_notes(config, whole, model, heads, ranked),
     )
 
 
@@ -137,26 +149,58 @@ class _Checker:
         self.content = found.content
         return found.model
 
+    def cut(
+        self, whole: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
+    ) -> onnx.ModelProto | None:
+        """Returns the network that gives out the heads alone; as it is where they are not well."""
+        if whole is None or self.problems:
+            return whole
+        model = cut(whole, [tensor for _, tensor in heads])
+        if model is not whole:
+            self.content = model.SerializeToString(deterministic=True)
+        return model
+
     def variants(
-        self, heads: Sequence[tuple[str, str]], image: ImageInput | None
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
     ) -> tuple[CheckedVariant, ...]:
         """Returns the network's other forms; they must take and give tensors of the same names."""
+        for head, problem in unknown_variants(self.config):
+            self._add(("heads", head, "variants"), problem)
+        outputs = [one.name for one in graph.outputs(whole)] if whole else []
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)
             found = self._network(file, where)
             if found is None or image is None:
                 continue
+            called = {
+                name: head.variants[str(file)]
+                for name, head in self.config.heads.items()
+                if str(file) in head.variants
+            }
+            model, problems = with_heads(found.model, heads, called, outputs)
+            if model is not found.model:
+                content = model.SerializeToString(deterministic=True)
+                found = replace(found, content=content, model=model)
             result.append(found)
-            for problem in interface_problems(found.model, image, heads):
+            for problem in (*interface_problems(model, image), *problems):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
 
-    def uff(self, heads: Sequence[tuple[str, str]], image: ImageInput | None) -> UffFile | None:
+    def uff(
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
+    ) -> UffFile | None:
         stated = self.config.model.uff
-        if stated is None or image is None:
+        if stated is None or image is None or whole is None:
             return None
-        found, problems = uff_file(stated, self.root, image, heads)
+        inner = inner_heads(whole, heads)
+        found, problems = uff_file(stated, self.root, image, heads, inner)
         for path, problem in problems:
             self._add(("model", "uff", *path), problem)
         return found
@@ -187,49 +231,17 @@ class _Checker:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())
         if model is None:
             return pairs
-        known = {output.name: output.dtype for output in graph.outputs(model)}
-        for name, output in pairs:
-            if output not in known:
-                close = did_you_mean(output, list(known))
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is no output of the network{close}; its outputs: {few(list(known))}",
-                )
-            elif not is_floating(known[output]):
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is {known[output]}, floating point is expected: name a tensor "
-                    "before the conversion, or leave this head out",
-                )
+        for name, problem in head_problems(model, pairs):
+            self._add(("heads", name), problem)
         return pairs
 
-    def custom_operators(self, model: onnx.ModelProto | None) -> None:
-        if model is None:
+    def nodes(self, model: onnx.ModelProto | None, whole: onnx.ModelProto | None) -> None:
+        if model is None or whole is None:
             return
-        operators = {node.op_type for node in model.graph.node}
-        known = operators | {node.name for node in model.graph.node}
-        for index, name in enumerate(self.config.model.custom_operators):
-            if name not in known:
-                close = did_you_mean(name, sorted(known))
-                self._add(
-                    ("model", "custom_operators", index),
-                    f"no operator or node of the network is called {name!r}{close}; "
-                    f"its operators: {few(sorted(operators))}",
-                )
-
-    def held_layers(self, model: onnx.ModelProto | None) -> None:
-        stated = {("engines", "tensorrt"): self.config.engines.tensorrt} | {
-            ("environments", index, "options"): getattr(entry, "options", None)
-            for index, entry in enumerate(self.config.environments)
-        }
-        nodes = model.graph.node if model else ()
-        known = {name for node in nodes for name in (node.name, *node.output) if name}
-        for where, options in stated.items():
-            for index, name in enumerate(getattr(options, "fp32_layers", ())):
-                if model and name not in known:
-                    close = did_you_mean(name, sorted(known))
-                    told = f"no node of the network is called {name!r}, and none makes it{close}"
-                    self._add((*where, "fp32_layers", index), told)
+        for where, problem in custom_operator_problems(self.config, whole):
+            self._add(where, problem)
+        for where, problem in held_layer_problems(self.config, model, whole):
+            self._add(where, problem)
 
     def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:
@@ -397,8 +409,3 @@ def _read(path: Path) -> bytes:
         message = f"weights are said to be in {path.name!r}, a name that no file has"
         raise graph.GraphError(message)
     return path.read_bytes()
-
-
-def is_floating(dtype: str) -> bool:
-    """Tells whether a head of this type can be compared; one that the model leaves open may be."""
-    return dtype == "unknown" or "float" in dtype

@@ -9,6 +9,8 @@ from onnx import TensorProto, helper
 from runner.core.network import graph, shapes
 from runner.core.network.graph import GraphError
 
+UNKNOWN = "is no tensor of the network"
+"""The obstacle to a name that nothing has."""
 
 _FLOATS = {
     "bfloat16": TensorProto.BFLOAT16,
@@ -93,7 +95,7 @@ def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:
                 "is computed inside a branch or a loop (If, Loop, Scan), which gives out its results "
                 "alone: name a tensor of the network's main graph"
             )
-        return "is no tensor of the network"
+        return UNKNOWN
     cone = set(graph.backward_cone(graph.named(model), tensor))
     read = {name for node in graph.named(model).graph.node if node.name in cone
             for name in graph.reads(node)}  # fmt: skip
