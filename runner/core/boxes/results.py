@@ -41,6 +41,9 @@ class BoxErrors:
 
     Absent where it is unknown: without labels, with one image.
     """
+    degenerate: int = 0
+    """Boxes without an area, or with a corner that is not finite, in the repeat that has most, over all
+    images. They are in no other number: the reference's boxes at their places are lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +54,8 @@ class CellBoxes:
     """All heads together."""
     heads: Mapping[str, BoxErrors] = field(default_factory=dict)
     """Heads that hold boxes → what became of theirs."""
+    degenerate: int = 0
+    """`BoxErrors.degenerate` of all heads together."""
 
 
 class Fate(StrEnum):
@@ -118,3 +123,5 @@ class BoxReport:
     sizes: Mapping[str, tuple[float, float]]
     """Size range → least area and the first beyond it, square pixels of the image."""
     worst: tuple[WorstImage, ...] = ()
+    degenerate: Mapping[str, int] = field(default_factory=dict)
+    """Head → such boxes of the reference, over all images; heads without any are left out."""
