@@ -107,13 +107,15 @@ def _cut_notes(
     if inner:
         yield (
             f"{listed(inner)} {verb('is', inner)} inside the network: engines are given it with "
-            "those tensors as outputs, which can keep them from fusing the layers around"
+            f"{'that tensor as output' if len(inner) == 1 else 'those tensors as outputs'}, which can "
+            "keep them from fusing the layers around"
         )
     gone = left_out(whole, [tensor for _, tensor in heads])
     if gone:
         nodes = len(whole.graph.node) - len(given.graph.node)
+        one = len(gone) == 1
         yield (
-            f"{'output' if len(gone) == 1 else 'outputs'} {listed(gone)} {verb('is', gone)} no head: "
+            f"output{'' if one else 's'} {listed(gone)} {'is no head' if one else 'are no heads'}: "
             f"left out, with {count(nodes, 'node')} that nothing else needs, of what engines compute"
         )
 
