@@ -230,7 +230,11 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "version": version("onnxruntime"),
             **experiment.engine_options[experiment.reference.name],
         },
-        "model": _model_facts(experiment.network),
+        "model": {
+            **_model_facts(experiment.network),
+            # The digest beside is then that of what is left of the file: the heads as its outputs.
+            **({"cut_from_sha256": whole} if (whole := experiment.checked.whole) else {}),
+        },
         "images": {
             "evaluation": {
                 "count": data.evaluation_images,

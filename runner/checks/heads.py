@@ -8,7 +8,7 @@ import onnx
 from runner.config.matrix import Config
 from runner.config.problems import did_you_mean, few
 from runner.core.network import graph
-from runner.core.network.cutting import UNKNOWN, left_out, obstacle, tensors_of
+from runner.core.network.cutting import UNKNOWN, left_out, obstacle, tensors_of, types_of
 from runner.core.network.ranked import Rankings
 from runner.core.network.ranked_told import advice, ranked_by
 from runner.core.words import count, listed, verb
@@ -25,8 +25,9 @@ def head_problems(
     """
     outputs = [output.name for output in graph.outputs(model)]
     tensors = tensors_of(model)
+    known = types_of(model, [tensor for _, tensor in heads])
     for head, tensor in heads:
-        reason = obstacle(model, tensor)
+        reason = obstacle(model, tensor, known)
         if reason is None:
             continue
         if tensor in tensors or reason != UNKNOWN:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import onnx
@@ -75,6 +76,8 @@ class Checked:
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
+    whole: str | None
+    """SHA-256 of the network's file, where engines are given what is left of it."""
     rankings: Rankings
     """What decides the rows of heads."""
     notes: tuple[str, ...] = ()
@@ -90,6 +93,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found = _Checker(config, document, root)
     whole = found.model()
     heads = found.heads(whole)
+    whole_content = found.content
     model = found.cut(whole, heads)
     found.nodes(model, whole)
     image = found.input(model)
@@ -105,9 +109,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
-    if found.problems or whole is None or model is None or image is None:
+    ranked = found.rankings(model, heads)
+    if found.problems or whole is None or model is None or image is None or ranked is None:
         raise ConfigError(document.source, found.problems)
-    ranked = rankings(model, heads)
     return Checked(
         config=config,
         root=root,
@@ -125,6 +129,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
+        whole=None if model is whole else sha256(whole_content).hexdigest(),
         rankings=ranked,
         notes=head_notes(config, whole, model, heads, ranked),
     )
@@ -155,10 +160,26 @@ class _Checker:
         """Returns the network that gives out the heads alone; as it is where they are not well."""
         if whole is None or self.problems:
             return whole
-        model = cut(whole, [tensor for _, tensor in heads])
+        try:
+            model = cut(whole, [tensor for _, tensor in heads])
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
+            return None
         if model is not whole:
             self.content = model.SerializeToString(deterministic=True)
         return model
+
+    def rankings(
+        self, model: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
+    ) -> Rankings | None:
+        """Returns what decides the rows of heads; None where the network is not well."""
+        if model is None or self.problems:
+            return None
+        try:
+            return rankings(model, heads)
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
+            return None
 
     def variants(
         self,

@@ -9,7 +9,7 @@ import onnx
 
 from runner.config.problems import did_you_mean, few
 from runner.core.network import graph
-from runner.core.network.cutting import cut, obstacle, renamed, tensors_of
+from runner.core.network.cutting import UNKNOWN, cut, obstacle, renamed, tensors_of, types_of
 from runner.core.network.image_input import ImageInput, image_input
 from runner.core.tables.coverage import enough
 
@@ -33,14 +33,17 @@ def with_heads(
     """
     known = [output.name for output in graph.outputs(model)]
     tensors = tensors_of(model)
+    names = {head: called.get(head, tensor) for head, tensor in heads}
+    types = types_of(model, list(names.values()))
     problems = []
     missing = []
     for head, tensor in heads:
-        own = called.get(head, tensor)
-        if own in known or (own in tensors and obstacle(model, own) is None):
+        own = names[head]
+        reason = None if own in known else obstacle(model, own, types)
+        if reason is None:
             continue
-        if own in tensors:
-            problems.append(f"cannot give out head {head}: {own!r} {obstacle(model, own)}")
+        if reason != UNKNOWN:
+            problems.append(f"cannot give out head {head}: {own!r} {reason}")
         elif tensor in outputs and head not in called:
             missing.append(own)
         else:
@@ -56,8 +59,8 @@ def with_heads(
     if problems:
         return model, problems
     try:
-        names = {called[head]: tensor for head, tensor in heads if head in called}
-        return cut(renamed(model, names), [tensor for _, tensor in heads]), []
+        others = {names[head]: tensor for head, tensor in heads if head in called}
+        return cut(renamed(model, others), [tensor for _, tensor in heads]), []
     except graph.GraphError as error:
         return model, [f"cannot give out its heads: {error}"]
 

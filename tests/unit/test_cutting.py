@@ -8,14 +8,18 @@ from networks import Builder, detector, old_detector
 from onnx import TensorProto, helper
 from ranked_networks import detections
 
-from runner.core.network import graph
+from runner.core.network import cutting, graph, shapes
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.canonical import canonical
-from runner.core.network.cutting import cut, left_out, obstacle, renamed, tensors_of
+from runner.core.network.cutting import cut, left_out, renamed, tensors_of
 from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
 from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.execution.inputs import Network
+
+
+def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:
+    return cutting.obstacle(model, tensor, shapes.inferred(model))
 
 
 def inner_of(model: onnx.ModelProto) -> list[str]:

@@ -37,14 +37,14 @@ def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     declared = [value.name for value in model.graph.output]
     if set(wanted) == set(declared):
         return model
+    known = {} if set(wanted) <= set(declared) else shapes.inferred(model)
     for tensor in wanted:
-        if reason := obstacle(model, tensor):
+        if reason := obstacle(model, tensor, known):
             message = f"{tensor!r} {reason}"
             raise GraphError(message)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     given = {value.name: value for value in result.graph.output}
-    known = {} if set(wanted) <= set(given) else shapes.inferred(model)
     order = [name for name in declared if name in wanted]
     order += [name for name in wanted if name not in given]
     outputs = [given[name] if name in given else _stated(name, known) for name in order]
@@ -79,13 +79,19 @@ def renamed(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto
     return result
 
 
-def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:
+def obstacle(
+    model: onnx.ModelProto, tensor: str, known: Mapping[str, graph.TensorInfo]
+) -> str | None:
     """Returns why a tensor can be no head, to be read after its name; None where it can.
 
     A type that the network does not tell is no obstacle: the engine will say.
+
+    Args:
+        model: The network.
+        tensor: What is to be a head.
+        known: Types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
     """
-    makers = graph.producers(model)
-    if tensor not in makers:
+    if tensor not in graph.producers(model):
         if tensor in {one.name for one in graph.inputs(model)}:
             return "is the network's input: every engine is given the same"
         if tensor in {one.name for one in model.graph.initializer}:
@@ -96,12 +102,10 @@ def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:
                 "alone: name a tensor of the network's main graph"
             )
         return UNKNOWN
-    cone = set(graph.backward_cone(graph.named(model), tensor))
-    read = {name for node in graph.named(model).graph.node if node.name in cone
-            for name in graph.reads(node)}  # fmt: skip
-    if not read & {one.name for one in graph.inputs(model)}:
+    if not _needed(model, {tensor}) & {one.name for one in graph.inputs(model)}:
         return "depends on no input of the network: it is the same for every image"
-    dtype = dtype_of(model, tensor)
+    stated = {one.name: one.dtype for one in graph.outputs(model)}.get(tensor, "unknown")
+    dtype = known[tensor].dtype if stated == "unknown" and tensor in known else stated
     if dtype != "unknown" and "float" not in dtype:
         return (
             f"is {dtype}, floating point is expected: name a tensor before the conversion, or leave "
@@ -110,16 +114,17 @@ def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:
     return None
 
 
-def dtype_of(model: onnx.ModelProto, tensor: str) -> str:
-    """Returns the type of a tensor as numpy names it, `unknown` where the network does not tell."""
-    declared = {one.name: one.dtype for one in graph.outputs(model)}
-    if declared.get(tensor, "unknown") != "unknown":
-        return declared[tensor]
+def types_of(model: onnx.ModelProto, tensors: Collection[str]) -> Mapping[str, graph.TensorInfo]:
+    """Returns what `obstacle` must know of these tensors; nothing where they are all outputs.
+
+    Shapes that contradict each other are told by whoever needs them; here they tell no type.
+    """
+    if set(tensors) <= {one.name for one in model.graph.output}:
+        return {}
     try:
-        known = shapes.inferred(model)
+        return shapes.inferred(model)
     except GraphError:
-        return "unknown"
-    return known[tensor].dtype if tensor in known else "unknown"
+        return {}
 
 
 def tensors_of(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -149,14 +154,8 @@ def _stated(tensor: str, known: Mapping[str, graph.TensorInfo]) -> onnx.ValueInf
 
 
 def _drop_unneeded(model: onnx.ModelProto) -> None:
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    # ONNX requires topological order, so one walk from the end meets consumers first.
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(_free(node))
-    kept.reverse()
+    needed = _needed(model, {value.name for value in model.graph.output})
+    kept = [node for node in model.graph.node if needed.intersection(node.output)]
     graph.replace_nodes(model, kept)
     needed.update(name for node in model.graph.node for name in node.output)
     _keep(model.graph.input, needed, lambda one: one.name)
@@ -167,6 +166,16 @@ def _drop_unneeded(model: onnx.ModelProto) -> None:
     used = {node.domain for node in _every(model.graph)}
     used |= {node.domain for function in model.functions for node in function.node}
     _keep(model.opset_import, used | {"", "ai.onnx"}, lambda one: one.domain)
+
+
+def _needed(model: onnx.ModelProto, tensors: set[str]) -> set[str]:
+    """Returns `tensors` and all tensors that they depend on."""
+    needed = set(tensors)
+    # ONNX requires topological order, so one walk from the end meets consumers first.
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(_free(node))
+    return needed
 
 
 def _keep(field: Any, names: Collection[str], name_of: Callable[[Any], str]) -> None:
