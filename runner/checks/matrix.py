@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx
 
-from job import protocol
 from runner.checks.boxes import (
     CheckedDecode,
     check_categories,
@@ -15,11 +14,11 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.files import dumps_problems, plugin_files
 from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
 from runner.checks.nodes import custom_operator_problems, held_layer_problems
 from runner.checks.uff import uff_file
 from runner.checks.variants import interface_problems, with_heads
-from runner.config.environments import Dumps
 from runner.config.matrix import Config
 from runner.config.problems import did_you_mean, few
 from runner.config.yaml_file import Document
@@ -391,38 +390,11 @@ class _Checker:
                     self._add(where, f"{self.root / library}: no such folder")
 
     def plugins(self) -> tuple[PluginFiles, ...]:
-        """Returns the content of every plugin's files."""
-        result = []
-        for index, plugin in enumerate(self.config.model.plugins):
-            contents = {}
-            for name, file in plugin.files.items():
-                if not protocol.SAFE_NAME.match(file.name):
-                    told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
-                    self._add(("model", "plugins", index), told)
-                try:
-                    contents[name] = (self.root / file).read_bytes()
-                except OSError as error:
-                    told = f"{self.root / file}: {error.strerror}"
-                    self._add(("model", "plugins", index), told)
-            libraries, sources = (contents, {}) if plugin.libraries else ({}, contents)
-            result.append(PluginFiles(libraries=libraries, sources=sources, flags=plugin.flags))
-        return tuple(result)
+        return plugin_files(self.config, self.root, self._add)
 
     def dumps(self) -> None:
-        for index, entry in enumerate(self.config.environments):
-            if not isinstance(entry, Dumps):
-                continue
-            known = self.config.recordable(entry)
-            for section, names in (("passes", list(known)), ("heads", list(self.config.heads)),
-                                   ("shapes", list(self.config.heads))):  # fmt: skip
-                for name in getattr(entry, section):
-                    if name not in names:
-                        close = did_you_mean(name, names)
-                        told = f"{name!r} is none of the {section}{close}; {few(names)}"
-                        self._add(("environments", index, section, name), told)
-            named = [known[name].name for name in entry.passes if name in known]
-            for name in sorted({one for one in named if named.count(one) > 1}):
-                self._add(("environments", index, "passes"), f"{name} is given under two names")
+        for where, problem in dumps_problems(self.config):
+            self._add(where, problem)
 
 
 def _read(path: Path) -> bytes:
