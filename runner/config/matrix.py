@@ -142,7 +142,15 @@ class Model(Section):
 
 
 class Head(Section):
-    output: str | None = Field(None, description="The network's output; default: the head's name.")
+    output: str | None = Field(
+        None,
+        description="An output of the network, or any floating-point tensor inside it; default: the "
+        "head's name. Naming one inside gives it out, and what no head needs is left away.",
+    )
+    variants: Mapping[str, str] = Field(
+        {},
+        description="File of model.variants → what this tensor is called there, where it differs.",
+    )
     stride: int | None = Field(None, ge=1, description="Pixels per cell, for decoding boxes.")
     anchors: tuple[tuple[Pixels, Pixels], ...] = Field(
         (),
