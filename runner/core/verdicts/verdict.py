@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.core.verdicts.attribution import Attribution
-from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.effect import Effect
 
 
 class Kind(StrEnum):

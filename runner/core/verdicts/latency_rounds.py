@@ -1,0 +1,164 @@
+"""Which repeats of two cells can be compared: those of one round, in which both had their turn.
+
+What a round has in common (clocks, heat, neighbours) is in both cells alike and cancels. What a place
+within the round costs does not: whichever cell ran later may be slower for that alone. So the rounds
+in which one cell ran first and those in which the other did count alike, however many there are of each.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from runner.cells import Status
+from runner.core.evidence import timed
+from runner.records import Measurement, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One repeat of one cell."""
+
+    log: float
+    """ln of the median of its samples, in seconds per inference."""
+    started: datetime | None
+    """None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One cell's latency."""
+
+    record: Record
+    repeats: Mapping[int, Repeat]
+    """Number of the repeat → what it gave; those on a disturbed GPU are left out, unless all are."""
+    disturbed: bool
+    """Whether its GPU was, in every repeat."""
+    batch: int
+    """Images per inference."""
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Device and pass: cells of one group are compared with each other."""
+        return self.record.device, self.record.pass_.name
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for cells that share their measurements."""
+        return tuple(one.fingerprint for one in self.record.measurements)
+
+
+def timed_cell(record: Record) -> Timed | None:
+    """Returns a cell's latency; None where nothing of it was timed."""
+    measured = timed(record)
+    if record.status is not Status.OK or not measured:
+        return None
+    medians = {
+        one.repeat: float(np.median(one.latency.samples_s)) for one in measured if one.latency
+    }
+    if not all(median > 0 and math.isfinite(median) for median in medians.values()):
+        return None
+    return Timed(
+        record,
+        {one.repeat: Repeat(math.log(medians[one.repeat]), _started(one)) for one in measured},
+        disturbed=all(one.start and one.start.disturbed for one in measured),
+        batch=next(one.latency.batch for one in measured if one.latency),
+    )
+
+
+def _started(measurement: Measurement) -> datetime | None:
+    try:
+        started = datetime.fromisoformat(measurement.start.started if measurement.start else "")
+    except ValueError:
+        return None
+    return started if started.tzinfo else started.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell and what it is compared with."""
+
+    cell: Timed
+    base: Timed
+
+    @cached_property
+    def common(self) -> tuple[int, ...]:
+        """Repeats that both have."""
+        return tuple(sorted(self.cell.repeats.keys() & self.base.repeats.keys()))
+
+    @cached_property
+    def after(self) -> Mapping[int, bool]:
+        """Round → whether the cell ran after the base in it; only repeats that were one round.
+
+        They were not where another repeat of either began between the two: then they belong to
+        different runs, and what changed from one to the other is in their difference.
+        """
+        begun = [
+            (one.started, number)
+            for side in (self.cell, self.base)
+            for number, one in side.repeats.items()
+            if one.started is not None
+        ]
+        # Two of one repeat that are next to each other in time.
+        beside = {
+            number for (_, number), (_, following) in pairwise(sorted(begun)) if number == following
+        }
+        found = {}
+        for number in self.common:
+            one, other = self.cell.repeats[number].started, self.base.repeats[number].started
+            if number in beside and one is not None and other is not None and one != other:
+                found[number] = one > other
+        return found
+
+    @property
+    def alike(self) -> bool:
+        """Whether they were timed in the same way, and neither was disturbed."""
+        return self.cell.batch == self.base.batch and not (
+            self.cell.disturbed or self.base.disturbed
+        )
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        return tuple(self.after)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the cell ran both before and after the base."""
+        return len(set(self.after.values())) > 1
+
+    @cached_property
+    def apart(self) -> Mapping[int, float]:
+        """Round → x of the cell less x of the base."""
+        return {
+            number: self.cell.repeats[number].log - self.base.repeats[number].log
+            for number in self.after
+        }
+
+    @cached_property
+    def log(self) -> float:
+        """How many times longer the cell takes, as ln: half from rounds of either order."""
+        return sum(sum(one) / len(one) for one in self._orders) / max(len(self._orders), 1)
+
+    @cached_property
+    def share(self) -> float:
+        """Variance of `log` in variances of the difference of one round: 1/K where balanced."""
+        return sum(1 / len(one) for one in self._orders) / max(len(self._orders), 1) ** 2
+
+    @cached_property
+    def own(self) -> tuple[float, int]:
+        """Variance of the difference between rounds, and its degrees of freedom."""
+        values = list(self.apart.values())
+        # From the first one, so that equal rounds have no spread, not that of rounding.
+        shifted = np.array(values) - values[0] if values else np.zeros(0)
+        return (float(np.var(shifted, ddof=1)) if len(values) > 1 else 0.0), max(len(values) - 1, 0)
+
+    @cached_property
+    def _orders(self) -> list[list[float]]:
+        by_order: dict[bool, list[float]] = {}
+        for number, later in self.after.items():
+            by_order.setdefault(later, []).append(self.apart[number])
+        return list(by_order.values())
