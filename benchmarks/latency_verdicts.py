@@ -222,7 +222,7 @@ WIDE = (
     "each its own noise",
     "20 % slow state, seldom",
 )
-"""Also with 3 and 40 versions."""
+"""Also with 3 and 40 versions, and at 20 repeats."""
 IN_FIXED_ORDER = ("places 0 to 8 %", "10 % up within rounds", "clocks fall to the end")
 POWER = (
     "noise 0.5 %", "noise 2 %", "rounds drift 10 %", "places 0 to 8 %", "clocks fall 20 %",
@@ -236,7 +236,8 @@ def rows() -> Iterator[Row]:
     """Yields family, versions, repeats, slowdown, whether in fixed order."""
     for family in FAMILIES:
         for cells in (*VERSIONS, 3, 40) if family in WIDE else VERSIONS:
-            yield from ((family, cells, rounds, 0.0, False) for rounds in ROUNDS)
+            chosen = ROUNDS if family in WIDE else ROUNDS[:-1]
+            yield from ((family, cells, rounds, 0.0, False) for rounds in chosen)
     for family in IN_FIXED_ORDER:
         yield from ((family, 5, rounds, 0.0, True) for rounds in ROUNDS)
     for family in POWER:
@@ -259,6 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
     number = dict(zip(wanted, counts, strict=True))
 
     def shares(one: Row, *names: str) -> str:
+        if one not in found:
+            return ""
         return " / ".join(f"{100 * found[one][name] / number[one]:.3g}" for name in names)
 
     print("No cell is slower: % of matrices that accuse / that have something undecided\n")

@@ -107,18 +107,35 @@ def test_two_cells_are_students_paired_test_against_the_least_slowdown() -> None
     assert (effect.low, effect.high) == pytest.approx(tuple(interval))
 
 
-def test_many_cells_lend_each_other_their_noise() -> None:
-    generator = np.random.default_rng(7)
-    logs = generator.normal(math.log(0.01), 0.02, (6, 4))
+@pytest.mark.parametrize("rounds", [4, 5])
+def test_many_cells_tell_the_noise_and_the_price_of_a_place_together(rounds: int) -> None:
+    """As least squares of cells, rounds and places together has it."""
+    generator = np.random.default_rng(9)
+    names = ["base", "slow", "a", "b", "c", "d"]
+    places = np.array([range(6)[:: -1 if number % 2 else 1] for number in range(rounds)]).T
+    logs = generator.normal(math.log(0.01), 0.02, (6, rounds)) + 0.03 * places
     logs[1] += 0.12
-    rows = dict(zip(("base", "slow", "a", "b", "c", "d"), np.exp(logs).tolist(), strict=True))
-    effect = told(matrix(rows))["slow"].effect
-    residual = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
-    apart = logs[1] - logs[0]
-    variance = max(2 * (residual**2).sum() / 15, apart.var(ddof=1))
-    t = (apart.mean() - math.log(1.02)) / math.sqrt(variance / 4)
+    effect = told(matrix(dict(zip(names, np.exp(logs).tolist(), strict=True))))["slow"].effect
+    cell, round_ = np.indices(logs.shape).reshape(2, -1)
+    design = np.column_stack(
+        [cell[:, None] == range(6), round_[:, None] == range(1, rounds), places.ravel()]
+    ).astype(float)
+    solution, squares, rank, _ = np.linalg.lstsq(design, logs.ravel())
+    price = solution[-1]
+    degrees = logs.size - int(rank)
+    assert degrees == 5 * (rounds - 1) - 1
+    flat = logs - price * places
+    apart = flat[1] - flat[0]
+    before, after = apart[::2], apart[1::2]
+    mean = (before.mean() + after.mean()) / 2
+    moved = (places[1] - places[0])[::2].mean() / 2 + (places[1] - places[0])[1::2].mean() / 2
+    of_price = np.linalg.inv(design.T @ design)[-1, -1]
+    variance = max(2 * squares[0] / degrees, apart.var(ddof=1))
+    share = (1 / len(before) + 1 / len(after)) / 4 + of_price * moved**2 / 2
     assert effect
-    assert effect.p == pytest.approx(stats.t.sf(t, 15), rel=1e-4)
+    assert effect.log == pytest.approx(mean)
+    t = (mean - math.log(1.02)) / math.sqrt(variance * share)
+    assert effect.p == pytest.approx(stats.t.sf(t, degrees), rel=1e-4)
 
 
 def test_faster_equal_and_meaningless_are_silent() -> None:
@@ -343,7 +360,7 @@ def test_what_luck_can_do_is_not_told_as_found() -> None:
     steady = {f"v{n}": states["base"] for n in range(4)}
     assert told(matrix(states | steady))["slow"].kind is Kind.LATENCY_REGRESSION
     # Others have both states, so this is what builds do.
-    both = {f"v{n}": (0.0100, 0.0200, 0.0101) for n in range(4)}
+    both = {f"v{n}": np.roll((0.0100, 0.0200, 0.0101), n).tolist() for n in range(4)}
     found = told(matrix(states | both)).get("slow")
     assert found is None or found.kind is Kind.INCONCLUSIVE
 

@@ -21,8 +21,8 @@ import numpy as np
 from runner.core.rules import Rules
 from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.holm import holm
-from runner.core.verdicts.latency_noise import Noise, Table, luck, noise
-from runner.core.verdicts.latency_rounds import Pair, Timed, timed_cell
+from runner.core.verdicts.latency_noise import Floats, Noise, Table, luck, noise
+from runner.core.verdicts.latency_rounds import Pair, Timed, places, timed_cell
 from runner.core.verdicts.student import half_width, p_value
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.core.words import count
@@ -35,6 +35,8 @@ LUCK = 1.8
 HINT, HINT_ALONE = 4.0, 0.1
 """What is undecided is significant against no effect: at so many familywise error rates over all
 cells with the noise of all, and by itself with its own."""
+ENOUGH = 4
+"""Cells from which on they tell together what a place in the round costs."""
 MOST = 5
 """Cells told by name."""
 MOST_REPEATS = 200
@@ -51,6 +53,8 @@ class _Test:
 
     pair: Pair
     noise: Noise
+    price: float
+    """Variance of what its places cost it more, in variances of a difference."""
     others: int
     """Further cells of the device and pass."""
     wandering: int
@@ -68,7 +72,12 @@ class _Test:
             if pooled and self.noise.pooled[1]
             else (self.noise.variance, self.noise.degrees)
         )
-        return _one_sided(self.pair.log - least, variance * self.pair.share, degrees)
+        return _one_sided(self.pair.log - least, variance * self.share, degrees)
+
+    @property
+    def share(self) -> float:
+        """Variance of the effect in variances of the difference of one round."""
+        return self.pair.share + self.price
 
     @property
     def luck(self) -> float:
@@ -80,33 +89,49 @@ class _Group:
 
     def __init__(self, cells: Iterable[Timed]) -> None:
         # What a neighbour disturbed tells nothing of the noise of the others.
-        self.cells = {one.key: one for one in cells if not one.disturbed}
-        numbers = sorted({number for one in self.cells.values() for number in one.repeats})
-        logs = np.full((len(self.cells), len(numbers)), np.nan)
-        for row, one in enumerate(self.cells.values()):
-            for column, number in enumerate(numbers):
-                if number in one.repeats:
-                    logs[row, column] = one.repeats[number].log
-        self.table = Table(logs)
-        self.rows = {key: row for row, key in enumerate(self.cells)}
-        self.columns = {number: column for column, number in enumerate(numbers)}
+        timed = list({one.key: one for one in cells if not one.disturbed}.values())
+        self.numbers = sorted({number for one in timed for number in one.repeats})
+        self.places = places(timed, self.numbers)
+        self.table, self.price = Table(self._table(timed)), 0.0
+        if len(timed) >= ENOUGH:
+            self.table, self.price = self.table.level(self.places)
+        self.rows = {one.key: row for row, one in enumerate(timed)}
+        self.cells = [
+            one.at(dict(zip(self.numbers, map(float, row), strict=True)))
+            for one, row in zip(timed, self.table.logs, strict=True)
+        ]
+        self.centred = self.table.centred()
 
-    def test(self, pair: Pair) -> _Test | None:
+    def _table(self, timed: Sequence[Timed]) -> Floats:
+        return np.array(
+            [
+                [
+                    one.repeats[number].log if number in one.repeats else math.nan
+                    for number in self.numbers
+                ]
+                for one in timed
+            ],
+        ).reshape(len(timed), len(self.numbers))
+
+    def test(self, asked: Pair) -> _Test | None:
         """Returns its test; None where they have less than two rounds, or cannot be compared."""
-        one, other = self.rows.get(pair.cell.key), self.rows.get(pair.base.key)
+        one, other = self.rows.get(asked.cell.key), self.rows.get(asked.base.key)
         if one is None or other is None or one == other:
             return None
-        if not pair.alike or len(pair.rounds) < 2:
+        if not asked.alike or len(asked.rounds) < 2:
             return None
-        centred = self.table.centred()
-        columns = [self.columns[number] for number in pair.rounds]
-        mine, theirs = centred[one, columns], centred[other, columns]
+        pair = Pair(self.cells[one], self.cells[other])
+        columns = [self.numbers.index(number) for number in pair.rounds]
+        mine, theirs = self.centred[one, columns], self.centred[other, columns]
         middle = (mine.mean() + theirs.mean()) / 2
-        rest = np.delete(centred, (one, other), axis=0)
+        rest = np.delete(self.centred, (one, other), axis=0)
         ranges = [np.ptp(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
+        moved = self.places[one, columns] - self.places[other, columns]
+        apart = pair.mean(dict(zip(pair.rounds, moved, strict=True))) if self.price else 0.0
         return _Test(
             pair,
             noise(self.table, one, other, pair.own),
+            price=self.price * apart**2 / 2,
             others=len(rest),
             wandering=sum(bool(width >= pair.log / 2) for width in ranges),
             above=(int((mine > middle).sum()), int((theirs > middle).sum())),
@@ -249,17 +274,20 @@ def _verdict(
         needs = "timing both at one batch size"
     elif pair.cell.disturbed or pair.base.disturbed:
         needs = BUSY
+    elif not pair.common:
+        needs = APART
     elif test is None:
-        needs = APART if len(pair.rounds) < len(pair.common) or not pair.common else None
-        needs = needs or _first_repeats(pair, others, questions, rules)
+        needs = _first_repeats(pair, others, questions, rules)
     elif not (found or hinted):
         return None
+    elif not pair.together:
+        needs = APART
     elif not pair.balanced:
         later = "after" if pair.after[pair.rounds[0]] else "before"
         why = f"{names[0]} always ran {later} {names[1]}: not compared"
         needs = AGAIN
     elif not found or not _not_luck(test, questions, rules):
-        needs = _more_repeats(pair, test, questions, rules)
+        needs = _more_repeats(test, questions, rules)
     return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, why=why) if needs else verdict
 
 
@@ -278,11 +306,12 @@ def _effect(pair: Pair, test: _Test | None) -> Effect:
             builds=min(len(pair.cell.repeats), len(pair.base.repeats)),
             known=False,
         )
-    half = half_width((test.noise.variance * pair.share, test.noise.degrees))
+    half = half_width((test.noise.variance * test.share, test.noise.degrees))
+    log = test.pair.log
     return Effect(
-        log=pair.log,
-        low=pair.log - half,
-        high=pair.log + half,
+        log=log,
+        low=log - half,
+        high=log + half,
         p=test.p(LEAST),
         builds=test.rounds,
     )
@@ -299,14 +328,14 @@ def _first_repeats(pair: Pair, others: int, questions: int, rules: Rules) -> str
     return count(next(enough, MOST_REPEATS) - have, "more repeat")
 
 
-def _more_repeats(pair: Pair, test: _Test, questions: int, rules: Rules) -> str:
+def _more_repeats(test: _Test, questions: int, rules: Rules) -> str:
     """Returns how many more decide it, if what is seen goes on."""
     have, rate = test.rounds, rules.familywise_error_rate
 
     def decides(rounds: int) -> bool:
         chance = luck(rounds, (rounds, 0), test.others, test.wandering)
         degrees = max(test.noise.degrees * (rounds - 1) // (have - 1), 1)
-        p = _one_sided(pair.log - LEAST, test.noise.variance / rounds, degrees)
+        p = _one_sided(test.pair.log - LEAST, test.noise.variance / rounds, degrees)
         return questions * chance <= LUCK * rate and questions * p <= rate
 
     more = (rounds - have for rounds in range(max(have + 1, 3), MOST_REPEATS) if decides(rounds))

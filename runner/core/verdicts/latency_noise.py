@@ -12,6 +12,8 @@ NOISY = 3.0
 """A pair whose variance is so many times that of the other cells is judged by its own, at most."""
 NOISY_FEW, FEW = 1.5, 8
 """The same while the others have fewer than `FEW` degrees of freedom."""
+NOTHING = 1e-24
+"""Mean square of residuals that is rounding."""
 SHARES = np.linspace(0.01, 0.99, 99)
 """Chances of a slow round that are tried."""
 
@@ -22,48 +24,74 @@ class Table:
 
     Attributes:
         logs: Shape (cells, rounds); NaN where a cell was not measured in a round.
+        lost: Degrees of freedom that what was taken off beforehand has cost.
     """
 
     logs: Floats
+    lost: int = 0
 
     def without(self, *cells: int) -> "Table":
         return Table(np.delete(self.logs, cells, axis=0))
 
     def centred(self) -> Floats:
         """Returns x less what its round has in common, shape (cells, rounds)."""
-        return self._fitted()[0]
+        return _beside_rounds(self.logs)[0]
 
     def variance(self) -> tuple[float, int]:
         """Returns the variance of one x beside its cell and its round, and its degrees of freedom.
 
         Residuals of the additive two-way layout (Scheffé, The Analysis of Variance, 1959, ch. 4).
         """
-        _, residual, degrees = self._fitted()
+        _, residual, degrees = _beside_rounds(self.logs)
         squares = float(np.nansum(residual**2))
         # What is left of equal numbers is rounding.
-        squares = squares if squares > 1e-24 * self.logs.size else 0.0
+        squares = squares if squares > NOTHING * self.logs.size else 0.0
+        degrees = max(degrees - self.lost, 0)
         return (squares / degrees if degrees else 0.0), degrees
 
-    def _fitted(self) -> tuple[Floats, Floats, int]:
-        """Returns x without its round, what is left without its cell too, and degrees of freedom."""
-        logs = self.logs
-        cells, rounds = logs.shape
-        known = np.isfinite(logs)
-        if not known.any():
-            return logs, logs, 0
-        if known.all():
-            centred = logs - logs.mean(axis=0)
-            residual = centred - centred.mean(axis=1, keepdims=True)
-            return centred, residual, (cells - 1) * (rounds - 1)
-        cell, round_ = np.nonzero(known)
-        design = np.zeros((len(cell), cells + rounds))
-        row = np.arange(len(cell))
-        design[row, cell] = design[row, cells + round_] = 1.0
-        solution, _, rank, _ = np.linalg.lstsq(design, logs[known], rcond=None)
-        centred = logs - solution[cells:]
-        residual = np.full_like(logs, np.nan)
-        residual[known] = logs[known] - design @ solution
-        return centred, residual, len(cell) - int(rank)
+    def level(self, places: Floats) -> tuple["Table", float]:
+        """Returns x less what one place later in the round costs, if all cells pay the same for it.
+
+        Least squares beside cells and rounds (analysis of covariance; Scheffé, ch. 6). Where all
+        rounds have one order nothing tells a place from a cell, and nothing is taken off.
+
+        Args:
+            places: Of each cell in each round, the shape of `logs`, in any unit; NaN where unknown.
+
+        Returns:
+            The table, and the variance of that price in variances of one x.
+        """
+        known = np.isfinite(self.logs) & np.isfinite(places)
+        if not known.all() and not (known == np.isfinite(self.logs)).all():
+            return self, 0.0
+        _, moved, _ = _beside_rounds(np.where(known, places, np.nan))
+        _, residual, degrees = _beside_rounds(self.logs)
+        squares = float(np.nansum(moved**2))
+        if squares < 1 / len(self.logs) or degrees < 2:
+            return self, 0.0
+        price = float(np.nansum(moved * residual)) / squares
+        return Table(self.logs - price * places, lost=1), 1 / squares
+
+
+def _beside_rounds(logs: Floats) -> tuple[Floats, Floats, int]:
+    """Returns x without its round, what is left without its cell too, and degrees of freedom."""
+    cells, rounds = logs.shape
+    known = np.isfinite(logs)
+    if not known.any():
+        return logs, logs, 0
+    if known.all():
+        centred = logs - logs.mean(axis=0)
+        residual = centred - centred.mean(axis=1, keepdims=True)
+        return centred, residual, (cells - 1) * (rounds - 1)
+    cell, round_ = np.nonzero(known)
+    design = np.zeros((len(cell), cells + rounds))
+    row = np.arange(len(cell))
+    design[row, cell] = design[row, cells + round_] = 1.0
+    solution, _, rank, _ = np.linalg.lstsq(design, logs[known], rcond=None)
+    centred = logs - solution[cells:]
+    residual = np.full_like(logs, np.nan)
+    residual[known] = logs[known] - design @ solution
+    return centred, residual, len(cell) - int(rank)
 
 
 @dataclass(frozen=True, slots=True)

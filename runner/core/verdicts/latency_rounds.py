@@ -6,13 +6,14 @@ in which one cell ran first and those in which the other did count alike, howeve
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from runner.cells import Status
 from runner.core.evidence import timed
@@ -40,6 +41,11 @@ class Timed:
     """Whether its GPU was, in every repeat."""
     batch: int
     """Images per inference."""
+
+    def at(self, logs: Mapping[int, float]) -> "Timed":
+        """Returns it with other logarithms: repeat → x."""
+        repeats = {number: replace(one, log=logs[number]) for number, one in self.repeats.items()}
+        return replace(self, repeats=repeats)
 
     @property
     def group(self) -> tuple[str, str]:
@@ -76,6 +82,25 @@ def _started(measurement: Measurement) -> datetime | None:
     except ValueError:
         return None
     return started if started.tzinfo else started.replace(tzinfo=UTC)
+
+
+def places(cells: Sequence[Timed], numbers: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Returns how many of the cells were before each in its round, shape (cells, rounds).
+
+    NaN where a cell was not measured in a round, and in a whole round where nobody knows when.
+    """
+    found = np.full((len(cells), len(numbers)), np.nan)
+    for column, number in enumerate(numbers):
+        begun = {
+            row: one.repeats[number].started
+            for row, one in enumerate(cells)
+            if number in one.repeats
+        }
+        known = sorted((when, row) for row, when in begun.items() if when is not None)
+        if len(known) == len(begun):
+            for place, (_, row) in enumerate(known):
+                found[row, column] = place
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,26 +147,39 @@ class Pair:
         )
 
     @property
+    def together(self) -> bool:
+        """Whether two rounds or more hold both; else they can only be suspected of a difference."""
+        return len(self.after) > 1
+
+    @property
     def rounds(self) -> tuple[int, ...]:
-        return tuple(self.after)
+        """Those that are looked at: what was measured apart is, where there is nothing else."""
+        return tuple(self.after) if self.together else self.common
 
     @property
     def balanced(self) -> bool:
         """Whether the cell ran both before and after the base."""
-        return len(set(self.after.values())) > 1
+        return self.together and len(set(self.after.values())) > 1
 
     @cached_property
     def apart(self) -> Mapping[int, float]:
-        """Round → x of the cell less x of the base."""
+        """Round → x of the cell less x of the base, of `rounds`."""
         return {
             number: self.cell.repeats[number].log - self.base.repeats[number].log
-            for number in self.after
+            for number in self.rounds
         }
 
     @cached_property
     def log(self) -> float:
         """How many times longer the cell takes, as ln: half from rounds of either order."""
-        return sum(sum(one) / len(one) for one in self._orders) / max(len(self._orders), 1)
+        return self.mean(self.apart)
+
+    def mean(self, by_round: Mapping[int, float]) -> float:
+        """Returns the mean over rounds, half from those of either order."""
+        return sum(
+            sum(by_round[number] for number in one) / len(one) / len(self._orders)
+            for one in self._orders
+        )
 
     @cached_property
     def share(self) -> float:
@@ -157,8 +195,9 @@ class Pair:
         return (float(np.var(shifted, ddof=1)) if len(values) > 1 else 0.0), max(len(values) - 1, 0)
 
     @cached_property
-    def _orders(self) -> list[list[float]]:
-        by_order: dict[bool, list[float]] = {}
-        for number, later in self.after.items():
-            by_order.setdefault(later, []).append(self.apart[number])
+    def _orders(self) -> list[list[int]]:
+        """Returns the rounds of each order."""
+        by_order: dict[bool, list[int]] = {}
+        for number in self.rounds:
+            by_order.setdefault(self.together and self.after[number], []).append(number)
         return list(by_order.values())
