@@ -96,6 +96,9 @@ FAMILIES: Mapping[str, Family] = {
     "places 0 to 8 %, noise 0.2 %": lambda shape: shape.noise(0.002) + 0.08 * shape.along,
     "first place 8 % slow": lambda shape: shape.noise(0.005) + 0.08 * (shape.places == 0),
     "first place 8 % fast": lambda shape: shape.noise(0.005) - 0.08 * (shape.places == 0),
+    "8 % slow after one cell": lambda shape: (
+        shape.noise(0.005) + 0.08 * (shape.places == shape.places[-1] + 1)
+    ),
     "rounds drift 10 %": lambda shape: shape.noise() + shape.rounds(0.1),
     "10 % up within rounds": lambda shape: shape.noise(0.005) + 0.1 * shape.along,
     "clocks fall 20 %": lambda shape: (
