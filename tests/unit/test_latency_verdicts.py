@@ -319,6 +319,19 @@ def test_a_noisy_cell_lends_nobody_its_luck() -> None:
     assert noise(table, 3, 2, (1e-6, 3)).degrees == 15
 
 
+def test_three_rounds_of_a_baseline_that_stands_alone_do_not_accuse_all_others() -> None:
+    """It scatters, and three of its rounds agree by chance: were it one cell, that would do."""
+    generator = np.random.default_rng(1)
+    rows = {f"v{n}": 0.01 * np.exp(generator.normal(0, 0.01, 3)) for n in range(6)}
+    low = {"base": [0.0092, 0.0093, 0.0092]} | {name: one.tolist() for name, one in rows.items()}
+    found = told(matrix(low))
+    assert len(found) == 6
+    assert {one.needs for one in found.values()} <= {"1 more repeat", "2 more repeats"}
+    others = {"base": rows["v0"].tolist(), "slow": [0.0108, 0.0109, 0.0108]}
+    others |= {name: rows[name].tolist() for name in list(rows)[1:]}
+    assert told(matrix(others))["slow"].kind is Kind.LATENCY_REGRESSION
+
+
 def test_what_is_missing_changes_no_noise() -> None:
     generator = np.random.default_rng(3)
     logs = generator.normal(0, 1, (4, 5))

@@ -125,12 +125,15 @@ class _Group:
         mine, theirs = self.centred[one, columns], self.centred[other, columns]
         middle = (mine.mean() + theirs.mean()) / 2
         rest = np.delete(self.centred, (one, other), axis=0)
+        # Does the base stand apart from most, rather than the cell?
+        levels = [np.mean(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
+        odd = sum(bool(level - theirs.mean() > pair.log / 2) for level in levels)
         ranges = [np.ptp(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
         moved = self.places[one, columns] - self.places[other, columns]
         apart = pair.mean(dict(zip(pair.rounds, moved, strict=True))) if self.price else 0.0
         return _Test(
             pair,
-            noise(self.table, one, other, pair.own),
+            noise(self.table, one, other, pair.own, odd=2 * odd > len(levels)),
             price=self.price * apart**2 / 2,
             others=len(rest),
             wandering=sum(bool(width >= pair.log / 2) for width in ranges),

@@ -12,6 +12,8 @@ NOISY = 3.0
 """A pair whose variance is so many times that of the other cells is judged by its own, at most."""
 NOISY_FEW, FEW = 1.5, 8
 """The same while the others have fewer than `FEW` degrees of freedom."""
+FEWEST = 2
+"""Degrees of freedom of three rounds."""
 NOTHING = 1e-24
 """Mean square of residuals that is rounding."""
 SHARES = np.linspace(0.01, 0.99, 99)
@@ -104,7 +106,9 @@ class Noise:
     """The same from all cells of the table, whether these two scatter more or not."""
 
 
-def noise(table: Table, cell: int, base: int, own: tuple[float, int]) -> Noise:
+def noise(
+    table: Table, cell: int, base: int, own: tuple[float, int], *, odd: bool = False
+) -> Noise:
     """Returns how much two cells of a table differ by chance in one round.
 
     The larger of their own variance and that of all cells, with the degrees of freedom of the
@@ -116,6 +120,8 @@ def noise(table: Table, cell: int, base: int, own: tuple[float, int]) -> Noise:
         cell: Row of the one.
         base: Row of the other.
         own: Variance of their difference between rounds, and its degrees of freedom.
+        odd: Whether the base is what differs from most others. Three rounds of a noisy cell agree by
+            chance too often to lend it the quiet of the others, and a base takes all cells with it.
     """
     variance, degrees = own
     shared, many = table.variance()
@@ -126,7 +132,8 @@ def noise(table: Table, cell: int, base: int, own: tuple[float, int]) -> Noise:
     # Both zero where nothing scatters at all.
     ratio = variance / 2 / rest if rest else math.inf if variance else 0.0
     bound = NOISY_FEW if others < FEW else min(_quantile(degrees, others), NOISY)
-    return Noise(max(variance, pooled[0]), degrees if ratio > bound else many, pooled)
+    alone = ratio > bound or (odd and degrees <= FEWEST)
+    return Noise(max(variance, pooled[0]), degrees if alone else many, pooled)
 
 
 def _quantile(degrees: int, others: int) -> float:
