@@ -22,7 +22,7 @@ from runner.core.verdicts.attribution import Addition, Attribution, Change
 from runner.core.verdicts.cell_errors import HeadErrors
 from runner.core.verdicts.decisions import step_found
 from runner.core.verdicts.head_errors import Told
-from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.latency import slower_than
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Record, Start
 
@@ -96,17 +96,15 @@ class _Attributor:
         return same, carries
 
     def latency(self, verdict: Verdict) -> Verdict:
-        pass_ = self.records[verdict.cell].pass_
-        cells = [cell for cell, record in self.records.items() if record.pass_ == pass_]
+        judged = self.records[verdict.cell]
+        cells = [
+            cell
+            for cell, record in self.records.items()
+            if (record.pass_, record.device) == (judged.pass_, judged.device)
+        ]
 
         def carries(step: Step) -> bool:
-            # As if the first were the baseline, on one device: a step may be over devices.
-            pair = [
-                self.records[cell].model_copy(update={"environment": name, "device": "any"})
-                for cell, name in ((step.start, "start"), (step.end, "end"))
-            ]
-            found = latency_verdicts(pair, "start", self.rules).get(step.end)
-            return found is not None and found.kind is Kind.LATENCY_REGRESSION
+            return slower_than(step.end, step.start, self.records.values(), self.rules)
 
         return self._attributed(verdict, cells, carries)
 
