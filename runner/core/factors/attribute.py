@@ -19,7 +19,7 @@ from runner.core.factors.contrasts import Design, Step
 from runner.core.factors.places import Place
 from runner.core.rules import Rules
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.cell_errors import HeadErrors
+from runner.core.verdicts.cell_errors import HeadErrors, Noises
 from runner.core.verdicts.decisions import step_found
 from runner.core.verdicts.head_errors import Told
 from runner.core.verdicts.latency import slower_than
@@ -67,7 +67,7 @@ class _Attributor:
         self, records: Iterable[Record], heads: Sequence[HeadErrors], rules: Rules
     ) -> None:
         self.rules = rules
-        self.heads = heads
+        self._heads = heads
         self.records = {one.cell: one for one in records if one.status is Status.OK}
         self._factors = functools.cache(self._read)
         self._steps = functools.cache(self._chain)
@@ -91,7 +91,7 @@ class _Attributor:
 
         @functools.cache
         def carries(step: Step) -> bool:
-            return step_found(verdict.kind, self.heads, head, (step.start, step.end), self.rules)
+            return step_found(verdict.kind, self._noises, head, (step.start, step.end), self.rules)
 
         return same, carries
 
@@ -165,6 +165,10 @@ class _Attributor:
     def _addition(self, step: Step) -> Addition:
         one, other = (self._place(cell) for cell in (step.start, step.end))
         return addition(one, other, step.factors, uniform=self._uniform)
+
+    @functools.cached_property
+    def _noises(self) -> Noises:
+        return Noises(self._heads, self.rules.float_build_db)
 
     @functools.cached_property
     def _uniform(self) -> frozenset[str]:

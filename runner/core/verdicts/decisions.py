@@ -54,20 +54,20 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
 
 
 def step_found(
-    kind: Kind, heads: Sequence[HeadErrors], head: HeadErrors, step: tuple[str, str], rules: Rules
+    kind: Kind, noises: Noises, head: HeadErrors, step: tuple[str, str], rules: Rules
 ) -> bool:
     """Says whether the effect is found between two other cells of one pass; all cells lend their noise.
 
     Args:
         kind: Of the effect: a regression of an engine, of a calibrator, or of both.
-        heads: All of the matrix.
+        noises: Of the whole matrix.
         head: The one that it was found in.
         step: Ids of two cells; the second may be worse.
         rules: When a difference counts.
     """
     cells = {cell.cell: cell for cell in head.cells}
     other, one = (cells[cell] for cell in step)
-    asked = Questions(head, other.environment, Noises(heads, rules.float_build_db), rules)
+    asked = Questions(head, other.environment, noises, rules)
     if kind is Kind.CALIBRATOR_REGRESSION:
         found = asked.calibrators(one, other)
         return found is not None and found.p <= _level(kind, rules)
