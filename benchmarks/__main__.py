@@ -14,6 +14,7 @@ from benchmarks import (
     compare,
     containers,
     judging,
+    latency_verdicts,
     machine,
     matrix,
     reductions,
@@ -31,6 +32,12 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
+    (
+        "Latency verdicts on made-up matrices",
+        latency_verdicts.__doc__ or "",
+        latency_verdicts.main,
+        ["--quick"],
+    ),
     ("The page at size", report.__doc__ or "", report.main, ["--quick"]),
     ("Judging", judging.__doc__ or "", judging.main, ["--environments", "4"]),
 )

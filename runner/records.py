@@ -233,6 +233,14 @@ class HeadGate(Gate):
 
     head: str
 
+    def without_sqnr(self) -> "HeadGate":
+        """Returns the gate of a head of which SQNR says nothing, since its rows are ranked."""
+        others = {
+            precision: {name: limit for name, limit in limits.items() if name != "sqnr_db"}
+            for precision, limits in self.by_precision.items()
+        }
+        return self.model_copy(update={"sqnr_db": None, "by_precision": others})
+
 
 Style = Literal["yolov3", "yolov5", "yolov7", "yolov8", "yolov5-decoded", "yolov8-decoded"]
 
@@ -305,6 +313,17 @@ class Behind(Stored):
     """Operator → how many of those that every network is full of."""
 
 
+class Ranked(Stored):
+    """A head whose rows a ranking decides: its elements are not those of the same things in two runs."""
+
+    operator: str
+    """The last ranking before the head: `TopK`."""
+    node: str
+    before: tuple[str, ...] = ()
+    """Floating-point tensors before all ranking that can be heads in its place: those that the rows
+    were gathered from first, then those that were ranked by."""
+
+
 class Asked(Stored):
     """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
 
@@ -353,6 +372,8 @@ class Manifest(Stored):
     """How often the verdicts could be looked at before the last repeat: each look has its share."""
     lineage: tuple[Behind, ...] = ()
     """Which operators are behind which heads."""
+    ranked: Mapping[str, Ranked] = {}
+    """Head → what decides its rows; heads whose elements keep their places are not in it."""
     decode: Decode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""
@@ -363,5 +384,9 @@ class Manifest(Stored):
     least_coverage: float | None = None
     """Share of a head's tensors that a table must reach, or its cell is not judged there; None in runs
     of before it was asked for."""
+    least_effect_db: float = 0.5
+    """Differences of two errors that are smaller are no finding."""
+    equivalence_db: float = 1.0
+    """Versions that differ by less lose the same."""
     asked: Asked | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

@@ -55,6 +55,8 @@ def run_experiment(
     experiment = read_experiment(source, select, answering(results))
     store = Store(results)
     _warn_of_overlap(experiment.checked, progress)
+    for note in experiment.checked.notes:
+        progress.warn(note)
     wants = experiment.wants(data_of(experiment.checked, store))
     run = store.new_run(experiment.checked.config.name, utc_now())
     run.write_text("matrix.yaml", source.read_text("utf-8-sig"))
@@ -104,6 +106,7 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
         repeats=experiment.checked.config.repeats_range()[0],
         most_repeats=experiment.checked.config.repeats_range()[1],
         bytes_a_repeat=experiment.bytes_a_repeat,
+        notes=experiment.checked.notes,
     )
 
 
@@ -171,7 +174,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         name=config.name,
         created=utc_now().isoformat(timespec="seconds"),
         baseline=experiment.checked.baseline,
-        heads=head_gates(config),
+        heads=head_gates(config, experiment.checked.rankings.rows),
         gate=network_gate(config),
         images=matrix.wants.data.evaluation_images,
         epsilon=EPSILON,
@@ -189,8 +192,11 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         lineage=behind(
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
+        ranked=experiment.checked.rankings.rows,
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
+        least_effect_db=config.verdicts.least_effect_db,
+        equivalence_db=config.verdicts.equivalence_db,
         asked=_asked(experiment, matrix),
     )
 
@@ -227,7 +233,11 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "version": version("onnxruntime"),
             **experiment.engine_options[experiment.reference.name],
         },
-        "model": _model_facts(experiment.network),
+        "model": {
+            **_model_facts(experiment.network),
+            # The digest beside is then that of what is left of the file: the heads as its outputs.
+            **({"cut_from_sha256": whole} if (whole := experiment.checked.whole) else {}),
+        },
         "images": {
             "evaluation": {
                 "count": data.evaluation_images,

@@ -1,12 +1,12 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import onnx
 
-from job import protocol
 from runner.checks.boxes import (
     CheckedDecode,
     check_categories,
@@ -14,15 +14,19 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.files import dumps_problems, plugin_files
+from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
+from runner.checks.nodes import custom_operator_problems, held_layer_problems
 from runner.checks.uff import uff_file
-from runner.checks.variants import interface_problems
-from runner.config.environments import Dumps
+from runner.checks.variants import interface_problems, with_heads
 from runner.config.matrix import Config
 from runner.config.problems import did_you_mean, few
 from runner.config.yaml_file import Document
 from runner.core.boxes.average_precision import LabelsError
 from runner.core.network import graph
+from runner.core.network.cutting import cut
 from runner.core.network.image_input import ImageInput, image_input
+from runner.core.network.ranked import Rankings, rankings
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
 from runner.execution.uff import UffFile
@@ -51,8 +55,9 @@ class Checked:
     root: Path
     """Folder of matrix.yaml; its relative paths start here."""
     content: bytes
-    """The network's file."""
+    """The network's file, or what is left of it with the heads as its outputs."""
     model: onnx.ModelProto
+    """The same, parsed."""
     input: str
     shape: tuple[int, int, int]
     """Channels, height, width of one image as the network wants it."""
@@ -70,6 +75,12 @@ class Checked:
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
+    whole: str | None
+    """SHA-256 of the network's file, where engines are given what is left of it."""
+    rankings: Rankings
+    """What decides the rows of heads."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before anything runs; no problems."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -79,13 +90,14 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         ConfigError: names every problem.
     """
     found = _Checker(config, document, root)
-    model = found.model()
-    heads = found.heads(model)
-    found.custom_operators(model)
-    found.held_layers(model)
+    whole = found.model()
+    heads = found.heads(whole)
+    whole_content = found.content
+    model = found.cut(whole, heads)
+    found.nodes(model, whole)
     image = found.input(model)
-    variants = found.variants(heads, image)
-    uff = found.uff(heads, image)
+    variants = found.variants(whole, heads, image)
+    uff = found.uff(whole, heads, image)
     baseline = found.baseline()
     found.unique()
     found.hosts()
@@ -96,7 +108,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
-    if found.problems or model is None or image is None:
+    ranked = found.rankings(model, heads)
+    if found.problems or whole is None or model is None or image is None or ranked is None:
         raise ConfigError(document.source, found.problems)
     return Checked(
         config=config,
@@ -115,6 +128,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
+        whole=None if model is whole else sha256(whole_content).hexdigest(),
+        rankings=ranked,
+        notes=head_notes(config, whole, model, heads, ranked),
     )
 
 
@@ -137,26 +153,74 @@ class _Checker:
         self.content = found.content
         return found.model
 
+    def cut(
+        self, whole: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
+    ) -> onnx.ModelProto | None:
+        """Returns the network that gives out the heads alone; as it is where they are not well."""
+        if whole is None or self.problems:
+            return whole
+        try:
+            model = cut(whole, [tensor for _, tensor in heads])
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
+            return None
+        if model is not whole:
+            self.content = model.SerializeToString(deterministic=True)
+        return model
+
+    def rankings(
+        self, model: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
+    ) -> Rankings | None:
+        """Returns what decides the rows of heads; None where the network is not well."""
+        if model is None or self.problems:
+            return None
+        try:
+            return rankings(model, heads)
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
+            return None
+
     def variants(
-        self, heads: Sequence[tuple[str, str]], image: ImageInput | None
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
     ) -> tuple[CheckedVariant, ...]:
         """Returns the network's other forms; they must take and give tensors of the same names."""
+        for head, problem in unknown_variants(self.config):
+            self._add(("heads", head, "variants"), problem)
+        outputs = [one.name for one in graph.outputs(whole)] if whole else []
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)
             found = self._network(file, where)
             if found is None or image is None:
                 continue
+            called = {
+                name: head.variants[str(file)]
+                for name, head in self.config.heads.items()
+                if str(file) in head.variants
+            }
+            model, problems = with_heads(found.model, heads, called, outputs)
+            if model is not found.model:
+                content = model.SerializeToString(deterministic=True)
+                found = replace(found, content=content, model=model)
             result.append(found)
-            for problem in interface_problems(found.model, image, heads):
+            for problem in (*interface_problems(model, image), *problems):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
 
-    def uff(self, heads: Sequence[tuple[str, str]], image: ImageInput | None) -> UffFile | None:
+    def uff(
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
+    ) -> UffFile | None:
         stated = self.config.model.uff
-        if stated is None or image is None:
+        if stated is None or image is None or whole is None:
             return None
-        found, problems = uff_file(stated, self.root, image, heads)
+        inner = inner_heads(whole, heads)
+        found, problems = uff_file(stated, self.root, image, heads, inner)
         for path, problem in problems:
             self._add(("model", "uff", *path), problem)
         return found
@@ -187,49 +251,17 @@ class _Checker:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())
         if model is None:
             return pairs
-        known = {output.name: output.dtype for output in graph.outputs(model)}
-        for name, output in pairs:
-            if output not in known:
-                close = did_you_mean(output, list(known))
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is no output of the network{close}; its outputs: {few(list(known))}",
-                )
-            elif not is_floating(known[output]):
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is {known[output]}, floating point is expected: name a tensor "
-                    "before the conversion, or leave this head out",
-                )
+        for name, problem in head_problems(model, pairs):
+            self._add(("heads", name), problem)
         return pairs
 
-    def custom_operators(self, model: onnx.ModelProto | None) -> None:
-        if model is None:
+    def nodes(self, model: onnx.ModelProto | None, whole: onnx.ModelProto | None) -> None:
+        if model is None or whole is None:
             return
-        operators = {node.op_type for node in model.graph.node}
-        known = operators | {node.name for node in model.graph.node}
-        for index, name in enumerate(self.config.model.custom_operators):
-            if name not in known:
-                close = did_you_mean(name, sorted(known))
-                self._add(
-                    ("model", "custom_operators", index),
-                    f"no operator or node of the network is called {name!r}{close}; "
-                    f"its operators: {few(sorted(operators))}",
-                )
-
-    def held_layers(self, model: onnx.ModelProto | None) -> None:
-        stated = {("engines", "tensorrt"): self.config.engines.tensorrt} | {
-            ("environments", index, "options"): getattr(entry, "options", None)
-            for index, entry in enumerate(self.config.environments)
-        }
-        nodes = model.graph.node if model else ()
-        known = {name for node in nodes for name in (node.name, *node.output) if name}
-        for where, options in stated.items():
-            for index, name in enumerate(getattr(options, "fp32_layers", ())):
-                if model and name not in known:
-                    close = did_you_mean(name, sorted(known))
-                    told = f"no node of the network is called {name!r}, and none makes it{close}"
-                    self._add((*where, "fp32_layers", index), told)
+        for where, problem in custom_operator_problems(self.config, whole):
+            self._add(where, problem)
+        for where, problem in held_layer_problems(self.config, model, whole):
+            self._add(where, problem)
 
     def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:
@@ -358,38 +390,11 @@ class _Checker:
                     self._add(where, f"{self.root / library}: no such folder")
 
     def plugins(self) -> tuple[PluginFiles, ...]:
-        """Returns the content of every plugin's files."""
-        result = []
-        for index, plugin in enumerate(self.config.model.plugins):
-            contents = {}
-            for name, file in plugin.files.items():
-                if not protocol.SAFE_NAME.match(file.name):
-                    told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
-                    self._add(("model", "plugins", index), told)
-                try:
-                    contents[name] = (self.root / file).read_bytes()
-                except OSError as error:
-                    told = f"{self.root / file}: {error.strerror}"
-                    self._add(("model", "plugins", index), told)
-            libraries, sources = (contents, {}) if plugin.libraries else ({}, contents)
-            result.append(PluginFiles(libraries=libraries, sources=sources, flags=plugin.flags))
-        return tuple(result)
+        return plugin_files(self.config, self.root, self._add)
 
     def dumps(self) -> None:
-        for index, entry in enumerate(self.config.environments):
-            if not isinstance(entry, Dumps):
-                continue
-            known = self.config.recordable(entry)
-            for section, names in (("passes", list(known)), ("heads", list(self.config.heads)),
-                                   ("shapes", list(self.config.heads))):  # fmt: skip
-                for name in getattr(entry, section):
-                    if name not in names:
-                        close = did_you_mean(name, names)
-                        told = f"{name!r} is none of the {section}{close}; {few(names)}"
-                        self._add(("environments", index, section, name), told)
-            named = [known[name].name for name in entry.passes if name in known]
-            for name in sorted({one for one in named if named.count(one) > 1}):
-                self._add(("environments", index, "passes"), f"{name} is given under two names")
+        for where, problem in dumps_problems(self.config):
+            self._add(where, problem)
 
 
 def _read(path: Path) -> bytes:
@@ -397,8 +402,3 @@ def _read(path: Path) -> bytes:
         message = f"weights are said to be in {path.name!r}, a name that no file has"
         raise graph.GraphError(message)
     return path.read_bytes()
-
-
-def is_floating(dtype: str) -> bool:
-    """Tells whether a head of this type can be compared; one that the model leaves open may be."""
-    return dtype == "unknown" or "float" in dtype

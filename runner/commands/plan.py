@@ -19,6 +19,8 @@ class Planned:
     """Of a cell that is not decided before."""
     bytes_a_repeat: int
     """Size of the outputs of one repeat of one cell, before equal ones are shared."""
+    notes: Sequence[str] = ()
+    """What is to be known of the heads: rows that are ranked, outputs that are left out."""
 
     def text(self) -> str:
         width = max(len(cell.id) for cell in self.cells)
@@ -35,7 +37,7 @@ class Planned:
                 f"cells that {count(self.repeats, 'repeat')} cannot decide get up to "
                 f"{self.most_repeats}"
             )
-        return "\n".join(lines)
+        return "\n".join((*lines, *self.notes))
 
     def summary(self) -> Mapping[str, Any]:
         return {
@@ -53,7 +55,8 @@ class Planned:
                     "bytes": cell.repeats(self.repeats) * self.bytes_a_repeat,
                 }
                 for cell in self.cells
-            ]
+            ],
+            "notes": list(self.notes),
         }
 
     def _fate(self, cell: Cell) -> str:

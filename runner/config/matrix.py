@@ -142,7 +142,15 @@ class Model(Section):
 
 
 class Head(Section):
-    output: str | None = Field(None, description="The network's output; default: the head's name.")
+    output: str | None = Field(
+        None,
+        description="An output of the network, or any floating-point tensor inside it; default: the "
+        "head's name. Naming one inside gives it out, and what no head needs is left away.",
+    )
+    variants: Mapping[str, str] = Field(
+        {},
+        description="File of model.variants → what this tensor is called there, where it differs.",
+    )
     stride: int | None = Field(None, ge=1, description="Pixels per cell, for decoding boxes.")
     anchors: tuple[tuple[Pixels, Pixels], ...] = Field(
         (),
@@ -286,6 +294,23 @@ class Report(Section):
     )
 
 
+class Verdicts(Section):
+    """When a difference counts (docs/method.md)."""
+
+    least_effect_db: float = Field(
+        0.5,
+        ge=0.05,
+        le=20,
+        description="Differences of SQNR that are smaller are no finding, in dB.",
+    )
+    equivalence_db: float = Field(
+        1.0,
+        ge=0.1,
+        le=20,
+        description="Versions that differ by less, with an error of 5 %, lose the same, in dB.",
+    )
+
+
 class Config(Section):
     """One experiment."""
 
@@ -332,6 +357,7 @@ class Config(Section):
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
+    verdicts: Verdicts = Verdicts()
     report: Report = Report()
 
     def repeats_range(self) -> tuple[int, int]:
@@ -403,6 +429,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "model.plugins.*": Plugin,
     "model.uff": Uff,
     "report": Report,
+    "verdicts": Verdicts,
     "heads.*": Head,
     "heads.*.gate": Gate,
     **{f"heads.*.gate.{one}": HeadLimits for one in OWN},

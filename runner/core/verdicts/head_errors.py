@@ -7,6 +7,7 @@ import numpy as np
 from runner.cells import Status, TableSource
 from runner.core.evidence import Evidence, good
 from runner.core.layers.held import held_layers
+from runner.core.network.ranked_told import why_not_compared
 from runner.core.tables.coverage import enough
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import told_by_cell, verdicts
@@ -44,7 +45,7 @@ def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
             plain = _plain(evidence, record, gate.head, problems[gate.head])
             if plain:
                 told[key] = (plain,)
-            # What did not run, or had half a table, is in no comparison.
+            # What did not run, had half a table or ranked rows is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
             told.setdefault(key, (nothing,))
@@ -99,7 +100,13 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
 
 
 def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
-    """Returns why the head's error is not that of the cell's table: too little of that arrived."""
+    """Returns why the head's error says nothing of the cell.
+
+    Its rows are ranked, or it is not the error of the cell's table: too little of that arrived.
+    """
+    if ranked := evidence.manifest.ranked.get(head):
+        asked = evidence.manifest.asked
+        return why_not_compared(head, ranked, dict(asked.heads) if asked else {})
     least = evidence.manifest.least_coverage
     told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
     worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
@@ -131,6 +138,7 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         own=record.pass_.source is TableSource.OWN,
         integer_share=_integer_share(evidence, record, head),
         implicit=record.pass_.implicit,
+        held=bool(held_layers(first.start)),
         fixed=fixed(record),
     )
 

@@ -1,7 +1,5 @@
 """What is plainly so, without a test: outputs that are broken, cells that did not run, int8 that is none."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from runner.cells import Precision, Status
@@ -124,7 +122,7 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
     shares = [one.shares[head] for one in measured if one.shares and head in one.shares]
     if shares and all(one.total_macs and not one.integer_macs for one in shares):
         return "no multiplication ran on integers"
-    own = own_fp32(evidence.records, record)
+    own = evidence.fp32_of.get((record.environment, record.device))
     if own and all(one.outputs[head].sha256 == own.outputs[head].sha256 for one in measured):
         return "its outputs are those of fp32, bit for bit"
     sums = [against_reference(evidence, one.outputs[head], head) for one in measured]
@@ -151,17 +149,6 @@ def fixed(record: Record) -> bool:
     layers = {one.layers.sha256 if one.layers else None for one in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit
-
-
-def own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
-    """Returns what this environment's fp32 gave on the same device."""
-    for other in records:
-        site = (other.environment, other.device)
-        if site == (record.environment, record.device) and (
-            other.pass_.precision is Precision.FP32
-        ):
-            return next(iter(good(other)), None)
-    return None
 
 
 def flat(array: np.ndarray) -> str | None:
