@@ -14,8 +14,8 @@ from runner.core.rules import Rules
 from runner.core.verdicts.attribution import Attribution, Change
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.sample import Sample
 from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.sample import Sample
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Measurement, Record, Start, Timing
 

@@ -46,9 +46,7 @@ def test_a_cell_is_noisy_beyond_the_99_percent_point_of_f(share: float, *, apart
     """Five builds each: F_.99(4, 8), one cell's variance against that of two others."""
     bound = float(stats.f.ppf(0.99, 4, 8))
     base = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
-    found = noises(
-        loud=built(*(base * math.sqrt(share * bound))), a=built(*base), b=built(*base)
-    )
+    found = noises(loud=built(*(base * math.sqrt(share * bound))), a=built(*base), b=built(*base))
     assert found["loud"].sqnr[1] == (4 if apart else 12)
     assert found["a"].sqnr[1] == 12
     own = share * bound * 0.025

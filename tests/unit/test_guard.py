@@ -37,7 +37,7 @@ def test_it_is_the_maximum_over_every_share_of_bad_builds() -> None:
         for share in np.arange(1, 100) / 100
     )
     assert chance(cell, base, others) == pytest.approx(expected)
-    assert SHARES == pytest.approx(np.arange(1, 100) / 100)
+    assert pytest.approx(np.arange(1, 100) / 100) == SHARES
 
 
 def test_versions_that_never_mix_speak_against_builds_that_choose() -> None:

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from runner.cells import Precision
 from runner.core.rules import DB, Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
 from runner.core.verdicts.decisions import step_found, verdicts
-from runner.core.verdicts.sample import Floats, Sample
-from runner.core.verdicts.verdict import Kind, Verdict
+from runner.core.verdicts.sample import Floats, Sample, level
+from runner.core.verdicts.verdict import KINDS, Kind, Verdict
 
 IMAGES = 40
 ENERGY = np.full(IMAGES, 10.0)
@@ -39,8 +40,15 @@ def cell(name: str, nmse: float, **changes: object) -> CellError:
 
 
 def floating(name: str, sqnr_db: float, precision: Precision, **changes: object) -> CellError:
-    made = {"precision": precision, "placement": None, "table": None, "pass_": str(precision)}
-    return cell(name, 10 ** (-sqnr_db / 10), cell=f"{name}/cpu/{precision}", **made | changes)
+    made: dict[str, object] = {
+        "precision": precision,
+        "placement": None,
+        "table": None,
+        "pass_": str(precision),
+    }
+    nmse = 10 ** (-sqnr_db / 10)
+    made["sample"] = builds(nmse, nmse, nmse, pattern=np.ones(IMAGES))
+    return cell(name, nmse, cell=f"{name}/cpu/{precision}", **made | changes)
 
 
 def free(name: str, *nmse: float, **changes: object) -> CellError:
@@ -132,8 +140,14 @@ def test_beyond_the_gate_with_every_table_is_the_limit_of_eight_bits() -> None:
 def test_the_limit_is_beyond_the_gate_by_whatever_the_images_show(
     share: float, *, limit: bool
 ) -> None:
-    # The cell fails by itself, and the table with exact arithmetic just holds or just does not.
-    found = told(cell("base", 0.03), t=0.01 * share)["base"]
+    """The cell fails by itself; with exact arithmetic every image just holds the gate, or just does not."""
+    head = HeadErrors(
+        head="small",
+        cells=[cell("base", 0.03)],
+        simulations={("engine", "t"): level(0.01 * share, ENERGY)},
+        gate_nmse=0.01,
+    )
+    found = {one.kind for one in verdicts([head], "base", Rules())}
     assert (Kind.INT8_LIMIT in found) is limit
 
 
@@ -175,6 +189,11 @@ def test_one_table_that_costs_more_implicitly_is_neither_the_tables_nor_the_vers
     }
 
 
+# Three builds that are assumed to differ by 1.5 dB; 0.001 one-sided, half of it for each of two views.
+MARGIN = float(stats.norm.isf(0.0005)) * 1.5 / 3**0.5
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.99, False), (1.01, True)])
 @pytest.mark.parametrize(
     ("precision", "floor", "kind"),
     [
@@ -185,11 +204,26 @@ def test_one_table_that_costs_more_implicitly_is_neither_the_tables_nor_the_vers
     ],
 )
 def test_each_floating_precision_has_a_level_of_its_own(
-    precision: Precision, floor: float, kind: Kind
+    precision: Precision, floor: float, kind: Kind, share: float, *, found: bool
 ) -> None:
-    assert told(floating("base", 1.01 * floor, precision))["base"] == {Kind.OK}
-    found = judged(floating("base", 0.99 * floor, precision))["base"]
-    assert [(one.kind, one.against) for one in found] == [(kind, f"{floor} dB")]
+    one = floating("base", floor - share * MARGIN, precision)
+    seen = [(v.kind, v.against) for v in judged(one)["base"]]
+    assert ((kind, f"{floor} dB") in seen) is found
+    if not share:
+        assert seen == [(Kind.OK, None)]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a view does not count while the other says the opposite, and only one image that carries half of "
+    "the error is told: three that carry a third each are not",
+)
+def test_fp32_that_is_wrong_on_a_few_images_is_not_ok() -> None:
+    """41 dB in fp32: 3 of 40 images are at 30 dB, the others are exact."""
+    pattern = np.full(IMAGES, 1e-10)
+    pattern[[3, 17, 30]] = 1e-3
+    one = floating("base", 40, Precision.FP32, sample=builds(1, 1, 1, pattern=pattern))
+    assert told(one)["base"] != {Kind.OK}
 
 
 def test_a_reduced_precision_is_compared_with_the_baseline_too() -> None:
@@ -201,7 +235,9 @@ def test_a_reduced_precision_is_compared_with_the_baseline_too() -> None:
     assert {one.kind for one in found["base"]} == {Kind.OK}
     assert told(base, floating("new", 59.6, Precision.FP16))["new"] == {Kind.OK}
     fp32 = told(floating("base", 140, Precision.FP32), floating("new", 100, Precision.FP32))
-    assert fp32["new"] == {Kind.OK}, "of fp32 only the level matters: both are far more exact than int8"
+    assert fp32["new"] == {Kind.OK}, (
+        "of fp32 only the level matters: both are far more exact than int8"
+    )
 
 
 def test_below_its_level_and_below_the_baseline_is_told_as_both() -> None:
@@ -272,9 +308,16 @@ def test_one_build_that_cannot_differ_decides() -> None:
 
 def test_a_loss_that_no_noise_excuses_is_looked_into_however_builds_differ() -> None:
     """Two builds that differ by more than the effect: chance is possible, nothing wrong is not."""
-    (one,) = judged(free("base", 0.002, 0.1), t=0.004)["base"]
+    (one,) = judged(free("base", 0.004, 0.06), t=0.004)["base"]
     assert (one.kind, one.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_LOSS)
-    assert "more repeats" in (one.needs or "")
+    assert one.more_repeats
+
+
+def test_images_are_not_asked_for_where_only_builds_differ() -> None:
+    """All images say the same, builds differ by a factor of 50: no number of images helps."""
+    (one,) = judged(free("base", 0.002, 0.1), t=0.004)["base"]
+    assert (one.kind, one.needs) == (Kind.INCONCLUSIVE, "more than 50 repeats")
+    assert not one.more_repeats, "so many are not run by themselves"
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.99, Kind.OK), (1.01, Kind.INCONCLUSIVE)])
@@ -287,9 +330,17 @@ def test_from_5_db_on_a_difference_is_looked_into(share: float, kind: Kind) -> N
 def test_what_is_better_than_8_bits_allow_is_not_why_a_gate_fails() -> None:
     loud = free("base", 0.0002, 0.02, integer_share=0.5)
     found = judged(loud, t=0.02, better=0.0103)["base"]
-    assert {Kind.INT8_LIMIT, Kind.CALIBRATION_PROBLEM} <= {one.kind for one in found} | {
-        one.suspected for one in found
-    }
+    assert {one.suspected or one.kind for one in found} == {Kind.PRECISION_FALLBACK}
+    assert not KINDS[Kind.PRECISION_FALLBACK].fault
+
+
+@pytest.mark.parametrize(("share", "problem"), [(0.99, False), (1.01, True)])
+def test_a_cell_that_is_as_good_as_with_the_best_table_has_not_paid_for_its_own(
+    share: float, *, problem: bool
+) -> None:
+    spared = cell("base", worse(share * 0.5, 0.01), integer_share=0.5)
+    found = told(spared, t=0.02, better=0.01)["base"]
+    assert (Kind.CALIBRATION_PROBLEM in found) is problem
 
 
 # What the baseline cannot vouch for
@@ -446,9 +497,9 @@ def test_a_step_is_found_as_the_whole_is() -> None:
     cells = [cell("base", 0.004), cell("mid", 0.004), cell("new", 0.016)]
     head = errors(cells)
     ids = [one.cell for one in cells]
-    kind = Kind.ENGINE_REGRESSION
-    assert not step_found(kind, [head], head, (ids[0], ids[1]), Rules())
-    assert step_found(kind, [head], head, (ids[1], ids[2]), Rules())
+    kind, noises = Kind.ENGINE_REGRESSION, Noises([head], 1.5)
+    assert not step_found(kind, noises, head, (ids[0], ids[1]), Rules())
+    assert step_found(kind, noises, head, (ids[1], ids[2]), Rules())
 
 
 def test_every_look_has_its_share_of_the_error_rates() -> None:
@@ -466,3 +517,58 @@ def test_ok_says_what_would_not_have_been_seen() -> None:
     assert 0 < one.bound_db < 1
     (alone,) = judged(free("base", 0.004), free("new", 0.004), gate=None)["new"]
     assert alone.bound_db is None, "one build says nothing of the next"
+
+
+# What all versions show alike
+
+
+@pytest.mark.parametrize("versions", [2, 3, 6])
+def test_what_three_versions_lose_alike_needs_no_more_builds(versions: int) -> None:
+    names = ["base", *(f"v{index}" for index in range(1, versions))]
+    lost = [free(name, 0.02 * (1 + 0.01 * place)) for place, name in enumerate(names)]
+    found = judged(*lost, t=0.004, gate=None)
+    kinds = {one.kind for some in found.values() for one in some}
+    if versions < 3:
+        assert kinds == {Kind.INCONCLUSIVE}
+        return
+    assert kinds == {Kind.ENGINE_LOSS}
+    assert {one.versions for some in found.values() for one in some} == {versions}
+
+
+def test_what_one_version_loses_alone_is_not_every_versions() -> None:
+    lost = [free("base", 0.02), free("a", 0.02), free("b", 0.02), free("sound", 0.004)]
+    found = told(*lost, t=0.004, gate=None)
+    assert Kind.ENGINE_LOSS not in set().union(*found.values())
+
+
+def test_layers_that_are_held_are_no_version() -> None:
+    lost = [free("base", 0.02), free("a", 0.02), replace(free("b", 0.02), held=True)]
+    found = told(*lost, t=0.004, gate=None)
+    assert Kind.ENGINE_LOSS not in set().union(*found.values())
+
+
+# Exact arithmetic
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.99, Kind.OK), (1.01, Kind.INCONCLUSIVE)])
+def test_little_that_only_other_images_would_decide_is_not_chased(share: float, kind: Kind) -> None:
+    """Two tables in exact arithmetic, 1 dB apart in both views; images scatter too much to decide."""
+    generator = np.random.default_rng(4)
+    scatter = generator.normal(0, 0.3, IMAGES)
+    other = np.exp(generator.permutation(scatter) + share * DB)
+    bad = Sample((0.004 * ENERGY * other)[None], ENERGY, exact=True)
+    good = Sample((0.004 * ENERGY * np.exp(scatter))[None], ENERGY, exact=True)
+    head = HeadErrors(
+        head="small",
+        cells=[cell("base", 0.004, sample=Sample(bad.errors.repeat(3, axis=0), ENERGY))],
+        simulations={("engine", "t"): bad, ("engine", "good"): good},
+        gate_nmse=None,
+    )
+    assert head.best["engine"].errors == pytest.approx(good.errors), "on both halves"
+    (found,) = verdicts([head], "base", Rules())
+    assert found.kind is kind
+    if kind is Kind.INCONCLUSIVE:
+        assert (found.suspected, found.needs) == (
+            Kind.CALIBRATION_PROBLEM,
+            "more evaluation images",
+        )

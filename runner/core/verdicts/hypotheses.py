@@ -110,7 +110,8 @@ class Questions:
             least=self.rules.least_effect,
             also=also,
             others=tuple(others),
-            guarded=not (cell.fixed and base.fixed),
+            # What differs is not fixed, whatever was declared.
+            guarded=not all(one.fixed and one.sample.same_bits for one in (cell, base)),
             pass_=cell.pass_,
         )
 
