@@ -1,29 +1,29 @@
 """Whose fault it is, how sure that is and what to do: said first, of every head."""
 
 import dataclasses
-import math
 
 import pytest
 
 from runner.cells import Pass, TableSource
 from runner.core.answers.per_head import answers
 from runner.core.judgement import CellResult
+from runner.core.rules import DB
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
 
-EFFECT = Effect(value=0.002, low=0.001, high=0.003, p=1e-9, noise_multiple=4.2, noise_known=True)
+EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, builds=3)
 
 
 def verdict(kind: Kind, **changes: object) -> Verdict:
-    values = {"cell": "c", "head": "small", "effect": EFFECT, "relative": 0.5, "against": "x"}
+    values = {"cell": "c", "head": "small", "effect": EFFECT, "against": "x"}
     return Verdict(**{"kind": kind, **values, **changes})
 
 
 def told(*cells: CellResult, blame: str = "") -> dict[str, str]:
     """Returns the answer for head small, as a page shows it."""
-    (one,) = answers(("small",), cells, BASELINE, {"small": blame} if blame else {}, 0.005)
+    (one,) = answers(("small",), cells, BASELINE, {"small": blame} if blame else {})
     return {name: getattr(one, name) for name in ("fault", "text", "advice", "confidence")}
 
 
@@ -58,7 +58,7 @@ def test_an_engine_regression_names_what_changed_and_what_to_use() -> None:
     )
     assert one["fault"] == "the version's (cuDNN)"
     assert one["advice"] == "Use one of fine and ort-1.32.0, or keep Resize out of int8."
-    assert one["confidence"] == "99.5 % sure: 4.2 times the noise floor"
+    assert one["confidence"] == "3 builds of each; by chance in fewer than 1 of 200 matrices"
 
 
 def test_confounded_factors_name_the_environment_to_add() -> None:
@@ -77,12 +77,12 @@ def test_confounded_factors_name_the_environment_to_add() -> None:
 
 
 def test_bit_identical_builds_are_said_to_be_no_noise() -> None:
-    exact = dataclasses.replace(EFFECT, noise_multiple=math.inf)
+    exact = dataclasses.replace(EFFECT, same_bits=True)
     one = told(
         with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)),
         with_verdicts(BASELINE),
     )
-    assert one["confidence"] == "99.5 % sure: builds are bit-identical"
+    assert one["confidence"] == "builds are bit-identical; by chance in fewer than 1 of 200 matrices"
 
 
 def test_a_bad_table_names_the_best_one_and_the_images() -> None:
@@ -124,8 +124,6 @@ def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
         ("small",),
         [with_verdicts("old", *(verdict(kind) for kind in Kind if kind is not Kind.OK))],
         BASELINE,
-        {},
-        0.005,
     )
     assert one.findings[0].kind is Kind.FP32_REGRESSION
     kinds = {one.kind for one in one.findings}
@@ -140,7 +138,7 @@ def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
     one = told(holds, fails, with_verdicts(BASELINE))
     assert one["fault"] == "the engine's int8 kernels"
     better = with_verdicts("float", verdict(Kind.PRECISION_FALLBACK), gate_sqnr_db=21)
-    (answer,) = answers(("small",), [holds, fails, float_too, better], BASELINE, {}, 0.005)
+    (answer,) = answers(("small",), [holds, fails, float_too, better], BASELINE)
     assert [(one.kind, one.fails) for one in answer.findings] == [
         (Kind.FP32_REGRESSION, False),
         (Kind.ENGINE_LOSS, True),
@@ -150,7 +148,7 @@ def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
 
 
 def test_no_int8_cell() -> None:
-    (one,) = answers(("small",), [], BASELINE, {}, 0.005)
+    (one,) = answers(("small",), [], BASELINE)
     assert (one.fault, one.passed) == ("nothing to judge", None)
 
 
