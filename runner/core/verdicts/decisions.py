@@ -87,7 +87,7 @@ def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
         return Verdict(
             kind=Kind.INCONCLUSIVE, cell=cell.cell, head=head.head, needs="its calibration table"
         )
-    if base is None or (cell.int8 and (cell.table != base.table or cell.integer_share == 0)):
+    if base is None or (cell.int8 and (cell.table != base.table or not cell.quantised)):
         return Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
     compared = asked.versus(cell, base)
     bound = compared.bound()

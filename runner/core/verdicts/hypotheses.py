@@ -163,7 +163,7 @@ class Questions:
             yield self.against_version(kind, cell, base)
 
     def _int8(self, cell: CellError) -> Iterable[Hypothesis]:
-        if cell.integer_share == 0:
+        if not cell.quantised:
             return  # nothing was quantised: that is told, and there is nothing to compare
         simulated = self.head.simulation(cell)
         twin = self.explicit.get((cell.environment, cell.device, cell.table))
@@ -243,7 +243,7 @@ def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
 
 def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:
     """Whether the baseline ran layers in float, or is as good as if it had."""
-    if base.integer_share is not None and base.integer_share < 1:
+    if not base.quantised or (base.integer_share is not None and base.integer_share < 1):
         return True
     if expected is None:
         return False
