@@ -226,7 +226,9 @@ def test_where_the_reference_has_one_minus_infinity_only_more_of_them_are_broken
     base = next(one for one in world.told() if one.cell.startswith("base"))
     assert base.kind is Kind.OK
     finite = World(reference).cell("base", noisy(30))
-    assert finite.broken() == [None], "that the reference's own is finite here is no fault of a cell"
+    assert finite.broken() == [None], (
+        "that the reference's own is finite here is no fault of a cell"
+    )
 
 
 def test_several_are_counted() -> None:

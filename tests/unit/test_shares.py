@@ -93,9 +93,7 @@ def test_a_table_is_best_over_all_its_versions() -> None:
     assert {result.cell.pass_ for result, _ in speaking(rows)} == {SHARED}
 
 
-@pytest.mark.parametrize(
-    "kind", [Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED]
-)
+@pytest.mark.parametrize("kind", [Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED])
 def test_what_says_nothing_does_not_speak(kind: Kind) -> None:
     verdict = Verdict(kind=kind, cell="c", head="small")
     best = row("old", 1e-9, MINMAX, verdicts=(verdict,))
