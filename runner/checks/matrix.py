@@ -1,8 +1,9 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -14,6 +15,7 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.quantised import Used, used, variant_problem
 from runner.checks.uff import uff_file
 from runner.checks.variants import interface_problems
 from runner.config.environments import Dumps
@@ -25,6 +27,7 @@ from runner.core.network import graph
 from runner.core.network.image_input import ImageInput, image_input
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
+from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
@@ -41,6 +44,7 @@ class CheckedVariant:
     """As matrix.yaml calls its file."""
     content: bytes
     model: onnx.ModelProto
+    shipped: Shipped | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +55,9 @@ class Checked:
     root: Path
     """Folder of matrix.yaml; its relative paths start here."""
     content: bytes
-    """The network's file."""
+    """The float network's file; the quantised one's, where no float one can be made of it."""
     model: onnx.ModelProto
+    """The same, parsed."""
     input: str
     shape: tuple[int, int, int]
     """Channels, height, width of one image as the network wants it."""
@@ -70,6 +75,12 @@ class Checked:
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
+    shipped: Shipped | None = None
+    """The network as it came, quantised, where it is run so."""
+    notes: tuple[str, ...] = ()
+    """What the user is to know of the network."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the run writes down of it beside name and hash."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -79,8 +90,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         ConfigError: names every problem.
     """
     found = _Checker(config, document, root)
-    model = found.model()
-    heads = found.heads(model)
+    network = found.network()
+    model = network.model if network else None
+    heads = found.heads(network.given if network else None)
     found.custom_operators(model)
     found.held_layers(model)
     image = found.input(model)
@@ -96,12 +108,12 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
-    if found.problems or model is None or image is None:
+    if found.problems or network is None or model is None or image is None:
         raise ConfigError(document.source, found.problems)
     return Checked(
         config=config,
         root=root,
-        content=found.content,
+        content=network.content,
         model=model,
         input=image.name,
         shape=image.shape,
@@ -115,6 +127,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
+        shipped=network.shipped,
+        notes=network.notes,
+        facts=network.facts,
     )
 
 
@@ -123,19 +138,17 @@ class _Checker:
         self.config = config
         self.document = document
         self.root = root
-        self.content = b""
+        self.shipped: Shipped | None = None
         self.labels_content: bytes | None = None
         self.problems: list[str] = []
 
     def _add(self, path: tuple[str | int, ...], problem: str) -> None:
         self.problems.append(f"{self.document.where(path)}: {problem}")
 
-    def model(self) -> onnx.ModelProto | None:
+    def network(self) -> Used | None:
         found = self._network(self.config.model.onnx, ("model", "onnx"))
-        if found is None:
-            return None
-        self.content = found.content
-        return found.model
+        self.shipped = found.shipped if found else None
+        return found
 
     def variants(
         self, heads: Sequence[tuple[str, str]], image: ImageInput | None
@@ -147,8 +160,15 @@ class _Checker:
             found = self._network(file, where)
             if found is None or image is None:
                 continue
-            result.append(found)
-            for problem in interface_problems(found.model, image, heads):
+            result.append(
+                CheckedVariant(
+                    name=str(file), content=found.content, model=found.model, shipped=found.shipped
+                )
+            )
+            problems = interface_problems(found.model, image, heads)
+            if unlike := variant_problem(self.shipped, found.shipped):
+                problems.append(unlike)
+            for problem in problems:
                 self._add(where, f"{file} {problem}")
         return tuple(result)
 
@@ -161,7 +181,7 @@ class _Checker:
             self._add(("model", "uff", *path), problem)
         return found
 
-    def _network(self, file: Path, where: tuple[str | int, ...]) -> CheckedVariant | None:
+    def _network(self, file: Path, where: tuple[str | int, ...]) -> Used | None:
         path = self.root / file
         try:
             content = path.read_bytes()
@@ -172,6 +192,9 @@ class _Checker:
             files = graph.external_files(graph.parse(content, str(path)))
             external = {name: _read(path.parent / name) for name in files}
             model = graph.load(content, str(path), external)
+            if external:
+                content = model.SerializeToString()
+            return used(model, content, str(file), self.config.model.quantised)
         except graph.GraphError as error:
             self._add(where, str(error))
             return None
@@ -179,9 +202,6 @@ class _Checker:
             missing = f"{error.filename}: {error.strerror}; the network keeps its weights there"
             self._add(where, missing)
             return None
-        if external:
-            content = model.SerializeToString()
-        return CheckedVariant(name=str(file), content=content, model=model)
 
     def heads(self, model: onnx.ModelProto | None) -> tuple[tuple[str, str], ...]:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())

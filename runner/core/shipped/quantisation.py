@@ -87,6 +87,11 @@ class Quantisation:
         return not self.types or bool(SMALL.intersection(self.types))
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """Its operators beside QuantizeLinear and DequantizeLinear."""
+        return tuple(name for name in self.nodes if name not in (QUANTIZE, DEQUANTIZE))
+
+    @property
     def scope(self) -> str:
         """`weights and activations`, `weights alone`, `activations alone`."""
         if self.weights and self.activations:
@@ -148,11 +153,11 @@ def form_of(node: onnx.NodeProto) -> Form | None:
     """Returns the form that a node belongs to; None for one that has nothing to do with quantisation."""
     if node.domain not in DOMAINS:
         return None
-    if node.op_type in (QUANTIZE, DEQUANTIZE) or node.op_type in WEIGHT_ONLY:
+    if node.op_type in (QUANTIZE, DEQUANTIZE):
         return Form.QDQ
     if node.op_type in DYNAMIC:
         return Form.DYNAMIC
-    if node.op_type.startswith("QLinear") or node.op_type in OPERATORS:
+    if node.op_type.startswith("QLinear") or node.op_type in OPERATORS | WEIGHT_ONLY:
         return Form.OPERATOR
     return None
 

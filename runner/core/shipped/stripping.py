@@ -76,8 +76,8 @@ def stripped(model: onnx.ModelProto) -> Stripped:
     )
 
 
-def networks_alike(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """Returns the float network of a quantised one for counting; None where it has none."""
+def float_form(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Returns the float network of a quantised one; None where none can be made, or it is float."""
     found = quantisation_of(model)
     if found is None or not found.anything:
         return None
