@@ -92,7 +92,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found = _Checker(config, document, root)
     network = found.network()
     model = network.model if network else None
-    heads = found.heads(network.given if network else None)
+    # As shipped it must give out floats itself.
+    heads = found.heads(network.given if network and network.shipped else model)
     found.custom_operators(model)
     found.held_layers(model)
     image = found.input(model)

@@ -6,7 +6,9 @@ or quantised. So they are written out before anything else looks at the network.
 
 import onnx
 import onnx.inliner
+from onnx import helper
 
+from runner.core.network.canonical import opset
 from runner.core.network.graph import GraphError
 
 
@@ -26,8 +28,15 @@ def inlined(model: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, tuple
     if not names:
         return model, ()
     try:
-        result = onnx.inliner.inline_local_functions(model, convert_version=True)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        if _one_opset(model):
+            result = onnx.inliner.inline_local_functions(model)
+        else:
+            result = onnx.inliner.inline_local_functions(_typed(model), convert_version=True)
+    except (
+        RuntimeError,
+        onnx.shape_inference.InferenceError,
+        onnx.version_converter.ConvertError,
+    ) as error:
         reason = str(error).strip().splitlines()[0]
         message = (
             f"{source}: its functions ({', '.join(names[:3])}) cannot be written out ({reason}): "
@@ -41,3 +50,26 @@ def inlined(model: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, tuple
         )
         raise GraphError(message)
     return result, names
+
+
+def _one_opset(model: onnx.ModelProto) -> bool:
+    mine = opset(model)
+    return all(
+        entry.version == mine
+        for one in model.functions
+        for entry in one.opset_import
+        if entry.domain in ("", "ai.onnx")
+    )
+
+
+def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy that states the types of its tensors: bringing a function to another opset asks."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    known = {value.name for value in (*model.graph.value_info, *model.graph.input)}
+    result.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+        if tensor.name not in known
+    )
+    return onnx.shape_inference.infer_shapes(result)
