@@ -78,6 +78,7 @@ def used(model: onnx.ModelProto, content: bytes, source: str, use: Use) -> Used:
             **quantisation_facts(found, stripped=use == "strip"),
             "sha256": object_of(content, ".onnx").sha256,
             "relus": list(made.relus) if made else [],
+            "rounded_weights": made.rounded if made else None,
             "no_float": why,
         }
         if use == "shipped":
@@ -178,8 +179,14 @@ def _note(
         if not found.activations
         else ""
     )
+    rounded = (
+        f" What rounding {count(made.rounded, 'weight tensor')} to integers cost is in that form too: no "
+        "number here tells it."
+        if made and made.rounded
+        else ""
+    )
     reference = (
-        f"FP32 and the reference are its float form, the same without these nodes.{relus}"
+        f"FP32 and the reference are its float form, the same without these nodes.{relus}{rounded}"
         if made
         else f"No float form can be made of it ({why}), so the reference is this network, unfused: "
         "errors are those of engines alone."

@@ -93,6 +93,7 @@ def test_float_form_and_network_as_it_came_are_both_kept(tmp_path: Path) -> None
         "tiny.onnx is quantised already: weights and activations (int8, uint8), QDQ"
     )
     assert "not quantised a second time: no shared, own or implicit pass" in note
+    assert "What rounding 3 weight tensors to integers cost is in that form too" in note
 
 
 def test_strip_makes_it_an_ordinary_float_network(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_weights_that_are_still_float_stay_as_they_are() -> None:
     (given,) = (numpy_helper.to_array(one) for one in b.weights if one.name == "w")
     assert np.array_equal(weights(found.model)["w"], given)
     assert list(found.amax) == ["image"]
+    assert (found.rounded, stripped(pairs()).rounded) == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ def _integers(strip: Stripper, node: onnx.NodeProto, index: int, zero: int) -> A
     value = strip.value(node.input[index])
     if value is None:
         raise strip.refuse(node, "its weight is computed by the network, and not from floats")
+    strip.rounded += 1
     axis = 0 if node.op_type == "ConvInteger" else -1
     return dequantised(value, unit, axis, 0, node.name).astype(np.float64)
 

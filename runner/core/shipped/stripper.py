@@ -51,6 +51,8 @@ class Stripper:
         self.amax: dict[str, float] = {}
         self.unusable: dict[str, str] = {}
         self.relus: list[str] = []
+        self.rounded = 0
+        """Weights that were integers: what rounding them cost stays."""
         self.unfinished: dict[str, object] = {}
         """Sums of products of integers that wait for their scale; of `shipped.operators`."""
         self._protos = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -127,6 +129,7 @@ class Stripper:
         if value is None:
             message = f"reads {name!r}, integers that nothing in the network quantised"
             raise self.refuse(node, message)
+        self.rounded += value.ndim > 1
         made = f"{node.output[0]}/{'weight' if index else 'constant'}"
         while made in self._values or made in self._protos:
             made += "_"
@@ -218,6 +221,7 @@ class Stripper:
         if value is None:
             message = f"reads {source!r}, integers that nothing in the network quantised"
             raise self.refuse(node, message)
+        self.rounded += value.ndim > 1
         axis, block = graph.attribute(node, "axis", 1), graph.attribute(node, "block_size", 0)
         assert isinstance(axis, int)  # noqa: S101 - the checker has seen to it
         assert isinstance(block, int)  # noqa: S101

@@ -33,7 +33,9 @@ class Stripped:
     unusable: Mapping[str, str]
     """Tensor that was quantised → why it has no range."""
     relus: tuple[str, ...]
-    """Tensors before which a Relu or Relu6 was put back."""
+    """Tensors that a Relu or Relu6, put back, gives out."""
+    rounded: int
+    """Weights that were integers, and are the floats that those stand for: what rounding them cost stays."""
 
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -72,6 +74,7 @@ def stripped(model: onnx.ModelProto) -> Stripped:
         model=result,
         amax={renamed.get(name, name): amax for name, amax in strip.amax.items()},
         unusable={renamed.get(name, name): why for name, why in strip.unusable.items()},
+        rounded=strip.rounded,
         relus=tuple(renamed.get(name, name) for name in strip.relus),
     )
 
