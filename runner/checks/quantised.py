@@ -169,20 +169,21 @@ def _note(
         if made and made.relus
         else ""
     )
+    rounded = (
+        f" What rounding {count(made.rounded, 'weight tensor')} to integers cost is in its float form too: no "
+        "number here tells it."
+        if made and made.rounded
+        else ""
+    )
     if use == "strip":
         return (
-            f"{begin}. Its nodes are taken out, and it is quantised anew (quantised: strip).{relus}"
+            f"{begin}. Its nodes are taken out, and it is quantised anew (quantised: strip)."
+            f"{relus}{rounded}"
         )
     alone = (
         " Only its weights are: its layers compute in float. To have all of it quantised, set "
         "model.quantised: strip."
         if not found.activations
-        else ""
-    )
-    rounded = (
-        f" What rounding {count(made.rounded, 'weight tensor')} to integers cost is in that form too: no "
-        "number here tells it."
-        if made and made.rounded
         else ""
     )
     reference = (

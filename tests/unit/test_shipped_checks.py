@@ -93,7 +93,7 @@ def test_float_form_and_network_as_it_came_are_both_kept(tmp_path: Path) -> None
         "tiny.onnx is quantised already: weights and activations (int8, uint8), QDQ"
     )
     assert "not quantised a second time: no shared, own or implicit pass" in note
-    assert "What rounding 3 weight tensors to integers cost is in that form too" in note
+    assert "What rounding 3 weight tensors to integers cost is in its float form too" in note
 
 
 def test_strip_makes_it_an_ordinary_float_network(tmp_path: Path) -> None:
@@ -102,6 +102,7 @@ def test_strip_makes_it_an_ordinary_float_network(tmp_path: Path) -> None:
     assert operators(found.model) == ["Conv", "Relu", "Conv", "Conv"]
     assert found.facts["quantised"]["used"] == "strip"
     assert "quantised anew (quantised: strip)" in found.notes[0]
+    assert "What rounding 3 weight tensors" in found.notes[0]
 
 
 def test_a_float_network_is_left_alone_byte_for_byte() -> None:
