@@ -63,7 +63,13 @@ class Share(Stored):
 
     @property
     def ratio(self) -> float | None:
-        return self.integer_macs / self.total_macs if self.total_macs else None
+        """Share by multiply-accumulates, 0 to 1.
+
+        Of a head without any: 0 where nothing at all ran on integers, else None.
+        """
+        if self.total_macs:
+            return self.integer_macs / self.total_macs
+        return None if self.integer_operators else 0.0
 
 
 class Coverage(Stored):

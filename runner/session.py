@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.checks.boxes import head_gates, network_gate
 from runner.checks.matrix import Checked
+from runner.checks.quantised import told_of
 from runner.commands import init as template
 from runner.commands.plan import Planned
 from runner.config import matrix as configuration
@@ -54,9 +55,9 @@ def run_experiment(
     started = time.monotonic()
     experiment = read_experiment(source, select, answering(results))
     store = Store(results)
+    for text in experiment.checked.notes:
+        progress.note(text)
     _warn_of_overlap(experiment.checked, progress)
-    for note in experiment.checked.notes:
-        progress.warn(note)
     wants = experiment.wants(data_of(experiment.checked, store))
     run = store.new_run(experiment.checked.config.name, utc_now())
     run.write_text("matrix.yaml", source.read_text("utf-8-sig"))
@@ -134,7 +135,8 @@ def init(model: Path, output: Path, *, force: bool) -> str:
         raise ConfigError(str(output), ["it exists already; --force overwrites it"])
     try:
         parsed = graph.parse(model.read_bytes(), str(model))
-        text = template.text(_relative(model, output.parent), parsed)
+        notes = told_of(parsed, model.name)
+        text = template.text(_relative(model, output.parent), parsed, notes)
     except OSError as error:
         raise ConfigError(str(model), [error.strerror or "cannot be read"]) from error
     except graph.GraphError as error:
@@ -143,8 +145,9 @@ def init(model: Path, output: Path, *, force: bool) -> str:
         output.write_text(text, "utf-8")
     except OSError as error:
         raise ConfigError(str(output), [f"cannot be written: {error.strerror}"]) from error
+    told = "".join(f"{note}\n" for note in notes)
     return (
-        f"wrote {output}: set its two image folders and its preprocessing, "
+        f"{told}wrote {output}: set its two image folders and its preprocessing, "
         f"then `trt-matrix plan --config {output}`"
     )
 
@@ -264,6 +267,7 @@ def _model_facts(network: Network) -> Mapping[str, Any]:
     uff = network.uff
     return {
         **files[0],
+        **network.facts,
         **({"variants": files[1:]} if network.variants else {}),
         **({"uff": {"file": uff.name, "sha256": uff.object.sha256}} if uff else {}),
     }

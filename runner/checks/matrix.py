@@ -1,9 +1,10 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -17,6 +18,7 @@ from runner.checks.boxes import (
 from runner.checks.files import dumps_problems, plugin_files
 from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
 from runner.checks.nodes import custom_operator_problems, held_layer_problems
+from runner.checks.quantised import Used, used, variant_problem
 from runner.checks.uff import uff_file
 from runner.checks.variants import interface_problems, with_heads
 from runner.config.matrix import Config
@@ -29,6 +31,7 @@ from runner.core.network.image_input import ImageInput, image_input
 from runner.core.network.ranked import Rankings, rankings
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
+from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
@@ -45,6 +48,7 @@ class CheckedVariant:
     """As matrix.yaml calls its file."""
     content: bytes
     model: onnx.ModelProto
+    shipped: Shipped | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +59,8 @@ class Checked:
     root: Path
     """Folder of matrix.yaml; its relative paths start here."""
     content: bytes
-    """The network's file, or what is left of it with the heads as its outputs."""
+    """The float network's file, or what is left of it with the heads as its outputs; the quantised one's, where
+    no float one can be made of it."""
     model: onnx.ModelProto
     """The same, parsed."""
     input: str
@@ -79,8 +84,12 @@ class Checked:
     """SHA-256 of the network's file, where engines are given what is left of it."""
     rankings: Rankings
     """What decides the rows of heads."""
+    shipped: Shipped | None = None
+    """The network as it came, quantised, where it is run so."""
     notes: tuple[str, ...] = ()
     """What a person should know before anything runs; no problems."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the run writes down of it beside name and hash."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -90,10 +99,12 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         ConfigError: names every problem.
     """
     found = _Checker(config, document, root)
-    whole = found.model()
-    heads = found.heads(whole)
-    whole_content = found.content
-    model = found.cut(whole, heads)
+    network = found.network()
+    whole = network.model if network else None
+    # As shipped it must give out floats itself.
+    heads = found.heads(network.given if network and network.shipped else whole)
+    left = found.cut(network, heads)
+    model = left.model if left else None
     found.nodes(model, whole)
     image = found.input(model)
     variants = found.variants(whole, heads, image)
@@ -109,12 +120,20 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     plugins = found.plugins()
     found.dumps()
     ranked = found.rankings(model, heads)
-    if found.problems or whole is None or model is None or image is None or ranked is None:
+    if (
+        found.problems
+        or network is None
+        or left is None
+        or whole is None
+        or model is None
+        or image is None
+        or ranked is None
+    ):
         raise ConfigError(document.source, found.problems)
     return Checked(
         config=config,
         root=root,
-        content=found.content,
+        content=left.content,
         model=model,
         input=image.name,
         shape=image.shape,
@@ -128,10 +147,21 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
-        whole=None if model is whole else sha256(whole_content).hexdigest(),
+        whole=None if model is whole else sha256(network.content).hexdigest(),
         rankings=ranked,
-        notes=head_notes(config, whole, model, heads, ranked),
+        shipped=left.shipped,
+        notes=(*network.notes, *head_notes(config, whole, model, heads, ranked)),
+        facts=network.facts,
     )
+
+
+def _file(model: onnx.ModelProto) -> bytes:
+    return model.SerializeToString(deterministic=True)
+
+
+def _as_given(shipped: Shipped, whole: onnx.ModelProto, given: onnx.ModelProto) -> Shipped:
+    """Returns what came quantised with the heads as its outputs."""
+    return shipped if given is whole else replace(shipped, content=_file(given))
 
 
 class _Checker:
@@ -139,34 +169,34 @@ class _Checker:
         self.config = config
         self.document = document
         self.root = root
-        self.content = b""
+        self.shipped: Shipped | None = None
         self.labels_content: bytes | None = None
         self.problems: list[str] = []
 
     def _add(self, path: tuple[str | int, ...], problem: str) -> None:
         self.problems.append(f"{self.document.where(path)}: {problem}")
 
-    def model(self) -> onnx.ModelProto | None:
+    def network(self) -> Used | None:
         found = self._network(self.config.model.onnx, ("model", "onnx"))
-        if found is None:
-            return None
-        self.content = found.content
-        return found.model
+        self.shipped = found.shipped if found else None
+        return found
 
-    def cut(
-        self, whole: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
-    ) -> onnx.ModelProto | None:
+    def cut(self, network: Used | None, heads: Sequence[tuple[str, str]]) -> Used | None:
         """Returns the network that gives out the heads alone; as it is where they are not well."""
-        if whole is None or self.problems:
-            return whole
+        if network is None or self.problems:
+            return network
+        tensors = [tensor for _, tensor in heads]
         try:
-            model = cut(whole, [tensor for _, tensor in heads])
+            model, given = cut(network.model, tensors), cut(network.given, tensors)
         except graph.GraphError as error:
             self._add(("model", "onnx"), str(error))
             return None
-        if model is not whole:
-            self.content = model.SerializeToString(deterministic=True)
-        return model
+        return replace(
+            network,
+            model=model,
+            content=network.content if model is network.model else _file(model),
+            shipped=network.shipped and _as_given(network.shipped, network.given, given),
+        )
 
     def rankings(
         self, model: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
@@ -202,10 +232,16 @@ class _Checker:
                 if str(file) in head.variants
             }
             model, problems = with_heads(found.model, heads, called, outputs)
-            if model is not found.model:
-                content = model.SerializeToString(deterministic=True)
-                found = replace(found, content=content, model=model)
-            result.append(found)
+            shipped = found.shipped
+            if shipped:
+                given, _ = with_heads(found.given, heads, called, outputs)
+                shipped = _as_given(shipped, found.given, given)
+            content = found.content if model is found.model else _file(model)
+            result.append(
+                CheckedVariant(name=str(file), content=content, model=model, shipped=shipped)
+            )
+            if unlike := variant_problem(self.shipped, found.shipped):
+                problems = [*problems, unlike]
             for problem in (*interface_problems(model, image), *problems):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
@@ -225,7 +261,7 @@ class _Checker:
             self._add(("model", "uff", *path), problem)
         return found
 
-    def _network(self, file: Path, where: tuple[str | int, ...]) -> CheckedVariant | None:
+    def _network(self, file: Path, where: tuple[str | int, ...]) -> Used | None:
         path = self.root / file
         try:
             content = path.read_bytes()
@@ -236,6 +272,9 @@ class _Checker:
             files = graph.external_files(graph.parse(content, str(path)))
             external = {name: _read(path.parent / name) for name in files}
             model = graph.load(content, str(path), external)
+            if external:
+                content = model.SerializeToString()
+            return used(model, content, str(file), self.config.model.quantised)
         except graph.GraphError as error:
             self._add(where, str(error))
             return None
@@ -243,9 +282,6 @@ class _Checker:
             missing = f"{error.filename}: {error.strerror}; the network keeps its weights there"
             self._add(where, missing)
             return None
-        if external:
-            content = model.SerializeToString()
-        return CheckedVariant(name=str(file), content=content, model=model)
 
     def heads(self, model: onnx.ModelProto | None) -> tuple[tuple[str, str], ...]:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -22,8 +23,13 @@ PLAIN = re.compile(r"(?!(null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][A-Za-z0-
 """What YAML reads as that very text without quotes."""
 
 
-def text(path: Path, model: onnx.ModelProto) -> str:
+def text(path: Path, model: onnx.ModelProto, notes: Sequence[str] = ()) -> str:
     """Returns the YAML for the network at `path`, to be saved beside it.
+
+    Args:
+        path: As the file is to call it.
+        model: The network; its weights may be missing.
+        notes: What is to be known of it: each becomes a comment above `model`.
 
     Raises:
         GraphError: the network has no single image input of fixed size, no output to compare, or
@@ -48,13 +54,14 @@ def text(path: Path, model: onnx.ModelProto) -> str:
     experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     size = f"size: [{image.height}, {image.width}]"
     color = f"color: {'gray' if image.channels == 1 else 'rgb'}"
+    comments = "".join(f"{line}\n" for note in notes for line in _comment(note))
     return f"""\
 # One INT8 experiment: the same network, images and tables in every environment below.
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
 name: {quoted(experiment)}
-model: {{onnx: {quoted(str(path))}}}
+{comments}model: {{onnx: {quoted(str(path))}}}
 
 # Outputs to compare. A head that does not interest you can be left out.
 # `stride` is guessed from the sizes: pixels of the input per cell of the head.
@@ -100,6 +107,11 @@ environments:
   - {{venv: onnxruntime, versions: ["1.26.0", "1.27.0", "1.32.0"]}}
   # - {{ngc: ["24.04-py3", "26.05-py3"]}}
 """
+
+
+def _comment(note: str) -> Sequence[str]:
+    plain = "".join(c if c.isprintable() else "?" for c in note)
+    return textwrap.wrap(plain, 98, initial_indent="# ", subsequent_indent="# ")
 
 
 def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:

@@ -20,11 +20,12 @@ class Planned:
     bytes_a_repeat: int
     """Size of the outputs of one repeat of one cell, before equal ones are shared."""
     notes: Sequence[str] = ()
-    """What is to be known of the heads: rows that are ranked, outputs that are left out."""
+    """What is to be known of the network and its heads: quantised already, rows that are ranked."""
 
     def text(self) -> str:
         width = max(len(cell.id) for cell in self.cells)
-        lines = [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
+        lines = [*self.notes]
+        lines += [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
         runnable = [cell for cell in self.cells if cell.obstacle is None]
         starts = sum(cell.repeats(self.repeats) - self.known.get(cell.id, 0) for cell in runnable)
         size = starts * self.bytes_a_repeat / 1e6
@@ -37,10 +38,11 @@ class Planned:
                 f"cells that {count(self.repeats, 'repeat')} cannot decide get up to "
                 f"{self.most_repeats}"
             )
-        return "\n".join((*lines, *self.notes))
+        return "\n".join(lines)
 
     def summary(self) -> Mapping[str, Any]:
         return {
+            "notes": list(self.notes),
             "cells": [
                 {
                     "id": cell.id,
@@ -56,7 +58,6 @@ class Planned:
                 }
                 for cell in self.cells
             ],
-            "notes": list(self.notes),
         }
 
     def _fate(self, cell: Cell) -> str:

@@ -120,7 +120,14 @@ class Uff(Section):
 
 
 class Model(Section):
-    onnx: Path = Field(description="The float32 network, relative to this file.")
+    onnx: Path = Field(
+        description="The network, relative to this file: float32, or quantised already."
+    )
+    quantised: Literal["shipped", "strip"] = Field(
+        "shipped",
+        description="What to do with a network that is quantised already: run it as it is, as the int8 "
+        "cell, or strip it to its float form and quantise that anew. A float network does not care.",
+    )
     variants: tuple[Path, ...] = Field(
         (),
         description="The same function in forms that older parsers of TensorRT read, the newest first: "

@@ -183,9 +183,9 @@ def test_plan_tells_it(ranked: Path) -> None:
 
 def test_init_offers_the_tensors_before_and_gates_no_ranked_head(tmp_path: Path) -> None:
     text = init.text(Path("tiny.onnx"), detections())
-    assert "  raw: {gate: {sqnr_db: 20}}   # [1, 64, 6]\n" in text
+    assert "  raw: {}   # [1, 64, 6]\n" in text
     assert "  dets: {}   # [1, 8, 6]; rows ranked by TopK: compared as boxes where" in text
-    assert "  # before: {output: scores, gate: {sqnr_db: 20}}" in text
+    assert "  # before: {output: scores}" in text
     matrix = write(tmp_path)
     (tmp_path / "tiny.onnx").write_bytes(detections().SerializeToString())
     followed = text.replace("  # before:", "  before:").replace("images/", "")
