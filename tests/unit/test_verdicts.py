@@ -373,9 +373,12 @@ def test_beside_a_baseline_in_float_a_version_is_accused_of_what_its_scales_do_n
 
 
 def test_where_nothing_was_quantised_nothing_is_compared() -> None:
-    none = cell("new", 0.02, integer_share=0.0)
+    none = cell("new", 0.02, quantised=False)
     assert told(cell("base", 0.004), none, t=0.004)["new"] == {Kind.OK}
-    base = cell("base", 1e-9, integer_share=0.0)
+    rounded = cell("new", 0.02, integer_share=0.0)
+    found = told(cell("base", 0.004), rounded, t=0.004)
+    assert found["new"] == {Kind.ENGINE_REGRESSION}, "it rounds, and multiplies in float"
+    base = cell("base", 1e-9, quantised=False)
     assert told(base, cell("new", 0.004), t=0.004)["new"] == {Kind.OK}, "nor with it"
 
 
