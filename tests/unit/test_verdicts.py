@@ -496,6 +496,29 @@ def test_builds_of_a_fixed_kind_that_differ_all_the_same_may_have_chosen() -> No
     assert Kind.ENGINE_REGRESSION not in told(base, new, gate=None)["new"]
 
 
+def test_a_cell_whose_layers_are_held_is_no_witness_against_builds_that_choose() -> None:
+    """Its choice was taken from it: that its builds are alike says nothing of others."""
+    pair = [free(name, *[nmse] * 3) for name, nmse in (("base", 0.004), ("new", 0.016))]
+    others = [free(name, *[0.004] * 3) for name in ("a", "b", "c", "d")]
+    assert told(*pair, *others, gate=None)["new"] == {Kind.ENGINE_REGRESSION}
+    held = [replace(one, held=True) for one in others]
+    assert told(*pair, *held, gate=None)["new"] == {Kind.INCONCLUSIVE}
+
+
+def test_every_device_is_one_more_chance_for_builds_that_choose() -> None:
+    """Four builds of each of two versions are enough on one GPU (1 of 256), and not on three."""
+
+    def on(device: str) -> list[CellError]:
+        return [
+            replace(free(name, *[nmse] * 4), device=device, cell=f"{name}/{device}/int8-shared")
+            for name, nmse in (("base", 0.004), ("new", 0.016))
+        ]
+
+    assert told(*on("gpu:0"), gate=None)["new"] == {Kind.ENGINE_REGRESSION}
+    three = [one for device in ("gpu:0", "gpu:1", "gpu:2") for one in on(device)]
+    assert told(*three, gate=None)["new"] == {Kind.INCONCLUSIVE}
+
+
 def test_a_step_is_found_as_the_whole_is() -> None:
     cells = [cell("base", 0.004), cell("mid", 0.004), cell("new", 0.016)]
     head = errors(cells)

@@ -48,9 +48,11 @@ class Hypothesis:
     def chance_of_builds(self) -> float:
         """Returns how likely builds that choose anew look so though both versions are alike."""
         one, other = (side.sample for side in (self.contrast.one, self.contrast.other))
+        # Of a cell whose layers are held the choice was taken: that its builds are alike says nothing.
+        others = [cell.sample for cell in self.others if not cell.held]
         return min(
-            chance(one.sqnr_logs, other.sqnr_logs, [c.sample.sqnr_logs for c in self.others]),
-            chance(one.image_logs, other.image_logs, [c.sample.image_logs for c in self.others]),
+            chance(one.sqnr_logs, other.sqnr_logs, [sample.sqnr_logs for sample in others]),
+            chance(one.image_logs, other.image_logs, [sample.image_logs for sample in others]),
         )
 
 
@@ -112,7 +114,7 @@ class Questions:
             others=tuple(others),
             # What differs is not fixed, whatever was declared.
             guarded=not all(one.fixed and one.sample.same_bits for one in (cell, base)),
-            pass_=cell.pass_,
+            pass_=f"{cell.device}/{cell.pass_}",
         )
 
     def calibrators(self, cell: CellError, base: CellError) -> Hypothesis | None:
