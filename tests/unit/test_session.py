@@ -232,7 +232,7 @@ def test_two_runs_at_once_do_each_thing_once(
         line
         for text in said
         for line in text.splitlines()
-        if "here/cpu/" in line and "reused" not in line
+        if line.startswith("[") and "here/cpu/" in line and "reused" not in line
     ]
     assert len(fresh) == 1 + CELLS * 2, "one calibration, and each repeat of each cell once"
 

@@ -1,5 +1,6 @@
 """What needs no test: broken outputs, cells that did not run, int8 that is none, boxes lost for no known cause."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -82,7 +83,9 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     groups: dict[tuple[Status, str], list[CellResult]] = {}
     for result in results:
         if result.status is not Status.OK or result.reason:
-            groups.setdefault((result.status, _first(result)), []).append(result)
+            groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
+                result
+            )
     tried = {key: cells for key, cells in groups.items() if key[0] not in NEVER_STARTED}
     rest = {key: cells for key, cells in groups.items() if key[0] in NEVER_STARTED}
     found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
@@ -107,10 +110,25 @@ def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) ->
     )
 
 
+OPERATOR = re.compile(
+    r"while running (?P<ort>\w+) node"  # ONNX Runtime
+    r"|No importer registered for op: (?P<trt>\w+)|Unsupported operator:? (?P<other>\w+)"  # TensorRT
+)
+LONGEST_REASON = 200
+"""Characters; the log has all."""
+
+
+def _operator(result: CellResult) -> str | None:
+    """Returns which operator of the network stopped it, where the engine says so."""
+    found = OPERATOR.search(result.reason or "")
+    return f"operator {next(filter(None, found.groups()))}" if found else None
+
+
 def _first(result: CellResult) -> str:
     """Returns the first line of the reason: what one cell adds to it is in its log."""
     reason = result.reason or str(result.status).replace("_", " ")
-    return reason.strip().split("\n")[0].rstrip(".")
+    line = reason.strip().split("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def _not_run(
@@ -131,6 +149,8 @@ def _not_run(
         if one.status is Status.OK and one.cell.pass_.name in passes
     }
     failed = status in FAILED
+    if why.startswith("operator "):
+        why = f"{why}: {_first(cells[0])}"
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{listed(names, 3)} {told}",

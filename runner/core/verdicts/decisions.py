@@ -225,8 +225,8 @@ def _decided(
         return _unknown(one, comparisons, rules)
     own = max(each.p(0.0) for each in (one.contrast, *one.also))
     telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
-    # Of exact arithmetic nothing but other images is unknown: what is hardly worth it is not chased.
-    worth = one.contrast.builds > 0 or one.contrast.largest() >= WORTH * one.least
+    # Where builds cannot differ nothing but other images is unknown: what is hardly worth it is not chased.
+    worth = one.contrast.varies or one.contrast.largest() >= WORTH * one.least
     if worth and ((likely and own <= PLAUSIBLE) or telling):
         needs = _needs(one, threshold)
         if _held_back(one, comparisons, rules) and needs.endswith(("repeat", "repeats")):
