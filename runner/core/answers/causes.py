@@ -292,7 +292,7 @@ def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     tables = list(dict.fromkeys(table_name(one.result) for one in told))
-    costs = "costs" if len(tables) == 1 else "cost"
+    costs = "costs" if len(tables) == 1 and not tables[0].endswith("scales") else "cost"
     best = _best_table(rows)
     if any(one.result.cell.pass_.source is TableSource.SHIPPED for one in told):
         advice = (

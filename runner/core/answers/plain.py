@@ -142,7 +142,6 @@ def _not_run(
         Status.CRASHED: "crashed",
         Status.TIMED_OUT: "ran out of time",
     }[status]
-    order = list(dict.fromkeys(one.cell.environment for one in results))
     ran = {
         one.cell.environment
         for one in results
@@ -154,7 +153,7 @@ def _not_run(
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{listed(names, 3)} {told}",
-        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, order, ran)}: "
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran)}: "
         f"{why}.",
         advice="Read the log of the cell below; nothing is known of it there."
         if failed
@@ -167,17 +166,29 @@ def _not_run(
     )
 
 
-def _span(names: Sequence[str], order: Sequence[str], ran: Iterable[str]) -> str:
-    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the order of versions says so."""
-    places = [order.index(name) for name in names]
-    good = [order.index(name) for name in ran if name not in names]
-    if not good or len(order) < 2:
+def _span(names: Sequence[str], ran: Iterable[str]) -> str:
+    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the versions in the names say so."""
+    bad = {name: _version(name) for name in names}
+    good = {name: _version(name) for name in ran if name not in bad}
+    versions = [*bad.values(), *good.values()]
+    if not good or None in versions or len({one[0] for one in versions if one}) > 1:
         return ""
-    if min(places) > max(good):
-        return f", since {order[min(places)]} ({order[max(good)]} is the last that ran)"
-    if max(places) < min(good):
-        return f", until {order[max(places)]} ({order[min(good)]} is the first that ran)"
+    first, last = min(bad, key=lambda one: bad[one] or ()), max(bad, key=lambda one: bad[one] or ())
+    before = [name for name in good if (good[name] or ()) < (bad[first] or ())]
+    after = [name for name in good if (good[name] or ()) > (bad[last] or ())]
+    if len(before) == len(good):
+        newest = max(before, key=lambda one: good[one] or ())
+        return f", since {first} ({newest} is the last that ran)"
+    if len(after) == len(good):
+        oldest = min(after, key=lambda one: good[one] or ())
+        return f", until {last} ({oldest} is the first that ran)"
     return ""
+
+
+def _version(name: str) -> tuple[str, tuple[int, ...]] | None:
+    """Returns what stands before the version in an environment's name, and the version; None without one."""
+    found = re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name)
+    return (found[1], tuple(int(one) for one in found[2].split("."))) if found else None
 
 
 def reference(problem: str | None) -> list[Finding]:
