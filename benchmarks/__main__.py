@@ -20,6 +20,7 @@ from benchmarks import (
     report,
     verdicts,
 )
+from benchmarks.verdicts import command as verdicts_command
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -30,7 +31,12 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
-    ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
+    (
+        "Verdicts on made-up matrices",
+        verdicts.__doc__ or "",
+        verdicts_command.main,
+        ["--count", "2", "--short"],
+    ),
     ("The page at size", report.__doc__ or "", report.main, ["--quick"]),
     ("Judging", judging.__doc__ or "", judging.main, ["--environments", "4"]),
 )
