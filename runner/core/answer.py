@@ -1,13 +1,15 @@
-"""What a report says first of each head: whose fault its error is."""
+"""What a report says first of each head: whose fault its error is, how much it matters, what helps."""
 
 from dataclasses import dataclass
 
+from runner.core.severity import Severity
+from runner.core.shares import Remedy, Shares
 from runner.core.verdicts.verdict import Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One cause of one head's error, over all cells that show it."""
+    """One thing that was found of one head, over all cells that show it."""
 
     kind: Kind
     fault: str
@@ -17,25 +19,40 @@ class Finding:
     advice: str
     """What to do next, one sentence."""
     environments: tuple[str, ...]
+    cells: tuple[str, ...] = ()
+    """Ids."""
+    severity: Severity = Severity.NONE
+    confidence: str = ""
+    """How sure exactly this is, in a few words."""
     fails: bool = False
-    """Whether it may be why a gate fails: one of its cells is beyond its gate, and the cause costs error."""
-    multiples: tuple[float, ...] = ()
-    """Of the noise floor, a number a verdict; infinite where builds are bit-identical."""
+    """Whether the run fails for it: a cell beyond its gate that it costs error, a broken output, a failed cell."""
+    beaten: bool = False
+    """Whether it is about tables alone that another one beats in the same way to int8."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One head's causes, and all that is known of it."""
+    """One head's findings, and all that is known of it."""
 
     head: str
     fault: str
-    """Whose fault it is, in a few words; of several causes the first."""
+    """Whose fault it is, in a few words; of several findings the first."""
     findings: tuple[Finding, ...]
-    """In the order in which a person must deal with them; empty where nothing is wrong."""
+    """In the order in which a person must deal with them; empty where nothing was found."""
     text: str
-    """What was seen where nothing is wrong; else the first finding's."""
+    """What was seen where nothing was found; else the first finding's."""
     advice: str
     confidence: str
     """How sure that is, in a few words."""
     passed: bool | None
-    """Whether every gate holds in every int8 cell; None where none is set."""
+    """Whether every gate holds in every cell; None where none is set."""
+    severity: Severity = Severity.NONE
+    """The worst of its findings and of the cells that it is judged by."""
+    clean: bool = False
+    """Whether everything was looked at, and nothing was found."""
+    unseen: tuple[str, ...] = ()
+    """What was not looked at, so that nothing wrong is not yet all well."""
+    shares: Shares | None = None
+    """Of the cell that it is judged by, the worst of those with the best table that ran."""
+    remedies: tuple[Remedy, ...] = ()
+    """What each change alone would reach in that cell, the best first."""

@@ -1,7 +1,7 @@
 """What a judgement is made from: stored facts, and a way to the per-image sums."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.cells import Cell, Status
 from runner.core.boxes.evidence import BoxEvidence
@@ -23,14 +23,13 @@ class Evidence:
     sums_of: SumsOf
     boxes: BoxEvidence | None = None
     """None where the run does not say how to decode."""
+    flat_of: Callable[[Object], str | None] | None = None
+    """→ what is flat about an output (`seen.flat`); None where outputs cannot be read."""
 
     @property
     def rules(self) -> Rules:
         """Repeating until something is found finds too much: each look gets its share of errors."""
-        rules = Rules()
-        return replace(
-            rules, familywise_error_rate=rules.familywise_error_rate / self.manifest.looks
-        )
+        return Rules(looks=self.manifest.looks)
 
     @property
     def reference(self) -> Measurement | None:

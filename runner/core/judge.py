@@ -22,9 +22,13 @@ from runner.core.latency import latency
 from runner.core.metrics import metrics
 from runner.core.verdicts.budget import Budget, budgets
 from runner.core.verdicts.calibration_blame import calibration_sentences
+from runner.core.verdicts.cell_errors import Noises
+from runner.core.verdicts.equivalence import equivalences
 from runner.core.verdicts.gates import all_hold, gate_results
 from runner.core.verdicts.head_errors import Told, head_errors, told_by_head
 from runner.core.verdicts.latency import latency_sentence, latency_verdicts
+from runner.core.verdicts.seen import fixed, own_fp32, reference_note, reference_problem
+from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate, Measurement, Record
 
@@ -34,7 +38,8 @@ def judge(evidence: Evidence) -> Judgement:
     evidence = replace(evidence, sums_of=functools.cache(evidence.sums_of))
     manifest = evidence.manifest
     errors = head_errors(evidence)
-    budget_of = {one.head: budgets(one) for one in errors}
+    noises = Noises(errors, evidence.rules.float_build_db)
+    budget_of = {one.head: budgets(one, noises) for one in errors}
     owners = _owners(evidence.records)
     heads = tuple(gate.head for gate in manifest.heads)
     slower = latency_verdicts(evidence.records, manifest.baseline, evidence.rules)
@@ -46,8 +51,13 @@ def judge(evidence: Evidence) -> Judgement:
         _cell_result(evidence, cell, record, budget_of, owners, told, boxes.cells.get(record.cell))
         for cell, record in zip(evidence.cells, evidence.records, strict=True)
     )
+    results = with_unexplained(results)
     blame = calibration_sentences(manifest, errors, told)
-    error_rate = evidence.rules.familywise_error_rate
+    equal = equivalences(errors, manifest.baseline, evidence.rules)
+    problems = {
+        head: reference_problem(evidence, head) or reference_note(evidence, head) for head in heads
+    }
+    answered = answers(heads, results, manifest.baseline, blame, equal, problems)
     return Judgement(
         name=manifest.name,
         run_id=manifest.run_id,
@@ -56,8 +66,9 @@ def judge(evidence: Evidence) -> Judgement:
         heads=heads,
         images=manifest.images,
         cells=results,
-        answers=answers(heads, results, manifest.baseline, blame, error_rate),
-        sentences=sentences(heads, results, manifest.baseline, blame, boxes.draws),
+        answers=answered,
+        sentences=sentences(answered, results, manifest.baseline, boxes.draws),
+        equal=equal,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
         custom=tuple(
@@ -105,6 +116,7 @@ def _cell_result(
         status=record.status,
         reason=record.reason,
         repeats=len(measured),
+        fixed=bool(measured) and fixed(record),
         disturbed=disturbed(record),
         watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
@@ -171,14 +183,14 @@ def _head_result(
     assert reference is not None  # noqa: S101 - the caller compares only with a reference
     sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     error = metrics(np.concatenate(sums))
-    own_fp32 = _own_fp32(evidence.records, record)
+    own = own_fp32(evidence.records, record)
     gates = gate_results(head_gate, error, boxes) if _is_int8(record) else ()
     share = first.shares.get(head) if first.shares else None
     return HeadResult(
         head=head,
         error=error,
-        against_fp32=metrics(evidence.sums_of(first.outputs[head], own_fp32.outputs[head]))
-        if own_fp32 and _is_int8(record)
+        against_fp32=metrics(evidence.sums_of(first.outputs[head], own.outputs[head]))
+        if own and _is_int8(record)
         else None,
         budget=budget,
         integer_share=share.ratio if share else None,
@@ -198,13 +210,3 @@ def _head_result(
 
 def _is_int8(record: Record) -> bool:
     return record.pass_.precision is Precision.INT8
-
-
-def _own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
-    for other in records:
-        site = (other.environment, other.device)
-        if site == (record.environment, record.device) and (
-            other.pass_.precision is Precision.FP32
-        ):
-            return next(iter(good(other)), None)
-    return None

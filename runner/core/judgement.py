@@ -15,6 +15,7 @@ from runner.core.metrics import Metrics
 from runner.core.network.lineage import Lineage
 from runner.core.tables.differences import TableReport
 from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.gates import GateResult
 from runner.core.verdicts.verdict import Verdict
 
@@ -62,6 +63,8 @@ class CellResult:
     """Empty where status is not ok."""
     reused: bool
     log_tail: str | None
+    fixed: bool = False
+    """Whether building it again cannot give anything else."""
     disturbed: str | None = None
     """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
     watched: bool | None = None
@@ -107,6 +110,8 @@ class Judgement:
     """head → one plain paragraph: all that is known of it."""
     answers: tuple[Answer, ...] = ()
     """Whose fault each head's error is, in the order of `heads`; what stands first in a report."""
+    equal: tuple[Equivalence, ...] = ()
+    """Versions that were shown to lose the same."""
     latency_sentence: str = ""
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()

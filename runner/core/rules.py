@@ -1,21 +1,49 @@
 """When a difference counts; docs/method.md says why."""
 
+import math
 from dataclasses import dataclass
+
+DB = math.log(10) / 10
+"""ln of a ratio that is 1 dB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
     """When a difference counts."""
 
-    familywise_error_rate: float = 0.005
-    """Chance of any false find of a cause, over heads × cells."""
-    least_effect: float = 0.01
-    """Smallest difference worth telling, as a share of the error it is compared with."""
-    noise_multiple: float = 1.0
-    """It must also be so many noise floors: builds of one version differ by as much anyway."""
-    fp32_tolerance: float = 1e-6
-    """NMSE that an fp32 cell may have; 60 dB, above what TF32 costs."""
+    least_effect_db: float = 0.5
+    """Smallest difference of two errors that is worth a finding."""
+    equivalence_db: float = 1.0
+    """Two that differ by less, with an error of 5 %, lose the same."""
+    looks: int = 1
+    """How often the verdicts could be looked at: each look has its share of the error rates."""
+    fp32_db: float = 60.0
+    """Least SQNR of fp32; TF32 costs more."""
+    tf32_db: float = 40.0
+    """Least SQNR of tf32 and fp16: 2^-11 a rounding, 60 roundings deep, is 50 dB; half of the bits of that."""
+    fp16_db: float = 40.0
+    bf16_db: float = 24.0
+    """The same with 2^-9 a rounding."""
+    float_build_db: float = 1.5
+    """Standard deviation of a single build in a floating-point precision, where only one was made."""
     least_slowdown: float = 0.05
     """Smallest slowdown worth telling, as a share of the baseline's latency."""
-    table_factor: float = 2.0
-    """Without a gate, a table is a problem where it costs so many times the best one."""
+
+    @property
+    def least_effect(self) -> float:
+        """As ln of a ratio."""
+        return self.least_effect_db * DB
+
+    def floor_db(self, precision: str) -> float:
+        """Returns the least SQNR that a floating-point precision must keep by itself."""
+        return float(getattr(self, f"{precision}_db"))
+
+    @property
+    def familywise_error_rate(self) -> float:
+        """Of latencies: chance that any cell is called slower wrongly."""
+        return 0.005 / self.looks
+
+    @property
+    def guard(self) -> float:
+        """Chance of a matrix whose builds chose unluckily, that a version is accused for it."""
+        return 0.009 if self.looks == 1 else 0.003

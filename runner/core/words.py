@@ -34,3 +34,8 @@ def span(values: Iterable[float]) -> str:
     decimals = 2 if 0 < abs(numbers[0]) < 0.1 else 1
     low, high = (f"{one:z.{decimals}f}" for one in (numbers[0], numbers[-1]))
     return low if low == high else f"{low} to {high}"
+
+
+def capital(text: str) -> str:
+    """Returns the text with its first letter a capital, the others as they are."""
+    return text[:1].upper() + text[1:]

@@ -11,6 +11,7 @@ from runner.core.changes import changes
 from runner.core.evidence import Evidence
 from runner.core.judgement import Judgement
 from runner.core.metrics import Sums
+from runner.core.verdicts.seen import flat
 from runner.execution.progress import Stage, untold
 from runner.outcome import Outcome
 from runner.records import Manifest, Object, Record
@@ -136,4 +137,8 @@ def evidence(
     def sums_of(y: Object, r: Object) -> Sums:
         return run.store.sums(y, r, manifest.epsilon)
 
-    return Evidence(manifest, cells, records, sums_of)
+    @functools.cache
+    def flat_of(output: Object) -> str | None:
+        return flat(run.store.array(output)) if run.store.has(output) else None
+
+    return Evidence(manifest, cells, records, sums_of, flat_of=flat_of)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from runner.core.verdicts.effects import Effect
-from runner.core.words import count
+from runner.core.verdicts.effect import Effect
+from runner.core.words import capital, count
 
 ABSENT = "–"
 MINUS = "−"
@@ -131,15 +131,15 @@ def listed(names: Sequence[str], most: int = 1) -> str:
 
 def sentence(text: str) -> str:
     """Returns `text` with its first letter a capital, the others as they are."""
-    return text[:1].upper() + text[1:]
+    return capital(text)
 
 
-def noise(effect: Effect) -> str:
-    """Says how far above the noise floor an effect is."""
-    multiple = effect.noise_multiple
-    if multiple is None:
-        return "noise unknown"
-    return "repeats identical" if math.isinf(multiple) else f"{multiple:.1f} × noise floor"
+def effect(one: Effect) -> str:
+    """Returns `+6.1 dB (5.2 to 6.9)`; without the interval where the noise is unknown."""
+    text = f"{signed(one.db, 1)} dB"
+    if not one.known or not math.isfinite(one.low):
+        return f"{text}, noise unknown"
+    return f"{text} ({fixed(one.low_db, 1)} to {fixed(one.high_db, 1)})"
 
 
 FILTERS = {
@@ -148,10 +148,10 @@ FILTERS = {
         cosine,
         count,
         duration,
+        effect,
         fixed,
         listed,
         log,
-        noise,
         number,
         percent,
         ratio,

@@ -7,9 +7,8 @@ The matrix always has every cell. What stands below it, and the embedded data, w
 from collections.abc import Collection
 
 from runner.cells import Status
-from runner.core.answers.per_head import SURE
 from runner.core.judgement import CellResult, Judgement
-from runner.core.verdicts.verdict import Kind
+from runner.core.verdicts.verdict import FAULTS, Kind
 
 MOST = 300
 """Cells told in detail: a page of some megabytes."""
@@ -34,7 +33,7 @@ def _rank(result: CellResult, baseline: str) -> int:
     reasons = (
         result.cell.environment == baseline,
         result.status in BROKEN,
-        bool(kinds & SURE) or any(head.passed is False for head in result.heads),
+        bool(kinds & FAULTS) or any(head.passed is False for head in result.heads),
         bool(kinds - {Kind.OK}),
         True,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from job import compare_again, protocol
 from runner.cells import Status
 from runner.core.metrics import Sums
-from runner.core.verdicts.effects import Sample, pooled_noise
+from runner.core.verdicts.sample import Sample
 from runner.execution.implicit import CARRIER
 from runner.records import Asked, Measurement, Object, Record
 
@@ -139,8 +139,11 @@ def _numbers(repeats: Sequence[Sums], kept: Sequence[int]) -> Mapping[str, Any]:
     sample = Sample(np.stack([one["d2"] for one in chosen]), chosen[0]["r2"])
     if not float(sample.energy.sum()) > 0:
         return nothing
-    noise = pooled_noise([sample])
     nmse = [float(one) for one in sample.by_repeat]
     if not all(map(math.isfinite, nmse)):
         return nothing
-    return {"nmse": nmse, "variance": noise.variance, "degrees": noise.degrees}
+    mean, degrees = float(np.mean(nmse)), len(nmse) - 1
+    # From the first one, so that equal repeats have no spread, not that of rounding.
+    apart = np.asarray(nmse) - nmse[0]
+    variance = float(apart.var(ddof=1)) / mean**2 if degrees and mean > 0 else 0.0
+    return {"nmse": nmse, "variance": variance, "degrees": degrees}

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runner.core.answer import Answer
-from runner.core.answers.per_head import SURE
 from runner.core.judgement import Judgement
 from runner.core.layers.choices import Choice
-from runner.core.verdicts.verdict import Kind
+from runner.core.verdicts.verdict import TESTED, Kind
 from runner.core.words import count, listed, span
 
-LEAST_BUILDS = 4
-"""Fewer are parted by some layer too easily."""
+MOST_CHANCE = 0.05
+"""That some innocent layer goes along with the error as well: from here on it is told, and not blamed."""
 MOST_LAYERS = 3
 """More that were chosen together name no culprit."""
 LEAST_HELD = 2
@@ -43,11 +42,10 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
 
 def blamed(answer: Answer, choice: Choice) -> bool:
     """Whether a choice that a head's error goes along with is what it is blamed on."""
-    named = any(one.kind in SURE and one.fails for one in answer.findings)
+    named = any(one.kind in TESTED and one.fails for one in answer.findings)
     return (
         answer.passed is False
-        and (tested(choice) or not named)
-        and choice.builds >= LEAST_BUILDS
+        and (tested(choice) or (not named and choice.chance <= MOST_CHANCE))
         and len(choice.layers) <= MOST_LAYERS
     )
 
@@ -86,7 +84,7 @@ def _answer(answer: Answer, choice: Choice, custom: frozenset[str]) -> Answer:
         sure = f"tested: held in floating point, {count(held, 'build')} of {held} recovered"
     else:
         advice = f"Keep {layers} out of int8, then build again"
-        sure = f"so in all {choice.builds} builds that can tell; a regularity, no test"
+        sure = f"so in all {choice.builds} builds that can tell; by chance up to 1 time in {round(1 / choice.chance)}"
     return replace(
         answer,
         fault=f"{layer}: {layers} in int8",

@@ -1,26 +1,32 @@
 """Whose fault is it: the answer for each head that stands first in every report."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from runner.cells import Precision
+from runner.core import severity
 from runner.core.answer import Answer, Finding
-from runner.core.answers.findings import Row, findings
-from runner.core.answers.sentences import int8_of, kept, rows_of, unharmed
+from runner.core.answers.findings import findings
+from runner.core.answers.remedies import remedies, speaking
+from runner.core.answers.rows import Row, int8_of, rows_of
+from runner.core.answers.sentences import alike, kept
 from runner.core.judgement import CellResult
+from runner.core.severity import Severity
+from runner.core.shares import shares_of
+from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import span
+from runner.core.words import listed
 
-SURE = frozenset(Kind) - {Kind.OK, Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE}
-"""What only a test over images and builds says."""
+HARMLESS = (Severity.NONE, Severity.HARMLESS)
 
 
 def answers(
     heads: Sequence[str],
     results: Sequence[CellResult],
     baseline: str,
-    blame: Mapping[str, str],
-    error_rate: float,
+    blame: Mapping[str, str] | None = None,
+    equal: Sequence[Equivalence] = (),
+    problems: Mapping[str, str | None] | None = None,
 ) -> tuple[Answer, ...]:
     """Returns an answer a head.
 
@@ -29,74 +35,154 @@ def answers(
         results: Every planned cell.
         baseline: The environment that the others are compared with.
         blame: Head → which calibration images made its table bad.
-        error_rate: Chance that any verdict of one kind in the matrix is false.
+        equal: Versions that were shown to lose the same.
+        problems: Head → what is wrong with its reference.
     """
     return tuple(
         _answer(
             head,
-            rows_of(head, results),
+            results,
             baseline,
-            blame.get(head, ""),
-            error_rate,
+            (blame or {}).get(head, ""),
+            [one for one in equal if one.head == head],
+            (problems or {}).get(head),
         )
         for head in heads
     )
 
 
-def _answer(head: str, rows: Sequence[Row], baseline: str, blame: str, error_rate: float) -> Answer:
-    found = findings(rows, baseline)
-    told = tuple(
+def _answer(
+    head: str,
+    results: Sequence[CellResult],
+    baseline: str,
+    blame: str,
+    equal: Sequence[Equivalence],
+    problem: str | None,
+) -> Answer:
+    rows = rows_of(head, results)
+    found = tuple(
         replace(one, text=f"{one.text} {blame}")
         if blame and one.kind is Kind.CALIBRATION_PROBLEM
         else one
-        for one in found
+        for one in findings(rows, results, baseline, problem)
     )
     int8 = int8_of(rows)
-    gated = [one.passed for _, one in int8 if one.passed is not None]
+    gated = [one.passed for _, one in rows if one.passed is not None]
     passed = all(gated) if gated else None
-    first = next(iter(told), None)
+    judged = speaking(int8)
+    worst = next(iter(judged), None)
+    unseen = _unseen(rows, int8, passed)
+    # What is better than 8 bits, or was never meant to run here, is no fault.
+    wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
+    first = next(iter(wrong), None)
+    matters = severity.worst(
+        (
+            *(one.severity for one in found if not one.beaten),
+            *(_row_severity(row) for row in judged),
+        )
+    )
+    clean = not wrong and not unseen and matters in HARMLESS
+    equality = " ".join(alike(equal))
+    text = first.text if first else _nothing(rows, int8, baseline, matters)
     return Answer(
         head=head,
-        fault=first.fault if first else _no_fault(int8, passed),
-        findings=told,
-        text=first.text if first else _nothing(int8, baseline, passed),
-        advice=first.advice if first else _advice(int8, passed),
-        confidence=confidence(first, error_rate) if first else "",
+        fault=first.fault if first else _no_fault(found, rows, clean=clean, passed=passed),
+        findings=found,
+        text=" ".join(filter(None, (text, equality))),
+        advice=first.advice if first else _advice(unseen, clean=clean),
+        confidence=first.confidence if first else "",
         passed=passed,
+        severity=matters,
+        clean=clean,
+        unseen=tuple(unseen),
+        shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
+        remedies=remedies(worst, int8) if worst else (),
     )
 
 
-def confidence(finding: Finding, error_rate: float) -> str:
-    """Returns `99.5 % sure, 3.1 to 4.2 times the noise floor`; of what no test says, that it is open."""
-    if finding.kind not in SURE:
-        return "not decided"
-    sure = f"{100 * (1 - error_rate):g} % sure"
-    finite = [one for one in finding.multiples if math.isfinite(one)]
-    if finite:
-        return f"{sure}: {span(finite)} times the noise floor"
-    return f"{sure}: builds are bit-identical" if finding.multiples else sure
+def planned(one: Finding) -> bool:
+    """Whether it only says that cells were never meant to run here."""
+    return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
 
 
-def _no_fault(int8: Sequence[Row], passed: bool | None) -> str:
-    if not int8:
+def _row_severity(row: Row) -> Severity:
+    _, head = row
+    if head.passed is False:
+        return Severity.SEVERE
+    return severity.of_boxes(head.boxes)
+
+
+def _unseen(rows: Sequence[Row], int8: Sequence[Row], passed: bool | None) -> list[str]:
+    """Returns what nobody has looked at."""
+    found = []
+    if not rows:
+        return ["no cell gave a result"]
+    known = [one for _, one in int8 if one.budget]
+    if int8 and len(known) < len(int8) and passed is None:
+        found.append("what 8 bits must cost, since some tables are not known")
+    if any(one.boxes is None for _, one in int8) and passed is None:
+        found.append("what became of boxes")
+    if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
+        found.append("cells that could not be compared")
+    single = [
+        result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
+    ]
+    if single:
+        found.append(f"another build of {listed(list(dict.fromkeys(single)), 3)}")
+    return found
+
+
+def _no_fault(
+    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None
+) -> str:
+    if not rows:
         return "nothing to judge"
-    if passed is False:
-        return "below the gate, no cause found"
-    return "nobody's: nothing is wrong" if passed else "nobody's: no cause found"
+    if clean:
+        return "nobody's: nothing is wrong"
+    fallback = next((one for one in found if one.kind is Kind.PRECISION_FALLBACK), None)
+    if fallback:
+        return fallback.fault
+    return (
+        "below the gate, no cause found"
+        if passed is False
+        else "nothing found, but not all was seen"
+    )
 
 
-def _nothing(int8: Sequence[Row], baseline: str, passed: bool | None) -> str:
-    if not int8:
-        return "No int8 cell gave a result."
-    text = " ".join(filter(None, (unharmed(int8, baseline), kept(int8, baseline))))
-    return text or ("A gate does not hold." if passed is False else "No cause was found.")
+def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, matters: Severity) -> str:
+    if not rows:
+        return "No cell gave a result."
+    looked = _looked(rows, int8)
+    text = f"Nothing was found: {looked}." if looked else ""
+    if matters not in HARMLESS:
+        text = "Boxes change, within the gates that are set."
+    return " ".join(filter(None, (text, kept(int8, baseline))))
 
 
-def _advice(int8: Sequence[Row], passed: bool | None) -> str:
-    if not int8:
-        return "See below why cells did not run."
-    if passed is False:
-        return "Compare the budget and the boxes below: what a gate counts no verdict explains."
-    if passed is None:
-        return "Set a gate: nobody has said how much this head may lose."
-    return "Nothing to do."
+def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
+    """Returns what was looked at, and with what result."""
+    others = [
+        verdict
+        for _, head in rows
+        for verdict in head.verdicts
+        if verdict.kind is Kind.OK and verdict.bound_db is not None
+    ]
+    parts = []
+    if others:
+        most = max(one.bound_db or 0.0 for one in others)
+        parts.append(
+            f"no version is more than {max(most, 0.0):.1f} dB worse than the baseline (95 %)"
+        )
+    if int8 and all(one.budget for _, one in int8):
+        parts.append("each int8 cell costs what its scales must")
+    if int8 and all(one.boxes for _, one in int8):
+        parts.append("boxes stay")
+    if any(result.cell.pass_.precision is not Precision.INT8 for result, _ in rows):
+        parts.append("floating point is sound")
+    return "; ".join(parts)
+
+
+def _advice(unseen: Sequence[str], *, clean: bool) -> str:
+    if clean:
+        return "Nothing to do."
+    return f"Not looked at: {'; '.join(unseen)}." if unseen else "See the boxes below."

@@ -1,55 +1,91 @@
-"""One plain paragraph a head: what its verdicts say, in the order in which a person asks."""
+"""One plain paragraph a head: all that was found, in the order in which a person asks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from runner.cells import Precision, Status, TableSource
-from runner.core.answers.findings import Row, findings, table_name
+from runner.core.answer import Answer
 from runner.core.answers.gate_sentences import disagreement_sentence, gates_sentence
+from runner.core.answers.remedies import table_name
+from runner.core.answers.rows import Row, int8_of, rows_of
 from runner.core.boxes.precision_draws import ApDraws
 from runner.core.judgement import CellResult
+from runner.core.severity import Severity
+from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import listed
 
 NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
+MOST_REMEDIES = 3
 
 
 def sentences(
-    heads: Sequence[str],
+    answers: Sequence[Answer],
     results: Sequence[CellResult],
     baseline: str,
-    blame: Mapping[str, str] = MappingProxyType({}),
     draws: ApDraws = MappingProxyType({}),
 ) -> Mapping[str, str]:
     """Returns head → all that there is to know about it.
 
     Args:
-        heads: In the order of matrix.yaml.
+        answers: One a head.
         results: Every planned cell.
         baseline: The environment that the others are compared with.
-        blame: Head → which calibration images made its table bad.
         draws: Of the AP of each cell and head.
     """
-    return {
-        head: _paragraph(
-            rows_of(head, results),
-            baseline,
-            blame.get(head, ""),
-            _resultless(head, results),
-            draws,
-        )
-        for head in heads
-    }
+    return {one.head: _paragraph(one, results, baseline, draws) for one in answers}
 
 
-def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
-    """Returns every cell that has this head."""
-    return [(result, one) for result in results for one in result.heads if one.head == head]
+def _paragraph(answer: Answer, results: Sequence[CellResult], baseline: str, draws: ApDraws) -> str:
+    rows = rows_of(answer.head, results)
+    int8 = int8_of(rows)
+    texts = [
+        one.text
+        for one in answer.findings
+        if one.kind is not Kind.COULD_NOT_RUN or one.severity is not Severity.NONE
+    ]
+    parts = (
+        *(texts or [answer.text]),
+        *(
+            [answer.text.removeprefix(texts[0]).strip()]
+            if texts and answer.text.startswith(texts[0])
+            else []
+        ),
+        made_up(answer),
+        kept(int8, baseline),
+        gates_sentence(int8, *_resultless(answer.head, results)),
+        disagreement_sentence(int8, baseline, draws),
+    )
+    return " ".join(dict.fromkeys(part for part in parts if part))
 
 
-def int8_of(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
+def made_up(answer: Answer) -> str:
+    """Says how the loss is made up, and what would reach what."""
+    if answer.shares is None:
+        return ""
+    remedies = "; ".join(one.sentence() for one in answer.remedies[:MOST_REMEDIES])
+    text = f"Of the error in {answer.shares.cell}: {answer.shares.sentence()}."
+    return f"{text} What each alone would reach: {remedies}." if remedies else text
+
+
+def alike(equal: Sequence[Equivalence]) -> Iterable[str]:
+    """Yields what versions share, a sentence for each set of them."""
+    groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
+    for one in equal:
+        groups.setdefault((one.environments, one.all), []).append(one)
+    for (names, whole), found in groups.items():
+        bits = all(one.same_bits for one in found)
+        within = max(one.within_db for one in found)
+        how = "to the bit" if bits else f"within {_up(within)} dB (95 %)"
+        passes = list(dict.fromkeys(one.pass_ for one in found))
+        start = "Not the version's: " if whole else ""
+        yield f"{start}{listed(names)} lose the same {how} in {listed(passes, 3)}."
+
+
+def _up(value: float) -> str:
+    """Returns a bound to a tenth, rounded up: it must not promise more than was found."""
+    return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}"
 
 
 def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
@@ -62,41 +98,6 @@ def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], in
     ]
     broken = [result.cell.id for result in without if result.status not in NOT_STARTED]
     return broken, len(without) - len(broken)
-
-
-def _paragraph(
-    rows: Sequence[Row],
-    baseline: str,
-    blame: str,
-    resultless: tuple[Sequence[str], int],
-    draws: ApDraws,
-) -> str:
-    int8 = int8_of(rows)
-    if not int8:
-        return "No int8 result to judge."
-    parts = (
-        _nonfinite(rows),
-        unharmed(int8, baseline),
-        *(one.text for one in findings(rows, baseline)),
-        kept(int8, baseline),
-        gates_sentence(int8, *resultless),
-        disagreement_sentence(int8, baseline, draws),
-        blame,
-    )
-    return " ".join(part for part in parts if part)
-
-
-def unharmed(int8: Sequence[Row], baseline: str) -> str:
-    """Says that no version loses at the same scales; nothing where one does, or where nobody knows."""
-    verdicts = {verdict.kind for _, head in int8 for verdict in head.verdicts}
-    same = {
-        result.cell.environment
-        for result, _ in int8
-        if result.cell.pass_.source is TableSource.SHARED
-    }
-    if len(same) < 2 or verdicts & {Kind.ENGINE_REGRESSION, Kind.INCONCLUSIVE}:
-        return ""
-    return f"No environment of {len(same)} is worse than {baseline} at the same scales."
 
 
 def kept(int8: Sequence[Row], baseline: str) -> str:
@@ -117,8 +118,3 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
                 f"table known would keep {best:z.1f} dB."
             )
     return ""
-
-
-def _nonfinite(rows: Sequence[Row]) -> str:
-    cells = [result.cell.id for result, head in rows if head.error.nonfinite]
-    return f"NaN or infinite outputs in {listed(cells)}." if cells else ""

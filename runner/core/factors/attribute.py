@@ -19,8 +19,8 @@ from runner.core.factors.contrasts import Design, Step
 from runner.core.factors.places import Place
 from runner.core.rules import Rules
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.cell_errors import HeadErrors
+from runner.core.verdicts.decisions import step_found
 from runner.core.verdicts.head_errors import Told
 from runner.core.verdicts.latency import latency_verdicts
 from runner.core.verdicts.verdict import Kind, Verdict
@@ -28,13 +28,14 @@ from runner.records import Record, Start
 
 QUESTIONS: Mapping[Kind, Question] = {
     Kind.ENGINE_REGRESSION: Question.ENGINE,
+    Kind.VERSION_REGRESSION: Question.ENGINE,
+    Kind.TF32_REGRESSION: Question.ENGINE,
+    Kind.FP16_REGRESSION: Question.ENGINE,
+    Kind.BF16_REGRESSION: Question.ENGINE,
     Kind.CALIBRATOR_REGRESSION: Question.CALIBRATOR,
     Kind.LATENCY_REGRESSION: Question.LATENCY,
 }
 """The verdicts that are about a difference between two cells."""
-
-FOR_NOISE = 16
-"""Cells that the noise of a step is pooled over: more hardly sharpen it."""
 
 Carries = Callable[[Step], bool]
 """Whether the effect between the two cells of a step is found too."""
@@ -45,7 +46,7 @@ def attributed(
 ) -> Told:
     """Returns the same verdicts, those about a difference between two cells with its attribution."""
     by_head = {one.head: one for one in heads}
-    attributor = _Attributor(records, rules)
+    attributor = _Attributor(records, heads, rules)
     return {
         (cell, head): tuple(
             attributor.latency(one)
@@ -62,8 +63,11 @@ def attributed(
 class _Attributor:
     """Attributes verdicts of one matrix; places are cell ids."""
 
-    def __init__(self, records: Iterable[Record], rules: Rules) -> None:
+    def __init__(
+        self, records: Iterable[Record], heads: Sequence[HeadErrors], rules: Rules
+    ) -> None:
         self.rules = rules
+        self.heads = heads
         self.records = {one.cell: one for one in records if one.status is Status.OK}
         self._factors = functools.cache(self._read)
         self._steps = functools.cache(self._chain)
@@ -72,7 +76,24 @@ class _Attributor:
         self._difference = functools.cache(difference)
 
     def error(self, verdict: Verdict, head: HeadErrors) -> Verdict:
-        return self._attributed(verdict, *_comparable(head, verdict, self.rules))
+        return self._attributed(verdict, *self._comparable(head, verdict))
+
+    def _comparable(self, head: HeadErrors, verdict: Verdict) -> tuple[list[str], Carries]:
+        """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
+        cells = {one.cell: one for one in head.cells}
+        bad = cells[verdict.cell]
+        tested = verdict.kind is Kind.CALIBRATOR_REGRESSION
+        same = [
+            cell
+            for cell, one in cells.items()
+            if one.pass_ == bad.pass_ and (one.own if tested else one.table == bad.table)
+        ]
+
+        @functools.cache
+        def carries(step: Step) -> bool:
+            return step_found(verdict.kind, self.heads, head, (step.start, step.end), self.rules)
+
+        return same, carries
 
     def latency(self, verdict: Verdict) -> Verdict:
         pass_ = self.records[verdict.cell].pass_
@@ -175,28 +196,3 @@ class _Attributor:
 def _start(record: Record) -> Start | None:
     measured = good(record)
     return measured[-1].start if measured else None
-
-
-def _comparable(head: HeadErrors, verdict: Verdict, rules: Rules) -> tuple[list[str], Carries]:
-    """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
-    cells = {one.cell: one for one in head.cells}
-    bad = cells[verdict.cell]
-    same = {
-        cell: one
-        for cell, one in cells.items()
-        if one.pass_ == bad.pass_
-        and (one.table == bad.table if verdict.kind is Kind.ENGINE_REGRESSION else one.own)
-    }
-
-    def carries(step: Step) -> bool:
-        # As if the first were the baseline, on one device; some others only tell the noise.
-        others = [one for cell, one in same.items() if cell not in (step.start, step.end)]
-        renamed: list[CellError] = [
-            replace(same[step.start], environment="start", device="any"),
-            replace(same[step.end], environment="end", device="any"),
-            *(replace(one, device="another", placement=None) for one in others[:FOR_NOISE]),
-        ]
-        found = verdicts([replace(head, cells=renamed)], "start", rules)
-        return any(one.cell == step.end and one.kind is verdict.kind for one in found)
-
-    return list(same), carries

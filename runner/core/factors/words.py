@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.words import listed
+from runner.core.words import capital, listed
 
 
 def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
@@ -19,7 +19,7 @@ def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
             if name not in names:
                 names.append(name)
     if len(groups) == 1:
-        return f"{_capital(next(iter(groups)))}."
+        return f"{capital(next(iter(groups)))}."
     return " ".join(f"{listed(names)}: {text}." for text, names in groups.items())
 
 
@@ -63,7 +63,3 @@ def _help(addition: Addition) -> str:
 
 def _names(changes: Sequence[Change]) -> str:
     return listed([change.factor for change in changes])
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

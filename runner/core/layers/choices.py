@@ -49,6 +49,8 @@ class Choice:
     """Those of `better_db` that ran all of them so because the matrix held them there."""
     tables: int
     """How many tables have builds that differ."""
+    chance: float = 1.0
+    """Of layers that have nothing to do with it, at most: that one of them parts the builds like this."""
 
     @property
     def builds(self) -> int:
@@ -94,7 +96,28 @@ def _choice(
         better_db=tuple(sorted(one for _, better in split for one in better)),
         held_db=tuple(sorted(held)),
         tables=len(tables),
+        chance=_chance(cone, tables, split),
     )
+
+
+def _chance(
+    cone: Sequence[str],
+    tables: Sequence[Sequence[Build]],
+    split: Sequence[tuple[Sequence[float], Sequence[float]]],
+) -> float:
+    """Returns how likely some layer that has nothing to do with the error goes along with it.
+
+    A layer that is in int8 in w of n builds parts them as the error does with chance 1 / (n over w); there are
+    as many tries as layers (those always chosen together are one) that some builds chose and some did not.
+    """
+    patterns = {
+        tuple(build.ran.get(layer) == INT8 for builds in tables for build in builds)
+        for layer in cone
+        if all(layer in build.ran for builds in tables for build in builds)
+    }
+    varying = sum(len(set(pattern)) > 1 for pattern in patterns)
+    ways = math.prod(math.comb(len(worse) + len(better), len(worse)) for worse, better in split)
+    return min(1.0, varying / ways)
 
 
 def _by_table(

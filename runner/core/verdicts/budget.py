@@ -5,8 +5,8 @@
 The intervals are percentile bootstraps (Efron and Tibshirani 1993, ch. 13) over images: each draw
 takes the same images, with replacement, for the cell, for its simulation and for every other table,
 so all differences are paired, and S* is the minimum of that draw. Images cannot tell one build from
-the next, so an observed error also moves by its build noise, v·Q/√K times Student's t with the
-degrees of freedom that v was estimated with (`effects.pooled_noise`). `observed`, `limit` and
+the next, so an observed error also moves by its build noise, s·Q/√K times Student's t with the
+degrees of freedom that s was estimated with (`build_noise`). `observed`, `limit` and
 `calibration` are at least 0 in every draw, and so are their intervals; `engine` has a sign.
 """
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runner.core.verdicts.cell_errors import CellError, HeadErrors, noise_by_kin
-from runner.core.verdicts.effects import Floats, Noise, Sample
+from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from runner.core.verdicts.sample import Floats, Sample
+from runner.core.verdicts.student import Part
 
 DRAWS = 2000
 SEED = 20190617
@@ -44,7 +45,7 @@ class Budget:
     """Part (`observed`, `limit`, …) → its 95 % bootstrap interval; absent where it is unknown."""
 
 
-def budgets(head: HeadErrors) -> Mapping[str, Budget]:
+def budgets(head: HeadErrors, noises: Noises) -> Mapping[str, Budget]:
     """Returns cell id → its budget, for every int8 cell whose table was simulated.
 
     With one image there are no intervals; with one repeat everywhere there are none of `observed`
@@ -53,13 +54,14 @@ def budgets(head: HeadErrors) -> Mapping[str, Budget]:
     cells = [(cell, key) for cell in head.cells if (key := _key(cell)) in head.simulations]
     if not cells:
         return {}
-    noises = noise_by_kin(head.cells)
     draws = _Draws(head)
+    parts = {cell.cell: noises.noise(head.head, cell).sqnr for cell, _ in cells}
     found: dict[str, Budget] = {}
-    for kin, noise in noises.items():
-        alike = [pair for pair in cells if pair[0].kin == kin]
+    for degrees in sorted({part[1] for part in parts.values()}):
+        alike = [pair for pair in cells if parts[pair[0].cell][1] == degrees]
         for start in range(0, len(alike), CELLS_AT_ONCE):
-            found |= draws.budgets(alike[start : start + CELLS_AT_ONCE], noise)
+            some = alike[start : start + CELLS_AT_ONCE]
+            found |= draws.budgets(some, [parts[cell.cell] for cell, _ in some])
     return found
 
 
@@ -96,18 +98,24 @@ class _Draws:
         errors = np.stack([sample.errors.mean(axis=0) for sample in samples], axis=1)
         return np.asarray(self.weights @ errors, np.float64)
 
-    def budgets(self, cells: Sequence[tuple[CellError, Key]], noise: Noise) -> dict[str, Budget]:
+    def budgets(
+        self, cells: Sequence[tuple[CellError, Key]], noise: Sequence[Part]
+    ) -> dict[str, Budget]:
+        """Returns the budgets of cells whose noise has equally many degrees of freedom."""
+        degrees = noise[0][1]
         # One value of t a draw for all cells: adding a cell changes no other cell's interval.
-        generator = np.random.default_rng([SEED, noise.degrees])
-        student = generator.standard_t(max(noise.degrees, 1), len(self.weights))
+        generator = np.random.default_rng([SEED, int(min(degrees, 1000))])
+        student = generator.standard_t(min(max(degrees, 1), 1000), len(self.weights))
         observed = self._nmse([cell.sample for cell, _ in cells])
-        spread = np.sqrt([noise.variance / cell.sample.repeats for cell, _ in cells])
+        spread = np.sqrt(
+            [part / cell.sample.repeats for (part, _), (cell, _) in zip(noise, cells, strict=True)]
+        )
         # With few degrees of freedom t can take away more than there is; no error is below 0.
         observed *= np.maximum(1 + student[:, np.newaxis] * spread, 0.0)
         expected = self.simulated[:, [self.column[key] for _, key in cells]]
         limit = np.stack([self.limits[placement] for _, (placement, _) in cells], axis=1)
         parts = {"limit": limit, "calibration": expected - limit}
-        if noise.degrees:
+        if degrees:
             parts |= {"observed": observed, "engine": observed - expected}
         ends = (
             {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in parts.items()}

@@ -1,9 +1,19 @@
 """What verdicts are judged on: the errors of one head in every cell and under every table."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.core.verdicts.effects import Noise, Sample, pooled_noise
+import numpy as np
+
+from runner.cells import Precision
+from runner.core.rules import DB
+from runner.core.verdicts.build_noise import EXACT, Noise, assumed, build_noise
+from runner.core.verdicts.contrast import Side
+from runner.core.verdicts.sample import Sample
+
+Group = tuple[str, str, str | None, bool]
+"""Cells whose builds may be pooled: one pass, device, placement, and whether builds can differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +24,7 @@ class CellError:
     environment: str
     device: str
     pass_: str
-    int8: bool
+    precision: Precision
     sample: Sample
     placement: str | None = None
     table: str | None = None
@@ -22,18 +32,22 @@ class CellError:
     own: bool = False
     """The table was made by this environment."""
     integer_share: float | None = None
+    """0 where nothing was quantised."""
     implicit: bool = False
     """int8 by TensorRT's own scales, not by Q/DQ nodes."""
-    reduced: bool = False
-    """tf32 or fp16: less exact than fp32 by design."""
+    fixed: bool = False
+    """Whether building again cannot give anything else: ONNX Runtime on one CPU."""
 
     @property
-    def kin(self) -> Hashable:
-        """Cells whose builds differ alike: ONNX Runtime on a CPU says nothing of TensorRT's spread."""
-        return (self.int8, self.placement, self.device, self.implicit, self.reduced)
+    def int8(self) -> bool:
+        return self.precision is Precision.INT8
+
+    @property
+    def group(self) -> Group:
+        return (self.pass_, self.device, self.placement, self.fixed)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HeadErrors:
     """Everything measured and simulated of one head."""
 
@@ -43,10 +57,67 @@ class HeadErrors:
     """(placement, table) → the exact error of that table."""
     gate_nmse: float | None
 
+    @functools.cached_property
+    def best(self) -> Mapping[str, Sample]:
+        """Placement → the limit S*: the best table, chosen on one half of the images, judged on the other.
 
-def noise_by_kin(cells: Iterable[CellError]) -> Mapping[Hashable, Noise]:
-    """Returns the spread between builds of each kind of cell."""
-    samples: dict[Hashable, list[Sample]] = {}
-    for cell in cells:
-        samples.setdefault(cell.kin, []).append(cell.sample)
-    return {kin: pooled_noise(found) for kin, found in samples.items()}
+        Chosen and judged on the same images, S* is too small by what chance gave the luckiest of the tables: a
+        table as good as the others was called a problem in 19 % of matrices with 87 of them.
+        """
+        tables: dict[str, list[Sample]] = {}
+        for (placement, _), sample in self.simulations.items():
+            tables.setdefault(placement, []).append(sample)
+        return {placement: _best(samples) for placement, samples in tables.items()}
+
+    def simulation(self, cell: CellError) -> Sample | None:
+        """Returns what the cell's table must cost; None where nobody knows."""
+        if cell.placement is None or cell.table is None:
+            return None
+        return self.simulations.get((cell.placement, cell.table))
+
+
+def _best(samples: Sequence[Sample]) -> Sample:
+    energy = samples[0].energy
+    errors = np.stack([one.errors.mean(axis=0) for one in samples])
+    chosen = np.empty_like(energy)
+    # Every other image, since neighbours in a folder are often alike.
+    halves = [np.arange(start, len(energy), 2) for start in (0, 1)]
+    for judged, seen in (halves, halves[::-1]):
+        best = errors[:, seen if len(seen) else judged].sum(axis=1).argmin()
+        chosen[judged] = errors[best, judged]
+    return Sample(chosen[np.newaxis], energy, exact=True)
+
+
+class Noises:
+    """How builds of each cell differ, of one matrix."""
+
+    def __init__(self, heads: Iterable[HeadErrors], float_build_db: float) -> None:
+        self._assumed = assumed(float_build_db * DB)
+        samples: dict[Group, dict[str, dict[str, Sample]]] = {}
+        for head in heads:
+            for cell in head.cells:
+                of_head = samples.setdefault(cell.group, {}).setdefault(head.head, {})
+                of_head[cell.cell] = cell.sample
+        self._noise = {
+            group: build_noise(found, fixed=group[-1]) for group, found in samples.items()
+        }
+        self._versions = {
+            group: {head: len(cells) for head, cells in found.items()}
+            for group, found in samples.items()
+        }
+
+    def side(self, head: str, cell: CellError) -> Side:
+        noise = self._noise[cell.group][head, cell.cell]
+        if cell.fixed and cell.sample.repeats == 1:
+            noise = EXACT
+        elif not noise.known and not cell.int8:
+            # Roundings of a floating-point build differ a little; a broken one differs by far more.
+            noise = self._assumed
+        return Side(cell.sample, noise)
+
+    def free_passes(self, device: str) -> int:
+        """Returns how many passes on a device have builds that may differ."""
+        return len({group[0] for group in self._noise if group[1] == device and not group[3]})
+
+    def noise(self, head: str, cell: CellError) -> Noise:
+        return self.side(head, cell).noise

@@ -4,146 +4,311 @@ The method, its formulae and its limits are in docs/method.md.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from runner.core.rules import Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.effects import Effect, discoveries
-from runner.core.verdicts.hypotheses import Hypothesis, hypotheses, simulation
-from runner.core.verdicts.verdict import Kind, Verdict
+from runner.core.rules import DB, Rules
+from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from runner.core.verdicts.contrast import Contrast, View
+from runner.core.verdicts.guard import builds_needed
+from runner.core.verdicts.holm import holm
+from runner.core.verdicts.hypotheses import Hypothesis, Questions, ask
+from runner.core.verdicts.student import one_sided
+from runner.core.verdicts.verdict import KINDS, Kind, Verdict
+from runner.core.words import count
 
-DECISIVE = 4.0
-"""An effect of so many standard errors is found among some hundred hypotheses."""
+PLAUSIBLE = 0.1
+"""Chance of as much without any effect, below which it is not called chance."""
+TELLING_DB = 5.0
+"""So much more error is looked into, however noisy the builds are."""
+CARRIES = 0.5
+"""An image with so much of the error carries the SQNR by itself."""
+MOST_REPEATS = 50
+"""More are not asked for."""
 
 
 def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[Verdict, ...]:
-    """Returns the verdicts of every cell and head; `ok` where nothing is wrong."""
+    """Returns the verdicts of every cell and head; `ok` where nothing is found."""
     heads = list(heads)
-    made = [one for head in heads for one in hypotheses(head, baseline, rules)]
-    told = [
+    noises = Noises(heads, rules.float_build_db)
+    made = ask(heads, baseline, noises, rules)
+    decided = [
         verdict
         for kind in Kind
-        for hypothesis, discovered in _tested(made, kind, rules)
-        if (verdict := _decided(hypothesis, discovered=discovered, rules=rules))
+        for verdict in _family([one for one in made if one.kind is kind], heads, rules)
     ]
-    told = _without_repeated_blame(told)
+    told = _without_repeated_blame(decided)
     spoken = {(verdict.cell, verdict.head) for verdict in told}
-    by_cell: dict[tuple[str, str | None], list[Hypothesis]] = {}
-    for one in made:
-        by_cell.setdefault((one.verdict.cell, one.verdict.head), []).append(one)
-    told += [
-        _nothing_found(head, cell, by_cell.get((cell.cell, head.head), ()))
-        for head in heads
-        for cell in head.cells
-        if (cell.cell, head.head) not in spoken
-    ]
+    for head in heads:
+        asked = Questions(head, baseline, noises, rules)
+        told += [
+            _nothing_found(asked, cell)
+            for cell in head.cells
+            if (cell.cell, head.head) not in spoken
+        ]
     return tuple(told)
 
 
-def _nothing_found(head: HeadErrors, cell: CellError, asked: Sequence[Hypothesis]) -> Verdict:
-    """Returns `ok`; `inconclusive` where the gate fails: something makes it fail."""
-    ok = Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
-    gate = head.gate_nmse
-    if not cell.int8 or gate is None or cell.sample.nmse <= gate:
-        return ok
-    if simulation(head, cell) is None:
-        return replace(ok, kind=Kind.INCONCLUSIVE, needs="its calibration table")
-    costly = (one for one in asked if one.verdict.kind is not Kind.PRECISION_FALLBACK)
-    suspects = [(_size(one), one) for one in costly if _size(one) >= one.least]
-    if not suspects:
-        return ok
-    _, suspect = max(suspects, key=lambda one: one[0])
-    return _inconclusive(suspect, _needs(suspect))
+def step_found(
+    kind: Kind, heads: Sequence[HeadErrors], head: HeadErrors, step: tuple[str, str], rules: Rules
+) -> bool:
+    """Says whether the effect is found between two other cells of one pass; all cells lend their noise.
+
+    Args:
+        kind: Of the effect: a regression of an engine, of a calibrator, or of both.
+        heads: All of the matrix.
+        head: The one that it was found in.
+        step: Ids of two cells; the second may be worse.
+        rules: When a difference counts.
+    """
+    cells = {cell.cell: cell for cell in head.cells}
+    other, one = (cells[cell] for cell in step)
+    asked = Questions(head, other.environment, Noises(heads, rules.float_build_db), rules)
+    if kind is Kind.CALIBRATOR_REGRESSION:
+        found = asked.calibrators(one, other)
+        return found is not None and found.p <= _level(kind, rules)
+    found = asked.against_version(kind, one, other)
+    return found.p <= _level(kind, rules) and not _held_back(found, 1, rules)
+
+
+def _level(kind: Kind, rules: Rules) -> float:
+    return (KINDS[kind].level or 0.0) / rules.looks
+
+
+def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
+    """Returns `ok` with what would not have been seen."""
+    base = asked.base_of(cell)
+    head, gate = asked.head, asked.head.gate_nmse
+    if cell.int8 and gate is not None and cell.sample.nmse > gate and not head.simulation(cell):
+        return Verdict(
+            kind=Kind.INCONCLUSIVE, cell=cell.cell, head=head.head, needs="its calibration table"
+        )
+    if base is None or (cell.int8 and (cell.table != base.table or cell.integer_share == 0)):
+        return Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
+    compared = asked.versus(cell, base)
+    bound = compared.bound()
+    return Verdict(
+        kind=Kind.OK,
+        cell=cell.cell,
+        head=head.head,
+        against=base.cell,
+        effect=compared.effect(asked.rules.least_effect),
+        bound_db=bound / DB if math.isfinite(bound) else None,
+    )
 
 
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
-    """Drops the calibration problem of a cell whose own calibrator alone makes the table bad.
+    """Drops what only repeats another verdict of the same head and cell.
 
-    Such a problem is one of every version alike (DESIGN section 3): the baseline has it too.
+    A calibration problem is one of every version alike (DESIGN section 3): where a cell's own calibrator
+    alone makes the table bad, the baseline has none. An engine's loss is one of every version alike too:
+    where the baseline has none, its regression says it.
     """
-    bases = {
-        (one.cell, one.head): one.against for one in told if one.kind is Kind.CALIBRATOR_REGRESSION
-    }
-    problems = {(one.cell, one.head) for one in told if one.kind is Kind.CALIBRATION_PROBLEM}
-    alone = {key for key, base in bases.items() if (base, key[1]) not in problems}
+    named = {(one.cell, one.head, one.kind) for one in told}
+    suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
+
+    def repeats(one: Verdict, general: Kind, special: Kind) -> bool:
+        if general not in (one.kind, one.suspected):
+            return False
+        causes = [
+            other
+            for other in told
+            if (other.cell, other.head) == (one.cell, one.head)
+            and special in (other.kind, other.suspected)
+        ]
+        return any(
+            (other.against or "", one.head, general) not in named
+            and (other.against or "", one.head, general) not in suspected
+            for other in causes
+        )
+
     return [
         one
         for one in told
-        if one.kind is not Kind.CALIBRATION_PROBLEM or (one.cell, one.head) not in alone
+        if not repeats(one, Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+        and not repeats(one, Kind.ENGINE_LOSS, Kind.ENGINE_REGRESSION)
     ]
 
 
-def _tested(
-    made: Iterable[Hypothesis], kind: Kind, rules: Rules
-) -> Iterable[tuple[Hypothesis, bool]]:
-    """Tests one cause as one family, over all heads and cells.
+@dataclass(frozen=True, slots=True)
+class _Test:
+    p: float
+    pooled: float
+    """Against no effect, with the noise of the whole pass."""
+
+
+def _family(
+    family: Sequence[Hypothesis], heads: Sequence[HeadErrors], rules: Rules
+) -> Iterable[Verdict]:
+    """Tests one cause as one family, over all passes, heads and cells.
 
     Not all causes together: a bad table is found in every cell with p near 0, and each such find
     would loosen the threshold for causes that only noise speaks for.
     """
-    family = [one for one in made if one.verdict.kind is kind]
+    if not family:
+        return
+    kind = family[0].kind
     # Cells that share a table, or gave the same outputs, ask one question: it is tested once.
-    tests = {(one.verdict.head, one.verdict.effect): _p(one) for one in family}
-    found = discoveries(list(tests.values()), rules.familywise_error_rate)
-    discovered = dict(zip(tests, found, strict=True))
-    return [(one, discovered[one.verdict.head, one.verdict.effect]) for one in family]
+    tests: dict[object, _Test] = {}
+    for one in family:
+        if _question(one) not in tests:
+            tests[_question(one)] = _Test(one.p, _pooled(one))
+    level = _level(kind, rules)
+    found = dict(zip(tests, holm([t.p for t in tests.values()], level), strict=True))
+    likely = dict(
+        zip(tests, holm([t.pooled for t in tests.values()], KINDS[kind].undecided), strict=True)
+    )
+    comparisons = _comparisons(family, len(heads))
+    for one in family:
+        key = _question(one)
+        verdict = _decided(
+            one,
+            found=found[key],
+            likely=likely[key],
+            comparisons=comparisons,
+            threshold=level / len(tests),
+            rules=rules,
+        )
+        if verdict:
+            yield verdict
 
 
-def _size(hypothesis: Hypothesis) -> float:
-    """Returns the effect, NMSE, above 0 where it has the sign of its cause."""
-    measured = hypothesis.verdict.effect
-    if measured is None:
-        return -math.inf
-    return -measured.value if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK else measured.value
+def _question(one: Hypothesis) -> object:
+    views = (one.contrast.sqnr.log, one.contrast.image.log, one.contrast.sqnr.builds)
+    return (one.head, views, tuple(also.sqnr.log for also in one.also))
 
 
-def _p(hypothesis: Hypothesis) -> float:
-    """Returns the one-sided p-value that the effect has its sign."""
-    measured = hypothesis.verdict.effect
-    if measured is None:
+def _comparisons(family: Sequence[Hypothesis], heads: int) -> int:
+    """Returns how often builds that choose could look like a version: (E − 1) · H · free passes."""
+    guarded = [one for one in family if one.guarded]
+    versions = max((len(one.others) + 1 for one in guarded), default=1)
+    return versions * heads * max(len({one.pass_ for one in guarded}), 1)
+
+
+def _pooled(one: Hypothesis) -> float:
+    return max(_pooled_p(each) for each in (one.contrast, *one.also))
+
+
+def _pooled_p(contrast: Contrast) -> float:
+    if not contrast.known:
         return 1.0
-    half = measured.p / 2
-    return half if _size(hypothesis) > 0 else 1 - half
+    views = (contrast.sqnr, contrast.image)
+    return min(1.0, 2 * min(one_sided(v.log, v.images, *v.pooled) for v in views))
 
 
-def _decided(hypothesis: Hypothesis, *, discovered: bool, rules: Rules) -> Verdict | None:
+def _held_back(one: Hypothesis, comparisons: int, rules: Rules) -> bool:
+    return one.guarded and comparisons * one.chance_of_builds() > rules.guard
+
+
+def _decided(
+    one: Hypothesis, *, found: bool, likely: bool, comparisons: int, threshold: float, rules: Rules
+) -> Verdict | None:
     """Returns the verdict, `inconclusive`, or None where there is nothing to tell."""
-    verdict = hypothesis.verdict
-    measured = verdict.effect
-    if measured is None or _size(hypothesis) < hypothesis.least:
+    if not one.large:
+        return _one_image(one)
+    if found:
+        if not _held_back(one, comparisons, rules):
+            return _verdict(one, one.kind)
+        return _open(one, _more_builds(one, comparisons, rules), _why_held(one))
+    if not one.contrast.known:
+        return _unknown(one, comparisons, rules)
+    own = max(each.p(0.0) for each in (one.contrast, *one.also))
+    telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
+    if (likely and own <= PLAUSIBLE) or telling:
+        needs = _needs(one, threshold)
+        if _held_back(one, comparisons, rules) and needs.endswith(("repeat", "repeats")):
+            more = max(int(needs.split()[0]), int(_more_builds(one, comparisons, rules).split()[0]))
+            needs = count(more, "more repeat")
+        return _open(one, needs)
+    return _one_image(one)
+
+
+def _verdict(one: Hypothesis, kind: Kind, **more: object) -> Verdict:
+    return Verdict(
+        kind=kind,
+        cell=one.cell,
+        head=one.head,
+        against=one.against,
+        effect=one.contrast.effect(one.least),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _open(one: Hypothesis, needs: str, why: str | None = None) -> Verdict:
+    return _verdict(one, Kind.INCONCLUSIVE, needs=needs, why=why, suspected=one.kind)
+
+
+def _one_image(one: Hypothesis) -> Verdict | None:
+    """Returns that one image says one thing, and the others another; None where it is not so."""
+    seen = one.contrast
+    sides = [side.sample for side in (seen.one, seen.other)]
+    carried = max(float(sample.weights.max()) for sample in sides)
+    if (
+        sides[0].images < 2
+        or carried < CARRIES
+        or seen.sqnr.log < one.least
+        or seen.image.log > -one.least
+    ):
         return None
-    enough = measured.noise_multiple is None or measured.noise_multiple >= rules.noise_multiple
-    if measured.noise_known and discovered and enough:
-        return verdict
-    if measured.noise_known and _is_chance(hypothesis, measured):
-        return None
-    return _inconclusive(hypothesis, _needs(hypothesis))
+    why = (
+        f"one image has {carried:.0%} of the error and says so, the typical image says the opposite"
+    )
+    return _open(one, "more evaluation images", why)
 
 
-def _inconclusive(hypothesis: Hypothesis, needs: str) -> Verdict:
-    verdict = hypothesis.verdict
-    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, suspected=verdict.kind)
+def _unknown(one: Hypothesis, comparisons: int, rules: Rules) -> Verdict | None:
+    """With one build, nobody knows what the next one does; it is told where these images show it."""
+    views: tuple[View, View] = (one.contrast.sqnr, one.contrast.image)
+    if one.contrast.one.sample.images < 2:
+        return _open(one, "more evaluation images", "one image says nothing of others")
+    if 2 * min(one_sided(view.log, view.images) for view in views) > PLAUSIBLE / 2:
+        return _one_image(one)
+    return _open(one, _more_builds(one, comparisons, rules), "one build says nothing of the next")
 
 
-def _is_chance(hypothesis: Hypothesis, measured: Effect) -> bool:
-    """Whether the data speak for no effect rather than for one worth telling."""
-    low, high = measured.low, measured.high
-    if hypothesis.verdict.kind is Kind.PRECISION_FALLBACK:
-        low, high = -high, -low
-    return high < hypothesis.least or (measured.p > 0.2 and low < -hypothesis.least)
+def _why_held(one: Hypothesis) -> str:
+    sides = [side.sample.repeats for side in (one.contrast.one, one.contrast.other)]
+    chance = one.chance_of_builds()
+    return (
+        f"all {sides[0]} builds are worse than the {sides[1]} of {one.against.split('/')[0]}; builds that "
+        f"choose anew do this up to 1 time in {max(round(1 / chance), 1)}"
+    )
 
 
-def _needs(hypothesis: Hypothesis) -> str:
-    """Says what would decide."""
-    measured = hypothesis.verdict.effect
-    if measured is None or not measured.noise_known:
-        return "2 more repeats"
-    # Half of the error budget for builds, half for images.
-    wanted = (abs(measured.value) / DECISIVE) ** 2 / 2
-    single = hypothesis.noise.variance * sum(sample.nmse**2 for sample in hypothesis.built)
-    repeats = min((sample.repeats for sample in hypothesis.built), default=1)
-    if single / repeats > wanted:
-        more = math.ceil(single / wanted) - repeats
-        return f"{more} more repeat{'s' if more > 1 else ''}"
+def _more_builds(one: Hypothesis, comparisons: int, rules: Rules) -> str:
+    versions = len(one.others) + 2
+    least = builds_needed(versions, comparisons, rules.guard) if one.guarded else 3
+    have = max(one.contrast.builds, 1)
+    return count(max(max(least, 3) - have, 1), "more repeat")
+
+
+def _needs(one: Hypothesis, threshold: float) -> str:
+    """Returns what would decide: repeats, if so many more of the same kind would; else images."""
+    have = max(one.contrast.builds, 1)
+    contrasts = (one.contrast, *one.also)
+    for repeats in range(have + 1, MOST_REPEATS + 1):
+        if max(_with_repeats(each, repeats, one.least) for each in contrasts) <= threshold:
+            return count(repeats - have, "more repeat")
     return "more evaluation images"
+
+
+def _with_repeats(contrast: Contrast, repeats: int, least: float) -> float:
+    """Returns p, if there were so many repeats and nothing else changed."""
+
+    def grown(view: View) -> float:
+        have = max(contrast.builds, 1)
+        builds = [
+            (variance * have / repeats, max(degrees, 1) * (repeats - 1) / max(have - 1, 1))
+            for variance, degrees in view.builds
+        ]
+        return one_sided(view.log - least, view.images, *builds)
+
+    return min(1.0, 2 * min(grown(contrast.sqnr), grown(contrast.image)))
+
+
+def told_by_cell(found: Iterable[Verdict]) -> Mapping[tuple[str, str | None], tuple[Verdict, ...]]:
+    """Returns (cell, head) → its verdicts."""
+    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
+    for one in found:
+        told[one.cell, one.head] = (*told.get((one.cell, one.head), ()), one)
+    return told

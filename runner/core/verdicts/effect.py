@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-DB = math.log(10) / 10
-"""ln of a ratio that is 1 dB."""
+from runner.core.rules import DB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +29,10 @@ class Effect:
     @property
     def db(self) -> float:
         return self.log / DB
+
+    @property
+    def typical_db(self) -> float:
+        return (self.log if self.typical is None else self.typical) / DB
 
     @property
     def low_db(self) -> float:

@@ -4,13 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from runner.cells import Precision, Status, TableSource
+from runner.cells import Status, TableSource
 from runner.core.evidence import Evidence, good
 from runner.core.layers.held import held_layers
 from runner.core.tables.coverage import enough
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.decisions import told_by_cell, verdicts
+from runner.core.verdicts.sample import Sample
+from runner.core.verdicts.seen import (
+    broken,
+    fixed,
+    nothing_quantised,
+    own_nonfinite,
+    reference_problem,
+)
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.core.words import listed
 from runner.records import HeadGate, Measurement, Record
@@ -28,18 +35,35 @@ def head_errors(evidence: Evidence) -> tuple[HeadErrors, ...]:
 
 
 def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
-    """Judges all cells and heads together."""
-    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
-    for verdict in verdicts(heads, evidence.manifest.baseline, evidence.rules):
-        key = (verdict.cell, verdict.head)
-        told[key] = (*told.get(key, ()), verdict)
+    """Judges all cells and heads together: what is plainly so first, then what a test says."""
+    told = dict(told_by_cell(verdicts(heads, evidence.manifest.baseline, evidence.rules)))
+    problems = {one.head: reference_problem(evidence, one.head) for one in evidence.manifest.heads}
     for record in evidence.records:
         for gate in evidence.manifest.heads:
-            # What did not run, gave NaN, or had half a table is in no comparison.
+            key = (record.cell, gate.head)
+            plain = _plain(evidence, record, gate.head, problems[gate.head])
+            if plain:
+                told[key] = (plain,)
+            # What did not run, or had half a table, is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
-            told.setdefault((record.cell, gate.head), (nothing,))
+            told.setdefault(key, (nothing,))
     return told
+
+
+def _plain(evidence: Evidence, record: Record, head: str, problem: str | None) -> Verdict | None:
+    """Returns what needs no test; None where nothing does."""
+    if record.status is not Status.OK or not good(record):
+        return None
+    if problem:
+        return Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=head, why=problem)
+    if why := broken(evidence, record, head):
+        return Verdict(kind=Kind.BROKEN_OUTPUT, cell=record.cell, head=head, why=why)
+    if _uncovered(evidence, record, head):
+        return None
+    if why := nothing_quantised(evidence, record, head):
+        return Verdict(kind=Kind.NOTHING_QUANTISED, cell=record.cell, head=head, why=why)
+    return None
 
 
 def undecided(evidence: Evidence) -> frozenset[str]:
@@ -63,6 +87,7 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
         for record in evidence.records
         if record.status is Status.OK
         and _uncovered(evidence, record, gate.head) is None
+        and broken(evidence, record, gate.head) is None
         and (cell := _cell_error(evidence, record, gate.head))
     ]
     return HeadErrors(
@@ -94,23 +119,30 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
     if sample is None:
         return None
     first = measured[0]
-    # What the matrix held in float did not fall back.
-    asked = held_layers(first.start)
-    share = first.shares.get(head) if first.shares and not asked else None
     return CellError(
         cell=record.cell,
         environment=record.environment,
         device=record.device,
         pass_=record.pass_.name,
-        int8=record.pass_.precision is Precision.INT8,
+        precision=record.pass_.precision,
         sample=sample,
         placement=first.placement,
         table=first.table,
         own=record.pass_.source is TableSource.OWN,
-        integer_share=share.ratio if share else None,
+        integer_share=_integer_share(evidence, record, head),
         implicit=record.pass_.implicit,
-        reduced=record.pass_.precision in (Precision.TF32, Precision.FP16),
+        fixed=fixed(record),
     )
+
+
+def _integer_share(evidence: Evidence, record: Record, head: str) -> float | None:
+    if nothing_quantised(evidence, record, head):
+        return 0.0
+    first = good(record)[0]
+    # What the matrix held in float did not fall back.
+    asked = held_layers(first.start)
+    share = first.shares.get(head) if first.shares and not asked else None
+    return share.ratio if share else None
 
 
 def _sample(
@@ -122,6 +154,9 @@ def _sample(
         return None
     sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     energy = sums[0]["r2"]
-    if any(one["nonfinite"].any() for one in sums) or not energy.sum() > 0:
+    if not energy.sum() > 0:
+        return None
+    most = max(int(one["nonfinite"].sum()) for one in sums)
+    if most and most > own_nonfinite(evidence, head):
         return None
     return Sample(np.stack([one["d2"] for one in sums]), energy, exact=exact)

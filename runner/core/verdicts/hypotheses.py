@@ -1,172 +1,241 @@
 """What may be wrong with each cell of one head, each with the effect that would show it."""
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-
+from runner.cells import Precision
 from runner.core.rules import Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors, noise_by_kin
-from runner.core.verdicts.effects import Noise, Sample, effect
-from runner.core.verdicts.verdict import Kind, Verdict
+from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from runner.core.verdicts.contrast import Contrast, Side, contrast
+from runner.core.verdicts.guard import chance
+from runner.core.verdicts.sample import Sample, level
+from runner.core.verdicts.verdict import Kind
+
+REDUCED: Mapping[str, Kind] = {
+    kind.value.partition("_")[0]: kind
+    for kind in (Kind.TF32_REGRESSION, Kind.FP16_REGRESSION, Kind.BF16_REGRESSION)
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hypothesis:
     """`cell` costs more than something else, because of `kind`."""
 
-    verdict: Verdict
+    kind: Kind
+    cell: str
+    head: str
+    against: str
+    """The cell, table or level that it is compared with."""
+    contrast: Contrast
     least: float
-    """Smallest value worth telling, NMSE."""
-    noise: Noise
-    built: tuple[Sample, ...]
-    """The sides that have build noise."""
+    """δ, ln: smallest effect worth a finding."""
+    also: tuple[Contrast, ...] = ()
+    """All of them must be as large too (intersection-union: Berger 1982)."""
+    others: tuple[CellError, ...] = field(default=(), repr=False)
+    """Further versions of the pass, for the guard against builds that choose; of versions alone."""
+    guarded: bool = False
+    pass_: str = ""
 
+    @property
+    def p(self) -> float:
+        return max(one.p(self.least) for one in (self.contrast, *self.also))
 
-def hypotheses(head: HeadErrors, baseline: str, rules: Rules) -> Iterable[Hypothesis]:
-    noises = noise_by_kin(head.cells)
-    best = _best(head)
-    bases = {(cell.device, cell.pass_): cell for cell in head.cells if cell.environment == baseline}
-    # Backwards, so that the first stays: the baseline's other devices are compared with that.
-    first = {cell.pass_: cell for cell in reversed(list(bases.values()))}
-    explicit = {
-        (cell.environment, cell.device, cell.table): cell
-        for cell in head.cells
-        if cell.int8 and not cell.implicit
-    }
-    for cell in head.cells:
-        noise = noises[cell.kin]
-        if not cell.int8:
-            if not cell.reduced:
-                yield _against_level(
-                    Kind.FP32_REGRESSION, head, cell, cell.sample, rules.fp32_tolerance, noise
-                )
-            continue
-        twin = explicit.get((cell.environment, cell.device, cell.table))
-        if cell.implicit and twin:
-            # One engine, one table, two ways to int8: what differs is how TensorRT uses the scales.
-            yield _between(
-                Kind.IMPLICIT_REGRESSION, head, cell, cell.sample, twin.sample, twin.cell, noise,
-                rules.least_effect,
-            )  # fmt: skip
-        base = bases.get((cell.device, cell.pass_))
-        if base is cell:
-            base = first[cell.pass_]
-        if base and base is not cell:
-            yield from _against_baseline(head, cell, base, noise, rules)
-        simulated = simulation(head, cell)
-        if simulated and not (cell.implicit and twin) and _fails_alike(head, cell, base, simulated):
-            yield _between(
-                Kind.ENGINE_LOSS, head, cell, cell.sample, simulated, "its simulation", noise,
-                rules.least_effect,
-            )  # fmt: skip
-        if simulated and cell.integer_share is not None and cell.integer_share < 1:
-            yield _between(
-                Kind.PRECISION_FALLBACK, head, cell, cell.sample, simulated,
-                "its simulation", noise, rules.least_effect,
-            )  # fmt: skip
-        if limit := best.get(cell.placement or ""):
-            yield from _table(head, cell, simulated, limit, rules)
+    @property
+    def large(self) -> bool:
+        """Whether it reaches the least effect, in one view at least, and so do the others."""
+        return all(one.largest() >= self.least for one in (self.contrast, *self.also))
 
-
-def _fails_alike(head: HeadErrors, cell: CellError, base: CellError | None, exact: Sample) -> bool:
-    """Whether the gate fails where exact arithmetic holds it, and in the baseline alike.
-
-    Where the baseline holds it, the difference between the two is the question.
-    """
-    gate = head.gate_nmse
-    if gate is None or not exact.nmse <= gate < cell.sample.nmse:
-        return False
-    return base is None or base is cell or base.sample.nmse > gate
-
-
-def _against_baseline(
-    head: HeadErrors, cell: CellError, base: CellError, noise: Noise, rules: Rules
-) -> Iterable[Hypothesis]:
-    if cell.table == base.table:
-        # The same scales: only the engine changed.
-        yield _between(
-            Kind.ENGINE_REGRESSION, head, cell, cell.sample, base.sample, base.cell, noise,
-            rules.least_effect,
-        )  # fmt: skip
-        return
-    mine, other = simulation(head, cell), simulation(head, base)
-    if cell.own and mine and other:
-        # The same arithmetic: only the calibrator changed.
-        yield _between(
-            Kind.CALIBRATOR_REGRESSION, head, cell, mine, other, base.cell, noise,
-            rules.least_effect,
-        )  # fmt: skip
-
-
-def _table(
-    head: HeadErrors,
-    cell: CellError,
-    simulated: Sample | None,
-    best: Sample,
-    rules: Rules,
-) -> Iterable[Hypothesis]:
-    """Is it the table, where that is known, or are 8 bits not enough with any table known?"""
-    exact = Noise(0.0, 0)
-    gate = head.gate_nmse
-    if gate is not None:
-        yield _against_level(Kind.INT8_LIMIT, head, cell, best, gate, exact)
-    if simulated is None:
-        return
-    fails = simulated.nmse > gate if gate is not None else True
-    reachable = best.nmse <= gate if gate is not None else True
-    if fails and reachable and simulated is not best:
-        least = 0.0 if gate is not None else rules.table_factor - 1
-        yield _between(
-            Kind.CALIBRATION_PROBLEM, head, cell, simulated, best, "the best table", exact, least
+    def chance_of_builds(self) -> float:
+        """Returns how likely builds that choose anew look so though both versions are alike."""
+        one, other = (side.sample for side in (self.contrast.one, self.contrast.other))
+        return min(
+            chance(one.sqnr_logs, other.sqnr_logs, [c.sample.sqnr_logs for c in self.others]),
+            chance(one.image_logs, other.image_logs, [c.sample.image_logs for c in self.others]),
         )
 
 
-def _best(head: HeadErrors) -> Mapping[str, Sample]:
-    """Returns placement → the simulation with the smallest error: the limit S*."""
-    best: dict[str, Sample] = {}
-    for (placement, _), sample in head.simulations.items():
-        if placement not in best or sample.nmse < best[placement].nmse:
-            best[placement] = sample
-    return best
+class Questions:
+    """Asks what may be wrong with the cells of one head."""
 
+    def __init__(self, head: HeadErrors, baseline: str, noises: Noises, rules: Rules) -> None:
+        self.head = head
+        self.noises = noises
+        self.rules = rules
+        self.bases = {(c.device, c.pass_): c for c in head.cells if c.environment == baseline}
+        # Backwards, so that the first stays: the baseline's other devices are compared with that.
+        self.first = {cell.pass_: cell for cell in reversed(list(self.bases.values()))}
+        self.explicit: dict[tuple[str, str, str | None], CellError] = {
+            (cell.environment, cell.device, cell.table): cell
+            for cell in head.cells
+            if cell.int8 and not cell.implicit and cell.table is not None
+        }
 
-def simulation(head: HeadErrors, cell: CellError) -> Sample | None:
-    if cell.placement is None or cell.table is None:
-        return None
-    return head.simulations.get((cell.placement, cell.table))
+    def all(self) -> Iterable[Hypothesis]:
+        for cell in self.head.cells:
+            if cell.int8:
+                yield from self._int8(cell)
+            else:
+                yield from self._float(cell)
 
+    def base_of(self, cell: CellError) -> CellError | None:
+        """Returns what the cell is compared with; None of the baseline on its first device."""
+        base = self.bases.get((cell.device, cell.pass_))
+        base = self.first[cell.pass_] if base is cell else base
+        return None if base is cell else base
 
-def _between(
-    kind: Kind,
-    head: HeadErrors,
-    cell: CellError,
-    one: Sample,
-    other: Sample,
-    against: str,
-    noise: Noise,
-    least: float,
-) -> Hypothesis:
-    measured = effect(one, other, noise)
-    return Hypothesis(
-        verdict=Verdict(
+    def side(self, cell: CellError) -> Side:
+        return self.noises.side(self.head.head, cell)
+
+    def versus(self, cell: CellError, base: CellError) -> Contrast:
+        return contrast(self.side(cell), self.side(base))
+
+    def against_version(
+        self, kind: Kind, cell: CellError, base: CellError, *also: Contrast
+    ) -> Hypothesis:
+        """Returns the hypothesis that one version is worse than another."""
+        others = [
+            one
+            for one in self.head.cells
+            if (one.pass_, one.device) == (cell.pass_, cell.device)
+            and one.cell not in (cell.cell, base.cell)
+        ]
+        return Hypothesis(
             kind=kind,
             cell=cell.cell,
-            head=head.head,
+            head=self.head.head,
+            against=base.cell,
+            contrast=self.versus(cell, base),
+            least=self.rules.least_effect,
+            also=also,
+            others=tuple(others),
+            guarded=not (cell.fixed and base.fixed),
+            pass_=cell.pass_,
+        )
+
+    def calibrators(self, cell: CellError, base: CellError) -> Hypothesis | None:
+        """Returns the hypothesis that one version's own table is worse, in the same exact arithmetic."""
+        mine, other = self.head.simulation(cell), self.head.simulation(base)
+        if mine is None or other is None:
+            return None
+        return Hypothesis(
+            kind=Kind.CALIBRATOR_REGRESSION,
+            cell=cell.cell,
+            head=self.head.head,
+            against=base.cell,
+            contrast=contrast(Side(mine), Side(other)),
+            least=self.rules.least_effect,
+        )
+
+    def _of(
+        self, kind: Kind, cell: CellError, other: Side, against: str, least: float | None = None
+    ) -> Hypothesis:
+        return Hypothesis(
+            kind=kind,
+            cell=cell.cell,
+            head=self.head.head,
             against=against,
-            effect=measured,
-            relative=measured.value / other.nmse if other.nmse > 0 else None,
-        ),
-        least=max(least * other.nmse, math.ulp(0.0)),
-        noise=noise,
-        built=tuple(sample for sample in (one, other) if not sample.exact),
-    )
+            contrast=contrast(self.side(cell), other),
+            least=self.rules.least_effect if least is None else least,
+        )
+
+    def _float(self, cell: CellError) -> Iterable[Hypothesis]:
+        floor_db = self.rules.floor_db(cell.precision)
+        floor = Side(level(10 ** (-floor_db / 10), cell.sample.energy))
+        told = f"{floor_db:g} dB"
+        if cell.precision is Precision.FP32:
+            yield self._of(Kind.FP32_REGRESSION, cell, floor, told, least=0.0)
+            return
+        kind = REDUCED[cell.precision.value]
+        yield self._of(kind, cell, floor, told, least=0.0)
+        if base := self.base_of(cell):
+            yield self.against_version(kind, cell, base)
+
+    def _int8(self, cell: CellError) -> Iterable[Hypothesis]:
+        if cell.integer_share == 0:
+            return  # nothing was quantised: that is told, and there is nothing to compare
+        simulated = self.head.simulation(cell)
+        twin = self.explicit.get((cell.environment, cell.device, cell.table))
+        if cell.implicit and twin:
+            # One engine, one table, two ways to int8: what differs is how TensorRT uses the scales.
+            yield self._of(Kind.IMPLICIT_REGRESSION, cell, self.side(twin), twin.cell)
+        if base := self.base_of(cell):
+            yield from self._against_baseline(cell, base, simulated)
+        if simulated:
+            exact = Side(simulated)
+            if not (cell.implicit and twin):
+                yield self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+            if cell.integer_share is not None and cell.integer_share < 1:
+                better = contrast(exact, self.side(cell))
+                yield Hypothesis(
+                    kind=Kind.PRECISION_FALLBACK,
+                    cell=cell.cell,
+                    head=self.head.head,
+                    against="its simulation",
+                    contrast=better,
+                    least=self.rules.least_effect,
+                )
+        yield from self._table(cell, simulated)
+
+    def _against_baseline(
+        self, cell: CellError, base: CellError, simulated: Sample | None
+    ) -> Iterable[Hypothesis]:
+        expected = self.head.simulation(base)
+        if cell.table == base.table and (cell.table is not None or not cell.own):
+            # The same scales: only the engine changed.
+            also: tuple[Contrast, ...] = ()
+            if _spared(base, expected, self.rules):
+                # The baseline ran layers in float: the others must also be worse than their scales say.
+                if simulated is None:
+                    return
+                also = (contrast(self.side(cell), Side(simulated)),)
+            yield self.against_version(Kind.ENGINE_REGRESSION, cell, base, *also)
+        elif cell.own and simulated and expected:
+            # The same arithmetic: only the calibrator changed.
+            if found := self.calibrators(cell, base):
+                yield found
+        elif not _spared(base, expected, self.rules):
+            # Tables that nobody knows: the engine or the calibrator.
+            yield self.against_version(Kind.VERSION_REGRESSION, cell, base)
+
+    def _table(self, cell: CellError, simulated: Sample | None) -> Iterable[Hypothesis]:
+        """Is it the table, where that is known, or are 8 bits not enough with any table known?"""
+        best = self.head.best.get(cell.placement or "")
+        if best is None:
+            return
+        gate = self.head.gate_nmse
+        if gate is not None and cell.sample.nmse > gate:
+            # A cell that holds its gate has shown that its bits are enough.
+            yield Hypothesis(
+                kind=Kind.INT8_LIMIT,
+                cell=cell.cell,
+                head=self.head.head,
+                against="the gate",
+                contrast=contrast(Side(best), Side(level(gate, best.energy))),
+                least=0.0,
+            )
+        if simulated is not None:
+            yield Hypothesis(
+                kind=Kind.CALIBRATION_PROBLEM,
+                cell=cell.cell,
+                head=self.head.head,
+                against="the best table",
+                contrast=contrast(Side(simulated), Side(best)),
+                least=self.rules.least_effect,
+            )
 
 
-def _against_level(
-    kind: Kind, head: HeadErrors, cell: CellError, sample: Sample, level: float, noise: Noise
-) -> Hypothesis:
-    """Is the error above a fixed level? The level is a sample without any spread."""
-    fixed = Sample(level * sample.energy[np.newaxis], sample.energy, exact=True)
-    return _between(kind, head, cell, sample, fixed, f"{level:.3g} NMSE", noise, 0.0)
+def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:
+    """Whether the baseline ran layers in float, or is as good as if it had."""
+    if base.integer_share is not None and base.integer_share < 1:
+        return True
+    if expected is None:
+        return False
+    better = contrast(Side(expected), Side(base.sample))
+    return better.largest() >= rules.least_effect
+
+
+def ask(
+    heads: Sequence[HeadErrors], baseline: str, noises: Noises, rules: Rules
+) -> list[Hypothesis]:
+    """Returns everything that may be wrong in a matrix."""
+    return [one for head in heads for one in Questions(head, baseline, noises, rules).all()]

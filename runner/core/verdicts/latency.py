@@ -19,13 +19,14 @@ import numpy as np
 from runner.cells import Status
 from runner.core.evidence import timed
 from runner.core.rules import Rules
-from runner.core.verdicts.decisions import DECISIVE
+from runner.core.verdicts.effect import Effect as New
 from runner.core.verdicts.effects import REPEATABILITY, Effect, discoveries
 from runner.core.verdicts.student import half_width, p_value
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.core.words import count
 from runner.records import Record
 
+DECISIVE = 4.0
 MOST = 5
 """Cells told by name."""
 
@@ -138,8 +139,9 @@ def _verdict(
         cell=one.record.cell,
         head=None,
         against=base.record.cell,
-        effect=effect,
-        relative=relative,
+        effect=New(
+            log=math.log1p(relative), low=-math.inf, high=math.inf, p=effect.p, builds=len(one.logs)
+        ),
     )
     known = all((one.began, one.ended, base.began, base.ended))
     apart = not known or one.ended < base.began or base.ended < one.began
@@ -149,7 +151,7 @@ def _verdict(
         needs = "measuring again (--fresh) with the GPU to itself"
     if not effect.noise_known:
         needs = needs or "2 more repeats"
-    elif (effect.noise_multiple or 0.0) < rules.noise_multiple or effect.low < 0:
+    elif (effect.noise_multiple or 0.0) < 1.0 or effect.low < 0:
         return None
     elif not discovered:
         needs = needs or _more_repeats(one, base, effect)
@@ -171,8 +173,10 @@ def latency_sentence(verdicts: Sequence[Verdict], baseline: str) -> str:
     """Returns one plain sentence about all cells; empty where there is nothing to tell."""
     slower = [one for one in verdicts if one.kind is Kind.LATENCY_REGRESSION]
     parts = [
-        f"{one.cell} takes {100 * (one.relative or 0):.0f} % longer than {one.against}"
-        for one in sorted(slower, key=lambda one: one.relative or 0, reverse=True)
+        f"{one.cell} takes {100 * (one.effect.relative if one.effect else 0):.0f} % longer than {one.against}"
+        for one in sorted(
+            slower, key=lambda one: one.effect.relative if one.effect else 0, reverse=True
+        )
     ]
     told = f"Slower than {baseline}, beyond the noise: {'; '.join(parts[:MOST])}" if parts else ""
     if len(parts) > MOST:

@@ -1,0 +1,188 @@
+"""What needs no test: broken outputs, cells that did not run, int8 that is none, boxes lost for no known cause."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from runner.cells import Status
+from runner.core import severity
+from runner.core.answer import Finding
+from runner.core.answers.causes import made
+from runner.core.answers.rows import Row, Told, environments, told_of
+from runner.core.judgement import CellResult
+from runner.core.severity import Severity
+from runner.core.verdicts.seen import FAILED
+from runner.core.verdicts.verdict import KINDS, Kind
+from runner.core.words import capital, count, listed
+
+NEVER_STARTED = frozenset({Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_RUN})
+"""Nothing was tried: it is known beforehand why, or the run ended before."""
+
+
+def broken(rows: Sequence[Row]) -> list[Finding]:
+    """Returns what is wrong with outputs in themselves, one finding a reason."""
+    found = []
+    for why, told in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
+        names = environments(told)
+        passes = list(dict.fromkeys(one.result.cell.pass_.name for one in told))
+        one = made(
+            told,
+            rows,
+            f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
+            f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
+            "anything.",
+            "Look for an overflow or a layer that was never fed: run its fp32 there, then precision by "
+            "precision.",
+            Severity.SEVERE,
+        )
+        found.append(replace(one, fails=True, beaten=False))
+    return found
+
+
+def unquantised(rows: Sequence[Row]) -> list[Finding]:
+    found = []
+    for why, told in _by_why(told_of(rows, Kind.NOTHING_QUANTISED)).items():
+        names = environments(told)
+        found.append(
+            made(
+                told,
+                rows,
+                f"nothing was quantised in {listed(names, 3)}",
+                f"Int8 in {listed(names)} is none: {why}. That a gate holds there says nothing of int8.",
+                "Look below at the layers' precision; a network that is already quantised, or whose "
+                "convolutions stand in functions, needs another form.",
+                Severity.VISIBLE,
+            )
+        )
+    return found
+
+
+def unexplained(rows: Sequence[Row]) -> list[Finding]:
+    """Returns losses of boxes, and gates that fail, of which no test names the cause."""
+    told = told_of(rows, Kind.UNEXPLAINED_LOSS)
+    if not told:
+        return []
+    where = list(dict.fromkeys(one.result.cell.id for one in told))
+    suspected = dict.fromkeys(one.verdict.suspected for one in told if one.verdict.suspected)
+    whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
+    why = list(dict.fromkeys(one.verdict.why or "" for one in told))
+    return [
+        made(
+            told,
+            rows,
+            f"not known; most of the error is {whose}" if whose else "not known",
+            f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
+            "Compare the budget and the boxes below; more repeats and images find smaller causes.",
+            severity.worst(severity.of_boxes(one.head.boxes) for one in told),
+        )
+    ]
+
+
+def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
+    """Returns what planned cells did not run: a finding a reason of those that failed, one of all others."""
+    groups: dict[tuple[Status, str], list[CellResult]] = {}
+    for result in results:
+        if result.status is not Status.OK or result.reason:
+            groups.setdefault((result.status, _first(result)), []).append(result)
+    tried = {key: cells for key, cells in groups.items() if key[0] not in NEVER_STARTED}
+    rest = {key: cells for key, cells in groups.items() if key[0] in NEVER_STARTED}
+    found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
+    return [*found, _never_started(rest)] if rest else found
+
+
+def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) -> Finding:
+    cells = [one for some in groups.values() for one in some]
+    names = list(dict.fromkeys(one.cell.environment for one in cells))
+    told = [
+        f"{listed(list(dict.fromkeys(one.cell.environment for one in some)), 3)} ({why})"
+        for (_, why), some in groups.items()
+    ]
+    return Finding(
+        kind=Kind.COULD_NOT_RUN,
+        fault=f"{count(len(cells), 'cell')} did not run",
+        text=f"Not run, so nothing is known of them: {'; '.join(told)}.",
+        advice="`trt-matrix doctor` says what can run here.",
+        environments=tuple(names),
+        cells=tuple(one.cell.id for one in cells),
+        confidence="seen, not inferred",
+    )
+
+
+def _first(result: CellResult) -> str:
+    """Returns the first line of the reason: what one cell adds to it is in its log."""
+    reason = result.reason or str(result.status).replace("_", " ")
+    return reason.strip().split("\n")[0].rstrip(".")
+
+
+def _not_run(
+    status: Status, why: str, cells: Sequence[CellResult], results: Sequence[CellResult]
+) -> Finding:
+    names = list(dict.fromkeys(one.cell.environment for one in cells))
+    passes = list(dict.fromkeys(one.cell.pass_.name for one in cells))
+    told = {
+        Status.OK: "ran in part",
+        Status.JOB_FAILED: "failed",
+        Status.CRASHED: "crashed",
+        Status.TIMED_OUT: "ran out of time",
+    }[status]
+    order = list(dict.fromkeys(one.cell.environment for one in results))
+    ran = {
+        one.cell.environment
+        for one in results
+        if one.status is Status.OK and one.cell.pass_.name in passes
+    }
+    failed = status in FAILED
+    return Finding(
+        kind=Kind.COULD_NOT_RUN,
+        fault=f"{listed(names, 3)} {told}",
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, order, ran)}: "
+        f"{why}.",
+        advice="Read the log of the cell below; nothing is known of it there."
+        if failed
+        else "Read the log of the repeat that failed: it may fail again.",
+        environments=tuple(names),
+        cells=tuple(one.cell.id for one in cells),
+        severity=Severity.SEVERE if failed else Severity.VISIBLE,
+        confidence="seen, not inferred",
+        fails=failed,
+    )
+
+
+def _span(names: Sequence[str], order: Sequence[str], ran: Iterable[str]) -> str:
+    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the order of versions says so."""
+    places = [order.index(name) for name in names]
+    good = [order.index(name) for name in ran if name not in names]
+    if not good or len(order) < 2:
+        return ""
+    if min(places) > max(good):
+        return f", since {order[min(places)]} ({order[max(good)]} is the last that ran)"
+    if max(places) < min(good):
+        return f", until {order[max(places)]} ({order[min(good)]} is the first that ran)"
+    return ""
+
+
+def reference(problem: str | None) -> list[Finding]:
+    """Returns what is wrong with the reference's own output."""
+    if problem is None:
+        return []
+    whole = "left out" not in problem
+    return [
+        Finding(
+            kind=Kind.BROKEN_OUTPUT,
+            fault="the reference's own output"
+            if whole
+            else "the reference has NaN or infinite elements",
+            text=f"{capital(problem)}{', so nothing can be compared with it' if whole else ''}.",
+            advice="Look at the network and at the preprocessing: the host computed it in FP32.",
+            environments=(),
+            severity=Severity.SEVERE if whole else Severity.VISIBLE,
+            confidence="seen, not inferred",
+            fails=whole,
+        )
+    ]
+
+
+def _by_why(told: Iterable[Told]) -> Mapping[str, list[Told]]:
+    groups: dict[str, list[Told]] = {}
+    for one in told:
+        groups.setdefault(one.verdict.why or "", []).append(one)
+    return groups

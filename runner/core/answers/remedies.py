@@ -1,0 +1,116 @@
+"""Which cells a head is judged by, and what each remedy alone would reach in the worst of them."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from runner.cells import TableSource
+from runner.core.answers.rows import Row
+from runner.core.judgement import CellResult, HeadResult
+from runner.core.shares import Remedy
+
+WORTH_DB = 0.5
+"""A remedy that gains less is not told."""
+
+
+def table_name(result: CellResult) -> str:
+    pass_ = result.cell.pass_
+    if pass_.source is TableSource.SHARED or pass_.algorithm is not None:
+        return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
+    return f"the {pass_.source or 'own'} table of {result.cell.environment}"
+
+
+def speaking(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Returns the cells that the head is judged by, the worst first.
+
+    Of each way to int8 (Q/DQ, implicit scales) those with the best table that ran: a table that another one
+    beats in the same way is no reason to call int8 bad, but one not to use that table.
+    """
+    ways: dict[bool, dict[str, list[Row]]] = {}
+    for row in rows:
+        if row[1].error.nmse is not None:
+            pass_ = row[0].cell.pass_
+            ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
+    chosen = [
+        min(passes.values(), key=lambda found: _mean_log(one.error.nmse for _, one in found))
+        for passes in ways.values()
+    ]
+    found = [row for some in chosen for row in some]
+    return tuple(sorted(found, key=lambda row: -(row[1].error.nmse or 0.0)))
+
+
+def remedies(row: Row, rows: Sequence[Row]) -> tuple[Remedy, ...]:
+    """Returns what each change alone would reach in one cell, the best first."""
+    _, head = row
+    now = head.error.sqnr_db
+    if now is None:
+        return ()
+    found = [*_tables(row, rows), *_versions(row, rows), *_ways(row, rows)]
+    worth = [one for one in found if one.reaches_db - now >= WORTH_DB]
+    return tuple(sorted(worth, key=lambda one: -one.reaches_db))
+
+
+def _tables(row: Row, rows: Sequence[Row]) -> Iterable[Remedy]:
+    result, head = row
+    here = (result.cell.environment, result.cell.device)
+    measured = [
+        (other_head.error.sqnr_db, other)
+        for other, other_head in rows
+        if (other.cell.environment, other.cell.device) == here
+        and other.cell.pass_.implicit == result.cell.pass_.implicit
+        and other is not result
+        and other_head.error.sqnr_db is not None
+    ]
+    best = max(measured, key=lambda one: one[0], default=None)
+    if best and best[0] - (head.error.sqnr_db or 0.0) >= WORTH_DB:
+        yield _remedy(table_name(best[1]), best[0], head, measured=True)
+        return
+    budget = head.budget
+    if budget and budget.calibration > 0:
+        error = budget.limit + max(budget.engine, 0.0)
+        if error > 0:
+            yield _remedy("the best table known", -10 * math.log10(error), head)
+
+
+def _versions(row: Row, rows: Sequence[Row]) -> Iterable[Remedy]:
+    result, head = row
+    same = [
+        (one.error.sqnr_db, other.cell.environment)
+        for other, one in rows
+        if other.cell.pass_ == result.cell.pass_
+        and other.cell.device == result.cell.device
+        and one.error.sqnr_db is not None
+    ]
+    best = max(same, default=None)
+    if best and best[1] != result.cell.environment:
+        yield _remedy(best[1], best[0], head, measured=True)
+
+
+def _ways(row: Row, rows: Sequence[Row]) -> Iterable[Remedy]:
+    result, head = row
+    if not result.cell.pass_.implicit:
+        return
+    explicit = [
+        one.error.sqnr_db
+        for other, one in rows
+        if other.cell.environment == result.cell.environment
+        and other.cell.device == result.cell.device
+        and not other.cell.pass_.implicit
+        and one.error.sqnr_db is not None
+    ]
+    if explicit:
+        yield _remedy("Q/DQ nodes in place of implicit scales", max(explicit), head, measured=True)
+
+
+def _remedy(what: str, reaches_db: float, head: HeadResult, *, measured: bool = False) -> Remedy:
+    gate = head.gate_sqnr_db
+    return Remedy(
+        what=what,
+        reaches_db=reaches_db,
+        measured=measured,
+        holds=None if gate is None else reaches_db >= gate,
+    )
+
+
+def _mean_log(values: Iterable[float | None]) -> float:
+    logs = [math.log(max(value, 1e-30)) for value in values if value is not None]
+    return sum(logs) / len(logs)

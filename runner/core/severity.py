@@ -1,0 +1,62 @@
+"""How much a loss matters, before how sure it is: from boxes and AP where they exist, and from dB.
+
+The borders are choices: below the first nobody would see it, from the second on a detector is spoilt.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from runner.core.boxes.results import ALL, BoxErrors
+
+
+class Severity(StrEnum):
+    NONE = "none"
+    HARMLESS = "harmless"
+    VISIBLE = "visible"
+    SEVERE = "severe"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+AP = (0.01, 0.15)
+"""Loss of AP from which on it is visible, and severe."""
+LOST = (0.005, 0.05)
+"""The same of the share of boxes that are lost."""
+SQNR_DB = (0.5, 3.0)
+"""The same of dB."""
+
+
+def of_db(loss_db: float | None) -> Severity:
+    return _of(loss_db, SQNR_DB)
+
+
+def of_boxes(boxes: BoxErrors | None) -> Severity:
+    """Returns the worse of what AP and the share of lost boxes say; NONE where neither is known."""
+    if boxes is None:
+        return Severity.NONE
+    changes = boxes.changes.get(ALL)
+    return worst((_of(boxes.ap_drop, AP), _of(changes.lost_share if changes else None, LOST)))
+
+
+def boxes_apart(cell: BoxErrors | None, other: BoxErrors | None) -> Severity:
+    """Returns how much worse the boxes of one cell are than those of another."""
+    if cell is None or other is None:
+        return Severity.NONE
+    ap = None if cell.ap_drop is None or other.ap_drop is None else cell.ap_drop - other.ap_drop
+    shares = [each.changes[ALL].lost_share for each in (cell, other) if ALL in each.changes]
+    lost = None if len(shares) < 2 or None in shares else shares[0] - shares[1]  # type: ignore[operator]
+    return worst((_of(ap, AP), _of(lost, LOST)))
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    return max(severities, key=lambda one: one.rank, default=Severity.NONE)
+
+
+def _of(value: float | None, borders: tuple[float, float]) -> Severity:
+    if value is None or value <= 0:
+        return Severity.NONE
+    if value < borders[0]:
+        return Severity.HARMLESS
+    return Severity.VISIBLE if value < borders[1] else Severity.SEVERE
