@@ -7,11 +7,12 @@ import numpy as np
 from benchmarks.verdicts.evidence import evidence
 from benchmarks.verdicts.made import BASELINE, Made, Matrix
 from benchmarks.verdicts.score import Claims
+from runner.cells import Precision
 from runner.core.judge import judge
 from runner.core.rules import Rules
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.sample import Sample
 
 
 def told(matrix: Matrix) -> Claims:
@@ -37,12 +38,8 @@ def judged(matrix: Matrix) -> Claims:
     return Claims(
         kinds=frozenset(kinds),
         findings=frozenset(by_environment),
-        clean=frozenset(one.head for one in judgement.answers if _clean(one)),
+        clean=frozenset(one.head for one in judgement.answers if one.clean),
     )
-
-
-def _clean(answer: object) -> bool:
-    return bool(getattr(answer, "clean", "nothing is wrong" in answer.fault))
 
 
 def head_errors(matrix: Matrix) -> list[HeadErrors]:
@@ -72,12 +69,12 @@ def _cell_error(made: Made, sample: Sample) -> CellError:
         environment=made.environment,
         device=made.device,
         pass_=made.pass_,
-        int8=made.int8,
-        reduced=made.precision in ("fp16", "tf32"),
+        precision=Precision(made.precision),
         sample=sample,
         placement=made.placement,
         table=made.table,
         own=made.own,
         integer_share=made.share,
         implicit=made.implicit,
+        fixed=made.fixed,
     )

@@ -11,6 +11,7 @@ from job.reductions import compare
 from runner.cells import Cell, Pass, Precision, Status, TableSource
 from runner.core.evidence import Evidence
 from runner.core.metrics import Sums
+from runner.core.verdicts.seen import flat
 from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start
 
 Output = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ class _Stored:
             tables={},
             facts={},
         )
-        return Evidence(manifest, cells, records, self._sums_of)
+        return Evidence(manifest, cells, records, self._sums_of, flat_of=self._flat_of)
 
     def _gate(self, head: str) -> float | None:
         nmse = self.matrix.gates.get(head)
@@ -56,6 +57,9 @@ class _Stored:
 
     def _sums_of(self, y: Object, r: Object) -> Sums:
         return compare(self.outputs[y.sha256], self.outputs[r.sha256])
+
+    def _flat_of(self, output: Object) -> str | None:
+        return flat(self.outputs[output.sha256])
 
     def _stored(self, output: Output) -> Object:
         name = hashlib.sha256(output.tobytes()).hexdigest()

@@ -200,6 +200,7 @@ class World:
                 self._allow(cell.id, self.heads[head], kinds)
 
     def matrix(self) -> Matrix:
+        self._allow_beyond_gates()
         return Matrix(
             heads=self.heads,
             energy=self.energy,
@@ -210,6 +211,15 @@ class World:
             allowed=dict(self.allowed),
             broken_reference=dict(self.broken_reference),
         )
+
+    def _allow_beyond_gates(self) -> None:
+        """A gate that does not hold is a loss, whoever caused it; to call it unexplained accuses nobody."""
+        for head, name in enumerate(self.heads):
+            for cell in self.cells:
+                if name in self.gates and cell.int8 and cell.errors.shape[1]:
+                    nmse = cell.errors[head].mean(axis=0).sum() / self.energy[head].sum()
+                    if nmse > self.gates[name]:
+                        self._allow(cell.id, name, ("unexplained_loss",))
 
     def _allow(self, cell: str, head: str, kinds: Iterable[str]) -> None:
         self.allowed[cell, head] = self.allowed.get((cell, head), frozenset()) | frozenset(kinds)
