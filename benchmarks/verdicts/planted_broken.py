@@ -46,8 +46,11 @@ def _broken(how: str, where: str, generator: np.random.Generator, repeats: int) 
     if where == "reference":
         world.broken_reference = {0: how}
         # A head may well be a constant, as anchors are: that may be told and need not.
-        dead = how in ("nan", "inf", "zero")
-        world.plant(world.cells, (0,), ("broken_output",), SIZE, findable=dead)
+        # One infinite element may be left out of all numbers, if that is told.
+        named = ("broken_output", "not_comparable")
+        world.plant(world.cells, (0,), named, SIZE, findable=how in ("nan", "zero"))
+        # A gate that nobody can judge does not hold.
+        world.allow(world.cells, (0,), ("unexplained_loss",))
     return world.matrix()
 
 
