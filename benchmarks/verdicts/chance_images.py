@@ -20,7 +20,6 @@ from benchmarks.verdicts.world import (
     some_passes,
 )
 
-
 ABOVE = "0.3 dB above the simulation"
 
 
