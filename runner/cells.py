@@ -8,7 +8,19 @@ class Precision(StrEnum):
     FP32 = "fp32"
     TF32 = "tf32"
     FP16 = "fp16"
+    BF16 = "bf16"
+    """Of recorded outputs: no engine that is run here is asked for it."""
     INT8 = "int8"
+
+    @property
+    def reduced(self) -> bool:
+        """Whether it is floating point of less than fp32's 24 bits."""
+        return self in (Precision.TF32, Precision.FP16, Precision.BF16)
+
+    @property
+    def gated(self) -> bool:
+        """Whether gates apply: fp32 has to keep a fixed tolerance instead."""
+        return self is Precision.INT8 or self.reduced
 
 
 class TableSource(StrEnum):

@@ -7,6 +7,8 @@ from typing import Any
 
 from runner.cells import Status
 from runner.core.judgement import Judgement
+from runner.core.verdicts.gates import WHOLE_NETWORK
+from runner.core.verdicts.verdict import Kind
 from runner.core.words import listed
 from runner.errors import ExitCode
 
@@ -22,11 +24,17 @@ class Outcome:
     seconds: Mapping[str, float]
 
     def exit_code(self, *, strict: bool) -> ExitCode:
-        """Returns 1 where a gate failed; with `strict`, 4 where a cell could not run, first."""
+        """Returns 1 where a gate failed or an output is broken, 4 where a cell failed.
+
+        With `strict` 4 comes first, and counts cells that were never meant to run here too.
+        """
+        failing = [one.kind is Kind.COULD_NOT_RUN for one in self.judgement.failing]
         if strict and any(result.status is not Status.OK for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
-        if self.judgement.gates_failed:
+        if self.judgement.gates_failed or False in failing:
             return ExitCode.GATE_FAILED
+        if failing:
+            return ExitCode.COULD_NOT_RUN
         if not any(result.status is Status.OK for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         return ExitCode.OK
@@ -35,6 +43,8 @@ class Outcome:
         lines = [""]
         lines += [line for head in self.judgement.heads for line in self._head(head)]
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
+        if self.judgement.network_sentence:
+            lines.append(f"{WHOLE_NETWORK}: {self.judgement.network_sentence}")
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
             lines += [f"  {line}" for line in self.judgement.additions]
@@ -115,6 +125,7 @@ class Outcome:
             },
             "lineage": [one.sentence for one in self.judgement.lineage],
             "additions": list(self.judgement.additions),
+            "network_sentence": self.judgement.network_sentence,
             "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [

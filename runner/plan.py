@@ -132,6 +132,9 @@ def _unsupported(axis: Axis, pass_: Pass) -> tuple[Status, str] | None:
     if axis.recording or pass_.precision in axis.precisions:
         return None
     offered = ", ".join(sorted(axis.precisions))
+    if pass_.precision is Precision.BF16:
+        reason = f"no engine is asked for bf16 here, this one for {offered}; `dumps` may record it"
+        return Status.UNSUPPORTED, reason
     return Status.UNSUPPORTED, f"this engine offers {offered}, not {pass_.precision}"
 
 

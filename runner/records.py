@@ -7,11 +7,11 @@ it. No I/O here.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from runner.cells import Cell, Pass, Status
+from runner.cells import Cell, Pass, Precision, Status
 
 SCHEMA_VERSION = 1
 
@@ -190,15 +190,48 @@ class Record(Stored):
         return Cell(environment=self.environment, device=self.device, pass_=self.pass_)
 
 
-class HeadGate(Stored):
-    """A head and the limits that its int8 cells must keep; None where there is none."""
+Limit = Literal["sqnr_db", "ap_drop", "ap50_drop", "iou", "lost"]
 
-    head: str
-    sqnr_db: float | None
+
+class Limits(Stored):
+    """What a result must keep; None where there is no such limit."""
+
+    sqnr_db: float | None = None
     ap_drop: float | None = None
     ap50_drop: float | None = None
     iou: float | None = None
     lost: float | None = None
+
+    @property
+    def named(self) -> Mapping[Limit, float]:
+        """Those that are set."""
+        found = {name: getattr(self, name) for name in get_args(Limit)}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
+
+class Gate(Limits):
+    """Limits of int8 cells, which hold for every reduced precision that has none of its own."""
+
+    by_precision: Mapping[Precision, Mapping[Limit, float | None]] = {}
+    """Reduced precision → what differs there; None where that limit is not set there."""
+
+    def limits(self, precision: Precision) -> Limits:
+        """Returns what a cell of this precision must keep: nothing in fp32, which has no gate."""
+        if not precision.gated:
+            return Limits()
+        every = {name: getattr(self, name) for name in get_args(Limit)}
+        return Limits(**{**every, **self.by_precision.get(precision, {})})
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any precision has a limit."""
+        return any(self.limits(one).named for one in Precision)
+
+
+class HeadGate(Gate):
+    """The gate of one head."""
+
+    head: str
 
 
 Style = Literal["yolov3", "yolov5", "yolov7", "yolov8", "yolov5-decoded", "yolov8-decoded"]
@@ -226,6 +259,8 @@ class Decode(Stored):
     """`package.module:function` of the user's own, in place of a style."""
     source: Object | None = None
     """Its file, stored with the run so that judging again does the same."""
+    together: tuple[tuple[str, ...], ...] | None = None
+    """Sets of heads that a box is made of together; None: the decoder's own, `heads_of_a_box`."""
     classes: int = 1
     category_ids: tuple[int, ...] = ()
     layout: Layout = "channels_first"
@@ -301,6 +336,8 @@ class Manifest(Stored):
     baseline: str
     heads: tuple[HeadGate, ...]
     """In the order of matrix.yaml."""
+    gate: Gate | None = None
+    """Of the whole network; None where there is none, and in runs of before there could be one."""
     images: int
     epsilon: float
     cells: tuple[str, ...]
@@ -326,5 +363,9 @@ class Manifest(Stored):
     least_coverage: float | None = None
     """Share of a head's tensors that a table must reach, or its cell is not judged there; None in runs
     of before it was asked for."""
+    least_effect_db: float = 0.5
+    """Differences of two errors that are smaller are no finding."""
+    equivalence_db: float = 1.0
+    """Versions that differ by less lose the same."""
     asked: Asked | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from runner.checks.boxes import head_gates
+from runner.checks.boxes import head_gates, network_gate
 from runner.checks.matrix import Checked
 from runner.commands import init as template
 from runner.commands.plan import Planned
@@ -172,6 +172,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         created=utc_now().isoformat(timespec="seconds"),
         baseline=experiment.checked.baseline,
         heads=head_gates(config),
+        gate=network_gate(config),
         images=matrix.wants.data.evaluation_images,
         epsilon=EPSILON,
         cells=tuple(cell.id for cell in experiment.cells),
@@ -190,6 +191,8 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         ),
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
+        least_effect_db=config.verdicts.least_effect_db,
+        equivalence_db=config.verdicts.equivalence_db,
         asked=_asked(experiment, matrix),
     )
 

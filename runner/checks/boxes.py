@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from runner.cells import Precision
+from runner.config.environments import Dumps
+from runner.config.gates import BoxLimits, NetworkGate, own_limits, recorded
+from runner.config.gates import Gate as GateSection
 from runner.config.matrix import Config, Head
 from runner.config.problems import did_you_mean, few
 from runner.core.boxes.decoding import DecodeError, decoding_of
@@ -13,7 +17,7 @@ from runner.core.boxes.detection import check_shape, detect_all
 from runner.core.network import graph
 from runner.decoder_file import detector, file_of
 from runner.labels import ImageLabels
-from runner.records import Decode, DecodedHead, HeadGate
+from runner.records import Decode, DecodedHead, Gate, HeadGate
 from runner.store import object_of
 
 Add = Callable[[tuple[str | int, ...], str], None]
@@ -36,27 +40,67 @@ class CheckedDecode:
 
 
 def head_gates(config: Config) -> tuple[HeadGate, ...]:
-    """Returns the gates as they are recorded."""
-    return tuple(
-        HeadGate(head=name, **head.gate.model_dump()) for name, head in config.heads.items()
-    )
+    """Returns the heads' gates as they are recorded."""
+    return tuple(HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items())
+
+
+def network_gate(config: Config) -> Gate | None:
+    """Returns the whole network's gate as it is recorded; None where there is none."""
+    return None if config.gate is None else Gate(**recorded(config.gate))
 
 
 def check_gates(config: Config, labels: ImageLabels | None, add: Add) -> None:
     """Tells of every limit that could never be judged."""
-    for name, head in config.heads.items():
-        for limit in OF_BOXES:
-            if getattr(head.gate, limit) is None:
-                continue
-            where = ("heads", name, "gate", limit)
-            if config.decode is None:
-                add(where, "needs boxes: say in `decode` how the outputs become boxes")
-            elif config.decode.heads and name not in config.decode.heads:
-                add(where, f"needs boxes: {name!r} is not among decode.heads")
-            if limit in OF_LABELS and config.data.evaluation.labels is None:
-                add(where, "needs labels: give data.evaluation.labels, or gate on iou and lost")
-            elif limit in OF_LABELS and labels and not labels.labels.annotations:
-                add(where, "needs labelled objects: the labels have none in these images")
+    gates: list[tuple[tuple[str, ...], GateSection | NetworkGate, str | None]] = [
+        (("heads", name, "gate"), head.gate, name) for name, head in config.heads.items()
+    ]
+    if config.gate:
+        gates.append((("gate",), config.gate, None))
+    for where, gate, head in gates:
+        _check_limits(config, labels, gate, head, where, add)
+        for precision, own in own_limits(gate).items():
+            place = (*where, str(precision))
+            _check_limits(config, labels, own, head, place, add)
+            if precision not in _planned(config):
+                add(
+                    place,
+                    f"no cell is in {precision}: add it to `precisions`, or leave this gate out",
+                )
+
+
+def _check_limits(
+    config: Config,
+    labels: ImageLabels | None,
+    limits: BoxLimits,
+    head: str | None,
+    place: tuple[str, ...],
+    add: Add,
+) -> None:
+    for limit in OF_BOXES:
+        if getattr(limits, limit) is None:
+            continue
+        where = (*place, limit)
+        if config.decode is None:
+            add(where, "needs boxes: say in `decode` how the outputs become boxes")
+        elif head and config.decode.heads and head not in config.decode.heads:
+            add(where, f"needs boxes: {head!r} is not among decode.heads")
+        if limit in OF_LABELS and config.data.evaluation.labels is None:
+            add(where, "needs labels: give data.evaluation.labels, or gate on iou and lost")
+        elif limit in OF_LABELS and labels and not labels.labels.annotations:
+            add(where, "needs labelled objects: the labels have none in these images")
+
+
+def _planned(config: Config) -> frozenset[Precision]:
+    """Returns the precisions that cells of the experiment have, recorded ones among them."""
+    recorded_passes = [
+        known[name].precision
+        for entry in config.environments
+        if isinstance(entry, Dumps)
+        for known in [config.recordable(entry)]
+        for name in entry.passes
+        if name in known
+    ]
+    return frozenset((*config.precisions, *recorded_passes))
 
 
 def check_decode(
@@ -77,8 +121,8 @@ def check_decode(
                 add(("heads", name, "anchors"), "is for decoding boxes: say how in `decode`")
         return None
     problems = list(_unknown_heads(config))
-    for problem in problems:
-        add(("decode", "heads"), problem)
+    for key, problem in problems:
+        add(("decode", key), problem)
     try:
         source = _source(config, root)
         decode = _recorded(config, image_size, source)
@@ -102,12 +146,18 @@ def check_categories(decode: Decode, labels: ImageLabels, add: Add) -> None:
         )
 
 
-def _unknown_heads(config: Config) -> Iterator[str]:
+def _unknown_heads(config: Config) -> Iterator[tuple[str, str]]:
+    """Yields (key of `decode`, problem)."""
     assert config.decode is not None  # noqa: S101 - the caller asks only then
-    for name in config.decode.heads:
-        if name not in config.heads:
-            known = list(config.heads)
-            yield f"no head is called {name!r:.80}{did_you_mean(name, known)}; {few(known)}"
+    known = list(config.heads)
+    together = [name for heads in config.decode.together or () for name in heads]
+    for key, names in (("heads", config.decode.heads), ("together", together)):
+        for name in names:
+            if name not in config.heads:
+                close = did_you_mean(name, known)
+                yield key, f"no head is called {name!r:.80}{close}; {few(known)}"
+            elif key == "together" and config.decode.heads and name not in config.decode.heads:
+                yield key, f"{name!r:.80} is not among decode.heads, so it is not read"
 
 
 def _source(config: Config, root: Path) -> bytes | None:
@@ -132,6 +182,7 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
         style=settings.style,
         entry_point=settings.entry_point,
         source=None if source is None else object_of(source, ".py"),
+        together=settings.together,
         classes=settings.classes or 1,
         category_ids=settings.category_ids,
         layout=settings.layout,

@@ -11,6 +11,7 @@ from runner.config.matrix import LONGEST_HEAD
 from runner.config.yaml_file import UNREADABLE
 from runner.core.network import graph
 from runner.core.network.image_input import ImageInput, image_input, shape_text
+from runner.core.verdicts.gates import WHOLE_NETWORK
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -46,11 +47,17 @@ def text(path: Path, model: onnx.ModelProto) -> str:
 name: {quoted(experiment)}
 model: {{onnx: {quoted(str(path))}}}
 
-# Outputs to compare. `gate` is the least SQNR (dB against FP32) that an int8 cell must keep;
-# below it the exit code is 1. A head that does not interest you can be left out.
+# Outputs to compare. A head that does not interest you can be left out.
 # `stride` is guessed from the sizes: pixels of the input per cell of the head.
 heads:
 {heads}
+
+# Limits of cells in int8, fp16 and tf32; beyond one the exit code is 1. None is set: only you know
+# what your application may lose. Say below how outputs become boxes, then choose for the whole network
+#   lost: share of FP32's boxes that may be gone; ap_drop: AP that may be (needs labels);
+# gate: {{lost: 0.005, ap_drop: 0.01}}
+# A head may have a `gate` of its own, there also sqnr_db (dB against FP32). No number of dB is safe on
+# every network: run once without, see which SQNR goes with lost boxes, and set it above that.
 
 data:
   # 128 or more images like those the network will see; not those you evaluate on.
@@ -68,7 +75,7 @@ data:
     pad: 114                        # pixel value beside a letterboxed image
 
 # How the outputs become boxes: then lost, new and moved boxes are counted, and with labels AP, and
-# gates may name ap_drop, ap50_drop, iou and lost. Styles with anchors want them in each head:
+# gates may name lost, iou, ap_drop and ap50_drop. Styles with anchors want them in each head:
 # {{stride: 8, anchors: [[10, 13], [16, 30], [33, 23]]}}
 # decode: {{style: yolov8, classes: 80}}   # yolov3, yolov5, yolov7, …-decoded, or entry_point: file:function
 
@@ -88,14 +95,14 @@ environments:
 
 def _head(output: graph.TensorInfo, number: int, image: ImageInput) -> str:
     name = quoted(output.name)
-    settings = "gate: {sqnr_db: 20}"
-    if stride := _stride(output, image):
-        settings = f"stride: {stride}, {settings}"
-    if len(name) > LONGEST_HEAD:
+    settings = []
+    if len(name) > LONGEST_HEAD or output.name == WHOLE_NETWORK:
         # Quoted, since YAML limits what it takes for a key (1024 characters), escapes and all.
-        settings = f"output: {name}, {settings}"
+        settings.append(f"output: {name}")
         name = f"head-{number}"
-    line = f"  {name}: {{{settings}}}   # {shape_text(output)}"
+    if stride := _stride(output, image):
+        settings.append(f"stride: {stride}")
+    line = f"  {name}: {{{', '.join(settings)}}}   # {shape_text(output)}"
     return line if is_floating(output.dtype) else f"  # not comparable, {output.dtype}:{line}"
 
 

@@ -57,6 +57,14 @@ class Decode(Section):
         (), description="Category id in the labels of each class; default: the labels' ids, rising."
     )
     heads: tuple[str, ...] = Field((), description="Heads that hold boxes; default: all.")
+    together: (
+        tuple[Annotated[tuple[str, ...], Field(min_length=1, description="Heads.")], ...] | None
+    ) = Field(
+        None,
+        description="entry_point: heads that the function makes a box of together, as "
+        "[[score, box, keypoints]]: what becomes of a box counts for each of them. Default: all heads; "
+        "[] where every box comes from the one head that its index names.",
+    )
     layout: Layout = Field(
         "channels_first", description="Axes of one image's output: boxes is (boxes, channels)."
     )
@@ -92,6 +100,13 @@ class Decode(Section):
                     f"{', '.join(idle)}: the function of entry_point decides that, leave it out"
                 )
                 raise ValueError(message)
+        if self.style and self.together is not None:
+            message = f"together: a box of {self.style} comes from one head, leave it out"
+            raise ValueError(message)
+        named = [head for heads in self.together or () for head in heads]
+        if twice := next((head for head in named if named.count(head) > 1), None):
+            message = f"together names {twice!r} twice: put what it is read with in one list"
+            raise ValueError(message)
         if len(set(self.category_ids)) < len(self.category_ids):
             message = "category_ids holds an id twice"
             raise ValueError(message)

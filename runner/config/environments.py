@@ -337,7 +337,7 @@ class Dumps(Section):
     name: Name
     passes: Mapping[str, RecordedPass] = Field(
         min_length=1,
-        description="fp32, tf32, fp16, int8, or a pass by its name in cell ids: "
+        description="fp32, tf32, fp16, bf16, int8, or a pass by its name in cell ids: "
         "int8-implicit-own-entropy2.",
     )
     engine: Literal["onnxruntime", "tensorrt"] = Field(

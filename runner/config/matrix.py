@@ -38,8 +38,10 @@ from runner.config.environments import (
     kind_of,
     tag_of,
 )
+from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
 from runner.config.yaml_file import Document, Path_, read
+from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.errors import ConfigError
 from runner.plan import recordable
 
@@ -136,24 +138,6 @@ class Model(Section):
         (),
         description="Operators, or names of nodes, to be called custom beside those of a domain of "
         "their own: a Resize that a plugin does.",
-    )
-
-
-class Gate(Section):
-    sqnr_db: float | None = Field(
-        None, description="Least SQNR of an int8 cell against the reference, in dB."
-    )
-    ap_drop: Share | None = Field(
-        None, description="Largest loss of AP (IoU 0.50 to 0.95) against the reference."
-    )
-    ap50_drop: Share | None = Field(
-        None, description="Largest loss of AP50 against the reference; it hardly sees moved boxes."
-    )
-    iou: Share | None = Field(
-        None, description="Least mean IoU of the reference's boxes and those of the int8 cell."
-    )
-    lost: Share | None = Field(
-        None, description="Largest share of the reference's boxes that the int8 cell may lose."
     )
 
 
@@ -287,12 +271,35 @@ def _named(heads: Mapping[str, Head]) -> Mapping[str, Head]:
                 "call it as you like and give its `output`"
             )
             raise ValueError(message)
+        if name == WHOLE_NETWORK:
+            message = (
+                f"no head is called {name!r}, which is where gates on all heads together are told; "
+                "call it as you like and give its `output`"
+            )
+            raise ValueError(message)
     return heads
 
 
 class Report(Section):
     images: bool = Field(
         True, description="Show the images on which most boxes changed; false leaves them out."
+    )
+
+
+class Verdicts(Section):
+    """When a difference counts (docs/method.md)."""
+
+    least_effect_db: float = Field(
+        0.5,
+        ge=0.05,
+        le=20,
+        description="Differences of SQNR that are smaller are no finding, in dB.",
+    )
+    equivalence_db: float = Field(
+        1.0,
+        ge=0.1,
+        le=20,
+        description="Versions that differ by less, with an error of 5 %, lose the same, in dB.",
     )
 
 
@@ -303,6 +310,9 @@ class Config(Section):
     model: Model
     heads: Annotated[Mapping[str, Head], AfterValidator(_named)] = Field(min_length=1)
     data: Data
+    gate: NetworkGate | None = Field(
+        None, description="Limits of the whole network: all heads of a cell together."
+    )
     decode: Decode | None = Field(None, description="How the outputs become boxes.")
     calibration: Calibration = Calibration()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
@@ -339,6 +349,7 @@ class Config(Section):
     engines: Engines = Field(default_factory=Engines)
     timing: Timing = Timing()
     deadline_s: float = Field(1800, gt=0, description="A job that runs longer is stopped.")
+    verdicts: Verdicts = Verdicts()
     report: Report = Report()
 
     def repeats_range(self) -> tuple[int, int]:
@@ -410,8 +421,12 @@ SECTIONS: Mapping[str, type[Section]] = {
     "model.plugins.*": Plugin,
     "model.uff": Uff,
     "report": Report,
+    "verdicts": Verdicts,
     "heads.*": Head,
     "heads.*.gate": Gate,
+    **{f"heads.*.gate.{one}": HeadLimits for one in OWN},
+    "gate": NetworkGate,
+    **{f"gate.{one}": BoxLimits for one in OWN},
     "data": Data,
     "data.calibration": Images,
     "data.evaluation": LabelledImages,

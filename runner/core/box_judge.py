@@ -1,8 +1,8 @@
 """Boxes of every measured cell against those of the reference: lost, new, moved, and AP with labels.
 
-Lost, new and moved boxes are those of the whole network in the cell, split by the head and size of
-the box. AP of a head is that of the reference's outputs with this head's alone replaced by the cell's:
-only so is it the head's own.
+Lost, new and moved boxes are those of the whole network in the cell, split by the size of the box and
+by the heads that it is made of (`heads_of_a_box`). AP of a head is that of the reference's outputs with
+those heads alone replaced by the cell's: only so do the other heads' losses not count.
 """
 
 import functools
@@ -97,10 +97,11 @@ class _Judge:
                 [self.boxes.changes_of(outputs, self.reference) for outputs in repeats]
             )
             heads = {}
-            for index, head in enumerate(self.boxes.heads):
-                alone = [{**self.reference, head: one[head]} for one in repeats]
+            for head, made_of in self.boxes.made_of.items():
+                alone = [{**self.reference, **{h: one[h] for h in made_of}} for one in repeats]
                 draws = self._drawn(alone)
-                heads[head] = self._errors(sums[:, index], alone, draws)
+                found = self._errors(sums[:, self.boxes.indices(head)], alone, draws)
+                heads[head] = replace(found, made_of=made_of)
                 if draws is not None:
                     self.draws[record.cell, head] = draws
             whole = self._errors(sums, repeats, self._drawn(repeats))

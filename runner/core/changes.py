@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.verdicts.gates import WHOLE_NETWORK
 
 LEAST_DB = 0.01
 """Smaller differences of SQNR are no news."""
@@ -59,6 +60,7 @@ def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable
         "reason": (old.reason, new.reason),
         "engine version": (old.engine_version, new.engine_version),
         "latency verdict": (_kinds(old), _kinds(new)),
+        f"{WHOLE_NETWORK}'s gates": (_failed(old), _failed(new)),
     }
     for what, (one, other) in pairs.items():
         if one != other:
@@ -102,5 +104,5 @@ def _kinds(result: CellResult | HeadResult) -> str:
     return ", ".join(dict.fromkeys(str(one.kind) for one in result.verdicts)) or "none"
 
 
-def _failed(head: HeadResult) -> str:
-    return "; ".join(gate.text() for gate in head.gates if not gate.passed) or "hold"
+def _failed(result: CellResult | HeadResult) -> str:
+    return "; ".join(gate.text() for gate in result.gates if not gate.passed) or "hold"

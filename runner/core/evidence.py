@@ -29,7 +29,11 @@ class Evidence:
     @property
     def rules(self) -> Rules:
         """Repeating until something is found finds too much: each look gets its share of errors."""
-        return Rules(looks=self.manifest.looks)
+        return Rules(
+            looks=self.manifest.looks,
+            least_effect_db=self.manifest.least_effect_db,
+            equivalence_db=self.manifest.equivalence_db,
+        )
 
     @property
     def reference(self) -> Measurement | None:

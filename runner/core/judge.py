@@ -9,6 +9,8 @@ import numpy as np
 
 from runner.cells import Cell, Precision, Status
 from runner.core.answers.bad_heads import lineages
+from runner.core.answers.gate_sentences import network_gates_sentence
+from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
 from runner.core.answers.sentences import sentences
 from runner.core.box_judge import judge_boxes
@@ -58,6 +60,7 @@ def judge(evidence: Evidence) -> Judgement:
         head: reference_problem(evidence, head) or reference_note(evidence, head) for head in heads
     }
     answered = answers(heads, results, manifest.baseline, blame, equal, problems)
+    network = network_gates_sentence(results)
     return Judgement(
         name=manifest.name,
         run_id=manifest.run_id,
@@ -69,6 +72,9 @@ def judge(evidence: Evidence) -> Judgement:
         answers=answered,
         sentences=sentences(answered, results, manifest.baseline, boxes.draws),
         equal=equal,
+        gates_set=any(one.is_set for one in (manifest.gate, *manifest.heads) if one),
+        network=network_answer(results, answered, network),
+        network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
         custom=tuple(
@@ -110,6 +116,12 @@ def _cell_result(
     engine = probe.get("engine", {})
     rounds = [one.latency for one in timed(record) if one.latency]
     reference = evidence.manifest.reference
+    gate = evidence.manifest.gate
+    gates = (
+        gate_results(gate.limits(record.pass_.precision), None, boxes.whole if boxes else None)
+        if gate and measured and record.status is Status.OK
+        else ()
+    )
     comparable = record.status is Status.OK and reference and reference.status is Status.OK
     return CellResult(
         cell=cell,
@@ -136,6 +148,8 @@ def _cell_result(
         if comparable
         else (),
         boxes=boxes,
+        gates=gates,
+        passed=all_hold(gates),
         reused=bool(measured) and record.reused == len(record.measurements),
         verdicts=told.get((cell.id, None), ()),
         log_tail=failed[-1].log_tail if failed else None,
@@ -184,7 +198,7 @@ def _head_result(
     sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     error = metrics(np.concatenate(sums))
     own = own_fp32(evidence.records, record)
-    gates = gate_results(head_gate, error, boxes) if _is_int8(record) else ()
+    gates = gate_results(head_gate.limits(record.pass_.precision), error, boxes)
     share = first.shares.get(head) if first.shares else None
     return HeadResult(
         head=head,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.cells import Cell, Status
-from runner.core.answer import Answer
+from runner.core.answer import Answer, Finding
 from runner.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from runner.core.cell_run import CellRun
 from runner.core.latency import Latency
@@ -16,7 +16,7 @@ from runner.core.network.lineage import Lineage
 from runner.core.tables.differences import TableReport
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.equivalence import Equivalence
-from runner.core.verdicts.gates import GateResult
+from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from runner.core.verdicts.verdict import Verdict
 
 
@@ -44,10 +44,11 @@ class HeadResult:
     boxes: BoxErrors | None = None
     """None where they are not known, or this head holds none."""
     gates: tuple[GateResult, ...] = ()
-    """Every limit that is set for this head; int8 only."""
+    """Every limit that is set for this head in the cell's precision; none in fp32."""
     gate_sqnr_db: float | None
+    """That of int8; None in other precisions, whose limits may be others: `gates` has them."""
     passed: bool | None
-    """Whether every limit holds; None where none is set or applies (only int8 is gated)."""
+    """Whether every limit holds; None where none is set or applies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,10 @@ class CellResult:
     """About the whole cell: its latency."""
     boxes: CellBoxes | None = None
     """None where the run does not say how to decode, or nothing was measured."""
+    gates: tuple[GateResult, ...] = ()
+    """Every limit that is set for the whole network in this precision; none where status is not ok."""
+    passed: bool | None = None
+    """Whether the whole network keeps every limit; None where none is set or applies."""
     run: CellRun | None = None
     """None where nothing was started."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -110,8 +115,14 @@ class Judgement:
     """head → one plain paragraph: all that is known of it."""
     answers: tuple[Answer, ...] = ()
     """Whose fault each head's error is, in the order of `heads`; what stands first in a report."""
+    network: Answer | None = None
+    """What concerns no single head."""
     equal: tuple[Equivalence, ...] = ()
     """Versions that were shown to lose the same."""
+    gates_set: bool = False
+    """Whether anything has a limit, cells that did not run among them."""
+    network_sentence: str = ""
+    """What the whole network's gate says over all cells; empty where it has none."""
     latency_sentence: str = ""
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()
@@ -130,13 +141,22 @@ class Judgement:
     """Hashes of model, images and tables; host; versions of this tool and of the reference."""
 
     @property
+    def failing(self) -> tuple[Finding, ...]:
+        """Findings for which the run fails, each once."""
+        told = (*self.answers, *((self.network,) if self.network else ()))
+        return tuple(dict.fromkeys(one for answer in told for one in answer.findings if one.fails))
+
+    @property
     def gates_failed(self) -> tuple[tuple[str, str], ...]:
-        """(cell id, head) of every gate that did not hold."""
+        """(cell id, head or `WHOLE_NETWORK`) of every gate that did not hold."""
         return tuple(
-            (result.cell.id, head.head)
+            (result.cell.id, name)
             for result in self.cells
-            for head in result.heads
-            if head.passed is False
+            for name, passed in (
+                (WHOLE_NETWORK, result.passed),
+                *((head.head, head.passed) for head in result.heads),
+            )
+            if passed is False
         )
 
     @property

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from runner.core.verdicts.budget import Budget
 
+MOST_SPARED = 0.9
+"""A cell with a smaller part of the limit's error was spared some of it: it has no shares."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shares:
@@ -49,7 +52,9 @@ class Remedy:
 
 
 def shares_of(cell: str, budget: Budget) -> Shares | None:
-    """Returns None where nothing was lost."""
+    """Returns None where nothing was lost, or less than 8 bits must cost: some of it ran in float."""
+    if budget.observed < MOST_SPARED * budget.limit:
+        return None
     parts = [max(part, 0.0) for part in (budget.limit, budget.calibration, budget.engine)]
     if budget.engine < 0:
         # What exact arithmetic would lose was not lost: the parts are those of the simulation.

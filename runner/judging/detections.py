@@ -30,7 +30,10 @@ BOXES_VERSION = 1
 """Raise when the same outputs give other boxes, changes or precision."""
 
 MATCHING = ("match_iou", "shown_score")
-"""What of `Decode` decides nothing about the boxes themselves."""
+"""What of `Decode` decides which boxes are one, and nothing about the boxes themselves."""
+
+COUNTING = ("category_ids", "together")
+"""Nor does what decides what boxes count for."""
 
 STORED = np.dtype(
     [
@@ -85,7 +88,7 @@ class _Detections:
         self._made: Counter[str] = Counter()
         self._last: tuple[tuple[Object, ...], Mapping[int, Boxes]] | None = None
         self.heads = tuple(one.head for one in decode.heads)
-        facts = decode.model_dump(mode="json", exclude={*MATCHING, "category_ids"})
+        facts = decode.model_dump(mode="json", exclude={*MATCHING, *COUNTING})
         # Not its digest: the store asks which contents a derived object was made of.
         self.how = [BOXES_VERSION, facts, [one.model_dump() for one in images]]
 

@@ -114,6 +114,15 @@ def _failed_gates(entry: Entry) -> Any:
     return SEPARATOR.join(one.text() for one in gates if not one.passed) or None
 
 
+def _network_failed(entry: Entry) -> Any:
+    return SEPARATOR.join(one.text() for one in entry.cell.gates if not one.passed) or None
+
+
+def _sqnr_limit(entry: Entry) -> Any:
+    gates = entry.result.gates if entry.result else ()
+    return next((one.limit for one in gates if one.name == "sqnr_db"), None)
+
+
 def _result(name: str) -> Callable[[Entry], Any]:
     return lambda entry: getattr(entry.result, name) if entry.result else None
 
@@ -312,7 +321,7 @@ COLUMNS = (
     Column(
         "ap",
         NUMBER,
-        "AP (IoU 0.50 to 0.95) of the reference with this head's output from the cell.",
+        "AP (IoU 0.50 to 0.95) of the reference with this head's output, and of those it makes boxes with, from the cell.",
         _precision("ap"),
     ),
     Column("ap50", NUMBER, "The same at IoU 0.5.", _precision("ap50")),
@@ -327,9 +336,21 @@ COLUMNS = (
     Column("ap50_drop_low", NUMBER, "Lower end of ap50_drop's.", _ap_end("ap50_drop", 0)),
     Column("ap50_drop_high", NUMBER, "Upper end of it.", _ap_end("ap50_drop", 1)),
     Column("gates_failed", TEXT, "Limits that do not hold, with their values.", _failed_gates),
-    Column("gate_sqnr_db", NUMBER, "The head's limit, dB.", _result("gate_sqnr_db")),
+    Column("gate_sqnr_db", NUMBER, "The head's limit in this precision, dB.", _sqnr_limit),
     Column(
         "passed", TRUTH, "Whether every gate holds; empty where none applies.", _result("passed")
+    ),
+    Column(
+        "network_passed",
+        TRUTH,
+        "Whether the whole network keeps its gate in this cell; empty where none applies.",
+        lambda entry: entry.cell.passed,
+    ),
+    Column(
+        "network_gates_failed",
+        TEXT,
+        "Limits of the whole network that do not hold, with their values.",
+        _network_failed,
     ),
     Column(
         "integer_share",

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from runner.cells import Status
 from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
 
 JUNIT = "junit.xml"
 
@@ -43,17 +44,24 @@ def _cases(judgement: Judgement, result: CellResult) -> Iterable[ET.Element]:
     if result.status is not Status.OK:
         yield _broken(where, result)
         return
-    gated = [head for head in result.heads if head.gates]
-    if not gated:
-        yield _case(where, "runs")
-    for head in gated:
-        for gate in head.gates:
-            case = _case(where, f"{head.head} {gate.name}")
-            if not gate.passed:
-                failure = ET.SubElement(case, "failure", type=gate.name)
-                failure.set("message", _clean(f"{head.head}: {gate.text()}"))
-                failure.text = _clean(_why(judgement, head))
-            yield case
+    cases = [
+        _gate_case(where, name, gate, why)
+        for name, gates, why in (
+            (WHOLE_NETWORK, result.gates, judgement.network_sentence),
+            *((head.head, head.gates, _why(judgement, head)) for head in result.heads),
+        )
+        for gate in gates
+    ]
+    yield from cases or [_case(where, "runs")]
+
+
+def _gate_case(where: str, name: str, gate: GateResult, why: str) -> ET.Element:
+    case = _case(where, f"{name} {gate.name}")
+    if not gate.passed:
+        failure = ET.SubElement(case, "failure", type=gate.name)
+        failure.set("message", _clean(f"{name}: {gate.text()}"))
+        failure.text = _clean(why)
+    return case
 
 
 def _why(judgement: Judgement, head: HeadResult) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from runner.cells import Status
 from runner.core.judgement import CellResult, HeadResult, Judgement
+from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
 from runner.report.formatting import ABSENT, duration, fixed, sentence, short, visible
 
@@ -22,11 +23,14 @@ def summary(judgement: Judgement) -> str:
     parts = (
         f"## {_text(judgement.name)}: INT8 against FP32",
         _verdict(judgement),
+        f"- **{WHOLE_NETWORK}**: {_text(judgement.network_sentence, 2000)}"
+        if judgement.network_sentence
+        else None,
         *(_head(judgement, head) for head in judgement.heads),
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
         else None,
-        "\n### SQNR in dB against the reference (bold: a gate does not hold)\n",
+        "\n### SQNR in dB against the reference (bold: a gate of the head does not hold)\n",
         *_matrix(judgement),
         *_disturbed(judgement.cells),
         *_not_ok(judgement.cells),
@@ -44,10 +48,15 @@ def _head(judgement: Judgement, head: str) -> str:
 
 def _verdict(judgement: Judgement) -> str:
     failed = judgement.gates_failed
-    gated = sum(bool(head.gates) for cell in judgement.cells for head in cell.heads)
+    gated = sum(
+        bool(cell.gates) + sum(bool(head.gates) for head in cell.heads) for cell in judgement.cells
+    )
     if failed:
         return f"**{len(failed)} of {gated} gated results fail.**\n"
-    return f"{gated} gated results, all hold.\n" if gated else "No gate is set.\n"
+    if gated:
+        return f"{gated} gated results, all hold.\n"
+    unseen = "Gates are set, and no cell that they apply to gave a result.\n"
+    return unseen if judgement.gates_set else "No gate is set.\n"
 
 
 def _matrix(judgement: Judgement) -> Iterable[str]:

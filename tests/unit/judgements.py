@@ -154,7 +154,7 @@ def judgement(cells: Sequence[CellResult], **changes: Any) -> Judgement:
         "facts": {"model": {"file": "digits3.onnx", "sha256": "9f" * 32}, "images": 128},
     }
     values |= changes
-    values.setdefault("answers", answers(heads, values["cells"], values["baseline"], {}, 0.005))
+    values.setdefault("answers", answers(heads, values["cells"], values["baseline"]))
     return Judgement(**values)
 
 

@@ -120,15 +120,15 @@ def test_own_options_replace_the_general_ones() -> None:
 @pytest.mark.parametrize(
     ("places", "told"),
     [
-        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, decode, "
+        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, gate, decode, "
                         "calibration, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
                         "deadline_s, report; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
         ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, stride, anchors, "
                         "gate; did you mean 'gate'?"),
-        ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: sqnr_db, "
-                        "ap_drop, ap50_drop, iou, lost; did you mean 'sqnr_db'?"),
+        ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: ap_drop, "
+                        "ap50_drop, iou, lost, sqnr_db, fp16, tf32, bf16; did you mean 'sqnr_db'?"),
         ({"environments": [{"elsewhere": ["x"], "options": {"threads": 1}}]},
                         "environments[0]: these are no options of tensorrt, which is inside; it has: "
                         "workspace_bytes, typed, fallback, fp32_layers, "),
@@ -144,7 +144,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"name": ""}, 'name: "" becomes part of file names'),
         ({"precisions": []}, "precisions: empty; name at least one"),
         ({"precisions": ["int4"]}, "precisions[0]: \"int4\" is not known here; allowed: fp32, tf32, "
-                        "fp16, int8; did you mean 'int8'?"),
+                        "fp16, bf16, int8; did you mean 'int8'?"),
         ({"devices": ["gpu"]}, "devices[0]: 'gpu' is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid"),
         ({"devices": ["../cpu"]}, "devices[0]: '../cpu' is no device"),
         ({"devices": []}, "devices: empty"),

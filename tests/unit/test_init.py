@@ -10,8 +10,10 @@ from networks import Builder, detector
 from onnx import TensorProto, helper
 
 from runner.commands.init import quoted, text
+from runner.config.gates import Gate, recorded
 from runner.config.yaml_file import UNREADABLE, parse
 from runner.core.network.graph import GraphError
+from runner.errors import ConfigError
 
 
 def write(folder: Path, model: onnx.ModelProto, name: str = "my net.onnx") -> Path:
@@ -31,14 +33,40 @@ def test_the_file_is_valid_as_soon_as_the_folders_are_there(tmp_path: Path) -> N
     assert found.heads == (("large", "large"), ("small", "small"))
     assert found.config.heads["large"].stride == 4
     assert found.config.heads["small"].stride == 2
-    assert found.config.heads["small"].gate.sqnr_db == 20
     assert found.baseline == "ort-1.32.0"
 
 
+def test_no_gate_is_set_that_nobody_chose(tmp_path: Path) -> None:
+    """A head whose objects were all set to background keeps 27 dB: any number would acquit."""
+    matrix = write(tmp_path, detector())
+    found = checked(matrix).config
+    assert found.gate is None
+    assert all(recorded(head.gate) == recorded(Gate()) for head in found.heads.values())
+    assert "sqnr_db:" not in matrix.read_text()
+
+
+def test_the_gate_that_is_offered_works_once_boxes_can_be_made(tmp_path: Path) -> None:
+    matrix = write(tmp_path, detector())
+    written = matrix.read_text().replace("# gate: {lost", "gate: {lost")
+    matrix.write_text(written)
+    told = wrong_as_written(matrix)
+    assert any("gate.lost" in one and "say in `decode`" in one for one in told)
+    assert any("gate.ap_drop" in one and "give data.evaluation.labels" in one for one in told)
+
+
+def wrong_as_written(matrix: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        checked(matrix)
+    return list(caught.value.problems)
+
+
+def test_an_output_called_like_the_whole_network_gets_another_name(tmp_path: Path) -> None:
+    found = checked(write(tmp_path, simple([1, 3, 8, 8], "whole network")))
+    assert found.heads == (("head-1", "whole network"),)
+
+
 def test_shapes_are_told_beside_the_heads() -> None:
-    assert "large: {stride: 4, gate: {sqnr_db: 20}}   # [1, 6, 4, 4]" in text(
-        Path("a.onnx"), detector()
-    )
+    assert "large: {stride: 4}   # [1, 6, 4, 4]" in text(Path("a.onnx"), detector())
 
 
 def simple(shape: list[int | str], *outputs: str, channels: int = 3) -> onnx.ModelProto:
@@ -71,8 +99,8 @@ def test_an_output_that_is_no_map_has_no_stride() -> None:
     b.node("GlobalAveragePool", ["map"], "pooled")
     b.node("Flatten", ["pooled"], "flat")
     written = text(Path("a.onnx"), b.model({"image": [1, 3, 8, 12]}, ["flat", "pooled"]))
-    assert "  flat: {gate: {sqnr_db: 20}}   # [1, 4]" in written
-    assert "  pooled: {gate" in written
+    assert "  flat: {}   # [1, 4]" in written
+    assert "  pooled: {}" in written
 
 
 def test_an_output_that_cannot_be_compared_is_left_out(tmp_path: Path) -> None:

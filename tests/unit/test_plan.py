@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.plan import Axis, expand, passes, select
+from runner.plan import Axis, expand, passes, recordable, select
 
 NO_DRIVER = (Status.UNAVAILABLE, "no NVIDIA driver")
 INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
@@ -89,6 +89,16 @@ def test_a_precision_that_the_engine_lacks_is_unsupported() -> None:
         "this engine offers fp32, int8, not fp16",
     )
     assert fine.obstacle is None
+
+
+def test_bf16_is_recorded_and_asked_of_no_engine() -> None:
+    bf16 = Pass(precision=Precision.BF16)
+    (cell,) = expand([axis("a", "gpu")], ["gpu:*"], [bf16])
+    assert cell.obstacle is not None
+    status, reason = cell.obstacle
+    assert status is Status.UNSUPPORTED
+    assert reason.endswith("; `dumps` may record it")
+    assert "bf16" in recordable("tensorrt", None, ())
 
 
 def test_unsupported_is_told_before_unavailable() -> None:

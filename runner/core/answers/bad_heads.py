@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from runner.core.judgement import CellResult, HeadResult
 from runner.core.network.lineage import Lineage, lineage
-from runner.core.verdicts.verdict import Kind
+from runner.core.verdicts.verdict import FAULTS, Kind
 from runner.core.words import listed
 from runner.records import Behind
 
-BELOW_THE_GATE = "gate not held"
-NO_FAULT = frozenset({Kind.OK, Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK})
-"""A fallback makes a head better than 8 bits; what is not decided says nothing of any head."""
+SAY_NOTHING = frozenset({Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE, Kind.UNEXPLAINED_LOSS})
+"""Of a head with one of these nobody knows whether it is bad from some cause."""
 
 _Case = tuple[tuple[str, ...], tuple[str, ...]]
 """(bad heads, good heads)."""
@@ -39,8 +38,9 @@ def lineages(groups: Sequence[Behind], results: Iterable[CellResult]) -> tuple[L
 
 
 def _causes(head: HeadResult) -> list[str]:
-    causes = [str(one.kind) for one in head.verdicts if one.kind not in NO_FAULT]
-    return causes + [BELOW_THE_GATE] * (head.passed is False)
+    """Returns what was found of a head: effects, never gates, which one bad head may hold and another not."""
+    known = FAULTS - SAY_NOTHING
+    return [str(one.kind) for one in head.verdicts if one.kind in known]
 
 
 def _case(result: CellResult, cause: str) -> _Case:
@@ -50,7 +50,7 @@ def _case(result: CellResult, cause: str) -> _Case:
 
 
 def _undecided(head: HeadResult) -> bool:
-    return any(one.kind is Kind.INCONCLUSIVE for one in head.verdicts)
+    return any(one.kind in SAY_NOTHING for one in head.verdicts)
 
 
 def _told(causes: Sequence[str], cells: Sequence[str], sentence: str) -> str:

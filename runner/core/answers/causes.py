@@ -127,25 +127,20 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     names = environments(told)
     precision = str(told[0].result.cell.pass_.precision)
     levels = {one.verdict.against for one in told if "/" not in (one.verdict.against or "")}
-    bases = {
-        (one.verdict.against or "").split("/")[0]
-        for one in told
-        if "/" in (one.verdict.against or "")
-    }
     parts = [f"{listed(names)} keeps {_kept(told).removeprefix('it keeps ')} in {precision}"]
     if levels:
         parts.append(
             f"less than the {listed(sorted(filter(None, levels)))} that its roundings leave"
         )
-    others = [
-        head.error.sqnr_db
+    others = {
+        result.cell.environment: head.error.sqnr_db
         for result, head in rows
-        if result.cell.environment in bases
+        if result.cell.environment not in names
         and str(result.cell.pass_.precision) == precision
         and head.error.sqnr_db is not None
-    ]
+    }
     if others:
-        parts.append(f"where {listed(sorted(bases))} keeps {span(others)} dB")
+        parts.append(f"where {listed(list(others), 3)} keeps {span(others.values())} dB")
     harmless = not levels
     return made(
         told,

@@ -1,4 +1,4 @@
-"""What the gates of one head say, and where its SQNR and its boxes say different things."""
+"""What gates say, of one head or of the whole network, and where SQNR and boxes say different things."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
+from runner.cells import Status
 from runner.core.boxes.precision_draws import ApDraws, interval
 from runner.core.judgement import CellResult, HeadResult
-from runner.core.verdicts.gates import SPOKEN, GateResult
+from runner.core.verdicts.gates import SPOKEN, WHOLE_NETWORK, GateResult
 from runner.core.words import listed
 
 Row = tuple[CellResult, HeadResult]
+
+Gated = tuple[CellResult, HeadResult | CellResult]
+"""A cell, and what of it has gates: one head, or all of them together."""
+
+NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
 
 LEAST_DB = 0.5
 """Smaller differences of SQNR choose no table."""
@@ -22,43 +28,94 @@ LEAST_AP = 0.01
 AP_LIMITS = ("ap_drop", "ap50_drop")
 
 
-def gates_sentence(int8: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
-    """Says whether every limit holds, where each that does not, and where that is not sure.
+def gates_sentence(rows: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
+    """Says whether one head keeps every limit, where each that it does not, and where that is not sure.
 
     Args:
-        int8: Results to judge.
-        broken: Ids of int8 cells that were started and gave none.
-        not_started: How many int8 cells never were.
+        rows: Results to judge, of any precision; those without a gate are left out.
+        broken: Ids of cells with a gate that were started and gave none.
+        not_started: How many cells with a gate never were.
     """
-    gated = [row for row in int8 if row[1].gates]
+    return _sentence([row for row in rows if row[1].gates], broken, not_started, "the gate")
+
+
+def network_gates_sentence(results: Sequence[CellResult]) -> str:
+    """Says the same of all heads together; empty where no cell that ran has a gate on them.
+
+    Args:
+        results: Every planned cell.
+    """
+    gated = [(one, one) for one in results if one.gates]
+    precisions = {cell.cell.pass_.precision for cell, _ in gated}
+    free = {
+        one.cell.pass_.precision for one in results if one.status is Status.OK and not one.gates
+    }
+    # A precision of which no cell ran may have a gate: said to be unknown sooner than left out.
+    wanted = [one for one in results if one.cell.pass_.precision.gated and one.status != Status.OK]
+    wanted = [one for one in wanted if one.cell.pass_.precision in precisions or
+              one.cell.pass_.precision not in free]  # fmt: skip
+    broken = [one.cell.id for one in wanted if one.status not in NOT_STARTED]
+    return _sentence(gated, broken, len(wanted) - len(broken), f"the {WHOLE_NETWORK}'s gate")
+
+
+def _sentence(gated: Sequence[Gated], broken: Sequence[str], not_started: int, gate: str) -> str:
     if not gated:
         return ""
-    limits = gated[0][1].gates
-    failed = [told for limit in limits if (told := _failed(limit, gated))]
-    unsure = [told for limit in limits if (told := _unsure(limit, gated))]
-    return " ".join((*(failed or [_held(gated, broken, not_started)]), *unsure))
+    limits = _each_limit(gated)
+    with_limit = [(one, [row for row in gated if _has(row, one)]) for one in limits]
+    failed = [told for one, rows in with_limit if (told := _failed(one, rows, gate))]
+    unsure = [told for one, rows in with_limit if (told := _unsure(one, rows))]
+    return " ".join((*(failed or _held(gated, broken, not_started, gate)), *unsure))
 
 
-def _held(gated: Sequence[Row], broken: Sequence[str], not_started: int) -> str:
-    limit = listed([one.limit_text() for one in gated[0][1].gates])
+def _each_limit(gated: Sequence[Gated]) -> list[GateResult]:
+    """Returns one result for every limit: a precision may have another than int8."""
+    found = {(one.name, one.limit): one for _, judged in gated for one in judged.gates}
+    return list(found.values())
+
+
+def _has(row: Gated, limit: GateResult) -> bool:
+    return any((one.name, one.limit) == (limit.name, limit.limit) for one in row[1].gates)
+
+
+def _held(gated: Sequence[Gated], broken: Sequence[str], not_started: int, gate: str) -> list[str]:
+    groups: dict[tuple[str, ...], list[Gated]] = {}
+    for row in gated:
+        groups.setdefault(tuple(one.limit_text() for one in row[1].gates), []).append(row)
     ran = " that ran" if not_started else ""
-    amount, started = len(gated), len(gated) + len(broken)
+    nothing = f"{listed(broken, most=3)} gave nothing to judge" if broken else ""
+    missing = f"{not_started} did not run" if not_started else ""
+    if len(groups) == 1:
+        ((limits, rows),) = groups.items()
+        rest = "".join(f"; {one}" for one in (nothing, missing) if one)
+        return [f"{_holding(rows, broken, ran)} {gate}, {listed(limits)}{rest}."]
+    told = [
+        f"{_holding(rows, (), ran)} {gate}, {listed(limits)}." for limits, rows in groups.items()
+    ]
+    return [*told, *(f"{one}." for one in (nothing, missing) if one)]
+
+
+def _holding(rows: Sequence[Gated], broken: Sequence[str], ran: str) -> str:
+    amount = len(rows)
     if broken:
-        cells = f"{amount} of {started} int8 cells{ran} hold"
-    elif amount == 1:
-        cells = f"The one int8 cell{ran} holds"
-    else:
-        cells = f"All {amount} int8 cells{ran} hold"
-    rest = f"; {listed(broken, most=3)} gave nothing to judge" if broken else ""
-    rest += f"; {not_started} did not run" if not_started else ""
-    return f"{cells} the gate, {limit}{rest}."
+        return f"{amount} of {amount + len(broken)} {_kind(rows, broken)} cells{ran} hold"
+    if amount == 1:
+        return f"The one {_kind(rows)} cell{ran} holds"
+    return f"All {amount} {_kind(rows)} cells{ran} hold"
 
 
-def _unsure(limit: GateResult, gated: Sequence[Row]) -> str:
+def _kind(rows: Sequence[Gated], broken: Sequence[str] = ()) -> str:
+    """Returns `int8 and fp16`: the precisions of cells, in the order of the plan."""
+    passes = [cell.cell.pass_.name for cell, _ in rows]
+    passes += [one.rpartition("/")[2] for one in broken]
+    return listed(list(dict.fromkeys(one.partition("-")[0] for one in passes)))
+
+
+def _unsure(limit: GateResult, gated: Sequence[Gated]) -> str:
     found = [
         (cell, one.interval)
-        for cell, head in gated
-        if (one := _result(head, limit.name)) and one.interval and one.unsure
+        for cell, judged in gated
+        if (one := _result(judged, limit.name)) and one.interval and one.unsure
     ]
     if not found:
         return ""
@@ -75,8 +132,8 @@ def _unsure(limit: GateResult, gated: Sequence[Row]) -> str:
     )
 
 
-def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
-    results = [(cell, one) for cell, head in gated if (one := _result(head, limit.name))]
+def _failed(limit: GateResult, gated: Sequence[Gated], gate: str) -> str:
+    results = [(cell, one) for cell, judged in gated if (one := _result(judged, limit.name))]
     failed = [(cell, one) for cell, one in results if not one.passed]
     if not failed:
         return ""
@@ -85,13 +142,14 @@ def _failed(limit: GateResult, gated: Sequence[Row]) -> str:
     values = f" ({SPOKEN[limit.name].range_text(min(known), max(known))})" if known else ""
     nothing = f"; nothing to judge by in {_cells(unknown, gated)}" if unknown else ""
     where = _cells([cell for cell, _ in failed], gated)
-    return f"Gate failed, {limit.limit_text()}: {where}{values}{nothing}."
+    name = gate.removeprefix("the ")
+    return f"{name[0].upper()}{name[1:]} failed, {limit.limit_text()}: {where}{values}{nothing}."
 
 
-def _cells(chosen: Sequence[CellResult], rows: Sequence[Row]) -> str:
+def _cells(chosen: Sequence[CellResult], rows: Sequence[Gated]) -> str:
     """Names cells; a pass of which all are chosen is named once."""
     if len(chosen) == len(rows) > 1:
-        return "every int8 cell"
+        return f"every {_kind(rows)} cell"
     amounts = Counter(cell.cell.pass_.name for cell, _ in rows)
     found = Counter(cell.cell.pass_.name for cell in chosen)
     names = []
@@ -217,5 +275,5 @@ def _lost_between(
     return interval((other - one)[:, AP_LIMITS.index(limit)])
 
 
-def _result(head: HeadResult, name: str) -> GateResult | None:
-    return next((one for one in head.gates if one.name == name), None)
+def _result(judged: HeadResult | CellResult, name: str) -> GateResult | None:
+    return next((one for one in judged.gates if one.name == name), None)

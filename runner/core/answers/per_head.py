@@ -1,5 +1,6 @@
 """Whose fault is it: the answer for each head that stands first in every report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,8 +16,10 @@ from runner.core.severity import Severity
 from runner.core.shares import shares_of
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import listed
+from runner.core.words import listed, span
 
+SPARED_DB = 0.5
+"""Better than its simulation by so much, an int8 cell ran layers in float."""
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
 
 
@@ -174,12 +177,30 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
             f"no version is more than {max(most, 0.0):.1f} dB worse than the baseline (95 %)"
         )
     if int8 and all(one.budget for _, one in int8):
-        parts.append("each int8 cell costs what its scales must")
+        parts.append("no int8 cell costs more than its scales must")
+        parts += _spared(int8)
     if int8 and all(one.boxes for _, one in int8):
         parts.append("boxes stay")
     if any(result.cell.pass_.precision is not Precision.INT8 for result, _ in rows):
         parts.append("floating point is sound")
     return "; ".join(parts)
+
+
+def _spared(int8: Sequence[Row]) -> list[str]:
+    """Returns where int8 is better than 8 bits in every layer would be."""
+    found = [
+        (result.cell.environment, 10 * math.log10((one.limit + one.calibration) / one.observed))
+        for result, head in int8
+        if (one := head.budget) and one.observed > 0 and one.limit + one.calibration > 0
+    ]
+    better = [(name, gain) for name, gain in found if gain >= SPARED_DB]
+    if not better:
+        return []
+    names = list(dict.fromkeys(name for name, _ in better))
+    gains = span(gain for _, gain in better)
+    return [
+        f"{listed(names, 3)} keeps {gains} dB more than a full 8-bit network: some of it ran in float"
+    ]
 
 
 def _advice(unseen: Sequence[str], *, clean: bool) -> str:

@@ -54,7 +54,7 @@ def _paragraph(answer: Answer, results: Sequence[CellResult], baseline: str, dra
         ),
         made_up(answer),
         kept(int8, baseline),
-        gates_sentence(int8, *_resultless(answer.head, results)),
+        gates_sentence(rows, *_resultless(answer.head, results)),
         disagreement_sentence(int8, baseline, draws),
     )
     return " ".join(dict.fromkeys(part for part in parts if part))
@@ -89,11 +89,14 @@ def _up(value: float) -> str:
 
 
 def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
-    """Returns the int8 cells that were started and have no result of this head, and how many were not."""
+    """Returns the cells that were started and have no result of this head, and how many were not."""
+    gated = {
+        result.cell.pass_.precision for result in results for one in result.heads if one.gates
+    } or {Precision.INT8}
     without = [
         result
         for result in results
-        if result.cell.pass_.precision is Precision.INT8
+        if result.cell.pass_.precision in gated
         and not any(one.head == head for one in result.heads)
     ]
     broken = [result.cell.id for result in without if result.status not in NOT_STARTED]

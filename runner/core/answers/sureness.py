@@ -18,9 +18,12 @@ def sureness(kind: Kind, told: Sequence[Told]) -> str:
     if level is None or not effects:
         return "seen, not inferred"
     builds = sorted({one.builds for one in effects})
+    versions = max((one.verdict.versions or 0 for one in told), default=0)
     chance = f"by chance in fewer than 1 of {round(1 / level):,} matrices"
     if builds[-1] == 0:
         return f"exact arithmetic over these images; {chance}"
+    if versions:
+        return f"{versions} versions alike; by chance in fewer than 1 of 1,000 matrices"
     if builds[0] <= 1:
         return "one build, far beyond what builds of this precision differ by"
     if all(one.same_bits for one in effects):

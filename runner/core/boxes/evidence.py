@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from runner.core.boxes.average_precision import LabelsError
 from runner.core.boxes.decoding import DecodeError
+from runner.core.boxes.groups import heads_of_a_box
 from runner.core.boxes.matching import Matching, Sums
 from runner.core.boxes.nms import Boxes, Floats
 from runner.core.boxes.results import AveragePrecision
@@ -41,6 +42,15 @@ class BoxEvidence:
     def heads(self) -> tuple[str, ...]:
         """Those that hold boxes, as `Boxes.heads` counts them."""
         return tuple(one.head for one in self.decode.heads)
+
+    @property
+    def made_of(self) -> Mapping[str, tuple[str, ...]]:
+        """Head → the heads that its boxes are made of, itself among them."""
+        return heads_of_a_box(self.decode)
+
+    def indices(self, head: str) -> list[int]:
+        """Returns where the boxes that a head has a part in stand in `Sums`."""
+        return [self.heads.index(one) for one in self.made_of[head]]
 
 
 def matching_of(decode: Decode) -> Matching:

@@ -24,14 +24,14 @@ class AveragePrecision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoxErrors:
-    """What one cell did to the reference's boxes, all of them or those of one head."""
+    """What one cell did to the reference's boxes: all of them, or those that one head has a part in."""
 
     changes: Mapping[str, Changes]
     """`all` and each size range → lost, new and moved boxes."""
     precision: Mapping[str, AveragePrecision] = field(default_factory=dict)
     """`all` and each size range → AP, mean over repeats; empty without labels.
 
-    Of one head: the reference's outputs with that head's alone replaced by the cell's.
+    Of one head: the reference's outputs with those of `made_of` alone replaced by the cell's.
     """
     ap_drop: float | None = None
     """AP of the reference − AP, all sizes; negative where the cell is better."""
@@ -41,6 +41,8 @@ class BoxErrors:
 
     Absent where it is unknown: without labels, with one image.
     """
+    made_of: tuple[str, ...] = ()
+    """Of one head: the heads that its boxes are made of, itself among them. Empty of the whole network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,8 +45,8 @@ def _of_group(
     settings = matching_of(boxes.decode)
     sums = boxes.changes_of(outputs, reference)
     wanted: dict[int, list[str]] = {}
-    for index, head in enumerate(boxes.heads):
-        for image in worst_images(sums[:, index], EACH):
+    for head in boxes.heads:
+        for image in worst_images(sums[:, boxes.indices(head)], EACH):
             wanted.setdefault(image, []).append(head)
     if not wanted:
         return []

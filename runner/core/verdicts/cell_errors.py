@@ -35,6 +35,8 @@ class CellError:
     """0 where nothing was quantised."""
     implicit: bool = False
     """int8 by TensorRT's own scales, not by Q/DQ nodes."""
+    held: bool = False
+    """Whether the matrix holds layers of it in floating point: a remedy that is tried, and no version."""
     fixed: bool = False
     """Whether building again cannot give anything else: ONNX Runtime on one CPU."""
 
@@ -115,9 +117,12 @@ class Noises:
             noise = self._assumed
         return Side(cell.sample, noise)
 
-    def free_passes(self, device: str) -> int:
-        """Returns how many passes on a device have builds that may differ."""
-        return len({group[0] for group in self._noise if group[1] == device and not group[3]})
+    def floor_side(self, head: str, cell: CellError) -> Side:
+        """Returns a floating-point cell against a level: its builds differ by what is assumed, or by more."""
+        side = self.side(head, cell)
+        known = self._assumed.sqnr[0]
+        small = side.noise.known and max(side.noise.sqnr[0], side.noise.image[0]) <= known
+        return Side(cell.sample, self._assumed) if small else side
 
     def noise(self, head: str, cell: CellError) -> Noise:
         return self.side(head, cell).noise

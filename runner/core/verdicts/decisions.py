@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.core.rules import DB, Rules
+from runner.core.verdicts.alike import alike
 from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
 from runner.core.verdicts.contrast import Contrast, View
 from runner.core.verdicts.guard import builds_needed
@@ -21,6 +22,8 @@ PLAUSIBLE = 0.1
 """Chance of as much without any effect, below which it is not called chance."""
 TELLING_DB = 5.0
 """So much more error is looked into, however noisy the builds are."""
+WORTH = 2.0
+"""So many least effects between simulations are looked into where they are not decided."""
 CARRIES = 0.5
 """An image with so much of the error carries the SQNR by itself."""
 MOST_REPEATS = 50
@@ -37,7 +40,8 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
         for kind in Kind
         for verdict in _family([one for one in made if one.kind is kind], heads, rules)
     ]
-    told = _without_repeated_blame(decided)
+    held = {cell.cell for head in heads for cell in head.cells if cell.held}
+    told = _without_repeated_blame([*decided, *_more(alike(made, held, rules), decided)])
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     for head in heads:
         asked = Questions(head, baseline, noises, rules)
@@ -97,12 +101,18 @@ def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
     )
 
 
+def _more(found: Iterable[Verdict], decided: Sequence[Verdict]) -> list[Verdict]:
+    """Returns what the cells' own builds have not decided."""
+    named = {(one.cell, one.head, one.kind) for one in decided}
+    return [one for one in found if (one.cell, one.head, one.kind) not in named]
+
+
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     """Drops what only repeats another verdict of the same head and cell.
 
     A calibration problem is one of every version alike (DESIGN section 3): where a cell's own calibrator
     alone makes the table bad, the baseline has none. An engine's loss is one of every version alike too:
-    where the baseline has none, its regression says it.
+    where the baseline has none, its regression says it. What was found is not suspected besides.
     """
     named = {(one.cell, one.head, one.kind) for one in told}
     suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
@@ -125,7 +135,8 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     return [
         one
         for one in told
-        if not repeats(one, Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+        if (one.cell, one.head, one.suspected) not in named
+        and not repeats(one, Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
         and not repeats(one, Kind.ENGINE_LOSS, Kind.ENGINE_REGRESSION)
     ]
 
@@ -214,7 +225,9 @@ def _decided(
         return _unknown(one, comparisons, rules)
     own = max(each.p(0.0) for each in (one.contrast, *one.also))
     telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
-    if (likely and own <= PLAUSIBLE) or telling:
+    # Of exact arithmetic nothing but other images is unknown: what is hardly worth it is not chased.
+    worth = one.contrast.builds > 0 or one.contrast.largest() >= WORTH * one.least
+    if worth and ((likely and own <= PLAUSIBLE) or telling):
         needs = _needs(one, threshold)
         if _held_back(one, comparisons, rules) and needs.endswith(("repeat", "repeats")):
             more = max(int(needs.split()[0]), int(_more_builds(one, comparisons, rules).split()[0]))
@@ -251,7 +264,8 @@ def _one_image(one: Hypothesis) -> Verdict | None:
     ):
         return None
     why = (
-        f"one image has {carried:.0%} of the error and says so, the typical image says the opposite"
+        f"one image has {math.floor(100 * carried)} % of the error and says so, the typical image says the "
+        "opposite"
     )
     return _open(one, "more evaluation images", why)
 

@@ -55,6 +55,7 @@ def _equal(head: HeadErrors, base: CellError, noises: Noises, rules: Rules) -> E
         and cell.table == base.table
         and (cell.table is not None or not cell.own)
         and cell.cell != base.cell
+        and not cell.held
     ]
     apart = {cell.environment: _apart(head, cell, base, noises) for cell in others}
     same = {name: value for name, value in apart.items() if value < rules.equivalence_db * DB}

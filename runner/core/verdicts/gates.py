@@ -1,16 +1,19 @@
-"""Whether one head of one int8 cell keeps its limits."""
+"""Whether one head of one cell, or all of them together, keep their limits."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.metrics import Metrics
-from runner.records import HeadGate
+from runner.records import Limits
+
+WHOLE_NETWORK = "whole network"
+"""What all heads of a cell together are called where a head's name would stand."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateResult:
-    """One limit of a head and how a cell kept it."""
+    """One limit of a head, or of the whole network, and how a cell kept it."""
 
     name: str
     """As in matrix.yaml: `sqnr_db`, `ap_drop`, `ap50_drop`, `iou`, `lost`."""
@@ -77,15 +80,17 @@ SPOKEN: Mapping[str, Spoken] = {
 """Limits by their names in matrix.yaml."""
 
 
-def gate_results(gate: HeadGate, error: Metrics, boxes: BoxErrors | None) -> tuple[GateResult, ...]:
+def gate_results(
+    limits: Limits, error: Metrics | None, boxes: BoxErrors | None
+) -> tuple[GateResult, ...]:
     """Judges every limit that is set.
 
     What cannot be judged (no finite output, boxes that are not known, no box of the reference, no
     labelled object) does not hold: a gate is there to stop what nobody has seen to be good.
 
     Args:
-        gate: The head's limits.
-        error: Against the reference.
+        limits: Those of the cell's precision.
+        error: Of the head, against the reference; None for the whole network, which has no one error.
         boxes: None where they are not known.
     """
     changes = boxes.changes[ALL] if boxes else None
@@ -95,20 +100,18 @@ def gate_results(gate: HeadGate, error: Metrics, boxes: BoxErrors | None) -> tup
         "iou": changes.mean_iou if changes else None,
         "lost": changes.lost_share if changes else None,
     }
-    results = [] if gate.sqnr_db is None else [_sqnr(gate.sqnr_db, error)]
-    for name, value in values.items():
-        limit: float | None = getattr(gate, name)
-        if limit is not None:
-            results.append(
-                GateResult(
-                    name=name,
-                    limit=limit,
-                    value=value,
-                    passed=_keeps(name, value, limit),
-                    interval=boxes.intervals.get(name) if boxes else None,
-                )
-            )
-    return tuple(results)
+    return tuple(
+        _sqnr(limit, error)
+        if name == "sqnr_db"
+        else GateResult(
+            name=name,
+            limit=limit,
+            value=values[name],
+            passed=_keeps(name, values[name], limit),
+            interval=boxes.intervals.get(name) if boxes else None,
+        )
+        for name, limit in limits.named.items()
+    )
 
 
 def all_hold(results: Iterable[GateResult]) -> bool | None:
@@ -117,10 +120,10 @@ def all_hold(results: Iterable[GateResult]) -> bool | None:
     return all(held) if held else None
 
 
-def _sqnr(limit: float, error: Metrics) -> GateResult:
+def _sqnr(limit: float, error: Metrics | None) -> GateResult:
     """A head with NaN or infinite outputs never passes; an identical one always does."""
-    finite = not error.nonfinite and error.nmse is not None
-    value = error.sqnr_db if finite else None
+    finite = error is not None and not error.nonfinite and error.nmse is not None
+    value = error.sqnr_db if error is not None and finite else None
     exact = finite and value is None
     return GateResult(
         name="sqnr_db",

@@ -131,6 +131,7 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         own=record.pass_.source is TableSource.OWN,
         integer_share=_integer_share(evidence, record, head),
         implicit=record.pass_.implicit,
+        held=bool(held_layers(first.start)),
         fixed=fixed(record),
     )
 

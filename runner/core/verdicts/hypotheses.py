@@ -126,27 +126,36 @@ class Questions:
             least=self.rules.least_effect,
         )
 
-    def _of(
-        self, kind: Kind, cell: CellError, other: Side, against: str, least: float | None = None
-    ) -> Hypothesis:
+    def _of(self, kind: Kind, cell: CellError, other: Side, against: str) -> Hypothesis:
         return Hypothesis(
             kind=kind,
             cell=cell.cell,
             head=self.head.head,
             against=against,
             contrast=contrast(self.side(cell), other),
-            least=self.rules.least_effect if least is None else least,
+            least=self.rules.least_effect,
+            pass_=f"{cell.device}/{cell.pass_}",
+        )
+
+    def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
+        """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
+        floor_db = self.rules.floor_db(cell.precision)
+        floor = Side(level(10 ** (-floor_db / 10), cell.sample.energy))
+        return Hypothesis(
+            kind=kind,
+            cell=cell.cell,
+            head=self.head.head,
+            against=f"{floor_db:g} dB",
+            contrast=contrast(self.noises.floor_side(self.head.head, cell), floor),
+            least=0.0,
         )
 
     def _float(self, cell: CellError) -> Iterable[Hypothesis]:
-        floor_db = self.rules.floor_db(cell.precision)
-        floor = Side(level(10 ** (-floor_db / 10), cell.sample.energy))
-        told = f"{floor_db:g} dB"
         if cell.precision is Precision.FP32:
-            yield self._of(Kind.FP32_REGRESSION, cell, floor, told, least=0.0)
+            yield self._floor(Kind.FP32_REGRESSION, cell)
             return
         kind = REDUCED[cell.precision.value]
-        yield self._of(kind, cell, floor, told, least=0.0)
+        yield self._floor(kind, cell)
         if base := self.base_of(cell):
             yield self.against_version(kind, cell, base)
 
@@ -213,7 +222,7 @@ class Questions:
                 contrast=contrast(Side(best), Side(level(gate, best.energy))),
                 least=0.0,
             )
-        if simulated is not None:
+        if simulated is not None and _costs(cell, best, self.rules):
             yield Hypothesis(
                 kind=Kind.CALIBRATION_PROBLEM,
                 cell=cell.cell,
@@ -222,6 +231,11 @@ class Questions:
                 contrast=contrast(Side(simulated), Side(best)),
                 least=self.rules.least_effect,
             )
+
+
+def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
+    """Whether what was observed is worse than the best table: a cell that is better has not paid for its own."""
+    return contrast(Side(cell.sample), Side(best)).largest() >= rules.least_effect
 
 
 def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:

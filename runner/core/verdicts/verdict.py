@@ -99,6 +99,8 @@ class Verdict:
     """Why it cannot be judged, or was not decided; not always there."""
     bound_db: float | None = None
     """How much worse than `against` it may be all the same (error 5 %); of `ok` alone, where known."""
+    versions: int | None = None
+    """How many versions say so alike, where no version's own builds decide it."""
     attribution: Attribution | None = None
     """Which factor an effect between two cells is named after; None where their facts are unknown."""
 

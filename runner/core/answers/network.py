@@ -1,0 +1,105 @@
+"""What concerns no single head: cells that did not run, and the boxes of all heads together."""
+
+from collections.abc import Sequence
+
+from runner.core import severity
+from runner.core.answer import Answer, Finding
+from runner.core.answers.plain import did_not_run
+from runner.core.boxes.results import ALL
+from runner.core.judgement import CellResult
+from runner.core.severity import Severity
+from runner.core.verdicts.gates import WHOLE_NETWORK
+from runner.core.verdicts.verdict import Kind
+from runner.core.words import count, listed, span
+
+
+def network_answer(
+    results: Sequence[CellResult], answers: Sequence[Answer], sentence: str
+) -> Answer:
+    """Returns the answer for the network as a whole.
+
+    Args:
+        results: Every planned cell.
+        answers: One a head.
+        sentence: What its gate says.
+    """
+    boxes = _boxes(results, answers)
+    found = (*boxes, *did_not_run(results))
+    told = [one for one in found if one.severity is not Severity.NONE]
+    gated = [one.passed for one in results if one.passed is not None]
+    worst = max(answers, key=lambda one: one.severity.rank, default=None)
+    first = next(iter(told), None)
+    matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
+    clean = not told and all(one.clean for one in answers) and False not in gated
+    lead = f"{worst.head}: {worst.fault}" if worst and not worst.clean else ""
+    return Answer(
+        head=WHOLE_NETWORK,
+        fault=first.fault if first else lead or "nobody's: nothing is wrong",
+        findings=found,
+        text=" ".join(filter(None, (first.text if first else "", sentence))),
+        advice=first.advice if first else worst.advice if worst else "",
+        confidence=first.confidence if first else "",
+        passed=all(gated) if gated else None,
+        severity=matters,
+        clean=clean,
+    )
+
+
+def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Finding]:
+    """Returns what became of the boxes of all heads together, where anybody would see it."""
+    judged = [
+        one for one in results if one.boxes and one.boxes.whole and one.cell.pass_.precision.gated
+    ]
+    failed = [one for one in judged if one.passed is False]
+    seen = [
+        one
+        for one in judged
+        if severity.of_boxes(one.boxes.whole if one.boxes else None).rank >= Severity.VISIBLE.rank
+        and one.passed is not True
+    ]
+    told = failed or seen
+    unknown = [one for one in results if one.passed is False and one not in judged]
+    if not told:
+        return [_unknown(unknown)] if unknown else []
+    whole = [one.boxes.whole for one in told if one.boxes and one.boxes.whole]
+    changes = [one.changes[ALL] for one in whole]
+    lost = [one.lost for one in changes]
+    parts = [f"{span(lost)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"]
+    drops = [one.ap_drop for one in whole if one.ap_drop is not None]
+    if drops:
+        ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))})
+        parts.append(f"AP falls by {' to '.join(ends)}")
+    causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
+    return [
+        Finding(
+            kind=Kind.UNEXPLAINED_LOSS,
+            fault=f"{', '.join(parts)}{'; the gate fails' if failed else ''}",
+            text=f"In {listed([one.cell.id for one in told], 3)} {', and '.join(parts)}."
+            f"{' Of its heads: ' + listed(causes, 3) + '.' if causes else ''}",
+            advice="See each head below for what would help."
+            if causes
+            else "No head has a cause by itself: compare the boxes below.",
+            environments=tuple(dict.fromkeys(one.cell.environment for one in told)),
+            cells=tuple(one.cell.id for one in told),
+            severity=Severity.SEVERE
+            if failed
+            else severity.worst(severity.of_boxes(one) for one in whole),
+            confidence="seen, not inferred",
+            fails=bool(failed),
+        )
+    ]
+
+
+def _unknown(results: Sequence[CellResult]) -> Finding:
+    ids = [one.cell.id for one in results]
+    return Finding(
+        kind=Kind.NOT_COMPARABLE,
+        fault="the gate fails: what became of boxes is not known",
+        text=f"The gate of the whole network cannot be judged in {listed(ids, 3)}, so it does not hold.",
+        advice="Say how the outputs become boxes (`decode`), or give labels; see the reason below.",
+        environments=tuple(dict.fromkeys(one.cell.environment for one in results)),
+        cells=tuple(ids),
+        severity=Severity.SEVERE,
+        confidence="seen, not inferred",
+        fails=True,
+    )
