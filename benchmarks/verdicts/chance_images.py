@@ -85,6 +85,17 @@ def _rounding(scatter: float, generator: np.random.Generator, repeats: int) -> M
     return world.matrix()
 
 
+def _common(scatter: float, fixed: bool, generator: np.random.Generator, repeats: int) -> Matrix:
+    """All versions round image by image as no simulation does, alike, and lose nothing by it on average."""
+    world = World(drawn_design(generator, repeats), generator, fixed=fixed, scatter=0.0)
+    world.table("t")
+    alike = generator.normal(0, scatter, world.shape) - scatter**2 / 2
+    for version in world.versions:
+        builds = SAME_BITS if fixed else Builds(float(generator.choice((0.0, 0.02))))
+        world.cell(version, SHARED, "t", builds, effect=alike, share=1.0)
+    return world.matrix()
+
+
 def _tables(count: int, spread: float, generator: np.random.Generator, repeats: int) -> Matrix:
     """Many tables that are equally good, each with other images that it does well; one was shared."""
     world = World(drawn_design(generator, repeats, small=True), generator)
@@ -175,6 +186,15 @@ FAMILIES = (
         about="Engines whose builds cannot differ, bit-identical repeats, other rounding in each version.",
         variants={f"scatter {one:g}": partial(_rounding, one) for one in (0.02, 0.05)},
         equal=True,
+    ),
+    Family(
+        name="common-rounding",
+        about="All versions round image by image as no simulation does, and alike, by 10 or 30 %, with no direction.",
+        variants={
+            f"scatter {scatter:g}{', fixed' if fixed else ''}": partial(_common, scatter, fixed)
+            for scatter in (0.1, 0.3)
+            for fixed in (True, False)
+        },
     ),
     Family(
         name="many-tables",
