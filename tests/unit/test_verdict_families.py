@@ -12,12 +12,20 @@ from benchmarks.verdicts.limits import broken
 from benchmarks.verdicts.made import Matrix
 from benchmarks.verdicts.score import Claims, Score, score
 
-MATRICES = 40
+MATRICES = 24
 """A family's, over all its rows."""
 
-PLANTED = [
-    name for name in FAMILIES if name.startswith(("engine", "implicit", "own", "table", "fixed"))
-]
+JUDGED = (
+    "gate-at-value",
+    "baseline-fell-back",
+    "engine-one",
+    "all-alike",
+    "implicit-own-alone",
+    "implicit-all",
+    "table",
+    "limit-held",
+)
+"""Families in which answers have gone wrong beside right verdicts."""
 
 
 def rows_of(name: str) -> list[Row]:
@@ -27,7 +35,7 @@ def rows_of(name: str) -> list[Row]:
     three = [(variant, 3 if 3 in family.repeats else family.repeats[0]) for variant in variants]
     others = [
         (variants[number % len(variants)], repeats)
-        for number, repeats in enumerate(one for one in family.repeats if one != 3 and one <= 10)
+        for number, repeats in enumerate(one for one in family.repeats if one != 3 and one <= 5)
     ]
     chosen = list(dict.fromkeys(three + others))
     each = max(1, round(MATRICES * family.weight / len(chosen)))
@@ -40,12 +48,11 @@ def test_a_family_keeps_its_limits(name: str) -> None:
     assert broken(rows_of(name)) == []
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_what_is_planted_is_never_acquitted(name: str) -> None:
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_whole_judgement_keeps_the_limits_and_acquits_nobody(name: str) -> None:
     family = FAMILIES[name]
-    for variant in family.variants:
-        row = counted(name, variant, 3 if 3 in family.repeats else 2, 0, 2, 11)
-        assert not row.outcomes["acquitted"], variant
+    repeats = 3 if 3 in family.repeats else 2
+    assert broken([counted(name, variant, repeats, 0, 3, 11) for variant in family.variants]) == []
 
 
 POWER = [
@@ -57,7 +64,7 @@ POWER = [
 
 @pytest.mark.parametrize(("name", "variant", "repeats"), POWER)
 def test_what_must_be_found_is_found(name: str, variant: str, repeats: int) -> None:
-    assert broken([counted(name, variant, repeats, MATRICES, 0, 5)]) == []
+    assert broken([counted(name, variant, repeats, 40, 0, 5)]) == []
 
 
 def test_one_build_of_an_engine_that_may_build_otherwise_accuses_nobody() -> None:
