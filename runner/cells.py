@@ -26,6 +26,8 @@ class Precision(StrEnum):
 class TableSource(StrEnum):
     OWN = "own"
     SHARED = "shared"
+    SHIPPED = "shipped"
+    """The scales are in the network itself, which came quantised."""
 
 
 class Status(StrEnum):
@@ -57,7 +59,7 @@ class Pass:
 
     @property
     def name(self) -> str:
-        """`fp32`, `int8-shared-entropy`, `int8-implicit-own-minmax`; `int8-implicit-own` of recorded outputs."""
+        """`fp32`, `int8-shared-entropy`, `int8-shipped`; `int8-implicit-own` of recorded outputs."""
         parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
         return "-".join(str(part) for part in parts if part)
 

@@ -29,7 +29,7 @@ from runner.errors import ConfigError, NothingSelectedError
 from runner.execution.inputs import Data, Network
 from runner.execution.wanted import Settings, Wants
 from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
-from runner.plan import expand, passes, select
+from runner.plan import expand, hindered, passes, select
 from runner.records import Object, digest
 from runner.store import Store, sha256_of
 
@@ -90,11 +90,21 @@ def read_experiment(
         name: around(one) for name, one in environments_of(config, root, checked.evaluation).items()
     }
     calibration = config.calibration
+    shipped = network.shipped
     wanted = passes(
-        config.precisions, calibration.algorithms, calibration.shared, calibration.calibrators
+        config.precisions,
+        calibration.algorithms,
+        calibration.shared,
+        calibration.calibrators,
+        shipped=shipped is not None,
     )
     machines = machines_of(config)
     every = expand(axes_of(config, environments, machines), config.devices, wanted)
+    if shipped:
+        engines = {name: one.engine for name, one in environments.items()}
+        every = hindered(
+            every, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
+        )
     # A pattern that matches nothing is a slip, also beside one that does.
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
     if unmatched or not every:
@@ -127,12 +137,20 @@ def _network(checked: Checked, document: Document) -> Network:
     variants = []
     for index, one in enumerate(checked.variants):
         try:
-            variants.append(Network(one.content, one.model, one.name))
+            variants.append(Network(one.content, one.model, one.name, shipped=one.shipped))
         except graph.GraphError as error:
             problems.append(f"{document.where(('model', 'variants', index))}: {error}")
     name = str(checked.config.model.onnx)
     try:
-        network = Network(checked.content, checked.model, name, variants, checked.uff)
+        network = Network(
+            checked.content,
+            checked.model,
+            name,
+            variants,
+            checked.uff,
+            checked.shipped,
+            checked.facts,
+        )
     except graph.GraphError as error:
         problems.append(f"{document.where(('model', 'onnx'))}: {error}")
         raise ConfigError(document.source, problems) from error
@@ -201,6 +219,8 @@ def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
 def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
     config = checked.config
     calibration = config.calibration
+    # What came quantised is not quantised a second time; its limit is looked for all the same.
+    given = None if checked.shipped else calibration.shared
     shared = (calibration.shared,) if calibration.shared else ()
     return Settings(
         input=checked.input,
@@ -209,7 +229,7 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
             for name in dict.fromkeys((*calibration.algorithms, *shared))
         },
-        shared=calibration.shared,
+        shared=given,
         transplant=calibration.transplant,
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],

@@ -1,11 +1,14 @@
 """The cells of an experiment: axes → cells, pure; each with the reason where it cannot run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from runner.cells import Cell, Pass, Precision, Status, TableSource, device_kind
 from runner.core.hosts.gpus import Gpu, expanded
+
+SHIPPED = Pass(precision=Precision.INT8, source=TableSource.SHIPPED)
+"""A network that comes quantised, as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +76,7 @@ def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> M
     own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
     found = passes(tuple(Precision), (), shared, calibrators)
     usable = [one for one in found if inside or not one.implicit]
-    return {str(Precision.INT8): own, **{one.name: one for one in [*usable, own]}}
+    return {str(Precision.INT8): own, **{one.name: one for one in [*usable, own, SHIPPED]}}
 
 
 def passes(
@@ -81,19 +84,30 @@ def passes(
     algorithms: Sequence[str],
     shared: str | None,
     calibrators: Sequence[str] = (),
+    *,
+    shipped: bool = False,
 ) -> tuple[Pass, ...]:
     """Returns the passes of all engines: int8 once with each table.
+
+    A network that comes quantised has one int8 pass: itself. It has it whatever precisions are asked
+    for, since it would be nowhere otherwise.
 
     Args:
         precisions: In the order of matrix.yaml.
         algorithms: Of the job's own calibration.
         shared: Algorithm of the table that all get, or None.
         calibrators: TensorRT's own.
+        shipped: Whether the network comes quantised and is run as it is.
     """
     found: list[Pass] = []
+    if shipped and Precision.INT8 not in precisions:
+        precisions = (*precisions, Precision.INT8)
     for precision in precisions:
         if precision is not Precision.INT8:
             found.append(Pass(precision=precision))
+            continue
+        if shipped:
+            found.append(SHIPPED)
             continue
         if shared is not None:
             found.append(Pass(precision=precision, source=TableSource.SHARED, algorithm=shared))
@@ -107,6 +121,16 @@ def passes(
             for source, one in implicit
         ]
     return tuple(found)
+
+
+def hindered(cells: Iterable[Cell], why: Callable[[Cell], str | None]) -> tuple[Cell, ...]:
+    """Returns the cells, `unsupported` where `why` gives a reason; what was recorded has run."""
+    return tuple(
+        replace(cell, obstacle=(Status.UNSUPPORTED, reason))
+        if cell.recorded is None and (reason := why(cell))
+        else cell
+        for cell in cells
+    )
 
 
 def expand(

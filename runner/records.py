@@ -63,7 +63,13 @@ class Share(Stored):
 
     @property
     def ratio(self) -> float | None:
-        return self.integer_macs / self.total_macs if self.total_macs else None
+        """Share by multiply-accumulates, 0 to 1.
+
+        Of a head without any: 0 where nothing at all ran on integers, else None.
+        """
+        if self.total_macs:
+            return self.integer_macs / self.total_macs
+        return None if self.integer_operators else 0.0
 
 
 class Coverage(Stored):
@@ -233,6 +239,14 @@ class HeadGate(Gate):
 
     head: str
 
+    def without_sqnr(self) -> "HeadGate":
+        """Returns the gate of a head of which SQNR says nothing, since its rows are ranked."""
+        others = {
+            precision: {name: limit for name, limit in limits.items() if name != "sqnr_db"}
+            for precision, limits in self.by_precision.items()
+        }
+        return self.model_copy(update={"sqnr_db": None, "by_precision": others})
+
 
 Style = Literal["yolov3", "yolov5", "yolov7", "yolov8", "yolov5-decoded", "yolov8-decoded"]
 
@@ -305,6 +319,17 @@ class Behind(Stored):
     """Operator → how many of those that every network is full of."""
 
 
+class Ranked(Stored):
+    """A head whose rows a ranking decides: its elements are not those of the same things in two runs."""
+
+    operator: str
+    """The last ranking before the head: `TopK`."""
+    node: str
+    before: tuple[str, ...] = ()
+    """Floating-point tensors before all ranking that can be heads in its place: those that the rows
+    were gathered from first, then those that were ranked by."""
+
+
 class Asked(Stored):
     """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
 
@@ -353,6 +378,8 @@ class Manifest(Stored):
     """How often the verdicts could be looked at before the last repeat: each look has its share."""
     lineage: tuple[Behind, ...] = ()
     """Which operators are behind which heads."""
+    ranked: Mapping[str, Ranked] = {}
+    """Head → what decides its rows; heads whose elements keep their places are not in it."""
     decode: Decode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""

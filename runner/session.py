@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.checks.boxes import head_gates, network_gate
 from runner.checks.matrix import Checked
+from runner.checks.quantised import told_of
 from runner.commands import init as template
 from runner.commands.plan import Planned
 from runner.config import matrix as configuration
@@ -54,6 +55,8 @@ def run_experiment(
     started = time.monotonic()
     experiment = read_experiment(source, select, answering(results))
     store = Store(results)
+    for text in experiment.checked.notes:
+        progress.note(text)
     _warn_of_overlap(experiment.checked, progress)
     wants = experiment.wants(data_of(experiment.checked, store))
     run = store.new_run(experiment.checked.config.name, utc_now())
@@ -104,6 +107,7 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
         repeats=experiment.checked.config.repeats_range()[0],
         most_repeats=experiment.checked.config.repeats_range()[1],
         bytes_a_repeat=experiment.bytes_a_repeat,
+        notes=experiment.checked.notes,
     )
 
 
@@ -131,7 +135,8 @@ def init(model: Path, output: Path, *, force: bool) -> str:
         raise ConfigError(str(output), ["it exists already; --force overwrites it"])
     try:
         parsed = graph.parse(model.read_bytes(), str(model))
-        text = template.text(_relative(model, output.parent), parsed)
+        notes = told_of(parsed, model.name)
+        text = template.text(_relative(model, output.parent), parsed, notes)
     except OSError as error:
         raise ConfigError(str(model), [error.strerror or "cannot be read"]) from error
     except graph.GraphError as error:
@@ -140,8 +145,9 @@ def init(model: Path, output: Path, *, force: bool) -> str:
         output.write_text(text, "utf-8")
     except OSError as error:
         raise ConfigError(str(output), [f"cannot be written: {error.strerror}"]) from error
+    told = "".join(f"{note}\n" for note in notes)
     return (
-        f"wrote {output}: set its two image folders and its preprocessing, "
+        f"{told}wrote {output}: set its two image folders and its preprocessing, "
         f"then `trt-matrix plan --config {output}`"
     )
 
@@ -171,7 +177,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         name=config.name,
         created=utc_now().isoformat(timespec="seconds"),
         baseline=experiment.checked.baseline,
-        heads=head_gates(config),
+        heads=head_gates(config, experiment.checked.rankings.rows),
         gate=network_gate(config),
         images=matrix.wants.data.evaluation_images,
         epsilon=EPSILON,
@@ -189,6 +195,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
         lineage=behind(
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
+        ranked=experiment.checked.rankings.rows,
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
         least_effect_db=config.verdicts.least_effect_db,
@@ -229,7 +236,11 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "version": version("onnxruntime"),
             **experiment.engine_options[experiment.reference.name],
         },
-        "model": _model_facts(experiment.network),
+        "model": {
+            **_model_facts(experiment.network),
+            # The digest beside is then that of what is left of the file: the heads as its outputs.
+            **({"cut_from_sha256": whole} if (whole := experiment.checked.whole) else {}),
+        },
         "images": {
             "evaluation": {
                 "count": data.evaluation_images,
@@ -256,6 +267,7 @@ def _model_facts(network: Network) -> Mapping[str, Any]:
     uff = network.uff
     return {
         **files[0],
+        **network.facts,
         **({"variants": files[1:]} if network.variants else {}),
         **({"uff": {"file": uff.name, "sha256": uff.object.sha256}} if uff else {}),
     }

@@ -19,9 +19,9 @@ Job = tuple[str, str, int, int, int, int, int]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="matrices for each row")
+    parser.add_argument("--count", type=int, default=100, help="matrices for each row")
     parser.add_argument(
-        "--judged", type=int, help="of them as whole judgements; a tenth if left out"
+        "--judged", type=int, help="of them as whole judgements; a twentieth if left out"
     )
     parser.add_argument("--family", action="append", help="only this one; may be given again")
     parser.add_argument("--repeats", type=int, nargs="+", help="only these numbers of repeats")
@@ -72,7 +72,7 @@ def _jobs(
             if repeats and one not in repeats:
                 continue
             left = max(1, round(count * family.weight))
-            whole = left if family.judged else min(left, count // 10 if judged is None else judged)
+            whole = left if family.judged else min(left, count // 20 if judged is None else judged)
             if family.judged:  # variants are many, and nothing in them is a matter of chance
                 left = whole = max(1, count // 10)
             by_sums = left - whole

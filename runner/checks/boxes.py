@@ -1,6 +1,6 @@
 """Whether `decode`, the labels and the gates on boxes fit the network; all before anything starts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,15 @@ class CheckedDecode:
     """The user's own decoder."""
 
 
-def head_gates(config: Config) -> tuple[HeadGate, ...]:
-    """Returns the heads' gates as they are recorded."""
-    return tuple(HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items())
+def head_gates(config: Config, ranked: Collection[str] = ()) -> tuple[HeadGate, ...]:
+    """Returns the heads' gates as they are recorded.
+
+    Args:
+        config: matrix.yaml.
+        ranked: Heads whose rows are ranked: SQNR says nothing of them, so no limit on it is kept.
+    """
+    made = [HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items()]
+    return tuple(one.without_sqnr() if one.head in ranked else one for one in made)
 
 
 def network_gate(config: Config) -> Gate | None:

@@ -1,12 +1,13 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from job import protocol
 from runner.checks.boxes import (
     CheckedDecode,
     check_categories,
@@ -14,17 +15,23 @@ from runner.checks.boxes import (
     check_gates,
     shapes_of,
 )
+from runner.checks.files import dumps_problems, plugin_files
+from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
+from runner.checks.nodes import custom_operator_problems, held_layer_problems
+from runner.checks.quantised import Used, used, variant_problem
 from runner.checks.uff import uff_file
-from runner.checks.variants import interface_problems
-from runner.config.environments import Dumps
+from runner.checks.variants import interface_problems, with_heads
 from runner.config.matrix import Config
 from runner.config.problems import did_you_mean, few
 from runner.config.yaml_file import Document
 from runner.core.boxes.average_precision import LabelsError
 from runner.core.network import graph
+from runner.core.network.cutting import cut
 from runner.core.network.image_input import ImageInput, image_input
+from runner.core.network.ranked import Rankings, rankings
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
+from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
@@ -41,6 +48,7 @@ class CheckedVariant:
     """As matrix.yaml calls its file."""
     content: bytes
     model: onnx.ModelProto
+    shipped: Shipped | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +59,10 @@ class Checked:
     root: Path
     """Folder of matrix.yaml; its relative paths start here."""
     content: bytes
-    """The network's file."""
+    """The float network's file, or what is left of it with the heads as its outputs; the quantised one's, where
+    no float one can be made of it."""
     model: onnx.ModelProto
+    """The same, parsed."""
     input: str
     shape: tuple[int, int, int]
     """Channels, height, width of one image as the network wants it."""
@@ -70,6 +80,16 @@ class Checked:
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
     plugins: tuple[PluginFiles, ...] = ()
+    whole: str | None
+    """SHA-256 of the network's file, where engines are given what is left of it."""
+    rankings: Rankings
+    """What decides the rows of heads."""
+    shipped: Shipped | None = None
+    """The network as it came, quantised, where it is run so."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before anything runs; no problems."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the run writes down of it beside name and hash."""
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:
@@ -79,13 +99,16 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         ConfigError: names every problem.
     """
     found = _Checker(config, document, root)
-    model = found.model()
-    heads = found.heads(model)
-    found.custom_operators(model)
-    found.held_layers(model)
+    network = found.network()
+    whole = network.model if network else None
+    # As shipped it must give out floats itself.
+    heads = found.heads(network.given if network and network.shipped else whole)
+    left = found.cut(network, heads)
+    model = left.model if left else None
+    found.nodes(model, whole)
     image = found.input(model)
-    variants = found.variants(heads, image)
-    uff = found.uff(heads, image)
+    variants = found.variants(whole, heads, image)
+    uff = found.uff(whole, heads, image)
     baseline = found.baseline()
     found.unique()
     found.hosts()
@@ -96,12 +119,21 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
-    if found.problems or model is None or image is None:
+    ranked = found.rankings(model, heads)
+    if (
+        found.problems
+        or network is None
+        or left is None
+        or whole is None
+        or model is None
+        or image is None
+        or ranked is None
+    ):
         raise ConfigError(document.source, found.problems)
     return Checked(
         config=config,
         root=root,
-        content=found.content,
+        content=left.content,
         model=model,
         input=image.name,
         shape=image.shape,
@@ -115,7 +147,21 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         variants=variants,
         uff=uff,
         plugins=plugins,
+        whole=None if model is whole else sha256(network.content).hexdigest(),
+        rankings=ranked,
+        shipped=left.shipped,
+        notes=(*network.notes, *head_notes(config, whole, model, heads, ranked)),
+        facts=network.facts,
     )
+
+
+def _file(model: onnx.ModelProto) -> bytes:
+    return model.SerializeToString(deterministic=True)
+
+
+def _as_given(shipped: Shipped, whole: onnx.ModelProto, given: onnx.ModelProto) -> Shipped:
+    """Returns what came quantised with the heads as its outputs."""
+    return shipped if given is whole else replace(shipped, content=_file(given))
 
 
 class _Checker:
@@ -123,45 +169,99 @@ class _Checker:
         self.config = config
         self.document = document
         self.root = root
-        self.content = b""
+        self.shipped: Shipped | None = None
         self.labels_content: bytes | None = None
         self.problems: list[str] = []
 
     def _add(self, path: tuple[str | int, ...], problem: str) -> None:
         self.problems.append(f"{self.document.where(path)}: {problem}")
 
-    def model(self) -> onnx.ModelProto | None:
+    def network(self) -> Used | None:
         found = self._network(self.config.model.onnx, ("model", "onnx"))
-        if found is None:
+        self.shipped = found.shipped if found else None
+        return found
+
+    def cut(self, network: Used | None, heads: Sequence[tuple[str, str]]) -> Used | None:
+        """Returns the network that gives out the heads alone; as it is where they are not well."""
+        if network is None or self.problems:
+            return network
+        tensors = [tensor for _, tensor in heads]
+        try:
+            model, given = cut(network.model, tensors), cut(network.given, tensors)
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
             return None
-        self.content = found.content
-        return found.model
+        return replace(
+            network,
+            model=model,
+            content=network.content if model is network.model else _file(model),
+            shipped=network.shipped and _as_given(network.shipped, network.given, given),
+        )
+
+    def rankings(
+        self, model: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]
+    ) -> Rankings | None:
+        """Returns what decides the rows of heads; None where the network is not well."""
+        if model is None or self.problems:
+            return None
+        try:
+            return rankings(model, heads)
+        except graph.GraphError as error:
+            self._add(("model", "onnx"), str(error))
+            return None
 
     def variants(
-        self, heads: Sequence[tuple[str, str]], image: ImageInput | None
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
     ) -> tuple[CheckedVariant, ...]:
         """Returns the network's other forms; they must take and give tensors of the same names."""
+        for head, problem in unknown_variants(self.config):
+            self._add(("heads", head, "variants"), problem)
+        outputs = [one.name for one in graph.outputs(whole)] if whole else []
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)
             found = self._network(file, where)
             if found is None or image is None:
                 continue
-            result.append(found)
-            for problem in interface_problems(found.model, image, heads):
+            called = {
+                name: head.variants[str(file)]
+                for name, head in self.config.heads.items()
+                if str(file) in head.variants
+            }
+            model, problems = with_heads(found.model, heads, called, outputs)
+            shipped = found.shipped
+            if shipped:
+                given, _ = with_heads(found.given, heads, called, outputs)
+                shipped = _as_given(shipped, found.given, given)
+            content = found.content if model is found.model else _file(model)
+            result.append(
+                CheckedVariant(name=str(file), content=content, model=model, shipped=shipped)
+            )
+            if unlike := variant_problem(self.shipped, found.shipped):
+                problems = [*problems, unlike]
+            for problem in (*interface_problems(model, image), *problems):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
 
-    def uff(self, heads: Sequence[tuple[str, str]], image: ImageInput | None) -> UffFile | None:
+    def uff(
+        self,
+        whole: onnx.ModelProto | None,
+        heads: Sequence[tuple[str, str]],
+        image: ImageInput | None,
+    ) -> UffFile | None:
         stated = self.config.model.uff
-        if stated is None or image is None:
+        if stated is None or image is None or whole is None:
             return None
-        found, problems = uff_file(stated, self.root, image, heads)
+        inner = inner_heads(whole, heads)
+        found, problems = uff_file(stated, self.root, image, heads, inner)
         for path, problem in problems:
             self._add(("model", "uff", *path), problem)
         return found
 
-    def _network(self, file: Path, where: tuple[str | int, ...]) -> CheckedVariant | None:
+    def _network(self, file: Path, where: tuple[str | int, ...]) -> Used | None:
         path = self.root / file
         try:
             content = path.read_bytes()
@@ -172,6 +272,9 @@ class _Checker:
             files = graph.external_files(graph.parse(content, str(path)))
             external = {name: _read(path.parent / name) for name in files}
             model = graph.load(content, str(path), external)
+            if external:
+                content = model.SerializeToString()
+            return used(model, content, str(file), self.config.model.quantised)
         except graph.GraphError as error:
             self._add(where, str(error))
             return None
@@ -179,57 +282,22 @@ class _Checker:
             missing = f"{error.filename}: {error.strerror}; the network keeps its weights there"
             self._add(where, missing)
             return None
-        if external:
-            content = model.SerializeToString()
-        return CheckedVariant(name=str(file), content=content, model=model)
 
     def heads(self, model: onnx.ModelProto | None) -> tuple[tuple[str, str], ...]:
         pairs = tuple((name, head.output or name) for name, head in self.config.heads.items())
         if model is None:
             return pairs
-        known = {output.name: output.dtype for output in graph.outputs(model)}
-        for name, output in pairs:
-            if output not in known:
-                close = did_you_mean(output, list(known))
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is no output of the network{close}; its outputs: {few(list(known))}",
-                )
-            elif not is_floating(known[output]):
-                self._add(
-                    ("heads", name),
-                    f"{output!r} is {known[output]}, floating point is expected: name a tensor "
-                    "before the conversion, or leave this head out",
-                )
+        for name, problem in head_problems(model, pairs):
+            self._add(("heads", name), problem)
         return pairs
 
-    def custom_operators(self, model: onnx.ModelProto | None) -> None:
-        if model is None:
+    def nodes(self, model: onnx.ModelProto | None, whole: onnx.ModelProto | None) -> None:
+        if model is None or whole is None:
             return
-        operators = {node.op_type for node in model.graph.node}
-        known = operators | {node.name for node in model.graph.node}
-        for index, name in enumerate(self.config.model.custom_operators):
-            if name not in known:
-                close = did_you_mean(name, sorted(known))
-                self._add(
-                    ("model", "custom_operators", index),
-                    f"no operator or node of the network is called {name!r}{close}; "
-                    f"its operators: {few(sorted(operators))}",
-                )
-
-    def held_layers(self, model: onnx.ModelProto | None) -> None:
-        stated = {("engines", "tensorrt"): self.config.engines.tensorrt} | {
-            ("environments", index, "options"): getattr(entry, "options", None)
-            for index, entry in enumerate(self.config.environments)
-        }
-        nodes = model.graph.node if model else ()
-        known = {name for node in nodes for name in (node.name, *node.output) if name}
-        for where, options in stated.items():
-            for index, name in enumerate(getattr(options, "fp32_layers", ())):
-                if model and name not in known:
-                    close = did_you_mean(name, sorted(known))
-                    told = f"no node of the network is called {name!r}, and none makes it{close}"
-                    self._add((*where, "fp32_layers", index), told)
+        for where, problem in custom_operator_problems(self.config, whole):
+            self._add(where, problem)
+        for where, problem in held_layer_problems(self.config, model, whole):
+            self._add(where, problem)
 
     def input(self, model: onnx.ModelProto | None) -> ImageInput | None:
         if model is None:
@@ -358,38 +426,11 @@ class _Checker:
                     self._add(where, f"{self.root / library}: no such folder")
 
     def plugins(self) -> tuple[PluginFiles, ...]:
-        """Returns the content of every plugin's files."""
-        result = []
-        for index, plugin in enumerate(self.config.model.plugins):
-            contents = {}
-            for name, file in plugin.files.items():
-                if not protocol.SAFE_NAME.match(file.name):
-                    told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
-                    self._add(("model", "plugins", index), told)
-                try:
-                    contents[name] = (self.root / file).read_bytes()
-                except OSError as error:
-                    told = f"{self.root / file}: {error.strerror}"
-                    self._add(("model", "plugins", index), told)
-            libraries, sources = (contents, {}) if plugin.libraries else ({}, contents)
-            result.append(PluginFiles(libraries=libraries, sources=sources, flags=plugin.flags))
-        return tuple(result)
+        return plugin_files(self.config, self.root, self._add)
 
     def dumps(self) -> None:
-        for index, entry in enumerate(self.config.environments):
-            if not isinstance(entry, Dumps):
-                continue
-            known = self.config.recordable(entry)
-            for section, names in (("passes", list(known)), ("heads", list(self.config.heads)),
-                                   ("shapes", list(self.config.heads))):  # fmt: skip
-                for name in getattr(entry, section):
-                    if name not in names:
-                        close = did_you_mean(name, names)
-                        told = f"{name!r} is none of the {section}{close}; {few(names)}"
-                        self._add(("environments", index, section, name), told)
-            named = [known[name].name for name in entry.passes if name in known]
-            for name in sorted({one for one in named if named.count(one) > 1}):
-                self._add(("environments", index, "passes"), f"{name} is given under two names")
+        for where, problem in dumps_problems(self.config):
+            self._add(where, problem)
 
 
 def _read(path: Path) -> bytes:
@@ -397,8 +438,3 @@ def _read(path: Path) -> bytes:
         message = f"weights are said to be in {path.name!r}, a name that no file has"
         raise graph.GraphError(message)
     return path.read_bytes()
-
-
-def is_floating(dtype: str) -> bool:
-    """Tells whether a head of this type can be compared; one that the model leaves open may be."""
-    return dtype == "unknown" or "float" in dtype

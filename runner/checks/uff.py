@@ -1,6 +1,6 @@
 """Whether the network's UFF file is there and its names fit the heads; what is in it only TensorRT reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from runner.config.matrix import Uff
@@ -13,7 +13,11 @@ Problem = tuple[tuple[str, ...], str]
 
 
 def uff_file(
-    stated: Uff, root: Path, image: ImageInput, heads: Sequence[tuple[str, str]]
+    stated: Uff,
+    root: Path,
+    image: ImageInput,
+    heads: Sequence[tuple[str, str]],
+    inner: Collection[str] = (),
 ) -> tuple[UffFile | None, list[Problem]]:
     """Returns the file with its interface, None where it cannot serve, and why.
 
@@ -22,6 +26,7 @@ def uff_file(
         root: Folder of matrix.yaml.
         image: Input of the ONNX form.
         heads: (head, output tensor of the ONNX form).
+        inner: Heads whose tensors are inside the ONNX form: a UFF file's outputs are marked in it.
     """
     problems: list[Problem] = []
     content = b""
@@ -40,6 +45,11 @@ def uff_file(
         for head in stated.outputs
         if head not in known
     ]
+    problems += [
+        ((), f"head {head} is a tensor inside the network; of a UFF file TensorRT gives out only what "
+         "was marked as output when it was converted: leave `uff` or that head out")
+        for head in inner
+    ]  # fmt: skip
     if image.channels_last:
         told = (
             "TensorRT's UFF parser gives networks with channels first, the ONNX network has them last: "

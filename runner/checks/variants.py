@@ -3,12 +3,13 @@
 That they are one function is seen when all are computed (`execution.alternatives`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
-from runner.config.problems import few
+from runner.config.problems import did_you_mean, few
 from runner.core.network import graph
+from runner.core.network.cutting import UNKNOWN, cut, obstacle, renamed, tensors_of, types_of
 from runner.core.network.image_input import ImageInput, image_input
 from runner.core.tables.coverage import enough
 
@@ -16,15 +17,60 @@ NAMED = 3
 """Tensors that a message names."""
 
 
-def interface_problems(
-    model: onnx.ModelProto, image: ImageInput, heads: Sequence[tuple[str, str]]
-) -> list[str]:
-    """Returns why a variant cannot be fed and read as the network is.
+def with_heads(
+    model: onnx.ModelProto,
+    heads: Sequence[tuple[str, str]],
+    called: Mapping[str, str],
+    outputs: Collection[str],
+) -> tuple[onnx.ModelProto, list[str]]:
+    """Returns a variant that gives out the heads under the network's names, and why it cannot.
+
+    Args:
+        model: The variant, as its file holds it.
+        heads: (head, output tensor) of the network.
+        called: Head → what its tensor is called in the variant, where that differs.
+        outputs: What the network's file gives out: heads that are none of them are inner tensors.
+    """
+    known = [output.name for output in graph.outputs(model)]
+    tensors = tensors_of(model)
+    names = {head: called.get(head, tensor) for head, tensor in heads}
+    types = types_of(model, list(names.values()))
+    problems = []
+    missing = []
+    for head, tensor in heads:
+        own = names[head]
+        reason = None if own in known else obstacle(model, own, types)
+        if reason is None:
+            continue
+        if reason != UNKNOWN:
+            problems.append(f"cannot give out head {head}: {own!r} {reason}")
+        elif tensor in outputs and head not in called:
+            missing.append(own)
+        else:
+            problems.append(
+                f"has no tensor {own!r} for head {head}{did_you_mean(own, tensors)}: say what it is "
+                f"called there, heads.{head}.variants, or leave the variant or the head out"
+            )
+    if missing:
+        problems.append(
+            f"has no output {', '.join(map(repr, missing))}; its outputs: {few(known)}: "
+            "export both with the same names"
+        )
+    if problems:
+        return model, problems
+    try:
+        others = {names[head]: tensor for head, tensor in heads if head in called}
+        return cut(renamed(model, others), [tensor for _, tensor in heads]), []
+    except graph.GraphError as error:
+        return model, [f"cannot give out its heads: {error}"]
+
+
+def interface_problems(model: onnx.ModelProto, image: ImageInput) -> list[str]:
+    """Returns why a variant cannot be fed as the network is.
 
     Args:
         model: The variant.
         image: The network's input.
-        heads: (head, output tensor) of the network.
     """
     problems = []
     try:
@@ -34,13 +80,6 @@ def interface_problems(
     if other != image:
         problems.append(
             f"takes {_told(other)}, the network takes {_told(image)}: export both alike"
-        )
-    known = [output.name for output in graph.outputs(model)]
-    missing = [output for _, output in heads if output not in known]
-    if missing:
-        problems.append(
-            f"has no output {', '.join(map(repr, missing))}; its outputs: {few(known)}: "
-            "export both with the same names"
         )
     return problems
 

@@ -2,16 +2,20 @@
 
 import json
 import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 
-from runner.checks.matrix import is_floating
+from runner.checks.heads import is_floating
 from runner.config.matrix import LONGEST_HEAD
 from runner.config.yaml_file import UNREADABLE
 from runner.core.network import graph
 from runner.core.network.image_input import ImageInput, image_input, shape_text
+from runner.core.network.ranked import rankings
 from runner.core.verdicts.gates import WHOLE_NETWORK
+from runner.records import Ranked
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -19,8 +23,13 @@ PLAIN = re.compile(r"(?!(null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][A-Za-z0-
 """What YAML reads as that very text without quotes."""
 
 
-def text(path: Path, model: onnx.ModelProto) -> str:
+def text(path: Path, model: onnx.ModelProto, notes: Sequence[str] = ()) -> str:
     """Returns the YAML for the network at `path`, to be saved beside it.
+
+    Args:
+        path: As the file is to call it.
+        model: The network; its weights may be missing.
+        notes: What is to be known of it: each becomes a comment above `model`.
 
     Raises:
         GraphError: the network has no single image input of fixed size, no output to compare, or
@@ -35,17 +44,24 @@ def text(path: Path, model: onnx.ModelProto) -> str:
         if UNREADABLE.search(name):
             message = f"the name {name!a:.80} holds a control character: rename it"
             raise graph.GraphError(message)
-    heads = "\n".join(_head(output, number, image) for number, output in enumerate(outputs, 1))
+    pairs = [(output.name, output.name) for output in outputs]
+    ranked = rankings(model, pairs).rows
+    heads = "\n".join(
+        _head(output, number, image, ranked.get(output.name))
+        for number, output in enumerate(outputs, 1)
+    )
+    heads += _offered(ranked, dict(pairs))
     experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     size = f"size: [{image.height}, {image.width}]"
     color = f"color: {'gray' if image.channels == 1 else 'rgb'}"
+    comments = "".join(f"{line}\n" for note in notes for line in _comment(note))
     return f"""\
 # One INT8 experiment: the same network, images and tables in every environment below.
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
 name: {quoted(experiment)}
-model: {{onnx: {quoted(str(path))}}}
+{comments}model: {{onnx: {quoted(str(path))}}}
 
 # Outputs to compare. A head that does not interest you can be left out.
 # `stride` is guessed from the sizes: pixels of the input per cell of the head.
@@ -93,7 +109,30 @@ environments:
 """
 
 
-def _head(output: graph.TensorInfo, number: int, image: ImageInput) -> str:
+def _comment(note: str) -> Sequence[str]:
+    plain = "".join(c if c.isprintable() else "?" for c in note)
+    return textwrap.wrap(plain, 98, initial_indent="# ", subsequent_indent="# ")
+
+
+def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:
+    """Returns comments with the heads that could stand in place of those whose rows are ranked."""
+    offered: dict[str, None] = {}
+    for one in ranked.values():
+        offered.update((name, None) for name in one.before if name not in outputs)
+    usable = [name for name in offered if not UNREADABLE.search(name)]
+    called = "raw" if "raw" not in outputs else "before"
+    names = [f"{called}-{number}" for number in range(1, len(usable) + 1)]
+    lines = [
+        f"  # {name}: {{output: {quoted(tensor)}}}"
+        for name, tensor in zip(names if len(names) > 1 else [called], usable, strict=False)
+    ]
+    if not lines:
+        return ""
+    told = "  # Tensors inside the network, before the rows are ranked: heads to judge by SQNR instead."
+    return "\n".join(("", told, *lines))
+
+
+def _head(output: graph.TensorInfo, number: int, image: ImageInput, ranked: Ranked | None) -> str:
     name = quoted(output.name)
     settings = []
     if len(name) > LONGEST_HEAD or output.name == WHOLE_NETWORK:
@@ -103,6 +142,8 @@ def _head(output: graph.TensorInfo, number: int, image: ImageInput) -> str:
     if stride := _stride(output, image):
         settings.append(f"stride: {stride}")
     line = f"  {name}: {{{', '.join(settings)}}}   # {shape_text(output)}"
+    if ranked:
+        line += f"; rows ranked by {ranked.operator}: compared as boxes where `decode` says how"
     return line if is_floating(output.dtype) else f"  # not comparable, {output.dtype}:{line}"
 
 

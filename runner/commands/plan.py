@@ -19,10 +19,13 @@ class Planned:
     """Of a cell that is not decided before."""
     bytes_a_repeat: int
     """Size of the outputs of one repeat of one cell, before equal ones are shared."""
+    notes: Sequence[str] = ()
+    """What is to be known of the network and its heads: quantised already, rows that are ranked."""
 
     def text(self) -> str:
         width = max(len(cell.id) for cell in self.cells)
-        lines = [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
+        lines = [*self.notes]
+        lines += [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
         runnable = [cell for cell in self.cells if cell.obstacle is None]
         starts = sum(cell.repeats(self.repeats) - self.known.get(cell.id, 0) for cell in runnable)
         size = starts * self.bytes_a_repeat / 1e6
@@ -39,6 +42,7 @@ class Planned:
 
     def summary(self) -> Mapping[str, Any]:
         return {
+            "notes": list(self.notes),
             "cells": [
                 {
                     "id": cell.id,
@@ -53,7 +57,7 @@ class Planned:
                     "bytes": cell.repeats(self.repeats) * self.bytes_a_repeat,
                 }
                 for cell in self.cells
-            ]
+            ],
         }
 
     def _fate(self, cell: Cell) -> str:

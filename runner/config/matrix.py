@@ -120,7 +120,14 @@ class Uff(Section):
 
 
 class Model(Section):
-    onnx: Path = Field(description="The float32 network, relative to this file.")
+    onnx: Path = Field(
+        description="The network, relative to this file: float32, or quantised already."
+    )
+    quantised: Literal["shipped", "strip"] = Field(
+        "shipped",
+        description="What to do with a network that is quantised already: run it as it is, as the int8 "
+        "cell, or strip it to its float form and quantise that anew. A float network does not care.",
+    )
     variants: tuple[Path, ...] = Field(
         (),
         description="The same function in forms that older parsers of TensorRT read, the newest first: "
@@ -142,7 +149,15 @@ class Model(Section):
 
 
 class Head(Section):
-    output: str | None = Field(None, description="The network's output; default: the head's name.")
+    output: str | None = Field(
+        None,
+        description="An output of the network, or any floating-point tensor inside it; default: the "
+        "head's name. Naming one inside gives it out, and what no head needs is left away.",
+    )
+    variants: Mapping[str, str] = Field(
+        {},
+        description="File of model.variants → what this tensor is called there, where it differs.",
+    )
     stride: int | None = Field(None, ge=1, description="Pixels per cell, for decoding boxes.")
     anchors: tuple[tuple[Pixels, Pixels], ...] = Field(
         (),

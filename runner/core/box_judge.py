@@ -7,6 +7,7 @@ those heads alone replaced by the cell's: only so do the other heads' losses not
 
 import functools
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from runner.cells import Status
+from runner.core.boxes.decoding import DecodeError
 from runner.core.boxes.evidence import (
     UNKNOWN,
     BoxEvidence,
@@ -55,8 +57,42 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
     judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
     found = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
-    report = _report(boxes, precision=judge.fp32 or {}, worst=found)
+    report = _report(
+        boxes,
+        precision=judge.fp32 or {},
+        worst=found,
+        degenerate={
+            head: number
+            for head, number in judge.degenerate([evidence.reference.outputs]).items()
+            if number
+        },
+    )
     return JudgedBoxes(report, cells, judge.draws)
+
+
+def _degenerate(boxes: BoxEvidence, outputs: Outputs) -> Mapping[int, int]:
+    """Returns index of head → boxes without an area, over all images; none where they are gone."""
+    counts: Counter[int] = Counter()
+    try:
+        for one in boxes.boxes_of(outputs):
+            counts.update(one.degenerate)
+    except OutputGoneError:
+        return {}  # of an older run what became of the others is known still
+    return counts
+
+
+def _require_boxes(boxes: BoxEvidence, reference: Outputs, lacking: int) -> None:
+    """A decoder that gives centre and size, not corners, gives boxes of which hardly one has an area.
+
+    Raises:
+        DecodeError: the reference has boxes, and not one with an area.
+    """
+    if lacking and not any(len(one) for one in boxes.boxes_of(reference)):
+        message = (
+            f"none of the reference's {lacking} boxes has an area: the decoder must give left, top, "
+            "right, bottom, with left < right and top < bottom, not a centre and a size"
+        )
+        raise DecodeError(message)
 
 
 def _report(boxes: BoxEvidence, **found: object) -> BoxReport:
@@ -85,7 +121,9 @@ class _Judge:
         """Raises one of UNKNOWN where the reference itself has no boxes."""
         self.boxes = boxes
         self.reference = reference
+        self._degenerate = _by_content(boxes.heads, functools.partial(_degenerate, boxes))
         boxes.changes_of(reference, reference)
+        _require_boxes(boxes, reference, sum(self._degenerate(reference).values()))
         self.fp32 = boxes.precision_of(reference) if boxes.precision_of else None
         self.fp32_draws = self._drawn([reference])
         self.draws: dict[tuple[str, str], Floats] = {}
@@ -96,18 +134,29 @@ class _Judge:
             sums = np.concatenate(
                 [self.boxes.changes_of(outputs, self.reference) for outputs in repeats]
             )
+            lacking = self.degenerate(repeats)
             heads = {}
             for head, made_of in self.boxes.made_of.items():
                 alone = [{**self.reference, **{h: one[h] for h in made_of}} for one in repeats]
                 draws = self._drawn(alone)
                 found = self._errors(sums[:, self.boxes.indices(head)], alone, draws)
-                heads[head] = replace(found, made_of=made_of)
+                heads[head] = replace(found, made_of=made_of, degenerate=lacking[head])
                 if draws is not None:
                     self.draws[record.cell, head] = draws
+            every = max(sum(one.values()) for one in map(self._degenerate, repeats))
             whole = self._errors(sums, repeats, self._drawn(repeats))
-            return CellBoxes(whole=whole, heads=heads)
+            whole = replace(whole, degenerate=every)
+            return CellBoxes(whole=whole, heads=heads, degenerate=every)
         except UNKNOWN as error:
             return CellBoxes(problem=str(error))
+
+    def degenerate(self, repeats: Sequence[Outputs]) -> Mapping[str, int]:
+        """Returns head → boxes without an area of the repeat that has most, over all images."""
+        found = [self._degenerate(one) for one in repeats]
+        return {
+            head: max(sum(one.get(i, 0) for i in self.boxes.indices(head)) for one in found)
+            for head in self.boxes.made_of
+        }
 
     def _drawn(self, repeats: Sequence[Outputs]) -> Floats | None:
         """Returns AP and AP50 of each draw, which takes images and repeats; shape (draws, 2)."""

@@ -1,9 +1,10 @@
 """What a judgement is made from: stored facts, and a way to the per-image sums."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.cells import Cell, Status
+from runner.cells import Cell, Precision, Status
 from runner.core.boxes.evidence import BoxEvidence
 from runner.core.metrics import Sums, metrics
 from runner.core.rules import Rules
@@ -13,7 +14,7 @@ SumsOf = Callable[[Object, Object], Sums]
 """(y, r) → per-image sums of y against r."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """Everything that one judgement is made from."""
 
@@ -40,6 +41,16 @@ class Evidence:
         """The reference, where it could be computed."""
         reference = self.manifest.reference
         return reference if reference and reference.status is Status.OK else None
+
+    @functools.cached_property
+    def fp32_of(self) -> Mapping[tuple[str, str], Measurement]:
+        """(environment, device) → the first repeat of its own fp32."""
+        found: dict[tuple[str, str], Measurement] = {}
+        for record in self.records:
+            if record.pass_.precision is Precision.FP32:
+                for one in good(record)[:1]:
+                    found.setdefault((record.environment, record.device), one)
+        return found
 
     def sqnr_of(self, head: str, output: Object) -> float | None:
         """Returns one output's SQNR against the reference in dB; None where it has none."""

@@ -47,10 +47,19 @@ def floats(network: Network, engine: str) -> tuple[Alternative, ...]:
     """Returns the float networks to try where the engine's parser refuses the first."""
     if engine != PARSES_ONNX:
         return ()
-    found = [Alternative(one.name, one.fp32) for one in network.variants]
+    found = [Alternative(one.name, one.fp32) for one in network.variants if one.is_float]
     if uff := network.uff:
         found.append(Alternative(uff.name, uff.object, uff.interface()))
     return tuple(found)
+
+
+def shipped(network: Network, engine: str) -> tuple[Alternative, ...]:
+    """Returns the forms of a network that came quantised to try where the parser refuses the first."""
+    if engine != PARSES_ONNX:
+        return ()
+    return tuple(
+        Alternative(one.name, one.shipped.object) for one in network.variants if one.shipped
+    )
 
 
 def quantised(store: Store, network: Network, table: Table, engine: str) -> tuple[Alternative, ...]:

@@ -60,6 +60,12 @@ def _known(
     others: tuple[alternatives.Alternative, ...] | None = alternatives.floats(wants.network, engine)
     if cell.pass_.made_inside:
         implicit = calibrated_inside(cell.pass_, wants)
+    elif cell.pass_.source is TableSource.SHIPPED:
+        shipped = wants.network.shipped
+        if shipped is None:
+            return 0
+        table, model = shipped.table, shipped.object
+        others = alternatives.shipped(wants.network, engine)
     elif cell.pass_.implicit:
         if shared is None:
             return 0

@@ -8,8 +8,10 @@ from typing import Any
 import onnx
 
 from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
 from runner.core.tables.table import Table
+from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.records import Object
 from runner.store import Store, object_of
@@ -41,15 +43,19 @@ class Network:
         name: str = "",
         variants: Sequence["Network"] = (),
         uff: UffFile | None = None,
+        shipped: Shipped | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Writes nothing.
 
         Args:
-            content: The network's file.
+            content: The float network's file; the quantised one's, where none could be made of that.
             model: The same, parsed.
             name: The file as matrix.yaml calls it.
             variants: The same function in forms that older parsers read, the newest first.
             uff: The same as a UFF file.
+            shipped: The network as it came, quantised; None where it is to be quantised here.
+            facts: What a run writes down of how it came, beside its name and hash.
 
         Raises:
             graph.GraphError: no range can be measured in it; see `calibration_model`.
@@ -58,7 +64,10 @@ class Network:
         self.name = name
         self.variants = tuple(variants)
         self.uff = uff
-        with_outputs, self.tensors = calibration_model(model)
+        self.shipped = shipped
+        self.facts = dict(facts or {})
+        self.is_float = shipped is None or shipped.no_float is None
+        with_outputs, self.tensors = calibration_model(model) if self.is_float else (model, ())
         self._content = content
         self._calibration = with_outputs.SerializeToString(deterministic=True)
         self.fp32 = object_of(self._content, ".onnx")
@@ -72,6 +81,8 @@ class Network:
             variant.put_into(store)
         if self.uff:
             self.uff.put_into(store)
+        if self.shipped:
+            self.shipped.put_into(store)
 
     def quantised(self, store: Store, table: Table, engine: str, *, simulated: bool) -> Object:
         """Returns the Q/DQ network as `engine` wants it, or its exact float32 simulation.
@@ -79,6 +90,9 @@ class Network:
         Raises:
             GraphError: the table quantises nothing, or the network cannot be rewritten.
         """
+        if self.shipped and self.shipped.no_float:
+            message = f"it is quantised already, and has no float form: {self.shipped.no_float}"
+            raise GraphError(message)
         options = _options(engine, simulated)
 
         def make(target: Path) -> None:

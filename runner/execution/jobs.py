@@ -31,12 +31,18 @@ def known_measurement(store: Store, wanted: WantedPass) -> Measurement | None:
 
 
 def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
-    """Returns a measurement under the name, and of the table, that was asked for.
+    """Returns a measurement under the name, of the table and the placement that were asked for.
 
-    Two tables that differ by rounding can give one network, and so one measurement.
+    Two tables that differ by rounding can give one network, and so one measurement; and a network that
+    came quantised is its own simulation for every engine.
     """
-    table = wanted.table or found.table
-    return found.model_copy(update={"name": wanted.name, "table": table})
+    return found.model_copy(
+        update={
+            "name": wanted.name,
+            "table": wanted.table or found.table,
+            "placement": wanted.placement or found.placement,
+        }
+    )
 
 
 class Jobs:

@@ -74,6 +74,16 @@ class Lane:
     def failed(self, name: str) -> bool:
         return any(one.status is not Status.OK for one in self.measurements.get(name, ()))
 
+    def started(self, repeat: int) -> str:
+        """Returns when its first pass of this repeat was started, ISO 8601; empty where nobody knows."""
+        starts = [
+            one.start.started if one.start else ""
+            for measured in self.measurements.values()
+            for one in measured
+            if one.repeat == repeat
+        ]
+        return min(starts, default="")
+
     def add(self, measurement: Measurement, *, reused: bool) -> None:
         name = measurement.name
         self.measurements.setdefault(name, []).append(measurement)

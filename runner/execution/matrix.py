@@ -27,7 +27,7 @@ from runner.execution.rounds import Rounds
 from runner.execution.wanted import FP32, Site, Wants
 from runner.execution.watch import Watch, unwatched
 from runner.execution.workers import Workers
-from runner.records import Calibration, Measurement, Record
+from runner.records import Calibration, Measurement, Object, Record
 from runner.store import Run
 
 REFERENCE_DEVICE = "cpu"
@@ -196,7 +196,7 @@ class Matrix:
 
     def make_limit_tables(self, site: Site) -> None:
         """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
-        if not self.tables:  # nothing runs in int8
+        if not self.tables or not self.wants.network.is_float:  # nothing runs in int8, or is float
             return
         self.progress.expect(1)
         made = limit_tables(self.jobs, self.wants, site)
@@ -222,7 +222,7 @@ class Matrix:
                     continue
                 name = f"simulation-{engine}-{table.digest[:12]}"
                 try:
-                    model = self.wants.network.quantised(self.store, table, engine, simulated=True)
+                    model = self._simulation_of(table, engine)
                 except GraphError as error:
                     self.progress.warn(f"{name}: {error}")
                     continue
@@ -237,6 +237,17 @@ class Matrix:
                 self.simulations.append(made.measurement)
             else:
                 self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
+
+    def _simulation_of(self, table: Table, engine: str) -> Object:
+        """Returns the network that says what a table must cost: what came quantised is its own.
+
+        Raises:
+            GraphError: see `Network.quantised`.
+        """
+        shipped = self.wants.network.shipped
+        if shipped and shipped.table.digest == table.digest:
+            return shipped.object
+        return self.wants.network.quantised(self.store, table, engine, simulated=True)
 
     # Environments
 
@@ -301,6 +312,13 @@ class Matrix:
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
                     )
+                case Table() if cell.pass_.source is TableSource.SHIPPED:
+                    assert network.shipped  # noqa: S101 - its table is
+                    lane.variants[name] = Variant(
+                        network.shipped.object,
+                        self._use(table),
+                        alternatives=alternatives.shipped(network, engine),
+                    )
                 case Table() if cell.pass_.implicit:
                     implicit, content = carried(self._use(table), self.wants)
                     self.store.put(content, ".json")
@@ -332,6 +350,9 @@ class Matrix:
             return None
         if cell.pass_.source is TableSource.SHARED:
             return self.shared
+        if cell.pass_.source is TableSource.SHIPPED:
+            shipped = self.wants.network.shipped
+            return shipped.table if shipped else "the network has no quantisation of its own"
         if calibration is None or calibration.status is not Status.OK:
             return f"its calibration failed: {calibration.reason if calibration else 'not run'}"
         return self.wants.table(site, calibration, cell.pass_.algorithm or "")

@@ -1,14 +1,16 @@
 """Calibrates and measures lanes: on each device one job at a time, on different devices at once.
 
 On a device each repeat is a round over all environments, so that what drifts with time (clocks,
-heat, neighbours) is in every environment alike and looks like no version's effect. Processors come
-before GPUs: a job for a GPU is built and fed by the processor, and would be in the latencies there.
+heat, neighbours) is in every environment alike and looks like no version's effect; in which order,
+`runner.core.turns` says. Processors come before GPUs: a job for a GPU is built and fed by the
+processor, and would be in the latencies there.
 """
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from runner.cells import Status, device_kind
+from runner.core.turns import turns
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane
 from runner.execution.progress import Progress
@@ -41,7 +43,7 @@ class Rounds:
     def measure(
         self, lanes: Iterable[Lane], repeats: Iterable[int], cells: Collection[str] | None = None
     ) -> None:
-        """Measures, in this order of repeats.
+        """Measures, in this order of repeats, each in an order of environments of its own.
 
         Args:
             lanes: Of any devices.
@@ -51,7 +53,7 @@ class Rounds:
 
         def one_device(shared: Sequence[Lane]) -> None:
             for repeat in repeats:
-                for lane in shared:
+                for lane in self._in_turn(shared, repeat):
                     self._measure(lane, repeat, cells)
 
         self._on_each_device(lanes, one_device)
@@ -68,6 +70,13 @@ class Rounds:
                     if device_kind(shared[0].device) == kind
                 ]
             )
+
+    def _in_turn(self, shared: Sequence[Lane], repeat: int) -> list[Lane]:
+        """Returns the lanes of one device in the order of this round."""
+        lanes = {f"{lane.environment}/{lane.device}": lane for lane in shared}
+        earlier = {name: lane.started(repeat - 1) for name, lane in lanes.items()}
+        order = turns(lanes, repeat, seed=self.jobs.run.id, earlier=earlier)
+        return [lanes[name] for name in order]
 
     def _measure(self, lane: Lane, repeat: int, cells: Collection[str] | None) -> None:
         """Runs one repeat of a lane's passes in one start; no more of those that failed."""

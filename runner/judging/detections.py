@@ -44,7 +44,7 @@ STORED = np.dtype(
         ("head", np.int64),
     ]
 )
-"""Boxes of all images, one after another."""
+"""Boxes of all images, one after another; a box without an area has no corners (NaN) and no score."""
 
 
 def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> BoxEvidence | None:
@@ -97,7 +97,7 @@ class _Detections:
             self._tell("boxes of outputs")
             np.save(target, _table(self._detected(outputs)))
 
-        stored = self.store.derive(("boxes", self._key(outputs)), ".npy", make)
+        stored = self.store.derive(("boxes, counted", self._key(outputs)), ".npy", make)
         return _split(np.load(self.store.path(stored), allow_pickle=False), len(self.images))
 
     def changes(self, test: Outputs, reference: Outputs) -> Sums:
@@ -205,8 +205,15 @@ def _table(found: Iterator[Boxes]) -> npt.NDArray[np.void]:
         part = np.empty(len(boxes), STORED)
         part["image"], part["corners"], part["score"] = image, boxes.corners, boxes.scores
         part["label"], part["head"] = boxes.classes, boxes.heads
-        parts.append(part)
+        lacking = np.zeros(sum(boxes.degenerate.values()), STORED)
+        lacking["image"], lacking["corners"] = image, np.nan
+        lacking["head"] = np.repeat(*_pairs(boxes.degenerate))
+        parts += [part, lacking]
     return np.concatenate(parts) if parts else np.empty(0, STORED)
+
+
+def _pairs(counts: Mapping[int, int]) -> tuple[list[int], list[int]]:
+    return list(counts), list(counts.values())
 
 
 def _split(table: npt.NDArray[np.void], images: int) -> tuple[Boxes, ...]:
@@ -217,4 +224,4 @@ def _split(table: npt.NDArray[np.void], images: int) -> tuple[Boxes, ...]:
         table["head"].astype(np.intp),
     )
     starts = np.searchsorted(table["image"], np.arange(images + 1))
-    return tuple(every.take(slice(one, end)) for one, end in itertools.pairwise(starts))
+    return tuple(every.take(slice(one, end)).usable() for one, end in itertools.pairwise(starts))

@@ -46,6 +46,8 @@ def pass_note(pass_: Pass) -> str:
     match pass_.source:
         case TableSource.SHARED:
             return "the same scales everywhere, so rows differ by the engine alone"
+        case TableSource.SHIPPED:
+            return "the network as it came, quantised: its own scales, so rows differ by the engine alone"
         case TableSource.OWN:
             return "scales made by each environment's own calibrator"
         case None:

@@ -23,6 +23,7 @@ LARGE = 64
 WEIGHTED = frozenset(
     [
         "Conv",
+        "ConvInteger",
         "ConvTranspose",
         "Gemm",
         "MatMul",
@@ -34,6 +35,8 @@ WEIGHTED = frozenset(
         "LSTM",
         "GRU",
         "RNN",
+        "MatMulInteger",
+        "QGemm",
         "QLinearConv",
         "QLinearMatMul",
     ]
@@ -89,6 +92,8 @@ def _weights(network: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         message = "it holds sparse weights, for which nothing can stand in: leave out --no-weights"
         raise graph.GraphError(message)
     read = {name for node in network.node if node.op_type in WEIGHTED for name in node.input}
+    # Weights and biases of networks that came quantised; what else it reads is their scale.
+    read |= {node.input[0] for node in network.node if node.op_type == "DequantizeLinear"}
     for tensor in network.initializer:
         if _is_weight(tensor, tensor.name in read):
             yield tensor
@@ -107,6 +112,8 @@ def _is_weight(tensor: onnx.TensorProto, read: bool) -> bool:
         onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
         onnx.TensorProto.INT8, onnx.TensorProto.UINT8,
     )  # fmt: skip
+    if tensor.data_type == onnx.TensorProto.INT32:  # a bias, or sizes
+        return read
     return tensor.data_type in kinds and (read or int(np.prod(tensor.dims)) >= LARGE)
 
 

@@ -15,17 +15,19 @@ import onnx
 from job import protocol
 from job.reductions import compare
 from job.thresholds import ALGORITHMS
-from runner.cells import Precision
+from runner.cells import Precision, TableSource
 from runner.config.yaml_file import read
 from runner.core.metrics import metrics
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import place, simulation_of
+from runner.core.shipped.stripping import float_form
 from runner.core.tables.table import Provenance, Table, from_json, from_ranges
 from runner.environments.base import Environment
 from runner.errors import StoreError
 from runner.execution.answers import AnswerError, ResultFolder
 from runner.execution.inputs import PLACEMENTS
+from runner.execution.shipped import ALGORITHM as SHIPPED
 from runner.records import Asked, Manifest, Object, Record
 from runner.store import Run, object_of
 from runner.ticket.content import StandIn
@@ -96,15 +98,20 @@ class StandIns:
 
     def _made(self, inputs: Inputs) -> tuple[Inputs, StandIn]:
         model = onnx.load_from_string(self._object(f"{self.reference.model_sha256}.onnx"))
+        shipped = self._shipped()
         if self.wanted.weights:
-            model, _ = random_weights(model, SEED)
+            # What came quantised is drawn anew as it came, and its float form made of that.
+            model, _ = random_weights(shipped or model, SEED)
+            if shipped:
+                shipped, model = model, float_form(model) or model
         evaluation, calibration = self._images(inputs.evaluation)
         used = {key for record in self.wanted.records for key in _key(record, self.asked)}
         tables = {digest: self._table(digest) for _, digest in used}
-        if self.wanted.weights and tables:
-            tables = self._calibrated(model, calibration, tables)
-        outputs = self._outputs(model, evaluation, {key: tables[key[1]] for key in used})
-        networks = self._networks(model, tables) if self.wanted.weights else {}
+        own = {name: one for name, one in tables.items() if not _is_shipped(one)}
+        if self.wanted.weights and own:
+            tables |= self._calibrated(model, calibration, own)
+        outputs = self._outputs(model, shipped, evaluation, {key: tables[key[1]] for key in used})
+        networks = self._networks(model, shipped, tables) if self.wanted.weights else {}
         stand_in = self._judged(outputs)
         changed = replace(
             inputs,
@@ -126,6 +133,14 @@ class StandIns:
             random_images(evaluation, len(evaluation), SEED),
             random_images(calibration, len(calibration), SEED + 1),
         )
+
+    def _shipped(self) -> onnx.ModelProto | None:
+        """Returns the network as it came, where a cell ran it quantised."""
+        for record in self.wanted.records:
+            measurement = again(record)
+            if record.pass_.source is TableSource.SHIPPED and measurement:
+                return onnx.load_from_string(self._object(f"{measurement.model_sha256}.onnx"))
+        return None
 
     def _table(self, digest: str) -> Table:
         path = self.run.folder / "tables" / f"{digest[:12]}.json"
@@ -159,13 +174,20 @@ class StandIns:
         }
 
     def _outputs(
-        self, model: onnx.ModelProto, evaluation: Floats, tables: Mapping[Key, Table]
+        self,
+        model: onnx.ModelProto,
+        shipped: onnx.ModelProto | None,
+        evaluation: Floats,
+        tables: Mapping[Key, Table],
     ) -> Mapping[str, Mapping[str, Floats]]:
         """Returns pass → head → outputs: of the reference and of every simulation."""
         models = {REFERENCE: self._put_model(model)}
         for (placement, digest), table in tables.items():
             options = simulation_of(PLACEMENTS[placement])
-            models[_name((placement, digest))] = self._put_model(place(model, table, options).model)
+            own = shipped if _is_shipped(table) else None
+            models[_name((placement, digest))] = self._put_model(
+                own or place(model, table, options).model
+            )
         passes = [
             {
                 "name": name, "precision": "fp32", "model": file, "table": None,
@@ -187,7 +209,9 @@ class StandIns:
         }
         return {head: np.load(path, allow_pickle=False) for head, path in files.items()}
 
-    def _networks(self, model: onnx.ModelProto, tables: Mapping[str, Table]) -> dict[str, Path]:
+    def _networks(
+        self, model: onnx.ModelProto, shipped: onnx.ModelProto | None, tables: Mapping[str, Table]
+    ) -> dict[str, Path]:
         """Returns SHA-256 of a network that a cell ran → what stands in for it."""
         found: dict[str, Path] = {}
         for record in self.wanted.records:
@@ -195,7 +219,9 @@ class StandIns:
             if measurement is None:
                 continue
             made = model
-            if measurement.table and not record.pass_.implicit:
+            if shipped and record.pass_.source is TableSource.SHIPPED:
+                made = shipped
+            elif measurement.table and not record.pass_.implicit:
                 options = PLACEMENTS[self.asked.engines[record.environment]]
                 made = place(model, tables[measurement.table], options).model
             found[measurement.model_sha256] = self.objects / self._put_model(made)
@@ -277,6 +303,10 @@ def _key(record: Record, asked: Asked) -> Iterator[Key]:
     measurement = again(record)
     if measurement and measurement.table and record.pass_.precision is Precision.INT8:
         yield asked.engines[record.environment], measurement.table
+
+
+def _is_shipped(table: Table) -> bool:
+    return table.provenance.algorithm == SHIPPED
 
 
 def _algorithm(table: Table) -> str:

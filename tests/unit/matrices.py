@@ -1,6 +1,7 @@
 """A tiny experiment whose environments are scripted: two heads, four images, real Q/DQ networks."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import networks
@@ -14,10 +15,12 @@ from runner.execution.matrix import Matrix
 from runner.execution.wanted import Settings, Wants
 from runner.plan import passes
 from runner.records import Record
-from runner.store import Run, Store, utc_now
+from runner.store import Run, Store
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 
 IMAGES = 4
+CREATED = datetime(2026, 11, 28, tzinfo=UTC)
+"""Of every run: its id decides the order of environments, so that is the same in every test."""
 FP32 = Pass(precision=Precision.FP32)
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
@@ -137,7 +140,7 @@ class Trial:
     ) -> None:
         self.store = store_of(tmp_path)
         self.told = Told()
-        self.run: Run = self.store.new_run("trial", utc_now())
+        self.run: Run = self.store.new_run("trial", CREATED)
         self.reference = reference or InstantEnvironment()
         self.matrix = Matrix(
             run=self.run,

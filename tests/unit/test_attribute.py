@@ -1,6 +1,6 @@
 """Effects are named after a factor only through cells that differ in that factor alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def sample(nmse: float, exact: bool = False) -> Sample:
 def record(name: str, found: Start | None, device: str = "cpu", latency_s: float = 0.01) -> Record:
     measurements = tuple(
         Measurement(
-            fingerprint=name,
+            fingerprint=f"{name}-{repeat}",
             name=SHARED.name,
             repeat=repeat,
             status=Status.OK,
@@ -249,12 +249,40 @@ def test_without_facts_there_is_no_attribution() -> None:
     )
 
 
+def in_rounds(records: Sequence[Record]) -> list[Record]:
+    """Returns them as measured in rounds, in both orders in turn."""
+    return [
+        one.model_copy(
+            update={
+                "measurements": tuple(
+                    each.model_copy(
+                        update={
+                            "start": each.start
+                            and each.start.model_copy(
+                                update={"started": minute(each.repeat, place, len(records))}
+                            )
+                        }
+                    )
+                    for each in one.measurements
+                )
+            }
+        )
+        for place, one in enumerate(records)
+    ]
+
+
+def minute(repeat: int, place: int, places: int) -> str:
+    here = places - 1 - place if repeat % 2 else place
+    return f"2026-11-23T12:{repeat * places + here:02}:00+00:00"
+
+
 def test_a_slowdown_is_attributed_too() -> None:
-    records = [
+    cells = [
         record("base", start("1.32.0", numpy="2.4.6")),
         record("corner", start("1.32.0", numpy="1.26.4")),
         record("bad", start("1.18.1", numpy="1.26.4"), latency_s=0.02),
     ]
+    records = in_rounds(cells)
     slower = latency_verdicts(records, "base", RULES)
     assert {one.kind for one in slower.values()} == {Kind.LATENCY_REGRESSION}
     told = attributed({(cell, None): (one,) for cell, one in slower.items()}, [], records, RULES)

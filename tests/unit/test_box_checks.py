@@ -216,7 +216,7 @@ def test_labels_that_cannot_be_evaluated(matrix: Path, annotation: object, told:
     assert "annotations[0]" in problem
 
 
-@pytest.mark.parametrize("name", ["boxes", "none"])
+@pytest.mark.parametrize("name", ["boxes", "none", "flat"])
 def test_a_decoder_of_the_users_own(matrix: Path, name: str) -> None:
     assert wrong(matrix, changed(decode={"entry_point": f"mine.decoder:{name}"})) == []
 
@@ -230,7 +230,6 @@ def test_a_decoder_of_the_users_own(matrix: Path, name: str) -> None:
         ("mine.decoder:words", "returned list, no array of numbers"),
         ("mine.decoder:half", "class or head index that is no whole number"),
         ("mine.decoder:other", "head index outside 0 to 1"),
-        ("mine.decoder:flat", "has no area"),
         ("mine.decoder:broken", "mine.decoder:broken raised KeyError: 'huge' (line 15 of mine/decoder.py)"),
         ("mine.decoder:leaves", "mine.decoder:leaves raised SystemExit: 3"),
     ],

@@ -295,7 +295,9 @@ def test_identical_outputs_are_compared_once(world: World) -> None:
     for environment in ("a", "b", "c"):
         world.cell(environment, {"far": far}, {"far": far})
     world.judged()
-    assert world.asked["near+moved"] == 4, "once for changes, precision, its draws, the images"
+    assert world.asked["near+moved"] == 5, (
+        "once for changes, those without an area, precision, its draws, the images"
+    )
 
 
 def test_what_is_not_known_of_one_cell_spoils_no_other(world: World) -> None:

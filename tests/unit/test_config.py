@@ -122,10 +122,10 @@ def test_own_options_replace_the_general_ones() -> None:
     [
         ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, gate, decode, "
                         "calibration, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
-                        "deadline_s, report; did you mean 'repeats'?"),
+                        "deadline_s, verdicts, report; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
-        ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, stride, anchors, "
+        ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, variants, stride, anchors, "
                         "gate; did you mean 'gate'?"),
         ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: ap_drop, "
                         "ap50_drop, iou, lost, sqnr_db, fp16, tf32, bf16; did you mean 'sqnr_db'?"),

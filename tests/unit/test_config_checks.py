@@ -69,9 +69,9 @@ def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:
         ({"model__onnx": "no.onnx"}, "no.onnx: No such file or directory"),
         ({"model__onnx": ""}, "Is a directory"),
         ({"model__onnx": "x" * 300}, "File name too long"),
-        ({"heads": {"smal": {}}}, "'smal' is no output of the network; did you mean 'small'?; "
+        ({"heads": {"smal": {}}}, "'smal' is no tensor of the network; did you mean 'small'?; "
                                   "its outputs: large, small"),
-        ({"heads": {"a": {"output": "b"}}}, "'b' is no output of the network; its outputs: large, small"),
+        ({"heads": {"a": {"output": "b"}}}, "'b' is no tensor of the network; its outputs: large, small"),
         ({"data__calibration__images": "none"}, "none: No such file or directory"),
         ({"data__evaluation__images": "labels.json"}, "labels.json: Not a directory"),
         ({"data__evaluation__labels": "no.json"}, "no.json: No such file or directory"),

@@ -21,7 +21,9 @@ HOT = "it was throttled: heat"
 
 
 def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
-    """Returns a record of these (median seconds, what disturbed the start)."""
+    """Returns a record of these (median seconds, what disturbed the start), in turn before and after
+    the baseline's."""
+    first = environment == "base"
     return Record(
         cell=f"{environment}/gpu:0/fp32",
         environment=environment,
@@ -30,7 +32,7 @@ def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
         status=Status.OK,
         measurements=tuple(
             Measurement(
-                fingerprint=environment,
+                fingerprint=f"{environment}-{repeat}",
                 name="fp32",
                 repeat=repeat,
                 status=Status.OK,
@@ -38,7 +40,8 @@ def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
                 latency=Timing(batch=1, samples_s=(median,), warm_up=1),
                 start=Start(
                     environment=environment, device="gpu:0", identity={}, probe={}, command=(),
-                    started=f"2026-11-23T12:{repeat:02}:00+00:00", wall_s=1.0, disturbed=reason,
+                    started=f"2026-11-23T12:{2 * repeat + ((repeat % 2 == 1) is first):02}:00+00:00",
+                    wall_s=1.0, disturbed=reason,
                 ),
             )
             for repeat, (median, reason) in enumerate(rounds)
@@ -103,11 +106,11 @@ def told(*records: Record) -> dict[str, Verdict]:
     return dict(latency_verdicts(records, "base", Rules()))
 
 
-BASE = record("base", (0.0100, None), (0.0101, None), (0.0099, None))
+BASE = record("base", (0.0100, None), (0.0101, None), (0.0099, None), (0.0100, None))
 
 
 def test_a_slowdown_of_a_disturbed_gpu_is_no_regression() -> None:
-    rounds = (0.0130, 0.0131, 0.0129)
+    rounds = (0.0130, 0.0131, 0.0129, 0.0130)
     quiet = record("slow", *((one, None) for one in rounds))
     spoilt = record("slow", *((one, BUSY) for one in rounds))
     assert told(BASE, quiet)["slow/gpu:0/fp32"].kind is Kind.LATENCY_REGRESSION
@@ -118,8 +121,16 @@ def test_a_slowdown_of_a_disturbed_gpu_is_no_regression() -> None:
 
 def test_one_disturbed_repeat_makes_no_regression() -> None:
     """With it the mean would be three times the baseline's."""
-    spiky = record("a", (0.0100, None), (0.0101, None), (0.2, BUSY))
+    spiky = record("a", (0.0100, None), (0.0101, None), (0.2, BUSY), (0.0101, None))
     assert told(BASE, spiky) == {}
+
+
+def test_repeats_of_which_each_was_disturbed_on_one_side_are_not_compared() -> None:
+    rounds = ((0.0130, None), (0.0131, BUSY), (0.0129, None), (0.0130, BUSY))
+    other = tuple((0.01, BUSY if reason is None else None) for _, reason in rounds)
+    verdict = told(record("base", *other), record("slow", *rounds))["slow/gpu:0/fp32"]
+    assert verdict.kind is Kind.INCONCLUSIVE
+    assert verdict.needs == "measuring both in one run (--fresh)"
 
 
 SPOILT = dataclasses.replace(

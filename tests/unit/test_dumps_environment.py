@@ -365,7 +365,8 @@ def test_names_of_passes_follow_the_engine() -> None:
     assert {name for name in tensorrt if name != "int8"} == {one.name for one in tensorrt.values()}
     assert {"fp16", "int8-shared-entropy", "int8-implicit-own-entropy2"} <= set(tensorrt)
     onnx_runtime = recordable("onnxruntime", None, ["entropy2"])
-    assert set(onnx_runtime) == {"fp32", "tf32", "fp16", "bf16", "int8", "int8-own"}
+    wanted = {"fp32", "tf32", "fp16", "bf16", "int8", "int8-own", "int8-shipped"}
+    assert set(onnx_runtime) == wanted
     assert all(one.made_inside for one in (tensorrt["int8"], onnx_runtime["int8"]))
 
 

@@ -174,11 +174,18 @@ def test_shape_arithmetic_is_not_counted(tmp_path: Path) -> None:
     assert found.float_operators == {"Softmax": 1}
 
 
-def test_a_head_without_layers_has_no_ratio(tmp_path: Path) -> None:
+def test_a_head_without_layers_of_which_nothing_ran_on_integers_has_ratio_0(tmp_path: Path) -> None:
     b = Builder()
     b.node("Relu", ["image"], "y")
     model = b.model({"image": [1, 3, 16, 16]}, ["y"])
-    assert executed_share(executed(model, tmp_path), model, ["y"])["y"].ratio is None
+    assert executed_share(executed(model, tmp_path), model, ["y"])["y"].ratio == 0.0
+
+
+def test_a_head_without_layers_that_ran_on_integers_has_no_ratio() -> None:
+    share = Share(
+        macs_int=0, macs_total=0, float_layers=(), operators={"MaxPool": 1}, float_operators={}
+    )
+    assert share.ratio is None
 
 
 def test_an_unknown_head_is_an_error(tmp_path: Path) -> None:

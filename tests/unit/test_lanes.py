@@ -128,6 +128,13 @@ def together(count: int) -> Callable[[str], None]:
     return at_first(threading.Barrier(count, timeout=PATIENCE_S).wait)
 
 
+def _rounds(names: list[str]) -> None:
+    """Checks three rounds of two environments: a pair of both orders, and one more."""
+    assert names[:2] == names[3:1:-1]
+    assert [sorted(names[start : start + 2]) for start in (0, 2, 4)] == [["a", "b"]] * 3
+    assert len(names) == 6
+
+
 def test_devices_work_at_once_each_on_one_job_round_after_round(tmp_path: Path) -> None:
     diary, meet = Diary(), together(2)
     environments = [Watched(name, diary, meet=meet) for name in ("a", "b")]
@@ -137,7 +144,7 @@ def test_devices_work_at_once_each_on_one_job_round_after_round(tmp_path: Path) 
     assert {len(one.measurements) for one in records.values()} == {3}
     assert diary.clashes == []
     for place in ("GPU-aaaa", "GPU-bbbb"):
-        assert [name for where, name in diary.jobs if where == place] == ["a", "b"] * 3
+        _rounds([name for where, name in diary.jobs if where == place])
     assert trial.told.steps == trial.told.expected
     assert trial.told.under_way == set()
 
@@ -148,7 +155,7 @@ def test_one_gpu_under_two_names_is_one_device(tmp_path: Path) -> None:
     devices = {"a": ["gpu:0"], "b": ["GPU-aaaa"]}
     trial_of(tmp_path, environments, devices, repeats=3).records()
     assert diary.clashes == []
-    assert [name for _, name in diary.jobs] == ["a", "b"] * 3
+    _rounds([name for _, name in diary.jobs])
 
 
 def test_no_gpu_is_at_work_while_the_processor_is_measured(tmp_path: Path) -> None:

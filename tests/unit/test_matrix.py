@@ -2,13 +2,16 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from matrices import FP32, IMAGES, MINMAX, OWN, SHARED, Trial, cells_of, store_of, wants_of
 
 from runner.cells import Cell, Status
 from runner.environments import process
+from runner.environments.base import Ending
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
 from runner.execution.limit_tables import NOTE
@@ -57,12 +60,39 @@ def test_every_cell_gets_a_record_with_all_repeats(tmp_path: Path) -> None:
     assert trial.told.steps == trial.told.expected
 
 
-def test_repeats_are_interleaved_over_environments(tmp_path: Path) -> None:
-    """So that a drift of the machine hits all environments alike."""
-    trial = Trial(tmp_path, ScriptedEnvironment("a"), ScriptedEnvironment("b"), passes=[FP32])
+def test_repeats_are_rounds_over_environments_in_pairs_of_both_orders(tmp_path: Path) -> None:
+    """So that neither a drift of the machine nor a place in the round looks like a version's effect."""
+    trial = Trial(
+        tmp_path, *map(ScriptedEnvironment, "abcd"), passes=[FP32, SHARED], repeats=6
+    )  # fmt: skip
     trial.records()
-    done = [line.split()[1] for line in trial.told.lines if "fp32" in line]
-    assert done == ["reference/cpu/fp32", *["a/cpu/fp32", "b/cpu/fp32"] * 2]
+    done = [line.split()[1] for line in trial.told.lines if "/fp32" in line]
+    assert done[0] == "reference/cpu/fp32"
+    rounds = [[name[0] for name in done[start : start + 4]] for start in range(1, 25, 4)]
+    assert all(sorted(one) == list("abcd") for one in rounds)
+    for first, second in zip(rounds[::2], rounds[1::2], strict=True):
+        assert second == first[::-1]
+    assert len({tuple(one) for one in rounds}) > 2, "a new order for each pair"
+    assert trial.told.steps == trial.told.expected
+
+
+def test_what_goes_on_after_an_interrupt_is_the_other_half_of_the_pair(tmp_path: Path) -> None:
+    """Another run has other orders, so it takes the reverse of what was, not its own."""
+
+    def round_of(repeats: int) -> list[str]:
+        trial = Trial(
+            tmp_path, *map(ScriptedEnvironment, "abcdef"), passes=[FP32], repeats=repeats
+        )  # fmt: skip
+        trial.records()
+        new = [line for line in trial.told.lines if "/fp32" in line and "reused" not in line]
+        return [line.split()[1][0] for line in new if "reference" not in line]
+
+    first = round_of(1)
+    second = round_of(2)
+    assert second == first[::-1]
+    third = round_of(3)
+    assert sorted(third) == sorted(first)
+    assert round_of(4) == third[::-1]
 
 
 def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
@@ -154,7 +184,7 @@ def test_two_names_of_one_environment_share_measurements_and_neither_is_called_r
     twins = [ScriptedEnvironment(name, fingerprint="twin") for name in ("a", "b")]
     records = Trial(tmp_path, *twins).records()
     assert set(statuses(records).values()) == {Status.OK}
-    assert twins[1].starts == 0
+    assert sum(one.starts for one in twins) == 3, "one calibration, two repeats"
     assert not any(record.reused for record in records.values())
 
 
@@ -450,15 +480,18 @@ def test_without_a_reference_all_is_told_and_recorded(tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_what_ended_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted in the third start: between the two repeats of the second environment."""
+    """Interrupted in the third start: between the two repeats of an environment."""
     environments = [ScriptedEnvironment("a"), ScriptedEnvironment("b")]
     trial = Trial(tmp_path, *environments, passes=[FP32])
-    real = environments[0].run
-    monkeypatch.setattr(
-        environments[0],
-        "run",
-        lambda *a, **k: real(*a, **k) if environments[0].starts < 1 else interrupt(),
-    )
+
+    def until_the_third(environment: ScriptedEnvironment) -> Callable[..., Ending]:
+        real = environment.run
+        return lambda *a, **k: (
+            real(*a, **k) if sum(one.starts for one in environments) < 2 else interrupt()
+        )
+
+    for one in environments:
+        monkeypatch.setattr(one, "run", until_the_third(one))
     with pytest.raises(KeyboardInterrupt):
         trial.matrix.run()
     first, second = trial.matrix.records(stopped="interrupted; run again to go on from here")
@@ -473,7 +506,7 @@ def test_an_interrupted_run_keeps_what_ended_and_goes_on(
     assert [one.reused for one in records.values()] == [1, 1]
 
 
-def interrupt() -> None:
+def interrupt() -> NoReturn:
     raise KeyboardInterrupt
 
 

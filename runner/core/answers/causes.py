@@ -409,7 +409,19 @@ def _uncomparable(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         return None
     reasons_ = list(dict.fromkeys(one.verdict.why or "" for one in told))
     cells = [one.result.cell.id for one in told]
-    scales = "its table covers" in reasons_[0]
+    scales, ranked = "its table covers" in reasons_[0], "rows are ranked" in reasons_[0]
+    if ranked:
+        boxes = all(one.head.boxes for one in told)
+        return made(
+            told,
+            rows,
+            f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
+            f"{capital(reasons_[0])}.",
+            "See its boxes below."
+            if boxes
+            else "Name the tensor before it as head, or say how its rows become boxes (`decode`).",
+            Severity.NONE if boxes else Severity.VISIBLE,
+        )
     return made(
         told,
         rows,

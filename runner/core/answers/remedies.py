@@ -7,6 +7,7 @@ from runner.cells import TableSource
 from runner.core.answers.rows import Row
 from runner.core.judgement import CellResult, HeadResult
 from runner.core.shares import Remedy
+from runner.core.verdicts.verdict import Kind
 
 WORTH_DB = 0.5
 """A remedy that gains less is not told."""
@@ -27,7 +28,7 @@ def speaking(rows: Iterable[Row]) -> tuple[Row, ...]:
     """
     ways: dict[bool, dict[str, list[Row]]] = {}
     for row in rows:
-        if row[1].error.nmse is not None:
+        if row[1].error.nmse is not None and not _unjudged(row[1]):
             pass_ = row[0].cell.pass_
             ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
     chosen = [
@@ -36,6 +37,14 @@ def speaking(rows: Iterable[Row]) -> tuple[Row, ...]:
     ]
     found = [row for some in chosen for row in some]
     return tuple(sorted(found, key=lambda row: -(row[1].error.nmse or 0.0)))
+
+
+def _unjudged(head: HeadResult) -> bool:
+    """Whether its error says nothing: rows that are ranked, half a table, an output that is broken."""
+    return any(
+        one.kind in (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
+        for one in head.verdicts
+    )
 
 
 def remedies(row: Row, rows: Sequence[Row]) -> tuple[Remedy, ...]:

@@ -16,7 +16,8 @@ right, bottom), objectness where there is one, then the classes.
 
 Where the network applies σ itself (`Decoding.activated`), σ(x) above is x.
 
-A box with a coordinate that is not finite, or without area, is no box: broken outputs give lost boxes.
+A box with a coordinate that is not finite, or without area, is no box: it is left out and counted, so
+broken outputs give lost boxes.
 
 [1] Redmon and Farhadi, YOLOv3, 2018, arXiv:1804.02767, section 2.1. [2] Jocher et al., YOLOv5,
 models/yolo.py, Detect. [3] Jocher et al., Ultralytics YOLOv8, nn/modules/head.py, Detect. [4] Li et
@@ -81,12 +82,13 @@ def detect_all(
         refuse(f"heads have different numbers of images: {counts}")
     for index in range(min(counts.values(), default=0)):
         boxes = detector({head: outputs[head][index] for head in heads})
-        _check(boxes, len(heads), index)
-        yield boxes
+        yield _checked(boxes, len(heads), index)
 
 
-def _check(boxes: Boxes, heads: int, image: int) -> None:
-    """A decoder of the user's own can return anything.
+def _checked(boxes: Boxes, heads: int, image: int) -> Boxes:
+    """Returns what of the boxes can be compared: a decoder of the user's own can return anything.
+
+    One box without an area says that this box is broken, not that the decoder is: it is counted.
 
     Raises:
         DecodeError: the boxes are no boxes.
@@ -95,13 +97,12 @@ def _check(boxes: Boxes, heads: int, image: int) -> None:
     shapes = [boxes.corners.shape, boxes.scores.shape, boxes.classes.shape, boxes.heads.shape]
     if shapes != [(n, 4), (n,), (n,), (n,)]:
         refuse(f"{what} have shapes {shapes}: (n, 4), (n,), (n,), (n,) are expected")
-    sizes = boxes.corners[:, 2:] - boxes.corners[:, :2]
-    if not (np.isfinite(boxes.corners).all() and (sizes > 0).all()):
-        refuse(f"{what} hold one that is not finite or has no area (left < right, top < bottom)")
-    if not ((boxes.scores >= 0) & (boxes.scores <= 1)).all():
-        refuse(f"{what} hold a score outside 0 to 1")
     if not ((boxes.heads >= 0) & (boxes.heads < heads)).all():
         refuse(f"{what} hold a head index outside 0 to {heads - 1}")
+    good = boxes.usable()
+    if not ((good.scores >= 0) & (good.scores <= 1)).all():
+        refuse(f"{what} hold a score outside 0 to 1")
+    return good
 
 
 def candidates(head: str, output: Output, decoding: Decoding) -> Boxes:
@@ -123,10 +124,8 @@ def candidates(head: str, output: Output, decoding: Decoding) -> Boxes:
         scores = scored[-1][np.sort(best)]
         raw = values[anchors, : decoding.geometry, cells]
         corners = _corners(raw, anchors, cells, grid, decoding)
-        sizes = corners[:, 2:] - corners[:, :2]
-        good = np.flatnonzero(np.isfinite(corners).all(axis=1) & (sizes > 0).all(axis=1))
     index = list(decoding.heads).index(head)
-    return Boxes(corners, scores, classes, np.full(len(scores), index, np.intp)).take(good)
+    return Boxes(corners, scores, classes, np.full(len(scores), index, np.intp)).usable()
 
 
 def check_shape(head: str, shape: tuple[int, ...], decoding: Decoding) -> None:

@@ -4,8 +4,9 @@ Coordinates are pixels of the network's input unless `in_image` has put them bac
 Boxes may lie outside it, partly or wholly: that is what the network said, so nothing is clipped.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,15 @@ class Boxes:
         scores: Shape (n,), in [0, 1].
         classes: Class index, shape (n,), counted from 0 as the network does.
         heads: Index of the head that each box came from, shape (n,).
+        degenerate: Index of head → how many more it had without an area or with a corner that is not
+            finite; those are no boxes, and are not among these.
     """
 
     corners: Floats
     scores: Scores
     classes: Indices
     heads: Indices
+    degenerate: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -40,10 +44,25 @@ class Boxes:
         return areas(self.corners)
 
     def take(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> "Boxes":
-        """Returns the boxes at these positions, in that order."""
+        """Returns the boxes at these positions, in that order; what was left out before stays told."""
         return Boxes(
-            self.corners[chosen], self.scores[chosen], self.classes[chosen], self.heads[chosen]
+            self.corners[chosen],
+            self.scores[chosen],
+            self.classes[chosen],
+            self.heads[chosen],
+            self.degenerate,
         )
+
+    def usable(self) -> "Boxes":
+        """Returns those with finite corners and an area above 0; the others are counted."""
+        # Not a width times a height: both may be negative.
+        with np.errstate(invalid="ignore"):
+            sizes = self.corners[:, 2:] - self.corners[:, :2]
+            good = np.flatnonzero(np.isfinite(self.corners).all(axis=1) & (sizes > 0).all(axis=1))
+        if len(good) == len(self):
+            return self
+        found = Counter(np.delete(self.heads, good).tolist())
+        return replace(self.take(good), degenerate=dict(Counter(self.degenerate) + found))
 
     def in_image(self, *, scale: tuple[float, float], offset: tuple[float, float]) -> "Boxes":
         """Returns the boxes in pixels of the image that lies in the input at x·scale + offset.
@@ -53,7 +72,7 @@ class Boxes:
             offset: Where the image begins in the input, in input pixels: left, top.
         """
         corners = (self.corners - np.tile(offset, 2)) / np.tile(scale, 2)
-        return Boxes(corners, self.scores, self.classes, self.heads)
+        return replace(self, corners=corners)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +103,7 @@ def concatenate(parts: Sequence[Boxes]) -> Boxes:
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.classes for part in parts]),
         np.concatenate([part.heads for part in parts]),
+        dict(sum((Counter(part.degenerate) for part in parts), Counter())),
     )
 
 

@@ -43,6 +43,9 @@ class BoxErrors:
     """
     made_of: tuple[str, ...] = ()
     """Of one head: the heads that its boxes are made of, itself among them. Empty of the whole network."""
+    degenerate: int = 0
+    """Boxes without an area, or with a corner that is not finite, in the repeat that has most, over all
+    images. They are in no other number: the reference's boxes at their places are lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,8 @@ class CellBoxes:
     """All heads together."""
     heads: Mapping[str, BoxErrors] = field(default_factory=dict)
     """Heads that hold boxes → what became of theirs."""
+    degenerate: int = 0
+    """`BoxErrors.degenerate` of all heads together."""
 
 
 class Fate(StrEnum):
@@ -120,3 +125,5 @@ class BoxReport:
     sizes: Mapping[str, tuple[float, float]]
     """Size range → least area and the first beyond it, square pixels of the image."""
     worst: tuple[WorstImage, ...] = ()
+    degenerate: Mapping[str, int] = field(default_factory=dict)
+    """Head → such boxes of the reference, over all images; heads without any are left out."""

@@ -19,10 +19,10 @@ from runner.core.factors.contrasts import Design, Step
 from runner.core.factors.places import Place
 from runner.core.rules import Rules
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.cell_errors import HeadErrors
+from runner.core.verdicts.cell_errors import HeadErrors, Noises
 from runner.core.verdicts.decisions import step_found
 from runner.core.verdicts.head_errors import Told
-from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.latency import slower_than
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Record, Start
 
@@ -67,7 +67,7 @@ class _Attributor:
         self, records: Iterable[Record], heads: Sequence[HeadErrors], rules: Rules
     ) -> None:
         self.rules = rules
-        self.heads = heads
+        self._heads = heads
         self.records = {one.cell: one for one in records if one.status is Status.OK}
         self._factors = functools.cache(self._read)
         self._steps = functools.cache(self._chain)
@@ -91,22 +91,20 @@ class _Attributor:
 
         @functools.cache
         def carries(step: Step) -> bool:
-            return step_found(verdict.kind, self.heads, head, (step.start, step.end), self.rules)
+            return step_found(verdict.kind, self._noises, head, (step.start, step.end), self.rules)
 
         return same, carries
 
     def latency(self, verdict: Verdict) -> Verdict:
-        pass_ = self.records[verdict.cell].pass_
-        cells = [cell for cell, record in self.records.items() if record.pass_ == pass_]
+        judged = self.records[verdict.cell]
+        cells = [
+            cell
+            for cell, record in self.records.items()
+            if (record.pass_, record.device) == (judged.pass_, judged.device)
+        ]
 
         def carries(step: Step) -> bool:
-            # As if the first were the baseline, on one device: a step may be over devices.
-            pair = [
-                self.records[cell].model_copy(update={"environment": name, "device": "any"})
-                for cell, name in ((step.start, "start"), (step.end, "end"))
-            ]
-            found = latency_verdicts(pair, "start", self.rules).get(step.end)
-            return found is not None and found.kind is Kind.LATENCY_REGRESSION
+            return slower_than(step.end, step.start, self.records.values(), self.rules)
 
         return self._attributed(verdict, cells, carries)
 
@@ -167,6 +165,10 @@ class _Attributor:
     def _addition(self, step: Step) -> Addition:
         one, other = (self._place(cell) for cell in (step.start, step.end))
         return addition(one, other, step.factors, uniform=self._uniform)
+
+    @functools.cached_property
+    def _noises(self) -> Noises:
+        return Noises(self._heads, self.rules.float_build_db)
 
     @functools.cached_property
     def _uniform(self) -> frozenset[str]:

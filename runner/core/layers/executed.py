@@ -7,6 +7,7 @@ and small equal constants are shared, but weights keep their names: layers are m
 first, by node name where that does not decide. A layer found nowhere counts as float.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -19,6 +20,8 @@ from runner.core.network import graph, shapes
 from runner.core.network.canonical import canonical
 from runner.core.network.operators import MACS
 from runner.core.qdq.writer import weight_name
+from runner.core.shipped.quantisation import WEIGHTED, form_of
+from runner.core.shipped.stripping import float_form, prepared
 
 _INTEGER_KERNELS = frozenset(
     {
@@ -71,8 +74,13 @@ class Share:
 
     @property
     def ratio(self) -> float | None:
-        """Share by multiply-accumulates, 0 to 1; None for a head without any."""
-        return self.macs_int / self.macs_total if self.macs_total else None
+        """Share by multiply-accumulates, 0 to 1.
+
+        Of a head without any: 0 where nothing at all ran on integers, else None.
+        """
+        if self.macs_total:
+            return self.macs_int / self.macs_total
+        return None if self.operators else 0.0
 
 
 class Run(IntEnum):
@@ -98,8 +106,8 @@ def executed_share(
     Raises:
         graph.GraphError: a head is in one of the graphs only.
     """
-    executed, original = graph.named(executed), canonical(original)
-    counts = shapes.macs(original)
+    executed, original = graph.named(executed), _comparable(original)
+    counts = _macs(original)
     layers = _layers(executed, original)
     given = _quantised_layers(original)
     kinds = _operator_kinds(executed)
@@ -122,6 +130,34 @@ def executed_share(
             },
         )
     return result
+
+
+def _comparable(original: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the canonical form; of a network that came with operators on integers, its own.
+
+    Nothing brings those to another opset, and their weights have their names already.
+    """
+    integer = any(form_of(node) for node in original.graph.node)
+    return prepared(original) if integer else canonical(original)
+
+
+def _macs(original: onnx.ModelProto) -> Mapping[str, int]:
+    """Returns layer → multiply-accumulates per image.
+
+    What came with operators on integers is counted by its float form, whose layers have the same names:
+    no shapes are known behind them. Where it has none, a layer counts as one position.
+    """
+    if not any(node.op_type in WEIGHTED and form_of(node) for node in original.graph.node):
+        return shapes.macs(original)
+    as_float = float_form(original)
+    if as_float is not None:
+        return shapes.macs(as_float)
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in original.graph.initializer}
+    return shapes.macs(original) | {
+        node.name: max((sizes.get(name, 1) for name in node.input), default=1)
+        for node in original.graph.node
+        if node.op_type in WEIGHTED and form_of(node)
+    }
 
 
 def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, Run]:
@@ -169,7 +205,7 @@ def _layer_of_weight(original: onnx.ModelProto) -> tuple[dict[str, str], set[str
     """
     makers = graph.producers(original)
     large = _large_initialisers(original)
-    layers = [node for node in original.graph.node if node.op_type in MACS]
+    layers = [node for node in original.graph.node if node.op_type in MACS | WEIGHTED]
     owners: dict[str, set[str]] = {}
     for node in layers:
         for weight in large.intersection(_root(tensor, makers) for tensor in node.input):

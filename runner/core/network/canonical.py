@@ -34,7 +34,7 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.require_float32_input(model)
     result = _without_initialiser_inputs(model)
     result = _upgraded(result)
-    _constants_to_initialisers(result)
+    constants_to_initialisers(result)
     _fold_batch_normalisation(result)
     graph.drop_unused_initialisers(result)
     result.ir_version = max(result.ir_version, _IR_VERSION)
@@ -121,7 +121,7 @@ def _rewrite_resizing(model: onnx.ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _constants_to_initialisers(model: onnx.ModelProto) -> None:
+def constants_to_initialisers(model: onnx.ModelProto) -> None:
     """A weight must be an initialiser to be seen as one; exporters also write Constant nodes."""
     kept = []
     for node in model.graph.node:

@@ -102,7 +102,7 @@ def table_report(
             if record.pass_.source is TableSource.OWN:
                 if record.environment not in own.setdefault(table, []):
                     own[table].append(record.environment)
-            else:
+            elif record.pass_.source is TableSource.SHARED:
                 shared.append(table)
     known = [digest for digest in manifest.tables if digest in ranges]
     used = [digest for digest in known if digest in cells]

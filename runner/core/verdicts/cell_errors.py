@@ -32,7 +32,8 @@ class CellError:
     own: bool = False
     """The table was made by this environment."""
     integer_share: float | None = None
-    """0 where nothing was quantised."""
+    quantised: bool = True
+    """False of an int8 cell that is floating point all the same."""
     implicit: bool = False
     """int8 by TensorRT's own scales, not by Q/DQ nodes."""
     held: bool = False

@@ -54,20 +54,20 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
 
 
 def step_found(
-    kind: Kind, heads: Sequence[HeadErrors], head: HeadErrors, step: tuple[str, str], rules: Rules
+    kind: Kind, noises: Noises, head: HeadErrors, step: tuple[str, str], rules: Rules
 ) -> bool:
     """Says whether the effect is found between two other cells of one pass; all cells lend their noise.
 
     Args:
         kind: Of the effect: a regression of an engine, of a calibrator, or of both.
-        heads: All of the matrix.
+        noises: Of the whole matrix.
         head: The one that it was found in.
         step: Ids of two cells; the second may be worse.
         rules: When a difference counts.
     """
     cells = {cell.cell: cell for cell in head.cells}
     other, one = (cells[cell] for cell in step)
-    asked = Questions(head, other.environment, Noises(heads, rules.float_build_db), rules)
+    asked = Questions(head, other.environment, noises, rules)
     if kind is Kind.CALIBRATOR_REGRESSION:
         found = asked.calibrators(one, other)
         return found is not None and found.p <= _level(kind, rules)
@@ -87,7 +87,7 @@ def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
         return Verdict(
             kind=Kind.INCONCLUSIVE, cell=cell.cell, head=head.head, needs="its calibration table"
         )
-    if base is None or (cell.int8 and (cell.table != base.table or cell.integer_share == 0)):
+    if base is None or (cell.int8 and (cell.table != base.table or not cell.quantised)):
         return Verdict(kind=Kind.OK, cell=cell.cell, head=head.head)
     compared = asked.versus(cell, base)
     bound = compared.bound()
@@ -116,15 +116,15 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     """
     named = {(one.cell, one.head, one.kind) for one in told}
     suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
+    by_cell = told_by_cell(told)
 
     def repeats(one: Verdict, general: Kind, special: Kind) -> bool:
         if general not in (one.kind, one.suspected):
             return False
         causes = [
             other
-            for other in told
-            if (other.cell, other.head) == (one.cell, one.head)
-            and special in (other.kind, other.suspected)
+            for other in by_cell[one.cell, one.head]
+            if special in (other.kind, other.suspected)
         ]
         return any(
             (other.against or "", one.head, general) not in named

@@ -7,6 +7,7 @@ import numpy as np
 from runner.cells import Status, TableSource
 from runner.core.evidence import Evidence, good
 from runner.core.layers.held import held_layers
+from runner.core.network.ranked_told import why_not_compared
 from runner.core.tables.coverage import enough
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import told_by_cell, verdicts
@@ -14,11 +15,12 @@ from runner.core.verdicts.sample import Sample
 from runner.core.verdicts.seen import (
     broken,
     fixed,
+    kept_apart,
     nothing_quantised,
     own_nonfinite,
     reference_problem,
 )
-from runner.core.verdicts.verdict import Kind, Verdict
+from runner.core.verdicts.verdict import FAULTS, Kind, Verdict
 from runner.core.words import listed
 from runner.records import HeadGate, Measurement, Record
 
@@ -43,8 +45,9 @@ def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
             key = (record.cell, gate.head)
             plain = _plain(evidence, record, gate.head, problems[gate.head])
             if plain:
-                told[key] = (plain,)
-            # What did not run, or had half a table, is in no comparison.
+                # Of an output that its scales alone make flat, tests say whose fault that is.
+                told[key] = (plain, *(one for one in told.get(key, ()) if one.kind in FAULTS))
+            # What did not run, had half a table or ranked rows is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
             told.setdefault(key, (nothing,))
@@ -87,7 +90,7 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
         for record in evidence.records
         if record.status is Status.OK
         and _uncovered(evidence, record, gate.head) is None
-        and broken(evidence, record, gate.head) is None
+        and not kept_apart(evidence, record, gate.head)
         and (cell := _cell_error(evidence, record, gate.head))
     ]
     return HeadErrors(
@@ -99,7 +102,13 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
 
 
 def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
-    """Returns why the head's error is not that of the cell's table: too little of that arrived."""
+    """Returns why the head's error says nothing of the cell.
+
+    Its rows are ranked, or it is not the error of the cell's table: too little of that arrived.
+    """
+    if ranked := evidence.manifest.ranked.get(head):
+        asked = evidence.manifest.asked
+        return why_not_compared(head, ranked, dict(asked.heads) if asked else {})
     least = evidence.manifest.least_coverage
     told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
     worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
@@ -119,6 +128,9 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
     if sample is None:
         return None
     first = measured[0]
+    # What the matrix held in float did not fall back.
+    asked = held_layers(first.start)
+    share = first.shares.get(head) if first.shares and not asked else None
     return CellError(
         cell=record.cell,
         environment=record.environment,
@@ -129,21 +141,12 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         placement=first.placement,
         table=first.table,
         own=record.pass_.source is TableSource.OWN,
-        integer_share=_integer_share(evidence, record, head),
+        integer_share=share.ratio if share else None,
+        quantised=nothing_quantised(evidence, record, head) is None,
         implicit=record.pass_.implicit,
-        held=bool(held_layers(first.start)),
+        held=bool(asked),
         fixed=fixed(record),
     )
-
-
-def _integer_share(evidence: Evidence, record: Record, head: str) -> float | None:
-    if nothing_quantised(evidence, record, head):
-        return 0.0
-    first = good(record)[0]
-    # What the matrix held in float did not fall back.
-    asked = held_layers(first.start)
-    share = first.shares.get(head) if first.shares and not asked else None
-    return share.ratio if share else None
 
 
 def _sample(

@@ -64,6 +64,9 @@ class Questions:
         self.bases = {(c.device, c.pass_): c for c in head.cells if c.environment == baseline}
         # Backwards, so that the first stays: the baseline's other devices are compared with that.
         self.first = {cell.pass_: cell for cell in reversed(list(self.bases.values()))}
+        self.versions: dict[tuple[str, str], list[CellError]] = {}
+        for cell in head.cells:
+            self.versions.setdefault((cell.pass_, cell.device), []).append(cell)
         self.explicit: dict[tuple[str, str, str | None], CellError] = {
             (cell.environment, cell.device, cell.table): cell
             for cell in head.cells
@@ -95,9 +98,8 @@ class Questions:
         """Returns the hypothesis that one version is worse than another."""
         others = [
             one
-            for one in self.head.cells
-            if (one.pass_, one.device) == (cell.pass_, cell.device)
-            and one.cell not in (cell.cell, base.cell)
+            for one in self.versions[cell.pass_, cell.device]
+            if one.cell not in (cell.cell, base.cell)
         ]
         return Hypothesis(
             kind=kind,
@@ -160,7 +162,7 @@ class Questions:
             yield self.against_version(kind, cell, base)
 
     def _int8(self, cell: CellError) -> Iterable[Hypothesis]:
-        if cell.integer_share == 0:
+        if not cell.quantised:
             return  # nothing was quantised: that is told, and there is nothing to compare
         simulated = self.head.simulation(cell)
         twin = self.explicit.get((cell.environment, cell.device, cell.table))
@@ -240,7 +242,7 @@ def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
 
 def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:
     """Whether the baseline ran layers in float, or is as good as if it had."""
-    if base.integer_share is not None and base.integer_share < 1:
+    if not base.quantised or (base.integer_share is not None and base.integer_share < 1):
         return True
     if expected is None:
         return False

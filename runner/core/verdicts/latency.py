@@ -1,191 +1,373 @@
-"""Is a cell slower than the baseline's? Latency against its own noise: the spread between repeats.
+"""Is a cell slower than the baseline's? Judged within rounds, against the noise between rounds.
 
-With x_k = ln(median of repeat k) of a cell, two cells differ by E = x̄ − x̄', a ratio of e^E:
+With x_k = ln(median of repeat k) and d_k = x_k − x'_k of the same round k of two cells:
 
-    se² = σ²·(1/K + 1/K')        σ² pooled over all cells of the device that were timed twice or more
+    D = mean of d_k (rounds of either order weigh half)         var(D) = var(d)/K
+    var(d) = max(own, 2·s²)     s² of the residuals of cells × rounds, all cells of the device and pass
 
-compared with Student's t at the pooled degrees of freedom. A repeat is a process of its own, so σ holds
-what restarts, clocks and neighbours do; samples inside one repeat share all that and tell nothing of
-it. Repeats of all cells are interleaved, so what slows one whole round slows both cells. Repeats on
-a GPU that something else disturbed do not count, unless there are no others; then nothing is decided.
+The hypothesis is that the cell takes 2 % longer at most (a least effect, as McCarthy and Smyth 2009);
+it is rejected by Student's t and Holm's test over all cells, and told only from `least_slowdown` on.
+A cell that ran always after the baseline, or always before it, is not accused: its place in the round
+may be the cause, and no number tells the two apart. docs/method.md has the rest.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
-from runner.cells import Status
-from runner.core.evidence import timed
 from runner.core.rules import Rules
-from runner.core.verdicts.effect import Effect as New
-from runner.core.verdicts.effects import REPEATABILITY, Effect, discoveries
+from runner.core.verdicts.effect import Effect
+from runner.core.verdicts.holm import holm
+from runner.core.verdicts.latency_noise import Floats, Noise, Table, luck, noise
+from runner.core.verdicts.latency_rounds import Pair, Timed, places, timed_cell
 from runner.core.verdicts.student import half_width, p_value
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.core.words import count
 from runner.records import Record
 
-DECISIVE = 4.0
+LEAST = math.log(1.02)
+"""A cell that takes so much longer is as fast: what is tested is whether it is slower than that."""
+LUCK = 1.8
+"""How likely luck may make a find, in familywise error rates: 0.9 %."""
+HINT, HINT_ALONE = 4.0, 0.1
+"""What is undecided is significant against no effect: at so many familywise error rates over all
+cells with the noise of all, and by itself with its own."""
+ENOUGH = 4
+"""Cells from which on they tell together what a place in the round costs."""
 MOST = 5
 """Cells told by name."""
+MOST_REPEATS = 200
+"""Asked for."""
+
+APART = "measuring both in one run (--fresh)"
+AGAIN = "measuring again (--fresh)"
+BUSY = "measuring again (--fresh) with the GPU to itself"
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
-    """One cell's latency: ln of the median seconds of each repeat, and when it was measured."""
+class _Test:
+    """A pair with its noise."""
 
-    record: Record
-    logs: tuple[float, ...]
-    began: str
-    ended: str
-    """ISO 8601, UTC, start of the first and of the last repeat; empty where that is not known."""
-    disturbed: bool
-    """Whether its GPU was, in every repeat."""
-
-    @property
-    def key(self) -> str:
-        """The same for cells that share one measurement."""
-        return self.record.measurements[0].fingerprint
+    pair: Pair
+    noise: Noise
+    price: float
+    """Variance of what its places cost it more, in variances of a difference."""
+    others: int
+    """Further cells of the device and pass."""
+    wandering: int
+    above: tuple[int, int]
+    """Of `luck`."""
 
     @property
-    def mean(self) -> float:
-        return sum(self.logs) / len(self.logs)
+    def rounds(self) -> int:
+        return len(self.pair.rounds)
+
+    def p(self, least: float, *, pooled: bool = False) -> float:
+        """Returns the one-sided p-value of being slower than that."""
+        variance, degrees = (
+            self.noise.pooled
+            if pooled and self.noise.pooled[1]
+            else (self.noise.variance, self.noise.degrees)
+        )
+        return _one_sided(self.pair.log - least, variance * self.share, degrees)
+
+    @property
+    def share(self) -> float:
+        """Variance of the effect in variances of the difference of one round."""
+        return self.pair.share + self.price
+
+    @property
+    def luck(self) -> float:
+        return luck(self.rounds, self.above, self.others, self.wandering)
+
+
+class _Group:
+    """The cells of one device and pass; cells that share their measurements are one."""
+
+    def __init__(self, cells: Iterable[Timed]) -> None:
+        # What a neighbour disturbed tells nothing of the noise of the others.
+        timed = list({one.key: one for one in cells if not one.disturbed}.values())
+        self.numbers = sorted({number for one in timed for number in one.repeats})
+        self.places = places(timed, self.numbers)
+        self.table, self.price = Table(self._table(timed)), 0.0
+        if len(timed) >= ENOUGH:
+            self.table, self.price = self.table.level(self.places)
+        self.rows = {one.key: row for row, one in enumerate(timed)}
+        self.cells = [
+            one.at(dict(zip(self.numbers, map(float, row), strict=True)))
+            for one, row in zip(timed, self.table.logs, strict=True)
+        ]
+        self.centred = self.table.centred()
+
+    def _table(self, timed: Sequence[Timed]) -> Floats:
+        return np.array(
+            [
+                [
+                    one.repeats[number].log if number in one.repeats else math.nan
+                    for number in self.numbers
+                ]
+                for one in timed
+            ],
+        ).reshape(len(timed), len(self.numbers))
+
+    def test(self, asked: Pair) -> _Test | None:
+        """Returns its test; None where they have less than two rounds, or cannot be compared."""
+        one, other = self.rows.get(asked.cell.key), self.rows.get(asked.base.key)
+        if one is None or other is None or one == other:
+            return None
+        if not asked.alike or len(asked.rounds) < 2:
+            return None
+        pair = Pair(self.cells[one], self.cells[other])
+        columns = [self.numbers.index(number) for number in pair.rounds]
+        mine, theirs = self.centred[one, columns], self.centred[other, columns]
+        middle = (mine.mean() + theirs.mean()) / 2
+        rest = np.delete(self.centred, (one, other), axis=0)
+        # Does the base stand apart from most, rather than the cell?
+        levels = [np.mean(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
+        odd = sum(bool(level - theirs.mean() > pair.log / 2) for level in levels)
+        ranges = [np.ptp(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
+        moved = self.places[one, columns] - self.places[other, columns]
+        apart = pair.mean(dict(zip(pair.rounds, moved, strict=True))) if self.price else 0.0
+        return _Test(
+            pair,
+            noise(self.table, one, other, pair.own, odd=2 * odd > len(levels)),
+            price=self.price * apart**2 / 2,
+            others=len(rest),
+            wandering=sum(bool(width >= pair.log / 2) for width in ranges),
+            above=(int((mine > middle).sum()), int((theirs > middle).sum())),
+        )
 
 
 def latency_verdicts(
     records: Iterable[Record], baseline: str, rules: Rules
 ) -> Mapping[str, Verdict]:
-    """Returns cell id → its verdict, for every cell whose latency can be compared and is worse."""
-    timed = [one for record in records if (one := _timed(record))]
+    """Returns cell id → its verdict, for every cell that is slower than the baseline's, or may be.
+
+    Args:
+        records: Of one matrix.
+        baseline: Name of the environment that the others are compared with, on each device.
+        rules: `least_slowdown` and `familywise_error_rate` count here.
+    """
+    groups = _groups(records)
     bases = {
-        (one.record.device, one.record.pass_.name): one
-        for one in timed
+        name: one
+        for name, cells in groups.items()
+        for one in cells
         if one.record.environment == baseline
     }
     pairs = [
-        (one, base)
-        for one in timed
-        if (base := bases.get((one.record.device, one.record.pass_.name))) and base is not one
+        Pair(one, bases[name])
+        for name, cells in groups.items()
+        if name in bases
+        for one in cells
+        if one.key != bases[name].key
     ]
-    noise = {device: _noise(timed, device) for device in {one.record.device for one in timed}}
-    effects = [_effect(one, base, noise[one.record.device]) for one, base in pairs]
-    found = discoveries([_slower(effect) for effect in effects], rules.familywise_error_rate)
+    judges = {name: _Group(cells) for name, cells in groups.items() if name in bases}
+    tests = [judges[pair.cell.group].test(pair) for pair in pairs]
+    known = [one for one in tests if one]
+    questions = {_question(pair) for pair in pairs if pair.alike}
+    found = _rejected([one for one in known if one.pair.balanced], rules)
+    hinted = _hinted(known, rules)
     told = (
-        _verdict(one, base, effect, discovered=discovered, rules=rules)
-        for (one, base), effect, discovered in zip(pairs, effects, found, strict=True)
+        _verdict(
+            pair,
+            test,
+            found=_question(pair) in found,
+            hinted=_question(pair) in hinted,
+            others=len(judges[pair.cell.group].cells) - 2,
+            questions=len(questions),
+            rules=rules,
+        )
+        for pair, test in zip(pairs, tests, strict=True)
     )
     return {verdict.cell: verdict for verdict in told if verdict}
 
 
-def _timed(record: Record) -> _Timed | None:
-    rounds = timed(record)
-    if record.status is not Status.OK or not rounds:
-        return None
-    medians = [float(np.median(one.latency.samples_s)) for one in rounds if one.latency]
-    if not all(median > 0 for median in medians):
-        return None
-    starts = sorted(one.start.started if one.start else "" for one in rounds)
-    spoilt = all(one.start and one.start.disturbed for one in rounds)
-    return _Timed(record, tuple(map(math.log, medians)), starts[0], starts[-1], spoilt)
+def slower_than(cell: str, other: str, records: Iterable[Record], rules: Rules) -> bool:
+    """Returns whether a cell is slower than another one of its device and pass, by the same rules.
+
+    Args:
+        cell: Its id.
+        other: Id of the one that it is compared with, in place of the baseline's.
+        records: Of the matrix: all cells of the device and pass tell the noise.
+        rules: As for verdicts; this is one test.
+    """
+    for cells in _groups(records).values():
+        by_id = {one.record.cell: one for one in cells}
+        if cell in by_id and other in by_id:
+            test = _Group(cells).test(Pair(by_id[cell], by_id[other]))
+            return (
+                test is not None
+                and test.pair.balanced
+                and test.pair.log >= math.log1p(rules.least_slowdown)
+                and test.p(LEAST) <= rules.familywise_error_rate
+                and _not_luck(test, len(cells) - 1, rules)
+            )
+    return False
 
 
-def _noise(timed: Sequence[_Timed], device: str) -> tuple[float, int]:
-    """Returns σ² between the repeats of one cell, and its degrees of freedom."""
-    # Passes with equal tables ran once: they are one cell here.
-    cells = {one.key: one.logs for one in timed if one.record.device == device}
-    rounds = cells.values()
-    degrees = sum(len(logs) - 1 for logs in rounds)
-    squares = sum(float(np.var(logs)) * len(logs) for logs in rounds)
-    return (squares / degrees if degrees else 0.0), degrees
+def _groups(records: Iterable[Record]) -> Mapping[tuple[str, str], list[Timed]]:
+    def group(one: Timed) -> tuple[str, str]:
+        return one.group
+
+    timed = [one for record in records if (one := timed_cell(record))]
+    return {name: list(cells) for name, cells in groupby(sorted(timed, key=group), key=group)}
 
 
-def _effect(one: _Timed, base: _Timed, noise: tuple[float, int]) -> Effect:
-    """Returns how many seconds `one` takes more; the interval is that of the ratio, times the base."""
-    variance, degrees = noise
-    scale = math.exp(base.mean)
-    apart = one.mean - base.mean
-    value = scale * math.expm1(apart)
-    if not degrees:
-        return Effect(
-            value=value, low=-math.inf, high=math.inf, p=1.0, noise_multiple=None, noise_known=False
-        )
-    error = variance * (1 / len(one.logs) + 1 / len(base.logs)), degrees
-    half = half_width(error)
-    floor = REPEATABILITY * math.sqrt(2 * variance)
-    return Effect(
-        value=value,
-        low=scale * math.expm1(apart - half),
-        high=scale * math.expm1(apart + half),
-        p=p_value(apart, error),
-        noise_multiple=abs(apart) / floor if floor else None if apart == 0 else math.inf,
-        noise_known=True,
+def _question(pair: Pair) -> tuple[tuple[str, ...], ...]:
+    """Returns what is the same for pairs that share their measurements: they are one test."""
+    return pair.cell.key, pair.base.key
+
+
+def _rejected(tests: Iterable[_Test], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
+    p_values = {_question(one.pair): one.p(LEAST) for one in tests}
+    found = holm(list(p_values.values()), rules.familywise_error_rate)
+    return {question for question, rejected in zip(p_values, found, strict=True) if rejected}
+
+
+def _hinted(tests: Iterable[_Test], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
+    by_question = {_question(one.pair): one for one in tests}
+    found = holm(
+        [one.p(0.0, pooled=True) for one in by_question.values()],
+        HINT * rules.familywise_error_rate,
     )
+    return {
+        question
+        for (question, one), rejected in zip(by_question.items(), found, strict=True)
+        if rejected and one.p(0.0) <= HINT_ALONE
+    }
 
 
-def _slower(effect: Effect) -> float:
-    """Returns the one-sided p-value of being slower."""
-    return effect.p / 2 if effect.value > 0 else 1 - effect.p / 2
+def _one_sided(value: float, variance: float, degrees: int) -> float:
+    both = p_value(value, (variance, degrees))
+    return both / 2 if value > 0 else 1 - both / 2
+
+
+def _not_luck(test: _Test, questions: int, rules: Rules) -> bool:
+    return questions * test.luck <= LUCK * rules.familywise_error_rate
 
 
 def _verdict(
-    one: _Timed, base: _Timed, effect: Effect, *, discovered: bool, rules: Rules
+    pair: Pair,
+    test: _Test | None,
+    *,
+    found: bool,
+    hinted: bool,
+    others: int,
+    questions: int,
+    rules: Rules,
 ) -> Verdict | None:
-    relative = math.expm1(one.mean - base.mean)
-    if relative < rules.least_slowdown:
+    effect = _effect(pair, test)
+    if effect.log < math.log1p(rules.least_slowdown):
         return None
     verdict = Verdict(
         kind=Kind.LATENCY_REGRESSION,
-        cell=one.record.cell,
+        cell=pair.cell.record.cell,
         head=None,
-        against=base.record.cell,
-        effect=New(
-            log=math.log1p(relative), low=-math.inf, high=math.inf, p=effect.p, builds=len(one.logs)
-        ),
+        against=pair.base.record.cell,
+        effect=effect,
     )
-    known = all((one.began, one.ended, base.began, base.ended))
-    apart = not known or one.ended < base.began or base.ended < one.began
-    # Clocks, load and temperature of another hour are in no repeat.
-    needs = "measuring both in one run (--fresh)" if apart else None
-    if one.disturbed or base.disturbed:
-        needs = "measuring again (--fresh) with the GPU to itself"
-    if not effect.noise_known:
-        needs = needs or "2 more repeats"
-    elif (effect.noise_multiple or 0.0) < 1.0 or effect.low < 0:
+    names = pair.cell.record.environment, pair.base.record.environment
+    needs, why = None, None
+    if pair.cell.batch != pair.base.batch:
+        why = f"{names[0]} ran {pair.cell.batch} images at once, {names[1]} {pair.base.batch}: not compared"
+        needs = "timing both at one batch size"
+    elif pair.cell.disturbed or pair.base.disturbed:
+        needs = BUSY
+    elif not pair.common:
+        needs = APART
+    elif test is None:
+        needs = _first_repeats(pair, others, questions, rules)
+    elif not (found or hinted):
         return None
-    elif not discovered:
-        needs = needs or _more_repeats(one, base, effect)
-    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs) if needs else verdict
+    elif not pair.together:
+        needs = APART
+    elif not pair.balanced:
+        later = "after" if pair.after[pair.rounds[0]] else "before"
+        why = f"{names[0]} always ran {later} {names[1]}: not compared"
+        needs = AGAIN
+    elif not found or not _not_luck(test, questions, rules):
+        needs = _more_repeats(test, questions, rules)
+    return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, why=why) if needs else verdict
 
 
-def _more_repeats(one: _Timed, base: _Timed, effect: Effect) -> str:
-    """Returns how many more make the effect `DECISIVE` standard errors."""
-    # From the floor, 1.96·√2·σ: σ²·2/K = (E/4)².
-    sigma = (
-        abs(one.mean - base.mean) / (effect.noise_multiple or 1.0) / REPEATABILITY / math.sqrt(2)
+def _effect(pair: Pair, test: _Test | None) -> Effect:
+    """Returns ln of how many times longer the cell takes; unknown where there is no test."""
+    if test is None:
+        means = [
+            sum(each.log for each in one.repeats.values()) / len(one.repeats)
+            for one in (pair.cell, pair.base)
+        ]
+        return Effect(
+            log=pair.log if pair.rounds else means[0] - means[1],
+            low=-math.inf,
+            high=math.inf,
+            p=1.0,
+            builds=min(len(pair.cell.repeats), len(pair.base.repeats)),
+            known=False,
+        )
+    half = half_width((test.noise.variance * test.share, test.noise.degrees))
+    log = test.pair.log
+    return Effect(
+        log=log,
+        low=log - half,
+        high=log + half,
+        p=test.p(LEAST),
+        builds=test.rounds,
     )
-    wanted = math.ceil(2 * (DECISIVE * sigma / (one.mean - base.mean)) ** 2)
-    more = max(wanted - min(len(one.logs), len(base.logs)), 1)
-    return count(more, "more repeat")
+
+
+def _first_repeats(pair: Pair, others: int, questions: int, rules: Rules) -> str:
+    """Returns how many more can decide anything, where there is one round at most."""
+    have = len(pair.rounds)
+    enough = (
+        rounds
+        for rounds in range(3, MOST_REPEATS)
+        if questions * luck(rounds, (rounds, 0), others, 0) <= LUCK * rules.familywise_error_rate
+    )
+    return count(next(enough, MOST_REPEATS) - have, "more repeat")
+
+
+def _more_repeats(test: _Test, questions: int, rules: Rules) -> str:
+    """Returns how many more decide it, if what is seen goes on."""
+    have, rate = test.rounds, rules.familywise_error_rate
+
+    def decides(rounds: int) -> bool:
+        chance = luck(rounds, (rounds, 0), test.others, test.wandering)
+        degrees = max(test.noise.degrees * (rounds - 1) // (have - 1), 1)
+        p = _one_sided(test.pair.log - LEAST, test.noise.variance / rounds, degrees)
+        return questions * chance <= LUCK * rate and questions * p <= rate
+
+    more = (rounds - have for rounds in range(max(have + 1, 3), MOST_REPEATS) if decides(rounds))
+    return count(next(more, MOST_REPEATS - have), "more repeat")
 
 
 def latency_sentence(verdicts: Sequence[Verdict], baseline: str) -> str:
-    """Returns one plain sentence about all cells; empty where there is nothing to tell."""
-    slower = [one for one in verdicts if one.kind is Kind.LATENCY_REGRESSION]
-    parts = [
-        f"{one.cell} takes {100 * (one.effect.relative if one.effect else 0):.0f} % longer than {one.against}"
-        for one in sorted(
-            slower, key=lambda one: one.effect.relative if one.effect else 0, reverse=True
-        )
-    ]
-    told = f"Slower than {baseline}, beyond the noise: {'; '.join(parts[:MOST])}" if parts else ""
-    if len(parts) > MOST:
-        told += f"; and {len(parts) - MOST} more"
-    open_ = {one.needs for one in verdicts if one.kind is Kind.INCONCLUSIVE and one.needs}
-    unsure = sum(one.kind is Kind.INCONCLUSIVE for one in verdicts)
-    undecided = (
-        f"{count(unsure, 'cell')} may be slower: {' or '.join(sorted(open_))} would decide"
-        if unsure
-        else ""
+    """Returns plain sentences about all cells; empty where there is nothing to tell."""
+    slower = sorted(
+        (
+            (one.effect.relative, one)
+            for one in verdicts
+            if one.kind is Kind.LATENCY_REGRESSION and one.effect
+        ),
+        key=lambda one: one[0],
+        reverse=True,
     )
-    return " ".join(f"{part}." for part in (told, undecided) if part)
+    parts = [
+        f"{one.cell} takes {100 * relative:.0f} % longer than {one.against}"
+        for relative, one in slower
+    ]
+    told = f"Slower than {baseline}, beyond the noise: {_listed(parts)}" if parts else ""
+    open_ = [one for one in verdicts if one.kind is Kind.INCONCLUSIVE and one.needs]
+    reasons = _listed(list(dict.fromkeys(one.why for one in open_ if one.why)))
+    needs = " or ".join(sorted({one.needs for one in open_ if one.needs}))
+    undecided = f"{count(len(open_), 'cell')} may be slower: {needs} would decide" if open_ else ""
+    return " ".join(f"{part}." for part in (told, undecided, reasons) if part)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f"; and {len(parts) - MOST} more" if len(parts) > MOST else ""
+    return "; ".join(parts[:MOST]) + more

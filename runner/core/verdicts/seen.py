@@ -86,17 +86,36 @@ def reference_note(evidence: Evidence, head: str) -> str | None:
 def broken(evidence: Evidence, record: Record, head: str) -> str | None:
     """Returns what is wrong with an output in itself; None where nothing is."""
     measured = good(record)
-    found = [(_broken(evidence, one, head)) for one in measured]
+    found = [_broken(evidence, one.outputs[head], head) for one in measured]
     reasons = list(dict.fromkeys(one for one in found if one))
     if not reasons:
         return None
     bad = sum(one is not None for one in found)
     where = f" in {bad} of {len(measured)} repeats" if 0 < bad < len(measured) else ""
-    return f"{'; '.join(reasons)}{where}"
+    scales = (
+        ", and so it is in exact arithmetic with its scales"
+        if _scales(evidence, record, head)
+        else ""
+    )
+    return f"{'; '.join(reasons)}{where}{scales}"
 
 
-def _broken(evidence: Evidence, measurement: Measurement, head: str) -> str | None:
-    sums = against_reference(evidence, measurement.outputs[head], head)
+def kept_apart(evidence: Evidence, record: Record, head: str) -> bool:
+    """Whether an output is broken, and not by its scales alone: it is in no comparison then."""
+    return broken(evidence, record, head) is not None and not _scales(evidence, record, head)
+
+
+def _scales(evidence: Evidence, record: Record, head: str) -> bool:
+    """Whether the simulation of the same table is as flat: the table, or 8 bits, do that, and no engine."""
+    first = good(record)[0]
+    mine = _broken(evidence, first.outputs[head], head)
+    return mine is not None and any(
+        _broken(evidence, one.outputs[head], head) == mine for one in _simulated(evidence, first)
+    )
+
+
+def _broken(evidence: Evidence, output: Object, head: str) -> str | None:
+    sums = against_reference(evidence, output, head)
     if sums is None:
         return None
     bad = int(sums["nonfinite"].sum())
@@ -107,13 +126,11 @@ def _broken(evidence: Evidence, measurement: Measurement, head: str) -> str | No
         return None
     if not sums["y2"].sum() > 0:
         return "all zero"
-    flat = evidence.flat_of(measurement.outputs[head]) if evidence.flat_of else None
-    reference = evidence.reference
-    if flat is None or reference is None:
+    flat_of, reference = evidence.flat_of, evidence.reference
+    found = flat_of(output) if flat_of else None
+    if found is None or flat_of is None or reference is None:
         return None
-    if evidence.flat_of and evidence.flat_of(reference.outputs[head]) == flat:
-        return None  # so is the reference
-    return flat
+    return None if flat_of(reference.outputs[head]) == found else found
 
 
 def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | None:
@@ -121,10 +138,7 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
     if record.pass_.precision is not Precision.INT8:
         return None
     measured = good(record)
-    shares = [one.shares[head] for one in measured if one.shares and head in one.shares]
-    if shares and all(one.total_macs and not one.integer_macs for one in shares):
-        return "no multiplication ran on integers"
-    own = own_fp32(evidence.records, record)
+    own = evidence.fp32_of.get((record.environment, record.device))
     if own and all(one.outputs[head].sha256 == own.outputs[head].sha256 for one in measured):
         return "its outputs are those of fp32, bit for bit"
     sums = [against_reference(evidence, one.outputs[head], head) for one in measured]
@@ -134,7 +148,22 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
         for one in known
     ):
         return "it is as exact as floating point"
+    shares = [one.shares[head] for one in measured if one.shares and head in one.shares]
+    unused = bool(shares) and all(one.total_macs and not one.integer_macs for one in shares)
+    # With a simulation a test says whether it is better than its scales allow, or rounds all the same.
+    if unused and not _simulated(evidence, measured[0]):
+        return "no multiplication ran on integers"
     return None
+
+
+def _simulated(evidence: Evidence, measurement: Measurement) -> Sequence[Measurement]:
+    """Returns exact arithmetic with the same scales."""
+    key = (measurement.placement, measurement.table)
+    return [
+        one
+        for one in evidence.manifest.simulations
+        if one.status is Status.OK and (one.placement, one.table) == key
+    ]
 
 
 def fixed(record: Record) -> bool:
@@ -151,17 +180,6 @@ def fixed(record: Record) -> bool:
     layers = {one.layers.sha256 if one.layers else None for one in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit
-
-
-def own_fp32(records: Sequence[Record], record: Record) -> Measurement | None:
-    """Returns what this environment's fp32 gave on the same device."""
-    for other in records:
-        site = (other.environment, other.device)
-        if site == (record.environment, record.device) and (
-            other.pass_.precision is Precision.FP32
-        ):
-            return next(iter(good(other)), None)
-    return None
 
 
 def flat(array: np.ndarray) -> str | None:

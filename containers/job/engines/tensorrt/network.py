@@ -42,7 +42,7 @@ class Network(object):
             outputs = [tensor for tensor in made if tensor is not None]
             # Parsers up to 7.2 give one name to all layers that they make of a node.
             self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs)
-            self.quantised = self.quantised or word(layer.type) == "QUANTIZE"
+            self.quantised = self.quantised or word(layer.type) in ("QUANTIZE", "DEQUANTIZE")
             if word(layer.type) in custom.KINDS and layer.name not in self.custom:
                 self.custom.append(layer.name)
             for tensor in outputs:

@@ -1,0 +1,1 @@
+"""Networks that come quantised: their float network, and the ranges of their scales."""

@@ -1,0 +1,149 @@
+"""A network that comes quantised, in real versions of ONNX Runtime of which one is known to be wrong.
+
+microsoft/onnxruntime#24711: where the scale of an int32 bias is not that of input · weight, versions up to
+1.22 take its integers at the wrong scale; later ones leave that convolution in float.
+"""
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from runner import session
+from runner.cells import Status
+from runner.console import chosen
+from runner.core.judgement import HeadResult
+from runner.core.verdicts.verdict import Kind
+from runner.errors import EnvironmentUnavailableError
+from runner.outcome import Outcome
+from tests.causes.scene import SIZE, write_images
+from tests.causes.test_known_causes import NO_NETWORK
+from tests.unit.networks import Builder
+
+OLD, NEW = "1.22.1", "1.32.0"
+HEADS = ("well", "biased")
+
+
+def shipped() -> onnx.ModelProto:
+    """Two heads behind one stem; the bias of the second has 16 times the usual scale."""
+    b = Builder()
+
+    def pair(x: str, y: str, top: float, zero: int = 0) -> str:
+        scale = b.weight(f"{y}.scale", np.float32(top / 255))
+        point = b.weight(f"{y}.zero", np.uint8(zero))
+        b.node("QuantizeLinear", [x, scale, point], f"{y}.q")
+        return b.node("DequantizeLinear", [f"{y}.q", scale, point], y)
+
+    def conv(x: str, top: float, y: str, ci: int, co: int, factor: float = 1.0) -> str:
+        weight = b.random.normal(0, np.sqrt(2 / (9 * ci)), (co, ci, 3, 3))
+        scale = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype("f4")
+        bias_scale = (np.float32(top / 255) * scale * np.float32(factor)).astype("f4")
+        for name, value, its_scale, kind in (
+            ("w", weight / scale[:, None, None, None], scale, "i1"),
+            ("b", b.random.normal(0, 0.3, co) / bias_scale, bias_scale, "i4"),
+        ):
+            b.weight(f"{y}.{name}.int", np.rint(value).astype(kind))
+            b.weight(f"{y}.{name}.scale", its_scale)
+            b.node(
+                "DequantizeLinear", [f"{y}.{name}.int", f"{y}.{name}.scale"], f"{y}.{name}", axis=0
+            )
+        return b.node("Conv", [x, f"{y}.w", f"{y}.b"], y, pads=[1] * 4, strides=[2, 2])
+
+    pair("image", "in", 1.0)
+    b.node("Relu", [conv("in", 1.0, "c1", 3, 8)], "r1")
+    pair("r1", "stem", 5.0)
+    pair(conv("stem", 5.0, "c2", 8, 6), "well", 16.0, 128)
+    pair(conv("stem", 5.0, "c3", 8, 6, factor=16.0), "biased", 16.0, 128)
+    return b.model({"image": [1, 3, SIZE, SIZE]}, HEADS)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder = tmp_path_factory.mktemp("shipped")
+    (folder / "net.onnx").write_bytes(shipped().SerializeToString())
+    write_images(folder / "calibration", 8, seed=1)
+    write_images(folder / "evaluation", 24, seed=2)
+    settings = {
+        "name": "shipped",
+        "model": {"onnx": "net.onnx"},
+        "heads": {head: {"gate": {"sqnr_db": 20}} for head in HEADS},
+        "data": {
+            "calibration": {"images": "calibration"},
+            "evaluation": {"images": "evaluation"},
+        },
+        "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
+        "precisions": ["fp32"],
+        "repeats": 2,
+        "baseline": f"ort-{NEW}",
+        "environments": [{"venv": "onnxruntime", "versions": [OLD, NEW]}],
+        "engines": {"onnxruntime": {"threads": 1}},
+        "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
+    }
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
+    with chosen(quiet=True, as_json=False) as progress:
+        try:
+            made = session.run_experiment(
+                folder / "matrix.yaml",
+                folder / "results",
+                select=[],
+                offline=False,
+                progress=progress,
+            )
+        except EnvironmentUnavailableError as error:
+            pytest.skip(f"real engines are needed: {error}")
+    for one in made.judgement.cells:
+        if one.status is Status.UNAVAILABLE and NO_NETWORK.search(one.reason or ""):
+            pytest.skip(f"real engines are needed: {one.reason}")
+    return made
+
+
+def cell(outcome: Outcome, version: str, head: str, pass_: str = "int8-shipped") -> HeadResult:
+    (found,) = (
+        one
+        for result in outcome.judgement.cells
+        if result.cell.id == f"ort-{version}/cpu/{pass_}"
+        for one in result.heads
+        if one.head == head
+    )
+    return found
+
+
+def test_every_version_runs_it_as_it_came_and_in_float_and_not_otherwise(outcome: Outcome) -> None:
+    assert sorted(one.cell.id for one in outcome.judgement.cells) == [
+        f"ort-{version}/cpu/{pass_}" for version in (OLD, NEW) for pass_ in ("fp32", "int8-shipped")
+    ]
+    assert {one.status for one in outcome.judgement.cells} == {Status.OK}
+    for version in (OLD, NEW):
+        for head in HEADS:
+            assert cell(outcome, version, head, "fp32").error.sqnr_db > 100
+
+
+def test_the_version_is_accused_on_the_head_with_the_bias_and_nowhere_else(
+    outcome: Outcome,
+) -> None:
+    accused = {
+        (result.cell.environment, one.head, verdict.kind)
+        for result in outcome.judgement.cells
+        for one in result.heads
+        for verdict in one.verdicts
+        if verdict.kind is not Kind.OK
+    }
+    assert (f"ort-{OLD}", "biased", Kind.ENGINE_REGRESSION) in accused
+    assert {key[:2] for key in accused} == {(f"ort-{OLD}", "biased")}
+
+
+def test_the_network_itself_is_the_simulation(outcome: Outcome) -> None:
+    """Unfused on the host it gives what the good version gives."""
+    for head in HEADS:
+        found = cell(outcome, NEW, head)
+        assert found.budget is not None
+        assert abs(found.budget.engine) < 0.05 * found.budget.observed
+    bad = cell(outcome, OLD, "biased")
+    assert bad.budget is not None
+    assert bad.budget.engine > 0.5 * bad.budget.observed
+
+
+def test_the_good_version_leaves_that_convolution_in_float(outcome: Outcome) -> None:
+    assert cell(outcome, OLD, "biased").integer_share == 1
+    assert cell(outcome, NEW, "biased").float_layers == ("conv_c3",)
+    assert cell(outcome, NEW, "well").integer_share == 1

@@ -1,0 +1,91 @@
+"""An inner tensor as head in TensorRT, old and new, played by the fake of tests/fakes."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import networks
+import pytest
+from archives import unpack
+from matrices import Told
+from test_tensorrt_matrix import FAKES, MATRIX, at, png
+
+from runner import session
+from runner.cells import Status
+from runner.core.network.cutting import renamed
+from runner.packs.merging import merge
+from runner.packs.packing import pack
+from runner.records import Record
+from runner.store import Store
+
+HEADS = (
+    "heads: {{inner: {{output: joined, variants: {{tiny-opset9.onnx: concat_7}}}}, small: {{}}}}"
+)
+VERSIONS = {"trt-5.1.5": "5.1.5", "trt-8.6.1": "8.6.1"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5.1.5 reads the opset-9 form, in which the tensor is called otherwise; `large` is no head."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc for the fake CUDA runtime")
+    folder = tmp_path_factory.mktemp("inner")
+    (folder / "images").mkdir()
+    for index in range(2):
+        (folder / "images" / f"{index}.png").write_bytes(png(index))
+    (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    old = renamed(networks.old_detector(), {"joined": "concat_7"})
+    (folder / "tiny-opset9.onnx").write_bytes(old.SerializeToString())
+    text = MATRIX.replace("heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}", HEADS)
+    text = text.replace(", trt-11.0", "").replace("[fp32, tf32, int8]", "[fp32, int8]")
+    (folder / "matrix.yaml").write_text(text.format(python=sys.executable))
+    (folder / "cudart").mkdir()
+    library = ["gcc", "-shared", "-fPIC", "-o", str(folder / "cudart" / "libcudart.so")]
+    subprocess.run([*library, str(FAKES / "cudart" / "cudart.c")], check=True)
+    for name, version in VERSIONS.items():
+        made = pack(
+            folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
+            select=[f"{name}/*"], progress=Told(),
+        )  # fmt: skip
+        there = folder / f"there-{name}"
+        unpack(made.file, there)
+        subprocess.run(
+            [sys.executable, "pack/run-pack.py"],
+            cwd=there, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
+        )  # fmt: skip
+        merge(there / "pack" / "results.tar", folder / "results")
+    session.run_experiment(
+        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
+    )
+    return folder
+
+
+def records(run: Path) -> dict[str, Record]:
+    return {one.cell: one for one in Store(run / "results").open_run("latest").records()}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "trt-5.1.5/gpu:*/fp32",
+        "trt-5.1.5/gpu:*/int8-implicit-shared-entropy",
+        "trt-8.6.1/gpu:*/fp32",
+        "trt-8.6.1/gpu:*/int8-shared-entropy",
+        "trt-8.6.1/gpu:*/int8-implicit-shared-entropy",
+    ],
+)
+def test_every_form_gives_it_out_by_the_same_name(run: Path, cell: str) -> None:
+    found = records(run)[cell]
+    assert found.status is Status.OK, found.reason
+    for one in found.measurements:
+        assert set(one.outputs) == {"inner", "small"}
+        assert (one.variant == "tiny-opset9.onnx") == ("5.1.5" in cell)
+
+
+def test_the_reference_gives_it_out_and_what_no_head_is_is_in_no_cell(run: Path) -> None:
+    manifest = Store(run / "results").open_run("latest").manifest()
+    assert manifest.reference is not None
+    assert set(manifest.reference.outputs) == {"inner", "small"}
+    assert all("large" not in group.heads for group in manifest.lineage)
+    assert len(manifest.facts["model"]["cut_from_sha256"]) == 64
