@@ -1,12 +1,9 @@
-"""Verdicts on made-up matrices with a known cause; thousands more in benchmarks/verdicts.py."""
+"""Verdicts on made-up matrices with a known cause; families of thousands in benchmarks/verdicts."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from benchmarks.verdicts import BASELINE, CAUSES, Setting, matrix, outcome
 from runner.core.rules import Rules
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import verdicts
@@ -14,26 +11,6 @@ from runner.core.verdicts.effects import Sample
 from runner.core.verdicts.verdict import Kind
 
 ENERGY = np.full(40, 10.0)
-
-
-@pytest.mark.parametrize("cause", CAUSES)
-def test_a_clear_cause_is_named_and_nothing_else_is(cause: str) -> None:
-    setting = Setting(images=64, repeats=4, noise=0.02, effect=0.0 if cause == "none" else 4.0)
-    generator = np.random.default_rng(7)
-    found = Counter(
-        outcome(cause, verdicts(matrix(cause, setting, generator), BASELINE, Rules()))
-        for _ in range(25)
-    )
-    # One false find in a hundred matrices is what the method allows.
-    assert found["right"] >= 24, found
-
-
-def test_one_repeat_asks_for_two_more() -> None:
-    setting = Setting(images=64, repeats=1, noise=0.02, effect=4.0)
-    told = verdicts(matrix("engine", setting, np.random.default_rng(3)), BASELINE, Rules())
-    needs = {one.needs for one in told if one.kind is Kind.INCONCLUSIVE and one.head == "small"}
-    assert "2 more repeats" in needs
-    assert not [one for one in told if one.kind is Kind.ENGINE_REGRESSION]
 
 
 def cell(name: str, nmse: float, **changes: object) -> CellError:
