@@ -1,7 +1,9 @@
 """What may be wrong with each cell of one head, each with the effect that would show it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from runner.cells import Precision
 from runner.core.rules import Rules
@@ -48,10 +50,14 @@ class Hypothesis:
     def chance_of_builds(self) -> float:
         """Returns how likely builds that choose anew look so though both versions are alike."""
         one, other = (side.sample for side in (self.contrast.one, self.contrast.other))
-        return min(
-            chance(one.sqnr_logs, other.sqnr_logs, [c.sample.sqnr_logs for c in self.others]),
-            chance(one.image_logs, other.image_logs, [c.sample.image_logs for c in self.others]),
-        )
+        logs = [
+            ([c.sample.sqnr_logs for c in self.others], one.sqnr_logs, other.sqnr_logs),
+            ([c.sample.image_logs for c in self.others], one.image_logs, other.image_logs),
+        ]
+        if other.exact:
+            # Against exact arithmetic, the builds of all other versions are what might have been drawn.
+            return min(chance(mine, np.concatenate(rest), []) for rest, mine, _ in logs)
+        return min(chance(mine, base, rest) for rest, mine, base in logs)
 
 
 class Questions:
@@ -139,6 +145,22 @@ class Questions:
             pass_=f"{cell.device}/{cell.pass_}",
         )
 
+    def _loss(self, cell: CellError, exact: Side) -> Hypothesis:
+        """Returns the hypothesis that a cell costs more than exact arithmetic with its scales.
+
+        Where some builds of other versions are better than that, builds have states, and this cell's may all be
+        in the bad one by chance.
+        """
+        made = self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+        others = [
+            one
+            for one in self.versions[cell.pass_, cell.device]
+            if one.cell != cell.cell and one.table == cell.table and not one.held
+        ]
+        better = exact.sample.sqnr_logs[0] - self.rules.least_effect
+        states = any(float(one.sample.sqnr_logs.min()) <= better for one in others)
+        return replace(made, others=tuple(others), guarded=states and not cell.fixed)
+
     def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
         """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
         floor_db = self.rules.floor_db(cell.precision)
@@ -174,7 +196,7 @@ class Questions:
         if simulated:
             exact = Side(simulated)
             if not (cell.implicit and twin):
-                yield self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+                yield self._loss(cell, exact)
             if cell.integer_share is not None and cell.integer_share < 1:
                 better = contrast(exact, self.side(cell))
                 yield Hypothesis(
