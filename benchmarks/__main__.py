@@ -21,6 +21,7 @@ from benchmarks import (
     report,
     verdicts,
 )
+from benchmarks.verdicts import command as verdicts_command
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -31,7 +32,12 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
-    ("Verdicts on made-up matrices", verdicts.__doc__ or "", verdicts.main, ["--count", "5"]),
+    (
+        "Verdicts on made-up matrices",
+        verdicts.__doc__ or "",
+        verdicts_command.main,
+        ["--count", "2", "--short"],
+    ),
     (
         "Latency verdicts on made-up matrices",
         latency_verdicts.__doc__ or "",

@@ -29,7 +29,7 @@ from runner.core.verdicts.equivalence import equivalences
 from runner.core.verdicts.gates import all_hold, gate_results
 from runner.core.verdicts.head_errors import Told, head_errors, told_by_head
 from runner.core.verdicts.latency import latency_sentence, latency_verdicts
-from runner.core.verdicts.seen import fixed, reference_note, reference_problem
+from runner.core.verdicts.seen import fixed, own_nonfinite, reference_note, reference_problem
 from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate, Measurement, Record
@@ -197,6 +197,10 @@ def _head_result(
     assert reference is not None  # noqa: S101 - the caller compares only with a reference
     sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
     error = metrics(np.concatenate(sums))
+    if error.nonfinite:
+        # What the reference itself has is left out on both sides, and no fault of the cell.
+        left_out = own_nonfinite(evidence, head) * len(measured)
+        error = replace(error, nonfinite=max(error.nonfinite - left_out, 0))
     own = evidence.fp32_of.get((record.environment, record.device))
     gates = gate_results(head_gate.limits(record.pass_.precision), error, boxes)
     share = first.shares.get(head) if first.shares else None

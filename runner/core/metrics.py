@@ -33,7 +33,8 @@ class Metrics:
     """Share of elements with |d| > epsilon."""
     elements: int
     nonfinite: int
-    """Elements that are NaN or infinite on either side; they are left out of every sum."""
+    """Elements that are NaN or infinite on either side, and left out of every sum; of a judged head, those
+    that the reference has too are not counted."""
 
     @property
     def identical(self) -> bool:

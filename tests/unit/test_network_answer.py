@@ -114,7 +114,13 @@ def test_a_version_that_fails_from_some_version_on_is_told_so() -> None:
     (found,) = answer(good, bad).findings
     assert ", since v2 (v1 is the last that ran): no parser." in found.text
     (found,) = answer(bad, good).findings
-    assert ", until v2 (v1 is the first that ran): no parser." in found.text
+    assert ", since v2 (v1" in found.text, "the versions say so, and not their order in matrix.yaml"
+    newer = cell("v10")
+    (found,) = answer(newer, bad).findings
+    assert ", until v2 (v10 is the first that ran): no parser." in found.text
+    (found,) = answer(good, bad, newer).findings
+    assert "since" not in found.text
+    assert "until" not in found.text
 
 
 def test_the_worst_head_leads_where_the_network_itself_has_nothing() -> None:

@@ -292,9 +292,13 @@ def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     tables = list(dict.fromkeys(table_name(one.result) for one in told))
-    costs = "costs" if len(tables) == 1 else "cost"
+    costs = "costs" if len(tables) == 1 and not tables[0].endswith("scales") else "cost"
     best = _best_table(rows)
-    if best and best not in tables:
+    if any(one.result.cell.pass_.source is TableSource.SHIPPED for one in told):
+        advice = (
+            "Quantise the network anew: here with model.quantised: strip, or where it was made."
+        )
+    elif best and best not in tables:
         advice = f"Use {best}, which loses least; look at the images: how many, of what, preprocessed as in use."
     else:
         advice = "Calibrate again; look at the images: how many, of what, preprocessed as in use."

@@ -12,7 +12,7 @@ from runner.core.verdicts.verdict import Kind
 FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
 """What is wrong before any quantisation."""
 LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
-"""No cause of this head's error."""
+"""No cause of this head's error, unless the run fails for it."""
 
 
 def findings(
@@ -24,7 +24,7 @@ def findings(
     """Returns everything that was found of a head.
 
     Broken outputs and fp32 first, then what fails, then what matters most; a table that another one beats
-    after all others, and what did not run last.
+    after all others, and what was never meant to run last.
 
     Args:
         rows: Every cell that has this head.
@@ -44,5 +44,5 @@ def findings(
 
 
 def _order(one: Finding) -> tuple[int, bool, bool, int]:
-    place = 0 if one.kind in FIRST else 2 if one.kind in LAST else 1
+    place = 0 if one.kind in FIRST else 2 if one.kind in LAST and not one.fails else 1
     return (place, one.beaten, not one.fails, -one.severity.rank)

@@ -1,5 +1,6 @@
 """What needs no test: broken outputs, cells that did not run, int8 that is none, boxes lost for no known cause."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -82,7 +83,9 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     groups: dict[tuple[Status, str], list[CellResult]] = {}
     for result in results:
         if result.status is not Status.OK or result.reason:
-            groups.setdefault((result.status, _first(result)), []).append(result)
+            groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
+                result
+            )
     tried = {key: cells for key, cells in groups.items() if key[0] not in NEVER_STARTED}
     rest = {key: cells for key, cells in groups.items() if key[0] in NEVER_STARTED}
     found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
@@ -107,10 +110,25 @@ def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) ->
     )
 
 
+OPERATOR = re.compile(
+    r"while running (?P<ort>\w+) node"  # ONNX Runtime
+    r"|No importer registered for op: (?P<trt>\w+)|Unsupported operator:? (?P<other>\w+)"  # TensorRT
+)
+LONGEST_REASON = 200
+"""Characters; the log has all."""
+
+
+def _operator(result: CellResult) -> str | None:
+    """Returns which operator of the network stopped it, where the engine says so."""
+    found = OPERATOR.search(result.reason or "")
+    return f"operator {next(filter(None, found.groups()))}" if found else None
+
+
 def _first(result: CellResult) -> str:
     """Returns the first line of the reason: what one cell adds to it is in its log."""
     reason = result.reason or str(result.status).replace("_", " ")
-    return reason.strip().split("\n")[0].rstrip(".")
+    line = reason.strip().split("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def _not_run(
@@ -124,17 +142,18 @@ def _not_run(
         Status.CRASHED: "crashed",
         Status.TIMED_OUT: "ran out of time",
     }[status]
-    order = list(dict.fromkeys(one.cell.environment for one in results))
     ran = {
         one.cell.environment
         for one in results
         if one.status is Status.OK and one.cell.pass_.name in passes
     }
     failed = status in FAILED
+    if why.startswith("operator "):
+        why = f"{why}: {_first(cells[0])}"
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{listed(names, 3)} {told}",
-        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, order, ran)}: "
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran)}: "
         f"{why}.",
         advice="Read the log of the cell below; nothing is known of it there."
         if failed
@@ -147,17 +166,29 @@ def _not_run(
     )
 
 
-def _span(names: Sequence[str], order: Sequence[str], ran: Iterable[str]) -> str:
-    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the order of versions says so."""
-    places = [order.index(name) for name in names]
-    good = [order.index(name) for name in ran if name not in names]
-    if not good or len(order) < 2:
+def _span(names: Sequence[str], ran: Iterable[str]) -> str:
+    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the versions in the names say so."""
+    bad = {name: _version(name) for name in names}
+    good = {name: _version(name) for name in ran if name not in bad}
+    versions = [*bad.values(), *good.values()]
+    if not good or None in versions or len({one[0] for one in versions if one}) > 1:
         return ""
-    if min(places) > max(good):
-        return f", since {order[min(places)]} ({order[max(good)]} is the last that ran)"
-    if max(places) < min(good):
-        return f", until {order[max(places)]} ({order[min(good)]} is the first that ran)"
+    first, last = min(bad, key=lambda one: bad[one] or ()), max(bad, key=lambda one: bad[one] or ())
+    before = [name for name in good if (good[name] or ()) < (bad[first] or ())]
+    after = [name for name in good if (good[name] or ()) > (bad[last] or ())]
+    if len(before) == len(good):
+        newest = max(before, key=lambda one: good[one] or ())
+        return f", since {first} ({newest} is the last that ran)"
+    if len(after) == len(good):
+        oldest = min(after, key=lambda one: good[one] or ())
+        return f", until {last} ({oldest} is the first that ran)"
     return ""
+
+
+def _version(name: str) -> tuple[str, tuple[int, ...]] | None:
+    """Returns what stands before the version in an environment's name, and the version; None without one."""
+    found = re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name)
+    return (found[1], tuple(int(one) for one in found[2].split("."))) if found else None
 
 
 def reference(problem: str | None) -> list[Finding]:

@@ -15,6 +15,8 @@ WORTH_DB = 0.5
 
 def table_name(result: CellResult) -> str:
     pass_ = result.cell.pass_
+    if pass_.source is TableSource.SHIPPED:
+        return "the network's own scales"
     if pass_.source is TableSource.SHARED or pass_.algorithm is not None:
         return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
     return f"the {pass_.source or 'own'} table of {result.cell.environment}"

@@ -78,6 +78,11 @@ class Contrast:
         sides = [side.sample.repeats for side in (self.one, self.other) if side.builds]
         return min(sides, default=0)
 
+    @property
+    def varies(self) -> bool:
+        """Whether another build may give another error."""
+        return any(part > 0 for view in (self.sqnr, self.image) for part, _ in view.builds)
+
     def reversed(self) -> "Contrast":
         """Returns the same seen from the other side."""
         return contrast(self.other, self.one)

@@ -225,8 +225,8 @@ def _decided(
         return _unknown(one, comparisons, rules)
     own = max(each.p(0.0) for each in (one.contrast, *one.also))
     telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
-    # Of exact arithmetic nothing but other images is unknown: what is hardly worth it is not chased.
-    worth = one.contrast.builds > 0 or one.contrast.largest() >= WORTH * one.least
+    # Where builds cannot differ nothing but other images is unknown: what is hardly worth it is not chased.
+    worth = one.contrast.varies or one.contrast.largest() >= WORTH * one.least
     if worth and ((likely and own <= PLAUSIBLE) or telling):
         needs = _needs(one, threshold)
         if _held_back(one, comparisons, rules) and MORE_REPEATS.fullmatch(needs):
@@ -281,11 +281,14 @@ def _unknown(one: Hypothesis, comparisons: int, rules: Rules) -> Verdict | None:
 
 
 def _why_held(one: Hypothesis) -> str:
-    sides = [side.sample.repeats for side in (one.contrast.one, one.contrast.other)]
-    chance = one.chance_of_builds()
+    cell, other = (side.sample for side in (one.contrast.one, one.contrast.other))
+    whole = "all" if cell.sqnr_logs.min() > other.sqnr_logs.max() else "most of the"
+    builds = f"the {other.repeats} of {one.against.split('/')[0]}"
+    than = "exact arithmetic, and builds of other versions are better" if other.exact else builds
+    often = max(round(1 / one.chance_of_builds()), 1)
     return (
-        f"all {sides[0]} builds are worse than the {sides[1]} of {one.against.split('/')[0]}; builds that "
-        f"choose anew do this up to 1 time in {max(round(1 / chance), 1)}"
+        f"{whole} {count(cell.repeats, 'build')} are worse than {than}; builds that choose anew do this up "
+        f"to 1 time in {often}"
     )
 
 

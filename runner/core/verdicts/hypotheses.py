@@ -1,7 +1,9 @@
 """What may be wrong with each cell of one head, each with the effect that would show it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from runner.cells import Precision
 from runner.core.rules import Rules
@@ -50,10 +52,14 @@ class Hypothesis:
         one, other = (side.sample for side in (self.contrast.one, self.contrast.other))
         # Of a cell whose layers are held the choice was taken: that its builds are alike says nothing.
         others = [cell.sample for cell in self.others if not cell.held]
-        return min(
-            chance(one.sqnr_logs, other.sqnr_logs, [sample.sqnr_logs for sample in others]),
-            chance(one.image_logs, other.image_logs, [sample.image_logs for sample in others]),
-        )
+        logs = [
+            ([sample.sqnr_logs for sample in others], one.sqnr_logs, other.sqnr_logs),
+            ([sample.image_logs for sample in others], one.image_logs, other.image_logs),
+        ]
+        if other.exact:
+            # Against exact arithmetic, the builds of all other versions are what might have been drawn.
+            return min(chance(mine, np.concatenate(rest), []) for rest, mine, _ in logs)
+        return min(chance(mine, base, rest) for rest, mine, base in logs)
 
 
 class Questions:
@@ -112,8 +118,7 @@ class Questions:
             least=self.rules.least_effect,
             also=also,
             others=tuple(others),
-            # What differs is not fixed, whatever was declared.
-            guarded=not all(one.fixed and one.sample.same_bits for one in (cell, base)),
+            guarded=_may_choose(cell) or _may_choose(base),
             pass_=f"{cell.device}/{cell.pass_}",
         )
 
@@ -141,6 +146,22 @@ class Questions:
             least=self.rules.least_effect,
             pass_=f"{cell.device}/{cell.pass_}",
         )
+
+    def _loss(self, cell: CellError, exact: Side) -> Hypothesis:
+        """Returns the hypothesis that a cell costs more than exact arithmetic with its scales.
+
+        Where some builds of other versions are better than that, builds have states, and this cell's may all be
+        in the bad one by chance.
+        """
+        made = self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+        others = [
+            one
+            for one in self.versions[cell.pass_, cell.device]
+            if one.cell != cell.cell and one.table == cell.table and not one.held
+        ]
+        better = exact.sample.sqnr_logs[0] - self.rules.least_effect
+        states = any(float(one.sample.sqnr_logs.min()) <= better for one in others)
+        return replace(made, others=tuple(others), guarded=states and _may_choose(cell))
 
     def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
         """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
@@ -177,7 +198,7 @@ class Questions:
         if simulated:
             exact = Side(simulated)
             if not (cell.implicit and twin):
-                yield self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+                yield self._loss(cell, exact)
             if cell.integer_share is not None and cell.integer_share < 1:
                 better = contrast(exact, self.side(cell))
                 yield Hypothesis(
@@ -241,6 +262,11 @@ class Questions:
 def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
     """Whether what was observed is worse than the best table: a cell that is better has not paid for its own."""
     return contrast(Side(cell.sample), Side(best)).largest() >= rules.least_effect
+
+
+def _may_choose(cell: CellError) -> bool:
+    """Whether its builds may differ: what does differ is not fixed, whatever was declared."""
+    return not (cell.fixed and cell.sample.same_bits)
 
 
 def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:

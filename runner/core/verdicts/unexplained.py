@@ -67,13 +67,22 @@ def _harm(head: HeadResult) -> str:
     return ", ".join(parts)
 
 
+def _reachable(head: HeadResult) -> bool:
+    """Whether the SQNR gate fails though the best table would hold it: 8 bits are enough then."""
+    gate = head.gate_sqnr_db
+    failed = any(one.name == "sqnr_db" and not one.passed for one in head.gates)
+    if not failed:
+        return False
+    return gate is None or head.budget is None or head.budget.limit <= 10 ** (-gate / 10)
+
+
 def _verdict(result: CellResult, head: HeadResult, harm: str) -> Verdict:
     shares = shares_of(result.cell.id, head.budget) if head.budget else None
     if shares is None:
         return Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.cell.id, head=head.head, why=harm)
     name, share = shares.parts[0]
     kind = PARTS[name]
-    if kind is Kind.INT8_LIMIT and share >= MOST:
+    if kind is Kind.INT8_LIMIT and share >= MOST and not _reachable(head):
         why = f"{harm}; {share:.0%} of the error is what 8 bits cost with the best table known"
         return Verdict(kind=kind, cell=result.cell.id, head=head.head, why=why)
     return Verdict(

@@ -1,0 +1,80 @@
+"""The one place that knows the judging code: matrices in, claims out."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from benchmarks.verdicts.evidence import evidence
+from benchmarks.verdicts.made import BASELINE, Made, Matrix
+from benchmarks.verdicts.score import Claims
+from runner.cells import Precision
+from runner.core.judge import judge
+from runner.core.rules import Rules
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.decisions import verdicts
+from runner.core.verdicts.sample import Sample
+
+
+def told(matrix: Matrix) -> Claims:
+    """Judges the error sums alone."""
+    found = verdicts(head_errors(matrix), BASELINE, Rules())
+    return Claims(kinds=frozenset((one.cell, one.head, str(one.kind)) for one in found))
+
+
+def judged(matrix: Matrix) -> Claims:
+    """Judges the matrix as a run would be: from stored outputs, to answers."""
+    judgement = judge(evidence(matrix))
+    kinds = {
+        (result.cell.id, one.head, str(one.kind))
+        for result in judgement.cells
+        for one in result.all_verdicts
+    }
+    by_environment = {
+        (environment, answer.head, str(finding.kind))
+        for answer in judgement.answers
+        for finding in answer.findings
+        for environment in finding.environments
+    }
+    return Claims(
+        kinds=frozenset(kinds),
+        findings=frozenset(by_environment),
+        clean=frozenset(one.head for one in judgement.answers if one.clean),
+    )
+
+
+def head_errors(matrix: Matrix) -> list[HeadErrors]:
+    return [
+        HeadErrors(
+            head=name,
+            cells=list(_cells(matrix, head)),
+            simulations={
+                key: Sample(errors[head][np.newaxis], matrix.energy[head], exact=True)
+                for key, errors in matrix.simulations.items()
+            },
+            gate_nmse=matrix.gates.get(name),
+        )
+        for head, name in enumerate(matrix.heads)
+    ]
+
+
+def _cells(matrix: Matrix, head: int) -> Iterable[CellError]:
+    for made in matrix.cells:
+        if made.errors.shape[1]:
+            yield _cell_error(made, Sample(made.errors[head], matrix.energy[head]))
+
+
+def _cell_error(made: Made, sample: Sample) -> CellError:
+    return CellError(
+        cell=made.id,
+        environment=made.environment,
+        device=made.device,
+        pass_=made.pass_,
+        precision=Precision(made.precision),
+        sample=sample,
+        placement=made.placement,
+        table=made.table,
+        own=made.own,
+        integer_share=made.share,
+        implicit=made.implicit,
+        fixed=made.fixed,
+    )
