@@ -37,5 +37,6 @@ def span(values: Iterable[float]) -> str:
 
 
 def capital(text: str) -> str:
-    """Returns the text with its first letter a capital, the others as they are."""
-    return text[:1].upper() + text[1:]
+    """Returns the text with its first letter a capital, unless it begins with a name: `ort-1.22.1 crashed`."""
+    first = text.split(maxsplit=1)[0].strip(".,:;'") if text.strip() else ""
+    return text[:1].upper() + text[1:] if first.replace("'", "").isalpha() else text

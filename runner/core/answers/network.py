@@ -10,7 +10,15 @@ from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import count, listed, span
+from runner.core.words import capital, count, listed, span
+
+NOTHING = "nobody's: nothing is wrong"
+DEGREES = {
+    Severity.SEVERE: "severe",
+    Severity.VISIBLE: "visible",
+    Severity.HARMLESS: "harmless",
+    Severity.NONE: "no harm seen",
+}
 
 
 def network_answer(
@@ -32,17 +40,29 @@ def network_answer(
     matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
     clean = not told and all(one.clean for one in answers) and False not in gated
     lead = f"{worst.head}: {worst.fault}" if worst and not worst.clean else ""
+    seen = "" if first else _heads(answers)
     return Answer(
         head=WHOLE_NETWORK,
-        fault=first.fault if first else lead or "nobody's: nothing is wrong",
+        fault=first.fault if first else lead or (NOTHING if clean else "a gate fails"),
         findings=found,
-        text=" ".join(filter(None, (first.text if first else "", sentence))),
+        text=" ".join(filter(None, (first.text if first else seen, sentence))),
         advice=first.advice if first else worst.advice if worst else "",
-        confidence=first.confidence if first else "",
+        confidence=first.confidence if first else worst.confidence if worst and lead else "",
         passed=all(gated) if gated else None,
         severity=matters,
         clean=clean,
     )
+
+
+def _heads(answers: Sequence[Answer]) -> str:
+    """Returns which heads are how bad, the worst first."""
+    groups: dict[Severity, list[str]] = {}
+    for one in sorted(
+        (one for one in answers if not one.clean), key=lambda one: -one.severity.rank
+    ):
+        groups.setdefault(one.severity, []).append(one.head)
+    told = [f"{DEGREES[degree]}: {listed(heads, 3)}" for degree, heads in groups.items()]
+    return f"{capital('; '.join(told))}." if told else ""
 
 
 def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Finding]:

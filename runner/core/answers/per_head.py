@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from runner.cells import Precision
+from runner.cells import Precision, Status
 from runner.core import severity
 from runner.core.answer import Answer, Finding
+from runner.core.answers.causes import VERSIONS
 from runner.core.answers.findings import findings
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
@@ -15,9 +16,11 @@ from runner.core.severity import Severity
 from runner.core.shares import shares_of
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import listed
+from runner.core.words import count, listed
 
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
+OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
+"""Beside these nobody may say that it is not the version's."""
 
 
 def answers(
@@ -71,7 +74,7 @@ def _answer(
     passed = all(gated) if gated else None
     judged = speaking(int8)
     worst = next(iter(judged), None)
-    unseen = _unseen(rows, int8, passed)
+    unseen = _unseen(rows, int8, passed, results)
     # What is better than 8 bits, or was never meant to run here, is no fault.
     wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
     first = next(iter(wrong), None)
@@ -82,19 +85,19 @@ def _answer(
         )
     )
     clean = not wrong and not unseen and matters in HARMLESS
-    equality = " ".join(alike(equal))
+    equality = " ".join(alike(equal, _accused(found)))
     text = first.text if first else _nothing(rows, int8, baseline, matters)
     return Answer(
         head=head,
         fault=first.fault if first else _no_fault(found, rows, clean=clean, passed=passed),
         findings=found,
         text=" ".join(filter(None, (text, equality))),
-        advice=first.advice if first else _advice(unseen, clean=clean),
+        advice=first.advice if first else _advice([do for _, do in unseen], clean=clean),
         confidence=first.confidence if first else "",
         passed=passed,
         severity=matters,
         clean=clean,
-        unseen=tuple(unseen),
+        unseen=tuple(what for what, _ in unseen),
         shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
         remedies=remedies(worst, int8) if worst else (),
     )
@@ -112,23 +115,38 @@ def _row_severity(row: Row) -> Severity:
     return severity.of_boxes(head.boxes)
 
 
-def _unseen(rows: Sequence[Row], int8: Sequence[Row], passed: bool | None) -> list[str]:
-    """Returns what nobody has looked at."""
+def _accused(found: Sequence[Finding]) -> frozenset[str]:
+    """Returns the environments in which the version, or something that only it has, is named."""
+    return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
+
+
+def _unseen(
+    rows: Sequence[Row], int8: Sequence[Row], passed: bool | None, results: Sequence[CellResult]
+) -> list[tuple[str, str]]:
+    """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
-        return ["no cell gave a result"]
+        return [("any result of it", "run a cell of it")]
     known = [one for _, one in int8 if one.budget]
     if int8 and len(known) < len(int8) and passed is None:
-        found.append("what 8 bits must cost, since some tables are not known")
+        found.append(
+            ("what 8 bits must cost, since some tables are not known", "record every table")
+        )
     if any(one.boxes is None for _, one in int8) and passed is None:
-        found.append("what became of boxes")
+        found.append(
+            ("what became of boxes", "say how outputs become boxes (`decode`), or set a gate")
+        )
     if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
-        found.append("cells that could not be compared")
+        found.append(("cells that could not be compared", "mend what they lack"))
+    left = sum(one.status is Status.NOT_RUN for one in results)
+    if left:
+        found.append((f"{count(left, 'cell')} that had no turn", "run them"))
     single = [
         result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
     ]
     if single:
-        found.append(f"another build of {listed(list(dict.fromkeys(single)), 3)}")
+        names = listed(list(dict.fromkeys(single)), 3)
+        found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
 
 
@@ -182,7 +200,7 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
     return "; ".join(parts)
 
 
-def _advice(unseen: Sequence[str], *, clean: bool) -> str:
+def _advice(missing: Sequence[str], *, clean: bool) -> str:
     if clean:
         return "Nothing to do."
-    return f"Not looked at: {'; '.join(unseen)}." if unseen else "See the boxes below."
+    return f"To know more: {listed(missing)}." if missing else "See the boxes below."

@@ -1,7 +1,7 @@
 """One plain paragraph a head: all that was found, in the order in which a person asks."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from runner.cells import Precision, Status, TableSource
@@ -69,8 +69,13 @@ def made_up(answer: Answer) -> str:
     return f"{text} What each alone would reach: {remedies}." if remedies else text
 
 
-def alike(equal: Sequence[Equivalence]) -> Iterable[str]:
-    """Yields what versions share, a sentence for each set of them."""
+def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterable[str]:
+    """Yields what versions share, a sentence for each set of them.
+
+    Args:
+        equal: Of one head.
+        accused: Environments whose version is named elsewhere: of those nobody says that it is not.
+    """
     groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
     for one in equal:
         groups.setdefault((one.environments, one.all), []).append(one)
@@ -79,8 +84,8 @@ def alike(equal: Sequence[Equivalence]) -> Iterable[str]:
         within = max(one.within_db for one in found)
         how = "to the bit" if bits else f"within {_up(within)} dB (95 %)"
         passes = list(dict.fromkeys(one.pass_ for one in found))
-        start = "Not the version's: " if whole else ""
-        yield f"{start}{listed(names)} lose the same {how} in {listed(passes, 3)}."
+        start = "Not the version's: " if whole and not set(names).intersection(accused) else ""
+        yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
 
 
 def _up(value: float) -> str:
