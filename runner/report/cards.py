@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.core.answer import Answer, Finding
+from runner.core.answers.degree import degree, is_open
 from runner.core.answers.per_head import planned
 from runner.core.answers.sentences import MOST_REMEDIES
 from runner.core.judgement import CellResult, Judgement
@@ -12,12 +13,6 @@ from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed
 
-WORDS = {
-    Severity.SEVERE: "severe",
-    Severity.VISIBLE: "visible",
-    Severity.HARMLESS: "harmless",
-    Severity.NONE: "no harm",
-}
 MARKS = {"failed": "✗", "severe": "✗", "visible": "!", "open": "?", "harmless": "·", "clean": "✓"}
 """By the state of a card; `none` has a dash."""
 
@@ -53,7 +48,7 @@ class Card:
             return "failed"
         if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
             return str(answer.severity)
-        if any(one.kind is Kind.INCONCLUSIVE and not one.beaten for one in answer.findings):
+        if is_open(answer.findings):
             return "open"
         if answer.clean:
             return "clean"
@@ -62,13 +57,7 @@ class Card:
     @property
     def word(self) -> str:
         """How much it matters, in a word or two."""
-        if self.answer is None:
-            return ""
-        if self.answer.severity is not Severity.NONE:
-            return WORDS[self.answer.severity]
-        if self.state == "open":
-            return "not decided"
-        return WORDS[Severity.NONE] if self.answer.clean else "no harm seen"
+        return degree(self.answer) if self.answer else ""
 
     @property
     def mark(self) -> str:

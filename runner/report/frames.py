@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from job import protocol
+from runner.core import severity
+from runner.core.answers.rows import loss_db
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics
 from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.verdict import Kind, Verdict
 
 CSV = "results.csv"
 PARQUET = "results.parquet"
@@ -154,6 +158,38 @@ def _factors(part: str) -> Callable[[Entry], Any]:
     return value
 
 
+def _severity(entry: Entry) -> Any:
+    """Returns how much what was found of the head matters, of all that names this cell."""
+    answer = next((one for one in entry.judgement.answers if one.head == entry.head), None)
+    found = [one for one in answer.findings if entry.cell.cell.id in one.cells] if answer else []
+    told = severity.worst(one.severity for one in found)
+    return str(told) if found else None
+
+
+def _worst(entry: Entry) -> Verdict | None:
+    """Returns the verdict, of those that say that something is wrong or may be, with the largest effect."""
+    found = [
+        (loss, one)
+        for one in (entry.result.verdicts if entry.result else ())
+        if one.kind is not Kind.OK and (loss := loss_db(one)) is not None
+    ]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _effect(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        worst = _worst(entry)
+        found = getattr(worst.effect, name) if worst and worst.effect else None
+        return found if found is not None and math.isfinite(found) else None
+
+    return value
+
+
+def _bound(entry: Entry) -> Any:
+    bounds = [one.bound_db for one in entry.result.verdicts] if entry.result else []
+    return next((one for one in bounds if one is not None), None)
+
+
 def _latency_verdicts(entry: Entry) -> Any:
     return SEPARATOR.join(str(verdict.kind) for verdict in entry.cell.verdicts) or None
 
@@ -182,7 +218,9 @@ COLUMNS = (
     Column(
         "pass", TEXT, "Precision and table: int8-shared-entropy.", lambda e: e.cell.cell.pass_.name
     ),
-    Column("precision", TEXT, "fp32, tf32, fp16 or int8.", lambda e: e.cell.cell.pass_.precision),
+    Column(
+        "precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.cell.pass_.precision
+    ),
     Column(
         "table_source",
         TEXT,
@@ -281,6 +319,32 @@ COLUMNS = (
         TEXT,
         "What the numbers say: ok, or what is wrong (docs/method.md).",
         _verdicts,
+    ),
+    Column(
+        "severity",
+        TEXT,
+        "How much what was found of the head in this cell matters: none, harmless, visible, severe.",
+        _severity,
+    ),
+    Column(
+        "effect_db",
+        NUMBER,
+        "What the verdict with the largest effect costs, dB, against what it was compared with.",
+        _effect("db"),
+    ),
+    Column("effect_low_db", NUMBER, "Lower end of its 95 % interval.", _effect("low_db")),
+    Column("effect_high_db", NUMBER, "Upper end of it.", _effect("high_db")),
+    Column(
+        "effect_typical_db",
+        NUMBER,
+        "The same effect on the typical image, dB.",
+        _effect("typical_db"),
+    ),
+    Column(
+        "unseen_db",
+        NUMBER,
+        "Of ok: how much worse than the baseline it may be all the same, dB (error 5 %).",
+        _bound,
     ),
     Column(
         "factors",

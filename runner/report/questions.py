@@ -11,11 +11,12 @@ from runner.cells import Precision, Status, TableSource
 from runner.core import severity
 from runner.core.answers.choices import sentence as seen
 from runner.core.answers.choices import tested
+from runner.core.answers.per_head import accused
 from runner.core.answers.sentences import alike
 from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import capital, count, listed, span, verb
+from runner.core.words import count, listed, span, verb
 from runner.report.cards import lead
 from runner.report.formatting import duration, fixed, sentence, signed
 
@@ -77,33 +78,40 @@ def _version_or_calibration(judgement: Judgement) -> str:
     told = [*_faults(judgement), *_alike(judgement)]
     undecided = _needs(judgement)
     if undecided:
-        told.append(f"Not decided yet: {undecided}")
+        told.append(f"Not decided yet: {undecided}.")
     return " ".join(told)
 
 
 def _faults(judgement: Judgement) -> list[str]:
-    """Returns a sentence for each fault and the heads that have it, the worst first."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """Returns a sentence for each fault and the heads that have it, the worst first, and their shares."""
+    groups: dict[str, list[str]] = {}
     answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
     for one in answers:
-        made_of = f" Its error is {one.shares.sentence()}." if one.shares else ""
         sure = f" ({one.confidence})" if one.confidence and one.findings else ""
-        groups.setdefault((f"{one.fault}{sure}.", made_of), []).append(one.head)
-    told = [
-        f"{capital(listed(heads, 3))}: {fault}{made_of if len(heads) == 1 else made_of.replace('Its error', 'The error of each')}"
-        for (fault, made_of), heads in groups.items()
-    ]
-    rest = len(told) - MOST_HEADS
-    return told[:MOST_HEADS] + ([f"And {rest} more in the cards above."] if rest > 0 else [])
+        groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
+    told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
+    shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]
+    made_of = f"How the loss is made up: {_some(shares)}." if shares else ""
+    more = len(told) - MOST_HEADS
+    rest = f"And {more} more in the cards above." if more > 0 else ""
+    return [one for one in (*told[:MOST_HEADS], rest, made_of) if one]
+
+
+def _some(parts: Sequence[str], most: int = MOST_HEADS) -> str:
+    """Joins parts that have commas of their own; says how many more there are."""
+    more = len(parts) - most
+    return "; ".join(
+        (*parts[:most], *([f"and {count(more, 'more head')} below"] if more > 0 else []))
+    )
 
 
 def _alike(judgement: Judgement) -> list[str]:
     """Returns what versions were shown to share; that nothing of the kind was shown is told too."""
     heads: dict[str, list[str]] = {}
     for answer in judgement.answers:
-        for sentence_ in alike([one for one in judgement.equal if one.head == answer.head]):
-            if sentence_ in answer.text or not answer.findings:
-                heads.setdefault(sentence_, []).append(answer.head)
+        equal = [one for one in judgement.equal if one.head == answer.head]
+        for text in alike(equal, accused(answer.findings)):
+            heads.setdefault(text, []).append(answer.head)
     told = [
         text
         if len(judgement.heads) == len(names)
@@ -122,11 +130,12 @@ def _needs(judgement: Judgement) -> str:
     for answer in judgement.answers:
         for one in answer.findings:
             if one.kind is Kind.INCONCLUSIVE:
-                names = heads.setdefault(one.advice.split(". ")[0].rstrip("."), [])
+                needs = one.advice.split(" would decide")[0]
+                names = heads.setdefault(needs[:1].lower() + needs[1:], [])
                 if answer.head not in names:
                     names.append(answer.head)
-    told = [f"{listed(names, 3)}: {advice}." for advice, names in heads.items()]
-    return " ".join(told[:MOST_ALIKE])
+    told = [f"{listed(names, 3)} ({needs} would decide)" for needs, names in heads.items()]
+    return _some(told, MOST_ALIKE)
 
 
 def _layers(judgement: Judgement) -> str:
@@ -188,8 +197,9 @@ def _limit(judgement: Judgement) -> str:
             told.append(f"{head} {', '.join(parts)}")
     if not told:
         return "Not known: no int8 cell has a simulation with its table."
-    more = f"; and {len(told) - MOST_HEADS} more heads below" if len(told) > MOST_HEADS else ""
-    return f"With the best table known 8 bits keep: {'; '.join(told[:MOST_HEADS])}{more}. {_beyond(judgement, rows)}".strip()
+    return (
+        f"With the best table known 8 bits keep: {_some(told)}. {_beyond(judgement, rows)}".strip()
+    )
 
 
 def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]]) -> str:
@@ -250,9 +260,7 @@ def _boxes(judgement: Judgement) -> str:
             told.append(_lost(head, mine))
     if not told:
         return "Not known: no int8 cell has boxes."
-    most = MOST_HEADS + bool(whole)
-    more = f"; and {len(told) - most} more heads below" if len(told) > most else ""
-    return f"At worst {'; '.join(told[:most])}{more}."
+    return f"At worst {_some(told, MOST_HEADS + bool(whole))}."
 
 
 def _lost(whose: str, rows: Sequence[tuple[CellResult, BoxErrors]]) -> str:
@@ -279,13 +287,20 @@ def _calibration(judgement: Judgement) -> str:
     if shared is not None:
         same = f"{count(shared, 'of them is', 'of them are')} among those evaluated"
         told.append(f"{same}: judged on what was learnt." if shared else "None is evaluated too.")
-    blamed = {
-        finding.text: None
-        for one in judgement.answers
-        for finding in sorted(one.findings, key=lambda finding: finding.beaten)
-        if finding.kind is Kind.CALIBRATION_PROBLEM
-    }
-    told += list(blamed)[:1] or ["No test names a table that costs more than another one."]
+    blamed = sorted(
+        (
+            (
+                finding.beaten,
+                -finding.severity.rank,
+                f"{one.head}: {finding.text[:1].lower()}{finding.text[1:]}",
+            )
+            for one in judgement.answers
+            for finding in one.findings
+            if finding.kind is Kind.CALIBRATION_PROBLEM
+        ),
+        key=lambda found: found[:2],
+    )
+    told += [blamed[0][2] if blamed else "No test names a table that costs more than another one."]
     told += [_worth(judgement), _own_tables(judgement)]
     return " ".join(part for part in told if part)
 

@@ -85,7 +85,7 @@ def _answer(
         )
     )
     clean = not wrong and not unseen and matters in HARMLESS
-    equality = " ".join(alike(equal, _accused(found)))
+    equality = " ".join(alike(equal, accused(found)))
     text = first.text if first else _nothing(rows, int8, baseline, matters)
     return Answer(
         head=head,
@@ -115,7 +115,7 @@ def _row_severity(row: Row) -> Severity:
     return severity.of_boxes(head.boxes)
 
 
-def _accused(found: Sequence[Finding]) -> frozenset[str]:
+def accused(found: Sequence[Finding]) -> frozenset[str]:
     """Returns the environments in which the version, or something that only it has, is named."""
     return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
 
