@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-VERBS = {"is": ("is", "are"), "lose": ("loses", "lose")}
+VERBS = {"is": ("is", "are"), "lose": ("loses", "lose"), "keep": ("keeps", "keep")}
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
@@ -37,6 +37,7 @@ def span(values: Iterable[float]) -> str:
 
 
 def capital(text: str) -> str:
-    """Returns the text with its first letter a capital, unless it begins with a name: `ort-1.22.1 crashed`."""
+    """Returns the text with its first letter a capital, unless it begins with a name: `ort-1.22.1`, `cuDNN`."""
     first = text.split(maxsplit=1)[0].strip(".,:;'") if text.strip() else ""
-    return text[:1].upper() + text[1:] if first.replace("'", "").isalpha() else text
+    plain = first.replace("'", "").isalpha() and not any(one.isupper() for one in first[1:])
+    return text[:1].upper() + text[1:] if plain else text

@@ -155,7 +155,8 @@ def _no_layers(judgement: Judgement) -> str:
     wrong = [one.head for one in judgement.answers if lead(one)]
     if wrong:
         return f"Not known: the network's graph does not set {listed(wrong, 3)} apart from the other heads."
-    if judgement.answers and all(one.clean for one in judgement.answers):
+    everything = (*judgement.answers, *((judgement.network,) if judgement.network else ()))
+    if judgement.answers and all(one.clean for one in everything):
         return "No head is bad."
     return "Not known: no head was found to be bad, and not all was looked at."
 
@@ -286,7 +287,11 @@ def _calibration(judgement: Judgement) -> str:
     shared = images.get("shared")
     if shared is not None:
         same = f"{count(shared, 'of them is', 'of them are')} among those evaluated"
-        told.append(f"{same}: judged on what was learnt." if shared else "None is evaluated too.")
+        told.append(
+            f"{same}: judged on what was learnt."
+            if shared
+            else "It shares none with the evaluation."
+        )
     blamed = sorted(
         (
             (
@@ -316,11 +321,14 @@ def _worth(judgement: Judgement) -> str:
         and one.budget
         and one.budget.limit > 0
     ]
-    told = [
-        f"{head} {fixed(10 * math.log10(1 + split.calibration / split.limit))} dB"
+    savings = [
+        (head, 10 * math.log10(1 + split.calibration / split.limit))
         for head, split in splits
         if split.calibration > -split.limit
     ]
+    told = [f"{head} {fixed(saved)} dB" for head, saved in savings if saved >= 0.05]
+    if savings and not told:
+        return "No better table is known for any head."
     return f"The best table known, for each head, would save {listed(told)}." if told else ""
 
 

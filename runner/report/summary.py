@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from runner.cells import Status
 from runner.core.answer import Answer
 from runner.core.answers.degree import degree
+from runner.core.answers.sentences import made_up
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
@@ -53,7 +54,7 @@ def _head(judgement: Judgement, head: str) -> str:
     answer = next((one for one in judgement.answers if one.head == head), None)
     if answer is None:
         return f"- **{_text(head)}**: {_text(judgement.sentences.get(head, ''), 2000)}"
-    rest = judgement.sentences.get(head, "")
+    rest = " ".join(filter(None, (answer.text, made_up(answer))))
     return f"- **{_text(head)}** ({degree(answer)}): {_told(answer)}{_text(rest, 2000)}"
 
 

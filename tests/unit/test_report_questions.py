@@ -60,7 +60,7 @@ def test_the_boxes_tell_the_worst_cell() -> None:
 
 
 def test_images_of_the_evaluation_among_those_of_the_calibration_are_told() -> None:
-    for shared, words in ((0, "None is evaluated too."), (3, "3 of them are among those")):
+    for shared, words in ((0, "It shares none with the evaluation."), (3, "3 of them are among those")):
         facts = {"images": {"calibration": {"count": 128}, "shared": shared}}
         made = dataclasses.replace(whole(), facts=facts)
         assert words in answer(made, "Is the calibration")

@@ -108,7 +108,7 @@ def _fp32(told: Sequence[Told]) -> Finding | None:
         rows,
         f"{listed(names)} in fp32 already",
         f"{listed(names)} {verb('is', names)} wrong before any quantisation, in fp32 already: "
-        f"{_kept(told)}.",
+        f"{'it' if len(names) == 1 else 'they'} {_kept(told)}.",
         f"Mend fp32 in {listed(names)} first: options, a custom layer, the parser. No int8 number "
         "of theirs means anything before that.",
         Severity.SEVERE,
@@ -117,7 +117,7 @@ def _fp32(told: Sequence[Told]) -> Finding | None:
 
 def _kept(told: Sequence[Told]) -> str:
     known = [one.head.error.sqnr_db for one in told if one.head.error.sqnr_db is not None]
-    return f"it keeps {span(known)} dB"
+    return f"{verb('keep', environments(told))} {span(known)} dB" if known else "keeps no number"
 
 
 def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
@@ -132,7 +132,7 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         for one in told
         if "/" in (one.verdict.against or "")
     }
-    parts = [f"{listed(names)} keeps {_kept(told).removeprefix('it keeps ')} in {precision}"]
+    parts = [f"{listed(names, 3)} {_kept(told)} in {precision}"]
     if levels:
         parts.append(
             f"less than the {listed(sorted(filter(None, levels)))} that its roundings leave"
@@ -150,11 +150,11 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     return made(
         told,
         rows,
-        f"the {'engine in' if harmless else 'version in'} {precision}: {listed(names)}",
+        f"the {'version' if harmless else 'engine'} in {precision}: {listed(names, 3)}",
         f"{', '.join(parts)}.{_reasons(told)}",
         f"Use fp32 there, or another version; look for a layer that overflows in {precision}."
         if not harmless
-        else "Nothing to do: both are far more exact than 8 bits.",
+        else "A footnote: both are far more exact than 8 bits.",
         Severity.HARMLESS if harmless else Severity.SEVERE,
     )
 
@@ -166,7 +166,7 @@ def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Findin
     names = environments(told)
     text = (
         f"At the same scales {listed(names)} {verb('lose', names)} {_amount(told)} against {baseline}: "
-        "the engine changed, not the table."
+        "there the engine alone differs."
     )
     heads = {id(one.head): one.head for one in told}.values()
     base = next((head for result, head in rows if _is_shared_of(result, baseline)), None)

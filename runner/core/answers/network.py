@@ -10,7 +10,7 @@ from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import capital, count, listed, span
+from runner.core.words import capital, count, listed
 
 NOTHING = "nobody's: nothing is wrong"
 DEGREES = {
@@ -39,7 +39,7 @@ def network_answer(
     first = next(iter(told), None)
     matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
     clean = not told and all(one.clean for one in answers) and False not in gated
-    lead = f"{worst.head}: {worst.fault}" if worst and not worst.clean else ""
+    lead = f"{worst.fault} ({worst.head})" if worst and not worst.clean else ""
     seen = "" if first else _heads(answers)
     return Answer(
         head=WHOLE_NETWORK,
@@ -84,10 +84,13 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
     whole = [one.boxes.whole for one in told if one.boxes and one.boxes.whole]
     changes = [one.changes[ALL] for one in whole]
     lost = [one.lost for one in changes]
-    parts = [f"{span(lost)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"]
+    ends = sorted({f"{min(lost):g}", f"{max(lost):g}"}, key=float)
+    parts = [
+        f"{' to '.join(ends)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"
+    ]
     drops = [one.ap_drop for one in whole if one.ap_drop is not None]
     if drops:
-        ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))})
+        ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))}, key=float)
         parts.append(f"AP falls by {' to '.join(ends)}")
     causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
     return [

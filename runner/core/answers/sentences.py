@@ -122,7 +122,7 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
                 -10 * math.log10(x) for x in (head.budget.observed, head.budget.limit)
             )
             return (
-                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; 8 bits with the best "
-                f"table known would keep {best:z.1f} dB."
+                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic "
+                f"with the best table known keeps {best:z.1f} dB."
             )
     return ""
