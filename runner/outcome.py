@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.cells import Status
 from runner.core.answer import Answer
-from runner.core.answers.degree import degree
+from runner.core.answers.degree import degree, how_sure
 from runner.core.answers.sentences import made_up
 from runner.core.judgement import Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK
@@ -146,10 +146,10 @@ class Outcome:
 
 def _lines(answer: Answer) -> list[str]:
     """Returns how much it matters, whose fault it is and what to do; then what was seen, where anything was."""
-    sure = f" ({answer.confidence})" if answer.confidence else ""
+    sure = f" ({told})" if (told := how_sure(answer)) else ""
     first = f"{answer.head} [{degree(answer)}]: {answer.fault}{sure}. {answer.advice}".rstrip()
-    told = " ".join(filter(None, (answer.text, made_up(answer))))
-    return [first, f"  {told}"] if told else [first]
+    text = " ".join(filter(None, (answer.text, made_up(answer))))
+    return [first, f"  {text}"] if text else [first]
 
 
 def _plain(answer: Answer) -> Mapping[str, Any]:

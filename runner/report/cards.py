@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.core.answer import Answer, Finding
-from runner.core.answers.degree import degree, is_open
+from runner.core.answers.degree import degree, how_sure, is_open
 from runner.core.answers.per_head import planned
 from runner.core.answers.sentences import MOST_REMEDIES
 from runner.core.judgement import CellResult, Judgement
@@ -58,6 +58,10 @@ class Card:
     def word(self) -> str:
         """How much it matters, in a word or two."""
         return degree(self.answer) if self.answer else ""
+
+    @property
+    def sure(self) -> str:
+        return how_sure(self.answer) if self.answer else ""
 
     @property
     def mark(self) -> str:

@@ -11,6 +11,7 @@ from runner.cells import Precision, Status, TableSource
 from runner.core import severity
 from runner.core.answers.choices import sentence as seen
 from runner.core.answers.choices import tested
+from runner.core.answers.degree import how_sure
 from runner.core.answers.per_head import accused
 from runner.core.answers.sentences import alike
 from runner.core.boxes.results import ALL, BoxErrors
@@ -87,7 +88,7 @@ def _faults(judgement: Judgement) -> list[str]:
     groups: dict[str, list[str]] = {}
     answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
     for one in answers:
-        sure = f" ({one.confidence})" if one.confidence and one.findings else ""
+        sure = f" ({told})" if (told := how_sure(one)) else ""
         groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
     told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
     shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]

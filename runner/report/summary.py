@@ -69,7 +69,7 @@ def _verdict(judgement: Judgement) -> str:
         one for one in judgement.failing if set(one.cells).isdisjoint(cell for cell, _ in failed)
     ]
     others = (
-        f"**The run fails without a gate, too: {_text(listed([one.fault for one in besides], 3), 600)}.**\n"
+        f"**Failed without a gate: {_text(listed([one.fault for one in besides], 3), 600)}.**\n"
         if besides
         else ""
     )

@@ -27,7 +27,7 @@ CELLS = (
     cell_result("below", SHARED, [head(nmse=0.5)]),
     cell_result(BASELINE, SHARED, [head(nmse=0.001)]),
 )
-ASKED_FOR = (BASELINE, "silent", "worse", "below", "open", "plain", "unavailable")
+ASKED_FOR = (BASELINE, "silent", "below", "worse", "open", "plain", "unavailable")
 
 
 def told(most: int) -> set[str]:

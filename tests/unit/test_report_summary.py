@@ -23,8 +23,13 @@ def test_it_says_what_failed_and_why() -> None:
             latency_sentence="a is slower.",
         )
     )  # fmt: skip
-    assert "- **small**: **The calibration's.** Calibrate again; look at" in text
-    assert "The table is bad." in text
+    assert "**Failed without a gate: b crashed.**" in text
+    assert (
+        "- **small** (severe): **The calibration's (the shared entropy table).** Calibrate" in text
+    )
+    assert "Of the error in a/cpu/int8-shared-entropy: 60 % the engine, 30 % 8 bits" in text
+    network = text.index("- **whole network** (severe): **b crashed.**")
+    assert network < text.index("- **small**")
     assert "| **17.0** |" in text
     assert "calibration problem (small); latency regression |" in text
     assert "- b/cpu/int8-shared-entropy: crashed, segmentation fault" in text
