@@ -30,7 +30,7 @@ def span(values: Iterable[float]) -> str:
     """Returns `0.2 to 0.3`, or one number where both are the same; a small one is not 0.0."""
     numbers = sorted(values)
     if not numbers:
-        return "?"
+        return "an unknown number of"
     decimals = 2 if 0 < abs(numbers[0]) < 0.1 else 1
     low, high = (f"{one:z.{decimals}f}" for one in (numbers[0], numbers[-1]))
     return low if low == high else f"{low} to {high}"

@@ -11,10 +11,11 @@ from runner.core.judgement import CellResult, Judgement
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import count, listed
+from runner.core.words import listed
 
 MARKS = {"failed": "✗", "severe": "✗", "visible": "!", "open": "?", "harmless": "·", "clean": "✓"}
 """By the state of a card; `none` has a dash."""
+ABOVE = "See the whole network above; nothing else was found here."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +61,23 @@ class Card:
         return degree(self.answer) if self.answer else ""
 
     @property
+    def told_above(self) -> bool:
+        """Whether all that was found of the head is what the first card tells."""
+        return self.lead is not None and any(one is self.lead for one in self.elsewhere)
+
+    @property
+    def text(self) -> str:
+        if self.answer is None or self.lead is None or not self.told_above:
+            return self.answer.text if self.answer else ""
+        return f"{ABOVE} {self.answer.text.removeprefix(self.lead.text)}".strip()
+
+    @property
+    def advice(self) -> str:
+        return "" if self.answer is None or self.told_above else self.answer.advice
+
+    @property
     def sure(self) -> str:
-        return how_sure(self.answer) if self.answer else ""
+        return "" if self.answer is None or self.told_above else how_sure(self.answer)
 
     @property
     def mark(self) -> str:
@@ -78,8 +94,16 @@ class Card:
         return self._rest(lambda one: not one.beaten and not planned(one))
 
     @property
+    def failing_cells(self) -> str:
+        return listed(self.failed, 3)
+
+    @property
+    def is_network(self) -> bool:
+        return bool(self.answer and self.answer.head == WHOLE_NETWORK and not self.paragraph)
+
+    @property
     def unused(self) -> tuple[Finding, ...]:
-        """Tables that another one beats: not to be used, and no harm where they are not."""
+        """What was found with tables alone that another one beats: no harm where those are not used."""
         return self._rest(lambda one: one.beaten)
 
     @property
@@ -106,11 +130,11 @@ class Card:
     def gate(self) -> str:
         """Returns whether every gate holds, and in which precisions there are any."""
         total = self.passed + len(self.failed)
-        where = f" ({listed(self.precisions)})"
+        kinds = f"{listed(self.precisions)} cell{'s' if total != 1 else ''}"
         if self.failed:
-            return f"fails in {len(self.failed)} of {count(total, 'cell')}{where}: {listed(self.failed, 3)}"
+            return f"fails in {len(self.failed)} of {total:,} {kinds}"
         if total:
-            return f"holds in {'all ' if total > 1 else ''}{count(total, 'cell')}{where}"
+            return f"holds in {'all ' if total > 1 else ''}{total:,} {kinds}"
         return "none set" if self.ungated else "nothing measured that has one"
 
 
@@ -157,7 +181,6 @@ def _card(
     rows = [(result, one) for result in judgement.cells for one in result.heads if one.head == head]
     gated = [result for result, one in rows if one.passed is not None]
     known = {result.cell.id: one.error.sqnr_db for result, one in rows}
-    led = lead(answer) if answer else None
     return Card(
         head=head,
         answer=answer,
@@ -172,7 +195,7 @@ def _card(
         elsewhere=tuple(
             one
             for one in (answer.findings if answer else ())
-            if one.kind is Kind.COULD_NOT_RUN and one in elsewhere and one is not led
+            if one.kind is Kind.COULD_NOT_RUN and one in elsewhere
         ),
     )
 

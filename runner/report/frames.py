@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics
+from runner.core.severity import Severity
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.verdict import Kind, Verdict
 
@@ -37,6 +38,8 @@ class Entry:
     cell: CellResult
     head: str
     result: HeadResult | None
+    severity: Severity | None = None
+    """None where nothing was found there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +161,15 @@ def _factors(part: str) -> Callable[[Entry], Any]:
     return value
 
 
-def _severity(entry: Entry) -> Any:
-    """Returns how much what was found of the head matters, of all that names this cell."""
-    answer = next((one for one in entry.judgement.answers if one.head == entry.head), None)
-    found = [one for one in answer.findings if entry.cell.cell.id in one.cells] if answer else []
-    told = severity.worst(one.severity for one in found)
-    return str(told) if found else None
+def _severities(judgement: Judgement) -> Mapping[tuple[str, str], Severity]:
+    """Returns (cell, head) → how much the worst matters of what was found of that head there."""
+    found: dict[tuple[str, str], Severity] = {}
+    for answer in judgement.answers:
+        for one in answer.findings:
+            for cell in one.cells:
+                key = (cell, answer.head)
+                found[key] = severity.worst((one.severity, found.get(key, Severity.NONE)))
+    return found
 
 
 def _worst(entry: Entry) -> Verdict | None:
@@ -324,7 +330,7 @@ COLUMNS = (
         "severity",
         TEXT,
         "How much what was found of the head in this cell matters: none, harmless, visible, severe.",
-        _severity,
+        lambda entry: entry.severity,
     ),
     Column(
         "effect_db",
@@ -473,8 +479,15 @@ def long_table(judgement: Judgement) -> pa.Table:
 
     A cell that did not run has one row a head all the same: status, reason and empty numbers.
     """
+    severities = _severities(judgement)
     entries = [
-        Entry(judgement=judgement, cell=cell, head=head, result=results.get(head))
+        Entry(
+            judgement=judgement,
+            cell=cell,
+            head=head,
+            result=results.get(head),
+            severity=severities.get((cell.cell.id, head)),
+        )
         for cell in judgement.cells
         for results in [{one.head: one for one in cell.heads}]
         for head in judgement.heads

@@ -88,7 +88,7 @@ def _faults(judgement: Judgement) -> list[str]:
     groups: dict[str, list[str]] = {}
     answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
     for one in answers:
-        sure = f" ({told})" if (told := how_sure(one)) else ""
+        sure = f" ({known})" if (known := how_sure(one)) else ""
         groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
     told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
     shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]
@@ -101,9 +101,7 @@ def _faults(judgement: Judgement) -> list[str]:
 def _some(parts: Sequence[str], most: int = MOST_HEADS) -> str:
     """Joins parts that have commas of their own; says how many more there are."""
     more = len(parts) - most
-    return "; ".join(
-        (*parts[:most], *([f"and {count(more, 'more head')} below"] if more > 0 else []))
-    )
+    return "; ".join((*parts[:most], *([f"and {more} more below"] if more > 0 else [])))
 
 
 def _alike(judgement: Judgement) -> list[str]:
@@ -111,8 +109,8 @@ def _alike(judgement: Judgement) -> list[str]:
     heads: dict[str, list[str]] = {}
     for answer in judgement.answers:
         equal = [one for one in judgement.equal if one.head == answer.head]
-        for text in alike(equal, accused(answer.findings)):
-            heads.setdefault(text, []).append(answer.head)
+        for said in alike(equal, accused(answer.findings)):
+            heads.setdefault(said, []).append(answer.head)
     told = [
         text
         if len(judgement.heads) == len(names)
@@ -153,7 +151,12 @@ def _layers(judgement: Judgement) -> str:
 
 
 def _no_layers(judgement: Judgement) -> str:
-    wrong = [one.head for one in judgement.answers if lead(one)]
+    leads = {one.head: lead(one) for one in judgement.answers}
+    wrong = [head for head, one in leads.items() if one and one.kind is not Kind.COULD_NOT_RUN]
+    if len(wrong) == len(leads) > 0:
+        return (
+            "Not known: something was found of every head, so the network's graph sets none apart."
+        )
     if wrong:
         return f"Not known: the network's graph does not set {listed(wrong, 3)} apart from the other heads."
     everything = (*judgement.answers, *((judgement.network,) if judgement.network else ()))

@@ -239,11 +239,15 @@ class Draw:
         return replace(made, kind=Kind.INCONCLUSIVE, suspected=kind, needs=needs, why=why)
 
     def effect(self, builds: int) -> Effect:
-        log = float(self.rng.uniform(0.6, 12)) * DB
-        half = math.inf if builds == 1 else float(self.rng.uniform(0, 0.5)) * log
-        typical = float(self.rng.uniform(-0.5, 1.5)) * log if self.chance(0.5) else None
+        log = math.inf if self.chance(0.02) else float(self.rng.uniform(0.6, 12)) * DB
+        half = math.inf if builds == 1 or math.isinf(log) else float(self.rng.uniform(0, 0.5)) * log
+        typical = (
+            float(self.rng.uniform(-0.5, 1.5)) * log
+            if math.isfinite(log) and self.chance(0.5)
+            else None
+        )
         return Effect(
-            log=log, low=log - half, high=log + half, p=1e-6, typical=typical, builds=builds,
+            log=log, low=-math.inf if math.isinf(half) else log - half, high=log + half, p=1e-6, typical=typical, builds=builds,
             known=builds != 1, same_bits=builds > 1 and self.chance(0.2),
         )  # fmt: skip
 

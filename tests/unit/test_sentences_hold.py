@@ -159,6 +159,7 @@ def holds_of_answers(made: Judgement) -> None:
         worst = severity.worst(one.severity for one in answer.findings if not one.beaten)
         assert answer.severity.rank >= worst.rank
         for one in answer.findings:
+            assert one.severity.rank < Severity.VISIBLE.rank or "footnote" not in one.advice
             tested = [
                 v.effect.builds
                 for cell in one.cells

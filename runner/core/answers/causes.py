@@ -147,16 +147,17 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if others:
         parts.append(f"where {listed(sorted(bases))} keeps {span(others)} dB")
     harmless = not levels
-    return made(
+    found = made(
         told,
         rows,
         f"the {'version' if harmless else 'engine'} in {precision}: {listed(names, 3)}",
         f"{', '.join(parts)}.{_reasons(told)}",
-        f"Use fp32 there, or another version; look for a layer that overflows in {precision}."
-        if not harmless
-        else "A footnote: both are far more exact than 8 bits.",
+        f"Use fp32 there, or another version; look for a layer that overflows in {precision}.",
         Severity.HARMLESS if harmless else Severity.SEVERE,
     )
+    if found.severity is Severity.HARMLESS:
+        return replace(found, advice="A footnote: both are far more exact than 8 bits.")
+    return found
 
 
 def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Finding | None:
@@ -339,7 +340,8 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         kept = f" ({span(limits)} dB)" if limits else ""
         text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic."
     else:
-        text = f"{listed(list(dict.fromkeys(one.verdict.why or '' for one in told)), 1)}."
+        seen = list(dict.fromkeys(one.verdict.why or "" for one in told))
+        text = f"{capital(listed(seen, 1)).replace('% of', ' % of')}."
     return made(
         told,
         rows,
@@ -386,14 +388,15 @@ def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> 
     where = environments(told)
     wanted = f"{_needs(told)} would decide."
     amounts = [amount for amount in losses(told) if amount > 0]
-    seen = f" {span(amounts)} dB there look like {whose}." if whose and amounts else ""
     why = list(dict.fromkeys(one.verdict.why for one in told if one.verdict.why))
     reason = f" {capital(why[0])}." if why else ""
     return made(
         told,
         rows,
         f"not decidable yet; perhaps {whose}" if whose else "not decidable yet",
-        f"Not decidable yet in {listed(where)}: {wanted}{seen}{reason}",
+        f"In {listed(where, 3)} {span(amounts)} dB look like {whose}: {wanted}{reason}"
+        if whose and amounts
+        else f"Not decidable yet in {listed(where, 3)}: {wanted}{reason}",
         f"{capital(wanted)} What is measured stays: only what is missing runs.",
         severity.worst(severity.of_db(amount) for amount in amounts),
     )

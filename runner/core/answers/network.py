@@ -9,7 +9,7 @@ from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import WHOLE_NETWORK
-from runner.core.verdicts.verdict import Kind
+from runner.core.verdicts.verdict import FAULTS, Kind
 from runner.core.words import capital, count, listed
 
 NOTHING = "nobody's: nothing is wrong"
@@ -38,12 +38,13 @@ def network_answer(
     worst = max(answers, key=lambda one: one.severity.rank, default=None)
     first = next(iter(told), None)
     matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
-    clean = not told and all(one.clean for one in answers) and False not in gated
+    slow = [one for one in results if any(v.kind in FAULTS for v in one.verdicts)]
+    clean = not (told or slow) and all(one.clean for one in answers) and False not in gated
     lead = f"{worst.fault} ({worst.head})" if worst and not worst.clean else ""
     seen = "" if first else _heads(answers)
     return Answer(
         head=WHOLE_NETWORK,
-        fault=first.fault if first else lead or (NOTHING if clean else "a gate fails"),
+        fault=first.fault if first else lead or _else(slow, clean=clean),
         findings=found,
         text=" ".join(filter(None, (first.text if first else seen, sentence))),
         advice=first.advice if first else worst.advice if worst else "",
@@ -52,6 +53,12 @@ def network_answer(
         severity=matters,
         clean=clean,
     )
+
+
+def _else(slow: Sequence[CellResult], *, clean: bool) -> str:
+    if clean:
+        return NOTHING
+    return f"no error; {count(len(slow), 'cell')} slower" if slow else "a gate fails"
 
 
 def _heads(answers: Sequence[Answer]) -> str:
