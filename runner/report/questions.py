@@ -124,11 +124,12 @@ def _alike(judgement: Judgement) -> list[str]:
 
 
 def _needs(judgement: Judgement) -> str:
-    """Returns what would decide what is open, of which heads."""
+    """Returns what would decide what is open, of which heads; builds with a layer held have decided theirs."""
     heads: dict[str, list[str]] = {}
+    decided = {one.head for one in judgement.choices if tested(one)}
     for answer in judgement.answers:
         for one in answer.findings:
-            if one.kind is Kind.INCONCLUSIVE:
+            if one.kind is Kind.INCONCLUSIVE and answer.head not in decided:
                 needs = one.advice.split(" would decide")[0]
                 names = heads.setdefault(needs[:1].lower() + needs[1:], [])
                 if answer.head not in names:

@@ -64,6 +64,8 @@ class Draw:
         self.rng = np.random.default_rng([20270101, seed])
         self.wrong = self.chance(0.7)
         """Whether anything may be found at all: else only what holds is drawn."""
+        self.lossy = self.wrong or self.chance(0.3)
+        """Whether boxes may be lost: where a gate accepts them, they are all that there is to tell."""
         self.heads = tuple(("small", "medium", "large")[: int(self.rng.integers(1, 4))])
         self.versions = tuple(f"ort-1.{2 * i}.0" for i in range(int(self.rng.integers(1, 6))))
         self.passes = [FP32, SHARED, *(one for one in PASSES[1:3] + PASSES[4:] if self.chance(0.4))]
@@ -170,7 +172,11 @@ class Draw:
 
     def box_errors(self) -> BoxErrors:
         reference = 200.0
-        lost = float(self.rng.integers(0, 60)) if self.wrong and self.chance(0.4) else 0.0
+        lost = (
+            float(self.rng.integers(0, 60 if self.wrong else 10))
+            if self.lossy and self.chance(0.4)
+            else 0.0
+        )
         drop = float(self.rng.uniform(-0.02, 0.3)) if lost and self.chance(0.5) else None
         changes = Changes(
             reference=reference, test=reference - lost, kept=reference - lost, lost=lost, faded=0.0,

@@ -10,7 +10,8 @@ from runner.core.answers.causes import VERSIONS
 from runner.core.answers.findings import findings
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
-from runner.core.answers.sentences import alike, kept
+from runner.core.answers.sentences import alike, kept, up
+from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.shares import shares_of
@@ -81,15 +82,18 @@ def _answer(
     matters = severity.worst(
         (
             *(one.severity for one in found if not one.beaten),
-            *(_row_severity(row) for row in judged),
+            *(_row_severity(row) for row in (*judged, *_floats(rows))),
         )
     )
-    clean = not wrong and not unseen and matters in HARMLESS
+    lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
+    clean = not wrong and not unseen and matters in HARMLESS and lost in HARMLESS
     equality = " ".join(alike(equal, accused(found)))
-    text = first.text if first else _nothing(rows, int8, baseline, matters)
+    text = first.text if first else _nothing(rows, int8, baseline, lost)
     return Answer(
         head=head,
-        fault=first.fault if first else _no_fault(found, rows, clean=clean, passed=passed),
+        fault=first.fault
+        if first
+        else _no_fault(found, rows, clean=clean, passed=passed, seen=not unseen),
         findings=found,
         text=" ".join(filter(None, (text, equality))),
         advice=first.advice if first else _advice([do for _, do in unseen], clean=clean),
@@ -106,6 +110,10 @@ def _answer(
 def planned(one: Finding) -> bool:
     """Whether it only says that cells were never meant to run here."""
     return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
+
+
+def _floats(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row[0].cell.pass_.precision is not Precision.INT8]
 
 
 def _row_severity(row: Row) -> Severity:
@@ -151,7 +159,7 @@ def _unseen(
 
 
 def _no_fault(
-    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None
+    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None, seen: bool
 ) -> str:
     if not rows:
         return "nothing to judge"
@@ -160,24 +168,22 @@ def _no_fault(
     fallback = next((one for one in found if one.kind is Kind.PRECISION_FALLBACK), None)
     if fallback:
         return fallback.fault
-    return (
-        "below the gate, no cause found"
-        if passed is False
-        else "nothing found, but not all was seen"
-    )
+    if passed is False:
+        return "below the gate, no cause found"
+    return "boxes change, within the gate" if seen else "nothing found, but not all was seen"
 
 
-def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, matters: Severity) -> str:
+def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity) -> str:
     if not rows:
         return "No cell gave a result."
-    looked = _looked(rows, int8)
+    looked = _looked(rows, int8, baseline)
     text = f"Nothing was found: {looked}." if looked else ""
-    if matters not in HARMLESS:
+    if lost not in HARMLESS:
         text = "Boxes change, within the gates that are set."
     return " ".join(filter(None, (text, kept(int8, baseline))))
 
 
-def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
+def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
     """Returns what was looked at, and with what result."""
     others = [
         verdict
@@ -188,14 +194,21 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
     parts = []
     if others:
         most = max(one.bound_db or 0.0 for one in others)
-        parts.append(
-            f"no version is more than {max(most, 0.0):.1f} dB worse than the baseline (95 %)"
+        bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
+        some = any(
+            verdict.kind is Kind.OK and verdict.bound_db is None
+            for result, head in rows
+            for verdict in head.verdicts
+            if result.cell.environment != baseline
         )
+        whose = "of the cells that could be compared none" if some else "no version"
+        parts.append(f"{whose} is {bound}")
     if int8 and all(one.budget for _, one in int8):
         parts.append("each int8 cell costs what its scales must")
     if int8 and all(one.boxes for _, one in int8):
-        parts.append("boxes stay")
-    if any(result.cell.pass_.precision is not Precision.INT8 for result, _ in rows):
+        gone = any(one.boxes and one.boxes.changes[ALL].lost for _, one in int8)
+        parts.append("boxes change less than matters" if gone else "no box is lost")
+    if _floats(rows):
         parts.append("floating point is sound")
     return "; ".join(parts)
 

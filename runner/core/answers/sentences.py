@@ -82,13 +82,13 @@ def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterab
     for (names, whole), found in groups.items():
         bits = all(one.same_bits for one in found)
         within = max(one.within_db for one in found)
-        how = "to the bit" if bits else f"within {_up(within)} dB (95 %)"
+        how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
         passes = list(dict.fromkeys(one.pass_ for one in found))
         start = "Not the version's: " if whole and not set(names).intersection(accused) else ""
         yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
 
 
-def _up(value: float) -> str:
+def up(value: float) -> str:
     """Returns a bound to a tenth, rounded up: it must not promise more than was found."""
     return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}"
 
