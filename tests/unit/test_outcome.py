@@ -29,7 +29,7 @@ def outcome(*cells: object) -> Outcome:
         ([GOOD], ExitCode.OK, ExitCode.OK),
         ([BAD], ExitCode.GATE_FAILED, ExitCode.GATE_FAILED),
         ([GOOD, GONE], ExitCode.OK, ExitCode.COULD_NOT_RUN),
-        ([GOOD, CRASHED], ExitCode.OK, ExitCode.COULD_NOT_RUN),
+        ([GOOD, CRASHED], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
         ([BAD, GONE], ExitCode.GATE_FAILED, ExitCode.COULD_NOT_RUN),
         ([GONE], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
     ],
