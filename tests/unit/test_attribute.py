@@ -14,8 +14,8 @@ from runner.core.rules import Rules
 from runner.core.verdicts.attribution import Attribution, Change
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
 from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.effects import Sample
 from runner.core.verdicts.latency import latency_verdicts
+from runner.core.verdicts.sample import Sample
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Measurement, Record, Start, Timing
 
@@ -65,14 +65,14 @@ class Trial:
         self, name: str, nmse: float, found: Start | None, *, device: str = "cpu", **changes: Any
     ) -> "Trial":
         self.records.append(record(name, found, device))
-        values: dict[str, Any] = {"placement": "engine", "table": "t", **changes}
+        values: dict[str, Any] = {"placement": "engine", "table": "t", "fixed": True, **changes}
         self.cells.append(
             CellError(
                 cell=self.records[-1].cell,
                 environment=name,
                 device=device,
                 pass_=SHARED.name,
-                int8=True,
+                precision=Precision.INT8,
                 sample=sample(nmse),
                 **values,
             )
@@ -174,8 +174,8 @@ def test_of_three_the_one_that_is_innocent_is_left_out() -> None:
 
 def test_an_effect_spread_over_steps_needs_more_repeats() -> None:
     trial = Trial().add("base", 0.004, cudnn("8.9.7", "8.6.1"))
-    trial.add("corner", 0.00403, cudnn("8.2.1", "8.6.1"))
-    why = trial.add("bad", 0.00406, cudnn("8.2.1", "8.0.3")).why()
+    trial.add("corner", 0.00438, cudnn("8.2.1", "8.6.1"))
+    why = trial.add("bad", 0.0048, cudnn("8.2.1", "8.0.3")).why()
     assert not why.separated
     assert why.factors == ()
     assert names(why.confounded) == ["cuDNN", "TensorRT"]
@@ -188,6 +188,18 @@ def test_a_cell_with_another_table_is_no_evidence_about_the_engine() -> None:
     why = trial.add("bad", 0.008, cudnn("8.2.1", "8.0.3")).why()
     assert why.factors == ()
     assert why.through == ()
+
+
+def test_of_own_tables_that_nobody_knows_the_engine_and_the_calibrator_are_suspects() -> None:
+    """The baseline has another table too: the chain goes over all cells of the pass."""
+    new, old = start("1.32.0", numpy="2.4.6"), start("1.18.1", numpy="1.26.4")
+    trial = Trial().add("base", 0.004, new, table="unknown", own=True)
+    trial.add("corner", 0.004, start("1.32.0", numpy="1.26.4"), table="another", own=True)
+    told = trial.add("bad", 0.008, old, table="third", own=True).told()["bad"]
+    assert told.kind is Kind.VERSION_REGRESSION
+    assert told.attribution
+    assert names(told.attribution.factors) == ["ONNX Runtime"]
+    assert told.attribution.through == (f"corner/cpu/{SHARED.name}",)
 
 
 def test_numpy_is_no_factor_of_the_engine_but_one_of_tables() -> None:

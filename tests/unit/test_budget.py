@@ -1,7 +1,7 @@
 """The budget's parts by hand, its intervals against scipy's bootstrap and by coverage."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from runner.cells import Precision
 from runner.core.verdicts.budget import Budget, budgets
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from runner.core.verdicts.sample import Sample
 
 ENERGY = np.full(30, 10.0)
 
@@ -23,7 +24,7 @@ def sample(*nmse: float, exact: bool = False) -> Sample:
 
 def cell(one: Sample, *, table: str | None = "a", name: str = "c", **changes: object) -> CellError:
     values = {
-        "cell": name, "environment": "e", "device": "cpu", "pass_": "int8-shared", "int8": True,
+        "cell": name, "environment": "e", "device": "cpu", "pass_": "int8-shared", "precision": Precision.INT8,
         "sample": one, "placement": "ort", "table": table,
     }  # fmt: skip
     return CellError(**(values | changes))  # type: ignore[arg-type]
@@ -33,9 +34,13 @@ def errors(cells: Sequence[CellError], simulations: dict[tuple[str, str], Sample
     return HeadErrors(head="h", cells=cells, simulations=simulations, gate_nmse=None)
 
 
+def made(head: HeadErrors) -> Mapping[str, Budget]:
+    return budgets(head, Noises([head], 1.5))
+
+
 def split(one: Sample, table: str = "a", **simulated: float) -> Budget:
     simulations = {("ort", name): sample(nmse, exact=True) for name, nmse in simulated.items()}
-    return budgets(errors([cell(one, table=table)], simulations))["c"]
+    return made(errors([cell(one, table=table)], simulations))["c"]
 
 
 def test_observed_is_limit_and_calibration_and_engine() -> None:
@@ -62,7 +67,7 @@ def test_one_image_has_no_interval() -> None:
     energy = np.array([10.0])
     one = Sample(np.array([[1.0], [1.1]]), energy)
     simulated = Sample(np.array([[0.5]]), energy, exact=True)
-    found = budgets(errors([cell(one)], {("ort", "a"): simulated}))["c"]
+    found = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
     assert found.intervals == {}
     assert found.engine == pytest.approx(0.055)
 
@@ -81,16 +86,16 @@ def test_no_interval_of_an_error_goes_below_zero_however_builds_differ() -> None
 
 def test_without_its_simulation_there_is_no_budget() -> None:
     one = sample(0.1, 0.1)
-    assert budgets(errors([cell(one)], {})) == {}
+    assert made(errors([cell(one)], {})) == {}
     other = {("ort", "b"): sample(0.1, exact=True)}
-    assert budgets(errors([cell(one), cell(one, table=None)], other)) == {}
-    fp32 = cell(one, int8=False, table="b")
-    assert budgets(errors([fp32], other)) == {}
+    assert made(errors([cell(one), cell(one, table=None)], other)) == {}
+    fp32 = cell(one, precision=Precision.FP32, table="b")
+    assert made(errors([fp32], other)) == {}
 
 
 def test_a_simulation_of_another_placement_is_no_limit() -> None:
     simulations = {("ort", "a"): sample(0.004, exact=True), ("trt", "a"): sample(0.001, exact=True)}
-    found = budgets(errors([cell(sample(0.004))], simulations))["c"]
+    found = made(errors([cell(sample(0.004))], simulations))["c"]
     assert found.limit == pytest.approx(0.004)
 
 
@@ -98,7 +103,7 @@ def test_an_energy_that_some_images_lack_is_no_division_by_zero() -> None:
     energy = np.array([0.0, 0.0, 0.0, 5.0])
     one = Sample(np.array([[0.0, 0.0, 0.0, 1.0]] * 2), energy)
     simulated = Sample(np.array([[0.0, 0.0, 0.0, 0.5]]), energy, exact=True)
-    found = budgets(errors([cell(one)], {("ort", "a"): simulated}))["c"]
+    found = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
     assert all(math.isfinite(end) for ends in found.intervals.values() for end in ends)
 
 
@@ -114,7 +119,7 @@ def test_intervals_are_those_of_scipys_paired_bootstrap() -> None:
         ("ort", "b"): Sample(best[None], energy, exact=True),
     }
     one = Sample(np.stack([mine * 1.3] * 2), energy)
-    found = budgets(errors([cell(one)], simulations))["c"]
+    found = made(errors([cell(one)], simulations))["c"]
 
     def interval(difference: np.ndarray) -> tuple[float, float]:
         result = stats.bootstrap(
@@ -152,7 +157,7 @@ def test_the_engine_interval_covers_the_truth() -> None:
             )
             for index in range(4)
         ]
-        found = budgets(errors(cells, {("ort", "a"): simulated}))["c0"]
+        found = made(errors(cells, {("ort", "a"): simulated}))["c0"]
         low, high = found.intervals["engine"]
         held += low <= truth <= high
     assert 180 <= held <= 200
@@ -161,8 +166,8 @@ def test_the_engine_interval_covers_the_truth() -> None:
 def test_another_cell_changes_no_interval() -> None:
     simulations = {("ort", "a"): sample(0.004, exact=True)}
     one = cell(sample(0.005, 0.005))
-    alone = budgets(errors([one], simulations))["c"]
-    both = budgets(errors([cell(sample(0.006, 0.006), name="d"), one], simulations))["c"]
+    alone = made(errors([one], simulations))["c"]
+    both = made(errors([cell(sample(0.006, 0.006), name="d"), one], simulations))["c"]
     for part, ends in alone.intervals.items():
         assert both.intervals[part] == pytest.approx(ends)
 
@@ -180,7 +185,7 @@ def test_the_parts_add_up_whatever_the_numbers(rows: list[tuple[float, float, fl
     simulated = Sample(expected[None], energy, exact=True)
     best = Sample(expected[None] / 2, energy, exact=True)
     one = cell(Sample(np.stack([observed, observed]), energy))
-    found = budgets(errors([one], {("ort", "a"): simulated, ("ort", "b"): best}))["c"]
+    found = made(errors([one], {("ort", "a"): simulated, ("ort", "b"): best}))["c"]
     assert found.limit + found.calibration + found.engine == pytest.approx(found.observed, rel=1e-6)
     for low, high in found.intervals.values():
         assert low <= high

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runner.cells import Precision
 from runner.core.verdicts.calibration_blame import calibration_sentences
 from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.effects import Sample
+from runner.core.verdicts.sample import Sample
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import Manifest
 
@@ -59,7 +60,7 @@ def said(
         environment="new",
         device="cpu",
         pass_="int8",
-        int8=True,
+        precision=Precision.INT8,
         sample=exact(nmse["bad"]),
         placement="engine",
         table="bad",

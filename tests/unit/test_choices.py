@@ -5,17 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import networks
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cells import Pass, Precision, Status, TableSource
 from runner.core.answer import Answer, Finding
-from runner.core.answers.choices import sentence, with_choices
+from runner.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
 from runner.core.judgement import CustomOperator, Judgement
 from runner.core.layers.choices import LEAST_DB, Choice, choices
 from runner.core.layers.engine_layers import EngineLayer
-from runner.core.network.network_map import network_map
+from runner.core.network.network_map import NetworkMap, network_map
 from runner.core.verdicts.verdict import Kind
 from runner.records import Measurement, Object, Record, Start
 from tests.unit.judgements import whole
@@ -31,8 +32,11 @@ Built = tuple[str, Mapping[str, str], float]
 """Table, layers that are not in int8, SQNR of `small` in dB."""
 
 
-def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
+def found(
+    builds: Sequence[Built], pass_: Pass = IMPLICIT, network: NetworkMap = NETWORK
+) -> dict[str, Choice]:
     """Returns head → choice; `large` keeps 30 dB in every build."""
+    names = {layer.name: layer.outputs[0] for _, layer in network.layers}
     layers: dict[str, list[EngineLayer]] = {}
     sqnr: dict[str, float] = {}
     records = []
@@ -42,7 +46,7 @@ def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
             EngineLayer(
                 tensors=(tensor,), precision=apart.get(name, "int8").replace("held", "fp32")
             )
-            for name, tensor in NAMES.items()
+            for name, tensor in names.items()
         ]
         outputs = {
             head: Object(sha256=f"{head}-{number}", suffix=".npy", size_bytes=1)
@@ -65,7 +69,7 @@ def found(builds: Sequence[Built], pass_: Pass = IMPLICIT) -> dict[str, Choice]:
             )
         )
     made = choices(
-        NETWORK, records, lambda one: layers.get(one.sha256), lambda _, one: sqnr[one.sha256]
+        network, records, lambda one: layers.get(one.sha256), lambda _, one: sqnr[one.sha256]
     )
     return {one.head: one for one in made}
 
@@ -163,7 +167,12 @@ def test_whatever_is_named_parts_the_builds(builds: list[Built]) -> None:
 
 
 CHOICE = Choice(
-    head="small", layers=("up/Resize",), worse_db=(14.7, 15.0, 17.0), better_db=(22.8,), tables=1
+    head="small",
+    layers=("up/Resize",),
+    worse_db=(14.7, 15.0, 17.0),
+    better_db=(22.8, 23.0, 23.1),
+    tables=1,
+    chance=0.049,
 )
 
 
@@ -195,7 +204,7 @@ def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> No
     answer = answer_of(told, "small")
     assert answer.fault == "a layer's: up/Resize in int8"
     assert answer.advice.startswith("Keep up/Resize out of int8")
-    assert answer.confidence == "so in all 4 builds that can tell; a regularity, no test"
+    assert answer.confidence == "so in all 6 builds that can tell; by chance up to 1 time in 20"
     assert told.sentences["small"].startswith(sentence(CHOICE))
     assert told.choices == (CHOICE,)
     assert answer_of(told, "large") == answer_of(judgement, "large")
@@ -206,8 +215,8 @@ def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> No
 
 @pytest.mark.parametrize(
     "choice",
-    [replace(CHOICE, worse_db=(14.7, 17.0)), replace(CHOICE, layers=("a", "b", "c", "d"))],
-    ids=["few builds", "many layers"],
+    [replace(CHOICE, chance=0.051), replace(CHOICE, layers=("a", "b", "c", "d"))],
+    ids=["likely by chance", "many layers"],
 )
 def test_what_may_be_chance_is_told_and_blamed_on_nothing(choice: Choice) -> None:
     judgement = answered("small", passed=False, findings=())
@@ -251,5 +260,85 @@ def test_what_was_tested_comes_before_what_other_cells_have() -> None:
 def test_the_sentence_says_what_was_seen() -> None:
     assert sentence(CHOICE) == (
         "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (3 builds) "
-        "small keeps 14.7 to 17.0 dB, with it in floating point (1 build) 22.8 dB."
+        "small keeps 14.7 to 17.0 dB, with it in floating point (3 builds) 22.8 to 23.1 dB."
     )
+
+
+# How likely a layer that has nothing to do with it goes along with the error
+
+
+def chain(layers: int) -> tuple[NetworkMap, list[str]]:
+    """Returns a network of so many convolutions in a row before its head, and their names."""
+    b = networks.Builder()
+    value = "image"
+    for number in range(layers):
+        value = b.conv(value, f"c{number}", 3, 3, k=1)
+    b.conv(value, "small", 3, 2, k=1)
+    model = b.model({"image": [1, 3, 4, 4]}, ["small"])
+    return network_map(model, [("small", "small")]), [f"conv_c{n}" for n in range(layers)]
+
+
+def test_an_innocent_layer_among_20_that_vary_is_told_and_not_blamed() -> None:
+    """Of 4 builds, 2 bad: there are 6 ways to part them, and 20 layers try."""
+    network, names = chain(20)
+    generator = np.random.default_rng(2)
+    patterns = generator.random((20, 4)) < 0.5
+    patterns[7] = [True, True, False, False]
+    builds = [
+        ("t", {name: "fp32" for name, row in zip(names, patterns, strict=True) if not row[n]}, db)
+        for n, db in enumerate((15.0, 16.0, 22.0, 23.0))
+    ]
+    choice = found(builds, network=network)["small"]
+    assert "conv_c7" in choice.layers
+    assert choice.chance == 1.0
+    judgement = answered("small", passed=False, findings=())
+    told = with_choices(judgement, [replace(choice, layers=("conv_c7",))])
+    assert answer_of(told, "small").fault == answer_of(judgement, "small").fault
+    assert answer_of(told, "small").text.endswith(sentence(replace(choice, layers=("conv_c7",))))
+
+
+def test_the_only_layer_that_varies_is_blamed_from_six_builds_on() -> None:
+    network, _ = chain(20)
+    for builds, chance in ((4, 1 / 6), (6, 1 / 20), (8, 1 / 70)):
+        half = builds // 2
+        made: list[Built] = [("t", {}, 15.0)] * half + [("t", {"conv_c3": "fp32"}, 22.0)] * half
+        choice = found(made, network=network)["small"]
+        assert choice.layers == ("conv_c3",)
+        assert choice.chance == pytest.approx(chance)
+        (answer,) = (
+            one
+            for one in answered("small", passed=False, findings=()).answers
+            if one.head == "small"
+        )
+        assert blamed(answer, choice) is (chance <= MOST_CHANCE)
+
+
+def test_layers_that_were_chosen_together_try_once_and_tables_multiply() -> None:
+    network, names = chain(6)
+    together = dict.fromkeys(names[:4], "fp32")
+    bad, good = ({}, 15.0), (together, 22.0)
+    one = found([("t", *bad), ("t", *bad), ("t", *good)], network=network)["small"]
+    assert one.chance == pytest.approx(1 / 3)
+    both = found(
+        [(table, *build) for table in "tu" for build in (bad, bad, good)], network=network
+    )["small"]
+    assert both.chance == pytest.approx(1 / 9)
+
+
+def test_innocent_layers_are_rarely_blamed() -> None:
+    """Builds that choose at random, and an error that has nothing to do with it."""
+    network, names = chain(8)
+    generator = np.random.default_rng(6)
+    wrong = 0
+    for _ in range(tries := 300):
+        builds = [
+            (
+                "t",
+                {name: "fp32" for name in names if generator.random() < 0.5},
+                15.0 if generator.random() < 0.5 else 22.0,
+            )
+            for _ in range(8)
+        ]
+        choice = found(builds, network=network).get("small")
+        wrong += choice is not None and choice.chance <= MOST_CHANCE
+    assert wrong <= 0.05 * tries

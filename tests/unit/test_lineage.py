@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judgements import cell_result, fp32_head, head
 
-from runner.core.answers.bad_heads import BELOW_THE_GATE, lineages
+from runner.core.answers.bad_heads import lineages
 from runner.core.judgement import HeadResult
 from runner.core.network import graph
 from runner.core.network.lineage import behind, lineage
@@ -181,16 +181,27 @@ def test_another_set_of_bad_heads_is_another_sentence_the_commonest_first() -> N
 
 
 def test_causes_of_the_same_cells_and_heads_are_told_together() -> None:
+    kinds = (Kind.INT8_LIMIT, Kind.CALIBRATION_PROBLEM)
     heads = [
         head(name, 0.1 if name == "small" else 0.001, gate_sqnr_db=20, verdicts=verdicts)
         for name in HEADS
         for verdicts in [
-            (Verdict(kind=Kind.INT8_LIMIT, cell="c", head=name),) if name == "small" else ()
+            tuple(Verdict(kind=kind, cell="c", head=name) for kind in kinds)
+            if name == "small"
+            else ()
         ]
     ]
     [told] = lineages(groups(), [cell_result(heads=heads)])
-    assert told.causes == ("int8_limit", BELOW_THE_GATE)
-    assert told.sentence.startswith("int8 limit and gate not held in ort-1.32.0: small is bad")
+    assert told.causes == ("int8_limit", "calibration_problem")
+    assert told.sentence.startswith(
+        "int8 limit and calibration problem in ort-1.32.0: small is bad"
+    )
+
+
+def test_a_gate_alone_is_no_effect_that_the_graph_explains() -> None:
+    """One bad head may hold its gate, another not."""
+    heads = [head(name, 0.1 if name == "small" else 0.001, gate_sqnr_db=20) for name in HEADS]
+    assert lineages(groups(), [cell_result(heads=heads)]) == ()
 
 
 def test_undecided_heads_are_neither_good_nor_bad() -> None:

@@ -1,6 +1,7 @@
 """What a run tells at its end, and what a plan tells before."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,23 @@ import pytest
 from runner.cells import Cell, Status
 from runner.commands.plan import Planned
 from runner.core.judgement import Judgement
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.errors import ExitCode
 from runner.outcome import Outcome
-from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
+from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
 
 GOOD = cell_result("ort-1", SHARED, heads=(head("small", nmse=0.001),))
 BAD = cell_result("ort-2", SHARED, heads=(head("small", nmse=0.3),))
 GONE = cell_result("ngc", FP32, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
 CRASHED = cell_result("ort-3", FP32, status=Status.CRASHED, reason="ended by SIGSEGV")
+FAILED = cell_result("ort-4", FP32, status=Status.JOB_FAILED, reason="build: no memory")
+SLOW = cell_result("ort-5", FP32, status=Status.TIMED_OUT, reason="ran for 60 s")
+UNSUPPORTED = cell_result("old", SHARED, status=Status.UNSUPPORTED, reason="no int8")
+NAN = Verdict(
+    kind=Kind.BROKEN_OUTPUT, cell="ort-6/cpu/fp32", head="small", why="NaN or infinite in 2 images"
+)
+BROKEN = cell_result("ort-6", FP32, heads=(replace(fp32_head("small"), verdicts=(NAN,)),))
+"""No gate is set for fp32."""
 
 
 def outcome(*cells: object) -> Outcome:
@@ -30,6 +40,12 @@ def outcome(*cells: object) -> Outcome:
         ([BAD], ExitCode.GATE_FAILED, ExitCode.GATE_FAILED),
         ([GOOD, GONE], ExitCode.OK, ExitCode.COULD_NOT_RUN),
         ([GOOD, CRASHED], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
+        ([GOOD, FAILED], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
+        ([GOOD, SLOW], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
+        ([GOOD, UNSUPPORTED], ExitCode.OK, ExitCode.COULD_NOT_RUN),
+        ([BAD, CRASHED], ExitCode.GATE_FAILED, ExitCode.COULD_NOT_RUN),
+        ([BROKEN], ExitCode.GATE_FAILED, ExitCode.GATE_FAILED),
+        ([BROKEN, CRASHED], ExitCode.GATE_FAILED, ExitCode.COULD_NOT_RUN),
         ([BAD, GONE], ExitCode.GATE_FAILED, ExitCode.COULD_NOT_RUN),
         ([GONE], ExitCode.COULD_NOT_RUN, ExitCode.COULD_NOT_RUN),
     ],

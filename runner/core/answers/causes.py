@@ -375,11 +375,12 @@ def _fallbacks(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
 
 
 def _undecided(told: Sequence[Told], rows: Sequence[Row]) -> list[Finding]:
-    """Returns what is not decided, a finding for each suspicion."""
+    """Returns what is not decided, a finding for each suspicion; what would cost most first."""
     groups: dict[Kind | None, list[Told]] = {}
     for one in told:
         groups.setdefault(one.verdict.suspected, []).append(one)
-    return [_open(kind, some, rows) for kind, some in groups.items()]
+    most = sorted(groups.items(), key=lambda group: -max(losses(group[1]), default=0.0))
+    return [_open(kind, some, rows) for kind, some in most]
 
 
 def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> Finding:

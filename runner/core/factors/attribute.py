@@ -28,7 +28,7 @@ from runner.records import Record, Start
 
 QUESTIONS: Mapping[Kind, Question] = {
     Kind.ENGINE_REGRESSION: Question.ENGINE,
-    Kind.VERSION_REGRESSION: Question.ENGINE,
+    Kind.VERSION_REGRESSION: Question.CALIBRATOR,  # the engine or the calibrator
     Kind.TF32_REGRESSION: Question.ENGINE,
     Kind.FP16_REGRESSION: Question.ENGINE,
     Kind.BF16_REGRESSION: Question.ENGINE,
@@ -83,10 +83,13 @@ class _Attributor:
         cells = {one.cell: one for one in head.cells}
         bad = cells[verdict.cell]
         tested = verdict.kind is Kind.CALIBRATOR_REGRESSION
+        # Of tables that nobody knows, the baseline's is another too.
+        any_table = verdict.kind is Kind.VERSION_REGRESSION
         same = [
             cell
             for cell, one in cells.items()
-            if one.pass_ == bad.pass_ and (one.own if tested else one.table == bad.table)
+            if one.pass_ == bad.pass_
+            and (any_table or (one.own if tested else one.table == bad.table))
         ]
 
         @functools.cache

@@ -15,7 +15,7 @@ from runner.core.verdicts.guard import builds_needed
 from runner.core.verdicts.holm import holm
 from runner.core.verdicts.hypotheses import Hypothesis, Questions, ask
 from runner.core.verdicts.student import one_sided
-from runner.core.verdicts.verdict import KINDS, Kind, Verdict
+from runner.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind, Verdict
 from runner.core.words import count
 
 PLAUSIBLE = 0.1
@@ -229,7 +229,7 @@ def _decided(
     worth = one.contrast.varies or one.contrast.largest() >= WORTH * one.least
     if worth and ((likely and own <= PLAUSIBLE) or telling):
         needs = _needs(one, threshold)
-        if _held_back(one, comparisons, rules) and needs.endswith(("repeat", "repeats")):
+        if _held_back(one, comparisons, rules) and MORE_REPEATS.fullmatch(needs):
             more = max(int(needs.split()[0]), int(_more_builds(one, comparisons, rules).split()[0]))
             needs = count(more, "more repeat")
         return _open(one, needs)
@@ -300,13 +300,24 @@ def _more_builds(one: Hypothesis, comparisons: int, rules: Rules) -> str:
 
 
 def _needs(one: Hypothesis, threshold: float) -> str:
-    """Returns what would decide: repeats, if so many more of the same kind would; else images."""
+    """Returns what would decide: repeats, if so many more of the same kind would; else images.
+
+    Where the images say it already, and builds differ too much, more images are no help either.
+    """
     have = max(one.contrast.builds, 1)
     contrasts = (one.contrast, *one.also)
     for repeats in range(have + 1, MOST_REPEATS + 1):
         if max(_with_repeats(each, repeats, one.least) for each in contrasts) <= threshold:
             return count(repeats - have, "more repeat")
+    if max(_of_images(each, one.least) for each in contrasts) <= threshold:
+        return f"more than {MOST_REPEATS} repeats"
     return "more evaluation images"
+
+
+def _of_images(contrast: Contrast, least: float) -> float:
+    """Returns p, if builds did not differ at all."""
+    views = (contrast.sqnr, contrast.image)
+    return min(1.0, 2 * min(one_sided(view.log - least, view.images) for view in views))
 
 
 def _with_repeats(contrast: Contrast, repeats: int, least: float) -> float:

@@ -50,9 +50,11 @@ class Hypothesis:
     def chance_of_builds(self) -> float:
         """Returns how likely builds that choose anew look so though both versions are alike."""
         one, other = (side.sample for side in (self.contrast.one, self.contrast.other))
+        # Of a cell whose layers are held the choice was taken: that its builds are alike says nothing.
+        others = [cell.sample for cell in self.others if not cell.held]
         logs = [
-            ([c.sample.sqnr_logs for c in self.others], one.sqnr_logs, other.sqnr_logs),
-            ([c.sample.image_logs for c in self.others], one.image_logs, other.image_logs),
+            ([sample.sqnr_logs for sample in others], one.sqnr_logs, other.sqnr_logs),
+            ([sample.image_logs for sample in others], one.image_logs, other.image_logs),
         ]
         if other.exact:
             # Against exact arithmetic, the builds of all other versions are what might have been drawn.
@@ -116,8 +118,8 @@ class Questions:
             least=self.rules.least_effect,
             also=also,
             others=tuple(others),
-            guarded=not (cell.fixed and base.fixed),
-            pass_=cell.pass_,
+            guarded=_may_choose(cell) or _may_choose(base),
+            pass_=f"{cell.device}/{cell.pass_}",
         )
 
     def calibrators(self, cell: CellError, base: CellError) -> Hypothesis | None:
@@ -159,7 +161,7 @@ class Questions:
         ]
         better = exact.sample.sqnr_logs[0] - self.rules.least_effect
         states = any(float(one.sample.sqnr_logs.min()) <= better for one in others)
-        return replace(made, others=tuple(others), guarded=states and not cell.fixed)
+        return replace(made, others=tuple(others), guarded=states and _may_choose(cell))
 
     def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
         """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
@@ -260,6 +262,11 @@ class Questions:
 def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
     """Whether what was observed is worse than the best table: a cell that is better has not paid for its own."""
     return contrast(Side(cell.sample), Side(best)).largest() >= rules.least_effect
+
+
+def _may_choose(cell: CellError) -> bool:
+    """Whether its builds may differ: what does differ is not fixed, whatever was declared."""
+    return not (cell.fixed and cell.sample.same_bits)
 
 
 def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:

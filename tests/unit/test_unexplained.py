@@ -1,0 +1,158 @@
+"""Losses of which no test names the cause: told all the same, and put down to the largest part of the budget."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runner.cells import Pass, Precision, Status
+from runner.core.answers.per_head import answers
+from runner.core.boxes.results import BoxErrors
+from runner.core.judgement import HeadResult
+from runner.core.severity import Severity
+from runner.core.verdicts.gates import GateResult, all_hold
+from runner.core.verdicts.unexplained import MOST, with_unexplained
+from runner.core.verdicts.verdict import FAULTS, Kind, Verdict
+from tests.unit.judgements import BASELINE, FP32, SHARED, cell_result, fp32_head, head
+from tests.unit.test_severity import boxes
+
+FP16 = Pass(precision=Precision.FP16)
+OK = Verdict(kind=Kind.OK, cell="c", head="small")
+
+
+def lost(
+    nmse: float = 0.02,
+    *verdicts: Verdict,
+    limit: float = 0.004,
+    calibration: float = 0.004,
+    gate_sqnr_db: float | None = None,
+    **changes: Any,
+) -> HeadResult:
+    made = head(
+        "small",
+        nmse,
+        limit=limit,
+        calibration=calibration,
+        gate_sqnr_db=gate_sqnr_db,
+        verdicts=verdicts or (OK,),
+    )
+    return replace(made, **changes)
+
+
+def looked_at(one: HeadResult, pass_: Pass = SHARED, **more: Any) -> tuple[Verdict, ...]:
+    (result,) = with_unexplained([cell_result(BASELINE, pass_, [one], **more)])
+    return result.heads[0].verdicts
+
+
+def kinds(verdicts: Iterable[Verdict]) -> list[Kind]:
+    return [one.kind for one in verdicts]
+
+
+def test_without_harm_nothing_is_told() -> None:
+    assert looked_at(lost()) == (OK,)
+    assert looked_at(lost(0.001, gate_sqnr_db=20)) == (OK,)
+    assert looked_at(lost(boxes=boxes(lost=1))) == (OK,), "harmless"
+
+
+def test_a_gate_that_fails_is_told_with_what_it_looks_like() -> None:
+    (one,) = looked_at(lost(gate_sqnr_db=20))
+    assert (one.kind, one.suspected) == (Kind.UNEXPLAINED_LOSS, Kind.ENGINE_LOSS)
+    assert one.why == (
+        "a gate fails (SQNR 17.0 dB, at least 20 dB) (60 % the engine, 20 % 8 bits, 20 % the table)"
+    )
+    (table,) = looked_at(lost(limit=0.004, calibration=0.014, gate_sqnr_db=20))
+    assert table.suspected is Kind.CALIBRATION_PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.99, Kind.UNEXPLAINED_LOSS), (1.01, Kind.INT8_LIMIT)]
+)
+def test_what_is_mostly_8_bits_own_is_8_bits_own(share: float, kind: Kind) -> None:
+    limit = 0.02 * MOST * share
+    (one,) = looked_at(lost(limit=limit, calibration=0.009, gate_sqnr_db=20))
+    assert one.kind is kind
+    if kind is Kind.INT8_LIMIT:
+        assert "of the error is what 8 bits cost with the best table known" in (one.why or "")
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.99, False), (1.01, True)])
+def test_boxes_that_anybody_would_miss_are_told_without_a_gate(share: float, *, told: bool) -> None:
+    for some, words in (
+        (boxes(lost=5 * share), "5 of 1000 boxes are lost"),
+        (boxes(ap_drop=0.01 * share), "AP falls by 0.010"),
+    ):
+        found = looked_at(lost(boxes=some))
+        assert (kinds(found) == [Kind.UNEXPLAINED_LOSS]) is told
+        if told and "AP" in words:
+            assert words in (found[0].why or "")
+
+
+def box_gate(*, passed: bool, name: str = "ap_drop") -> tuple[GateResult, ...]:
+    return (GateResult(name=name, limit=0.1, value=0.05 if passed else 0.2, passed=passed),)
+
+
+def test_boxes_that_a_gate_of_boxes_accepts_are_not() -> None:
+    for gates, told in ((box_gate(passed=True), False), (box_gate(passed=False), True)):
+        one = lost(boxes=boxes(ap_drop=0.05), gates=gates, passed=all_hold(gates))
+        assert (kinds(looked_at(one)) == [Kind.UNEXPLAINED_LOSS]) is told
+    sqnr = lost(0.001, boxes=boxes(ap_drop=0.05), gate_sqnr_db=20)
+    assert kinds(looked_at(sqnr)) == [Kind.UNEXPLAINED_LOSS], "a gate of dB accepts no boxes"
+
+
+@pytest.mark.parametrize("kind", sorted(FAULTS | {Kind.INCONCLUSIVE}))
+def test_where_a_cause_is_named_or_looked_for_nothing_is_added(kind: Kind) -> None:
+    named = Verdict(kind=kind, cell="c", head="small")
+    assert looked_at(lost(0.02, named, gate_sqnr_db=20)) == (named,)
+
+
+@pytest.mark.parametrize("kind", [Kind.PRECISION_FALLBACK, Kind.NOT_COMPARABLE])
+def test_a_fallback_or_half_a_table_explains_no_loss(kind: Kind) -> None:
+    other = Verdict(kind=kind, cell="c", head="small")
+    assert kinds(looked_at(lost(0.02, other, gate_sqnr_db=20))) == [kind, Kind.UNEXPLAINED_LOSS]
+
+
+def test_without_a_budget_nothing_is_suspected() -> None:
+    (one,) = looked_at(lost(gate_sqnr_db=20, budget=None))
+    assert (one.kind, one.suspected) == (Kind.UNEXPLAINED_LOSS, None)
+    spared = lost(0.02, limit=0.03, calibration=0.0, gate_sqnr_db=20)
+    assert looked_at(spared)[0].suspected is None, "it ran layers in float, and fails all the same"
+
+
+def floating(pass_: Pass, some: BoxErrors | None, **changes: Any) -> tuple[Verdict, ...]:
+    return looked_at(replace(fp32_head(), verdicts=(OK,), boxes=some, **changes), pass_)
+
+
+def test_reduced_floating_point_is_looked_at_too() -> None:
+    (one,) = floating(FP16, boxes(lost=100))
+    assert (one.kind, one.why) == (Kind.UNEXPLAINED_LOSS, "100 of 1000 boxes are lost")
+
+
+def test_cells_that_did_not_run_are_left_as_they_are() -> None:
+    gone = cell_result(BASELINE, SHARED, status=Status.CRASHED, reason="SIGSEGV")
+    assert with_unexplained([gone]) == (gone,)
+
+
+def test_fp32_boxes_that_a_gate_does_not_ask_for_are_no_loss_of_int8() -> None:
+    assert floating(FP32, boxes(lost=1)) == (OK,)
+
+
+def test_it_fails_the_answer_of_its_head() -> None:
+    results = with_unexplained([cell_result(BASELINE, SHARED, [lost(gate_sqnr_db=20)])])
+    (answer,) = answers(("small",), results, BASELINE)
+    assert answer.fault == "not known; most of the error is the engine's int8 kernels"
+    assert answer.severity is Severity.SEVERE
+    assert answer.findings[0].fails
+    assert not answer.clean
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="fp32 is left out of what is unexplained: where its error is above 60 dB, or below on a few images "
+    "alone, lost boxes are told nowhere",
+)
+def test_fp32_that_loses_a_fifth_of_all_boxes_is_never_clean() -> None:
+    one = replace(fp32_head(), verdicts=(OK,), boxes=boxes(lost=200))
+    results = with_unexplained([cell_result(BASELINE, FP32, [one])])
+    (answer,) = answers(("small",), results, BASELINE)
+    assert not answer.clean
