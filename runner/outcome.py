@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.cells import Status
+from runner.core.answer import Answer
+from runner.core.answers.degree import degree, how_sure
+from runner.core.answers.sentences import made_up
 from runner.core.judgement import Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
@@ -41,10 +44,9 @@ class Outcome:
 
     def text(self) -> str:
         lines = [""]
+        lines += self._network()
         lines += [line for head in self.judgement.heads for line in self._head(head)]
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
-        if self.judgement.network_sentence:
-            lines.append(f"{WHOLE_NETWORK}: {self.judgement.network_sentence}")
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
             lines += [f"  {line}" for line in self.judgement.additions]
@@ -67,14 +69,17 @@ class Outcome:
         lines.append(f"report: {self.report}")
         return "\n".join(lines)
 
+    def _network(self) -> list[str]:
+        if self.judgement.network:
+            return _lines(self.judgement.network)
+        told = self.judgement.network_sentence
+        return [f"{WHOLE_NETWORK}: {told}"] if told else []
+
     def _head(self, head: str) -> list[str]:
-        """Returns whose fault it is and what to do, then all that is known."""
-        sentence = self.judgement.sentences.get(head, "")
         answer = next((one for one in self.judgement.answers if one.head == head), None)
         if answer is None:
-            return [f"{head}: {sentence}"]
-        sure = f" ({answer.confidence})" if answer.confidence else ""
-        return [f"{head}: {answer.fault}{sure}. {answer.advice}", f"  {sentence}"]
+            return [f"{head}: {self.judgement.sentences.get(head, '')}"]
+        return _lines(answer)
 
     def _unknown_boxes(self) -> list[str]:
         """Returns a line for each reason why boxes are not known: the cell's id, or how many."""
@@ -119,10 +124,8 @@ class Outcome:
             "report": str(self.report),
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
-            "answers": {
-                one.head: {"fault": one.fault, "confidence": one.confidence, "advice": one.advice}
-                for one in self.judgement.answers
-            },
+            "answers": {one.head: _plain(one) for one in self.judgement.answers},
+            "network": _plain(self.judgement.network) if self.judgement.network else None,
             "lineage": [one.sentence for one in self.judgement.lineage],
             "additions": list(self.judgement.additions),
             "network_sentence": self.judgement.network_sentence,
@@ -139,3 +142,21 @@ class Outcome:
                 for result in self.judgement.cells
             ],
         }
+
+
+def _lines(answer: Answer) -> list[str]:
+    """Returns how much it matters, whose fault it is and what to do; then what was seen, where anything was."""
+    sure = f" ({told})" if (told := how_sure(answer)) else ""
+    first = f"{answer.head} [{degree(answer)}]: {answer.fault}{sure}. {answer.advice}".rstrip()
+    text = " ".join(filter(None, (answer.text, made_up(answer))))
+    return [first, f"  {text}"] if text else [first]
+
+
+def _plain(answer: Answer) -> Mapping[str, Any]:
+    return {
+        "severity": str(answer.severity),
+        "clean": answer.clean,
+        "fault": answer.fault,
+        "confidence": answer.confidence,
+        "advice": answer.advice,
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-VERBS = {"is": ("is", "are"), "lose": ("loses", "lose")}
+VERBS = {"is": ("is", "are"), "lose": ("loses", "lose"), "keep": ("keeps", "keep")}
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
@@ -30,12 +30,14 @@ def span(values: Iterable[float]) -> str:
     """Returns `0.2 to 0.3`, or one number where both are the same; a small one is not 0.0."""
     numbers = sorted(values)
     if not numbers:
-        return "?"
+        return "an unknown number of"
     decimals = 2 if 0 < abs(numbers[0]) < 0.1 else 1
     low, high = (f"{one:z.{decimals}f}" for one in (numbers[0], numbers[-1]))
     return low if low == high else f"{low} to {high}"
 
 
 def capital(text: str) -> str:
-    """Returns the text with its first letter a capital, the others as they are."""
-    return text[:1].upper() + text[1:]
+    """Returns the text with its first letter a capital, unless it begins with a name: `ort-1.22.1`, `cuDNN`."""
+    first = text.split(maxsplit=1)[0].strip(".,:;'") if text.strip() else ""
+    plain = first.replace("'", "").isalpha() and not any(one.isupper() for one in first[1:])
+    return text[:1].upper() + text[1:] if plain else text

@@ -7,12 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
+from runner.core.answer import Answer, Finding
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, Judgement
 from runner.report.views import Place, place
 
 WHOLE = 100
 """Cells up to which the embedded data leave nothing out."""
+TOLD = frozenset({"cells", "answers", "network"})
+"""Fields of a judgement that are laid out by themselves."""
 DEEPEST = 32
 """Levels of nested facts that are kept; a job may write any JSON."""
 
@@ -66,6 +69,8 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     - `results` is a table, a row a cell and head: `columns` are paths as `error.nmse`, of `rows`; in
       `output` two rows have one number where their outputs are bit-identical;
     - `facts` of a cell is the index of its facts in `cell_facts`, to be laid over `common_facts`;
+    - `cells` of a finding are places in `cells`; what a head's answer shares with `network` stands there alone,
+      and `findings` of the head has its place among those of `network` in its stead;
     - a verdict's cell and head are those that it stands with, boxes of a cell's heads are in `results`;
     - boxes by size and the errors against fp32 are in matrices of up to `WHOLE` cells alone (the page
       shows them), and of cells that are not `kept` there is nothing but the id and the status (their
@@ -82,9 +87,14 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     whole = len(detailed.cells) <= WHOLE
     number = len(judgement.cells) - len(detailed.cells)
     everything: dict[str, Any] = _lean(
-        {one.name: getattr(judgement, one.name) for one in fields(judgement) if one.name != "cells"}
+        {
+            one.name: getattr(judgement, one.name)
+            for one in fields(judgement)
+            if one.name not in TOLD
+        }
     )
-    everything["schema_version"] = 2
+    everything |= _lean(_answers(judgement))
+    everything["schema_version"] = 3
     everything["common_facts"] = common
     everything["cell_facts"] = [_without(one, common) for one in every]
     everything["left_out"] = [] if whole else ["against_fp32", "boxes by size"]
@@ -97,6 +107,35 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     ]
     everything["results"] = _table(_results(detailed, whole=whole))
     return everything
+
+
+def _answers(judgement: Judgement) -> dict[str, Any]:
+    places = {one.cell.id: number for number, one in enumerate(judgement.cells)}
+    shared = {one: number for number, one in enumerate(_findings(judgement.network))}
+    return {
+        "network": judgement.network and _answer(judgement.network, places, {}),
+        "answers": [_answer(one, places, shared) for one in judgement.answers],
+    }
+
+
+def _findings(answer: Answer | None) -> tuple[Finding, ...]:
+    return answer.findings if answer else ()
+
+
+def _answer(
+    answer: Answer, places: Mapping[str, int], shared: Mapping[Finding, int]
+) -> dict[str, Any]:
+    found: dict[str, Any] = plain(replace(answer, findings=()))
+    found["findings"] = [
+        shared[one] if one in shared else _finding(one, places) for one in answer.findings
+    ]
+    return found
+
+
+def _finding(one: Finding, places: Mapping[str, int]) -> dict[str, Any]:
+    found: dict[str, Any] = plain(one)
+    found["cells"] = [places[cell] for cell in one.cells if cell in places]
+    return found
 
 
 def _cell(result: CellResult, index: Mapping[str, int], *, whole: bool) -> dict[str, Any]:

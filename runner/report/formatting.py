@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from runner.core.verdicts.effect import Effect
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.core.words import capital, count
 
 ABSENT = "–"
 MINUS = "−"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+TELLING_DB = 1.0
+"""A bound above this says more of the measurement than of the cell."""
 
 TERMINAL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 UNSEEN = re.compile(
@@ -137,9 +141,24 @@ def sentence(text: str) -> str:
 def effect(one: Effect) -> str:
     """Returns `+6.1 dB (5.2 to 6.9)`; without the interval where the noise is unknown."""
     text = f"{signed(one.db, 1)} dB"
+    if one.typical is not None and one.db < one.typical_db / 2:
+        return f"{signed(one.typical_db, 1)} dB on the typical image"
     if not one.known or not math.isfinite(one.low):
         return f"{text}, noise unknown"
     return f"{text} ({fixed(one.low_db, 1)} to {fixed(one.high_db, 1)})"
+
+
+def unseen(one: Verdict) -> str:
+    """Returns the second half of `ok`: how much worse it may be all the same; empty where that is not known."""
+    if one.kind is not Kind.OK or one.bound_db is None:
+        return ""
+    bound = max(one.bound_db, 0.0)
+    if bound < 0.05:
+        return "no worse than the baseline"
+    text = fixed(math.ceil(bound * 10 - 1e-9) / 10)
+    if bound <= TELLING_DB:
+        return f"at most {text} dB worse"
+    return f"up to {text} dB would not have been seen"
 
 
 FILTERS = {
@@ -159,5 +178,6 @@ FILTERS = {
         short,
         signed,
         superscript,
+        unseen,
     )
 }

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from job import protocol
+from runner.core import severity
+from runner.core.answers.rows import loss_db
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics
+from runner.core.severity import Severity
 from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.verdict import Kind, Verdict
 
 CSV = "results.csv"
 PARQUET = "results.parquet"
@@ -33,6 +38,8 @@ class Entry:
     cell: CellResult
     head: str
     result: HeadResult | None
+    severity: Severity | None = None
+    """None where nothing was found there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,41 @@ def _factors(part: str) -> Callable[[Entry], Any]:
     return value
 
 
+def _severities(judgement: Judgement) -> Mapping[tuple[str, str], Severity]:
+    """Returns (cell, head) → how much the worst matters of what was found of that head there."""
+    found: dict[tuple[str, str], Severity] = {}
+    for answer in judgement.answers:
+        for one in answer.findings:
+            for cell in one.cells:
+                key = (cell, answer.head)
+                found[key] = severity.worst((one.severity, found.get(key, Severity.NONE)))
+    return found
+
+
+def _worst(entry: Entry) -> Verdict | None:
+    """Returns the verdict, of those that say that something is wrong or may be, with the largest effect."""
+    found = [
+        (loss, one)
+        for one in (entry.result.verdicts if entry.result else ())
+        if one.kind is not Kind.OK and (loss := loss_db(one)) is not None
+    ]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _effect(name: str) -> Callable[[Entry], Any]:
+    def value(entry: Entry) -> Any:
+        worst = _worst(entry)
+        found = getattr(worst.effect, name) if worst and worst.effect else None
+        return found if found is not None and math.isfinite(found) else None
+
+    return value
+
+
+def _bound(entry: Entry) -> Any:
+    bounds = [one.bound_db for one in entry.result.verdicts] if entry.result else []
+    return next((one for one in bounds if one is not None), None)
+
+
 def _latency_verdicts(entry: Entry) -> Any:
     return SEPARATOR.join(str(verdict.kind) for verdict in entry.cell.verdicts) or None
 
@@ -182,7 +224,9 @@ COLUMNS = (
     Column(
         "pass", TEXT, "Precision and table: int8-shared-entropy.", lambda e: e.cell.cell.pass_.name
     ),
-    Column("precision", TEXT, "fp32, tf32, fp16 or int8.", lambda e: e.cell.cell.pass_.precision),
+    Column(
+        "precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.cell.pass_.precision
+    ),
     Column(
         "table_source",
         TEXT,
@@ -281,6 +325,32 @@ COLUMNS = (
         TEXT,
         "What the numbers say: ok, or what is wrong (docs/method.md).",
         _verdicts,
+    ),
+    Column(
+        "severity",
+        TEXT,
+        "How much what was found of the head in this cell matters: none, harmless, visible, severe.",
+        lambda entry: entry.severity,
+    ),
+    Column(
+        "effect_db",
+        NUMBER,
+        "What the verdict with the largest effect costs, dB, against what it was compared with.",
+        _effect("db"),
+    ),
+    Column("effect_low_db", NUMBER, "Lower end of its 95 % interval.", _effect("low_db")),
+    Column("effect_high_db", NUMBER, "Upper end of it.", _effect("high_db")),
+    Column(
+        "effect_typical_db",
+        NUMBER,
+        "The same effect on the typical image, dB.",
+        _effect("typical_db"),
+    ),
+    Column(
+        "unseen_db",
+        NUMBER,
+        "Of ok: how much worse than the baseline it may be all the same, dB (error 5 %).",
+        _bound,
     ),
     Column(
         "factors",
@@ -409,8 +479,15 @@ def long_table(judgement: Judgement) -> pa.Table:
 
     A cell that did not run has one row a head all the same: status, reason and empty numbers.
     """
+    severities = _severities(judgement)
     entries = [
-        Entry(judgement=judgement, cell=cell, head=head, result=results.get(head))
+        Entry(
+            judgement=judgement,
+            cell=cell,
+            head=head,
+            result=results.get(head),
+            severity=severities.get((cell.cell.id, head)),
+        )
         for cell in judgement.cells
         for results in [{one.head: one for one in cell.heads}]
         for head in judgement.heads

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from runner.cells import Status
 from runner.core.judgement import Judgement
-from runner.report import charts, facts, frames, limits, questions, reasons, sections, views
+from runner.report import cards, charts, facts, frames, limits, questions, reasons, sections, views
 from runner.report.formatting import FILTERS, finalize
 
 HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
@@ -52,7 +52,7 @@ def render(
         .render(
             judgement=judgement,
             statuses=_count_statuses(judgement),
-            cards=views.cards(judgement),
+            cards=cards.cards(judgement),
             questions=questions.questions(judgement),
             gates=views.gate_texts(judgement),
             matrix=matrix,

@@ -1,16 +1,20 @@
 """JUnit XML: every gate of every cell is a test, so that a CI server shows which one broke.
 
+What a run fails for without a gate (a broken output, fp32 that is wrong) is a failed test of its cells too.
+
 The format has no standard; this is what Jenkins, GitLab and pytest agree on: testsuites, testsuite,
 testcase, and in it failure (a gate that does not hold), error (a cell that did not end) or skipped.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from runner.cells import Status
+from runner.core.answer import Finding
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
+from runner.core.verdicts.verdict import Kind
 
 JUNIT = "junit.xml"
 
@@ -28,18 +32,48 @@ def junit(judgement: Judgement) -> str:
     for result in judgement.cells:
         where = f"{result.cell.environment}/{result.cell.device}"
         suites.setdefault(where, []).append(result)
+    ungated = _ungated(judgement)
     for where, results in suites.items():
         suite = ET.SubElement(root, "testsuite", name=_clean(where), timestamp=judgement.created)
         for result in results:
-            suite.extend(_cases(judgement, result))
+            suite.extend(_cases(judgement, result, ungated.get(result.cell.id, ())))
+        _count(suite)
+    nowhere = ungated.get("", ())
+    if nowhere:
+        suite = ET.SubElement(root, "testsuite", name=WHOLE_NETWORK, timestamp=judgement.created)
+        suite.extend(_finding_case(WHOLE_NETWORK, head, one) for head, one in nowhere)
         _count(suite)
     _count(root)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _cases(judgement: Judgement, result: CellResult) -> Iterable[ET.Element]:
-    """Yields a test for every gate; one for the whole cell where it has none."""
+def _ungated(judgement: Judgement) -> Mapping[str, Sequence[tuple[str, Finding]]]:
+    """Returns cell → (head, finding) for which the run fails without a gate; cell "" where it names none."""
+    found: dict[str, list[tuple[str, Finding]]] = {}
+    answers = (*((judgement.network,) if judgement.network else ()), *judgement.answers)
+    gated = set(judgement.gates_failed)
+    for answer in answers:
+        for one in answer.findings:
+            if one.fails and one.kind is not Kind.COULD_NOT_RUN:
+                for cell in one.cells or ("",):
+                    if (cell, answer.head) not in gated:
+                        found.setdefault(cell, []).append((answer.head, one))
+    return found
+
+
+def _finding_case(where: str, head: str, one: Finding) -> ET.Element:
+    case = _case(where, f"{head} {one.kind}")
+    failure = ET.SubElement(case, "failure", type=str(one.kind))
+    failure.set("message", _clean(f"{head}: {one.fault}"))
+    failure.text = _clean(f"{one.text}\n{one.advice}")
+    return case
+
+
+def _cases(
+    judgement: Judgement, result: CellResult, ungated: Sequence[tuple[str, Finding]]
+) -> Iterable[ET.Element]:
+    """Yields a test for every gate, and one for all else that a run fails for; one where there is neither."""
     where = f"{result.cell.environment}.{result.cell.device}.{result.cell.pass_.name}"
     if result.status is not Status.OK:
         yield _broken(where, result)
@@ -52,6 +86,7 @@ def _cases(judgement: Judgement, result: CellResult) -> Iterable[ET.Element]:
         )
         for gate in gates
     ]
+    cases += [_finding_case(where, head, one) for head, one in ungated]
     yield from cases or [_case(where, "runs")]
 
 

@@ -19,21 +19,26 @@ BROKEN = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
 def detailed(judgement: Judgement, most: int) -> Collection[str]:
     """Returns the ids of the cells to tell in detail: all, or those that a reader asks for first.
 
-    The baseline's, those that broke, those with a verdict or a failed gate, those not decided, then the
-    others; each in the order of the plan.
+    The baseline's, those that broke, those for which the run fails, those with a verdict, those not decided,
+    then the others; each in the order of the plan.
     """
     cells = judgement.cells
     if len(cells) > most:
-        cells = tuple(sorted(cells, key=lambda one: _rank(one, judgement.baseline)))[:most]
+        failing = frozenset(cell for one in judgement.failing for cell in one.cells)
+        rank = {one.cell.id: _rank(one, judgement.baseline, failing) for one in cells}
+        cells = tuple(sorted(cells, key=lambda one: rank[one.cell.id]))[:most]
     return {one.cell.id for one in cells}
 
 
-def _rank(result: CellResult, baseline: str) -> int:
+def _rank(result: CellResult, baseline: str, failing: Collection[str]) -> int:
     kinds = {one.kind for one in result.all_verdicts}
     reasons = (
         result.cell.environment == baseline,
         result.status in BROKEN,
-        bool(kinds & FAULTS) or any(head.passed is False for head in result.heads),
+        result.cell.id in failing
+        or result.passed is False
+        or any(head.passed is False for head in result.heads),
+        bool(kinds & FAULTS),
         bool(kinds - {Kind.OK}),
         True,
     )

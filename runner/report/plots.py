@@ -14,8 +14,8 @@ from runner.report.tradeoff import KINDS, Tradeoff
 
 WIDTH, HEIGHT = 340, 230
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 22, 44
-SHAPES = ("circle", "diamond", "square", "triangle-up", "cross")
-COLOURS = ("--quiet", "--limit", "--calibration", "--engine", "--gate")
+SHAPES = ("circle", "diamond", "square", "triangle-down", "triangle-up", "cross")
+COLOURS = ("--quiet", "--limit", "--calibration", "--accent", "--engine", "--gate")
 WIDE = 20.0
 """Where the slowest takes this many times as long as the fastest, the scale is logarithmic."""
 

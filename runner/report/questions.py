@@ -4,29 +4,28 @@ An answer says what was measured, and says so where something was not.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.cells import Precision, Status, TableSource
-from runner.core.answer import Finding
-from runner.core.answers.choices import blamed
+from runner.core import severity
 from runner.core.answers.choices import sentence as seen
-from runner.core.boxes.results import ALL
+from runner.core.answers.choices import tested
+from runner.core.answers.degree import how_sure
+from runner.core.answers.per_head import accused
+from runner.core.answers.sentences import alike
+from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span, verb
+from runner.report.cards import lead
 from runner.report.formatting import duration, fixed, sentence, signed
 
-VERSION = frozenset(
-    {
-        Kind.FP32_REGRESSION,
-        Kind.ENGINE_REGRESSION,
-        Kind.ENGINE_LOSS,
-        Kind.IMPLICIT_REGRESSION,
-        Kind.CALIBRATOR_REGRESSION,
-    }
-)
-"""What an engine or its calibrator does, and a better table or more bits would not mend."""
+MOST_HEADS = 4
+"""Heads, or sets of heads, that one answer names; the cards have all."""
+MOST_ALIKE = 3
+"""Sentences about what versions share, and about what is open."""
+WAYS = {False: "with Q/DQ nodes", True: "with implicit scales"}
 SIMILAR = 1.05
 """Ranges within this factor of each other clip and round alike."""
 
@@ -70,69 +69,101 @@ def questions(judgement: Judgement) -> tuple[Question, ...]:
 
 
 def _version_or_calibration(judgement: Judgement) -> str:
-    chosen = {one.head: one for one in judgement.choices}
-    layers = [
-        one.head
-        for one in judgement.answers
-        if one.head in chosen and blamed(one, chosen[one.head])
-    ]
-    found = [
-        (one.head, finding)
-        for one in judgement.answers
-        if one.head not in layers
-        for finding in one.findings
-    ]
+    """Says whose each head's error is, from its answer and its budget alone.
+
+    What is not the version's comes from a test for that (`judgement.equal`), never from nothing having been
+    found; and of the calibration nobody says that it is innocent: its share stands here.
+    """
     if not any(_int8(judgement)):
         return "No int8 cell gave a result."
-    parts = (
-        _by_head("The version's", found, VERSION),
-        _by_head("The calibration's", found, {Kind.CALIBRATION_PROBLEM}),
-        _by_head("8 bits' own", found, {Kind.INT8_LIMIT}),
-    )
-    told = [part for part in parts if part]
-    if layers:
-        told.append(f"A layer's, it seems: {listed(layers)}; the builds of one table differ.")
-    undecided = _needs(found)
-    if not told and not undecided:
-        told = ["Neither: no version is worse than the baseline, and no table is beyond its gate."]
-    elif told and not parts[1] and not layers and judgement.answers:
-        told.append("Not the calibration's: no table alone loses what a better one would keep.")
+    told = [*_faults(judgement), *_alike(judgement)]
+    undecided = _needs(judgement)
     if undecided:
-        told.append(f"Not decided yet: {undecided}")
-    else:
-        sure = [one.confidence for one in judgement.answers if one.confidence]
-        told += [f"{listed(list(dict.fromkeys(sure)))}."] if sure else []
+        told.append(f"Not decided yet: {undecided}.")
     return " ".join(told)
 
 
-def _by_head(whose: str, found: Sequence[tuple[str, Finding]], kinds: Iterable[Kind]) -> str:
-    chosen = [(head, one) for head, one in found if one.kind in kinds]
-    if not chosen:
-        return ""
-    heads = list(dict.fromkeys(head for head, _ in chosen))
-    where = list(dict.fromkeys(name for _, one in chosen for name in one.environments))
-    return f"{whose}: {listed(heads)}, in {listed(where)}."
+def _faults(judgement: Judgement) -> list[str]:
+    """Returns a sentence for each fault and the heads that have it, the worst first, and their shares."""
+    groups: dict[str, list[str]] = {}
+    answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
+    for one in answers:
+        sure = f" ({known})" if (known := how_sure(one)) else ""
+        groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
+    told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
+    shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]
+    made_of = f"How the loss is made up: {_some(shares)}." if shares else ""
+    more = len(told) - MOST_HEADS
+    rest = f"And {more} more in the cards above." if more > 0 else ""
+    return [one for one in (*told[:MOST_HEADS], rest, made_of) if one]
 
 
-def _needs(found: Iterable[tuple[str, Finding]]) -> str:
+def _some(parts: Sequence[str], most: int = MOST_HEADS) -> str:
+    """Joins parts that have commas of their own; says how many more there are."""
+    more = len(parts) - most
+    return "; ".join((*parts[:most], *([f"and {more} more below"] if more > 0 else [])))
+
+
+def _alike(judgement: Judgement) -> list[str]:
+    """Returns what versions were shown to share; that nothing of the kind was shown is told too."""
     heads: dict[str, list[str]] = {}
-    for head, one in found:
-        if one.kind is Kind.INCONCLUSIVE:
-            heads.setdefault(one.advice.split(". ")[0], []).append(head)
-    return " ".join(f"{listed(names)}: {advice}." for advice, names in heads.items())
+    for answer in judgement.answers:
+        equal = [one for one in judgement.equal if one.head == answer.head]
+        for said in alike(equal, accused(answer.findings)):
+            heads.setdefault(said, []).append(answer.head)
+    told = [
+        text
+        if len(judgement.heads) == len(names)
+        else f"{text.removesuffix('.')} ({listed(names, 3)})."
+        for text, names in sorted(heads.items(), key=lambda one: -len(one[1]))
+    ]
+    if told:
+        return told[:MOST_ALIKE]
+    several = len({result.cell.environment for result, _ in _int8(judgement)}) > 1
+    return ["That versions lose the same was not shown."] if several else []
+
+
+def _needs(judgement: Judgement) -> str:
+    """Returns what would decide what is open, of which heads; builds with a layer held have decided theirs."""
+    heads: dict[str, list[str]] = {}
+    decided = {one.head for one in judgement.choices if tested(one)}
+    for answer in judgement.answers:
+        for one in answer.findings:
+            if one.kind is Kind.INCONCLUSIVE and answer.head not in decided:
+                needs = one.advice.split(" would decide")[0]
+                names = heads.setdefault(needs[:1].lower() + needs[1:], [])
+                if answer.head not in names:
+                    names.append(answer.head)
+    told = [f"{listed(names, 3)} ({needs} would decide)" for needs, names in heads.items()]
+    return _some(told, MOST_ALIKE)
 
 
 def _layers(judgement: Judgement) -> str:
-    told = [seen(one) for one in judgement.choices]
+    told = [seen(one) for one in judgement.choices[:2]]
     told += [sentence(one.sentence) for one in judgement.lineage[:2]]
-    bad = any(one.findings for one in judgement.answers)
     if not told:
-        told = ["The network's graph sets no bad heads apart." if bad else "No head is bad."]
-    told.append("What one layer alone costs was not measured.")
+        told = [_no_layers(judgement)]
+    if not any(tested(one) for one in judgement.choices):
+        told.append("What one layer alone costs was not measured.")
     speeds = _speeds(judgement)
     if speeds:
         told.append(speeds)
     return " ".join(told)
+
+
+def _no_layers(judgement: Judgement) -> str:
+    leads = {one.head: lead(one) for one in judgement.answers}
+    wrong = [head for head, one in leads.items() if one and one.kind is not Kind.COULD_NOT_RUN]
+    if len(wrong) == len(leads) > 0:
+        return (
+            "Not known: something was found of every head, so the network's graph sets none apart."
+        )
+    if wrong:
+        return f"Not known: the network's graph does not set {listed(wrong, 3)} apart from the other heads."
+    everything = (*judgement.answers, *((judgement.network,) if judgement.network else ()))
+    if judgement.answers and all(one.clean for one in everything):
+        return "No head is bad."
+    return "Not known: no head was found to be bad, and not all was looked at."
 
 
 def _speeds(judgement: Judgement) -> str:
@@ -153,26 +184,59 @@ def _speeds(judgement: Judgement) -> str:
 
 
 def _limit(judgement: Judgement) -> str:
+    """Says what 8 bits must cost in each way to int8: with Q/DQ nodes, and with implicit scales."""
+    rows = [(result, one) for result, one in _int8(judgement) if one.budget]
     told = []
     for head in judgement.heads:
-        budgets = [one.budget for _, one in _int8(judgement) if one.head == head and one.budget]
-        limits = [one.limit for one in budgets if one.limit > 0]
-        if not limits:
-            continue
-        worst = max(one.observed for one in budgets)
-        told.append(f"{head} {_db(min(limits))} dB, observed at worst {_db(worst)} dB")
+        parts = []
+        for implicit, way in WAYS.items():
+            mine = [
+                one.budget
+                for result, one in rows
+                if one.head == head and result.cell.pass_.implicit is implicit and one.budget
+            ]
+            limits = [_decibels(one.limit) for one in mine if one.limit > 0]
+            if limits:
+                worst = max(one.observed for one in mine)
+                parts.append(f"{span(limits)} dB {way} (observed at worst {_db(worst)} dB)")
+        if parts:
+            told.append(f"{head} {', '.join(parts)}")
     if not told:
         return "Not known: no int8 cell has a simulation with its table."
-    text = f"With the best table known 8 bits keep: {'; '.join(told)}."
-    beyond = [
+    return (
+        f"With the best table known 8 bits keep: {_some(told)}. {_beyond(judgement, rows)}".strip()
+    )
+
+
+def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]]) -> str:
+    """Says whether the limit alone is beyond a gate of SQNR, and what else says that 8 bits are too few."""
+    told = []
+    gated = [
+        (one, one.budget.limit, one.gate_sqnr_db)
+        for _, one in rows
+        if one.budget and one.gate_sqnr_db is not None
+    ]
+    over = list(
+        dict.fromkeys(
+            one.head for one, limit, gate in gated if limit > 0 and _decibels(limit) < gate
+        )
+    )
+    if over:
+        told.append(f"For {listed(over, 3)} even that is beyond the SQNR gate.")
+    elif gated:
+        told.append("Every SQNR gate that is set allows that.")
+    boxes = [
         one.head
         for one in judgement.answers
-        if any(finding.kind is Kind.INT8_LIMIT for finding in one.findings)
+        if one.head not in over and any(f.kind is Kind.INT8_LIMIT for f in one.findings)
     ]
-    if beyond:
-        return f"{text} For {listed(beyond)} even that is beyond the gate."
-    gated = any(one.gate_sqnr_db is not None for _, one in _int8(judgement))
-    return f"{text} No head's limit is beyond its gate." if gated else text
+    if boxes:
+        told.append(f"For {listed(boxes, 3)} most of what is lost is 8 bits' own all the same.")
+    return " ".join(told)
+
+
+def _decibels(nmse: float) -> float:
+    return -10 * math.log10(nmse)
 
 
 def _db(nmse: float) -> str:
@@ -185,27 +249,38 @@ def _boxes(judgement: Judgement) -> str:
         return "Not known: matrix.yaml does not say how to decode boxes (`decode:`)."
     if report.problem:
         return f"Not known: {report.problem}."
-    drops = [
-        (result, one, one.boxes)
-        for result, one in _int8(judgement)
-        if one.boxes and one.boxes.changes[ALL].reference
-    ]
-    if not drops:
-        return "Not known: no int8 cell has boxes."
-    told = []
+    rows = _int8(judgement)
+    whole = {
+        result.cell.id: (result, result.boxes.whole)
+        for result, _ in rows
+        if result.boxes and result.boxes.whole and result.boxes.whole.changes[ALL].reference
+    }
+    told = [_lost("the whole network", list(whole.values()))] if whole else []
     for head in judgement.heads:
-        mine = [row for row in drops if row[1].head == head]
-        if not mine:
-            continue
-        result, _, boxes = max(mine, key=lambda row: row[2].changes[ALL].lost)
-        changes = boxes.changes[ALL]
-        iou = f", mean IoU {fixed(changes.mean_iou, 2)}" if changes.mean_iou is not None else ""
-        ap = f", AP {signed(-boxes.ap_drop, 2)}" if boxes.ap_drop is not None else ""
-        told.append(
-            f"{head} loses {changes.lost:g} of {count(round(changes.reference), 'box', 'boxes')}{iou}{ap} "
-            f"({result.cell.environment}, {result.cell.pass_.name})"
-        )
-    return f"At worst {'; '.join(told)}."
+        mine = [
+            (result, one.boxes)
+            for result, one in rows
+            if one.head == head and one.boxes and one.boxes.changes[ALL].reference
+        ]
+        if mine:
+            told.append(_lost(head, mine))
+    if not told:
+        return "Not known: no int8 cell has boxes."
+    return f"At worst {_some(told, MOST_HEADS + bool(whole))}."
+
+
+def _lost(whose: str, rows: Sequence[tuple[CellResult, BoxErrors]]) -> str:
+    """Returns what became of boxes in the worst cell: by how much it matters, then by boxes lost."""
+    result, boxes = max(
+        rows, key=lambda row: (severity.of_boxes(row[1]).rank, row[1].changes[ALL].lost)
+    )
+    changes = boxes.changes[ALL]
+    iou = f", mean IoU {fixed(changes.mean_iou, 2)}" if changes.mean_iou is not None else ""
+    ap = f", AP {signed(-boxes.ap_drop, 2)}" if boxes.ap_drop is not None else ""
+    return (
+        f"{whose} loses {changes.lost:g} of {count(round(changes.reference), 'box', 'boxes')}{iou}{ap} "
+        f"({result.cell.environment}, {result.cell.pass_.name})"
+    )
 
 
 def _calibration(judgement: Judgement) -> str:
@@ -217,14 +292,25 @@ def _calibration(judgement: Judgement) -> str:
     shared = images.get("shared")
     if shared is not None:
         same = f"{count(shared, 'of them is', 'of them are')} among those evaluated"
-        told.append(f"{same}: judged on what was learnt." if shared else "None is evaluated too.")
-    blamed = [
-        finding.text
-        for one in judgement.answers
-        for finding in one.findings
-        if finding.kind is Kind.CALIBRATION_PROBLEM
-    ]
-    told += blamed[:1] or ["No head loses more by its table than its gate allows."]
+        told.append(
+            f"{same}: judged on what was learnt."
+            if shared
+            else "It shares none with the evaluation."
+        )
+    blamed = sorted(
+        (
+            (
+                finding.beaten,
+                -finding.severity.rank,
+                f"{one.head}: {finding.text[:1].lower()}{finding.text[1:]}",
+            )
+            for one in judgement.answers
+            for finding in one.findings
+            if finding.kind is Kind.CALIBRATION_PROBLEM
+        ),
+        key=lambda found: found[:2],
+    )
+    told += [blamed[0][2] if blamed else "No test names a table that costs more than another one."]
     told += [_worth(judgement), _own_tables(judgement)]
     return " ".join(part for part in told if part)
 
@@ -240,11 +326,14 @@ def _worth(judgement: Judgement) -> str:
         and one.budget
         and one.budget.limit > 0
     ]
-    told = [
-        f"{head} {fixed(10 * math.log10(1 + split.calibration / split.limit))} dB"
+    savings = [
+        (head, 10 * math.log10(1 + split.calibration / split.limit))
         for head, split in splits
         if split.calibration > -split.limit
     ]
+    told = [f"{head} {fixed(saved)} dB" for head, saved in savings if saved >= 0.05]
+    if savings and not told:
+        return "No better table is known for any head."
     return f"The best table known, for each head, would save {listed(told)}." if told else ""
 
 

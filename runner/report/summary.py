@@ -4,9 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from runner.cells import Status
+from runner.core.answer import Answer
+from runner.core.answers.degree import degree
+from runner.core.answers.sentences import made_up
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
+from runner.core.words import listed
 from runner.report.formatting import ABSENT, duration, fixed, sentence, short, visible
 
 SUMMARY = "summary.md"
@@ -23,9 +27,7 @@ def summary(judgement: Judgement) -> str:
     parts = (
         f"## {_text(judgement.name)}: INT8 against FP32",
         _verdict(judgement),
-        f"- **{WHOLE_NETWORK}**: {_text(judgement.network_sentence, 2000)}"
-        if judgement.network_sentence
-        else None,
+        _network(judgement),
         *(_head(judgement, head) for head in judgement.heads),
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
@@ -40,14 +42,41 @@ def summary(judgement: Judgement) -> str:
     return "\n".join(part for part in parts if part is not None) + "\n"
 
 
+def _network(judgement: Judgement) -> str | None:
+    answer = judgement.network
+    if answer is None:
+        told = judgement.network_sentence
+        return f"- **{WHOLE_NETWORK}**: {_text(told, 2000)}" if told else None
+    return f"- **{WHOLE_NETWORK}** ({degree(answer)}): {_told(answer)}{_text(answer.text, 2000)}"
+
+
 def _head(judgement: Judgement, head: str) -> str:
     answer = next((one for one in judgement.answers if one.head == head), None)
-    told = f"**{_text(sentence(answer.fault))}.** {_text(answer.advice, 400)} " if answer else ""
-    return f"- **{_text(head)}**: {told}{_text(judgement.sentences.get(head, ''), 2000)}"
+    if answer is None:
+        return f"- **{_text(head)}**: {_text(judgement.sentences.get(head, ''), 2000)}"
+    rest = " ".join(filter(None, (answer.text, made_up(answer))))
+    return f"- **{_text(head)}** ({degree(answer)}): {_told(answer)}{_text(rest, 2000)}"
+
+
+def _told(answer: Answer) -> str:
+    advice = f"{_text(answer.advice, 400)} " if answer.advice else ""
+    return f"**{_text(sentence(answer.fault))}.** {advice}"
 
 
 def _verdict(judgement: Judgement) -> str:
     failed = judgement.gates_failed
+    besides = [
+        one for one in judgement.failing if set(one.cells).isdisjoint(cell for cell, _ in failed)
+    ]
+    others = (
+        f"**Failed without a gate: {_text(listed([one.fault for one in besides], 3), 600)}.**\n"
+        if besides
+        else ""
+    )
+    return others + _gates(judgement, failed)
+
+
+def _gates(judgement: Judgement, failed: Sequence[tuple[str, str]]) -> str:
     gated = sum(
         bool(cell.gates) + sum(bool(head.gates) for head in cell.heads) for cell in judgement.cells
     )

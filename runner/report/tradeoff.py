@@ -122,6 +122,7 @@ KINDS = (
     str(Precision.FP32),
     str(Precision.TF32),
     str(Precision.FP16),
+    str(Precision.BF16),
     str(Precision.INT8),
     "int8 implicit",
 )

@@ -4,16 +4,13 @@ The page has one shape throughout: a table a question, a group of rows a pass, a
 on a device. Versions stand under each other in the order of matrix.yaml, so a change is a step.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
 from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.answer import Answer
 from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.verdicts.verdict import Kind
 
 UNTOLD = frozenset({"driver"})
 """Versions that rows do without: the cell's own page has them."""
@@ -249,58 +246,6 @@ def measured(groups: Iterable[Group]) -> tuple[Group, ...]:
         for one in groups
     )
     return tuple(group for group in chosen if group.rows)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Card:
-    """What stands first on the page: one head's answer."""
-
-    head: str
-    answer: Answer | None
-    """None in judgements of before there were any."""
-    paragraph: str
-    held: int
-    """int8 results that keep every gate."""
-    failed: int
-    ungated: int
-
-    @property
-    def state(self) -> str:
-        """`failed` a gate, has a `finding` all the same, is `open`, is `held`, or has `none`."""
-        kinds = {one.kind for one in self.answer.findings} if self.answer else set()
-        if self.failed:
-            return "failed"
-        if kinds - SHRUGGED:
-            return "finding"
-        if Kind.INCONCLUSIVE in kinds:
-            return "open"
-        return "held" if self.held else "none"
-
-
-SHRUGGED = frozenset({Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE, Kind.PRECISION_FALLBACK})
-"""Findings that make no head worse, as far as anybody knows."""
-
-
-def cards(judgement: Judgement) -> tuple[Card, ...]:
-    answers = {one.head: one for one in judgement.answers}
-    return tuple(_card(judgement, head, answers.get(head)) for head in judgement.heads)
-
-
-def _card(judgement: Judgement, head: str, answer: Answer | None) -> Card:
-    passed = Counter(
-        one.passed
-        for result in judgement.cells
-        for one in result.heads
-        if one.head == head and result.cell.pass_.precision is Precision.INT8
-    )
-    return Card(
-        head=head,
-        answer=answer,
-        paragraph=judgement.sentences.get(head, ""),
-        held=passed[True],
-        failed=passed[False],
-        ungated=passed[None],
-    )
 
 
 def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:

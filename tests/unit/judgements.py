@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.cells import Cell, Pass, Precision, Status, TableSource
+from runner.core.answers.gate_sentences import network_gates_sentence
+from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics, sqnr_db
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.gates import all_hold, gate_results
+from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate
 
@@ -155,6 +158,10 @@ def judgement(cells: Sequence[CellResult], **changes: Any) -> Judgement:
     }
     values |= changes
     values.setdefault("answers", answers(heads, values["cells"], values["baseline"]))
+    values.setdefault("network_sentence", network_gates_sentence(values["cells"]))
+    told = (values["cells"], values["answers"], values["network_sentence"])
+    values.setdefault("network", network_answer(*told))
+    values.setdefault("gates_set", any(one.gates for result in cells for one in result.heads))
     return Judgement(**values)
 
 
@@ -266,7 +273,7 @@ def whole() -> Judgement:
         for pass_ in PASSES
     ]
     return judgement(
-        cells,
+        with_unexplained(cells),
         sentences={
             "large": "All 6 environments agree within 0.5 dB at the same scales. In ort-1.32.0 the "
             "shared entropy table keeps 29.2 dB; 8 bits with the best table known would keep "

@@ -315,11 +315,12 @@ def test_every_report_tells_a_failed_gate_of_the_network() -> None:
     )
     assert judgement.network_sentence == sentence
     outcome = Outcome(judgement, Path(), Path(), {})
-    assert f"whole network: {sentence}" in outcome.text()
+    assert "whole network [severe]: 3 of 3 boxes are lost" in outcome.text()
+    assert sentence in outcome.text()
     assert "gate failed: new/cpu/fp16 whole network" in outcome.text()
     assert outcome.summary()["gates_failed"] == [["new/cpu/fp16", "whole network"]]
     assert "**1 of 1 gated results fail.**" in summary(judgement)
-    assert "- **whole network**: Whole network's gate failed" in summary(judgement)
+    assert "- **whole network** (severe): **3 of 3 boxes are lost" in summary(judgement)
     (failure,) = ET.fromstring(junit(judgement)).iter("failure")
     assert failure.get("message") == ("whole network: share of lost boxes 1.000, at most 0.005")
     row = long_table(judgement).to_pylist()[0]

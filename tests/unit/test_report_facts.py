@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.report.facts import DEEPEST, data, flat, plain
-from tests.unit.judgements import cell_result, head, judgement
+from tests.unit.judgements import cell_result, head, judgement, whole
 
 
 def test_plain_values() -> None:
@@ -83,3 +83,14 @@ def test_of_more_cells_than_are_told_only_the_status_stays() -> None:
     assert [len(one) > 2 for one in read["cells"]] == [False, True, False]
     assert [row[0] for row in read["results"]["rows"]] == [kept]
     assert read["left_out"] == ["details of 2 cells"]
+
+
+def test_findings_name_their_cells_by_place_and_stand_once() -> None:
+    read = json.loads(json.dumps(data(whole()), allow_nan=False))
+    assert read["schema_version"] == 3
+    (crashed, _) = read["network"]["findings"]
+    assert [read["cells"][place]["status"] for place in crashed["cells"]] == ["crashed"]
+    small = read["answers"][2]
+    assert [type(one) for one in small["findings"]] == [dict, int, int]
+    assert read["network"]["findings"][small["findings"][1]]["fault"] == "ort-1.22.1 crashed"
+    assert small["shares"]["engine"] == pytest.approx(0.81, abs=0.01)

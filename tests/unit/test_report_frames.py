@@ -14,7 +14,10 @@ from runner.cells import Status
 from runner.core.judgement import Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics
+from runner.core.rules import DB
 from runner.core.verdicts.budget import Budget
+from runner.core.verdicts.effect import Effect
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report import frames
 from runner.report.frames import COLUMNS, write
 from tests.unit.judgements import (
@@ -71,6 +74,24 @@ def test_a_row_holds_the_numbers_of_its_cell_and_head() -> None:
     assert row["latency_low_s"] < row["latency_median_s"] == 0.0123 < row["latency_high_s"]
     assert row["identical_to"] == "a/cpu/x; b/cpu/x"
     assert row["reason"] is pd.NA
+
+
+def test_a_row_says_how_much_what_was_found_matters_and_what_it_costs() -> None:
+    effect = Effect(log=4.0 * DB, low=3.0 * DB, high=5.0 * DB, p=0.0, typical=3.5 * DB, builds=5)
+    loss = Verdict(kind=Kind.ENGINE_LOSS, cell="bad", head="small", effect=effect)
+    fine = Verdict(kind=Kind.OK, cell="ok", head="small", bound_db=0.3)
+    cells = [
+        cell_result("bad", heads=[head("small", gate_sqnr_db=None, verdicts=(loss,))]),
+        cell_result("ok", heads=[head("small", gate_sqnr_db=None, verdicts=(fine,))]),
+    ]
+    frame = long_table(judgement(cells, heads=("small",)))
+    assert frame["severity"].tolist() == ["severe", pd.NA]
+    row = frame.iloc[0]
+    found = [row[name] for name in ("effect_low_db", "effect_db", "effect_high_db")]
+    assert found == pytest.approx([3.0, 4.0, 5.0])
+    assert row["effect_typical_db"] == pytest.approx(3.5)
+    assert frame["unseen_db"].tolist()[1] == 0.3
+    assert frame["effect_db"].isna().tolist() == [False, True]
 
 
 def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:

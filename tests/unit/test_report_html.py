@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.cells import Status
-from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report.facts import data
 from runner.report.html import embedded, render
@@ -52,12 +52,17 @@ def row_of(section: Element, environment: str, number: int = 0) -> Element:
 def test_each_head_has_its_sentence_and_its_state_in_words(page: Element) -> None:
     made = whole()
     cards = page.by_id("heads").all("article")
-    assert [card.all("h3")[0].text for card in cards] == list(HEADS)
+    assert [card.all("h3")[0].text for card in cards] == ["whole network", *HEADS]
+    assert "✗ Severe ort-1.22.1 crashed" in cards[0].text
+    cards = cards[1:]
     for card, name in zip(cards, HEADS, strict=True):
         assert made.sentences[name] in card.text
-    assert "Gate holds in all 17 cells" in cards[0].text
-    assert "✗ Below the gate, no cause found" in cards[2].text
-    assert "Gate fails in 11 of 17 cells" in cards[2].text
+    assert "Gate holds in all 17 int8 cells" in cards[0].text
+    assert "crashed" not in cards[2].text, "the first card says it"
+    assert "✗ Severe Not known; most of the error is the engine's int8 kernels" in cards[2].text
+    assert "Gate fails in 11 of 17 int8 cells ort-1.18.1/cpu/int8-shared" in cards[2].text
+    assert "Made up of 81 % the engine, 19 % 8 bits" in cards[2].text
+    assert "ort-1.32.0 → 27.4 dB (measured, holds)" in cards[2].text
 
 
 def test_every_planned_cell_is_in_the_matrix(page: Element) -> None:
@@ -91,23 +96,45 @@ def test_a_result_shows_sqnr_gate_change_and_integer_share(page: Element) -> Non
 
 
 def test_verdicts_are_told_in_words_with_their_size_and_sureness() -> None:
-    effect = Effect(value=1.0, low=0.5, high=1.5, p=0.0, noise_multiple=4.2, noise_known=True)
-    told = Verdict(
-        kind=Kind.ENGINE_REGRESSION, cell="c", head="small", effect=effect, relative=0.043
-    )
+    effect = Effect(log=1.4, low=1.2, high=1.6, p=0.0, builds=5)
+    told = Verdict(kind=Kind.ENGINE_REGRESSION, cell="c", head="small", effect=effect)
     undecided = Verdict(
-        kind=Kind.INCONCLUSIVE, cell="c", head="small", effect=effect, needs="2 more repeats"
+        kind=Kind.INCONCLUSIVE,
+        cell="c",
+        head="small",
+        effect=effect,
+        needs="2 more repeats",
+        suspected=Kind.ENGINE_LOSS,
     )
-    identical = dataclasses.replace(
-        told, effect=dataclasses.replace(effect, noise_multiple=math.inf)
-    )
-    verdicts = (told, undecided, identical, Verdict(kind=Kind.OK, cell="c", head="small"))
+    unknown = dataclasses.replace(told, effect=dataclasses.replace(effect, known=False))
+    verdicts = (told, undecided, unknown, Verdict(kind=Kind.OK, cell="c", head="small"))
     one = cell_result(heads=(head("small", verdicts=verdicts),))
     text = render(judgement([one], heads=("small",)))
-    assert "engine regression</span> +4.3 % · 4.2 × noise floor" in text
-    assert "inconclusive</span> 2 more repeats would decide" in text
-    assert "repeats identical" in text
+    assert "engine regression</span> +6.1 dB (5.2 to 6.9)" in text
+    assert (
+        "inconclusive</span> perhaps engine loss +6.1 dB (5.2 to 6.9); 2 more repeats would decide"
+    ) in text
+    assert "engine regression</span> +6.1 dB, noise unknown" in text
     assert "ok</span> " not in text
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        (None, ""),
+        (-0.2, "no worse than the baseline"),
+        (0.31, "at most 0.4 dB worse"),
+        (4.2, "up to 4.2 dB would not have been seen"),
+    ],
+)
+def test_ok_says_what_would_not_have_been_seen(bound: float | None, words: str) -> None:
+    fine = Verdict(kind=Kind.OK, cell="c", head="small", bound_db=bound)
+    section = parse(
+        render(judgement([cell_result(heads=(head("small", verdicts=(fine,)),))], heads=("small",)))
+    ).by_id("matrix")
+    text = row_of(section, BASELINE).text
+    assert words in text
+    assert ("dB worse" in text or "not have been" in text or "no worse" in text) == bool(words)
 
 
 def test_the_budget_has_a_bar_and_its_numbers_in_every_row(page: Element) -> None:
@@ -353,7 +380,7 @@ def test_a_matrix_where_nothing_ran() -> None:
         for pass_ in (FP32, SHARED)
     ]
     document = parse(render(judgement(cells)))
-    assert "nothing measured in int8" in document.by_id("heads").text
+    assert "Gate nothing measured that has one" in document.by_id("heads").text
     assert "No INT8 cell ran" in document.by_id("budget").text
     assert "No cell was timed" in document.by_id("latency").text
     assert "12 cells planned: 12 unavailable" in document.text
@@ -370,7 +397,7 @@ def test_no_gate_is_not_a_passed_gate() -> None:
         render(judgement([cell_result(heads=[head(gate_sqnr_db=None)])], heads=("small",)))
     )
     assert "Gate none set" in document.by_id("heads").text
-    assert "Set a gate" in document.by_id("heads").text
+    assert "or set a gate" in document.by_id("heads").text
     assert "✓" not in document.by_id("heads").text + document.by_id("matrix").text
 
 

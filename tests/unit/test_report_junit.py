@@ -1,12 +1,17 @@
 import dataclasses
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cells import Status
+from runner.core.answers.per_head import answers
 from runner.core.judgement import HeadResult
 from runner.core.verdicts.gates import GateResult
+from runner.core.verdicts.verdict import Kind, Verdict
+from runner.errors import ExitCode
+from runner.outcome import Outcome
 from runner.report.junit import junit
 from tests.unit.judgements import FP32, cell_result, fp32_head, head, judgement, whole
 
@@ -38,6 +43,28 @@ def test_every_gate_is_a_test_and_every_broken_cell_is_told() -> None:
     assert [case.get("name") for case in root.iter("testcase")] == [
         "small sqnr_db", "small ap_drop", "runs", "runs", "runs",
     ]  # fmt: skip
+
+
+def test_what_a_run_fails_for_without_a_gate_is_a_failure_too() -> None:
+    told = Verdict(kind=Kind.BROKEN_OUTPUT, cell="a", head="small", why="all zero")
+    made = judgement(
+        [
+            cell_result("a", heads=(head("small", gate_sqnr_db=None, verdicts=(told,)),)),
+            cell_result("b", heads=(gated(HELD),)),
+        ],
+        heads=("small",),
+    )
+    assert Outcome(made, Path(), Path(), {}).exit_code(strict=False) is ExitCode.GATE_FAILED
+    root = ET.fromstring(junit(made))
+    (failure,) = root.iter("failure")
+    assert failure.get("message") == "small: a broken output: all zero in a"
+    assert root.get("failures") == "1"
+    problem = answers(("small",), made.cells, "b", problems={"small": "the reference is all zero"})
+    root = ET.fromstring(junit(dataclasses.replace(made, answers=problem)))
+    assert [one.get("message") for one in root.iter("failure")] == [
+        "small: a broken output: all zero in a",
+        "small: the reference's own output",
+    ]
 
 
 def test_suites_add_up_to_the_whole() -> None:

@@ -1,5 +1,7 @@
 """Which cells a large page tells in detail."""
 
+from dataclasses import replace
+
 import pytest
 
 from runner.cells import Status
@@ -27,7 +29,7 @@ CELLS = (
     cell_result("below", SHARED, [head(nmse=0.5)]),
     cell_result(BASELINE, SHARED, [head(nmse=0.001)]),
 )
-ASKED_FOR = (BASELINE, "silent", "worse", "below", "open", "plain", "unavailable")
+ASKED_FOR = (BASELINE, "silent", "below", "worse", "open", "plain", "unavailable")
 
 
 def told(most: int) -> set[str]:
@@ -39,6 +41,14 @@ def told(most: int) -> set[str]:
 @pytest.mark.parametrize("most", range(len(CELLS) + 2))
 def test_what_a_reader_asks_for_first_is_kept_longest(most: int) -> None:
     assert told(most) == set(ASKED_FOR[:most])
+
+
+def test_a_failed_gate_of_the_whole_network_and_a_failing_finding_are_kept() -> None:
+    lost = replace(cell_result("lost", SHARED, [head(nmse=0.001)]), passed=False)
+    zero = Verdict(kind=Kind.BROKEN_OUTPUT, cell="zero", head="small", why="all zero")
+    broken = cell_result("zero", SHARED, [head(nmse=0.001, gate_sqnr_db=None, verdicts=(zero,))])
+    made = judgement((*CELLS[:3], CELLS[4], lost, broken, CELLS[-1]), heads=("small",))
+    assert {one.split("/")[0] for one in detailed(made, 3)} == {BASELINE, "lost", "zero"}
 
 
 def test_nothing_is_left_out_where_all_have_room() -> None:

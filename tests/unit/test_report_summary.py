@@ -4,13 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cells import Status
+from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.report.summary import summary
 from tests.unit.judgements import SHARED, cell_result, head, judgement, whole
 
 
 def test_it_says_what_failed_and_why() -> None:
-    verdict = Verdict(kind=Kind.CALIBRATION_PROBLEM, cell="c", head="small")
+    effect = Effect(log=0.7, low=0.6, high=0.8, p=0.0, builds=0)
+    verdict = Verdict(kind=Kind.CALIBRATION_PROBLEM, cell="c", head="small", effect=effect)
     bad = dataclasses.replace(head("small", 0.02, verdicts=(verdict,)), passed=False)
     slow = Verdict(kind=Kind.LATENCY_REGRESSION, cell="c", head=None)
     cells = [
@@ -23,8 +25,14 @@ def test_it_says_what_failed_and_why() -> None:
             latency_sentence="a is slower.",
         )
     )  # fmt: skip
-    assert "- **small**: **The calibration's.** Calibrate again; look at" in text
-    assert "The table is bad." in text
+    assert "**Failed without a gate: b crashed.**" in text
+    assert (
+        "- **small** (severe): **The calibration's (the shared entropy table).** Calibrate" in text
+    )
+    assert "The shared entropy table costs 3.0 dB more than the best" in text
+    assert "Of the error in a/cpu/int8-shared-entropy: 60 % the engine, 30 % 8 bits" in text
+    network = text.index("- **whole network** (severe): **B crashed.**")
+    assert network < text.index("- **small**")
     assert "| **17.0** |" in text
     assert "calibration problem (small); latency regression |" in text
     assert "- b/cpu/int8-shared-entropy: crashed, segmentation fault" in text

@@ -11,7 +11,7 @@ from runner.core.words import count, listed, span
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ([], "?"),
+        ([], "an unknown number of"),
         ([0.0], "0.0"),
         ([-0.0, 0.0], "0.0"),
         ([-0.04, 0.04], "-0.04 to 0.04"),

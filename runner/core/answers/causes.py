@@ -108,7 +108,7 @@ def _fp32(told: Sequence[Told]) -> Finding | None:
         rows,
         f"{listed(names)} in fp32 already",
         f"{listed(names)} {verb('is', names)} wrong before any quantisation, in fp32 already: "
-        f"{_kept(told)}.",
+        f"{'it' if len(names) == 1 else 'they'} {_kept(told)}.",
         f"Mend fp32 in {listed(names)} first: options, a custom layer, the parser. No int8 number "
         "of theirs means anything before that.",
         Severity.SEVERE,
@@ -117,7 +117,7 @@ def _fp32(told: Sequence[Told]) -> Finding | None:
 
 def _kept(told: Sequence[Told]) -> str:
     known = [one.head.error.sqnr_db for one in told if one.head.error.sqnr_db is not None]
-    return f"it keeps {span(known)} dB"
+    return f"{verb('keep', environments(told))} {span(known)} dB" if known else "keeps no number"
 
 
 def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
@@ -127,7 +127,7 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     names = environments(told)
     precision = str(told[0].result.cell.pass_.precision)
     levels = {one.verdict.against for one in told if "/" not in (one.verdict.against or "")}
-    parts = [f"{listed(names)} keeps {_kept(told).removeprefix('it keeps ')} in {precision}"]
+    parts = [f"{listed(names, 3)} {_kept(told)} in {precision}"]
     if levels:
         parts.append(
             f"less than the {listed(sorted(filter(None, levels)))} that its roundings leave"
@@ -142,16 +142,17 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if others:
         parts.append(f"where {listed(list(others), 3)} keeps {span(others.values())} dB")
     harmless = not levels
-    return made(
+    found = made(
         told,
         rows,
-        f"the {'engine in' if harmless else 'version in'} {precision}: {listed(names)}",
+        f"the {'version' if harmless else 'engine'} in {precision}: {listed(names, 3)}",
         f"{', '.join(parts)}.{_reasons(told)}",
-        f"Use fp32 there, or another version; look for a layer that overflows in {precision}."
-        if not harmless
-        else "Nothing to do: both are far more exact than 8 bits.",
+        f"Use fp32 there, or another version; look for a layer that overflows in {precision}.",
         Severity.HARMLESS if harmless else Severity.SEVERE,
     )
+    if found.severity is Severity.HARMLESS:
+        return replace(found, advice="A footnote: both are far more exact than 8 bits.")
+    return found
 
 
 def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Finding | None:
@@ -161,7 +162,7 @@ def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Findin
     names = environments(told)
     text = (
         f"At the same scales {listed(names)} {verb('lose', names)} {_amount(told)} against {baseline}: "
-        "the engine changed, not the table."
+        "there the engine alone differs."
     )
     heads = {id(one.head): one.head for one in told}.values()
     base = next((head for result, head in rows if _is_shared_of(result, baseline)), None)
@@ -338,7 +339,8 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         kept = f" ({span(limits)} dB)" if limits else ""
         text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic."
     else:
-        text = f"{listed(list(dict.fromkeys(one.verdict.why or '' for one in told)), 1)}."
+        seen = list(dict.fromkeys(one.verdict.why or "" for one in told))
+        text = f"{capital(listed(seen, 1)).replace('% of', ' % of')}."
     return made(
         told,
         rows,
@@ -386,14 +388,15 @@ def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> 
     where = environments(told)
     wanted = f"{_needs(told)} would decide."
     amounts = [amount for amount in losses(told) if amount > 0]
-    seen = f" {span(amounts)} dB there look like {whose}." if whose and amounts else ""
     why = list(dict.fromkeys(one.verdict.why for one in told if one.verdict.why))
     reason = f" {capital(why[0])}." if why else ""
     return made(
         told,
         rows,
         f"not decidable yet; perhaps {whose}" if whose else "not decidable yet",
-        f"Not decidable yet in {listed(where)}: {wanted}{seen}{reason}",
+        f"In {listed(where, 3)} {span(amounts)} dB look like {whose}: {wanted}{reason}"
+        if whose and amounts
+        else f"Not decidable yet in {listed(where, 3)}: {wanted}{reason}",
         f"{capital(wanted)} What is measured stays: only what is missing runs.",
         severity.worst(severity.of_db(amount) for amount in amounts),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runner.core.answer import Answer
+from runner.core.answers.network import network_answer
 from runner.core.judgement import Judgement
 from runner.core.layers.choices import Choice
 from runner.core.verdicts.verdict import TESTED, Kind
@@ -35,8 +36,15 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
             answers[head] = replace(answers[head], text=f"{answers[head].text} {seen}")
             told = (sentences.get(head, ""), seen)
         sentences[head] = " ".join(filter(None, told))
+    told_of_all = tuple(answers.values())
     return replace(
-        judgement, choices=tuple(choices), answers=tuple(answers.values()), sentences=sentences
+        judgement,
+        choices=tuple(choices),
+        answers=told_of_all,
+        sentences=sentences,
+        network=network_answer(judgement.cells, told_of_all, judgement.network_sentence)
+        if judgement.network
+        else None,
     )
 
 

@@ -9,8 +9,16 @@ from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import WHOLE_NETWORK
-from runner.core.verdicts.verdict import Kind
-from runner.core.words import count, listed, span
+from runner.core.verdicts.verdict import FAULTS, Kind
+from runner.core.words import capital, count, listed
+
+NOTHING = "nobody's: nothing is wrong"
+DEGREES = {
+    Severity.SEVERE: "severe",
+    Severity.VISIBLE: "visible",
+    Severity.HARMLESS: "harmless",
+    Severity.NONE: "no harm seen",
+}
 
 
 def network_answer(
@@ -30,19 +38,38 @@ def network_answer(
     worst = max(answers, key=lambda one: one.severity.rank, default=None)
     first = next(iter(told), None)
     matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
-    clean = not told and all(one.clean for one in answers) and False not in gated
-    lead = f"{worst.head}: {worst.fault}" if worst and not worst.clean else ""
+    slow = [one for one in results if any(v.kind in FAULTS for v in one.verdicts)]
+    clean = not (told or slow) and all(one.clean for one in answers) and False not in gated
+    lead = f"{worst.fault} ({worst.head})" if worst and not worst.clean else ""
+    seen = "" if first else _heads(answers)
     return Answer(
         head=WHOLE_NETWORK,
-        fault=first.fault if first else lead or "nobody's: nothing is wrong",
+        fault=first.fault if first else lead or _else(slow, clean=clean),
         findings=found,
-        text=" ".join(filter(None, (first.text if first else "", sentence))),
+        text=" ".join(filter(None, (first.text if first else seen, sentence))),
         advice=first.advice if first else worst.advice if worst else "",
-        confidence=first.confidence if first else "",
+        confidence=first.confidence if first else worst.confidence if worst and lead else "",
         passed=all(gated) if gated else None,
         severity=matters,
         clean=clean,
     )
+
+
+def _else(slow: Sequence[CellResult], *, clean: bool) -> str:
+    if clean:
+        return NOTHING
+    return f"no error; {count(len(slow), 'cell')} slower" if slow else "a gate fails"
+
+
+def _heads(answers: Sequence[Answer]) -> str:
+    """Returns which heads are how bad, the worst first."""
+    groups: dict[Severity, list[str]] = {}
+    for one in sorted(
+        (one for one in answers if not one.clean), key=lambda one: -one.severity.rank
+    ):
+        groups.setdefault(one.severity, []).append(one.head)
+    told = [f"{DEGREES[degree]}: {listed(heads, 3)}" for degree, heads in groups.items()]
+    return f"{capital('; '.join(told))}." if told else ""
 
 
 def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Finding]:
@@ -64,10 +91,13 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
     whole = [one.boxes.whole for one in told if one.boxes and one.boxes.whole]
     changes = [one.changes[ALL] for one in whole]
     lost = [one.lost for one in changes]
-    parts = [f"{span(lost)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"]
+    ends = sorted({f"{min(lost):g}", f"{max(lost):g}"}, key=float)
+    parts = [
+        f"{' to '.join(ends)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"
+    ]
     drops = [one.ap_drop for one in whole if one.ap_drop is not None]
     if drops:
-        ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))})
+        ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))}, key=float)
         parts.append(f"AP falls by {' to '.join(ends)}")
     causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
     return [

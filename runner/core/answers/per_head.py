@@ -4,23 +4,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from runner.cells import Precision
+from runner.cells import Precision, Status
 from runner.core import severity
 from runner.core.answer import Answer, Finding
+from runner.core.answers.causes import VERSIONS
 from runner.core.answers.findings import findings
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
-from runner.core.answers.sentences import alike, kept
+from runner.core.answers.sentences import alike, kept, up
+from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.shares import shares_of
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import listed, span
+from runner.core.words import count, listed, span
 
 SPARED_DB = 0.5
 """Better than its simulation by so much, an int8 cell ran layers in float."""
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
+OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
+"""Beside these nobody may say that it is not the version's."""
 
 
 def answers(
@@ -74,30 +78,33 @@ def _answer(
     passed = all(gated) if gated else None
     judged = speaking(int8)
     worst = next(iter(judged), None)
-    unseen = _unseen(rows, int8, passed)
+    unseen = _unseen(rows, int8, passed, results)
     # What is better than 8 bits, or was never meant to run here, is no fault.
     wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
     first = next(iter(wrong), None)
     matters = severity.worst(
         (
             *(one.severity for one in found if not one.beaten),
-            *(_row_severity(row) for row in judged),
+            *(_row_severity(row) for row in (*judged, *_floats(rows))),
         )
     )
-    clean = not wrong and not unseen and matters in HARMLESS
-    equality = " ".join(alike(equal))
-    text = first.text if first else _nothing(rows, int8, baseline, matters)
+    lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
+    clean = not wrong and not unseen and matters in HARMLESS and lost in HARMLESS
+    equality = " ".join(alike(equal, accused(found)))
+    text = first.text if first else _nothing(rows, int8, baseline, lost)
     return Answer(
         head=head,
-        fault=first.fault if first else _no_fault(found, rows, clean=clean, passed=passed),
+        fault=first.fault
+        if first
+        else _no_fault(found, rows, clean=clean, passed=passed, seen=not unseen),
         findings=found,
         text=" ".join(filter(None, (text, equality))),
-        advice=first.advice if first else _advice(unseen, clean=clean),
+        advice=first.advice if first else _advice([do for _, do in unseen], clean=clean),
         confidence=first.confidence if first else "",
         passed=passed,
         severity=matters,
         clean=clean,
-        unseen=tuple(unseen),
+        unseen=tuple(what for what, _ in unseen),
         shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
         remedies=remedies(worst, int8) if worst else (),
     )
@@ -108,6 +115,10 @@ def planned(one: Finding) -> bool:
     return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
 
 
+def _floats(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row[0].cell.pass_.precision is not Precision.INT8]
+
+
 def _row_severity(row: Row) -> Severity:
     _, head = row
     if head.passed is False:
@@ -115,28 +126,43 @@ def _row_severity(row: Row) -> Severity:
     return severity.of_boxes(head.boxes)
 
 
-def _unseen(rows: Sequence[Row], int8: Sequence[Row], passed: bool | None) -> list[str]:
-    """Returns what nobody has looked at."""
+def accused(found: Sequence[Finding]) -> frozenset[str]:
+    """Returns the environments in which the version, or something that only it has, is named."""
+    return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
+
+
+def _unseen(
+    rows: Sequence[Row], int8: Sequence[Row], passed: bool | None, results: Sequence[CellResult]
+) -> list[tuple[str, str]]:
+    """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
-        return ["no cell gave a result"]
+        return [("any result of it", "run a cell of it")]
     known = [one for _, one in int8 if one.budget]
     if int8 and len(known) < len(int8) and passed is None:
-        found.append("what 8 bits must cost, since some tables are not known")
+        found.append(
+            ("what 8 bits must cost, since some tables are not known", "record every table")
+        )
     if any(one.boxes is None for _, one in int8) and passed is None:
-        found.append("what became of boxes")
+        found.append(
+            ("what became of boxes", "say how outputs become boxes (`decode`), or set a gate")
+        )
     if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
-        found.append("cells that could not be compared")
+        found.append(("cells that could not be compared", "mend what they lack"))
+    left = sum(one.status is Status.NOT_RUN for one in results)
+    if left:
+        found.append((f"{count(left, 'cell')} that had no turn", "run them"))
     single = [
         result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
     ]
     if single:
-        found.append(f"another build of {listed(list(dict.fromkeys(single)), 3)}")
+        names = listed(list(dict.fromkeys(single)), 3)
+        found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
 
 
 def _no_fault(
-    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None
+    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None, seen: bool
 ) -> str:
     if not rows:
         return "nothing to judge"
@@ -145,24 +171,22 @@ def _no_fault(
     fallback = next((one for one in found if one.kind is Kind.PRECISION_FALLBACK), None)
     if fallback:
         return fallback.fault
-    return (
-        "below the gate, no cause found"
-        if passed is False
-        else "nothing found, but not all was seen"
-    )
+    if passed is False:
+        return "below the gate, no cause found"
+    return "boxes change, within the gate" if seen else "nothing found, but not all was seen"
 
 
-def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, matters: Severity) -> str:
+def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity) -> str:
     if not rows:
         return "No cell gave a result."
-    looked = _looked(rows, int8)
+    looked = _looked(rows, int8, baseline)
     text = f"Nothing was found: {looked}." if looked else ""
-    if matters not in HARMLESS:
+    if lost not in HARMLESS:
         text = "Boxes change, within the gates that are set."
     return " ".join(filter(None, (text, kept(int8, baseline))))
 
 
-def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
+def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
     """Returns what was looked at, and with what result."""
     others = [
         verdict
@@ -173,15 +197,22 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row]) -> str:
     parts = []
     if others:
         most = max(one.bound_db or 0.0 for one in others)
-        parts.append(
-            f"no version is more than {max(most, 0.0):.1f} dB worse than the baseline (95 %)"
+        bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
+        some = any(
+            verdict.kind is Kind.OK and verdict.bound_db is None
+            for result, head in rows
+            for verdict in head.verdicts
+            if result.cell.environment != baseline
         )
+        whose = "of the cells that could be compared none" if some else "no version"
+        parts.append(f"{whose} is {bound}")
     if int8 and all(one.budget for _, one in int8):
         parts.append("no int8 cell costs more than its scales must")
         parts += _spared(int8)
     if int8 and all(one.boxes for _, one in int8):
-        parts.append("boxes stay")
-    if any(result.cell.pass_.precision is not Precision.INT8 for result, _ in rows):
+        gone = any(one.boxes and one.boxes.changes[ALL].lost for _, one in int8)
+        parts.append("boxes change less than matters" if gone else "no box is lost")
+    if _floats(rows):
         parts.append("floating point is sound")
     return "; ".join(parts)
 
@@ -203,7 +234,7 @@ def _spared(int8: Sequence[Row]) -> list[str]:
     ]
 
 
-def _advice(unseen: Sequence[str], *, clean: bool) -> str:
+def _advice(missing: Sequence[str], *, clean: bool) -> str:
     if clean:
         return "Nothing to do."
-    return f"Not looked at: {'; '.join(unseen)}." if unseen else "See the boxes below."
+    return f"To know more: {listed(missing)}." if missing else "See the boxes below."

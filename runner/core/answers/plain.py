@@ -65,7 +65,7 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
     where = list(dict.fromkeys(one.result.cell.id for one in told))
     suspected = dict.fromkeys(one.verdict.suspected for one in told if one.verdict.suspected)
     whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
-    why = list(dict.fromkeys(one.verdict.why or "" for one in told))
+    why = list(dict.fromkeys((one.verdict.why or "").replace(") (", "; ") for one in told))
     return [
         made(
             told,

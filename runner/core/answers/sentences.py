@@ -1,7 +1,7 @@
 """One plain paragraph a head: all that was found, in the order in which a person asks."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from runner.cells import Precision, Status, TableSource
@@ -69,21 +69,26 @@ def made_up(answer: Answer) -> str:
     return f"{text} What each alone would reach: {remedies}." if remedies else text
 
 
-def alike(equal: Sequence[Equivalence]) -> Iterable[str]:
-    """Yields what versions share, a sentence for each set of them."""
+def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterable[str]:
+    """Yields what versions share, a sentence for each set of them.
+
+    Args:
+        equal: Of one head.
+        accused: Environments whose version is named elsewhere: of those nobody says that it is not.
+    """
     groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
     for one in equal:
         groups.setdefault((one.environments, one.all), []).append(one)
     for (names, whole), found in groups.items():
         bits = all(one.same_bits for one in found)
         within = max(one.within_db for one in found)
-        how = "to the bit" if bits else f"within {_up(within)} dB (95 %)"
+        how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
         passes = list(dict.fromkeys(one.pass_ for one in found))
-        start = "Not the version's: " if whole else ""
-        yield f"{start}{listed(names)} lose the same {how} in {listed(passes, 3)}."
+        start = "Not the version's: " if whole and not set(names).intersection(accused) else ""
+        yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
 
 
-def _up(value: float) -> str:
+def up(value: float) -> str:
     """Returns a bound to a tenth, rounded up: it must not promise more than was found."""
     return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}"
 
@@ -117,7 +122,7 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
                 -10 * math.log10(x) for x in (head.budget.observed, head.budget.limit)
             )
             return (
-                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; 8 bits with the best "
-                f"table known would keep {best:z.1f} dB."
+                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic "
+                f"with the best table known keeps {best:z.1f} dB."
             )
     return ""

@@ -8,11 +8,13 @@ from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import KINDS, Kind
 from runner.core.words import count, span
 
+UNDECIDED = "not decided"
+
 
 def sureness(kind: Kind, told: Sequence[Told]) -> str:
     """Returns `5 builds of each; by chance in fewer than 1 of 200 matrices`, or what it is in place of a test."""
     if kind is Kind.INCONCLUSIVE:
-        return "not decided"
+        return UNDECIDED
     level = KINDS[kind].level
     effects = [one.verdict.effect for one in told if one.verdict.effect]
     if level is None or not effects:
