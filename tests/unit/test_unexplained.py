@@ -12,7 +12,7 @@ from runner.core.boxes.results import BoxErrors
 from runner.core.judgement import HeadResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import GateResult, all_hold
-from runner.core.verdicts.unexplained import MOST, with_unexplained
+from runner.core.verdicts.unexplained import MOST, NEARLY_DB, with_unexplained
 from runner.core.verdicts.verdict import FAULTS, Kind, Verdict
 from tests.unit.judgements import BASELINE, FP32, SHARED, cell_result, fp32_head, head
 from tests.unit.test_severity import boxes
@@ -70,10 +70,22 @@ def test_a_gate_that_fails_is_told_with_what_it_looks_like() -> None:
 )
 def test_what_is_mostly_8_bits_own_is_8_bits_own(share: float, kind: Kind) -> None:
     limit = 0.02 * MOST * share
-    (one,) = looked_at(lost(limit=limit, calibration=0.009, gate_sqnr_db=20))
+    (one,) = looked_at(lost(limit=limit, calibration=0.009, gate_sqnr_db=22))
     assert one.kind is kind
     if kind is Kind.INT8_LIMIT:
         assert "of the error is what 8 bits cost with the best table known" in (one.why or "")
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.99, Kind.UNEXPLAINED_LOSS), (1.01, Kind.INT8_LIMIT)]
+)
+def test_a_gate_that_the_best_table_nearly_holds_is_no_limit_of_8_bits(
+    share: float, kind: Kind
+) -> None:
+    """Without a test, half a decibel."""
+    limit = 0.01 * 10 ** (share * NEARLY_DB / 10)
+    (one,) = looked_at(lost(limit=limit, calibration=0.0, gate_sqnr_db=20))
+    assert one.kind is kind
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.99, False), (1.01, True)])
@@ -146,11 +158,6 @@ def test_it_fails_the_answer_of_its_head() -> None:
     assert not answer.clean
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="fp32 is left out of what is unexplained: where its error is above 60 dB, or below on a few images "
-    "alone, lost boxes are told nowhere",
-)
 def test_fp32_that_loses_a_fifth_of_all_boxes_is_never_clean() -> None:
     one = replace(fp32_head(), verdicts=(OK,), boxes=boxes(lost=200))
     results = with_unexplained([cell_result(BASELINE, FP32, [one])])
