@@ -98,6 +98,10 @@ class Contrast:
         ]
         return min(1.0, 2 * min(views, default=1.0))
 
+    def p_of_these_images(self, least: float) -> float:
+        """Returns the same of SQNR on these images alone: other builds may differ, other images are not asked."""
+        return one_sided(self.sqnr.log - least, *self.sqnr.builds) if self.known else 1.0
+
     def largest(self) -> float:
         """Returns the larger of both views."""
         return max(self.sqnr.log, self.image.log)

@@ -36,11 +36,16 @@ class Hypothesis:
     others: tuple[CellError, ...] = field(default=(), repr=False)
     """Further versions of the pass, for the guard against builds that choose; of versions alone."""
     guarded: bool = False
+    these_images: bool = False
+    """Whether it is about these images alone: that floating point is wrong on some of them is no chance."""
     pass_: str = ""
 
     @property
     def p(self) -> float:
-        return max(one.p(self.least) for one in (self.contrast, *self.also))
+        drawn = max(one.p(self.least) for one in (self.contrast, *self.also))
+        if self.these_images:
+            return min(1.0, 2 * min(drawn, self.contrast.p_of_these_images(self.least)))
+        return drawn
 
     @property
     def large(self) -> bool:
@@ -174,6 +179,7 @@ class Questions:
             against=f"{floor_db:g} dB",
             contrast=contrast(self.noises.floor_side(self.head.head, cell), floor),
             least=0.0,
+            these_images=True,
         )
 
     def _float(self, cell: CellError) -> Iterable[Hypothesis]:

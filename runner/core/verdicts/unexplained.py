@@ -52,12 +52,10 @@ def _named(verdicts: Sequence[Verdict]) -> bool:
 
 
 def _harm(head: HeadResult) -> str:
-    """Returns what was lost, in words; nothing where a gate of boxes accepts it."""
+    """Returns what was lost, in words: a gate that fails, or boxes or AP where anybody would see it."""
     failed = [one.text() for one in head.gates if not one.passed]
     if failed:
         return f"a gate fails ({failed[0]})"
-    if BOX_GATES.intersection(one.name for one in head.gates):
-        return ""
     if severity.of_boxes(head.boxes).rank < Severity.VISIBLE.rank or head.boxes is None:
         return ""
     changes = head.boxes.changes[ALL]
@@ -66,6 +64,8 @@ def _harm(head: HeadResult) -> str:
         parts.append(f"{changes.lost:g} of {changes.reference:g} boxes are lost")
     if head.boxes.ap_drop is not None and head.boxes.ap_drop > 0:
         parts.append(f"AP falls by {head.boxes.ap_drop:.3f}")
+    if parts and BOX_GATES.intersection(one.name for one in head.gates):
+        parts.append("within the gate")
     return ", ".join(parts)
 
 
