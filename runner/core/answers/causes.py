@@ -339,8 +339,10 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         kept = f" ({span(limits)} dB)" if limits else ""
         text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic."
     else:
-        seen = list(dict.fromkeys(one.verdict.why or "" for one in told))
-        text = f"{capital(listed(seen, 1)).replace('% of', ' % of')}."
+        judged = {result.cell.id for result, _ in speaking(int8_of(rows))}
+        of_best = [one for one in told if one.result.cell.id in judged] or told
+        worst = max(of_best, key=lambda one: severity.of_boxes(one.head.boxes).rank)
+        text = f"{capital(worst.verdict.why or '')} ({worst.result.cell.id})."
     return made(
         told,
         rows,

@@ -84,7 +84,7 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         if severity.of_boxes(one.boxes.whole if one.boxes else None).rank >= Severity.VISIBLE.rank
         and one.passed is not True
     ]
-    told = failed or seen
+    told = failed or _with_best_tables(seen)
     unknown = [one for one in results if one.passed is False and one not in judged]
     if not told:
         return [_unknown(unknown)] if unknown else []
@@ -118,6 +118,25 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
             fails=bool(failed),
         )
     ]
+
+
+def _with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:
+    """Returns those with the table that loses least, of each way to int8 and each other precision."""
+    ways: dict[tuple[str, bool], dict[str, list[CellResult]]] = {}
+    for one in results:
+        pass_ = one.cell.pass_
+        passes = ways.setdefault((str(pass_.precision), pass_.implicit), {})
+        passes.setdefault(pass_.name, []).append(one)
+    best = [min(passes.values(), key=_mean_loss) for passes in ways.values()]
+    return [one for some in best for one in some]
+
+
+def _mean_loss(results: Sequence[CellResult]) -> tuple[float, float]:
+    """Returns the means of AP that is lost and of the share of boxes that are lost."""
+    whole = [one.boxes.whole for one in results if one.boxes and one.boxes.whole]
+    drops = [one.ap_drop or 0.0 for one in whole]
+    lost = [one.changes[ALL].lost_share or 0.0 for one in whole]
+    return sum(drops) / len(whole), sum(lost) / len(whole)
 
 
 def _unknown(results: Sequence[CellResult]) -> Finding:

@@ -17,8 +17,10 @@ def sureness(kind: Kind, told: Sequence[Told]) -> str:
         return UNDECIDED
     level = KINDS[kind].level
     effects = [one.verdict.effect for one in told if one.verdict.effect]
-    if level is None or not effects:
+    if level is None:
         return "seen, not inferred"
+    if not effects:
+        return "what is lost was seen; whose it is, by its largest part, not by a test"
     builds = sorted({one.builds for one in effects})
     versions = max((one.verdict.versions or 0 for one in told), default=0)
     chance = f"by chance in fewer than 1 of {round(1 / level):,} matrices"

@@ -87,7 +87,7 @@ def _verdict(result: CellResult, head: HeadResult, harm: str) -> Verdict:
     name, share = shares.parts[0]
     kind = PARTS[name]
     if kind is Kind.INT8_LIMIT and share >= MOST and not _reachable(head):
-        why = f"{harm}; {share:.0%} of the error is what 8 bits cost with the best table known"
+        why = f"{harm}; {100 * share:.0f} % of the error is what 8 bits cost with the best table known"
         return Verdict(kind=kind, cell=result.cell.id, head=head.head, why=why)
     return Verdict(
         kind=Kind.UNEXPLAINED_LOSS,
