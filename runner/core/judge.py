@@ -129,6 +129,7 @@ def _cell_result(
         reason=record.reason,
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
+        table_problem=next((one.table_problem for one in measured if one.table_problem), None),
         disturbed=disturbed(record),
         watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
@@ -175,6 +176,11 @@ def _network_facts(one: Measurement) -> Mapping[str, Any]:
         facts["scales"] = {
             "heads": {head: found.model_dump(mode="json") for head, found in one.coverage.items()},
             "defaulted": ((one.build or {}).get("scales") or {}).get("defaulted"),
+        }
+    if one.table_problem or one.table_notes:
+        facts["table"] = {
+            **({"not used": one.table_problem} if one.table_problem else {}),
+            **({"notes": list(one.table_notes)} if one.table_notes else {}),
         }
     if one.custom_layers:
         facts["custom layers"] = [dict(layer) for layer in one.custom_layers]
