@@ -96,10 +96,9 @@ def take(file: TableFile, asked: Asked) -> Taken:
         return Taken(problem=problem, notes=tuple(notes), scales=scales)
     if note:
         notes.append(f"{name} {note}")
-    elif unmapped:
+    elif called.nearest:
         notes.append(
-            f"{name} names {len(wanted) - len(unmapped)} of {len(wanted)} tensors, not "
-            f"{listed(unmapped, NAMED)}: {called.advice()}"
+            f"{name} names {len(wanted) - len(unmapped)} of {len(wanted)} tensors; {called.advice()}"
         )
     exact = found.form is Form.CACHE and not called.names
     cache = content if exact and _is_plain(content) else _cache(mine)

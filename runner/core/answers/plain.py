@@ -70,8 +70,8 @@ def tables(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 kind=Kind.NOT_COMPARABLE,
                 fault=f"not divided: the table of {listed(names, 3)} is not used",
-                text=f"The table of {listed(ids, 3)} is not used: {why}. What its outputs lose is measured "
-                "all the same, and not divided into what 8 bits, the calibration and the engine cost.",
+                text=f"The table of {listed(ids, 3)} is not used: {why}{'' if why.endswith('?') else '.'} The "
+                "outputs are judged without it: what is the table's, and what the engine's, stays open.",
                 advice="Put the table right, and run again: only what its file changed is read anew.",
                 environments=tuple(names),
                 cells=tuple(ids),

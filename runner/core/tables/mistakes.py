@@ -25,8 +25,9 @@ LEAST_FOR_NETWORK = 16
 """With fewer a rank correlation of none is chance: 0.3 is exceeded by one in eight."""
 UNRELATED = 0.3
 """A rank correlation below is that of another network; of real caches it is 0.65 and more."""
-AS_SHUFFLED = 0.8
-"""A spread of so much of that between tensors put together at random tells nothing of this network."""
+AS_SHUFFLED = 0.7
+"""A spread of so much of that between tensors put together at random tells nothing of this network; of real
+caches it is up to 0.66 against largest magnitudes, and 0.2 against clipped ones."""
 RELATED = 0.5
 """A rank correlation from here on is that of one network."""
 NARROW = math.log(1.25)
@@ -82,7 +83,7 @@ class _Fit:
             self.tensors >= LEAST_FOR_NETWORK
             and self.rank is not None
             and self.rank < UNRELATED
-            and self.spread > max(AS_SHUFFLED * self.shuffled, NOTABLE)
+            and self.spread > max(AS_SHUFFLED * self.shuffled, NARROW)
         )
 
     @property
@@ -234,7 +235,12 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
         and best.spread <= NARROW
         and abs(math.log(best.median)) >= NOTABLE
     ):
-        text = f"{_ratio(best, scales=scales)}: other images, or another preprocessing"
+        text = (
+            f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it fits other ranges of "
+            "the reference, and is used"
+            if not best.plausible
+            else f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it is used"
+        )
         return Mistake(text, sure=False)
     return None
 

@@ -23,6 +23,8 @@ TRIED = 24
 """Candidates that are tried, the most frequent first."""
 RIVAL = 0.5
 """Another candidate that maps more than this share of the names otherwise makes it ambiguous."""
+LIKE = 0.7
+"""Share of two names that is alike (difflib), from which on one may be meant by the other."""
 NEAREST = 5
 """Names that are told with the one that is nearest."""
 OUTPUTS = (":0", "_output_0")
@@ -191,11 +193,12 @@ def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:
 
 
 def _nearest(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
-    short = [one for one in unknown if len(one) <= LONGEST][:2000]
-    found = {}
-    for name in missing[:NEAREST]:
-        like = difflib.get_close_matches(name[:LONGEST], short, 1)
-        if like:
+    # Numbers are as like as they are unlike.
+    words = [one for one in unknown if len(one) <= LONGEST and not one.isdigit()][:2000]
+    found: dict[str, str] = {}
+    for name in [one for one in missing if not one.isdigit()][:TRIED]:
+        like = difflib.get_close_matches(name[:LONGEST], words, 1, LIKE)
+        if like and len(found) < NEAREST:
             found[name] = like[0]
     return found
 

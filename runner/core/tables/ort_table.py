@@ -123,7 +123,10 @@ def _magnitude(name: str, value: Any) -> float:
     elif isinstance(value, list) and len(value) == 2:
         ends = [_number(one) for one in value]
     else:
-        ends = [_number(value)]
+        number = _number(value)
+        ends = [number]
+        if number is not None and number < 0:
+            return number  # no range, and told as that
     known = [one for one in ends if one is not None]
     if len(known) < len(ends):
         message = (

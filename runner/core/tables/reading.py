@@ -147,7 +147,10 @@ def _lines(text: str) -> ReadTable:
             f"it has no line 'tensor: scale', only {text.strip()[:60]!r}: is it a calibration table?"
         )
     try:
-        return _numbers(text)
+        numbers = _numbers(text)
+        if not numbers.values:
+            raise refused
+        return numbers
     except TableError as error:
         second = text.strip().partition("\n")[2].partition("\n")[0]
         raise error if _is_number_line(second) else refused from None
@@ -181,7 +184,8 @@ def _ranges(form: Form, values: Mapping[str, float]) -> ReadTable:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if found.setdefault(name, value) != value:
+        if name in found and found[name] != value:
             message = f"tensor {name[:120]!r} has two values: delete the wrong one"
             raise TableError(message)
+        found[name] = value
     return found
