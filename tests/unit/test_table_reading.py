@@ -153,8 +153,7 @@ def test_one_line_of_100_mb_is_refused_at_once() -> None:
 def _read_or_refuse(content: bytes) -> None:
     try:
         found = read(content)
-    except TableError as error:
-        assert str(error)
+    except TableError:
         return
     assert found.values
     table = found.table()
