@@ -33,9 +33,10 @@ def known_measurement(store: Store, wanted: WantedPass) -> Measurement | None:
 def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
     """Returns a measurement under the name, and of the table, that was asked for.
 
-    Two tables that differ by rounding can give one network, and so one measurement.
+    Two tables that differ by rounding can give one network, and so one measurement. Recorded outputs may
+    be of another table than was asked for.
     """
-    table = wanted.table or found.table
+    table = None if found.table_problem else wanted.table or found.table
     return found.model_copy(update={"name": wanted.name, "table": table})
 
 
