@@ -231,6 +231,7 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
         },
         shared=given,
         transplant=calibration.transplant,
+        coverage=calibration.coverage,
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),

@@ -138,6 +138,10 @@ class Measurement(Stored):
     """Files of the network that this engine's parser could not read → what it said."""
     table: str | None = None
     """Digest of the table's amax."""
+    table_problem: str | None = None
+    """Why the table that recorded outputs are said to be made with is not used; None where it is."""
+    table_notes: tuple[str, ...] = ()
+    """How that table was read, and what is doubtful of it."""
     placement: str | None = None
     """Engine whose Q/DQ placement the model has; simulations are compared within one placement."""
     outputs: Mapping[str, Object] = {}

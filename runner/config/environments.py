@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -326,8 +327,26 @@ class RecordedPass(Section):
         "without {image} and {index} a file holds all images."
     )
     table: Path | None = Field(
-        None, description="TensorRT's calibration cache that it ran with: is simulated."
+        None,
+        description="The calibration table that it ran with, which is simulated: TensorRT's cache, ONNX "
+        "Runtime's text, JSON or flatbuffers, or one of this tool's.",
     )
+    names: Mapping[str, str] = Field(
+        {},
+        description="Tensor as the table calls it → as the network does; a common prefix or suffix is found "
+        "without.",
+    )
+
+    @model_validator(mode="after")
+    def _names_of_a_table(self) -> Self:
+        if self.names and self.table is None:
+            message = "`names` are those of a table: say which, as `table`"
+            raise ValueError(message)
+        twice = [one for one, often in Counter(self.names.values()).items() if often > 1]
+        if twice:
+            message = f"`names` gives two tensors of the table the one name {twice[0]!r}"
+            raise ValueError(message)
+        return self
 
 
 class Dumps(Section):

@@ -13,6 +13,7 @@ from runner.core.answers.gate_sentences import network_gates_sentence
 from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
 from runner.core.answers.sentences import sentences
+from runner.core.answers.unexplained import with_unexplained
 from runner.core.box_judge import judge_boxes
 from runner.core.boxes.results import BoxErrors, CellBoxes
 from runner.core.cell_run import cell_run
@@ -30,7 +31,6 @@ from runner.core.verdicts.gates import all_hold, gate_results
 from runner.core.verdicts.head_errors import Told, head_errors, told_by_head
 from runner.core.verdicts.latency import latency_sentence, latency_verdicts
 from runner.core.verdicts.seen import fixed, own_nonfinite, reference_note, reference_problem
-from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate, Measurement, Record
 
@@ -129,6 +129,7 @@ def _cell_result(
         reason=record.reason,
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
+        table_problem=next((one.table_problem for one in measured if one.table_problem), None),
         disturbed=disturbed(record),
         watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
@@ -175,6 +176,11 @@ def _network_facts(one: Measurement) -> Mapping[str, Any]:
         facts["scales"] = {
             "heads": {head: found.model_dump(mode="json") for head, found in one.coverage.items()},
             "defaulted": ((one.build or {}).get("scales") or {}).get("defaulted"),
+        }
+    if one.table_problem or one.table_notes:
+        facts["table"] = {
+            **({"not used": one.table_problem} if one.table_problem else {}),
+            **({"notes": list(one.table_notes)} if one.table_notes else {}),
         }
     if one.custom_layers:
         facts["custom layers"] = [dict(layer) for layer in one.custom_layers]

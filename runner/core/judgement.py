@@ -66,6 +66,8 @@ class CellResult:
     log_tail: str | None
     fixed: bool = False
     """Whether building it again cannot give anything else."""
+    table_problem: str | None = None
+    """Why the table that its recorded outputs are said to be made with is not used; None where it is."""
     disturbed: str | None = None
     """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
     watched: bool | None = None

@@ -3,9 +3,8 @@
 What engine wrote them is what the user says; every such value carries `STATED`, wherever it shows.
 """
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from google.protobuf.message import DecodeError
 
 from job import protocol
 from runner.core.network import graph
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.tables import trt_cache
-from runner.core.tables.coverage import enough
 from runner.dumps.recorded import Found, Recorded, Shape, write_head
+from runner.dumps.table import Asked, TableFile, shared_table, take
 from runner.dumps.tensor import DumpError
 
 STATED = "(stated, not probed)"
@@ -30,8 +27,8 @@ REFUSED = "recorded outputs"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedPass:
     outputs: Recorded
-    cache: Path | None
-    """TensorRT's calibration cache that the program ran with."""
+    table: TableFile | None
+    """That the program ran with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +43,8 @@ class Answering:
     shapes: Mapping[str, Shape]
     """head → axes of one image; default: as the network says."""
     least_coverage: float
-    """Least share of the network's tensors that a cache must name, or its simulation would say
-    nothing: what it leaves out stays float there."""
+    """Least share of a head's tensors that a table must name, or its simulation would say nothing: what it
+    leaves out stays float there."""
 
     def facts(self) -> dict[str, Any]:
         """Returns what the user states, each value marked; keys as a job's probe has them."""
@@ -117,10 +114,17 @@ def _pass(
             }
             facts[head] = _seen(found)
             told += _lines(head, found)
-        if recorded.cache is not None:
-            told += _take_cache(
-                recorded.cache, model, one, folder, content, answering.least_coverage
+        # Of another precision a table says nothing, and the shared one of Q/DQ nodes is in the network.
+        own = (one.get("implicit") or {}).get("scales") == "calibrate"
+        if recorded.table is not None and (own or one["table"] is not None):
+            wanted = Asked(
+                model=model,
+                engine=answering.engine,
+                heads=[(head, output) for head, output in asked["heads"]],
+                least=answering.least_coverage,
+                shared=shared_table(one["table"]),
             )
+            told += _take_table(recorded.table, wanted, folder, content)
     except (DumpError, OSError, DecodeError) as error:
         told_error = {"type": REFUSED, "message": str(error)}
         content |= {"status": "job_failed", "outputs": {}, "error": told_error}
@@ -163,70 +167,17 @@ def _lines(head: str, found: Found) -> list[str]:
     return lines
 
 
-def _take_cache(
-    cache: Path,
-    model: onnx.ModelProto,
-    one: Mapping[str, Any],
-    folder: Path,
-    content: dict[str, Any],
-    least_coverage: float,
-) -> list[str]:
-    """Hands on the table that the program ran with, where it is one of this network.
-
-    Raises:
-        DumpError: the file is no calibration cache, or not the table that the pass is said to have.
-    """
-    try:
-        text = cache.read_bytes()
-        parsed = trt_cache.parse(text.decode("utf-8"))
-    except (UnicodeDecodeError, trt_cache.CacheError) as error:
-        message = f"{cache}: {error}"
-        raise DumpError(message) from error
-    if not parsed.scales:
-        message = f"{cache} names no tensor: did the program that wrote it end, and close the file?"
-        raise DumpError(message)
-    table = trt_cache.to_table(parsed)
-    _, wanted = calibration_model(model)
-    unmapped = [tensor for tensor in wanted if tensor not in table.amax]
-    known = set(wanted)
-    unknown = [tensor for tensor in table.amax if tensor not in known]
-    scales = {
-        "table": len(table.amax),
-        "mapped": len(wanted) - len(unmapped),
-        "unmapped": unmapped,
-        "unknown": unknown,
-        "zero": sorted(table.unusable),
-    }
-    protocol.write_json(str(folder / protocol.BUILD), {"scales": scales, "warnings": []})
-    content["build"] = protocol.BUILD
-    if one["table"] is not None:
-        _check_shared(cache, parsed.scales, json.loads(Path(one["table"]).read_text("utf-8")))
-        return []
-    if not enough(len(wanted) - len(unmapped), len(wanted), least_coverage):
-        return [
-            f"{cache.name} names {len(wanted) - len(unmapped)} of the network's {len(wanted)} tensors, "
-            f"less than {least_coverage:.0%}: it is not simulated, so there is no budget; it lacks {', '.join(unmapped[:NAMED])}"
-        ]
-    protocol.write_bytes(str(folder / protocol.CACHE), text)
-    content["cache"] = protocol.CACHE
-    return []
-
-
-NAMED = 5
-"""Tensors that a line names."""
-
-
-def _check_shared(cache: Path, scales: Mapping[str, float], amax: Mapping[str, float]) -> None:
-    """Raises DumpError where a cache has not the scales of the table that all environments get."""
-    # A cache rounds a scale to float32.
-    wrong = [
-        name
-        for name, value in amax.items()
-        if not abs(scales.get(name, 0.0) * 127 - value) <= 1e-6 * value
-    ]
-    if wrong:
-        message = (
-            f"{cache} is not this experiment's shared table: {len(wrong):,} of {len(amax):,} scales are "
-            f"others, such as that of {wrong[0]!r}; record again with the shared table"
-        )
-        raise DumpError(message)
+def _take_table(
+    file: TableFile, asked: Asked, folder: Path, content: dict[str, Any]
+) -> Sequence[str]:
+    """Hands on the table that the program ran with, or why it is not used; returns lines for the log."""
+    taken = take(file, asked)
+    if taken.scales is not None:
+        build = {"scales": taken.scales, "warnings": list(taken.notes)}
+        protocol.write_json(str(folder / protocol.BUILD), build)
+        content["build"] = protocol.BUILD
+    if taken.cache is not None:
+        protocol.write_bytes(str(folder / protocol.CACHE), taken.cache)
+        content["cache"] = protocol.CACHE
+    content |= {"table_problem": taken.problem, "table_notes": list(taken.notes)}
+    return [*([f"its table is not used: {taken.problem}"] if taken.problem else []), *taken.notes]

@@ -1,5 +1,6 @@
 """Outputs that a program of the user's own wrote: nothing is run, jobs are answered from its files."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,15 @@ from runner.config.environments import Dumps
 from runner.dumps.answer import STATED, Answering, RecordedPass, answer
 from runner.dumps.files import files_below
 from runner.dumps.recorded import Recorded
+from runner.dumps.table import TableFile
 from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.errors import EnvironmentUnavailableError
 from runner.plan import Recording
 from runner.records import digest
+
+TABLES_VERSION = 2
+"""Raise when the same file is read as another table, or is refused for another reason."""
 
 
 def recording_of(entry: Dumps, known: Mapping[str, Pass]) -> Recording:
@@ -47,7 +52,7 @@ class DumpsEnvironment:
             known: What its passes may be called → the pass.
             heads: Of the experiment.
             images: Names of the evaluation images without suffix, in their order.
-            least_coverage: Least share of the network's tensors that a cache must name.
+            least_coverage: Least share of a head's tensors that a table must name.
         """
         self.name = entry.name
         self.engine: str = entry.engine
@@ -74,7 +79,9 @@ class DumpsEnvironment:
                         form=form,
                         names={head: entry.heads.get(head, head) for head in heads},
                     ),
-                    cache=None if one.table is None else root / one.table,
+                    table=None
+                    if one.table is None
+                    else TableFile(path=root / one.table, names=one.names),
                 )
                 for key, one in entry.passes.items()
             },
@@ -84,8 +91,7 @@ class DumpsEnvironment:
         del device
         if not self._folder.is_dir():
             return f"{self._folder}: no such folder of recorded outputs"
-        missing = [one.cache for one in self._passes if one.cache and not one.cache.is_file()]
-        return f"{missing[0]}: no such calibration cache" if missing else None
+        return None
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         """Looks at the files.
@@ -116,6 +122,7 @@ class DumpsEnvironment:
             "images": images,
             "files": files,
             "least_coverage": self._answering.least_coverage,
+            "tables": TABLES_VERSION,
         }
         return Identity(fingerprint=digest(key), facts=facts)
 
@@ -148,7 +155,10 @@ class DumpsEnvironment:
 
     def _files(self) -> Mapping[str, list[int]]:
         """Returns path → [size in bytes, time of the last change in ns]."""
-        paths = dict(files_below(self._folder, ()))
-        paths |= {str(one.cache): one.cache for one in self._passes if one.cache}
+        paths = files_below(self._folder, ())
         found = {name: path.stat() for name, path in paths.items()}
+        for table in (one.table.path for one in self._passes if one.table):
+            # One that is missing is told with its pass, whose outputs are there.
+            with contextlib.suppress(OSError):
+                found[str(table)] = table.stat()
         return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

@@ -97,6 +97,8 @@ class PassAnswer(_Answer):
     cache: str | None = None
     model: str | None = None
     refused: Mapping[str, str] = {}
+    table_problem: str | None = None
+    table_notes: tuple[str, ...] = ()
 
 
 class JobAnswer(_Answer):

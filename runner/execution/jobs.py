@@ -34,12 +34,13 @@ def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
     """Returns a measurement under the name, of the table and the placement that were asked for.
 
     Two tables that differ by rounding can give one network, and so one measurement; and a network that
-    came quantised is its own simulation for every engine.
+    came quantised is its own simulation for every engine. Recorded outputs may be of another table than
+    was asked for.
     """
     return found.model_copy(
         update={
             "name": wanted.name,
-            "table": wanted.table or found.table,
+            "table": None if found.table_problem else wanted.table or found.table,
             "placement": wanted.placement or found.placement,
         }
     )

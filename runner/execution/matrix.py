@@ -24,6 +24,7 @@ from runner.execution.limit_tables import limit_tables
 from runner.execution.preparing import prepare
 from runner.execution.progress import Progress
 from runner.execution.rounds import Rounds
+from runner.execution.table_checks import RecordedTables
 from runner.execution.wanted import FP32, Site, Wants
 from runner.execution.watch import Watch, unwatched
 from runner.execution.workers import Workers
@@ -85,6 +86,7 @@ class Matrix:
         """The table given to all, or why there is none."""
         self.tables: dict[str, Table] = {}
         """digest → every table that a cell uses or that is a candidate for the limit."""
+        self.recorded = RecordedTables(self.jobs, wants, progress)
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
@@ -99,7 +101,7 @@ class Matrix:
         self.wants.network.put_into(self.store)
         for plugin in self.wants.plugins:
             plugin.put_into(self.store)
-        site = self.measure_reference()
+        site = self.recorded.site = self.measure_reference()
         self.prepare()
         self.calibrate()
         self.make_limit_tables(site)
@@ -165,6 +167,7 @@ class Matrix:
             calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
             if calibration.status is Status.OK:
                 self.shared = self._use(self.wants.table(site, calibration, shared))
+                self.recorded.seen.append(self.shared.amax)
             else:
                 self.shared = f"there is no shared table: {calibration.reason}"
                 self.progress.warn(self.shared)
@@ -205,6 +208,7 @@ class Matrix:
             return
         for table in made:
             self._use(table)
+            self.recorded.seen.append(table.amax)
 
     def simulate(self, site: Site) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.
@@ -369,7 +373,12 @@ class Matrix:
             self.rounds.measure(self.lanes.values(), repeats, cells)
         finally:  # in the order of the plan, whichever device was first
             for lane in self.lanes.values():
-                for made in itertools.chain.from_iterable(lane.measurements.values()):
+                if not lane.recorded:
+                    for made in itertools.chain.from_iterable(lane.measurements.values()):
+                        self._take_table(lane.environment, made)
+        for lane in self.lanes.values():
+            if lane.recorded:
+                for made in self.recorded.checked(lane):
                     self._take_table(lane.environment, made)
 
     def measure_again(self, cells: Collection[str], repeat: int) -> None:

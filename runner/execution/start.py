@@ -225,6 +225,8 @@ class JobStart:
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
+        if answer.table_problem:
+            asked["table"] = None
         told_of_build = answers.build(wanted.name, build) if build else None
         latency = answer.latency
         return Measurement(
@@ -241,7 +243,12 @@ class JobStart:
             else None,
             stages=answer.stages,
             shares=self._shares(answers, answer, wanted, model),
-            coverage=self._coverage(answers, told_of_build, wanted, model),
+            # A table that is not used covers nothing, and nothing is judged by it.
+            coverage=None
+            if answer.table_problem
+            else self._coverage(answers, told_of_build, wanted, model),
+            table_problem=answer.table_problem,
+            table_notes=answer.table_notes,
             build=told_of_build,
             custom_layers=answers.layers(wanted.name, answer.layers).custom
             if answer.layers

@@ -45,6 +45,8 @@ class Settings:
     """Hash of what the processor is."""
     preprocess: str
     """Hash of the preprocessing settings."""
+    coverage: float = 0.0
+    """Least share of a head's tensors that a recorded table must have scales of."""
     machines: Mapping[str, Machine] = field(default_factory=dict)
     """environment → where it runs."""
 

@@ -8,12 +8,12 @@ from runner.cells import Cell, Pass, Precision, Status, TableSource
 from runner.core.answers.gate_sentences import network_gates_sentence
 from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
+from runner.core.answers.unexplained import with_unexplained
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.latency import Latency
 from runner.core.metrics import Metrics, sqnr_db
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.gates import all_hold, gate_results
-from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Verdict
 from runner.records import HeadGate
 

@@ -11,6 +11,7 @@ from runner.core.answers.gate_sentences import network_gates_sentence
 from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
 from runner.core.answers.sentences import sentences
+from runner.core.answers.unexplained import with_unexplained
 from runner.core.boxes.matching import Changes
 from runner.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from runner.core.judgement import CellResult, HeadResult, Judgement
@@ -20,7 +21,6 @@ from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.gates import all_hold, gate_results
-from runner.core.verdicts.unexplained import with_unexplained
 from runner.core.verdicts.verdict import Kind, Verdict
 from runner.records import HeadGate, Limits
 from tests.unit.judgements import FP32, MINMAX, OWN, SHARED, errors

@@ -235,15 +235,30 @@ def test_without_its_cache_there_is_no_budget(done: Outcome) -> None:
     assert [head.passed for head in found.heads] == [None, False]
 
 
-def test_a_cache_of_another_network_forbids_a_verdict(done: Outcome) -> None:
-    found = cell(done, "other-table/")
-    assert found.status is Status.OK
-    for head in found.heads:
-        assert head.budget is None
-        verdict = head.verdicts[0]
-        assert verdict.kind is Kind.NOT_COMPARABLE
-        assert "its table covers 0%" in (verdict.why or "")
-        assert {one.kind for one in head.verdicts[1:]} <= {Kind.UNEXPLAINED_LOSS}, "its gate fails"
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("other-table/", ["other.cache names 0 of the ", "`names: {theirs: ours}`"]),
+        ("no-cache/", ["none.cache cannot be read as a calibration table: No such file"]),
+        ("not-shared/", ["app.cache is not this experiment's shared table",
+                         "record again with the shared table"]),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used_costs_no_output(
+    done: Outcome, name: str, said: list[str]
+) -> None:
+    found = cell(done, name)
+    assert (found.status, found.reason) == (Status.OK, None)
+    assert found.run is not None
+    assert found.run.table is None
+    assert [head.budget for head in found.heads] == [None, None]
+    assert not {one.kind for head in found.heads for one in head.verdicts} & {Kind.NOT_COMPARABLE}
+    assert [head.passed for head in found.heads] == [None, False], "judged all the same"
+    for text in said:
+        assert text in (found.table_problem or "")
+    for answer in done.judgement.answers:
+        told = [one.text for one in answer.findings if found.cell.id in one.cells]
+        assert any(said[0] in text for text in told), answer.head
 
 
 def test_nan_is_counted_and_named(done: Outcome) -> None:
@@ -267,9 +282,6 @@ def test_nan_is_counted_and_named(done: Outcome) -> None:
          ["small/photo-3.bin is missing, 1 of 4", "small/photo-9.bin is there instead"]),
         ("empty/", Status.JOB_FAILED, ["large/photo-0.bin is empty"]),
         ("absent/", Status.UNAVAILABLE, ["recorded/absent: no such folder of recorded outputs"]),
-        ("no-cache/", Status.UNAVAILABLE, ["none.cache: no such calibration cache"]),
-        ("not-shared/", Status.JOB_FAILED,
-         ["app.cache is not this experiment's shared table", "record again with the shared table"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_files_is_told_of_that_cell(

@@ -131,7 +131,18 @@ def test_equal_duplicates_pass_and_different_ones_do_not() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["a", "a:", ": 3c010204", "a: 3c0102045", "a: 0x3c01", "a: xyz", "a: ٣", "\x00", '{"a": 1}'],
+    [
+        "a",
+        "a:",
+        ": 3c010204",
+        "a: 3c0102045",
+        "a: 0xg",
+        "a: 0x",
+        "a: xyz",
+        "a: ٣",
+        "\x00",
+        '{"a": 1}',
+    ],
 )
 def test_other_lines_are_refused_by_number(line: str) -> None:
     with pytest.raises(CacheError, match="line 2 is"):

@@ -8,11 +8,11 @@ import pytest
 
 from runner.cells import Pass, Precision, Status
 from runner.core.answers.per_head import answers
+from runner.core.answers.unexplained import MOST, NEARLY_DB, with_unexplained
 from runner.core.boxes.results import BoxErrors
 from runner.core.judgement import HeadResult
 from runner.core.severity import Severity
 from runner.core.verdicts.gates import GateResult, all_hold
-from runner.core.verdicts.unexplained import MOST, NEARLY_DB, with_unexplained
 from runner.core.verdicts.verdict import FAULTS, Kind, Verdict
 from tests.unit.judgements import BASELINE, FP32, SHARED, cell_result, fp32_head, head
 from tests.unit.test_severity import boxes

@@ -437,7 +437,8 @@ def _uncomparable(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         rows,
         "not comparable",
         f"Cannot judge {listed(cells, 3)}: {'; '.join(reasons_[:2])}.",
-        "Give the tensors that have no scale one, or lower `calibration.coverage`."
+        "Give the tensors that have no scale one; where their names are those of another exporter, make the "
+        "table of the file that is built, or bring its names to that file's."
         if scales
         else "Mend that first: nothing else can be said of this head.",
         Severity.VISIBLE,

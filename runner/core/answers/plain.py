@@ -57,6 +57,32 @@ def unquantised(rows: Sequence[Row]) -> list[Finding]:
     return found
 
 
+def tables(rows: Sequence[Row]) -> list[Finding]:
+    """Returns tables of recorded outputs that are not used, one finding a reason: the outputs are judged."""
+    groups: dict[str, list[CellResult]] = {}
+    for result, _ in rows:
+        if result.table_problem:
+            groups.setdefault(result.table_problem, []).append(result)
+    found = []
+    for why, results in groups.items():
+        names = list(dict.fromkeys(one.cell.environment for one in results))
+        ids = [one.cell.id for one in results]
+        found.append(
+            Finding(
+                kind=Kind.NOT_COMPARABLE,
+                fault=f"not divided: the table of {listed(names, 3)} is not used",
+                text=f"The table of {listed(ids, 3)} is not used: {why}{'' if why.endswith('?') else '.'} The "
+                "outputs are judged without it: what is the table's, and what the engine's, stays open.",
+                advice="Put the table right, and run again: only what its file changed is read anew.",
+                environments=tuple(names),
+                cells=tuple(ids),
+                severity=Severity.VISIBLE,
+                confidence="seen, not inferred",
+            )
+        )
+    return found
+
+
 def unexplained(rows: Sequence[Row]) -> list[Finding]:
     """Returns losses of boxes, and gates that fail, of which no test names the cause."""
     told = told_of(rows, Kind.UNEXPLAINED_LOSS)

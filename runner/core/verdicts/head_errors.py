@@ -140,7 +140,8 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         sample=sample,
         placement=first.placement,
         table=first.table,
-        own=record.pass_.source is TableSource.OWN,
+        # Which table it ran with is not known: not the one that all share, at any rate.
+        own=record.pass_.source is TableSource.OWN or first.table_problem is not None,
         integer_share=share.ratio if share else None,
         quantised=nothing_quantised(evidence, record, head) is None,
         implicit=record.pass_.implicit,
