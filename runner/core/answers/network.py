@@ -21,6 +21,10 @@ DEGREES = {
 }
 
 
+LEAST_AP = 0.005
+"""Smaller losses of AP round to nothing."""
+
+
 def network_answer(
     results: Sequence[CellResult], answers: Sequence[Answer], sentence: str
 ) -> Answer:
@@ -96,7 +100,7 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         f"{' to '.join(ends)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"
     ]
     drops = [one.ap_drop for one in whole if one.ap_drop is not None]
-    if drops:
+    if drops and max(drops) >= LEAST_AP:
         ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))}, key=float)
         parts.append(f"AP falls by {' to '.join(ends)}")
     causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
