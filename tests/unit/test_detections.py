@@ -309,7 +309,7 @@ def test_a_run_tells_what_became_of_the_boxes(finished: tuple[Path, Outcome]) ->
     assert "mean IoU" in int8["gates_failed"]
     assert found["int8-shared-minmax", "small"]["passed"] == "True"
     assert outcome.exit_code(strict=False) is ExitCode.GATE_FAILED
-    assert "Gate failed, mean IoU at least 0.999: " in outcome.judgement.sentences["small"]
+    assert "Gate failed, mean IoU at least 0.999: " in outcome.judgement.sentences["large"]
     report = (results / "latest" / "report.html").read_text()
     assert "Lost, new and moved boxes by head" in report
     assert '"worst":[{"cells":[' in report
