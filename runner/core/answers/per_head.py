@@ -77,11 +77,11 @@ def _answer(
     gated = [one.passed for _, one in rows if one.passed is not None]
     passed = all(gated) if gated else None
     judged = speaking(int8)
-    worst = next(iter(judged), None)
     unseen = _unseen(rows, int8, passed, results)
     # What is better than 8 bits, or was never meant to run here, is no fault.
     wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
     first = next(iter(wrong), None)
+    worst = _told_of(first, int8) or next(iter(judged), None)
     matters = severity.worst(
         (
             *(one.severity for one in found if not one.beaten),
@@ -108,6 +108,14 @@ def _answer(
         shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
         remedies=remedies(worst, int8) if worst else (),
     )
+
+
+def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
+    """Returns the worst int8 cell that what leads a card is about; None where it is about no such cell."""
+    if first is None or first.beaten:
+        return None
+    about = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
+    return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
 
 
 def planned(one: Finding) -> bool:

@@ -14,7 +14,7 @@ from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
-from runner.core.words import listed
+from runner.core.words import count, listed
 
 NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
 MOST_REMEDIES = 3
@@ -83,6 +83,9 @@ def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterab
         bits = all(one.same_bits for one in found)
         within = max(one.within_db for one in found)
         how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
+        fewest = min((one.builds for one in found if one.builds), default=None)
+        if fewest is not None:
+            how += f", {count(fewest, 'build')} each,"
         passes = list(dict.fromkeys(one.pass_ for one in found))
         start = "Not the version's: " if whole and not set(names).intersection(accused) else ""
         yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."

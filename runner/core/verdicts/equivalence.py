@@ -30,6 +30,8 @@ class Equivalence:
     """Whether all of them gave the same errors on every image."""
     all: bool
     """Whether no version with this table is left out."""
+    builds: int | None = None
+    """Fewest of a version; None where builds cannot differ. What builds rarely do, no number here excludes."""
 
 
 def equivalences(
@@ -75,6 +77,9 @@ def _equal(head: HeadErrors, base: CellError, noises: Noises, rules: Rules) -> E
             for cell in (base, *equal)
         ),
         all=len(same) == len(others),
+        builds=None
+        if all(cell.fixed for cell in (base, *equal))
+        else min(cell.sample.repeats for cell in (base, *equal)),
     )
 
 
