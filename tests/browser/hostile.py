@@ -26,7 +26,7 @@ from runner.core.network.lineage import Lineage, Suspect, Suspects
 from runner.core.network.network_map import network_map
 from runner.core.tables.differences import TableReport, TableUse, TensorRanges
 from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.effects import Effect
+from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
 from tests.unit.networks import detector
@@ -132,9 +132,7 @@ def _regressed(environment: str) -> tuple[Verdict, ...]:
         harmless=(("Python", "hands arrays over"),),
     )
     cell = f"{environment}/cpu/{SHARED.name}"
-    effect = Effect(
-        value=0.02, low=0.018, high=0.022, p=1e-9, noise_multiple=10.0, noise_known=True
-    )
+    effect = Effect(log=1.2, low=1.1, high=1.3, p=1e-9, typical=1.2, builds=3)
     return (
         Verdict(
             kind=Kind.ENGINE_REGRESSION,
@@ -142,7 +140,6 @@ def _regressed(environment: str) -> tuple[Verdict, ...]:
             head="near",
             against="ort-1.32/cpu/int8-shared-entropy",
             effect=effect,
-            relative=5.0,
             attribution=attribution,
         ),
         Verdict(kind=Kind.INCONCLUSIVE, cell=cell, head="near", needs="images"),
