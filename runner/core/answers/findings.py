@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from runner.core.answer import Finding
 from runner.core.answers.causes import causes
-from runner.core.answers.plain import broken, did_not_run, reference, unexplained, unquantised
+from runner.core.answers.plain import (
+    behind,
+    broken,
+    did_not_run,
+    reference,
+    unexplained,
+    unquantised,
+)
 from runner.core.answers.rows import Row
 from runner.core.judgement import CellResult
 from runner.core.verdicts.verdict import Kind
@@ -37,6 +44,7 @@ def findings(
         *broken(rows),
         *unquantised(rows),
         *causes(rows, baseline),
+        *behind(rows, baseline),
         *unexplained(rows),
         *did_not_run(results),
     ]
