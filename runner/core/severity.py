@@ -24,6 +24,8 @@ AP = (0.01, 0.15)
 """Loss of AP from which on it is visible, and severe."""
 LOST = (0.005, 0.05)
 """The same of the share of boxes that are lost."""
+ENOUGH = 20
+"""Boxes of one size range that the reference must have, before their share says something."""
 SQNR_DB = (0.5, 3.0)
 """The same of dB."""
 
@@ -33,11 +35,19 @@ def of_db(loss_db: float | None) -> Severity:
 
 
 def of_boxes(boxes: BoxErrors | None) -> Severity:
-    """Returns the worse of what AP and the share of lost boxes say; NONE where neither is known."""
+    """Returns the worst of what AP, lost and new boxes say; NONE where nothing is known.
+
+    Boxes of one size range count by themselves where there are enough: small ones can all be lost and be few.
+    """
     if boxes is None:
         return Severity.NONE
-    changes = boxes.changes.get(ALL)
-    return worst((_of(boxes.ap_drop, AP), _of(changes.lost_share if changes else None, LOST)))
+    shares = [
+        share
+        for size, changes in boxes.changes.items()
+        if size == ALL or changes.reference >= ENOUGH
+        for share in (changes.lost_share, changes.new_share)
+    ]
+    return worst((_of(boxes.ap_drop, AP), *(_of(share, LOST) for share in shares)))
 
 
 def boxes_apart(cell: BoxErrors | None, other: BoxErrors | None) -> Severity:

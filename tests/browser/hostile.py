@@ -95,7 +95,7 @@ def complete() -> Judgement:
         cells,
         heads=HEADS,
         baseline="ort-1.32",
-        answers=answers(HEADS, cells, "ort-1.32", {}, 0.005),
+        answers=answers(HEADS, cells, "ort-1.32"),
         latency_sentence="slower",
         lineage=(
             Lineage(

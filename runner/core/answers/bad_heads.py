@@ -45,8 +45,17 @@ def _causes(head: HeadResult) -> list[str]:
 
 def _case(result: CellResult, cause: str) -> _Case:
     bad = tuple(one.head for one in result.heads if cause in _causes(one))
-    good = tuple(one.head for one in result.heads if one.head not in bad and not _undecided(one))
+    good = tuple(
+        one.head
+        for one in result.heads
+        if one.head not in bad and not _undecided(one) and not _broken(one)
+    )
     return bad, good
+
+
+def _broken(head: HeadResult) -> bool:
+    """Whether its output is broken: whatever else is asked of it, it is not good."""
+    return any(one.kind is Kind.BROKEN_OUTPUT for one in head.verdicts)
 
 
 def _undecided(head: HeadResult) -> bool:

@@ -21,6 +21,13 @@ VERSIONS = frozenset({*REDUCED, Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION}
 """Kinds that compare one version's outputs with another's."""
 
 
+ALIKE_DB = 1.0
+"""Losses that are further apart are not called alike."""
+
+EXACT_DB = 40.0
+"""Below that, floating point is not far more exact than 8 bits."""
+
+
 def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
     """Returns what tests found of one head."""
     made = (
@@ -59,7 +66,9 @@ def made(
         least: How much it matters at least; from its verdicts where None.
     """
     kind = told[0].verdict.kind
-    judged = {result.cell.id for result, _ in speaking(int8_of(rows))}
+    beatable = kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+    spoken = speaking(int8_of(rows), everywhere=not beatable)
+    judged = {result.cell.id for result, _ in spoken}
     cells = tuple(dict.fromkeys(one.result.cell.id for one in told))
     int8 = all(one.result.cell.pass_.precision == "int8" for one in told)
     fails = KINDS[kind].fault and any(one.head.passed is False for one in told)
@@ -141,14 +150,14 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     }
     if others:
         parts.append(f"where {listed(list(others), 3)} keeps {span(others.values())} dB")
-    harmless = not levels
+    harmless = not levels and all((one.head.error.sqnr_db or 0.0) >= EXACT_DB for one in told)
     found = made(
         told,
         rows,
-        f"the {'version' if harmless else 'engine'} in {precision}: {listed(names, 3)}",
+        f"the {'engine' if levels else 'version'} in {precision}: {listed(names, 3)}",
         f"{', '.join(parts)}.{_reasons(told)}",
         f"Use fp32 there, or another version; look for a layer that overflows in {precision}.",
-        Severity.HARMLESS if harmless else Severity.SEVERE,
+        Severity.HARMLESS if harmless else Severity.SEVERE if levels else None,
     )
     if found.severity is Severity.HARMLESS:
         return replace(found, advice="A footnote: both are far more exact than 8 bits.")
@@ -249,12 +258,15 @@ def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     ran = {
         result.cell.environment for result, _ in int8_of(rows) if result.cell.pass_.name in passes
     }
-    alike = len(ran) > 1 and ran == {one.result.cell.environment for one in told}
-    where = f"every version that ran ({listed(names)})" if alike else listed(names)
+    every = len(ran) > 1 and ran == {one.result.cell.environment for one in told}
+    where = f"every version that ran ({listed(names)})" if every else listed(names)
+    costs = losses(told)
+    alike = every and max(costs, default=0.0) - min(costs, default=0.0) <= ALIKE_DB
+    whose = f", in every version{' alike' if alike else ''}" if every else ""
     return made(
         told,
         rows,
-        f"the engine's int8 kernels{', in every version alike' if alike else ''}",
+        f"the engine's int8 kernels{whose}",
         f"In {where} {listed(sorted(passes))} loses {_amount(told)} against exact arithmetic with the "
         "same scales: neither the table nor 8 bits explain that.",
         "Look below at the precisions in which layers ran, and report it with a ticket of this run.",

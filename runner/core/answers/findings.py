@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from runner.core.answer import Finding
 from runner.core.answers.causes import causes
 from runner.core.answers.plain import (
+    behind,
     broken,
     did_not_run,
     reference,
@@ -45,6 +46,7 @@ def findings(
         *unquantised(rows),
         *causes(rows, baseline),
         *tables(rows),
+        *behind(rows, baseline),
         *unexplained(rows),
         *did_not_run(results),
     ]

@@ -77,7 +77,7 @@ def _answer(
     gated = [one.passed for _, one in rows if one.passed is not None]
     passed = all(gated) if gated else None
     judged = speaking(int8)
-    unseen = _unseen(rows, int8, passed, results)
+    unseen = _unseen(rows, int8, results)
     # What is better than 8 bits, or was never meant to run here, is no fault.
     wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
     first = next(iter(wrong), None)
@@ -90,7 +90,7 @@ def _answer(
     )
     lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
     clean = not wrong and not unseen and matters in HARMLESS and lost in HARMLESS
-    equality = " ".join(alike(equal, accused(found)))
+    equality = " ".join(alike(equal, accused(found), _gone(found)))
     text = first.text if first else _nothing(rows, int8, baseline, lost)
     return Answer(
         head=head,
@@ -139,19 +139,30 @@ def accused(found: Sequence[Finding]) -> frozenset[str]:
     return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
 
 
+def _gone(found: Sequence[Finding]) -> frozenset[str]:
+    """Returns the environments that failed in some cell, or whose output is broken."""
+    return frozenset(
+        name
+        for one in found
+        if one.kind is Kind.BROKEN_OUTPUT or (one.kind is Kind.COULD_NOT_RUN and not planned(one))
+        for name in one.environments
+    )
+
+
 def _unseen(
-    rows: Sequence[Row], int8: Sequence[Row], passed: bool | None, results: Sequence[CellResult]
+    rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult]
 ) -> list[tuple[str, str]]:
     """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
         return [("any result of it", "run a cell of it")]
     known = [one for _, one in int8 if one.budget]
-    if int8 and len(known) < len(int8) and passed is None:
+    if len(known) < len(int8):
+        # A gate that holds says nothing of what its scales would keep: that may be far more.
         found.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
-    if any(one.boxes is None for _, one in int8) and passed is None:
+    if any(one.boxes is None and one.passed is None for _, one in int8):
         found.append(
             ("what became of boxes", "say how outputs become boxes (`decode`), or set a gate")
         )
@@ -217,6 +228,8 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
     if int8 and all(one.budget for _, one in int8):
         parts.append("no int8 cell costs more than its scales must")
         parts += _spared(int8)
+    elif keeps := [head.error.sqnr_db for _, head in int8 if head.error.sqnr_db is not None]:
+        parts.append(f"int8 keeps {span(keeps)} dB, and what it could keep is not known")
     if int8 and all(one.boxes for _, one in int8):
         gone = any(one.boxes and one.boxes.changes[ALL].lost for _, one in int8)
         parts.append("boxes change less than matters" if gone else "no box is lost")

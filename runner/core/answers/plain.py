@@ -9,11 +9,12 @@ from runner.core import severity
 from runner.core.answer import Finding
 from runner.core.answers.causes import made
 from runner.core.answers.rows import Row, Told, environments, told_of
+from runner.core.answers.sureness import UNDECIDED
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
 from runner.core.verdicts.seen import FAILED
 from runner.core.verdicts.verdict import KINDS, Kind
-from runner.core.words import capital, count, listed
+from runner.core.words import capital, count, listed, span
 
 NEVER_STARTED = frozenset({Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_RUN})
 """Nothing was tried: it is known beforehand why, or the run ended before."""
@@ -104,6 +105,42 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
+def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
+    """Returns that the baseline itself is worse than most others, where nothing else says what it must keep.
+
+    It is compared with none, being the baseline: a loss of its own would be lost from sight.
+    """
+    found = []
+    for result, head in rows:
+        if result.cell.environment != baseline or not head.error.nmse or head.budget:
+            continue
+        compared = [
+            (other.cell.environment, one.effect)
+            for other, its in rows
+            for one in its.verdicts
+            if one.against == result.cell.id and one.kind is Kind.OK and one.effect
+        ]
+        better = {name: -one.db for name, one in compared if one.high_db <= -severity.SQNR_DB[0]}
+        if 2 * len(better) <= len(compared) or result.cell.pass_.precision != "int8":
+            continue
+        names = list(better)
+        found.append(
+            Finding(
+                kind=Kind.INCONCLUSIVE,
+                fault=f"not decided; perhaps {baseline}, the baseline itself",
+                text=f"In {result.cell.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
+                f"than {listed(names, 3)}. Whether it loses that, or they ran layers in float, nobody can say "
+                "without the tables.",
+                advice=f"Record the tables, or name {names[0]} as `baseline`: what is measured stays.",
+                environments=(baseline,),
+                cells=(result.cell.id,),
+                severity=severity.of_db(max(better.values())),
+                confidence=UNDECIDED,
+            )
+        )
+    return found
+
+
 def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     """Returns what planned cells did not run: a finding a reason of those that failed, one of all others."""
     groups: dict[tuple[Status, str], list[CellResult]] = {}
@@ -179,7 +216,7 @@ def _not_run(
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{listed(names, 3)} {told}",
-        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran)}: "
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran, results)}: "
         f"{why}.",
         advice="Read the log of the cell below; nothing is known of it there."
         if failed
@@ -192,29 +229,49 @@ def _not_run(
     )
 
 
-def _span(names: Sequence[str], ran: Iterable[str]) -> str:
-    """Returns `, since v3 (v2 ran)` or `, until v1 (v2 ran)`, where the versions in the names say so."""
-    bad = {name: _version(name) for name in names}
-    good = {name: _version(name) for name in ran if name not in bad}
-    versions = [*bad.values(), *good.values()]
-    if not good or None in versions or len({one[0] for one in versions if one}) > 1:
+def _span(names: Sequence[str], ran: Iterable[str], results: Sequence[CellResult]) -> str:
+    """Returns `, since v3 (v2 is the last that ran)` or `, until …`, where versions in the names say so."""
+    others = [name for name in dict.fromkeys(ran) if name not in names]
+    order = _order_of([*names, *others], results) if others else None
+    if order is None:
         return ""
-    first, last = min(bad, key=lambda one: bad[one] or ()), max(bad, key=lambda one: bad[one] or ())
-    before = [name for name in good if (good[name] or ()) < (bad[first] or ())]
-    after = [name for name in good if (good[name] or ()) > (bad[last] or ())]
-    if len(before) == len(good):
-        newest = max(before, key=lambda one: good[one] or ())
+    first, last = min(names, key=order.__getitem__), max(names, key=order.__getitem__)
+    if all(order[name] < order[first] for name in others):
+        newest = max(others, key=order.__getitem__)
         return f", since {first} ({newest} is the last that ran)"
-    if len(after) == len(good):
-        oldest = min(after, key=lambda one: good[one] or ())
+    if all(order[name] > order[last] for name in others):
+        oldest = min(others, key=order.__getitem__)
         return f", until {last} ({oldest} is the first that ran)"
     return ""
 
 
-def _version(name: str) -> tuple[str, tuple[int, ...]] | None:
-    """Returns what stands before the version in an environment's name, and the version; None without one."""
-    found = re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name)
-    return (found[1], tuple(int(one) for one in found[2].split("."))) if found else None
+LARGEST_MAJOR = 39
+"""A larger number without a dot has lost its dots: `trt86` is 8.6."""
+
+
+def _order_of(
+    names: Sequence[str], results: Sequence[CellResult]
+) -> Mapping[str, tuple[int, ...]] | None:
+    """Returns environments' versions; None where they are not versions of one thing.
+
+    What the engines told of themselves comes first: `trt8601` is older than `trt10`.
+    """
+    found = {name: re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name) for name in names}
+    spoken = {name: (one[1], one[2]) for name, one in found.items() if one}
+    if len(spoken) < len(found) or len({before for before, _ in spoken.values()}) > 1:
+        return None
+    told = {one.cell.environment: one.engine_version for one in results if one.engine_version}
+    if all(re.match(r"\d", told.get(name, "")) for name in names):
+        return {name: _numbers(told[name]) for name in names}
+    if any(number.isdecimal() and int(number) > LARGEST_MAJOR for _, number in spoken.values()):
+        return None
+    return {name: _numbers(number) for name, (_, number) in spoken.items()}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Returns `(8, 6, 1)` of `8.6.1+cuda11`."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(one) for one in found[0].split(".")) if found else ()
 
 
 def reference(problem: str | None) -> list[Finding]:

@@ -22,23 +22,34 @@ def table_name(result: CellResult) -> str:
     return f"the {pass_.source or 'own'} table of {result.cell.environment}"
 
 
-def speaking(rows: Iterable[Row]) -> tuple[Row, ...]:
+def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]:
     """Returns the cells that the head is judged by, the worst first.
 
     Of each way to int8 (Q/DQ, implicit scales) those with the best table that ran: a table that another one
-    beats in the same way is no reason to call int8 bad, but one not to use that table.
+    beats in the same way is no reason to call int8 bad, but one not to use that table. An environment that the
+    best table did not run in is judged by the best one that did, unless not asked `everywhere`: a table is
+    beaten wherever the better one ran.
     """
     ways: dict[bool, dict[str, list[Row]]] = {}
     for row in rows:
         if row[1].error.nmse is not None and not _unjudged(row[1]):
             pass_ = row[0].cell.pass_
             ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
-    chosen = [
-        min(passes.values(), key=lambda found: _mean_log(one.error.nmse for _, one in found))
-        for passes in ways.values()
-    ]
-    found = [row for some in chosen for row in some]
+    found: list[Row] = []
+    for passes in ways.values():
+        seen: set[tuple[str, str]] = set()
+        for some in sorted(
+            passes.values(), key=lambda rows: _mean_log(one.error.nmse for _, one in rows)
+        ):
+            new = [row for row in some if _place(row) not in seen]
+            new = new if everywhere or not seen else []
+            seen.update(_place(row) for row in new)
+            found += new
     return tuple(sorted(found, key=lambda row: -(row[1].error.nmse or 0.0)))
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return row[0].cell.environment, row[0].cell.device
 
 
 def _unjudged(head: HeadResult) -> bool:

@@ -69,12 +69,16 @@ def made_up(answer: Answer) -> str:
     return f"{text} What each alone would reach: {remedies}." if remedies else text
 
 
-def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterable[str]:
+def alike(
+    equal: Sequence[Equivalence], accused: Collection[str] = (), gone: Collection[str] = ()
+) -> Iterable[str]:
     """Yields what versions share, a sentence for each set of them.
 
     Args:
         equal: Of one head.
         accused: Environments whose version is named elsewhere: of those nobody says that it is not.
+        gone: Environments that failed, or whose output is broken: where one of them is not among those that lose
+            the same, its version did something else.
     """
     groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
     for one in equal:
@@ -87,7 +91,9 @@ def alike(equal: Sequence[Equivalence], accused: Collection[str] = ()) -> Iterab
         if fewest is not None:
             how += f", {count(fewest, 'build')} each,"
         passes = list(dict.fromkeys(one.pass_ for one in found))
-        start = "Not the version's: " if whole and not set(names).intersection(accused) else ""
+        left_out = {*accused, *gone}.difference(names)
+        innocent = whole and not left_out and not set(names).intersection(accused)
+        start = "Not the version's: " if innocent else ""
         yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
 
 

@@ -2,8 +2,8 @@
 
 Versions with one table stand for draws of what an engine does with it: D_c is what version c costs more than
 exact arithmetic (or than its own Q/DQ build), their mean is tested against the least effect with the variance
-between versions, E − 1 degrees, in the same two views; their builds' noise is in that variance. What one version
-alone does differently widens it, and is not named so.
+between versions or that of their builds, whichever is larger, E − 1 degrees, in the same two views. What one
+version alone does differently widens it, and is not named so.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -52,7 +52,10 @@ def _p(some: Sequence[Hypothesis]) -> float:
 
 def _of_view(views: Sequence[View], least: float) -> float:
     logs = np.array([view.log for view in views])
-    between: Part = (float(logs.var(ddof=1)) / len(logs), len(logs) - 1)
+    # Builds that have states are alike in three versions by chance, and those of one machine may share their
+    # noise: the mean of the versions is no surer than one of them by its own builds.
+    own = float(np.mean([sum(variance for variance, _ in view.builds) for view in views]))
+    between: Part = (max(float(logs.var(ddof=1)) / len(logs), own), len(logs) - 1)
     # The versions see the same images: their mean is no surer of them than one of them is.
     images = max((view.images for view in views), key=lambda part: part[0])
     return one_sided(float(logs.mean()) - least, between, images)

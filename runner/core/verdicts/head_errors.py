@@ -16,6 +16,7 @@ from runner.core.verdicts.seen import (
     broken,
     fixed,
     kept_apart,
+    lost,
     nothing_quantised,
     own_nonfinite,
     reference_problem,
@@ -66,6 +67,8 @@ def _plain(evidence: Evidence, record: Record, head: str, problem: str | None) -
         return None
     if why := nothing_quantised(evidence, record, head):
         return Verdict(kind=Kind.NOTHING_QUANTISED, cell=record.cell, head=head, why=why)
+    if why := lost(evidence, record, head):
+        return Verdict(kind=Kind.BROKEN_OUTPUT, cell=record.cell, head=head, why=why)
     return None
 
 

@@ -13,6 +13,9 @@ from runner.records import Measurement, Object, Record
 EXACT_NMSE = 1e-6
 """60 dB: no head that 8 bits go through is so exact."""
 
+FAINT = 0.01
+"""Of the mean energy of an image."""
+
 FAILED = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
 """It was started, and gave nothing."""
 
@@ -126,6 +129,10 @@ def _broken(evidence: Evidence, output: Object, head: str) -> str | None:
         return None
     if not sums["y2"].sum() > 0:
         return "all zero"
+    # A faint image may well round to nothing; one like the others does not.
+    empty = (sums["y2"] == 0) & (sums["r2"] >= FAINT * sums["r2"].mean())
+    if empty.any():
+        return f"all zero in {int(empty.sum())} of {count(len(sums), 'image')}"
     flat_of, reference = evidence.flat_of, evidence.reference
     found = flat_of(output) if flat_of else None
     if found is None or flat_of is None or reference is None:
@@ -154,6 +161,20 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
     if unused and not _simulated(evidence, measured[0]):
         return "no multiplication ran on integers"
     return None
+
+
+def lost(evidence: Evidence, record: Record, head: str) -> str | None:
+    """Returns that zeros would be as near to the reference; None where they are not, or tests know better.
+
+    Of floating point, and where exact arithmetic with the same scales is known, a test says whose fault that is.
+    """
+    measured = good(record)
+    if record.pass_.precision is not Precision.INT8 or _simulated(evidence, measured[0]):
+        return None
+    sums = [against_reference(evidence, one.outputs[head], head) for one in measured]
+    if any(one is None or not float(one["d2"].sum()) >= float(one["r2"].sum()) > 0 for one in sums):
+        return None
+    return "it is no nearer to the reference than zeros would be"
 
 
 def _simulated(evidence: Evidence, measurement: Measurement) -> Sequence[Measurement]:
