@@ -53,7 +53,7 @@ def test_a_gate_that_fails_is_severe_however_few_boxes() -> None:
     one = answer(cell(whole=boxes(lost=1, ap_drop=0.001), passed=False), sentence="Its gate.")
     (found,) = one.findings
     assert (found.severity, found.fails, one.passed) == (Severity.SEVERE, True, False)
-    assert one.fault == "1 of 1,000 boxes are lost, AP falls by 0.00; the gate fails"
+    assert one.fault == "1 of 1,000 boxes are lost; the gate fails"
     assert one.text.endswith("Its gate.")
 
 

@@ -43,7 +43,7 @@ def test_version_calibration_and_limit_are_told_apart() -> None:
     made = judgement([cell_result(BASELINE, heads=[head(verdicts=tuple(told))])], heads=("small",))
     text = answer(made, "Is it the version")
     assert text == (
-        "small: the engine's int8 kernels (seen, not inferred). How the loss is made up: small 50 % 8 bits, "
+        "small: the engine's int8 kernels (what is lost was seen; whose it is, by its largest part, not by a test). How the loss is made up: small 50 % 8 bits, "
         "33 % the engine, 17 % the table."
     )
 
