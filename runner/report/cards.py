@@ -135,6 +135,8 @@ class Card:
             return f"fails in {len(self.failed)} of {total:,} {kinds}"
         if total:
             return f"holds in {'all ' if total > 1 else ''}{total:,} {kinds}"
+        if self.head == WHOLE_NETWORK:
+            return "none set for all heads together"
         return "none set" if self.ungated else "nothing measured that has one"
 
 
