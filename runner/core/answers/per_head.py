@@ -111,10 +111,15 @@ def _answer(
 
 
 def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
-    """Returns the worst int8 cell that what leads a card is about; None where it is about no such cell."""
+    """Returns the worst int8 cell that what leads a card is about; None where it is about no such cell.
+
+    Of those with the best table that ran, where it is about some of them.
+    """
     if first is None or first.beaten:
         return None
-    about = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
+    told = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
+    judged = {result.cell.id for result, _ in speaking(int8)}
+    about = [row for row in told if row[0].cell.id in judged] or told
     return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
 
 
