@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.core.tables.mistakes import mistake, plausible
@@ -165,6 +165,7 @@ def test_half_as_bright_images_are_a_warning() -> None:
     assert "other images, or another preprocessing" in found.text
 
 
+@example(10168, 0.5, SEEN)
 @given(st.integers(0, 2**32), st.floats(0, 0.5), st.sampled_from([SEEN, SEEN[:2]]))
 @settings(max_examples=60, deadline=None)
 def test_tables_of_other_images_are_not_called_wrong(

@@ -32,6 +32,9 @@ RELATED = 0.5
 """A rank correlation from here on is that of one network."""
 NARROW = math.log(1.25)
 """A spread up to here is that of one factor, whatever the correlation."""
+WIDE = math.log(2.2)
+"""A spread up to here is that of other images or another algorithm too: of real caches it is up to 0.73, and
+where the ranges of a network lie as near to each other, their ranks say nothing."""
 SAME_FACTOR = 1.35
 """Two factors nearer than this are one: 127 and 255 are 2.0 apart."""
 UNSIGNED = LEVELS / 255
@@ -79,12 +82,11 @@ class _Fit:
 
     @property
     def unrelated(self) -> bool:
-        return (
-            self.tensors >= LEAST_FOR_NETWORK
-            and self.rank is not None
-            and self.rank < UNRELATED
-            and self.spread > max(AS_SHUFFLED * self.shuffled, NARROW)
-        )
+        if self.tensors < LEAST_FOR_NETWORK or self.rank is None or self.rank >= UNRELATED:
+            return False
+        # Ranges in reverse order are no chance, however near they lie to each other.
+        least = NARROW if self.rank <= -UNRELATED else WIDE
+        return self.spread > max(AS_SHUFFLED * self.shuffled, least)
 
     @property
     def plausible(self) -> bool:
