@@ -7,8 +7,8 @@ from dataclasses import replace
 from runner.cells import Precision, Status
 from runner.core import severity
 from runner.core.answer import Answer, Finding
-from runner.core.answers.causes import VERSIONS
 from runner.core.answers.findings import findings
+from runner.core.answers.making import VERSIONS
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
 from runner.core.answers.sentences import alike, kept, up

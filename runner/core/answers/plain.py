@@ -7,7 +7,7 @@ from dataclasses import replace
 from runner.cells import Status
 from runner.core import severity
 from runner.core.answer import Finding
-from runner.core.answers.causes import made
+from runner.core.answers.making import made
 from runner.core.answers.rows import Row, Told, environments, told_of
 from runner.core.answers.sureness import UNDECIDED
 from runner.core.judgement import CellResult
