@@ -123,7 +123,10 @@ class Lane:
                 return one.status, one.reason
         if len(measurements) >= cell.repeats(repeats):
             return Status.OK, None
-        return Status.NOT_RUN, self.refused.get(name) or stopped or "it had no turn"
+        if name in self.refused:
+            # What it needs could not be made: no turn more would change that.
+            return Status.JOB_FAILED, self.refused[name]
+        return Status.NOT_RUN, stopped or "it had no turn"
 
 
 def lanes_of(cells: Iterable[Cell]) -> dict[tuple[str, str], Lane]:

@@ -343,7 +343,7 @@ class Matrix:
         if name in lane.refused:
             self.progress.done(
                 cell.id,
-                Status.NOT_RUN,
+                Status.JOB_FAILED,
                 lane.refused[name],
                 steps=lane.repeats(self.wants.settings.repeats),
             )

@@ -391,7 +391,7 @@ def test_a_failed_calibration_stops_its_own_tables_only(
     records = trial.records()
     for pass_ in (OWN, MINMAX):
         record = records[f"bad/cpu/{pass_.name}"]
-        assert record.status is Status.NOT_RUN
+        assert record.status is Status.JOB_FAILED
         assert "its calibration failed" in (record.reason or "")
         assert words in (record.reason or "")
     assert records["bad/cpu/fp32"].status is Status.OK
@@ -404,7 +404,7 @@ def test_a_table_that_quantises_nothing_is_told(tmp_path: Path) -> None:
     trial = Trial(tmp_path, zero, passes=[FP32, OWN])
     records = trial.records()
     record = records["zero/cpu/int8-own-entropy"]
-    assert record.status is Status.NOT_RUN
+    assert record.status is Status.JOB_FAILED
     assert "nothing to quantise" in (record.reason or "")
     assert records["zero/cpu/fp32"].status is Status.OK
     assert trial.told.steps == trial.told.expected
@@ -415,7 +415,7 @@ def test_without_a_shared_table_the_rest_goes_on(tmp_path: Path) -> None:
     trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference)
     records = trial.records()
     record = records["a/cpu/int8-shared-entropy"]
-    assert record.status is Status.NOT_RUN
+    assert record.status is Status.JOB_FAILED
     assert "there is no shared table: ended by SIGABRT" in (record.reason or "")
     assert records["a/cpu/int8-own-entropy"].status is Status.OK
     assert trial.told.steps == trial.told.expected
