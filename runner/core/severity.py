@@ -24,6 +24,8 @@ AP = (0.01, 0.15)
 """Loss of AP from which on it is visible, and severe."""
 LOST = (0.005, 0.05)
 """The same of the share of boxes that are lost."""
+LEAST_AP = 0.0005
+"""Smaller losses of AP round to nothing."""
 ENOUGH = 20
 """Boxes of one size range that the reference must have, before their share says something."""
 SQNR_DB = (0.5, 3.0)
@@ -32,6 +34,25 @@ SQNR_DB = (0.5, 3.0)
 
 def of_db(loss_db: float | None) -> Severity:
     return _of(loss_db, SQNR_DB)
+
+
+def box_harm(boxes: BoxErrors) -> list[str]:
+    """Returns what became of boxes, in words: what anybody would see, so that a severity is never told bare."""
+    changes = boxes.changes[ALL]
+    parts = []
+    if changes.lost:
+        parts.append(f"{changes.lost:g} of {changes.reference:g} boxes are lost")
+    if _of(changes.new_share, LOST).rank >= Severity.VISIBLE.rank:
+        parts.append(f"{changes.new:g} new boxes beside {changes.reference:g}")
+    whole = _of(changes.lost_share, LOST)
+    parts += [
+        f"of {size} ones {one.lost:g} of {one.reference:g} are lost"
+        for size, one in boxes.changes.items()
+        if size != ALL and one.reference >= ENOUGH and _of(one.lost_share, LOST).rank > whole.rank
+    ]
+    if boxes.ap_drop is not None and boxes.ap_drop >= LEAST_AP:
+        parts.append(f"AP falls by {boxes.ap_drop:.3f}")
+    return parts
 
 
 def of_boxes(boxes: BoxErrors | None) -> Severity:

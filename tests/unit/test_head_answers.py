@@ -17,7 +17,7 @@ EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, b
 
 
 def verdict(kind: Kind, **changes: object) -> Verdict:
-    values = {"cell": "c", "head": "small", "effect": EFFECT, "against": "x"}
+    values = {"cell": "c", "head": "small", "effect": EFFECT, "against": "base/cpu/x"}
     return Verdict(**{"kind": kind, **values, **changes})
 
 

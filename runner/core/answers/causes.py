@@ -9,7 +9,15 @@ from runner.core import severity
 from runner.core.answer import Finding
 from runner.core.answers.making import REDUCED, made
 from runner.core.answers.remedies import speaking, table_name
-from runner.core.answers.rows import Row, Told, environments, int8_of, losses, told_of
+from runner.core.answers.rows import (
+    Row,
+    Told,
+    environments,
+    int8_of,
+    losses,
+    says_something,
+    told_of,
+)
 from runner.core.answers.sureness import interval
 from runner.core.factors.words import reasons
 from runner.core.judgement import HeadResult
@@ -83,6 +91,7 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         if result.cell.environment not in names
         and str(result.cell.pass_.precision) == precision
         and head.error.sqnr_db is not None
+        and says_something(head)
     }
     if others:
         parts.append(f"where {listed(list(others), 3)} keeps {span(others.values())} dB")
@@ -106,8 +115,8 @@ def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Findin
         return None
     names = environments(told)
     text = (
-        f"At the same scales {listed(names)} {verb('lose', names)} {_amount(told)} against {baseline}: "
-        "there the engine alone differs."
+        f"At the same scales {listed(names)} {verb('lose', names)} {_amount(told)} against {baseline}, "
+        "with one table in both."
     )
     heads = {id(one.head): one.head for one in told}.values()
     base = next((head for result, head in rows if _is_shared_of(result, baseline)), None)
@@ -116,8 +125,13 @@ def _engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Findin
     told_moved = f" {subject} {listed(moved[0])} {moved[1]}." if moved else ""
     sound = [
         result.cell.environment
-        for result, _ in rows
-        if result.cell.pass_.source is TableSource.SHARED and result.cell.environment not in names
+        for result, head in rows
+        if result.cell.pass_.source is TableSource.SHARED
+        and result.cell.environment not in names
+        and says_something(head)
+        and not any(
+            one.kind in (Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK) for one in head.verdicts
+        )
     ]
     return made(
         told,

@@ -96,13 +96,16 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
     changes = [one.changes[ALL] for one in whole]
     lost = [one.lost for one in changes]
     ends = sorted({f"{min(lost):g}", f"{max(lost):g}"}, key=float)
-    parts = [
-        f"{' to '.join(ends)} of {count(round(changes[0].reference), 'box', 'boxes')} are lost"
-    ]
+    boxes = count(round(changes[0].reference), "box", "boxes")
+    parts = [f"{' to '.join(ends)} of {boxes} are lost"] if max(lost) else []
+    new = max(one.new for one in changes)
+    if new > max(lost):
+        parts.append(f"up to {new:g} new boxes beside {boxes}")
     drops = [one.ap_drop for one in whole if one.ap_drop is not None]
     if drops and max(drops) >= LEAST_AP:
         ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))}, key=float)
         parts.append(f"AP falls by {' to '.join(ends)}")
+    parts = parts or ["boxes change"]
     causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
     return [
         Finding(

@@ -106,7 +106,7 @@ def _answer(
         clean=clean,
         unseen=tuple(what for what, _ in unseen),
         shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
-        remedies=remedies(worst, int8) if worst else (),
+        remedies=remedies(worst, int8, equal) if worst else (),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from runner.cells import Status
+from runner.cells import Precision, Status
 from runner.core import severity
 from runner.core.answer import Finding
 from runner.core.answers.making import made
@@ -32,12 +32,21 @@ def broken(rows: Sequence[Row]) -> list[Finding]:
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
             f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
             "anything.",
-            "Look for an overflow or a layer that was never fed: run its fp32 there, then precision by "
-            "precision.",
+            _broken_advice(why, told),
             Severity.SEVERE,
         )
         found.append(replace(one, fails=True, beaten=False))
     return found
+
+
+def _broken_advice(why: str, told: Sequence[Told]) -> str:
+    if "with its scales" in why:
+        return (
+            "Use another table, or keep layers in float: with these scales nothing is left of it."
+        )
+    if any(one.result.cell.pass_.precision is Precision.FP32 for one in told):
+        return "Mend fp32 there first: options, a custom layer, the parser."
+    return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
 
 
 def unquantised(rows: Sequence[Row]) -> list[Finding]:
@@ -50,8 +59,7 @@ def unquantised(rows: Sequence[Row]) -> list[Finding]:
                 rows,
                 f"nothing was quantised in {listed(names, 3)}",
                 f"Int8 in {listed(names)} is none: {why}. That a gate holds there says nothing of int8.",
-                "Look below at the layers' precision; a network that is already quantised, or whose "
-                "convolutions stand in functions, needs another form.",
+                "Look below at the layers' precision, and why the engine left them in float.",
                 Severity.VISIBLE,
             )
         )
@@ -99,7 +107,7 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
             rows,
             f"not known; most of the error is {whose}" if whose else "not known",
             f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
-            "Compare the budget and the boxes below; more repeats and images find smaller causes.",
+            "Compare the budget and the boxes below.",
             severity.worst(severity.of_boxes(one.head.boxes) for one in told),
         )
     ]

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from runner.cells import TableSource
-from runner.core.answers.rows import Row
+from runner.core.answers.rows import Row, says_something
 from runner.core.judgement import CellResult, HeadResult
 from runner.core.shares import Remedy
-from runner.core.verdicts.verdict import Kind
+from runner.core.verdicts.equivalence import Equivalence
 
 WORTH_DB = 0.5
 """A remedy that gains less is not told."""
@@ -32,7 +32,7 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
     """
     ways: dict[bool, dict[str, list[Row]]] = {}
     for row in rows:
-        if row[1].error.nmse is not None and not _unjudged(row[1]):
+        if row[1].error.nmse is not None and says_something(row[1]):
             pass_ = row[0].cell.pass_
             ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
     found: list[Row] = []
@@ -52,21 +52,33 @@ def _place(row: Row) -> tuple[str, str]:
     return row[0].cell.environment, row[0].cell.device
 
 
-def _unjudged(head: HeadResult) -> bool:
-    """Whether its error says nothing: rows that are ranked, half a table, an output that is broken."""
-    return any(
-        one.kind in (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
-        for one in head.verdicts
-    )
+def remedies(
+    row: Row, rows: Sequence[Row], equal: Sequence[Equivalence] = ()
+) -> tuple[Remedy, ...]:
+    """Returns what each change alone would reach in one cell, the best first.
 
-
-def remedies(row: Row, rows: Sequence[Row]) -> tuple[Remedy, ...]:
-    """Returns what each change alone would reach in one cell, the best first."""
-    _, head = row
+    Args:
+        row: The cell, and the head in it.
+        rows: Every int8 cell of the head; those whose numbers say nothing are no remedy.
+        equal: Versions that lose the same: none of them is a remedy for another.
+    """
+    result, head = row
+    rows = [one for one in rows if says_something(one[1])]
+    alike = {
+        name
+        for one in equal
+        if (one.pass_, one.device) == (result.cell.pass_.name, result.cell.device)
+        and result.cell.environment in one.environments
+        for name in one.environments
+    }
     now = head.error.sqnr_db
     if now is None:
         return ()
-    found = [*_tables(row, rows), *_versions(row, rows), *_ways(row, rows)]
+    found = [
+        *_tables(row, rows),
+        *_versions(row, [one for one in rows if one[0].cell.environment not in alike]),
+        *_ways(row, rows),
+    ]
     worth = [one for one in found if one.reaches_db - now >= WORTH_DB]
     return tuple(sorted(worth, key=lambda one: -one.reaches_db))
 

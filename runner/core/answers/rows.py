@@ -28,6 +28,12 @@ def int8_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
 
 
+def says_something(head: HeadResult) -> bool:
+    """Whether its error is that of int8: not of ranked rows, half a table, a broken output, or float."""
+    nothing = (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
+    return not any(one.kind in nothing for one in head.verdicts)
+
+
 def told_of(rows: Sequence[Row], *kinds: Kind) -> list[Told]:
     return [
         Told(result, head, verdict)

@@ -32,7 +32,8 @@ def sureness(kind: Kind, told: Sequence[Told]) -> str:
         return "one build, far beyond what builds of this precision differ by"
     if all(one.same_bits for one in effects):
         return f"builds are bit-identical; {chance}"
-    return f"{span_of_builds(builds)} of each; {chance}"
+    compared = all("/" in (one.verdict.against or "") for one in told)
+    return f"{span_of_builds(builds)}{' of each' if compared else ''}; {chance}"
 
 
 def span_of_builds(builds: Sequence[int]) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from runner.cells import Precision, Status
 from runner.core import severity
-from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult, HeadResult
 from runner.core.severity import Severity
 from runner.core.shares import shares_of
@@ -58,12 +57,7 @@ def _harm(head: HeadResult) -> str:
         return f"a gate fails ({failed[0]})"
     if severity.of_boxes(head.boxes).rank < Severity.VISIBLE.rank or head.boxes is None:
         return ""
-    changes = head.boxes.changes[ALL]
-    parts = []
-    if changes.lost:
-        parts.append(f"{changes.lost:g} of {changes.reference:g} boxes are lost")
-    if head.boxes.ap_drop is not None and head.boxes.ap_drop > 0:
-        parts.append(f"AP falls by {head.boxes.ap_drop:.3f}")
+    parts = severity.box_harm(head.boxes)
     if parts and BOX_GATES.intersection(one.name for one in head.gates):
         parts.append("within the gate")
     return ", ".join(parts)

@@ -244,7 +244,8 @@ class Questions:
         if best is None:
             return
         gate = self.head.gate_nmse
-        if gate is not None and cell.sample.nmse > gate:
+        known = [one.nmse for key, one in self.head.simulations.items() if key[0] == cell.placement]
+        if gate is not None and cell.sample.nmse > gate and min(known) > gate:
             # A cell that holds its gate has shown that its bits are enough.
             yield Hypothesis(
                 kind=Kind.INT8_LIMIT,

@@ -1,0 +1,72 @@
+"""What reading the whole change once more found: each said something false, or nothing, before it was mended."""
+
+import dataclasses
+
+import pytest
+
+from runner.core.answers.network import network_answer
+from runner.core.answers.per_head import answers
+from runner.core.answers.remedies import remedies
+from runner.core.answers.rows import int8_of, rows_of
+from runner.core.answers.unexplained import with_unexplained
+from runner.core.boxes.matching import Changes
+from runner.core.boxes.results import ALL, BoxErrors, CellBoxes
+from runner.core.severity import Severity
+from runner.core.verdicts.equivalence import Equivalence
+from runner.core.verdicts.verdict import Kind, Verdict
+from tests.unit.judgements import BASELINE, SHARED, cell_result, head
+
+
+def changes(reference: float, lost: float = 0, new: float = 0) -> Changes:
+    values = {field.name: None for field in dataclasses.fields(Changes)}
+    numbers = {name: 0 for name in values if not name.startswith("mean")}
+    return Changes(**{**values, **numbers, "reference": reference, "lost": lost, "new": new})
+
+
+def test_ghost_boxes_are_told_where_no_box_is_lost() -> None:
+    """Hundreds of new boxes, none lost: severe, and the card has a reason that names them."""
+    boxes = BoxErrors(changes={ALL: changes(200, new=90)})
+    made = dataclasses.replace(head("small", 0.001, gate_sqnr_db=None), boxes=boxes)
+    cell = cell_result(BASELINE, SHARED, [made])
+    results = with_unexplained([dataclasses.replace(cell, boxes=CellBoxes(whole=boxes))])
+    (answer,) = answers(("small",), results, BASELINE)
+    assert answer.severity is Severity.SEVERE
+    assert "90 new boxes beside 200" in answer.text
+    network = network_answer(results, (answer,), "")
+    assert "90 new boxes beside 200 boxes" in network.text
+    assert "lost" not in network.fault
+
+
+def test_small_boxes_that_are_all_lost_are_told_where_they_are_few() -> None:
+    small = {ALL: changes(10_000, lost=30), "small": changes(30, lost=30)}
+    made = dataclasses.replace(
+        head("small", 0.001, gate_sqnr_db=None), boxes=BoxErrors(changes=small)
+    )
+    (answer,) = answers(("small",), with_unexplained([cell_result("v", SHARED, [made])]), "v")
+    assert answer.severity is Severity.SEVERE
+    assert "of small ones 30 of 30 are lost" in answer.text
+
+
+@pytest.mark.parametrize("kind", [Kind.NOTHING_QUANTISED, Kind.BROKEN_OUTPUT, Kind.NOT_COMPARABLE])
+def test_a_cell_whose_numbers_say_nothing_is_no_remedy(kind: Kind) -> None:
+    """A version in which nothing was quantised keeps 60 dB: to use it is to use float."""
+    bad = head("small", 0.02)
+    nothing = Verdict(kind=kind, cell="float", head="small", why="float")
+    fine = head("small", 1e-6, limit=1e-6, calibration=0, verdicts=(nothing,))
+    results = [cell_result("bad", SHARED, [bad]), cell_result("float", SHARED, [fine])]
+    rows = int8_of(rows_of("small", results))
+    assert "float" not in [one.what for one in remedies(rows[0], rows)]
+
+
+def test_a_version_that_loses_the_same_is_no_remedy() -> None:
+    results = [
+        cell_result("a", SHARED, [head("small", 0.02)]),
+        cell_result("b", SHARED, [head("small", 0.017)]),
+    ]
+    rows = int8_of(rows_of("small", results))
+    assert "b" in [one.what for one in remedies(rows[0], rows)]
+    same = Equivalence(
+        head="small", device="cpu", pass_=SHARED.name, baseline="a", environments=("a", "b"),
+        within_db=0.9, same_bits=False, all=True,
+    )  # fmt: skip
+    assert "b" not in [one.what for one in remedies(rows[0], rows, [same])]
