@@ -12,6 +12,7 @@ from runner.core.verdicts.attribution import Addition, Attribution, Change
 from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, errors, head
+from tests.unit.test_severity import boxes
 
 EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, builds=3)
 
@@ -31,7 +32,8 @@ def with_verdicts(
     name: str, *verdicts: Verdict, pass_: Pass = SHARED, calibration: float = 0.002,
     gate_sqnr_db: float | None = 18, **changes: object,
 ) -> CellResult:  # fmt: skip
-    """Returns a cell whose head keeps 20 dB."""
+    """Returns a cell whose head keeps 20 dB and all of its boxes."""
+    changes = {"boxes": boxes(), **changes}
     made = head(
         "small", 0.01, calibration=calibration, gate_sqnr_db=gate_sqnr_db, verdicts=verdicts
     )
@@ -45,8 +47,8 @@ def test_nothing_wrong() -> None:
     )
     assert one["fault"] == "nobody's: nothing is wrong"
     assert one["text"].startswith(
-        "Nothing was found: no version is more than 0.4 dB worse than the baseline (95 %); no int8 cell costs "
-        "more than its scales must. In ort-1.32.0 the shared entropy table keeps 20.0 dB;"
+        "Nothing was found: no version is more than 0.4 dB worse than the baseline (95 %); int8 measures at most "
+        "0.0 dB worse than its scales must cost; no box is lost. In ort-1.32.0 the shared entropy table keeps 20.0 dB;"
     )
     assert one["advice"] == "Nothing to do."
     assert one["confidence"] == "", "nothing was found that anybody could be sure of"
@@ -157,12 +159,12 @@ def test_no_int8_cell() -> None:
     assert (one.fault, one.passed) == ("nothing to judge", None)
 
 
-def test_a_head_without_a_gate_is_not_acquitted_while_nobody_saw_its_boxes() -> None:
-    one = told(with_verdicts(BASELINE, gate_sqnr_db=None))
-    assert one["fault"] == "nothing found, but not all was seen"
-    assert one["advice"] == (
-        "To know more: say how outputs become boxes (`decode`), or set a gate."
-    )
+def test_a_head_is_not_acquitted_while_nobody_saw_its_boxes() -> None:
+    """Nor where a gate of dB holds: with all objects set to background a head kept 27 dB."""
+    for gate in (None, 18):
+        one = told(with_verdicts(BASELINE, gate_sqnr_db=gate, boxes=None))
+        assert one["fault"] == "nothing found, but not all was seen"
+        assert one["advice"] == "To know more: say how outputs become boxes (`decode`)."
 
 
 def test_one_build_of_an_engine_that_chooses_is_no_acquittal() -> None:

@@ -21,7 +21,8 @@ OK = Verdict(kind=Kind.OK, cell="c", head="small")
 
 
 def cell(name: str = BASELINE, whole: BoxErrors | None = None, **changes: Any) -> CellResult:
-    made = cell_result(name, SHARED, [head("small", 0.001, verdicts=(OK,), gate_sqnr_db=20)])
+    one = replace(head("small", 0.001, verdicts=(OK,), gate_sqnr_db=20), boxes=boxes())
+    made = cell_result(name, SHARED, [one])
     return replace(made, boxes=CellBoxes(whole=whole) if whole else None, **changes)
 
 

@@ -397,7 +397,7 @@ def test_no_gate_is_not_a_passed_gate() -> None:
         render(judgement([cell_result(heads=[head(gate_sqnr_db=None)])], heads=("small",)))
     )
     assert "Gate none set" in document.by_id("heads").text
-    assert "or set a gate" in document.by_id("heads").text
+    assert "say how outputs become boxes" in document.by_id("heads").text
     assert "✓" not in document.by_id("heads").text + document.by_id("matrix").text
 
 
