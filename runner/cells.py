@@ -41,6 +41,16 @@ class Status(StrEnum):
     UNAVAILABLE = "unavailable"
     NOT_RUN = "not_run"
 
+    @property
+    def failed(self) -> bool:
+        """Whether it was tried, and gave nothing."""
+        return self in (Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT)
+
+    @property
+    def never_started(self) -> bool:
+        """Whether nothing was tried: it is known beforehand why, or the run ended before."""
+        return self in (Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_RUN)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Pass:

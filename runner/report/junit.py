@@ -21,9 +21,6 @@ JUNIT = "junit.xml"
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold, not even escaped (section 2.2)."""
 
-SKIPPED = frozenset({Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_RUN})
-"""Nothing was tried: no fault of the cell."""
-
 
 def junit(judgement: Judgement) -> str:
     """Returns the XML text; one suite an environment and device."""
@@ -106,7 +103,7 @@ def _why(judgement: Judgement, head: HeadResult) -> str:
 
 def _broken(where: str, result: CellResult) -> ET.Element:
     case = _case(where, "runs")
-    kind = "skipped" if result.status in SKIPPED else "error"
+    kind = "skipped" if result.status.never_started else "error"
     child = ET.SubElement(case, kind, message=_clean(f"{result.status}: {result.reason}"))
     if result.log_tail:
         child.text = _clean(result.log_tail)

@@ -6,14 +6,11 @@ The matrix always has every cell. What stands below it, and the embedded data, w
 
 from collections.abc import Collection
 
-from runner.cells import Status
 from runner.core.judgement import CellResult, Judgement
 from runner.core.verdicts.verdict import FAULTS, Kind
 
 MOST = 300
 """Cells told in detail: a page of some megabytes."""
-BROKEN = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
-"""Something was tried, and did not end well."""
 
 
 def detailed(judgement: Judgement, most: int) -> Collection[str]:
@@ -34,7 +31,7 @@ def _rank(result: CellResult, baseline: str, failing: Collection[str]) -> int:
     kinds = {one.kind for one in result.all_verdicts}
     reasons = (
         result.cell.environment == baseline,
-        result.status in BROKEN,
+        result.status.failed,
         result.cell.id in failing
         or result.passed is False
         or any(head.passed is False for head in result.heads),

@@ -12,7 +12,6 @@ from runner.core.answer import Answer
 from runner.core.answers.sentences import made_up
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.severity import Severity
-from runner.core.verdicts.seen import FAILED
 from runner.core.verdicts.verdict import FAULTS, Kind
 from runner.outcome import Outcome
 from runner.report.cards import cards
@@ -66,7 +65,7 @@ def rows(made: Judgement, head: str | None = None) -> Iterator[tuple[CellResult,
 
 def wrong(made: Judgement, head: str | None) -> bool:
     """Whether anything is lost, failed, broken, not decided or run in part, asked of the results alone."""
-    if any(one.status in FAILED or (one.heads and one.reason) for one in made.cells):
+    if any(one.status.failed or (one.heads and one.reason) for one in made.cells):
         return True
     if head is None and any(one.passed is False for one in made.cells):
         return True
@@ -155,7 +154,7 @@ def holds_of_answers(made: Judgement) -> None:
     by_id = {one.cell.id: one for one in made.cells}
     for answer in told(made):
         named = {cell for one in answer.findings for cell in one.cells}
-        assert {one.cell.id for one in made.cells if one.status in FAILED} <= named
+        assert {one.cell.id for one in made.cells if one.status.failed} <= named
         worst = severity.worst(one.severity for one in answer.findings if not one.beaten)
         assert answer.severity.rank >= worst.rank
         for one in answer.findings:

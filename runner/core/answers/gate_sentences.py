@@ -17,8 +17,6 @@ Row = tuple[CellResult, HeadResult]
 Gated = tuple[CellResult, HeadResult | CellResult]
 """A cell, and what of it has gates: one head, or all of them together."""
 
-NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
-
 LEAST_DB = 0.5
 """Smaller differences of SQNR choose no table."""
 
@@ -54,7 +52,7 @@ def network_gates_sentence(results: Sequence[CellResult]) -> str:
     wanted = [one for one in results if one.cell.pass_.precision.gated and one.status != Status.OK]
     wanted = [one for one in wanted if one.cell.pass_.precision in precisions or
               one.cell.pass_.precision not in free]  # fmt: skip
-    broken = [one.cell.id for one in wanted if one.status not in NOT_STARTED]
+    broken = [one.cell.id for one in wanted if not one.status.never_started]
     return _sentence(gated, broken, len(wanted) - len(broken), f"the {WHOLE_NETWORK}'s gate")
 
 

@@ -12,12 +12,8 @@ from runner.core.answers.rows import Row, Told, environments, told_of
 from runner.core.answers.sureness import UNDECIDED
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
-from runner.core.verdicts.seen import FAILED
 from runner.core.verdicts.verdict import KINDS, Kind
 from runner.core.words import capital, count, listed, span
-
-NEVER_STARTED = frozenset({Status.UNSUPPORTED, Status.UNAVAILABLE, Status.NOT_RUN})
-"""Nothing was tried: it is known beforehand why, or the run ended before."""
 
 
 def broken(rows: Sequence[Row]) -> list[Finding]:
@@ -157,8 +153,8 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
             groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
                 result
             )
-    tried = {key: cells for key, cells in groups.items() if key[0] not in NEVER_STARTED}
-    rest = {key: cells for key, cells in groups.items() if key[0] in NEVER_STARTED}
+    tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
+    rest = {key: cells for key, cells in groups.items() if key[0].never_started}
     found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
     return [*found, _never_started(rest)] if rest else found
 
@@ -218,7 +214,7 @@ def _not_run(
         for one in results
         if one.status is Status.OK and one.cell.pass_.name in passes
     }
-    failed = status in FAILED
+    failed = status.failed
     if why.startswith("operator "):
         why = f"{why}: {_first(cells[0])}"
     return Finding(

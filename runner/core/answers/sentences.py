@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from runner.cells import Precision, Status, TableSource
+from runner.cells import Precision, TableSource
 from runner.core.answer import Answer
 from runner.core.answers.gate_sentences import disagreement_sentence, gates_sentence
 from runner.core.answers.remedies import table_name
@@ -16,7 +16,6 @@ from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed
 
-NOT_STARTED = frozenset({Status.UNAVAILABLE, Status.UNSUPPORTED, Status.NOT_RUN})
 MOST_REMEDIES = 3
 
 
@@ -113,7 +112,7 @@ def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], in
         if result.cell.pass_.precision in gated
         and not any(one.head == head for one in result.heads)
     ]
-    broken = [result.cell.id for result in without if result.status not in NOT_STARTED]
+    broken = [result.cell.id for result in without if not result.status.never_started]
     return broken, len(without) - len(broken)
 
 

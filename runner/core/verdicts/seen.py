@@ -16,9 +16,6 @@ EXACT_NMSE = 1e-6
 FAINT = 0.01
 """Of the mean energy of an image."""
 
-FAILED = frozenset({Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT})
-"""It was started, and gave nothing."""
-
 
 def against_reference(evidence: Evidence, output: Object, head: str) -> Sums | None:
     """Returns the sums of one output; None without a reference."""
