@@ -14,7 +14,7 @@ from runner.core.boxes.results import ALL, BoxErrors, CellBoxes
 from runner.core.severity import Severity
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind, Verdict
-from tests.unit.judgements import BASELINE, SHARED, cell_result, head
+from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
 
 
 def changes(reference: float, lost: float = 0, new: float = 0) -> Changes:
@@ -70,3 +70,18 @@ def test_a_version_that_loses_the_same_is_no_remedy() -> None:
         within_db=0.9, same_bits=False, all=True,
     )  # fmt: skip
     assert "b" not in [one.what for one in remedies(rows[0], rows, [same])]
+
+
+def test_which_table_a_bad_calibrator_is_given_is_computed() -> None:
+    """The shared table loses more still: the advice may not name it."""
+    bad = Verdict(
+        kind=Kind.CALIBRATOR_REGRESSION, cell="old/cpu/own", head="small", against="good/cpu/own"
+    )
+    own = head("small", 0.02, limit=0.004, calibration=0.016, verdicts=(bad,))
+    worse = head("small", 0.03, limit=0.004, calibration=0.026)
+    results = [cell_result("old", OWN, [own]), cell_result("old", SHARED, [worse])]
+    (answer,) = answers(("small",), results, BASELINE)
+    assert answer.advice == "Carry the table of good over to old."
+    better = cell_result("old", SHARED, [head("small", 0.006, limit=0.004, calibration=0.002)])
+    (answer,) = answers(("small",), [results[0], better], BASELINE)
+    assert answer.advice == "Give old the shared entropy table, which loses less there."

@@ -247,8 +247,26 @@ def _calibrators(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         f"the calibrator of {listed(names)}",
         f"The calibrator of {listed(names)} makes a worse table, {span(losses(told))} dB under the "
         f"same arithmetic.{_reasons(told)}",
-        f"Give {listed(names)} the shared table in place of its own calibration.",
+        _better_table(told, rows),
     )
+
+
+def _better_table(told: Sequence[Told], rows: Sequence[Row]) -> str:
+    """Returns which table loses less in those environments, of those that ran there; else where one is made."""
+    names = environments(told)
+    worst = max((one.head.budget.calibration for one in told if one.head.budget), default=0.0)
+    better = [
+        (head.budget.calibration, table_name(result))
+        for result, head in rows
+        if result.cell.environment in names
+        and head.budget
+        and head.budget.calibration < worst
+        and says_something(head)
+    ]
+    if better:
+        return f"Give {listed(names)} {min(better)[1]}, which loses less there."
+    sources = {(one.verdict.against or "").split("/")[0] for one in told}
+    return f"Carry the table of {listed(sorted(sources))} over to {listed(names)}."
 
 
 def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
@@ -256,7 +274,7 @@ def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         return None
     tables = list(dict.fromkeys(table_name(one.result) for one in told))
     costs = "costs" if len(tables) == 1 and not tables[0].endswith("scales") else "cost"
-    best = _best_table(rows)
+    best = _best_table(told, rows)
     if any(one.result.cell.pass_.source is TableSource.SHIPPED for one in told):
         advice = (
             "Quantise the network anew: here with model.quantised: strip, or where it was made."
@@ -278,12 +296,14 @@ def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     return found
 
 
-def _best_table(rows: Sequence[Row]) -> str | None:
-    """Returns the table whose simulated error is smallest, of those that cells ran with."""
+def _best_table(told: Sequence[Told], rows: Sequence[Row]) -> str | None:
+    """Returns the table whose simulated error is smallest, of those that ran there, and the shared one."""
+    names = environments(told)
     simulated = [
         (head.budget.limit + head.budget.calibration, table_name(result))
         for result, head in rows
         if head.budget
+        and (result.cell.environment in names or result.cell.pass_.source is TableSource.SHARED)
     ]
     return min(simulated)[1] if simulated else None
 
