@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.core.answer import Answer, Finding
 from runner.core.answers.degree import degree, how_sure, is_open
-from runner.core.answers.per_head import planned
+from runner.core.answers.findings import lead, planned
 from runner.core.answers.sentences import MOST_REMEDIES
 from runner.core.judgement import CellResult, Judgement
 from runner.core.severity import Severity
@@ -86,7 +86,7 @@ class Card:
     @property
     def lead(self) -> Finding | None:
         """The finding that the answer's own sentences tell."""
-        return lead(self.answer) if self.answer else None
+        return lead(self.answer.findings, self.answer.unseen) if self.answer else None
 
     @property
     def besides(self) -> tuple[Finding, ...]:
@@ -138,16 +138,6 @@ class Card:
         if self.head == WHOLE_NETWORK:
             return "none set for all heads together"
         return "none set" if self.ungated else "nothing measured that has one"
-
-
-def lead(answer: Answer) -> Finding | None:
-    """Returns the finding that an answer speaks of first; None where it has nothing to blame."""
-    wrong = (
-        one
-        for one in answer.findings
-        if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)
-    )
-    return next(wrong, None)
 
 
 def cards(judgement: Judgement) -> tuple[Card, ...]:

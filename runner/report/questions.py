@@ -12,13 +12,13 @@ from runner.core import severity
 from runner.core.answers.choices import sentence as seen
 from runner.core.answers.choices import tested
 from runner.core.answers.degree import how_sure
+from runner.core.answers.findings import lead
 from runner.core.answers.per_head import accused
 from runner.core.answers.sentences import alike
 from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span, verb
-from runner.report.cards import lead
 from runner.report.formatting import duration, fixed, sentence, signed
 
 MOST_HEADS = 4
@@ -152,7 +152,7 @@ def _layers(judgement: Judgement) -> str:
 
 
 def _no_layers(judgement: Judgement) -> str:
-    leads = {one.head: lead(one) for one in judgement.answers}
+    leads = {one.head: lead(one.findings, one.unseen) for one in judgement.answers}
     wrong = [head for head, one in leads.items() if one and one.kind is not Kind.COULD_NOT_RUN]
     if len(wrong) == len(leads) > 0:
         return (

@@ -181,7 +181,7 @@ def test_another_set_of_bad_heads_is_another_sentence_the_commonest_first() -> N
 
 
 def test_causes_of_the_same_cells_and_heads_are_told_together() -> None:
-    kinds = (Kind.INT8_LIMIT, Kind.CALIBRATION_PROBLEM)
+    kinds = (Kind.ENGINE_LOSS, Kind.CALIBRATION_PROBLEM)
     heads = [
         head(name, 0.1 if name == "small" else 0.001, gate_sqnr_db=20, verdicts=verdicts)
         for name in HEADS
@@ -192,10 +192,14 @@ def test_causes_of_the_same_cells_and_heads_are_told_together() -> None:
         ]
     ]
     [told] = lineages(groups(), [cell_result(heads=heads)])
-    assert told.causes == ("int8_limit", "calibration_problem")
+    assert told.causes == ("engine_loss", "calibration_problem")
     assert told.sentence.startswith(
-        "int8 limit and calibration problem in ort-1.32.0: small is bad"
+        "engine loss and calibration problem in ort-1.32.0: small is bad"
     )
+
+
+def test_a_limit_called_by_its_share_is_no_effect_that_the_graph_explains() -> None:
+    assert lineages(groups(), [cell("old", ["small"], Kind.INT8_LIMIT)]) == ()
 
 
 def test_a_gate_alone_is_no_effect_that_the_graph_explains() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from runner.core.answers.degree import degree
 from runner.core.answers.network import network_answer
 from runner.core.answers.per_head import answers
 from runner.core.answers.remedies import remedies
@@ -11,7 +12,10 @@ from runner.core.answers.rows import int8_of, rows_of
 from runner.core.answers.unexplained import with_unexplained
 from runner.core.boxes.matching import Changes
 from runner.core.boxes.results import ALL, BoxErrors, CellBoxes
+from runner.core.judgement import CellResult
+from runner.core.rules import DB
 from runner.core.severity import Severity
+from runner.core.verdicts.effect import Effect
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
@@ -85,3 +89,54 @@ def test_which_table_a_bad_calibrator_is_given_is_computed() -> None:
     better = cell_result("old", SHARED, [head("small", 0.006, limit=0.004, calibration=0.002)])
     (answer,) = answers(("small",), [results[0], better], BASELINE)
     assert answer.advice == "Give old the shared entropy table, which loses less there."
+
+
+def beaten_table(**changes: object) -> list[CellResult]:
+    """Returns two cells of one environment: the own table is worse than the shared one, which lost no box."""
+    why = Verdict(
+        kind=Kind.CALIBRATION_PROBLEM, cell="v/cpu/own", head="small", against="the best table"
+    )
+    bad = head("small", 0.12, calibration=0.06, limit=0.06, gate_sqnr_db=None, verdicts=(why,))
+    good = head("small", 0.06, calibration=0, limit=0.06, gate_sqnr_db=None)
+    return [
+        cell_result("v", OWN, [dataclasses.replace(bad, **changes)]),
+        cell_result("v", SHARED, [good]),
+    ]
+
+
+def test_a_better_table_does_not_acquit_a_head_whose_boxes_nobody_saw() -> None:
+    """NanoDet kept 12 dB with the best of its tables: no gate, no decoder, and only the other table accused."""
+    (answer,) = answers(("small",), beaten_table(), "v")
+    assert answer.findings[0].beaten
+    assert answer.fault == "not known whether it matters: int8 keeps 12.2 dB"
+    assert degree(answer) == "not known"
+    assert "decode" in answer.advice
+
+
+def test_what_a_beaten_table_loses_is_told_of_the_network() -> None:
+    """36 of 47 boxes were lost with the table that another one beats, and the first card said nothing of it."""
+    own, shared = beaten_table()
+    lost = {one: BoxErrors(changes={ALL: changes(47, lost=one)}) for one in (4, 36)}
+    results = [
+        dataclasses.replace(own, boxes=CellBoxes(whole=lost[36])),
+        dataclasses.replace(shared, boxes=CellBoxes(whole=lost[4])),
+    ]
+    network = network_answer(results, answers(("small",), results, "v"), "")
+    assert "Do not use the own entropy table: up to 36 are lost with it." in network.text
+    assert "36" not in network.fault
+
+
+def test_lost_boxes_stand_beside_a_finding_too_weak_to_explain_them() -> None:
+    """A table that costs 1 dB leads the card; that half of the boxes are gone was said nowhere."""
+    weak = Verdict(
+        kind=Kind.CALIBRATION_PROBLEM, cell="v/cpu/shared", head="small",
+        effect=Effect(log=DB, low=0.6 * DB, high=1.4 * DB, p=1e-9, typical=DB, builds=2),
+        against="the best table",
+    )  # fmt: skip
+    boxes = BoxErrors(changes={ALL: changes(100, lost=50)})
+    made = head("small", 0.01, gate_sqnr_db=None, verdicts=(weak,))
+    cell = cell_result("v", SHARED, [dataclasses.replace(made, boxes=boxes)])
+    (answer,) = answers(("small",), [cell], "v")
+    assert answer.findings[0].kind is Kind.CALIBRATION_PROBLEM
+    assert "50 of 100 boxes" in answer.text, answer.text
+    assert answer.severity is Severity.SEVERE

@@ -40,7 +40,9 @@ def lineages(groups: Sequence[Behind], results: Iterable[CellResult]) -> tuple[L
 def _causes(head: HeadResult) -> list[str]:
     """Returns what was found of a head: effects, never gates, which one bad head may hold and another not."""
     known = FAULTS - SAY_NOTHING
-    return [str(one.kind) for one in head.verdicts if one.kind in known]
+    # What is called by its largest part, without a test, is no effect that an operator could have.
+    shares = [one for one in head.verdicts if one.kind is Kind.INT8_LIMIT and one.effect is None]
+    return [str(one.kind) for one in head.verdicts if one.kind in known and one not in shares]
 
 
 def _case(result: CellResult, cause: str) -> _Case:

@@ -1,6 +1,7 @@
 """How much an answer matters, in the words that stand first in every report."""
 
 from runner.core.answer import Answer, Finding
+from runner.core.answers.findings import BOXES
 from runner.core.answers.sureness import UNDECIDED
 from runner.core.severity import Severity
 from runner.core.verdicts.verdict import Kind
@@ -12,6 +13,8 @@ def degree(answer: Answer) -> str:
         return str(answer.severity)
     if is_open(answer.findings):
         return "not decided"
+    if BOXES in answer.unseen and answer.passed is None:
+        return "not known"
     return "no harm" if answer.clean else "no harm seen"
 
 

@@ -15,8 +15,11 @@ from runner.core.answers.plain import (
 )
 from runner.core.answers.rows import Row
 from runner.core.judgement import CellResult
+from runner.core.severity import Severity
 from runner.core.verdicts.verdict import Kind
 
+BOXES = "what became of boxes"
+"""Not looked at: the outputs are not decoded, so nobody knows whether an error matters."""
 FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
 """What is wrong before any quantisation."""
 LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
@@ -51,6 +54,27 @@ def findings(
         *did_not_run(results),
     ]
     return tuple(sorted(made, key=_order))
+
+
+def planned(one: Finding) -> bool:
+    """Whether it only says that cells were never meant to run here."""
+    return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
+
+
+def lead(found: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None:
+    """Returns what an answer speaks of first; None where there is nothing to blame.
+
+    What is better than 8 bits, or was never meant to run here, is no fault. A table that another one beats leads
+    only where all else was looked at: with the other table the head may be as bad, and nobody has seen its boxes.
+    """
+    wrong = (
+        one
+        for one in found
+        if one.kind is not Kind.PRECISION_FALLBACK
+        and not planned(one)
+        and not (one.beaten and BOXES in unseen)
+    )
+    return next(wrong, None)
 
 
 def _order(one: Finding) -> tuple[int, bool, bool, int]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from runner.core import severity
 from runner.core.answer import Answer, Finding
+from runner.core.answers.degree import degree
 from runner.core.answers.plain import did_not_run
+from runner.core.answers.remedies import table_name
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
@@ -13,14 +15,6 @@ from runner.core.verdicts.verdict import FAULTS, Kind
 from runner.core.words import capital, count, listed
 
 NOTHING = "nobody's: nothing is wrong"
-DEGREES = {
-    Severity.SEVERE: "severe",
-    Severity.VISIBLE: "visible",
-    Severity.HARMLESS: "harmless",
-    Severity.NONE: "no harm seen",
-}
-
-
 LEAST_AP = 0.005
 """Smaller losses of AP round to nothing."""
 
@@ -67,12 +61,12 @@ def _else(slow: Sequence[CellResult], *, clean: bool) -> str:
 
 def _heads(answers: Sequence[Answer]) -> str:
     """Returns which heads are how bad, the worst first."""
-    groups: dict[Severity, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for one in sorted(
         (one for one in answers if not one.clean), key=lambda one: -one.severity.rank
     ):
-        groups.setdefault(one.severity, []).append(one.head)
-    told = [f"{DEGREES[degree]}: {listed(heads, 3)}" for degree, heads in groups.items()]
+        groups.setdefault(degree(one), []).append(one.head)
+    told = [f"{how}: {listed(heads, 3)}" for how, heads in groups.items()]
     return f"{capital('; '.join(told))}." if told else ""
 
 
@@ -106,12 +100,13 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         ends = sorted({f"{max(one, 0.0):.2f}" for one in (min(drops), max(drops))}, key=float)
         parts.append(f"AP falls by {' to '.join(ends)}")
     parts = parts or ["boxes change"]
+    beaten = _beaten(seen, told)
     causes = [f"{one.head}: {one.fault}" for one in answers if one.findings and not one.clean]
     return [
         Finding(
             kind=Kind.UNEXPLAINED_LOSS,
             fault=f"{', '.join(parts)}{'; the gate fails' if failed else ''}",
-            text=f"In {listed([one.cell.id for one in told], 3)} {', and '.join(parts)}."
+            text=f"In {listed([one.cell.id for one in told], 3)} {', and '.join(parts)}.{beaten}"
             f"{' Of its heads: ' + listed(causes, 3) + '.' if causes else ''}",
             advice="See each head below for what would help."
             if causes
@@ -125,6 +120,19 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
             fails=bool(failed),
         )
     ]
+
+
+def _beaten(seen: Sequence[CellResult], told: Sequence[CellResult]) -> str:
+    """Returns what tables lose that another one beats, where they lose more: nobody should use them."""
+    ids = {one.cell.id for one in told}
+    others = [one for one in seen if one.cell.id not in ids and one.boxes and one.boxes.whole]
+    most = max((_mean_loss([one]) for one in told), default=(0.0, 0.0))
+    worse = [one for one in others if _mean_loss([one])[1] > most[1]]
+    if not worse:
+        return ""
+    lost = max(one.boxes.whole.changes[ALL].lost for one in worse if one.boxes and one.boxes.whole)
+    names = list(dict.fromkeys(table_name(one) for one in worse))
+    return f" Do not use {listed(names, 3)}: up to {lost:g} are lost with {'it' if len(names) == 1 else 'them'}."
 
 
 def _with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:

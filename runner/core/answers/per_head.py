@@ -7,7 +7,7 @@ from dataclasses import replace
 from runner.cells import Precision, Status
 from runner.core import severity
 from runner.core.answer import Answer, Finding
-from runner.core.answers.findings import findings
+from runner.core.answers.findings import BOXES, findings, lead, planned
 from runner.core.answers.making import VERSIONS
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
@@ -20,9 +20,11 @@ from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span
 
+TELLING_DB = 6.0
+"""A bound within which versions were found alike says something up to here: twice the error."""
 SPARED_DB = 0.5
 """Better than its simulation by so much, an int8 cell ran layers in float."""
-BOXES = "what became of boxes"
+ANY = "any result of it"
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
 OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
 """Beside these nobody may say that it is not the version's."""
@@ -78,10 +80,10 @@ def _answer(
     gated = [one.passed for _, one in rows if one.passed is not None]
     passed = all(gated) if gated else None
     judged = speaking(int8)
-    unseen = _unseen(rows, int8, results)
-    # What is better than 8 bits, or was never meant to run here, is no fault.
-    wrong = [one for one in found if one.kind is not Kind.PRECISION_FALLBACK and not planned(one)]
-    first = next(iter(wrong), None)
+    missing = _unseen(rows, int8, results)
+    unseen = tuple(what for what, _ in missing)
+    wrong = lead(found) is not None
+    first = lead(found, unseen)
     worst = _told_of(first, int8) or next(iter(judged), None)
     matters = severity.worst(
         (
@@ -90,25 +92,42 @@ def _answer(
         )
     )
     lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
-    clean = not wrong and not unseen and matters in HARMLESS and lost in HARMLESS
+    clean = not wrong and not missing and matters in HARMLESS and lost in HARMLESS
     equality = " ".join(alike(equal, accused(found), _gone(found)))
-    text = first.text if first else _nothing(rows, int8, baseline, lost)
+    told = (
+        [first.text, _lost_besides(first, judged)]
+        if first
+        else [_nothing(rows, int8, baseline, lost, beaten=wrong)]
+    )
     return Answer(
         head=head,
         fault=first.fault
         if first
-        else _no_fault(found, rows, clean=clean, passed=passed, seen=not unseen),
+        else _no_fault(found, judged, unseen, clean=clean, passed=passed),
         findings=found,
-        text=" ".join(filter(None, (text, equality))),
-        advice=first.advice if first else _advice([do for _, do in unseen], clean=clean),
+        text=" ".join(filter(None, (*told, equality))),
+        advice=first.advice if first else _advice([do for _, do in missing], clean=clean),
         confidence=first.confidence if first else "",
         passed=passed,
         severity=matters,
         clean=clean,
-        unseen=tuple(what for what, _ in unseen),
+        unseen=unseen,
         shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
         remedies=remedies(worst, int8, equal) if worst else (),
     )
+
+
+def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
+    """Returns what became of boxes where they say that it is worse than what leads the card."""
+    worst = max(judged, key=lambda row: severity.of_boxes(row[1].boxes).rank, default=None)
+    boxes = worst[1].boxes if worst else None
+    if worst is None or boxes is None:
+        return ""
+    if severity.of_boxes(boxes).rank <= max(first.severity.rank, Severity.HARMLESS.rank):
+        return ""
+    made_of = f", counted for {listed(boxes.made_of)} together" if len(boxes.made_of) > 1 else ""
+    lost = ", ".join(severity.box_harm(boxes))
+    return f"In {worst[0].cell.id} {lost}{made_of}: whether by this, no test says."
 
 
 def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
@@ -122,11 +141,6 @@ def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
     judged = {result.cell.id for result, _ in speaking(int8)}
     about = [row for row in told if row[0].cell.id in judged] or told
     return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
-
-
-def planned(one: Finding) -> bool:
-    """Whether it only says that cells were never meant to run here."""
-    return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
 
 
 def _floats(rows: Sequence[Row]) -> list[Row]:
@@ -161,7 +175,7 @@ def _unseen(
     """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
-        return [("any result of it", "run a cell of it")]
+        return [(ANY, "run a cell of it")]
     known = [one for _, one in int8 if one.budget]
     if len(known) < len(int8):
         # A gate that holds says nothing of what its scales would keep: that may be far more.
@@ -186,9 +200,14 @@ def _unseen(
 
 
 def _no_fault(
-    found: Sequence[Finding], rows: Sequence[Row], *, clean: bool, passed: bool | None, seen: bool
+    found: Sequence[Finding],
+    judged: Sequence[Row],
+    unseen: Sequence[str],
+    *,
+    clean: bool,
+    passed: bool | None,
 ) -> str:
-    if not rows:
+    if ANY in unseen:
         return "nothing to judge"
     if clean:
         return "nobody's: nothing is wrong"
@@ -197,14 +216,20 @@ def _no_fault(
         return fallback.fault
     if passed is False:
         return "below the gate, no cause found"
-    return "boxes change, within the gate" if seen else "nothing found, but not all was seen"
+    keeps = [head.error.sqnr_db for _, head in judged if head.error.sqnr_db is not None]
+    if BOXES in unseen and passed is None and keeps:
+        return f"not known whether it matters: int8 keeps {span(keeps)} dB"
+    return "nothing found, but not all was seen" if unseen else "boxes change, within the gate"
 
 
-def _nothing(rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity) -> str:
+def _nothing(
+    rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity, *, beaten: bool
+) -> str:
     if not rows:
         return "No cell gave a result."
     looked = _looked(rows, int8, baseline)
-    text = f"Nothing was found: {looked}." if looked else ""
+    apart = "Apart from tables that another one beats, nothing" if beaten else "Nothing"
+    text = f"{apart} was found: {looked}." if looked else ""
     if lost not in HARMLESS:
         text = "Boxes change, within the gates that are set."
     return " ".join(filter(None, (text, kept(int8, baseline))))
@@ -219,8 +244,8 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
         if verdict.kind is Kind.OK and verdict.bound_db is not None
     ]
     parts = []
-    if others:
-        most = max(one.bound_db or 0.0 for one in others)
+    most = max((one.bound_db or 0.0 for one in others), default=math.inf)
+    if most <= TELLING_DB:
         bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
         some = any(
             verdict.kind is Kind.OK and verdict.bound_db is None

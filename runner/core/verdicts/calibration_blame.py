@@ -90,17 +90,21 @@ def _sentences(blames: Sequence[Blame]) -> list[str]:
     images = [one for one in blames if one.images_share >= 0.5]
     algorithm = [one for one in blames if one.images_share < 0.5]
     found = []
+    # Where one table's is the images' and another's the algorithm's, each sentence says whose.
+    both = bool(images) and bool(algorithm)
+    begin = [f"For {_names(some)} t" if both else "T" for some in (images, algorithm)]
     if images:
         kept, now = (_db(one.seen for one in images), _db(one.observed for one in images))
         found.append(
-            f"The calibration images are to blame, not the algorithm: {_names(images)} on the "
-            f"evaluation images would keep {kept}, not {now}."
+            f"{begin[0]}he calibration images are to blame, not the algorithm: "
+            f"{_names(images)} on the evaluation images would keep {kept}, not {now}."
         )
     if algorithm:
         kept, best = _db(one.seen for one in algorithm), _db(one.best for one in algorithm)
         found.append(
-            f"The algorithm is to blame, not the images: {_names(algorithm)} on the evaluation "
-            f"images themselves would keep {kept}, where {best} are possible."
+            f"{begin[1]}he algorithm is to blame, not the images: "
+            f"{_names(algorithm)} on the evaluation images themselves would keep {kept}, where {best} are "
+            "possible."
         )
     return found
 
