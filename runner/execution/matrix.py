@@ -17,6 +17,7 @@ from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
+from runner.execution.given import GivenTable
 from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
@@ -87,6 +88,7 @@ class Matrix:
         self.tables: dict[str, Table] = {}
         """digest → every table that a cell uses or that is a candidate for the limit."""
         self.recorded = RecordedTables(self.jobs, wants, progress)
+        self._of_evaluation: Sequence[Table] | None = None
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
@@ -163,7 +165,10 @@ class Matrix:
             )
             raise EnvironmentUnavailableError(message)
         self._check_variants(site, self.reference)
-        if shared is not None:
+        if self.wants.settings.given is not None:
+            self.recorded.site = site
+            self.shared = self._given(site, self.wants.settings.given)
+        elif shared is not None:
             calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
             if calibration.status is Status.OK:
                 self.shared = self._use(self.wants.table(site, calibration, shared))
@@ -172,6 +177,23 @@ class Matrix:
                 self.shared = f"there is no shared table: {calibration.reason}"
                 self.progress.warn(self.shared)
         return site
+
+    def _given(self, site: Site, given: GivenTable) -> Table | str:
+        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right."""
+        if not any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
+            return self.shared
+        found = self.recorded.mistake(given.values, scales=given.scales)
+        if found is not None:
+            # Perhaps the calibration images of matrix.yaml are the odd ones.
+            self._see_evaluation(site)
+            found = self.recorded.mistake(given.values, scales=given.scales)
+        if found is not None and found.sure:
+            reason = f"the shared table {given.file} is not used: {found.text}"
+            self.progress.warn(reason)
+            return reason
+        if found is not None:
+            self.progress.warn(f"the shared table {given.file}: {found.text}")
+        return self._use(given.table)
 
     def _check_variants(self, site: Site, reference: Measurement) -> None:
         """Computes every variant of the network on the host; it must give what the reference gives.
@@ -201,14 +223,20 @@ class Matrix:
         """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
         if not self.tables or not self.wants.network.is_float:  # nothing runs in int8, or is float
             return
-        self.progress.expect(1)
-        made = limit_tables(self.jobs, self.wants, site)
-        if isinstance(made, str):
-            self.progress.warn(made)
-            return
-        for table in made:
+        for table in self._see_evaluation(site):
             self._use(table)
-            self.recorded.seen.append(table.amax)
+
+    def _see_evaluation(self, site: Site) -> Sequence[Table]:
+        """Returns the tables of the evaluation images, made once."""
+        if self._of_evaluation is None:
+            self.progress.expect(1)
+            made = limit_tables(self.jobs, self.wants, site)
+            if isinstance(made, str):
+                self.progress.warn(made)
+                made = []
+            self._of_evaluation = made
+            self.recorded.seen += [table.amax for table in made]
+        return self._of_evaluation
 
     def simulate(self, site: Site) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.
@@ -336,15 +364,20 @@ class Matrix:
                     model = network.quantised(self.store, table, engine, simulated=False)
                     others = alternatives.quantised(self.store, network, table, engine)
                     lane.variants[name] = Variant(model, self._use(table), alternatives=others)
+                case str() if lane.recorded:
+                    # What was recorded is there; it is judged without a table.
+                    lane.variants[name] = Variant(network.fp32, precision=cell.pass_.precision)
                 case str():
-                    lane.refused[name] = table
+                    mine = cell.pass_.source is TableSource.SHARED and self.wants.settings.given
+                    status = Status.UNAVAILABLE if mine else Status.JOB_FAILED
+                    lane.refused[name] = status, table
         except GraphError as error:
-            lane.refused[name] = f"its table cannot be written into the network: {error}"
+            reason = f"its table cannot be written into the network: {error}"
+            lane.refused[name] = Status.JOB_FAILED, reason
         if name in lane.refused:
             self.progress.done(
                 cell.id,
-                Status.JOB_FAILED,
-                lane.refused[name],
+                *lane.refused[name],
                 steps=lane.repeats(self.wants.settings.repeats),
             )
 

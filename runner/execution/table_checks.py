@@ -1,4 +1,4 @@
-"""Tables of recorded outputs, held against the ranges that the reference sees, before anything is judged by them."""
+"""Tables of the user's own, held against the ranges that the reference sees, before anything is judged by them."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -46,6 +46,20 @@ class RecordedTables:
         self._found: dict[tuple[str, str], Mistake | None] = {}
         self._told: set[tuple[str, str]] = set()
 
+    def mistake(self, values: Ranges, *, scales: bool) -> Mistake | None:
+        """Returns what is likely wrong with a table; None where nothing is, or nothing can be told.
+
+        Args:
+            values: Tensor → largest magnitude as the table has it.
+            scales: Whether its file holds scales, in bits.
+        """
+        found = mistakes.mistake(values, self.seen, scales=scales)
+        if found or not mistakes.plausible(values, self.seen):
+            found = mistakes.mistake(
+                values, [*self.seen, *self._ranges_of_calibration()], scales=scales
+            )
+        return found
+
     def checked(self, lane: Lane) -> Iterator[Measurement]:
         """Puts what is found into a lane's measurements; yields those whose table is used.
 
@@ -82,11 +96,7 @@ class RecordedTables:
         if key not in self._found:
             scales = told is None or Form(told).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
-            found = mistakes.mistake(values, self.seen, scales=scales)
-            if found or not mistakes.plausible(values, self.seen):
-                seen = [*self.seen, *self._ranges_of_calibration()]
-                found = mistakes.mistake(values, seen, scales=scales)
-            self._found[key] = found
+            self._found[key] = self.mistake(values, scales=scales)
         return self._found[key]
 
     def _unusable(self, one: Measurement) -> str | None:
