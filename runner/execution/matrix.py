@@ -17,7 +17,6 @@ from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
-from runner.execution.given import GivenTable
 from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
@@ -165,9 +164,11 @@ class Matrix:
             )
             raise EnvironmentUnavailableError(message)
         self._check_variants(site, self.reference)
-        if self.wants.settings.given is not None:
+        given = self.wants.settings.given
+        if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
             self.recorded.site = site
-            self.shared = self._given(site, self.wants.settings.given)
+            held = self.recorded.given(given, lambda: self._see_evaluation(site))
+            self.shared = self._use(held) if isinstance(held, Table) else held
         elif shared is not None:
             calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
             if calibration.status is Status.OK:
@@ -177,23 +178,6 @@ class Matrix:
                 self.shared = f"there is no shared table: {calibration.reason}"
                 self.progress.warn(self.shared)
         return site
-
-    def _given(self, site: Site, given: GivenTable) -> Table | str:
-        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right."""
-        if not any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
-            return self.shared
-        found = self.recorded.mistake(given.values, scales=given.scales)
-        if found is not None:
-            # Perhaps the calibration images of matrix.yaml are the odd ones.
-            self._see_evaluation(site)
-            found = self.recorded.mistake(given.values, scales=given.scales)
-        if found is not None and found.sure:
-            reason = f"the shared table {given.file} is not used: {found.text}"
-            self.progress.warn(reason)
-            return reason
-        if found is not None:
-            self.progress.warn(f"the shared table {given.file}: {found.text}")
-        return self._use(given.table)
 
     def _check_variants(self, site: Site, reference: Measurement) -> None:
         """Computes every variant of the network on the host; it must give what the reference gives.
