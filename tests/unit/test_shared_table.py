@@ -274,7 +274,7 @@ def test_a_map_of_names_is_followed_and_its_slips_are_told(place_: Place, as_is:
     ("content", "said"),
     [
         (None, "No such file"),
-        ("folder", "it is no regular file"),
+        ("folder", "Is a directory"),
         (b"", "it is empty"),
         (b"ftrt\x00\xff" * 500, "is it an engine, or a timing cache?"),
         ("{" + '"a": [0, 1', "was it cut?"),
