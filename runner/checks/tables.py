@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -95,18 +96,21 @@ def given_table(
         first = next(name for name in mine.wanted if name in table.unusable)
         message = f"{file.name} has no range that can be one: {first!r}: {table.unusable[first]}"
         raise TableError(message)
+    notes = (*mine.notes(), *_missing(mine))
+    doubts = (*mine.called.problems, *_lacking(mine, table, engines))
+    told = {"told": [*notes, *doubts]} if notes or doubts else {}
     return GivenTable(
         file=str(file),
         table=table,
         values=mine.found.values,
         scales=mine.found.form.scales,
-        facts=facts,
-        notes=tuple(mine.notes()),
-        doubts=(*mine.called.problems, *_lacking(mine, table, engines)),
+        facts=facts | told,
+        notes=notes,
+        doubts=doubts,
     )
 
 
-def _facts(found: ReadTable, file: Path, digest: str) -> dict[str, str]:
+def _facts(found: ReadTable, file: Path, digest: str) -> dict[str, Any]:
     maker = str(found.header) if found.header else found.provenance.algorithm
     known = {} if maker.startswith("unknown") else {"maker": maker}
     return {"file": str(file), "sha256": digest, "form": str(found.form), **known}
@@ -120,22 +124,24 @@ def _of_nothing(mine: Brought) -> str:
     )
 
 
+def _missing(mine: Brought) -> list[str]:
+    missing = mine.called.unmapped
+    if not missing:
+        return []
+    advice = f": {mine.called.advice()}" if mine.called.nearest else ""
+    return [
+        f"{mine.name} has no range for {len(missing)} of {len(mine.wanted)} tensors, "
+        f"{listed(missing, NAMED)}{advice}"
+    ]
+
+
 def _lacking(mine: Brought, table: Table, engines: Collection[str]) -> list[str]:
-    """Returns what the table does not cover, each reason once."""
+    """Returns what engines lack of the table, each reason once."""
     found: list[str] = []
     for engine in sorted(engines):
-        unmapped, note = mine.unmapped(engine)
-        problem = mine.uncovered(unmapped, "name the table of this network")
-        if problem:
+        unmapped, _ = mine.unmapped(engine)
+        if problem := mine.uncovered(unmapped, "name the table of this network"):
             found.append(f"{problem}; what has no scale runs in float")
-        elif note:
-            found.append(note)
-    if not found and mine.called.unmapped:
-        missing = mine.called.unmapped
-        found.append(
-            f"{mine.name} has no range for {listed(missing, NAMED)}, {len(missing)} of "
-            f"{len(mine.wanted)} tensors: {mine.called.advice()}"
-        )
     bad = [name for name in mine.wanted if name in table.unusable]
     if bad:
         found.append(

@@ -14,6 +14,8 @@ from runner.core.tables.names import Naming, naming
 from runner.core.tables.node_names import other_names
 from runner.core.words import count, listed
 
+FUSED_ONLY = "EntropyCalibration"
+"""TensorRT's first entropy calibrator, which works on the network after fusion."""
 NAMED = 5
 """Tensors that a line names."""
 
@@ -104,8 +106,21 @@ class Brought:
             return None
         return (
             f"{self.name} names {worst.mapped} of the {worst.total} tensors of head {head}, less than "
-            f"{self.target.least:.0%}, and not {listed(worst.unmapped, NAMED)}: its names are likely those of "
-            f"another exporter or another network; {otherwise}, or {self.called.advice()}"
+            f"{self.target.least:.0%}, and not {listed(worst.unmapped, NAMED)}: {self._why(otherwise)}"
+        )
+
+    def _why(self, otherwise: str) -> str:
+        header = self.found.header
+        names = len(self.found.names)
+        known = enough(names - len(self.called.unknown), names, self.target.least)
+        if header and header.algorithm == FUSED_ONLY and known:
+            return (
+                f"{header} names no tensor inside a fused layer, and not every engine fuses those; calibrate with "
+                "entropy2 or minmax"
+            )
+        return (
+            "its names are likely those of another exporter or another network; "
+            f"{otherwise}, or {self.called.advice()}"
         )
 
 

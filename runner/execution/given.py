@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from runner.core.tables.table import Table
 
@@ -17,8 +18,8 @@ class GivenTable:
     """Tensor → largest magnitude as the file has it, also what cannot be a range."""
     scales: bool
     """Whether the file holds scales; else it holds largest magnitudes."""
-    facts: Mapping[str, str]
-    """What a run writes down of it: its form, its maker, the file's hash."""
+    facts: Mapping[str, Any]
+    """What a run writes down of it: its form, its maker, the file's hash, what was told of it."""
     notes: tuple[str, ...] = ()
     """How it was read."""
     doubts: tuple[str, ...] = ()

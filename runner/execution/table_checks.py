@@ -62,7 +62,9 @@ class RecordedTables:
             return given.table
         if not found.sure:
             self._progress.warn(f"the shared table {given.file}: {found.text}")
-            return given.table
+            made = given.table.provenance
+            doubtful = dataclasses.replace(made, note=f"{made.note}; {found.text}")
+            return dataclasses.replace(given.table, provenance=doubtful)
         reason = f"the shared table {given.file} is not used: {found.text}"
         self._progress.warn(reason)
         return reason

@@ -75,6 +75,8 @@ class Naming:
     """Whether their names, without the affixes, are those of nodes."""
     unmapped: tuple[str, ...] = ()
     """Our tensors without one of theirs."""
+    unknown: tuple[str, ...] = ()
+    """Theirs that are none of ours."""
     nearest: Mapping[str, str] = field(default_factory=dict)
     """Of the first of these, the unknown name of theirs that is most like it."""
     problems: tuple[str, ...] = ()
@@ -126,6 +128,7 @@ def naming(
         affixes=affixes,
         by_nodes=by_nodes,
         unmapped=tuple(missing),
+        unknown=tuple(unknown),
         nearest=_nearest(missing, unknown),
         problems=tuple(_problems(given, there, ours)),
     )
