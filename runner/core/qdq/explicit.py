@@ -28,6 +28,7 @@ import onnx
 from runner.core.network import graph
 from runner.core.network.canonical import canonical
 from runner.core.network.operators import MACS
+from runner.core.qdq.joins import unified
 from runner.core.qdq.region import Region, region
 from runner.core.qdq.scale_groups import scale_groups
 from runner.core.qdq.writer import QdqWriter
@@ -62,6 +63,8 @@ class PlacementOptions:
     arithmetic, less work. For the simulation."""
     exclude: frozenset[str] = frozenset()
     """Names of nodes that stay in float."""
+    unified_scales: bool = False
+    """What is concatenated or added has one scale, the largest, so that nothing is requantised for it."""
 
 
 TENSORRT = PlacementOptions()
@@ -114,6 +117,8 @@ def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENS
         exclude=options.exclude,
     )
     scales = {tensor: usable[tensor] / LEVELS for tensor in found.tensors}
+    if options.unified_scales:
+        scales = unified(model, scales, leader)
     if not scales and found.float_layers:
         layer, reason = next(iter(found.float_layers.items()))
         message = (
