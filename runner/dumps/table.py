@@ -20,8 +20,9 @@ from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, place
 from runner.core.tables import trt_cache
 from runner.core.tables.coverage import Arrived, coverage, enough
+from runner.core.tables.forms import Form, ReadTable
 from runner.core.tables.names import Naming, naming
-from runner.core.tables.reading import LIMIT_BYTES, Form, ReadTable, read
+from runner.core.tables.reading import LIMIT_BYTES, LIMIT_NETWORK_BYTES, is_network, read
 from runner.core.tables.table import LEVELS, TableError
 from runner.core.words import count, listed
 
@@ -79,7 +80,7 @@ def take(file: TableFile, asked: Asked) -> Taken:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         return _unread(f"{name} cannot be read as a calibration table: {reason}", asked)
     _, wanted = calibration_model(asked.model)
-    called = naming(tuple(found.values), wanted, file.names, asked.least)
+    called = naming(found.names, wanted, file.names, asked.least)
     mine = found.renamed(called.names)
     notes = [*called.problems]
     if found.form is not Form.CACHE:
@@ -117,7 +118,10 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             message = "it is no regular file"
             raise OSError(message)
-        return stream.read(LIMIT_BYTES + 1)
+        content = stream.read(LIMIT_BYTES + 1)
+        if len(content) > LIMIT_BYTES and is_network(content):
+            content += stream.read(LIMIT_NETWORK_BYTES - len(content) + 1)
+        return content
 
 
 def _unread(problem: str, asked: Asked) -> Taken:
@@ -135,14 +139,15 @@ def _unmapped(
     A calibrator that works on the fused network, as TensorRT's first entropy calibrator, names no tensor
     inside a fused layer; nothing quantises those.
     """
-    missing = [tensor for tensor in wanted if tensor not in mine.values]
+    known = frozenset(mine.names)
+    missing = [tensor for tensor in wanted if tensor not in known]
     if enough(len(wanted) - len(missing), len(wanted), asked.least):
         return missing, None
     try:
         placed = place(asked.model, mine.table(), PLACEMENTS[asked.engine])
     except GraphError:
         return missing, None
-    lacking = [tensor for tensor in placed.skipped if tensor not in mine.values]
+    lacking = [tensor for tensor in placed.skipped if tensor not in known]
     layers = len(placed.quantised) + len(lacking)
     if not enough(layers - len(lacking), layers, asked.least):
         return missing, None
@@ -179,7 +184,7 @@ def _scales(
         "table": len(table.amax),
         "mapped": len(wanted) - len(without) - len(bad),
         "unmapped": [tensor for tensor in wanted if tensor in without],
-        "unknown": [tensor for tensor in mine.values if tensor not in known],
+        "unknown": [tensor for tensor in mine.names if tensor not in known],
         "zero": bad,
     }
 
@@ -196,7 +201,7 @@ def _is_plain(content: bytes) -> bool:
 def _cache(mine: ReadTable) -> bytes:
     """Returns a table as a calibration cache; what float32 cannot hold is infinite there."""
     scales = {}
-    for name, value in mine.values.items():
+    for name, value in {**dict.fromkeys(mine.unusable, 0.0), **mine.values}.items():
         scale = value / LEVELS
         scales[name] = math.copysign(math.inf, scale) if abs(scale) > FLOAT32_MAX else scale
     words = None if mine.header else str(mine.form)

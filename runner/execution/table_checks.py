@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from runner.cells import Status
 from runner.core.tables import mistakes
 from runner.core.tables.coverage import enough
+from runner.core.tables.forms import Form
 from runner.core.tables.mistakes import Mistake, Ranges
-from runner.core.tables.reading import Form
 from runner.core.tables.table import LEVELS
 from runner.core.tables.trt_cache import parse
 from runner.core.words import listed

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
-from runner.core.tables.reading import LIMIT_BYTES, Form, read
+from runner.core.tables.forms import Form
+from runner.core.tables.reading import LIMIT_BYTES, read
 from runner.core.tables.table import Provenance, TableError, from_ranges, to_json
 
 AMAX = {"images": 1.0, "scope: relu:0": 2.5, "/model.0/conv/Conv_output_0": 20.453125}

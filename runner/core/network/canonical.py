@@ -125,7 +125,7 @@ def constants_to_initialisers(model: onnx.ModelProto) -> None:
     """A weight must be an initialiser to be seen as one; exporters also write Constant nodes."""
     kept = []
     for node in model.graph.node:
-        tensor = _constant(node)
+        tensor = constant_of(node)
         if tensor is None:
             kept.append(node)
         else:
@@ -133,7 +133,7 @@ def constants_to_initialisers(model: onnx.ModelProto) -> None:
     graph.replace_nodes(model, kept)
 
 
-def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
+def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
     if node.op_type != "Constant" or node.domain:
         return None
     dtypes = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}

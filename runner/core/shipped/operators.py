@@ -11,6 +11,21 @@ from runner.core.network import graph
 from runner.core.shipped.scales import Array, Scale, dequantised
 from runner.core.shipped.stripper import Handler, Lifted, Stripper
 
+OUTPUT_SCALES = {
+    "QGemm": 7,
+    "QLinearAdd": 6,
+    "QLinearAveragePool": 3,
+    "QLinearConcat": 0,
+    "QLinearConv": 6,
+    "QLinearGlobalAveragePool": 3,
+    "QLinearLeakyRelu": 3,
+    "QLinearMatMul": 6,
+    "QLinearMul": 6,
+    "QLinearSigmoid": 3,
+    "QLinearSoftmax": 3,
+}
+"""Operator on integers → place of its output's scale among its inputs; the zero point's is the next."""
+
 DYNAMIC = "its scale is made of every image anew"
 
 
@@ -36,7 +51,7 @@ def _conv(strip: Stripper, node: onnx.NodeProto) -> None:
     data, weight = strip.scale(node, 1, 2), strip.scale(node, 4, 5)
     inputs = [strip.float_of(node, 0, data), strip.float_of(node, 3, weight)]
     inputs += _bias(strip, node, 8, data, weight, 1.0)
-    _with_output(strip, node, "Conv", inputs, 6)
+    _with_output(strip, node, "Conv", inputs)
 
 
 def _gemm(strip: Stripper, node: onnx.NodeProto) -> None:
@@ -47,8 +62,9 @@ def _gemm(strip: Stripper, node: onnx.NodeProto) -> None:
     alpha = graph.attribute(node, "alpha", 1.0)
     assert isinstance(alpha, float)  # noqa: S101 - the checker has seen to it
     inputs += _bias(strip, node, 6, data, weight, alpha)
-    if len(node.input) > 7 and node.input[7]:
-        _with_output(strip, node, "Gemm", inputs, 7)
+    output = OUTPUT_SCALES[node.op_type]
+    if len(node.input) > output and node.input[output]:
+        _with_output(strip, node, "Gemm", inputs)
     else:
         strip.emit(node, "Gemm", inputs, node.output[0])
 
@@ -76,7 +92,7 @@ def _bias(
 def _matmul(strip: Stripper, node: onnx.NodeProto) -> None:
     data, weight = strip.scale(node, 1, 2), strip.scale(node, 4, 5)
     inputs = [strip.float_of(node, 0, data), strip.float_of(node, 3, weight, -1)]
-    _with_output(strip, node, "MatMul", inputs, 6)
+    _with_output(strip, node, "MatMul", inputs)
 
 
 def _binary(operator: str) -> Handler:
@@ -86,7 +102,7 @@ def _binary(operator: str) -> Handler:
         inputs = [
             strip.float_of(node, first, strip.scale(node, first + 1, first + 2)) for first in (0, 3)
         ]
-        _with_output(strip, node, operator, inputs, 6)
+        _with_output(strip, node, operator, inputs)
 
     return handler
 
@@ -102,7 +118,7 @@ def _unary(operator: str) -> Handler:
         ):  # fmt: skip
             raise strip.refuse(node, "it has the rules of another opset than the network")
         inputs = [strip.float_of(node, 0, strip.scale(node, 1, 2))]
-        _with_output(strip, node, operator, inputs, 3, channels_last=None, opset=None)
+        _with_output(strip, node, operator, inputs, channels_last=None, opset=None)
 
     return handler
 
@@ -113,7 +129,7 @@ def _concat(strip: Stripper, node: onnx.NodeProto) -> None:
         strip.float_of(node, first, strip.scale(node, first + 1, first + 2))
         for first in range(2, len(node.input), 3)
     ]
-    _with_output(strip, node, "Concat", inputs, 0)
+    _with_output(strip, node, "Concat", inputs)
 
 
 def _with_output(
@@ -121,10 +137,10 @@ def _with_output(
     node: onnx.NodeProto,
     operator: str,
     inputs: list[str],
-    index: int,
     **changed: object,
 ) -> None:
-    """Adds the float operator; the scale of its output stands at `index`, its zero point behind."""
+    """Adds the float operator with its output."""
+    index = OUTPUT_SCALES[node.op_type]
     scale = strip.scale(node, index, index + 1)
     written = strip.lift_output(node, scale)
     strip.emit(node, operator, inputs, written, **changed)

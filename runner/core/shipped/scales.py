@@ -1,13 +1,16 @@
 """Scales and zero points of a quantised network → values and ranges."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
+from runner.core.network import graph
 from runner.core.network.graph import GraphError
-from runner.core.tables.table import LEVELS
+from runner.core.shipped.quantisation import QUANTIZE, type_name
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +60,7 @@ class Scale:
             return None
         low, high = low_high
         if self.kind == "int8" and not _zero(self).any():
-            low = np.asarray(-LEVELS)
+            low = -high
         return float(np.max(np.maximum(-low, high) * self.scale.astype(np.float64)))
 
     @property
@@ -82,6 +85,34 @@ class Scale:
         low, high = LIMITS[self.kind]
         zero = _zero(self)
         return low - zero, high - zero
+
+
+def scale_of(
+    node: onnx.NodeProto,
+    scale: int,
+    zero: int,
+    tensors: Mapping[str, onnx.TensorProto],
+    value: Callable[[str], Array | None],
+) -> Scale:
+    """Returns what a node's inputs at two places say; the type of integers from the zero point.
+
+    Args:
+        node: That quantises or computes on integers.
+        scale: Place of the scale among its inputs.
+        zero: Of the zero point, perhaps beyond the last.
+        tensors: The network's constants, by name.
+        value: Gives the array of one, None where there is none.
+    """
+    names = tuple(
+        node.input[index] if 0 <= index < len(node.input) else "" for index in (scale, zero)
+    )
+    point = tensors.get(names[1])
+    stated = graph.attribute(node, "output_dtype", 0) if node.op_type == QUANTIZE else 0
+    kind = point.data_type if point is not None else stated
+    named = type_name(kind) if isinstance(kind, int) and kind else "uint8"
+    return Scale(
+        names=(names[0], names[1]), scale=value(names[0]), zero=value(names[1]), kind=named
+    )
 
 
 def dequantised(

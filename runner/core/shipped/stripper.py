@@ -16,9 +16,15 @@ from runner.core.shipped.quantisation import (
     DEQUANTIZE,
     QUANTIZE,
     form_of,
-    type_name,
 )
-from runner.core.shipped.scales import RELU6, Array, Scale, StripError, dequantised
+from runner.core.shipped.scales import (
+    RELU6,
+    Array,
+    Scale,
+    StripError,
+    dequantised,
+    scale_of,
+)
 
 CARRY = CARRIERS | {"Concat", "Expand", "Gather", "Resize", "Tile"}
 """Give out integers of their input and no others, or (Resize) means of them."""
@@ -99,19 +105,7 @@ class Stripper:
 
     def scale(self, node: onnx.NodeProto, scale: int, zero: int) -> Scale:
         """Returns what the inputs at two places say; the type of integers from the zero point."""
-        names = tuple(
-            node.input[index] if 0 <= index < len(node.input) else "" for index in (scale, zero)
-        )
-        point = self._protos.get(names[1])
-        stated = graph.attribute(node, "output_dtype", 0) if node.op_type == QUANTIZE else 0
-        kind = point.data_type if point is not None else stated
-        named = type_name(kind) if isinstance(kind, int) and kind else "uint8"
-        return Scale(
-            names=(names[0], names[1]),
-            scale=self.value(names[0]),
-            zero=self.value(names[1]),
-            kind=named,
-        )
+        return scale_of(node, scale, zero, self._protos, self.value)
 
     def float_of(self, node: onnx.NodeProto, index: int, scale: Scale, axis: int = 0) -> str:
         """Returns the float tensor that an integer input stands for; a constant becomes one.

@@ -5,56 +5,22 @@ What can be read may still be wrong: `mistakes` holds it against the ranges of t
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from runner.core.network.graph import GraphError, parse
 from runner.core.tables import ort_table, table, trt_cache
-from runner.core.tables.table import LEVELS, Provenance, Table, TableError, from_ranges
+from runner.core.tables.forms import Form, ReadTable
+from runner.core.tables.qdq_table import from_qdq
+from runner.core.tables.table import LEVELS, Provenance, TableError
 
 LIMIT_BYTES = 32 << 20
-"""No table is larger: one of a hundred thousand tensors has 10 MB."""
+"""No table is larger: one of a hundred thousand tensors has 10 MB. A network may be."""
+LIMIT_NETWORK_BYTES = (2 << 30) - 1
+"""No protocol buffer is larger."""
+_NEWEST_IR = 32
+"""IR versions of ONNX are small numbers: 3 to 13 so far."""
 
 OWN_KEYS = frozenset({"schema_version", "amax"})
-
-
-class Form(StrEnum):
-    CACHE = "TensorRT's calibration cache"
-    DECIMAL = "a cache with decimal scales"
-    TEXT = "ONNX Runtime's table as text"
-    JSON = "ONNX Runtime's table as JSON"
-    FLATBUFFERS = "ONNX Runtime's table as flatbuffers"
-    OWN = "trt-matrix's own table"
-
-    @property
-    def scales(self) -> bool:
-        """Whether it holds scales; the others hold largest magnitudes."""
-        return self in (Form.CACHE, Form.DECIMAL)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadTable:
-    """What a file holds."""
-
-    form: Form
-    values: Mapping[str, float]
-    """Tensor → largest magnitude, 127 · scale where the file has scales; as it stands there, perhaps
-    zero, negative, NaN or infinite."""
-    provenance: Provenance
-    header: trt_cache.Header | None = None
-    """Of a calibration cache that TensorRT wrote."""
-
-    def table(self) -> Table:
-        """Returns the table; what cannot be a range is set apart."""
-        return from_ranges(self.values, self.provenance)
-
-    def renamed(self, names: Mapping[str, str]) -> "ReadTable":
-        """Returns the same with other names, theirs → ours; what is given a name has it alone."""
-        values = {name: value for name, value in self.values.items() if name not in names}
-        values |= {names[name]: value for name, value in self.values.items() if name in names}
-        return ReadTable(
-            form=self.form, values=values, provenance=self.provenance, header=self.header
-        )
 
 
 def read(content: bytes) -> ReadTable:
@@ -63,6 +29,8 @@ def read(content: bytes) -> ReadTable:
     Raises:
         TableError: it is none, or names no tensor; says what it looks like and what to do.
     """
+    if is_network(content):
+        return _network(content)
     if len(content) > LIMIT_BYTES:
         message = (
             f"it has {len(content) / 1e6:,.0f} MB or more, and no calibration table is so large"
@@ -78,14 +46,27 @@ def read(content: bytes) -> ReadTable:
         found = _json(text)
     else:
         found = _lines(text)
-    if not found.values:
+    if not found.names:
         message = "it names no tensor: did the program that wrote it end, and close the file?"
         raise TableError(message)
-    for name in found.values:
+    for name in found.names:
         if not name.strip() or "\n" in name or len(name) > 10_000:
             message = f"{name[:60]!r} is no tensor's name: write the table again"
             raise TableError(message)
     return found
+
+
+def is_network(beginning: bytes) -> bool:
+    """Whether a file that begins so is an ONNX network: its first field is the IR version."""
+    return beginning[:1] == b"\x08" and 0 < (beginning[1:2] or b"\0")[0] <= _NEWEST_IR
+
+
+def _network(content: bytes) -> ReadTable:
+    try:
+        return from_qdq(parse(content, "the network"))
+    except GraphError as error:
+        message = f"it begins as an ONNX network and is none ({error})"
+        raise TableError(message) from error
 
 
 def _text(content: bytes) -> str | None:
@@ -105,7 +86,7 @@ def _flatbuffers(content: bytes) -> Mapping[str, float]:
     except TableError as error:
         message = (
             f"it is binary, and {error}: expected a TensorRT calibration cache, or ONNX Runtime's "
-            "calibration.json or calibration.flatbuffers; is it an engine, or a timing cache?"
+            "calibration.json or calibration.flatbuffers, or a network with Q/DQ; is it an engine, or a timing cache?"
         )
         raise TableError(message) from error
 
@@ -120,8 +101,9 @@ def _json(text: str) -> ReadTable:
         raise TableError(message) from error
     if isinstance(content, dict) and content.keys() >= OWN_KEYS:
         own = table.from_json(text)
-        told = dict.fromkeys(own.unusable, 0.0)
-        return ReadTable(form=Form.OWN, values={**own.amax, **told}, provenance=own.provenance)
+        return ReadTable(
+            form=Form.OWN, values=own.amax, unusable=own.unusable, provenance=own.provenance
+        )
     return _ranges(Form.JSON, ort_table.from_json(content))
 
 
