@@ -28,6 +28,15 @@ class Derived:
     why: str
 
 
+def shared_because(model: onnx.ModelProto, tensor: str, leader: str) -> str:
+    """Returns why `tensor` has the scale of `leader` (`scale_groups`)."""
+    order = {name: index for index, name in enumerate(graph.producers(model))}
+    maker = graph.producers(model).get(leader)
+    if maker is not None and order.get(tensor, -1) < order[leader]:
+        return f"it goes into the {maker.op_type} that gives {leader!r}"
+    return f"it carries the values of {leader!r}"
+
+
 def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, Derived]:
     """Returns tensor → a range for it, of tensors that lead others (`scale_groups`) and have none.
 

@@ -4,21 +4,22 @@ For those who leave TensorRT 10: 11 has no calibrators. What a table says of ten
 over bit for bit; everything else is listed, with the reason.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx
 
-from runner.core.migration.completing import Derived, completed
+from runner.core.migration.calling import called_as, likely
+from runner.core.migration.completing import Derived, completed, shared_because
 from runner.core.migration.tracing import Fate, Traced, traced
 from runner.core.network import graph, shapes
-from runner.core.network.calibration_graph import tensors
 from runner.core.network.canonical import canonical
 from runner.core.qdq.explicit import INT8, TENSORRT, Placement, PlacementOptions, place
 from runner.core.qdq.joins import Requantisation, requantisations
 from runner.core.qdq.scale_groups import scale_groups
-from runner.core.tables.names import Naming, naming
-from runner.core.tables.reading import ReadTable
+from runner.core.tables.forms import ReadTable
+from runner.core.tables.names import Naming
 from runner.core.tables.table import LEVELS, Table, from_ranges
 
 
@@ -58,6 +59,8 @@ class ToQdq:
     scales: Mapping[str, float]
     """Of the tensors with Q/DQ."""
     naming: Naming
+    likely: Mapping[str, str]
+    """Name of the table that no tensor has → the tensor that it is likely of: to be said by a map."""
     tensors: tuple[Traced, ...]
     """What became of those of the table."""
     added: tuple[Added, ...]
@@ -102,8 +105,7 @@ def to_qdq(
         graph.GraphError: see `canonical`; a head is no tensor; or the table quantises nothing.
     """
     form = canonical(model)
-    wanted = tensors(form)
-    called = naming(tuple(table.values), _nameable(model, form, wanted), names, least)
+    called = called_as(model, form, table.names, names, least)
     mine = table.renamed(called.names)
     plain = mine.table()
     derived = completed(form, plain.amax)
@@ -120,8 +122,8 @@ def to_qdq(
         model,
         form,
         placement,
-        mine.values,
-        usable=plain.amax.keys(),
+        {**mine.values, **dict.fromkeys(mine.unusable, math.nan)},
+        unusable=plain.unusable,
         names=called.names,
         leader=leader,
         apart=apart,
@@ -129,9 +131,10 @@ def to_qdq(
     return ToQdq(
         model=placement.model,
         scales=placement.quantised,
-        naming=replace(called, unmapped=tuple(one for one in called.unmapped if one in wanted)),
+        naming=called,
+        likely=likely(form, placement.skipped, [one.called for one in found if _nowhere(one)]),
         tensors=found,
-        added=_added(placement, plain, derived, leader),
+        added=_added(form, placement, plain, derived, leader),
         lacking=placement.skipped,
         float_layers={name: why for name, why in placement.layers.items() if why != INT8},
         layers=len(placement.layers),
@@ -142,16 +145,8 @@ def to_qdq(
     )
 
 
-def _nameable(
-    model: onnx.ModelProto, form: onnx.ModelProto, wanted: Sequence[str]
-) -> Sequence[str]:
-    """Returns what a table may call by name: what needs a range, and what was folded away but is known."""
-    here = {name for node in form.graph.node for name in node.output}
-    folded = [name for node in model.graph.node for name in node.output if name and name not in here]
-    return (*wanted, *folded)
-
-
 def _added(
+    form: onnx.ModelProto,
     placement: Placement,
     plain: Table,
     derived: Mapping[str, Derived],
@@ -162,7 +157,7 @@ def _added(
         if tensor in plain.amax:
             continue
         led = leader[tensor]
-        source, why = led, "it has the same values, or goes into the same concatenation"
+        source, why = led, shared_because(form, tensor, led)
         if tensor in derived:
             source, why = derived[tensor].source, derived[tensor].why
         found.append(Added(tensor=tensor, scale=scale, source=source, why=why))
@@ -194,6 +189,5 @@ def _coverage(
     return found
 
 
-def least_likely(found: ToQdq) -> Collection[str]:
-    """Returns the names of the table that arrived nowhere."""
-    return [one.called for one in found.with_fate(Fate.UNKNOWN)]
+def _nowhere(one: Traced) -> bool:
+    return one.fate in (Fate.UNKNOWN, Fate.PARSER)

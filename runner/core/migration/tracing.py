@@ -5,7 +5,7 @@ behind it, and then uses the scales of what goes into the fused layer and comes 
 scales of the tensors between them all the same. A Q/DQ network placed as TensorRT fuses has no Q/DQ there.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,7 +35,7 @@ class Fate(StrEnum):
     FLOAT = "float"
     """No int8 layer reads it."""
     UNUSABLE = "unusable"
-    """Its scale is zero, negative, NaN or beyond float32."""
+    """Its scale is zero, negative, NaN, or of a grid that int8 has not."""
     PARSER = "of the parser"
     """TensorRT's parser made it; the ONNX file has no such tensor."""
     UNKNOWN = "unknown"
@@ -57,6 +57,8 @@ class Traced:
     """In the Q/DQ network; None where it has no Q/DQ."""
     source: str | None
     """The tensor whose scale it has, where that is not its own."""
+    why: str | None = None
+    """Why its scale cannot be used."""
 
 
 def traced(
@@ -65,7 +67,7 @@ def traced(
     placement: Placement,
     values: Mapping[str, float],
     *,
-    usable: Collection[str],
+    unusable: Mapping[str, str],
     names: Mapping[str, str],
     leader: Mapping[str, str],
     apart: Mapping[str, float],
@@ -77,7 +79,7 @@ def traced(
         canonical: The same in canonical form.
         placement: What was made of it.
         values: Of the table, the network's names: tensor → amax as it stands there.
-        usable: Those that can be ranges.
+        unusable: Of these, what cannot be a range → why.
         names: The table's names → the network's, of those that are called otherwise.
         leader: `scale_groups` of the canonical form.
         apart: Tensor → its scale, before what is joined was given one: those of the placement, where it was not.
@@ -87,28 +89,27 @@ def traced(
     known = {info.name for info in (*graph.inputs(model), *graph.outputs(model))}
     known.update(name for node in model.graph.node for name in node.output)
     here = {name for node in canonical.graph.node for name in node.output}
+    here.update(one.name for one in graph.inputs(model))
     outputs = {one.name for one in graph.outputs(model)}
     found = []
     for tensor, amax in values.items():
         scale = amax / LEVELS
         written = placement.quantised.get(tensor)
         source = None
-        if tensor not in usable:
+        if tensor not in known:
+            fate = Fate.PARSER if tensor.startswith(PARSERS) else Fate.UNKNOWN
+        elif tensor in unusable:
             fate = Fate.UNUSABLE
         elif written is not None:
             fate = _quantised(scale, written, apart[tensor])
             source = leader[tensor] if fate is Fate.CARRIED else None
         elif tensor in outputs:
             fate = Fate.OUTPUT
-        elif tensor in inside or (tensor in known and tensor not in here):
+        elif tensor in inside or tensor not in here:
             # What only the network as it came has was folded: a batch normalisation behind it.
             fate = Fate.FUSED
-        elif tensor in known:
-            fate = Fate.FLOAT
         else:
-            fate = Fate.PARSER if tensor.startswith(PARSERS) else Fate.UNKNOWN
-        if fate is Fate.UNUSABLE and tensor not in known:
-            fate = Fate.PARSER if tensor.startswith(PARSERS) else Fate.UNKNOWN
+            fate = Fate.FLOAT
         found.append(
             Traced(
                 tensor=tensor,
@@ -117,6 +118,7 @@ def traced(
                 scale=scale,
                 written=written,
                 source=source,
+                why=unusable.get(tensor) if fate is Fate.UNUSABLE else None,
             )
         )
     return tuple(found)
@@ -152,6 +154,4 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
 
 
 def _fused(users: Sequence[onnx.NodeProto]) -> bool:
-    return all(
-        user.op_type in FUSABLE and user.domain in graph.STANDARD_DOMAINS for user in users
-    )
+    return all(user.op_type in FUSABLE and user.domain in graph.STANDARD_DOMAINS for user in users)
