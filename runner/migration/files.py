@@ -63,16 +63,15 @@ def network_of(path: Path) -> onnx.ModelProto:
     content = content_of(path, LIMIT_NETWORK_BYTES)
     size = len(content)
     try:
-        names = graph.external_files(graph.parse(content, str(path)))
         external = {}
-        for name in names:
-            if size <= LIMIT_NETWORK_BYTES:
+        if size <= LIMIT_NETWORK_BYTES:
+            for name in graph.external_files(graph.parse(content, str(path))):
                 external[name] = content_of(path.parent / name, LIMIT_NETWORK_BYTES)
                 size += len(external[name])
+                if size > LIMIT_NETWORK_BYTES:
+                    break
         if size > LIMIT_NETWORK_BYTES:
-            message = (
-                "with its weights it has 2 GB or more: ONNX's own tools cannot hold such a network"
-            )
+            message = "with its weights it has 2 GB or more: ONNX's own tools cannot hold such a network"
             raise ConfigError(str(path), [message])
         model, _ = inlined(graph.load(content, str(path), external), str(path))
     except graph.GraphError as error:
