@@ -239,7 +239,9 @@ def table(found):
             "reformats",
         ]
     ]
-    for name, one in found["variants"].items():
+    order = [FP32] + [name for name, _, _ in VARIANTS]
+    for name in [name for name in order if name in found["variants"]]:
+        one = found["variants"][name]
         builds = one["builds"]
         if not builds:
             why = one["failed"][0] if one["failed"] else {"status": "no answer", "error": ""}

@@ -71,7 +71,9 @@ def network_of(path: Path) -> onnx.ModelProto:
                 if size > LIMIT_NETWORK_BYTES:
                     break
         if size > LIMIT_NETWORK_BYTES:
-            message = "with its weights it has 2 GB or more: ONNX's own tools cannot hold such a network"
+            message = (
+                "with its weights it has 2 GB or more: ONNX's own tools cannot hold such a network"
+            )
             raise ConfigError(str(path), [message])
         model, _ = inlined(graph.load(content, str(path), external), str(path))
     except graph.GraphError as error:
