@@ -144,7 +144,12 @@ def diff(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A file or a folder of dumped outputs.")],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="A file or a folder of dumped outputs, or a calibration table."
+        ),
+    ],
     b: Annotated[Path, typer.Argument(metavar="B", help="The reference, likewise.")],
     shape: Annotated[
         str | None,
@@ -179,10 +184,25 @@ def compare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare dumped outputs, two files or two folders: raw, .npy, .npz. Needs no matrix.yaml."""
+    """Compare dumped outputs, two files or two folders: raw, .npy, .npz; or two calibration tables.
+
+    Needs no matrix.yaml.
+    """
     from runner.compare.comparing import compare_paths
     from runner.compare.options import formats
+    from runner.compare.tables import compare_tables
 
+    of_arrays = {
+        "--shape": shape, "--byte-order": byte_order, "--dtype": dtype, "--layout": layout,
+        "--select": select, "--off-by-one": off_by_one,
+    }  # fmt: skip
+    tables = compare_tables(a, b, [name for name, value in of_arrays.items() if value])
+    if tables is not None:
+        if as_json:
+            _print_json(tables.summary())
+        else:
+            _print(tables.text())
+        return
     forms = formats(
         shape=shape, byte_order=byte_order, dtype=dtype, layout=layout, longer=off_by_one
     )

@@ -11,11 +11,14 @@ from typing import Any
 import job
 from runner.cells import Cell
 from runner.checks.matrix import Checked, check
+from runner.checks.tables import PATH, given_table
 from runner.checks.variants import names_problem
 from runner.config import matrix as configuration
+from runner.config.shared_table import SharedTable
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
+from runner.core.tables.table import TableError
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
@@ -26,6 +29,7 @@ from runner.environments.factory import (
     reference_options,
 )
 from runner.errors import ConfigError, NothingSelectedError
+from runner.execution.given import GivenTable
 from runner.execution.inputs import Data, Network
 from runner.execution.wanted import Settings, Wants
 from runner.images import PREPROCESS_VERSION, content_hashes, preprocess
@@ -46,14 +50,26 @@ class Experiment:
     cells: tuple[Cell, ...]
     machines: Mapping[str, Machine]
     """environment → where it runs."""
+    given: GivenTable | None = None
+    """The shared table, where it is a file's."""
 
     def wants(self, data: Data) -> Wants:
         return Wants(
-            settings=_settings(self.checked, self.machines),
+            settings=_settings(self.checked, self.machines, self.given),
             network=self.network,
             data=data,
             plugins=self.checked.plugins,
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before anything runs; no problems."""
+        return (*self.checked.notes, *(self.given.notes if self.given else ()))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The same where something is likely wrong."""
+        return self.given.doubts if self.given else ()
 
     @property
     def bytes_a_repeat(self) -> int:
@@ -89,12 +105,13 @@ def read_experiment(
     environments = {
         name: around(one) for name, one in environments_of(config, root, checked.evaluation).items()
     }
+    given = _given(checked, document, network, environments)
     calibration = config.calibration
     shipped = network.shipped
     wanted = passes(
         config.precisions,
         calibration.algorithms,
-        calibration.shared,
+        calibration.shared_name,
         calibration.calibrators,
         shipped=shipped is not None,
     )
@@ -127,7 +144,31 @@ def read_experiment(
         },
         cells=cells,
         machines=machines,
+        given=given,
     )
+
+
+def _given(
+    checked: Checked,
+    document: Document,
+    network: Network,
+    environments: Mapping[str, Environment],
+) -> GivenTable | None:
+    """Returns the shared table where it is a file's; none for what comes quantised.
+
+    Raises:
+        ConfigError: it is none of this network's.
+    """
+    if checked.table is None or checked.shipped:
+        return None
+    engines = {one.engine for one in environments.values()}
+    variants = [one.model for one in network.variants]
+    try:
+        return given_table(
+            checked.config, checked.table, network.model, variants, checked.heads, engines
+        )
+    except (TableError, graph.GraphError) as error:
+        raise ConfigError(document.source, [f"{document.where(PATH)}: {error}"]) from error
 
 
 def _network(checked: Checked, document: Document) -> Network:
@@ -219,12 +260,14 @@ def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
     }
 
 
-def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
+def _settings(
+    checked: Checked, machines: Mapping[str, Machine], given: GivenTable | None
+) -> Settings:
     config = checked.config
     calibration = config.calibration
     # What came quantised is not quantised a second time; its limit is looked for all the same.
-    given = None if checked.shipped else calibration.shared
-    shared = (calibration.shared,) if calibration.shared else ()
+    made = None if isinstance(calibration.shared, SharedTable) else calibration.shared
+    shared = (made,) if made else ()
     return Settings(
         input=checked.input,
         heads=checked.heads,
@@ -232,7 +275,8 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
             for name in dict.fromkeys((*calibration.algorithms, *shared))
         },
-        shared=given,
+        shared=None if checked.shipped else made,
+        given=given,
         transplant=calibration.transplant,
         coverage=calibration.coverage,
         repeats=config.repeats_range()[0],

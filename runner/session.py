@@ -55,8 +55,10 @@ def run_experiment(
     started = time.monotonic()
     experiment = read_experiment(source, select, answering(results))
     store = Store(results)
-    for text in experiment.checked.notes:
+    for text in experiment.notes:
         progress.note(text)
+    for text in experiment.doubts:
+        progress.warn(text)
     _warn_of_overlap(experiment.checked, progress)
     wants = experiment.wants(data_of(experiment.checked, store))
     run = store.new_run(experiment.checked.config.name, utc_now())
@@ -107,7 +109,7 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
         repeats=experiment.checked.config.repeats_range()[0],
         most_repeats=experiment.checked.config.repeats_range()[1],
         bytes_a_repeat=experiment.bytes_a_repeat,
-        notes=experiment.checked.notes,
+        notes=(*experiment.notes, *experiment.doubts),
     )
 
 
@@ -253,6 +255,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
             "shared": len(overlap(experiment.checked.calibration, experiment.checked.evaluation)),
             "preprocess": config.data.preprocess.model_dump(mode="json"),
         },
+        **({"shared_table": settings.given.facts} if settings.given else {}),
         "settings": {
             "repeats": settings.repeats,
             "most_repeats": settings.most_repeats,

@@ -19,6 +19,7 @@ from runner.checks.files import dumps_problems, plugin_files
 from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
 from runner.checks.nodes import custom_operator_problems, held_layer_problems
 from runner.checks.quantised import Used, used, variant_problem
+from runner.checks.tables import TableContent, shared_content
 from runner.checks.uff import uff_file
 from runner.checks.variants import interface_problems, with_heads
 from runner.config.matrix import Config
@@ -86,6 +87,8 @@ class Checked:
     """What decides the rows of heads."""
     shipped: Shipped | None = None
     """The network as it came, quantised, where it is run so."""
+    table: TableContent | None = None
+    """The shared table, where it is a file's."""
     notes: tuple[str, ...] = ()
     """What a person should know before anything runs; no problems."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -119,6 +122,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.files()
     plugins = found.plugins()
     found.dumps()
+    table = found.table()
     ranked = found.rankings(model, heads)
     if (
         found.problems
@@ -150,6 +154,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         whole=None if model is whole else sha256(network.content).hexdigest(),
         rankings=ranked,
         shipped=left.shipped,
+        table=table,
         notes=(*network.notes, *head_notes(config, whole, model, heads, ranked)),
         facts=network.facts,
     )
@@ -427,6 +432,9 @@ class _Checker:
 
     def plugins(self) -> tuple[PluginFiles, ...]:
         return plugin_files(self.config, self.root, self._add)
+
+    def table(self) -> TableContent | None:
+        return shared_content(self.config, self.root, self._add)
 
     def dumps(self) -> None:
         for where, problem in dumps_problems(self.config):

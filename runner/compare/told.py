@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from runner.compare.aligned import ABSENT, aligned, line, listed_lines
 from runner.core.metrics import Metrics, Sums, metrics
 from runner.report.formatting import visible
 
-ABSENT = "–"
 MOST_LOOPS = 8
 """Files whose loop is told in the text."""
 LOOP = "for (i = 0; i <= n; ++i) sum += fabs(a[i] - b[i]); return sum / n;"
@@ -109,21 +109,19 @@ class Result:
         if len(self.files) > 1:
             same = all(one.bit_identical for one in self.files)
             rows.append(_row("all", self.error, bit_identical=same))
-        return _aligned(rows) + "\nunit: that of the outputs themselves"
+        return aligned(rows) + "\nunit: that of the outputs themselves"
 
     def _remarks(self) -> list[str]:
-        remarks = [
-            f"{_line(one.name)}: {visible(note)}" for one in self.files for note in one.notes
-        ]
+        remarks = [f"{line(one.name)}: {visible(note)}" for one in self.files for note in one.notes]
         remarks += [
-            f"{_line(one.name)}: {one.error.nonfinite:,} elements are left out, because A has "
+            f"{line(one.name)}: {one.error.nonfinite:,} elements are left out, because A has "
             f"{one.nonfinite_a} values, B has {one.nonfinite_b}"
             for one in self.files
             if one.error.nonfinite
         ]
         for side, names in (("A", self.only_a), ("B", self.only_b)):
             if names:
-                remarks.append(f"only in {side}, compared with nothing: {_listed(names)}")
+                remarks.append(f"only in {side}, compared with nothing: {listed_lines(names)}")
         return ["\n".join(remarks)] if remarks else []
 
     def _names(self) -> str:
@@ -145,7 +143,7 @@ def _loops(files: Sequence[Compared]) -> list[str]:
     lines = [
         f"The loop\n  {LOOP}\nalso reads a[n] and b[n], one past the end, and returns (here in double)",
         *(
-            f"  {_line(one.name)}: {_long(one.off_by_one)}, where MAE is {_long(one.error.mae)}; "
+            f"  {line(one.name)}: {_long(one.off_by_one)}, where MAE is {_long(one.error.mae)}; "
             f"a[n] = {_long(one.after_a)}, b[n] = {_long(one.after_b)}"
             for one in known[:MOST_LOOPS]
         ),
@@ -171,7 +169,7 @@ def _summary(one: Compared) -> Mapping[str, Any]:
 def _row(name: str, error: Metrics, *, bit_identical: bool) -> tuple[str, ...]:
     share = error.share_over_epsilon
     return (
-        _line(name),
+        line(name),
         f"{error.elements:,}",
         _sqnr(error, bit_identical=bit_identical),
         _short(error.nmse),
@@ -193,17 +191,6 @@ def _sqnr(error: Metrics, *, bit_identical: bool) -> str:
     return ABSENT if error.sqnr_db is None else f"{error.sqnr_db:z.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
 def _short(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.4g}"
 
@@ -211,13 +198,3 @@ def _short(value: float | None) -> str:
 def _long(value: float | None) -> str:
     """Returns as many digits as a float32 has, to be compared with a number printed elsewhere."""
     return ABSENT if value is None else f"{value:.9g}"
-
-
-def _line(name: str) -> str:
-    """Returns a name that stays on one line, whatever it holds."""
-    return visible(name).replace("\n", "[U+000A]").replace("\t", "[U+0009]")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(_line(name) for name in names[:10])
-    return f"{shown} and {len(names) - 10:,} more" if len(names) > 10 else shown

@@ -319,6 +319,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+def twice_named(names: Mapping[str, str]) -> str | None:
+    """Returns why a map of a table's names cannot be one, None where it can."""
+    twice = [one for one, often in Counter(names.values()).items() if often > 1]
+    return f"`names` gives two tensors of the table the one name {twice[0]!r}" if twice else None
+
+
 class RecordedPass(Section):
     """What a program of the user's own wrote of one pass."""
 
@@ -329,12 +335,12 @@ class RecordedPass(Section):
     table: Path | None = Field(
         None,
         description="The calibration table that it ran with, which is simulated: TensorRT's cache, ONNX "
-        "Runtime's text, JSON or flatbuffers, or one of this tool's.",
+        "Runtime's text, JSON or flatbuffers, one of this tool's, or a network with Q/DQ.",
     )
     names: Mapping[str, str] = Field(
         {},
-        description="Tensor as the table calls it → as the network does; a common prefix or suffix is found "
-        "without.",
+        description="Tensor as the table calls it → as the network does; a common prefix or suffix and names "
+        "of nodes are found without.",
     )
 
     @model_validator(mode="after")
@@ -342,10 +348,8 @@ class RecordedPass(Section):
         if self.names and self.table is None:
             message = "`names` are those of a table: say which, as `table`"
             raise ValueError(message)
-        twice = [one for one, often in Counter(self.names.values()).items() if often > 1]
-        if twice:
-            message = f"`names` gives two tensors of the table the one name {twice[0]!r}"
-            raise ValueError(message)
+        if twice := twice_named(self.names):
+            raise ValueError(twice)
         return self
 
 

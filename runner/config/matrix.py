@@ -40,12 +40,11 @@ from runner.config.environments import (
 )
 from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
+from runner.config.shared_table import Algorithm, Shared, SharedTable, name_of
 from runner.config.yaml_file import Document, Path_, read
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.errors import ConfigError
 from runner.plan import recordable
-
-Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
 
 Calibrator = Literal["entropy", "entropy2", "legacy", "minmax"]
 
@@ -217,8 +216,9 @@ class Calibration(Section):
     algorithms: tuple[Algorithm, ...] = Field(
         ("entropy", "minmax"), min_length=1, description="Own tables that every environment makes."
     )
-    shared: Algorithm | None = Field(
-        "entropy", description="Algorithm of the one table given to all environments."
+    shared: Shared = Field(
+        "entropy",
+        description="The one table given to all environments: an algorithm, {table: FILE}, or null.",
     )
     percentile: float = Field(99.99, gt=50, le=100, description="For the algorithm percentile.")
     calibrators: tuple[Calibrator, ...] = Field(
@@ -232,6 +232,11 @@ class Calibration(Section):
         description="Least share of a head's tensors that must have got a scale of the table: below, "
         "what int8 costs there is not judged.",
     )
+
+    @property
+    def shared_name(self) -> str | None:
+        """What passes with the shared table are called after: its algorithm, or `file`."""
+        return name_of(self.shared)
 
 
 class Engines(Section):
@@ -378,7 +383,7 @@ class Config(Section):
 
     def recordable(self, entry: Dumps) -> Mapping[str, Pass]:
         """Returns what the passes of recorded outputs may be called → the pass."""
-        return recordable(entry.engine, self.calibration.shared, get_args(Calibrator))
+        return recordable(entry.engine, self.calibration.shared_name, get_args(Calibrator))
 
     def onnxruntime_of(self, entry: Venv | Interpreter | Image | Elsewhere) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
@@ -448,6 +453,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "data.preprocess": Preprocess,
     "decode": Decode,
     "calibration": Calibration,
+    "calibration.shared": SharedTable,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "environments.*.ngc": TensorRtRange,

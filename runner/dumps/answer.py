@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 from job import protocol
 from runner.core.network import graph
 from runner.dumps.recorded import Found, Recorded, Shape, write_head
-from runner.dumps.table import Asked, TableFile, shared_table, take
+from runner.dumps.table import Asked, shared_table, take
+from runner.dumps.table_file import TableFile
 from runner.dumps.tensor import DumpError
 
 STATED = "(stated, not probed)"

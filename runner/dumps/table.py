@@ -6,39 +6,20 @@ ranges can be right is for the host to say, which has the reference's (`runner.e
 
 import json
 import math
-import os
-import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, place
 from runner.core.tables import trt_cache
-from runner.core.tables.coverage import Arrived, coverage, enough
 from runner.core.tables.forms import Form, ReadTable
-from runner.core.tables.names import Naming, naming
-from runner.core.tables.reading import LIMIT_BYTES, LIMIT_NETWORK_BYTES, is_network, read
 from runner.core.tables.table import LEVELS, TableError
-from runner.core.words import count, listed
+from runner.dumps.brought import Target, brought
+from runner.dumps.table_file import TableFile, read_table
 
-NAMED = 5
-"""Tensors that a line names."""
-
-PLACEMENTS = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TableFile:
-    """A table as matrix.yaml names it."""
-
-    path: Path
-    names: Mapping[str, str] = field(default_factory=dict)
-    """Theirs → the network's."""
+FLOAT32_MAX = 3.4028234663852886e38
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,54 +55,29 @@ def take(file: TableFile, asked: Asked) -> Taken:
     """Reads a table; says why it is not used rather than raise."""
     name = file.path.name
     try:
-        content = _content(file.path)
-        found = read(content)
-    except (OSError, TableError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        return _unread(f"{name} cannot be read as a calibration table: {reason}", asked)
-    _, wanted = calibration_model(asked.model)
-    called = naming(found.names, wanted, file.names, asked.least)
-    mine = found.renamed(called.names)
-    notes = [*called.problems]
-    if found.form is not Form.CACHE:
-        notes.append(f"{name} was read as {found.form}")
-    if called.affixes:
-        notes.append(
-            f"{count(len(called.names), 'name')} of {name} became the network's: {called.affixes}"
-        )
+        found, content = read_table(file.path)
+    except TableError as error:
+        return _unread(f"{name} cannot be read as a calibration table: {error}", asked)
+    target = Target(model=asked.model, heads=asked.heads, least=asked.least)
+    mine = brought(name, found, file.names, target)
+    notes = [*mine.called.problems, *mine.notes()]
     if asked.shared is not None:
-        return Taken(problem=_other_than_shared(name, mine, asked.shared), notes=tuple(notes))
-    unmapped, note = _unmapped(mine, wanted, asked)
-    scales = _scales(mine, wanted, unmapped, found.form)
-    if problem := _uncovered(name, unmapped, called, asked):
+        problem = _other_than_shared(name, mine.found, asked.shared)
+        return Taken(problem=problem, notes=tuple(notes))
+    unmapped, note = mine.unmapped(asked.engine)
+    scales = _scales(mine.found, mine.wanted, unmapped)
+    if problem := mine.uncovered(unmapped, "record the table of this file"):
         return Taken(problem=problem, notes=tuple(notes), scales=scales)
     if note:
-        notes.append(f"{name} {note}")
-    elif called.nearest:
+        notes.append(note)
+    elif mine.called.nearest:
         notes.append(
-            f"{name} names {len(wanted) - len(unmapped)} of {len(wanted)} tensors; {called.advice()}"
+            f"{name} names {len(mine.wanted) - len(unmapped)} of {len(mine.wanted)} tensors; "
+            f"{mine.called.advice()}"
         )
-    exact = found.form is Form.CACHE and not called.names
-    cache = content if exact and _is_plain(content) else _cache(mine)
+    exact = found.form is Form.CACHE and not mine.called.names
+    cache = content if exact and _is_plain(content) else _cache(mine.found)
     return Taken(notes=tuple(notes), scales=scales, cache=cache)
-
-
-def _content(path: Path) -> bytes:
-    """Returns no more than is needed to see that a file is too large.
-
-    Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
-    # A pipe without a writer would block for ever without O_NONBLOCK.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            message = "it is no regular file"
-            raise OSError(message)
-        content = stream.read(LIMIT_BYTES + 1)
-        if len(content) > LIMIT_BYTES and is_network(content):
-            content += stream.read(LIMIT_NETWORK_BYTES - len(content) + 1)
-        return content
 
 
 def _unread(problem: str, asked: Asked) -> Taken:
@@ -131,56 +87,13 @@ def _unread(problem: str, asked: Asked) -> Taken:
     return Taken(notes=(f"{problem}; that it ran with the shared table is not checked",))
 
 
-def _unmapped(
-    mine: ReadTable, wanted: Sequence[str], asked: Asked
-) -> tuple[Sequence[str], str | None]:
-    """Returns the tensors without a value that matter, and why the others do not.
-
-    A calibrator that works on the fused network, as TensorRT's first entropy calibrator, names no tensor
-    inside a fused layer; nothing quantises those.
-    """
-    known = frozenset(mine.names)
-    missing = [tensor for tensor in wanted if tensor not in known]
-    if enough(len(wanted) - len(missing), len(wanted), asked.least):
-        return missing, None
-    try:
-        placed = place(asked.model, mine.table(), PLACEMENTS[asked.engine])
-    except GraphError:
-        return missing, None
-    lacking = [tensor for tensor in placed.skipped if tensor not in known]
-    layers = len(placed.quantised) + len(lacking)
-    if not enough(layers - len(lacking), layers, asked.least):
-        return missing, None
-    return lacking, (
-        f"names {len(wanted) - len(missing)} of {len(wanted)} tensors, {layers - len(lacking)} of the "
-        f"{layers} that layers read: those inside fused layers need none"
-    )
-
-
-def _uncovered(name: str, unmapped: Sequence[str], called: Naming, asked: Asked) -> str | None:
-    """Returns that a table names too little of a head; None where it is enough."""
-    arrived = coverage(asked.model, Arrived(unmapped=unmapped), asked.heads)
-    head, worst = min(
-        arrived.items(), key=lambda one: 1.0 if one[1].ratio is None else one[1].ratio
-    )
-    if enough(worst.mapped, worst.total, asked.least):
-        return None
-    return (
-        f"{name} names {worst.mapped} of the {worst.total} tensors of head {head}, less than "
-        f"{asked.least:.0%}, and not {listed(worst.unmapped, NAMED)}: its names are likely those of another "
-        f"exporter or another network; record the table of this file, or {called.advice()}"
-    )
-
-
-def _scales(
-    mine: ReadTable, wanted: Sequence[str], unmapped: Sequence[str], form: Form
-) -> Mapping[str, Any]:
+def _scales(mine: ReadTable, wanted: Sequence[str], unmapped: Sequence[str]) -> Mapping[str, Any]:
     table = mine.table()
     known = frozenset(wanted)
     without = frozenset(unmapped)
     bad = [tensor for tensor in wanted if tensor in table.unusable]
     return {
-        "form": str(form),
+        "form": str(mine.form),
         "table": len(table.amax),
         "mapped": len(wanted) - len(without) - len(bad),
         "unmapped": [tensor for tensor in wanted if tensor in without],
@@ -207,9 +120,6 @@ def _cache(mine: ReadTable) -> bytes:
     words = None if mine.header else str(mine.form)
     cache = trt_cache.Cache(header=mine.header, scales=scales, words=words)
     return trt_cache.write(cache).encode("utf-8")
-
-
-FLOAT32_MAX = 3.4028234663852886e38
 
 
 def _other_than_shared(name: str, mine: ReadTable, shared: Mapping[str, float]) -> str | None:

@@ -11,14 +11,14 @@ from runner.config.environments import Dumps
 from runner.dumps.answer import STATED, Answering, RecordedPass, answer
 from runner.dumps.files import files_below
 from runner.dumps.recorded import Recorded
-from runner.dumps.table import TableFile
+from runner.dumps.table_file import TableFile
 from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
 from runner.environments.base import Ending, Identity, Tick, Transfer, untold
 from runner.errors import EnvironmentUnavailableError
 from runner.plan import Recording
 from runner.records import digest
 
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 """Raise when the same file is read as another table, or is refused for another reason."""
 
 

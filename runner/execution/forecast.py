@@ -26,8 +26,10 @@ def known_repeats(
 ) -> Mapping[str, int]:
     """Returns cell id → repeats that an earlier run measured; cells without one are left out."""
     identity = reference.identity()
-    shared = None
-    if identity and wants.settings.shared:
+    shared: Table | None = None
+    if wants.settings.given:
+        shared = wants.settings.given.table
+    elif identity and wants.settings.shared:
         site = reference_site(reference, identity, engine_options)
         shared = _table(store, wants, site, [wants.settings.shared], wants.settings.shared)
     found: dict[str, int] = {}

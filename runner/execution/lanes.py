@@ -36,8 +36,8 @@ class Lane:
     """Its own tables; None where it needs none, and before they were made."""
     variants: dict[str, Variant] = field(default_factory=dict)
     """pass name → what it runs."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """pass name → why there is nothing to run."""
+    refused: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    """pass name → why there is nothing to run: `job_failed`, or `unavailable` where the user's table is wrong."""
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     """pass name → one a repeat; nothing after a repeat that failed."""
     reused: dict[str, int] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Lane:
             return Status.OK, None
         if name in self.refused:
             # What it needs could not be made: no turn more would change that.
-            return Status.JOB_FAILED, self.refused[name]
+            return self.refused[name]
         return Status.NOT_RUN, stopped or "it had no turn"
 
 

@@ -87,6 +87,7 @@ class Matrix:
         self.tables: dict[str, Table] = {}
         """digest → every table that a cell uses or that is a candidate for the limit."""
         self.recorded = RecordedTables(self.jobs, wants, progress)
+        self._of_evaluation: Sequence[Table] | None = None
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
@@ -163,7 +164,12 @@ class Matrix:
             )
             raise EnvironmentUnavailableError(message)
         self._check_variants(site, self.reference)
-        if shared is not None:
+        given = self.wants.settings.given
+        if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
+            self.recorded.site = site
+            held = self.recorded.given(given, lambda: self._see_evaluation(site))
+            self.shared = self._use(held) if isinstance(held, Table) else held
+        elif shared is not None:
             calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
             if calibration.status is Status.OK:
                 self.shared = self._use(self.wants.table(site, calibration, shared))
@@ -201,14 +207,20 @@ class Matrix:
         """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
         if not self.tables or not self.wants.network.is_float:  # nothing runs in int8, or is float
             return
-        self.progress.expect(1)
-        made = limit_tables(self.jobs, self.wants, site)
-        if isinstance(made, str):
-            self.progress.warn(made)
-            return
-        for table in made:
+        for table in self._see_evaluation(site):
             self._use(table)
-            self.recorded.seen.append(table.amax)
+
+    def _see_evaluation(self, site: Site) -> Sequence[Table]:
+        """Returns the tables of the evaluation images, made once."""
+        if self._of_evaluation is None:
+            self.progress.expect(1)
+            made = limit_tables(self.jobs, self.wants, site)
+            if isinstance(made, str):
+                self.progress.warn(made)
+                made = []
+            self._of_evaluation = made
+            self.recorded.seen += [table.amax for table in made]
+        return self._of_evaluation
 
     def simulate(self, site: Site) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.
@@ -336,15 +348,20 @@ class Matrix:
                     model = network.quantised(self.store, table, engine, simulated=False)
                     others = alternatives.quantised(self.store, network, table, engine)
                     lane.variants[name] = Variant(model, self._use(table), alternatives=others)
+                case str() if lane.recorded:
+                    # What was recorded is there; it is judged without a table.
+                    lane.variants[name] = Variant(network.fp32, precision=cell.pass_.precision)
                 case str():
-                    lane.refused[name] = table
+                    mine = cell.pass_.source is TableSource.SHARED and self.wants.settings.given
+                    status = Status.UNAVAILABLE if mine else Status.JOB_FAILED
+                    lane.refused[name] = status, table
         except GraphError as error:
-            lane.refused[name] = f"its table cannot be written into the network: {error}"
+            reason = f"its table cannot be written into the network: {error}"
+            lane.refused[name] = Status.JOB_FAILED, reason
         if name in lane.refused:
             self.progress.done(
                 cell.id,
-                Status.JOB_FAILED,
-                lane.refused[name],
+                *lane.refused[name],
                 steps=lane.repeats(self.wants.settings.repeats),
             )
 

@@ -1,16 +1,17 @@
-"""Tables of recorded outputs, held against the ranges that the reference sees, before anything is judged by them."""
+"""Tables of the user's own, held against the ranges that the reference sees, before anything is judged by them."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from runner.cells import Status
 from runner.core.tables import mistakes
 from runner.core.tables.coverage import enough
 from runner.core.tables.forms import Form
 from runner.core.tables.mistakes import Mistake, Ranges
-from runner.core.tables.table import LEVELS
+from runner.core.tables.table import LEVELS, Table
 from runner.core.tables.trt_cache import parse
 from runner.core.words import listed
+from runner.execution.given import GivenTable
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane
 from runner.execution.progress import Progress
@@ -45,6 +46,42 @@ class RecordedTables:
         self._calibrated: Sequence[Ranges] | None = None
         self._found: dict[tuple[str, str], Mistake | None] = {}
         self._told: set[tuple[str, str]] = set()
+
+    def given(self, given: GivenTable, see_more: Callable[[], object]) -> Table | str:
+        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right.
+
+        Args:
+            given: The table.
+            see_more: Adds the ranges of the evaluation images: those of calibration may be the odd ones.
+        """
+        found = self.mistake(given.values, scales=given.scales)
+        if found is not None:
+            see_more()
+            found = self.mistake(given.values, scales=given.scales)
+        if found is None:
+            return given.table
+        if not found.sure:
+            self._progress.warn(f"the shared table {given.file}: {found.text}")
+            made = given.table.provenance
+            doubtful = dataclasses.replace(made, note=f"{made.note}; {found.text}")
+            return dataclasses.replace(given.table, provenance=doubtful)
+        reason = f"the shared table {given.file} is not used: {found.text}"
+        self._progress.warn(reason)
+        return reason
+
+    def mistake(self, values: Ranges, *, scales: bool) -> Mistake | None:
+        """Returns what is likely wrong with a table; None where nothing is, or nothing can be told.
+
+        Args:
+            values: Tensor → largest magnitude as the table has it.
+            scales: Whether its file holds scales, in bits.
+        """
+        found = mistakes.mistake(values, self.seen, scales=scales)
+        if found or not mistakes.plausible(values, self.seen):
+            found = mistakes.mistake(
+                values, [*self.seen, *self._ranges_of_calibration()], scales=scales
+            )
+        return found
 
     def checked(self, lane: Lane) -> Iterator[Measurement]:
         """Puts what is found into a lane's measurements; yields those whose table is used.
@@ -82,11 +119,7 @@ class RecordedTables:
         if key not in self._found:
             scales = told is None or Form(told).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
-            found = mistakes.mistake(values, self.seen, scales=scales)
-            if found or not mistakes.plausible(values, self.seen):
-                seen = [*self.seen, *self._ranges_of_calibration()]
-                found = mistakes.mistake(values, seen, scales=scales)
-            self._found[key] = found
+            self._found[key] = self.mistake(values, scales=scales)
         return self._found[key]
 
     def _unusable(self, one: Measurement) -> str | None:

@@ -14,6 +14,7 @@ from runner.core.hosts.gpus import Machine
 from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.environments.base import Environment, Identity
 from runner.execution.alternatives import Alternative
+from runner.execution.given import GivenTable
 from runner.execution.inputs import Data, Network
 from runner.execution.plugins import ENGINE, PluginFiles
 from runner.records import Calibration, Object, digest
@@ -31,6 +32,7 @@ class Settings:
     algorithms: Mapping[str, Mapping[str, Any]]
     """algorithm → its options."""
     shared: str | None
+    """Algorithm of the table that all get; None without one, and where it is `given`."""
     transplant: str
     """How the shared table gets into a float network: `cache` or `dynamic_range`."""
     repeats: int
@@ -49,6 +51,8 @@ class Settings:
     """Least share of a head's tensors that a recorded table must have scales of."""
     machines: Mapping[str, Machine] = field(default_factory=dict)
     """environment → where it runs."""
+    given: GivenTable | None = None
+    """The table that all get, where it is a file's."""
 
     def machine(self, environment: str) -> Machine:
         """Returns where an environment runs; the reference and whatever is not named run here."""

@@ -156,9 +156,9 @@ def _read_or_refuse(content: bytes) -> None:
         found = read(content)
     except TableError:
         return
-    assert found.values
+    assert found.names
     table = found.table()
-    assert table.amax.keys() | table.unusable.keys() == found.values.keys()
+    assert table.amax.keys() | table.unusable.keys() == set(found.names)
 
 
 FRAGMENTS = st.sampled_from(

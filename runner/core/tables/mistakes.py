@@ -12,7 +12,8 @@ import math
 import statistics
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from runner.core.tables.table import LEVELS, why_unusable
 from runner.core.tables.trt_cache import from_bits, to_bits
@@ -42,11 +43,21 @@ EXACT = 0.03
 """Deviation from 127 / 255, and spread, up to which that factor is no chance."""
 NOTABLE = math.log(1.5)
 """A common factor from here on is worth a word."""
+MAD_TO_DEVIATION = 1.4826
+"""Of a normal distribution: its standard deviation over its median absolute deviation."""
 SHIFTS = 16
 """Other tensors that each is put together with, to know the spread of what has nothing in common."""
 
 Ranges = Mapping[str, float]
 """Tensor → largest magnitude."""
+
+
+class Kind(Enum):
+    FACTOR = auto()
+    """One in all tensors."""
+    BYTES = auto()
+    INVERSE = auto()
+    NETWORK = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,11 @@ class Mistake:
     """What is seen, the likely mistake and what to do: `its scales are 127 times …`."""
     sure: bool
     """Whether the table is not to be used; else it is a warning."""
+    kind: Kind
+
+    def seen_from(self, ranges: str, preprocessing: str) -> str:
+        """Returns the text where it was held against other ranges than the reference's: `B's ranges`."""
+        return self.text.replace(REFERENCE, ranges).replace(PREPROCESSING, preprocessing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +112,13 @@ class _Fit:
 _Explained = tuple[_Fit, Mistake]
 """What a table is after a mistake is put right, and the mistake."""
 
+REFERENCE = "the reference's ranges"
+PREPROCESSING = "the preprocessing of matrix.yaml"
+"""Both stand so in every text: `Mistake.seen_from` puts others in their place."""
+
 OTHER_FACTOR = (
-    "one factor in all tensors, as another preprocessing or another unit gives; calibrate with the "
-    "preprocessing of matrix.yaml, or put the unit right"
+    "one factor in all tensors, as another preprocessing or another unit gives; calibrate with "
+    f"{PREPROCESSING}, or put the unit right"
 )
 
 
@@ -138,10 +158,10 @@ def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
     best = _closest(fits)
     text = (
         f"the bytes of its scales stand in reverse: read so, {best.tensors} of {len(values)} are "
-        f"{_times(best.median)} what the reference's ranges ask for, and as they stand they make no sense; "
+        f"{_times(best.median)} what {REFERENCE} ask for, and as they stand they make no sense; "
         "write them big-endian (struct.pack('>f', scale).hex())"
     )
-    return [(best, _told(text, best))]
+    return [(best, _told(text, best, Kind.BYTES))]
 
 
 def _swapped(values: Ranges) -> dict[str, float]:
@@ -169,35 +189,36 @@ def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_E
         if fits:
             best = _closest(fits)
             text = (
-                f"its values are small where the reference's ranges are large: {what} was written where a "
-                f"{right} belongs (turned over, {best.tensors} tensors are {_times(best.median)} what the "
-                f"reference's ranges ask for); write {'amax / 127' if scales else 'amax'}"
+                f"its values are small where {REFERENCE} are large: {what} was written where a "
+                f"{right} belongs (turned over, {best.tensors} tensors are {_times(best.median)} what "
+                f"{REFERENCE} ask for); write {'amax / 127' if scales else 'amax'}"
             )
-            found.append((best, _told(text, best)))
+            found.append((best, _told(text, best, Kind.INVERSE)))
     # They differ by 127 alone: the nearer to what is asked for is meant.
     return sorted(found, key=lambda one: abs(math.log(one[0].median)))[:1]
 
 
 def _other_network(best: _Fit, *, scales: bool) -> _Explained:
     text = (
-        f"its {_subject(scales)} have nothing to do with the reference's ranges: the ratios of "
+        f"its {_subject(scales)} have nothing to do with {REFERENCE}: the ratios of "
         f"{best.tensors} tensors go all over the place (two thirds within a factor of "
         f"{math.exp(best.spread):.1f} about {best.median:.3g}, rank correlation {best.rank or 0:.2f}); "
-        "it is likely another network's, or another training's: record the table of this one"
+        "it is likely another network's, or another training's: take the table of this one"
     )
-    return best, _told(text, best)
+    return best, _told(text, best, Kind.NETWORK)
 
 
 def _factor(best: _Fit, *, scales: bool) -> _Explained:
     """One factor in all tensors; sure where it is a known one, or hardly varies."""
     cause = _cause(best.median, scales=scales)
     told = _told(f"{_ratio(best, scales=scales)}: {cause or OTHER_FACTOR}", best)
-    return best, Mistake(told.text, sure=told.sure and (cause is not None or best.spread <= NARROW))
+    sure = told.sure and (cause is not None or best.spread <= NARROW)
+    return best, replace(told, sure=sure)
 
 
 def _ratio(fit: _Fit, *, scales: bool) -> str:
     return (
-        f"its {_subject(scales)} are {_times(fit.median)} what the reference's ranges ask for (median of "
+        f"its {_subject(scales)} are {_times(fit.median)} what {REFERENCE} ask for (median of "
         f"{fit.tensors} tensors, two thirds within a factor of {math.exp(fit.spread):.2f})"
     )
 
@@ -215,8 +236,8 @@ def _cause(ratio: float, *, scales: bool) -> str | None:
     for factor, cause in (
         (LEVELS, f"{held}; divide by 127"),
         (1 / LEVELS, f"{other}; multiply by 127"),
-        (255, "it was likely calibrated with pixels of 0 to 255 and not of 0 to 1; calibrate with the preprocessing of matrix.yaml"),
-        (1 / 255, "it was likely calibrated with pixels divided by 255 twice; calibrate with the preprocessing of matrix.yaml"),
+        (255, f"it was likely calibrated with pixels of 0 to 255 and not of 0 to 1; calibrate with {PREPROCESSING}"),
+        (1 / 255, f"it was likely calibrated with pixels divided by 255 twice; calibrate with {PREPROCESSING}"),
     ):  # fmt: skip
         if 1 / SAME_FACTOR <= ratio / factor <= SAME_FACTOR:
             return cause
@@ -243,14 +264,14 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
             if not best.plausible
             else f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it is used"
         )
-        return Mistake(text, sure=False)
+        return Mistake(text, sure=False, kind=Kind.FACTOR)
     return None
 
 
-def _told(text: str, fit: _Fit) -> Mistake:
+def _told(text: str, fit: _Fit, kind: Kind = Kind.FACTOR) -> Mistake:
     if fit.tensors < LEAST_TENSORS:
-        return Mistake(f"{text} (not sure: of {fit.tensors} tensors only)", sure=False)
-    return Mistake(text, sure=fit.related or fit.unrelated)
+        return Mistake(f"{text} (not sure: of {fit.tensors} tensors only)", sure=False, kind=kind)
+    return Mistake(text, sure=fit.related or fit.unrelated, kind=kind)
 
 
 def _times(ratio: float) -> str:
@@ -300,7 +321,7 @@ def _fit(pairs: Sequence[tuple[float, float]]) -> _Fit:
 def _spread(logs: Iterable[float]) -> float:
     values = list(logs)
     middle = statistics.median(values)
-    return 1.4826 * statistics.median(abs(one - middle) for one in values)
+    return MAD_TO_DEVIATION * statistics.median(abs(one - middle) for one in values)
 
 
 def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

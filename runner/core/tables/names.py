@@ -1,8 +1,8 @@
 """Whose tensor is whose: names of a table that another exporter made, brought to the network's; pure.
 
 Exporters put a scope before all names (`yolov3/conv1`) or an output's number behind them (`conv1:0`,
-`conv1_output_0`). Such a pair is found where one and the same covers what is missing; what is left needs a
-map of the user's own.
+`conv1_output_0`). Such a pair is found where one and the same covers what is missing. Else names are looked for
+among those of nodes (`node_names`); what is left needs a map of the user's own.
 """
 
 import difflib
@@ -27,8 +27,10 @@ LIKE = 0.7
 """Share of two names that is alike (difflib), from which on one may be meant by the other."""
 NEAREST = 5
 """Names that are told with the one that is nearest."""
-OUTPUTS = (":0", "_output_0")
+OUTPUTS = (":0", "_output_0", "_output")
 """What exporters put behind a node's name to name its first output."""
+FUSED = " + "
+"""Between the nodes of a fused layer in TensorRT's names; it gives out what the last one does."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -69,8 +71,12 @@ class Naming:
     """Theirs → ours, of those that are called otherwise."""
     affixes: Affixes | None = None
     """What was found; None where names are alike, mapped by the user, or nothing fits."""
+    by_nodes: bool = False
+    """Whether their names, without the affixes, are those of nodes."""
     unmapped: tuple[str, ...] = ()
     """Our tensors without one of theirs."""
+    unknown: tuple[str, ...] = ()
+    """Theirs that are none of ours."""
     nearest: Mapping[str, str] = field(default_factory=dict)
     """Of the first of these, the unknown name of theirs that is most like it."""
     problems: tuple[str, ...] = ()
@@ -84,7 +90,11 @@ class Naming:
 
 
 def naming(
-    theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str], least: float
+    theirs: Sequence[str],
+    ours: Sequence[str],
+    given: Mapping[str, str],
+    least: float,
+    others: Sequence[Mapping[str, str]] = (),
 ) -> Naming:
     """Brings the names of a table to those of a network.
 
@@ -92,7 +102,9 @@ def naming(
         theirs: Of the table, each once.
         ours: Tensors of the network that need a range, each once.
         given: The user's map, theirs → ours; goes before all else.
-        least: Least share of `ours` that must be known for affixes to be taken: `calibration.coverage`.
+        least: Least share of `ours` that must be known for affixes, or names of nodes, to be taken:
+            `calibration.coverage`.
+        others: Other names of our tensors, the surest first: `node_names.other_names`.
     """
     known, there = frozenset(ours), frozenset(theirs)
     mapped = {one: other for one, other in given.items() if one in there and other in known}
@@ -101,8 +113,12 @@ def naming(
     missing = [one for one in ours if one not in taken and one not in exact]
     unknown = [one for one in theirs if one not in known and one not in mapped]
     affixes = _affixes(unknown, missing, len(ours), least)
-    if affixes:
-        found = _renamed(affixes, unknown, frozenset(missing))
+    by_nodes = False
+    found = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
+    if not affixes and others and unknown and missing:
+        affixes, found = _by_nodes(unknown, missing, others, len(ours), least)
+        by_nodes = bool(found)
+    if found:
         mapped |= found
         taken = frozenset(found.values())
         missing = [one for one in missing if one not in taken]
@@ -110,7 +126,9 @@ def naming(
     return Naming(
         names={one: other for one, other in mapped.items() if one != other},
         affixes=affixes,
+        by_nodes=by_nodes,
         unmapped=tuple(missing),
+        unknown=tuple(unknown),
         nearest=_nearest(missing, unknown),
         problems=tuple(_problems(given, there, ours)),
     )
@@ -137,6 +155,57 @@ def _affixes(
         if otherwise > RIVAL * len(found):
             return None
     return best
+
+
+def _by_nodes(
+    unknown: Sequence[str],
+    missing: Sequence[str],
+    others: Sequence[Mapping[str, str]],
+    wanted: int,
+    least: float,
+) -> tuple[Affixes | None, dict[str, str]]:
+    """Returns theirs → ours by the names of nodes as they stand, else by those and one pair of affixes.
+
+    Nothing where it is not enough: a few names that agree may be those of other layers.
+    """
+    there = wanted - len(missing)
+    wants = frozenset(missing)
+    found: dict[str, str] = {}
+    for tier in others:
+        left = wants - frozenset(found.values())
+        pairs = [(one, _means(one, tier)) for one in unknown if one not in found]
+        often = Counter(other for _, other in pairs if other in left)
+        # Two names of one tensor: whose range is right, nobody knows.
+        found |= {one: other for one, other in pairs if other is not None and often[other] == 1}
+    if found and enough(there + len(found), wanted, least):
+        return None, found
+    nodes = {name: tensor for tier in reversed(others) for name, tensor in tier.items()}
+    surest = {tensor: name for name, tensor in nodes.items() if tensor in wants}
+    names = list(surest.values())
+    affixes = _affixes(unknown, names, there + len(names), least) if names else None
+    if affixes is None:
+        return None, {}
+    renamed = _renamed(affixes, unknown, frozenset(names))
+    if not enough(there + len(renamed), wanted, least):
+        return None, {}
+    return affixes, {one: nodes[name] for one, name in renamed.items()}
+
+
+def _means(name: str, nodes: Mapping[str, str]) -> str | None:
+    """Returns our tensor that a name of theirs means, after its node or the last one of a fused layer."""
+    parts = name.split(FUSED)
+    tensors = [
+        next((nodes[core] for core in _without_output(part.strip()) if core in nodes), None)
+        for part in parts
+    ]
+    return None if None in tensors else tensors[-1]
+
+
+def _without_output(name: str) -> Iterator[str]:
+    yield name
+    for suffix in OUTPUTS:
+        if name.endswith(suffix):
+            yield name.removesuffix(suffix)
 
 
 def _renamed(affixes: Affixes, unknown: Sequence[str], wants: Collection[str]) -> dict[str, str]:
