@@ -13,8 +13,9 @@ from runner.config.yaml_file import parse
 from runner.core.network import graph
 from runner.core.network.functions import inlined
 from runner.core.tables.forms import ReadTable
-from runner.core.tables.reading import LIMIT_BYTES, LIMIT_NETWORK_BYTES, is_network, read
+from runner.core.tables.reading import LIMIT_NETWORK_BYTES
 from runner.core.tables.table import TableError
+from runner.dumps.table_file import read_table
 from runner.errors import ConfigError
 
 MAP_LIMIT_BYTES = 1_000_000
@@ -45,11 +46,8 @@ def table_of(path: Path) -> ReadTable:
     Raises:
         ConfigError: it is none; says what it looks like.
     """
-    content = content_of(path, LIMIT_BYTES)
-    if len(content) > LIMIT_BYTES and is_network(content):
-        content = content_of(path, LIMIT_NETWORK_BYTES)
     try:
-        return read(content)
+        return read_table(path)[0]
     except TableError as error:
         raise ConfigError(str(path), [f"no calibration table: {error}"]) from error
 

@@ -107,7 +107,7 @@ def migrate_to_qdq(wish: Wish, stage: Stage = untold) -> MigratedToQdq:
     files.refuse_existing(wish.output, force=wish.force)
     table = files.table_of(wish.table)
     source = source_of(wish.model, wish.config)
-    names = files.names_of(wish.names) if wish.names else {}
+    names = files.names_of(wish.names) if wish.names else source.names_of(wish.table)
     if (found := quantisation_of(source.model)) is not None and found.anything:
         message = f"{found.sentence()}; a table goes into the float network: name that"
         raise ConfigError(str(source.path), [message])

@@ -13,6 +13,7 @@ from runner.checks.matrix import check
 from runner.config import matrix as configuration
 from runner.config.environments import Dumps, Elsewhere, Image, Interpreter, Ngc
 from runner.config.matrix import Config
+from runner.config.shared_table import SharedTable
 from runner.config.yaml_file import Document
 from runner.core.network import graph
 from runner.core.network.image_input import image_input, shape_text
@@ -45,6 +46,16 @@ class Source:
     @property
     def root(self) -> Path:
         return Path(self.document.source).resolve().parent if self.document else Path()
+
+    def names_of(self, table: Path) -> Mapping[str, str]:
+        """Returns the map of names that matrix.yaml has for a table; empty where it names another one."""
+        shared = self.config.calibration.shared if self.config else None
+        if (
+            isinstance(shared, SharedTable)
+            and (self.root / shared.table).resolve() == table.resolve()
+        ):
+            return shared.names
+        return {}
 
 
 def source_of(model: Path | None, config: Path | None) -> Source:

@@ -1,10 +1,12 @@
 """What `migrate` tells: what arrived, what was added or left out, what it costs, and what proves it in engines."""
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from runner.commands.init import quoted
+from runner.config.shared_table import FILE
 from runner.core.migration.to_qdq import ToQdq
 from runner.core.migration.tracing import Fate, Traced
 from runner.core.qdq.joins import Requantisation
@@ -65,8 +67,10 @@ def qdq_text(done: MigratedToQdq) -> str:
 
 def _naming(done: MigratedToQdq) -> Iterator[str]:
     naming = done.made.naming
-    if naming.affixes:
-        yield f"names: {count(len(naming.names), 'name')} became the network's: {naming.affixes}"
+    if naming.affixes or naming.by_nodes:
+        how = [*([str(naming.affixes)] if naming.affixes else [])]
+        how += ["they are those of nodes"] if naming.by_nodes else []
+        yield f"names: {count(len(naming.names), 'name')} became the network's: {' and '.join(how)}"
     elif naming.names:
         pairs = [f"{visible(one)} is {visible(other)}" for one, other in naming.names.items()]
         yield f"names: {listed(pairs, NAMED)}"
@@ -81,7 +85,7 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
 def _heads(done: MigratedToQdq) -> Iterator[str]:
     rows = [["head", "scales", "layers in int8", "of the work", *_columns(done)]]
     for head, one in done.made.heads.items():
-        share = ABSENT if one.integer_share is None else f"{100 * one.integer_share:.4g} %"
+        share = ABSENT if one.integer_share is None else _percent(one.integer_share)
         rows.append(
             [
                 visible(head),
@@ -94,6 +98,11 @@ def _heads(done: MigratedToQdq) -> Iterator[str]:
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _percent(share: float) -> str:
+    """Returns a share that is 100 % only where it is all."""
+    return f"{100 * share:.4g} %" if share in (0, 1) else f"{math.floor(1000 * share) / 10:.1f} %"
 
 
 def _columns(done: MigratedToQdq) -> Sequence[str]:
@@ -183,7 +192,7 @@ def _compared(done: MigratedToQdq) -> Iterator[str]:
 
 def _next(done: MigratedToQdq) -> Iterator[str]:
     yield "To prove it in engines, matrix.yaml runs the table both ways, with the same images:"
-    yield f"  calibration: {{shared: {{table: {quoted(str(done.wish.table))}}}}}"
+    yield f"  calibration: {{shared: {{table: {_for_matrix(done)}}}}}"
     yield "  precisions: [fp32, int8]"
     yield "  repeats: 5"
     engines = [name for name, engine in done.source.engines.items() if engine == "tensorrt"]
@@ -193,10 +202,18 @@ def _next(done: MigratedToQdq) -> Iterator[str]:
         yield '  environments: [{ngc: ["24.04-py3", "26.08-py3"]}]     # with TensorRT 8 to 10, and 11'
         told = "in each TensorRT"
     yield (
-        f"Then {told}: int8-implicit-shared… is the implicit engine (to 10), int8-shared… the explicit one (8 to 11). "
+        f"Then {told}: int8-implicit-shared-{FILE} is the implicit engine (to 10), int8-shared-{FILE} the explicit one "
+        "(8 to 11). "
         "`trt-matrix run`, and each head's paragraph says whether they are the same within noise, or by how much "
         "not, and which layers ran in int8 in one of them alone (docs/migrate.md)."
     )
+
+
+def _for_matrix(done: MigratedToQdq) -> str:
+    """Returns the table's path as matrix.yaml says it: a JSON string is a YAML string."""
+    absolute, root = done.wish.table.resolve(), done.source.root.resolve()
+    near = absolute.relative_to(root) if absolute.is_relative_to(root) else absolute
+    return json.dumps(visible(str(near)), ensure_ascii=False)
 
 
 def cache_text(done: MigratedToCache) -> str:

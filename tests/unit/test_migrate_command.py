@@ -134,7 +134,7 @@ def test_with_matrix_yaml_heads_images_and_engines_come_from_it(here: Path, call
     code, out, _ = call("net.cache", "-o", "out.onnx", "--force", "--images", "2")
     assert "on 2 images, the evaluation images of matrix.yaml" in out
     assert "--unified-scales avoids it and changes, simulated:" in out
-    assert "calibration: {shared: {table: net.cache}}" in out
+    assert 'calibration: {shared: {table: "net.cache"}}' in out
     assert "in trt-8 and trt-11" in out
 
 

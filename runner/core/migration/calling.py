@@ -13,6 +13,7 @@ from runner.core.qdq.explicit import PlacementOptions
 from runner.core.qdq.region import region
 from runner.core.qdq.scale_groups import scale_groups
 from runner.core.tables.names import Naming, naming
+from runner.core.tables.node_names import other_names
 
 _OF_PARSER = re.compile(r"\(Unnamed Layer\* (\d{1,9})\) \[(\w{1,40})\]_output")
 """What TensorRT's parser calls the output of a layer that it adds: number and type of the layer."""
@@ -43,7 +44,10 @@ def called_as(
     ]
     every = (*tensors(form), *folded)
     found = naming(theirs, every, given, least)
-    if found.affixes is None:
+    if found.affixes is None and found.unmapped:
+        others = other_names(model, (), every)
+        found = naming(theirs, every, given, least, others)
+    if found.affixes is None and not found.by_nodes:
         narrow = naming(theirs, _read_by_layers(form), given, least)
         if (affixes := narrow.affixes) is not None:
             taken = {*narrow.names.values(), *theirs}
