@@ -52,6 +52,18 @@ def table_of(path: Path) -> ReadTable:
         raise ConfigError(str(path), [f"no calibration table: {error}"]) from error
 
 
+def unchecked_network_of(path: Path) -> onnx.ModelProto:
+    """Returns a network as it stands, its weights perhaps missing: to see what it is.
+
+    Raises:
+        ConfigError: it is no ONNX file.
+    """
+    try:
+        return graph.parse(content_of(path, LIMIT_NETWORK_BYTES), str(path))
+    except graph.GraphError as error:
+        raise ConfigError(str(path), [str(error)]) from error
+
+
 def network_of(path: Path) -> onnx.ModelProto:
     """Returns a network with its weights, functions written out.
 

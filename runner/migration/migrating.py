@@ -231,7 +231,8 @@ def migrate_to_cache(wish: Wish, stage: Stage = untold) -> MigratedToCache:
         problems.append("a cache cannot say that; --partial writes the others and leaves these out")
         raise ConfigError(str(wish.table), problems)
     stage("reading", wish.table.name)
-    given = files.network_of(wish.table)
+    # Where the float network is named, nothing of this one is needed but its scales.
+    given = (files.unchecked_network_of if wish.model else files.network_of)(wish.table)
     found = quantisation_of(given)
     names = files.names_of(wish.names) if wish.names else {}
     warnings: list[str] = []

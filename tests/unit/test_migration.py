@@ -89,6 +89,8 @@ def test_a_cache_survives_q_dq_to_the_bit_or_is_listed(data: st.DataObject) -> N
     assert found.keys() <= scales.keys() | added
     # And once more: what came back is a fixed point.
     returned = to_cache(back, model, HEADER, names={}, least=0.9)
+    there_are = {name for node in model.graph.node for name in node.output} | {"image"}
+    assert trt_cache.parse(returned.text).scales.keys() <= there_are
     again = moved(model, returned.text.encode())
     assert again.model.SerializeToString(deterministic=True) == there.model.SerializeToString(
         deterministic=True
@@ -332,6 +334,20 @@ def test_what_was_quantised_nowhere_lacks_a_scale_and_is_named() -> None:
     made = to_cache(replace(back, values=values), model, HEADER, names={}, least=0.9)
     assert set(made.lacking) == {"mixed"}
     assert "mixed" not in trt_cache.parse(made.text).scales
+
+
+def test_a_cache_names_no_tensor_of_our_own_form() -> None:
+    """Softmax of opset 9 becomes several operators of opset 13, with tensors between them."""
+    b = Builder()
+    b.conv("image", "c", 3, 4)
+    b.node("Softmax", ["c"], "p", axis=1)
+    b.conv("c", "y", 4, 2)
+    model = b.model({"image": [1, 3, 4, 4]}, ["p", "y"], opset=9)
+    names = {name for node in model.graph.node for name in node.output} | {"image"}
+    there = moved(model, cache({"image": 0.1, "c": 0.2, "p": 0.1, "y": 0.3}))
+    made = to_cache(from_qdq(there.model), model, HEADER, names={}, least=0.9)
+    assert trt_cache.parse(made.text).scales.keys() <= names
+    assert len({name for node in there.model.graph.node for name in node.output} - names) > 4
 
 
 def test_names_of_another_network_stay_in_the_cache_and_are_told() -> None:

@@ -68,7 +68,10 @@ def to_cache(
     called = called_as(model, form, table.names, names, least)
     mine = table.renamed(called.names)
     plain = mine.table()
-    every = tensors(form)
+    known = {name for node in model.graph.node for name in node.output}
+    known.update(one.name for one in graph.inputs(model))
+    # A newer form of an operator may have tensors of its own, which nobody else knows.
+    every = [name for name in tensors(form) if name in known]
     leader = scale_groups(form)
     derived = completed(form, plain.amax)
     full = Table(
@@ -90,8 +93,6 @@ def to_cache(
     own = {name: plain.scale(name) for name in plain.amax}
     scales = {**own, **{one.tensor: one.scale for one in added}}
     outputs = [one.name for one in graph.outputs(model) if one.dtype == "float32"]
-    known = {name for node in model.graph.node for name in node.output}
-    known.update(one.name for one in graph.inputs(model))
     return ToCache(
         text=write(Cache(header=header, scales=scales)),
         own=own,
