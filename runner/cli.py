@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from runner.commands.migrate import migrate
 from runner.console import chosen
 from runner.errors import ExitCode, RunnerError
 
@@ -385,6 +386,9 @@ def doctor(config: Matrix = DEFAULT_MATRIX, as_json: AsJson = False) -> None:
     else:
         _print(found.text())
     raise typer.Exit(found.exit_code())
+
+
+app.command()(migrate)
 
 
 @app.command()

@@ -138,7 +138,10 @@ def read_experiment(
         network=network,
         environments=environments,
         reference=reference,
-        engine_options={**engine_options_of(config), reference.name: reference_options(config)},
+        engine_options={
+            **engine_options_of(config),
+            reference.name: reference_options(config.engines.onnxruntime.threads),
+        },
         cells=cells,
         machines=machines,
         given=given,

@@ -23,6 +23,7 @@ from runner.core.factors.versions import versions
 from runner.core.judgement import CellResult, CustomOperator, HeadResult, Judgement
 from runner.core.latency import latency
 from runner.core.metrics import metrics
+from runner.core.verdicts.bridges import bridges
 from runner.core.verdicts.budget import Budget, budgets
 from runner.core.verdicts.calibration_blame import calibration_sentences
 from runner.core.verdicts.cell_errors import Noises
@@ -72,6 +73,7 @@ def judge(evidence: Evidence) -> Judgement:
         answers=answered,
         sentences=sentences(answered, results, manifest.baseline, boxes.draws),
         equal=equal,
+        bridges=bridges(errors, evidence.rules),
         gates_set=any(one.is_set for one in (manifest.gate, *manifest.heads) if one),
         network=network_answer(results, answered, network),
         network_sentence=network,

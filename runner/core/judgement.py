@@ -14,6 +14,7 @@ from runner.core.layers.precisions import LayerReport
 from runner.core.metrics import Metrics
 from runner.core.network.lineage import Lineage
 from runner.core.tables.differences import TableReport
+from runner.core.verdicts.bridges import Bridge
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
@@ -121,6 +122,8 @@ class Judgement:
     """What concerns no single head."""
     equal: tuple[Equivalence, ...] = ()
     """Versions that were shown to lose the same."""
+    bridges: tuple[Bridge, ...] = ()
+    """Tables that ran implicitly and by Q/DQ nodes, compared."""
     gates_set: bool = False
     """Whether anything has a limit, cells that did not run among them."""
     network_sentence: str = ""

@@ -127,7 +127,7 @@ def reference_environment() -> Environment:
     )
 
 
-def reference_options(config: Config) -> Mapping[str, Any]:
+def reference_options(threads: int) -> Mapping[str, Any]:
     """Returns options without graph optimisation.
 
     With it ONNX Runtime quantises float weights of half-quantised graphs, silently.
@@ -135,7 +135,7 @@ def reference_options(config: Config) -> Mapping[str, Any]:
     return {
         "provider": "CPUExecutionProvider",
         "provider_options": {},
-        "threads": config.engines.onnxruntime.threads,
+        "threads": threads,
         "graph_optimization": "disabled",
         "session_config": {},
     }

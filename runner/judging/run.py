@@ -103,6 +103,7 @@ def write_report(
 
 
 def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
+    from runner.core.answers.bridges import with_bridges  # noqa: PLC0415 - as above
     from runner.core.answers.choices import with_choices  # noqa: PLC0415 - as above
     from runner.core.judge import judge  # noqa: PLC0415
     from runner.core.layers.choices import choices  # noqa: PLC0415
@@ -122,11 +123,13 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
         ),
     )
     if network is None:
-        return judged
+        return with_bridges(judged)
     told = functools.cache(layers_of(run.store))
-    return dataclasses.replace(
-        with_choices(judged, choices(network, records, told, found.sqnr_of)),
-        layers=layer_report(network, records, told),
+    return with_bridges(
+        dataclasses.replace(
+            with_choices(judged, choices(network, records, told, found.sqnr_of)),
+            layers=layer_report(network, records, told),
+        )
     )
 
 

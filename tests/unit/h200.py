@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from runner.core.answers.bridges import with_bridges
 from runner.core.answers.choices import with_choices
 from runner.core.evidence import Evidence
 from runner.core.judge import judge
@@ -46,4 +47,4 @@ def judged(data: Path = DATA) -> Judgement:
     heads = [(one.head, one.head) for one in manifest.heads]
     network = network_map(onnx.load(ROOT / "demo" / "digits3.onnx"), heads)
     told = with_choices(judge(found), choices(network, records, layers_of, found.sqnr_of))
-    return replace(told, layers=layer_report(network, records, layers_of))
+    return with_bridges(replace(told, layers=layer_report(network, records, layers_of)))

@@ -477,3 +477,26 @@ def test_no_bias_overflows(weight: np.ndarray, bias: np.ndarray, input_scale: fl
     scale = scale_for_bias(weight_scale(weight, 0), weight, 0, bias, input_scale)
     found = quantise_bias(bias, input_scale, scale)
     assert (np.abs(found.values() - bias) <= 0.51 * found.scale + 1e-6 * np.abs(bias)).all()
+
+
+# Names
+
+
+@pytest.mark.parametrize("options", [TENSORRT, ONNXRUNTIME, simulation_of(TENSORRT)])
+def test_weights_that_are_called_as_the_writer_calls_its_own(options: PlacementOptions) -> None:
+    """TensorFlow's exporters call the weight of node `a` `a/weight`; here `b` reads it too, and stays float."""
+    b = Builder()
+    b.conv("image", "x", 3, 3, name="a")
+    b.conv("x", "y", 3, 3, name="b")
+    for tensor in b.weights:
+        tensor.name = {"x.weight": "a/weight", "x.bias": "a/bias", "y.weight": "image/scale"}.get(
+            tensor.name, tensor.name
+        )
+    for node in b.nodes:
+        node.input[1], node.input[2] = "a/weight", "a/bias"
+    model = b.model({"image": [1, 3, 4, 4]}, ["y"])
+    both = place(model, minmax(model), replace(options, exclude=frozenset({"b"})))
+    onnx.checker.check_model(both.model, full_check=True)
+    reference = networks.run(model, {"image": image((1, 3, 4, 4))})["y"]
+    found = networks.run(both.model, {"image": image((1, 3, 4, 4))})["y"]
+    assert sqnr_db(reference, found) > 25

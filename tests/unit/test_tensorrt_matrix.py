@@ -199,3 +199,25 @@ def test_it_is_known_afterwards(rows: Rows, folder: Path) -> None:
     )
     assert set(planned.known.values()) == {2}
     assert len(planned.known) == 6
+
+
+def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before(
+    rows: Rows, folder: Path
+) -> None:
+    """5.1.5 has implicit int8 alone, 8.6.1 both ways, 11.0 Q/DQ nodes alone."""
+    assert rows
+    from runner.judging.run import judgement_of
+
+    run = Store(folder / "results").open_run("latest")
+    judged = judgement_of(run, tuple(record.planned() for record in run.records()))
+    pairs = {(one.head, *one.environments) for one in judged.bridges}
+    assert pairs == {
+        (head, *names)
+        for head in ("large", "small")
+        for names in (("trt-8.6.1", "trt-8.6.1"), ("trt-5.1.5", "trt-11.0"), ("trt-8.6.1", "trt-11.0"))
+    }  # fmt: skip
+    for head in ("large", "small"):
+        assert "int8-implicit-shared-entropy" in judged.sentences[head]
+        assert "trt-11.0 (implicit in trt-8.6.1)" in judged.sentences[head]
+    page = (folder / "results" / "latest" / "report.html").read_text()
+    assert "trt-11.0 (implicit in trt-8.6.1)" in page

@@ -20,7 +20,7 @@ TensorRT developer guide:
   concatenation, ONNX Runtime's QLinearConcat takes a scale per input).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
@@ -28,9 +28,10 @@ import onnx
 from runner.core.network import graph
 from runner.core.network.canonical import canonical
 from runner.core.network.operators import MACS
+from runner.core.qdq.joins import unified
 from runner.core.qdq.region import Region, region
 from runner.core.qdq.scale_groups import scale_groups
-from runner.core.qdq.writer import QdqWriter
+from runner.core.qdq.writer import QdqWriter, names_made
 from runner.core.tables.table import LEVELS, Table
 
 INT8 = "int8"
@@ -62,6 +63,8 @@ class PlacementOptions:
     arithmetic, less work. For the simulation."""
     exclude: frozenset[str] = frozenset()
     """Names of nodes that stay in float."""
+    unified_scales: bool = False
+    """What is concatenated or added has one scale, the largest, so that nothing is requantised for it."""
 
 
 TENSORRT = PlacementOptions()
@@ -114,6 +117,8 @@ def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENS
         exclude=options.exclude,
     )
     scales = {tensor: usable[tensor] / LEVELS for tensor in found.tensors}
+    if options.unified_scales:
+        scales = unified(model, scales, leader)
     if not scales and found.float_layers:
         layer, reason = next(iter(found.float_layers.items()))
         message = (
@@ -149,6 +154,32 @@ def _check_excluded(model: onnx.ModelProto, options: PlacementOptions) -> None:
         raise QdqError(message)
 
 
+def _make_room(model: onnx.ModelProto, taken: Collection[str]) -> None:
+    """Renames constants that are called as the writer calls its own: exporters name weights after nodes too."""
+    there = {tensor.name for tensor in model.graph.initializer}
+    renamed = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in taken:
+            free = f"{tensor.name}/given"
+            while free in there or free in taken:
+                free += "_"
+            there.add(free)
+            renamed[tensor.name] = free
+            tensor.name = free
+    if renamed:
+        _rename(model.graph.node, renamed)
+
+
+def _rename(nodes: Iterable[onnx.NodeProto], renamed: Mapping[str, str]) -> None:
+    """Renames what nodes read, those of inner graphs too."""
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner.node, renamed)
+
+
 def _write(
     model: onnx.ModelProto, found: Region, scales: Mapping[str, float], options: PlacementOptions
 ) -> onnx.ModelProto:
@@ -156,7 +187,9 @@ def _write(
     result = onnx.ModelProto()
     result.CopyFrom(model)
     heads = {value.name for value in model.graph.output}
-    writer = QdqWriter({tensor.name: tensor for tensor in model.graph.initializer}, scales, options)
+    _make_room(result, {*names_made(found.layers, scales)} - heads)
+    values = {tensor.name: tensor for tensor in result.graph.initializer}
+    writer = QdqWriter(values, scales, options)
     pairs = {
         tensor: writer.activation_pair(tensor, as_head=options.quantise_outputs and tensor in heads)
         for tensor in scales

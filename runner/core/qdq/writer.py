@@ -4,7 +4,7 @@ Every layer gets weights of its own, named after the node, even where the networ
 names are how `executed` finds the layer again in the graph that an engine made of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,16 @@ from runner.core.qdq.weights import (
 def weight_name(node: str) -> str:
     """Returns the initialiser that holds the quantised weight of `node`."""
     return f"{node}/weight"
+
+
+def names_made(layers: Iterable[str], tensors: Iterable[str]) -> Iterator[str]:
+    """Yields every name that a writer gives a constant, of so many layers and activations."""
+    for node in layers:
+        for prefix in (weight_name(node), f"{node}/bias"):
+            for suffix in ("", "_scale", "_zero_point", "_quantised", "_dequantised"):
+                yield f"{prefix}{suffix}"
+    for tensor in tensors:
+        yield from (f"{tensor}/scale", f"{tensor}/zero_point")
 
 
 class WeightOptions(Protocol):

@@ -1,0 +1,1 @@
+"""`trt-matrix migrate`: calibration caches to Q/DQ networks and back, told, checked and written whole."""

@@ -1,0 +1,168 @@
+"""Implicit int8 and Q/DQ with one table: the same, by how much not, or not known; never more than is shown."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import h200
+import numpy as np
+import pytest
+
+from runner.core.answers.bridges import bridge_sentences
+from runner.core.rules import Rules
+from runner.core.verdicts.bridges import Bridge, Outcome, bridges
+from runner.core.verdicts.cell_errors import CellError, HeadErrors
+from runner.core.verdicts.sample import Sample
+from tests.unit.test_equivalence import ENERGY, IMAGES, cell
+
+
+def pair(
+    implicit: Sequence[float], explicit: Sequence[float], **changes: object
+) -> tuple[CellError, CellError]:
+    """Returns the cells of one environment, builds so many dB worse than 24 dB."""
+    same = {"environment": "trt-10", "fixed": False} | changes
+    return (
+        cell("i", *implicit, **same, cell="i", pass_="int8-implicit-shared", implicit=True),
+        cell("e", *explicit, **same, cell="e", pass_="int8-shared"),
+    )
+
+
+def found(*cells: CellError) -> Sequence[Bridge]:
+    return bridges([HeadErrors(head="small", cells=cells, simulations={}, gate_nmse=None)], Rules())
+
+
+def only(*cells: CellError) -> Bridge:
+    (one,) = found(*cells)
+    return one
+
+
+NOISE = (0, 0.05, -0.05, 0.02)
+
+
+def shifted(by: float) -> Sequence[float]:
+    return [by + one for one in NOISE]
+
+
+@pytest.mark.parametrize(
+    ("by", "outcome", "said"),
+    [
+        (0.0, Outcome.SAME, "loses the same: int8-shared and int8-implicit-shared agree in trt-10"),
+        (
+            3.0,
+            Outcome.WORSE,
+            "loses 3.0 dB more: int8-shared against int8-implicit-shared in trt-10",
+        ),
+        (-3.0, Outcome.BETTER, "keeps 3.0 dB more"),
+    ],
+)
+def test_what_four_builds_each_show(by: float, outcome: Outcome, said: str) -> None:
+    one = only(*pair(NOISE, shifted(by)))
+    assert one.outcome is outcome
+    assert one.worse_db == pytest.approx(by, abs=0.01)
+    assert one.low_db <= one.worse_db <= one.high_db
+    (text,) = bridge_sentences([one])
+    assert said in text
+    assert "4 builds each" in text
+
+
+def test_two_noisy_builds_show_nothing() -> None:
+    one = only(*pair((0, 4), (0.5, 3)))
+    assert one.outcome is Outcome.UNDECIDED
+    assert "not decided" in bridge_sentences([one])[0]
+
+
+def test_one_build_that_may_differ_is_not_called_the_same() -> None:
+    one = only(*pair((0,), (0,)))
+    assert one.outcome is Outcome.UNKNOWN
+    assert "more repeats do" in bridge_sentences([one])[0]
+
+
+def test_the_same_sum_with_another_typical_image_is_not_the_same() -> None:
+    implicit, explicit = pair(NOISE, NOISE)
+    rows = np.array([[0.02 * np.exp(0.001 * build)] * IMAGES for build in range(4)])
+    rows[:, 0] += 0.02 * IMAGES
+    moved = cell(
+        "e", cell="e", environment="trt-10", pass_="int8-shared", sample=Sample(rows, ENERGY)
+    )
+    assert not only(implicit, moved).same
+    assert only(implicit, explicit).same
+
+
+def test_only_the_same_scales_on_the_same_device_are_compared() -> None:
+    implicit, _ = pair(NOISE, NOISE)
+    for changes in (
+        {"table": "other"},
+        {"device": "gpu:1"},
+        {"placement": "onnxruntime"},
+        {"held": True},
+        {"quantised": False},
+        {"table": None},
+    ):
+        _, explicit = pair(NOISE, NOISE, **changes)
+        assert found(implicit, explicit) == (), changes
+
+
+def test_eleven_has_no_implicit_cell_and_is_compared_with_ten() -> None:
+    implicit, explicit = pair(NOISE, NOISE)
+    eleven = cell(
+        "trt-11", *shifted(2), fixed=False, cell="11", environment="trt-11", pass_="int8-shared"
+    )
+    ten, across = found(implicit, explicit, eleven)
+    assert ten.environments == ("trt-10", "trt-10")
+    assert across.environments == ("trt-10", "trt-11")
+    said = bridge_sentences([ten, across])
+    assert len(said) == 2
+    assert "trt-11 (implicit in trt-10)" in said[1]
+
+
+def test_another_version_with_implicit_cells_of_its_own_is_not_mixed_in() -> None:
+    other = [
+        dataclasses.replace(one, cell=f"8{one.cell}")
+        for one in pair(NOISE, shifted(5), environment="trt-8")
+    ]
+    cells = [*pair(NOISE, NOISE), *other]
+    assert {one.environments for one in found(*cells)} == {
+        ("trt-10", "trt-10"),
+        ("trt-8", "trt-8"),
+    }
+
+
+def test_what_real_engines_gave() -> None:
+    """TensorRT 8.5.1.7, 8.5.3.1 and 8.6.0 on H200s, the shared table, two builds each."""
+    judged = h200.judged()
+    outcome = {
+        head: {one.outcome for one in judged.bridges if one.head == head} for head in judged.heads
+    }
+    assert outcome == {
+        "large": {Outcome.SAME},
+        "medium": {Outcome.UNDECIDED},
+        "small": {Outcome.BETTER},
+    }
+    assert "keeps 5.7 to 6.0 dB more" in judged.sentences["small"]
+    assert (
+        "agree in trt-8.5.1.7, trt-8.5.3.1 and trt-8.6.0 within 0.1 dB" in judged.sentences["large"]
+    )
+
+
+def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
+    from runner.core.layers.precisions import LayerReport, Way
+
+    judged = h200.judged()
+    assert judged.layers is not None
+    network = judged.layers.network
+    name = next(
+        layer.name for part, layer in network.layers if "small" in part.heads and layer.macs
+    )
+    one = only(*pair(NOISE, shifted(-3)))
+    layers = LayerReport(
+        network=network,
+        ways=(
+            Way(cells=("i",), precisions={name: "int8"}),
+            Way(cells=("e",), precisions={name: "fp32"}),
+        ),
+    )
+    assert f"only implicit int8 ran {name} in int8" in bridge_sentences([one], layers)[0]
+    # Not where one build of the other did, or is not known.
+    for precisions in ({name: "int8"}, {}):
+        ways = (*layers.ways, Way(cells=("e",), precisions=precisions))
+        told = bridge_sentences([one], LayerReport(network=network, ways=ways))[0]
+        assert "only" not in told
