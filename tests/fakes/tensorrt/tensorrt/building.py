@@ -384,7 +384,7 @@ class Builder(_Bound):
         if not (workspace or config.max_workspace_size):
             raise calibration.Refused("no workspace")
         quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        if network._strong and flags & {"FP16", "INT8"}:
+        if network._strong and flags & {"FP16", "BF16", "INT8"}:
             raise calibration.Refused(
                 "Parameter check failed, condition: !config.getFlag(BuilderFlag::kFP16)"
             )
@@ -410,6 +410,7 @@ class Builder(_Bound):
                 node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"
             ],
             "half": "FP16" in flags and "INT8" not in flags,
+            "bfloat": "BF16" in flags and "INT8" not in flags,
             "tf32": "TF32" in flags,
             "detailed": str(getattr(config, "profiling_verbosity", "")).endswith("DETAILED"),
             "implicit_batch": network._implicit,
