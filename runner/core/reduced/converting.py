@@ -80,7 +80,7 @@ def convert(model: onnx.ModelProto, precision: Precision, ranges: Mapping[str, f
     types = element_types(base)
     found = guard.values(base, ranges, wanted)
     chosen, kept = _chosen(base, types, found, wanted)
-    _require_work(base, chosen, kept, raising, wanted)
+    _require_work(base, types, chosen, kept, raising, wanted)
     result = Writer(base, types, chosen, wanted).write()
     made = {name for node in base.graph.node if node.name in chosen for name in node.output}
     read = {name for node in base.graph.node if node.name in chosen for name in node.input}
@@ -192,13 +192,15 @@ def _in_float32(node: onnx.NodeProto, types: Mapping[str, int]) -> bool:
 
 def _require_work(
     model: onnx.ModelProto,
+    types: Mapping[str, int],
     chosen: Mapping[str, Reducible],
     kept: Mapping[str, str],
     raising: str,
     wanted: Format,
 ) -> None:
-    layers = [node.name for node in model.graph.node if node.op_type in MACS]
-    if any(name in chosen for name in layers) or (chosen and not layers):
+    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in MACS}
+    done = any(types.get(made) == wanted.element for made in layers.values())  # it came so
+    if done or any(name in chosen for name in layers) or (chosen and not layers):
         return
     reasons = list(dict.fromkeys(kept[name] for name in layers or kept if name in kept))
     told = "; ".join(reasons[:3]) or "it computes in no float32"
