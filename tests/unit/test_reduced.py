@@ -1,199 +1,26 @@
-"""Networks converted to float16 and bfloat16: computed by ONNX Runtime, which is this test's own check."""
-
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+"""Operators and graphs that are traps for a conversion to float16 or bfloat16."""
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnxruntime.transformers.float16 import convert_float_to_float16
-
-from runner.cells import Precision
-from runner.core.network.canonical import canonical
-from runner.core.network.graph import GraphError, load
-from runner.core.reduced.converting import Converted, convert, element_types, float_tensors
-from runner.core.reduced.formats import FORMATS
-from runner.core.reduced.guard import values
-
-ROOT = Path(__file__).parents[2]
-FP16, BF16 = Precision.FP16, Precision.BF16
-X = np.linspace(-1, 1, 2 * 8 * 8, dtype=np.float32).reshape(1, 2, 8, 8)
-
-
-def weight(value: Any, name: str) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.asarray(value, np.float32), name)
-
-
-def network(
-    nodes: Sequence[onnx.NodeProto],
-    weights: Sequence[onnx.TensorProto] = (),
-    heads: Sequence[str] = ("y",),
-    opset: int = 17,
-    domains: Sequence[str] = (),
-) -> onnx.ModelProto:
-    """Returns a network of one image (1, 2, 8, 8), whose first node may be `conv`."""
-    kernel = np.random.default_rng(3).normal(size=(2, 2, 3, 3)).astype(np.float32) / 4
-    graph = helper.make_graph(
-        list(nodes),
-        "made",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, X.shape)],
-        [helper.make_tensor_value_info(head, TensorProto.FLOAT, None) for head in heads],
-        [weight(kernel, "kernel"), *weights],
-    )
-    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(one, 1) for one in domains)]
-    return helper.make_model(graph, opset_imports=imports, ir_version=8)
-
-
-def conv(given: str = "x", made: str = "c") -> onnx.NodeProto:
-    return helper.make_node("Conv", [given, "kernel"], [made], name=f"conv_{made}", pads=[1] * 4)
-
-
-def node(operator: str, given: Sequence[str], made: str, **more: Any) -> onnx.NodeProto:
-    return helper.make_node(operator, list(given), [made], name=made, **more)
-
-
-def run(model: onnx.ModelProto, x: np.ndarray = X, heads: Sequence[str] = ()) -> list[np.ndarray]:
-    settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
-    return session.run(list(heads) or None, {session.get_inputs()[0].name: x})
-
-
-def rounded_everywhere(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
-    """Computes by ONNX's own reference, in which every float16 tensor is one.
-
-    ONNX Runtime drops conversions between two nodes that it computes in float32 all the same.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return ReferenceEvaluator(model).run(None, {"x": x})[0]
-
-
-def ranges(model: onnx.ModelProto, x: np.ndarray = X) -> dict[str, float]:
-    giving, names = float_tensors(model)
-    found = run(giving, x, names)
-    return {name: float(np.abs(one).max()) for name, one in zip(names, found, strict=True)}
-
-
-def converted(
-    model: onnx.ModelProto, precision: Precision = FP16, amax: dict[str, float] | None = None
-) -> Converted:
-    """Converts, and holds what must always be: valid ONNX, whose inputs and heads are of their types."""
-    before = model.SerializeToString(deterministic=True)
-    made = convert(model, precision, ranges(model) if amax is None else amax)
-    assert model.SerializeToString(deterministic=True) == before, "it is not changed"
-    if not any(one.domain for one in made.model.graph.node):
-        load(made.model.SerializeToString(), "the converted network")
-        onnx.shape_inference.infer_shapes(made.model, check_type=True, strict_mode=True)
-    for ours, theirs in (
-        (made.model.graph.output, model.graph.output),
-        (made.model.graph.input, model.graph.input),
-    ):
-        names = [one.name for one in theirs if one.name in {each.name for each in ours}]
-        assert [one.name for one in ours] == names
-        assert {one.type.tensor_type.elem_type for one in ours} == {TensorProto.FLOAT}
-    return made
-
-
-def types_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Returns node → type of its first output."""
-    known = element_types(model)
-    return {
-        one.name: TensorProto.DataType.Name(known.get(one.output[0], 0))
-        for one in model.graph.node
-        if one.op_type != "Cast" or not one.name.endswith("/Cast")
-    }
-
-
-def sqnr_db(got: np.ndarray, wanted: np.ndarray) -> float:
-    error = float(np.square(got.astype(np.float64) - wanted).sum())
-    return 10 * float(np.log10(np.square(wanted.astype(np.float64)).sum() / error))
-
-
-OVERFLOWING = network(
-    [
-        conv(),
-        node("Mul", ["c", "up"], "larger"),
-        node("Mul", ["larger", "up"], "large"),
-        node("Relu", ["large"], "still_large"),
-        node("Mul", ["still_large", "down"], "smaller"),
-        node("Mul", ["smaller", "down"], "small"),
-        conv("small", "y"),
-    ],
-    [weight(1e3, "up"), weight(1e-3, "down")],
+from reduced_networks import (
+    BF16,
+    FP16,
+    X,
+    branch,
+    conv,
+    converted,
+    network,
+    node,
+    run,
+    sqnr_db,
+    types_of,
+    weight,
 )
-"""Scaled up inside to nearly a million, and down again, by factors that float16 has."""
 
-
-def test_what_overflows_is_kept_in_float32_and_named() -> None:
-    made = converted(OVERFLOWING)
-    assert set(made.kept) == {"large", "still_large", "smaller"}
-    assert made.kept["still_large"].startswith("large reaches ")
-    assert "float16's 65504" in made.kept["large"]
-    types = types_of(made.model)
-    assert {name for name, type_ in types.items() if type_ == "FLOAT"} == set(made.kept)
-    assert sqnr_db(rounded_everywhere(made.model), run(OVERFLOWING)[0]) > 55
-
-
-def test_without_the_guard_it_would_overflow() -> None:
-    made = converted(OVERFLOWING, amax={})
-    assert not made.kept
-    assert not np.isfinite(rounded_everywhere(made.model)).all()
-
-
-def test_bfloat16_reaches_as_far_as_float32() -> None:
-    made = converted(OVERFLOWING, BF16)
-    assert not made.kept
-    assert set(types_of(made.model).values()) == {"BFLOAT16"}
-
-
-def test_what_nearly_overflows_is_told() -> None:
-    model = network([conv(), node("Mul", ["c", "up"], "y")], [weight(8e3, "up")])
-    made = converted(model)
-    assert set(made.near) == {"y"}
-    assert not made.kept
-
-
-@pytest.mark.parametrize(
-    ("factor", "why"),
-    [(1e6, "beyond float16's 65504"), (3e-8, "lost in float16"), (1e-12, "100 % of it are lost")],
-)
-def test_weights_are_never_clamped(factor: float, why: str) -> None:
-    model = network(
-        [conv(), node("Mul", ["c", "up"], "t"), node("Mul", ["t", "down"], "y")],
-        [weight([[[[factor]]]], "up"), weight([[[[1 / factor]]]], "down")],
-    )
-    made = converted(model)
-    alone = converted(model, amax={})  # without ranges the weights themselves are seen
-    assert alone.kept["t"].startswith("its constant up")
-    assert why in alone.kept["t"]
-    assert {"t", "y"} & set(made.kept)
-    assert sqnr_db(run(made.model)[0], run(model)[0]) > 50
-
-
-def test_a_tensor_of_denormal_values_is_kept() -> None:
-    model = network(
-        [conv(), node("Mul", ["c", "a"], "t"), node("Mul", ["t", "b"], "y")],
-        [weight(1e-4, "a"), weight(1e4, "b")],
-    )
-    amax = ranges(model) | {"t": 1e-6}
-    made = converted(model, amax=amax)
-    assert "stays below 1e-06" in made.kept["y"]
-
-
-def test_a_few_small_weights_are_counted_not_hidden() -> None:
-    kernel = np.full((2, 2, 3, 3), 0.5, np.float32)
-    kernel[0, 0, 0] = 1e-9
-    model = network([node("Conv", ["x", "w"], "y", pads=[1] * 4)], [weight(kernel, "w")])
-    made = converted(model)
-    assert made.zeroed == {"w": 3}
-    assert not made.kept
+from runner.core.network.graph import GraphError
+from runner.core.reduced.converting import convert, element_types
 
 
 def test_scales_of_a_resize_stay_exact_where_others_read_them_too() -> None:
@@ -215,11 +42,6 @@ def test_scales_of_a_resize_stay_exact_where_others_read_them_too() -> None:
     ]  # fmt: skip
     (mul,) = (one for one in made.model.graph.node if one.op_type == "Mul")
     assert kinds[mul.input[1]] == TensorProto.FLOAT16
-
-
-def branch(name: str, nodes: Sequence[onnx.NodeProto]) -> onnx.GraphProto:
-    output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
-    return helper.make_graph(list(nodes), name, [], [output])
 
 
 def test_networks_inside_an_if_get_what_they_take_in_float32() -> None:
@@ -511,92 +333,25 @@ def test_a_network_that_cannot_be_brought_to_a_newer_opset_says_so() -> None:
             convert(model, BF16, {})
 
 
-REAL = ["digits3.onnx", "digits3-opset9.onnx"]
-
-
-@pytest.mark.parametrize("file", REAL)
-def test_the_demo_is_what_onnx_runtimes_own_converter_makes_of_it(file: str) -> None:
-    """On a network without any trap both must give the same bits."""
-    model = onnx.load(ROOT / "demo" / file)
-    x = np.random.default_rng(0).random((1, 3, 320, 320), np.float32)
-    made = converted(model, amax=ranges(model, x))
-    assert not made.kept
-    theirs = convert_float_to_float16(canonical(model), keep_io_types=True)
-    for ours, other, exact in zip(run(made.model, x), run(theirs, x), run(model, x), strict=True):
-        np.testing.assert_array_equal(ours, other)
-        assert sqnr_db(ours, exact) > 50
-
-
-@pytest.mark.parametrize("file", REAL)
-def test_the_demo_in_bfloat16_is_valid_and_the_same_function(file: str) -> None:
-    model = onnx.load(ROOT / "demo" / file)
-    made = converted(model, BF16, amax={})
-    assert not made.kept
-    # ONNX Runtime has no bfloat16 kernels on a CPU: with float32 in the place of its types, what was
-    # written is computed, its weights as they were rounded.
-    exact = onnx.ModelProto.FromString(made.model.SerializeToString())
-    del exact.graph.value_info[:]
-    for one in exact.graph.initializer:
-        if one.data_type == TensorProto.BFLOAT16:
-            rounded = numpy_helper.to_array(one).astype(np.float32)
-            one.CopyFrom(numpy_helper.from_array(rounded, one.name))
-    casts = [one for one in exact.graph.node if one.op_type == "Cast"]
-    for one in casts:
-        one.attribute[0].i = TensorProto.FLOAT
-    assert len(casts) == 4
-    x = np.random.default_rng(0).random((1, 3, 320, 320), np.float32)
-    for got, wanted in zip(run(exact, x), run(model, x), strict=True):
-        assert sqnr_db(got, wanted) > 30
-
-
-@given(
-    st.lists(
-        st.sampled_from(
-            ["Relu", "Sigmoid", "Neg", "Exp", "up", "down", "Identity", "Floor", "int"]
-        ),
-        max_size=12,
-    ),
-    st.sampled_from([FP16, BF16]),
-)
-def test_any_chain_is_valid_and_never_overflows_where_float32_does_not(
-    chain: list[str], precision: Precision
-) -> None:
-    nodes, last = [conv("x", "t0")], "t0"
-    for index, operator in enumerate(chain, 1):
-        name = f"t{index}"
-        if operator in ("up", "down"):
-            nodes.append(node("Mul", [last, operator], name))
-        elif operator == "int":
-            nodes += [node("Floor", [last], f"{name}f"), node("Neg", [f"{name}f"], name)]
-        else:
-            nodes.append(node(operator, [last], name))
-        last = name
+def test_a_type_that_shape_inference_does_not_tell_is_read_from_the_definition() -> None:
     model = network(
-        [*nodes, node("Identity", [last], "y")], [weight(3e3, "up"), weight(1 / 3e3, "down")]
+        [conv(), node("GroupNormalization", ["c", "g", "b"], "n", num_groups=1), conv("n", "y")],
+        [weight(np.ones(1), "g"), weight(np.zeros(1), "b")],
+        opset=18,
     )
-    known = {name: one for name, one in ranges(model).items() if np.isfinite(one)}
-    made = converted(model, precision, known)
-    if precision is FP16 and len(known) == len(ranges(model)):
-        assert np.isfinite(rounded_everywhere(made.model)).all(), made.kept
+    assert not convert(model, FP16, {}).kept
 
 
-@given(st.lists(st.floats(width=32), min_size=1, max_size=20), st.sampled_from([FP16, BF16]))
-def test_weights_are_held_against_the_format_whatever_they_are(
-    numbers: list[float], precision: Precision
-) -> None:
-    model = network([conv("x", "y")], [weight(numbers, "w")])
-    found = values(model, {}, FORMATS[precision])
-    finite = [one for one in numbers if np.isfinite(one)]
-    largest = max((abs(one) for one in finite), default=0.0)
-    if largest > FORMATS[precision].largest * (1 + FORMATS[precision].roundoff):
-        assert "beyond" in found.weights["w"]
-    if all(one in (0.0, 1.0, -2.0) for one in finite):
-        assert "w" not in found.weights
-
-
-def test_external_and_constant_weights() -> None:
-    """Constants written as nodes are weights too; those of other files are read before (`graph.load`)."""
-    value = weight(np.full((1, 2, 1, 1), 0.3), "value")
-    model = network([node("Constant", [], "k", value=value), conv(), node("Mul", ["c", "k"], "y")])
-    made = converted(model)
-    assert types_of(made.model) == {"conv_c": "FLOAT16", "y": "FLOAT16"}
+@pytest.mark.parametrize(
+    "layer",
+    [
+        node("HardSwish", ["c"], "t"),
+        helper.make_node("ConvTranspose", ["c", "k"], ["t"], name="t", strides=[2, 2]),
+    ],
+)
+def test_bfloat16_that_tensorrt_does_not_build_is_not_asked_for(layer: onnx.NodeProto) -> None:
+    model = network([conv(), layer, conv("t", "y")], [weight(np.ones((2, 2, 2, 2)), "k")])
+    made = converted(model, BF16)
+    assert set(made.kept) == {"t"}
+    assert "seen in TensorRT-RTX" in made.kept["t"]
+    assert not converted(model, FP16).kept

@@ -149,7 +149,14 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
         if one.type.HasField("tensor_type")
     }
     found |= {one.name: one.data_type for one in known.initializer}
-    return {name: element for name, element in found.items() if element != TensorProto.UNDEFINED}
+    found = {name: element for name, element in found.items() if element != TensorProto.UNDEFINED}
+    for node in model.graph.node:
+        for name in node.output:
+            if name not in found and (
+                element := operators.follows(node, name, opset(model), found)
+            ):
+                found[name] = element
+    return found
 
 
 def _of_opset(model: onnx.ModelProto, precision: Precision) -> tuple[onnx.ModelProto, str]:

@@ -28,6 +28,12 @@ FLOAT32_OPERATORS: Mapping[str, str] = {
 }
 """Operators that compute, on the way to what they give out, values whose range nobody sees → why."""
 
+ENGINES_LACK: Mapping[tuple[str, str], str] = {
+    ("bfloat16", "ConvTranspose"): "TensorRT builds none (seen in TensorRT-RTX 1.7)",
+    ("bfloat16", "HardSwish"): "TensorRT's parser takes none (seen in TensorRT-RTX 1.7)",
+}
+"""(type, operator) that ONNX knows and TensorRT does not → how that was seen."""
+
 GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
@@ -59,6 +65,8 @@ def reducible(
         return f"{node.op_type} is part of the quantisation"
     if reason := FLOAT32_OPERATORS.get(node.op_type):
         return f"{node.op_type}: {reason}"
+    if reason := ENGINES_LACK.get((wanted.name, node.op_type)):
+        return f"{node.op_type} in {wanted.name}: {reason}"
     if any(name and name not in types for name in (*node.input, *node.output)):
         return f"the types of what {node.op_type} reads or gives are not known"
     try:
@@ -81,6 +89,36 @@ def reducible(
         # Where no input has its type, an attribute or the operator itself says what it gives.
         outputs=frozenset(index for index, name in outputs.items() if name in taken.values()),
     )
+
+
+def follows(node: onnx.NodeProto, output: str, opset: int, types: Mapping[str, int]) -> int | None:
+    """Returns the element type of an output that must be that of an input, by the operator's definition.
+
+    Shape inference tells no type where it cannot tell the shape of some operators.
+
+    Args:
+        node: Of the main graph.
+        output: One of its outputs.
+        opset: Of the standard operators.
+        types: Tensor → element type, as far as known.
+    """
+    if node.domain not in STANDARD:
+        return None
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return None
+    allowed = {one.type_param_str: one.allowed_type_strs for one in schema.type_constraints}
+    index = list(node.output).index(output)
+    variable = schema.outputs[min(index, len(schema.outputs) - 1)].type_str
+    # What may also be a sequence need not be a tensor where its input is one.
+    if variable not in allowed or not all(one.startswith("tensor(") for one in allowed[variable]):
+        return None
+    for place, name in enumerate(node.input):
+        formal = schema.inputs[min(place, len(schema.inputs) - 1)]
+        if formal.type_str == variable and name in types:
+            return types[name]
+    return None
 
 
 def _places(
