@@ -53,5 +53,6 @@ def converted_sentence(cell_facts: Mapping[str, Any]) -> str:
         reach = [f"{name} ({amax:.3g})" for name, amax in near.items()]
         found += f"; near the end of {type_}: {listed(reach, MOST)}"
     elif not str(told.get(RANGES, "")).startswith("the weights alone"):
-        found += f"; on these images no other tensor comes near {type_}'s end"
+        rest = "no other tensor" if isinstance(kept, Mapping) and kept else "no tensor"
+        found += f"; on these images {rest} comes near {type_}'s end"
     return f"{found}."
