@@ -201,6 +201,5 @@ def test_a_card_says_what_stayed_and_what_nearly_overflows() -> None:
         "ranges": "60 tensors on the evaluation images",
     }  # fmt: skip
     assert converted_sentence({CONVERTED: facts(raw)}) == (
-        " The network was converted to float16; on these images no tensor comes near "
-        "float16's end."
+        " The network was converted to float16; on these images no tensor comes near float16's end."
     )

@@ -221,3 +221,29 @@ def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "same: every head's error is that of the ticket" in done.stdout
+
+
+def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
+    rows: Rows, folder: Path, tmp_path: Path
+) -> None:
+    wish = Wish(cells=["trt-11/*/fp16"], no_weights=True)
+    made = make("latest", folder / "results", tmp_path / "t.zip", wish)
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(tmp_path)
+    jobs = tmp_path / "ticket" / "reproduce"
+    asked = json.loads((jobs / "requests" / "trt-11@gpu-all@fp16.json").read_text())
+    stand_in = onnx.load(jobs / "objects" / asked["passes"][-1]["model"])
+    assert element_types(stand_in)["c5"] == TensorProto.FLOAT16
+    real = {
+        one.name: numpy_helper.to_array(one)
+        for one in networks.detector().graph.initializer
+        if len(one.dims) == 4
+    }
+    drawn = {one.name: numpy_helper.to_array(one) for one in stand_in.graph.initializer}
+    pairs = [
+        (values, drawn[f"{name}/float16"])
+        for name, values in real.items()
+        if f"{name}/float16" in drawn
+    ]
+    assert pairs
+    assert not any(np.allclose(one, other, atol=1e-3) for one, other in pairs)
