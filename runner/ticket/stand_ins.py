@@ -20,8 +20,8 @@ from runner.config.yaml_file import read
 from runner.core.metrics import metrics
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
-from runner.core.reduced.converting import convert
 from runner.core.qdq.explicit import place, simulation_of
+from runner.core.reduced.converting import convert
 from runner.core.shipped.stripping import float_form
 from runner.core.tables.table import Provenance, Table, from_json, from_ranges
 from runner.environments.base import Environment

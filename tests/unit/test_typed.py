@@ -8,11 +8,15 @@ from typing import Any
 import networks
 import numpy as np
 import pytest
+from judgements import cell_result, fp32_head
 from matrices import Told, store_of, wants_of
 from onnx import numpy_helper
+from test_head_answers import EFFECT
 
-from runner.cells import Precision, Status
+from runner.cells import Pass, Precision, Status
+from runner.core.answers.per_head import answers
 from runner.core.reduced.told import CONVERTED, converted_sentence, facts
+from runner.core.verdicts.verdict import Kind, Verdict
 from runner.environments.base import Identity
 from runner.execution.inputs import Network
 from runner.execution.typed import MOST, Ranges, Typed, may_be_strong, typed, typed_before
@@ -203,3 +207,30 @@ def test_a_card_says_what_stayed_and_what_nearly_overflows() -> None:
     assert converted_sentence({CONVERTED: facts(raw)}) == (
         " The network was converted to float16; on these images no tensor comes near float16's end."
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        (Kind.FP16_REGRESSION, {"against": "40 dB"}),
+        (Kind.BROKEN_OUTPUT, {"why": "NaN or infinite in 3 of 32 images"}),
+    ],
+)
+def test_the_card_of_a_head_that_fp16_loses_says_what_is_near_the_end(
+    kind: Kind, changes: dict[str, str]
+) -> None:
+    raw = {
+        "type": "float16", "nodes": 50, "in_float32": {"up": "t reaches 1e+06"}, "nodes_in_float32": 1,
+        "near_the_end": {"logits": 31000.0}, "weights_that_became_zero": {"values": 0, "of": []},
+        "ranges": "60 tensors on the evaluation images",
+    }  # fmt: skip
+    one = Verdict(kind=kind, cell="trt/gpu:0/fp16", head="small", **{"effect": EFFECT, **changes})
+    losing = dataclasses.replace(fp32_head("small", 1e-2), verdicts=(one,))
+    cell = cell_result(
+        "trt", Pass(precision=FP16), [losing], device="gpu:0", facts={CONVERTED: facts(raw)}
+    )
+    (answer,) = answers(("small",), [cell], "trt")
+    text = answer.findings[0].text
+    assert answer.findings[0].kind is kind
+    assert "kept in float32: up (t reaches 1e+06)" in text
+    assert "near the end of float16: logits (3.1e+04)" in text
