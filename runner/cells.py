@@ -9,7 +9,6 @@ class Precision(StrEnum):
     TF32 = "tf32"
     FP16 = "fp16"
     BF16 = "bf16"
-    """Of recorded outputs: no engine that is run here is asked for it."""
     INT8 = "int8"
 
     @property

@@ -134,6 +134,8 @@ class Measurement(Stored):
     """Of the file that was read, or was to be."""
     variant: str | None = None
     """Which of the network's files in matrix.yaml that was or was made of; None where it has one form."""
+    typed: Mapping[str, Any] | None = None
+    """What was told of the network in the pass's precision, where that was read: `execution.typed.facts_of`."""
     refused: Mapping[str, str] = {}
     """Files of the network that this engine's parser could not read → what it said."""
     table: str | None = None

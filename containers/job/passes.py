@@ -78,13 +78,15 @@ def _build(engine, one, table, folder, answer):
 
     Raises:
         protocol.UnreadableError: it reads none.
+        protocol.UnsupportedError: see `_forms`.
     """
-    for model in [one["model"]] + one["alternatives"]:
+    forms = _forms(engine, one)
+    for model in forms:
         file = protocol.form_file(model)
         try:
             session = engine.build(model, one["precision"], table, folder, one["implicit"])
         except protocol.UnreadableError as error:
-            if not one["alternatives"]:
+            if len(forms) == 1:
                 raise
             answer["refused"][file] = str(error)
             print("%s: %s" % (file, error), flush=True)
@@ -95,6 +97,23 @@ def _build(engine, one, table, folder, answer):
         "none of the network's %d forms can be read: %s"
         % (len(answer["refused"]), "; ".join(sorted(set(answer["refused"].values()))))
     )
+
+
+def _forms(engine, one):
+    """Returns the pass's files, in the order in which they are tried.
+
+    Raises:
+        protocol.UnsupportedError: the network's types decide, and it cannot be of this precision.
+    """
+    typed = one["typed"]
+    if typed is None or not engine.strongly_typed:
+        return [one["model"]] + one["alternatives"]
+    if typed["model"] is None:
+        raise protocol.UnsupportedError(
+            "a strongly typed network runs in %s where its tensors are of that type: %s"
+            % (one["precision"], typed["reason"])
+        )
+    return [typed["model"]]
 
 
 def infer(session, input_name, images, heads, folder):

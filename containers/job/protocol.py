@@ -59,7 +59,8 @@ REQUEST_KEYS = {
     "calibration": "null, or {model, images, tensors: [name], algorithms: [{name, options}]}",
     "passes": "list of {name, precision, model, table: null or path, compare_with: null or pass name, "
     "implicit: absent, null or see IMPLICIT_KEYS, alternatives: absent or [path or see UFF_KEYS]: the same "
-    "network in other forms, tried in order where the engine's parser cannot read `model`}",
+    "network in other forms, tried in order where the engine's parser cannot read `model`, typed: absent, null "
+    "or see TYPED_KEYS}",
     "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
 }
 
@@ -70,6 +71,10 @@ PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the firs
 }
 CALIBRATION_KEYS = ("model", "images", "tensors", "algorithms")
 PASS_KEYS = ("name", "precision", "model", "table", "compare_with")
+TYPED_KEYS = {  # what takes the place of `model` where the network's own types decide (strongly typed)
+    "model": "path of the network converted to the pass's precision; null where that cannot be",
+    "reason": "why it cannot; null where it can",
+}
 UFF_KEYS = {  # of an alternative that is no ONNX file
     "uff": "path",
     "input": "{node: in the file, name: that it has in `model`, shape: [int], of one image, channels first}",
@@ -220,6 +225,8 @@ def read_request(folder):
             one["table"] = absolute(one["table"])
         if one["implicit"] is not None and one["implicit"]["images"] is not None:
             one["implicit"]["images"] = absolute(one["implicit"]["images"])
+        if one["typed"] is not None and one["typed"]["model"] is not None:
+            one["typed"]["model"] = absolute(one["typed"]["model"])
         one["alternatives"] = [
             dict(form, uff=absolute(form["uff"])) if isinstance(form, dict) else absolute(form)
             for form in one["alternatives"]
@@ -239,6 +246,7 @@ def _check_passes(passes):
         names.append(one["name"])
         _check_alternatives(one, "passes[%d].alternatives" % number)
         _check_implicit(one, "passes[%d].implicit" % number)
+        _check_typed(one, "passes[%d].typed" % number)
     if len(set(names)) < len(names):
         raise ProtocolError("two passes have one name: %s" % ", ".join(sorted(names)))
 
@@ -254,6 +262,17 @@ def _check_alternatives(one, where):
             _need(form, UFF_KEYS, where)
             _need(form["input"], ("node", "name", "shape"), where + ".input")
             _need(form["outputs"], (), where + ".outputs")
+
+
+def _check_typed(one, where):
+    typed = one.setdefault("typed", None)  # not every host knows of it
+    if typed is None:
+        return
+    _need(typed, TYPED_KEYS, where)
+    if (typed["model"] is None) == (typed["reason"] is None):
+        raise ProtocolError("%s has either a model or a reason" % where)
+    if not isinstance(typed["model"] or typed["reason"], str):
+        raise ProtocolError("%s: its model or reason is no text" % where)
 
 
 def form_file(form):

@@ -63,7 +63,8 @@ class TensorRt(Section):
 
     workspace_bytes: int = Field(1 << 30, ge=0, description="Scratch memory a layer may ask for.")
     typed: Literal["weak", "strong"] = Field(
-        "weak", description="strong: the network's own types decide (9 and later)."
+        "weak",
+        description="strong: the network's own types decide (9 and later), and fp16 and bf16 run it converted.",
     )
     fallback: Literal["fp32", "tf32", "fp16"] = Field(
         "fp32", description="Of an int8 engine's layers that do not run in int8."

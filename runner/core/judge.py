@@ -23,6 +23,7 @@ from runner.core.factors.versions import versions
 from runner.core.judgement import CellResult, CustomOperator, HeadResult, Judgement
 from runner.core.latency import latency
 from runner.core.metrics import metrics
+from runner.core.reduced import told as reduced
 from runner.core.verdicts.bridges import bridges
 from runner.core.verdicts.budget import Budget, budgets
 from runner.core.verdicts.calibration_blame import calibration_sentences
@@ -174,6 +175,8 @@ def _network_facts(one: Measurement) -> Mapping[str, Any]:
     facts: dict[str, Any] = {}
     if one.variant:
         facts["network"] = {"read": one.variant, "refused": dict(one.refused)}
+    if one.typed:
+        facts[reduced.CONVERTED] = reduced.facts(one.typed)
     if one.coverage:
         facts["scales"] = {
             "heads": {head: found.model_dump(mode="json") for head, found in one.coverage.items()},

@@ -35,7 +35,7 @@ from runner.plan import Axis, Recording
 
 OFFERED: Mapping[str, frozenset[Precision]] = {
     "onnxruntime": frozenset({Precision.FP32, Precision.INT8}),
-    "tensorrt": frozenset(Precision) - {Precision.BF16},
+    "tensorrt": frozenset(Precision),
 }
 """engine → precisions."""
 

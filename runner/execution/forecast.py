@@ -11,6 +11,8 @@ from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import known_measurement
 from runner.execution.lanes import Lane, lanes_of
 from runner.execution.matrix import reference_site
+from runner.execution.typed import Typed
+from runner.execution.value_ranges import known, needed
 from runner.execution.wanted import Implicit, Site, Wants
 from runner.records import Calibration, Object
 from runner.store import Store
@@ -27,11 +29,11 @@ def known_repeats(
     """Returns cell id → repeats that an earlier run measured; cells without one are left out."""
     identity = reference.identity()
     shared: Table | None = None
+    at = reference_site(reference, identity, engine_options) if identity else None
     if wants.settings.given:
         shared = wants.settings.given.table
-    elif identity and wants.settings.shared:
-        site = reference_site(reference, identity, engine_options)
-        shared = _table(store, wants, site, [wants.settings.shared], wants.settings.shared)
+    elif at and wants.settings.shared:
+        shared = _table(store, wants, at, [wants.settings.shared], wants.settings.shared)
     found: dict[str, int] = {}
     for lane in lanes_of(cells).values():
         environment = environments[lane.environment]
@@ -47,14 +49,25 @@ def known_repeats(
             shapes={},
         )
         for cell in lane.runnable:
-            found[cell.id] = _known(store, wants, site, lane, cell, shared)
+            found[cell.id] = _known(store, wants, site, lane, cell, shared, at)
     return {cell: count for cell, count in found.items() if count}
 
 
 def _known(
-    store: Store, wants: Wants, site: Site, lane: Lane, cell: Cell, shared: Table | None
+    store: Store,
+    wants: Wants,
+    site: Site,
+    lane: Lane,
+    cell: Cell,
+    shared: Table | None,
+    reference: Site | None,
 ) -> int:
     """Returns how many repeats of a cell are known."""
+    typed: Typed | None = None
+    if needed(wants, site, cell.pass_.precision):
+        typed = known(store, wants, reference, cell.pass_.precision)
+        if typed is None:
+            return 0
     table: Table | None = None
     implicit: Implicit | None = None
     engine = site.environment.engine
@@ -96,6 +109,7 @@ def _known(
             table=table,
             implicit=implicit,
             alternatives=others,
+            typed=typed,
         )
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from runner.cells import Cell, Precision, Status, TableSource
 from runner.core.tables.table import Table
 from runner.execution.alternatives import Alternative
+from runner.execution.typed import Typed
 from runner.execution.wanted import Implicit, Site
 from runner.records import Calibration, Measurement, Object, Record
 
@@ -21,6 +22,8 @@ class Variant:
     implicit: Implicit | None = None
     alternatives: tuple[Alternative, ...] = ()
     """The same in other forms, for parsers that cannot read `model`."""
+    typed: Typed | None = None
+    """What takes their place where the network's own types decide."""
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from runner.execution.preparing import prepare
 from runner.execution.progress import Progress
 from runner.execution.rounds import Rounds
 from runner.execution.table_checks import RecordedTables
+from runner.execution.value_ranges import TypedNetworks
 from runner.execution.wanted import FP32, Site, Wants
 from runner.execution.watch import Watch, unwatched
 from runner.execution.workers import Workers
@@ -88,6 +89,7 @@ class Matrix:
         """digest → every table that a cell uses or that is a candidate for the limit."""
         self.recorded = RecordedTables(self.jobs, wants, progress)
         self._of_evaluation: Sequence[Table] | None = None
+        self.typed = TypedNetworks(self.jobs, wants)
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
@@ -102,7 +104,7 @@ class Matrix:
         self.wants.network.put_into(self.store)
         for plugin in self.wants.plugins:
             plugin.put_into(self.store)
-        site = self.recorded.site = self.measure_reference()
+        site = self.recorded.site = self.typed.site = self.measure_reference()
         self.prepare()
         self.calibrate()
         self.make_limit_tables(site)
@@ -327,6 +329,7 @@ class Matrix:
                         precision=cell.pass_.precision,
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
+                        typed=self.typed.of(site, cell.pass_.precision),
                     )
                 case Table() if cell.pass_.source is TableSource.SHIPPED:
                     assert network.shipped  # noqa: S101 - its table is

@@ -60,4 +60,5 @@ def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
         if implicit
         else None,
         **({"alternatives": alternatives} if alternatives else {}),
+        **({"typed": dict(wanted.typed.asked)} if wanted.typed else {}),
     }

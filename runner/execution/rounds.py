@@ -103,6 +103,7 @@ class Rounds:
                 placement=site.environment.engine if variant.table or variant.implicit else None,
                 implicit=variant.implicit,
                 alternatives=variant.alternatives,
+                typed=variant.typed,
             )
             for name, variant in lane.variants.items()
             if not lane.failed(name) and (cells is None or lane.id(name) in cells)

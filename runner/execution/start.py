@@ -354,6 +354,9 @@ def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, di
     Raises:
         AnswerError: it had none of that name.
     """
+    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
+        read_sha256 = wanted.typed.model.sha256
+        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
     if not wanted.alternatives:
         return wanted.model, {}
     forms = (Alternative(name, wanted.model), *wanted.alternatives)

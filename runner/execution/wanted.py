@@ -17,7 +17,11 @@ from runner.execution.alternatives import Alternative
 from runner.execution.given import GivenTable
 from runner.execution.inputs import Data, Network
 from runner.execution.plugins import ENGINE, PluginFiles
+from runner.execution.typed import Typed
 from runner.records import Calibration, Object, digest
+
+MINMAX = "minmax"
+"""The algorithm whose table is the largest magnitudes."""
 
 FP32 = Pass(precision=Precision.FP32)
 
@@ -111,12 +115,15 @@ class WantedPass:
     implicit: Implicit | None = None
     alternatives: tuple[Alternative, ...] = ()
     """The same network in other forms, tried in order where the parser cannot read `model`."""
+    typed: Typed | None = None
+    """What takes the place of all of them in an engine whose networks are strongly typed."""
 
     @property
     def objects(self) -> tuple[Object, ...]:
         """What the job reads, beside the evaluation images."""
         others = (one.model for one in self.alternatives)
-        return (self.model, *others, *(self.implicit.objects if self.implicit else ()))
+        typed = (self.typed.model,) if self.typed and self.typed.model else ()
+        return (self.model, *others, *typed, *(self.implicit.objects if self.implicit else ()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,20 +156,40 @@ class Wants:
         chosen = tuple(
             {"name": name, "options": dict(self.settings.algorithms[name])} for name in algorithms
         )
+        network = self.network
+        return self._calibration(
+            site, network.calibration, network.tensors, self.data.calibration, chosen
+        )
+
+    def ranges(
+        self, site: Site, model: Object, tensors: Sequence[str], images: Object
+    ) -> WantedCalibration:
+        """Says how to find the largest magnitude of `tensors`, which `model` gives out, on `images`."""
+        minmax = {"name": MINMAX, "options": {}}
+        return self._calibration(site, model, tuple(tensors), images, (minmax,))
+
+    def _calibration(
+        self,
+        site: Site,
+        model: Object,
+        tensors: tuple[str, ...],
+        images: Object,
+        algorithms: tuple[Mapping[str, Any], ...],
+    ) -> WantedCalibration:
         key = {
             "calibration": 1,
             "site": self._site_key(site),
-            "model": self.network.calibration.sha256,
-            "images": self.data.calibration.sha256,
-            "tensors": self.network.tensors,
-            "algorithms": chosen,
+            "model": model.sha256,
+            "images": images.sha256,
+            "tensors": tensors,
+            "algorithms": algorithms,
         }
         return WantedCalibration(
             fingerprint=digest(key),
-            model=self.network.calibration,
-            images=self.data.calibration,
-            tensors=self.network.tensors,
-            algorithms=chosen,
+            model=model,
+            images=images,
+            tensors=tensors,
+            algorithms=algorithms,
         )
 
     def table(self, site: Site, calibration: Calibration, algorithm: str) -> Table:
@@ -192,6 +219,7 @@ class Wants:
         placement: str | None = None,
         implicit: Implicit | None = None,
         alternatives: tuple[Alternative, ...] = (),
+        typed: Typed | None = None,
     ) -> WantedPass:
         """Says what to measure.
 
@@ -205,6 +233,7 @@ class Wants:
             placement: Whose Q/DQ placement it has; None for a float network.
             implicit: Where TensorRT's own scales come from, None without.
             alternatives: Other forms of `model`, for parsers that cannot read it.
+            typed: What takes their place where the network's own types decide.
         """
         if table or implicit:
             precision = Precision.INT8
@@ -225,6 +254,8 @@ class Wants:
             }
         if alternatives:
             key["alternatives"] = [one.key for one in alternatives]
+        if typed:
+            key["typed"] = typed.key
         return WantedPass(
             fingerprint=digest(key),
             name=name,
@@ -236,6 +267,7 @@ class Wants:
             compare_with=FP32.name if precision is not Precision.FP32 else None,
             implicit=implicit,
             alternatives=alternatives,
+            typed=typed,
         )
 
     def _site_key(self, site: Site) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ def test_onnxruntime_offers_two_precisions() -> None:
     one = config(changed(environments=[ORT, NGC]))
     ort, ngc = axes_of(one, environments_of(one, Path("/")), {})
     assert ort.precisions == {Precision.FP32, Precision.INT8}
-    assert ngc.precisions == set(Precision) - {Precision.BF16}
+    assert ngc.precisions == set(Precision)
 
 
 def test_the_engine_is_told_its_provider() -> None:

@@ -86,18 +86,19 @@ def test_a_precision_that_the_engine_lacks_is_unsupported() -> None:
     unsupported, fine = expand([axis("a", "cpu")], ["cpu"], [fp16, FP32])
     assert unsupported.obstacle == (
         Status.UNSUPPORTED,
-        "this engine offers fp32, int8, not fp16",
+        "this engine offers fp32, int8, not fp16: on a CPU it would compute in fp32 between conversions, "
+        "which measures nothing",
     )
     assert fine.obstacle is None
 
 
-def test_bf16_is_recorded_and_asked_of_no_engine() -> None:
+def test_bf16_is_recorded_and_asked_of_those_that_have_it() -> None:
     bf16 = Pass(precision=Precision.BF16)
     (cell,) = expand([axis("a", "gpu")], ["gpu:*"], [bf16])
-    assert cell.obstacle is not None
-    status, reason = cell.obstacle
-    assert status is Status.UNSUPPORTED
-    assert reason.endswith("; `dumps` may record it")
+    assert cell.obstacle == (Status.UNSUPPORTED, "this engine offers fp32, int8, not bf16")
+    has_it = dataclasses.replace(axis("a", "gpu"), precisions=frozenset({Precision.BF16}))
+    (cell,) = expand([has_it], ["gpu:*"], [bf16])
+    assert cell.obstacle is None
     assert "bf16" in recordable("tensorrt", None, ())
 
 

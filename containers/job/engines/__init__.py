@@ -4,10 +4,11 @@ An engine module imports its package at the top (so that loading it proves that 
 defines
 
     Engine(options)                 options: the request's engine_options; ValueError names a wrong key
+        .strongly_typed             whether the network's own types decide what computes in which precision
         .facts()                    JSON object: version, providers or devices, build
         .build(model, precision, table, folder, implicit=None)
-                                    a Session. `model`: path of the ONNX; `precision`: fp32, tf32, fp16
-                                    or int8; `table`: {tensor: amax} or None; `folder`: where to write
+                                    a Session. `model`: path of the ONNX; `precision`: fp32, tf32, fp16,
+                                    bf16 or int8; `table`: {tensor: amax} or None; `folder`: where to write
                                     what the engine tells of the build, or None: executed.onnx,
                                     build.json, layers.json, calibration.cache (job/protocol.py), each
                                     whole or not at all; `implicit`: of protocol.IMPLICIT_KEYS, or None.

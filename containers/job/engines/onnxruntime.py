@@ -31,6 +31,8 @@ CALM = {"session.intra_op.allow_spinning": "0"}
 
 
 class Engine(object):
+    strongly_typed = True  # its networks say it all; a pass below fp32 is asked of no ONNX Runtime
+
     def __init__(self, options):
         unknown = sorted(set(options) - set(DEFAULTS))
         if unknown:

@@ -21,6 +21,7 @@ from runner.core.answers.rows import (
 from runner.core.answers.sureness import interval
 from runner.core.factors.words import reasons
 from runner.core.judgement import HeadResult
+from runner.core.reduced.told import converted_sentence
 from runner.core.severity import Severity
 from runner.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from runner.core.words import capital, listed, span, verb
@@ -100,7 +101,7 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         told,
         rows,
         f"the {'engine' if levels else 'version'} in {precision}: {listed(names, 3)}",
-        f"{', '.join(parts)}.{_reasons(told)}",
+        f"{', '.join(parts)}.{_reasons(told)}{converted_sentence(told[0].result.facts)}",
         f"Use fp32 there, or another version; look for a layer that overflows in {precision}.",
         Severity.HARMLESS if harmless else Severity.SEVERE if levels else None,
     )

@@ -11,6 +11,7 @@ from runner.core.answers.making import made
 from runner.core.answers.rows import Row, Told, environments, told_of
 from runner.core.answers.sureness import UNDECIDED
 from runner.core.judgement import CellResult
+from runner.core.reduced.told import converted_sentence
 from runner.core.severity import Severity
 from runner.core.verdicts.verdict import KINDS, Kind
 from runner.core.words import capital, count, listed, span
@@ -27,7 +28,7 @@ def broken(rows: Sequence[Row]) -> list[Finding]:
             rows,
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
             f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
-            "anything.",
+            f"anything.{converted_sentence(told[0].result.facts)}",
             _broken_advice(why, told),
             Severity.SEVERE,
         )

@@ -32,6 +32,9 @@ from job.engines.tensorrt import (
 from job.engines.tensorrt.log import Log
 from job.engines.tensorrt.session import Session
 
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+TYPES = {"fp16": ("float16", "HALF"), "bf16": ("bfloat16", "BF16")}  # as ONNX and TensorRT call them
+
 
 class Engine(object):
     """An engine as job.engines describes it."""
@@ -42,6 +45,7 @@ class Engine(object):
         self._log = Log()
         if not trt.init_libnvinfer_plugins(self._log, ""):
             raise RuntimeError("TensorRT could not load its own plugins" + self._log.told())
+        self.strongly_typed = self._options["typed"] == "strong" or configuration.always_strong()
         folder = self._options.pop("plugin_folder")
         wanted = self._options.pop("plugins")
         self._plugins = []
@@ -62,8 +66,8 @@ class Engine(object):
 
     def build(self, model, precision, table, folder, implicit=None):
         """Returns a Session; writes build.json, layers.json and calibration.cache into `folder`."""
-        if precision not in ("fp32", "tf32", "fp16", "int8"):
-            raise ValueError("unknown precision %r; known: fp32, tf32, fp16, int8" % (precision,))
+        if precision not in PRECISIONS:
+            raise ValueError("unknown precision %r; known: %s" % (precision, ", ".join(PRECISIONS)))
         if precision != "int8" and (table is not None or implicit is not None):
             raise ValueError("a %s pass takes no table and no calibrator" % precision)
         if table is not None and implicit is None:
@@ -71,7 +75,9 @@ class Engine(object):
                 "a table needs to be told how it is carried: by cache or dynamic_range; "
                 "an explicit int8 network has its scales in its Q/DQ nodes"
             )
-        strong = self._options["typed"] == "strong" or configuration.always_strong()
+        strong = self.strongly_typed
+        if precision == "bf16":
+            configuration.check_bf16(strong, self._cuda.capability())
         if implicit is not None and strong:
             raise protocol.UnsupportedError(
                 "TensorRT %s: a strongly typed network runs in int8 by its Q/DQ nodes only"
@@ -171,10 +177,11 @@ def _check_types(parsed, precision, explicit, strong):
             "the network has Q/DQ nodes, which decide what runs in int8: a %s pass needs the float one"
             % precision
         )
-    if strong and precision == "fp16" and "HALF" not in parsed.types:
+    if strong and precision in TYPES and TYPES[precision][1] not in parsed.types:
+        name = TYPES[precision][0]
         raise protocol.UnsupportedError(
-            "a strongly typed network runs in fp16 where its tensors are float16, this one has none: "
-            "convert it to float16 first"
+            "a strongly typed network runs in %s where its tensors are %s, this one has none: "
+            "convert it to %s first" % (precision, name, name)
         )
 
 

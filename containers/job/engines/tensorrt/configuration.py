@@ -7,12 +7,14 @@ import tensorrt as trt
 from job import protocol
 from job.engines.tensorrt.network import word
 
+BF16_CAPABILITY = 80  # Ampere's: earlier GPUs have no instructions for bfloat16
+
 
 class Choice(object):
     """What decides the precision of an engine.
 
     Attributes:
-        precision: fp32, tf32, fp16 or int8.
+        precision: fp32, tf32, fp16, bf16 or int8.
         types: the precisions that layers may run in, fp32 aside.
         strong: whether the network's own types decide, and no flag may.
         calibrator: for TensorRT, or None.
@@ -35,7 +37,30 @@ def always_strong():
 def precisions():
     """Returns what an engine of this TensorRT can be asked for; in 11 by the network's types."""
     tf32 = hasattr(trt, "BuilderFlag") and hasattr(trt.BuilderFlag, "TF32")
-    return ["fp32"] + ["tf32"] * tf32 + ["fp16", "int8"]
+    return ["fp32"] + ["tf32"] * tf32 + ["fp16"] + ["bf16"] * _has_bf16() + ["int8"]
+
+
+def _has_bf16():
+    """Whether it has bfloat16: by a flag (to 10), by the network's types (9 and later), or by both."""
+    by_flag = hasattr(trt, "BuilderFlag") and hasattr(trt.BuilderFlag, "BF16")
+    return by_flag or (hasattr(trt.DataType, "BF16") and always_strong())
+
+
+def check_bf16(strong, capability):
+    """Raises protocol.UnsupportedError where bfloat16 is wanted and cannot be.
+
+    Args:
+        strong: whether the network's own types decide.
+        capability: of the GPU, 90 for 9.0.
+    """
+    known = hasattr(trt.DataType, "BF16") if strong else _has_bf16()
+    if not known:
+        raise protocol.UnsupportedError("TensorRT %s has no bfloat16 (9 and later do)" % trt.__version__)
+    if capability < BF16_CAPABILITY:
+        raise protocol.UnsupportedError(
+            "bfloat16 needs a GPU of compute capability 8.0 or later (Ampere), this one has %d.%d"
+            % divmod(capability, 10)
+        )
 
 
 def check_tf32(choice):
@@ -76,6 +101,8 @@ def configure(config, choice, options):
     if not choice.strong and hasattr(trt.BuilderFlag, "INT8"):
         if "fp16" in choice.types:
             config.set_flag(trt.BuilderFlag.FP16)
+        if "bf16" in choice.types and hasattr(trt.BuilderFlag, "BF16"):
+            config.set_flag(trt.BuilderFlag.BF16)
         if "int8" in choice.types:
             config.set_flag(trt.BuilderFlag.INT8)
         if choice.calibrator is not None:

@@ -384,7 +384,7 @@ class Builder(_Bound):
         if not (workspace or config.max_workspace_size):
             raise calibration.Refused("no workspace")
         quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        if network._strong and flags & {"FP16", "INT8"}:
+        if network._strong and flags & {"FP16", "BF16", "INT8"}:
             raise calibration.Refused(
                 "Parameter check failed, condition: !config.getFlag(BuilderFlag::kFP16)"
             )
@@ -394,6 +394,9 @@ class Builder(_Bound):
         if quantised and not network._strong and "INT8" not in flags:
             raise calibration.Refused("Q/DQ layers need BuilderFlag::kINT8")
         fixed = graph.fixed(model)
+        bfloat = graph.has_bfloat16(model)
+        if bfloat:
+            fixed = graph.without_bfloat16(fixed)
         scales = {}
         if "INT8" in flags and not quantised:
             scales = self._scales(network, fixed, calibrator)
@@ -410,6 +413,7 @@ class Builder(_Bound):
                 node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"
             ],
             "half": "FP16" in flags and "INT8" not in flags,
+            "bfloat": bfloat or ("BF16" in flags and "INT8" not in flags),
             "tf32": "TF32" in flags,
             "detailed": str(getattr(config, "profiling_verbosity", "")).endswith("DETAILED"),
             "implicit_batch": network._implicit,

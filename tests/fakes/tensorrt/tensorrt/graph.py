@@ -5,7 +5,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-TYPES = {TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8",
+TYPES = {TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.BFLOAT16: "BF16",
+         TensorProto.INT8: "INT8",
          TensorProto.INT32: "INT32", TensorProto.INT64: "INT64", TensorProto.BOOL: "BOOL"}  # fmt: skip
 NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
          "BOOL": np.bool_}  # fmt: skip
@@ -36,6 +37,26 @@ def fixed(model):
         dims = value.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
+    return copy
+
+
+def has_bfloat16(model):
+    return any(dtype == "BF16" for dtype, _ in tensors(model).values())
+
+
+def without_bfloat16(model):
+    """Returns the model with float32 in the place of bfloat16, for which a CPU has no kernels."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for one in copy.graph.initializer:
+        if one.data_type == TensorProto.BFLOAT16:
+            values = numpy_helper.to_array(one).astype(np.float32)
+            one.CopyFrom(numpy_helper.from_array(values, one.name))
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.i == TensorProto.BFLOAT16:
+                attribute.i = TensorProto.FLOAT
     return copy
 
 

@@ -147,6 +147,8 @@ class IExecutionContext(_Bound):
         given = {name: batch(arrays[name]) for name in engine._inputs}
         for name, value in zip(outputs, engine._session.run(outputs, given), strict=True):
             rounded = value.astype(np.float16) if engine._plan["half"] else value
+            if engine._plan["bfloat"]:
+                rounded = (value.view(np.uint32) & 0xFFFF0000).view(np.float32)
             batch(arrays[name])[...] = rounded
         if self.profiler is not None:
             for layer in _fused(engine._plan):

@@ -1,0 +1,249 @@
+"""fp16 and bf16 where the network's types decide: the whole loop over a fake TensorRT 11, 10 and 10 by types.
+
+The fake computes on a CPU: what is held here is which network ran, and what was told of it.
+"""
+
+import csv
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import networks
+import numpy as np
+import onnx
+import pytest
+from archives import unpack
+from matrices import Told
+from onnx import TensorProto, helper, numpy_helper
+from test_tensorrt_matrix import FAKES, Rows, at, png
+
+from runner import session
+from runner.cells import Status
+from runner.core.reduced.converting import element_types
+from runner.packs.merging import merge
+from runner.packs.packing import pack
+from runner.records import Measurement
+from runner.store import Store
+from runner.ticket.making import Wish, make
+
+MATRIX = """
+name: tiny
+model: {{onnx: tiny.onnx}}
+heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
+data:
+  calibration: {{images: images}}
+  evaluation: {{images: images}}
+precisions: [fp32, fp16, bf16, int8]
+calibration: {{shared: minmax, algorithms: [minmax]}}
+repeats: 1
+devices: [cpu, "gpu:*"]
+baseline: ort
+timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
+engines: {{onnxruntime: {{threads: 1}}}}
+environments:
+  - {{interpreter: {python}, name: ort}}
+  - {{elsewhere: [trt-10, trt-11]}}
+  - {{elsewhere: [trt-10-typed], options: {{typed: strong}}}}
+"""
+VERSIONS = {"trt-10": "10.16.1.11", "trt-10-typed": "10.16.1.11", "trt-11": "11.4.0.106"}
+TYPED = ("trt-10-typed", "trt-11")
+KEPT = {"larger", "still_large", "smaller"}
+"""Of the nodes before the small head: those that reach a million, and one that reads it."""
+
+
+def overflowing() -> onnx.ModelProto:
+    """Returns the detector with a place before its small head that float16 cannot hold."""
+    model = networks.detector()
+    small = next(node for node in model.graph.node if "small" in node.output)
+    names = ["sum", "large_", "larger", "still_large", "smaller", "small_"]
+    nodes = [
+        helper.make_node(
+            "Relu" if made == "still_large" else "Mul",
+            [given]
+            if made == "still_large"
+            else [given, "times_down" if "small" in made else "times_up"],
+            [made],
+            name=made,
+        )
+        for given, made in itertools.pairwise(names)
+    ]
+    small.input[0] = "small_"
+    rest = [onnx.NodeProto.FromString(one.SerializeToString()) for one in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend([*rest[:-1], *nodes, rest[-1]])
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.float32(value).reshape(1), name)
+        for name, value in (("times_up", 1e3), ("times_down", 1e-3))
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc for the fake CUDA runtime")
+    folder = tmp_path_factory.mktemp("typed")
+    (folder / "images").mkdir()
+    (folder / "cudart").mkdir()
+    folder.joinpath("tiny.onnx").write_bytes(overflowing().SerializeToString())
+    for index in range(3):
+        (folder / "images" / f"{index}.png").write_bytes(png(index))
+    (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
+    target, source = folder / "cudart" / "libcudart.so", FAKES / "cudart" / "cudart.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(target), str(source)], check=True)
+    return folder
+
+
+def run(folder: Path, told: Told) -> None:
+    session.run_experiment(
+        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=told
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> Rows:
+    for name, version in VERSIONS.items():
+        made = pack(
+            folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
+            select=[f"{name}/*"], progress=Told(),
+        )  # fmt: skip
+        unpack(made.file, folder / name)
+        subprocess.run(
+            [sys.executable, "pack/run-pack.py"],
+            cwd=folder / name, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
+        )  # fmt: skip
+        merge(folder / name / "pack" / "results.tar", folder / "results")
+    told = Told()
+    run(folder, told)
+    assert told.steps == told.expected, told.lines
+    with (folder / "results" / "latest" / "results.csv").open() as stream:
+        return {
+            (row["environment"], row["pass"], row["head"]): row for row in csv.DictReader(stream)
+        }
+
+
+def measured(folder: Path, environment: str, name: str) -> Measurement:
+    """Returns the measurement of a pass that went well."""
+    (found,) = (
+        one
+        for record in Store(folder / "results").open_run("latest").records()
+        if record.environment == environment and record.pass_.name == name
+        for one in record.measurements
+    )
+    assert found.status is Status.OK, found.reason
+    return found
+
+
+@pytest.mark.parametrize("environment", VERSIONS)
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_both_run_everywhere_and_keep_what_roundings_leave(
+    rows: Rows, environment: str, precision: str
+) -> None:
+    row = rows[environment, precision, "small"]
+    assert (row["status"], row["reason"]) == ("ok", "")
+    assert float(row["sqnr_db"]) > {"fp16": 40, "bf16": 24}[precision]
+
+
+@pytest.mark.parametrize("environment", TYPED)
+def test_where_types_decide_the_converted_network_ran(
+    rows: Rows, folder: Path, environment: str
+) -> None:
+    one = measured(folder, environment, "fp16")
+    assert one.typed is not None
+    assert set(one.typed["in_float32"]) == KEPT
+    assert "reaches" in one.typed["in_float32"]["still_large"]
+    assert one.typed["ranges"].endswith("tensors on the evaluation images"), "one set is both"
+    store = Store(folder / "results")
+    (file,) = (store.root / "objects").rglob(f"{one.model_sha256}.onnx")
+    types = element_types(onnx.load(file))
+    assert types["still_large"] == TensorProto.FLOAT
+    assert types["c5"] == TensorProto.FLOAT16
+    assert measured(folder, environment, "fp32").typed is None
+
+
+def test_where_flags_decide_the_float_network_ran(rows: Rows, folder: Path) -> None:
+    one = measured(folder, "trt-10", "fp16")
+    assert one.typed is None
+    assert one.model_sha256 == measured(folder, "trt-10", "fp32").model_sha256
+    assert one.build is not None
+    assert "FP16" in one.build["flags"]
+    bf16 = measured(folder, "trt-10", "bf16")
+    assert bf16.build is not None
+    assert "BF16" in bf16.build["flags"]
+
+
+def test_int8_of_typed_networks_stays_as_it_was(rows: Rows, folder: Path) -> None:
+    assert rows["trt-11", "int8-shared-minmax", "small"]["status"] == "ok"
+    assert measured(folder, "trt-11", "int8-shared-minmax").typed is None
+
+
+def test_onnxruntime_pretends_nothing(rows: Rows) -> None:
+    for precision in ("fp16", "bf16"):
+        row = rows["ort", precision, "small"]
+        assert row["status"] == "unsupported"
+        assert "would compute in fp32 between conversions" in row["reason"]
+
+
+def test_the_page_names_what_stayed_in_float32(rows: Rows, folder: Path) -> None:
+    page = (folder / "results" / "latest" / "report.html").read_text("utf-8")
+    assert "kept in float32" in page
+    assert "float16&#39;s 65504" in page or "float16's 65504" in page
+
+
+def test_it_is_known_afterwards(rows: Rows, folder: Path) -> None:
+    planned = session.plan_experiment(folder / "matrix.yaml", folder / "results", select=["trt*"])
+    known = {name for name in planned.known if "int8-implicit" not in name}
+    assert {f"{name}/gpu:*/{one}" for name in VERSIONS for one in ("fp16", "bf16")} <= known
+    told = Told()
+    run(folder, told)
+    assert not [line for line in told.lines if "ranges" in line and "reused" not in line]
+    assert all("reused" in line for line in told.lines if line.startswith("ok trt")), told.lines
+
+
+def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path: Path) -> None:
+    made = make("latest", folder / "results", tmp_path / "t.zip", Wish(cells=["trt-11/*/fp16"]))
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(tmp_path)
+    root, cell = tmp_path / "ticket", "trt-11@gpu-all@fp16"
+    asked = json.loads((root / "reproduce" / "requests" / f"{cell}.json").read_text())
+    model = onnx.load(root / "reproduce" / "objects" / asked["passes"][-1]["model"])
+    assert TensorProto.FLOAT16 in element_types(model).values()
+    script = root / "cells" / cell / "reproduce.sh"
+    script.chmod(0o755)
+    done = subprocess.run(
+        [str(script)],
+        env={**at(folder, VERSIONS["trt-11"]), "PYTHON": sys.executable},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "same: every head's error is that of the ticket" in done.stdout
+
+
+def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
+    rows: Rows, folder: Path, tmp_path: Path
+) -> None:
+    wish = Wish(cells=["trt-11/*/fp16"], no_weights=True)
+    made = make("latest", folder / "results", tmp_path / "t.zip", wish)
+    with zipfile.ZipFile(made.path) as archive:
+        archive.extractall(tmp_path)
+    jobs = tmp_path / "ticket" / "reproduce"
+    asked = json.loads((jobs / "requests" / "trt-11@gpu-all@fp16.json").read_text())
+    stand_in = onnx.load(jobs / "objects" / asked["passes"][-1]["model"])
+    assert element_types(stand_in)["c5"] == TensorProto.FLOAT16
+    real = {
+        one.name: numpy_helper.to_array(one)
+        for one in networks.detector().graph.initializer
+        if len(one.dims) == 4
+    }
+    drawn = {one.name: numpy_helper.to_array(one) for one in stand_in.graph.initializer}
+    pairs = [
+        (values, drawn[f"{name}/float16"])
+        for name, values in real.items()
+        if f"{name}/float16" in drawn
+    ]
+    assert pairs
+    assert not any(np.allclose(one, other, atol=1e-3) for one, other in pairs)
