@@ -176,6 +176,10 @@ class Calibration(Stored):
     """algorithm → tensor → amax."""
     unusable: Mapping[str, str] = {}
     """tensor → why it has no amax."""
+    seen: Mapping[str, float] = {}
+    """tensor → the largest magnitude in any image; empty in records of before it was kept."""
+    clipped: Mapping[str, Mapping[str, float]] = {}
+    """algorithm → tensor → share (0 to 1) of the nonzero values above its amax; empty as `seen` is."""
     seconds: float = 0.0
     log_tail: str | None = None
     start: Start | None = None

@@ -36,7 +36,7 @@ def calibrate(session, input_name, images, tensors, show):
 
 
 def tables(histograms, algorithms):
-    """Returns (algorithms, unusable) as in calibration.json.
+    """Returns algorithms, unusable, seen and clipped of calibration.json, as a dict.
 
     Args:
         histograms: of `calibrate`.
@@ -49,14 +49,22 @@ def tables(histograms, algorithms):
         histogram.tensor: "zero in every image" for histogram in histograms if histogram.amax == 0
     }
     usable = [histogram for histogram in histograms if histogram.amax > 0]
-    made = {}
+    made, clipped = {}, {}
     for one in algorithms:
-        options = one.get("options") or {}
-        made[one["name"]] = {
-            histogram.tensor: thresholds.threshold(histogram, one["name"], options)
+        name, options = one["name"], one.get("options") or {}
+        made[name] = {
+            histogram.tensor: thresholds.threshold(histogram, name, options) for histogram in usable
+        }
+        clipped[name] = {
+            histogram.tensor: thresholds.clipped(histogram, made[name][histogram.tensor])
             for histogram in usable
         }
-    return made, unusable
+    return {
+        "algorithms": made,
+        "unusable": unusable,
+        "seen": {histogram.tensor: histogram.amax for histogram in histograms},
+        "clipped": clipped,
+    }
 
 
 def run(engine, request, stages):
@@ -73,10 +81,5 @@ def run(engine, request, stages):
         images = arrays.load_images(wanted["images"])
         with contextlib.closing(engine.build(wanted["model"], "fp32", None, None)) as session:
             histograms = calibrate(session, request["input"], images, wanted["tensors"], stages.show)
-        algorithms, unusable = tables(histograms, wanted["algorithms"])
-    return {
-        "images": len(images),
-        "seconds": time.perf_counter() - start,
-        "algorithms": algorithms,
-        "unusable": unusable,
-    }
+        made = tables(histograms, wanted["algorithms"])
+    return dict(made, images=len(images), seconds=time.perf_counter() - start)

@@ -25,12 +25,14 @@ class Histogram(object):
         tensor: its name, for messages.
         counts: int64 (BINS,).
         amax: the largest |x| so far, a float; 0.0 where nothing or only zeros were added.
+        zeros: how many of the elements are exactly zero (int).
     """
 
     def __init__(self, tensor):
         self.tensor = tensor
         self.counts = np.zeros(BINS, np.int64)
         self.amax = 0.0
+        self.zeros = 0
         self._exponent = LOWEST  # amax < 2**exponent = BINS * width
 
     @property
@@ -68,6 +70,7 @@ class Histogram(object):
                 "tensor %r holds NaN or infinite values in the fp32 network: it has no range; check the "
                 "model and the preprocessing of the calibration images" % self.tensor
             )
+        self.zeros += magnitude.size - int(np.count_nonzero(magnitude > 0))
         if largest > self.amax:
             self._cover(largest)
         np.multiply(magnitude, np.float32(1 / self.width), out=magnitude)

@@ -31,6 +31,19 @@ def threshold(histogram, algorithm, options):
     return float(min(ALGORITHMS[algorithm](histogram, **options), histogram.amax))
 
 
+def clipped(histogram, amax):
+    """Returns the share (0 to 1) of the nonzero values whose magnitude lies above `amax`.
+
+    Linear within a bin; 0.0 where there is no nonzero value.
+    """
+    nonzero = int(histogram.counts.sum()) - histogram.zeros
+    if amax >= histogram.amax or nonzero == 0:
+        return 0.0
+    below = _cumulative(histogram.counts[: histogram.used])
+    within = float(np.interp(amax / histogram.width, np.arange(below.size), below))
+    return min(max(float(below[-1]) - within, 0.0) / nonzero, 1.0)
+
+
 def minmax(histogram):
     """Returns the largest magnitude seen: nothing is clipped."""
     return histogram.amax

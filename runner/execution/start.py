@@ -128,6 +128,8 @@ class JobStart:
                 status=Status.OK,
                 tables=answer.algorithms,
                 unusable=answer.unusable,
+                seen=answer.seen,
+                clipped=answer.clipped,
                 seconds=answer.seconds,
                 start=start,
             )

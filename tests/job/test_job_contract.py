@@ -113,6 +113,11 @@ def test_golden_request(request_folder: Path, tmp_path: Path) -> None:
     for table in calibrated["algorithms"].values():
         assert table.keys() == set(TENSORS)
         assert all(0 < table[tensor] <= minmax[tensor] for tensor in TENSORS)
+    assert calibrated["seen"] == minmax
+    assert calibrated["clipped"].keys() == calibrated["algorithms"].keys()
+    assert set(calibrated["clipped"]["minmax"].values()) == {0.0}
+    above = np.abs(images) > calibrated["algorithms"]["percentile"]["image"]
+    assert calibrated["clipped"]["percentile"]["image"] == pytest.approx(above.mean(), abs=1e-4)
 
     session = onnxruntime.InferenceSession(
         str(request_folder / "model.onnx"), providers=["CPUExecutionProvider"]

@@ -129,10 +129,14 @@ def test_calibration_reports_tensors_without_a_range() -> None:
     session = ScriptedSession(lambda _: {"t": row(1, value=2), "z": row(4, value=0)})
     histograms = calibrate.calibrate(session, "image", IMAGES, ["t", "z"], lambda _: None)
     algorithms = [{"name": "minmax", "options": None}, {"name": "mse"}]
-    made, unusable = calibrate.tables(histograms, algorithms)
+    answer = calibrate.tables(histograms, algorithms)
+    made = answer["algorithms"]
     assert made["minmax"] == {"t": 2.0}
     assert made["mse"].keys() == {"t"}
-    assert unusable == {"z": "zero in every image"}
+    assert answer["unusable"] == {"z": "zero in every image"}
+    assert answer["seen"] == {"t": 2.0, "z": 0.0}
+    assert answer["clipped"]["minmax"] == {"t": 0.0}
+    assert answer["clipped"].keys() == made.keys()
 
 
 def test_calibration_stops_at_a_tensor_that_is_not_finite() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from job.histogram import Histogram
-from job.thresholds import ALGORITHMS, LEVELS, divergences, squared_errors, threshold
+from job.thresholds import ALGORITHMS, LEVELS, clipped, divergences, squared_errors, threshold
 
 
 def slides_divergence(bins: list[float], i: int) -> float:
@@ -150,6 +150,27 @@ def test_percentile_is_that_of_the_magnitudes(percentile: float) -> None:
     histogram = histogram_of(GAUSS)
     found = threshold(histogram, "percentile", {"percentile": percentile})
     assert found == pytest.approx(np.percentile(np.abs(GAUSS), percentile), abs=2 * histogram.width)
+
+
+@pytest.mark.parametrize("amax", [0.01, 0.5, 2.0, 3.9])
+def test_the_share_clipped_is_that_of_the_nonzero_values(amax: float) -> None:
+    values = np.concatenate([GAUSS, np.zeros(GAUSS.size, np.float32)])
+    wanted = (np.abs(GAUSS) > amax).mean()
+    histogram = histogram_of(values)
+    assert clipped(histogram, amax) == pytest.approx(wanted, abs=2 * histogram.width)
+
+
+@pytest.mark.parametrize("values", [[0.0], [], [3.0, -3.0, 0.0]])
+def test_nothing_is_clipped_by_the_largest_magnitude(values: list[float]) -> None:
+    assert clipped(histogram_of(np.array(values)), 3.0) == 0.0
+
+
+@given(
+    hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(-4, 4, width=32)),
+    st.floats(0, 8),
+)
+def test_the_share_clipped_is_a_share(values: np.ndarray, amax: float) -> None:
+    assert 0 <= clipped(histogram_of(values), amax) <= 1
 
 
 @pytest.mark.parametrize(
