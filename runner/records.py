@@ -173,7 +173,7 @@ class Calibration(Stored):
     status: Status
     reason: str | None = None
     tables: Mapping[str, Mapping[str, float]] = {}
-    """algorithm → tensor → amax."""
+    """algorithm → tensor → amax; of entropy, a MaxPool's output has its input's (`core.tables.pooled`)."""
     unusable: Mapping[str, str] = {}
     """tensor → why it has no amax."""
     seen: Mapping[str, float] = {}

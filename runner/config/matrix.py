@@ -45,7 +45,7 @@ from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.errors import ConfigError
 from runner.plan import recordable
 
-Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
+Algorithm = Literal["entropy", "minmax", "percentile", "mse", "robust"]
 
 Calibrator = Literal["entropy", "entropy2", "legacy", "minmax"]
 
