@@ -70,7 +70,8 @@ class Histogram(object):
         for bins in self._kept:
             bins.cover(largest)
         for magnitude, index in buffers.blocks(flat):
-            self.zeros += magnitude.size - int(np.count_nonzero(magnitude))
+            # Of booleans: counting those of floats takes five times as long.
+            self.zeros += magnitude.size - int(np.count_nonzero(magnitude > 0))
             for bins in self._kept:
                 bins.count(magnitude, index)
         self.elements += flat.size

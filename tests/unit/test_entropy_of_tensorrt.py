@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.tables import opened, ranges
 from benchmarks.tables import histograms_of as histograms_over
+from benchmarks.tables import opened, ranges
 from job import thresholds
 from job.histogram import Histogram
 from runner.core.tables import reading
