@@ -19,6 +19,7 @@ from benchmarks import (
     matrix,
     reductions,
     report,
+    tables,
     verdicts,
 )
 from benchmarks.verdicts import command as verdicts_command
@@ -29,6 +30,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),
     ("Comparing dumps", compare.__doc__ or "", compare.main, ["--quick"]),
     ("Calibration", calibration.__doc__ or "", calibration.main, ["--quick"]),
+    ("Tables", tables.__doc__ or "", tables.main, ["--quick"]),
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),

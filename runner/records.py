@@ -175,9 +175,13 @@ class Calibration(Stored):
     status: Status
     reason: str | None = None
     tables: Mapping[str, Mapping[str, float]] = {}
-    """algorithm → tensor → amax."""
+    """algorithm → tensor → amax; of entropy, a MaxPool's output has its input's (`core.tables.pooled`)."""
     unusable: Mapping[str, str] = {}
     """tensor → why it has no amax."""
+    seen: Mapping[str, float] = {}
+    """tensor → the largest magnitude in any image; empty in records of before it was kept."""
+    clipped: Mapping[str, Mapping[str, float]] = {}
+    """algorithm → tensor → share (0 to 1) of the nonzero values above its amax; empty as `seen` is."""
     seconds: float = 0.0
     log_tail: str | None = None
     start: Start | None = None

@@ -10,20 +10,22 @@ from job import arrays, thresholds
 from job.histogram import Histogram
 
 
-def calibrate(session, input_name, images, tensors, show):
-    """Returns the histograms of `tensors` over all `images`, in that order.
+def calibrate(session, input_name, images, tensors, algorithms, show):
+    """Returns the histograms of `tensors` over all `images`, in that order: it is part of the result.
 
     Args:
         session: of an engine; its model gives out all `tensors`.
         input_name: tensor that takes an image.
         images: float32 (images, ...).
         tensors: names; the network's input may be among them.
+        algorithms: names of those that will read the histograms.
         show: called with "done/all" before each image.
 
     Raises:
         ValueError: a tensor holds NaN or infinite values, or is not floating point.
     """
-    histograms = [Histogram(tensor) for tensor in tensors]
+    kept = thresholds.kept(algorithms)
+    histograms = [Histogram(tensor, kept) for tensor in tensors]
     outputs = [tensor for tensor in tensors if tensor != input_name]
     for number in range(len(images)):
         show("%d/%d" % (number, len(images)))
@@ -36,7 +38,7 @@ def calibrate(session, input_name, images, tensors, show):
 
 
 def tables(histograms, algorithms):
-    """Returns (algorithms, unusable) as in calibration.json.
+    """Returns algorithms, unusable, seen and clipped of calibration.json, as a dict.
 
     Args:
         histograms: of `calibrate`.
@@ -49,14 +51,22 @@ def tables(histograms, algorithms):
         histogram.tensor: "zero in every image" for histogram in histograms if histogram.amax == 0
     }
     usable = [histogram for histogram in histograms if histogram.amax > 0]
-    made = {}
+    made, clipped = {}, {}
     for one in algorithms:
-        options = one.get("options") or {}
-        made[one["name"]] = {
-            histogram.tensor: thresholds.threshold(histogram, one["name"], options)
+        name, options = one["name"], one.get("options") or {}
+        made[name] = {
+            histogram.tensor: thresholds.threshold(histogram, name, options) for histogram in usable
+        }
+        clipped[name] = {
+            histogram.tensor: thresholds.clipped(histogram, made[name][histogram.tensor])
             for histogram in usable
         }
-    return made, unusable
+    return {
+        "algorithms": made,
+        "unusable": unusable,
+        "seen": {histogram.tensor: histogram.amax for histogram in histograms},
+        "clipped": clipped,
+    }
 
 
 def run(engine, request, stages):
@@ -72,11 +82,13 @@ def run(engine, request, stages):
     with stages.enter("calibrate"):
         images = arrays.load_images(wanted["images"])
         with contextlib.closing(engine.build(wanted["model"], "fp32", None, None)) as session:
-            histograms = calibrate(session, request["input"], images, wanted["tensors"], stages.show)
-        algorithms, unusable = tables(histograms, wanted["algorithms"])
-    return {
-        "images": len(images),
-        "seconds": time.perf_counter() - start,
-        "algorithms": algorithms,
-        "unusable": unusable,
-    }
+            histograms = calibrate(
+                session,
+                request["input"],
+                images,
+                wanted["tensors"],
+                [one["name"] for one in wanted["algorithms"]],
+                stages.show,
+            )
+        made = tables(histograms, wanted["algorithms"])
+    return dict(made, images=len(images), seconds=time.perf_counter() - start)

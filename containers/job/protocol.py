@@ -8,7 +8,8 @@ RESULT_DIR (empty, writable)
     stage.txt               the stage entered last, e.g. "infer int8-shared-entropy"
     probe.json              facts found inside: Python, packages, engine, processor, mapped libraries
     calibration.json        {"schema_version", "images", "seconds", "algorithms": {name: {tensor: amax}},
-                            "unusable": {tensor: reason}}
+                            "unusable": {tensor: reason}, "seen": {tensor: largest magnitude},
+                            "clipped": {name: {tensor: share of the nonzero values above amax, 0 to 1}}}
     passes/NAME/pass.json   one pass's answer, written last, as soon as the pass ends; its latency has the
                             host's clock (samples_s) and, where the engine can tell, the device's (device_s);
                             `model` is the file that was read, `refused` {file: what the parser said}

@@ -1,16 +1,23 @@
 """From the histogram of |x| of a tensor to its amax: the magnitude that int8 maps to 127.
 
-Pure functions of a histogram; no data is seen again.
+Pure functions of a histogram (`job.histogram.Histogram`); no data is seen again.
 """
 
 import numpy as np
 
+from job.histogram import DOUBLING, ORDER_FREE
+
 LEVELS = 128  # magnitudes 0 .. 127 of symmetric int8
+ROUNDING = 1e-12  # divergences that differ by less are equal: those of one grouping of the same bins
+WORSE = 10**0.1  # of `robust`: 1 dB
 CANDIDATES_AT_ONCE = 512  # keeps the work arrays within a level-2 cache
 
 
 def threshold(histogram, algorithm, options):
-    """Returns amax (float, 0 < amax <= histogram.amax) by `algorithm`, one of ALGORITHMS.
+    """Returns amax (float, above zero) by `algorithm`, one of ALGORITHMS.
+
+    It is at most the largest magnitude seen, but for `entropy`: as TensorRT's, that may be up to
+    twice it and half a bin, since empty bins beyond the largest magnitude are candidates too.
 
     Raises:
         ValueError: the algorithm or an option is unknown, an option is out of range, or the
@@ -28,7 +35,26 @@ def threshold(histogram, algorithm, options):
         )
     if histogram.amax == 0:
         raise ValueError("tensor %r is zero in every image: it has no range" % histogram.tensor)
-    return float(min(ALGORITHMS[algorithm](histogram, **options), histogram.amax))
+    return float(ALGORITHMS[algorithm](histogram, **options))
+
+
+def kept(algorithms):
+    """Returns which bins of a histogram these algorithms need, as its `kept`; unknown ones need none."""
+    return {READS[name] for name in algorithms if name in READS}
+
+
+def clipped(histogram, amax):
+    """Returns the share (0 to 1) of the nonzero values whose magnitude lies above `amax`.
+
+    Linear within a bin; 0.0 where there is no nonzero value.
+    """
+    nonzero = histogram.elements - histogram.zeros
+    if amax >= histogram.amax or nonzero == 0:
+        return 0.0
+    bins = histogram.order_free or histogram.doubling
+    below = _cumulative(bins.counts)
+    within = float(np.interp(amax / bins.width, np.arange(below.size), below))
+    return min(max(histogram.elements - within, 0.0) / nonzero, 1.0)
 
 
 def minmax(histogram):
@@ -45,25 +71,40 @@ def percentile(histogram, percentile=99.99):
         raise ValueError("option percentile is %r, expected a number" % (percentile,))
     if not 0 < percentile <= 100:
         raise ValueError("option percentile is %r, expected 0 < percentile <= 100" % (percentile,))
-    below = _cumulative(histogram.counts[: histogram.used])
+    bins = histogram.order_free
+    below = _cumulative(bins.counts[: bins.used])
     wanted = below[-1] * (percentile / 100.0)
-    return float(np.interp(wanted, below, np.arange(below.size))) * histogram.width
+    found = float(np.interp(wanted, below, np.arange(below.size))) * bins.width
+    return min(found, histogram.amax)  # the last bin reaches beyond the largest value
 
 
 def entropy(histogram):
-    """Returns the threshold whose 128-level quantisation keeps most of the distribution (KL divergence).
+    """Returns the threshold of TensorRT's entropy calibrators (KL divergence over 128 levels).
 
-    S. Migacz, "8-bit Inference with TensorRT", GTC 2017, S7310, slide "Pseudocode: conversion". As in
-    NVIDIA's pytorch-quantization, bin 0 is given the count of bin 1 first: zero is exact with any
-    scale, and the many zeros behind a ReLU would otherwise decide everything.
+    The method is that of S. Migacz, "8-bit Inference with TensorRT", GTC 2017, S7310, slide "Pseudocode:
+    conversion". What the slides leave open was found from calibration caches that TensorRT 8.5 wrote
+    (docs/calibration.md): bin 0 is given the count of bin 1; the candidates go on over empty bins to the end
+    of the range; one that clips, and keeps a single filled bin, does not count (its P and Q are equal);
+    of equal candidates the widest is taken; and the result is not held below the largest magnitude.
     """
-    counts = histogram.counts[: histogram.used].astype(np.float64)
-    if counts.size <= LEVELS:  # amax below 2**-104
-        return histogram.amax
+    bins = histogram.doubling
+    candidates = np.arange(LEVELS, bins.BINS + 1)
+    found = _real_divergences(bins.counts.astype(np.float64), candidates)
+    best = candidates[found <= found.min() + ROUNDING][-1]
+    return (best + 0.5) * bins.width
+
+
+def _real_divergences(counts, candidates):
+    """Returns `divergences` with bin 0 given the count of bin 1, infinite where they say nothing.
+
+    Zero is exact with any scale, and the many zeros behind a ReLU would decide everything. Where a
+    candidate clips and keeps a single filled bin, P = Q: nothing would seem lost.
+    """
+    counts = counts.copy()
     counts[0] = counts[1]
-    candidates = np.arange(LEVELS, counts.size + 1)
-    best = candidates[np.argmin(divergences(counts, candidates))]
-    return (best + 0.5) * histogram.width
+    clips = _cumulative(counts)[candidates] < counts.sum()
+    lone = _cumulative(counts > 0)[candidates] == 1
+    return np.where(clips & lone, np.inf, divergences(counts, candidates))
 
 
 def divergences(counts, candidates):
@@ -79,7 +120,7 @@ def divergences(counts, candidates):
     so cumulative sums of the counts, at the edges of the levels, give all candidates at once.
 
     Args:
-        counts: float64 (bins,); the last one is not empty.
+        counts: float64 (bins,).
         candidates: int (n,), each within LEVELS .. bins.
     """
     below = _cumulative(counts)
@@ -117,13 +158,44 @@ def _cross(below, below_filled, candidates):
 def mse(histogram):
     """Returns the threshold with the smallest expected squared error of rounding and clipping.
 
-    Elements are taken to lie evenly within each bin. Candidates fall from amax to amax / 32 in 64
-    steps an octave (1.1 %); the minimum is far flatter than that.
+    Elements are taken to lie evenly within each bin.
+    """
+    candidates, _, errors = _candidates(histogram)
+    return candidates[np.argmin(errors)]
+
+
+def robust(histogram):
+    """Returns, of the thresholds that cost little squared error, the one of least KL divergence.
+
+    Of our own. The divergence knows nothing of magnitudes: it gives up the few large values that carry a
+    head (of a softmax, behind a SiLU) for the many small ones. So the squared error of the tensor, of
+    rounding and clipping, bounds what may be given up: at most WORSE times the least possible, and no
+    more than where nothing is clipped. Nor is a tensor ever clipped to a lone bin. The order of the
+    images plays no part.
+    """
+    candidates, counts, errors = _candidates(histogram)
+    filled = np.flatnonzero(counts) + 1
+    inside = (candidates / histogram.order_free.width).astype(np.intp) + 1  # with the bin it lies in
+    kept = np.append(0, filled)[np.searchsorted(filled, inside, side="right")]
+    wide = kept >= LEVELS
+    candidates, errors, kept = candidates[wide], errors[wide], kept[wide]
+    if not candidates.size:  # amax below 2**-104
+        return histogram.amax
+    found = _real_divergences(counts, kept)
+    errors = np.where(np.isfinite(found), errors, np.inf)
+    found[errors > min(errors[0], WORSE * errors.min())] = np.inf
+    return candidates[np.argmin(found)]
+
+
+def _candidates(histogram):
+    """Returns (thresholds, counts, squared errors of the thresholds).
+
+    Thresholds fall from amax to amax / 32 in 64 steps an octave (1.1 %); the minima are far flatter.
     """
     candidates = histogram.amax * 2.0 ** (-np.arange(5 * 64 + 1) / 64.0)
-    counts = histogram.counts[: histogram.used].astype(np.float64)
-    errors = squared_errors(counts, candidates / histogram.width)
-    return float(candidates[np.argmin(errors)])
+    bins = histogram.order_free
+    counts = bins.counts[: bins.used].astype(np.float64)
+    return candidates, counts, squared_errors(counts, candidates / bins.width)
 
 
 def squared_errors(counts, thresholds):
@@ -168,5 +240,12 @@ def _x_log_x(x):
     return x * np.log(np.where(x > 0, x, 1))
 
 
-ALGORITHMS = {"minmax": minmax, "percentile": percentile, "entropy": entropy, "mse": mse}
+ALGORITHMS = {
+    "minmax": minmax,
+    "percentile": percentile,
+    "entropy": entropy,
+    "mse": mse,
+    "robust": robust,
+}
 OPTIONS = {"percentile": ("percentile",)}
+READS = {"percentile": ORDER_FREE, "entropy": DOUBLING, "mse": ORDER_FREE, "robust": ORDER_FREE}

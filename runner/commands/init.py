@@ -96,7 +96,7 @@ data:
 # decode: {{style: yolov8, classes: 80}}   # yolov3, yolov5, yolov7, …-decoded, or entry_point: file:function
 
 calibration:
-  algorithms: [entropy, minmax]     # also percentile, mse: own tables of every environment
+  algorithms: [entropy, minmax]     # also percentile, mse, robust: own tables of every environment
   shared: entropy                   # the one table that all environments are given
 
 precisions: [fp32, int8]

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from runner.config.environments import BRANCH, Section, twice_named
 
-Algorithm = Literal["entropy", "minmax", "percentile", "mse"]
+Algorithm = Literal["entropy", "minmax", "percentile", "mse", "robust"]
 
 FILE = "file"
 """What the table of a file is called where others are called after their algorithm: `int8-shared-file`."""

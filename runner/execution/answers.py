@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from job import protocol
 from runner.core.tables import trt_cache
-from runner.core.tables.table import Table
+from runner.core.tables.table import FLOAT32_MAX, Table
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -28,6 +28,8 @@ REASON_LIMIT = 2000
 LOG_TAIL_BYTES = 4000
 
 Seconds = Annotated[float, Field(ge=0)]
+Magnitude = Annotated[float, Field(ge=0, le=FLOAT32_MAX)]
+Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class AnswerError(Exception):
@@ -116,6 +118,10 @@ class CalibrationAnswer(_Answer):
     images: int
     algorithms: Mapping[str, Mapping[str, float]]
     unusable: Mapping[str, str]
+    seen: Mapping[str, Magnitude] = {}
+    """Tensor → largest magnitude in any image; empty from programs of before it was told."""
+    clipped: Mapping[str, Mapping[str, Part]] = {}
+    """Algorithm → tensor → share of the nonzero values above its amax; empty as `seen` is."""
 
 
 class ResultFolder:

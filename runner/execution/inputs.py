@@ -10,6 +10,7 @@ import onnx
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
+from runner.core.tables.pooled import max_pools
 from runner.core.tables.table import Table
 from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
@@ -68,6 +69,7 @@ class Network:
         self.facts = dict(facts or {})
         self.is_float = shipped is None or shipped.no_float is None
         with_outputs, self.tensors = calibration_model(model) if self.is_float else (model, ())
+        self.max_pools = max_pools(with_outputs, set(self.tensors))
         self._content = content
         self._calibration = with_outputs.SerializeToString(deterministic=True)
         self.fp32 = object_of(self._content, ".onnx")

@@ -10,6 +10,7 @@ import numpy as np
 from job import protocol
 from runner.cells import Precision, Status
 from runner.core.hosts.gpus import GpuState, disturbed
+from runner.core.tables import pooled
 from runner.environments.base import Ending
 from runner.execution.alternatives import Alternative
 from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
@@ -126,11 +127,23 @@ class JobStart:
             return Calibration(
                 fingerprint=wanted.fingerprint,
                 status=Status.OK,
-                tables=answer.algorithms,
+                tables=self._with_pools(answer.algorithms),
                 unusable=answer.unusable,
+                seen=answer.seen,
+                clipped=self._with_pools(answer.clipped),
                 seconds=answer.seconds,
                 start=start,
             )
+
+    def _with_pools(
+        self, told: Mapping[str, Mapping[str, float]]
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Returns algorithm → tensor → value as TensorRT has it of a MaxPool's output."""
+        pools = self.wants.network.max_pools
+        return {
+            name: pooled.take_inputs(values, pools) if name in pooled.ALGORITHMS else values
+            for name, values in told.items()
+        }
 
     @property
     def _needed_bytes(self) -> int:

@@ -86,6 +86,7 @@ def golden() -> dict[str, Any]:
                 {"name": "entropy", "options": {}},
                 {"name": "percentile", "options": {"percentile": 99.0}},
                 {"name": "mse", "options": {}},
+                {"name": "robust", "options": {}},
             ],
         },
         "passes": [one_pass("fp32"), one_pass("again", compare_with="fp32")],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import job
-from job import protocol
+from job import protocol, thresholds
 from job.__main__ import main
 
 from conftest import TENSORS, golden, one_pass, write_request  # isort: skip
@@ -106,13 +106,19 @@ def test_golden_request(request_folder: Path, tmp_path: Path) -> None:
 
     calibrated = json.loads((result / "calibration.json").read_text())
     assert (calibrated["images"], calibrated["unusable"]) == (6, {})
-    assert calibrated["algorithms"].keys() == {"minmax", "entropy", "percentile", "mse"}
+    assert calibrated["algorithms"].keys() == set(thresholds.ALGORITHMS)
     minmax = calibrated["algorithms"]["minmax"]
     images = np.load(request_folder / "calibration.npy")
     assert minmax["image"] == float(np.abs(images).max())
-    for table in calibrated["algorithms"].values():
+    for name, table in calibrated["algorithms"].items():
         assert table.keys() == set(TENSORS)
-        assert all(0 < table[tensor] <= minmax[tensor] for tensor in TENSORS)
+        most = 2.001 if name == "entropy" else 1
+        assert all(0 < table[tensor] <= most * minmax[tensor] for tensor in TENSORS)
+    assert calibrated["seen"] == minmax
+    assert calibrated["clipped"].keys() == calibrated["algorithms"].keys()
+    assert set(calibrated["clipped"]["minmax"].values()) == {0.0}
+    above = np.abs(images) > calibrated["algorithms"]["percentile"]["image"]
+    assert calibrated["clipped"]["percentile"]["image"] == pytest.approx(above.mean(), abs=1e-4)
 
     session = onnxruntime.InferenceSession(
         str(request_folder / "model.onnx"), providers=["CPUExecutionProvider"]

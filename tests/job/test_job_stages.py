@@ -118,27 +118,34 @@ def test_what_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_calibration_sees_every_image_once_and_includes_the_input() -> None:
     shown: list[str] = []
     session = ScriptedSession(lambda number: {"t": row(1, 5, value=number - 1), "z": row(1)})
-    histograms = calibrate.calibrate(session, "image", IMAGES, ["t", "image"], shown.append)
+    histograms = calibrate.calibrate(
+        session, "image", IMAGES, ["t", "image"], ["mse", "entropy"], shown.append
+    )
     assert session.calls == 3
     assert shown == ["0/3", "1/3", "2/3"]
     assert [(one.tensor, one.amax) for one in histograms] == [("t", 1.0), ("image", 11.0)]
-    assert [one.counts.sum() for one in histograms] == [15, 12]
+    for one, wanted in zip(histograms, (15, 12), strict=True):
+        assert one.order_free.counts.sum() == one.doubling.counts.sum() == wanted
 
 
 def test_calibration_reports_tensors_without_a_range() -> None:
     session = ScriptedSession(lambda _: {"t": row(1, value=2), "z": row(4, value=0)})
-    histograms = calibrate.calibrate(session, "image", IMAGES, ["t", "z"], lambda _: None)
+    histograms = calibrate.calibrate(session, "image", IMAGES, ["t", "z"], ["mse"], lambda _: None)
     algorithms = [{"name": "minmax", "options": None}, {"name": "mse"}]
-    made, unusable = calibrate.tables(histograms, algorithms)
+    answer = calibrate.tables(histograms, algorithms)
+    made = answer["algorithms"]
     assert made["minmax"] == {"t": 2.0}
     assert made["mse"].keys() == {"t"}
-    assert unusable == {"z": "zero in every image"}
+    assert answer["unusable"] == {"z": "zero in every image"}
+    assert answer["seen"] == {"t": 2.0, "z": 0.0}
+    assert answer["clipped"]["minmax"] == {"t": 0.0}
+    assert answer["clipped"].keys() == made.keys()
 
 
 def test_calibration_stops_at_a_tensor_that_is_not_finite() -> None:
     session = ScriptedSession(lambda number: {"t": row(2, value=np.nan if number == 1 else 0)})
     with pytest.raises(ValueError, match="'t' holds NaN"):
-        calibrate.calibrate(session, "image", IMAGES, ["t"], lambda _: None)
+        calibrate.calibrate(session, "image", IMAGES, ["t"], ["mse"], lambda _: None)
 
 
 class Clock:

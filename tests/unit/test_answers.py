@@ -120,6 +120,46 @@ def test_what_is_no_json_is_refused(folder: ResultFolder, content: bytes) -> Non
         folder.answer("fp32")
 
 
+def calibration(folder: ResultFolder, **changes: Any) -> answers.CalibrationAnswer | None:
+    content = {
+        "schema_version": 1,
+        "seconds": 1.0,
+        "images": 2,
+        "algorithms": {"minmax": {"t": 1.0}},
+        "unusable": {},
+    }
+    (folder.folder / protocol.CALIBRATION).write_text(json.dumps(content | changes))
+    return folder.calibration()
+
+
+def test_what_a_calibration_saw_and_clipped_is_read(folder: ResultFolder) -> None:
+    told = calibration(folder, seen={"t": 1.0}, clipped={"minmax": {"t": 0.25}})
+    assert told is not None
+    assert (told.seen, told.clipped) == ({"t": 1.0}, {"minmax": {"t": 0.25}})
+    before = calibration(folder)
+    assert before is not None
+    assert (before.seen, before.clipped) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"seen": {"t": -1.0}}, "seen.t"),
+        ({"seen": {"t": 1e39}}, "seen.t"),
+        ({"seen": {"t": None}}, "seen.t"),
+        ({"seen": []}, "seen"),
+        ({"clipped": {"minmax": {"t": 1.01}}}, "clipped.minmax.t"),
+        ({"clipped": {"minmax": {"t": -0.1}}}, "clipped.minmax.t"),
+        ({"clipped": {"minmax": 0.1}}, "clipped.minmax"),
+    ],
+)
+def test_what_cannot_have_been_seen_or_clipped_is_refused(
+    folder: ResultFolder, changes: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(AnswerError, match=where):
+        calibration(folder, **changes)
+
+
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

@@ -160,7 +160,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"deadline_s": float("nan")}, "deadline_s: should be a finite number"),
         ({"deadline_s": float("inf")}, "deadline_s: should be a finite number"),
         ({"calibration__algorithms": ["entropi"]}, "calibration.algorithms[0]: \"entropi\" is not known "
-                        "here; allowed: entropy, minmax, percentile, mse; did you mean 'entropy'?"),
+                        "here; allowed: entropy, minmax, percentile, mse, robust; did you mean 'entropy'?"),
         ({"calibration__algorithms": []}, "calibration.algorithms: empty"),
         ({"calibration__percentile": 50}, "calibration.percentile: should be greater than 50, is 50"),
         ({"environments": []}, "environments: empty; name at least one"),

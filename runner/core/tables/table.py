@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 LEVELS = 127
 """Positive levels of symmetric int8; −128 is left to the clamp."""
 
-_FLOAT32_MAX = 3.4028234663852886e38
+FLOAT32_MAX = 3.4028234663852886e38
 
 
 class TableError(ValueError):
@@ -92,7 +92,7 @@ def why_unusable(amax: float) -> str | None:
         return "amax is NaN: the network gave NaN on a calibration image"
     if amax < 0:
         return f"amax is negative ({amax!r})"
-    if amax > _FLOAT32_MAX:
+    if amax > FLOAT32_MAX:
         return "amax is infinite or beyond float32: the network overflowed on a calibration image"
     if amax == 0:
         return "amax is zero: the tensor was zero on every calibration image"
