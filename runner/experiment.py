@@ -6,13 +6,14 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import job
 from runner.cells import Cell
 from runner.checks.matrix import Checked, check
 from runner.checks.variants import names_problem
 from runner.config import matrix as configuration
+from runner.config.matrix import Algorithm
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
@@ -221,13 +222,12 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
     calibration = config.calibration
     # What came quantised is not quantised a second time; its limit is looked for all the same.
     given = None if checked.shipped else calibration.shared
-    shared = (calibration.shared,) if calibration.shared else ()
     return Settings(
         input=checked.input,
         heads=checked.heads,
         algorithms={
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
-            for name in dict.fromkeys((*calibration.algorithms, *shared))
+            for name in get_args(Algorithm)
         },
         shared=given,
         transplant=calibration.transplant,

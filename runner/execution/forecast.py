@@ -29,7 +29,8 @@ def known_repeats(
     shared = None
     if identity and wants.settings.shared:
         site = reference_site(reference, identity, engine_options)
-        shared = _table(store, wants, site, [wants.settings.shared], wants.settings.shared)
+        every = list(wants.settings.algorithms)
+        shared = _table(store, wants, site, every, wants.settings.shared)
     found: dict[str, int] = {}
     for lane in lanes_of(cells).values():
         environment = environments[lane.environment]

@@ -1,9 +1,7 @@
 """Tables of recorded outputs, held against the ranges that the reference sees, before anything is judged by them."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
-from runner.cells import Status
 from runner.core.tables import mistakes
 from runner.core.tables.coverage import enough
 from runner.core.tables.mistakes import Mistake, Ranges
@@ -11,11 +9,12 @@ from runner.core.tables.reading import Form
 from runner.core.tables.table import LEVELS
 from runner.core.tables.trt_cache import parse
 from runner.core.words import listed
-from runner.execution.jobs import Jobs
+from runner.execution.host_tables import HostTables
 from runner.execution.lanes import Lane
 from runner.execution.progress import Progress
-from runner.execution.wanted import Site, Wants
+from runner.execution.wanted import Wants
 from runner.records import Measurement
+from runner.store import Store
 
 ALGORITHMS = ("minmax", "entropy")
 """Largest magnitudes, and clipped ones: a right table lies near one of both."""
@@ -27,22 +26,19 @@ NAMED = 3
 class RecordedTables:
     """Says of each table once whether it can be right."""
 
-    def __init__(self, jobs: Jobs, wants: Wants, progress: Progress) -> None:
+    def __init__(self, store: Store, wants: Wants, progress: Progress, host: HostTables) -> None:
         """Looks at nothing yet.
 
         Args:
-            jobs: Calibrate, where what the host knows anyway is not enough.
-            wants: What to ask of them.
+            store: Has the tables.
+            wants: What the run asks for.
             progress: Told what is wrong.
+            host: Knows the ranges that the reference saw, of calibration and evaluation images.
         """
-        self.site: Site | None = None
-        """Where the reference is computed; None before it is."""
-        self.seen: list[Ranges] = []
-        """Ranges that the host has made anyway, of calibration or evaluation images."""
-        self._jobs = jobs
+        self._store = store
         self._wants = wants
         self._progress = progress
-        self._calibrated: Sequence[Ranges] | None = None
+        self._host = host
         self._found: dict[tuple[str, str], Mistake | None] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -68,7 +64,7 @@ class RecordedTables:
     def _checked(self, one: Measurement) -> Measurement:
         if not one.cache or not one.table:
             return one
-        found = self._mistake(one, self._jobs.store.path(one.cache).read_text("utf-8"))
+        found = self._mistake(one, self._store.path(one.cache).read_text("utf-8"))
         reason = found.text if found and found.sure else self._unusable(one)
         if reason:
             return one.model_copy(update={"table": None, "coverage": None, "table_problem": reason})
@@ -82,10 +78,7 @@ class RecordedTables:
         if key not in self._found:
             scales = told is None or Form(told).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
-            found = mistakes.mistake(values, self.seen, scales=scales)
-            if found or not mistakes.plausible(values, self.seen):
-                seen = [*self.seen, *self._ranges_of_calibration()]
-                found = mistakes.mistake(values, seen, scales=scales)
+            found = mistakes.mistake(values, self._seen(), scales=scales)
             self._found[key] = found
         return self._found[key]
 
@@ -100,16 +93,10 @@ class RecordedTables:
                 )
         return None
 
-    def _ranges_of_calibration(self) -> Sequence[Ranges]:
-        """Returns the reference's ranges on the calibration images, by each of `ALGORITHMS`."""
-        if self._calibrated is None and self.site is not None:
-            options = {name: self._wants.settings.algorithms.get(name, {}) for name in ALGORITHMS}
-            settings = dataclasses.replace(self._wants.settings, algorithms=options)
-            wants = dataclasses.replace(self._wants, settings=settings)
-            self._progress.expect(1)
-            wanted = wants.calibration(self.site, ALGORITHMS)
-            made = self._jobs.calibrate(self.site, wanted, "calibrate-for-tables")
-            if made.status is not Status.OK:
-                self._progress.warn(f"recorded tables are held against few ranges: {made.reason}")
-            self._calibrated = tuple(made.tables.values())
-        return self._calibrated or ()
+    def _seen(self) -> Sequence[Ranges]:
+        return [
+            tables[algorithm].amax
+            for tables in self._host.made.values()
+            for algorithm in ALGORITHMS
+            if algorithm in tables
+        ]

@@ -29,7 +29,7 @@ class Settings:
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
     algorithms: Mapping[str, Mapping[str, Any]]
-    """algorithm → its options."""
+    """Every algorithm there is → its options; which cells use which is the plan's."""
     shared: str | None
     transplant: str
     """How the shared table gets into a float network: `cache` or `dynamic_range`."""
