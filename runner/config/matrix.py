@@ -217,8 +217,10 @@ class Calibration(Section):
     algorithms: tuple[Algorithm, ...] = Field(
         ("entropy", "minmax"), min_length=1, description="Own tables that every environment makes."
     )
-    shared: Algorithm | None = Field(
-        "entropy", description="Algorithm of the one table given to all environments."
+    shared: Literal[Algorithm, "best"] | None = Field(
+        "entropy",
+        description="The one table given to all environments: an algorithm's, or `best`, for each tensor the "
+        "algorithm that costs the heads least in simulation on calibration images.",
     )
     percentile: float = Field(99.99, gt=50, le=100, description="For the algorithm percentile.")
     calibrators: tuple[Calibrator, ...] = Field(

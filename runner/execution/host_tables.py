@@ -12,7 +12,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from runner.cells import Status
-from runner.core.tables.table import Table
+from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import PlacementOptions
+from runner.core.tables.table import Table, TableError
+from runner.execution import best
 from runner.execution.jobs import Jobs
 from runner.execution.progress import Progress
 from runner.execution.wanted import Site, Wants
@@ -45,16 +48,19 @@ class HostTables:
         self._wants = wants
         self._progress = progress
 
-    def make(self, site: Site, *, limit: bool) -> None:
+    def make(self, site: Site, *, limit: bool, options: PlacementOptions) -> None:
         """Makes the shared table, and what else the limit needs; what fails is told as a warning.
 
         Args:
             site: Where the reference is computed.
             limit: Whether there is a limit to look for.
+            options: The placement in which tables are tried for `best`.
         """
         settings = self._wants.settings
         if limit or settings.shared is not None:
             self._of_calibration(site, limit=limit)
+        if settings.shared == best.BEST and CALIBRATION in self.made:
+            self._search(site, options)
         if limit:
             self._of_evaluation(site)
         for images, tables in self.made.items():
@@ -64,8 +70,9 @@ class HostTables:
 
     def _of_calibration(self, site: Site, *, limit: bool) -> None:
         wants, shared = self._wants, self._wants.settings.shared
-        found = self._calibrated(wants, site, list(wants.settings.algorithms), "calibrate")
-        if isinstance(found, str) and shared is not None and len(wants.settings.algorithms) > 1:
+        every = list(wants.settings.algorithms)
+        found = self._calibrated(wants, site, every, "calibrate")
+        if isinstance(found, str) and shared in every and every != [shared]:
             # An algorithm that nobody asked for must not cost the table that cells run with.
             found = self._calibrated(wants, site, [shared], "calibrate-shared")
         if isinstance(found, str):
@@ -76,8 +83,30 @@ class HostTables:
                 self._progress.warn(f"the limit is known from the evaluation images only: {found}")
             return
         self.made[CALIBRATION] = found
-        if shared is not None:
+        if shared is not None and shared in found:
             self.shared = found[shared]
+
+    def _search(self, site: Site, options: PlacementOptions) -> None:
+        """Makes the shared table of the others' ranges."""
+        what = f"{site.where}/{best.BEST}"
+        self._progress.expect(1)
+        wanted = best.Wanted(self._wants, site, self.made[CALIBRATION], options)
+        known = wanted.known(self._jobs.store)
+
+        def told(tried: int, of: int) -> None:
+            self._jobs.check()
+            self._progress.stage(site.where, f"{best.BEST}: tensor {tried} of {of}")
+
+        try:
+            with self._jobs.turn(site):
+                self.shared = known or wanted.made(self._jobs.store, told)
+        except (GraphError, TableError) as error:
+            self.shared = f"there is no shared table: {best.BEST}: {error}"
+            self._progress.warn(self.shared)
+            self._progress.done(what, Status.JOB_FAILED, str(error))
+        else:
+            detail = self.shared.provenance.note or ""
+            self._progress.done(what, Status.OK, detail, reused=known is not None)
 
     def _of_evaluation(self, site: Site) -> None:
         data = self._wants.data

@@ -95,7 +95,7 @@ class Jobs:
         """
         found = self._known(wanted, computed=computed)
         if len(found) < len(wanted):
-            with self._turn(site):
+            with self.turn(site):
                 # Another run may have measured them while this one waited for its turn.
                 found = self._known(wanted, computed=computed)
                 missing = [one for one in wanted if one.name not in found]
@@ -112,7 +112,7 @@ class Jobs:
         what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is None:
-            with self._turn(site):
+            with self.turn(site):
                 known = self.store.get(Calibration, wanted.fingerprint)
                 if known is None:
                     return self._calibrated(site, wanted, name)
@@ -188,7 +188,7 @@ class Jobs:
         )
 
     @contextlib.contextmanager
-    def _turn(self, site: Site) -> Iterator[None]:
+    def turn(self, site: Site) -> Iterator[None]:
         """Holds a site's device as long as jobs run there."""
         told = False
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from runner.cells import Cell, Precision, Status, TableSource
 from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import TENSORRT, PlacementOptions
 from runner.core.tables.table import Table
 from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
@@ -22,6 +23,7 @@ from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
 from runner.execution.host_tables import HostTables, clipped_by
 from runner.execution.implicit import calibrated_inside, carried
+from runner.execution.inputs import PLACEMENTS
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
 from runner.execution.preparing import prepare
@@ -203,7 +205,8 @@ class Matrix:
         """Makes the shared table and candidates for the limit, where anything runs in int8, and simulates them."""
         if not self._quantised():
             return
-        self.host.make(site, limit=self.wants.network.is_float)
+        options = searched_placement(self.environments.values())
+        self.host.make(site, limit=self.wants.network.is_float, options=options)
         if isinstance(self.host.shared, Table):
             self._use(self.host.shared)
         self.simulate(site)
@@ -409,6 +412,16 @@ class Matrix:
         if measurement.cache and measurement.table and measurement.table not in self.used:
             text = self.store.path(measurement.cache).read_text("utf-8")
             self._use(to_table(parse(text), environment=environment))
+
+
+def searched_placement(environments: Iterable[Environment]) -> PlacementOptions:
+    """Returns the placement in which the table `best` is looked for: the first environment's.
+
+    Of the whole matrix, so that the table is the same whichever cells are selected.
+    """
+    return next(
+        (PLACEMENTS[one.engine] for one in environments if one.engine in PLACEMENTS), TENSORRT
+    )
 
 
 def reference_site(
