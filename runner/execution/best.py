@@ -213,11 +213,11 @@ def note(found: Best, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
     kinds = list(found.changed.values())
     taken = [f"{kinds.count(one)} of {one}" for one in dict.fromkeys(kinds)]
+    but = f"but for {listed(taken, len(taken))}" if taken else "unchanged"
     left = f"; {count(found.left, 'tensor')} had no turn" if found.left else ""
     return (
-        f"{found.start}'s, but for {listed(taken, len(taken)) if taken else 'nothing'}: ranges that cost the "
-        f"heads less in simulation on {counts[0]} and, to confirm it, {counts[1]} calibration images "
-        f"({found.trials} trials{left})"
+        f"{found.start}'s, {but}: ranges that cost the heads least in simulation on {counts[0]} and, to "
+        f"confirm it, {count(counts[1], 'calibration image')} ({count(found.trials, 'trial')}{left})"
     )
 
 

@@ -22,6 +22,8 @@ from runner.execution.wanted import Site, Wants
 from runner.records import Calibration
 
 NOTE = "made of the {} images: for the limit of 8 bits alone, no cell runs it"
+TOLD = 0.001
+"""Share of its values that a tensor loses from which on a run writes it down."""
 CALIBRATION, EVALUATION = "calibration", "evaluation"
 
 
@@ -106,7 +108,24 @@ class HostTables:
             self._progress.done(what, Status.JOB_FAILED, str(error))
         else:
             detail = self.shared.provenance.note or ""
+            self._count_clipped(self.shared)
             self._progress.done(what, Status.OK, detail, reused=known is not None)
+
+    def _count_clipped(self, made: Table) -> None:
+        """Takes the shares of a table that has each range from one of the others."""
+        others = [
+            (table.amax, self.clipped[table.digest])
+            for table in self.made[CALIBRATION].values()
+            if table.digest in self.clipped
+        ]
+        shares = {
+            tensor: clipped[tensor]
+            for tensor, amax in made.amax.items()
+            for ranges, clipped in others
+            if ranges.get(tensor) == amax and tensor in clipped
+        }
+        if others:
+            self.clipped.setdefault(made.digest, shares)
 
     def _of_evaluation(self, site: Site) -> None:
         data = self._wants.data
@@ -135,13 +154,16 @@ class HostTables:
             return done.reason or str(done.status)
         made = {one: wants.table(site, done, one) for one in algorithms}
         for algorithm, table in made.items():
-            self.clipped.setdefault(table.digest, clipped_by(done, algorithm))
+            if (clipped := clipped_by(done, algorithm)) is not None:
+                self.clipped.setdefault(table.digest, clipped)
         return made
 
 
-def clipped_by(calibration: Calibration, algorithm: str) -> Mapping[str, float]:
-    """Returns tensor → share of its nonzero values beyond the range; empty where a program did not tell."""
-    return calibration.clipped.get(algorithm, {})
+def clipped_by(calibration: Calibration, algorithm: str) -> Mapping[str, float] | None:
+    """Returns tensor → share of its nonzero values beyond the range; None where a program did not tell."""
+    shares = calibration.clipped.get(algorithm)
+    # A run writes them for every table: what is not worth a word is left out.
+    return None if shares is None else {name: one for name, one in shares.items() if one >= TOLD}
 
 
 def _noted(table: Table, images: str) -> Table:

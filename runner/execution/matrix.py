@@ -147,7 +147,7 @@ class Matrix:
                 **asdict(table.provenance),
                 "tensors": len(table.amax),
                 "unusable": dict(table.unusable),
-                **({"clipped": dict(clipped)} if (clipped := self.host.clipped.get(name)) else {}),
+                **({"clipped": dict(self.host.clipped[name])} if name in self.host.clipped else {}),
             }
             for name, table in self.tables.items()
         }
@@ -371,7 +371,8 @@ class Matrix:
             return f"its calibration failed: {calibration.reason if calibration else 'not run'}"
         algorithm = cell.pass_.algorithm or ""
         table = self.wants.table(site, calibration, algorithm)
-        self.host.clipped.setdefault(table.digest, clipped_by(calibration, algorithm))
+        if (clipped := clipped_by(calibration, algorithm)) is not None:
+            self.host.clipped.setdefault(table.digest, clipped)
         return table
 
     def _use(self, table: Table) -> Table:

@@ -73,7 +73,7 @@ def test_best_is_a_shared_table_like_any_other(tmp_path: Path) -> None:
     (digest,) = (name for name, one in manifest.tables.items() if one["algorithm"] == "best")
     note = manifest.tables[digest]["note"]
     assert "calibration images" in note
-    assert "trials" in note
+    assert "trial" in note
     ranges = ranges_of(run_, manifest)
     own = {
         one["algorithm"]: ranges[name]
@@ -86,7 +86,7 @@ def test_best_is_a_shared_table_like_any_other(tmp_path: Path) -> None:
         for tensor, amax in ranges[digest].items():
             assert amax in {one[tensor] for one in own.values()}
     else:
-        assert "but for nothing" in note, "it is that table then, and both are one"
+        assert "unchanged" in note, "it is that table then, and both are one"
     page = outcome.report.read_text()
     assert note[:40].replace("'", "&#39;") in page.replace("&#x27;", "&#39;")
     # Another run finds it in the store, and so does a plan.
