@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from runner.cells import Status
+from runner.config.matrix import Algorithm
 from runner.core.judgement import CellResult
 from runner.core.verdicts.budget import Budget
 from runner.outcome import Outcome
@@ -17,7 +19,7 @@ from runner.store import Store
 from tests.unit.experiments import changed, problems
 from tests.unit.recordings import HEADS, Recording, exactly, noisy
 
-EVERY = ("entropy", "minmax", "percentile", "mse")
+EVERY = get_args(Algorithm)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def run(recording: Recording, algorithms: Sequence[str], shared: str = "minmax")
 
 
 def test_the_limit_is_the_same_whatever_is_listed(recording: Recording) -> None:
-    """Of one, two and four algorithms; entropy and mse are among the best, and not listed at first."""
+    """Of one, two and all algorithms; entropy and mse are among the best, and not listed at first."""
     found = [limits(run(recording, some)) for some in (["minmax"], ["entropy", "minmax"], EVERY)]
     assert found[0].keys() == set(HEADS)
     assert found[0] == found[1] == found[2]
