@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import job
 from runner.cells import Cell
@@ -14,7 +14,7 @@ from runner.checks.matrix import Checked, check
 from runner.checks.tables import PATH, given_table
 from runner.checks.variants import names_problem
 from runner.config import matrix as configuration
-from runner.config.shared_table import SharedTable
+from runner.config.shared_table import Algorithm, SharedTable
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
@@ -267,13 +267,12 @@ def _settings(
     calibration = config.calibration
     # What came quantised is not quantised a second time; its limit is looked for all the same.
     made = None if isinstance(calibration.shared, SharedTable) else calibration.shared
-    shared = (made,) if made else ()
     return Settings(
         input=checked.input,
         heads=checked.heads,
         algorithms={
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
-            for name in dict.fromkeys((*calibration.algorithms, *shared))
+            for name in get_args(Algorithm)
         },
         shared=None if checked.shipped else made,
         given=given,

@@ -97,7 +97,7 @@ data:
 
 calibration:
   algorithms: [entropy, minmax]     # also percentile, mse, robust: own tables of every environment
-  shared: entropy                   # the one table that all environments are given
+  shared: entropy                   # the one table that all environments are given; also best
 
 precisions: [fp32, int8]
 repeats: 3                          # each is a new process and a new build: the noise floor

@@ -218,7 +218,8 @@ class Calibration(Section):
     )
     shared: Shared = Field(
         "entropy",
-        description="The one table given to all environments: an algorithm, {table: FILE}, or null.",
+        description="The one table given to all environments: an algorithm's, {table: FILE}, null, or `best`: for "
+        "each tensor the algorithm that costs the heads least in simulation on calibration images.",
     )
     percentile: float = Field(99.99, gt=50, le=100, description="For the algorithm percentile.")
     calibrators: tuple[Calibrator, ...] = Field(

@@ -11,6 +11,16 @@ from runner.config.yaml_file import Document, Path_
 AllowedKeys = Callable[[Document, Path_], Sequence[str]]
 
 
+ELSEWHERE: Mapping[tuple[str, str], str] = {
+    (
+        "calibration.algorithms",
+        "best",
+    ): "the host makes it, by simulation, and environments cannot; it can be "
+    "the table that all are given: `shared: best`",
+}
+"""(place of a list, value that is no item of it) → where it belongs."""
+
+
 def problem(document: Document, path: Path_, error: Any, allowed_keys: AllowedKeys) -> str:
     """Returns where a value stands, what is wrong with it and what is allowed.
 
@@ -35,6 +45,9 @@ def _wrong(document: Document, path: Path_, error: Any, allowed_keys: AllowedKey
         case "missing":
             return "missing"
         case "literal_error" | "enum":
+            place = ".".join(part for part in path if isinstance(part, str))
+            if isinstance(given, str) and (place, given) in ELSEWHERE:
+                return f"{_shown(given)} is not known here: {ELSEWHERE[place, given]}"
             words = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
             return f"{_shown(given)} is not known here{_instead(given, words)}"
         case "string_type" if path in document.written:

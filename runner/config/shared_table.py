@@ -39,7 +39,7 @@ def _kind(value: Any) -> str:
 
 
 Shared = Annotated[
-    Annotated[Algorithm | None, Tag(f"{BRANCH}algorithm")]
+    Annotated[Literal[Algorithm, "best"] | None, Tag(f"{BRANCH}algorithm")]
     | Annotated[SharedTable, Tag(f"{BRANCH}table")],
     Discriminator(_kind),
 ]

@@ -1,16 +1,16 @@
 """What a run would reuse: looks only, and makes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.cells import Cell, Status, TableSource
 from runner.core.tables.table import Table
 from runner.environments.base import Environment
-from runner.execution import alternatives
+from runner.execution import alternatives, best
 from runner.execution.implicit import calibrated_inside, carried
 from runner.execution.jobs import known_measurement
 from runner.execution.lanes import Lane, lanes_of
-from runner.execution.matrix import reference_site
+from runner.execution.matrix import reference_site, searched_placement
 from runner.execution.typed import Typed
 from runner.execution.value_ranges import known, needed
 from runner.execution.wanted import Implicit, Site, Wants
@@ -33,7 +33,7 @@ def known_repeats(
     if wants.settings.given:
         shared = wants.settings.given.table
     elif at and wants.settings.shared:
-        shared = _table(store, wants, at, [wants.settings.shared], wants.settings.shared)
+        shared = _shared(store, wants, at, environments.values(), wants.settings.shared)
     found: dict[str, int] = {}
     for lane in lanes_of(cells).values():
         environment = environments[lane.environment]
@@ -114,6 +114,20 @@ def _known(
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]
     return sum(known_measurement(store, one) is not None for one in wanted)
+
+
+def _shared(
+    store: Store, wants: Wants, site: Site, environments: Iterable[Environment], wanted: str
+) -> Table | None:
+    """Returns the shared table, where it is known already."""
+    every = list(wants.settings.algorithms)
+    if wanted != best.BEST:
+        return _table(store, wants, site, every, wanted)
+    tables = {name: _table(store, wants, site, every, name) for name in every}
+    known = {name: one for name, one in tables.items() if one is not None}
+    if len(known) < len(tables):
+        return None
+    return best.Wanted(wants, site, known, searched_placement(environments)).known(store)
 
 
 def _table(

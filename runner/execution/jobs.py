@@ -82,13 +82,22 @@ class Jobs:
         self._ours: set[str] = set()
         """Fingerprints that this run measured."""
 
-    def measure(self, site: Site, wanted: Sequence[WantedPass]) -> list[Made]:
-        """Returns one measurement for each of `wanted`, in that order."""
-        found = self._known(wanted)
+    def measure(
+        self, site: Site, wanted: Sequence[WantedPass], *, computed: bool = False
+    ) -> list[Made]:
+        """Returns one measurement for each of `wanted`, in that order.
+
+        Args:
+            site: Where.
+            wanted: What.
+            computed: Whether they are exact arithmetic, and no measurement of an engine: what is known
+                of them is taken even where all is measured again.
+        """
+        found = self._known(wanted, computed=computed)
         if len(found) < len(wanted):
-            with self._turn(site):
+            with self.turn(site):
                 # Another run may have measured them while this one waited for its turn.
-                found = self._known(wanted)
+                found = self._known(wanted, computed=computed)
                 missing = [one for one in wanted if one.name not in found]
                 found |= self._measured(site, missing)
         for name, made in found.items():
@@ -103,7 +112,7 @@ class Jobs:
         what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is None:
-            with self._turn(site):
+            with self.turn(site):
                 known = self.store.get(Calibration, wanted.fingerprint)
                 if known is None:
                     return self._calibrated(site, wanted, name)
@@ -120,9 +129,11 @@ class Jobs:
         )
         return made
 
-    def _known(self, wanted: Sequence[WantedPass]) -> dict[str, Made]:
+    def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, Made]:
         """Returns pass name → its measurement, where that is known already."""
-        usable = [one for one in wanted if not self.fresh or one.fingerprint in self._ours]
+        usable = [
+            one for one in wanted if computed or not self.fresh or one.fingerprint in self._ours
+        ]
         known = [(one.name, known_measurement(self.store, one)) for one in usable]
         return {
             name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
@@ -177,7 +188,7 @@ class Jobs:
         )
 
     @contextlib.contextmanager
-    def _turn(self, site: Site) -> Iterator[None]:
+    def turn(self, site: Site) -> Iterator[None]:
         """Holds a site's device as long as jobs run there."""
         told = False
 

@@ -1,26 +1,31 @@
 """The loop: reference → calibrate → simulate → measure, then one record for every planned cell.
 
+What the host computes itself, it does while environments are made: nothing is timed then.
+
 A failure is a fact about a cell and never stops the others. What an equal fingerprint already
 measured is not measured again.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runner.cells import Cell, Status, TableSource
+from runner.cells import Cell, Precision, Status, TableSource
 from runner.core.network.graph import GraphError
+from runner.core.qdq.explicit import TENSORRT, PlacementOptions
 from runner.core.tables.table import Table
 from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
 from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
+from runner.execution.host_tables import HostTables, clipped_by
 from runner.execution.implicit import calibrated_inside, carried
+from runner.execution.inputs import PLACEMENTS
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
-from runner.execution.limit_tables import limit_tables
 from runner.execution.preparing import prepare
 from runner.execution.progress import Progress
 from runner.execution.rounds import Rounds
@@ -83,12 +88,10 @@ class Matrix:
         self.rounds = Rounds(self.jobs, wants, progress, self.workers)
         self.lanes = lanes_of(cells)
         self.reference: Measurement | None = None
-        self.shared: Table | str = "there is no shared table"
-        """The table given to all, or why there is none."""
-        self.tables: dict[str, Table] = {}
-        """digest → every table that a cell uses or that is a candidate for the limit."""
-        self.recorded = RecordedTables(self.jobs, wants, progress)
-        self._of_evaluation: Sequence[Table] | None = None
+        self.host = HostTables(self.jobs, wants, progress)
+        self.used: dict[str, Table] = {}
+        """digest → every table that a cell uses."""
+        self.recorded = RecordedTables(self.jobs.store, wants, progress, self.host)
         self.typed = TypedNetworks(self.jobs, wants)
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
@@ -104,10 +107,10 @@ class Matrix:
         self.wants.network.put_into(self.store)
         for plugin in self.wants.plugins:
             plugin.put_into(self.store)
-        site = self.recorded.site = self.typed.site = self.measure_reference()
-        self.prepare()
+        site = self.typed.site = self.measure_reference()
+        both: list[Callable[[], None]] = [self.prepare, functools.partial(self.make_tables, site)]
+        self.workers.all(both)
         self.calibrate()
-        self.make_limit_tables(site)
         self.simulate(site)
         settings = self.wants.settings
         self.measure(range(settings.repeats))
@@ -131,6 +134,14 @@ class Matrix:
             for cell in self.cells
         ]
 
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Returns digest → every table that a cell uses or that is a candidate for the limit."""
+        return {
+            **self.used,
+            **{name: one for name, one in self.host.candidates.items() if name not in self.used},
+        }
+
     def table_facts(self) -> Mapping[str, Mapping[str, Any]]:
         """Returns table digest → who made it, how, and what it could not cover."""
         return {
@@ -138,6 +149,7 @@ class Matrix:
                 **asdict(table.provenance),
                 "tensors": len(table.amax),
                 "unusable": dict(table.unusable),
+                **({"clipped": dict(self.host.clipped[name])} if name in self.host.clipped else {}),
             }
             for name, table in self.tables.items()
         }
@@ -145,14 +157,13 @@ class Matrix:
     # Reference and simulation
 
     def measure_reference(self) -> Site:
-        """Computes the reference outputs and the shared table, on the host.
+        """Computes the reference outputs, on the host.
 
         Raises:
             EnvironmentUnavailableError: without a reference nothing can be compared.
             ConfigError: the network's variants are not one function.
         """
-        shared = self.wants.settings.shared
-        self.progress.expect(1 if shared is None else 2)
+        self.progress.expect(1)
         environment = self.reference_environment
         identity = environment.prepare(offline=True)
         site = reference_site(environment, identity, self.engine_options)
@@ -166,19 +177,6 @@ class Matrix:
             )
             raise EnvironmentUnavailableError(message)
         self._check_variants(site, self.reference)
-        given = self.wants.settings.given
-        if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
-            self.recorded.site = site
-            held = self.recorded.given(given, lambda: self._see_evaluation(site))
-            self.shared = self._use(held) if isinstance(held, Table) else held
-        elif shared is not None:
-            calibration = self.jobs.calibrate(site, self.wants.calibration(site, [shared]))
-            if calibration.status is Status.OK:
-                self.shared = self._use(self.wants.table(site, calibration, shared))
-                self.recorded.seen.append(self.shared.amax)
-            else:
-                self.shared = f"there is no shared table: {calibration.reason}"
-                self.progress.warn(self.shared)
         return site
 
     def _check_variants(self, site: Site, reference: Measurement) -> None:
@@ -205,24 +203,27 @@ class Matrix:
             source = "model.variants"
             raise ConfigError(source, problems)
 
-    def make_limit_tables(self, site: Site) -> None:
-        """Adds candidates for the limit of 8 bits that do not depend on the calibration images."""
-        if not self.tables or not self.wants.network.is_float:  # nothing runs in int8, or is float
+    def make_tables(self, site: Site) -> None:
+        """Makes the shared table and candidates for the limit, where anything runs in int8, and simulates them."""
+        if not self._quantised():
             return
-        for table in self._see_evaluation(site):
-            self._use(table)
+        options = searched_placement(self.environments.values())
+        self.host.make(site, limit=self.wants.network.is_float, options=options)
+        given = self.wants.settings.given
+        if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
+            self.host.shared = self.recorded.given(given)
+        if isinstance(self.host.shared, Table):
+            self._use(self.host.shared)
+        self.simulate(site)
 
-    def _see_evaluation(self, site: Site) -> Sequence[Table]:
-        """Returns the tables of the evaluation images, made once."""
-        if self._of_evaluation is None:
-            self.progress.expect(1)
-            made = limit_tables(self.jobs, self.wants, site)
-            if isinstance(made, str):
-                self.progress.warn(made)
-                made = []
-            self._of_evaluation = made
-            self.recorded.seen += [table.amax for table in made]
-        return self._of_evaluation
+    def _quantised(self) -> Sequence[Lane]:
+        """Returns the lanes with cells in int8, less those that could not be made."""
+        return [
+            lane
+            for lane in self.lanes.values()
+            if lane.obstacle is None
+            and any(cell.pass_.precision is Precision.INT8 for cell in lane.runnable)
+        ]
 
     def simulate(self, site: Site) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.
@@ -231,7 +232,7 @@ class Matrix:
         """
         done = {(one.placement, one.table) for one in self.simulations}
         engines = dict.fromkeys(
-            lane.site.environment.engine for lane in self.lanes.values() if lane.site
+            self.environments[lane.environment].engine for lane in self._quantised()
         )
         wanted = []
         for engine in engines:
@@ -250,7 +251,7 @@ class Matrix:
                     )
                 )
         self.progress.expect(len(wanted))
-        for made in self.jobs.measure(site, wanted):
+        for made in self.jobs.measure(site, wanted, computed=True):
             if made.measurement.status is Status.OK:
                 self.simulations.append(made.measurement)
             else:
@@ -373,17 +374,21 @@ class Matrix:
         if cell.pass_.source is None or cell.pass_.made_inside:
             return None
         if cell.pass_.source is TableSource.SHARED:
-            return self.shared
+            return self.host.shared
         if cell.pass_.source is TableSource.SHIPPED:
             shipped = self.wants.network.shipped
             return shipped.table if shipped else "the network has no quantisation of its own"
         if calibration is None or calibration.status is not Status.OK:
             return f"its calibration failed: {calibration.reason if calibration else 'not run'}"
-        return self.wants.table(site, calibration, cell.pass_.algorithm or "")
+        algorithm = cell.pass_.algorithm or ""
+        table = self.wants.table(site, calibration, algorithm)
+        if (clipped := clipped_by(calibration, algorithm)) is not None:
+            self.host.clipped.setdefault(table.digest, clipped)
+        return table
 
     def _use(self, table: Table) -> Table:
         """Returns the table that all use which have the same ranges: the first."""
-        return self.tables.setdefault(table.digest, table)
+        return self.used.setdefault(table.digest, table)
 
     # Measurement
 
@@ -416,9 +421,19 @@ class Matrix:
 
     def _take_table(self, environment: str, measurement: Measurement) -> None:
         """Takes in the table that TensorRT made of the calibration images, for its simulation."""
-        if measurement.cache and measurement.table and measurement.table not in self.tables:
+        if measurement.cache and measurement.table and measurement.table not in self.used:
             text = self.store.path(measurement.cache).read_text("utf-8")
             self._use(to_table(parse(text), environment=environment))
+
+
+def searched_placement(environments: Iterable[Environment]) -> PlacementOptions:
+    """Returns the placement in which the table `best` is looked for: the first environment's.
+
+    Of the whole matrix, so that the table is the same whichever cells are selected.
+    """
+    return next(
+        (PLACEMENTS[one.engine] for one in environments if one.engine in PLACEMENTS), TENSORRT
+    )
 
 
 def reference_site(

@@ -1,9 +1,8 @@
 """Tables of the user's own, held against the ranges that the reference sees, before anything is judged by them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from runner.cells import Status
 from runner.core.tables import mistakes
 from runner.core.tables.coverage import enough
 from runner.core.tables.forms import Form
@@ -12,11 +11,12 @@ from runner.core.tables.table import LEVELS, Table
 from runner.core.tables.trt_cache import parse
 from runner.core.words import listed
 from runner.execution.given import GivenTable
-from runner.execution.jobs import Jobs
+from runner.execution.host_tables import HostTables
 from runner.execution.lanes import Lane
 from runner.execution.progress import Progress
-from runner.execution.wanted import Site, Wants
+from runner.execution.wanted import Wants
 from runner.records import Measurement
+from runner.store import Store
 
 ALGORITHMS = ("minmax", "entropy")
 """Largest magnitudes, and clipped ones: a right table lies near one of both."""
@@ -28,36 +28,25 @@ NAMED = 3
 class RecordedTables:
     """Says of each table once whether it can be right."""
 
-    def __init__(self, jobs: Jobs, wants: Wants, progress: Progress) -> None:
+    def __init__(self, store: Store, wants: Wants, progress: Progress, host: HostTables) -> None:
         """Looks at nothing yet.
 
         Args:
-            jobs: Calibrate, where what the host knows anyway is not enough.
-            wants: What to ask of them.
+            store: Has the tables.
+            wants: What the run asks for.
             progress: Told what is wrong.
+            host: Knows the ranges that the reference saw, of calibration and evaluation images.
         """
-        self.site: Site | None = None
-        """Where the reference is computed; None before it is."""
-        self.seen: list[Ranges] = []
-        """Ranges that the host has made anyway, of calibration or evaluation images."""
-        self._jobs = jobs
+        self._store = store
         self._wants = wants
         self._progress = progress
-        self._calibrated: Sequence[Ranges] | None = None
+        self._host = host
         self._found: dict[tuple[str, str], Mistake | None] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def given(self, given: GivenTable, see_more: Callable[[], object]) -> Table | str:
-        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right.
-
-        Args:
-            given: The table.
-            see_more: Adds the ranges of the evaluation images: those of calibration may be the odd ones.
-        """
-        found = self.mistake(given.values, scales=given.scales)
-        if found is not None:
-            see_more()
-            found = self.mistake(given.values, scales=given.scales)
+    def given(self, given: GivenTable) -> Table | str:
+        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right."""
+        found = mistakes.mistake(given.values, self._seen(), scales=given.scales)
         if found is None:
             return given.table
         if not found.sure:
@@ -68,20 +57,6 @@ class RecordedTables:
         reason = f"the shared table {given.file} is not used: {found.text}"
         self._progress.warn(reason)
         return reason
-
-    def mistake(self, values: Ranges, *, scales: bool) -> Mistake | None:
-        """Returns what is likely wrong with a table; None where nothing is, or nothing can be told.
-
-        Args:
-            values: Tensor → largest magnitude as the table has it.
-            scales: Whether its file holds scales, in bits.
-        """
-        found = mistakes.mistake(values, self.seen, scales=scales)
-        if found or not mistakes.plausible(values, self.seen):
-            found = mistakes.mistake(
-                values, [*self.seen, *self._ranges_of_calibration()], scales=scales
-            )
-        return found
 
     def checked(self, lane: Lane) -> Iterator[Measurement]:
         """Puts what is found into a lane's measurements; yields those whose table is used.
@@ -105,7 +80,7 @@ class RecordedTables:
     def _checked(self, one: Measurement) -> Measurement:
         if not one.cache or not one.table:
             return one
-        found = self._mistake(one, self._jobs.store.path(one.cache).read_text("utf-8"))
+        found = self._mistake(one, self._store.path(one.cache).read_text("utf-8"))
         reason = found.text if found and found.sure else self._unusable(one)
         if reason:
             return one.model_copy(update={"table": None, "coverage": None, "table_problem": reason})
@@ -119,7 +94,7 @@ class RecordedTables:
         if key not in self._found:
             scales = told is None or Form(told).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
-            self._found[key] = self.mistake(values, scales=scales)
+            self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
         return self._found[key]
 
     def _unusable(self, one: Measurement) -> str | None:
@@ -133,16 +108,10 @@ class RecordedTables:
                 )
         return None
 
-    def _ranges_of_calibration(self) -> Sequence[Ranges]:
-        """Returns the reference's ranges on the calibration images, by each of `ALGORITHMS`."""
-        if self._calibrated is None and self.site is not None:
-            options = {name: self._wants.settings.algorithms.get(name, {}) for name in ALGORITHMS}
-            settings = dataclasses.replace(self._wants.settings, algorithms=options)
-            wants = dataclasses.replace(self._wants, settings=settings)
-            self._progress.expect(1)
-            wanted = wants.calibration(self.site, ALGORITHMS)
-            made = self._jobs.calibrate(self.site, wanted, "calibrate-for-tables")
-            if made.status is not Status.OK:
-                self._progress.warn(f"recorded tables are held against few ranges: {made.reason}")
-            self._calibrated = tuple(made.tables.values())
-        return self._calibrated or ()
+    def _seen(self) -> Sequence[Ranges]:
+        return [
+            tables[algorithm].amax
+            for tables in self._host.made.values()
+            for algorithm in ALGORITHMS
+            if algorithm in tables
+        ]

@@ -34,7 +34,7 @@ class Settings:
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
     algorithms: Mapping[str, Mapping[str, Any]]
-    """algorithm → its options."""
+    """Every algorithm there is → its options; which cells use which is the plan's."""
     shared: str | None
     """Algorithm of the table that all get; None without one, and where it is `given`."""
     transplant: str

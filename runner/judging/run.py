@@ -105,21 +105,33 @@ def write_report(
 def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
     from runner.core.answers.bridges import with_bridges  # noqa: PLC0415 - as above
     from runner.core.answers.choices import with_choices  # noqa: PLC0415 - as above
+    from runner.core.answers.table_facts import with_tables  # noqa: PLC0415
     from runner.core.judge import judge  # noqa: PLC0415
     from runner.core.layers.choices import choices  # noqa: PLC0415
     from runner.core.layers.precisions import layer_report  # noqa: PLC0415
     from runner.core.tables.differences import table_report  # noqa: PLC0415
     from runner.judging.detections import box_evidence  # noqa: PLC0415
-    from runner.run_files import layers_of, network_of, ranges_of  # noqa: PLC0415
+    from runner.run_files import (  # noqa: PLC0415
+        layers_of,
+        model_of,
+        network_of,
+        ranges_of,
+        scaled_tensors,
+    )
 
     stage("report", "judge")
     manifest, records = run.manifest(), run.records()
     found = evidence(run, manifest, cells, records)
-    network = network_of(run, manifest)
-    judged = dataclasses.replace(
+    model = model_of(run, manifest)
+    network = network_of(manifest, model)
+    judged = with_tables(
         judge(dataclasses.replace(found, boxes=box_evidence(run.store, manifest, stage))),
-        tables=table_report(
-            manifest, records, ranges_of(run, manifest), network.heads_of if network else {}
+        table_report(
+            manifest,
+            records,
+            ranges_of(run, manifest),
+            network.heads_of if network else {},
+            scaled_tensors(model),
         ),
     )
     if network is None:

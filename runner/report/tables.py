@@ -1,11 +1,13 @@
 """The calibration tables as rows: which there are, who made and ran them, where they part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.core.judgement import CellResult, Judgement
 from runner.core.metrics import sqnr_db
-from runner.core.tables.differences import TableReport, TableUse, TensorRanges
+from runner.core.tables.clipping import sentence
+from runner.core.tables.differences import TableReport, TableUse, TensorRanges, called, title
+from runner.core.words import capital
 
 MOST_COLUMNS = 8
 """Tables beside each other; more do not fit a page."""
@@ -31,6 +33,10 @@ class Tables:
     left_out: int
     """How many more there are."""
     tensors: tuple[TensorRanges, ...]
+    clipped: tuple[str, ...]
+    """What tables clip much, a sentence each; the names in it are the network's."""
+    rules: tuple[str, ...]
+    """How tables that TensorRT made differ from its known rule, a sentence each."""
 
 
 def tables(judgement: Judgement) -> Tables | None:
@@ -55,17 +61,15 @@ def tables(judgement: Judgement) -> Tables | None:
         columns=tuple(used[:MOST_COLUMNS]),
         left_out=max(0, len(used) - MOST_COLUMNS),
         tensors=report.tensors,
+        clipped=tuple(
+            capital(f"{sentence(called(use), use.clipped, judgement.heads)}.")
+            for use in report.tables
+            if use.clipped
+        ),
+        rules=tuple(
+            capital(f"{called(use)}: {use.rule.sentence()}.") for use in report.tables if use.rule
+        ),
     )
-
-
-def title(use: TableUse) -> str:
-    makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
-    told = " and ".join((["shared"] if use.shared else []) + makers)
-    return f"{use.algorithm}, {told}" if told else use.algorithm
-
-
-def _names(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} environments"
 
 
 def _simulated(use: TableUse, head: str, cells: Mapping[str, CellResult]) -> float | None:

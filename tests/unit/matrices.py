@@ -14,7 +14,7 @@ from runner.execution.inputs import Data, Network
 from runner.execution.matrix import Matrix
 from runner.execution.wanted import Settings, Wants
 from runner.plan import passes
-from runner.records import Record
+from runner.records import Object, Record
 from runner.store import Run, Store
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 
@@ -82,10 +82,12 @@ def wants_of(
 ) -> Wants:
     model = networks.detector()
 
-    def images(target: Path) -> None:
-        np.save(target, np.zeros((IMAGES, 3, 16, 16), np.float32))
+    def images(value: float) -> Object:
+        def make(target: Path) -> None:
+            np.save(target, np.full((IMAGES, 3, 16, 16), value, np.float32))
 
-    array = store.derive({"images": IMAGES}, ".npy", images)
+        return store.derive({"images": IMAGES, "value": value}, ".npy", make)
+
     return Wants(
         settings=Settings(
             input="image",
@@ -103,8 +105,8 @@ def wants_of(
         ),
         network=Network(model.SerializeToString(), model),
         data=Data(
-            evaluation=array,
-            calibration=array,
+            evaluation=images(0.0),
+            calibration=images(1.0),
             evaluation_images=IMAGES,
             calibration_images=IMAGES,
         ),

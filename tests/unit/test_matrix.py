@@ -14,7 +14,7 @@ from runner.environments import process
 from runner.environments.base import Ending
 from runner.errors import EnvironmentUnavailableError, StoreError
 from runner.execution.forecast import known_repeats
-from runner.execution.limit_tables import NOTE
+from runner.execution.host_tables import NOTE
 from runner.execution.matrix import Matrix
 from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
@@ -411,13 +411,47 @@ def test_a_table_that_quantises_nothing_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_shared_table_the_rest_goes_on(tmp_path: Path) -> None:
-    reference = ScriptedEnvironment("reference", [HONEST, "os.abort()", HONEST])
+    reference = ScriptedEnvironment("reference", [HONEST, "os.abort()", "os.abort()", HONEST])
     trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference)
     records = trial.records()
     record = records["a/cpu/int8-shared-entropy"]
     assert record.status is Status.JOB_FAILED
     assert "there is no shared table: ended by SIGABRT" in (record.reason or "")
     assert records["a/cpu/int8-own-entropy"].status is Status.OK
+    assert trial.told.steps == trial.told.expected
+
+
+SEVERAL_FAIL = (
+    """
+if request["calibration"] and len(request["calibration"]["algorithms"]) > 1:
+    os.abort()
+"""
+    + HONEST
+)
+
+
+def test_an_algorithm_that_nobody_asked_for_does_not_cost_the_shared_table(tmp_path: Path) -> None:
+    reference = ScriptedEnvironment("reference", [SEVERAL_FAIL])
+    trial = Trial(tmp_path, ScriptedEnvironment("a"), passes=[FP32, SHARED], reference=reference)
+    assert set(statuses(trial.records()).values()) == {Status.OK}
+    (digest,) = trial.matrix.tables
+    assert trial.matrix.table_facts()[digest]["note"] is None
+    warned = [line for line in trial.told.lines if line.startswith("warning")]
+    assert len(warned) == 1
+    assert "known from the calibration images only" in warned[0]
+    assert trial.told.steps == trial.told.expected
+
+
+def test_without_any_calibration_the_limit_only_warns(tmp_path: Path) -> None:
+    """Nothing is shared, and the environments' own tables are theirs."""
+    reference = ScriptedEnvironment("reference", [HONEST, "os.abort()", "os.abort()", HONEST])
+    trial = Trial(
+        tmp_path, ScriptedEnvironment("a"), passes=[FP32, OWN], shared=None, reference=reference
+    )
+    assert set(statuses(trial.records()).values()) == {Status.OK}
+    assert len(trial.matrix.simulations) == 1
+    warned = [line for line in trial.told.lines if line.startswith("warning")]
+    assert ["the limit is known from" in line for line in warned] == [True, True]
     assert trial.told.steps == trial.told.expected
 
 
@@ -431,7 +465,7 @@ def test_tables_of_the_evaluation_images_are_simulated_and_run_nowhere(tmp_path:
     used = {one.table for record in records.values() for one in record.measurements}
     (digest,) = trial.matrix.tables.keys() - used
     facts = trial.matrix.table_facts()[digest]
-    assert facts["note"] == NOTE
+    assert facts["note"] == NOTE.format("evaluation")
     assert digest in {one.table for one in trial.matrix.simulations}
     assert trial.told.steps == trial.told.expected
 
@@ -461,7 +495,7 @@ def test_no_shared_table_wanted(tmp_path: Path) -> None:
         tmp_path, ScriptedEnvironment("a"), passes=[FP32, OWN], shared=None, reference=reference
     )
     assert set(statuses(trial.records()).values()) == {Status.OK}
-    assert reference.starts == 3, "its outputs, the tables for the limit and one simulation"
+    assert reference.starts == 4, "its outputs, tables of either images and one simulation"
     assert trial.told.steps == trial.told.expected
 
 

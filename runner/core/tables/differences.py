@@ -7,13 +7,15 @@ are ordered by |log₂ ratio|.
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.cells import TableSource
 from runner.core.evidence import good
-from runner.records import Manifest, Record
+from runner.core.tables.calibrator_rule import RULES, RuleComparison, compared_with_rule
+from runner.core.tables.clipping import Clipped, clipped_tensors
+from runner.records import Manifest, Measurement, Record
 
 SAME = 1e-6
 """Ratios nearer to 1 than this are one range: float32 text and back."""
@@ -52,6 +54,10 @@ class TableUse:
     kept: float | None
     """Median of amax over the largest magnitude seen, by the minmax table of the same images; what lies
     beyond is clipped. None where there is no such table."""
+    clipped: tuple[Clipped, ...] = ()
+    """Tensors that it clips much; of tables that no cell ran with none."""
+    rule: RuleComparison | None = None
+    """How it differs from the rule of the calibrator that made it; None where that or its images are unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +90,7 @@ def table_report(
     records: Sequence[Record],
     ranges: Mapping[str, Ranges],
     heads_of: Mapping[str, tuple[str, ...]],
+    scaled: Collection[str] | None = None,
 ) -> TableReport:
     """Compares the tables of a run.
 
@@ -92,6 +99,7 @@ def table_report(
         records: Say which cell ran with which table.
         ranges: Table's digest → its ranges; tables that cannot be read are left out.
         heads_of: Tensor → the heads that depend on it; empty where the network is not known.
+        scaled: Tensors whose range decides a scale; all where None.
     """
     cells: dict[str, list[str]] = {}
     own: dict[str, list[str]] = {}
@@ -108,6 +116,8 @@ def table_report(
     used = [digest for digest in known if digest in cells]
     against = _against(used, shared, own, manifest.baseline)
     ordered = sorted(known, key=lambda digest: (digest != against, digest not in cells))
+    clipped = _clipped(manifest, records, ranges, heads_of, scaled)
+    rules = _rules(manifest, records, ranges, heads_of)
     return TableReport(
         against=against,
         tables=tuple(
@@ -119,6 +129,8 @@ def table_report(
                 own_of=tuple(own.get(digest, ())),
                 shared=digest in shared,
                 cells=tuple(cells.get(digest, ())),
+                clipped=clipped.get(digest, ()),
+                rule=rules.get(digest),
             )
             for digest in ordered
         ),
@@ -127,6 +139,24 @@ def table_report(
         ),
         missing=tuple(digest for digest in manifest.tables if digest not in ranges),
     )
+
+
+def title(use: TableUse) -> str:
+    """Returns `entropy, shared and own of ort-1.18.1`: by whom, and whose."""
+    makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
+    told = " and ".join((["shared"] if use.shared else []) + makers)
+    return f"{use.algorithm}, {told}" if told else use.algorithm
+
+
+def called(use: TableUse) -> str:
+    """Returns `the shared entropy table`, as a sentence names it."""
+    whose = "shared " if use.shared else "own "
+    made = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
+    return f"the {whose if use.cells else ''}{use.algorithm} table{made}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} environments"
 
 
 def _against(
@@ -149,6 +179,8 @@ def _use(
     own_of: tuple[str, ...],
     shared: bool,
     cells: tuple[str, ...],
+    clipped: tuple[Clipped, ...],
+    rule: RuleComparison | None,
 ) -> TableUse:
     here = ranges[digest]
     ratios = _ratios(here, ranges[against]) if against not in (None, digest) else {}
@@ -170,6 +202,104 @@ def _use(
         furthest=furthest,
         furthest_ratio=None if furthest is None else differing[furthest],
         kept=_kept(digest, facts, ranges),
+        clipped=clipped,
+        rule=rule,
+    )
+
+
+def _clipped(
+    manifest: Manifest,
+    records: Sequence[Record],
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+    scaled: Collection[str] | None,
+) -> Mapping[str, tuple[Clipped, ...]]:
+    """Returns digest → what a table clips, of those that cells ran with in int8."""
+    outputs = dict(manifest.asked.heads) if manifest.asked else {}
+    found = {}
+    for table, quantised in _with_int8_outputs(records).items():
+        seen = _seen(table, manifest.tables, ranges) or _of_calibration(manifest, ranges, MINMAX)
+        if table not in ranges or not seen:
+            continue
+        told = clipped_tensors(
+            ranges[table], seen, manifest.tables[table].get("clipped") or {}, heads_of, scaled
+        )
+        # The range of a head that is given out in float decides nothing.
+        found[table] = tuple(one for one in told if quantised or one.tensor not in outputs.values())
+    return found
+
+
+def _with_int8_outputs(records: Sequence[Record]) -> Mapping[str, bool]:
+    """Returns table → whether a cell that ran with it quantised the heads' outputs too."""
+    found: dict[str, bool] = {}
+    for record in records:
+        for one in good(record):
+            if one.table:
+                quantised = int8_outputs(one.placement or "") and not record.pass_.implicit
+                found[one.table] = found.get(one.table, False) or quantised
+    return found
+
+
+def int8_outputs(placement: str) -> bool:
+    """Whether a placement, as records name it, quantises what the network gives out."""
+    return placement == "onnxruntime" or placement.endswith("-int8_outputs")
+
+
+def _rules(
+    manifest: Manifest,
+    records: Sequence[Record],
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+) -> Mapping[str, RuleComparison]:
+    """Returns digest → how a table that TensorRT made of the calibration images differs from its rule."""
+    found = {}
+    for record in records:
+        if not (record.pass_.made_inside and record.pass_.implicit):
+            continue
+        for one in good(record):
+            table, calibrator = one.table, _calibrator(one, manifest)
+            # What a program of the user's own calibrated on, nobody knows.
+            recorded = one.start is None or one.start.identity.get("kind") == "dumps"
+            if recorded or not table or table not in ranges or calibrator not in RULES:
+                continue
+            rule = _of_calibration(manifest, ranges, RULES[calibrator], counted=True)
+            told = compared_with_rule(calibrator, ranges[table], rule, heads_of) if rule else None
+            if told:
+                found[table] = told
+    return found
+
+
+def _calibrator(one: Measurement, manifest: Manifest) -> str:
+    """Returns what the cache of a measurement says of its maker; empty where it was not read."""
+    if not (one.cache and one.table and not one.table_problem):
+        return ""
+    return str(manifest.tables.get(one.table, {}).get("algorithm", ""))
+
+
+def _of_calibration(
+    manifest: Manifest, ranges: Mapping[str, Ranges], algorithm: str, *, counted: bool = False
+) -> Ranges | None:
+    """Returns the ranges that an algorithm of the reference gave for the calibration images.
+
+    Args:
+        manifest: Of the run.
+        ranges: Of its tables.
+        algorithm: Of the job's own.
+        counted: Whether it must be of a program that counted what is clipped: before, `entropy` was none of
+            TensorRT's.
+    """
+    images = manifest.facts.get("images", {}).get("calibration", {}).get("array_sha256")
+    return next(
+        (
+            ranges[digest]
+            for digest, stated in manifest.tables.items()
+            if digest in ranges
+            and images is not None
+            and stated.get("images_sha256") == images
+            and stated.get("algorithm") == algorithm
+            and (not counted or "clipped" in stated)
+        ),
+        None,
     )
 
 
@@ -177,8 +307,17 @@ def _kept(
     digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
 ) -> float | None:
     """Returns the median share of the largest magnitude that a table keeps from being clipped."""
+    seen = _seen(digest, facts, ranges)
+    ratios = _ratios(ranges[digest], seen) if seen else {}
+    return statistics.median(ratios.values()) if ratios else None
+
+
+def _seen(
+    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
+) -> Ranges | None:
+    """Returns the largest magnitudes in the images that a table was made of, where they are known."""
     images = facts[digest].get("images_sha256")
-    seen = next(
+    return next(
         (
             ranges[other]
             for other, stated in facts.items()
@@ -189,8 +328,6 @@ def _kept(
         ),
         None,
     )
-    ratios = _ratios(ranges[digest], seen) if seen else {}
-    return statistics.median(ratios.values()) if ratios else None
 
 
 def _ratios(here: Ranges, there: Ranges) -> dict[str, float]:

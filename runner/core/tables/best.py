@@ -1,0 +1,181 @@
+"""The table `best`: for each tensor the range, of those that the algorithms gave it, that costs the heads least.
+
+Coordinate descent over tensors, judged by a simulation that is passed in. With NMSE_h of head h and L_h the
+smallest NMSE_h of the single tables, a table costs
+
+    J = mean over heads of NMSE_h / L_h                                    1.26 is 1 dB above each head's best
+
+Two parts of the calibration images, which share none (but where there is one image alone): a range is chosen on
+the first, and kept only if J is smaller on the second as well and no head is worse there than with the table
+that the search began with. That is the single table with the smallest J on the second part: so `best` is never
+worse there than any single table. On other images it may be; nothing here sees the evaluation images.
+
+At most `MOST_TRIALS` simulations of the first part, and one of the second for each that looks better; so the
+cost does not grow with the network beyond what one inference costs. The tensors whose ranges are furthest
+apart have their turn first, since there most is to be won.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+CLOSE = 1.03
+"""Ranges that are nearer than this ratio cost alike, and one of them is tried."""
+MOST_TRIALS = 400
+LEAST_GAIN = 1e-4
+"""Of J, relative: less is rounding."""
+EXACT = 1e-12
+"""NMSE that counts as none: a head that 8 bits do not touch asks for nothing."""
+
+Ranges = Mapping[str, float]
+"""Tensor → amax."""
+
+
+class Part(IntEnum):
+    """Of the calibration images."""
+
+    CHOOSE = 0
+    CONFIRM = 1
+
+
+Simulate = Callable[[Ranges, Part], Sequence[float]]
+"""The NMSE of each head with these ranges, over a part of the images; NaN or infinity where it breaks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    """What the search ended with."""
+
+    amax: Ranges
+    start: str
+    """The single table that it began with."""
+    changed: Mapping[str, str]
+    """Tensor → the algorithm whose range it took in place of that one's, in the order of being taken."""
+    trials: int
+    """Simulations of the first part, those of the single tables apart."""
+    left: int
+    """Tensors whose ranges differ and that had no turn."""
+    cost: float
+    """J on the second part."""
+    start_cost: float
+    """The same of the table that it began with."""
+
+
+def best_ranges(
+    tables: Mapping[str, Ranges],
+    tensors: Collection[str],
+    simulate: Simulate,
+    told: Callable[[int, int], None],
+    *,
+    most: int = MOST_TRIALS,
+) -> Best:
+    """Returns the ranges that cost least.
+
+    Args:
+        tables: Algorithm → its ranges, of the same tensors; at least one.
+        tensors: Those whose ranges the simulation asks for; others stay as they are.
+        simulate: Deterministic.
+        told: Called with (tensors tried, tensors to try) as it goes on; what it raises ends the search.
+        most: Simulations of the first part at most, beside those of the single tables.
+    """
+    search = _Search(tables, simulate)
+    todo = _by_spread(tables, tensors)
+    trials, tried = 0, 0
+    for tensor in todo:
+        told(tried, len(todo))
+        options = search.options(tensor)
+        if trials + len(options) > most:
+            break
+        trials += len(options)
+        search.improve(tensor, options)
+        tried += 1
+    told(tried, len(todo))
+    return Best(
+        amax=search.amax,
+        start=search.start,
+        changed=search.changed,
+        trials=trials,
+        left=len(todo) - tried,
+        cost=search.cost[Part.CONFIRM],
+        start_cost=search.start_cost,
+    )
+
+
+class _Search:
+    def __init__(self, tables: Mapping[str, Ranges], simulate: Simulate) -> None:
+        self.tables = tables
+        self.simulate = simulate
+        errors = {
+            part: {name: simulate(ranges, part) for name, ranges in tables.items()} for part in Part
+        }
+        self.least = {part: _least(list(found.values())) for part, found in errors.items()}
+        costs = {
+            part: {name: self._cost(one, part) for name, one in found.items()}
+            for part, found in errors.items()
+        }
+        # The first of equal ones, and the first of all where every one breaks.
+        self.start = min(tables, key=lambda name: costs[Part.CONFIRM][name])
+        self.amax = dict(tables[self.start])
+        self.cost = {part: found[self.start] for part, found in costs.items()}
+        self.start_cost = self.cost[Part.CONFIRM]
+        self.allowed = errors[Part.CONFIRM][self.start]
+        """NMSE of each head that the second part must keep."""
+        self.changed: dict[str, str] = {}
+
+    def options(self, tensor: str) -> dict[str, float]:
+        """Returns algorithm → range, of those that differ from the present one and from each other."""
+        found: dict[str, float] = {}
+        for name, ranges in self.tables.items():
+            known = (self.amax[tensor], *found.values())
+            if tensor in ranges and all(_ratio(ranges[tensor], one) > CLOSE for one in known):
+                found[name] = ranges[tensor]
+        return found
+
+    def improve(self, tensor: str, options: Mapping[str, float]) -> None:
+        """Takes the best of the options, where it is better on both parts."""
+        costs = {
+            name: self._cost(self.simulate(self._with(tensor, amax), Part.CHOOSE), Part.CHOOSE)
+            for name, amax in options.items()
+        }
+        name = min(costs, key=lambda one: costs[one], default=None)
+        if name is None or not costs[name] < self.cost[Part.CHOOSE] * (1 - LEAST_GAIN):
+            return
+        changed = self._with(tensor, options[name])
+        errors = self.simulate(changed, Part.CONFIRM)
+        cost = self._cost(errors, Part.CONFIRM)
+        worse = any(now > was for now, was in zip(errors, self.allowed, strict=True))
+        if worse or not cost < self.cost[Part.CONFIRM]:
+            return
+        self.amax = changed
+        self.cost = {Part.CHOOSE: costs[name], Part.CONFIRM: cost}
+        self.changed[tensor] = name
+
+    def _with(self, tensor: str, amax: float) -> dict[str, float]:
+        return {**self.amax, tensor: amax}
+
+    def _cost(self, errors: Sequence[float], part: Part) -> float:
+        if not all(math.isfinite(one) for one in errors):
+            return math.inf
+        ratios = [one / least for one, least in zip(errors, self.least[part], strict=True)]
+        return sum(ratios) / len(ratios) if ratios else 0.0
+
+
+def _least(errors: Sequence[Sequence[float]]) -> list[float]:
+    """Returns the smallest NMSE of each head over the single tables."""
+    columns = zip(*errors, strict=True)
+    return [max(min(filter(math.isfinite, one), default=EXACT), EXACT) for one in columns]
+
+
+def _by_spread(tables: Mapping[str, Ranges], tensors: Collection[str]) -> list[str]:
+    """Returns the tensors whose ranges differ, the furthest apart first."""
+    spreads: dict[str, float] = {}
+    for tensor in dict.fromkeys(tensors):
+        known = [ranges[tensor] for ranges in tables.values() if tensor in ranges]
+        if len(known) == len(tables) and (spread := _ratio(max(known), min(known))) > CLOSE:
+            spreads[tensor] = spread
+    return sorted(spreads, key=lambda tensor: (-spreads[tensor], tensor))
+
+
+def _ratio(one: float, other: float) -> float:
+    return max(one, other) / min(one, other)
