@@ -96,13 +96,8 @@ def store(tmp_path: Path) -> Store:
     return store_of(tmp_path)
 
 
-def two_sets(wants: Wants) -> Wants:
-    other = wants.data.evaluation.model_copy(update={"sha256": "0" * 64})
-    return dataclasses.replace(wants, data=dataclasses.replace(wants.data, evaluation=other))
-
-
 def test_a_tensor_reaches_as_far_as_on_the_worst_set_of_images(store: Store) -> None:
-    wants = two_sets(wants_of(store))
+    wants = wants_of(store)
     answers = Answers(store, {"s2": 1.0, "s4": 7e4}, {"s2": 9.0})
     networks_ = asked(wants, answers)
     assert networks_.ranges().amax == {"s2": 9.0, "s4": 7e4}
@@ -121,15 +116,16 @@ def test_a_tensor_reaches_as_far_as_on_the_worst_set_of_images(store: Store) -> 
 
 def test_where_a_tensor_is_infinite_those_of_int8_are_asked_alone(store: Store) -> None:
     wants = wants_of(store)
-    answers = Answers(store, "mask is infinite", {"s2": 3.0})
-    assert asked(wants, answers).ranges().amax == {"s2": 3.0}
-    assert answers.asked[1].tensors == wants.network.tensors
+    fine = {"s2": 3.0}
+    answers = Answers(store, fine, "mask is infinite", fine, fine)
+    assert asked(wants, answers).ranges().amax == fine
+    assert answers.asked[2].tensors == wants.network.tensors
     assert len(answers.asked[0].tensors) >= len(wants.network.tensors) - 1  # the input is no output
 
 
 def test_without_ranges_the_weights_decide_alone_and_that_is_told(store: Store) -> None:
     wants = wants_of(store)
-    networks_ = asked(wants, Answers(store, "mask is infinite", "so is s2"))
+    networks_ = asked(wants, Answers(store, *["mask is infinite"] * 2, *["so is s2"] * 2))
     made = networks_.of(site(wants), FP16)
     assert made is not None
     assert made.facts["ranges"] == "the weights alone: so is s2"
