@@ -117,9 +117,11 @@ def _facts(found: ReadTable, file: Path, digest: str) -> dict[str, Any]:
 
 
 def _of_nothing(mine: Brought) -> str:
-    theirs = [name[:60] for name in mine.found.names]
+    theirs = [repr(name[:60]) for name in mine.found.names[:NAMED]]
+    more = len(mine.found.names) - len(theirs)
     return (
-        f"{mine.name} names none of the network's {len(mine.wanted)} tensors: it has {listed(theirs, NAMED)}, the "
+        f"{mine.name} names none of the network's {len(mine.wanted)} tensors: it has {', '.join(theirs)}"
+        f"{f' and {more:,} more' if more > 0 else ''}, the "
         f"network {listed(mine.wanted, NAMED)}; name the table of this network, or {mine.called.advice()}"
     )
 

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from runner import session
-from runner.cells import Status
+from runner.cells import Status, TableSource
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.qdq.explicit import TENSORRT, place
 from runner.core.tables.table import Provenance, from_json, from_ranges, to_json
@@ -30,7 +30,7 @@ from runner.records import Record
 from runner.store import Store
 from runner.ticket.making import Wish, make
 from tests.unit.matrices import Told
-from tests.unit.recordings import computed, write_images
+from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
 
 Scales = Mapping[str, float]
 DEPTH = 10
@@ -348,3 +348,62 @@ def test_tickets_and_packs_have_the_table_with_them(place_: Place, tmp_path: Pat
         (table,) = (name for name in names if name.endswith(f"tables/{digest[:12]}.json"))
         assert from_json(archive.read(table).decode()).digest == digest
     assert make("latest", place_.results, tmp_path / "w.zip", Wish(no_weights=True, images=2))
+
+
+@pytest.mark.parametrize(("spoil", "table"), [(1.0, True), (127.0, False)])
+def test_recorded_outputs_of_a_shared_table_are_never_lost_for_it(
+    tmp_path: Path, spoil: float, table: bool
+) -> None:
+    made = Recording(tmp_path)
+    file = made.cache(factor=spoil)
+    made.version("app", "8.6.1", 2, fp32=exactly, int8_implicit_shared_file=noisy(0.02))
+    outcome = made.run(
+        calibration={
+            "algorithms": ["minmax"],
+            "shared": {"table": str(file.relative_to(tmp_path))},
+        }
+    )
+    (found,) = (one for one in outcome.judgement.cells if one.cell.pass_.source is TableSource.SHARED)  # fmt: skip
+    assert found.cell.pass_.name == "int8-implicit-shared-file"
+    assert (found.status, found.reason) == (Status.OK, None)
+    assert found.run is not None
+    assert (found.run.table is not None) == table
+    assert [one.error is not None for one in found.heads] == [True, True]
+    assert [one.budget is not None for one in found.heads] == [table, table]
+
+
+def test_every_engine_gets_it_under_its_own_pass(tmp_path: Path) -> None:
+    made = Place(tmp_path)
+    source = made.source(
+        "both",
+        {"table": made.table("a.cache", lines(made.scales))},
+        devices=["cpu", "gpu:*"],
+        environments=[
+            {"interpreter": sys.executable, "name": "here"},
+            {"elsewhere": ["t4"], "engine": "tensorrt"},
+        ],
+    )
+    planned = session.plan_experiment(source, made.results, select=[])
+    names = {(one.environment, one.pass_.name) for one in planned.cells}
+    assert {("here", "int8-shared-file"), ("t4", "int8-shared-file"), ("t4", "int8-implicit-shared-file")} <= names  # fmt: skip
+    assert ("here", "int8-implicit-shared-file") not in names
+
+
+def test_a_quantised_network_keeps_its_own_scales(tmp_path: Path) -> None:
+    made = Place(tmp_path)
+    table = from_ranges({name: 127 * one for name, one in made.scales.items()}, Provenance(algorithm="x"))  # fmt: skip
+    (tmp_path / "model.onnx").write_bytes(place(made.model, table).model.SerializeToString())
+    ran = made.run("own", {"table": made.table("a.cache", times(127)(made.scales))})
+    assert set(ran.records) == {"fp32", "int8-shipped"}
+    assert "shared_table" not in ran.run.manifest().facts
+    assert all(one.status is Status.OK for one in ran.records.values())
+
+
+def test_nothing_is_calibrated_for_a_table_that_no_cell_needs(tmp_path: Path) -> None:
+    made = Place(tmp_path)
+    file = made.table("a.cache", times(127)(made.scales))
+    told = Told()
+    source = made.source("fp32", {"table": file})
+    session.run_experiment(source, made.results, select=["*/fp32"], offline=True, progress=told)
+    assert not any("calibrate" in one for one in told.lines)
+    assert not any("warning" in one for one in told.lines)

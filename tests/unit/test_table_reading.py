@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
+from runner.core.tables import trt_cache
 from runner.core.tables.forms import Form
 from runner.core.tables.reading import LIMIT_BYTES, read
-from runner.core.tables.table import Provenance, TableError, from_ranges, to_json
+from runner.core.tables.table import Provenance, Table, TableError, from_ranges, to_json
 
 AMAX = {"images": 1.0, "scope: relu:0": 2.5, "/model.0/conv/Conv_output_0": 20.453125}
 
@@ -179,8 +182,6 @@ def test_whatever_it_is_it_is_read_or_refused(content: bytes) -> None:
 
 
 def _flatbuffers() -> bytes:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         ranges = {name: TensorData(lowest=np.float32(-1), highest=np.float32(amax)) for name, amax in AMAX.items()}  # fmt: skip
         write_calibration_table(ranges, folder)
@@ -199,3 +200,74 @@ def test_damaged_flatbuffers_are_read_or_refused(damage: list[tuple[int, int]], 
         content[place] = value
     _read_or_refuse(bytes(content))
     _read_or_refuse(bytes(content[:cut]))
+
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\n\r\0\ufeff"), min_size=1, max_size=20
+).filter(lambda name: bool(name.strip()))
+SCALES = st.dictionaries(NAMES, st.floats(min_value=2.0**-110, max_value=2.0**110, width=32), min_size=1, max_size=12)  # fmt: skip
+
+
+def _cache(scales: dict[str, float], header: trt_cache.Header | None) -> bytes:
+    return trt_cache.write(trt_cache.Cache(header=header, words=None if header else "words", scales=scales)).encode()  # fmt: skip
+
+
+HEADER = trt_cache.Header(version=(8, 5, 3), algorithm="EntropyCalibration2")
+
+
+@settings(deadline=None)
+@given(SCALES, st.sampled_from([HEADER, None]))
+def test_what_we_write_as_a_cache_is_read_as_that(
+    scales: dict[str, float], header: trt_cache.Header | None
+) -> None:
+    found = read(_cache(scales, header))
+    assert (found.form, found.header) == (Form.CACHE, header)
+    assert found.values == {name: 127 * scale for name, scale in scales.items()}
+    again = read(_cache({name: found.table().scale(name) for name in found.values}, header))
+    assert again.values == found.values
+
+
+@settings(deadline=None)
+@given(SCALES, st.dictionaries(NAMES, st.text(max_size=20), max_size=3))
+def test_what_we_write_as_our_own_is_read_as_that(
+    ranges: dict[str, float], unusable: dict[str, str]
+) -> None:
+    without = {name: why for name, why in unusable.items() if name not in ranges}
+    table = Table(amax=ranges, unusable=without, provenance=Provenance(algorithm="x"))
+    found = read(to_json(table).encode())
+    assert found.form is Form.OWN
+    assert found.table() == table
+    assert found.table().digest == table.digest
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.dictionaries(st.text("abc/:.0 ", min_size=1, max_size=9).filter(lambda one: one.strip() == one and one[0] != "{"),
+                       st.floats(min_value=2.0**-60, max_value=2.0**60, width=32), min_size=1, max_size=6))  # fmt: skip
+def test_what_onnx_runtime_writes_is_read_in_each_of_its_forms(amax: dict[str, float]) -> None:
+    ranges = {name: TensorData(lowest=np.float32(-one), highest=np.float32(one)) for name, one in amax.items()}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        write_calibration_table(ranges, folder)
+        for file in ("calibration.json", "calibration.flatbuffers"):
+            found = read(Path(folder, file).read_bytes())
+            assert found.values == {name: pytest.approx(one, rel=1e-6) for name, one in amax.items()}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(SCALES)
+def test_what_a_quantiser_writes_is_read_as_the_scales_of_its_network(
+    scales: dict[str, float],
+) -> None:
+    nodes, constants = [], []
+    for index, (name, scale) in enumerate(scales.items()):
+        constants.append(numpy_helper.from_array(np.float32(scale), f"scale{index} of"))
+        constants.append(numpy_helper.from_array(np.int8(0), f"zero{index} of"))
+        given_by = [f"scale{index} of", f"zero{index} of"]
+        nodes.append(helper.make_node("Relu", ["input of all"], [name]))
+        nodes.append(helper.make_node("QuantizeLinear", [name, *given_by], [f"q{index} of"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"q{index} of", *given_by], [f"d{index} of"]))  # fmt: skip
+    nodes.append(helper.make_node("Sum", [f"d{index} of" for index in range(len(scales))], ["out of"]))  # fmt: skip
+    image, out = (helper.make_tensor_value_info(name, 1, [1]) for name in ("input of all", "out of"))  # fmt: skip
+    graph = helper.make_graph(nodes, "g", [image], [out], constants)
+    found = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())  # fmt: skip
+    assert found.form is Form.NETWORK
+    assert found.values == {name: 127 * scale for name, scale in scales.items()}
