@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -135,6 +135,16 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise ConfigError(repr(str(path)), [f"cannot be written: {told}"]) from error
+
+
+def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
+    """Raises ConfigError where something would be written over what is read, which no --force means."""
+    given = {one.resolve() for one in inputs if one is not None}
+    for path in outputs:
+        if path.resolve() in given:
+            raise ConfigError(str(path), ["it is read here too: name another file to write"])
+    if len({one.resolve() for one in outputs}) < len(outputs):
+        raise ConfigError(str(outputs[0]), ["two results are to be written there"])
 
 
 def write(path: Path, content: bytes, *, force: bool) -> None:

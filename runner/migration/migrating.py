@@ -107,6 +107,8 @@ def migrate_to_qdq(wish: Wish, stage: Stage = untold) -> MigratedToQdq:
     files.refuse_existing(wish.output, force=wish.force)
     table = files.table_of(wish.table)
     source = source_of(wish.model, wish.config)
+    read = (wish.table, source.path, wish.names, source.matrix)
+    files.refuse_overwriting([wish.output], read)
     names = files.names_of(wish.names) if wish.names else source.names_of(wish.table)
     if (found := quantisation_of(source.model)) is not None and found.anything:
         message = f"{found.sentence()}; a table goes into the float network: name that"
@@ -134,14 +136,17 @@ def migrate_to_qdq(wish: Wish, stage: Stage = untold) -> MigratedToQdq:
         file = folder / UNNAMED
         file.write_bytes(content)
         try:
-            if images is None:
-                with ran({WRITTEN: file}, source.heads, made_up(source, folder), stage=stage):
-                    pass
-            else:
+            # By itself first: what cannot be compared may run all the same.
+            with ran({WRITTEN: file}, source.heads, made_up(source, folder), stage=stage):
+                pass
+            if images is not None:
                 networks: dict[str, onnx.ModelProto | Path] = {FLOAT: source.model, WRITTEN: file}
                 networks[TABLE] = simulated
                 networks |= {OTHER: other.model} if other else {}
-                compared, wrong = _compared(networks, source, images, table, made, stage)
+                try:
+                    compared, wrong = _compared(networks, source, images, table, made, stage)
+                except SimulationError as error:
+                    warnings.append(f"not compared: {error}")
             loaded = True
         except SimulationError as error:
             custom = graph.custom_operators(source.model)
@@ -217,6 +222,7 @@ def migrate_to_cache(wish: Wish, stage: Stage = untold) -> MigratedToCache:
     outputs = [wish.output, *([wish.network] if wish.network else [])]
     for path in outputs:
         files.refuse_existing(path, force=wish.force)
+    files.refuse_overwriting(outputs, (wish.table, wish.model, wish.names))
     table = files.table_of(wish.table)
     if table.form is not Form.NETWORK:
         message = (

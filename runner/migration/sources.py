@@ -47,6 +47,11 @@ class Source:
     def root(self) -> Path:
         return Path(self.document.source).resolve().parent if self.document else Path()
 
+    @property
+    def matrix(self) -> Path | None:
+        """The matrix.yaml that it is of."""
+        return Path(self.document.source) if self.document else None
+
     def names_of(self, table: Path) -> Mapping[str, str]:
         """Returns the map of names that matrix.yaml has for a table; empty where it names another one."""
         shared = self.config.calibration.shared if self.config else None

@@ -181,7 +181,8 @@ def _compared(done: MigratedToQdq) -> Iterator[str]:
     compared = done.compared
     if compared is None:
         if done.loaded:
-            yield "checked by onnx and run by ONNX Runtime on noise; not compared: no images were given"
+            why = "" if done.warnings else ": no images were given"
+            yield f"checked by onnx and run by ONNX Runtime on noise; not compared{why}"
         return
     same = "to the bit" if compared.table_db is None else f"to {compared.table_db:.0f} dB at least"
     yield (

@@ -422,6 +422,40 @@ def test_a_network_that_cannot_run_is_not_written(
     assert not (here / "out.onnx").exists()
 
 
+def test_what_is_read_is_never_written_over(here: Path, call: Call) -> None:
+    before = (here / "net.onnx").read_bytes()
+    for output in ("net.onnx", "net.cache", "./sub/../net.onnx"):
+        (here / "sub").mkdir(exist_ok=True)
+        err = refused(call, "net.cache", "-m", "net.onnx", "-o", output, "--force")
+        assert "it is read here too" in err
+    assert (here / "net.onnx").read_bytes() == before
+    call("net.cache", "-m", "net.onnx", "-o", "q.onnx")
+    err = refused(
+        call, "q.onnx", "--to", "cache", "--trt", "8.6", "-o", "x", "--float-network", "x"
+    )
+    assert "two results" in err
+
+
+def test_outputs_that_change_their_shape_are_not_compared_and_written(
+    here: Path, call: Call
+) -> None:
+    """Rows that are left of a selection: as many as the image has."""
+    b = Builder()
+    b.conv("image", "c", 3, 1, 1)
+    b.node("NonZero", [b.node("Relu", ["c"], "r")], "where")
+    b.node("Cast", ["where"], "rows", to=onnx.TensorProto.FLOAT)
+    (here / "rows.onnx").write_bytes(
+        b.model({"image": [1, 3, 16, 16]}, ["rows"]).SerializeToString()
+    )
+    scales = {"image": 0.1, "c": 0.2, "r": 0.2}
+    (here / "rows.cache").write_text(trt_cache.write(Cache(header=HEADER, scales=scales)))
+    np.save(here / "x.npy", np.concatenate([noise(seed) - 0.4 for seed in range(3)]))
+    code, out, err = call("rows.cache", "-m", "rows.onnx", "-o", "o.onnx", "--check", "x.npy")
+    assert code == ExitCode.OK, err
+    assert "warning: not compared:" in out
+    assert (here / "o.onnx").exists()
+
+
 def test_names_that_would_break_a_terminal_are_made_visible(here: Path, call: Call) -> None:
     scales = {**trt_cache.parse((here / "net.cache").read_text()).scales, "\x1b[31mred": 0.1}
     (here / "evil.cache").write_text(trt_cache.write(Cache(header=HEADER, scales=scales)))

@@ -189,6 +189,39 @@ def test_what_only_the_network_as_it_came_has_is_inside_a_fusion() -> None:
     }  # fmt: skip
 
 
+def of(model: onnx.ModelProto) -> dict[str, Fate]:
+    from runner.core.network.calibration_graph import calibration_model
+
+    _, names = calibration_model(model)
+    return fates(moved(model, cache(dict.fromkeys(names, 0.5))))
+
+
+def test_an_addition_is_fused_into_one_of_two_convolutions() -> None:
+    b = Builder()
+    b.node("Add", [b.conv("image", "first", 3, 4), b.conv("image", "second", 3, 4)], "sum")
+    found = of(b.model({"image": [1, 3, 4, 4]}, ["sum"]))
+    assert (found["first"], found["second"]) == (Fate.FLOAT, Fate.FUSED)
+
+
+def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
+    b = Builder()
+    b.conv("image", "x", 3, 4)
+    b.node("Relu", ["x"], "one")
+    b.node("Sigmoid", ["x"], "two")
+    assert of(b.model({"image": [1, 3, 4, 4]}, ["one", "two"]))["x"] is Fate.FLOAT
+    b = Builder()
+    b.conv("image", "x", 3, 4)
+    b.node("Sigmoid", ["x"], "s")
+    b.node("Mul", ["x", "s"], "swish")
+    b.conv("swish", "m", 4, 4)
+    b.node("Softplus", ["m"], "p")
+    b.node("Tanh", ["p"], "t")
+    b.node("Mul", ["m", "t"], "mish")
+    b.conv("mish", "y", 4, 2)
+    found = of(b.model({"image": [1, 3, 4, 4]}, ["y"]))
+    assert {found[name] for name in ("x", "s", "m", "p", "t")} == {Fate.FUSED}
+
+
 def test_a_head_that_a_layer_reads_has_its_scale_and_stays_float() -> None:
     b = Builder()
     b.conv("image", "first", 3, 4)

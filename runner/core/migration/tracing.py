@@ -17,6 +17,8 @@ from runner.core.qdq.explicit import INT8, Placement
 from runner.core.tables.table import LEVELS
 
 FUSABLE = ADDS | POINTWISE
+LONGEST_ACTIVATION = 3
+"""Nodes that an activation is written with, beside the product."""
 PARSERS = "(Unnamed "
 """Begins the names that TensorRT's parsers give what they add themselves."""
 
@@ -134,6 +136,7 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
     """Returns the tensors between an int8 layer and what an engine fuses into it."""
     users = graph.consumers(model)
     outputs = {one.name for one in graph.outputs(model)}
+    order = {name: index for index, name in enumerate(graph.producers(model))}
     found: set[str] = set()
     for node in model.graph.node:
         if node.domain not in graph.STANDARD_DOMAINS:
@@ -142,16 +145,45 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
         through = node.op_type in FUSABLE and bool(found.intersection(node.input))
         if not (layer or through):
             continue
-        found.update(
-            name
-            for name in node.output
-            if name not in outputs
-            and name not in placement.quantised
-            and users.get(name)
-            and _fused(users[name])
-        )
+        for name in node.output:
+            if name in outputs or name in placement.quantised or not users.get(name):
+                continue
+            read_by = users[name]
+            alone = len(read_by) == 1 or _is_activation(read_by, users)
+            if alone and all(_fuses(one, name, placement, order) for one in read_by):
+                found.add(name)
     return found
 
 
-def _fused(users: Sequence[onnx.NodeProto]) -> bool:
-    return all(user.op_type in FUSABLE and user.domain in graph.STANDARD_DOMAINS for user in users)
+def _fuses(
+    user: onnx.NodeProto, tensor: str, placement: Placement, order: Mapping[str, int]
+) -> bool:
+    """Whether a node is fused into what makes a tensor that it reads.
+
+    An addition is fused into one of its branches, the last; the other is a tensor that the engine has.
+    """
+    if user.domain not in graph.STANDARD_DOMAINS or user.op_type not in FUSABLE:
+        return False
+    if user.op_type not in ADDS:
+        return True
+    floats = [one for one in user.input if one in order and one not in placement.quantised]
+    return max(floats, key=lambda one: order[one]) == tensor
+
+
+def _is_activation(
+    users: Sequence[onnx.NodeProto], all_users: Mapping[str, Sequence[onnx.NodeProto]]
+) -> bool:
+    """Whether several nodes read a tensor as one activation: x · sigmoid(x), x · tanh(softplus(x))."""
+    products = [one for one in users if one.op_type == "Mul"]
+    others = [one for one in users if one.op_type != "Mul"]
+    if len(products) != 1 or len(others) != 1:
+        return False
+    made = others[0].output[0]
+    for _ in range(LONGEST_ACTIVATION):
+        if made in products[0].input:
+            return True
+        behind = all_users.get(made, ())
+        if len(behind) != 1 or behind[0].op_type not in POINTWISE:
+            return False
+        made = behind[0].output[0]
+    return False
