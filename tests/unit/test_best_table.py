@@ -13,7 +13,7 @@ from runner.core.network.calibration_graph import calibration_model
 from runner.core.qdq.adjustable import adjustable
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
 from runner.core.tables.best import MOST_TRIALS, Best, Part, Ranges, best_ranges
-from runner.core.tables.table import Provenance, Table, from_ranges
+from runner.core.tables.table import Provenance, Table, TableError, from_ranges
 from runner.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, Images, Simulator
 from tests.unit import networks
 
@@ -258,3 +258,55 @@ def test_a_head_that_is_zero_says_nothing() -> None:
     assert len(simulate(amax, Part.CHOOSE)) == 1
     found = best_ranges({"a": amax, "b": {**amax, "r": amax["r"] / 9}}, list(amax), simulate, nothing)  # fmt: skip
     assert found.start == "a"
+
+
+def two_heads(second: str) -> onnx.ModelProto:
+    """`large` behind two convolutions; `small` has no layer of its own, or is the same but for a sign."""
+    b = networks.Builder()
+    b.node("Relu", [b.conv("image", "c1", 3, 8)], "r")
+    b.conv("r", "large", 8, 4, k=1)
+    b.node(second, ["image" if second == "Sigmoid" else "large"], "small")
+    return b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
+
+
+@pytest.mark.parametrize("second", ["Sigmoid", "Neg"])
+def test_heads_without_a_quantised_layer_and_heads_that_share_all(second: str) -> None:
+    images = np.concatenate([networks.image(seed=seed) for seed in range(6)])
+    simulate, amax = simulator(two_heads(second), images)
+    errors = simulate(amax, Part.CONFIRM)
+    assert len(errors) == 2
+    assert errors[0] > 0
+    if second == "Neg":
+        assert errors[1] == pytest.approx(errors[0])
+    tables = {"a": {**amax, "r": amax["r"] / 15}, "b": {**amax, "image": amax["image"] / 15}}
+    found = best_ranges(tables, list(amax), simulate, nothing)
+    assert {name: found.amax[name] for name in ("r", "image")} == {
+        "r": amax["r"],
+        "image": amax["image"],
+    }
+
+
+def test_a_simulation_that_cannot_run_is_a_table_error() -> None:
+    model = networks.detector()
+    simulate, amax = simulator(model, networks.image())
+    with pytest.raises(TableError, match="ONNX Runtime could not simulate it"):
+        Simulator(model, adjustable(model, table(amax), TENSORRT), networks.image((1, 3, 8, 8)), image="image", outputs=["large"], threads=1)  # fmt: skip
+    with pytest.raises(KeyError):
+        simulate({}, Part.CHOOSE)
+
+
+def test_six_hundred_tensors_are_placed_and_simulated() -> None:
+    b = networks.Builder()
+    x = "image"
+    for index in range(300):
+        x = b.node("LeakyRelu", [b.conv(x, f"c{index}", 3, 3, k=1)], f"r{index}")
+    b.conv(x, "large", 3, 4, k=1)
+    b.conv("r5", "small", 3, 4, k=1)
+    model = b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
+    images = np.concatenate([networks.image(seed=seed) for seed in range(4)])
+    simulate, amax = simulator(model, images)
+    assert len(amax) > 600 - 2
+    tables = {"minmax": amax, "mse": {name: one * 0.8 for name, one in amax.items()}}
+    found = best_ranges(tables, list(amax), simulate, nothing, most=20)
+    assert found.trials <= 20
+    assert found.cost <= found.start_cost
