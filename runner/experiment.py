@@ -16,6 +16,7 @@ from runner.config import matrix as configuration
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
+from runner.core.qdq.placements import Activations, Preference
 from runner.environments.base import Environment
 from runner.environments.factory import (
     axes_of,
@@ -97,6 +98,7 @@ def read_experiment(
         calibration.shared,
         calibration.calibrators,
         shipped=shipped is not None,
+        weights=config.quantisation.all_weights,
     )
     machines = machines_of(config)
     every = expand(axes_of(config, environments, machines), config.devices, wanted)
@@ -232,6 +234,12 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
         shared=given,
         transplant=calibration.transplant,
         coverage=calibration.coverage,
+        quantisation=Preference(
+            int8_outputs=config.quantisation.outputs == "int8",
+            activations=None
+            if config.quantisation.activations == "auto"
+            else Activations(config.quantisation.activations),
+        ),
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),

@@ -56,6 +56,10 @@ class Share(Stored):
     total_macs: int
     float_layers: tuple[str, ...]
     """Layers that carry Q/DQ in the model but ran in floating point."""
+    placed_float: tuple[str, ...] = ()
+    """Layers that the placement leaves no choice: nothing quantises their output, and the engine has no
+    kernel from integers to float. They multiply the quantised values in float, as the simulation does."""
+    placed_float_macs: int = 0
     integer_operators: Mapping[str, int] = {}
     """Operator without multiply-accumulates that ran on integers → how many of the cone."""
     float_operators: Mapping[str, int] = {}
@@ -70,6 +74,17 @@ class Share(Stored):
         if self.total_macs:
             return self.integer_macs / self.total_macs
         return None if self.integer_operators else 0.0
+
+    @property
+    def kept(self) -> float | None:
+        """Share of what the placement gives to integers, 0 to 1: below 1 the engine fell back by itself.
+
+        1 where it gives nothing to them that multiplies.
+        """
+        offered = self.total_macs - self.placed_float_macs
+        if self.placed_float_macs and not offered:
+            return 1.0
+        return self.integer_macs / offered if offered else self.ratio
 
 
 class Coverage(Stored):

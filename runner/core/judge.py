@@ -219,6 +219,7 @@ def _head_result(
         budget=budget,
         integer_share=share.ratio if share else None,
         float_layers=share.float_layers if share else (),
+        placed_float=share.placed_float if share else (),
         integer_operators=share.integer_operators if share else {},
         float_operators=share.float_operators if share else {},
         identical_to=tuple(

@@ -33,6 +33,8 @@ class HeadResult:
     """Share (0 to 1) of the head's backward cone, by multiply-accumulates, run by integer kernels."""
     float_layers: tuple[str, ...]
     """Quantised layers of the cone that the engine ran in floating point all the same."""
+    placed_float: tuple[str, ...] = ()
+    """Those that it had to: nothing quantises their output, and it has no kernel from int8 to float."""
     integer_operators: Mapping[str, int] = field(default_factory=dict)
     """Operator without multiply-accumulates (Resize, Concat, …) → how many ran on integers."""
     float_operators: Mapping[str, int] = field(default_factory=dict)

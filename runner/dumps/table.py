@@ -17,7 +17,8 @@ import onnx
 
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, place
+from runner.core.qdq.explicit import place
+from runner.core.qdq.placements import ENGINES
 from runner.core.tables import trt_cache
 from runner.core.tables.coverage import Arrived, coverage, enough
 from runner.core.tables.names import Naming, naming
@@ -27,8 +28,6 @@ from runner.core.words import count, listed
 
 NAMED = 5
 """Tensors that a line names."""
-
-PLACEMENTS = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +138,7 @@ def _unmapped(
     if enough(len(wanted) - len(missing), len(wanted), asked.least):
         return missing, None
     try:
-        placed = place(asked.model, mine.table(), PLACEMENTS[asked.engine])
+        placed = place(asked.model, mine.table(), ENGINES[asked.engine])
     except GraphError:
         return missing, None
     lacking = [tensor for tensor in placed.skipped if tensor not in mine.values]

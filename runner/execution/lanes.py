@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from runner.cells import Cell, Precision, Status, TableSource
+from runner.core.qdq.placements import Placed
 from runner.core.tables.table import Table
 from runner.execution.alternatives import Alternative
 from runner.execution.wanted import Implicit, Site
@@ -21,6 +22,8 @@ class Variant:
     implicit: Implicit | None = None
     alternatives: tuple[Alternative, ...] = ()
     """The same in other forms, for parsers that cannot read `model`."""
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.cells import Cell, Status, TableSource
 from runner.core.network.graph import GraphError
+from runner.core.qdq.placements import Placed
 from runner.core.tables.table import Table
 from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
@@ -216,23 +217,26 @@ class Matrix:
         Does those that are not done yet: TensorRT's own tables are known after its passes only.
         """
         done = {(one.placement, one.table) for one in self.simulations}
-        engines = dict.fromkeys(
-            lane.site.environment.engine for lane in self.lanes.values() if lane.site
+        placements = dict.fromkeys(
+            variant.placed
+            for lane in self.lanes.values()
+            for variant in lane.variants.values()
+            if variant.placed
         )
         wanted = []
-        for engine in engines:
+        for placed in placements:
             for table in self.tables.values():
-                if (engine, table.digest) in done:
+                if (placed.name, table.digest) in done:
                     continue
-                name = f"simulation-{engine}-{table.digest[:12]}"
+                name = f"simulation-{placed.name}-{table.digest[:12]}"
                 try:
-                    model = self._simulation_of(table, engine)
+                    model = self._simulation_of(table, placed)
                 except GraphError as error:
                     self.progress.warn(f"{name}: {error}")
                     continue
                 wanted.append(
                     self.wants.measurement(
-                        site, name, 0, model=model, table=table, placement=engine
+                        site, name, 0, model=model, table=table, placement=placed.name
                     )
                 )
         self.progress.expect(len(wanted))
@@ -242,7 +246,7 @@ class Matrix:
             else:
                 self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
 
-    def _simulation_of(self, table: Table, engine: str) -> Object:
+    def _simulation_of(self, table: Table, placed: Placed) -> Object:
         """Returns the network that says what a table must cost: what came quantised is its own.
 
         Raises:
@@ -251,7 +255,7 @@ class Matrix:
         shipped = self.wants.network.shipped
         if shipped and shipped.table.digest == table.digest:
             return shipped.object
-        return self.wants.network.quantised(self.store, table, engine, simulated=True)
+        return self.wants.network.quantised(self.store, table, placed, simulated=True)
 
     # Environments
 
@@ -283,6 +287,7 @@ class Matrix:
                     engine_options=self.engine_options[lane.environment],
                     timing=None if lane.recorded else self.wants.settings.timing,
                     shapes=shapes,
+                    recorded=lane.recorded,
                 )
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
@@ -304,6 +309,7 @@ class Matrix:
     def _give(self, lane: Lane, site: Site, cell: Cell) -> None:
         """Decides which network a cell runs, or why it runs none."""
         name, network, engine = cell.pass_.name, self.wants.network, site.environment.engine
+        placed = None if cell.pass_.source is None else self.wants.placed(site, cell.pass_)
         table = self._table(site, cell, lane.calibration)
         try:
             match table:
@@ -315,6 +321,7 @@ class Matrix:
                         precision=cell.pass_.precision,
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
+                        placed=placed,
                     )
                 case Table() if cell.pass_.source is TableSource.SHIPPED:
                     assert network.shipped  # noqa: S101 - its table is
@@ -322,6 +329,7 @@ class Matrix:
                         network.shipped.object,
                         self._use(table),
                         alternatives=alternatives.shipped(network, engine),
+                        placed=placed,
                     )
                 case Table() if cell.pass_.implicit:
                     implicit, content = carried(self._use(table), self.wants)
@@ -331,11 +339,14 @@ class Matrix:
                         table,
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
+                        placed=placed,
                     )
-                case Table():
-                    model = network.quantised(self.store, table, engine, simulated=False)
-                    others = alternatives.quantised(self.store, network, table, engine)
-                    lane.variants[name] = Variant(model, self._use(table), alternatives=others)
+                case Table() if placed:
+                    model = network.quantised(self.store, table, placed, simulated=False)
+                    others = alternatives.quantised(self.store, network, table, placed)
+                    lane.variants[name] = Variant(
+                        model, self._use(table), alternatives=others, placed=placed
+                    )
                 case str():
                     lane.refused[name] = table
         except GraphError as error:

@@ -100,7 +100,7 @@ class Rounds:
                 model=variant.model,
                 table=variant.table,
                 precision=variant.precision,
-                placement=site.environment.engine if variant.table or variant.implicit else None,
+                placement=variant.placed.name if variant.placed else None,
                 implicit=variant.implicit,
                 alternatives=variant.alternatives,
             )

@@ -373,8 +373,18 @@ def _custom(judgement: Judgement) -> str:
     if shares and min(shares) == 1:
         told.append("All multiplications of the heads ran on integers.")
     elif shares:
+        placed = list(
+            dict.fromkeys(name for _, one in _int8(judgement) for name in one.placed_float)
+        )
+        unasked = any(one.float_layers for _, one in _int8(judgement))
+        why = (
+            f": {listed(placed, 3)} {verb('stands', placed)} before float outputs, and "
+            "the engine has no kernel from int8 to float"
+            if placed and not unasked
+            else ""
+        )
         told.append(
-            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers."
+            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers{why}."
         )
     return " ".join(told)
 

@@ -30,8 +30,16 @@ def weight_name(node: str) -> str:
     return f"{node}/weight"
 
 
-class WeightOptions(Protocol):
-    """The part of `qdq.PlacementOptions` that concerns weights."""
+SIGNED_ZERO = np.int8(0)
+UNSIGNED_ZERO = np.uint8(128)
+"""q + 128 of int8: QuantizeLinear adds it after rounding, and both types clamp at the same values."""
+
+
+class WriterOptions(Protocol):
+    """The part of `qdq.PlacementOptions` that concerns how integers are written."""
+
+    @property
+    def unsigned_activations(self) -> bool: ...
 
     @property
     def per_channel_weights(self) -> bool: ...
@@ -50,7 +58,7 @@ class QdqWriter:
         self,
         values: Mapping[str, onnx.TensorProto],
         scales: Mapping[str, float],
-        options: WeightOptions,
+        options: WriterOptions,
     ) -> None:
         self.initialisers: list[onnx.TensorProto] = []
         self._values = values
@@ -60,12 +68,15 @@ class QdqWriter:
     def activation_pair(
         self, tensor: str, *, as_head: bool = False
     ) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-        """Returns QuantizeLinear and DequantizeLinear for an activation, int8 with zero point 0.
+        """Returns QuantizeLinear and DequantizeLinear for an activation: int8, or uint8 around 128.
 
         The pair reads `tensor`; with `as_head` it gives `tensor` out, and reads `tensor`/float.
         """
         scale = self._add(f"{tensor}/scale", np.asarray(self._scales[tensor], np.float32))
-        zero = self._add(f"{tensor}/zero_point", np.asarray(0, np.int8))
+        zero = self._add(
+            f"{tensor}/zero_point",
+            np.asarray(UNSIGNED_ZERO if self._options.unsigned_activations else SIGNED_ZERO),
+        )
         integers = f"{tensor}/quantised"
         source = f"{tensor}/float" if as_head else tensor
         values = tensor if as_head else f"{tensor}/dequantised"
