@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import job
-from runner.cells import Cell
+from runner.cells import Cell, TableSource
 from runner.checks.matrix import Checked, check
+from runner.checks.placing import activation_notes, float_layer_notes
 from runner.checks.variants import names_problem
 from runner.config import matrix as configuration
+from runner.config.quantisation import Quantisation
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
-from runner.core.qdq.placements import Activations, Preference
-from runner.environments.base import Environment
+from runner.core.qdq.placements import Activations, Choice, Preference, activations_for
+from runner.environments.base import PACKED, Environment
 from runner.environments.factory import (
     axes_of,
     engine_options_of,
@@ -47,6 +49,34 @@ class Experiment:
     cells: tuple[Cell, ...]
     machines: Mapping[str, Machine]
     """environment → where it runs."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before anything runs."""
+        return (*self.checked.notes, *self._placing_notes())
+
+    def _placing_notes(self) -> tuple[str, ...]:
+        """What is to be known of explicit int8 in ONNX Runtime: its types, and what it computes in float."""
+        asked = self.checked.config.quantisation
+        choices: dict[str, Choice] = {}
+        for cell in self.cells:
+            one = self.environments[cell.environment]
+            explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
+            if not explicit or cell.obstacle or cell.recorded or one.engine != "onnxruntime":
+                continue
+            identity = one.identity()
+            packed = identity is not None and identity.facts.get("kind") == PACKED
+            machine = self.machines.get(cell.environment, Machine())
+            choices[cell.environment] = activations_for(
+                one.engine,
+                on_cpu=cell.device == "cpu",
+                asked=_asked_activations(asked),
+                processor=None if packed else machine.processor,
+            )
+        if not choices:
+            return ()
+        ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
+        return (*activation_notes(choices), *ends)
 
     def wants(self, data: Data) -> Wants:
         return Wants(
@@ -236,9 +266,7 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
         coverage=calibration.coverage,
         quantisation=Preference(
             int8_outputs=config.quantisation.outputs == "int8",
-            activations=None
-            if config.quantisation.activations == "auto"
-            else Activations(config.quantisation.activations),
+            activations=_asked_activations(config.quantisation),
         ),
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],
@@ -249,6 +277,10 @@ def _settings(checked: Checked, machines: Mapping[str, Machine]) -> Settings:
         preprocess=digest(config.data.preprocess.model_dump(mode="json")),
         machines=machines,
     )
+
+
+def _asked_activations(section: Quantisation) -> Activations | None:
+    return None if section.activations == "auto" else Activations(section.activations)
 
 
 def program() -> str:

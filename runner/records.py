@@ -158,7 +158,7 @@ class Measurement(Stored):
     table_notes: tuple[str, ...] = ()
     """How that table was read, and what is doubtful of it."""
     placement: str | None = None
-    """Engine whose Q/DQ placement the model has; simulations are compared within one placement."""
+    """`qdq.placements.Placed.name`: simulations are compared within one placement, and so is the limit."""
     outputs: Mapping[str, Object] = {}
     """head → float32 .npy (images, …)."""
     latency: Timing | None = None
@@ -349,6 +349,20 @@ class Ranked(Stored):
     were gathered from first, then those that were ranked by."""
 
 
+class WideWeight(Stored):
+    """A weight whose output channels differ so much that one scale for all of them loses most."""
+
+    layer: str
+    weight: str
+    spread: float
+    """Largest channel to the median one."""
+    channel: int
+    """The largest."""
+    channels: int
+    heads: tuple[str, ...]
+    """Those that depend on the layer."""
+
+
 class Asked(Stored):
     """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
 
@@ -399,6 +413,8 @@ class Manifest(Stored):
     """Which operators are behind which heads."""
     ranked: Mapping[str, Ranked] = {}
     """Head → what decides its rows; heads whose elements keep their places are not in it."""
+    wide_weights: tuple[WideWeight, ...] = ()
+    """The widest first; none in runs of before they were looked for."""
     decode: Decode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""

@@ -55,7 +55,7 @@ def run_experiment(
     started = time.monotonic()
     experiment = read_experiment(source, select, answering(results))
     store = Store(results)
-    for text in experiment.checked.notes:
+    for text in experiment.notes:
         progress.note(text)
     _warn_of_overlap(experiment.checked, progress)
     wants = experiment.wants(data_of(experiment.checked, store))
@@ -107,7 +107,7 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
         repeats=experiment.checked.config.repeats_range()[0],
         most_repeats=experiment.checked.config.repeats_range()[1],
         bytes_a_repeat=experiment.bytes_a_repeat,
-        notes=experiment.checked.notes,
+        notes=experiment.notes,
     )
 
 
@@ -196,6 +196,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
         ranked=experiment.checked.rankings.rows,
+        wide_weights=experiment.checked.wide_weights,
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
         least_effect_db=config.verdicts.least_effect_db,

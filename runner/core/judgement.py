@@ -18,6 +18,7 @@ from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from runner.core.verdicts.verdict import Verdict
+from runner.records import WideWeight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +71,10 @@ class CellResult:
     """Whether building it again cannot give anything else."""
     table_problem: str | None = None
     """Why the table that its recorded outputs are said to be made with is not used; None where it is."""
+    placement: str | None = None
+    """`uint8 activations, weights per channel, float outputs`; None of floating point, and where unknown."""
+    may_saturate: bool = False
+    """Whether the processor that it ran on adds products of u8 and s8 in int16."""
     disturbed: str | None = None
     """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
     watched: bool | None = None
@@ -131,6 +136,8 @@ class Judgement:
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
+    wide_weights: tuple[WideWeight, ...] = ()
+    """Weights that one scale would ruin, the widest first."""
     custom: tuple[CustomOperator, ...] = ()
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None

@@ -218,10 +218,12 @@ class Matrix:
         """
         done = {(one.placement, one.table) for one in self.simulations}
         placements = dict.fromkeys(
-            variant.placed
+            placed
             for lane in self.lanes.values()
             for variant in lane.variants.values()
             if variant.placed
+            # What one scale a weight costs is told against a scale a channel.
+            for placed in (variant.placed, variant.placed.per_channel)
         )
         wanted = []
         for placed in placements:

@@ -143,12 +143,11 @@ class Wants:
 
     def activations(self, site: Site) -> Choice:
         """Returns the type of the activations of a site's explicit int8, and why."""
-        provider = site.engine_options.get("provider")
-        # What is packed runs on a machine that nobody has seen.
+        # What is packed runs on a machine that nobody has seen, and so did what was recorded.
         known = not site.recorded and site.identity.facts.get("kind") != PACKED
         return activations_for(
             site.environment.engine,
-            on_cpu=site.device == "cpu" and provider in (None, "CPUExecutionProvider"),
+            on_cpu=site.device == "cpu",
             asked=None if site.recorded else self.settings.quantisation.activations,
             processor=self.settings.machine(site.environment.name).processor if known else None,
         )

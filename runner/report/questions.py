@@ -378,7 +378,7 @@ def _custom(judgement: Judgement) -> str:
         )
         unasked = any(one.float_layers for _, one in _int8(judgement))
         why = (
-            f": {listed(placed, 3)} {verb('stands', placed)} before float outputs, and "
+            f": {listed(placed, 3)} {verb('stand', placed)} before float outputs, and "
             "the engine has no kernel from int8 to float"
             if placed and not unasked
             else ""

@@ -43,6 +43,7 @@ def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
         _implicit(told_of(rows, Kind.IMPLICIT_REGRESSION), rows),
         _calibrators(told_of(rows, Kind.CALIBRATOR_REGRESSION), rows),
         _tables(told_of(rows, Kind.CALIBRATION_PROBLEM), rows),
+        _weights(told_of(rows, Kind.PER_TENSOR_WEIGHTS), rows),
         _limit(told_of(rows, Kind.INT8_LIMIT), rows),
         _fallbacks(told_of(rows, Kind.PRECISION_FALLBACK), rows),
         *_undecided(told_of(rows, Kind.INCONCLUSIVE), rows),
@@ -213,6 +214,16 @@ def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     costs = losses(told)
     alike = every and max(costs, default=0.0) - min(costs, default=0.0) <= ALIKE_DB
     whose = f", in every version{' alike' if alike else ''}" if every else ""
+    if all(one.result.may_saturate for one in told):
+        return made(
+            told,
+            rows,
+            f"the engine's kernels of u8 by s8, which saturate on this processor{whose}",
+            f"In {where} {listed(sorted(passes))} loses {_amount(told)} against exact arithmetic with the "
+            "same scales. Its activations are uint8, and the processor has no VNNI: pairs of products are "
+            "added in int16 there, and clipped.",
+            "Use `quantisation: {activations: int8}` there (auto does), or a processor with VNNI.",
+        )
     return made(
         told,
         rows,
@@ -306,6 +317,22 @@ def _best_table(told: Sequence[Told], rows: Sequence[Row]) -> str | None:
         and (result.cell.environment in names or result.cell.pass_.source is TableSource.SHARED)
     ]
     return min(simulated)[1] if simulated else None
+
+
+def _weights(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+    """One scale a weight costs more than a scale a channel, with the same table."""
+    if not told:
+        return None
+    passes = sorted({one.result.cell.pass_.name for one in told})
+    return made(
+        told,
+        rows,
+        "one scale for all channels of a weight",
+        f"{listed(passes)} {verb('cost', passes)} {span(losses(told))} dB more than weights with a scale a "
+        "channel, with the same table and in exact arithmetic.",
+        "Quantise weights per channel. Where the hardware cannot, keep the layers that are named in float, or "
+        "equalise their channels before they are quantised.",
+    )
 
 
 def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:

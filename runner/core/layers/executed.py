@@ -113,7 +113,7 @@ def executed_share(
     counts = _macs(original)
     layers = _layers(executed, original)
     given = _quantised_layers(original)
-    ends = _float_ends(original, given)
+    ends = float_ends(original)
     kinds = _operator_kinds(executed)
     result = {}
     for head in heads:
@@ -202,14 +202,14 @@ def _quantised_layers(model: onnx.ModelProto) -> set[str]:
     }
 
 
-def _float_ends(model: onnx.ModelProto, given: Collection[str]) -> set[str]:
-    """Returns the quantised layers whose outputs nothing quantises: the last ones before float heads.
+def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Returns the layers with Q/DQ whose outputs nothing quantises: the last ones before float heads.
 
     What stands between a layer and the QuantizeLinear behind it is fused or moved by engines, so the whole
     way to the next quantised layer, or to an output, is looked at.
     """
-    users = graph.consumers(model)
-    found = set()
+    given, users = _quantised_layers(model), graph.consumers(model)
+    found = []
     for node in model.graph.node:
         if node.name not in given:
             continue
@@ -224,8 +224,8 @@ def _float_ends(model: onnx.ModelProto, given: Collection[str]) -> set[str]:
                     seen.update(fresh)
                     waiting += fresh
         if not quantised:
-            found.add(node.name)
-    return found
+            found.append(node.name)
+    return tuple(found)
 
 
 def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:

@@ -37,15 +37,22 @@ class Placed:
     @property
     def name(self) -> str:
         """`onnxruntime-uint8-per_channel-float_outputs`; letters that a pass and a file may have."""
-        outputs = "int8_outputs" if self.int8_outputs else "float_outputs"
-        return f"{self.engine}-{self.activations}-{self.weights}-{outputs}"
+        return f"{self.engine}-{self.activations}-{self.weights}-{self.outputs}_outputs"
+
+    @property
+    def outputs(self) -> str:
+        return "int8" if self.int8_outputs else "float"
 
     @property
     def told(self) -> str:
         """`uint8 activations, weights per channel, float outputs`."""
         weights = self.weights.replace("_", " ")
-        outputs = "int8" if self.int8_outputs else "float"
-        return f"{self.activations} activations, weights {weights}, {outputs} outputs"
+        return f"{self.activations} activations, weights {weights}, {self.outputs} outputs"
+
+    @property
+    def per_channel(self) -> "Placed":
+        """The same with a scale an output channel."""
+        return replace(self, weights=Weights.PER_CHANNEL)
 
     def options(self) -> PlacementOptions:
         return replace(
