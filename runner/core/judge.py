@@ -137,7 +137,7 @@ def _cell_result(
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
         table_problem=next((one.table_problem for one in measured if one.table_problem), None),
-        placement=placed.told if placed else None,
+        placed=placed,
         may_saturate=placed is not None
         and saturates(placed, on_cpu=record.device == "cpu", processor=processor),
         disturbed=disturbed(record),

@@ -13,6 +13,7 @@ from runner.core.layers.choices import Choice
 from runner.core.layers.precisions import LayerReport
 from runner.core.metrics import Metrics
 from runner.core.network.lineage import Lineage
+from runner.core.qdq.placements import Placed
 from runner.core.tables.differences import TableReport
 from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.equivalence import Equivalence
@@ -71,8 +72,8 @@ class CellResult:
     """Whether building it again cannot give anything else."""
     table_problem: str | None = None
     """Why the table that its recorded outputs are said to be made with is not used; None where it is."""
-    placement: str | None = None
-    """`uint8 activations, weights per channel, float outputs`; None of floating point, and where unknown."""
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what types it has; None of floating point, and where that is unknown."""
     may_saturate: bool = False
     """Whether the processor that it ran on adds products of u8 and s8 in int16."""
     disturbed: str | None = None

@@ -1,6 +1,7 @@
 """Measures and calibrates at a site: what is known already is taken from the store, the rest is run."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,6 +109,29 @@ class Jobs:
                 if known is None:
                     return self._calibrated(site, wanted, name)
         self.progress.done(what, Status.OK, "reused", reused=True)
+        return known
+
+    def calibrate_together(
+        self,
+        asked: Sequence[tuple[Site, WantedCalibration]],
+        all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
+    ) -> list[Calibration]:
+        """Returns the calibration of each site; nothing is timed, so several may run at once.
+
+        Args:
+            asked: Of sites that share one device.
+            all_of: Does several things, in threads or one after the other.
+        """
+        with contextlib.ExitStack() as holding:
+            if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):
+                holding.enter_context(self._turn(asked[0][0]))
+            return all_of([functools.partial(self._known_or_made, *one) for one in asked])
+
+    def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
+        known = self.store.get(Calibration, wanted.fingerprint)
+        if known is None:
+            return self._calibrated(site, wanted, "calibrate")
+        self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
         return known
 
     def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:

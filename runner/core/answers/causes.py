@@ -339,6 +339,8 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     gated = [one for one in told if one.verdict.against == "the gate"]
+    placements = list(dict.fromkeys(one.result.placed.told for one in told if one.result.placed))
+    placed = f" in this placement ({placements[0]})" if len(placements) == 1 else ""
     if gated:
         limits = [
             -10 * math.log10(one.head.budget.limit)
@@ -346,7 +348,7 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
             if one.head.budget and one.head.budget.limit > 0
         ]
         kept = f" ({span(limits)} dB)" if limits else ""
-        text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic."
+        text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic{placed}."
     else:
         judged = {result.cell.id for result, _ in speaking(int8_of(rows))}
         of_best = [one for one in told if one.result.cell.id in judged] or told
@@ -357,9 +359,18 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         rows,
         "8 bits' own",
         text,
-        "Keep some layers in float (fp32_layers, or without Q/DQ nodes), or train with quantisation; "
-        "which layers would help was not tried in this run.",
+        f"{_float_outputs(told)}Keep some layers in float (fp32_layers, or without Q/DQ nodes), or train "
+        "with quantisation; which layers would help was not tried in this run.",
         None if gated else _of_boxes(told),
+    )
+
+
+def _float_outputs(told: Sequence[Told]) -> str:
+    """Returns advice against quantised outputs, which often cost most; empty where they are float."""
+    if not all(one.result.placed and one.result.placed.int8_outputs for one in told):
+        return ""
+    return (
+        "Leave the heads' outputs in float first (`quantisation: {outputs: float}`, the default). "
     )
 
 
