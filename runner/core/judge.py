@@ -21,7 +21,13 @@ from runner.core.evidence import Evidence, disturbed, good, timed, watched
 from runner.core.factors.attribute import attributed
 from runner.core.factors.versions import versions
 from runner.core.hosts.processor import processor_of
-from runner.core.judgement import CellResult, CustomOperator, HeadResult, Judgement
+from runner.core.judgement import (
+    CellResult,
+    CustomOperator,
+    HeadResult,
+    Judgement,
+    WideLayer,
+)
 from runner.core.latency import latency
 from runner.core.metrics import metrics
 from runner.core.qdq.placements import placed_of, saturates
@@ -81,7 +87,7 @@ def judge(evidence: Evidence) -> Judgement:
         network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
-        wide_weights=manifest.wide_weights,
+        wide_weights=tuple(WideLayer(**one.model_dump()) for one in manifest.wide_weights),
         custom=tuple(
             CustomOperator(node=one.name, operator=one.operator, heads=group.heads)
             for group in manifest.lineage

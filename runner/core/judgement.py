@@ -19,7 +19,6 @@ from runner.core.verdicts.budget import Budget
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from runner.core.verdicts.verdict import Verdict
-from runner.records import WideWeight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +101,21 @@ class CellResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WideLayer:
+    """A layer whose weight has output channels that one scale would ruin."""
+
+    layer: str
+    weight: str
+    spread: float
+    """Largest channel to the median one."""
+    channel: int
+    """The largest."""
+    channels: int
+    heads: tuple[str, ...]
+    """Those that depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CustomOperator:
     node: str
     operator: str
@@ -137,7 +151,7 @@ class Judgement:
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
-    wide_weights: tuple[WideWeight, ...] = ()
+    wide_weights: tuple[WideLayer, ...] = ()
     """Weights that one scale would ruin, the widest first."""
     custom: tuple[CustomOperator, ...] = ()
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""

@@ -129,10 +129,13 @@ class Jobs:
 
     def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
         known = self.store.get(Calibration, wanted.fingerprint)
-        if known is None:
+        if known is not None:
+            self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
+            return known
+        try:
             return self._calibrated(site, wanted, "calibrate")
-        self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
-        return known
+        finally:
+            self.progress.ended(site.where)
 
     def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
         made = self._start(site, name).calibration(wanted)
