@@ -125,7 +125,17 @@ class Jobs:
         with contextlib.ExitStack() as holding:
             if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):
                 holding.enter_context(self._turn(asked[0][0]))
-            return all_of([functools.partial(self._known_or_made, *one) for one in asked])
+            # Two names of one environment calibrate once.
+            first = {
+                wanted.fingerprint: index for index, (_, wanted) in reversed(list(enumerate(asked)))
+            }
+            turns = sorted(first.values())
+            made = all_of([functools.partial(self._known_or_made, *asked[one]) for one in turns])
+            found = dict(zip(turns, made, strict=True))
+            return [
+                found[index] if index in found else self._known_or_made(*one)
+                for index, one in enumerate(asked)
+            ]
 
     def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
         known = self.store.get(Calibration, wanted.fingerprint)
