@@ -90,7 +90,7 @@ class Checked:
     shipped: Shipped | None = None
     """The network as it came, quantised, where it is run so."""
     wide_weights: tuple[WideWeight, ...] = ()
-    """Weights that one scale would ruin, the widest first."""
+    """Weights whose channels differ too much for one scale, the widest first."""
     notes: tuple[str, ...] = ()
     """What a person should know before anything runs; no problems."""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import place
 from runner.core.qdq.placements import Choice, Placed
+from runner.core.qdq.weight_spread import WIDE
 from runner.core.tables.table import Provenance, Table
 from runner.core.words import count, listed, verb
 from runner.records import WideWeight
@@ -21,15 +22,16 @@ WITHOUT_FLOAT_OUTPUT = frozenset({"Conv", "ConvTranspose"})
 
 
 def wide_notes(wide: Sequence[WideWeight]) -> tuple[str, ...]:
-    """Returns that weights have channels which one scale would ruin, where there are any."""
+    """Returns which weights have channels that differ too much for one scale, where there are any."""
     if not wide:
         return ()
     named = listed([wide_weight(one) for one in wide[:NAMED]])
     more = f" and {count(len(wide) - NAMED, 'more')}" if len(wide) > NAMED else ""
     behind = list(dict.fromkeys(head for one in wide for head in one.heads))
     return (
-        f"{count(len(wide), 'weight')} with channels that one scale would ruin: {named}{more}; "
-        f"{listed(behind)} {verb('is', behind)} behind. Weights per channel (the default) do not mind",
+        f"{count(len(wide), 'weight')} with output channels that differ by more than {WIDE:.0f} times: "
+        f"{named}{more}; {listed(behind)} {verb('is', behind)} behind. A scale a channel (the default) does "
+        "not mind, one for all of them loses the small ones",
     )
 
 

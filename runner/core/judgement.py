@@ -102,7 +102,7 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WideLayer:
-    """A layer whose weight has output channels that one scale would ruin."""
+    """A layer whose weight has output channels that differ too much for one scale."""
 
     layer: str
     weight: str
@@ -152,7 +152,7 @@ class Judgement:
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
     wide_weights: tuple[WideLayer, ...] = ()
-    """Weights that one scale would ruin, the widest first."""
+    """Weights whose channels differ too much for one scale, the widest first."""
     custom: tuple[CustomOperator, ...] = ()
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None

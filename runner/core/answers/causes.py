@@ -19,6 +19,7 @@ from runner.core.answers.rows import (
     told_of,
 )
 from runner.core.answers.sureness import interval
+from runner.core.factors.cell_factors import CHOSEN
 from runner.core.factors.words import reasons
 from runner.core.judgement import HeadResult
 from runner.core.severity import Severity
@@ -174,6 +175,8 @@ def _changed(told: Sequence[Told], unknown: str) -> str:
     together = dict.fromkeys(change.factor for one in found for change in one.confounded)
     if together:
         return f"the engine's ({' or '.join(together)}, which changed together)"
+    if alone and CHOSEN.issuperset(alone):
+        return f"no version's: the {listed(list(alone))}, which differ from the baseline's"
     if alone:
         return f"the version's ({listed(list(alone))})"
     return unknown

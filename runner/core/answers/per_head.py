@@ -50,7 +50,7 @@ def answers(
         blame: Head → which calibration images made its table bad.
         equal: Versions that were shown to lose the same.
         problems: Head → what is wrong with its reference.
-        wide: Weights that one scale would ruin, the widest first.
+        wide: Weights whose channels differ too much for one scale, the widest first.
     """
     return tuple(
         _answer(

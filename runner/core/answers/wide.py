@@ -1,4 +1,4 @@
-"""What is said of weights whose output channels differ so much that one scale ruins the small ones."""
+"""What is said of weights whose output channels differ so much that one scale loses the small ones."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ def wide_weight(one: WideWeight) -> str:
 
 
 def wide_sentence(wide: Sequence[WideWeight]) -> str:
-    """Returns which weights one scale ruins; empty where there is none."""
+    """Returns which weights have channels that one scale loses; empty where there is none."""
     if not wide:
         return ""
     named = "; ".join(wide_weight(one) for one in wide[:NAMED])
     more = f"; and {count(len(wide) - NAMED, 'more')}" if len(wide) > NAMED else ""
-    return f"Channels that one scale ruins: {named}{more}."
+    return f"Output channels differ most in {named}{more}."
