@@ -79,12 +79,14 @@ class Share(Stored):
     def kept(self) -> float | None:
         """Share of what the placement gives to integers, 0 to 1: below 1 the engine fell back by itself.
 
-        1 where it gives nothing to them that multiplies.
+        `ratio` where it gives them nothing that multiplies.
         """
-        offered = self.total_macs - self.placed_float_macs
-        if self.placed_float_macs and not offered:
-            return 1.0
-        return self.integer_macs / offered if offered else self.ratio
+        return self.integer_macs / self.offered_macs if self.offered_macs else self.ratio
+
+    @property
+    def offered_macs(self) -> int:
+        """What the placement gives to integers."""
+        return self.total_macs - self.placed_float_macs
 
 
 class Coverage(Stored):

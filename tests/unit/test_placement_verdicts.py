@@ -126,7 +126,8 @@ def test_what_is_kept_leaves_out_what_the_placement_never_offered() -> None:
     assert share(99, 100, 1).kept == 1.0
     assert share(99, 100, 1).ratio == 0.99
     assert share(49, 100, 1).kept == 49 / 99
-    assert share(0, 100, 100).kept == 1.0
+    # Nothing is left that could show a fallback: it may be one all the same, if it is better than simulated.
+    assert share(0, 100, 100).kept == 0.0
     assert share(0, 100, 0).kept == 0.0
     assert share(0, 0, 0).kept == 0.0
 
