@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    activations,
     boxes,
     calibration,
     compare,
@@ -33,6 +34,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Tables", tables.__doc__ or "", tables.main, ["--quick"]),
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
+    ("INT8 against FP32", activations.__doc__ or "", activations.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     (
         "Verdicts on made-up matrices",

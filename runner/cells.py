@@ -60,6 +60,8 @@ class Pass:
     algorithm: str | None = None
     implicit: bool = False
     """int8 of a float network by TensorRT's own scales, not by Q/DQ nodes."""
+    per_tensor: bool = False
+    """Whether each weight has one scale, not one an output channel."""
 
     @property
     def made_inside(self) -> bool:
@@ -68,8 +70,13 @@ class Pass:
 
     @property
     def name(self) -> str:
-        """`fp32`, `int8-shared-entropy`, `int8-shipped`; `int8-implicit-own` of recorded outputs."""
-        parts = (self.precision, "implicit" if self.implicit else None, self.source, self.algorithm)
+        """`fp32`, `int8-shared-entropy`, `int8-shared-entropy-per-tensor`, `int8-shipped`.
+
+        `int8-implicit-own` of recorded outputs.
+        """
+        implicit = "implicit" if self.implicit else None
+        weights = "per-tensor" if self.per_tensor else None
+        parts = (self.precision, implicit, self.source, self.algorithm, weights)
         return "-".join(str(part) for part in parts if part)
 
 

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, get_args
 
 import job
-from runner.cells import Cell
+from runner.cells import Cell, TableSource
 from runner.checks.matrix import Checked, check
+from runner.checks.placing import activation_notes, float_layer_notes
 from runner.checks.tables import PATH, given_table
 from runner.checks.variants import names_problem
 from runner.config import matrix as configuration
+from runner.config.quantisation import Quantisation
 from runner.config.shared_table import Algorithm, SharedTable
 from runner.config.yaml_file import Document
 from runner.core.hosts.gpus import Machine
 from runner.core.network import graph
+from runner.core.qdq.placements import Activations, Choice, Preference, activations_for
 from runner.core.tables.table import TableError
-from runner.environments.base import Environment
+from runner.environments.base import PACKED, Environment
 from runner.environments.factory import (
     axes_of,
     engine_options_of,
@@ -53,6 +56,35 @@ class Experiment:
     given: GivenTable | None = None
     """The shared table, where it is a file's."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before anything runs."""
+        given = self.given.notes if self.given else ()
+        return (*self.checked.notes, *given, *self._placing_notes())
+
+    def _placing_notes(self) -> tuple[str, ...]:
+        """What is to be known of explicit int8 in ONNX Runtime: its types, and what it computes in float."""
+        asked = self.checked.config.quantisation
+        choices: dict[str, Choice] = {}
+        for cell in self.cells:
+            one = self.environments[cell.environment]
+            explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
+            if not explicit or cell.obstacle or cell.recorded or one.engine != "onnxruntime":
+                continue
+            identity = one.identity()
+            packed = identity is not None and identity.facts.get("kind") == PACKED
+            machine = self.machines.get(cell.environment, Machine())
+            choices[cell.environment] = activations_for(
+                one.engine,
+                on_cpu=cell.device == "cpu",
+                asked=_asked_activations(asked),
+                processor=None if packed else machine.processor,
+            )
+        if not choices:
+            return ()
+        ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
+        return (*activation_notes(choices), *ends)
+
     def wants(self, data: Data) -> Wants:
         return Wants(
             settings=_settings(self.checked, self.machines, self.given),
@@ -60,11 +92,6 @@ class Experiment:
             data=data,
             plugins=self.checked.plugins,
         )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know before anything runs; no problems."""
-        return (*self.checked.notes, *(self.given.notes if self.given else ()))
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -114,6 +141,7 @@ def read_experiment(
         calibration.shared_name,
         calibration.calibrators,
         shipped=shipped is not None,
+        weights=config.quantisation.all_weights,
     )
     machines = machines_of(config)
     every = expand(axes_of(config, environments, machines), config.devices, wanted)
@@ -278,6 +306,10 @@ def _settings(
         given=given,
         transplant=calibration.transplant,
         coverage=calibration.coverage,
+        quantisation=Preference(
+            int8_outputs=config.quantisation.outputs == "int8",
+            activations=_asked_activations(config.quantisation),
+        ),
         repeats=config.repeats_range()[0],
         most_repeats=config.repeats_range()[1],
         timing=config.timing.model_dump(mode="json"),
@@ -287,6 +319,10 @@ def _settings(
         preprocess=digest(config.data.preprocess.model_dump(mode="json")),
         machines=machines,
     )
+
+
+def _asked_activations(section: Quantisation) -> Activations | None:
+    return None if section.activations == "auto" else Activations(section.activations)
 
 
 def program() -> str:

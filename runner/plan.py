@@ -74,7 +74,7 @@ def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> M
     """
     inside = engine == "tensorrt"
     own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
-    found = passes(tuple(Precision), (), shared, calibrators)
+    found = passes(tuple(Precision), (), shared, calibrators, weights=("per_channel", "per_tensor"))
     usable = [one for one in found if inside or not one.implicit]
     return {str(Precision.INT8): own, **{one.name: one for one in [*usable, own, SHIPPED]}}
 
@@ -86,6 +86,7 @@ def passes(
     calibrators: Sequence[str] = (),
     *,
     shipped: bool = False,
+    weights: Sequence[str] = ("per_channel",),
 ) -> tuple[Pass, ...]:
     """Returns the passes of all engines: int8 once with each table.
 
@@ -98,6 +99,7 @@ def passes(
         shared: Algorithm of the table that all get, or None.
         calibrators: TensorRT's own.
         shipped: Whether the network comes quantised and is run as it is.
+        weights: `per_channel`, `per_tensor`, or both: explicit int8 once with each.
     """
     found: list[Pass] = []
     if shipped and Precision.INT8 not in precisions:
@@ -109,10 +111,12 @@ def passes(
         if shipped:
             found.append(SHIPPED)
             continue
-        if shared is not None:
-            found.append(Pass(precision=precision, source=TableSource.SHARED, algorithm=shared))
+        explicit = [(TableSource.SHARED, shared)] if shared is not None else []
+        explicit += [(TableSource.OWN, one) for one in algorithms]
         found += [
-            Pass(precision=precision, source=TableSource.OWN, algorithm=one) for one in algorithms
+            Pass(precision=precision, source=source, algorithm=one, per_tensor=each == "per_tensor")
+            for each in weights
+            for source, one in explicit
         ]
         implicit = [(TableSource.SHARED, shared)] if shared is not None else []
         implicit += [(TableSource.OWN, one) for one in calibrators]

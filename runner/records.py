@@ -56,6 +56,10 @@ class Share(Stored):
     total_macs: int
     float_layers: tuple[str, ...]
     """Layers that carry Q/DQ in the model but ran in floating point."""
+    placed_float: tuple[str, ...] = ()
+    """Layers that the placement leaves no choice: nothing quantises their output, and the engine has no
+    kernel from integers to float. They multiply the quantised values in float, as the simulation does."""
+    placed_float_macs: int = 0
     integer_operators: Mapping[str, int] = {}
     """Operator without multiply-accumulates that ran on integers → how many of the cone."""
     float_operators: Mapping[str, int] = {}
@@ -70,6 +74,19 @@ class Share(Stored):
         if self.total_macs:
             return self.integer_macs / self.total_macs
         return None if self.integer_operators else 0.0
+
+    @property
+    def kept(self) -> float | None:
+        """Share of what the placement gives to integers, 0 to 1: below 1 the engine fell back by itself.
+
+        `ratio` where it gives them nothing that multiplies.
+        """
+        return self.integer_macs / self.offered_macs if self.offered_macs else self.ratio
+
+    @property
+    def offered_macs(self) -> int:
+        """What the placement gives to integers."""
+        return self.total_macs - self.placed_float_macs
 
 
 class Coverage(Stored):
@@ -145,7 +162,7 @@ class Measurement(Stored):
     table_notes: tuple[str, ...] = ()
     """How that table was read, and what is doubtful of it."""
     placement: str | None = None
-    """Engine whose Q/DQ placement the model has; simulations are compared within one placement."""
+    """`qdq.placements.Placed.name`: simulations are compared within one placement, and so is the limit."""
     outputs: Mapping[str, Object] = {}
     """head → float32 .npy (images, …)."""
     latency: Timing | None = None
@@ -340,6 +357,20 @@ class Ranked(Stored):
     were gathered from first, then those that were ranked by."""
 
 
+class WideWeight(Stored):
+    """A weight whose output channels differ so much that one scale for all of them loses most."""
+
+    layer: str
+    weight: str
+    spread: float
+    """Largest channel to the median one."""
+    channel: int
+    """The largest."""
+    channels: int
+    heads: tuple[str, ...]
+    """Those that depend on the layer."""
+
+
 class Asked(Stored):
     """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
 
@@ -390,6 +421,8 @@ class Manifest(Stored):
     """Which operators are behind which heads."""
     ranked: Mapping[str, Ranked] = {}
     """Head → what decides its rows; heads whose elements keep their places are not in it."""
+    wide_weights: tuple[WideWeight, ...] = ()
+    """The widest first; none in runs of before they were looked for."""
     decode: Decode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""

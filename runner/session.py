@@ -198,6 +198,7 @@ def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -
             experiment.checked.model, experiment.checked.heads, config.model.custom_operators
         ),
         ranked=experiment.checked.rankings.rows,
+        wide_weights=experiment.checked.wide_weights,
         show_images=config.report.images,
         least_coverage=config.calibration.coverage,
         least_effect_db=config.verdicts.least_effect_db,

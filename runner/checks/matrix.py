@@ -18,6 +18,7 @@ from runner.checks.boxes import (
 from runner.checks.files import dumps_problems, plugin_files
 from runner.checks.heads import head_notes, head_problems, inner_heads, unknown_variants
 from runner.checks.nodes import custom_operator_problems, held_layer_problems
+from runner.checks.placing import wide_notes
 from runner.checks.quantised import Used, used, variant_problem
 from runner.checks.tables import TableContent, shared_content
 from runner.checks.uff import uff_file
@@ -30,12 +31,14 @@ from runner.core.network import graph
 from runner.core.network.cutting import cut
 from runner.core.network.image_input import ImageInput, image_input
 from runner.core.network.ranked import Rankings, rankings
+from runner.core.qdq.weight_spread import wide_weights
 from runner.errors import ConfigError
 from runner.execution.plugins import PluginFiles
 from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.images import image_files
 from runner.labels import ImageLabels, parse
+from runner.records import WideWeight
 
 REFERENCE = "reference"
 """Name of the environment that the reference is computed in."""
@@ -89,6 +92,8 @@ class Checked:
     """The network as it came, quantised, where it is run so."""
     table: TableContent | None = None
     """The shared table, where it is a file's."""
+    wide_weights: tuple[WideWeight, ...] = ()
+    """Weights whose channels differ too much for one scale, the widest first."""
     notes: tuple[str, ...] = ()
     """What a person should know before anything runs; no problems."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +139,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         or ranked is None
     ):
         raise ConfigError(document.source, found.problems)
+    wide = _wide(model, heads)
     return Checked(
         config=config,
         root=root,
@@ -155,9 +161,21 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         rankings=ranked,
         shipped=left.shipped,
         table=table,
-        notes=(*network.notes, *head_notes(config, whole, model, heads, ranked)),
+        wide_weights=wide,
+        notes=(
+            *network.notes,
+            *head_notes(config, whole, model, heads, ranked),
+            *wide_notes(wide),
+        ),
         facts=network.facts,
     )
+
+
+def _wide(model: onnx.ModelProto, heads: Sequence[tuple[str, str]]) -> tuple[WideWeight, ...]:
+    try:
+        return wide_weights(model, heads)
+    except graph.GraphError:  # it cannot be placed either, and the run tells why
+        return ()
 
 
 def _file(model: onnx.ModelProto) -> bytes:

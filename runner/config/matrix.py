@@ -40,6 +40,7 @@ from runner.config.environments import (
 )
 from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
+from runner.config.quantisation import Quantisation
 from runner.config.shared_table import Algorithm, Shared, SharedTable, name_of
 from runner.config.yaml_file import Document, Path_, read
 from runner.core.verdicts.gates import WHOLE_NETWORK
@@ -336,6 +337,7 @@ class Config(Section):
     )
     decode: Decode | None = Field(None, description="How the outputs become boxes.")
     calibration: Calibration = Calibration()
+    quantisation: Quantisation = Quantisation()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
     repeats: Annotated[
         Annotated[Annotated[int, Field(ge=1, le=100)], Tag(f"{BRANCH}fixed")]
@@ -455,6 +457,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "decode": Decode,
     "calibration": Calibration,
     "calibration.shared": SharedTable,
+    "quantisation": Quantisation,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "environments.*.ngc": TensorRtRange,

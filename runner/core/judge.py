@@ -20,9 +20,17 @@ from runner.core.cell_run import cell_run
 from runner.core.evidence import Evidence, disturbed, good, timed, watched
 from runner.core.factors.attribute import attributed
 from runner.core.factors.versions import versions
-from runner.core.judgement import CellResult, CustomOperator, HeadResult, Judgement
+from runner.core.hosts.processor import processor_of
+from runner.core.judgement import (
+    CellResult,
+    CustomOperator,
+    HeadResult,
+    Judgement,
+    WideLayer,
+)
 from runner.core.latency import latency
 from runner.core.metrics import metrics
+from runner.core.qdq.placements import placed_of, saturates
 from runner.core.reduced import told as reduced
 from runner.core.verdicts.bridges import bridges
 from runner.core.verdicts.budget import Budget, budgets
@@ -61,7 +69,9 @@ def judge(evidence: Evidence) -> Judgement:
     problems = {
         head: reference_problem(evidence, head) or reference_note(evidence, head) for head in heads
     }
-    answered = answers(heads, results, manifest.baseline, blame, equal, problems)
+    answered = answers(
+        heads, results, manifest.baseline, blame, equal, problems, manifest.wide_weights
+    )
     network = network_gates_sentence(results)
     return Judgement(
         name=manifest.name,
@@ -80,6 +90,7 @@ def judge(evidence: Evidence) -> Judgement:
         network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(manifest.lineage, results),
+        wide_weights=tuple(WideLayer(**one.model_dump()) for one in manifest.wide_weights),
         custom=tuple(
             CustomOperator(node=one.name, operator=one.operator, heads=group.heads)
             for group in manifest.lineage
@@ -125,6 +136,8 @@ def _cell_result(
         if gate and measured and record.status is Status.OK
         else ()
     )
+    placed = placed_of(latest[0].placement or "") if latest else None
+    processor = processor_of(probe.get("machine"), probe.get("processor_flags"))
     comparable = record.status is Status.OK and reference and reference.status is Status.OK
     return CellResult(
         cell=cell,
@@ -133,6 +146,9 @@ def _cell_result(
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
         table_problem=next((one.table_problem for one in measured if one.table_problem), None),
+        placed=placed,
+        may_saturate=placed is not None
+        and saturates(placed, on_cpu=record.device == "cpu", processor=processor),
         disturbed=disturbed(record),
         watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
@@ -224,6 +240,7 @@ def _head_result(
         budget=budget,
         integer_share=share.ratio if share else None,
         float_layers=share.float_layers if share else (),
+        placed_float=share.placed_float if share else (),
         integer_operators=share.integer_operators if share else {},
         float_operators=share.float_operators if share else {},
         identical_to=tuple(

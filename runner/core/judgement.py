@@ -13,6 +13,7 @@ from runner.core.layers.choices import Choice
 from runner.core.layers.precisions import LayerReport
 from runner.core.metrics import Metrics
 from runner.core.network.lineage import Lineage
+from runner.core.qdq.placements import Placed
 from runner.core.tables.differences import TableReport
 from runner.core.verdicts.bridges import Bridge
 from runner.core.verdicts.budget import Budget
@@ -34,6 +35,8 @@ class HeadResult:
     """Share (0 to 1) of the head's backward cone, by multiply-accumulates, run by integer kernels."""
     float_layers: tuple[str, ...]
     """Quantised layers of the cone that the engine ran in floating point all the same."""
+    placed_float: tuple[str, ...] = ()
+    """Those that it had to: nothing quantises their output, and it has no kernel from int8 to float."""
     integer_operators: Mapping[str, int] = field(default_factory=dict)
     """Operator without multiply-accumulates (Resize, Concat, …) → how many ran on integers."""
     float_operators: Mapping[str, int] = field(default_factory=dict)
@@ -69,6 +72,10 @@ class CellResult:
     """Whether building it again cannot give anything else."""
     table_problem: str | None = None
     """Why the table that its recorded outputs are said to be made with is not used; None where it is."""
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what types it has; None of floating point, and where that is unknown."""
+    may_saturate: bool = False
+    """Whether the processor that it ran on adds products of u8 and s8 in int16."""
     disturbed: str | None = None
     """Why, and in how many repeats, what was timed is not to be trusted; None where it is."""
     watched: bool | None = None
@@ -92,6 +99,21 @@ class CellResult:
     def all_verdicts(self) -> tuple[Verdict, ...]:
         """Those about the whole cell, and those about each head."""
         return self.verdicts + tuple(one for head in self.heads for one in head.verdicts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WideLayer:
+    """A layer whose weight has output channels that differ too much for one scale."""
+
+    layer: str
+    weight: str
+    spread: float
+    """Largest channel to the median one."""
+    channel: int
+    """The largest."""
+    channels: int
+    heads: tuple[str, ...]
+    """Those that depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +154,8 @@ class Judgement:
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
+    wide_weights: tuple[WideLayer, ...] = ()
+    """Weights whose channels differ too much for one scale, the widest first."""
     custom: tuple[CustomOperator, ...] = ()
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-VERBS = {"is": ("is", "are"), "lose": ("loses", "lose"), "keep": ("keeps", "keep")}
+VERBS = {
+    "is": ("is", "are"),
+    "lose": ("loses", "lose"),
+    "keep": ("keeps", "keep"),
+    "cost": ("costs", "cost"),
+    "stand": ("stands", "stand"),
+}
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

@@ -7,7 +7,8 @@ import onnx
 
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, place
+from runner.core.qdq.explicit import place
+from runner.core.qdq.placements import ENGINES
 from runner.core.tables.coverage import Arrived, coverage, enough
 from runner.core.tables.forms import Form, ReadTable
 from runner.core.tables.names import Naming, naming
@@ -18,8 +19,6 @@ FUSED_ONLY = "EntropyCalibration"
 """TensorRT's first entropy calibrator, which works on the network after fusion."""
 NAMED = 5
 """Tensors that a line names."""
-
-PLACEMENTS = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +78,7 @@ class Brought:
         if enough(len(wanted) - len(missing), len(wanted), least):
             return missing, None
         try:
-            placed = place(self.target.model, self.found.table(), PLACEMENTS[engine])
+            placed = place(self.target.model, self.found.table(), ENGINES[engine])
         except GraphError:
             return missing, None
         lacking = [tensor for tensor in placed.skipped if tensor not in known]

@@ -18,6 +18,10 @@ Transfer = Callable[[str, int, int], None]
 """Called while something large is fetched: what (a layer), how many bytes of it are here, of how many."""
 
 
+PACKED = "packed"
+"""Kind of an environment whose jobs run elsewhere, as its identity calls it."""
+
+
 def untold(what: str, done: int, total: int) -> None:
     """A Transfer that tells nobody."""
 

@@ -20,6 +20,7 @@ from runner.core.hosts.compatibility import (
 from runner.core.hosts.gpus import GpuState, Machine, absent, meant
 from runner.environments.devices import Driver, read_driver, read_state_if_there
 from runner.environments.host import read_host
+from runner.environments.processor import this_processor
 
 
 @functools.cache
@@ -37,7 +38,7 @@ def this_host() -> HostFacts:
 def this_machine() -> Machine:
     """Returns this machine as a place for jobs."""
     driver = this_driver()
-    return Machine(driver=driver.version, gpus=driver.gpus)
+    return Machine(driver=driver.version, gpus=driver.gpus, processor=this_processor())
 
 
 def gpu_obstacle(device: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runner.core.network.canonical import OPSET, opset
+from runner.core.qdq.placements import Placed
 from runner.core.tables.table import Table
 from runner.execution.inputs import Network
 from runner.records import Object
@@ -62,25 +63,27 @@ def shipped(network: Network, engine: str) -> tuple[Alternative, ...]:
     )
 
 
-def quantised(store: Store, network: Network, table: Table, engine: str) -> tuple[Alternative, ...]:
+def quantised(
+    store: Store, network: Network, table: Table, placed: Placed
+) -> tuple[Alternative, ...]:
     """Returns the Q/DQ networks to try where the engine's parser refuses the first.
 
     Raises:
         GraphError: see `Network.quantised`.
     """
     return tuple(
-        Alternative(one.name, one.quantised(store, table, engine, simulated=False))
-        for one in _older_explicit(network, engine)
+        Alternative(one.name, one.quantised(store, table, placed, simulated=False))
+        for one in _older_explicit(network, placed.engine)
     )
 
 
 def quantised_before(
-    store: Store, network: Network, table: Table, engine: str
+    store: Store, network: Network, table: Table, placed: Placed
 ) -> tuple[Alternative, ...] | None:
     """Returns what `quantised` made earlier, None where one is missing; makes nothing."""
     known = [
-        (one.name, one.quantised_before(store, table, engine))
-        for one in _older_explicit(network, engine)
+        (one.name, one.quantised_before(store, table, placed))
+        for one in _older_explicit(network, placed.engine)
     ]
     found = tuple(Alternative(name, model) for name, model in known if model)
     return found if len(found) == len(known) else None

@@ -47,6 +47,7 @@ def known_repeats(
             engine_options=engine_options[lane.environment],
             timing=None if lane.recorded else wants.settings.timing,
             shapes={},
+            recorded=lane.recorded,
         )
         for cell in lane.runnable:
             found[cell.id] = _known(store, wants, site, lane, cell, shared, at)
@@ -95,8 +96,9 @@ def _known(
         )
         if table is None:
             return 0
-        model = wants.network.quantised_before(store, table, engine)
-        others = alternatives.quantised_before(store, wants.network, table, engine)
+        placed = wants.placed(site, cell.pass_)
+        model = wants.network.quantised_before(store, table, placed)
+        others = alternatives.quantised_before(store, wants.network, table, placed)
     if model is None or others is None:
         return 0
     wanted = [
@@ -127,7 +129,7 @@ def _shared(
     known = {name: one for name, one in tables.items() if one is not None}
     if len(known) < len(tables):
         return None
-    return best.Wanted(wants, site, known, searched_placement(environments)).known(store)
+    return best.Wanted(wants, site, known, searched_placement(wants, environments)).known(store)
 
 
 def _table(

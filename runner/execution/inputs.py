@@ -9,7 +9,8 @@ import onnx
 
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
+from runner.core.qdq.explicit import PlacementOptions, place, simulation_of
+from runner.core.qdq.placements import Placed
 from runner.core.tables.pooled import max_pools
 from runner.core.tables.table import Table
 from runner.execution.shipped import Shipped
@@ -19,9 +20,6 @@ from runner.store import Store, object_of
 
 VARIANTS_VERSION = 1
 """Raise when the same network with the same table gives another variant."""
-
-PLACEMENTS: Mapping[str, PlacementOptions] = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
-"""engine → where its Q/DQ stands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +84,8 @@ class Network:
         if self.shipped:
             self.shipped.put_into(store)
 
-    def quantised(self, store: Store, table: Table, engine: str, *, simulated: bool) -> Object:
-        """Returns the Q/DQ network as `engine` wants it, or its exact float32 simulation.
+    def quantised(self, store: Store, table: Table, placed: Placed, *, simulated: bool) -> Object:
+        """Returns the Q/DQ network of a placement, or its exact float32 simulation.
 
         Raises:
             GraphError: the table quantises nothing, or the network cannot be rewritten.
@@ -95,17 +93,17 @@ class Network:
         if self.shipped and self.shipped.no_float:
             message = f"it is quantised already, and has no float form: {self.shipped.no_float}"
             raise GraphError(message)
-        options = _options(engine, simulated)
+        options = _options(placed, simulated)
 
         def make(target: Path) -> None:
-            placed = place(self.model, table, options)
-            target.write_bytes(placed.model.SerializeToString(deterministic=True))
+            made = place(self.model, table, options)
+            target.write_bytes(made.model.SerializeToString(deterministic=True))
 
         return store.derive(self._key(table, options), ".onnx", make)
 
-    def quantised_before(self, store: Store, table: Table, engine: str) -> Object | None:
+    def quantised_before(self, store: Store, table: Table, placed: Placed) -> Object | None:
         """Returns what `quantised` made earlier; makes nothing."""
-        return store.derived(self._key(table, _options(engine, simulated=False)))
+        return store.derived(self._key(table, _options(placed, simulated=False)))
 
     def _key(self, table: Table, options: PlacementOptions) -> Mapping[str, Any]:
         return {
@@ -116,6 +114,6 @@ class Network:
         }
 
 
-def _options(engine: str, simulated: bool) -> PlacementOptions:
-    options = PLACEMENTS[engine]
+def _options(placed: Placed, simulated: bool) -> PlacementOptions:
+    options = placed.options()
     return simulation_of(options) if simulated else options

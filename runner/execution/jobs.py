@@ -1,6 +1,7 @@
 """Measures and calibrates at a site: what is known already is taken from the store, the rest is run."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,42 @@ class Jobs:
                     return self._calibrated(site, wanted, name)
         self.progress.done(what, Status.OK, "reused", reused=True)
         return known
+
+    def calibrate_together(
+        self,
+        asked: Sequence[tuple[Site, WantedCalibration]],
+        all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
+    ) -> list[Calibration]:
+        """Returns the calibration of each site; nothing is timed, so several may run at once.
+
+        Args:
+            asked: Of sites that share one device.
+            all_of: Does several things, in threads or one after the other.
+        """
+        with contextlib.ExitStack() as holding:
+            if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):
+                holding.enter_context(self.turn(asked[0][0]))
+            # Two names of one environment calibrate once.
+            first = {
+                wanted.fingerprint: index for index, (_, wanted) in reversed(list(enumerate(asked)))
+            }
+            turns = sorted(first.values())
+            made = all_of([functools.partial(self._known_or_made, *asked[one]) for one in turns])
+            found = dict(zip(turns, made, strict=True))
+            return [
+                found[index] if index in found else self._known_or_made(*one)
+                for index, one in enumerate(asked)
+            ]
+
+    def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
+        known = self.store.get(Calibration, wanted.fingerprint)
+        if known is not None:
+            self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
+            return known
+        try:
+            return self._calibrated(site, wanted, "calibrate")
+        finally:
+            self.progress.ended(site.where)
 
     def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
         made = self._start(site, name).calibration(wanted)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from runner.cells import Cell, Precision, Status, TableSource
+from runner.core.qdq.placements import Placed
 from runner.core.tables.table import Table
 from runner.execution.alternatives import Alternative
 from runner.execution.typed import Typed
@@ -24,6 +25,8 @@ class Variant:
     """The same in other forms, for parsers that cannot read `model`."""
     typed: Typed | None = None
     """What takes their place where the network's own types decide."""
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
 
 
 @dataclass(slots=True)

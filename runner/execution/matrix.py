@@ -15,7 +15,8 @@ from typing import Any
 
 from runner.cells import Cell, Precision, Status, TableSource
 from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import TENSORRT, PlacementOptions
+from runner.core.qdq.explicit import PlacementOptions
+from runner.core.qdq.placements import ENGINES, Placed
 from runner.core.tables.table import Table
 from runner.core.tables.trt_cache import parse, to_table
 from runner.environments.base import Environment, Identity
@@ -23,7 +24,6 @@ from runner.errors import ConfigError, EnvironmentUnavailableError
 from runner.execution import alternatives
 from runner.execution.host_tables import HostTables, clipped_by
 from runner.execution.implicit import calibrated_inside, carried
-from runner.execution.inputs import PLACEMENTS
 from runner.execution.jobs import Jobs
 from runner.execution.lanes import Lane, Variant, lanes_of
 from runner.execution.preparing import prepare
@@ -37,6 +37,8 @@ from runner.execution.workers import Workers
 from runner.records import Calibration, Measurement, Object, Record
 from runner.store import Run
 
+UNMADE = Identity(fingerprint="", facts={})
+"""Of an environment that is not made yet, as long as nothing runs in it."""
 REFERENCE_DEVICE = "cpu"
 
 
@@ -207,7 +209,7 @@ class Matrix:
         """Makes the shared table and candidates for the limit, where anything runs in int8, and simulates them."""
         if not self._quantised():
             return
-        options = searched_placement(self.environments.values())
+        options = searched_placement(self.wants, self.environments.values())
         self.host.make(site, limit=self.wants.network.is_float, options=options)
         given = self.wants.settings.given
         if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
@@ -231,23 +233,20 @@ class Matrix:
         Does those that are not done yet: TensorRT's own tables are known after its passes only.
         """
         done = {(one.placement, one.table) for one in self.simulations}
-        engines = dict.fromkeys(
-            self.environments[lane.environment].engine for lane in self._quantised()
-        )
         wanted = []
-        for engine in engines:
+        for placed in self._placements():
             for table in self.tables.values():
-                if (engine, table.digest) in done:
+                if (placed.name, table.digest) in done:
                     continue
-                name = f"simulation-{engine}-{table.digest[:12]}"
+                name = f"simulation-{placed.name}-{table.digest[:12]}"
                 try:
-                    model = self._simulation_of(table, engine)
+                    model = self._simulation_of(table, placed)
                 except GraphError as error:
                     self.progress.warn(f"{name}: {error}")
                     continue
                 wanted.append(
                     self.wants.measurement(
-                        site, name, 0, model=model, table=table, placement=engine
+                        site, name, 0, model=model, table=table, placement=placed.name
                     )
                 )
         self.progress.expect(len(wanted))
@@ -257,7 +256,18 @@ class Matrix:
             else:
                 self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
 
-    def _simulation_of(self, table: Table, engine: str) -> Object:
+    def _placements(self) -> Iterable[Placed]:
+        """Returns the placements of all int8 cells; known before environments are made."""
+        found = (
+            self.wants.placed(lane.site or self._site(lane), cell.pass_)
+            for lane in self._quantised()
+            for cell in lane.runnable
+            if cell.pass_.source is not None
+        )
+        # What one scale a weight costs is told against a scale a channel.
+        return dict.fromkeys(one for placed in found for one in (placed, placed.per_channel))
+
+    def _simulation_of(self, table: Table, placed: Placed) -> Object:
         """Returns the network that says what a table must cost: what came quantised is its own.
 
         Raises:
@@ -266,7 +276,7 @@ class Matrix:
         shipped = self.wants.network.shipped
         if shipped and shipped.table.digest == table.digest:
             return shipped.object
-        return self.wants.network.quantised(self.store, table, engine, simulated=True)
+        return self.wants.network.quantised(self.store, table, placed, simulated=True)
 
     # Environments
 
@@ -285,22 +295,26 @@ class Matrix:
         for identity in prepared.values():
             if isinstance(identity, str):
                 self.progress.warn(identity)
-        shapes = self._shapes()
         for lane in self.lanes.values():
             found = prepared.get(lane.environment)
             if isinstance(found, str):
                 lane.obstacle = (Status.UNAVAILABLE, found)
             elif found and lane.runnable:
-                lane.site = Site(
-                    environment=self.environments[lane.environment],
-                    identity=found,
-                    device=lane.device,
-                    engine_options=self.engine_options[lane.environment],
-                    timing=None if lane.recorded else self.wants.settings.timing,
-                    shapes=shapes,
-                )
+                lane.site = self._site(lane, found)
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
+
+    def _site(self, lane: Lane, identity: Identity | None = None) -> Site:
+        environment = self.environments[lane.environment]
+        return Site(
+            environment=environment,
+            identity=identity or environment.identity() or UNMADE,
+            device=lane.device,
+            engine_options=self.engine_options[lane.environment],
+            timing=None if lane.recorded else self.wants.settings.timing,
+            shapes=self._shapes(),
+            recorded=lane.recorded,
+        )
 
     def _shapes(self) -> Mapping[str, tuple[int, ...]]:
         outputs = self.reference.outputs if self.reference else {}
@@ -319,6 +333,7 @@ class Matrix:
     def _give(self, lane: Lane, site: Site, cell: Cell) -> None:
         """Decides which network a cell runs, or why it runs none."""
         name, network, engine = cell.pass_.name, self.wants.network, site.environment.engine
+        placed = None if cell.pass_.source is None else self.wants.placed(site, cell.pass_)
         table = self._table(site, cell, lane.calibration)
         try:
             match table:
@@ -331,6 +346,7 @@ class Matrix:
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
                         typed=self.typed.of(site, cell.pass_.precision),
+                        placed=placed,
                     )
                 case Table() if cell.pass_.source is TableSource.SHIPPED:
                     assert network.shipped  # noqa: S101 - its table is
@@ -338,6 +354,7 @@ class Matrix:
                         network.shipped.object,
                         self._use(table),
                         alternatives=alternatives.shipped(network, engine),
+                        placed=placed,
                     )
                 case Table() if cell.pass_.implicit:
                     implicit, content = carried(self._use(table), self.wants)
@@ -347,14 +364,19 @@ class Matrix:
                         table,
                         implicit=implicit,
                         alternatives=alternatives.floats(network, engine),
+                        placed=placed,
                     )
-                case Table():
-                    model = network.quantised(self.store, table, engine, simulated=False)
-                    others = alternatives.quantised(self.store, network, table, engine)
-                    lane.variants[name] = Variant(model, self._use(table), alternatives=others)
+                case Table() if placed:
+                    model = network.quantised(self.store, table, placed, simulated=False)
+                    others = alternatives.quantised(self.store, network, table, placed)
+                    lane.variants[name] = Variant(
+                        model, self._use(table), alternatives=others, placed=placed
+                    )
                 case str() if lane.recorded:
                     # What was recorded is there; it is judged without a table.
-                    lane.variants[name] = Variant(network.fp32, precision=cell.pass_.precision)
+                    lane.variants[name] = Variant(
+                        network.fp32, precision=cell.pass_.precision, placed=placed
+                    )
                 case str():
                     mine = cell.pass_.source is TableSource.SHARED and self.wants.settings.given
                     status = Status.UNAVAILABLE if mine else Status.JOB_FAILED
@@ -426,14 +448,14 @@ class Matrix:
             self._use(to_table(parse(text), environment=environment))
 
 
-def searched_placement(environments: Iterable[Environment]) -> PlacementOptions:
+def searched_placement(wants: Wants, environments: Iterable[Environment]) -> PlacementOptions:
     """Returns the placement in which the table `best` is looked for: the first environment's.
 
     Of the whole matrix, so that the table is the same whichever cells are selected.
     """
-    return next(
-        (PLACEMENTS[one.engine] for one in environments if one.engine in PLACEMENTS), TENSORRT
-    )
+    engine = next((one.engine for one in environments if one.engine in ENGINES), "tensorrt")
+    # The type of activations makes no difference: both have the same grid.
+    return Placed(engine=engine, int8_outputs=wants.settings.quantisation.int8_outputs).options()
 
 
 def reference_site(

@@ -17,6 +17,9 @@ from runner.execution.progress import Progress
 from runner.execution.wanted import Site, WantedPass, Wants
 from runner.execution.workers import Workers
 
+AT_ONCE = 2
+"""Calibrations on one processor: each holds a network, and its tensors of one image."""
+
 KINDS = ("cpu", "gpu")
 """Of devices, in the order in which they have their turn."""
 
@@ -32,11 +35,22 @@ class Rounds:
         """Lets every lane make the tables of its own that its cells need, once."""
 
         def one_device(shared: Sequence[Lane]) -> None:
-            for lane in shared:
-                own = [name for name in self.wants.settings.algorithms if name in lane.own]
-                if lane.site and own:
-                    wanted = self.wants.calibration(lane.site, own)
-                    lane.calibration = self.jobs.calibrate(lane.site, wanted)
+            wanted = [
+                (lane, lane.site, self.wants.calibration(lane.site, own))
+                for lane in shared
+                for own in [[name for name in self.wants.settings.algorithms if name in lane.own]]
+                if lane.site and own
+            ]
+            if not wanted:
+                return
+            # Histograms take one core: on a processor the engine of another job has use for the next.
+            at_once = AT_ONCE if device_kind(shared[0].device) == "cpu" else 1
+            made = self.jobs.calibrate_together(
+                [(site, asked) for _, site, asked in wanted],
+                functools.partial(self.workers.all, at_once=at_once),
+            )
+            for (lane, _, _), calibration in zip(wanted, made, strict=True):
+                lane.calibration = calibration
 
         self._on_each_device(lanes, one_device)
 
@@ -100,7 +114,7 @@ class Rounds:
                 model=variant.model,
                 table=variant.table,
                 precision=variant.precision,
-                placement=site.environment.engine if variant.table or variant.implicit else None,
+                placement=variant.placed.name if variant.placed else None,
                 implicit=variant.implicit,
                 alternatives=variant.alternatives,
                 typed=variant.typed,

@@ -92,6 +92,8 @@ def _stored(
             integer_macs=found[tensor].macs_int,
             total_macs=found[tensor].macs_total,
             float_layers=tuple(found[tensor].float_layers),
+            placed_float=tuple(found[tensor].placed_float),
+            placed_float_macs=found[tensor].placed_float_macs,
             integer_operators=dict(found[tensor].operators),
             float_operators=dict(found[tensor].float_operators),
         )

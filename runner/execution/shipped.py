@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+
 from runner.cells import Pass, TableSource
+from runner.core.qdq.placements import Activations, Placed
 from runner.core.shipped.quantisation import Form, Quantisation
 from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.records import Object
@@ -28,6 +31,21 @@ class Shipped:
     """Tensor of the float network → what its own scales represent; of dynamic quantisation, nothing."""
     no_float: str | None
     """Why no float network can be made of it; None where one was."""
+
+    @property
+    def int8_outputs(self) -> bool:
+        """Whether an output of the network comes from a DequantizeLinear, as most tools leave it."""
+        graph = onnx.load_from_string(self.content).graph
+        makers = {name: node.op_type for node in graph.node for name in node.output}
+        return any(makers.get(one.name) == "DequantizeLinear" for one in graph.output)
+
+    def placed(self, engine: str) -> Placed:
+        """Returns the placement that is nearest to its own: its limit is taken there."""
+        return Placed(
+            engine=engine,
+            activations=Activations.UINT8 if "uint8" in self.found.types else Activations.INT8,
+            int8_outputs=self.int8_outputs,
+        )
 
     @property
     def object(self) -> Object:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.cells import Pass, Precision
+from runner.cells import Pass, Precision, TableSource
 from runner.core.hosts.gpus import Machine
+from runner.core.qdq.placements import Choice, Placed, Preference, Weights, activations_for
 from runner.core.tables.table import Provenance, Table, from_ranges
-from runner.environments.base import Environment, Identity
+from runner.environments.base import PACKED, Environment, Identity
 from runner.execution.alternatives import Alternative
 from runner.execution.given import GivenTable
 from runner.execution.inputs import Data, Network
@@ -57,6 +58,7 @@ class Settings:
     """environment → where it runs."""
     given: GivenTable | None = None
     """The table that all get, where it is a file's."""
+    quantisation: Preference = field(default_factory=Preference)
 
     def machine(self, environment: str) -> Machine:
         """Returns where an environment runs; the reference and whatever is not named run here."""
@@ -75,6 +77,8 @@ class Site:
     """How latency is measured; None where it is of no interest."""
     shapes: Mapping[str, tuple[int, ...]]
     """head → shape (images, …) of the reference's output; empty for the reference itself."""
+    recorded: bool = False
+    """Whether its outputs were recorded before: what its engine ran on is anybody's guess."""
 
     @property
     def where(self) -> str:
@@ -147,6 +151,30 @@ class Wants:
 
     def plugins_at(self, site: Site) -> tuple[PluginFiles, ...]:
         return self.plugins if site.environment.engine == ENGINE else ()
+
+    def activations(self, site: Site) -> Choice:
+        """Returns the type of the activations of a site's explicit int8, and why."""
+        # What is packed runs on a machine that nobody has seen, and so did what was recorded.
+        known = not site.recorded and site.identity.facts.get("kind") != PACKED
+        return activations_for(
+            site.environment.engine,
+            on_cpu=site.device == "cpu",
+            asked=None if site.recorded else self.settings.quantisation.activations,
+            processor=self.settings.machine(site.environment.name).processor if known else None,
+        )
+
+    def placed(self, site: Site, pass_: Pass) -> Placed:
+        """Returns the placement of an int8 pass; of TensorRT's implicit int8, what it is simulated by."""
+        if pass_.source is TableSource.SHIPPED and self.network.shipped:
+            return self.network.shipped.placed(site.environment.engine)
+        if pass_.implicit:
+            return Placed(engine=site.environment.engine)
+        return Placed(
+            engine=site.environment.engine,
+            activations=self.activations(site).activations,
+            weights=Weights.PER_TENSOR if pass_.per_tensor else Weights.PER_CHANNEL,
+            int8_outputs=self.settings.quantisation.int8_outputs,
+        )
 
     def place(self, site: Site) -> str:
         """Returns the name of what no two jobs may use at once: see `Machine.place`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from job import protocol
 from runner.cells import Status
-from runner.environments.base import Ending, Environment, Identity, Tick, Transfer, untold
+from runner.environments.base import PACKED, Ending, Environment, Identity, Tick, Transfer, untold
 from runner.packs.keys import calibration_key, pass_key
 from runner.records import digest
 from runner.store import same_file_system_link
@@ -44,7 +44,7 @@ class _Elsewhere:
         return self.identity()
 
     def identity(self) -> Identity:
-        facts = {"kind": "packed", "environment": self.name, "engine": self.engine}
+        facts = {"kind": PACKED, "environment": self.name, "engine": self.engine}
         return Identity(fingerprint=digest(facts), facts=facts)
 
 

@@ -435,6 +435,12 @@ COLUMNS = (
         _joined("float_layers"),
     ),
     Column(
+        "placed_float",
+        TEXT,
+        "Quantised layers that the placement leaves in floating point: the last ones before float outputs.",
+        _joined("placed_float"),
+    ),
+    Column(
         "integer_operators",
         TEXT,
         "Other operators that ran on integers, and how many.",

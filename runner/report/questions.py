@@ -3,6 +3,7 @@
 An answer says what was measured, and says so where something was not.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -184,16 +185,20 @@ def _speeds(judgement: Judgement) -> str:
 
 
 def _limit(judgement: Judgement) -> str:
-    """Says what 8 bits must cost in each way to int8: with Q/DQ nodes, and with implicit scales."""
+    """Says what 8 bits must cost in each placement: with Q/DQ nodes, and with implicit scales."""
     rows = [(result, one) for result, one in _int8(judgement) if one.budget]
     told = []
     for head in judgement.heads:
         parts = []
-        for implicit, way in WAYS.items():
+        for implicit, per_tensor in itertools.product(WAYS, (False, True)):
+            way = f"{WAYS[implicit]}{' and weights per tensor' if per_tensor else ''}"
             mine = [
                 one.budget
                 for result, one in rows
-                if one.head == head and result.cell.pass_.implicit is implicit and one.budget
+                if one.head == head
+                and result.cell.pass_.implicit is implicit
+                and result.cell.pass_.per_tensor is per_tensor
+                and one.budget
             ]
             limits = [_decibels(one.limit) for one in mine if one.limit > 0]
             if limits:
@@ -203,8 +208,14 @@ def _limit(judgement: Judgement) -> str:
             told.append(f"{head} {', '.join(parts)}")
     if not told:
         return "Not known: no int8 cell has a simulation with its table."
+    placements = list(dict.fromkeys(one.placed.told for one, _ in rows if one.placed))
+    placed = f", in {'this placement' if len(placements) == 1 else 'each placement'}" * bool(
+        placements
+    )
+    named = f" ({'; '.join(placements[:3])})" if placements else ""
     return (
-        f"With the best table known 8 bits keep: {_some(told)}. {_beyond(judgement, rows)}".strip()
+        f"With the best table known{placed}{named} 8 bits keep: {_some(told)}. "
+        f"{_beyond(judgement, rows)}".strip()
     )
 
 
@@ -323,6 +334,7 @@ def _worth(judgement: Judgement) -> str:
         if result.cell.environment == judgement.baseline
         and result.cell.pass_.source is TableSource.SHARED
         and not result.cell.pass_.implicit
+        and not result.cell.pass_.per_tensor
         and one.budget
         and one.budget.limit > 0
     ]
@@ -373,8 +385,18 @@ def _custom(judgement: Judgement) -> str:
     if shares and min(shares) == 1:
         told.append("All multiplications of the heads ran on integers.")
     elif shares:
+        placed = list(
+            dict.fromkeys(name for _, one in _int8(judgement) for name in one.placed_float)
+        )
+        unasked = any(one.float_layers for _, one in _int8(judgement))
+        why = (
+            f": {listed(placed, 3)} {verb('stand', placed)} before float outputs, and "
+            "the engine has no kernel from int8 to float"
+            if placed and not unasked
+            else ""
+        )
         told.append(
-            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers."
+            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers{why}."
         )
     return " ".join(told)
 

@@ -74,7 +74,10 @@ def tables(judgement: Judgement) -> Tables | None:
 
 def _simulated(use: TableUse, head: str, cells: Mapping[str, CellResult]) -> float | None:
     """Returns the SQNR that exact arithmetic keeps with the table, from any cell that ran with it."""
-    for cell in use.cells:
+    # One scale a weight costs extra, which is none of the table's.
+    for cell in sorted(
+        use.cells, key=lambda name: name in cells and cells[name].cell.pass_.per_tensor
+    ):
         for one in cells[cell].heads if cell in cells else ():
             if one.head == head and one.budget:
                 return sqnr_db(one.budget.limit + one.budget.calibration)

@@ -32,7 +32,8 @@ def pass_title(pass_: Pass) -> str:
     precision = f"{pass_.precision.upper()}{' implicit' if pass_.implicit else ''}"
     if pass_.source is None:
         return precision if pass_.algorithm is None else f"{precision}, {pass_.algorithm}"
-    return f"{precision}, {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
+    weights = ", weights per tensor" if pass_.per_tensor else ""
+    return f"{precision}, {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table{weights}"
 
 
 def pass_note(pass_: Pass) -> str:

@@ -21,15 +21,15 @@ from runner.core.metrics import metrics
 from runner.core.network.calibration_graph import calibration_model
 from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import place, simulation_of
+from runner.core.qdq.placements import Placed, placed_of
 from runner.core.reduced.converting import convert
 from runner.core.shipped.stripping import float_form
 from runner.core.tables.table import Provenance, Table, from_json, from_ranges
 from runner.environments.base import Environment
 from runner.errors import StoreError
 from runner.execution.answers import AnswerError, ResultFolder
-from runner.execution.inputs import PLACEMENTS
 from runner.execution.shipped import ALGORITHM as SHIPPED
-from runner.records import Asked, Manifest, Object, Record
+from runner.records import Asked, Manifest, Measurement, Object, Record
 from runner.store import Run, object_of
 from runner.ticket.content import StandIn
 from runner.ticket.jobs import DEADLINE_S, Inputs, evenly, npy
@@ -184,7 +184,7 @@ class StandIns:
         """Returns pass → head → outputs: of the reference and of every simulation."""
         models = {REFERENCE: self._put_model(model)}
         for (placement, digest), table in tables.items():
-            options = simulation_of(PLACEMENTS[placement])
+            options = simulation_of(_placed(placement).options())
             own = shipped if _is_shipped(table) else None
             models[_name((placement, digest))] = self._put_model(
                 own or place(model, table, options).model
@@ -226,7 +226,7 @@ class StandIns:
                 # By its weights alone: what the tensors of this one reach, nobody looked at.
                 made = convert(model, record.pass_.precision, {}).model
             elif measurement.table and not record.pass_.implicit:
-                options = PLACEMENTS[self.asked.engines[record.environment]]
+                options = _placed(_placement(record, measurement, self.asked)).options()
                 made = place(model, tables[measurement.table], options).model
             found[measurement.model_sha256] = self.objects / self._put_model(made)
         return found
@@ -306,7 +306,20 @@ def _key(record: Record, asked: Asked) -> Iterator[Key]:
     """Yields the placement and the table of an int8 cell."""
     measurement = again(record)
     if measurement and measurement.table and record.pass_.precision is Precision.INT8:
-        yield asked.engines[record.environment], measurement.table
+        yield _placement(record, measurement, asked), measurement.table
+
+
+def _placement(record: Record, measurement: Measurement, asked: Asked) -> str:
+    return measurement.placement or asked.engines[record.environment]
+
+
+def _placed(name: str) -> Placed:
+    """Raises GraphError where a record names a placement that nobody knows."""
+    found = placed_of(name)
+    if found is None:
+        message = f"no placement is called {name!r}: was the run made by a newer trt-matrix?"
+        raise GraphError(message)
+    return found
 
 
 def _is_shipped(table: Table) -> bool:

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from runner.cells import Precision
 from runner.checks.variants import interface_problems, names_problem, with_heads
 from runner.core.network.image_input import image_input
+from runner.core.qdq.placements import Placed
 from runner.core.tables.table import Provenance, from_ranges
 from runner.environments.factory import reference_environment
 from runner.errors import ConfigError
@@ -154,16 +155,18 @@ def test_qdq_networks_are_offered_of_older_opsets_only(tmp_path: Path) -> None:
     model.opset_import[0].version = 17
     newest = Network(model.SerializeToString(), model, "new.onnx", [variant(13), variant(9)])
     table = from_ranges(dict.fromkeys(newest.tensors, 2.0), Provenance(algorithm="minmax"))
-    assert alternatives.quantised_before(store, newest, table, "tensorrt") is None
-    found = alternatives.quantised(store, newest, table, "tensorrt")
+    assert alternatives.quantised_before(store, newest, table, Placed(engine="tensorrt")) is None
+    found = alternatives.quantised(store, newest, table, Placed(engine="tensorrt"))
     assert [one.name for one in found] == ["opset13.onnx", "opset9.onnx"]
     assert all(
         {"QuantizeLinear", "Resize"} <= set(networks.operators(onnx.load(store.path(one.model))))
         for one in found
     )
-    assert alternatives.quantised_before(store, newest, table, "tensorrt") == found
-    assert alternatives.quantised(store, newest, table, "onnxruntime") == ()
-    assert alternatives.quantised(store, network(variant(9)), table, "tensorrt") == ()
+    assert alternatives.quantised_before(store, newest, table, Placed(engine="tensorrt")) == found
+    assert alternatives.quantised(store, newest, table, Placed(engine="onnxruntime")) == ()
+    assert (
+        alternatives.quantised(store, network(variant(9)), table, Placed(engine="tensorrt")) == ()
+    )
 
 
 # What came back

@@ -121,7 +121,7 @@ def test_own_options_replace_the_general_ones() -> None:
     ("places", "told"),
     [
         ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, gate, decode, "
-                        "calibration, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
+                        "calibration, quantisation, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
                         "deadline_s, verdicts, report; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
@@ -198,6 +198,13 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"data__preprocess": {"size": [320]}}, "data.preprocess.size[1]: missing"),
         ({"data__preprocess": {"pad": 256}}, "data.preprocess.pad: should be less than or equal to 255"),
         ({"data__calibration": {}}, "data.calibration.images: missing"),
+        ({"quantisation": {"weight": "per_tensor"}}, "quantisation.weight: unknown key; allowed: outputs, activations, weights"),
+        ({"quantisation": {"weights": []}}, "quantisation.weights: "),
+        ({"quantisation": {"weights": ["per_tensor", "per_tensor"]}}, "quantisation.weights: names one twice"),
+        ({"quantisation": {"weights": "tensor"}}, "quantisation.weights: "),
+        ({"quantisation": {"weights": 1}}, "quantisation.weights: "),
+        ({"quantisation": {"activations": "int4"}}, "quantisation.activations: "),
+        ({"quantisation": {"outputs": "int16"}}, "quantisation.outputs: "),
         ({"data__calibration": {"images": "x", "labels": "y"}}, "data.calibration.labels: unknown key"),
     ],
 )  # fmt: skip

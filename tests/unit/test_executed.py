@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import networks
@@ -13,6 +14,8 @@ from runner.core.network.graph import GraphError
 from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
 from runner.core.tables.table import Provenance, Table
 
+WHOLE = replace(ONNXRUNTIME, quantise_outputs=True)
+"""Heads quantised too, as the recorded graphs were."""
 RECORDED = Path(__file__).parents[1] / "data" / "executed"
 INT8_ALLOWED = {"session.qdqisint8allowed": "1"}
 HEADS = ["large", "small"]
@@ -39,7 +42,7 @@ def shares(graph: onnx.ModelProto) -> dict[str, Share]:
 
 
 def test_the_placement_for_onnxruntime_runs_on_integers_whole(tmp_path: Path) -> None:
-    found = shares(executed(placed(ONNXRUNTIME), tmp_path))
+    found = shares(executed(placed(WHOLE), tmp_path))
     assert {head: share.ratio for head, share in found.items()} == {"large": 1.0, "small": 1.0}
     assert found["large"].macs_total == found["large"].macs_int == LARGE
     assert found["small"].macs_total == SMALL
@@ -69,14 +72,14 @@ def test_a_float_network_has_no_integer_share_and_nothing_to_complain_of(tmp_pat
 
 
 def test_without_optimisation_every_quantised_layer_ran_in_float(tmp_path: Path) -> None:
-    found = shares(executed(placed(ONNXRUNTIME), tmp_path, optimised=False))
+    found = shares(executed(placed(WHOLE), tmp_path, optimised=False))
     assert found["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
     assert found["large"].ratio == 0.0
 
 
 def test_layers_whose_scales_were_folded_away_are_named(tmp_path: Path) -> None:
     """ONNX Runtime told to leave Q/DQ alone reorders the float weights and renames the kernels."""
-    given, saved = placed(ONNXRUNTIME), str(tmp_path / "executed.onnx")
+    given, saved = placed(WHOLE), str(tmp_path / "executed.onnx")
     config = {"session.disable_quant_qdq": "1"}
     networks.run(given, {"image": image()}, optimised=True, saved=saved, config=config)
     graph = onnx.load(saved)
@@ -115,15 +118,21 @@ def test_convolutions_fused_with_their_activation_stay_in_float(version: str) ->
 
 def test_the_network_that_was_given_serves_as_well_as_the_float_one() -> None:
     graph = onnx.load(RECORDED / "placed-for-ort-ran-by-ort-1.18.1.onnx")
-    assert executed_share(graph, placed(ONNXRUNTIME), HEADS) == shares(graph)
+    assert executed_share(graph, placed(WHOLE), HEADS) == shares(graph)
     graph = onnx.load(RECORDED / "placed-for-trt-ran-by-ort-1.26.0.onnx")
-    assert executed_share(graph, placed(TENSORRT), HEADS) == shares(graph)
+    # Only the network that was given says that nothing quantises the heads' outputs.
+    for head, share in executed_share(graph, placed(TENSORRT), HEADS).items():
+        assert share.placed_float == (f"conv_{head}",)
+        assert share.placed_float_macs == COUNTS[f"conv_{head}"]
+        float_layers = (*share.float_layers, *share.placed_float)
+        merged = replace(share, float_layers=float_layers, placed_float=(), placed_float_macs=0)
+        assert merged == shares(graph)[head]
 
 
 def test_linear_resizing_left_the_integers_with_1_27(tmp_path: Path) -> None:
     """Up to 1.26 a Resize between equal scales runs on integers (microsoft/onnxruntime#28448)."""
     before = shares(onnx.load(RECORDED / "placed-for-ort-ran-by-ort-1.26.0.onnx"))["small"]
-    now = shares(executed(placed(ONNXRUNTIME), tmp_path))["small"]
+    now = shares(executed(placed(WHOLE), tmp_path))["small"]
     assert (before.operators.get("Resize"), before.float_operators.get("Resize")) == (1, None)
     assert (now.operators.get("Resize"), now.float_operators.get("Resize")) == (None, 1)
 

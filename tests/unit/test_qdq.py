@@ -41,6 +41,10 @@ def minmax(model: onnx.ModelProto, *feeds: np.ndarray) -> Table:
     return from_ranges(ranges, BY)
 
 
+WHOLE = replace(ONNXRUNTIME, quantise_outputs=True)
+"""Heads quantised too."""
+
+
 def placed(model: onnx.ModelProto, options: PlacementOptions = TENSORRT) -> Placement:
     placement = place(model, minmax(model), options)
     onnx.checker.check_model(placement.model, full_check=True)
@@ -172,7 +176,8 @@ def test_two_fusable_branches_leave_one_residual_quantised() -> None:
     model = b.model({"image": [1, 3, 4, 4]}, ["y"])
     assert set(placed(model).quantised) == {"image", "left", "r"}
     found = set(placed(model, ONNXRUNTIME).quantised)
-    assert found == {"image", "left", "right", "sum", "r", "y"}
+    assert found == {"image", "left", "right", "sum", "r"}
+    assert set(placed(model, WHOLE).quantised) == found | {"y"}
 
 
 def test_adding_a_constant_is_no_residual() -> None:
@@ -220,12 +225,20 @@ def test_all_outputs_of_a_split_are_quantised() -> None:
 # Options
 
 
-def test_onnxruntime_placement_puts_q_behind_every_convolution() -> None:
-    model = placed(networks.detector(), ONNXRUNTIME).model
+@pytest.mark.parametrize("options", [ONNXRUNTIME, WHOLE])
+def test_onnxruntime_placement_puts_q_behind_every_convolution_but_the_last(
+    options: PlacementOptions,
+) -> None:
+    model = placed(networks.detector(), options).model
     users = graph.consumers(model)
     for node in model.graph.node:
         if node.op_type == "Conv":
-            assert [user.op_type for user in users[node.output[0]]] == ["QuantizeLinear"], node.name
+            heads = (
+                []
+                if options is ONNXRUNTIME and node.output[0] in ("large", "small")
+                else ["QuantizeLinear"]
+            )
+            assert [user.op_type for user in users.get(node.output[0], ())] == heads, node.name
             assert source(model, node.name, 2) == "DequantizeLinear"
     assert {value.name for value in model.graph.output} == {"large", "small"}
 
@@ -307,12 +320,13 @@ def test_a_head_that_other_layers_read_keeps_its_name() -> None:
     b.conv("image", "head", 3, 4)
     b.conv("head", "y", 4, 4)
     model = b.model({"image": [1, 3, 4, 4]}, ["head", "y"])
-    for options in (TENSORRT, ONNXRUNTIME):
+    for options in (TENSORRT, ONNXRUNTIME, WHOLE):
         found = networks.run(placed(model, options).model, {"image": image((1, 3, 4, 4))})
         assert set(found) == {"head", "y"}
     made = graph.producers(placed(model, TENSORRT).model)
     assert made["head"].op_type == "Conv"
-    assert graph.producers(placed(model, ONNXRUNTIME).model)["head"].op_type == "DequantizeLinear"
+    assert graph.producers(placed(model, ONNXRUNTIME).model)["head"].op_type == "Conv"
+    assert graph.producers(placed(model, WHOLE).model)["head"].op_type == "DequantizeLinear"
 
 
 # Other layers

@@ -257,6 +257,7 @@ def test_the_embedded_data_is_the_judgement(page: Element) -> None:
         "source": "shared",
         "algorithm": "entropy",
         "implicit": False,
+        "per_tensor": False,
     }
     results = rows_of_data(read)
     one = results[cell["id"], "small"]

@@ -90,7 +90,8 @@ def test_pairs_run_as_shipped_beside_their_own_simulation(tmp_path: Path) -> Non
     assert cell.model_sha256 == ran.manifest.facts["model"]["quantised"]["sha256"]
     assert ran.records["fp32"].measurements[0].model_sha256 == ran.manifest.facts["model"]["sha256"]
     (simulated,) = [one for one in ran.manifest.simulations if one.table == cell.table]
-    assert (simulated.placement, cell.placement) == ("onnxruntime", "onnxruntime")
+    # Its activations are uint8 and its outputs quantised: its limit is taken in that placement.
+    assert {simulated.placement, cell.placement} == {"onnxruntime-uint8-per_channel-int8_outputs"}
     assert simulated.model_sha256 == cell.model_sha256
     for head in ("large", "small"):
         assert ran.sqnr(ran.records["fp32"].measurements[0].outputs, head) > 100
@@ -171,7 +172,8 @@ def test_layers_inside_of_functions_run_on_integers(tmp_path: Path) -> None:
     ran = Ran(tmp_path, with_function())
     cell = ran.records["int8-shared-minmax"].measurements[0]
     assert cell.shares is not None
-    assert cell.shares["large"].ratio == 1.0
+    assert cell.shares["large"].kept == 1.0
+    assert cell.shares["large"].placed_float == ("Conv_2",)
     assert len(ran.manifest.facts["model"]["functions"]) == 2
 
 

@@ -19,6 +19,7 @@ from runner.core.answers.rows import (
     told_of,
 )
 from runner.core.answers.sureness import interval
+from runner.core.factors.cell_factors import CHOSEN
 from runner.core.factors.words import reasons
 from runner.core.judgement import HeadResult
 from runner.core.reduced.told import converted_sentence
@@ -44,6 +45,7 @@ def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
         _implicit(told_of(rows, Kind.IMPLICIT_REGRESSION), rows),
         _calibrators(told_of(rows, Kind.CALIBRATOR_REGRESSION), rows),
         _tables(told_of(rows, Kind.CALIBRATION_PROBLEM), rows),
+        _weights(told_of(rows, Kind.PER_TENSOR_WEIGHTS), rows),
         _limit(told_of(rows, Kind.INT8_LIMIT), rows),
         _fallbacks(told_of(rows, Kind.PRECISION_FALLBACK), rows),
         *_undecided(told_of(rows, Kind.INCONCLUSIVE), rows),
@@ -174,6 +176,8 @@ def _changed(told: Sequence[Told], unknown: str) -> str:
     together = dict.fromkeys(change.factor for one in found for change in one.confounded)
     if together:
         return f"the engine's ({' or '.join(together)}, which changed together)"
+    if alone and CHOSEN.issuperset(alone):
+        return f"no version's: the {listed(list(alone))}, which differ from the baseline's"
     if alone:
         return f"the version's ({listed(list(alone))})"
     return unknown
@@ -214,6 +218,16 @@ def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     costs = losses(told)
     alike = every and max(costs, default=0.0) - min(costs, default=0.0) <= ALIKE_DB
     whose = f", in every version{' alike' if alike else ''}" if every else ""
+    if all(one.result.may_saturate for one in told):
+        return made(
+            told,
+            rows,
+            f"the engine's kernels of u8 by s8, which saturate on this processor{whose}",
+            f"In {where} {listed(sorted(passes))} loses {_amount(told)} against exact arithmetic with the "
+            "same scales. Its activations are uint8, and the processor has no VNNI: pairs of products are "
+            "added in int16 there, and clipped.",
+            "Use `quantisation: {activations: int8}` there (auto does), or a processor with VNNI.",
+        )
     return made(
         told,
         rows,
@@ -309,10 +323,28 @@ def _best_table(told: Sequence[Told], rows: Sequence[Row]) -> str | None:
     return min(simulated)[1] if simulated else None
 
 
+def _weights(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+    """One scale a weight costs more than a scale a channel, with the same table."""
+    if not told:
+        return None
+    passes = sorted({one.result.cell.pass_.name for one in told})
+    return made(
+        told,
+        rows,
+        "one scale for all channels of a weight",
+        f"{listed(passes)} {verb('cost', passes)} {span(losses(told))} dB more than weights with a scale a "
+        "channel, with the same table and in exact arithmetic.",
+        "Quantise weights per channel. Where the hardware cannot, keep the layers that are named in float, or "
+        "equalise their channels before they are quantised.",
+    )
+
+
 def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     gated = [one for one in told if one.verdict.against == "the gate"]
+    placements = list(dict.fromkeys(one.result.placed.told for one in told if one.result.placed))
+    placed = f" in this placement ({placements[0]})" if len(placements) == 1 else ""
     if gated:
         limits = [
             -10 * math.log10(one.head.budget.limit)
@@ -320,7 +352,7 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
             if one.head.budget and one.head.budget.limit > 0
         ]
         kept = f" ({span(limits)} dB)" if limits else ""
-        text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic."
+        text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic{placed}."
     else:
         judged = {result.cell.id for result, _ in speaking(int8_of(rows))}
         of_best = [one for one in told if one.result.cell.id in judged] or told
@@ -331,9 +363,18 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         rows,
         "8 bits' own",
         text,
-        "Keep some layers in float (fp32_layers, or without Q/DQ nodes), or train with quantisation; "
-        "which layers would help was not tried in this run.",
+        f"{_float_outputs(told)}Keep some layers in float (fp32_layers, or without Q/DQ nodes), or train "
+        "with quantisation; which layers would help was not tried in this run.",
         None if gated else _of_boxes(told),
+    )
+
+
+def _float_outputs(told: Sequence[Told]) -> str:
+    """Returns advice against quantised outputs, which often cost most; empty where they are float."""
+    if not all(one.result.placed and one.result.placed.int8_outputs for one in told):
+        return ""
+    return (
+        "Leave the heads' outputs in float first (`quantisation: {outputs: float}`, the default). "
     )
 
 

@@ -15,6 +15,10 @@ VERSIONS = frozenset({*REDUCED, Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION}
 """Kinds that compare one version's outputs with another's."""
 
 
+BEATABLE = (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION, Kind.PER_TENSOR_WEIGHTS)
+"""What another table, or a scale a channel, undoes wherever that ran."""
+
+
 def made(
     told: Sequence[Told],
     rows: Sequence[Row],
@@ -34,7 +38,7 @@ def made(
         least: How much it matters at least; from its verdicts where None.
     """
     kind = told[0].verdict.kind
-    beatable = kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+    beatable = kind in BEATABLE
     spoken = speaking(int8_of(rows), everywhere=not beatable)
     judged = {result.cell.id for result, _ in spoken}
     cells = tuple(dict.fromkeys(one.result.cell.id for one in told))

@@ -12,6 +12,7 @@ from runner.core.answers.making import VERSIONS
 from runner.core.answers.remedies import remedies, speaking
 from runner.core.answers.rows import Row, int8_of, rows_of
 from runner.core.answers.sentences import alike, kept, up
+from runner.core.answers.wide import wide_sentence
 from runner.core.boxes.results import ALL
 from runner.core.judgement import CellResult
 from runner.core.severity import Severity
@@ -19,6 +20,7 @@ from runner.core.shares import shares_of
 from runner.core.verdicts.equivalence import Equivalence
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span
+from runner.records import WideWeight
 
 TELLING_DB = 6.0
 """A bound within which versions were found alike says something up to here: twice the error."""
@@ -37,6 +39,7 @@ def answers(
     blame: Mapping[str, str] | None = None,
     equal: Sequence[Equivalence] = (),
     problems: Mapping[str, str | None] | None = None,
+    wide: Sequence[WideWeight] = (),
 ) -> tuple[Answer, ...]:
     """Returns an answer a head.
 
@@ -47,13 +50,17 @@ def answers(
         blame: Head → which calibration images made its table bad.
         equal: Versions that were shown to lose the same.
         problems: Head → what is wrong with its reference.
+        wide: Weights whose channels differ too much for one scale, the widest first.
     """
     return tuple(
         _answer(
             head,
             results,
             baseline,
-            (blame or {}).get(head, ""),
+            {
+                Kind.CALIBRATION_PROBLEM: (blame or {}).get(head, ""),
+                Kind.PER_TENSOR_WEIGHTS: wide_sentence([one for one in wide if head in one.heads]),
+            },
             [one for one in equal if one.head == head],
             (problems or {}).get(head),
         )
@@ -65,15 +72,13 @@ def _answer(
     head: str,
     results: Sequence[CellResult],
     baseline: str,
-    blame: str,
+    more: Mapping[Kind, str],
     equal: Sequence[Equivalence],
     problem: str | None,
 ) -> Answer:
     rows = rows_of(head, results)
     found = tuple(
-        replace(one, text=f"{one.text} {blame}")
-        if blame and one.kind is Kind.CALIBRATION_PROBLEM
-        else one
+        replace(one, text=f"{one.text} {text}") if (text := more.get(one.kind)) else one
         for one in findings(rows, results, baseline, problem)
     )
     int8 = int8_of(rows)

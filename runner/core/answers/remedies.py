@@ -18,7 +18,8 @@ def table_name(result: CellResult) -> str:
     if pass_.source is TableSource.SHIPPED:
         return "the network's own scales"
     if pass_.source is TableSource.SHARED or pass_.algorithm is not None:
-        return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table"
+        weights = ", weights per tensor" if pass_.per_tensor else ""
+        return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table{weights}"
     return f"the {pass_.source or 'own'} table of {result.cell.environment}"
 
 

@@ -122,6 +122,7 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
         if (
             result.cell.environment == baseline
             and result.cell.pass_.source is TableSource.SHARED
+            and not result.cell.pass_.per_tensor
             and head.budget
             and head.budget.observed > 0
             and head.budget.limit > 0
@@ -129,8 +130,9 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
             observed, best = (
                 -10 * math.log10(x) for x in (head.budget.observed, head.budget.limit)
             )
+            placed = f" ({result.placed.told})" if result.placed else ""
             return (
-                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic "
-                f"with the best table known keeps {best:z.1f} dB."
+                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic in "
+                f"the same placement{placed} with the best table known keeps {best:z.1f} dB."
             )
     return ""

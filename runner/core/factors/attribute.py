@@ -24,7 +24,7 @@ from runner.core.verdicts.decisions import step_found
 from runner.core.verdicts.head_errors import Told
 from runner.core.verdicts.latency import slower_than
 from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Record, Start
+from runner.records import Record
 
 QUESTIONS: Mapping[Kind, Question] = {
     Kind.ENGINE_REGRESSION: Question.ENGINE,
@@ -181,7 +181,7 @@ class _Attributor:
         return frozenset(name for name in names if len({values.get(name) for values in known}) == 1)
 
     def _place(self, cell: str) -> Place:
-        start = _start(self.records[cell])
+        start = good(self.records[cell])[-1].start
         assert start is not None  # noqa: S101 - only cells with factors are in a chain
         return Place(self.records[cell].environment, start)
 
@@ -191,13 +191,9 @@ class _Attributor:
         return found
 
     def _read(self, cell: str) -> Factors | None:
-        start = _start(self.records[cell]) if cell in self.records else None
-        return factors(start) if start and start.probe else None
+        measured = good(self.records[cell])[-1:] if cell in self.records else []
+        start = measured[0].start if measured else None
+        return factors(start, measured[0].placement) if start and start.probe else None
 
     def _compare(self, one: str, other: str, question: Question) -> Difference:
         return self._difference(self._known(one), self._known(other), question)
-
-
-def _start(record: Record) -> Start | None:
-    measured = good(record)
-    return measured[-1].start if measured else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from runner.core.qdq.placements import placed_of
 from runner.records import Start
 
 
@@ -27,6 +28,10 @@ class Question(StrEnum):
 
 ENGINE = "engine"
 PROVIDER = "option provider"
+ACTIVATIONS = "type of activations"
+OUTPUTS = "outputs of int8"
+CHOSEN = frozenset({ACTIVATIONS, OUTPUTS})
+"""Factors that were chosen here, for a processor or by matrix.yaml, and come with no version."""
 TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
 """Engine → what the factor is called where both cells have it."""
 
@@ -110,8 +115,14 @@ class Difference:
     """What differs too and cannot matter → why."""
 
 
-def factors(start: Start) -> Factors:
-    """Reads the factors from what was probed; what is unknown is absent, in old records more."""
+def factors(start: Start, placement: str | None = None) -> Factors:
+    """Reads the factors from what was probed; what is unknown is absent, in old records more.
+
+    Args:
+        start: Of the cell.
+        placement: Of an int8 cell: the type of its activations decides which kernels run.
+    """
+    placed = placed_of(placement or "")
     probe = start.probe
     engine = _mapping(probe.get("engine"))
     installed = _texts(probe.get("packages"))
@@ -125,6 +136,8 @@ def factors(start: Start) -> Factors:
     }
     values = {
         ENGINE: _engine(engine),
+        ACTIVATIONS: str(placed.activations) if placed and placed.engine == "onnxruntime" else None,
+        OUTPUTS: placed.outputs if placed else None,
         "Python": _joined(probe.get("implementation"), probe.get("python")),
         "libc": _text(probe.get("libc")),
         "processor": _processor(probe),

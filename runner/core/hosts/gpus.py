@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from runner.core.hosts.processor import Processor
+
 Capability = tuple[int, int]
 """Compute capability: (9, 0) is written 9.0 and sm_90."""
 
@@ -122,6 +124,8 @@ class Machine:
     """Of `hosts:` in matrix.yaml; empty for the one that the runner is on."""
     driver: str | None = None
     gpus: tuple[Gpu, ...] = ()
+    processor: Processor | None = None
+    """None where it is not known before a job ran there."""
 
     def decides(self, device: str) -> str:
         """Returns what of a device decides numbers: `gpu:0` may be another card tomorrow."""

@@ -126,9 +126,9 @@ def _by_table(
     records: Iterable[Record],
     layers_of: LayersOf,
     sqnr_of: SqnrOf,
-) -> Mapping[tuple[str, bool], Sequence[Build]]:
-    """Returns (table, implicit) → all builds with it, whichever version made them."""
-    builds: dict[tuple[str, bool], list[Build]] = {}
+) -> Mapping[tuple[str, str | None, bool], Sequence[Build]]:
+    """Returns (table, placement, implicit) → all builds with it, whichever version made them."""
+    builds: dict[tuple[str, str | None, bool], list[Build]] = {}
     for record in records:
         if record.pass_.precision is not Precision.INT8:
             continue
@@ -139,7 +139,7 @@ def _by_table(
                 continue
             ran = from_layers(network, layers)
             build = Build(record.cell, ran, sqnr_db, held_layers(one.start))
-            builds.setdefault((one.table, record.pass_.implicit), []).append(build)
+            builds.setdefault((one.table, one.placement, record.pass_.implicit), []).append(build)
     return builds
 
 

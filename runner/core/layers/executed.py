@@ -67,6 +67,9 @@ class Share:
     macs_total: int
     float_layers: tuple[str, ...]
     """Layers quantised in the network that the engine was given, and run in float all the same."""
+    placed_float: tuple[str, ...] = ()
+    """Those that the placement leaves in float: nothing quantises their output."""
+    placed_float_macs: int = 0
     operators: Mapping[str, int]
     """Operators without multiply-accumulates that ran on integers → how many of the cone."""
     float_operators: Mapping[str, int]
@@ -110,10 +113,12 @@ def executed_share(
     counts = _macs(original)
     layers = _layers(executed, original)
     given = _quantised_layers(original)
+    ends = float_ends(original)
     kinds = _operator_kinds(executed)
     result = {}
     for head in heads:
         cone = [node for node in graph.backward_cone(original, head) if node in counts]
+        placed = [node for node in cone if node in ends and layers.get(node) is not Run.INTEGER]
         ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
         result[head] = Share(
             macs_int=sum(counts[node] for node in cone if layers.get(node) is Run.INTEGER),
@@ -121,9 +126,14 @@ def executed_share(
             float_layers=tuple(
                 node
                 for node in cone
-                if layers.get(node) is Run.QUANTISED_IN_FLOAT
-                or (node in given and layers.get(node) is not Run.INTEGER)
+                if node not in placed
+                and (
+                    layers.get(node) is Run.QUANTISED_IN_FLOAT
+                    or (node in given and layers.get(node) is not Run.INTEGER)
+                )
             ),
+            placed_float=tuple(placed),
+            placed_float_macs=sum(counts[node] for node in placed),
             operators={kind: count for (kind, integer), count in sorted(ran.items()) if integer},
             float_operators={
                 kind: count for (kind, integer), count in sorted(ran.items()) if not integer
@@ -190,6 +200,32 @@ def _quantised_layers(model: onnx.ModelProto) -> set[str]:
         for node in model.graph.node
         if node.op_type in MACS and _dequantised(node, makers)
     }
+
+
+def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Returns the layers with Q/DQ whose outputs nothing quantises: the last ones before float heads.
+
+    What stands between a layer and the QuantizeLinear behind it is fused or moved by engines, so the whole
+    way to the next quantised layer, or to an output, is looked at.
+    """
+    given, users = _quantised_layers(model), graph.consumers(model)
+    found = []
+    for node in model.graph.node:
+        if node.name not in given:
+            continue
+        waiting, seen = list(node.output), set(node.output)
+        quantised = False
+        while waiting and not quantised:
+            for user in users.get(waiting.pop(), ()):
+                if user.op_type == "QuantizeLinear":
+                    quantised = True
+                elif user.name not in given:
+                    fresh = [name for name in user.output if name not in seen]
+                    seen.update(fresh)
+                    waiting += fresh
+        if not quantised:
+            found.append(node.name)
+    return tuple(found)
 
 
 def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:

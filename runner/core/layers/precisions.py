@@ -93,7 +93,7 @@ def from_shares(network: NetworkMap, shares: Mapping[str, Share]) -> Ran:
     found: dict[str, str] = {}
     for head, share in shares.items():
         cone = [layer for part, layer in network.layers if head in part.heads]
-        floats = set(share.float_layers)
+        floats = {*share.float_layers, *share.placed_float}
         found |= {one.name: FLOAT for one in cone if one.macs and one.name in floats}
         rest = [one for one in cone if one.macs and one.name not in floats]
         if sum(one.macs for one in rest) == share.integer_macs:

@@ -1,7 +1,7 @@
 """A calibration table → an explicit Q/DQ network.
 
-Activations are symmetric int8 per tensor (zero point 0), weights symmetric int8 per output channel,
-scale = amax / 127 for both. Where Q/DQ stands follows "Q/DQ layer-placement recommendations" of the
+Activations are symmetric int8 per tensor (zero point 0; or the same steps as uint8 with zero point 128),
+weights symmetric int8 per output channel or per tensor, scale = amax / 127 for all. Where Q/DQ stands follows "Q/DQ layer-placement recommendations" of the
 TensorRT developer guide:
 
 - All inputs of weighted layers are quantised; their outputs only where another quantised layer
@@ -54,7 +54,9 @@ class PlacementOptions:
     convolution; TensorRT refuses it."""
     quantise_outputs: bool = False
     """Quantise the outputs of the last layers too. ONNX Runtime has no convolution from int8 to
-    float, so without it the last convolution of a head runs in float there."""
+    float, so without it the last convolution of a head runs in float there, on quantised values."""
+    unsigned_activations: bool = False
+    """Activations as uint8 with zero point 128: the steps of int8, for kernels that multiply u8 by s8."""
     float_weights: bool = True
     """Weights as float32 with a Q/DQ pair, which every TensorRT from 8.0 on reads; False: int8 with
     DQ alone, which 8.0 and 8.2 refuse, and a quarter of the size."""
@@ -68,9 +70,8 @@ class PlacementOptions:
 
 
 TENSORRT = PlacementOptions()
-ONNXRUNTIME = PlacementOptions(
-    fuse=False, int32_bias=True, quantise_outputs=True, float_weights=False
-)
+ONNXRUNTIME = PlacementOptions(fuse=False, int32_bias=True, float_weights=False)
+"""With int8 activations; `placements` says where uint8 ones are faster."""
 
 
 def simulation_of(options: PlacementOptions) -> PlacementOptions:

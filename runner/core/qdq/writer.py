@@ -30,6 +30,11 @@ def weight_name(node: str) -> str:
     return f"{node}/weight"
 
 
+SIGNED_ZERO = np.int8(0)
+UNSIGNED_ZERO = np.uint8(128)
+"""q + 128 of int8: QuantizeLinear adds it after rounding, and both types clamp at the same values."""
+
+
 def names_made(layers: Iterable[str], tensors: Iterable[str]) -> Iterator[str]:
     """Yields every name that a writer gives a constant, of so many layers and activations."""
     for node in layers:
@@ -40,8 +45,11 @@ def names_made(layers: Iterable[str], tensors: Iterable[str]) -> Iterator[str]:
         yield from (f"{tensor}/scale", f"{tensor}/zero_point")
 
 
-class WeightOptions(Protocol):
-    """The part of `qdq.PlacementOptions` that concerns weights."""
+class WriterOptions(Protocol):
+    """The part of `qdq.PlacementOptions` that concerns how integers are written."""
+
+    @property
+    def unsigned_activations(self) -> bool: ...
 
     @property
     def per_channel_weights(self) -> bool: ...
@@ -60,7 +68,7 @@ class QdqWriter:
         self,
         values: Mapping[str, onnx.TensorProto],
         scales: Mapping[str, float],
-        options: WeightOptions,
+        options: WriterOptions,
     ) -> None:
         self.initialisers: list[onnx.TensorProto] = []
         self._values = values
@@ -70,12 +78,15 @@ class QdqWriter:
     def activation_pair(
         self, tensor: str, *, as_head: bool = False
     ) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-        """Returns QuantizeLinear and DequantizeLinear for an activation, int8 with zero point 0.
+        """Returns QuantizeLinear and DequantizeLinear for an activation: int8, or uint8 around 128.
 
         The pair reads `tensor`; with `as_head` it gives `tensor` out, and reads `tensor`/float.
         """
         scale = self._add(f"{tensor}/scale", np.asarray(self._scales[tensor], np.float32))
-        zero = self._add(f"{tensor}/zero_point", np.asarray(0, np.int8))
+        zero = self._add(
+            f"{tensor}/zero_point",
+            np.asarray(UNSIGNED_ZERO if self._options.unsigned_activations else SIGNED_ZERO),
+        )
         integers = f"{tensor}/quantised"
         source = f"{tensor}/float" if as_head else tensor
         values = tensor if as_head else f"{tensor}/dequantised"

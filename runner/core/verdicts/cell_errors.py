@@ -32,6 +32,7 @@ class CellError:
     own: bool = False
     """The table was made by this environment."""
     integer_share: float | None = None
+    """Of what its placement gives to integers: below 1 the engine ran layers in float by itself."""
     quantised: bool = True
     """False of an int8 cell that is floating point all the same."""
     implicit: bool = False

@@ -145,7 +145,7 @@ def _cell_error(evidence: Evidence, record: Record, head: str) -> CellError | No
         table=first.table,
         # Which table it ran with is not known: not the one that all share, at any rate.
         own=record.pass_.source is TableSource.OWN or first.table_problem is not None,
-        integer_share=share.ratio if share else None,
+        integer_share=share.kept if share else None,
         quantised=nothing_quantised(evidence, record, head) is None,
         implicit=record.pass_.implicit,
         held=bool(asked),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from runner.cells import Precision
+from runner.core.qdq.placements import Weights, placed_of
 from runner.core.rules import Rules
 from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
 from runner.core.verdicts.contrast import Contrast, Side, contrast
@@ -80,8 +81,9 @@ class Questions:
         self.versions: dict[tuple[str, str], list[CellError]] = {}
         for cell in head.cells:
             self.versions.setdefault((cell.pass_, cell.device), []).append(cell)
-        self.explicit: dict[tuple[str, str, str | None], CellError] = {
-            (cell.environment, cell.device, cell.table): cell
+        # A twin of implicit int8 is placed as that is simulated: with a scale a channel, and float outputs.
+        self.explicit: dict[tuple[str, str, str | None, str | None], CellError] = {
+            (cell.environment, cell.device, cell.table, cell.placement): cell
             for cell in head.cells
             if cell.int8 and not cell.implicit and cell.table is not None
         }
@@ -195,7 +197,7 @@ class Questions:
         if not cell.quantised:
             return  # nothing was quantised: that is told, and there is nothing to compare
         simulated = self.head.simulation(cell)
-        twin = self.explicit.get((cell.environment, cell.device, cell.table))
+        twin = self.explicit.get((cell.environment, cell.device, cell.table, cell.placement))
         if cell.implicit and twin:
             # One engine, one table, two ways to int8: what differs is how TensorRT uses the scales.
             yield self._of(Kind.IMPLICIT_REGRESSION, cell, self.side(twin), twin.cell)
@@ -264,6 +266,23 @@ class Questions:
                 contrast=contrast(Side(simulated), Side(best)),
                 least=self.rules.least_effect,
             )
+        per_channel = self._per_channel(cell)
+        if simulated is not None and per_channel is not None:
+            yield Hypothesis(
+                kind=Kind.PER_TENSOR_WEIGHTS,
+                cell=cell.cell,
+                head=self.head.head,
+                against="a scale a channel",
+                contrast=contrast(Side(simulated), Side(per_channel)),
+                least=self.rules.least_effect,
+            )
+
+    def _per_channel(self, cell: CellError) -> Sample | None:
+        """Returns what the table of a cell with one scale a weight costs with a scale a channel."""
+        placed = placed_of(cell.placement or "")
+        if placed is None or placed.weights is not Weights.PER_TENSOR:
+            return None
+        return self.head.simulations.get((placed.per_channel.name, cell.table or ""))
 
 
 def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:

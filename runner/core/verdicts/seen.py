@@ -153,7 +153,7 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
     ):
         return "it is as exact as floating point"
     shares = [one.shares[head] for one in measured if one.shares and head in one.shares]
-    unused = bool(shares) and all(one.total_macs and not one.integer_macs for one in shares)
+    unused = bool(shares) and all(one.offered_macs and not one.integer_macs for one in shares)
     # With a simulation a test says whether it is better than its scales allow, or rounds all the same.
     if unused and not _simulated(evidence, measured[0]):
         return "no multiplication ran on integers"

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     IMPLICIT_REGRESSION = "implicit_regression"
     CALIBRATOR_REGRESSION = "calibrator_regression"
     CALIBRATION_PROBLEM = "calibration_problem"
+    PER_TENSOR_WEIGHTS = "per_tensor_weights"
     INT8_LIMIT = "int8_limit"
     PRECISION_FALLBACK = "precision_fallback"
     LATENCY_REGRESSION = "latency_regression"
@@ -64,6 +65,7 @@ KINDS: dict[Kind, KindFacts] = {
     Kind.IMPLICIT_REGRESSION: KindFacts(suspicion="TensorRT's implicit scales", level=0.002),
     Kind.CALIBRATOR_REGRESSION: KindFacts(suspicion="the version's calibrator", level=0.001),
     Kind.CALIBRATION_PROBLEM: KindFacts(suspicion="the calibration", level=0.001),
+    Kind.PER_TENSOR_WEIGHTS: KindFacts(suspicion="weights with one scale", level=0.001),
     Kind.INT8_LIMIT: KindFacts(suspicion="8 bits themselves", level=0.001),
     Kind.PRECISION_FALLBACK: KindFacts(
         suspicion="layers that stayed in float", level=0.001, fault=False
