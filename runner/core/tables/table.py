@@ -30,6 +30,7 @@ class Provenance:
     algorithm: str
     environment: str | None = None
     images_sha256: str | None = None
+    """Of the array of preprocessed images in their order, which is part of an entropy table."""
     preprocess_sha256: str | None = None
     model_sha256: str | None = None
     note: str | None = None
