@@ -38,6 +38,7 @@ from runner.config.environments import (
     kind_of,
     tag_of,
 )
+from runner.config.forensics import Forensics
 from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
 from runner.config.shared_table import Algorithm, Shared, SharedTable, name_of
@@ -233,6 +234,7 @@ class Calibration(Section):
         description="Least share of a head's tensors that must have got a scale of the table: below, "
         "what int8 costs there is not judged.",
     )
+    forensics: Forensics = Forensics()
 
     @property
     def shared_name(self) -> str | None:
@@ -455,6 +457,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "decode": Decode,
     "calibration": Calibration,
     "calibration.shared": SharedTable,
+    "calibration.forensics": Forensics,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "environments.*.ngc": TensorRtRange,

@@ -1,0 +1,263 @@
+"""What a run looks at of its calibration set, and writes down: judged later, and again, by `judging.calibration`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.checks.matrix import Checked
+from runner.core.boxes.evidence import UNKNOWN
+from runner.core.calibration import curve
+from runner.core.calibration.preprocessings import IMAGES, Form, early, forms, with_exchanged
+from runner.core.calibration.ranges import suspects
+from runner.described import described, pixels_of
+from runner.execution.image_sets import ImageSets, UnknownError
+from runner.execution.matrix import Matrix
+from runner.execution.progress import Progress
+from runner.experiment import Experiment
+from runner.images import Placement, placement, upright_size
+from runner.judging.box_facts import box_facts
+from runner.judging.detections import boxes_of
+from runner.records import CalibrationFacts, Decode, EvaluationImage, ImageSet, Object, Tried
+from runner.store import Store
+
+BOXES = "boxes of the float network"
+TABLES = ("minmax", "entropy")
+"""A table that another program made lies near one of both."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def calibration_facts(
+    experiment: Experiment, matrix: Matrix, progress: Progress
+) -> CalibrationFacts:
+    """Looks at the calibration set: what is always looked at, and what matrix.yaml asks for.
+
+    Args:
+        experiment: As it was read.
+        matrix: After its run.
+        progress: Told what is done.
+    """
+    return _Forensics(experiment, matrix, progress).facts()
+
+
+class _Forensics:
+    def __init__(self, experiment: Experiment, matrix: Matrix, progress: Progress) -> None:
+        self.checked: Checked = experiment.checked
+        self.matrix = matrix
+        self.progress = progress
+        self.store: Store = matrix.store
+        self.data = matrix.wants.data
+        self.asked = self.checked.config.calibration.forensics
+        self.unknown: list[str] = []
+        site = matrix.recorded.site
+        assert site is not None  # noqa: S101 - the reference was computed
+        engine = experiment.environments[self.checked.baseline].engine
+        self.sets = ImageSets(matrix.jobs, matrix.wants, site, engine)
+        self.algorithm = matrix.wants.settings.shared
+
+    def facts(self) -> CalibrationFacts:
+        places = [
+            [self._placement(path) for path in files]
+            for files in (self.checked.calibration, self.checked.evaluation)
+        ]
+        maxima, areas = self._maxima(places[0])
+        calibration, evaluation = (
+            ImageSet(
+                files=tuple(path.name for path in files),
+                described=self._described(array, placed),
+                maxima=seen,
+                areas=known,
+            )
+            for files, array, placed, seen, known in zip(
+                (self.checked.calibration, self.checked.evaluation),
+                (self.data.calibration, self.data.evaluation),
+                places,
+                maxima,
+                areas,
+                strict=True,
+            )
+        )
+        loaded = self.store.array(maxima[0]) if maxima[0] else None
+        whole, subsets, without = self._parts(loaded)
+        return CalibrationFacts(
+            calibration=calibration,
+            evaluation=evaluation,
+            tensors=tuple(self.matrix.wants.network.tensors) if maxima[0] else (),
+            areas_of=BOXES if areas[0] is not None else "",
+            algorithm=self.algorithm,
+            whole=whole,
+            subsets=subsets,
+            without=without,
+            forms=self._forms() if self.matrix.foreign else {},
+            foreign=dict(self.matrix.foreign),
+            trials=self._trials() if self.asked.preprocessing else (),
+            unknown=tuple(self.unknown),
+        )
+
+    def _placement(self, path: Path) -> Placement:
+        _, height, width = self.checked.shape
+        resize = self.checked.config.data.preprocess.resize
+        return placement(upright_size(path), (height, width), resize)
+
+    def _described(self, array: Object, places: Sequence[Placement]) -> Object:
+        return described(
+            self.store,
+            array,
+            places,
+            self.checked.config.data.preprocess,
+            channels_last=self.checked.channels_last,
+        )
+
+    # What the reference makes of each image
+
+    def _maxima(
+        self, places: Sequence[Placement]
+    ) -> tuple[tuple[Object | None, ...], tuple[tuple[tuple[float, ...], ...] | None, ...]]:
+        """Returns (calibration's, evaluation's) largest magnitudes, and areas of boxes."""
+        if not self.matrix.wants.network.is_float:
+            self.unknown.append("ranges by image: the network has no float form")
+            return (None, None), (None, None)
+        self.progress.expect(2)
+        try:
+            here = self.sets.maxima(
+                self.data.calibration, self.data.calibration_images, "maxima-calibration"
+            )
+            there = self.sets.maxima(
+                self.data.evaluation, self.data.evaluation_images, "maxima-evaluation"
+            )
+        except UnknownError as error:
+            self.unknown.append(f"ranges by image: {error}")
+            return (None, None), (None, None)
+        areas = self._areas(here.outputs, there.outputs, places)
+        return (here.maxima, there.maxima), areas
+
+    def _areas(
+        self,
+        here: Mapping[str, Object],
+        there: Mapping[str, Object],
+        places: Sequence[Placement],
+    ) -> tuple[tuple[tuple[float, ...], ...] | None, ...]:
+        found = box_facts(self.checked, self.store)
+        decode: Decode | None = found.get("decode")
+        if decode is None:
+            self.unknown.append(
+                "sizes of objects: matrix.yaml does not say how to decode (`decode:`)"
+            )
+            return None, None
+        images = [
+            EvaluationImage(file_name=path.name, **asdict(place))
+            for path, place in zip(self.checked.calibration, places, strict=True)
+        ]
+        try:
+            return tuple(
+                tuple(
+                    tuple(float(area) for area in boxes.areas[boxes.scores >= decode.shown_score])
+                    for boxes in boxes_of(self.store, decode, every, outputs)
+                )
+                for every, outputs in ((images, here), (found["evaluation"], there))
+            )
+        except UNKNOWN as error:
+            self.unknown.append(f"sizes of objects: {error}")
+            return None, None
+
+    # Parts of the calibration set
+
+    def _parts(
+        self, maxima: Floats | None
+    ) -> tuple[Tried | None, tuple[Tried, ...], tuple[Tried, ...]]:
+        """Returns the whole set's table, the learning curve's, and those without one image, simulated."""
+        number = self.data.calibration_images
+        tensors = self.matrix.wants.network.tensors
+        found = suspects(tensors, maxima) if maxima is not None else ()
+        if self.algorithm is None or not self.matrix.wants.network.is_float:
+            if found or self.asked.learning_curve:
+                self.unknown.append(
+                    "what fewer images cost: no table is shared (calibration.shared)"
+                )
+            return None, (), ()
+        draws = self._draws(number) if self.asked.learning_curve else []
+        alone = [tuple(i for i in range(number) if i != one.image) for one in found]
+        if not draws and not alone:
+            return None, (), ()
+        wanted = [tuple(range(number)), *draws, *alone]
+        self.progress.expect(2 * len(wanted))
+        tables = []
+        for index, chosen in enumerate(wanted):
+            try:
+                table = self.sets.table(self.algorithm, chosen, maxima, f"calibrate-part-{index}")
+            except UnknownError as error:
+                self.unknown.append(f"what {len(chosen)} calibration images cost: {error}")
+                continue
+            tables.append((Tried(name="", images=chosen, outputs={}), table))
+        made = {one.images: one for one in self.sets.simulated(tables)}
+        return (
+            made.get(wanted[0]),
+            tuple(made[one] for one in draws if one in made),
+            tuple(made[one] for one in alone if one in made),
+        )
+
+    def _draws(self, number: int) -> list[tuple[int, ...]]:
+        """Returns the images of each draw, in the set's order: an algorithm may depend on it."""
+        made: dict[tuple[int, ...], None] = {}
+        for size in curve.counts(number)[:-1]:
+            seed = [size, int(self.data.calibration.sha256[:8], 16)]
+            random = np.random.default_rng(seed)
+            for _ in range(curve.DRAWS):
+                chosen = random.choice(number, size, replace=False)
+                made[tuple(sorted(map(int, chosen)))] = None
+        return list(made)
+
+    # Preprocessing
+
+    def _forms(self) -> Mapping[str, tuple[Mapping[str, float], ...]]:
+        number = self.data.calibration_images
+        chosen = [int(one) for one in np.linspace(0, number - 1, min(number, IMAGES))]
+        wanted = early(self.matrix.wants.network.tensors)
+        known = forms(pixels_of(self.checked.config.data.preprocess))
+        self.progress.expect(len(known))
+        found = {}
+        for index, form in enumerate(known):
+            array = self._in_form(self.data.calibration, chosen, form)
+            try:
+                ranges = self.sets.ranges(array, len(chosen), TABLES, f"calibrate-form-{index}")
+            except UnknownError as error:
+                self.unknown.append(f"preprocessing {form.name}: {error}")
+                continue
+            found[form.name] = tuple(
+                {tensor: one[tensor] for tensor in wanted if tensor in one} for one in ranges
+            )
+        return found
+
+    def _trials(self) -> tuple[Tried, ...]:
+        if self.checked.labels is None or self.checked.decode is None:
+            self.unknown.append(
+                "whether another preprocessing finds more: it needs labels and `decode:`"
+            )
+            return ()
+        number = self.data.evaluation_images
+        known = with_exchanged(forms(pixels_of(self.checked.config.data.preprocess)))
+        self.progress.expect(len(known))
+        made = []
+        for index, form in enumerate(known):
+            array = self._in_form(self.data.evaluation, range(number), form)
+            try:
+                outputs = self.sets.reference(array, number, f"form-{index}")
+            except UnknownError as error:
+                self.unknown.append(f"preprocessing {form.name}: {error}")
+                continue
+            made.append(Tried(name=form.name, outputs=outputs))
+        return tuple(made)
+
+    def _in_form(self, images: Object, chosen: Sequence[int], form: Form) -> Object:
+        how = pixels_of(self.checked.config.data.preprocess)
+        last = self.checked.channels_last
+
+        def change(image: Floats) -> Floats:
+            made = form.of(image if last else image.transpose(1, 2, 0), how)
+            return made if last else made.transpose(2, 0, 1)
+
+        key = [astuple(how), astuple(form.pixels), form.exchanged, last]
+        return self.sets.changed(images, chosen, change, key)
