@@ -1,6 +1,7 @@
 """What a run wrote down of its calibration set → the report on it; needs no engine."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from runner.core.calibration.report import (
     CalibrationReport,
     Claim,
     FedTable,
+    Pair,
     Trial,
     Without,
 )
@@ -27,8 +29,10 @@ from runner.core.words import count, listed
 from runner.records import CalibrationFacts, Manifest, Object, Tried
 from runner.store import Store
 
-ORDERED = "entropy"
-"""The algorithm whose bins the first image decides: docs/calibration.md."""
+MOST = 12
+"""Pairs and tensors that are listed."""
+FEW = 5
+"""Images that are listed for the ranges that they decide."""
 
 Array = npt.NDArray[Any]
 
@@ -80,45 +84,34 @@ class _Judging:
     def report(self) -> CalibrationReport:
         facts = self.facts
         here, there = (self._array(one.described) for one in (facts.calibration, facts.evaluation))
-        likeness = channels = others = None
+        made = CalibrationReport(
+            images=len(facts.calibration.files),
+            evaluation_images=len(facts.evaluation.files),
+            costs=costs(self.manifest, head_errors(self.found)),
+            tensors=len(facts.tensors),
+            algorithm=facts.algorithm,
+        )
         if here is None or there is None:
             self.unknown.append("likeness of images: what was written down of them is gone")
         else:
-            likeness = self._likeness(here, there)
-            channels, others = self._fed(here, there)
+            made = self._likeness(made, here, there)
+            made = self._fed(made, here, there)
         maxima = [
             self._array(one.maxima) if one.maxima else None
             for one in (facts.calibration, facts.evaluation)
         ]
-        unseen = deciders = None
         if maxima[0] is not None and maxima[1] is not None:
-            unseen, deciders = self._ranges(maxima[0], maxima[1])
-        without = self._without(maxima[0]) if maxima[0] is not None else ()
-        found_sizes = self._sizes()
-        learnt = self._curves()
-        tables = self._tables(here)
-        trials = self._trials()
-        return CalibrationReport(
-            images=len(facts.calibration.files),
-            evaluation_images=len(facts.evaluation.files),
-            files=facts.calibration.files,
-            evaluation_files=facts.evaluation.files,
-            costs=costs(self.manifest, head_errors(self.found)),
+            made = self._ranges(made, maxima[0], maxima[1])
+        return replace(
+            made,
+            sizes=self._sizes(),
+            sizes_of=facts.areas_of,
+            curves=self._curves(),
+            tables=self._tables(here),
+            trials=self._trials(),
             claims=tuple(self.claims),
             well=tuple(self.well),
             unknown=tuple(dict.fromkeys(self.unknown)),
-            likeness=likeness,
-            channels=channels or (),
-            evaluation_channels=others or (),
-            tensors=len(facts.tensors),
-            unseen=unseen or (),
-            deciders=deciders or (),
-            without=without,
-            sizes=found_sizes,
-            curves=learnt,
-            curve_algorithm=facts.algorithm,
-            tables=tables,
-            trials=trials,
         )
 
     def _array(self, stored: Object) -> Array | None:
@@ -139,7 +132,7 @@ class _Judging:
 
     # Images
 
-    def _likeness(self, here: Array, there: Array) -> alike.Likeness:
+    def _likeness(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
         found = alike.likeness(here["description"], there["description"])
         files, others = self.facts.calibration.files, self.facts.evaluation.files
         compared = sum(found.compared)
@@ -151,20 +144,31 @@ class _Judging:
             self.unknown.append(
                 f"likeness of all images: {compared:,} of {len(here) + len(there):,} were compared"
             )
-        return found
+        pairs = sorted(found.across, key=lambda one: (-one.cosine, one.other))
+        return replace(
+            made,
+            pairs=tuple(
+                Pair(
+                    calibration=files[one.one],
+                    evaluation=others[one.other],
+                    cosine=one.cosine,
+                    mirrored=one.mirrored,
+                )
+                for one in pairs[:MOST]
+            ),
+            pairs_in_all=len(pairs),
+        )
 
-    def _fed(
-        self, here: Array, there: Array
-    ) -> tuple[tuple[fed.Channel, ...], tuple[fed.Channel, ...]]:
-        how = self._pixels(here["statistics"].shape[1])
+    def _fed(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
         ones, others = here["statistics"], there["statistics"]
+        how = self._pixels(ones.shape[1])
         if how is not None:
             exchanged = fed.swapped(ones, others, how)
             self._say(
                 claims.set_claims(fed.differences(ones, others, how), exchanged),
                 "brightness, contrast and colour as in the evaluation",
             )
-        return fed.channels(ones), fed.channels(others)
+        return replace(made, channels=fed.channels(ones), evaluation_channels=fed.channels(others))
 
     def _pixels(self, channels: int) -> fed.Pixels | None:
         stated = self.manifest.facts.get("images", {}).get("preprocess", {})
@@ -185,16 +189,21 @@ class _Judging:
 
     # Ranges
 
-    def _ranges(
-        self, here: Array, there: Array
-    ) -> tuple[tuple[ranges.Unseen, ...], tuple[ranges.Decider, ...]]:
-        names = self.facts.tensors
+    def _ranges(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+        names, files = self.facts.tensors, self.facts.calibration.files
         unseen = ranges.unseen(names, here, there, self.heads_of)
         self._say(
             claims.unseen_claims(unseen, len(there), len(names)),
-            "no tensor goes, in the evaluation, where no calibration image did more often than chance gives",
+            "no tensor goes beyond what calibration images showed more often than chance gives",
         )
-        return unseen, ranges.deciders(names, here)
+        deciders = ranges.deciders(names, here)
+        return replace(
+            made,
+            unseen=unseen[:MOST],
+            unseen_in_all=len(unseen),
+            deciders=tuple((files[one.image], one) for one in deciders[:FEW]),
+            without=self._without(here),
+        )
 
     def _without(self, maxima: Array) -> tuple[Without, ...]:
         whole = self.facts.whole

@@ -20,6 +20,8 @@ FEW_SCENES = 0.75
 """Share of a set's images that are scenes of their own, below which that is told."""
 FLAT = 0.1
 """Share of a set that is flat from which on it is told."""
+WORTH = 1.0
+"""dB that other images must be able to give, before it is told as that."""
 BETTER_AP50 = 0.02
 """AP50 that another preprocessing must gain at least, with 95 %."""
 
@@ -241,20 +243,28 @@ def trial_claims(found: Sequence[Trial]) -> Found:
     )
 
 
-def costs_told(costs: Sequence[Cost], least_db: float) -> str:
-    """Returns the bound on what other images can give: the answer in one sentence."""
+def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
+    """Returns the bound on what other images can give: the answer in one sentence; empty where none is known.
+
+    The evaluation images' own table has seen what it is judged on: what it keeps more is the most that other
+    images could give, and some of it they could not.
+    """
     if not costs:
         return ""
     lost = [one for one in costs if one.loss_db >= least_db]
-    names = listed(list(dict.fromkeys(one.algorithm for one in costs)))
+    names = listed(list(dict.fromkeys(one.algorithm for one in lost or costs)))
     if not lost:
         most = max(one.loss_db for one in costs)
+        more = "no more" if most < 0.05 else f"at most {most:.1f} dB more"
         return (
-            f"Other images would hardly help: {names} on the evaluation images themselves keeps "
-            f"{'no more' if most < 0.05 else f'at most {most:.1f} dB more'} at any head."
+            f"Other images would hardly help: {names} on the evaluation images themselves keeps {more} at any "
+            "head."
         )
     told_ = listed([f"{one.head} {one.loss_db:.1f} dB" for one in lost], NAMED)
-    return f"Other images could give up to {told_}: {names} on the evaluation images themselves keeps that."
+    return (
+        f"Other images could give up to {told_} more: so much more does {names} keep on the evaluation images "
+        "themselves."
+    )
 
 
 def _names(indices: Sequence[int], files: Sequence[str]) -> str:

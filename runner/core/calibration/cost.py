@@ -12,8 +12,8 @@ from runner.records import Manifest
 def costs(manifest: Manifest, heads: Sequence[HeadErrors]) -> tuple[Cost, ...]:
     """Returns the cost of the calibration images by head, where both tables were simulated.
 
-    Of several tables that cells ran with, the one that loses most by its images; what two tables by two
-    algorithms cost is the algorithms', and not looked at here.
+    Of several tables that cells ran with, the one that keeps most: what another algorithm costs is not the
+    images'.
     """
     images = manifest.facts.get("images", {}).get("calibration", {}).get("array_sha256")
     others = of_evaluation(manifest)
@@ -42,5 +42,5 @@ def costs(manifest: Manifest, heads: Sequence[HeadErrors]) -> tuple[Cost, ...]:
                     )
                 )
         if mine:
-            found.append(max(mine, key=lambda one: (one.loss_db, one.algorithm)))
+            found.append(max(mine, key=lambda one: (one.kept_db, one.algorithm)))
     return tuple(found)

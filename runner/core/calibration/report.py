@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.core.calibration.alike import Likeness
 from runner.core.calibration.curve import Curve
 from runner.core.calibration.fed import Channel
 from runner.core.calibration.preprocessings import Nearest
@@ -40,6 +39,17 @@ class Claim:
     """What to do; empty where nothing is to be done."""
     hint: bool = False
     """Whether other causes are as likely."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """An evaluation image and the calibration image that is nearly the same picture."""
+
+    calibration: str
+    """File name."""
+    evaluation: str
+    cosine: float
+    mirrored: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +105,10 @@ class FedTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationReport:
+    """Of lists the first entries, the worst; their lengths stand beside them."""
+
     images: int
     evaluation_images: int
-    files: tuple[str, ...] = ()
-    evaluation_files: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
     """By head; heads without a simulation of both tables are left out."""
     claims: tuple[Claim, ...] = ()
@@ -106,17 +116,23 @@ class CalibrationReport:
     """What was looked at, and nothing found."""
     unknown: tuple[str, ...] = ()
     """What was not looked at, and why."""
-    likeness: Likeness | None = None
+    pairs: tuple[Pair, ...] = ()
+    pairs_in_all: int = 0
     channels: tuple[Channel, ...] = ()
+    """Of the calibration images, as fed."""
     evaluation_channels: tuple[Channel, ...] = ()
     tensors: int = 0
     """Whose largest magnitudes are known of every image."""
     unseen: tuple[Unseen, ...] = ()
-    deciders: tuple[Decider, ...] = ()
+    unseen_in_all: int = 0
+    deciders: tuple[tuple[str, Decider], ...] = ()
+    """(file name, what it decides)."""
     without: tuple[Without, ...] = ()
     sizes: tuple[Size, ...] = ()
+    sizes_of: str = ""
     curves: tuple[Curve, ...] = ()
-    curve_algorithm: str | None = None
+    algorithm: str | None = None
+    """Of `curves` and `without`."""
     tables: tuple[FedTable, ...] = ()
     trials: tuple[Trial, ...] = ()
 
