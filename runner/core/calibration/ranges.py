@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 BEYOND = 1.25
 """A range that is passed by less is rounding's business: 2 dB of headroom."""
-LEVEL = 0.01
-"""Over all tensors; among sets of the same kind one run in a hundred says more."""
+LEVEL = 0.001
+"""Over all tensors; among sets of the same kind one run in a thousand says more."""
 DECIDES = 1.25
 """How far an image must lie above the next to decide a range."""
 MANY = 0.1
