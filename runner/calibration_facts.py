@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from runner.core.calibration import curve
 from runner.core.calibration.preprocessings import IMAGES, Form, early, forms, with_exchanged
 from runner.core.calibration.ranges import suspects
 from runner.described import described, pixels_of
-from runner.execution.image_sets import ImageSets, UnknownError
+from runner.execution.image_sets import MINMAX, ImageSets, UnknownError
 from runner.execution.matrix import Matrix
 from runner.execution.progress import Progress
 from runner.experiment import Experiment
@@ -81,16 +82,13 @@ class _Forensics:
             )
         )
         loaded = self.store.array(maxima[0]) if maxima[0] else None
-        whole, subsets, without = self._parts(loaded)
         return CalibrationFacts(
             calibration=calibration,
             evaluation=evaluation,
             tensors=tuple(self.matrix.wants.network.tensors) if maxima[0] else (),
             areas_of=BOXES if areas[0] is not None else "",
             algorithm=self.algorithm,
-            whole=whole,
-            subsets=subsets,
-            without=without,
+            **self._parts(loaded),
             forms=self._forms() if self.matrix.foreign else {},
             foreign=dict(self.matrix.foreign),
             trials=self._trials() if self.asked.preprocessing else (),
@@ -165,10 +163,11 @@ class _Forensics:
 
     # Parts of the calibration set
 
-    def _parts(
-        self, maxima: Floats | None
-    ) -> tuple[Tried | None, tuple[Tried, ...], tuple[Tried, ...]]:
-        """Returns the whole set's table, the learning curve's, and those without one image, simulated."""
+    def _parts(self, maxima: Floats | None) -> Mapping[str, Any]:
+        """Returns what tables of parts of the set keep, simulated, as fields of `CalibrationFacts`.
+
+        The whole set, those of the learning curve, other orders, and all images but one.
+        """
         number = self.data.calibration_images
         tensors = self.matrix.wants.network.tensors
         found = suspects(tensors, maxima) if maxima is not None else ()
@@ -177,12 +176,14 @@ class _Forensics:
                 self.unknown.append(
                     "what fewer images cost: no table is shared (calibration.shared)"
                 )
-            return None, (), ()
+            return {}
         draws = self._draws(number) if self.asked.learning_curve else []
+        orders = self._orders(number) if self.asked.learning_curve else []
         alone = [tuple(i for i in range(number) if i != one.image) for one in found]
         if not draws and not alone:
-            return None, (), ()
-        wanted = [tuple(range(number)), *draws, *alone]
+            return {}
+        whole = tuple(range(number))
+        wanted = [whole, *draws, *orders, *alone]
         self.progress.expect(2 * len(wanted))
         tables = []
         for index, chosen in enumerate(wanted):
@@ -193,11 +194,21 @@ class _Forensics:
                 continue
             tables.append((Tried(name="", images=chosen, outputs={}), table))
         made = {one.images: one for one in self.sets.simulated(tables)}
-        return (
-            made.get(wanted[0]),
-            tuple(made[one] for one in draws if one in made),
-            tuple(made[one] for one in alone if one in made),
-        )
+        return {
+            "whole": made.get(whole),
+            "subsets": tuple(made[one] for one in draws if one in made),
+            "orders": tuple(made[one] for one in orders if one in made),
+            "without": tuple(made[one] for one in alone if one in made),
+        }
+
+    def _orders(self, number: int) -> list[tuple[int, ...]]:
+        """Returns other orders of all images: backwards, and shuffled; none where order cannot matter."""
+        if self.algorithm == MINMAX or number < 2:
+            return []
+        random = np.random.default_rng(int(self.data.calibration.sha256[:8], 16))
+        every = tuple(range(number))
+        shuffled = tuple(map(int, random.permutation(number)))
+        return [one for one in dict.fromkeys((every[::-1], shuffled)) if one != every]
 
     def _draws(self, number: int) -> list[tuple[int, ...]]:
         """Returns the images of each draw, in the set's order: an algorithm may depend on it."""

@@ -400,6 +400,8 @@ class CalibrationFacts(Stored):
     """The learning curve, its whole set last; empty where it was not asked for."""
     whole: Tried | None = None
     """The table of all calibration images; None where nothing is compared with it."""
+    orders: tuple[Tried, ...] = ()
+    """All images in other orders, beside the learning curve."""
     without: tuple[Tried, ...] = ()
     """All images but one, which alone decides many ranges."""
     forms: Mapping[str, tuple[Mapping[str, float], ...]] = {}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runner.cells import Status, TableSource
 from runner.core.boxes.evidence import UNKNOWN, BoxEvidence
 from runner.core.calibration import alike, claims, fed, ranges
 from runner.core.calibration.cost import costs
@@ -29,6 +30,7 @@ from runner.core.words import count, listed
 from runner.records import CalibrationFacts, Manifest, Object, Tried
 from runner.store import Store
 
+ENTROPY = "entropy"
 MOST = 12
 """Pairs and tensors that are listed."""
 FEW = 5
@@ -107,6 +109,8 @@ class _Judging:
             sizes=self._sizes(),
             sizes_of=facts.areas_of,
             curves=self._curves(),
+            orders_db=self._orders(),
+            notes=tuple(self._notes()),
             tables=self._tables(here),
             trials=self._trials(),
             claims=tuple(self.claims),
@@ -264,6 +268,42 @@ class _Judging:
         made = curves(found, least)
         self._say(claims.curve_claims(made, self.facts.algorithm), claims.enough(made, least))
         return made
+
+    def _orders(self) -> tuple[tuple[str, float], ...]:
+        whole = self.facts.whole
+        if whole is None or not self.facts.orders:
+            return ()
+        found = []
+        for head in self._heads():
+            kept = self._sqnr(head, whole)
+            others = [self._sqnr(head, one) for one in self.facts.orders]
+            moved = [abs(one - kept) for one in others if one is not None and kept is not None]
+            if moved:
+                found.append((head, max(moved)))
+        if found:
+            algorithm = self.facts.algorithm
+            self._say(
+                claims.order_claims(found, algorithm, self.rules.least_effect_db),
+                claims.order_kept(found, algorithm),
+            )
+        return tuple(found)
+
+    def _notes(self) -> Iterator[str]:
+        """Yields what of a table's making its numbers do not show."""
+        made = [
+            record.pass_.algorithm
+            for record in self.found.records
+            if record.pass_.implicit
+            and record.pass_.source is TableSource.OWN
+            and (record.pass_.algorithm or "").startswith(ENTROPY)
+            and record.status is Status.OK
+        ]
+        if made and self.facts.calibration.files:
+            yield (
+                f"TensorRT's {listed(list(dict.fromkeys(filter(None, made))))} depends on the order of the "
+                "images, since the first sets its bins: here they came by name, "
+                f"{self.facts.calibration.files[0]} first"
+            )
 
     # Preprocessing
 

@@ -36,20 +36,20 @@ def said(calibration: npt.NDArray[np.float64], evaluation: npt.NDArray[np.float6
 
 def test_tensors_that_evaluation_images_drive_further_are_named_with_their_heads() -> None:
     here, there = maxima(1, 32), maxima(2, 64)
-    there[:20, :3] = 4 * here[:, :3].max(axis=0)
+    there[:40, :3] = 4 * here[:, :3].max(axis=0)
     found = ranges.unseen(TENSORS, here, there, HEADS)
     assert [one.tensor for one in found if one.sure] == ["t0", "t1", "t2"]
     assert all(one.heads == ("small",) and one.factor == pytest.approx(4) for one in found[:3])
-    assert {one.far for one in found[:3]} == {20}
+    assert {one.far for one in found[:3]} == {40}
     (text,) = said(here, there)
     assert text.startswith("3 of 100 tensors behind small reach more than 1.25 times")
-    assert "t0 4.0 times what calibration showed, in 20 of 64 evaluation images" in text
+    assert "t0 4.0 times what calibration showed, in 40 of 64 evaluation images" in text
 
 
 @pytest.mark.parametrize("draw", range(30))
 @pytest.mark.parametrize(("number", "tail"), [(4, 0.3), (32, 0.3), (128, 0.8)])
 def test_of_two_draws_of_one_kind_nothing_is_said(draw: int, number: int, tail: float) -> None:
-    assert said(maxima(draw, number, tail=tail), maxima(500 + draw, 64, tail=tail)) == []
+    assert said(maxima(draw, number, tail=tail), maxima(50_000 + draw, 64, tail=tail)) == []
 
 
 @pytest.mark.parametrize("draw", range(10))

@@ -28,6 +28,7 @@ def test_sizes_go_down_by_four_to_one_image() -> None:
     assert counts(64) == (1, 4, 16, 64)
     assert counts(100) == (1, 6, 25, 100)
     assert counts(3) == (1, 3)
+    assert counts(128) == (2, 8, 32, 128)
     assert counts(1) == (1,)
 
 

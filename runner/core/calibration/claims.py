@@ -207,6 +207,27 @@ def enough(found: Sequence[Curve], least_db: float) -> str | None:
     )
 
 
+def order_claims(
+    found: Sequence[tuple[str, float]], algorithm: str | None, least_db: float
+) -> Found:
+    """Yields that the order of the images decides, where it moves a head by the least effect."""
+    moved = [(head, db) for head, db in found if db >= least_db]
+    if moved:
+        yield Claim(
+            concern=Concern.ORDER,
+            text=f"The order of the calibration images decides: with {algorithm} the same images in other orders "
+            f"move {listed([f'{head} by {db:.1f} dB' for head, db in moved], NAMED)}.",
+            advice="Give every calibrator the images in one order, and take more of them, or another algorithm.",
+        )
+
+
+def order_kept(found: Sequence[tuple[str, float]], algorithm: str | None) -> str:
+    """Returns by how much the order of the images moves heads, where that is nothing to speak of."""
+    most = max(db for _, db in found)
+    by = "not at all" if most == 0 else f"by at most {most:.2g} dB"
+    return f"the order of the images moves heads {by} ({algorithm})"
+
+
 def table_claims(found: Sequence[FedTable]) -> Found:
     """Yields which tables were made with another preprocessing."""
     for one in found:

@@ -66,9 +66,9 @@ class Curve:
 
 
 def counts(images: int) -> tuple[int, ...]:
-    """Returns the sizes to try: the whole set, a quarter of it, and so on to one image."""
+    """Returns the sizes to try: the whole set, a quarter of it, and so on to one to three images."""
     found = [images]
-    while found[-1] > 1:
+    while found[-1] >= QUADRUPLE or (len(found) == 1 and images > 1):
         found.append(max(1, found[-1] // QUADRUPLE))
     return tuple(reversed(found))
 

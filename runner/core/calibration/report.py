@@ -131,8 +131,12 @@ class CalibrationReport:
     sizes: tuple[Size, ...] = ()
     sizes_of: str = ""
     curves: tuple[Curve, ...] = ()
+    orders_db: tuple[tuple[str, float], ...] = ()
+    """(head, the most that other orders of the same images move it); empty where none was tried."""
     algorithm: str | None = None
-    """Of `curves` and `without`."""
+    """Of `curves`, `orders_db` and `without`."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of how tables were made."""
     tables: tuple[FedTable, ...] = ()
     trials: tuple[Trial, ...] = ()
 
