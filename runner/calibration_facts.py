@@ -25,6 +25,7 @@ from runner.records import CalibrationFacts, Decode, EvaluationImage, ImageSet, 
 from runner.store import Store
 
 BOXES = "boxes of the float network"
+LABELS = "labels"
 TABLES = ("minmax", "entropy")
 """A table that another program made lies near one of both."""
 
@@ -64,7 +65,9 @@ class _Forensics:
             [self._placement(path) for path in files]
             for files in (self.checked.calibration, self.checked.evaluation)
         ]
-        maxima, areas = self._maxima(places[0])
+        maxima, found = self._maxima(places[0])
+        labelled = self.checked.object_areas
+        areas = labelled or found
         calibration, evaluation = (
             ImageSet(
                 files=tuple(path.name for path in files),
@@ -86,7 +89,7 @@ class _Forensics:
             calibration=calibration,
             evaluation=evaluation,
             tensors=tuple(self.matrix.wants.network.tensors) if maxima[0] else (),
-            areas_of=BOXES if areas[0] is not None else "",
+            areas_of=LABELS if labelled else BOXES if found[0] is not None else "",
             algorithm=self.algorithm,
             **self._parts(loaded),
             forms=self._forms() if self.matrix.foreign else {},
@@ -129,8 +132,9 @@ class _Forensics:
         except UnknownError as error:
             self.unknown.append(f"ranges by image: {error}")
             return (None, None), (None, None)
-        areas = self._areas(here.outputs, there.outputs, places)
-        return (here.maxima, there.maxima), areas
+        if self.checked.object_areas is not None:
+            return (here.maxima, there.maxima), (None, None)
+        return (here.maxima, there.maxima), self._areas(here.outputs, there.outputs, places)
 
     def _areas(
         self,

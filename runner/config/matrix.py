@@ -172,7 +172,11 @@ class Images(Section):
 
 
 class LabelledImages(Images):
-    labels: Path | None = Field(None, description="COCO JSON of those images.")
+    labels: Path | None = Field(
+        None,
+        description="COCO JSON of those images; of the calibration images it says which sizes of objects "
+        "they show.",
+    )
 
 
 class Preprocess(Section):
@@ -208,7 +212,7 @@ class Preprocess(Section):
 
 
 class Data(Section):
-    calibration: Images
+    calibration: LabelledImages
     evaluation: LabelledImages
     preprocess: Preprocess = Preprocess()
 
@@ -451,7 +455,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "gate": NetworkGate,
     **{f"gate.{one}": BoxLimits for one in OWN},
     "data": Data,
-    "data.calibration": Images,
+    "data.calibration": LabelledImages,
     "data.evaluation": LabelledImages,
     "data.preprocess": Preprocess,
     "decode": Decode,

@@ -198,7 +198,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"data__preprocess": {"size": [320]}}, "data.preprocess.size[1]: missing"),
         ({"data__preprocess": {"pad": 256}}, "data.preprocess.pad: should be less than or equal to 255"),
         ({"data__calibration": {}}, "data.calibration.images: missing"),
-        ({"data__calibration": {"images": "x", "labels": "y"}}, "data.calibration.labels: unknown key"),
+        ({"data__calibration": {"images": "x", "lables": "y"}}, "data.calibration.lables: unknown key"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(places: dict[str, Any], told: str) -> None:

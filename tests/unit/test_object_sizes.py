@@ -1,11 +1,17 @@
 """Sizes that the calibration set lacks are named; sets of one kind are left alone."""
 
+import json
+from pathlib import Path
+
+import experiments
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import hypergeom
 
 from runner.core.calibration.claims import size_claims
 from runner.core.calibration.sizes import fewer, sizes
+from runner.labels import areas, parse
 
 
 def drawn(seed: int, images: int, *, small: float = 1.0, large: float = 1.0) -> list[list[float]]:
@@ -73,3 +79,50 @@ def test_the_chance_is_fishers(images: int, of: int, others: int, of_others: int
     assert fewer(images, of, others, of_others) == pytest.approx(
         hypergeom(total, having, of).cdf(images)
     )
+
+
+def coco(boxes: dict[str, list[list[float]]], crowd: bool = False) -> bytes:
+    images = [{"id": 90 - index, "file_name": name} for index, name in enumerate(boxes)]
+    every = [
+        {"id": 1, "image_id": image["id"], "category_id": 1, "bbox": box, "iscrowd": int(crowd)}
+        for image, name in zip(images, boxes, strict=True)
+        for box in boxes[name]
+    ]
+    content = {"images": images, "annotations": every, "categories": [{"id": 1, "name": "x"}]}
+    return json.dumps(content).encode()
+
+
+def test_areas_of_labels_come_in_the_order_of_the_images() -> None:
+    boxes = {
+        "b.png": [[0.0, 0.0, 10.0, 20.0], [1.0, 1.0, 3.0, 3.0]],
+        "a.png": [],
+        "c.png": [[0.0, 0.0, 5.0, 5.0]],
+    }
+    content = coco(boxes)
+    assert areas(parse(content, ["a.png", "b.png", "c.png"])) == ((), (200.0, 9.0), (25.0,))
+    assert areas(parse(content, ["c.png", "a.png"])) == ((25.0,), ())
+    assert areas(parse(coco(boxes, crowd=True), ["b.png"])) == ((),)
+
+
+def test_labels_of_both_sets_say_which_sizes_they_show(tmp_path: Path) -> None:
+    source = experiments.write(tmp_path)
+    boxes = {f"{index}.png": [[0.0, 0.0, 4.0, 4.0]] for index in range(2)}
+    (tmp_path / "sizes.json").write_bytes(coco(boxes))
+    settings = experiments.changed(data__calibration__labels="sizes.json")
+    source.write_text(yaml.safe_dump(settings))
+    assert experiments.checked(source).object_areas == (((16.0,), (16.0,)), ((), ()))
+    del settings["data"]["evaluation"]["labels"]
+    source.write_text(yaml.safe_dump(settings))
+    assert experiments.checked(source).object_areas is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"images": []}', b"\xff\xfe"])
+def test_labels_of_calibration_images_that_are_none_are_told(
+    tmp_path: Path, content: bytes
+) -> None:
+    source = experiments.write(tmp_path)
+    (tmp_path / "sizes.json").write_bytes(content)
+    (problem,) = experiments.wrong(
+        source, experiments.changed(data__calibration__labels="sizes.json")
+    )
+    assert "data.calibration.labels" in problem
