@@ -70,7 +70,10 @@ class _Forensics:
         areas = labelled or found
         calibration, evaluation = (
             ImageSet(
-                files=tuple(path.name for path in files),
+                # Names that are no UTF-8 could not be read back from the run's JSON.
+                files=tuple(
+                    path.name.encode("utf-8", "backslashreplace").decode() for path in files
+                ),
                 described=self._described(array, placed),
                 maxima=seen,
                 areas=known,
@@ -188,7 +191,8 @@ class _Forensics:
             return {}
         whole = tuple(range(number))
         wanted = [whole, *draws, *orders, *alone]
-        self.progress.expect(2 * len(wanted))
+        calibrated = 0 if self.algorithm == MINMAX and maxima is not None else len(wanted)
+        self.progress.expect(calibrated + len(wanted))
         tables = []
         for index, chosen in enumerate(wanted):
             try:

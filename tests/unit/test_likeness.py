@@ -1,6 +1,7 @@
 """Copies, frames and mirrored images are found; pictures of different things never are."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,3 +253,17 @@ def test_of_too_many_images_some_are_compared_and_it_is_told(
     # The indices are those of the images, not of what was compared.
     assert {(one.one, one.other) for one in like.across} <= {(i, i) for i in range(30)}
     assert like.across
+
+
+def test_a_long_film_is_one_scene_in_little_time_and_memory() -> None:
+    """6,000 frames that are all alike: 18 million pairs."""
+    random = np.random.default_rng(1)
+    base = alike.describe(levels(scene(1)))
+    frames = base + random.normal(0, 0.005, (6000, alike.LENGTH)).astype(np.float32)
+    frames /= np.linalg.norm(frames, axis=1, keepdims=True)
+    tracemalloc.start()
+    like = alike.likeness(frames, frames[:1])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(group) for group in like.scenes] == [6000]
+    assert most < 300e6

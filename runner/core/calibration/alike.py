@@ -147,29 +147,43 @@ def _common(every: Floats) -> Floats:
     return mean
 
 
-def _cosines(ones: Floats, others: Floats, common: Floats) -> npt.NDArray[np.float32]:
-    """Returns how alike pictures are, (ones, others); with what all share left out where that is much."""
-    raw: Floats = ones @ others.T
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """Descriptions, and what is left of each without what all have in common."""
+
+    whole: Floats
+    alone: Floats | None
+    """None where they have nothing in common to speak of."""
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def take(self, chosen: slice | npt.NDArray[np.intp]) -> "_Pictures":
+        return _Pictures(self.whole[chosen], None if self.alone is None else self.alone[chosen])
+
+    def cosines(self, others: "_Pictures") -> Floats:
+        """Returns how alike pictures are, (self, others); what all share counts only where it is all."""
+        raw: Floats = self.whole @ others.whole.T
+        if self.alone is None or others.alone is None:
+            return raw
+        return np.where(raw >= SAME, raw, np.minimum(raw, self.alone @ others.alone.T))
+
+
+def _pictures(descriptions: Floats, common: Floats) -> _Pictures:
     if common @ common < COMMON:
-        return raw
-    alone = _without(ones, common) @ _without(others, common).T
-    return np.where(raw >= SAME, raw, np.minimum(raw, alone))
-
-
-def _without(vectors: Floats, common: Floats) -> Floats:
-    """Returns what is left of descriptions, of length 1; flat ones stay zero."""
-    left: Floats = (vectors - common) * vectors.any(axis=1, keepdims=True)
+        return _Pictures(descriptions, None)
+    left: Floats = (descriptions - common) * descriptions.any(axis=1, keepdims=True)
     lengths = np.linalg.norm(left, axis=1, keepdims=True)
-    made: Floats = (left / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return made
+    return _Pictures(descriptions, (left / np.where(lengths > 0, lengths, 1)).astype(np.float32))
 
 
 def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
     found = []
+    here = _pictures(ones, common)
     for start in range(0, len(others) if len(ones) else 0, BLOCK):
         block = others[start : start + BLOCK]
-        plain = _cosines(block, ones, common)
-        turned = _cosines(mirrored(block), ones, common)
+        plain = _pictures(block, common).cosines(here)
+        turned = _pictures(mirrored(block), common).cosines(here)
         for row in np.flatnonzero(np.maximum(plain, turned).max(axis=1) >= SCENE):
             is_mirrored = turned[row].max() > plain[row].max()
             cosines = turned[row] if is_mirrored else plain[row]
@@ -190,25 +204,31 @@ def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
 def _scenes(
     ones: Floats, common: Floats, places: npt.NDArray[np.intp]
 ) -> tuple[tuple[int, ...], ...]:
-    """Returns the groups that pairs of one scene join, as places of their images."""
-    leader = list(range(len(ones)))
+    """Returns the groups that pairs of one scene join, as places of their images.
 
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
+    Every picture is compared with all others twice at most, so a set that is one film takes no longer.
+    """
+    pictures = _pictures(ones, common)
+    left = np.zeros(len(ones), bool)
     for start in range(0, len(ones), BLOCK):
-        cosines = _cosines(ones[start : start + BLOCK], ones, common)
-        for row, column in zip(*np.nonzero(cosines >= SCENE), strict=True):
-            one, other = find(int(start + row)), find(int(column))
-            leader[max(one, other)] = min(one, other)
-    groups: dict[int, list[int]] = {}
-    for index in range(len(ones)):
-        groups.setdefault(find(index), []).append(int(places[index]))
-    found = [tuple(group) for group in groups.values() if len(group) > 1]
-    return tuple(sorted(found, key=lambda group: (-len(group), group)))
+        block = pictures.take(slice(start, start + BLOCK))
+        # Itself is one of them, unless it is flat.
+        left[start : start + BLOCK] = (block.cosines(pictures) >= SCENE).sum(axis=1) > 1
+    groups = []
+    while left.any():
+        waiting = np.flatnonzero(left)[:1]
+        left[waiting] = False
+        group: list[int] = []
+        while len(waiting):
+            now, waiting = waiting[:BLOCK], waiting[BLOCK:]
+            group += now.tolist()
+            others = np.flatnonzero(left)
+            near = pictures.take(now).cosines(pictures.take(others)) >= SCENE
+            reached = others[near.any(axis=0)]
+            left[reached] = False
+            waiting = np.concatenate([waiting, reached])
+        groups.append(tuple(int(places[index]) for index in sorted(group)))
+    return tuple(sorted((one for one in groups if len(one) > 1), key=lambda one: (-len(one), one)))
 
 
 def in_a_row(groups: Sequence[Sequence[int]]) -> bool:
