@@ -13,6 +13,7 @@ from runner.core.boxes.evidence import UNKNOWN
 from runner.core.calibration import curve
 from runner.core.calibration.preprocessings import IMAGES, Form, early, forms, with_exchanged
 from runner.core.calibration.ranges import suspects
+from runner.core.tables.table import Table
 from runner.described import described, pixels_of
 from runner.execution.image_sets import MINMAX, ImageSets, UnknownError
 from runner.execution.matrix import Matrix
@@ -54,11 +55,18 @@ class _Forensics:
         self.data = matrix.wants.data
         self.asked = self.checked.config.calibration.forensics
         self.unknown: list[str] = []
-        site = matrix.recorded.site
+        site = matrix.typed.site
         assert site is not None  # noqa: S101 - the reference was computed
         engine = experiment.environments[self.checked.baseline].engine
         self.sets = ImageSets(matrix.jobs, matrix.wants, site, engine)
-        self.algorithm = matrix.wants.settings.shared
+        settings = matrix.wants.settings
+        first, *_ = self.checked.config.calibration.algorithms
+        # Of a file's table and of `best` there is no making from fewer images.
+        known = settings.shared if settings.shared in settings.algorithms else first
+        self.algorithm = None if self.checked.shipped else known
+        self.foreign = dict(matrix.foreign)
+        if settings.given and isinstance(matrix.host.shared, Table):
+            self.foreign[matrix.host.shared.digest] = settings.given.file
 
     def facts(self) -> CalibrationFacts:
         places = [
@@ -95,8 +103,8 @@ class _Forensics:
             areas_of=LABELS if labelled else BOXES if found[0] is not None else "",
             algorithm=self.algorithm,
             **self._parts(loaded),
-            forms=self._forms() if self.matrix.foreign else {},
-            foreign=dict(self.matrix.foreign),
+            forms=self._forms() if self.foreign else {},
+            foreign=self.foreign,
             trials=self._trials() if self.asked.preprocessing else (),
             unknown=tuple(self.unknown),
         )
@@ -181,7 +189,7 @@ class _Forensics:
         if self.algorithm is None or not self.matrix.wants.network.is_float:
             if found or self.asked.learning_curve:
                 self.unknown.append(
-                    "what fewer images cost: no table is shared (calibration.shared)"
+                    "what fewer images cost: the network came quantised, no table is made of images"
                 )
             return {}
         draws = self._draws(number) if self.asked.learning_curve else []

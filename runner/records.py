@@ -408,7 +408,7 @@ class CalibrationFacts(Stored):
     """Known preprocessing → the reference's ranges of a few calibration images so preprocessed, a mapping an
     algorithm; empty where no table came from elsewhere."""
     foreign: Mapping[str, str] = {}
-    """Digest of a table that another program made → the environment that it is of."""
+    """Digest of a table that another program made → the environment, or the file, that it is of."""
     trials: tuple[Tried, ...] = ()
     """The float network on the evaluation images, preprocessed in each known way; what was fed first."""
     unknown: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from runner.config.environments import Section
 
 
 class Forensics(Section):
-    """What takes too long for every run (docs/calibration.md has seconds); the rest is always done."""
+    """What takes too long for every run (docs/calibration-images.md has seconds); the rest is always done."""
 
     learning_curve: bool = Field(
         False,

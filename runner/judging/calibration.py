@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runner.cells import Status, TableSource
+from runner.cells import Status
 from runner.core.boxes.evidence import UNKNOWN, BoxEvidence
 from runner.core.calibration import alike, claims, fed, ranges
 from runner.core.calibration.cost import costs
@@ -290,19 +290,16 @@ class _Judging:
 
     def _notes(self) -> Iterator[str]:
         """Yields what of a table's making its numbers do not show."""
-        made = [
-            record.pass_.algorithm
+        made = dict.fromkeys(
+            name
             for record in self.found.records
-            if record.pass_.implicit
-            and record.pass_.source is TableSource.OWN
-            and (record.pass_.algorithm or "").startswith(ENTROPY)
-            and record.status is Status.OK
-        ]
+            if record.status is Status.OK
+            and (name := record.pass_.algorithm or "").startswith(ENTROPY)
+        )
         if made and self.facts.calibration.files:
             yield (
-                f"TensorRT's {listed(list(dict.fromkeys(filter(None, made))))} depends on the order of the "
-                "images, since the first sets its bins: here they came by name, "
-                f"{self.facts.calibration.files[0]} first"
+                f"Tables by {listed(list(made))} depend on the order of the images, since the first sets their "
+                f"bins: these came by name, {self.facts.calibration.files[0]} first"
             )
 
     # Preprocessing
