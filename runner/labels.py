@@ -9,6 +9,9 @@ from typing import Any
 from runner.config.problems import few
 from runner.core.boxes.average_precision import Labels, LabelsError, read_labels
 
+Areas = tuple[tuple[float, ...], ...]
+"""For each image the areas of its objects, in square pixels."""
+
 LISTS = ("images", "annotations", "categories")
 
 
@@ -52,6 +55,16 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
         raise LabelsError(message)
     image_ids = tuple(ids[name] for name in images)
     return ImageLabels(read_labels(coco, image_ids, category_ids), image_ids)
+
+
+def areas(labels: ImageLabels) -> Areas:
+    """Returns the areas of the boxes of each image, in the order of the images; crowds are left out."""
+    found: dict[int, list[float]] = {image: [] for image in labels.image_ids}
+    for one in labels.labels.annotations:
+        if not one.get("iscrowd"):
+            _, _, width, height = one["bbox"]
+            found[labels.labels.images[one["image_id"]]].append(float(width) * float(height))
+    return tuple(tuple(found[image]) for image in labels.image_ids)
 
 
 def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import listed
 from runner.errors import ExitCode
+from runner.report import images
 
 MOST_LINEAGES = 3
 """Sets of bad heads that are told; the report has all."""
@@ -46,6 +47,7 @@ class Outcome:
         lines = [""]
         lines += self._network()
         lines += [line for head in self.judgement.heads for line in self._head(head)]
+        lines += images.lines(self.judgement.calibration) if self.judgement.calibration else []
         lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
@@ -129,6 +131,9 @@ class Outcome:
             "lineage": [one.sentence for one in self.judgement.lineage],
             "additions": list(self.judgement.additions),
             "network_sentence": self.judgement.network_sentence,
+            "calibration": [one.text for one in self.judgement.calibration.said()]
+            if self.judgement.calibration
+            else None,
             "latency_sentence": self.judgement.latency_sentence,
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [

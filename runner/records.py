@@ -392,6 +392,60 @@ class Asked(Stored):
     """Those of TensorRT's requests: `job.protocol.PLUGIN_KEYS`, the files by their names in the store."""
 
 
+class ImageSet(Stored):
+    """One set of images as it was fed, and what the reference makes of each; see `core.calibration`."""
+
+    files: tuple[str, ...]
+    """Names without folders, in the order of the array."""
+    described: Object
+    """.npy of `described.STORED`, one entry an image."""
+    maxima: Object | None = None
+    """float32 .npy (images, tensors): largest magnitudes; None where the network could not give them."""
+    areas: tuple[tuple[float, ...], ...] | None = None
+    """For each image, the areas of its objects in its own square pixels; None where nobody knows."""
+
+
+class Tried(Stored):
+    """What a variation of the calibration set, or of the preprocessing, gave on the evaluation images."""
+
+    name: str
+    """The form of a preprocessing; empty for a subset."""
+    images: tuple[int, ...] = ()
+    """Calibration images that the table was made of."""
+    outputs: Mapping[str, Object]
+    """head → float32 .npy (images, …)."""
+
+
+class CalibrationFacts(Stored):
+    """What was looked at of the calibration set."""
+
+    calibration: ImageSet
+    evaluation: ImageSet
+    tensors: tuple[str, ...] = ()
+    """In the order of the columns of `maxima`."""
+    areas_of: str = ""
+    """What `areas` are of: `labels`, or `boxes of the float network`."""
+    algorithm: str | None = None
+    """Of the tables of `subsets`."""
+    subsets: tuple[Tried, ...] = ()
+    """The learning curve, its whole set last; empty where it was not asked for."""
+    whole: Tried | None = None
+    """The table of all calibration images; None where nothing is compared with it."""
+    orders: tuple[Tried, ...] = ()
+    """All images in other orders, beside the learning curve."""
+    without: tuple[Tried, ...] = ()
+    """All images but one, which alone decides many ranges."""
+    forms: Mapping[str, tuple[Mapping[str, float], ...]] = {}
+    """Known preprocessing → the reference's ranges of a few calibration images so preprocessed, a mapping an
+    algorithm; empty where no table came from elsewhere."""
+    foreign: Mapping[str, str] = {}
+    """Digest of a table that another program made → the environment, or the file, that it is of."""
+    trials: tuple[Tried, ...] = ()
+    """The float network on the evaluation images, preprocessed in each known way; what was fed first."""
+    unknown: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+
+
 class Manifest(Stored):
     """One run: what was asked, and what everything in it was compared with."""
 
@@ -437,5 +491,7 @@ class Manifest(Stored):
     """Differences of two errors that are smaller are no finding."""
     equivalence_db: float = 1.0
     """Versions that differ by less lose the same."""
+    calibration: CalibrationFacts | None = None
+    """None in runs of before it was looked at, and in interrupted ones."""
     asked: Asked | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from runner.calibration_facts import calibration_facts
 from runner.checks.boxes import head_gates, network_gate
 from runner.checks.matrix import Checked
 from runner.checks.quantised import told_of
@@ -30,7 +31,7 @@ from runner.judging.box_facts import box_facts
 from runner.judging.run import evidence, report
 from runner.outcome import Outcome
 from runner.packs.merging import answering
-from runner.records import Asked, Manifest
+from runner.records import Asked, CalibrationFacts, Manifest
 from runner.store import Run, Store, json_text, utc_now
 
 EPSILON = 1e-3
@@ -77,8 +78,10 @@ def run_experiment(
         undecided=lambda matrix: _undecided(experiment, matrix, run),
     )
     stopped: tuple[BaseException, str] | None = None
+    seen: CalibrationFacts | None = None
     try:
         matrix.run()
+        seen = calibration_facts(experiment, matrix, progress)
     except KeyboardInterrupt as error:
         stopped = error, "interrupted; run again to go on from here"
     except EnvironmentUnavailableError as error:
@@ -92,7 +95,9 @@ def run_experiment(
     for name, table in matrix.tables.items():
         run.write_text(f"tables/{name[:12]}.json", to_json(table))
     manifest = _manifest(experiment, matrix, run, time.monotonic() - started)
-    run.write_manifest(manifest.model_copy(update=box_facts(experiment.checked, store)))
+    run.write_manifest(
+        manifest.model_copy(update={**box_facts(experiment.checked, store), "calibration": seen})
+    )
     outcome = report(run, experiment.cells, stage=progress.stage)
     run.make_latest()
     if stopped:

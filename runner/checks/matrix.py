@@ -37,7 +37,7 @@ from runner.execution.plugins import PluginFiles
 from runner.execution.shipped import Shipped
 from runner.execution.uff import UffFile
 from runner.images import image_files
-from runner.labels import ImageLabels, parse
+from runner.labels import Areas, ImageLabels, areas, parse
 from runner.records import WideWeight
 
 REFERENCE = "reference"
@@ -80,6 +80,9 @@ class Checked:
     decode: CheckedDecode | None = None
     labels: bytes | None = None
     """Content of the labels' file."""
+    object_areas: tuple[Areas, Areas] | None = None
+    """For each calibration image, and each evaluation image, the areas of its labelled objects in square
+    pixels; None where one of the sets has no labels."""
     variants: tuple[CheckedVariant, ...] = ()
     """The network in the other forms that matrix.yaml names."""
     uff: UffFile | None = None
@@ -123,6 +126,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     calibration = found.images("calibration", config.data.calibration.limit)
     evaluation = found.images("evaluation", config.data.evaluation.limit)
     labels = found.labels(evaluation)
+    sizes = found.sizes(calibration)
     decode = found.boxes(model, image, labels)
     found.files()
     plugins = found.plugins()
@@ -154,6 +158,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         evaluation=evaluation,
         decode=decode,
         labels=found.labels_content,
+        object_areas=(areas(sizes), areas(labels)) if sizes and labels else None,
         variants=variants,
         uff=uff,
         plugins=plugins,
@@ -409,14 +414,27 @@ class _Checker:
         return files[:limit]
 
     def labels(self, images: Sequence[Path]) -> ImageLabels | None:
-        labels = self.config.data.evaluation.labels
+        found = self._labels("evaluation", self.config.data.evaluation.labels, images)
+        if found is None:
+            return None
+        self.labels_content, labels = found
+        return labels
+
+    def sizes(self, images: Sequence[Path]) -> ImageLabels | None:
+        """Returns the labels of the calibration images, of which only the sizes of objects are read."""
+        found = self._labels("calibration", self.config.data.calibration.labels, images)
+        return found[1] if found else None
+
+    def _labels(
+        self, part: str, labels: Path | None, images: Sequence[Path]
+    ) -> tuple[bytes, ImageLabels] | None:
         if labels is None:
             return None
-        where, path = ("data", "evaluation", "labels"), self.root / labels
+        where, path = ("data", part, "labels"), self.root / labels
         category_ids = self.config.decode.category_ids if self.config.decode else ()
         try:
-            self.labels_content = path.read_bytes()
-            return parse(self.labels_content, [path.name for path in images], category_ids)
+            content = path.read_bytes()
+            return content, parse(content, [path.name for path in images], category_ids)
         except OSError as error:
             self._add(where, f"{path}: {error.strerror}")
         except LabelsError as error:

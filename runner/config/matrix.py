@@ -38,6 +38,7 @@ from runner.config.environments import (
     kind_of,
     tag_of,
 )
+from runner.config.forensics import Forensics
 from runner.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
 from runner.config.problems import problem
 from runner.config.quantisation import Quantisation
@@ -172,7 +173,11 @@ class Images(Section):
 
 
 class LabelledImages(Images):
-    labels: Path | None = Field(None, description="COCO JSON of those images.")
+    labels: Path | None = Field(
+        None,
+        description="COCO JSON of those images; of the calibration images it says which sizes of objects "
+        "they show.",
+    )
 
 
 class Preprocess(Section):
@@ -208,7 +213,7 @@ class Preprocess(Section):
 
 
 class Data(Section):
-    calibration: Images
+    calibration: LabelledImages
     evaluation: LabelledImages
     preprocess: Preprocess = Preprocess()
 
@@ -234,6 +239,7 @@ class Calibration(Section):
         description="Least share of a head's tensors that must have got a scale of the table: below, "
         "what int8 costs there is not judged.",
     )
+    forensics: Forensics = Forensics()
 
     @property
     def shared_name(self) -> str | None:
@@ -451,13 +457,14 @@ SECTIONS: Mapping[str, type[Section]] = {
     "gate": NetworkGate,
     **{f"gate.{one}": BoxLimits for one in OWN},
     "data": Data,
-    "data.calibration": Images,
+    "data.calibration": LabelledImages,
     "data.evaluation": LabelledImages,
     "data.preprocess": Preprocess,
     "decode": Decode,
     "calibration": Calibration,
     "calibration.shared": SharedTable,
     "quantisation": Quantisation,
+    "calibration.forensics": Forensics,
     "environments.*.options": OnnxRuntime,
     "environments.*.venv": Requirements,
     "environments.*.ngc": TensorRtRange,

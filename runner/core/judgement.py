@@ -7,6 +7,7 @@ from typing import Any
 from runner.cells import Cell, Status
 from runner.core.answer import Answer, Finding
 from runner.core.boxes.results import BoxErrors, BoxReport, CellBoxes
+from runner.core.calibration.report import CalibrationReport
 from runner.core.cell_run import CellRun
 from runner.core.latency import Latency
 from runner.core.layers.choices import Choice
@@ -162,6 +163,8 @@ class Judgement:
     """None where the run does not say how to decode."""
     tables: TableReport | None = None
     """None where no table was asked about."""
+    calibration: CalibrationReport | None = None
+    """None of a run that did not look at its calibration set."""
     layers: LayerReport | None = None
     """None where the network is not stored with the run any more."""
     choices: tuple[Choice, ...] = ()

@@ -69,6 +69,8 @@ class Network:
         with_outputs, self.tensors = calibration_model(model) if self.is_float else (model, ())
         self.max_pools = max_pools(with_outputs, set(self.tensors))
         self._content = content
+        self.calibration_model = with_outputs
+        """Gives out every tensor that needs a range."""
         self._calibration = with_outputs.SerializeToString(deterministic=True)
         self.fp32 = object_of(self._content, ".onnx")
         self.calibration = object_of(self._calibration, ".onnx")

@@ -95,6 +95,8 @@ class Matrix:
         """digest → every table that a cell uses."""
         self.recorded = RecordedTables(self.jobs.store, wants, progress, self.host)
         self.typed = TypedNetworks(self.jobs, wants)
+        self.foreign: dict[str, str] = {}
+        """digest → environment whose own program made the table, of images that nobody here knows."""
         self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
@@ -427,6 +429,7 @@ class Matrix:
             if lane.recorded:
                 for made in self.recorded.checked(lane):
                     self._take_table(lane.environment, made)
+                    self.foreign[made.table or ""] = lane.environment
 
     def measure_again(self, cells: Collection[str], repeat: int) -> None:
         """Measures one repeat more of `cells` (ids)."""

@@ -69,6 +69,17 @@ def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> Box
     )
 
 
+def boxes_of(
+    store: Store, decode: Decode, images: Sequence[EvaluationImage], outputs: Outputs
+) -> Sequence[Boxes]:
+    """Returns the boxes of other images than those that are evaluated, each in its own pixels.
+
+    Raises:
+        UNKNOWN: one of `core.boxes.evidence.UNKNOWN`.
+    """
+    return _Detections(store, decode, images, None, untold).boxes(outputs)
+
+
 class _Detections:
     """Every method raises one of `box_evidence.UNKNOWN`."""
 

@@ -110,6 +110,7 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
     from runner.core.layers.choices import choices  # noqa: PLC0415
     from runner.core.layers.precisions import layer_report  # noqa: PLC0415
     from runner.core.tables.differences import table_report  # noqa: PLC0415
+    from runner.judging.calibration import calibration_report  # noqa: PLC0415
     from runner.judging.detections import box_evidence  # noqa: PLC0415
     from runner.run_files import (  # noqa: PLC0415
         layers_of,
@@ -124,15 +125,14 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
     found = evidence(run, manifest, cells, records)
     model = model_of(run, manifest)
     network = network_of(manifest, model)
+    boxes = box_evidence(run.store, manifest, stage)
+    ranges, heads_of = ranges_of(run, manifest), network.heads_of if network else {}
     judged = with_tables(
-        judge(dataclasses.replace(found, boxes=box_evidence(run.store, manifest, stage))),
-        table_report(
-            manifest,
-            records,
-            ranges_of(run, manifest),
-            network.heads_of if network else {},
-            scaled_tensors(model),
-        ),
+        judge(dataclasses.replace(found, boxes=boxes)),
+        table_report(manifest, records, ranges, heads_of, scaled_tensors(model)),
+    )
+    judged = dataclasses.replace(
+        judged, calibration=calibration_report(run.store, found, boxes, ranges, heads_of)
     )
     if network is None:
         return with_bridges(judged)

@@ -20,6 +20,7 @@ from runner.core.boxes.results import ALL, BoxErrors
 from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import count, listed, span, verb
+from runner.report import images as calibration_images
 from runner.report.formatting import duration, fixed, sentence, signed
 
 MOST_HEADS = 4
@@ -63,7 +64,7 @@ def questions(judgement: Judgement) -> tuple[Question, ...]:
         ),
         Question("Does it matter: which boxes changed?", _boxes(judgement), "boxes", "Boxes"),
         Question(
-            "Is the calibration set good?", _calibration(judgement), "tables", "Calibration tables"
+            "Is the calibration set good?", _calibration(judgement), "images", "Calibration images"
         ),
         Question("Is a custom layer to blame?", _custom(judgement), "layers", "Layers"),
     )
@@ -301,7 +302,9 @@ def _calibration(judgement: Judgement) -> str:
         return "Nothing is known of its images."
     told = [f"{count(number, 'image')}, preprocessed as those of the evaluation are."]
     shared = images.get("shared")
-    if shared is not None:
+    if judgement.calibration:
+        told += calibration_images.told(judgement.calibration)
+    elif shared is not None:
         same = f"{count(shared, 'of them is', 'of them are')} among those evaluated"
         told.append(
             f"{same}: judged on what was learnt."

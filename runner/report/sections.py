@@ -9,7 +9,7 @@ from markupsafe import Markup
 from runner.core.boxes.results import WorstImage
 from runner.core.judgement import Judgement
 from runner.core.words import count
-from runner.report import anchors, boxes, cells, cones, layers, tables
+from runner.report import anchors, boxes, cells, cones, images, layers, tables
 from runner.report.formatting import duration, fixed, short, visible
 from runner.report.plots import tradeoff_svg
 from runner.report.tradeoff import KINDS, Tradeoff, tradeoffs
@@ -43,6 +43,7 @@ def sections(
         "plots": _plots(judgement, matrix),
         "kinds": KINDS,
         "tables": tables.tables(judgement),
+        **images.images(judgement),
         "layers": layers.layers(judgement),
         "cones": cones.cones(judgement),
         "box_size": (cones.WIDTH, cones.HEIGHT),

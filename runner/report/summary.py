@@ -11,6 +11,7 @@ from runner.core.judgement import CellResult, HeadResult, Judgement
 from runner.core.verdicts.gates import WHOLE_NETWORK
 from runner.core.verdicts.verdict import Kind
 from runner.core.words import listed
+from runner.report import images
 from runner.report.formatting import ABSENT, duration, fixed, sentence, short, visible
 
 SUMMARY = "summary.md"
@@ -29,6 +30,7 @@ def summary(judgement: Judgement) -> str:
         _verdict(judgement),
         _network(judgement),
         *(_head(judgement, head) for head in judgement.heads),
+        *(f"- {_text(one, 1200)}" for one in _images(judgement)),
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
         else None,
@@ -40,6 +42,10 @@ def summary(judgement: Judgement) -> str:
         f"run {_text(judgement.run_id)} · {_text(judgement.created)}",
     )
     return "\n".join(part for part in parts if part is not None) + "\n"
+
+
+def _images(judgement: Judgement) -> Iterable[str]:
+    return images.lines(judgement.calibration) if judgement.calibration else ()
 
 
 def _network(judgement: Judgement) -> str | None:

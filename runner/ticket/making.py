@@ -155,7 +155,7 @@ def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str
 
 def _redactor(run: Run, manifest: Manifest, records: Sequence[Record], wish: Wish) -> Redactor:
     """Returns a redactor that has seen all that will be written."""
-    names = (one.file_name for one in manifest.evaluation) if wish.no_images else ()
+    names = _image_names(manifest) if wish.no_images else ()
     redactor = Redactor(
         [
             *hidden(list(wish.hide)),
@@ -168,6 +168,14 @@ def _redactor(run: Run, manifest: Manifest, records: Sequence[Record], wish: Wis
     for one in facts.told(run, manifest, records):
         redactor.learn(one)
     return redactor
+
+
+def _image_names(manifest: Manifest) -> Iterator[str]:
+    """Yields the names of all images that a run wrote down, each once."""
+    seen = manifest.calibration
+    sets = (seen.calibration.files, seen.evaluation.files) if seen else ()
+    evaluated = (one.file_name for one in manifest.evaluation)
+    yield from dict.fromkeys((*evaluated, *(name for files in sets for name in files)))
 
 
 def _catalogued() -> Iterator[str]:

@@ -6,7 +6,7 @@ from playwright.sync_api import Page
 from shown_pages import EVILS, PAGES, Open, html
 
 SECTIONS = (
-    "heads", "questions", "matrix", "budget", "latency", "boxes", "tables", "layers", "integers",
+    "heads", "questions", "matrix", "budget", "latency", "boxes", "images", "tables", "layers", "integers",
     "metrics", "cells", "provenance",
 )  # fmt: skip
 

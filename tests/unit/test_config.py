@@ -205,7 +205,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"quantisation": {"weights": 1}}, "quantisation.weights: "),
         ({"quantisation": {"activations": "int4"}}, "quantisation.activations: "),
         ({"quantisation": {"outputs": "int16"}}, "quantisation.outputs: "),
-        ({"data__calibration": {"images": "x", "labels": "y"}}, "data.calibration.labels: unknown key"),
+        ({"data__calibration": {"images": "x", "lables": "y"}}, "data.calibration.lables: unknown key"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(places: dict[str, Any], told: str) -> None:

@@ -61,7 +61,7 @@ def _blame(manifest: Manifest, head: HeadErrors, cell: CellError) -> Blame | Non
     """Returns None where the run has no table of the same algorithm from the evaluation images."""
     placement, table = cell.placement or "", cell.table or ""
     algorithm = manifest.tables.get(table, {}).get("algorithm")
-    same = (placement, _of_evaluation(manifest).get(algorithm, ""))
+    same = (placement, of_evaluation(manifest).get(algorithm, ""))
     if same not in head.simulations or (placement, table) not in head.simulations:
         return None
     known = [sample.nmse for key, sample in head.simulations.items() if key[0] == placement]
@@ -76,7 +76,7 @@ def _blame(manifest: Manifest, head: HeadErrors, cell: CellError) -> Blame | Non
     )
 
 
-def _of_evaluation(manifest: Manifest) -> Mapping[object, str]:
+def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
     """Returns algorithm → digest of the table that it made of the evaluation images."""
     images = manifest.facts.get("images", {}).get("evaluation", {}).get("array_sha256")
     return {

@@ -1,0 +1,70 @@
+"""Names of images come from outside: they are kept out of tickets, and cannot make a run unreadable."""
+
+import os
+import sys
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from runner import session
+from runner.judging.run import judge_again
+from runner.ticket import making
+from tests.unit.matrices import Told
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one calibration image whose name is no UTF-8, and one whose name is markup."""
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    for part, number in (("calibration", 3), ("evaluation", 1)):
+        (folder / part).mkdir()
+        for index in range(number):
+            random = np.random.default_rng([index, number])
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"private-name-{index}.png")
+    no_utf8 = Path(os.fsdecode(os.fsencode(folder / "calibration") + b"/\xe9.png"))
+    (folder / "calibration" / "private-name-1.png").rename(no_utf8)
+    copy = folder / "calibration" / "<script>alert(1)<.png"
+    copy.write_bytes((folder / "evaluation" / "private-name-0.png").read_bytes())
+    settings = {
+        "name": "names",
+        "model": {"onnx": "tiny.onnx"},
+        "heads": {"large": {}, "small": {}},
+        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
+        "repeats": 1,
+        "baseline": "here",
+        "environments": [{"interpreter": sys.executable, "name": "here"}],
+        "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
+    }
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
+    session.run_experiment(
+        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
+    )
+    return folder
+
+
+def test_the_run_can_be_read_again_and_its_page_is_whole(folder: Path) -> None:
+    outcome = judge_again("latest", folder / "results")
+    found = outcome.judgement.calibration
+    assert found is not None
+    assert found.images == 4
+    assert found.evaluation_images == 1
+    page = outcome.report.read_text("utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_a_ticket_without_images_has_no_name_of_one(folder: Path) -> None:
+    output = folder / "ticket.zip"
+    making.make("latest", folder / "results", output, making.Wish(no_images=True))
+    import zipfile
+
+    with zipfile.ZipFile(output) as archive:
+        for name in archive.namelist():
+            assert b"private-name" not in archive.read(name), name

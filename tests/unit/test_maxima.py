@@ -1,0 +1,54 @@
+"""The network that gives out the largest magnitude of each tensor: exactly numpy's, in every opset."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from networks import Builder, detector
+
+from runner.core.network import graph
+from runner.core.network.calibration_graph import calibration_model
+from runner.core.network.maxima import OUTPUT, maxima_model
+
+
+def run(model: onnx.ModelProto, image: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(outputs, {"image": image})  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("opset", [9, 13, 17, 18])
+def test_it_gives_the_largest_magnitudes_and_the_heads(opset: int) -> None:
+    b = Builder()
+    b.node("Relu", [b.conv("image", "c1", 3, 8, strides=[2, 2])], "r1")
+    b.conv("r1", "head", 8, 4)
+    made, tensors = calibration_model(b.model({"image": [1, 3, 16, 16]}, ["head"], opset=opset))
+    image = np.random.default_rng(1).normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
+    inner = [one for one in tensors if one != "image"]
+    values = dict(zip(inner, run(made, image, inner), strict=True)) | {"image": image}
+    maxima = maxima_model(made, tensors, ("head",))
+    assert [one.name for one in maxima.graph.output] == ["head", OUTPUT]
+    row, head = run(maxima, image, [OUTPUT, "head"])
+    assert row.shape == (1, len(tensors))
+    np.testing.assert_array_equal(row[0], [np.abs(values[name]).max() for name in tensors])
+    np.testing.assert_array_equal(head, values["head"])
+
+
+def test_the_network_itself_is_not_touched() -> None:
+    made, tensors = calibration_model(detector())
+    before = made.SerializeToString()
+    maxima_model(made, tensors)
+    assert made.SerializeToString() == before
+
+
+def test_names_that_are_taken_are_left_alone() -> None:
+    b = Builder()
+    b.conv("image", "maxima", 3, 4)
+    b.node("Relu", ["maxima"], "maxima_")
+    made, tensors = calibration_model(b.model({"image": [1, 3, 8, 8]}, ["maxima_"]))
+    (row,) = run(maxima_model(made, tensors), np.ones((1, 3, 8, 8), np.float32), [OUTPUT])
+    assert row.shape == (1, len(tensors))
+
+
+def test_a_network_without_ranges_is_refused() -> None:
+    with pytest.raises(graph.GraphError, match="no tensor"):
+        maxima_model(onnx.ModelProto(), ())
