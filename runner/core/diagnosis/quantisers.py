@@ -47,6 +47,18 @@ class Pair:
         )
 
 
+Part = tuple[str, str]
+"""One thing that is quantised: (`activation`, tensor) or (`weights`, layer)."""
+
+
+def activation(tensor: str) -> Part:
+    return "activation", tensor
+
+
+def weights(layer: str) -> Part:
+    return "weights", layer
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A network with some of its quantisers switched on; the empty one is float."""
@@ -68,6 +80,10 @@ class State:
             frozenset(pair for pair in self.pairs if pair.tensor not in tensors),
             self.layers.difference(layers),
         )
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        return frozenset((*map(activation, self.tensors), *map(weights, self.layers)))
 
     @property
     def tensors(self) -> frozenset[str]:
