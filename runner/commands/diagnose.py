@@ -87,7 +87,8 @@ def wish(*, images: int, heads: Sequence[str], goals: Sequence[str], most_cost: 
             value = float("nan")
         if name not in known or not abs(value) < float("inf"):
             problem = f"{goal!r}: expected NAME=NUMBER with one of {', '.join(known)}"
-            raise ConfigError("--goal", [problem])
+            source = "--goal"
+            raise ConfigError(source, [problem])
         found.append((name, value))
     return Wish(images=images, heads=tuple(heads), goals=tuple(found), most_cost=most_cost)
 
@@ -217,21 +218,21 @@ def _tensors(every: Sequence[TensorDiagnosis]) -> list[str]:
         f"tensors: {len(bad)} of {len(every)} have a range that does not fit "
         f"(rounding alone errs by {ROUNDING:.3f} of a step)"
     ]
-    rows = [["", "tensor", "error in steps", "clipped", "range", "seen", "another table", "why"]]
-    for one in bad[:SHOWN_TENSORS]:
-        rows.append(
-            [
-                one.kind,
-                one.name,
-                f"{one.error_steps:.2f}",
-                f"{one.clipped_share:.2%}",
-                f"{one.range:.4g}",
-                f"{one.amax:.4g}",
-                f"{one.next_range:.4g}" if one.next_range is not None else "–",
-                ", ".join(one.causes),
-            ]
-        )
-    lines += _rows(rows)
+    header = ["", "tensor", "error in steps", "clipped", "range", "seen", "another table", "why"]
+    rows = [
+        [
+            one.kind,
+            one.name,
+            f"{one.error_steps:.2f}",
+            f"{one.clipped_share:.2%}",
+            f"{one.range:.4g}",
+            f"{one.amax:.4g}",
+            f"{one.next_range:.4g}" if one.next_range is not None else "–",
+            ", ".join(one.causes),
+        ]
+        for one in bad[:SHOWN_TENSORS]
+    ]
+    lines += _rows([header, *rows])
     if len(bad) > SHOWN_TENSORS:
         lines.append(f"    and {len(bad) - SHOWN_TENSORS} more, in the file")
     return lines
@@ -249,7 +250,9 @@ def _search(one: Diagnosis) -> list[str]:
             lines.append("  none of them can be left out: each was tried")
     if search.front:
         lines.append(f"  sets by cost ({count(search.evaluations, 'set')} evaluated, simulated):")
-        lines += _rows(_set_rows(search.front, [head.head for head in one.heads]))
+        lines += _rows(
+            _set_rows(search.front, [head.head for head in one.heads], limits=bool(search.goals))
+        )
     if one.elsewhere:
         told = one.elsewhere
         lines.append("  for use elsewhere:")
@@ -268,14 +271,13 @@ def _search(one: Diagnosis) -> list[str]:
     return lines
 
 
-def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str]) -> list[list[str]]:
+def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str], *, limits: bool) -> list[list[str]]:
     shown = heads[:6]
     boxes = any(one.whole.lost is not None for one in sets)
     precision = any(one.whole.ap_drop is not None for one in sets)
     header = ["layers", "of work", *(f"{head} dB" for head in shown)]
-    rows = [
-        [*header, *(["lost"] if boxes else ()), *(["AP drop"] if precision else ()), "limits", ""]
-    ]
+    header += [*(["lost"] if boxes else ()), *(["AP drop"] if precision else ())]
+    rows = [[*header, *(["limits"] if limits else ()), ""]]
     step = max(1, -(-len(sets) // SHOWN_SETS))
     for one in [*sets[:-1:step], sets[-1]]:
         row = [str(len(one.layers)), f"{one.cost:.1%}"]
@@ -284,8 +286,9 @@ def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str]) -> list[list[str]
             row.append("–" if one.whole.lost is None else f"{one.whole.lost:.0f}")
         if precision:
             row.append("–" if one.whole.ap_drop is None else f"{one.whole.ap_drop:z.3f}")
-        broken = f"{len(one.failing)} broken" if one.failing else "all hold"
-        rows.append([*row, broken, listed(one.layers, 3)])
+        if limits:
+            row.append(f"{len(one.failing)} broken" if one.failing else "all hold")
+        rows.append([*row, listed(one.layers, 3)])
     return rows
 
 

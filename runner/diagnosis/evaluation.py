@@ -38,6 +38,13 @@ BOX = np.dtype(
     [("corners", np.float64, 4), ("score", np.float32), ("label", np.int32), ("head", np.int16)]
 )
 
+FEW = 3
+"""Up to so many states of one image are computed one by one: two bases would cost more than they save."""
+
+NOTHING = Boxes(
+    np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
+)
+
 Told = Callable[[str], None]
 """Takes what is being done."""
 
@@ -58,13 +65,16 @@ class ImageFacts:
 
     def of(self, state: int, variant: int) -> Boxes:
         number = self.lists[state, variant]
-        table = self.boxes[self.starts[number] : self.starts[number + 1]]
-        return Boxes(
-            table["corners"],
-            table["score"],
-            table["label"].astype(np.intp),
-            table["head"].astype(np.intp),
-        )
+        return _boxes(self.boxes[self.starts[number] : self.starts[number + 1]])
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the float network gives for one image."""
+
+    outputs: Mapping[str, npt.NDArray[np.float32]]
+    """Tensor → value."""
+    boxes: Boxes
 
 
 class Evaluation:
@@ -87,17 +97,26 @@ class Evaluation:
         self.workers = len(os.sched_getaffinity(0))
         self.computed = 0
         """Pairs of state and image that were computed, not read again."""
-        self._precision: dict[Any, AveragePrecision] = {}
+        self._float_precision: dict[tuple[int, ...], AveragePrecision] = {}
 
-    def evaluate(self, states: Sequence[State], images: Sequence[int], what: str) -> "Evaluated":
+    def evaluate(
+        self,
+        states: Sequence[State],
+        images: Sequence[int],
+        what: str,
+        *,
+        worst: Mapping[str, list[int]] | None = None,
+    ) -> "Evaluated":
         """Computes states over images.
 
         Args:
-            states: The float network and the one in int8 come with every evaluation, unasked.
+            states: What to compute.
             images: Indices.
             what: Told with the progress.
+            worst: Head → places in `images` of its worst images; None: those of the network in int8, which
+                is then evaluated, too.
         """
-        every = list(dict.fromkeys((FLOAT, self.full, *states)))
+        every = list(dict.fromkeys((*states, *([self.full] if worst is None else []))))
         key = digest([one.key() for one in every])[:40]
         facts: list[ImageFacts | None] = [None] * len(images)
 
@@ -105,7 +124,16 @@ class Evaluation:
             facts[place] = self._image(images[place], every, key)
 
         self._for_all(one, len(images), what)
-        return Evaluated(self, every, tuple(images), [one for one in facts if one is not None])
+        made = [one for one in facts if one is not None]
+        return Evaluated(self, every, tuple(images), made, worst)
+
+    def float_precision(self, images: tuple[int, ...]) -> AveragePrecision:
+        """Returns AP of the float network."""
+        assert self.boxes is not None  # noqa: S101 - asked only where boxes are decoded
+        if images not in self._float_precision:
+            found = [self._reference(index).boxes for index in images]
+            self._float_precision[images] = self.boxes.precision(images, found)
+        return self._float_precision[images]
 
     def _for_all(self, one: Callable[[int], None], count: int, what: str) -> None:
         """Does the images in parallel; the first error, or an interruption, ends it."""
@@ -119,6 +147,33 @@ class Evaluation:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def _key(self, index: int) -> dict[str, Any]:
+        """Returns what decides the numbers of one image, beside the state."""
+        subject = self.subject
+        return {
+            "diagnosis": VERSION,
+            "model": subject.model_sha256,
+            "images": subject.images_sha256,
+            "image": index,
+            "heads": subject.heads,
+            "boxes": _decoding(subject),
+        }
+
+    def _reference(self, index: int) -> "Reference":
+        """Returns the float network's answer for one image; computed once."""
+
+        def make(target: Path) -> None:
+            outputs = self.simulator.run(self.subject.image(index), FLOAT)
+            boxes = self.boxes.detect(self._named(outputs), index) if self.boxes else NOTHING
+            arrays = {f"head-{number}": outputs[one] for number, one in enumerate(self.tensors)}
+            with target.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, boxes=_table(boxes), **arrays)
+
+        stored = self.store.derive({**self._key(index), "float": True}, ".npz", make)
+        with np.load(self.store.path(stored), allow_pickle=False) as found:
+            outputs = {one: found[f"head-{number}"] for number, one in enumerate(self.tensors)}
+            return Reference(outputs, _boxes(found["boxes"]))
+
     def _image(self, index: int, states: Sequence[State], states_key: str) -> ImageFacts:
         subject = self.subject
 
@@ -127,14 +182,9 @@ class Evaluation:
                 np.savez(stream, allow_pickle=False, **self._computed(index, states))
 
         key = {
-            "diagnosis": VERSION,
-            "model": subject.model_sha256,
-            "images": subject.images_sha256,
-            "image": index,
-            "heads": subject.heads,
+            **self._key(index),
             "states": states_key,
             "parameters": [repr(subject.options), subject.table.digest],
-            "boxes": _decoding(subject),
         }
         stored = self.store.derive(key, ".npz", make)
         with np.load(self.store.path(stored), allow_pickle=False) as found:
@@ -143,32 +193,37 @@ class Evaluation:
     def _computed(self, index: int, states: Sequence[State]) -> Mapping[str, npt.NDArray[Any]]:
         self.computed += len(states)
         image = self.subject.image(index)
-        floats = self.simulator.base(image, FLOAT)
-        integers = self.simulator.base(image, self.full)
-        reference = self.simulator.heads_of(floats)
-        rows: dict[tuple[str, int], npt.NDArray[np.void]] = {}
-        sums = np.zeros((len(states), len(self.heads)), SUMS)
-        detected = _Detected(self.boxes, index, self._named(reference)) if self.boxes else None
-        # Arrays of the two bases live as long as this: what is one of them need not be looked at twice.
+        reference = self._reference(index)
+        bases = []
+        if len(states) > FEW:
+            bases = [self.simulator.base(image, one) for one in (FLOAT, self.full)]
+        # Arrays of the bases live as long as this: what is one of them need not be looked at twice. The
+        # float base's are the reference's.
         lasting = {
             id(value): number
-            for number, base in enumerate((reference, self.simulator.heads_of(integers)))
-            for value in base.values()
+            for number, base in enumerate(bases)
+            for value in self.simulator.heads_of(base).values()
         }
+        rows: dict[tuple[str, int], npt.NDArray[np.void]] = {}
+        sums = np.zeros((len(states), len(self.heads)), SUMS)
+        detected = _Detected(self.boxes, index, self._named, reference) if self.boxes else None
         lists = np.zeros((len(states), len(detected.variants) if detected else 0), np.int64)
         for place, state in enumerate(states):
-            outputs = self.simulator.outputs(state, _nearer(state, floats, integers))
+            if bases:
+                outputs = self.simulator.outputs(state, _nearer(state, *bases))
+            else:
+                outputs = self.simulator.run(image, state)
             for number, tensor in enumerate(self.tensors):
                 value = outputs[tensor]
                 known = (tensor, lasting[id(value)]) if id(value) in lasting else None
                 row = rows.get(known) if known else None
                 if row is None:
-                    row = _sums(value, reference[tensor])
+                    row = _sums(value, reference.outputs[tensor])
                     if known:
                         rows[known] = row
                 sums[place, number] = row
             if detected:
-                lists[place] = detected.add(self._named(outputs), lasting)
+                lists[place] = detected.add(outputs, lasting)
         return {"sums": sums, "lists": lists, **(detected.arrays() if detected else NO_BOXES)}
 
     def _named(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,47 +233,57 @@ class Evaluation:
 class _Detected:
     """The boxes of one image in several states; equal outputs are decoded once."""
 
-    def __init__(self, boxes: ImageBoxes, index: int, reference: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        boxes: ImageBoxes,
+        index: int,
+        named: Callable[[Mapping[str, Any]], dict[str, Any]],
+        reference: Reference,
+    ) -> None:
         self.how = boxes
         self.index = index
-        self.reference = reference
+        self.named = named
+        self.reference = named(reference.outputs)
+        self.floats = reference.boxes
         self.variants = boxes.variants
         self.found: list[Boxes] = []
-        self.known: dict[tuple[Any, ...], int] = {}
-        self.floats = boxes.detect(reference, index)
+        self.known: dict[tuple[int, ...], int] = {}
 
     def add(self, outputs: Mapping[str, Any], lasting: Mapping[int, int]) -> list[int]:
-        """Returns which list of boxes these outputs give in each variant."""
-        return [self._of(outputs, lasting, variant) for variant in self.variants]
+        """Returns which list of boxes these outputs give in each variant.
+
+        Args:
+            outputs: Tensor → its value in a state.
+            lasting: Id of an array that lives on → 0 where it is the float network's.
+        """
+        return [self._of(self.named(outputs), lasting, variant) for variant in self.variants]
 
     def _of(
         self, outputs: Mapping[str, Any], lasting: Mapping[int, int], variant: tuple[str, ...]
     ) -> int:
-        given = {**self.reference, **{head: outputs[head] for head in variant}}
-        used = {head: given[head] for head in self.how.heads}
-        key = tuple((head, lasting.get(id(value), id(value))) for head, value in used.items())
-        passing = [value for value in used.values() if id(value) not in lasting]
-        if key in self.known and not passing:
+        used = {
+            head: outputs[head]
+            if head in variant and lasting.get(id(outputs[head])) != 0
+            else self.reference[head]
+            for head in self.how.heads
+        }
+        passing = any(
+            value is not self.reference[head] and id(value) not in lasting
+            for head, value in used.items()
+        )
+        key = tuple(map(id, used.values()))
+        if not passing and key in self.known:
             return self.known[key]
-        if all(value is self.reference[head] for head, value in used.items()):
-            boxes = self.floats
-        else:
-            boxes = self.how.detect(used, self.index)
-        self.found.append(boxes)
+        same = all(value is self.reference[head] for head, value in used.items())
+        self.found.append(self.floats if same else self.how.detect(used, self.index))
         if not passing:
             self.known[key] = len(self.found) - 1
         return len(self.found) - 1
 
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
-        changes = [self.how.changes(self.floats, one) for one in self.found]
-        tables = []
-        for one in self.found:
-            table = np.empty(len(one), BOX)
-            table["corners"], table["score"] = one.corners, one.scores
-            table["label"], table["head"] = one.classes, one.heads
-            tables.append(table)
+        tables = [_table(one) for one in self.found]
         return {
-            "changes": np.array(changes),
+            "changes": np.array([self.how.changes(self.floats, one) for one in self.found]),
             "starts": np.cumsum([0, *map(len, tables)], dtype=np.int64),
             "boxes": np.concatenate(tables),
         }
@@ -240,12 +305,15 @@ class Evaluated:
         states: Sequence[State],
         images: tuple[int, ...],
         facts: Sequence[ImageFacts],
+        worst: Mapping[str, list[int]] | None = None,
     ) -> None:
         self.evaluation = evaluation
         self.images = images
         self._facts = facts
+        self._known: dict[tuple[int, ...], AveragePrecision] = {}
         self._places = {state: place for place, state in enumerate(states)}
-        self.worst = worst_images(evaluation.heads, self.sums(evaluation.full))
+        full = evaluation.full
+        self.worst = worst_images(evaluation.heads, self.sums(full)) if worst is None else worst
 
     def sums(self, state: State) -> npt.NDArray[np.void]:
         """Returns the sums of a state, shape (images, heads)."""
@@ -266,7 +334,7 @@ class Evaluated:
         place = self._places[state]
         changes = np.stack([one.changes[one.lists[place, 0]] for one in self._facts])
         wanted = precision and self.evaluation.subject.labels is not None
-        reference = self._precision(FLOAT, 0) if wanted else None
+        reference = self.evaluation.float_precision(self.images) if wanted else None
         found = {
             variant: self._precision(state, number)
             for number, variant in enumerate(boxes.variants)
@@ -281,12 +349,27 @@ class Evaluated:
         boxes = self.evaluation.boxes
         assert boxes is not None  # noqa: S101 - asked only where boxes are decoded
         place = self._places[state]
-        key = id(self), *(int(one.lists[place, variant]) for one in self._facts)
-        known = self.evaluation._precision
-        if key not in known:
+        key = tuple(int(one.lists[place, variant]) for one in self._facts)
+        if key not in self._known:
             found = [one.of(place, variant) for one in self._facts]
-            known[key] = boxes.precision(self.images, found)
-        return known[key]
+            self._known[key] = boxes.precision(self.images, found)
+        return self._known[key]
+
+
+def _table(boxes: Boxes) -> npt.NDArray[np.void]:
+    table = np.empty(len(boxes), BOX)
+    table["corners"], table["score"] = boxes.corners, boxes.scores
+    table["label"], table["head"] = boxes.classes, boxes.heads
+    return table
+
+
+def _boxes(table: npt.NDArray[np.void]) -> Boxes:
+    return Boxes(
+        table["corners"],
+        table["score"],
+        table["label"].astype(np.intp),
+        table["head"].astype(np.intp),
+    )
 
 
 def _nearer(state: State, one: Base, other: Base) -> Base:

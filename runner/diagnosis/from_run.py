@@ -110,7 +110,7 @@ def _engine(manifest: Manifest, base: Measurement | None) -> str:
     """Returns the engine whose placement is simulated: the baseline's."""
     asked = manifest.asked.engines if manifest.asked else {}
     engine = (base.placement if base else None) or asked.get(manifest.baseline)
-    return engine if engine in PLACEMENTS else "onnxruntime"
+    return engine if engine is not None and engine in PLACEMENTS else "onnxruntime"
 
 
 def _baseline(manifest: Manifest, records: Sequence[Record]) -> Measurement | None:

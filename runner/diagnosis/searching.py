@@ -1,5 +1,6 @@
 """The search for the set of layers to keep in float, and its confirmation on other images."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,11 +106,9 @@ class Searching:
         """Returns what a set of layers in float costs on the images that are chosen on."""
         if not layers:
             return self.known.full
-        return self._on(layers, self.chosen_on, f"{count(len(layers), 'layer')} in float")
-
-    def _on(self, layers: frozenset[str], images: Sequence[int], what: str) -> StateErrors:
-        state = self.excluding(layers)
-        return self.evaluation.evaluate([state], images, what).errors(state)
+        what = f"{count(len(layers), 'layer')} in float"
+        state, worst = self.excluding(layers), self.known.evaluated.worst
+        return self.evaluation.evaluate([state], self.chosen_on, what, worst=worst).errors(state)
 
     def _search(self, goals: tuple[Goal, ...]) -> Search:
         return Search(
@@ -137,7 +136,9 @@ class Searching:
             if cost > self.most_cost:
                 break
             tried = search.look(frozenset(layers))
-            errors = self._on(tried.layers, self.confirmed_on, "confirmation on other images")
+            state = self.excluding(tried.layers)
+            found = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
+            errors = found.errors(state)
             broken = failing(self.goals, errors)
             made = set_record(self._ordered(layers), cost, errors, broken)
             first = first or made
@@ -160,7 +161,9 @@ class Searching:
         return tuple(map(self._told, found))
 
     def _told(self, one: Tried) -> SetRecord:
-        return tried_record(one, self._order)
+        # What was only explored was held against no limit of the user's.
+        judged = dataclasses.replace(one, failing=failing(self.goals, one.errors))
+        return tried_record(judged, self._order)
 
     def _ordered(self, layers: frozenset[str] | set[str]) -> list[str]:
         return sorted(layers, key=lambda layer: self._order[layer])
