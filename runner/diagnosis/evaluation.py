@@ -117,6 +117,7 @@ class Evaluation:
                 is then evaluated, too.
         """
         every = list(dict.fromkeys((*states, *([self.full] if worst is None else []))))
+        self.simulator = self.simulator.covering(every)
         key = digest([one.key() for one in every])[:40]
         facts: list[ImageFacts | None] = [None] * len(images)
 

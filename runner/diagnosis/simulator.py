@@ -5,7 +5,7 @@ the whole network's simulation, to the bit: ONNX Runtime's own optimisation woul
 a network that is quantised in part into int8. A session has one thread; images are what runs in parallel.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,14 @@ class Simulator:
         self._last = self._last_readers()
         for index in range(len(self.segments)):
             self._session(index, frozenset())
+
+    def covering(self, states: Iterable[State]) -> "Simulator":
+        """Returns a simulator of the same network that can compute these states: this one where it can.
+
+        With layers in float a placement may quantise a tensor that it else leaves inside a fusion.
+        """
+        wanted = self.tensors.union(*(state.tensors for state in states))
+        return self if wanted == self.tensors else Simulator(self.found, self.heads, wanted)
 
     def base(self, image: npt.NDArray[np.float32], state: State) -> Base:
         """Computes everything of one image, shape (1, …)."""
@@ -175,10 +183,10 @@ class Simulator:
         for index, segment in enumerate(self.segments):
             on = state.layers.intersection(segment.layers)
             changed = base is None or on != base.state.layers.intersection(segment.layers)
-            if changed or any(name in values for name in segment.reads):
-                known = base.values if base else {}
+            if changed or any(name in values or name in raw for name in segment.reads):
                 feed = {
-                    name: values[name] if name in values else known[name] for name in segment.reads
+                    name: self._read(name, name in segment.captures, pairs, base, raw, values)
+                    for name in segment.reads
                 }
                 made = self._session(index, on).run(segment.gives, feed)
                 raw.update(zip(segment.gives, made, strict=True))
@@ -188,6 +196,21 @@ class Simulator:
                 for name in self._last[index]:
                     raw.pop(name, None)
                     values.pop(name, None)
+
+    @staticmethod
+    def _read(
+        name: str,
+        captured: bool,
+        pairs: Mapping[str, Pair],
+        base: Base | None,
+        raw: Values,
+        values: Values,
+    ) -> npt.NDArray[Any]:
+        """Returns what a segment reads of a tensor: behind its pair, unless a body reads it in front of it."""
+        pair = pairs.get(name)
+        if captured and pair is not None and not pair.as_head:
+            return raw[name] if name in raw or base is None else base.raw[name]
+        return values[name] if name in values or base is None else base.values[name]
 
     def _session(self, index: int, on: frozenset[str]) -> onnxruntime.InferenceSession:
         key = index, on

@@ -21,6 +21,9 @@ class Segment:
     """Positions in the network, rising."""
     reads: tuple[str, ...]
     """Tensors from outside, without initialisers."""
+    captures: tuple[str, ...]
+    """Those of them that only a body (of If, Loop) reads: Q/DQ is not written into bodies, so it reads
+    what a pair reads."""
     gives: tuple[str, ...]
     """Tensors that others read, or that are kept."""
     layers: tuple[str, ...]
@@ -98,9 +101,11 @@ def _segment(
         if tensor
         and (tensor in kept or any(one.name not in names for one in users.get(tensor, ())))
     ]
+    direct = {name for node in nodes for name in node.input}
     return Segment(
         nodes=tuple(members),
         reads=tuple(reads),
+        captures=tuple(name for name in reads if name not in direct),
         gives=tuple(gives),
         layers=tuple(node.name for node in nodes if node.op_type in MACS),
     )
