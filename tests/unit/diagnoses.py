@@ -123,10 +123,18 @@ def simulator(one: Subject) -> Simulator:
     return Simulator(found, [tensor for _, tensor in one.heads])
 
 
-def scaled_channel(model: onnx.ModelProto, weight: str, factor: float) -> None:
-    """Makes one output channel of a weight so many times larger, and the bias of it."""
+def dead_channel(model: onnx.ModelProto, conv: str, factor: float) -> None:
+    """Makes one channel's weights so many times larger, and its bias so low that Relu gives nothing of it.
+
+    The network's function hardly changes, and no activation's range does: only one scale for all of
+    the layer's weights is spoilt.
+    """
     for tensor in model.graph.initializer:
-        if tensor.name in (weight, weight.replace(".weight", ".bias")):
-            array = numpy_helper.to_array(tensor).copy()
+        array = numpy_helper.to_array(tensor).copy()
+        if tensor.name == f"{conv}.weight":
             array[0] *= factor
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        elif tensor.name == f"{conv}.bias":
+            array[0] = -1e6
+        else:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))

@@ -83,7 +83,7 @@ class TensorTheory:
     def causes(self) -> tuple[Cause, ...]:
         found = []
         if self.weights:
-            if self.avoidable > AVOIDABLE:
+            if self.avoidable > AVOIDABLE and self.unlike_channels >= UNLIKE_SHARE:
                 found.append(Cause.CHANNELS)
             return tuple(found)
         if self.error_steps > CLIPPED_STEPS:
