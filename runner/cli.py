@@ -162,13 +162,13 @@ def diagnose(
     as_json: AsJson = False,
 ) -> None:
     """Say which tensors and layers int8 loses the heads by, and which few to keep in float."""
-    from runner.commands import diagnose as command
+    from runner.diagnosis import running
 
     with chosen(quiet=quiet, as_json=as_json) as progress:
-        done = command.diagnosed(
+        done = running.diagnosed(
             what,
             results,
-            command.wish(images=images, heads=head or (), goals=goal or (), most_cost=most_cost),
+            running.wish(images=images, heads=head or (), goals=goal or (), most_cost=most_cost),
             table=table,
             output=output,
             progress=progress,

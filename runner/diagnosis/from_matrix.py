@@ -9,7 +9,7 @@ from job.engines.onnxruntime import Engine
 from runner.checks.boxes import head_gates, network_gate
 from runner.core.network.canonical import canonical
 from runner.core.tables.table import Provenance, Table, from_ranges
-from runner.diagnosis.from_run import named_table, require_float
+from runner.diagnosis.from_run import QUANTISED, named_table, require_float
 from runner.diagnosis.subject import Subject
 from runner.errors import ConfigError
 from runner.execution.inputs import PLACEMENTS
@@ -76,7 +76,10 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         evaluation=facts.get("evaluation", ()),
         run=None,
         folder=store.results,
-        notes=("There is no run of this network: its tables were made here, nothing is measured.",),
+        notes=(
+            "There is no run of this network: its tables were made here, nothing is measured.",
+            *((QUANTISED,) if network.shipped else ()),
+        ),
     )
 
 

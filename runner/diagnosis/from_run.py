@@ -19,6 +19,11 @@ from runner.execution.inputs import PLACEMENTS
 from runner.records import Manifest, Measurement, Object, Record
 from runner.store import Run, Store
 
+QUANTISED = (
+    "The network came quantised: what is diagnosed is its float form, with Q/DQ placed here and not where it "
+    "had its own."
+)
+
 QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
 
 
@@ -67,6 +72,9 @@ def of_run(run: Run, table: str | None) -> Subject:
         measured=_measured(run.store, manifest, records, chosen, engine),
         run=run.id,
         folder=run.folder,
+        notes=(QUANTISED,)
+        if any(one.pass_.source is TableSource.SHIPPED for one in records)
+        else (),
     )
 
 
@@ -117,7 +125,7 @@ def _baseline(manifest: Manifest, records: Sequence[Record]) -> Measurement | No
     """Returns the baseline's int8 measurement with the shared table, else with one of its own."""
     found = [
         one
-        for source in (TableSource.SHARED, TableSource.OWN)
+        for source in (TableSource.SHARED, TableSource.OWN, TableSource.SHIPPED)
         for record in records
         if record.environment == manifest.baseline and record.pass_.source is source
         for one in record.measurements

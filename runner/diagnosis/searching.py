@@ -182,7 +182,10 @@ class Searching:
             )
         if not start.failing:
             return "Every limit holds with all layers in int8: none need be in float."
-        broken = f"{count(len(start.failing), 'limit')} of {len(self.goals)} do not hold in int8"
+        does = "does" if len(start.failing) == 1 else "do"
+        broken = (
+            f"{len(start.failing)} of {count(len(self.goals), 'limit')} {does} not hold in int8"
+        )
         if chosen is None:
             left = listed([goal.text() for goal in best.failing])
             return (
@@ -191,8 +194,8 @@ class Searching:
                 f"float ({best.cost:.1%} of the work), still breaks {left}."
             )
         what = (
-            f"{broken}; {count(len(chosen.layers), 'layer')} in float ({chosen.cost:.1%} of the work) "
-            "keep every limit in simulation"
+            f"{broken}; with {count(len(chosen.layers), 'layer')} in float ({chosen.cost:.1%} of the "
+            "work) every limit holds in simulation"
         )
         if holds is None:
             return (
