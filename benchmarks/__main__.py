@@ -13,6 +13,7 @@ from benchmarks import (
     calibration,
     compare,
     containers,
+    diagnosis,
     judging,
     latency_verdicts,
     machine,
@@ -33,6 +34,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Tables", tables.__doc__ or "", tables.main, ["--quick"]),
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
+    ("Diagnosis", diagnosis.__doc__ or "", diagnosis.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     (
         "Verdicts on made-up matrices",
