@@ -47,10 +47,15 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
     network.put_into(store)
     made = _tables(experiment, store, data.calibration, told)
     shared = checked.config.calibration.shared
+    given = experiment.given
+    if given is not None:
+        made = {given.file: given.table, **made}
     if table is not None:
         chosen, name = named_table(table, made, source)
     else:
-        name = f"{shared} of {HERE}" if shared else next(iter(made))
+        # `best` is made of all by a search that belongs to a run.
+        wanted = f"{shared} of {HERE}"
+        name = wanted if wanted in made else next(iter(made))
         chosen = made[name]
     baseline = experiment.environments[checked.baseline].engine
     engine = baseline if baseline in PLACEMENTS else "onnxruntime"
@@ -99,10 +104,10 @@ def _tables(experiment: Experiment, store: Store, images: Object, told: Told) ->
             settings.input,
             store.array(images),
             list(network.tensors),
+            [str(one["name"]) for one in algorithms],
             lambda done: told(f"calibrating: image {done}"),
         )
-        made, unusable = tables(histograms, algorithms)
-        target.write_text(json.dumps({"tables": made, "unusable": unusable}))
+        target.write_text(json.dumps(tables(histograms, algorithms)))
 
     key = {
         "diagnosis tables": 1,
@@ -124,5 +129,5 @@ def _tables(experiment: Experiment, store: Store, images: Object, told: Told) ->
                 model_sha256=network.fp32.sha256,
             ),
         )
-        for algorithm, ranges in found["tables"].items()
+        for algorithm, ranges in found["algorithms"].items()
     }

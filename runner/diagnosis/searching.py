@@ -133,7 +133,7 @@ class Searching:
         first: SetRecord | None = None
         for layers in (chosen.layers, *larger):
             cost = search.cost(layers)
-            if cost > self.most_cost:
+            if not search.affordable(layers):
                 break
             tried = search.look(frozenset(layers))
             state = self.excluding(tried.layers)

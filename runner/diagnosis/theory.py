@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import numpy_helper
 
-from job.histogram import Histogram
+from job.histogram import ORDER_FREE, Histogram
 from job.thresholds import squared_errors
 from job.thresholds import threshold as threshold_of
 from runner.core.diagnosis.quantisers import (
@@ -75,7 +75,7 @@ def theory(
     """
     found = simulator.found
     pairs = sorted(found.state.pairs)
-    seen = {pair: _Seen(Histogram(pair.tensor)) for pair in pairs}
+    seen = {pair: _Seen(Histogram(pair.tensor, (ORDER_FREE,))) for pair in pairs}
     chosen = images[:: max(1, -(-len(images) // MOST_IMAGES))]
     for number, index in enumerate(chosen):
         told(f"every tensor on its own: image {number + 1} of {len(chosen)}")
@@ -124,12 +124,13 @@ def _activation(
 
 def _best(histogram: Histogram) -> float:
     """Returns the least mean square error that a symmetric range gives."""
-    if histogram.amax == 0:
+    bins = histogram.order_free
+    if histogram.amax == 0 or bins is None:
         return 0.0
-    counts = histogram.counts[: histogram.used].astype(np.float64)
+    counts = bins.counts[: bins.used].astype(np.float64)
     amax = float(threshold_of(histogram, "mse", {}))
-    (error,) = squared_errors(counts, np.array([amax / histogram.width]))
-    return float(error) * float(histogram.width) ** 2 / float(counts.sum())
+    (error,) = squared_errors(counts, np.array([amax / bins.width]))
+    return float(error) * float(bins.width) ** 2 / float(counts.sum())
 
 
 def _next(table: Table, others: Mapping[str, Table], leader: str) -> tuple[float, str] | None:

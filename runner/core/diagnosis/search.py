@@ -139,6 +139,9 @@ class Search:
     def cost(self, layers: Collection[str]) -> float:
         return math.fsum(self.costs[layer] for layer in sorted(layers))
 
+    def affordable(self, layers: Collection[str]) -> bool:
+        return self.cost(layers) <= self.most_cost + 1e-9  # sums of shares are rounded
+
     @property
     def spent(self) -> bool:
         return len(self.tried) >= self.most_evaluations
@@ -163,7 +166,7 @@ class Search:
             scored = []
             for move in sorted(moves, key=sorted):
                 new = move - before
-                if self.cost(before | new) > self.most_cost:
+                if not self.affordable(before | new):
                     continue
                 gain = self._benefit(before | new, wanted, cap) - had
                 cost = self.cost(new) + COST_OF_A_LAYER / len(self.costs) * len(new)
@@ -257,7 +260,7 @@ class Search:
         return max(0.05, min(1.0, min(shares, default=1.0)))
 
     def _cheapest(self) -> Tried | None:
-        good = [one for one in self.tried.values() if one.holds and one.cost <= self.most_cost]
+        good = [one for one in self.tried.values() if one.holds and self.affordable(one.layers)]
         return min(
             good, key=lambda one: (one.cost, len(one.layers), sorted(one.layers)), default=None
         )
