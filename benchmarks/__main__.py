@@ -14,6 +14,7 @@ from benchmarks import (
     calibration,
     compare,
     containers,
+    diagnosis,
     judging,
     latency_verdicts,
     machine,
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] 
     ("Boxes", boxes.__doc__ or "", boxes.main, ["--quick"]),
     ("Containers", containers.__doc__ or "", containers.main, ["--quick"]),
     ("INT8 against FP32", activations.__doc__ or "", activations.main, ["--quick"]),
+    ("Diagnosis", diagnosis.__doc__ or "", diagnosis.main, ["--quick"]),
     ("The default matrix", matrix.__doc__ or "", matrix.main, ["--quick"]),
     (
         "Verdicts on made-up matrices",

@@ -126,6 +126,60 @@ def judge(
 
 
 @app.command()
+def diagnose(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="[MATRIX or RUN]", help="A matrix.yaml, or a run; latest is one."),
+    ] = str(DEFAULT_MATRIX),
+    results: Results = DEFAULT_RESULTS,
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", help="Only this head's limits count; repeatable. All are shown."),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="An algorithm, the beginning of a digest, or a file."),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option("--images", min=1, help="A half to choose on, a half to confirm on."),
+    ] = 64,
+    goal: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--goal", metavar="LIMIT=NUMBER", help="In place of the gates: sqnr_db=25; repeatable."
+        ),
+    ] = None,
+    most_cost: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the network's work that may go into float."),
+    ] = 0.5,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the chosen set as an ONNX network with Q/DQ."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which tensors and layers int8 loses the heads by, and which few to keep in float."""
+    from runner.diagnosis import running
+
+    with chosen(quiet=quiet, as_json=as_json) as progress:
+        done = running.diagnosed(
+            what,
+            results,
+            running.wish(images=images, heads=head or (), goals=goal or (), most_cost=most_cost),
+            table=table,
+            output=output,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(done.summary())
+    else:
+        _print(done.text())
+
+
+@app.command()
 def diff(
     before: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results.")],
     after: Annotated[str, typer.Argument(metavar="RUN_B", help="Another, or latest.")] = "latest",

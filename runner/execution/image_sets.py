@@ -52,7 +52,7 @@ class ImageSets:
         self.jobs = jobs
         self.wants = wants
         self.site = site
-        self.engine = engine
+        self.placed = wants.explicit(engine)
         self.store = jobs.store
 
     def maxima(self, images: Object, number: int, name: str) -> Seen:
@@ -118,7 +118,7 @@ class ImageSets:
         wanted: list[tuple[Tried, WantedPass]] = []
         for number, (tried, table) in enumerate(tables):
             try:
-                model = self.wants.network.quantised(self.store, table, self.engine, simulated=True)
+                model = self.wants.network.quantised(self.store, table, self.placed, simulated=True)
             except GraphError:
                 continue  # a table of a few dark images can quantise nothing
             name = f"part-{number}-{table.digest[:12]}"
@@ -126,7 +126,7 @@ class ImageSets:
                 (
                     tried,
                     self.wants.measurement(
-                        self.site, name, 0, model=model, table=table, placement=self.engine
+                        self.site, name, 0, model=model, table=table, placement=self.placed.name
                     ),
                 )
             )

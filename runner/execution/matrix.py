@@ -457,8 +457,7 @@ def searched_placement(wants: Wants, environments: Iterable[Environment]) -> Pla
     Of the whole matrix, so that the table is the same whichever cells are selected.
     """
     engine = next((one.engine for one in environments if one.engine in ENGINES), "tensorrt")
-    # The type of activations makes no difference: both have the same grid.
-    return Placed(engine=engine, int8_outputs=wants.settings.quantisation.int8_outputs).options()
+    return wants.explicit(engine).options()
 
 
 def reference_site(

@@ -176,6 +176,10 @@ class Wants:
             int8_outputs=self.settings.quantisation.int8_outputs,
         )
 
+    def explicit(self, engine: str) -> Placed:
+        """Returns an engine's placement where no cell decides: int8 and uint8 activations have one grid."""
+        return Placed(engine=engine, int8_outputs=self.settings.quantisation.int8_outputs)
+
     def place(self, site: Site) -> str:
         """Returns the name of what no two jobs may use at once: see `Machine.place`."""
         return self.settings.machine(site.environment.name).place(site.device)

@@ -173,16 +173,7 @@ class _Detections:
 
     @functools.cached_property
     def _detector(self) -> Detector:
-        decoding = decoding_of(self.decode)
-        if decoding is not None:
-            return functools.partial(detect, decoding=decoding)
-        source, entry_point = self.decode.source, self.decode.entry_point
-        if source is None or entry_point is None or not self.store.has(source):
-            message = (
-                f"the file of {entry_point}, stored with the run, is gone: `make matrix` again"
-            )
-            raise OutputGoneError(message)
-        return detector(self.store.path(source).read_bytes(), entry_point, self.heads)
+        return detector_of(self.store, self.decode)
 
     @functools.cached_property
     def _labels(self) -> ImageLabels:
@@ -204,10 +195,33 @@ class _Detections:
             raise DecodeError(message)
         found = detect_all(arrays, self._detector, self.heads)
         for image, boxes in zip(self.images, found, strict=True):
-            yield boxes.in_image(
-                scale=(image.inner_width / image.width, image.inner_height / image.height),
-                offset=(image.left, image.top),
-            )
+            yield in_own_pixels(boxes, image)
+
+
+def detector_of(store: Store, decode: Decode) -> Detector:
+    """Returns the way from the outputs of one image to its boxes, in pixels of the network's input.
+
+    Raises:
+        DecodeError: the decoding does not fit itself, or the user's own file cannot be run.
+        OutputGoneError: that file is no longer stored.
+    """
+    decoding = decoding_of(decode)
+    if decoding is not None:
+        return functools.partial(detect, decoding=decoding)
+    source, entry_point = decode.source, decode.entry_point
+    if source is None or entry_point is None or not store.has(source):
+        message = f"the file of {entry_point}, stored with the run, is gone: `make matrix` again"
+        raise OutputGoneError(message)
+    heads = tuple(one.head for one in decode.heads)
+    return detector(store.path(source).read_bytes(), entry_point, heads)
+
+
+def in_own_pixels(boxes: Boxes, image: EvaluationImage) -> Boxes:
+    """Returns boxes in pixels of the image, given in those of the network's input."""
+    return boxes.in_image(
+        scale=(image.inner_width / image.width, image.inner_height / image.height),
+        offset=(image.left, image.top),
+    )
 
 
 def _table(found: Iterator[Boxes]) -> npt.NDArray[np.void]:

@@ -28,6 +28,8 @@ ALLOWED = {
                        "job.reductions"},
     "runner/execution": {"runner.execution", "runner.environments.base", "runner.core",
                          "runner.cells", "runner.errors", "runner.plan", "runner.records", "runner.store", "job"},
+    "runner/diagnosis": {"runner.diagnosis", "runner.cells", "runner.checks", "runner.commands.diagnose", "runner.core", "runner.errors", "runner.execution",
+                         "runner.experiment", "runner.judging", "runner.labels", "runner.records", "runner.store", "job"},
     "containers/job": {"job"},
 }  # fmt: skip
 

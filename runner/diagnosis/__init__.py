@@ -1,0 +1,1 @@
+"""Diagnosing one network on the host: simulation by ONNX Runtime, image by image."""

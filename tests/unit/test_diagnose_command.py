@@ -1,0 +1,233 @@
+"""`trt-matrix diagnose` from the command line: with a run, without one, and with what cannot be diagnosed."""
+
+import json
+import sys
+from pathlib import Path
+
+import diagnoses
+import networks
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from runner import session
+from runner.core.diagnosis.record import Diagnosis
+from runner.core.metrics import metrics
+from runner.core.network.canonical import canonical
+from runner.core.qdq.explicit import TENSORRT, place
+from runner.core.tables.table import Provenance, Table, to_json
+from runner.diagnosis.from_run import require_float
+from runner.diagnosis.running import diagnosed, wish
+from runner.errors import ConfigError, StoreError
+from runner.judging import run as judging
+from runner.store import Store
+from tests.unit.matrices import Told
+
+MATRIX = """
+name: tiny
+model: {{onnx: {model}}}
+heads: {{large: {{stride: 4, gate: {{sqnr_db: {gate}}}}}, small: {{stride: 2}}}}
+data:
+  calibration: {{images: calibration}}
+  evaluation: {{images: evaluation, labels: labels.json}}
+decode: {{style: yolov3, classes: 1}}
+calibration: {{algorithms: [entropy, minmax], shared: entropy}}
+repeats: 1
+baseline: here
+timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
+engines: {{onnxruntime: {{threads: 1}}}}
+environments:
+  - {{interpreter: {python}, name: here}}
+"""
+
+
+def write(folder: Path, *, gate: float = 25, model: str = "tiny.onnx", images: int = 18) -> Path:
+    folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    random_ = np.random.default_rng(7)
+    for part in ("calibration", "evaluation"):
+        (folder / part).mkdir(exist_ok=True)
+        for index in range(images if part == "evaluation" else 4):
+            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
+    names = [{"id": index, "file_name": f"{index:02}.png"} for index in range(images)]
+    boxes = [
+        {"id": index + 1, "image_id": index, "category_id": 1, "bbox": [2, 2, 8, 8], "area": 64}
+        for index in range(images)
+    ]
+    coco = {"images": names, "annotations": boxes, "categories": [{"id": 1}]}
+    (folder / "labels.json").write_text(json.dumps(coco))
+    text = MATRIX.format(python=sys.executable, gate=gate, model=model)
+    text = text.replace("{stride: 4,", "{stride: 4, anchors: [[8, 8]],")
+    text = text.replace("{stride: 2}", "{stride: 2, anchors: [[4, 4]]}")
+    path = folder / "matrix.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """matrix.yaml and the results of its run."""
+    folder = tmp_path_factory.mktemp("ran")
+    path = write(folder)
+    session.run_experiment(path, folder / "results", select=[], offline=True, progress=Told())
+    return path, folder / "results"
+
+
+def asked(what: Path | str, results: Path, **options: object) -> Diagnosis:
+    values = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
+    table, output = values.pop("table", None), values.pop("output", None)
+    done = diagnosed(
+        str(what),
+        results,
+        wish(**values),
+        table=table,
+        output=output,
+        progress=Told(),  # type: ignore[arg-type]
+    )
+    assert done.text()
+    stored = Diagnosis.model_validate_json(done.file.read_bytes())
+    assert stored == done.diagnosis
+    return stored
+
+
+def test_without_a_run_it_calibrates_itself_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    found = asked(path, tmp_path / "results")
+    assert found.run is None
+    assert found.table == "entropy of this machine"
+    assert any("nothing is measured" in note for note in found.notes)
+    assert all(head.measured == () for head in found.heads)
+    assert (tmp_path / "results" / "tiny.diagnosis.json").exists()
+
+
+def test_a_run_gives_its_table_its_gates_and_what_was_measured(ran: tuple[Path, Path]) -> None:
+    path, results = ran
+    for what in (path, "latest"):
+        found = asked(what, results)
+        assert found.run is not None
+        assert (results / found.run / "diagnosis.json").exists()
+        assert found.table.startswith("entropy of reference")
+        head = next(one for one in found.heads if one.head == "large")
+        assert "here/cpu/int8-shared-entropy" in [one.cell for one in head.measured]
+        assert head.int8.lost is not None
+        assert head.int8.ap_drop is not None
+        assert found.engine == "onnxruntime"
+
+
+def test_all_int8_is_what_the_runs_own_simulation_says(ran: tuple[Path, Path]) -> None:
+    _, results = ran
+    found = asked("latest", results, images=15)
+    assert found.images_confirmed_on == 0
+    run = Store(results).open_run("latest")
+    manifest = run.manifest()
+    assert manifest.reference is not None
+    (simulated,) = [
+        one
+        for one in manifest.simulations
+        if one.table == found.table_sha256 and one.placement == found.engine
+    ]
+    for head in found.heads:
+        outputs = simulated.outputs[head.head], manifest.reference.outputs[head.head]
+        sums = run.store.sums(*outputs, manifest.epsilon)[:15]
+        assert head.int8.sqnr_db == pytest.approx(metrics(sums).sqnr_db, abs=0.01)
+
+
+def test_a_run_is_judged_as_before_with_a_diagnosis_beside_it(ran: tuple[Path, Path]) -> None:
+    _, results = ran
+    before = judging.judge_again("latest", results).summary()
+    asked("latest", results)
+    assert judging.judge_again("latest", results).summary() == before
+
+
+def test_the_network_that_is_written_has_the_chosen_layers_in_float(
+    ran: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, results = ran
+    output = tmp_path / "mixed.onnx"
+    found = asked(path, results, goals=("sqnr_db=33",), output=output)
+    assert found.search.chosen is not None
+    assert found.search.chosen.layers
+    model = onnx.load(output)
+    onnx.checker.check_model(model)
+    dequantised = {
+        name
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+        for name in node.output
+    }
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            in_int8 = node.input[1] in dequantised
+            assert in_int8 == (node.name not in found.search.chosen.layers)
+
+
+def test_another_table_is_chosen_by_algorithm_by_digest_and_by_file(
+    ran: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, results = ran
+    minmax = asked(path, results, table="minmax")
+    assert minmax.table.startswith("minmax of")
+    assert asked(path, results, table=minmax.table_sha256[:10]).table_sha256 == minmax.table_sha256
+    names = [one.name for one in minmax.tensors if one.kind == "activation"]
+    table = Table(amax=dict.fromkeys(names, 3.0), provenance=Provenance(algorithm="own"))
+    file = tmp_path / "own.json"
+    file.write_text(to_json(table))
+    assert asked(path, results, table=str(file)).table == "own.json"
+    with pytest.raises(ConfigError, match="no table 'mystery'.*entropy of"):
+        asked(path, results, table="mystery")
+    file.write_bytes(b"\x00garbage")
+    with pytest.raises(ConfigError, match=r"own\.json"):
+        asked(path, results, table=str(file))
+
+
+@pytest.mark.parametrize(
+    "goal", ["sqnr_db", "sqnr_db=", "sqnr_db=nan", "sqnr_db=inf", "mse=3", "=3", ""]
+)
+def test_a_goal_that_is_none_is_refused_with_those_that_are(goal: str) -> None:
+    with pytest.raises(ConfigError, match="sqnr_db, ap_drop"):
+        wish(images=8, heads=(), goals=(goal,), most_cost=0.5)
+
+
+def test_what_is_no_run_is_told_with_the_runs_there(ran: tuple[Path, Path]) -> None:
+    with pytest.raises(StoreError, match="no finished run; runs there: "):
+        asked("nothing", ran[1])
+
+
+def test_a_head_that_is_none_is_told_with_those_that_are(ran: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="no head 'tiny'; there are large, small"):
+        asked("latest", ran[1], heads=("tiny",))
+
+
+def test_a_network_that_came_quantised_is_diagnosed_in_float(tmp_path: Path) -> None:
+    """It has a float form: that is diagnosed, and that its own scales are not is told."""
+    path = write(tmp_path)
+    model = canonical(networks.detector())
+    table = diagnoses.minmax(model, diagnoses.images(2))
+    placed = place(model, table, TENSORRT).model
+    (tmp_path / "tiny.onnx").write_bytes(placed.SerializeToString())
+    found = asked(path, tmp_path / "results")
+    assert any("came quantised" in note for note in found.notes)
+
+
+def test_a_network_whose_float_form_is_not_known_is_refused(tmp_path: Path) -> None:
+    model = canonical(networks.detector())
+    placed = place(model, diagnoses.minmax(model, diagnoses.images(2)), TENSORRT).model
+    with pytest.raises(ConfigError, match="came quantised.*strip"):
+        require_float(placed, "matrix.yaml")
+
+
+def test_images_that_are_gone_from_the_store_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path, images=4)
+    results = tmp_path / "results"
+    session.run_experiment(path, results, select=[], offline=True, progress=Told())
+    for file in (results / ".store" / "objects").glob("*.npy"):
+        file.unlink()
+    with pytest.raises(ConfigError, match="images are no longer stored: run it again"):
+        asked("latest", results)
+
+
+def test_one_image_alone_is_enough_to_look_at(ran: tuple[Path, Path]) -> None:
+    found = asked("latest", ran[1], images=1)
+    assert found.images_chosen_on == 1
+    assert found.search.confirmed_holds is None

@@ -1,0 +1,270 @@
+"""Causes put into real networks: exactly they are named, and the set that cures them is found."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import diagnoses
+import numpy as np
+import pytest
+
+from runner.core.diagnosis.quantisers import DiagnosisError
+from runner.core.diagnosis.record import Diagnosis, HeadDiagnosis
+from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT
+from runner.diagnosis.diagnosing import diagnose, split
+from runner.diagnosis.subject import Subject, Wish
+from runner.store import Store
+
+SEEDS = [0, 1, 2]
+
+
+def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
+    return diagnose(
+        subject,
+        Wish(**wish),
+        Store(subject.folder / "results"),
+        lambda _: None,  # type: ignore[arg-type]
+    )
+
+
+def head(found: Diagnosis, name: str) -> HeadDiagnosis:
+    return next(one for one in found.heads if one.head == name)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_clipped_tensor_is_named_with_its_images_and_its_layers_are_the_set(
+    seed: int, tmp_path: Path
+) -> None:
+    data = diagnoses.images(20, seed=seed + 10)
+    subject = diagnoses.subject(
+        diagnoses.three_heads(seed),
+        tmp_path,
+        factors={"b_mid": 0.1, "b_in": 0.1},
+        gates={"head_a": 20, "head_b": 20, "head_c": 20},
+        data=data,
+    )
+    found = diagnosed(subject)
+    one = head(found, "head_b")
+    assert one.beyond_db is not None
+    assert one.beyond_db > 3
+    assert one.suspects[0].name in ("b_mid", "b_in")
+    assert one.suspects[0].group == "b1"
+    assert "clipped" in one.suspects[0].causes
+    assert one.suspects[0].images
+    assert one.parts[0].group == "b1"
+    for other in ("head_a", "head_c"):
+        assert (head(found, other).beyond_db or 0) < 3
+    assert [goal.where for goal in found.search.failing] == ["head_b"]
+    # The tensor lies between the two: it is float only where both layers are.
+    assert found.search.chosen is not None
+    assert found.search.chosen.layers == ("b1", "b")
+    assert found.search.minimal
+    assert found.search.confirmed_holds is True
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_weight_channel_of_300_times_the_others_is_named_and_only_that_layer(
+    seed: int, tmp_path: Path
+) -> None:
+    model = diagnoses.three_heads(seed)
+    diagnoses.dead_channel(model, "c_mid", 300.0)
+    options = replace(TENSORRT, per_channel_weights=False)
+    gates = {"head_a": 15, "head_b": 15, "head_c": 15}
+    subject = diagnoses.subject(model, tmp_path, options=options, gates=gates)
+    found = diagnosed(subject)
+    told = [one for one in found.tensors if "channels of unlike range" in one.causes]
+    assert ("weights", "c1") in [(one.kind, one.name) for one in told]
+    assert [one.name for one in told if one.kind == "weights"] == ["c1"]
+    suspect = head(found, "head_c").suspects[0]
+    assert (suspect.kind, suspect.name) == ("weights", "c1")
+    assert not [one for one in head(found, "head_a").suspects if one.group == "c1"]
+    assert found.search.chosen is not None
+    assert found.search.chosen.layers == ("c1",)
+    # A scale for each channel cures it, too: then nothing is wrong.
+    cured = replace(subject, options=TENSORRT, folder=tmp_path / "cured")
+    assert diagnosed(cured).search.failing == ()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_trunk_that_all_heads_share_is_left_in_float_rather_than_every_head(
+    seed: int, tmp_path: Path
+) -> None:
+    subject = diagnoses.subject(
+        diagnoses.three_heads(seed),
+        tmp_path,
+        factors={"t1": 0.08, "trunk1_out": 0.08},
+        gates={"head_a": 15, "head_b": 15, "head_c": 15},
+    )
+    found = diagnosed(subject, most_cost=1.0)
+    assert {goal.where for goal in found.search.failing} == {"head_a", "head_b", "head_c"}
+    assert found.search.chosen is not None
+    assert set(found.search.chosen.layers) == {"trunk1", "trunk2"}
+    for name in ("head_a", "head_b", "head_c"):
+        assert head(found, name).suspects[0].group == "trunk1"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_late_layer_of_one_head_is_found_in_that_head_alone(seed: int, tmp_path: Path) -> None:
+    subject = diagnoses.subject(
+        diagnoses.three_heads(seed),
+        tmp_path,
+        factors={"head_a": 0.1},
+        gates={"head_a": 20, "head_b": 20, "head_c": 20},
+    )
+    found = diagnosed(subject)
+    assert found.search.chosen is not None
+    assert found.search.chosen.layers == ("a",)
+    assert head(found, "head_a").suspects[0].name == "head_a"
+    assert all(part.group != "a" for part in head(found, "head_b").parts)
+
+
+def test_shuffled_images_do_not_change_what_is_found(tmp_path: Path) -> None:
+    data = diagnoses.images(20)
+    sets = []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(len(data))
+        subject = diagnoses.subject(
+            diagnoses.three_heads(4),
+            tmp_path / str(seed),
+            factors={"b_mid": 0.1, "b_in": 0.1},
+            gates={"head_b": 20},
+            data=data[order],
+        )
+        subject.folder.mkdir()
+        found = diagnosed(subject)
+        assert found.search.chosen is not None
+        sets.append(found.search.chosen.layers)
+    assert set(sets) == {("b1", "b")}
+
+
+def test_nothing_is_wrong_where_nothing_was_planted(tmp_path: Path) -> None:
+    subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
+    found = diagnosed(subject)
+    for one in found.heads:
+        assert one.beyond_db is not None
+        assert one.beyond_db < 3
+        # Of a sound network the parts add up to what the whole loses.
+        assert one.trust == pytest.approx(1.0, abs=0.5)
+    assert found.search.chosen is None
+    assert found.search.failing == ()
+    assert "none need be in float" in found.search.sentence
+
+
+def test_no_set_is_enough_where_the_cost_is_not_to_be_had(tmp_path: Path) -> None:
+    subject = diagnoses.subject(
+        diagnoses.three_heads(), tmp_path, gates={"head_a": 55, "head_b": 55}
+    )
+    found = diagnosed(subject, most_cost=0.2)
+    assert found.search.chosen is None
+    assert found.elsewhere is None
+    assert found.search.best is not None
+    assert found.search.best.cost <= 0.2
+    assert found.search.best.failing
+    assert "no set is enough" in found.search.sentence
+
+
+def test_a_set_is_never_called_confirmed_by_the_images_that_it_was_chosen_on(
+    tmp_path: Path,
+) -> None:
+    few = diagnoses.images(6)
+    subject = diagnoses.subject(
+        diagnoses.three_heads(), tmp_path, factors={"head_a": 0.1}, gates={"head_a": 20}, data=few
+    )
+    found = diagnosed(subject)
+    assert found.images_confirmed_on == 0
+    assert found.search.chosen is not None
+    assert found.search.confirmed is None
+    assert found.search.confirmed_holds is None
+    assert "too few images" in found.search.sentence
+    assert all(not set(one) & set(other) for one, other in [split(64)])
+
+
+def test_other_images_that_do_not_hold_are_told(tmp_path: Path) -> None:
+    """Every other image is ten times as bright, and clipped everywhere: no set chosen on the rest cures it."""
+    data = diagnoses.images(20)
+    table = diagnoses.minmax(diagnoses.subject(diagnoses.three_heads(), tmp_path).model, data)
+    data[1::2] *= 10
+    subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 30}, data=data)
+    subject = replace(subject, table=table)
+    found = diagnosed(subject, most_cost=0.5)
+    assert found.search.confirmed_holds is not True
+    if found.search.chosen is not None:
+        assert found.search.confirmed is not None
+        assert found.search.confirmed.failing
+        assert "no set is confirmed" in found.search.sentence
+
+
+def test_what_was_computed_once_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = diagnoses.subject(
+        diagnoses.three_heads(), tmp_path, factors={"head_a": 0.1}, gates={"head_a": 20}
+    )
+    first = diagnosed(subject)
+    from runner.diagnosis.evaluation import Evaluation
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Evaluation, "_computed", never)
+    again = diagnosed(subject)
+    assert again.model_copy(update={"seconds": {}}) == first.model_copy(update={"seconds": {}})
+
+
+def test_a_killed_analysis_goes_on_from_the_images_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.diagnosis.evaluation import Evaluation
+
+    subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
+    real, calls = Evaluation._computed, []
+
+    def counted(self: Evaluation, index: int, states: list[object]) -> object:
+        if len(states) > 5:
+            calls.append(index)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+        return real(self, index, states)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Evaluation, "_computed", counted)
+    with pytest.raises(KeyboardInterrupt):
+        diagnosed(subject)
+    before = set(calls)
+    calls[:] = [-1] * 10
+    diagnosed(subject)
+    assert len(set(calls[10:]) & before) <= 2  # those in work when it was killed
+
+
+def test_other_heads_limits_do_not_count_where_one_is_asked_for(tmp_path: Path) -> None:
+    subject = diagnoses.subject(
+        diagnoses.three_heads(), tmp_path, gates={"head_a": 55, "head_b": 10}
+    )
+    found = diagnosed(subject, heads=("head_b",))
+    assert found.search.failing == ()
+    assert len(found.heads) == 3
+    with pytest.raises(DiagnosisError, match="no head 'nobody'"):
+        diagnosed(subject, heads=("nobody",))
+
+
+def test_a_limit_of_boxes_is_not_taken_for_kept_where_nothing_decodes_them(tmp_path: Path) -> None:
+    subject = diagnoses.subject(diagnoses.three_heads(), tmp_path)
+    found = diagnosed(subject, goals=(("ap_drop", 0.01),))
+    assert found.search.goals == ()
+    assert any("boxes are not known" in note for note in found.notes)
+    assert "holds" not in found.search.sentence
+
+
+def test_placements_of_both_engines_are_diagnosed(tmp_path: Path) -> None:
+    for name, options in (("o", ONNXRUNTIME), ("t", TENSORRT)):
+        folder = tmp_path / name
+        folder.mkdir()
+        subject = diagnoses.subject(
+            diagnoses.three_heads(),
+            folder,
+            factors={"b_in": 0.1, "b_mid": 0.1},
+            options=options,
+            gates={"head_b": 20},
+        )
+        found = diagnosed(subject)
+        assert found.search.chosen is not None
+        # TensorRT's pair is the second layer's alone: the first need not be float.
+        assert found.search.chosen.layers == (("b1", "b") if name == "o" else ("b",))

@@ -1,0 +1,205 @@
+"""Whatever is quantised, segments give the bits of the whole network that the placement writes."""
+
+from dataclasses import replace
+
+import diagnoses
+import networks
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from runner.core.diagnosis.groups import groups
+from runner.core.diagnosis.quantisers import DiagnosisError, Pair, State, excluding, quantised
+from runner.core.diagnosis.segments import segments
+from runner.core.network import graph
+from runner.core.network.canonical import canonical
+from runner.core.qdq.explicit import (
+    ONNXRUNTIME,
+    TENSORRT,
+    PlacementOptions,
+    place,
+    simulation_of,
+)
+from runner.diagnosis.simulator import Simulator, whole_outputs
+
+PLACEMENTS = {
+    "onnxruntime": ONNXRUNTIME,
+    "tensorrt": TENSORRT,
+    "per tensor": replace(ONNXRUNTIME, per_channel_weights=False),
+    "fused, outputs too": replace(TENSORRT, quantise_outputs=True),
+}
+
+
+def chained() -> onnx.ModelProto:
+    """A head that a further layer reads, an operator with two outputs, and an If that reads from outside."""
+    b = networks.Builder(3)
+    b.conv("image", "c1", 3, 8)
+    b.nodes.append(helper.make_node("Split", ["c1"], ["left", "right"], name="split", axis=1))
+    b.conv("left", "first", 4, 4, name="first")
+    b.conv("first", "c2", 4, 4, name="second")
+    value = helper.make_tensor_value_info("branch", TensorProto.FLOAT, None)
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(op, ["c2", "right"], ["branch"], name=f"{name}_node")],
+            name,
+            [],
+            [value],
+        )
+        for name, op in (("then", "Add"), ("else", "Mul"))
+    }
+    b.weight("yes", np.array(True))
+    b.node("If", ["yes"], "chosen", **branches)
+    b.conv("chosen", "last", 4, 2, name="third")
+    return b.model({"image": [1, 3, 16, 16]}, ["first", "last"])
+
+
+NETWORKS = {
+    "detector": networks.detector(),
+    "old": networks.old_detector(),
+    "three heads": diagnoses.three_heads(),
+    "chained": chained(),
+}
+
+
+def made(
+    name: str, options: PlacementOptions
+) -> tuple[onnx.ModelProto, diagnoses.Table, Simulator, list[str]]:
+    model = canonical(NETWORKS[name])
+    table = diagnoses.minmax(model, diagnoses.images(2))
+    heads = [one.name for one in model.graph.output]
+    return model, table, Simulator(quantised(model, table, options), heads), heads
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_any_layers_in_float_give_the_bits_of_the_placed_network(
+    network: str, placement: str
+) -> None:
+    options = PLACEMENTS[placement]
+    model, table, simulator, heads = made(network, options)
+    image = diagnoses.images(1, seed=5)
+    leaving = excluding(simulator.found, table, options)
+    layers = sorted(simulator.found.state.layers)
+    sets = ([], layers[:1], layers[1:], layers[::2], layers)
+    simulator = simulator.covering([leaving(frozenset(chosen)) for chosen in sets])
+    floats = simulator.base(image, State())
+    integers = simulator.base(image, simulator.found.state)
+    for chosen in sets:
+        exclude = frozenset(chosen)
+        placed = place(model, table, replace(simulation_of(options), exclude=exclude))
+        wanted = whole_outputs(placed.model, image, heads)
+        state = leaving(exclude)
+        for found in (
+            simulator.run(image, state),
+            simulator.outputs(state, floats),
+            simulator.outputs(state, integers),
+        ):
+            for head in heads:
+                np.testing.assert_array_equal(found[head], wanted[head], err_msg=str(chosen))
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_what_did_not_change_is_what_it_would_be_computed_anew(data: st.DataObject) -> None:
+    model, table, simulator, heads = CHAINED
+    every = simulator.found.state
+    del model, table
+
+    def state() -> State:
+        pairs = data.draw(st.sets(st.sampled_from(sorted(every.pairs))))
+        layers = data.draw(st.sets(st.sampled_from(sorted(every.layers))))
+        return State(frozenset(pairs), frozenset(layers))
+
+    image = diagnoses.images(1, seed=9)
+    base = simulator.base(image, state())
+    wanted = state()
+    fresh, reused = simulator.run(image, wanted), simulator.outputs(wanted, base)
+    for head in heads:
+        np.testing.assert_array_equal(fresh[head], reused[head])
+
+
+CHAINED = made("chained", ONNXRUNTIME)
+
+
+def test_an_unchanged_head_is_the_very_array_of_the_base() -> None:
+    _, _, simulator, _ = made("three heads", ONNXRUNTIME)
+    base = simulator.base(diagnoses.images(1), State())
+    found = simulator.outputs(State(frozenset(), frozenset(["a"])), base)
+    before = simulator.heads_of(base)
+    assert found["head_b"] is before["head_b"]
+    assert found["head_a"] is not before["head_a"]
+    assert not np.array_equal(found["head_a"], before["head_a"])
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_segments_hold_every_node_once_and_wait_for_nothing_behind_them(network: str) -> None:
+    model = canonical(NETWORKS[network])
+    found = segments(model, {"c1"})
+    assert sorted(index for one in found for index in one.nodes) == list(
+        range(len(model.graph.node))
+    )
+    known = {info.name for info in graph.inputs(model)}
+    for one in found:
+        assert set(one.reads) <= known
+        assert len(one.layers) <= 1
+        known.update(one.gives)
+    assert {value.name for value in model.graph.output} <= known
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_quantiser_is_in_exactly_one_group(network: str, placement: str) -> None:
+    _, _, simulator, _ = made(network, PLACEMENTS[placement])
+    every = simulator.found.state
+    found = groups(simulator.found)
+    assert sorted(name for one in found for name in one.tensors) == sorted(every.tensors)
+    assert sorted(name for one in found for name in one.layers) == sorted(every.layers)
+    assert len({one.name for one in found}) == len(found)
+
+
+def test_groups_are_called_after_the_layer_the_join_or_the_input() -> None:
+    _, _, simulator, _ = made("detector", ONNXRUNTIME)
+    found = {one.name: one for one in groups(simulator.found)}
+    assert found["image"].operator == "input"
+    # The convolution with its activation; the branch that only the concatenation reads moves with it.
+    assert found["conv_c2"].tensors == ("c2", "s4")
+    assert set(found["concat_joined"].tensors) >= {"joined", "up"}
+    assert found["conv_c3"].layers == ("conv_c3",)
+
+
+def test_a_tensor_inside_a_segment_cannot_be_quantised_unasked() -> None:
+    _, _, simulator, _ = made("three heads", TENSORRT)
+    inside = Pair("t1", 0.1, 0, "int8")
+    assert "t1" not in simulator.tensors
+    with pytest.raises(DiagnosisError, match="'t1'"):
+        simulator.run(diagnoses.images(1), State(frozenset([inside])))
+
+
+def test_an_operator_that_onnx_runtime_has_not_is_told_by_name() -> None:
+    b = networks.Builder()
+    b.conv("image", "c1", 3, 8)
+    b.node("Mystery", ["c1"], "m", domain="nobody", name="mystery")
+    b.conv("m", "head", 8, 2)
+    model = b.model({"image": [1, 3, 16, 16]}, ["c1"])
+    model.graph.output[0].name = "head"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    model = graph.named(model)
+    table = diagnoses.Table(
+        amax={"image": 1.0, "m": 1.0, "head": 1.0},
+        provenance=diagnoses.Provenance(algorithm="minmax"),
+    )
+    with pytest.raises(DiagnosisError, match="Mystery"):
+        Simulator(quantised(canonical(model), table, ONNXRUNTIME), ["head"])
+
+
+@pytest.mark.parametrize(
+    ("zero", "dtype", "limits"), [(0, "int8", (-128.5, 127.5)), (0, "uint8", (-0.5, 255.5))]
+)
+def test_what_a_pair_can_hold_ends_half_a_step_beyond(
+    zero: int, dtype: str, limits: tuple[float, float]
+) -> None:
+    pair = Pair("x", 0.5, zero, dtype)
+    assert pair.limits == tuple(0.5 * one for one in limits)
