@@ -61,7 +61,9 @@ def test_candidates_are_of_either_images_and_say_that_no_cell_runs_them(
     assert sum("calibration images" in one for one in notes) == len(EVERY) - 1, "minmax is shared"
     assert sum("evaluation images" in one for one in notes) == len(EVERY)
     assert {one.table for one in manifest.simulations} == manifest.tables.keys()
-    assert {one.placement for one in manifest.simulations} == {"tensorrt"}, "what runs in int8"
+    assert {one.placement for one in manifest.simulations} == {Placed(engine="tensorrt").name}, (
+        "what runs in int8"
+    )
 
 
 def test_best_is_a_shared_table_like_any_other(tmp_path: Path) -> None:
