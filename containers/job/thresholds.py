@@ -169,9 +169,9 @@ def robust(histogram):
 
     Of our own. The divergence knows nothing of magnitudes: it gives up the few large values that carry a
     head (of a softmax, behind a SiLU) for the many small ones. So the squared error of the tensor, of
-    rounding and clipping, bounds what may be given up: at most WORSE times the least possible, and no
-    more than where nothing is clipped. Nor is a tensor ever clipped to a lone bin. The order of the
-    images plays no part.
+    rounding and clipping, bounds what may be given up: at most WORSE times the least of all thresholds
+    that do not clip to a lone bin (none of those is taken), and no more than where nothing is clipped.
+    The order of the images plays no part.
     """
     candidates, counts, errors = _candidates(histogram)
     filled = np.flatnonzero(counts) + 1
