@@ -3,7 +3,7 @@
 One process a version and round, rounds over all versions; each builds all three networks, and times
 them one after the other. Per cell the fastest sample of all rounds: what disturbs only adds.
 Beside it the SQNR of both types against FP32, and their integer share.
-Usage: python -m benchmarks.activations [--quick]
+Usage: python -m benchmarks.activations [--quick] [--threads 1]
 """
 
 import argparse
@@ -39,6 +39,7 @@ TYPES = {"fp32": None, "int8": Activations.INT8, "uint8": Activations.UINT8}
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the baseline's version, once")
+    parser.add_argument("--threads", type=int, help="within an operator; default: as matrix.yaml")
     options = parser.parse_args(arguments)
     config, _ = load(ROOT / "matrix.yaml")
     environments = {
@@ -62,9 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
         for one in environments.values():
             one.prepare(offline=False)
         given = engine_options_of(config)
+        threads = {"threads": options.threads} if options.threads else {}
         for number in range(rounds):
             for name, environment in environments.items():
-                asked = {**request, "engine_options": dict(given[name])}
+                asked = {**request, "engine_options": {**given[name], **threads}}
                 where = Path(folder) / f"{name}-{number}"
                 ending, result = start(
                     environment, asked, objects, where, device="cpu", deadline_s=600
