@@ -20,6 +20,7 @@ from PIL import Image
 from runner import session
 from runner.cells import Status
 from runner.core.tables.table import from_json
+from runner.core.tables.trt_cache import Cache, write
 from runner.store import Store
 from runner.ticket.making import Wish, make
 
@@ -221,3 +222,45 @@ def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before
         assert "trt-11.0 (implicit in trt-8.6.1)" in judged.sentences[head]
     page = (folder / "results" / "latest" / "report.html").read_text()
     assert "trt-11.0 (implicit in trt-8.6.1)" in page
+
+
+def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder: Path) -> None:
+    """By other names than the network's: what arrives has its own, and is packed with the jobs."""
+    assert rows
+    from runner.packs.merging import merge
+    from runner.packs.packing import pack
+
+    (made,) = [
+        table
+        for path in (folder / "results" / "latest" / "tables").iterdir()
+        if (table := from_json(path.read_text())).provenance.algorithm == "minmax"
+        and table.provenance.note is None
+    ][:1]
+    scales = {f"yolov3/{name}": made.scale(name) for name in made.amax}
+    (folder / "own.cache").write_text(write(Cache(header=None, words="own", scales=scales)))
+    text = (folder / "matrix.yaml").read_text()
+    source = folder / "file.yaml"
+    source.write_text(
+        text.replace("shared: entropy", "shared: {table: own.cache}")
+        .replace("trt-5.1.5, trt-8.6.1, trt-11.0", "trt-file")
+        .replace("repeats: 2", "repeats: 1")
+    )
+    results = folder / "results-file"
+    packed = pack(source, results, folder / "f.tar", select=["trt-file/*"], progress=Told())
+    (folder / "own.cache").rename(folder / "own.gone")
+    unpack(packed.file, folder / "f")
+    subprocess.run(
+        [sys.executable, "pack/run-pack.py"],
+        cwd=folder / "f", check=True, stdout=subprocess.DEVNULL, env=at(folder, "8.6.1"),
+    )  # fmt: skip
+    (folder / "own.gone").rename(folder / "own.cache")
+    merge(folder / "f" / "pack" / "results.tar", results)
+    session.run_experiment(source, results, select=["trt-file/*"], offline=True, progress=Told())
+    records = {one.pass_.name: one for one in Store(results).open_run("latest").records()}
+    implicit = records["int8-implicit-shared-file"]
+    for one in (implicit, records["int8-shared-file"]):
+        assert (one.status, one.reason) == (Status.OK, None)
+        assert one.measurements[0].table is not None
+    coverage = implicit.measurements[0].coverage
+    assert coverage
+    assert all((one.unmapped, one.ratio) == ((), 1.0) for one in coverage.values())
