@@ -155,6 +155,8 @@ class Diagnosis(Stored):
     model_sha256: str
     engine: str
     """Whose Q/DQ placement."""
+    placement: str
+    """Its name, as a run records it."""
     table: str
     table_sha256: str
     cost_unit: str
