@@ -7,8 +7,8 @@ from pathlib import Path
 from job.calibrate import calibrate, tables
 from job.engines.onnxruntime import Engine
 from runner.checks.boxes import head_gates, network_gate
-from runner.core.network.canonical import canonical
 from runner.core.hosts.gpus import Machine
+from runner.core.network.canonical import canonical
 from runner.core.qdq.placements import ENGINES, Placed, activations_for
 from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.diagnosis.from_run import QUANTISED, named_table, require_float
