@@ -37,7 +37,7 @@ class Done:
     def text(self) -> str:
         one = self.diagnosis
         lines = [
-            f"{one.name}: int8 by the table {one.table}, placed for {one.engine}; "
+            f"{one.name}: int8 by the table {one.table}, placed for {one.placement}; "
             f"simulated on {count(one.images_chosen_on, 'image')}"
             + (
                 f", confirmed on {one.images_confirmed_on} others"

@@ -88,6 +88,7 @@ def diagnose(subject: Subject, wish: Wish, store: Store, told: Callable[[str], N
         run=subject.run,
         model_sha256=subject.model_sha256,
         engine=subject.engine,
+        placement=subject.placement,
         table=subject.table_name,
         table_sha256=subject.table.digest,
         cost_unit="multiply-accumulates",

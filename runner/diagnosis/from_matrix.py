@@ -7,8 +7,9 @@ from pathlib import Path
 from job.calibrate import calibrate, tables
 from job.engines.onnxruntime import Engine
 from runner.checks.boxes import head_gates, network_gate
+from runner.core.hosts.gpus import Machine
 from runner.core.network.canonical import canonical
-from runner.core.qdq.placements import ENGINES, Placed
+from runner.core.qdq.placements import ENGINES, Placed, activations_for
 from runner.core.tables.table import Provenance, Table, from_ranges
 from runner.diagnosis.from_run import QUANTISED, named_table, require_float
 from runner.diagnosis.subject import Subject
@@ -57,8 +58,7 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         wanted = f"{shared} of {HERE}"
         name = wanted if wanted in made else next(iter(made))
         chosen = made[name]
-    baseline = experiment.environments[checked.baseline].engine
-    engine = baseline if baseline in ENGINES else "onnxruntime"
+    placed = _placed(experiment, store)
     facts = box_facts(checked, store)
     config = checked.config
     return Subject(
@@ -69,8 +69,9 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         table=chosen,
         table_name=name,
         others={label: one for label, one in made.items() if one.digest != chosen.digest},
-        engine=engine,
-        options=Placed(engine=engine, int8_outputs=config.quantisation.outputs == "int8").options(),
+        engine=placed.engine,
+        placement=placed.name,
+        options=placed.options(),
         images=store.array(data.evaluation),
         images_sha256=data.evaluation.sha256,
         files=tuple(path.name for path in checked.evaluation),
@@ -85,6 +86,24 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
             "There is no run of this network: its tables were made here, nothing is measured.",
             *((QUANTISED,) if network.shipped else ()),
         ),
+    )
+
+
+def _placed(experiment: Experiment, store: Store) -> Placed:
+    """Returns the placement that the baseline would have on its processor."""
+    baseline = experiment.checked.baseline
+    engine = experiment.environments[baseline].engine
+    asked = experiment.wants(data_of(experiment.checked, store)).settings.quantisation
+    choice = activations_for(
+        engine if engine in ENGINES else "onnxruntime",
+        on_cpu=True,
+        asked=asked.activations,
+        processor=experiment.machines.get(baseline, Machine()).processor,
+    )
+    return Placed(
+        engine=engine if engine in ENGINES else "onnxruntime",
+        activations=choice.activations,
+        int8_outputs=asked.int8_outputs,
     )
 
 

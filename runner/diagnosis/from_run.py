@@ -11,7 +11,7 @@ from runner.cells import Status, TableSource
 from runner.core.metrics import metrics
 from runner.core.network.canonical import canonical
 from runner.core.network.graph import GraphError
-from runner.core.qdq.placements import Placed, placed_of
+from runner.core.qdq.placements import ENGINES, Placed, placed_of
 from runner.core.tables import reading
 from runner.core.tables.table import Table, TableError, from_json
 from runner.diagnosis.subject import Measured, Subject
@@ -60,6 +60,7 @@ def of_run(run: Run, table: str | None) -> Subject:
         table_name=name,
         others={label: one for label, one in known.items() if one.digest != chosen.digest},
         engine=placed.engine,
+        placement=placed.name,
         options=placed.options(),
         images=_array(run.store, asked.evaluation, source),
         images_sha256=asked.evaluation.sha256,
@@ -115,11 +116,12 @@ def _files(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _placed(manifest: Manifest, base: Measurement | None) -> Placed:
-    """Returns the placement that is simulated: the baseline's."""
+    """Returns the placement that is simulated: the baseline's own, else what its engine needs."""
+    if base and base.placement and (found := placed_of(base.placement)):
+        return found
     asked = manifest.asked.engines if manifest.asked else {}
-    names = [base.placement if base else None, asked.get(manifest.baseline)]
-    found = (placed_of(name) for name in names if name)
-    return next((one for one in found if one), Placed(engine="onnxruntime"))
+    engine = asked.get(manifest.baseline, "onnxruntime")
+    return Placed(engine=engine if engine in ENGINES else "onnxruntime")
 
 
 def _baseline(manifest: Manifest, records: Sequence[Record]) -> Measurement | None:
@@ -217,7 +219,7 @@ def _measured(
             for one in record.measurements
             if one.status is Status.OK
             and one.table == table.digest
-            and one.placement == placed.name
+            and placed_of(one.placement or "") == placed
         ]
         if not good:
             continue

@@ -30,6 +30,9 @@ UNREACHED_DB = 60.0
 LARGER = (1, 2, 4, 8)
 """Layers by which a set grows, in turn, that other images did not confirm."""
 
+MOST_LOOKS = 5
+"""Sets that are judged on the other images."""
+
 EXPLORED = (1, 2, 3, 4, 6, 8, 12)
 """Sizes of the sets that the front is drawn from beside those that the search tries."""
 
@@ -59,19 +62,21 @@ class Searching:
         chosen = made.chosen if start.failing else None
         confirmed: SetRecord | None = None
         holds: bool | None = None
+        looks = 0
         if chosen and self.confirmed_on:
-            chosen, confirmed, holds = self._confirmed(search, chosen, path)
+            chosen, confirmed, holds, looks = self._confirmed(search, chosen, path)
         return SearchRecord(
             goals=tuple(map(goal_record, self.goals)),
             failing=tuple(map(goal_record, start.failing)),
             chosen=self._told(chosen) if chosen else None,
             confirmed=confirmed,
             confirmed_holds=holds,
+            looks=looks,
             minimal=made.minimal and chosen is made.chosen,
             best=self._told(made.best) if start.failing and not chosen else None,
             front=self._front(tried),
             evaluations=len(tried),
-            sentence=self._sentence(start, chosen, made.best, holds=holds),
+            sentence=self._sentence(start, chosen, made.best, holds=holds, looks=looks),
         )
 
     @functools.cached_property
@@ -126,26 +131,35 @@ class Searching:
 
     def _confirmed(
         self, search: Search, chosen: Tried, path: Sequence[str]
-    ) -> tuple[Tried | None, SetRecord, bool]:
-        """Judges a set on the other images, and larger ones where these do not confirm it."""
+    ) -> tuple[Tried, SetRecord, bool, int]:
+        """Judges a set on the other images, and dearer ones where these do not confirm it.
+
+        Returns:
+            The set, what it costs on the other images, whether all limits hold there, and how many sets
+            were judged on them: each look is a chance to hold by luck.
+        """
         rest = [layer for layer in path if layer not in chosen.layers]
         larger = [chosen.layers | set(rest[:more]) for more in LARGER if more <= len(rest)]
+        known = [one.layers for one in search.tried.values() if one.holds]
+        dearer = {one for one in (*larger, *known) if search.cost(one) > chosen.cost}
+        ranked = sorted(dearer, key=lambda one: (search.cost(one), sorted(one)))
         first: SetRecord | None = None
-        for layers in (chosen.layers, *larger):
-            cost = search.cost(layers)
-            if not search.affordable(layers):
-                break
-            tried = search.look(frozenset(layers))
+        looks = 0
+        for layers in (chosen.layers, *filter(search.affordable, ranked)):
+            tried = search.look(layers)
+            if not tried.holds or looks == MOST_LOOKS:
+                continue
+            looks += 1
             state = self.excluding(tried.layers)
             found = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
             errors = found.errors(state)
             broken = failing(self.goals, errors)
-            made = set_record(self._ordered(layers), cost, errors, broken)
+            made = set_record(self._ordered(layers), tried.cost, errors, broken)
             first = first or made
-            if not broken and tried.holds:
-                return tried, made, True
-        assert first is not None  # noqa: S101 - the chosen set costs less than is allowed
-        return chosen, first, False
+            if not broken:
+                return tried, made, True, looks
+        assert first is not None  # noqa: S101 - the chosen set holds, so it was judged
+        return chosen, first, False, looks
 
     def _front(self, tried: Sequence[Tried]) -> tuple[SetRecord, ...]:
         """Returns the sets that no cheaper one beats for some head, or for all boxes together."""
@@ -173,7 +187,7 @@ class Searching:
         return {node.name: index for index, node in enumerate(self.found.model.graph.node)}
 
     def _sentence(
-        self, start: Tried, chosen: Tried | None, best: Tried, *, holds: bool | None
+        self, start: Tried, chosen: Tried | None, best: Tried, *, holds: bool | None, looks: int
     ) -> str:
         if not self.goals:
             return (
@@ -205,6 +219,7 @@ class Searching:
         if not holds:
             return (
                 f"{what} on the images that it was chosen on, but not on {len(self.confirmed_on)} others, "
-                "nor did a larger set: no set is confirmed."
+                f"nor did a dearer one of {count(looks, 'set')} that were judged there: no set is confirmed."
             )
-        return f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on."
+        told = f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on"
+        return f"{told} ({looks} sets were judged there)." if looks > 1 else f"{told}."

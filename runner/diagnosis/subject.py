@@ -37,6 +37,8 @@ class Subject:
     others: Mapping[str, Table]
     """Name → other tables of the same network, to hold its ranges against."""
     engine: str
+    placement: str
+    """As a run records it."""
     options: PlacementOptions
     """Where Q/DQ stands."""
     images: npt.NDArray[Any]

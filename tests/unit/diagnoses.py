@@ -1,6 +1,7 @@
 """Networks with a planted cause, made ready to be diagnosed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from runner.diagnosis.subject import Subject
 from runner.records import HeadGate
 
 SHAPE = (3, 16, 16)
+
+INT8_OUTPUTS = replace(ONNXRUNTIME, quantise_outputs=True)
 
 
 def images(count: int = 20, seed: int = 1) -> npt.NDArray[np.float32]:
@@ -79,7 +82,7 @@ def subject(
     folder: Path,
     *,
     factors: Mapping[str, float] | None = None,
-    options: PlacementOptions = ONNXRUNTIME,
+    options: PlacementOptions = INT8_OUTPUTS,
     gates: Mapping[str, float] | None = None,
     data: npt.NDArray[np.float32] | None = None,
 ) -> Subject:
@@ -105,6 +108,7 @@ def subject(
         table_name="minmax of a test",
         others={"entropy of a test": minmax(network, data)},
         engine="onnxruntime",
+        placement="onnxruntime",
         options=options,
         images=data,
         images_sha256="1" * 64,

@@ -125,7 +125,7 @@ def test_all_int8_is_what_the_runs_own_simulation_says(ran: tuple[Path, Path]) -
     (simulated,) = [
         one
         for one in manifest.simulations
-        if one.table == found.table_sha256 and one.placement == found.engine
+        if one.table == found.table_sha256 and one.placement == found.placement
     ]
     for head in found.heads:
         outputs = simulated.outputs[head.head], manifest.reference.outputs[head.head]

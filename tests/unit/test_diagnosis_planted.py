@@ -16,6 +16,8 @@ from runner.store import Store
 
 SEEDS = [0, 1, 2]
 
+UINT8 = replace(ONNXRUNTIME, unsigned_activations=True)
+
 
 def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
     return diagnose(
@@ -254,7 +256,7 @@ def test_a_limit_of_boxes_is_not_taken_for_kept_where_nothing_decodes_them(tmp_p
 
 
 def test_placements_of_both_engines_are_diagnosed(tmp_path: Path) -> None:
-    for name, options in (("o", ONNXRUNTIME), ("t", TENSORRT)):
+    for name, options in (("o", diagnoses.INT8_OUTPUTS), ("u", UINT8), ("t", TENSORRT)):
         folder = tmp_path / name
         folder.mkdir()
         subject = diagnoses.subject(
@@ -266,5 +268,6 @@ def test_placements_of_both_engines_are_diagnosed(tmp_path: Path) -> None:
         )
         found = diagnosed(subject)
         assert found.search.chosen is not None
-        # TensorRT's pair is the second layer's alone: the first need not be float.
+        # Only where outputs are in int8 does the first layer ask for the tensor between them, too: elsewhere
+        # it is then the last in int8, and what it gives is float.
         assert found.search.chosen.layers == (("b1", "b") if name == "o" else ("b",))

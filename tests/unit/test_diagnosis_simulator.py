@@ -26,6 +26,8 @@ from runner.core.qdq.explicit import (
 from runner.diagnosis.simulator import Simulator, whole_outputs
 
 PLACEMENTS = {
+    "int8 outputs": replace(ONNXRUNTIME, quantise_outputs=True),
+    "uint8": replace(ONNXRUNTIME, unsigned_activations=True),
     "onnxruntime": ONNXRUNTIME,
     "tensorrt": TENSORRT,
     "per tensor": replace(ONNXRUNTIME, per_channel_weights=False),

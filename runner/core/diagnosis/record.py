@@ -127,6 +127,8 @@ class SearchRecord(Stored):
     confirmed: SetRecord | None
     """The same set on other images; None where there were too few."""
     confirmed_holds: bool | None
+    looks: int
+    """Sets that were judged on the other images: above 1, the first ones did not hold there."""
     minimal: bool
     """Whether each member was seen to be needed."""
     best: SetRecord | None
@@ -155,6 +157,8 @@ class Diagnosis(Stored):
     model_sha256: str
     engine: str
     """Whose Q/DQ placement."""
+    placement: str
+    """Its name, as a run records it."""
     table: str
     table_sha256: str
     cost_unit: str

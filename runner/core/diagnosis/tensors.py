@@ -31,8 +31,11 @@ UNLIKE = 16.0
 UNLIKE_SHARE = 0.25
 """Share of such channels from which they are told."""
 
-AVOIDABLE = 0.5
-"""Share of a tensor's error beyond the best range's from which a range is told as far from the best."""
+AVOIDABLE = 0.75
+"""Share of a tensor's error beyond the best range's from which a range is told as far from the best: a bit."""
+
+AVOIDABLE_WEIGHTS = 0.5
+"""The same of weights whose channels are unlike, against a scale for each."""
 
 
 class Cause(StrEnum):
@@ -83,7 +86,7 @@ class TensorTheory:
     def causes(self) -> tuple[Cause, ...]:
         found = []
         if self.weights:
-            if self.avoidable > AVOIDABLE and self.unlike_channels >= UNLIKE_SHARE:
+            if self.avoidable > AVOIDABLE_WEIGHTS and self.unlike_channels >= UNLIKE_SHARE:
                 found.append(Cause.CHANNELS)
             return tuple(found)
         if self.error_steps > CLIPPED_STEPS:
