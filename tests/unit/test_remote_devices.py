@@ -15,6 +15,7 @@ from runner.core.hosts.gpus import Machine
 from runner.environments import preflight
 from runner.environments.devices import Driver
 from runner.environments.docker import hosts
+from runner.environments.processor import this_processor
 from runner.errors import EnvironmentUnavailableError
 from runner.experiment import read_experiment
 from tests.unit.hosts import gpu, host
@@ -62,7 +63,8 @@ def test_a_hosts_gpus_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     box = machines["box-ngc-24.04-py3"]
     assert box.place("gpu:1") == "GPU-there-1"
     assert box.decides("gpu:1").startswith("GPU-there-1 NVIDIA T4 7.5 driver ")
-    assert machines["ort-1.32.0"] == machines["ngc-24.04-py3"] == Machine()
+    here = Machine(processor=this_processor())
+    assert machines["ort-1.32.0"] == machines["ngc-24.04-py3"] == here
 
 
 def test_a_host_without_gpus_keeps_a_row_that_says_so(

@@ -309,7 +309,8 @@ def test_a_full_disk_is_told_loses_nothing_and_with_space_it_goes_on(
     assert "freed" in collected
     ended = [line.split()[2] for line in first.splitlines() if "] ok " in line]
     reused = [line.split()[2] for line in second.splitlines() if line.endswith("reused")]
-    assert sorted(set(ended) - {"-"}) == sorted(set(reused)), "what ended is kept"
+    # More may be: a start that the full disk stopped had passes that ended before.
+    assert set(ended) - {"-"} <= set(reused), "what ended is kept"
     assert numbers(tmp_path / "results") == numbers(undisturbed[0])
 
 

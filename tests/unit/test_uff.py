@@ -16,6 +16,7 @@ from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from runner import session
 from runner.cells import Status
+from runner.core.qdq.placements import Placed
 from runner.execution.alternatives import Alternative, floats, quantised
 from runner.experiment import read_experiment
 from runner.packs.merging import merge
@@ -99,7 +100,7 @@ def test_tensorrts_float_passes_are_offered_it_and_no_other(matrix: Path, tmp_pa
     other = Alternative(offered.name, offered.model, {**(offered.uff or {}), "outputs": {}})
     assert other.key != offered.key, "another node is another question"
     table: Any = None
-    assert quantised(Store(tmp_path / "results"), network, table, "tensorrt") == ()
+    assert quantised(Store(tmp_path / "results"), network, table, Placed(engine="tensorrt")) == ()
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,8 @@ def _beaten(seen: Sequence[CellResult], told: Sequence[CellResult]) -> str:
     ids = {one.cell.id for one in told}
     others = [one for one in seen if one.cell.id not in ids and one.boxes and one.boxes.whole]
     most = max((_mean_loss([one]) for one in told), default=(0.0, 0.0))
-    worse = [one for one in others if _mean_loss([one])[1] > most[1]]
+    # A box more is no reason: what tables of one kind lose varies by as much.
+    worse = [one for one in others if _mean_loss([one])[1] > most[1] + severity.LOST[0]]
     if not worse:
         return ""
     lost = max(one.boxes.whole.changes[ALL].lost for one in worse if one.boxes and one.boxes.whole)
