@@ -364,7 +364,7 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
         "8 bits' own",
         text,
         f"{_float_outputs(told)}Keep some layers in float (fp32_layers, or without Q/DQ nodes), or train "
-        "with quantisation; `trt-matrix diagnose` tries which layers would help.",
+        "with quantisation; trt-matrix diagnose tries which layers would help.",
         None if gated else _of_boxes(told),
     )
 
