@@ -1,10 +1,11 @@
 """Calibration: the fp32 network over the calibration images, once; then one table an algorithm.
 
-Only one image's activations and one histogram a tensor are in memory, however many images there are.
+Only two images' activations and one histogram a tensor are in memory, however many images there are.
 """
 
 import contextlib
 import time
+from concurrent import futures
 
 from job import arrays, thresholds
 from job.histogram import Histogram
@@ -27,13 +28,22 @@ def calibrate(session, input_name, images, tensors, algorithms, show):
     kept = thresholds.kept(algorithms)
     histograms = [Histogram(tensor, kept) for tensor in tensors]
     outputs = [tensor for tensor in tensors if tensor != input_name]
-    for number in range(len(images)):
-        show("%d/%d" % (number, len(images)))
+
+    def run(number):
         image = images[number : number + 1]
         values = dict(zip(outputs, session.run({input_name: image}, outputs)))
         values[input_name] = image
-        for histogram in histograms:
-            histogram.add(values[histogram.tensor])
+        return values
+
+    # The network runs on the next image while this one's values are counted.
+    with futures.ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(run, 0) if len(images) else None
+        for number in range(len(images)):
+            show("%d/%d" % (number, len(images)))
+            values = coming.result()
+            coming = ahead.submit(run, number + 1) if number + 1 < len(images) else None
+            for histogram in histograms:
+                histogram.add(values[histogram.tensor])
     return histograms
 
 

@@ -14,6 +14,7 @@ STANDARD_LIBRARY = {  # of Python 3.5; what the job uses or may well use
     "argparse",
     "base64",
     "collections",
+    "concurrent",
     "contextlib",
     "copy",
     "ctypes",
