@@ -171,8 +171,7 @@ def _search(one: Diagnosis) -> list[str]:
         lines += [
             f"    {name:<12}{text}"
             for name, text in (
-                ("matrix.yaml", told.matrix_yaml),
-                ("", told.fp32_layers),
+                ("matrix.yaml", f"options: {{{told.fp32_layers}}} of TensorRT environments"),
                 ("trtexec", told.trtexec),
                 ("Polygraphy", told.polygraphy),
                 ("ModelOpt", told.modelopt),

@@ -24,7 +24,6 @@ def elsewhere(layers: Sequence[str], fused: Mapping[str, Sequence[str]]) -> Else
     ]
     plain = [name for name in held if name not in unusable]
     return Elsewhere(
-        matrix_yaml=f"exclude: {_yaml(layers)}",
         fp32_layers=f"fp32_layers: {_yaml(held)}",
         trtexec=(
             f"--precisionConstraints=obey {shlex.quote('--layerPrecisions=' + ','.join(f'{name}:fp32' for name in plain))}"

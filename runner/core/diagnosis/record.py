@@ -142,8 +142,8 @@ class SearchRecord(Stored):
 class Elsewhere(Stored):
     """The chosen set as other tools take it."""
 
-    matrix_yaml: str
     fp32_layers: str
+    """For `options` of a TensorRT environment in matrix.yaml: what its implicit int8 holds in fp32."""
     trtexec: str
     polygraphy: str
     modelopt: str
