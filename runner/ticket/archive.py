@@ -4,6 +4,7 @@ A folder is written as a zip with fixed dates and owners: the same content gives
 """
 
 import hashlib
+import lzma
 import re
 import shutil
 import stat
@@ -28,7 +29,9 @@ LARGE_BYTES = 256 << 20
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError,
+)  # fmt: skip
 _ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -100,7 +103,7 @@ class Members:
                     if left < 0:
                         raise refused(self.path, [f"{name} is longer than it says"])
                     yield block
-        except _DAMAGED as error:
+        except (*_DAMAGED, OSError) as error:  # an offset before the file's start is one, too
             raise refused(self.path, [f"{name} cannot be unpacked ({error})"]) from error
 
     def read(self, name: str, most: int) -> bytes:
