@@ -144,7 +144,9 @@ class OrderFree(object):
         return int(self._amax / self.width) + 1
 
     def cover(self, largest):
-        """Widens the range until it holds `largest`."""
+        """Widens the range until it holds `largest`; zero is in every range (and has the exponent of one)."""
+        if largest == 0:
+            return
         exponent = max(math.frexp(largest)[1], self._exponent)
         _merge_pairs(self.counts, exponent - self._exponent)
         self._exponent = exponent

@@ -174,6 +174,14 @@ def test_sign_and_unit_do_not_matter(parts: list[npt.NDArray[np.float32]], power
         assert found == threshold(histogram, algorithm, {}) * 2.0**power, algorithm
 
 
+def test_an_image_of_zeros_does_not_coarsen_what_follows() -> None:
+    zeros, small = np.zeros(100, np.float32), np.full(1, 2.0**-5, np.float32)
+    first, last = histogram_of([zeros, small]), histogram_of([small, zeros])
+    assert first.order_free.width == last.order_free.width == 2.0**-4 / OrderFree.BINS
+    for algorithm in ALGORITHMS:
+        assert threshold(first, algorithm, {}) == threshold(last, algorithm, {}), algorithm
+
+
 def test_no_silu_is_clipped_to_its_own_minimum() -> None:
     """Rarely on, mostly near its minimum of -0.278: the divergence over all bins would keep only that."""
     rng = np.random.default_rng(3)
