@@ -4,8 +4,6 @@ Two runs, all in docs/known-causes.md: one with a cause in each environment, one
 images are dark. The last test of each holds that no other cell and head is accused of anything.
 """
 
-import os
-import re
 from pathlib import Path
 
 import pytest
@@ -13,10 +11,8 @@ import pytest
 from runner.cells import Precision, Status
 from runner.core.judgement import HeadResult
 from runner.core.verdicts.verdict import Kind, Verdict
-from runner.environments.venv import VenvEnvironment, default_cache
-from runner.errors import EnvironmentUnavailableError
 from runner.outcome import Outcome
-from tests.causes import experiment
+from tests.causes import engines, experiment
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import HEADS
 
@@ -26,32 +22,15 @@ OTHERS = tuple(head for head in HEADS if head != "wide")
 FLOAT, ROUNDED, TANH = f"float-{NEW}", f"rounded-{NEW}", f"tanh-{NEW}"
 ENVIRONMENTS = (f"ort-{OLD}", BASELINE, "twin", "scaled", FLOAT, ROUNDED, TANH)
 
-NO_NETWORK = re.compile(r"the package index cannot be reached|is not in the package cache")
-
-
 LOST = {Kind.BROKEN_OUTPUT, Kind.INT8_LIMIT}
 """8 bits round all of it away: nothing but zeros is left, in exact arithmetic too."""
 
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """Returns the interpreter of the newer version; both are made once and kept for later runs."""
-    cache = default_cache(os.environ)
-    for version in (OLD, NEW):
-        made = VenvEnvironment(
-            name=f"ort-{version}",
-            engine="onnxruntime",
-            requirements=[f"onnxruntime=={version}"],
-            python=None,
-            cache=cache,
-        )
-        try:
-            identity = made.prepare(offline=False)
-        except EnvironmentUnavailableError as error:
-            if NO_NETWORK.search(str(error)):
-                pytest.skip(f"real engines are needed: {error}")
-            raise
-    return cache / "environments" / identity.fingerprint[:32] / "bin" / "python"
+    """Returns the interpreter of the newer version."""
+    _, newer = engines.made(OLD, NEW)
+    return newer
 
 
 @pytest.fixture(scope="session")

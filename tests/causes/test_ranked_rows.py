@@ -4,8 +4,6 @@
 change places; as boxes hardly any is. Whoever judged `dets` by SQNR would blame 8 bits for a good head.
 """
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,13 @@ from runner.console import chosen
 from runner.core.boxes.results import ALL
 from runner.core.judgement import HeadResult
 from runner.core.verdicts.verdict import Kind
-from runner.environments.venv import VenvEnvironment, default_cache
-from runner.errors import EnvironmentUnavailableError
 from runner.outcome import Outcome
+from tests.causes import engines
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import SIZE, write_images
 from tests.unit.networks import Builder
 
 CELLS, KEPT = (SIZE // 2) ** 2, 40
-NO_NETWORK = re.compile(r"the package index cannot be reached|is not in the package cache")
 ACCUSING = {
     Kind.ENGINE_REGRESSION, Kind.ENGINE_LOSS, Kind.CALIBRATION_PROBLEM, Kind.INT8_LIMIT,
     Kind.CALIBRATOR_REGRESSION, Kind.FP32_REGRESSION,
@@ -72,21 +68,7 @@ def network() -> Any:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = default_cache(os.environ)
-    for version in (OLD, NEW):
-        made = VenvEnvironment(
-            name=f"ort-{version}",
-            engine="onnxruntime",
-            requirements=[f"onnxruntime=={version}"],
-            python=None,
-            cache=cache,
-        )
-        try:
-            made.prepare(offline=False)
-        except EnvironmentUnavailableError as error:
-            if NO_NETWORK.search(str(error)):
-                pytest.skip(f"real engines are needed: {error}")
-            raise
+    engines.made(OLD, NEW)
     folder = tmp_path_factory.mktemp("ranked")
     (folder / "model.onnx").write_bytes(network().SerializeToString())
     (folder / "decoder.py").write_text(DECODER)
