@@ -4,22 +4,25 @@ RUN := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix test bench lint report ticket plan format lock schema clean
+.PHONY: help matrix test test-fast bench lint report ticket plan format lock schema clean clean-results
 
 matrix: .venv/.runtime  ## run the experiment of matrix.yaml; writes results/latest/report.html
-	$(RUN) -m runner run $(ARGS)
+	$(RUN) -m trt_matrix run $(ARGS)
 
 plan: .venv/.runtime  ## print every cell, what it takes and why it cannot run; runs nothing
-	$(RUN) -m runner plan $(ARGS)
+	$(RUN) -m trt_matrix plan $(ARGS)
 
 report: .venv/.runtime  ## judge the newest run again and write its report; needs no engine
-	$(RUN) -m runner judge latest $(ARGS)
+	$(RUN) -m trt_matrix judge latest $(ARGS)
 
 ticket: .venv/.runtime  ## write ticket.zip of the newest run, to attach to a support ticket
-	$(RUN) -m runner ticket $(ARGS)
+	$(RUN) -m trt_matrix ticket $(ARGS)
 
-test: .venv/.dev  ## run the tests
-	$(RUN) -m pytest $(ARGS)
+test: .venv/.dev  ## run the tests, on all processors; ARGS=tests/unit/test_x.py runs some
+	$(RUN) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n auto)
+
+test-fast: .venv/.dev  ## run the tests of what is pure, core and report; no engine, process or browser
+	$(RUN) -m pytest -n auto -m pure tests/unit $(ARGS)
 
 lint: .venv/.dev  ## check style and types
 	$(RUN) -m ruff check .
@@ -30,26 +33,31 @@ format: .venv/.dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: .venv/.dev  ## measure speed and memory beside peers; writes docs/benchmarks.md
+bench: .venv/.dev  ## measure speed and memory beside peers; writes docs/reference/benchmarks.md
 	$(RUN) -m benchmarks $(ARGS)
 
-schema: .venv/.runtime  ## write runner/matrix.schema.json again after a change of runner/config/matrix.py
-	$(RUN) -m runner schema > runner/matrix.schema.json
+schema: .venv/.runtime  ## write the schemas of matrix.yaml and judgement.json again after a change of their types
+	$(RUN) -m trt_matrix schema > runner/matrix.schema.json
+	$(RUN) -m trt_matrix schema judgement > runner/judgement.schema.json
 
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url --no-annotate --upgrade --extra build
+	--no-header --no-emit-index-url --no-annotate --extra build $(ARGS)
 
-lock: .venv/.uv  ## resolve the dependencies again, newest first
+lock: .venv/.uv  ## resolve what changed in pyproject.toml; ARGS=--upgrade takes the newest of all
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
-clean:  ## remove .venv, caches and results
+clean:  ## remove .venv and caches; measurements stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-results:  ## remove all that was measured, after asking
+	@du -sh results | cut -f 1 | sed 's/$$/ of results: every run, and what makes the next one short./'
+	@printf "Remove them? Type yes: "; read answer && [ "$$answer" = yes ] || { echo "nothing removed"; exit 1; }
 	find results -mindepth 1 ! -name README.md -delete
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 # pip comes with venv; from then on uv does the work, fifty times faster.
 .venv/.uv: requirements.lock

@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes docs/benchmarks.md: `make bench`; `--quick` only shows that they run."""
+"""Runs every benchmark and writes docs/reference/benchmarks.md: `make bench`; `--quick` only shows that they run."""
 
 import argparse
 import contextlib
@@ -26,7 +26,7 @@ from benchmarks import (
 )
 from benchmarks.verdicts import command as verdicts_command
 
-TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+TARGET = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
 
 BENCHMARKS: tuple[tuple[str, str, Callable[[list[str]], None], list[str]], ...] = (
     ("Reductions", reductions.__doc__ or "", reductions.main, ["--quick"]),

@@ -20,16 +20,17 @@ from benchmarks import machine
 from job import protocol, thresholds
 from job.calibrate import calibrate
 from job.engines import onnxruntime as engine
-from runner.config.matrix import Config, Preprocess, load
-from runner.core.metrics import sqnr_db
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.qdq.explicit import place
-from runner.core.qdq.placements import Activations, Placed
-from runner.core.tables.table import Provenance, Table, from_ranges
-from runner.environments.factory import engine_options_of, environments_of
-from runner.environments.venv import VenvEnvironment
-from runner.images import image_files, preprocess
-from runner.ticket.start import start
+from trt_matrix.config.data import Preprocess
+from trt_matrix.config.matrix import Config, load
+from trt_matrix.core.metrics import sqnr_db
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.placements import Activations, Placed
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
+from trt_matrix.environments.factory import engine_options_of, environments_of
+from trt_matrix.environments.venv import VenvEnvironment
+from trt_matrix.inputs.images import image_files, preprocess
+from trt_matrix.ticket.start import start
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 32

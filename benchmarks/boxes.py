@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
-from runner.core.boxes.average_precision import average_precision, read_labels
-from runner.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
-from runner.core.boxes.detection import candidates, detect
-from runner.core.boxes.matching import Matching, compare_all
-from runner.core.boxes.nms import Boxes
+from trt_matrix.core.boxes.average_precision import average_precision, read_labels
+from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
+from trt_matrix.core.boxes.detection import candidates, detect
+from trt_matrix.core.boxes.matching import Matching, compare_all
+from trt_matrix.core.boxes.nms import Boxes
 
 Floats = npt.NDArray[np.float32]
 Images = list[Mapping[str, Floats]]

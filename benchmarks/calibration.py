@@ -16,7 +16,7 @@ import onnx
 
 from benchmarks import machine
 from job.thresholds import ALGORITHMS
-from runner.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.calibration_graph import calibration_model
 
 Measured = tuple[float, int, int]
 """Seconds, peak bytes, tensors."""

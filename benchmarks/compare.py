@@ -30,7 +30,7 @@ for one in sorted(Path(sys.argv[1]).rglob("*.raw")):
 
 COMMANDS = {
     "reading both, 1 MB at a time": [sys.executable, "-c", READING],
-    "trt-matrix compare": [sys.executable, "-m", "runner", "compare", "--quiet"],
+    "trt-matrix compare": [sys.executable, "-m", "trt_matrix", "compare", "--quiet"],
 }
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import table
-from runner.environments.base import Ending
-from runner.environments.docker.container import run_container
-from runner.environments.docker.engine import Engine, local_engine
-from runner.environments.docker.options import RESULTS, Bind, Wanted, container_name, variables
 from tests.docker.rootfs import python_image
+from trt_matrix.environments.base import Ending
+from trt_matrix.environments.docker.container import run_container
+from trt_matrix.environments.docker.engine import Engine, local_engine
+from trt_matrix.environments.docker.options import RESULTS, Bind, Wanted, container_name, variables
 
 GIGABYTE = 10**9
 WRITE = """

@@ -95,12 +95,12 @@ def write(folder: Path, images: int) -> Path:
 
 def one(way: str, folder: Path, images: int) -> None:
     """Does one way over, in this process; what all ways need is prepared and not timed."""
-    from runner.core.diagnosis.quantisers import quantised
-    from runner.diagnosis.diagnosing import diagnose
-    from runner.diagnosis.opening import opened
-    from runner.diagnosis.simulator import Simulator
-    from runner.diagnosis.subject import Wish
-    from runner.diagnosis.theory import theory
+    from trt_matrix.core.diagnosis.quantisers import quantised
+    from trt_matrix.diagnosis.diagnosing import diagnose
+    from trt_matrix.diagnosis.opening import opened
+    from trt_matrix.diagnosis.simulator import Simulator
+    from trt_matrix.diagnosis.subject import Wish
+    from trt_matrix.diagnosis.theory import theory
 
     def silent(_: str) -> None:
         pass
@@ -161,9 +161,9 @@ def _whole(subject: "object", images: int) -> int:
     import onnxruntime
 
     from job.reductions import compare
-    from runner.core.network.operators import MACS
-    from runner.core.qdq.explicit import place, simulation_of
-    from runner.diagnosis.subject import Subject
+    from trt_matrix.core.network.operators import MACS
+    from trt_matrix.core.qdq.explicit import place, simulation_of
+    from trt_matrix.diagnosis.subject import Subject
 
     assert isinstance(subject, Subject)
     options = onnxruntime.SessionOptions()

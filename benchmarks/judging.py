@@ -12,12 +12,13 @@ import time
 import numpy as np
 
 from job.reductions import SUMS
-from runner.cells import Cell, Precision, Status
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
-from runner.core.metrics import Sums
-from runner.plan import passes
-from runner.records import HeadGate, Manifest, Measurement, Object, Record
+from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.judge import judge
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.plan import passes
+from trt_matrix.core.records import Measurement, Object, Record
 
 HEADS = ("large", "medium", "small")
 PASSES = passes(

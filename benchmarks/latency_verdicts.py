@@ -1,7 +1,7 @@
 """Is slower told right? Thousands of made-up matrices, in the real order of rounds, judged by the real code.
 
 Made-up numbers, for the judge alone: nothing here is shown as measured. Of cell e in round k at place
-j of its round (j in the order that `runner.core.turns` makes):
+j of its round (j in the order that `trt_matrix.core.turns` makes):
 
     ln seconds = slowdown_e + round_k + place_j + noise_ek
 
@@ -19,12 +19,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from runner.cells import Pass, Precision, Status
-from runner.core.rules import Rules
-from runner.core.turns import turns
-from runner.core.verdicts.latency import latency_verdicts
-from runner.core.verdicts.verdict import Kind
-from runner.records import Measurement, Record, Start, Timing
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.turns import turns
+from trt_matrix.core.verdicts.latency import latency_verdicts
+from trt_matrix.core.verdicts.verdict import Kind
 
 Floats = np.ndarray
 FP32 = Pass(precision=Precision.FP32)

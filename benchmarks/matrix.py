@@ -24,7 +24,7 @@ def timed(
     command = [
         sys.executable,
         "-m",
-        "runner",
+        "trt_matrix",
         "run",
         "--quiet",
         "--json",

@@ -330,15 +330,15 @@ def prepare(folder, config, cache, names, images):
     from tempfile import TemporaryDirectory
 
     import job
-    from runner.core.migration.to_cache import to_cache
-    from runner.core.migration.to_qdq import to_qdq
-    from runner.core.network import graph
-    from runner.core.qdq.explicit import TENSORRT, PlacementOptions
-    from runner.core.tables.qdq_table import from_qdq
-    from runner.core.tables.trt_cache import Header, parse
-    from runner.migration.files import names_of, table_of
-    from runner.migration.simulating import ran
-    from runner.migration.sources import images_of, source_of
+    from trt_matrix.commands.migration.files import names_of, table_of
+    from trt_matrix.commands.migration.simulating import ran
+    from trt_matrix.commands.migration.sources import images_of, source_of
+    from trt_matrix.core.migration.to_cache import to_cache
+    from trt_matrix.core.migration.to_qdq import to_qdq
+    from trt_matrix.core.network import graph
+    from trt_matrix.core.qdq.explicit import TENSORRT, PlacementOptions
+    from trt_matrix.core.tables.qdq_table import from_qdq
+    from trt_matrix.core.tables.trt_cache import Header, parse
 
     folder = Path(folder).resolve()
     folder.mkdir(parents=True)

@@ -29,14 +29,14 @@ from job import thresholds
 from job.calibrate import calibrate
 from job.engines import onnxruntime as engine
 from job.histogram import Histogram
-from runner.core.metrics import sqnr_db
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import TENSORRT, place, simulation_of
-from runner.core.tables import pooled, reading
-from runner.core.tables.table import Provenance, from_ranges
-from runner.experiment import data_of, read_experiment
-from runner.store import Store
+from trt_matrix.core.metrics import sqnr_db
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import TENSORRT, place, simulation_of
+from trt_matrix.core.tables import pooled, reading
+from trt_matrix.core.tables.table import Provenance, from_ranges
+from trt_matrix.planning.experiment import data_of, read_experiment
+from trt_matrix.store.results import Store
 
 ROOT = Path(__file__).parents[1]
 DEMO = f"{ROOT / 'demo/matrix-h200.yaml'}={ROOT / 'tests/data/h200/tables/7301ca8fe2ff.json'}"

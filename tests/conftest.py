@@ -1,8 +1,84 @@
 """What every test rests on."""
 
+import ast
+import functools
+import os
 import signal
+from pathlib import Path
+from typing import Any
 
-# `make test &` from a script starts us with Ctrl-C ignored, and a child keeps what is ignored: the
-# tests that interrupt a run would wait for ever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
+
+HERE = Path(__file__).parent
+ONE_PROCESS = ("docker",)
+"""Folders of tests that share what only one process can make: base images."""
+PURE = {"core", "report"}
+"""Packages that compute only: what tests them alone needs no engine, process or store."""
+
+# `make test &` from a script starts us with Ctrl-C ignored, nohup with a closed terminal ignored, and a
+# child keeps what is ignored: the tests that end a run so would wait for ever.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
+# A busy machine is no fault of what is tested: no example has a deadline, none is called too slow to make.
+settings.register_profile(
+    "here",
+    settings.get_profile("ci" if os.environ.get("CI") else "default"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("here")
+# With CI each example is the same every time; `make test` elsewhere draws three times as many anew.
+if os.environ.get("CI"):
+    settings.register_profile("brief", settings.get_profile("here"), max_examples=30)
+    settings.load_profile("brief")
+
+
+class OneProcessAFile(LoadFileScheduling):
+    """Tests of a file, or of a folder of ONE_PROCESS, share what they are run on, so that one process runs them.
+
+    pytest-xdist 3.8 has groups for that, which pytest 9.2 does not hand on.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return next((one for one in ONE_PROCESS if f"/{one}/" in file), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProcessAFile:
+    return OneProcessAFile(config, log)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    path = item.path.relative_to(HERE)
+    if path.parts[0] == "unit" and packages(item.path) <= PURE:
+        item.add_marker(pytest.mark.pure)
+
+
+@functools.cache
+def packages(path: Path) -> frozenset[str]:
+    """Returns which packages of ours a test file imports, by itself or through a module beside it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in (
+            [one.name for one in node.names]
+            if isinstance(node, ast.Import)
+            else [f"{node.module}.{one.name}" for one in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        ):
+            first, *rest = name.split(".")
+            beside = path.with_name(f"{first}.py")
+            if first == "trt_matrix":
+                found.add(rest[0] if rest else "the package")
+            elif first in ("job", "subprocess"):
+                found.add(first)
+            elif beside.is_file() and beside != path:
+                found |= packages(beside)
+    return frozenset(found)

@@ -7,12 +7,12 @@ import numpy as np
 from benchmarks.verdicts.evidence import evidence
 from benchmarks.verdicts.made import BASELINE, Made, Matrix
 from benchmarks.verdicts.score import Claims
-from runner.cells import Precision
-from runner.core.judge import judge
-from runner.core.rules import Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.sample import Sample
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.judge import judge
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.decisions import verdicts
+from trt_matrix.core.verdicts.sample import Sample
 
 
 def told(matrix: Matrix) -> Claims:

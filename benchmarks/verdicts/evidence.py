@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 from benchmarks.verdicts.made import BASELINE, Made, Matrix
 from job.reductions import compare
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.core.evidence import Evidence
-from runner.core.metrics import Sums
-from runner.core.verdicts.seen import flat
-from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.records import Measurement, Object, Record, Share, Start
+from trt_matrix.core.verdicts.seen import flat
 
 Output = npt.NDArray[np.float32]
 

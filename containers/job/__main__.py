@@ -57,6 +57,10 @@ def run(request_folder, result_folder, stages):
         if request["plugins"]:
             folder = os.path.join(result_folder, protocol.PLUGINS)
             options.update(plugins=request["plugins"], plugin_folder=folder)
+        if "entry_point" in options:
+            folder = os.path.join(result_folder, protocol.PROGRAM)
+            heads = [head for head, _ in request["heads"]]
+            options.update(request=request_folder, folder=folder, heads=heads)
         engine = engines.load(request["engine"]).Engine(options)
         write_probe()
     if request["calibration"] is not None:

@@ -35,15 +35,24 @@ def calibrate(session, input_name, images, tensors, algorithms, show):
         values[input_name] = image
         return values
 
-    # The network runs on the next image while this one's values are counted.
-    with futures.ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(run, 0) if len(images) else None
+    def count(values):
+        for histogram in histograms:
+            histogram.add(values[histogram.tensor])
+
+    # An image is counted while the network runs on the next. Counting is what another thread does: a GPU is
+    # chosen for a thread, and the network stays in the one that built it.
+    with futures.ThreadPoolExecutor(1) as behind:
+        counted = None
         for number in range(len(images)):
             show("%d/%d" % (number, len(images)))
-            values = coming.result()
-            coming = ahead.submit(run, number + 1) if number + 1 < len(images) else None
-            for histogram in histograms:
-                histogram.add(values[histogram.tensor])
+            try:
+                values = run(number)
+            finally:  # what is wrong with an earlier image is said before what is with this one
+                if counted:
+                    counted.result()
+            counted = behind.submit(count, values)
+        if counted:
+            counted.result()
     return histograms
 
 

@@ -25,7 +25,7 @@ DIFFERENT = "different"
 CANNOT_JUDGE = "cannot judge"
 
 REPEATABILITY = 1.96  # normal quantile of the 95 % repeatability limit, ISO 5725-6
-LEAST = 0.01  # share of an error below which a difference has no meaning: docs/method.md
+LEAST = 0.01  # share of an error below which a difference has no meaning: docs/concepts/method.md
 TOLERANCE = 1e-6  # NMSE, 60 dB: above what TF32 costs
 
 

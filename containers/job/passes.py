@@ -68,9 +68,13 @@ def _run(engine, request, one, folder, stages, answer):
         if request["timing"] is not None:
             with stages.enter("time", name):
                 answer["latency"] = _time(session, request, images)
-    if one["compare_with"] is not None:
-        with stages.enter("compare", name):
-            answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
+        if one["compare_with"] is not None:
+            with stages.enter("compare", name):
+                answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
+        # Last of all, so that it can neither disturb what is measured nor lose it.
+        timing_of = request["timing"] or {}
+        if timing_of.get(protocol.LAYER_RUNS) and answer["layers"] and hasattr(session, "layer_times"):
+            _profile(session, request, images, folder, stages, answer)
 
 
 def _build(engine, one, table, folder, answer):
@@ -130,7 +134,7 @@ def infer(session, input_name, images, heads, folder):
         folder: where the .npy files go.
     """
     tensors = [tensor for _, tensor in heads]
-    files = [_file(head, index) for index, (head, _) in enumerate(heads)]
+    files = files_of([head for head, _ in heads])
     writers = []
     with contextlib.ExitStack() as unfinished:
         for number in range(len(images)):
@@ -160,8 +164,16 @@ def _row(head, output):
     return output[0] if output.ndim > 1 and output.shape[0] == 1 else output
 
 
-def _file(head, index):
-    return "%s.npy" % (head if protocol.SAFE_NAME.match(head) else "-%d" % index)
+def files_of(heads):
+    """Returns a file for each head, all different: called after it where its name can be a file's."""
+    named = ["%s.npy" % head for head in heads]
+    files = []
+    for index, name in enumerate(named):
+        file = name if protocol.SAFE_NAME.match(name) else "head-%d.npy" % index
+        while file != name and file in named:
+            file = "_" + file
+        files.append(file)
+    return files
 
 
 def _time(session, request, images):
@@ -181,6 +193,30 @@ def _time(session, request, images):
         print("latency was not stable after %(warm_up_max_s)s s of warm-up" % limits, flush=True)
     measured["batch"] = len(image)
     return measured
+
+
+def _profile(session, request, images, folder, stages, answer):
+    """Adds what the layers take to layers.json; where that fails, why: all else was measured.
+
+    A profiler may end the process, or never end: what was measured before is an answer without it.
+    """
+    path, untimed = os.path.join(folder, answer["layers"]), os.path.join(folder, protocol.UNTIMED)
+
+    def told(times):
+        protocol.write_json(path, dict(protocol.read_json(path), times=times))
+
+    none = {"runs": 0, "layers": [], "problem": None}
+    told(dict(none, problem="the job ended while it timed them; its log may say why"))
+    protocol.write_json(untimed, answer)
+    with stages.enter("profile", answer["name"]):
+        runs = request["timing"][protocol.LAYER_RUNS]
+        try:
+            told(dict(none, **session.layer_times({request["input"]: images[:1]}, runs)))
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises: it has no times, then
+            problem = "%s: %s" % (type(error).__name__, error)
+            told(dict(none, problem=problem))
+            print("layers were not timed: %s" % problem, flush=True)
+    os.remove(untimed)
 
 
 def _compare(one, heads, outputs, folder):

@@ -17,7 +17,10 @@ RESULT_DIR (empty, writable)
     passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell by one
     passes/NAME/build.json      what TensorRT was told and said of a build, see BUILD_KEYS
     passes/NAME/layers.json     what TensorRT made of the network's layers, see LAYER_KEYS
+    passes/NAME/untimed.json    as pass.json, only while the pass's layers are timed: it is the pass's answer where the
+                            job ended in that
     passes/NAME/calibration.cache   the calibration cache that TensorRT wrote, byte for byte
+    program/                the files of a function of the user's own, where that is the engine
     plugins/                libraries that were compiled of plugins' sources, where nothing lasts longer
     result.json             {"schema_version", "status", "stage", "error"}: written last of all
 
@@ -41,14 +44,16 @@ CALIBRATION = "calibration.json"
 STAGE = "stage.txt"
 PASSES = "passes"
 PLUGINS = "plugins"
+PROGRAM = "program"
 PASS = "pass.json"  # noqa: S105 - no password
+UNTIMED = "untimed.json"
 EXECUTED = "executed.onnx"
 BUILD = "build.json"
 LAYERS = "layers.json"
 CACHE = "calibration.cache"
 PARTIAL = ".part"  # ends the name of a file that is still being written
 
-STAGES = ("probe", "calibrate", "build", "infer", "time", "compare")
+STAGES = ("probe", "calibrate", "build", "infer", "time", "profile", "compare")
 
 REQUEST_KEYS = {
     "schema_version": "int",
@@ -62,7 +67,8 @@ REQUEST_KEYS = {
     "implicit: absent, null or see IMPLICIT_KEYS, alternatives: absent or [path or see UFF_KEYS]: the same "
     "network in other forms, tried in order where the engine's parser cannot read `model`, typed: absent, null "
     "or see TYPED_KEYS}",
-    "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s}",
+    "timing": "null, or {min_samples, max_samples, max_s, warm_up_max_s, layer_runs: absent, or how many runs "
+    "layers are timed in, after the others; 0: none}",
 }
 
 PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the first, or the other two
@@ -86,12 +92,14 @@ IMPLICIT_KEYS = {  # int8 by TensorRT's own scales, in a float network, not by Q
     "calibrator": "entropy, entropy2, legacy or minmax; with dynamic_range null",
     "images": "path of a float32 .npy as `evaluation`; null unless scales is calibrate",
 }
+HELD = "held"  # beside those: absent, or [layers, or tensors that they make], to be held in fp32
 SCALES = ("calibrate", "cache", "dynamic_range")
 BUILD_KEYS = {
     "flags": "names of the builder's flags that were set",
     "size_bytes": "of the engine, null where it was not serialised",
     "timing_cache": "none, new, read, or refused: made for another GPU, version or set of flags",
     "tensorrt_s": "seconds inside TensorRT's build, calibration included",
+    "jit_s": "absent, or seconds in which TensorRT-RTX then compiled what it had built, when the context was made",
     "quantisation": "{mode: null, explicit or one of SCALES, calibrator, images: number seen, callbacks_s: "
     "seconds of tensorrt_s that handing over images took}",
     "scales": "null, or {table: tensors with a scale, mapped: of them tensors of the network that can have "
@@ -99,7 +107,8 @@ BUILD_KEYS = {
     "missing: [tensors TensorRT complained of], rejected: [layers that lost an int8 kernel]}",
     "warnings": "[text]",
 }
-LAYER_KEYS = {  # layers.json is {"source": inspector, log or profiler, "layers": [...], "custom": [...]}
+# layers.json is {"source": inspector, log or profiler, "layers": [...], "custom": [...], "times": absent or see TIMES_KEYS}
+LAYER_KEYS = {
     "name": "as TensorRT calls it",
     "type": "Convolution ...; null from a profiler",
     "kernel": "CaskConvolution ...; null from a profiler",
@@ -120,7 +129,14 @@ CUSTOM_KEYS = {  # of an entry of layers.json's "custom": a layer that a plugin 
     "after": "the same of those that read its outputs",
     "scaled": "null without a table, or {output tensor: whether that has a scale for it}",
 }
+TIMES_KEYS = {  # what the engine's layers took, in runs of their own on a context of its own
+    "runs": "how many; those before them that warmed up are not counted",
+    "layers": "[{name: as the profiler calls it, tensors: as a layer's, seconds: median over the runs}]; a layer that the "
+    "profiler names several times in a run is there once, with their sum",
+    "problem": "null, or why there are none; runs is 0 then",
+}
 TIMING_KEYS = ("min_samples", "max_samples", "max_s", "warm_up_max_s")
+LAYER_RUNS = "layer_runs"  # beside those
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
 """What may become a file or folder name as it is."""
@@ -166,8 +182,7 @@ def write_json(path, value):
 
 def write_bytes(path, content):
     folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        os.makedirs(folder)
+    os.makedirs(folder, exist_ok=True)  # of two threads both may find none
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -220,6 +235,9 @@ def read_request(folder):
             request["calibration"][key] = absolute(request["calibration"][key])
     if request["timing"] is not None:
         _need(request["timing"], TIMING_KEYS, "timing")
+        runs = request["timing"].setdefault(LAYER_RUNS, 0)  # not every host knows of it
+        if not isinstance(runs, int) or isinstance(runs, bool) or runs < 0:
+            raise ProtocolError("timing.%s is %r: expected a number of runs, or 0" % (LAYER_RUNS, runs))
     for one in request["passes"]:
         one["model"] = absolute(one["model"])
         if one["table"] is not None:
@@ -300,6 +318,9 @@ def _check_implicit(one, where):
     if implicit is None:
         return
     _need(implicit, IMPLICIT_KEYS, where)
+    names = implicit.setdefault(HELD, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProtocolError("%s.%s is no list of names" % (where, HELD))
     wanted = implicit["scales"]
     if wanted not in SCALES:
         raise ProtocolError("%s.scales is %r; known: %s" % (where, wanted, ", ".join(SCALES)))

@@ -18,11 +18,16 @@ import sys
 import tarfile
 import time
 
+sys.dont_write_bytecode = True  # what was carried here stays as it was
+
+from job import pack_docker, protocol  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACK = "pack.json"
 DONE = "done.json"
 ENDING = "ending.json"
 NOWHERE = "none"
+PROGRESS_S = 2.0
 
 
 def main(arguments):
@@ -42,12 +47,19 @@ def main(arguments):
         print("nothing matches; there are: %s" % ", ".join(names(pack)), file=sys.stderr)
         return 2
     work = os.path.join(HERE, "work")
+    waiting = [one for one in wanted if not os.path.exists(os.path.join(work, one["id"], DONE))]
+    problem = lacking(engines(waiting), options)
+    if problem:
+        print("%s\nnothing was run; run this again with another one" % problem, file=sys.stderr)
+        return 2
     for number, one in enumerate(wanted, 1):
         folder = os.path.join(work, one["id"])
-        print("[%d/%d] %s: " % (number, len(wanted), one["id"]), end="")
+        head = "[%d/%d] %s: " % (number, len(wanted), one["id"])
+        print(head, end="")
         sys.stdout.flush()
         if not os.path.exists(os.path.join(folder, DONE)):
             run(one, folder, options)
+            finish_progress(head)
         with io.open(os.path.join(folder, DONE), encoding="utf-8") as stream:
             done = json.load(stream)
         told = "; %s" % done["last"] if done["last"] else ""
@@ -78,6 +90,7 @@ def parser():
         default=os.path.join(HERE, "results.tar"),
         help="archive to carry back; none: write no archive",
     )
+    found.set_defaults(limits=True)  # NVIDIA's; an engine without rights refuses them
     return found
 
 
@@ -106,12 +119,8 @@ def run(one, folder, options):
         else:
             ended = start_job(request, start, one["deadline_s"], options)
         result = os.path.join(start, "result")
-        done = [
-            each["name"]
-            for each in request["passes"]
-            if os.path.exists(os.path.join(result, "passes", each["name"], "pass.json"))
-        ]
-        calibrated = os.path.exists(os.path.join(result, "calibration.json"))
+        done = [each["name"] for each in request["passes"] if answered_in(result, each["name"])]
+        calibrated = os.path.exists(os.path.join(result, protocol.CALIBRATION))
         answered += len(done) + calibrated
         missing = [each["name"] for each in request["passes"] if each["name"] not in done]
         failed = [] if ended["interrupted"] else blamed(ended, missing, bool(done))
@@ -120,12 +129,23 @@ def run(one, folder, options):
         if calibrated or not ended["interrupted"]:
             request["calibration"] = None
         request["passes"] = [
-            each for each in request["passes"] if each["name"] in missing and each["name"] not in failed
+            each
+            for each in request["passes"]
+            if each["name"] in missing and each["name"] not in failed
         ]
         if not request["passes"] and not request["calibration"]:
             break
     last = "" if answered == asked else ended["error"] or last_line(os.path.join(start, "job.log"))
     write_json(os.path.join(folder, DONE), {"asked": asked, "answered": answered, "last": last})
+
+
+def answered_in(result, name):
+    """Returns whether a pass was answered; where the job ended while it timed the layers, all else is the answer."""
+    folder = os.path.join(result, protocol.PASSES, name)
+    answer, untimed = (os.path.join(folder, one) for one in (protocol.PASS, protocol.UNTIMED))
+    if os.path.exists(untimed) and not os.path.exists(answer):
+        os.replace(untimed, answer)
+    return os.path.exists(answer)
 
 
 def earlier(start):
@@ -170,43 +190,107 @@ def blamed(ended, missing, progressed):
     return [] if progressed else missing
 
 
+def engines(requests):
+    """Returns the engines that requests need, each once."""
+    found = []
+    for one in requests:
+        with io.open(os.path.join(HERE, one["request"]), encoding="utf-8") as stream:
+            found.append(json.load(stream)["engine"])
+    return sorted(set(found))
+
+
+def lacking(wanted, options):
+    """Returns why no job can run: no such Python or image, no numpy, no engine; None where all is there.
+
+    Asked before any job starts, so that nothing counts as answered.
+
+    Args:
+        wanted: names of engines.
+        options: of `parser`.
+    """
+    for name in wanted:
+        what = "the image %s" % options.docker if options.docker else options.python
+        try:
+            code, said = _asked(name, options)
+            if code and options.docker and pack_docker.refuses_limits(said):
+                options.limits = False
+                print("the engine may not raise limits: NVIDIA's recommended ones are left out")
+                code, said = _asked(name, options)
+        except OSError as error:
+            return "cannot start %s: %s" % (pack_docker.program() if options.docker else options.python, error)
+        if code:
+            lines = said.strip().splitlines()
+            why = lines[-1][:300] if lines else "it ended with %d" % code
+            return "%s cannot run jobs of %s: %s" % (what, name, why)
+    return None
+
+
+def _asked(name, options):
+    """Returns the exit code and all that is said where numpy and the engine `name` are loaded."""
+    code = "import numpy; from job import engines; engines.load(%r)" % str(name)
+    command = (
+        pack_docker.common(HERE, options) + ["--entrypoint", "python3", options.docker, "-c", code]
+        if options.docker
+        else [options.python, "-c", code]
+    )
+    process = subprocess.Popen(
+        command, cwd=HERE, env=variables(options), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    said = process.communicate()[0].decode("utf-8", "replace")
+    return process.returncode, said
+
+
+def variables(options):
+    """Returns the environment of a job."""
+    found = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
+    if not options.docker:
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
+    return found
+
+
 def start_job(request, start, deadline_s, options):
     asked, result = os.path.join(start, "request"), os.path.join(start, "result")
     os.makedirs(asked)
     os.makedirs(result)
     write_json(os.path.join(asked, "request.json"), pointing(request))
     command = (
-        docker_command(start, options)
+        pack_docker.start(HERE, start, options)
         if options.docker
         else [options.python, "-m", "job", asked, result]
     )
-    variables = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
-    if not options.docker:
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
     ended = ending(command)
     began = time.time()
     ended["started"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(began))
     with open(os.path.join(start, "job.log"), "wb") as log:
         try:
             process = subprocess.Popen(
-                command, cwd=HERE, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                command, cwd=HERE, env=variables(options), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             ended["error"] = "cannot start %s: %s" % (command[0], error)
         else:
-            wait(process, deadline_s, ended)
+            wait(process, deadline_s, ended, result)
     ended["wall_s"] = time.time() - began
     ended["stage"] = read_stage(result)
     return ended
 
 
-def wait(process, deadline_s, ended):
+def wait(process, deadline_s, ended, result):
+    began = time.time()
+    code = None
     try:
-        code = process.wait(timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        ended["timed_out"] = True
-        code = stop(process)
+        while code is None:
+            left = deadline_s - (time.time() - began)
+            if left <= 0:
+                ended["timed_out"] = True
+                code = stop(process)
+                break
+            try:
+                code = process.wait(timeout=min(left, PROGRESS_S))
+            except subprocess.TimeoutExpired:
+                progress(read_stage(result), time.time() - began)
     except KeyboardInterrupt:
         stop(process)
         raise
@@ -216,40 +300,33 @@ def wait(process, deadline_s, ended):
         ended["exit_code"] = code
 
 
+def progress(stage, seconds):
+    """Says what the job does: over the last line in a terminal, else where the stage is another one."""
+    told = "    %s, %d s" % (stage or "starting", seconds)
+    if sys.stdout.isatty():
+        print("\r%-70.70s" % told, end="")
+    elif stage != progress.last:
+        print("\n" + told, end="")
+    progress.last = stage
+    sys.stdout.flush()
+
+
+progress.last = ""
+
+
+def finish_progress(head):
+    """Begins the line again that `progress` left, where it said anything."""
+    if progress.last:
+        print(("\r%-70s\r" % "" if sys.stdout.isatty() else "\n") + head, end="")
+    progress.last = ""
+
+
 def stop(process):
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has just ended
     return process.wait()
-
-
-def docker_command(start, options):
-    inside = "/pack/" + os.path.relpath(start, HERE).replace(os.sep, "/")
-    gpus = [] if options.gpus == "none" else ["--gpus", options.gpus]
-    return (
-        [
-            "docker",
-            "run",
-            "--rm",
-            "--network=none",
-            "--cap-drop=ALL",
-            "--security-opt=no-new-privileges",
-        ]
-        + ["--shm-size=1g", "--ulimit=memlock=-1", "--ulimit=stack=67108864"]
-        + [
-            "--user",
-            "%d:%d" % (os.getuid(), os.getgid()),
-            "--env",
-            "HOME=/tmp",
-            "--env",
-            "PYTHONPATH=/pack",
-        ]
-        + gpus
-        + ["--volume", HERE + ":/pack:ro", "--volume", start + "/result:" + inside + "/result"]
-        + ["--workdir", "/pack", "--entrypoint", "python3", options.docker]
-        + ["-m", "job", inside + "/request", inside + "/result"]
-    )
 
 
 def pointing(value):
@@ -285,7 +362,7 @@ def collect(pack, work, output):
     manifest = json.dumps({"pack": pack["id"], "files": files}, indent=1, sort_keys=True).encode(
         "utf-8"
     )
-    with tarfile.open(output + ".part", "w") as archive:
+    with tarfile.open(output + ".part", "w:gz", compresslevel=1) as archive:
         for name in sorted(files):
             archive.add(os.path.join(work, name), arcname=name, filter=anonymous)
         info = tarfile.TarInfo("results.json")

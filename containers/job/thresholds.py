@@ -83,7 +83,7 @@ def entropy(histogram):
 
     The method is that of S. Migacz, "8-bit Inference with TensorRT", GTC 2017, S7310, slide "Pseudocode:
     conversion". What the slides leave open was found from calibration caches that TensorRT 8.5 wrote
-    (docs/calibration.md): bin 0 is given the count of bin 1; the candidates go on over empty bins to the end
+    (docs/concepts/calibration.md): bin 0 is given the count of bin 1; the candidates go on over empty bins to the end
     of the range; one that clips, and keeps a single filled bin, does not count (its P and Q are equal);
     of equal candidates the widest is taken; and the result is not held below the largest magnitude.
     """

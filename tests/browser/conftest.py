@@ -16,6 +16,8 @@ from shown_pages import Open
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1440, 900
+TIMEOUT_MS = 10_000
+"""Until something that is waited for counts as not there."""
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +60,7 @@ def opened(chromium: Browser, tmp_path: Path, told: list[str]) -> Iterator[Open]
         file.write_text(html, "utf-8")
         viewport = {"width": width, "height": HEIGHT}
         contexts.append(chromium.new_context(viewport=viewport, **context))
+        contexts[-1].set_default_timeout(TIMEOUT_MS)
         shown = contexts[-1].new_page()
         shown.on("console", lambda message: told.append(f"console: {message.text}"))
         shown.on("pageerror", lambda error: told.append(f"error: {error}"))

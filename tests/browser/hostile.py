@@ -6,10 +6,11 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from runner.cells import Pass, Status
-from runner.core.answers.per_head import answers
-from runner.core.boxes.matching import Changes
-from runner.core.boxes.results import (
+from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
+from tests.unit.small_networks import detector
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.boxes.matching import Changes
+from trt_matrix.core.boxes.results import (
     ALL,
     AveragePrecision,
     BoxErrors,
@@ -19,17 +20,16 @@ from runner.core.boxes.results import (
     ShownBox,
     WorstImage,
 )
-from runner.core.cell_run import CellRun
-from runner.core.judgement import CellResult, CustomOperator, Judgement
-from runner.core.layers.precisions import FLOAT, LayerReport, Way
-from runner.core.network.lineage import Lineage, Suspect, Suspects
-from runner.core.network.network_map import network_map
-from runner.core.tables.differences import TableReport, TableUse, TensorRanges
-from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.effect import Effect
-from runner.core.verdicts.verdict import Kind, Verdict
-from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
-from tests.unit.networks import detector
+from trt_matrix.core.cell_run import CellRun
+from trt_matrix.core.cells import Pass, Status
+from trt_matrix.core.judgement import CellResult, CustomOperator, Judgement
+from trt_matrix.core.layers.precisions import FLOAT, LayerReport, Way
+from trt_matrix.core.network.lineage import Lineage, Suspect, Suspects
+from trt_matrix.core.network.network_map import network_map
+from trt_matrix.core.tables.differences import TableReport, TableUse, TensorRanges
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 HOST = "http://sentinel.invalid"
 EVIL = {

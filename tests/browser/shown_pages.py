@@ -6,11 +6,12 @@ from functools import cache
 import hostile
 from playwright.sync_api import Page
 
-from runner.cells import Status
-from runner.core.judgement import Judgement
-from runner.report.html import render
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
+from trt_matrix.core.boxes.results import FedImage
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.report.html import render
 
 Open = Callable[..., Page]
 """(page's HTML, width, fragment, **of the context) → the page, open."""
@@ -25,10 +26,18 @@ def html(name: str) -> str:
     if name in EVILS:
         evil = hostile.EVIL[name.removeprefix("evil-")]
         made = hostile.spoiled(hostile.complete(), evil)
-        return render(made, {hostile.IMAGE + evil: hostile.PICTURE})
+        name = hostile.IMAGE + evil
+        return render(made, {name: hostile.PICTURE}, fed={name: FED})
     if name == "complete":
-        return render(hostile.complete(), {hostile.IMAGE: hostile.PICTURE})
+        return render(
+            hostile.complete(), {hostile.IMAGE: hostile.PICTURE}, fed={hostile.IMAGE: FED}
+        )
     return render({"ordinary": whole, "h200": h200.judged, "crowded": _crowded}[name]())
+
+
+FED = FedImage(
+    picture=hostile.PICTURE, order="bgr", width=640, height=480, low=-2.1, high=431.0, clipped=0.25
+)
 
 
 def _crowded() -> Judgement:

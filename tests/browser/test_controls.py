@@ -8,23 +8,25 @@ import pytest
 from playwright.sync_api import Page, expect
 from shown_pages import EVILS, Open, html
 
-from runner.cells import Status
-from runner.report.html import render
 from tests.unit.judgements import SHARED, cell_result, head, judgement
+from trt_matrix.core.cells import Status
+from trt_matrix.report.html import render
 
 BODY = "#matrix tbody:nth-of-type(2)"
 """INT8 with the shared table."""
 
 
+ROWS = "#matrix tbody:not([hidden]) tr[data-environment]:not([hidden])"
+"""What the filter leaves; where it leaves all, some stand behind a row for several."""
+
+
 def environments(page: Page) -> list[str]:
-    return page.locator("#matrix tr[data-environment]:visible").evaluate_all(
-        "rows => rows.map(one => one.dataset.environment)"
-    )
+    return page.locator(ROWS).evaluate_all("rows => rows.map(one => one.dataset.environment)")
 
 
 def expect_environments(page: Page, wanted: list[str]) -> None:
     """Waits, since a page hears of the way back a moment later."""
-    expect(page.locator("#matrix tr[data-environment]:visible")).to_have_count(len(wanted))
+    expect(page.locator(ROWS)).to_have_count(len(wanted))
     assert environments(page) == wanted
 
 
@@ -72,7 +74,7 @@ def test_what_has_no_number_stays_last(page: Page) -> None:
     """The crashed cell, whichever way the others are sorted."""
     for _ in range(2):
         page.locator("#matrix thead th:nth-child(4) button").click()
-        last = page.locator("#matrix tbody:nth-of-type(4) tr").last
+        last = page.locator("#matrix tbody:nth-of-type(4) tr[data-environment]").last
         assert last.get_attribute("data-status") == "crashed"
 
 
@@ -85,7 +87,7 @@ def test_the_filter_narrows_the_matrix_and_the_sections_below(page: Page) -> Non
         ).all_text_contents()
         assert shown
         assert all("ort-1.26.0" in one for one in shown)
-    expect(page.locator(".count")).to_have_text(re.compile(r"^4 of \d+ rows, here and"))
+    expect(page.locator(".count")).to_have_text(re.compile(r"^4 of \d+ rows, here and in Details"))
     page.get_by_role("searchbox", name="Filter").fill("nothing such")
     expect(page.locator(".count")).to_have_text(re.compile("nothing matches"))
     page.get_by_role("searchbox", name="Filter").press("Escape")
@@ -119,16 +121,20 @@ def test_another_gate_marks_cells_and_says_that_it_is_a_what_if(page: Page) -> N
     assert small.input_value() == "20"
     assert page.locator(".if").count() == 0
     small.fill("60")
-    marked = page.locator("#matrix td.if-failed")
+    marked = page.locator("#matrix tr[data-environment] td.if-failed")
     gated = page.locator("td[data-gate]:nth-child(4)").count()
     assert marked.count() == gated > 10
-    expect(marked.first).to_contain_text("✗ would fail 60 dB")
+    expect(page.locator("#matrix tr[data-environment] td.if-failed").first).to_contain_text(
+        "✗ fails 60 dB"
+    )
     told = page.locator(".what-if")
     expect(told).to_contain_text(re.compile(rf"^With these gates {gated} of \d+ int8 results"))
     expect(told).to_contain_text("the exit code are for the latter")
     small.fill("1")
     assert page.locator("#matrix td.if-failed").count() == 0
-    expect(page.locator("#matrix td.if-held").first).to_contain_text("✓ would hold 1 dB")
+    expect(page.locator("#matrix tr[data-environment] td.if-held").first).to_contain_text(
+        "✓ holds 1 dB"
+    )
 
 
 def test_a_gate_that_is_none_is_that_of_the_matrix(page: Page) -> None:
@@ -186,12 +192,12 @@ def test_back_and_forward(page: Page) -> None:
 
 def test_links_within_the_page_keep_the_view(page: Page, opened: Open) -> None:
     page.get_by_role("searchbox", name="Filter").fill("1.26")
-    page.locator("nav a[href='#latency']").click()
-    expect(page.locator("#latency")).to_be_in_viewport()
+    page.locator("nav a[href='#questions']").click()
+    expect(page.locator("#questions")).to_be_in_viewport()
     assert set(environments(page)) == {"ort-1.26.0"}
-    expect(page).to_have_url(re.compile("#~q=1.26&at=latency$"))
+    expect(page).to_have_url(re.compile("#~q=1.26&at=questions$"))
     again = opened(html("ordinary"), fragment=fragment_of(page))
-    expect(again.locator("#latency")).to_be_in_viewport()
+    expect(again.locator("#questions")).to_be_in_viewport()
     assert set(environments(again)) == {"ort-1.26.0"}
     page.go_back()
     expect(page).to_have_url(re.compile("#~q=1.26$"))
@@ -201,15 +207,15 @@ def test_links_within_the_page_keep_the_view(page: Page, opened: Open) -> None:
 
 
 def test_an_unfiltered_page_has_plain_links(page: Page) -> None:
-    page.locator("nav a[href='#latency']").click()
-    page.locator("nav a[href='#layers']").click()
-    expect(page).to_have_url(re.compile("#layers$"))
+    page.locator("nav a[href='#questions']").click()
+    page.locator("nav a[href='#details']").click()
+    expect(page).to_have_url(re.compile("#details$"))
     page.go_back()
-    expect(page).to_have_url(re.compile("#latency$"))
+    expect(page).to_have_url(re.compile("#questions$"))
     page.get_by_role("searchbox", name="Filter").fill("1.26")
     page.go_back()
     expect(page.locator(".count")).to_have_text(re.compile(r"^\d+ rows$"))
-    expect(page).to_have_url(re.compile("#latency$"))
+    expect(page).to_have_url(re.compile("#questions$"))
 
 
 def test_a_link_to_a_cell_opens_what_it_is_folded_in(opened: Open) -> None:
@@ -235,7 +241,7 @@ def test_a_page_opened_with_a_fragment_that_is_none_is_whole(opened: Open, fragm
 def test_a_fragment_that_is_none_does_no_harm(page: Page) -> None:
     for fragment in NO_VIEWS:
         page.evaluate("location.hash = '#~q=1.26&sort=2d&gate=2:50'")
-        expect(page.locator("#matrix .if:visible").first).to_be_visible()
+        expect(page.locator("#matrix tr:not([hidden]) .if").first).to_be_visible()
         page.evaluate("fragment => { location.hash = fragment; }", fragment)
         if not fragment.startswith("#~"):
             page.get_by_role("button", name="Show all again").click()
@@ -269,7 +275,7 @@ def table_of(text: str) -> list[list[str]]:
 def test_the_matrix_as_csv_has_numbers_and_units(page: Page) -> None:
     header, *rows = table_of(copied(page, "CSV", "#matrix"))
     assert header == [
-        "Pass", "Environment", "large [dB]", "medium [dB]", "small [dB]", "Latency [s]",
+        "Pass", "Environment", "large [dB]", "medium [dB]", "small [dB]", "Time [s]",
     ]  # fmt: skip
     row = next(one for one in rows if one[0].startswith("INT8, shared") and "1.26.0" in one[1])
     assert float(row[4]) == pytest.approx(19.281, abs=0.01)
@@ -278,6 +284,7 @@ def test_the_matrix_as_csv_has_numbers_and_units(page: Page) -> None:
 
 
 def test_other_tables_as_csv_have_numbers_and_units(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     header, row, *_ = table_of(copied(page, "CSV", "#budget"))
     units = " [NMSE × 10⁻³]"
     assert header[2:] == [f"{one}{units}" for one in ("observed", "limit", "calibration", "engine", "± noise")]  # fmt: skip
@@ -287,7 +294,6 @@ def test_other_tables_as_csv_have_numbers_and_units(page: Page) -> None:
     assert float(row[median]) == 0.0121
     assert row[header.index("to baseline")] == "0.95"
     assert "Chart" not in header
-    page.locator("#metrics summary").first.click()
     rows = table_of(copied(page, "CSV", "#metrics"))
     assert {one[rows[0].index("elements")] for one in rows[1:]} == {"2000000"}
     nmse = [float(one[rows[0].index("NMSE")]) for one in rows[1:]]
@@ -320,7 +326,7 @@ def test_every_table_can_be_copied_and_comes_out_regular(opened: Open, name: str
     page = opened(html(name))
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tables = page.locator("main table").count()
-    assert page.locator(".copy").count() == tables > 5
+    assert page.locator(".copy").count() == tables > 5, "the copies of the first screen apart"
     texts = page.evaluate(
         """async () => {
             const copied = [];
@@ -377,3 +383,51 @@ def test_hostile_names_filter_and_sort_like_others(opened: Open, name: str) -> N
     assert page.locator("#matrix .if").count() > 0
     again = opened(html(name), fragment=fragment_of(page))
     assert environments(again) == environments(page)
+
+
+def test_a_row_for_several_opens_and_closes(page: Page) -> None:
+    row = page.locator(f"{BODY} tr.alike").first
+    button = row.get_by_role("button")
+    members = page.locator(f"{BODY} tr.member:visible")
+    before = members.count()
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    assert members.count() == before + int(row.get_attribute("data-rows") or 0)
+    button.click()
+    assert members.count() == before
+
+
+def test_arrow_keys_walk_the_fields_with_one_stop_of_the_tab_key(page: Page) -> None:
+    fields = page.locator("#matrix tbody td.c > a")
+    assert fields.evaluate_all("all => all.filter(one => one.tabIndex === 0).length") == 1
+    page.locator("#matrix tr.one td.c > a:visible").first.click()
+    peek = page.locator("#peek")
+    expect(peek).to_contain_text(" dB")
+    told = peek.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("td.c > a[aria-current]")).to_have_count(1)
+    assert peek.inner_text() != told
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
+    assert fields.evaluate_all("all => all.filter(one => one.tabIndex === 0).length") == 1
+
+
+def test_a_picked_field_leads_to_its_cell(page: Page) -> None:
+    page.locator("#matrix tr.one td.c > a:visible").first.click()
+    page.locator("#peek a").click()
+    expect(page.locator("#cells tr:target")).to_be_in_viewport()
+
+
+def test_the_first_screen_can_be_taken_along_as_text(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as text").click()
+    expect(page.locator("#said")).to_have_text("Copied.")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.splitlines()[1].endswith(page.locator("h1").inner_text())
+    assert len(text.splitlines()) <= 6
+
+
+def test_another_gate_marks_the_row_that_stands_for_several(page: Page) -> None:
+    page.get_by_role("spinbutton", name="small").fill("60")
+    expect(page.locator(f"{BODY} tr.alike td.if-failed")).not_to_have_count(0)
+    page.get_by_role("button", name="Show all again").click()
+    expect(page.locator("#matrix .if-failed")).to_have_count(0)

@@ -1,80 +1,47 @@
-"""The matrix of more cells than are told in detail: other boxes, which must look and read as a table."""
+"""The matrix of more cells than are told in detail: what a browser lays out at once is little."""
 
-from collections import Counter
-
-import hostile
 import pytest
-from playwright.sync_api import Page
-from shown_pages import Open, html
+from playwright.sync_api import expect
+from shown_pages import Open
 
-from runner.report.html import render
-from tests.unit.judgements import whole
+from benchmarks.report import large
+from trt_matrix.report.html import render
 
-EDGES = """rows => rows.map(row => [...row.cells].map(cell => {
-    const { left, right } = cell.getBoundingClientRect();
-    return [Math.round(left), Math.round(right), cell.colSpan];
-}))"""
-IN_VIEW = """() => [...document.querySelectorAll('.matrix tr')].every(
-    row => row.checkVisibility({ contentVisibilityAuto: true })
-)"""
-ROLES = {"table", "row", "rowgroup", "columnheader", "rowheader", "cell", "caption", "gridcell"}
-LARGE = {
-    "usual": whole(),
-    "long": hostile.spoiled(hostile.complete(), hostile.EVIL["long"]),
-    "empty": hostile.spoiled(hostile.complete(), ""),
-}
+CELLS = 6 * 100
 
 
-def edges(page: Page) -> list[list[tuple[int, int, int]]]:
-    return page.locator(".matrix tr").evaluate_all(EDGES)
+@pytest.fixture(scope="module")
+def page_of_many() -> str:
+    return render(large(CELLS // 6))
 
 
-@pytest.mark.parametrize("name", LARGE)
-@pytest.mark.parametrize("width", [1440, 1024, 390])
-def test_columns_stand_under_their_headers(opened: Open, name: str, width: int) -> None:
-    page = opened(render(LARGE[name], most_cells=1), width)
-    assert page.locator("table.matrix.large").count() == 1
-    header, *rows = edges(page)
-    assert rows
-    spanned = 0
-    for row in rows:
-        column = 0
-        for left, right, span in row:
-            assert (left, right) == (header[column][0], header[column + span - 1][1])
-            column += span
-            spanned += span > 1
-        assert column == len(header)
-    assert spanned, "groups and what did not run were looked at, too"
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_few_rows_are_shown_and_all_are_there(opened: Open, page_of_many: str) -> None:
+    page = opened(page_of_many)
+    rows = page.locator("#matrix tr[data-environment]")
+    assert rows.count() == CELLS
+    assert page.locator("#matrix tr[data-environment]:visible").count() < 80
+    assert page.evaluate("document.documentElement.scrollHeight") < 8000
+    more = page.locator("#matrix tr.more .toggle").first
+    more.click()
+    assert page.locator("#matrix tr[data-environment]:visible").count() > 80
+    expect(more).to_have_attribute("aria-expanded", "true")
 
 
-def roles(page: Page) -> Counter[str]:
-    """Returns what a screen reader is told that the matrix consists of, once it is in view."""
-    page.set_viewport_size({"width": 1440, "height": 8000})
-    page.locator(".matrix").scroll_into_view_if_needed()
-    page.wait_for_function(IN_VIEW)
-    session = page.context.new_cdp_session(page)
-    root = session.send("DOM.getDocument")["root"]["nodeId"]
-    node = session.send("DOM.querySelector", {"nodeId": root, "selector": "table.matrix"})
-    found = session.send("Accessibility.queryAXTree", node)["nodes"]
-    return Counter(one["role"]["value"] for one in found if one["role"]["value"] in ROLES)
+def test_what_is_looked_for_is_shown_as_cells_and_not_more_than_a_browser_can_lay_out(
+    opened: Open, page_of_many: str
+) -> None:
+    page = opened(page_of_many)
+    search = page.get_by_role("searchbox", name="Filter")
+    search.fill("ngc-19.0")
+    shown = page.locator("#matrix tr[data-environment]:visible")
+    expect(shown).to_have_count(9 * 6)
+    expect(page.locator("#matrix tr.alike:visible")).to_have_count(0)
+    search.fill("")
+    page.locator("#matrix thead th:nth-child(2) button").click()
+    expect(shown).to_have_count(500)
+    expect(page.locator(".count")).to_contain_text("the first 500 are shown")
 
 
-def test_it_reads_as_the_same_table(opened: Open) -> None:
-    usual = roles(opened(html("ordinary")))
-    assert roles(opened(render(whole(), most_cells=1))) == usual
-    assert usual["row"] > 10
-    assert usual["table"] == 1
-
-
-def test_on_paper_it_is_a_table_with_its_header_on_each_page(opened: Open) -> None:
-    page = opened(render(whole(), most_cells=1))
-    shown = "one => getComputedStyle(one).display"
-    assert page.locator(".matrix tbody").first.evaluate(shown) == "block"
-    page.emulate_media(media="print")
-    assert page.locator(".matrix thead").evaluate(shown) == "table-header-group"
-    assert page.locator(".matrix tbody").first.evaluate(shown) == "table-row-group"
-
-
-def test_usual_sizes_are_ordinary_tables(opened: Open) -> None:
-    assert opened(html("ordinary")).locator(".large").count() == 0
+def test_that_not_all_is_told_below_is_said(opened: Open, page_of_many: str) -> None:
+    note = opened(page_of_many).locator("#matrix [role=note]")
+    expect(note).to_contain_text("Below 40 of 600 cells are told in detail")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from PIL import Image
 
-from tests.unit.networks import Builder
+from tests.unit.small_networks import Builder
 
 SIZE = 32
 HEADS = ("plain", "behind", "wide", "smooth", "tail")

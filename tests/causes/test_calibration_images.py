@@ -10,13 +10,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from runner import session
-from runner.console import chosen
-from runner.core.calibration.curve import Trend
-from runner.core.calibration.report import CalibrationReport, Concern
-from runner.outcome import Outcome
-from runner.records import Manifest
 from tests.causes.scene import HEADS, network, write_images
+from trt_matrix.commands import session
+from trt_matrix.commands.console import chosen
+from trt_matrix.core.calibration.curve import Trend
+from trt_matrix.core.calibration.report import CalibrationReport, Concern
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.judging.outcome import Outcome
 
 NUMBER = 24
 
@@ -212,7 +212,7 @@ def test_ranges_by_image_are_those_of_the_calibration(
 def test_judged_again_it_says_the_same_and_what_is_gone_is_told(
     outcomes: Callable[[str], tuple[Outcome, Path]], tmp_path: Path
 ) -> None:
-    from runner.judging.run import judge_again
+    from trt_matrix.judging.run import judge_again
 
     outcome, folder = outcomes("copied")
     results = tmp_path / "results"

@@ -1,6 +1,6 @@
 """Verdicts on real runs of real engines whose cause is known, because it was put there.
 
-Two runs, all in docs/known-causes.md: one with a cause in each environment, one whose calibration
+Two runs, all in docs/reference/known-causes.md: one with a cause in each environment, one whose calibration
 images are dark. The last test of each holds that no other cell and head is accused of anything.
 """
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.cells import Precision, Status
-from runner.core.judgement import HeadResult
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.outcome import Outcome
 from tests.causes import engines, experiment
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import HEADS
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.judging.outcome import Outcome
 
 FP32, SHARED, OWN = "fp32", "int8-shared-minmax", "int8-own-minmax"
 PASSES = (FP32, SHARED, OWN)

@@ -13,17 +13,17 @@ import pytest
 import yaml
 from onnx import helper
 
-from runner import session
-from runner.cells import Precision
-from runner.console import chosen
-from runner.core.boxes.results import ALL
-from runner.core.judgement import HeadResult
-from runner.core.verdicts.verdict import Kind
-from runner.outcome import Outcome
 from tests.causes import engines
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import SIZE, write_images
-from tests.unit.networks import Builder
+from tests.unit.small_networks import Builder
+from trt_matrix.commands import session
+from trt_matrix.commands.console import chosen
+from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.judging.outcome import Outcome
 
 CELLS, KEPT = (SIZE // 2) ** 2, 40
 ACCUSING = {

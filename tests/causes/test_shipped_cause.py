@@ -9,15 +9,15 @@ import onnx
 import pytest
 import yaml
 
-from runner import session
-from runner.cells import Status
-from runner.console import chosen
-from runner.core.judgement import HeadResult
-from runner.core.verdicts.verdict import Kind
-from runner.outcome import Outcome
 from tests.causes import engines
 from tests.causes.scene import SIZE, write_images
-from tests.unit.networks import Builder
+from tests.unit.small_networks import Builder
+from trt_matrix.commands import session
+from trt_matrix.commands.console import chosen
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.judging.outcome import Outcome
 
 OLD, NEW = "1.22.1", "1.32.0"
 HEADS = ("well", "biased")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.environments.docker.engine import Engine, local_engine
+from trt_matrix.environments.docker.engine import Engine, local_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import rootfs
+from podman_engine import PodmanEngine
 from scripted import Scripted
 from second_engine import SecondEngine
 
@@ -68,8 +69,20 @@ def second(engine: Engine) -> Iterator[SecondEngine]:
     one.close()
 
 
-@pytest.fixture
-def scripted(engine: Engine, python_image: str, tmp_path: Path) -> Iterator[Scripted]:
-    one = Scripted(engine, python_image, tmp_path)
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Engine]:
+    """Podman, where it is installed."""
+    one = PodmanEngine()
+    engine = Engine(one.address)
+    yield engine
+    engine.close()
+    one.close()
+
+
+@pytest.fixture(params=["docker", "podman"])
+def scripted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scripted]:
+    """What runs Python text in a container, of each engine that is here."""
+    found = request.getfixturevalue("engine" if request.param == "docker" else request.param)
+    one = Scripted(found, rootfs.python_image(found.client), tmp_path)
     yield one
     assert one.left() == []

@@ -6,6 +6,7 @@ need; no shell, no pip, no packages.
 
 import hashlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -47,7 +48,10 @@ def _imported(
         with tarfile.open(fileobj=stream, mode="w") as tar:
             add(tar)
         repository, _, tag = name.rpartition(":")
-        client.api.import_image_from_data(stream.getvalue(), repository=repository, tag=tag)
+        said = client.api.import_image_from_data(stream.getvalue(), repository=repository, tag=tag)
+        # Podman 4 ignores the tag.
+        made = json.loads(said.splitlines()[-1])["status"]
+        client.images.get(made).tag(repository, tag)
     return name
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.environments.base import Ending
-from runner.environments.docker import options, owner
-from runner.environments.docker.container import run_container
-from runner.environments.docker.engine import Engine
+from trt_matrix.environments.base import Ending
+from trt_matrix.environments.docker import options, owner
+from trt_matrix.environments.docker.container import run_container
+from trt_matrix.environments.docker.engine import Engine
 
 SMALL_MEMORY = 256 << 20
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runner.environments.docker import owner
-from runner.environments.docker.engine import Engine
+from trt_matrix.environments.docker import owner
+from trt_matrix.environments.docker.engine import Engine
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.26.0"
@@ -41,7 +41,7 @@ def matrix(python_image: str, tmp_path: Path) -> Path:
 
 
 def start(matrix: Path, results: Path, select: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "runner", "run", "--config", str(matrix), "--quiet"]
+    command = [sys.executable, "-m", "trt_matrix", "run", "--config", str(matrix), "--quiet"]
     return subprocess.Popen(
         [*command, "--results", str(results), "--select", select],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

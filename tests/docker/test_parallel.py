@@ -13,11 +13,11 @@ from second_engine import SecondEngine
 from test_container import wait_for
 from test_docker_matrix import MATRIX, ROOT, VERSION, records, start
 
-from runner.cells import Status
-from runner.environments.docker import hosts, owner
-from runner.environments.docker.engine import Engine
-from runner.environments.docker.environment import DockerEnvironment
-from runner.errors import EnvironmentUnavailableError
+from trt_matrix.core.cells import Status
+from trt_matrix.environments.docker import hosts, owner
+from trt_matrix.environments.docker.engine import Engine
+from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.errors import EnvironmentUnavailableError
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from second_engine import SecondEngine
 from ssh import Sshd
 
 from job import protocol
-from runner.cells import Status
-from runner.environments.docker import hosts, remote_files
-from runner.environments.docker.engine import Engine
-from runner.environments.docker.environment import DockerEnvironment
-from runner.errors import EnvironmentUnavailableError
+from trt_matrix.core.cells import Status
+from trt_matrix.environments.docker import hosts, remote_files
+from trt_matrix.environments.docker.engine import Engine
+from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.errors import EnvironmentUnavailableError
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_links_and_pipes_do_not_come_back(
         "os.makedirs('/results/passes/a')\n"
         "open('/results/passes/a/x', 'w').write('1')\n"
     )
-    monkeypatch.setattr("runner.environments.docker.start.PROGRAM", program)
+    monkeypatch.setattr("trt_matrix.environments.docker.start.PROGRAM", program)
     environment.prepare(offline=False)
     request, result = asked(tmp_path / "one")
     ending = environment.run(request, result, tmp_path / "log", deadline_s=60, tick=lambda: None)

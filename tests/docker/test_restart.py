@@ -11,11 +11,11 @@ import rootfs
 from scripted import Scripted
 from second_engine import SecondEngine
 
-from runner.cells import Status
-from runner.environments.docker import container
-from runner.environments.docker.engine import Engine
-from runner.environments.docker.sweep import sweep
-from runner.execution.classify import classify
+from trt_matrix.core.cells import Status
+from trt_matrix.environments.docker import container
+from trt_matrix.environments.docker.engine import Engine
+from trt_matrix.environments.docker.sweep import sweep
+from trt_matrix.execution.classify import classify
 
 SCRIPT = "import time; open('/results/a', 'w'); time.sleep(600)"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 
-from runner.environments.docker.engine import Engine
-from runner.ticket.making import Wish, make
+from trt_matrix.environments.docker.engine import Engine
+from trt_matrix.ticket.making import Wish, make
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.environments.base import Ending, Identity, Tick, Transfer, untold
-from runner.environments.process import run_process
-from runner.errors import EnvironmentUnavailableError
+from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.process import run_process
+from trt_matrix.errors import EnvironmentUnavailableError
 
 PRELUDE = (Path(__file__).parent / "scripted_job.py").read_text()
 

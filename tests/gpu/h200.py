@@ -7,7 +7,7 @@
 `prepare` writes requests, networks, images and the job. `run` needs Python 3.6 or later, numpy and
 TensorRT, and writes FOLDER/NAME: all passes twice without a timing cache (the noise of builds), once
 more with one, then our latency against one taken by hand on the same engine. NAME is yours to choose
-(`trt-8.5.3.1`). `check` prints what came, and exits 1 where a goal of docs/tensorrt.md was missed.
+(`trt-8.5.3.1`). `check` prints what came, and exits 1 where a goal of docs/reference/tensorrt.md was missed.
 """
 
 import argparse
@@ -155,10 +155,10 @@ def prepare(folder, config):
     import onnx
 
     import job
-    from runner.core.qdq.explicit import place
-    from runner.core.tables.table import Provenance, from_ranges
-    from runner.experiment import data_of, read_experiment
-    from runner.store import Store
+    from trt_matrix.core.qdq.explicit import place
+    from trt_matrix.core.tables.table import Provenance, from_ranges
+    from trt_matrix.planning.experiment import data_of, read_experiment
+    from trt_matrix.store.results import Store
 
     folder = Path(folder).resolve()
     folder.mkdir(parents=True)

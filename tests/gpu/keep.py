@@ -1,8 +1,8 @@
 """Keeps a run as test data: python -m tests.gpu.keep RESULTS/RUN FOLDER [--only ENVIRONMENT]...
 
 FOLDER gets manifest.json, records.json, tables/, sums.npz (per-image sums of every output against the
-reference, by the outputs' hashes) and layers.json (of every build, by hash: each layer's tensors and
-precision): enough to judge again, a thousandth of the size. Sums stand for outputs.
+reference, by the outputs' hashes), layers.json (of every build, by hash: each layer's tensors and
+precision) and, where builds told them, times.json (what its layers took, as `core.layers.engine_layers.LayerTimes`): enough to judge again, a thousandth of the size. Sums stand for outputs.
 
 With --only, FOLDER is brought up to date: these environments come from RUN, the others stay as they
 are kept, and what was never kept is taken from RUN. Both must have compared with the same reference.
@@ -12,14 +12,16 @@ import argparse
 import json
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runner.records import Manifest, Measurement, Record
-from runner.run_files import layers_of
-from runner.store import Run, Store
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Measurement, Record
+from trt_matrix.judging.run_files import layers_of, times_of
+from trt_matrix.store.results import Run, Store
 
 HIDDEN = (
     (re.compile(r'"/[^"]*/(pack|trt|ort|request|result|python[0-9.]*)\b'), r'"/\1'),
@@ -39,6 +41,7 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     kept: list[Record] = []
     sums: dict[str, Any] = {}
     layers: dict[str, Any] = {}
+    times: dict[str, Any] = {}
     if only:
         before = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
         if _hashes(before) != _hashes(manifest):
@@ -48,17 +51,21 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
         ]
         sums = dict(np.load(folder / "sums.npz"))
         layers = json.loads((folder / "layers.json").read_text())
+        if (folder / "times.json").exists():
+            times = json.loads((folder / "times.json").read_text())
         manifest = _with_simulations(manifest, before)
     stays = {one.cell: one for one in kept if one.environment not in only}
     records = tuple(stays.get(one.cell, one) for one in records)
     fresh = [one for record in records if record.cell not in stays for one in record.measurements]
     measured = [*(one for record in records for one in record.measurements), *manifest.simulations]
     sums.update(_sums(run, manifest, [*fresh, *manifest.simulations]))
-    read = layers_of(run.store)
+    read, timed = layers_of(run.store), times_of(run.store)
     for one in fresh:
         if one.layers:
             found = read(one.layers) or ()
             layers[one.layers.sha256] = [[list(each.tensors), each.precision] for each in found]
+            if told := timed(one.layers):
+                times[one.layers.sha256] = asdict(told)
     wanted = {one.layers.sha256 for one in measured if one.layers}
     outputs = {output.sha256 for one in measured for output in one.outputs.values()}
     (folder / "tables").mkdir(parents=True, exist_ok=True)
@@ -66,6 +73,8 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
         folder / "layers.json",
         json.dumps({key: layers[key] for key in sorted(wanted)}, separators=(",", ":")),
     )
+    if kept_times := {key: times[key] for key in sorted(wanted & times.keys())}:
+        _write(folder / "times.json", json.dumps(kept_times, separators=(",", ":")))
     np.savez_compressed(
         folder / "sums.npz",
         **{key: sums[key] for key in sorted(sums) if key.partition("-")[0] in outputs},

@@ -12,7 +12,7 @@ import numpy as np
 
 import job
 
-from conftest import SHAPES, TENSORS, golden, network, one_pass, write_request  # isort: skip
+from two_heads import SHAPES, TENSORS, golden, network, one_pass, write_request  # isort: skip
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"

@@ -17,7 +17,7 @@ import job
 from job import protocol, thresholds
 from job.__main__ import main
 
-from conftest import TENSORS, golden, one_pass, write_request  # isort: skip
+from two_heads import TENSORS, golden, one_pass, write_request  # isort: skip
 
 CONTAINERS = Path(job.__file__).parents[1]
 
@@ -206,7 +206,7 @@ def calibration(**changes: Any) -> dict[str, Any]:
         (
             {"engine": "tensorflow"},
             "probe",
-            "unknown engine 'tensorflow'; known: onnxruntime, tensorrt",
+            "unknown engine 'tensorflow'; known: onnxruntime, python, tensorrt",
         ),
         (
             {"engine_options": {"thread": 1}},

@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from job.histogram import Histogram, OrderFree
@@ -86,7 +86,6 @@ def error(values: npt.NDArray[np.float32], amax: float) -> float:
     return math.sqrt(np.mean((exact - quantised) ** 2))
 
 
-@settings(deadline=None)
 @given(images())
 def test_every_range_is_a_number_within_the_values(parts: list[npt.NDArray[np.float32]]) -> None:
     histogram = histogram_of(parts)
@@ -99,7 +98,6 @@ def test_every_range_is_a_number_within_the_values(parts: list[npt.NDArray[np.fl
     assert threshold(histogram, "minmax", {}) == amax
 
 
-@settings(deadline=None)
 @given(images())
 def test_what_minds_squared_error_costs_no_more_than_clipping_nothing(
     parts: list[npt.NDArray[np.float32]],
@@ -122,7 +120,6 @@ def test_what_minds_squared_error_costs_no_more_than_clipping_nothing(
         assert found <= 10**0.05 * least + unseen, algorithm
 
 
-@settings(deadline=None)
 @given(images())
 def test_no_divergence_clips_to_a_lone_bin(parts: list[npt.NDArray[np.float32]]) -> None:
     """Of what is below the threshold two magnitudes are left at least, or nothing is clipped.
@@ -137,7 +134,6 @@ def test_no_divergence_clips_to_a_lone_bin(parts: list[npt.NDArray[np.float32]])
         assert (counts[:kept] > 0).sum() > 1 or counts[kept:].sum() == 0, algorithm
 
 
-@settings(deadline=None)
 @given(images(), st.floats(90, 100))
 def test_percentile_clips_what_it_says(
     parts: list[npt.NDArray[np.float32]], percentile: float
@@ -148,7 +144,6 @@ def test_percentile_clips_what_it_says(
     assert above <= 1 - percentile / 100 + 1e-9
 
 
-@settings(deadline=None)
 @given(images(), st.randoms())
 def test_only_entropy_knows_the_order_of_the_images(
     parts: list[npt.NDArray[np.float32]], random: Random
@@ -162,7 +157,6 @@ def test_only_entropy_knows_the_order_of_the_images(
         assert other.doubling.range == histogram.doubling.range
 
 
-@settings(deadline=None)
 @given(images(), st.integers(-20, 20))
 def test_sign_and_unit_do_not_matter(parts: list[npt.NDArray[np.float32]], power: int) -> None:
     histogram = histogram_of(parts)

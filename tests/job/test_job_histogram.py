@@ -27,7 +27,7 @@ def order_free(values: np.ndarray, width: float) -> np.ndarray:
 
 
 def doubled(parts: list[np.ndarray]) -> tuple[float, list[int]]:
-    """Range and counts by the rule, one value at a time (docs/calibration.md)."""
+    """Range and counts by the rule, one value at a time (docs/concepts/calibration.md)."""
     reach, counts = 0.0, [0] * 2048
     for part in parts:
         magnitudes = [abs(float(x)) for x in part.reshape(-1)]

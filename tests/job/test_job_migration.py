@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tensorrt_jobs import FAKES, ROOT
 
-from conftest import network  # isort: skip
+from two_heads import network  # isort: skip
 
 MATRIX = """\
 name: tiny

@@ -12,6 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 THIRD_PARTY = {"numpy", "onnxruntime", "tensorrt"}
 STANDARD_LIBRARY = {  # of Python 3.5; what the job uses or may well use
     "argparse",
+    "ast",
     "base64",
     "collections",
     "concurrent",
@@ -26,6 +27,7 @@ STANDARD_LIBRARY = {  # of Python 3.5; what the job uses or may well use
     "glob",
     "hashlib",
     "importlib",
+    "inspect",
     "io",
     "itertools",
     "json",

@@ -66,8 +66,8 @@ def test_float16_outputs_become_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", ["../x", "a/b", "", ".", "größe", "-", "a\nb", "x" * 300, "nul\0"])
 def test_no_head_name_leaves_the_folder(tmp_path: Path, head: str) -> None:
     outputs = infer(lambda _: {"a": row(1, 2), "b": row(1, 2)}, [["A", "a"], [head, "b"]], tmp_path)
-    assert outputs[head]["file"] == "-1.npy"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["-1.npy", "A.npy"]
+    assert outputs[head]["file"] == "head-1.npy"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A.npy", "head-1.npy"]
 
 
 @pytest.mark.parametrize(

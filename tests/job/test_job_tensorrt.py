@@ -1,7 +1,7 @@
 """Whole jobs on a fake TensorRT of every generation, each a process of its own.
 
 The fake has exactly the names of its version (tests/fakes/tensorrt); nothing here shows that a real
-TensorRT runs them, docs/verified.md says what does.
+TensorRT runs them, docs/reference/verified.md says what does.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import network, one_pass  # isort: skip
+from two_heads import network, one_pass  # isort: skip
 from tensorrt_jobs import (  # isort: skip
     OLD,
     TABLE,
@@ -113,10 +113,11 @@ def check_layers(ended: Ended, version: str) -> None:
     for name, precision in (("fp32", "fp32"), ("fp16", "fp16"), ("range", "int8")):
         told = ended.told(name, "layers")
         assert told["source"] == source
-        tensors = [tensor for layer in told["layers"] for tensor in layer["tensors"]]
+        own = [one for one in told["layers"] if not one["name"].startswith("Reformatting")]
+        tensors = [tensor for layer in own for tensor in layer["tensors"]]
         assert {"c1", "r1", "large", "small"} <= set(tensors)
         assert len(tensors) == len(set(tensors))
-        first = next(layer for layer in told["layers"] if "c1" in layer["tensors"])
+        first = next(layer for layer in own if "c1" in layer["tensors"])
         assert first["tensors"] == ["c1", "r1"]
         assert first["precision"] == (None if source == "profiler" else precision)
 
@@ -128,8 +129,8 @@ def check_layers(ended: Ended, version: str) -> None:
 def test_explicit_int8(jobs: Jobs, version: str, typed: str) -> None:
     import onnx
 
-    from runner.core.qdq.explicit import place
-    from runner.core.tables.table import Provenance, Table
+    from trt_matrix.core.qdq.explicit import place
+    from trt_matrix.core.tables.table import Provenance, Table
 
     table = Table(amax=TABLE, provenance=Provenance(algorithm="given"))
     placed = place(onnx.load(jobs.folder / "model.onnx"), table).model
@@ -260,11 +261,38 @@ def test_layers_of_implicit_int8_are_held_in_fp32(jobs: Jobs, version: str, flag
     assert set(flags[1]) - set(flags[0]) == {flag}
 
 
+def test_a_pass_holds_layers_of_its_own_beside_those_of_all(jobs: Jobs) -> None:
+    held = {**carried("dynamic_range"), "held": ["c1", "r1"]}
+    passes = [one_pass("fp32"), int8("plain", carried("dynamic_range")), int8("mixed", held)]
+    ended = jobs.run("8.6.1", passes)
+    every = jobs.run("8.6.1", passes, options={"fp32_layers": ["c1", "r1"]})
+    assert (ended.code, every.code) == (0, 0), ended.log
+    assert set(ended.told("mixed", "build")["flags"]) - set(ended.told("plain", "build")["flags"]) == {OBEY}  # fmt: skip
+    errors = {
+        (run, name): run.pass_(name)["compare"]["large"]["sqnr_db"]
+        for run in (ended, every)
+        for name in ("plain", "mixed")
+    }
+    # They are held in one pass alone; where they are in both, the two are one.
+    assert errors[ended, "plain"] != errors[ended, "mixed"]
+    assert errors[every, "plain"] == errors[every, "mixed"]
+
+
+@pytest.mark.parametrize(
+    ("held", "why"), [("r1", "is no list"), ([1], "is no list"), (["none"], "names none")]
+)
+def test_what_cannot_be_held_is_refused(jobs: Jobs, held: object, why: str) -> None:
+    passes = [int8("int8", {**carried("dynamic_range"), "held": held}, compare_with=None)]
+    ended = jobs.run("8.6.1", passes)
+    told = (ended.result / "result.json").read_text() + ended.log
+    assert why in told
+
+
 def test_held_layers_are_no_matter_of_q_dq_networks(jobs: Jobs) -> None:
     import onnx
 
-    from runner.core.qdq.explicit import place
-    from runner.core.tables.table import Provenance, Table
+    from trt_matrix.core.qdq.explicit import place
+    from trt_matrix.core.tables.table import Provenance, Table
 
     table = Table(amax=TABLE, provenance=Provenance(algorithm="given"))
     placed = place(onnx.load(jobs.folder / "model.onnx"), table).model
@@ -292,7 +320,7 @@ def test_a_timing_cache_is_read_written_and_refused(jobs: Jobs, tmp_path: Path) 
 
 
 def test_the_jobs_own_calibration_runs_on_tensorrt(jobs: Jobs) -> None:
-    from conftest import TENSORS, golden
+    from two_heads import TENSORS, golden
 
     (jobs.folder / "calibration.onnx").write_bytes(network(TENSORS[1:]))
     ended = jobs.run("8.6.1", [], calibration=golden()["calibration"])
@@ -301,9 +329,43 @@ def test_the_jobs_own_calibration_runs_on_tensorrt(jobs: Jobs) -> None:
     assert made["algorithms"]["minmax"].keys() == set(TENSORS)
 
 
+@pytest.mark.parametrize("version", ["5.1.5", "7.2.3", "8.5.3.1", "10.16.1.11"])
+def test_layers_are_timed_after_all_else_by_the_median_of_warm_runs(
+    jobs: Jobs, version: str
+) -> None:
+    """The fake's runs 1 to 3 and 5 are 1000 times slower; its layer N takes N ms, and 1 ms to reformat."""
+    model = "old.onnx" if version in OLD else "model.onnx"
+    passes = [one_pass("fp32", model=model), int8("int8", carried("dynamic_range"), model=model)]
+    ended = jobs.run(version, passes, timing={**TIMING, "layer_runs": 5})
+    assert (ended.code, ended.live) == (0, "live 0"), ended.log
+    for name in ("fp32", "int8"):
+        answer, told = ended.pass_(name), ended.told(name, "layers")
+        assert {"build", "infer", "time", "profile"} == answer["stages"].keys() - {"compare"}
+        assert len(answer["latency"]["samples_s"]) == 3
+        times = told["times"]
+        assert (times["runs"], times["problem"]) == (5, None)
+        took = {one["name"]: one for one in times["layers"]}
+        own = [one for one in told["layers"] if not one["name"].startswith("Reformatting")]
+        assert [took[one["name"]]["tensors"] for one in own] == [one["tensors"] for one in own]
+        assert {"c1", "r1", "large", "small"} <= {
+            t for one in own for t in took[one["name"]]["tensors"]
+        }
+        seconds = sorted(one["seconds"] for name, one in took.items() if name[:5] != "Refor")
+        assert seconds == pytest.approx([0.001 * number for number in range(1, len(seconds) + 1)])
+        added = [one["seconds"] for name, one in took.items() if name[:5] == "Refor"]
+        assert added == pytest.approx([0.001] * len(seconds))
+
+
+@pytest.mark.parametrize("timing", [TIMING, {**TIMING, "layer_runs": 0}, None])
+def test_layers_are_not_timed_where_that_was_not_asked(jobs: Jobs, timing: object) -> None:
+    ended = jobs.run("8.5.3.1", [one_pass("fp32")], timing=timing)
+    assert "times" not in ended.told("fp32", "layers")
+    assert "profile" not in ended.pass_("fp32")["stages"]
+
+
 def test_the_host_reads_all_that_a_job_tells(jobs: Jobs) -> None:
-    from runner.execution.answers import ResultFolder
-    from runner.execution.shares import shares_of_layers
+    from trt_matrix.execution.answers import ResultFolder
+    from trt_matrix.execution.shares import shares_of_layers
 
     passes = [
         int8("own", calibrate("entropy2"), compare_with=None),

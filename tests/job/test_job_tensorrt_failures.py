@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import signal
 from typing import Any
 
 import pytest
 
-from conftest import network, one_pass  # isort: skip
-from tensorrt_jobs import Ended, Jobs, OLD, calibrate, carried, int8  # isort: skip
+from two_heads import network, one_pass  # isort: skip
+from tensorrt_jobs import Ended, Jobs, OLD, TIMING, calibrate, carried, int8  # isort: skip
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"
@@ -139,9 +140,72 @@ def test_a_free_batch_is_one_image(jobs: Jobs) -> None:
         one_pass("wild", model="wild.onnx"),
     ]
     for version in ("7.2.3", "10.3.0"):
-        ended = jobs.run(version, passes)
+        ended = jobs.run(version, passes, timing={**TIMING, "layer_runs": 1})
         assert [ended.pass_(name)["status"] for name in ("fp32", "own")] == ["ok", "ok"], ended.log
+        assert (
+            ended.told("fp32", "layers")["times"]["problem"] is None
+        )  # each context is told the batch
         assert "only its first axis, the batch, may be free" in failed(ended, "wild")
+
+
+def test_layers_that_cannot_be_timed_lose_nothing_else(jobs: Jobs) -> None:
+    model = misbehaving(jobs, "8.5.3.1", "one_context")
+    passes = [one_pass("fp32", model=model), one_pass("other")]
+    ended = jobs.run("8.5.3.1", passes, timing={**TIMING, "layer_runs": 1})
+    assert (ended.code, ended.live) == (0, "live 0"), ended.log
+    assert [ended.pass_(name)["status"] for name in ("fp32", "other")] == ["ok", "ok"]
+    assert len(ended.pass_("fp32")["latency"]["samples_s"]) == 3
+    told = ended.told("fp32", "layers")
+    assert told["layers"]
+    assert told["times"]["runs"] == 0
+    assert "RunError: TensorRT made no second execution context" in told["times"]["problem"]
+
+
+@pytest.mark.parametrize("version", ["8.5.3.1", "10.3.0"])
+def test_a_job_that_dies_while_layers_are_timed_loses_their_times_only(
+    jobs: Jobs, version: str
+) -> None:
+    from job import run_pack
+    from trt_matrix.execution.answers import ResultFolder
+
+    model = misbehaving(jobs, version, "dies_profiled")
+    passes = [
+        one_pass("fp32"),
+        int8("int8", carried("dynamic_range"), model=model),
+        one_pass("late"),
+    ]
+    ended = jobs.run(version, passes, timing={**TIMING, "layer_runs": 1})
+    assert ended.code == -signal.SIGSEGV, ended.log
+    answers = ResultFolder(ended.result)
+    assert answers.stage() == "profile int8"
+    # While it runs nobody takes the pass for finished: its layers' times may still come.
+    assert not answers.finished("int8")
+    assert answers.answer("int8", ended=False) is None
+    assert answers.answer("late") is None
+    answer = answers.answer("int8")
+    assert answer is not None
+    assert answer.latency is not None
+    assert len(answer.latency.samples_s) == 3
+    assert answer.outputs.keys() == {"large", "small"}
+    # A pack's runner keeps it the same way, and starts again with what had no turn.
+    assert [run_pack.answered_in(str(ended.result), name) for name in ("fp32", "int8", "late")] == [
+        True, True, False,
+    ]  # fmt: skip
+    told = ended.told("int8", "layers")
+    assert told["layers"]
+    assert (told["times"]["runs"], told["times"]["layers"]) == (0, [])
+    assert "the job ended while it timed them" in told["times"]["problem"]
+    assert ended.pass_("int8")["compare"] is not None
+    for name in ("fp32", "int8"):
+        assert not (ended.result / "passes" / name / "untimed.json").exists()
+    assert ended.told("fp32", "layers")["times"]["runs"] == 1
+
+
+@pytest.mark.parametrize("runs", [-1, 2.5, "20", None, True])
+def test_a_number_of_runs_that_is_none_is_refused(jobs: Jobs, runs: object) -> None:
+    ended = jobs.run("8.5.3.1", [one_pass("fp32")], timing={**TIMING, "layer_runs": runs})
+    document = json.loads((ended.result / "result.json").read_text())
+    assert "timing.layer_runs is" in document["error"]["message"]
 
 
 @pytest.mark.parametrize(

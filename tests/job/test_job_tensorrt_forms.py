@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import golden, one_pass, write_request  # isort: skip
+from two_heads import golden, one_pass, write_request  # isort: skip
 from tensorrt_jobs import Jobs, carried, int8  # isort: skip
 
 from job import protocol

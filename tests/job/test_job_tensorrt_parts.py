@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.tables import trt_cache
-from runner.core.tables.table import Provenance, Table
+from job import layer_information
+from trt_matrix.core.tables import trt_cache
+from trt_matrix.core.tables.table import Provenance, Table
 
 DATA = Path(__file__).parents[1] / "data" / "tensorrt_layers"
 CACHE = (DATA / "trt-8.5.3.1-entropy2.cache").read_bytes()
@@ -21,7 +22,7 @@ CACHE = (DATA / "trt-8.5.3.1-entropy2.cache").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def inspected(adapter: SimpleNamespace) -> list[dict[str, Any]]:
+def inspected() -> list[dict[str, Any]]:
     """What the adapter makes of the real inspector's layers; the network's are named as its nodes."""
     told = json.loads((DATA / "trt-8.5.3.1-int8.json").read_text())
     words = {
@@ -31,7 +32,7 @@ def inspected(adapter: SimpleNamespace) -> list[dict[str, Any]]:
         if word.startswith("/model.")
     }
     network = {name: [f"{name}_output_0"] for name in words if "_output_" not in name}
-    return adapter.layers.inspected(told, network)
+    return layer_information.inspected(told, network)
 
 
 def test_a_real_engines_layers(inspected: list[dict[str, Any]]) -> None:
@@ -86,10 +87,10 @@ def test_resizes_and_pools_of_a_real_engine_ran_in_int8(inspected: list[dict[str
     ],
 )
 def test_what_a_layer_computes_in(
-    adapter: SimpleNamespace, first: str | None, weights: str | None, tactic: str, precision: str
+    first: str | None, weights: str | None, tactic: str, precision: str
 ) -> None:
     inputs = [{"name": "x", "precision": first, "format": None}] if first else []
-    assert adapter.layers.computed_in(inputs, weights, tactic) == precision
+    assert layer_information.computed_in(inputs, weights, tactic) == precision
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,11 @@ def test_what_a_layer_computes_in(
         ("N/A due to dynamic shapes", None),
     ],
 )
-def test_formats(adapter: SimpleNamespace, text: str, precision: str | None) -> None:
-    assert adapter.layers.precision_of(text) == precision
+def test_formats(text: str, precision: str | None) -> None:
+    assert layer_information.precision_of(text) == precision
 
 
-def test_the_split_format_of_eleven_and_plain_names(adapter: SimpleNamespace) -> None:
+def test_the_split_format_of_eleven_and_plain_names() -> None:
     told = {
         "Layers": [
             {
@@ -128,7 +129,7 @@ def test_the_split_format_of_eleven_and_plain_names(adapter: SimpleNamespace) ->
         ],
         "I/O Tensors": [],
     }
-    first, second = adapter.layers.inspected(told, {"a": ["t"], "b": ["u"], "c": ["v"]})
+    first, second = layer_information.inspected(told, {"a": ["t"], "b": ["u"], "c": ["v"]})
     assert first["inputs"][0] == {
         "name": "x",
         "precision": "int8",
@@ -139,7 +140,7 @@ def test_the_split_format_of_eleven_and_plain_names(adapter: SimpleNamespace) ->
     assert (second["origin"], second["opaque"], second["precision"]) == (["a", "c"], True, None)
 
 
-def test_lines_of_the_verbose_log(adapter: SimpleNamespace) -> None:
+def test_lines_of_the_verbose_log() -> None:
     lines = [
         "Layer(Reformat): Conv_0 input reformatter 0, Tactic: 0, images[Float(1,3,320,320)] -> "
         "Conv_0 reformatted input 0[Int8(1,3,320,320)]",
@@ -150,7 +151,7 @@ def test_lines_of_the_verbose_log(adapter: SimpleNamespace) -> None:
         "Layer(nonsense)",
     ]
     network = {"Conv_0": ["11"], "Relu_1": ["12"], "(Unnamed Layer* 3) [Concatenation]": ["d"]}
-    reformat, convolution, concat = adapter.layers.logged(lines, network)
+    reformat, convolution, concat = layer_information.logged(lines, network)
     assert reformat["origin"] == ["Conv_0"]
     assert reformat["outputs"][0]["precision"] == "int8"
     assert convolution["origin"] == ["Conv_0", "Relu_1"]
@@ -160,17 +161,17 @@ def test_lines_of_the_verbose_log(adapter: SimpleNamespace) -> None:
 
 
 @given(names=st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=6, unique=True))
-def test_names_are_found_whatever_they_hold(adapter: SimpleNamespace, names: list[str]) -> None:
-    find = adapter.layers.Finder({name: [] for name in names})
+def test_names_are_found_whatever_they_hold(names: list[str]) -> None:
+    find = layer_information.Finder({name: [] for name in names})
     assert find(names[0])[:1] == [names[0]]
     assert set(find(" + ".join(names))) <= set(names)
 
 
-def test_a_name_is_not_found_within_another(adapter: SimpleNamespace) -> None:
-    find = adapter.layers.Finder(dict.fromkeys(["conv", "conv1", "conv10", "a.b", "b"], ()))
+def test_a_name_is_not_found_within_another() -> None:
+    find = layer_information.Finder(dict.fromkeys(["conv", "conv1", "conv10", "a.b", "b"], ()))
     assert find("PWN(PWN(conv10), conv1) + a.b") == ["conv10", "conv1", "a.b"]
     assert find("xconv conv1x") == []
-    assert adapter.layers.Finder({})("anything") == []
+    assert layer_information.Finder({})("anything") == []
 
 
 # Scales
@@ -349,7 +350,7 @@ def test_the_plan_asks_what_the_job_understands(
 def test_an_implicit_that_makes_no_sense(
     tmp_path: Path, implicit: Any, table: str | None, message: str
 ) -> None:
-    from conftest import golden, one_pass, write_request
+    from two_heads import golden, one_pass, write_request
 
     from job import protocol
 

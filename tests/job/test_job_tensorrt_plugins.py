@@ -17,10 +17,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import golden, one_pass, write_request  # isort: skip
+from two_heads import golden, one_pass, write_request  # isort: skip
 from tensorrt_jobs import FAKES, Ended, Jobs, carried, int8, reference  # isort: skip
 
-from job import protocol
+from job import layer_information, protocol
 
 SOURCE = Path(__file__).parents[1] / "data" / "plugins" / "upsample.cpp"
 SAMPLE = Path(__file__).parents[1] / "data" / "tensorrt_layers" / "trt-8.5.3.1-int8.json"
@@ -250,7 +250,7 @@ def test_a_layer_among_real_ones(adapter: SimpleNamespace) -> None:
     """8.5.3.1 on an H200: here the resizing plays the custom layer; the engine had no other."""
     network = {"/model.11/Resize": ["/model.11/Resize_output_0"]}
     information = json.loads(SAMPLE.read_text(), strict=False)
-    layers = adapter.layers.inspected(information, network)
+    layers = layer_information.inspected(information, network)
     table = {"/model.11/Resize_output_0": 2.0}
     (told,) = adapter.custom.told(["/model.11/Resize"], network, layers, table)
     assert (told["precision"], told["scaled"]) == ("int8", {"/model.11/Resize_output_0": True})
@@ -271,7 +271,7 @@ FLOAT_BETWEEN_INT8 = (
 
 def test_a_float_layer_between_int8_ones_in_the_log(adapter: SimpleNamespace) -> None:
     network = {"conv2": ["large"], "upsample": ["up"], "conv3": ["small"]}
-    layers = adapter.layers.logged(FLOAT_BETWEEN_INT8, network)
+    layers = layer_information.logged(FLOAT_BETWEEN_INT8, network)
     (told,) = adapter.custom.told(["upsample"], network, layers, {"large": 1.0, "up": 0})
     assert (told["precision"], told["scaled"]) == ("fp16", {"up": False})
     assert [(one["name"], one["type"]) for one in told["before"]] == [("large to half", "Reformat")]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import golden, one_pass, write_request  # isort: skip
+from two_heads import golden, one_pass, write_request  # isort: skip
 from tensorrt_jobs import Jobs, calibrate, carried, int8, old_network, reference  # isort: skip
 
 from job import protocol

@@ -12,7 +12,7 @@ import pytest
 from job import protocol
 from tests.job.test_job_tensorrt import with_float16
 
-from conftest import golden, one_pass, write_request  # isort: skip
+from two_heads import golden, one_pass, write_request  # isort: skip
 from tensorrt_jobs import FAKES, Jobs, old_network  # isort: skip
 
 HALF = {"model": "half.onnx", "reason": None}

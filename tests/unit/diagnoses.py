@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from networks import Builder
 from onnx import helper, numpy_helper
+from small_networks import Builder
 
-from runner.core.diagnosis.quantisers import quantised
-from runner.core.network.calibration_graph import tensors
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import ONNXRUNTIME, PlacementOptions
-from runner.core.tables.table import Provenance, Table
-from runner.diagnosis.simulator import Simulator
-from runner.diagnosis.subject import Subject
-from runner.records import HeadGate
+from trt_matrix.core.diagnosis.quantisers import quantised
+from trt_matrix.core.manifest import HeadGate
+from trt_matrix.core.network.calibration_graph import tensors
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import ONNXRUNTIME, PlacementOptions
+from trt_matrix.core.tables.table import Provenance, Table
+from trt_matrix.diagnosis.simulator import Simulator
+from trt_matrix.diagnosis.subject import Subject
 
 SHAPE = (3, 16, 16)
 
@@ -135,9 +135,9 @@ def dead_channel(model: onnx.ModelProto, conv: str, factor: float) -> None:
     """
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor).copy()
-        if tensor.name == f"{conv}.weight":
+        if tensor.name in (f"{conv}.weight", f"{conv}.w"):
             array[0] *= factor
-        elif tensor.name == f"{conv}.bias":
+        elif tensor.name in (f"{conv}.bias", f"{conv}.b"):
             array[0] = -1e6
         else:
             continue

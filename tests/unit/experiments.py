@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from networks import detector
 from PIL import Image
+from small_networks import detector
 
-from runner.checks.matrix import Checked, check
-from runner.config.matrix import Config, validate
-from runner.config.yaml_file import Document, parse, read
-from runner.errors import ConfigError
+from trt_matrix.config.matrix import Config, validate
+from trt_matrix.config.yaml_file import Document, parse, read
+from trt_matrix.errors import ConfigError
+from trt_matrix.planning.matrix import Checked, check
 
 
 def settings() -> dict[str, Any]:

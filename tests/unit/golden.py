@@ -5,9 +5,11 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from runner.report.html import render
 from tests.unit import h200
+from trt_matrix.judging.judgement_file import JudgementFile
+from trt_matrix.report.html import render
 
 PAGE = Path(__file__).parents[1] / "data" / "golden" / "h200.html"
 OWN = re.compile(
@@ -16,8 +18,13 @@ OWN = re.compile(
 
 
 def page() -> str:
-    """Returns the page without its style and script: those are files, and compare as such."""
-    return OWN.sub("", render(h200.judged()))
+    """Returns the page without its style and script: those are files, and compare as such.
+
+    It is made from judgement.json, as a run's is, so the golden page holds that too.
+    """
+    made = JudgementFile(schema_version=1, judgement=h200.judged())
+    with TemporaryDirectory() as folder:
+        return OWN.sub("", render(JudgementFile.read(made.write(Path(folder))).judgement))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,29 @@
-"""What real engines gave on H200s, judged again: tests/data/h200, tests/data/cudnn, docs/verified.md."""
+"""What real engines gave on H200s, judged again: tests/data/h200, tests/data/cudnn, docs/reference/verified.md."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pydantic
 
-from runner.core.answers.bridges import with_bridges
-from runner.core.answers.choices import with_choices
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
-from runner.core.judgement import Judgement
-from runner.core.layers.choices import choices
-from runner.core.layers.engine_layers import EngineLayer
-from runner.core.layers.precisions import layer_report
-from runner.core.metrics import Sums
-from runner.core.network.network_map import network_map
-from runner.records import Manifest, Object, Record
+from trt_matrix.core.answers.bridges import with_bridges
+from trt_matrix.core.answers.choices import with_choices
+from trt_matrix.core.answers.fixes import with_fixes
+from trt_matrix.core.answers.simulated import simulated
+from trt_matrix.core.answers.slow import with_slow
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.judge import judge
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.layers.choices import choices
+from trt_matrix.core.layers.engine_layers import EngineLayer, LayerTimes
+from trt_matrix.core.layers.precisions import layer_report
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.network.network_map import NetworkMap, network_map
+from trt_matrix.core.records import Object, Record
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "h200"
@@ -26,7 +31,24 @@ CUDNN = ROOT / "tests" / "data" / "cudnn"
 """ONNX Runtime's CUDA provider on two versions of cuDNN."""
 
 
-def judged(data: Path = DATA) -> Judgement:
+def times_of(data: Path) -> Mapping[str, LayerTimes]:
+    """Returns SHA-256 of layers.json → what its layers took; empty where no build told it."""
+    path = data / "times.json"
+    content = path.read_bytes() if path.exists() else b"{}"
+    return pydantic.TypeAdapter(dict[str, LayerTimes]).validate_json(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    manifest: Manifest
+    records: Sequence[Record]
+    evidence: Evidence
+    network: NetworkMap
+    layers_of: Callable[[Object], Sequence[EngineLayer]]
+
+
+def recorded(data: Path = DATA) -> Recorded:
+    """Returns what was kept of the runs, as the judging wants it."""
     manifest = Manifest.model_validate_json((data / "manifest.json").read_bytes())
     records = [
         Record.model_validate(one) for one in json.loads((data / "records.json").read_text())
@@ -37,14 +59,27 @@ def judged(data: Path = DATA) -> Judgement:
     def sums_of(y: Object, r: Object) -> Sums:
         return sums[f"{y.sha256}-{r.sha256}"]
 
-    def layers_of(stored: Object) -> Sequence[EngineLayer] | None:
+    def layers_of(stored: Object) -> Sequence[EngineLayer]:
         return [
             EngineLayer(tensors=tuple(tensors), precision=precision)
             for tensors, precision in layers[stored.sha256]
         ]
 
-    found = Evidence(manifest, [one.planned() for one in records], records, sums_of)
     heads = [(one.head, one.head) for one in manifest.heads]
-    network = network_map(onnx.load(ROOT / "demo" / "digits3.onnx"), heads)
-    told = with_choices(judge(found), choices(network, records, layers_of, found.sqnr_of))
-    return with_bridges(replace(told, layers=layer_report(network, records, layers_of)))
+    return Recorded(
+        manifest,
+        records,
+        Evidence(manifest, [one.planned() for one in records], records, sums_of),
+        network_map(onnx.load(ROOT / "demo" / "digits3.onnx"), heads),
+        layers_of,
+    )
+
+
+def judged(data: Path = DATA) -> Judgement:
+    kept = recorded(data)
+    found, network, records = kept.evidence, kept.network, kept.records
+    times = times_of(data)
+    told = with_choices(judge(found), choices(network, records, kept.layers_of, found.sqnr_of))
+    told = replace(told, layers=layer_report(network, records, kept.layers_of))
+    told = with_slow(told, records, lambda stored: times.get(stored.sha256))
+    return with_fixes(with_bridges(told), simulated(found))

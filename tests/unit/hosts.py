@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from runner import catalog
-from runner.core.hosts.compatibility import HostFacts, ImageFacts
-from runner.core.hosts.gpu_models import model
-from runner.core.hosts.gpus import Gpu
+from trt_matrix.config import catalog
+from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts
+from trt_matrix.core.hosts.gpu_models import model
+from trt_matrix.core.hosts.gpus import Gpu
 
 
 def gpu(name: str, index: int = 0, **facts: Any) -> Gpu:

@@ -4,18 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.core.answers.gate_sentences import network_gates_sentence
-from runner.core.answers.network import network_answer
-from runner.core.answers.per_head import answers
-from runner.core.answers.unexplained import with_unexplained
-from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.latency import Latency
-from runner.core.metrics import Metrics, sqnr_db
-from runner.core.verdicts.budget import Budget
-from runner.core.verdicts.gates import all_hold, gate_results
-from runner.core.verdicts.verdict import Verdict
-from runner.records import HeadGate
+from trt_matrix.core.answers.gate_sentences import network_gates_sentence
+from trt_matrix.core.answers.network import network_answer
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.answers.unexplained import with_unexplained
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
+from trt_matrix.core.latency import Latency
+from trt_matrix.core.manifest import HeadGate
+from trt_matrix.core.metrics import Metrics, sqnr_db
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.core.verdicts.gates import all_hold, gate_results
+from trt_matrix.core.verdicts.verdict import Verdict
 
 HEADS = ("large", "medium", "small")
 FP32 = Pass(precision=Precision.FP32)

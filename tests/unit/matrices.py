@@ -4,19 +4,20 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import networks
 import numpy as np
+import small_networks as networks
 
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.core.network import graph
-from runner.environments.base import Environment
-from runner.execution.inputs import Data, Network
-from runner.execution.matrix import Matrix
-from runner.execution.wanted import Settings, Wants
-from runner.plan import passes
-from runner.records import Object, Record
-from runner.store import Run, Store
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.network import graph
+from trt_matrix.core.plan import passes
+from trt_matrix.core.records import Object, Record
+from trt_matrix.environments.base import Environment
+from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
+from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.wanted import Settings, Wants
+from trt_matrix.store.results import Run, Store
 
 IMAGES = 4
 CREATED = datetime(2026, 11, 28, tzinfo=UTC)
@@ -79,6 +80,7 @@ def wants_of(
     most_repeats: int | None = None,
     shared: str | None = "entropy",
     deadline_s: float = 600,
+    results_bytes: int | None = None,
 ) -> Wants:
     model = networks.detector()
 
@@ -99,6 +101,7 @@ def wants_of(
             most_repeats=most_repeats or repeats,
             timing={"min_samples": 2, "max_samples": 2, "max_s": 0.1, "warm_up_max_s": 0.1},
             deadline_s=deadline_s,
+            results_bytes=results_bytes or RESULTS_LIMIT_BYTES,
             program="p",
             host="h",
             preprocess="q",
@@ -139,6 +142,7 @@ class Trial:
         fresh: bool = False,
         shared: str | None = "entropy",
         deadline_s: float = 600,
+        results_bytes: int | None = None,
     ) -> None:
         self.store = store_of(tmp_path)
         self.told = Told()
@@ -153,6 +157,7 @@ class Trial:
                 most_repeats=most_repeats,
                 shared=shared,
                 deadline_s=deadline_s,
+                results_bytes=results_bytes,
             ),
             cells=cells_of(environments, passes) if cells is None else cells,
             environments={one.name: one for one in environments},

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from importlib.resources import files
 
-VOID = {"meta", "br", "link", "img", "input", "hr"}
+from trt_matrix.report.html import SCRIPTED
+
+VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 
 
 @dataclass
@@ -94,7 +96,7 @@ def column_counts(table: Element) -> set[int]:
 
 def script() -> str:
     """Returns the page's own script, from its files."""
-    folder = files("runner.report") / "templates"
+    folder = files("trt_matrix.report") / "templates"
     return "\n".join((folder / name).read_text("utf-8") for name in ("report.js", "copy.js"))
 
 
@@ -105,7 +107,8 @@ def assert_inert(document: Element) -> None:
             assert not name.startswith("on"), f"{one.tag} has {name}"
             assert name not in ("style", "src", "srcset", "action", "formaction", "xlink:href")
         assert one.tag not in ("img", "iframe", "object", "embed", "link", "base", "form", "b", "i")
-    data, own = document.all("script")
+    first, data, own = document.all("script")
     assert data.attributes == {"type": "application/json", "id": "judgement"}
+    assert (first.attributes, first.raw) == ({}, SCRIPTED)
     assert (own.attributes, own.raw) == ({}, script()), "no script but the page's own"
     assert len(document.all("style")) == 1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.records import Start
+from trt_matrix.core.records import Start
 
 
 def library(path: str, version: str | None = None, package: str | None = None) -> dict[str, Any]:

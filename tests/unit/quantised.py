@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import numpy.typing as npt
 import onnx
-from networks import Builder
+import small_networks as networks
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -16,6 +15,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from small_networks import Builder
 
 Floats = npt.NDArray[np.float32]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 from hypothesis import strategies as st
-from networks import Builder
+from small_networks import Builder
 
-from runner.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.calibration_graph import calibration_model
 
 CHANNELS = 4
 SIZE = 8

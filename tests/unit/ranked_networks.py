@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from networks import Builder
 from onnx import TensorProto, helper
+from small_networks import Builder
 
 CELLS, CHANNELS, KEPT = 64, 6, 8
 

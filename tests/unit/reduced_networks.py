@@ -10,9 +10,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from runner.cells import Precision
-from runner.core.network.graph import load
-from runner.core.reduced.converting import Converted, convert, element_types, float_tensors
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.network.graph import load
+from trt_matrix.core.reduced.converting import Converted, convert, element_types, float_tensors
 
 ROOT = Path(__file__).parents[2]
 FP16, BF16 = Precision.FP16, Precision.BF16

@@ -6,14 +6,16 @@ import pytest
 import yaml
 from probes import library, start
 
-from runner.config.environments import Image, Interpreter, Ngc, OnnxRuntime, Venv
-from runner.config.matrix import Config, load
-from runner.core.factors.additions import addition
-from runner.core.factors.cell_factors import factors
-from runner.core.factors.places import Place
-from runner.core.factors.words import reasons
-from runner.core.verdicts.attribution import Attribution, Change
-from runner.records import Start
+from trt_matrix.config.environments import Image, Interpreter, Ngc
+from trt_matrix.config.matrix import Config, load
+from trt_matrix.config.sections import OnnxRuntime
+from trt_matrix.config.venv import Venv
+from trt_matrix.core.factors.additions import addition
+from trt_matrix.core.factors.cell_factors import factors
+from trt_matrix.core.factors.places import Place
+from trt_matrix.core.factors.words import reasons
+from trt_matrix.core.records import Start
+from trt_matrix.core.verdicts.attribution import Attribution, Change
 
 MATRIX = """
 name: demo

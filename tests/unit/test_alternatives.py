@@ -4,28 +4,29 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from matrices import Trial, store_of
 from onnx import numpy_helper
 
-from runner.cells import Precision
-from runner.checks.variants import interface_problems, names_problem, with_heads
-from runner.core.network.image_input import image_input
-from runner.core.qdq.placements import Placed
-from runner.core.tables.table import Provenance, from_ranges
-from runner.environments.factory import reference_environment
-from runner.errors import ConfigError
-from runner.execution import alternatives
-from runner.execution.answers import AnswerError, PassAnswer
-from runner.execution.inputs import Network
-from runner.execution.start import _read
-from runner.execution.wanted import WantedPass
-from runner.records import Object
-from runner.store import Store
 from tests.fakes.environment import ScriptedEnvironment
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.network.image_input import image_input
+from trt_matrix.core.qdq.placements import Placed
+from trt_matrix.core.records import Object
+from trt_matrix.core.tables.table import Provenance, from_ranges
+from trt_matrix.environments.factory import reference_environment
+from trt_matrix.errors import ConfigError
+from trt_matrix.execution import alternatives
+from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.execution.answers import AnswerError
+from trt_matrix.execution.inputs import Network
+from trt_matrix.execution.start import _read
+from trt_matrix.execution.wanted import WantedPass
+from trt_matrix.planning.variants import interface_problems, names_problem, with_heads
+from trt_matrix.store.results import Store
 
 HEADS = (("large", "large"), ("small", "small"))
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job import protocol
-from runner.execution import answers
-from runner.execution.answers import AnswerError, PassAnswer, ResultFolder, log_tail
+from trt_matrix.execution import answer_models, answers
+from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail
 
 GOOD = {
     "schema_version": 1,
@@ -88,6 +89,11 @@ def test_every_status_that_the_job_writes_is_understood(folder: ResultFolder, st
         {"latency": {"batch": 1, "warm_up": 0, "samples_s": ["fast"]}},
         {"outputs": None},
         {"outputs": {"small": "small.npy"}},
+        {"outputs": {"small": {"file": "small.npy", "shape": [-4, 2]}}},
+        {"stages": {"infer": 1e308}},
+        {"latency": {"batch": 1, "warm_up": 0, "samples_s": [1e308, 1e308]}},
+        {"latency": {"batch": 1, "warm_up": 10**400, "samples_s": [1.0]}},
+        {"stages": {str(number): 1.0 for number in range(101)}},
     ],
 )
 def test_a_wrong_answer_is_refused(folder: ResultFolder, changes: dict[str, Any]) -> None:
@@ -120,7 +126,7 @@ def test_what_is_no_json_is_refused(folder: ResultFolder, content: bytes) -> Non
         folder.answer("fp32")
 
 
-def calibration(folder: ResultFolder, **changes: Any) -> answers.CalibrationAnswer | None:
+def calibration(folder: ResultFolder, **changes: Any) -> answer_models.CalibrationAnswer | None:
     content = {
         "schema_version": 1,
         "seconds": 1.0,
@@ -207,14 +213,14 @@ def test_a_huge_answer_is_not_read(folder: ResultFolder) -> None:
     path = folder.folder / protocol.RESULT
     with path.open("wb") as stream:
         stream.truncate(1 << 40)  # sparse: takes no disk
-    with pytest.raises(AnswerError, match="more than any answer"):
+    with pytest.raises(AnswerError, match="has 1099.5 GB, more than 67.1 MB"):
         folder.job()
 
 
 def test_a_long_error_is_cut(folder: ResultFolder) -> None:
     found = answer(folder, status="job_failed", error={"type": "E", "message": "x" * 10_000_000})
     assert found.error is not None
-    assert len(found.error.sentence()) == answers.REASON_LIMIT
+    assert len(found.error.sentence()) == answer_models.REASON_LIMIT
 
 
 def test_a_pipe_does_not_block_and_a_link_is_not_followed(folder: ResultFolder) -> None:
@@ -251,13 +257,17 @@ def output(folder: ResultFolder, shape: tuple[int, ...] | None = None) -> Path:
 
 def test_an_array_as_expected_is_taken(folder: ResultFolder) -> None:
     path = npy(folder, np.zeros((4, 2), np.float32))
-    assert output(folder) == output(folder, (4, 2)) == path
+    taken = output(folder)
+    assert taken == output(folder, (4, 2)) != path
+    assert taken.read_bytes() == path.read_bytes()
+    path.write_bytes(b"changed by the job")
+    assert np.load(output(folder)).shape == (4, 2)
 
 
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 2)), "type float64"),
+        (np.zeros((4, 2)), "type <f8"),
         (np.zeros((4, 2), ">f4"), "type >f4"),
         (np.zeros((3, 2), "f4"), "expected 4 images"),
         (np.zeros(4, "f4"), "expected 4 images"),
@@ -282,7 +292,7 @@ def test_a_truncated_array_is_refused(folder: ResultFolder, size: int) -> None:
 
 @given(content=st.binary(max_size=300))
 def test_any_bytes_are_no_array(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    folder = ResultFolder(tmp_path_factory.getbasetemp())
+    folder = ResultFolder(tmp_path_factory.getbasetemp() / "any")
     (folder.folder / "passes/fp32").mkdir(parents=True, exist_ok=True)
     (folder.folder / "passes/fp32/small.npy").write_bytes(content)
     with pytest.raises(AnswerError):
@@ -297,7 +307,70 @@ def test_an_archive_is_no_array(folder: ResultFolder) -> None:
         output(folder)
 
 
-@pytest.mark.parametrize("name", ["../fp32/small.npy", "/etc/passwd", "", "..", ".", "a\0b", "no"])
+def with_header(header: bytes, content: bytes = b"\0" * 32) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -2), }\n"),
+        with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }" + b"(" * 9000 + b"\n"),
+        with_header(b"(" * 9000),
+        with_header(b"{'descr': '<f4', 'fortran_order': True, 'shape': (4, 2), }\n"),
+        with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }\n", b"\0" * 36),
+        with_header(b"{'descr': '|O', 'fortran_order': False, 'shape': (4, 2), }\n"),
+        with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 5000 + b", 2), }\n"),
+        with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 999999999999999), }\n"),
+    ],
+)  # fmt: skip
+def test_no_header_is_fatal(folder: ResultFolder, content: bytes) -> None:
+    (folder.folder / "passes/fp32/small.npy").write_bytes(content)
+    with pytest.raises(AnswerError, match="cannot be read as an array"):
+        output(folder)
+
+
+def test_an_array_of_holes_is_refused_before_it_is_read(folder: ResultFolder) -> None:
+    path = npy(folder, np.zeros((4, 2), np.float32))
+    os.truncate(path, 200 << 30)
+    with pytest.raises(AnswerError, match="has 214.7 GB, more than"):
+        output(folder, (4, 2))
+    with pytest.raises(AnswerError, match="has 214.7 GB, more than 20.0 GB"):
+        output(folder)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"engine": "text"},
+        {"packages": ["numpy"]},
+        {"python": {"a": 1}},
+        {"processor_flags": {"avx": 1}},
+        {"environment": {"PATH": 1}},
+        {"usable_cores": 1e300},
+        [1],
+    ],
+)
+def test_a_probe_of_another_form_is_told_and_not_kept(folder: ResultFolder, facts: Any) -> None:
+    (folder.folder / protocol.PROBE).write_text(json.dumps(facts))
+    assert "is not a valid answer" in folder.probe()["problem"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../fp32/small.npy",
+        "/etc/passwd",
+        "",
+        "..",
+        ".",
+        "a\0b",
+        "no",
+        "n" * 5000,
+        "x." + "s" * 100,
+        "a\x1b[2J",
+    ],
+)
 def test_only_files_of_its_own_folder_are_taken(folder: ResultFolder, name: str) -> None:
     npy(folder, np.zeros((4, 2), np.float32))
     with pytest.raises(AnswerError, match="no file of its folder"):

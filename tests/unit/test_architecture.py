@@ -1,6 +1,8 @@
 """Dependencies point one way: cli → session → execution, report → core; the job imports none of it."""
 
 import ast
+import functools
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -15,25 +17,31 @@ INPUT_AND_OUTPUT = {
 }  # fmt: skip
 """Modules that read clocks, files, networks, processes or devices, or exist to do so."""
 
-ALLOWED = {
-    # part of runner → what of runner and job it may import
-    "runner/core": {"runner.core", "runner.cells", "runner.records", "job.reductions"},
-    "runner/report": {"runner.core", "runner.cells", "runner.report", "runner.errors", "job.protocol"},
-    "runner/config": {"runner.config", "runner.catalog", "runner.cells", "runner.core", "runner.plan", "runner.records", "runner.dumps", "runner.errors", "job"},
-    "runner/environments": {"runner.environments", "runner.catalog", "runner.cells", "runner.plan", "runner.core.hosts",
-                            "runner.config", "runner.errors", "runner.records", "runner.dumps", "runner.unpacking",
-                            "job.protocol"},
-    "runner/dumps": {"runner.dumps", "runner.core", "runner.errors", "job"},
-    "runner/compare": {"runner.compare", "runner.dumps", "runner.core", "runner.report.formatting", "runner.errors",
-                       "job.reductions"},
-    "runner/execution": {"runner.execution", "runner.environments.base", "runner.core",
-                         "runner.cells", "runner.errors", "runner.plan", "runner.records", "runner.store", "job"},
-    "runner/diagnosis": {"runner.diagnosis", "runner.cells", "runner.checks", "runner.commands.diagnose", "runner.core", "runner.errors", "runner.execution",
-                         "runner.experiment", "runner.judging", "runner.labels", "runner.records", "runner.store", "job"},
-    "containers/job": {"job"},
-}  # fmt: skip
+PACKAGE = ROOT / "runner/trt_matrix"
+ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", re.MULTILINE)
 
 
+def allowed() -> dict[str, set[str]]:
+    """Returns package → what of ours its modules may import, as docs/concepts/architecture.md says."""
+    found = {}
+    for package, named in ROW.findall((ROOT / "docs/concepts/architecture.md").read_text()):
+        names = [] if named == "nothing of ours" else named.split(", ")
+        found[package] = {full(one) for one in [package, *names]}
+    return found
+
+
+def full(name: str) -> str:
+    return name if name.split(".", maxsplit=1)[0] == "job" else f"trt_matrix.{name}"
+
+
+def folder(package: str) -> Path:
+    return ROOT / "containers/job" if package == "job" else PACKAGE / package
+
+
+ALLOWED = allowed()
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -45,9 +53,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def of(folder: str) -> list[Path]:
-    paths = sorted((ROOT / folder).rglob("*.py"))
-    assert paths, folder
+def of(place: Path) -> list[Path]:
+    paths = sorted(place.rglob("*.py"))
+    assert paths, place
     return paths
 
 
@@ -55,44 +63,57 @@ def within(name: str, allowed: set[str]) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in allowed)
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
-def test_a_part_imports_only_what_lies_below_it(folder: str) -> None:
-    for path in of(folder):
-        ours = {name for name in imports(path) if name.split(".")[0] in ("runner", "job")}
-        wrong = {name for name in ours if not within(name, ALLOWED[folder])}
+def test_the_page_of_the_architecture_names_every_package_and_no_import_that_is_not() -> None:
+    packages = {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
+    assert set(ALLOWED) == packages | {"job"}
+    for package, names in ALLOWED.items():
+        imported = set().union(*(imports(path) for path in of(folder(package))))
+        unused = {one for one in names if not any(within(name, {one}) for name in imported)}
+        assert unused <= {full(package), "job"}, f"{package}: {sorted(unused)}"
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_part_imports_only_what_lies_below_it(package: str) -> None:
+    for path in of(folder(package)):
+        ours = {name for name in imports(path) if name.split(".")[0] in ("trt_matrix", "job")}
+        wrong = {name for name in ours if not within(name, ALLOWED[package])}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("folder", ["runner", "runner/core"])
-def test_no_parts_import_each_other_in_a_circle(folder: str) -> None:
-    depth = len(Path(folder).parts)
+@pytest.mark.parametrize("above", ["trt_matrix", "trt_matrix.core"])
+def test_no_parts_import_each_other_in_a_circle(above: str) -> None:
+    depth = above.count(".") + 1
+    place = ROOT / "runner" / above.replace(".", "/")
     needs: dict[str, set[str]] = {}
-    for path in of(folder):
-        part = path.relative_to(ROOT).with_suffix("").parts[depth]
+    for path in of(place):
+        part = path.relative_to(place).with_suffix("").parts[0]
         for name in imports(path):
-            if (
-                within(name, {folder.replace("/", ".")})
-                and (other := name.split(".")[depth]) != part
-            ):
+            if within(name, {above}) and (other := name.split(".")[depth]) != part:
                 needs.setdefault(part, set()).add(other)
     assert len(needs) > 5
     TopologicalSorter(needs).prepare()  # raises CycleError
 
 
 def test_the_core_does_no_input_or_output() -> None:
-    for path in of("runner/core"):
+    for path in of(PACKAGE / "core"):
         wrong = {name.split(".")[0] for name in imports(path)} & INPUT_AND_OUTPUT
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
 def test_only_environments_start_processes() -> None:
-    for path in of("runner"):
+    for path in of(PACKAGE):
         if "environments" not in path.parts:
             wrong = {name.split(".")[0] for name in imports(path)} & {"subprocess", "docker"}
             assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
+def test_trees_are_removed_in_one_place() -> None:
+    """`shutil.rmtree` calls itself for every folder below another, and follows no limit."""
+    for path in of(PACKAGE):
+        assert "rmtree" not in path.read_text(), path
+
+
 def test_nothing_imports_the_command_line() -> None:
-    for path in of("runner"):
-        if path.name not in ("__main__.py", "cli.py"):
-            assert not {name for name in imports(path) if within(name, {"runner.cli"})}, path
+    for path in of(PACKAGE):
+        if path.name != "__main__.py" and "cli" not in path.parts:
+            assert not {name for name in imports(path) if within(name, {"trt_matrix.cli"})}, path

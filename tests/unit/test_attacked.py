@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks.verdicts.evidence import evidence
 from benchmarks.verdicts.made import Made, Matrix
-from runner.core.answers.sentences import alike
-from runner.core.judge import judge
-from runner.core.severity import Severity
-from runner.core.verdicts.equivalence import Equivalence
-from runner.core.verdicts.verdict import Kind
-from runner.errors import ExitCode
 from tests.unit.recordings import Recording, exactly, noisy, only
 from tests.unit.test_recorded_cases import answer, kinds, told
+from trt_matrix.core.answers.sentences import alike
+from trt_matrix.core.judge import judge
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.errors import ExitCode
 
 LOW = only("small", noisy(0.5, 2), noisy(0.02, 2))
 """6 dB on one head, 34 on the other."""

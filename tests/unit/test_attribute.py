@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from probes import library, start
 
-from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.factors.attribute import attributed
-from runner.core.factors.words import reason, reasons
-from runner.core.rules import Rules
-from runner.core.verdicts.attribution import Attribution, Change
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.latency import latency_verdicts
-from runner.core.verdicts.sample import Sample
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Measurement, Record, Start, Timing
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.factors.attribute import attributed
+from trt_matrix.core.factors.words import reason, reasons
+from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.attribution import Attribution, Change
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.decisions import verdicts
+from trt_matrix.core.verdicts.latency import latency_verdicts
+from trt_matrix.core.verdicts.sample import Sample
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 ENERGY = np.full(40, 10.0)
 PATTERN = np.linspace(0.5, 1.5, 40)

@@ -8,14 +8,14 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from runner.core.boxes.average_precision import (
+from trt_matrix.core.boxes.average_precision import (
     ALL,
     ALL_PX2,
     LabelsError,
     average_precision,
     read_labels,
 )
-from runner.core.boxes.nms import COCO_SIZES, Boxes, SizeRange, concatenate
+from trt_matrix.core.boxes.nms import COCO_SIZES, Boxes, SizeRange, concatenate
 
 DEMO = Path(__file__).parents[2] / "demo" / "labels.json"
 

@@ -6,16 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.qdq.adjustable import adjustable
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
-from runner.core.tables.best import MOST_TRIALS, Best, Part, Ranges, best_ranges
-from runner.core.tables.table import Provenance, Table, TableError, from_ranges
-from runner.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, Images, Simulator
-from tests.unit import networks
+from tests.unit import small_networks as networks
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.qdq.adjustable import adjustable
+from trt_matrix.core.qdq.explicit import (
+    ONNXRUNTIME,
+    TENSORRT,
+    PlacementOptions,
+    place,
+    simulation_of,
+)
+from trt_matrix.core.tables.best import MOST_TRIALS, Best, Part, Ranges, best_ranges
+from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges
+from trt_matrix.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, Images, Simulator
 
 Table_ = Mapping[str, float]
 
@@ -149,7 +155,6 @@ def test_the_furthest_apart_have_their_turn_first() -> None:
     ),
     st.integers(1, 30),
 )
-@settings(deadline=None)
 def test_it_is_never_worse_where_it_was_confirmed_and_takes_only_known_ranges(
     rows: list[tuple[float, float, float, float]], most: int
 ) -> None:

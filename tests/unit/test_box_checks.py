@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from runner import records
-from runner.checks.boxes import head_gates, shapes_of
-from runner.config.matrix import Preprocess
-from runner.core.boxes.decoding import Family, Layout
-from runner.images import decode as decode_image
-from runner.images import upright_size
-from runner.judging.box_facts import box_facts
-from runner.store import Store
+from trt_matrix.config.data import Preprocess
+from trt_matrix.core import manifest
+from trt_matrix.core.boxes.decoding import Family, Layout
+from trt_matrix.core.boxes.registry import STYLES
+from trt_matrix.inputs.images import decode as decode_image
+from trt_matrix.inputs.images import upright_size
+from trt_matrix.judging.box_facts import box_facts
+from trt_matrix.planning.boxes import head_gates, shapes_of
+from trt_matrix.store.results import Store
 
 YOLO = {"style": "yolov3", "classes": 1}
 HEADS: dict[str, Any] = {
@@ -63,8 +64,8 @@ def with_gate(limit: str, value: float = 0.1, **places: Any) -> dict[str, Any]:
 
 
 def test_the_names_of_styles_and_layouts_are_those_of_the_decoder() -> None:
-    assert set(get_args(records.Style)) == set(Family)
-    assert set(get_args(records.Layout)) == set(Layout)
+    assert set(Family) < set(STYLES)
+    assert set(get_args(manifest.Layout)) == set(Layout)
 
 
 def test_what_is_recorded(matrix: Path) -> None:
@@ -75,13 +76,13 @@ def test_what_is_recorded(matrix: Path) -> None:
     assert [one.head for one in found.decode.heads] == ["large", "small"], "as in heads"
     assert found.decode.heads[0].anchors == ((6, 6),)
     assert (found.decode.image_size, found.decode.nms_iou) == ((16, 16), 0.4)
-    assert records.Decode.model_validate_json(found.decode.model_dump_json()) == found.decode
+    assert manifest.Decode.model_validate_json(found.decode.model_dump_json()) == found.decode
 
 
 def test_a_run_records_what_judging_again_needs(matrix: Path, tmp_path: Path) -> None:
     assert wrong(matrix, changed(decode={"entry_point": "mine.decoder:boxes"})) == []
     store = Store(tmp_path / "results")
-    facts = box_facts(checked(matrix), store)
+    facts = box_facts(checked(matrix), store.put)
     assert [one.file_name for one in facts["evaluation"]] == ["0.png", "1.png"]
     place = facts["evaluation"][0]
     assert (place.width, place.height, place.inner_width, place.inner_height) == (20, 10, 16, 8)
@@ -91,7 +92,7 @@ def test_a_run_records_what_judging_again_needs(matrix: Path, tmp_path: Path) ->
 
 
 def test_without_decode_nothing_is_recorded(matrix: Path, tmp_path: Path) -> None:
-    assert box_facts(checked(matrix), Store(tmp_path / "results")) == {}
+    assert box_facts(checked(matrix), Store(tmp_path / "results").put) == {}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,12 @@ def test_without_decode_nothing_is_recorded(matrix: Path, tmp_path: Path) -> Non
         ({"entry_point": "a.py"}, "decode.entry_point: 'a.py' is no entry point"),
         ({"entry_point": "../a:b"}, "decode.entry_point: '../a:b' is no entry point"),
         ({"entry_point": "a:b", "bins": 8}, "decode: bins: the function of entry_point decides that"),
-        ({**YOLO, "nms": 0.5}, "decode.nms: unknown key; allowed: style, entry_point, classes"),
+        ({**YOLO, "priors": []}, "decode: priors: yolov3 has no such setting, leave it out; it has activation"),
+        ({"style": "detr", "classes": 1, "nms_iou": 0.5}, "decode: nms_iou: detr has no such setting"),
+        ({"style": "ssd", "classes": 1, "priors": [{"stride": 8, "sizes": [3], "size": 3}]}, "decode.priors[0].size: unknown key; allowed: stride, sizes"),
+        ({"style": "ssd", "classes": 1, "priors": [{"stride": 8, "sizes": [3], "max_sizes": [4, 5]}]}, "decode.priors[0]: 2 max_sizes for 1 sizes"),
+        ({**YOLO, "together": [["a"]]}, "decode: together: yolov3 knows which heads make a box"),
+        ({**YOLO, "nms": 0.5}, "decode.nms: unknown key; allowed: style, classes, category_ids"),
         ({**YOLO, "score_threshold": 2}, "decode.score_threshold: should be less than or equal to 1"),
         ({**YOLO, "match_iou": 0}, "decode.match_iou: should be greater than 0"),
         ({**YOLO, "classes": 0}, "decode.classes: should be greater than or equal to 1"),
@@ -179,7 +185,7 @@ def test_gates_on_what_needs_no_labels(matrix: Path) -> None:
     for limit in ("iou", "lost"):
         assert wrong(matrix, with_gate(limit, decode=YOLO, data__evaluation=bare)) == []
     gates = head_gates(checked(matrix).config)
-    assert gates[1] == records.HeadGate(head="small", sqnr_db=None, lost=0.1)
+    assert gates[1] == manifest.HeadGate(head="small", sqnr_db=None, lost=0.1)
 
 
 @pytest.mark.parametrize("limit", ["ap_drop", "iou", "lost"])

@@ -8,26 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.core.box_judge import judge_boxes
-from runner.core.boxes.average_precision import average_precision, read_labels
-from runner.core.boxes.decoding import DecodeError
-from runner.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
-from runner.core.boxes.matching import Sums, compare_all
-from runner.core.boxes.nms import Boxes, Floats, concatenate
-from runner.core.boxes.precision_draws import interval, precision_draws
-from runner.core.boxes.results import ALL, CellBoxes, Fate
-from runner.core.evidence import Evidence
-from runner.records import (
-    Decode,
-    DecodedHead,
-    EvaluationImage,
-    HeadGate,
-    Manifest,
-    Measurement,
-    Object,
-    Record,
-)
+from trt_matrix.core.box_judge import judge_boxes
+from trt_matrix.core.boxes.average_precision import average_precision, read_labels
+from trt_matrix.core.boxes.decoding import DecodeError
+from trt_matrix.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs, matching_of
+from trt_matrix.core.boxes.matching import Sums, compare_all
+from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate
+from trt_matrix.core.boxes.precision_draws import interval, precision_draws
+from trt_matrix.core.boxes.results import ALL, CellBoxes, Fate
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.manifest import Decode, DecodedHead, EvaluationImage, HeadGate, Manifest
+from trt_matrix.core.records import Measurement, Object, Record
 
 FP32 = Pass(precision=Precision.FP32)
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")

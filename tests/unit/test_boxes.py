@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.boxes.nms import Boxes, concatenate, iou, suppress
+from trt_matrix.core.boxes.nms import Boxes, concatenate, iou, suppress
 
 MANY = 1_000_000
 

@@ -7,12 +7,12 @@ import h200
 import numpy as np
 import pytest
 
-from runner.core.answers.bridges import bridge_sentences
-from runner.core.rules import Rules
-from runner.core.verdicts.bridges import Bridge, Outcome, bridges
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.sample import Sample
 from tests.unit.test_equivalence import ENERGY, IMAGES, cell
+from trt_matrix.core.answers.bridges import bridge_sentences
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.bridges import Bridge, Outcome, bridges
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.sample import Sample
 
 
 def pair(
@@ -144,7 +144,7 @@ def test_what_real_engines_gave() -> None:
 
 
 def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
-    from runner.core.layers.precisions import LayerReport, Way
+    from trt_matrix.core.layers.precisions import LayerReport, Way
 
     judged = h200.judged()
     assert judged.layers is not None

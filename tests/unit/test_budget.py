@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from runner.cells import Precision
-from runner.core.verdicts.budget import Budget, budgets
-from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
-from runner.core.verdicts.sample import Sample
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.verdicts.budget import Budget, budgets
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.sample import Sample
 
 ENERGY = np.full(30, 10.0)
 

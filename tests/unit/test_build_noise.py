@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from runner.core.verdicts.build_noise import EXACT, MOST, Noise, assumed, build_noise
-from runner.core.verdicts.sample import Sample
+from trt_matrix.core.verdicts.build_noise import EXACT, MOST, Noise, assumed, build_noise
+from trt_matrix.core.verdicts.sample import Sample
 
 IMAGES = 6
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.cells import Precision
-from runner.core.verdicts.calibration_blame import calibration_sentences
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.sample import Sample
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Manifest
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.verdicts.calibration_blame import calibration_sentences
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.sample import Sample
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 ENERGY = np.full(4, 10.0)
 EVALUATION, CALIBRATION = "e" * 64, "c" * 64

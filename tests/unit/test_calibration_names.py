@@ -4,16 +4,16 @@ import os
 import sys
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 import yaml
 from PIL import Image
 
-from runner import session
-from runner.judging.run import judge_again
-from runner.ticket import making
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.judging.run import judge_again
+from trt_matrix.ticket import making
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import catalog
-from runner.catalog import (
+from tests.unit.hosts import row
+from trt_matrix.config import catalog
+from trt_matrix.config.catalog import (
     CATALOG,
     completed,
     corrected,
@@ -22,7 +23,6 @@ from runner.catalog import (
     rows,
     unknown,
 )
-from tests.unit.hosts import row
 
 VERSION = re.compile(r"\d+(\.\d+)*( RC| Update \d)?")
 FIELDS = {

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from runner.catalog import rows
-from runner.commands.catalog import listing
-from runner.core.hosts.compatibility import gpu_obstacle
-from runner.errors import ConfigError
 from tests.unit.hosts import gpu
+from trt_matrix.commands.catalog import listing
+from trt_matrix.config.catalog import rows
+from trt_matrix.core.hosts.compatibility import gpu_obstacle
+from trt_matrix.errors import ConfigError
 
 
 def test_every_container_without_a_question() -> None:

@@ -4,13 +4,13 @@ import dataclasses
 import json
 from collections.abc import Callable
 
-from runner.cells import Status
-from runner.commands.diff import Difference
-from runner.core.changes import Change, changes
-from runner.core.judgement import CellResult, Judgement
-from runner.core.verdicts.gates import GateResult
-from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import SHARED, cell_result, head, judgement, latency, whole
+from trt_matrix.core.cells import Status
+from trt_matrix.core.changes import Change, changes
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.verdicts.gates import GateResult
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.judging.diff import Difference
 
 CELL = "a/cpu/int8-shared-entropy"
 

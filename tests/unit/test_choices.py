@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.answer import Answer, Finding
-from runner.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
-from runner.core.judgement import CustomOperator, Judgement
-from runner.core.layers.choices import LEAST_DB, Choice, choices
-from runner.core.layers.engine_layers import EngineLayer
-from runner.core.network.network_map import NetworkMap, network_map
-from runner.core.verdicts.verdict import Kind
-from runner.records import Measurement, Object, Record, Start
 from tests.unit.judgements import whole
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.judgement import CustomOperator, Judgement
+from trt_matrix.core.layers.choices import LEAST_DB, Choice, choices
+from trt_matrix.core.layers.engine_layers import EngineLayer
+from trt_matrix.core.network.network_map import NetworkMap, network_map
+from trt_matrix.core.records import Measurement, Object, Record, Start
+from trt_matrix.core.verdicts.verdict import Kind
 
 NETWORK = network_map(networks.detector(), [("large", "large"), ("small", "small")])
 NAMES = {layer.name: layer.outputs[0] for _, layer in NETWORK.layers}

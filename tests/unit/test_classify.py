@@ -2,9 +2,9 @@ import signal
 
 import pytest
 
-from runner.cells import Status
-from runner.environments.base import Ending
-from runner.execution.classify import classify
+from trt_matrix.core.cells import Status
+from trt_matrix.environments.base import Ending
+from trt_matrix.execution.classify import classify
 
 
 @pytest.mark.parametrize(

@@ -2,56 +2,33 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner import cli, session
-from runner.cells import Status
-from runner.errors import (
+from tests.unit.experiments import write
+from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
+from tests.unit.migrations import Call
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.errors import (
     ConfigError,
     EnvironmentUnavailableError,
     ExitCode,
     NothingSelectedError,
     StoreError,
 )
-from runner.judging import run as judging
-from runner.outcome import Outcome
-from runner.report.limits import MOST
-from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement
+from trt_matrix.judging import run as judging
+from trt_matrix.judging.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def same_signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["trt-matrix", *arguments])
-        with pytest.raises(SystemExit) as ending:
-            cli.main()
-        said = capsys.readouterr()
-        assert isinstance(ending.value.code, int)
-        return ending.value.code, said.out, said.err
-
-    return run
 
 
 def outcome(*, passed: bool = True, available: bool = True) -> Outcome:
@@ -116,7 +93,7 @@ def test_exit_codes_are_those_that_the_help_promises() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "--colour"], ["fly"], ["run", "--select"], ["judge"], ["init"]]
+    "arguments", [["run", "--colour"], ["fly"], ["run", "--select"], ["diff"], ["init"]]
 )
 def test_a_wrong_call_is_2_and_says_why(call: Call, arguments: list[str]) -> None:
     code, out, err = call(*arguments)
@@ -141,6 +118,80 @@ def test_options_reach_the_session(monkeypatch: pytest.MonkeyPatch, call: Call) 
     assert type(options["progress"]).__name__ == "Quiet"
 
 
+@pytest.mark.parametrize("arguments", [["m.yaml"], ["-c", "m.yaml"], ["m.yaml", "-c", "m.yaml"]])
+def test_the_experiment_is_an_argument_or_an_option(
+    monkeypatch: pytest.MonkeyPatch, call: Call, arguments: list[str]
+) -> None:
+    calls = script(monkeypatch, outcome())
+    assert call("run", *arguments)[0] == 0
+    assert calls[0][0][0] == Path("m.yaml")
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "pack", "doctor"])
+def test_two_experiments_or_a_pattern_of_cells_are_no_experiment(call: Call, command: str) -> None:
+    code, _, err = call(command, "a.yaml", "--config", "b.yaml")
+    assert (code, "two experiments: a.yaml and --config b.yaml" in err) == (2, True)
+    code, _, err = call(command, "ort-1.2*")
+    assert (code, "cells are chosen by --select 'ort-1.2*'" in err) == (2, True)
+
+
+def test_the_version_is_that_of_the_package(call: Call) -> None:
+    assert call("--version") == (0, f"trt-matrix {version('trt-matrix')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["ticket", "--output"], ["pack", "-o"]])
+def test_an_output_whose_folder_is_not_there(call: Call, arguments: list[str]) -> None:
+    code, _, err = call(*arguments, "nodir/out")
+    assert code == 5
+    assert "there is no folder nodir: make it, or name another place with --output" in err
+
+
+def test_init_and_diagnose_ask_for_the_folder_before_they_work(call: Call, tmp_path: Path) -> None:
+    network = tmp_path / "net.onnx"
+    shutil.copy(ROOT / "demo" / "digits3.onnx", network)
+    for arguments in (("init", str(network)), ("diagnose", "latest")):
+        code, _, err = call(*arguments, "-o", "nodir/out")
+        assert (code, "there is no folder nodir: make it" in err) == (5, True)
+
+
+@pytest.mark.parametrize("command", ["verify", "merge"])
+def test_an_archive_that_is_not_there(call: Call, command: str) -> None:
+    code, _, err = call(command, "none.zip")
+    assert (code, "none.zip: there is no such file" in err) == (5, True)
+    assert "there is no folder nodir" in call(command, "nodir/none.zip")[2]
+
+
+def test_a_file_in_place_of_a_command_or_of_an_experiment(call: Call, tmp_path: Path) -> None:
+    for name, command in (("my matrix.yaml", "run"), ("net.onnx", "init"), ("a.zip", "verify")):
+        code, _, err = call(name)
+        assert (code, f"Did you mean `trt-matrix {command} {shlex.quote(name)}`?" in err) == (
+            2,
+            True,
+        )
+    assert "Did you mean `" not in call("nonsense.txt")[2]
+    network = tmp_path / "net.onnx"
+    network.write_bytes(bytes(2_000_000))
+    code, _, err = call("run", str(network))
+    assert (code, f"write its matrix.yaml with `trt-matrix init {network}`" in err) == (2, True)
+
+
+def test_patterns_without_a_cell_are_told_what_there_is(call: Call, tmp_path: Path) -> None:
+    matrix = str(write(tmp_path))
+    for pattern in ("ort-1.9", "nothing*"):
+        code, _, err = call("plan", matrix, "--select", pattern)
+        assert code == 3
+        assert f"no cell matches {pattern}; a cell's id: " in err
+        assert "environments: " in err
+        assert "9.9.9" not in err
+
+
+def test_the_report_of_no_run_says_where_to_go(call: Call) -> None:
+    code, _, err = call("report")
+    assert code == 5
+    assert "go to where `trt-matrix run` ran" in err
+    assert "none.json: there is no such judgement" in call("report", "none.json")[2]
+
+
 def test_json_is_all_that_stdout_gets(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
     script(monkeypatch, outcome(passed=False))
     code, out, _ = call("run", "--json")
@@ -154,23 +205,27 @@ def test_no_matrix_yaml_says_what_is_missing(call: Call) -> None:
     assert "matrix.yaml" in err
 
 
-def test_judging_what_is_no_run(call: Call) -> None:
+def test_judging_what_is_no_run(call: Call, tmp_path: Path) -> None:
     code, _, err = call("judge", "latest")
     assert code == 5
-    assert "run `make matrix` first" in err
+    assert "results: go to where `trt-matrix run` ran, or name its results with --results" in err
+    assert not (tmp_path / "results").exists()
+    (tmp_path / "results").mkdir()
+    assert "run `trt-matrix run` first" in call("judge")[2]
 
 
 def test_judging_tells_so_many_cells_as_asked(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def judged(*_: object, most_cells: int, **__: object) -> Outcome:
+    def judged(name: str, *_: object, most_cells: int, **__: object) -> Outcome:
+        assert name == "latest"
         asked.append(most_cells)
         return outcome()
 
     monkeypatch.setattr(judging, "judge_again", judged)
-    assert call("judge", "latest")[0] == 0
+    assert call("judge")[0] == 0
     assert call("judge", "latest", "--most-cells", "2000")[0] == 0
-    assert asked == [MOST, 2000]
+    assert asked == [None, 2000]
     assert call("judge", "latest", "--most-cells", "0")[0] == 2
 
 
@@ -196,7 +251,7 @@ def test_a_reader_that_left_changes_no_exit_code(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "runner", "schema"],
+        [sys.executable, "-m", "trt_matrix", "schema"],
         stdout=writer,
         stderr=subprocess.PIPE,
         cwd=ROOT,
@@ -210,7 +265,7 @@ def test_an_error_behind_a_reader_that_left_keeps_its_exit_code(tmp_path: Path) 
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "runner", "plan", "-c", str(tmp_path / "no.yaml")],
+        [sys.executable, "-m", "trt_matrix", "plan", "-c", str(tmp_path / "no.yaml")],
         stdout=writer,
         stderr=subprocess.PIPE,
         cwd=ROOT,

@@ -3,10 +3,9 @@
 import json
 import math
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner import cli
-from runner.compare.comparing import compare_paths
-from runner.compare.options import formats
-from runner.compare.told import LOOP, Compared, Result
-from runner.errors import ConfigError
+from trt_matrix import cli
+from trt_matrix.commands.compare.comparing import compare_paths
+from trt_matrix.commands.compare.options import formats
+from trt_matrix.commands.compare.told import LOOP, Compared, Result
+from trt_matrix.errors import ConfigError
 
 RNG = np.random.default_rng(11)
 SHAPE = (2, 3, 8, 10)
@@ -76,8 +75,8 @@ def test_every_metric_is_what_plain_numpy_gives(tmp_path: Path) -> None:
 def test_so_it_is_over_many_blocks_and_more_rows_than_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.compare.comparing.AT_ONCE", 3)
-    monkeypatch.setattr("runner.compare.comparing.ROWS", 4)
+    monkeypatch.setattr("trt_matrix.commands.compare.comparing.AT_ONCE", 3)
+    monkeypatch.setattr("trt_matrix.commands.compare.comparing.ROWS", 4)
     stages: list[str] = []
     a, b = saved(tmp_path / "a", OUTPUT), saved(tmp_path / "b", REFERENCE)
     result = compare_paths(a, b, formats(), stage=lambda _, how_far: stages.append(how_far))
@@ -86,7 +85,7 @@ def test_so_it_is_over_many_blocks_and_more_rows_than_are_kept(
     assert stages[-1] in ("99%", "100%")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(*[st.floats(-(2.0**60), 2.0**60, width=32)] * 2), min_size=1, max_size=40),
     st.sampled_from(["<f4", ">f4", "<f8", ">f8"]),
@@ -331,13 +330,6 @@ def test_a_file_beside_an_archive_of_other_arrays(tmp_path: Path) -> None:
 
 
 # The command
-
-
-@pytest.fixture(autouse=True)
-def same_signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def run(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -6,22 +6,22 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import small_networks as networks
+from hypothesis import given
 from hypothesis import strategies as st
 from test_qdq import minmax
 from typer.testing import CliRunner
 
-from runner import cli
-from runner.compare.tables import compare_tables
-from runner.core.qdq.explicit import TENSORRT, place
-from runner.core.tables import trt_cache
-from runner.core.tables.contrast import contrast
-from runner.core.tables.reading import read
-from runner.core.tables.table import Provenance, from_ranges, to_json
-from runner.errors import ConfigError
+from trt_matrix import cli
+from trt_matrix.commands.compare.tables import compare_tables
+from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.tables import trt_cache
+from trt_matrix.core.tables.contrast import contrast
+from trt_matrix.core.tables.reading import read
+from trt_matrix.core.tables.table import Provenance, from_ranges, to_json
+from trt_matrix.errors import ConfigError
 
 SCALES = {f"layer{index}/out": 2.0 ** (index % 9 - 4) * (1 + index / 40) for index in range(40)}
 
@@ -186,7 +186,6 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), min_siz
 ANY = st.floats(width=32)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, ANY, max_size=12), st.dictionaries(NAMES, ANY, max_size=12))
 def test_any_two_tables_are_told(a: dict[str, float], b: dict[str, float]) -> None:
     tables = []

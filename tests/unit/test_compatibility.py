@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import catalog
-from runner.cells import Status
-from runner.core.hosts.compatibility import (
+from tests.unit.hosts import gpu, host, row
+from trt_matrix.config import catalog
+from trt_matrix.core.cells import Status
+from trt_matrix.core.hosts.cdi import Cdi
+from trt_matrix.core.hosts.compatibility import (
     DriverSupport,
     HostFacts,
     ImageFacts,
@@ -16,9 +18,8 @@ from runner.core.hosts.compatibility import (
     obstacles,
     version,
 )
-from runner.core.hosts.gpu_models import MODELS, GpuModel
-from runner.core.hosts.gpus import Gpu
-from tests.unit.hosts import gpu, host, row
+from trt_matrix.core.hosts.gpu_models import MODELS, GpuModel
+from trt_matrix.core.hosts.gpus import Gpu
 
 NEW = "615.10"
 
@@ -254,9 +255,47 @@ def test_what_stands_in_the_way_is_told_in_the_order_of_what_can_be_done_least()
     assert obstacles(image, host(card, **everything), "gpu:0") is None
 
 
-def test_cdi_is_a_way_to_the_gpus() -> None:
-    here = host(gpu("H200"), nvidia_runtime=False, cdi=True)
-    assert obstacles(row("26.06"), here, "gpu:0") is None
+def by_cdi(*names: str, cards: int = 1) -> HostFacts:
+    cards_ = [gpu("H200", index) for index in range(cards)]
+    return host(*cards_, nvidia_runtime=False, cdi=Cdi(frozenset(names)))
+
+
+@pytest.mark.parametrize(
+    "here", [by_cdi("0"), by_cdi("GPU-00000000-0000"), by_cdi("all"), by_cdi("1", "all", cards=2)]
+)
+def test_cdi_is_a_way_to_the_gpus(here: HostFacts) -> None:
+    assert obstacles(row("26.06"), here, "gpu:*") is None
+
+
+def test_a_cdi_specification_that_is_missing_or_of_other_gpus() -> None:
+    for here, device, words in (
+        (by_cdi(), "gpu:0", "no specification of NVIDIA's GPUs: `sudo nvidia-ctk cdi generate"),
+        (
+            by_cdi("GPU-old"),
+            "gpu:0",
+            "gives no GPU-00000000-0000, 0, only GPU-old: it is of other GPUs",
+        ),
+        # `all` of two is not the one that is meant.
+        (by_cdi("0", "all", cards=2), "gpu:1", "gives no GPU-00000001-0000, 1, only 0, all"),
+    ):
+        found = obstacles(row("26.06"), here, device)
+        assert found is not None
+        assert found[0] is Status.UNAVAILABLE
+        assert words in found[1]
+
+
+def test_a_gpu_by_the_name_that_its_specification_gives_it() -> None:
+    first, second = gpu("H200"), gpu("H200", 1)
+    both = (first, second)
+    for names, name in (
+        (("0", first.uuid, "all"), first.uuid),
+        (("0", "1", "all"), "0"),
+        (("all",), None),
+    ):
+        wanted = name and f"nvidia.com/gpu={name}"
+        assert Cdi(frozenset(names)).device(first, both) == wanted
+    assert Cdi(frozenset({"all"})).device(first, [first]) == "nvidia.com/gpu=all"
+    assert Cdi(None).device(second, both) == f"nvidia.com/gpu={second.uuid}"
 
 
 def test_an_image_that_is_here_needs_neither_disk_nor_login() -> None:

@@ -10,11 +10,11 @@ from experiments import changed, checked, config, problems, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Precision
-from runner.config import matrix as configuration
-from runner.config.matrix import Config, validate
-from runner.config.yaml_file import Document
-from runner.errors import ConfigError
+from trt_matrix.config import matrix as configuration
+from trt_matrix.config.matrix import Config, validate
+from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Precision
+from trt_matrix.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,12 +121,12 @@ def test_own_options_replace_the_general_ones() -> None:
     ("places", "told"),
     [
         ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, gate, decode, "
-                        "calibration, quantisation, precisions, repeats, devices, baseline, environments, hosts, engines, timing, "
-                        "deadline_s, verdicts, report; did you mean 'repeats'?"),
-        ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, "
+                        "calibration, quantisation, precisions, repeats, devices, baseline, reference, environments, "
+                        "hosts, engines, timing, deadline_s, results_gb, keep, verdicts, report; did you mean 'repeats'?"),
+        ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, position, filter, "
                         "size, scale, mean, std, color, pad; did you mean 'size'?"),
         ({"heads": {"a": {"gates": {}}}}, "heads.a.gates: unknown key; allowed: output, variants, stride, anchors, "
-                        "gate; did you mean 'gate'?"),
+                        "role, scale_x_y, gate; did you mean 'gate'?"),
         ({"heads": {"a": {"gate": {"sqnr": 1}}}}, "heads.a.gate.sqnr: unknown key; allowed: ap_drop, "
                         "ap50_drop, iou, lost, sqnr_db, fp16, tf32, bf16; did you mean 'sqnr_db'?"),
         ({"environments": [{"elsewhere": ["x"], "options": {"threads": 1}}]},
@@ -168,11 +168,12 @@ def test_own_options_replace_the_general_ones() -> None:
                         "interpreter, ngc, image, elsewhere, dumps; this one has vnev"),
         ({"environments": ["ort"]}, "environments[0]: an environment has one of the keys"),
         ({"environments": [{"venv": "onnxruntme", "versions": ["1"]}]}, "environments[0].venv: "
-                        "\"onnxruntme\" is not known here; allowed: onnxruntime, onnxruntime-gpu; "
-                        "did you mean 'onnxruntime'?"),
+                        "\"onnxruntme\" is not known here; allowed: onnxruntime, onnxruntime-gpu, tensorrt, "
+                        "tensorrt-cu11, tensorrt-cu12, tensorrt-cu13, tensorrt-rtx, tensorrt-rtx-cu12, "
+                        "tensorrt-rtx-cu13; did you mean 'onnxruntime'?"),
         ({"environments": [{"venv": "onnxruntime", "version": ["1"], "versions": ["1"]}]},
                         "environments[0].version: unknown key; allowed: venv, versions, python, with, "
-                        "name, options; did you mean 'versions'?"),
+                        "index, wheels, name, engine, options, entry_point, files, device; did you mean 'versions'?"),
         ({"environments": [{"venv": "onnxruntime"}]}, "environments[0]: name at least one version"),
         ({"environments": [{"venv": "onnxruntime", "versions": ["latest"]}]},
                         "environments[0].versions[0]: \"latest\" becomes part"),
@@ -197,7 +198,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"data__preprocess": {"mean": [1, "x", 3]}}, "data.preprocess.mean[1]: should be a valid number"),
         ({"data__preprocess": {"size": [320]}}, "data.preprocess.size[1]: missing"),
         ({"data__preprocess": {"pad": 256}}, "data.preprocess.pad: should be less than or equal to 255"),
-        ({"data__calibration": {}}, "data.calibration.images: missing"),
+        ({"data__calibration": {}}, "data.calibration: say where the samples are: either `images` or `arrays`"),
         ({"quantisation": {"weight": "per_tensor"}}, "quantisation.weight: unknown key; allowed: outputs, activations, weights"),
         ({"quantisation": {"weights": []}}, "quantisation.weights: "),
         ({"quantisation": {"weights": ["per_tensor", "per_tensor"]}}, "quantisation.weights: names one twice"),
@@ -247,7 +248,8 @@ def test_problems_have_lines() -> None:
 
 KEYS = st.sampled_from(
     [*Config.model_fields, "venv", "ngc", "interpreter", "options", "versions", "requirements",
-     "images", "mean", "size", "preprocess", "onnxruntime", "gate", "[key]"]
+     "images", "mean", "size", "preprocess", "onnxruntime", "gate", "engine", "entry_point", "files", "fp32",
+     "[key]"]
 ) | st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=6)  # fmt: skip
 JSON = st.recursive(
     st.none()

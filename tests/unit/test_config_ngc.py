@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from experiments import changed, config
 
-from runner.config.environments import Ngc
-from runner.environments.factory import environments_of
-from runner.errors import ConfigError
+from trt_matrix.config.environments import Ngc
+from trt_matrix.environments.factory import environments_of
+from trt_matrix.errors import ConfigError
 
 
 def entry(value: Any) -> Ngc:

@@ -7,10 +7,10 @@ import threading
 import pytest
 from rich.console import Console
 
-from runner import console
-from runner.cells import Status
-from runner.console import JsonLines, Plain, Quiet, Terminal, chosen
-from runner.execution.progress import Progress
+from trt_matrix.commands import console
+from trt_matrix.commands.console import JsonLines, Plain, Quiet, Terminal, chosen
+from trt_matrix.core.cells import Status
+from trt_matrix.execution.progress import Progress
 
 
 def play(progress: Progress) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from job.reductions import compare
-from runner.core.rules import DB
-from runner.core.verdicts.build_noise import EXACT, Noise, build_noise
-from runner.core.verdicts.contrast import Contrast, Side, contrast
-from runner.core.verdicts.sample import Floats, Sample
+from trt_matrix.core.rules import DB
+from trt_matrix.core.verdicts.build_noise import EXACT, Noise, build_noise
+from trt_matrix.core.verdicts.contrast import Contrast, Side, contrast
+from trt_matrix.core.verdicts.sample import Floats, Sample
 
 LEAST = 0.5 * DB
 UNKNOWN = Noise((0.0, 0), (0.0, 0), (0.0, 0), (0.0, 0))

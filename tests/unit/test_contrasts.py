@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.factors.contrasts import Design, Differing, Step
+from trt_matrix.core.factors.contrasts import Design, Differing, Step
 
 Points = Mapping[str, Sequence[int]]
 """place → one value a factor."""

@@ -3,17 +3,18 @@
 import dataclasses
 from pathlib import Path
 
-import networks
 import pytest
+import small_networks as networks
 from test_judge import FP32, SHARED, Experiment, by_id
 
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
-from runner.core.judgement import Judgement
-from runner.core.tables.coverage import Arrived, coverage
-from runner.core.verdicts.verdict import Kind
-from runner.execution.answers import AnswerError, ResultFolder
-from runner.records import Coverage, Manifest, Measurement
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.judge import judge
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Coverage, Measurement
+from trt_matrix.core.tables.coverage import Arrived, coverage
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.execution.answers import AnswerError, ResultFolder
 
 HEADS = (("large", "large"), ("small", "small"))
 
@@ -102,7 +103,9 @@ def test_what_a_job_tells_of_scales_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_such_answer_is_refused(tmp_path: Path, facts: dict[str, object]) -> None:
-    with pytest.raises(AnswerError, match="p: the build's scales are no valid answer: "):
+    with pytest.raises(
+        AnswerError, match="p: what its build told of scales is not a valid answer: "
+    ):
         ResultFolder(tmp_path).scales("p", facts)
 
 

@@ -1,4 +1,4 @@
-"""A custom layer and a UFF file on a real TensorRT 8.5.1.7: tests/data/custom_h200, docs/verified.md."""
+"""A custom layer and a UFF file on a real TensorRT 8.5.1.7: tests/data/custom_h200, docs/reference/verified.md."""
 
 import json
 from pathlib import Path

@@ -1,21 +1,27 @@
 """Inner tensors as heads: the network that is left computes them as the whole one does, in every form."""
 
-import networks
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, detector, old_detector
+import small_networks as networks
 from onnx import TensorProto, helper
 from ranked_networks import detections
+from small_networks import Builder, detector, old_detector
 
-from runner.core.network import cutting, graph, shapes
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.canonical import canonical
-from runner.core.network.cutting import cut, left_out, renamed, tensors_of
-from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place, simulation_of
-from runner.core.tables.table import Provenance, Table, from_ranges
-from runner.execution.inputs import Network
+from trt_matrix.core.network import cutting, graph, shapes
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.network.cutting import cut, left_out, renamed, tensors_of
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.qdq.explicit import (
+    ONNXRUNTIME,
+    TENSORRT,
+    PlacementOptions,
+    place,
+    simulation_of,
+)
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
+from trt_matrix.execution.inputs import Network
 
 
 def obstacle(model: onnx.ModelProto, tensor: str) -> str | None:

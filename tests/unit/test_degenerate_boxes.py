@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_box_judge import HEADS, IMAGES, World, box
 
-from runner.core.box_judge import judge_boxes
-from runner.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
-from runner.core.boxes.detection import detect, detect_all
-from runner.core.boxes.evidence import OutputGoneError, Outputs
-from runner.core.boxes.nms import Boxes, concatenate, suppress
-from runner.core.boxes.results import ALL
+from trt_matrix.core.box_judge import judge_boxes
+from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
+from trt_matrix.core.boxes.detection import detect, detect_all
+from trt_matrix.core.boxes.evidence import OutputGoneError, Outputs
+from trt_matrix.core.boxes.nms import Boxes, concatenate, suppress
+from trt_matrix.core.boxes.results import ALL
 
 SIZE = (32, 48)
 

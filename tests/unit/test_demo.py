@@ -11,8 +11,8 @@ from PIL import Image
 
 from demo.evaluate import detections
 from demo.network import HEADS
-from runner.core.network import graph
-from runner.core.network.shapes import macs
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.shapes import macs
 
 DEMO = Path(__file__).parents[2] / "demo"
 NETWORKS = ("digits3.onnx", "digits3-opset9.onnx")

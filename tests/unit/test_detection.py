@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from demo import evaluate, network
-from runner.core.boxes.decoding import DecodeError, Decoding, Family, HeadGrid, Layout
-from runner.core.boxes.detection import candidates, detect, detect_all
-from runner.core.boxes.nms import Boxes
+from trt_matrix.core.boxes.decoding import DecodeError, Decoding, Family, HeadGrid, Layout
+from trt_matrix.core.boxes.detection import candidates, detect, detect_all
+from trt_matrix.core.boxes.nms import Boxes
 
 Floats = npt.NDArray[np.float32]
 
@@ -233,6 +233,29 @@ def test_broken_cells_leave_the_others_alone() -> None:
     found = candidates("small", laid_out(broken, Layout.CHANNELS_FIRST), settings)
     assert 0 < len(expected) < len(before)
     assert sorted(found.scores.tolist()) == pytest.approx(sorted(one[1] for one in expected))
+
+
+@pytest.mark.parametrize("k", [1.05, 1.2, 2.0])
+def test_scale_x_y_moves_centres_as_darknet_does(k: float) -> None:
+    """scal_add_cpu(…, l.scale_x_y, -0.5*(l.scale_x_y - 1)) on σ(t), then (column + x) / columns."""
+    settings = decoding(Family.YOLOV3)
+    (grid,) = settings.heads.values()
+    scaled = replace(settings, heads={"small": replace(grid, scale_x_y=k)})
+    values = raw(settings)
+    outputs = laid_out(values, Layout.CHANNELS_FIRST)
+    before, after = (candidates("small", outputs, one) for one in (settings, scaled))
+    assert len(before) == len(after) > 5
+    moved = {
+        round(((x * k - 0.5 * (k - 1)) - x) * STRIDE, 3)
+        for x in (sigmoid(float(t)) for t in values[:, :2].reshape(-1))
+    }
+    shifts = (after.corners - before.corners)[:, :2].round(3)
+    assert {float(one) for one in shifts.reshape(-1)} <= {
+        near for one in moved for near in (one, round(one - 0.001, 3), round(one + 0.001, 3))
+    }
+    sizes = [one.corners[:, 2:] - one.corners[:, :2] for one in (before, after)]
+    np.testing.assert_allclose(sizes[1], sizes[0], rtol=1e-6)
+    assert np.abs(shifts).max() > 0.1
 
 
 def test_negative_distances_are_no_box() -> None:

@@ -8,26 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 import yaml
 from PIL import Image
 
-from runner.core.boxes.average_precision import LabelsError
-from runner.core.boxes.decoding import DecodeError
-from runner.core.boxes.detection import detect_all
-from runner.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs
-from runner.core.boxes.nms import Boxes
-from runner.errors import ExitCode
-from runner.judging import detections
-from runner.judging.detections import box_evidence
-from runner.judging.run import judge_again
-from runner.outcome import Outcome
-from runner.records import Decode, DecodedHead, Derived, EvaluationImage, HeadGate, Manifest, Object
-from runner.session import run_experiment
-from runner.store import Store, object_of
 from tests.unit.matrices import Told
+from trt_matrix.commands.session import run_experiment
+from trt_matrix.core.boxes.average_precision import LabelsError
+from trt_matrix.core.boxes.decoding import DecodeError
+from trt_matrix.core.boxes.detection import detect_all
+from trt_matrix.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs
+from trt_matrix.core.boxes.nms import Boxes
+from trt_matrix.core.manifest import Decode, DecodedHead, EvaluationImage, HeadGate, Manifest
+from trt_matrix.core.records import Derived, Object
+from trt_matrix.errors import ExitCode
+from trt_matrix.judging import detections
+from trt_matrix.judging.detections import box_evidence
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.judging.run import judge_again
+from trt_matrix.store.results import Store, object_of
+from trt_matrix.store.sealing import unsealed
 
 CENTRE_40 = np.array([[40.0, 40.0, 16.0, 8.0, 0.9], [90.0, 90.0, 4.0, 4.0, 0.001]], np.float32)
 """Two boxes of one class in pixels of the input: centre, width, height, score; the second too faint."""
@@ -141,7 +143,7 @@ def test_an_output_that_is_gone_is_named_but_what_was_made_of_it_stays(store: St
     store.path(test["boxes"]).unlink()
     assert np.array_equal(found.changes_of(test, reference), changes)
     assert found.precision_of is not None
-    with pytest.raises(OutputGoneError, match="the stored output of boxes is gone"):
+    with pytest.raises(OutputGoneError, match="the output of boxes is stored no more"):
         found.precision_of(test)
 
 
@@ -295,7 +297,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
 
 def rows(results: Path) -> dict[tuple[str, str], dict[str, str]]:
     with (results / "latest" / "results.csv").open() as stream:
-        return {(row["pass"], row["head"]): row for row in csv.DictReader(stream)}
+        return {(row["pass_name"], row["head"]): row for row in csv.DictReader(stream)}
 
 
 def test_a_run_tells_what_became_of_the_boxes(finished: tuple[Path, Outcome]) -> None:
@@ -346,10 +348,12 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     store = Store(tmp_path / "results")
     run = store.open_run("latest")
     int8 = next(one for one in run.records() if "int8-shared" in one.cell)
-    store.path(int8.measurements[0].outputs["small"]).unlink()
+    store.path(int8.measurements[0].outputs["small"]).unlink(
+        missing_ok=True
+    )  # not kept once it is judged
     # What was made of it is gone, too; the sums of errors are not.
     for fact in (store.root / "facts" / "object").iterdir():
-        made = store.root / "objects" / Derived.model_validate_json(fact.read_bytes()).file
+        made = store.root / "objects" / unsealed(Derived, fact.read_bytes()).file
         if made.exists() and (made.suffix == ".json" or b"corners" in made.read_bytes()[:200]):
             made.unlink()
     for path in (store.root / "objects").glob("*.npy"):
@@ -358,11 +362,11 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     again = judge_again("latest", tmp_path / "results")
     told = again.text()
     assert "boxes: not known in " in told
-    assert "the stored output of small is gone: `make matrix` measures it again" in told
+    assert "is stored no more: `trt-matrix run` measures it again" in told
     by_cell = {one.cell.id: one for one in again.judgement.cells}
     assert by_cell[int8.cell].heads[0].error.sqnr_db is not None
     assert by_cell[int8.cell].heads[0].passed is False, "a gate that cannot be judged"
     exact = next(one for one in again.judgement.cells if one.cell.pass_.name == "fp32")
     assert exact.heads[0].boxes is not None
     report = (tmp_path / "results" / "latest" / "report.html").read_text()
-    assert "the stored output of small is gone" in report
+    assert "is stored no more" in report

@@ -6,15 +6,15 @@ import inspect
 import pynvml
 import pytest
 
-from runner.core.hosts.gpus import OWN_LOAD, disturbed
-from runner.environments.devices import (
+from tests.fakes.nvml import Card, Nvml
+from trt_matrix.core.hosts.gpus import OWN_LOAD, disturbed
+from trt_matrix.environments.devices import (
     HELD_BACK,
     SLOWDOWNS,
     read_driver,
     read_state,
     read_state_if_there,
 )
-from tests.fakes.nvml import Card, Nvml
 
 H200 = "GPU-d3615187-a850-b4eb-26fa-36c0adccf198"
 

@@ -5,24 +5,26 @@ import sys
 from pathlib import Path
 
 import diagnoses
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from PIL import Image
 
-from runner import session
-from runner.core.diagnosis.record import Diagnosis
-from runner.core.metrics import metrics
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import TENSORRT, place
-from runner.core.tables.table import Provenance, Table, to_json
-from runner.diagnosis.from_run import require_float
-from runner.diagnosis.running import diagnosed, wish
-from runner.errors import ConfigError, StoreError
-from runner.judging import run as judging
-from runner.store import Store
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.core.diagnosis.record import Diagnosis
+from trt_matrix.core.manifest import Decode, DecodedHead, Ranked
+from trt_matrix.core.metrics import metrics
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.tables.table import Provenance, Table, to_json
+from trt_matrix.diagnosis.from_run import require_float
+from trt_matrix.diagnosis.running import diagnosed, wish
+from trt_matrix.diagnosis.subject import comparable
+from trt_matrix.errors import ConfigError, StoreError
+from trt_matrix.judging import run as judging
+from trt_matrix.store.results import Store
 
 MATRIX = """
 name: tiny
@@ -134,10 +136,16 @@ def test_all_int8_is_what_the_runs_own_simulation_says(ran: tuple[Path, Path]) -
 
 
 def test_a_run_is_judged_as_before_with_a_diagnosis_beside_it(ran: tuple[Path, Path]) -> None:
+    """But for what would fix it: of that it knows more."""
     _, results = ran
-    before = judging.judge_again("latest", results).summary()
+    run = Store(results).open_run("latest")
+    (run.folder / "diagnosis.json").unlink(missing_ok=True)
+    before = dict(judging.judge_again("latest", results).summary())
     asked("latest", results)
-    assert judging.judge_again("latest", results).summary() == before
+    after = dict(judging.judge_again("latest", results).summary())
+    for key in ("fixes", "no_fix"):
+        del before[key], after[key]
+    assert after == before
 
 
 def test_the_network_that_is_written_has_the_chosen_layers_in_float(
@@ -231,3 +239,38 @@ def test_one_image_alone_is_enough_to_look_at(ran: tuple[Path, Path]) -> None:
     found = asked("latest", ran[1], images=1)
     assert found.images_chosen_on == 1
     assert found.search.confirmed_holds is None
+
+
+def test_ranked_rows_are_not_told_in_decibels_and_what_is_left_is() -> None:
+    ranked = {"dets": Ranked(operator="TopK", node="TopK_13", before=("scores",))}
+    heads = (("raw", "scores"), ("dets", "rows"))
+    kept, notes = comparable(heads, ranked, None, "run")
+    assert kept == (("raw", "scores"),)
+    assert notes == ("head dets: its rows are ranked by TopK (node TopK_13): it is not looked at",)
+    with pytest.raises(ConfigError, match="not looked at: name the tensor before it as head"):
+        comparable(heads[1:], ranked, None, "run")
+    decode = Decode.model_construct(heads=(DecodedHead(head="dets"),))
+    kept, notes = comparable(heads, ranked, decode, "run")
+    assert kept == heads
+    assert "its dB say nothing, its boxes do" in notes[0]
+
+
+def test_what_is_measured_is_of_the_images_that_are_simulated(ran: tuple[Path, Path]) -> None:
+    """One image in every half of the run: the measured number of a few is not that of all."""
+    _, results = ran
+    run = Store(results).open_run("latest")
+    manifest = run.manifest()
+    (record,) = [one for one in run.records() if one.cell == "here/cpu/int8-shared-entropy"]
+    assert manifest.reference is not None
+    for images in (3, 18):
+        found = asked("latest", results, images=images)
+        for head in found.heads:
+            (real,) = [one for one in head.measured if one.cell == record.cell]
+            outputs = (
+                record.measurements[0].outputs[head.head],
+                manifest.reference.outputs[head.head],
+            )
+            sums = run.store.sums(*outputs, manifest.epsilon)
+            used = sums[:3] if images == 3 else sums[::2]
+            assert real.sqnr_db == pytest.approx(metrics(used).sqnr_db)
+            assert real.sqnr_db != pytest.approx(metrics(sums).sqnr_db, abs=1e-6)

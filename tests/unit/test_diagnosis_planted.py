@@ -7,12 +7,12 @@ import diagnoses
 import numpy as np
 import pytest
 
-from runner.core.diagnosis.quantisers import DiagnosisError
-from runner.core.diagnosis.record import Diagnosis, HeadDiagnosis
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT
-from runner.diagnosis.diagnosing import diagnose, split
-from runner.diagnosis.subject import Subject, Wish
-from runner.store import Store
+from trt_matrix.core.diagnosis.quantisers import DiagnosisError
+from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis
+from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT
+from trt_matrix.diagnosis.diagnosing import diagnose, split
+from trt_matrix.diagnosis.subject import Subject, Wish
+from trt_matrix.store.results import Store
 
 SEEDS = [0, 1, 2]
 
@@ -162,6 +162,10 @@ def test_no_set_is_enough_where_the_cost_is_not_to_be_had(tmp_path: Path) -> Non
     assert found.search.best.cost <= 0.2
     assert found.search.best.failing
     assert "no set is enough" in found.search.sentence
+    # Which limits break is named, and no other one: head_c has none.
+    assert found.search.sentence.startswith(
+        "2 of 2 limits do not hold in int8 (head_a: SQNR at least 55 dB and head_b: SQNR at least 55 dB), and"
+    )
 
 
 def test_a_set_is_never_called_confirmed_by_the_images_that_it_was_chosen_on(
@@ -202,7 +206,7 @@ def test_what_was_computed_once_is_read_again(
         diagnoses.three_heads(), tmp_path, factors={"head_a": 0.1}, gates={"head_a": 20}
     )
     first = diagnosed(subject)
-    from runner.diagnosis.evaluation import Evaluation
+    from trt_matrix.diagnosis.evaluation import Evaluation
 
     def never(*_: object) -> None:
         raise AssertionError
@@ -215,17 +219,17 @@ def test_what_was_computed_once_is_read_again(
 def test_a_killed_analysis_goes_on_from_the_images_that_it_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.diagnosis.evaluation import Evaluation
+    from trt_matrix.diagnosis.evaluation import Evaluation
 
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
     real, calls = Evaluation._computed, []
 
-    def counted(self: Evaluation, index: int, states: list[object]) -> object:
+    def counted(self: Evaluation, index: int, states: list[object], boxed: int) -> object:
         if len(states) > 5:
             calls.append(index)
             if len(calls) == 4:
                 raise KeyboardInterrupt
-        return real(self, index, states)  # type: ignore[arg-type]
+        return real(self, index, states, boxed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Evaluation, "_computed", counted)
     with pytest.raises(KeyboardInterrupt):

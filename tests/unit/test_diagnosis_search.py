@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runner.core.diagnosis.errors import Goal, HeadErrors, StateErrors
-from runner.core.diagnosis.quantisers import Part, activation, weights
-from runner.core.diagnosis.search import Freed, Search, front
-from runner.core.metrics import Metrics
+from trt_matrix.core.diagnosis.errors import Goal, HeadErrors, StateErrors
+from trt_matrix.core.diagnosis.quantisers import Part, activation, weights
+from trt_matrix.core.diagnosis.search import Freed, Search, front
+from trt_matrix.core.metrics import Metrics
 
 Model = Callable[[frozenset[str]], Mapping[str, float]]
 """Layers in float → head → its error."""
@@ -166,7 +166,7 @@ def test_evaluations_end_and_a_set_that_was_not_stepped_back_is_not_called_minim
     assert not found.minimal
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), heads=st.integers(1, 3), layers=st.integers(1, 7))
 def test_no_member_can_go_and_the_cost_is_near_the_least(
     data: st.DataObject, heads: int, layers: int

@@ -1,29 +1,32 @@
 """Whatever is quantised, segments give the bits of the whole network that the placement writes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import diagnoses
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from runner.core.diagnosis.groups import groups
-from runner.core.diagnosis.quantisers import DiagnosisError, Pair, State, excluding, quantised
-from runner.core.diagnosis.segments import segments
-from runner.core.network import graph
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import (
+from trt_matrix.core.diagnosis.groups import groups
+from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Pair, State, excluding, quantised
+from trt_matrix.core.diagnosis.segments import segments
+from trt_matrix.core.diagnosis.tensors import clamps
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import (
     ONNXRUNTIME,
     TENSORRT,
     PlacementOptions,
     place,
     simulation_of,
 )
-from runner.diagnosis.simulator import Simulator, whole_outputs
+from trt_matrix.diagnosis.simulator import Simulator, whole_outputs
+from trt_matrix.diagnosis.theory import theory
 
 PLACEMENTS = {
     "int8 outputs": replace(ONNXRUNTIME, quantise_outputs=True),
@@ -103,7 +106,7 @@ def test_any_layers_in_float_give_the_bits_of_the_placed_network(
                 np.testing.assert_array_equal(found[head], wanted[head], err_msg=str(chosen))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_did_not_change_is_what_it_would_be_computed_anew(data: st.DataObject) -> None:
     model, table, simulator, heads = CHAINED
@@ -205,3 +208,53 @@ def test_what_a_pair_can_hold_ends_half_a_step_beyond(
 ) -> None:
     pair = Pair("x", 0.5, zero, dtype)
     assert pair.limits == tuple(0.5 * one for one in limits)
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_a_tensor_on_its_own_is_quantised_as_the_operators_do(
+    unsigned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors, clipping and ranges of single tensors, held against ONNX Runtime and numpy, image by image."""
+    monkeypatch.setattr("trt_matrix.diagnosis.theory.BLOCK", 100)  # blocks that end inside a tensor
+    options = replace(ONNXRUNTIME, unsigned_activations=unsigned)
+    factors = {"b_in": 0.3, "b_mid": 0.3, "image": 0.2}
+    one = diagnoses.subject(
+        diagnoses.three_heads(),
+        tmp_path,
+        factors=factors,
+        options=options,
+        data=diagnoses.images(5),
+    )
+    simulator = diagnoses.simulator(one)
+    told = theory(one, simulator, range(5), lambda _: None)
+    bases = [simulator.base(one.image(index), State()).raw for index in range(5)]
+    for pair in simulator.found.state.pairs:
+        found = told["activation", pair.tensor]
+        behind = clamps(one.model).get(pair.tensor)
+        error = clipped = elements = 0.0
+        amax = 0.0
+        for raw in bases:
+            value = raw[pair.tensor]
+            if behind:
+                value = np.maximum(value, 0)
+            error += float(((simulator.quantise(pair, value) - value).astype("f8") ** 2).sum())
+            clipped += np.count_nonzero((value < pair.limits[0]) | (value > pair.limits[1]))
+            elements += value.size
+            amax = max(amax, float(np.abs(value).max()))
+        assert found.elements == elements
+        assert found.mse == pytest.approx(error / elements, rel=1e-5)
+        assert found.clipped_share == pytest.approx(clipped / elements, abs=1e-12)
+        assert found.amax == amax
+        assert found.name == pair.tensor
+    assert {one.name for one in told.values() if "clipped" in one.causes} == {
+        "b_in",
+        "b_mid",
+        "image",
+    }
+
+
+def test_a_float_network_that_overflows_is_refused_with_its_tensor(tmp_path: Path) -> None:
+    one = diagnoses.subject(diagnoses.three_heads(), tmp_path, data=diagnoses.images(2))
+    broken = replace(one, images=np.where(one.images > 2, np.inf, one.images).astype("f4"))
+    with pytest.raises(DiagnosisError, match="is NaN or infinite in the float network"):
+        theory(broken, diagnoses.simulator(one), [0, 1], lambda _: None)

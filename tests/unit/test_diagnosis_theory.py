@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.diagnosis.elsewhere import elsewhere
-from runner.core.diagnosis.quantisers import activation, weights
-from runner.core.diagnosis.tensors import (
+from trt_matrix.core.diagnosis.elsewhere import elsewhere
+from trt_matrix.core.diagnosis.quantisers import activation, weights
+from trt_matrix.core.diagnosis.tensors import (
     ROUNDING,
     Cause,
     TensorTheory,

@@ -4,17 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.cells import Pass, Precision, Status
-from runner.core.evidence import disturbed, timed, watched
-from runner.core.rules import Rules
-from runner.core.verdicts.latency import latency_verdicts
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.outcome import Outcome
-from runner.records import Measurement, Record, Start, Timing
-from runner.report import frames
-from runner.report.html import render
-from runner.report.summary import summary
 from tests.unit.judgements import FP32, cell_result, head, judgement
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.evidence import disturbed, latency_disturbed, timed, watched
+from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.latency import latency_verdicts
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.report import frames
+from trt_matrix.report.html import render
+from trt_matrix.report.summary import summary
 
 BUSY = "the GPU was busy with python (7)"
 HOT = "it was throttled: heat"
@@ -57,12 +57,14 @@ def test_disturbed_repeats_tell_no_latency_where_others_do() -> None:
     mixed = record("a", (0.01, None), (0.05, BUSY), (0.011, None))
     assert medians(timed(mixed)) == [0.01, 0.011]
     assert disturbed(mixed) == f"1 of 3 repeats: {BUSY}"
+    assert not latency_disturbed(mixed)
 
 
 def test_where_all_are_disturbed_they_are_told_with_their_mark() -> None:
     spoilt = record("a", (0.05, BUSY), (0.06, HOT), (0.07, BUSY))
     assert medians(timed(spoilt)) == [0.05, 0.06, 0.07]
     assert disturbed(spoilt) == f"3 of 3 repeats: {BUSY}; {HOT}"
+    assert latency_disturbed(spoilt)
     assert disturbed(record("a", (0.05, BUSY))) == BUSY
 
 
@@ -134,7 +136,9 @@ def test_repeats_of_which_each_was_disturbed_on_one_side_are_not_compared() -> N
 
 
 SPOILT = dataclasses.replace(
-    cell_result("trt", FP32, heads=(head("small"),), device="gpu:0"), disturbed=BUSY
+    cell_result("trt", FP32, heads=(head("small"),), device="gpu:0"),
+    disturbed=BUSY,
+    latency_disturbed=True,
 )
 
 

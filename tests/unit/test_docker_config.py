@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from experiments import changed, config
 
-from runner.environments.docker.environment import DockerEnvironment
-from runner.environments.factory import axes_of, engine_options_of, environments_of
-from runner.environments.ngc import NgcEnvironment
-from runner.errors import ConfigError
+from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.environments.factory import axes_of, engine_options_of, environments_of
+from trt_matrix.environments.ngc import NgcEnvironment
+from trt_matrix.errors import ConfigError
 
 IMAGE: dict[str, Any] = {"image": "python:3.11-slim", "name": "slim"}
 
@@ -47,7 +47,7 @@ def test_hosts_are_part_of_an_id() -> None:
         ({"image": "-v/:/host"}, "environments[0].image"),
         ({"python": "--version"}, "environments[0].python"),
         ({"memory_gb": 0}, "environments[0].memory_gb"),
-        ({"engine": "tensorrt", "versions": ["8.6"]}, "TensorRT comes with its image"),
+        ({"engine": "tensorrt", "versions": ["8.6"]}, "other engines come with the image"),
         ({"imge": 1}, "did you mean 'image'?"),
     ],
 )

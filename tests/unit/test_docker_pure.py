@@ -4,20 +4,23 @@ import signal
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from runner.environments.docker import failures, options
-from runner.environments.docker.container import ending_of
-from runner.environments.docker.derived import dockerfile, wanted_packages
-from runner.environments.docker.hosts import driver_of, ssh_target
-from runner.environments.docker.image import image_of
-from runner.environments.docker.options import Bind, Wanted
-from runner.environments.docker.owner import Owner, own, started
-from runner.environments.docker.wheels import NUMPY_OF_35, pinned, platform_of
-from runner.environments.packages import Package
-from runner.environments.python import Python
-from runner.errors import EnvironmentUnavailableError
+from tests.unit.hosts import gpu, host
+from trt_matrix.core.hosts.cdi import Cdi
+from trt_matrix.environments.docker import failures, options, podman
+from trt_matrix.environments.docker.container import ending_of
+from trt_matrix.environments.docker.derived import dockerfile, wanted_packages
+from trt_matrix.environments.docker.environment import given
+from trt_matrix.environments.docker.hosts import driver_of, ssh_target
+from trt_matrix.environments.docker.image import image_of
+from trt_matrix.environments.docker.options import Bind, Wanted
+from trt_matrix.environments.docker.owner import Owner, own, started
+from trt_matrix.environments.docker.wheels import NUMPY_OF_35, pinned, platform_of
+from trt_matrix.environments.packages import Package
+from trt_matrix.environments.python import Python
+from trt_matrix.errors import EnvironmentUnavailableError
 
 WANTED = Wanted(
     image="sha256:1",
@@ -33,7 +36,20 @@ WANTED = Wanted(
 # (N): from NVIDIA's and others' issue threads, since no GPU host was at hand.
 START = {
     'could not select device driver "" with capabilities: [[gpu]]': "no NVIDIA runtime",
-    'could not select device driver "cdi" with capabilities: []': "no NVIDIA runtime",
+    'could not select device driver "cdi" with capabilities: []': "CDI is switched off",
+    # Those of CDI: captured from 26.1.5.
+    "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=9": (
+        "no CDI specification of this engine gives nvidia.com/gpu=9: write one again with `sudo nvidia-ctk"
+    ),
+    'CDI device injection failed: failed to inject devices: failed to stat CDI host device "/dev/nvidia7": no '
+    "such file or directory": "the CDI specification is stale: it names /dev/nvidia7, which is not there",
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
+    "failed: unable to start container process: error during container init: error mounting "
+    '"/usr/lib/libcuda.so.535.1" to rootfs at "/usr/lib/libcuda.so.535.1": stat /usr/lib/libcuda.so.535.1: no '
+    "such file or directory: unknown": "stale: it names /usr/lib/libcuda.so.535.1, which is not there",
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
+    "failed: unable to start container process: error during container init: error running hook #0: fork/exec "
+    "/usr/bin/nvidia-ctk: no such file or directory: unknown": "stale: it names /usr/bin/nvidia-ctk",
     "Unknown runtime specified nvidia": "no NVIDIA runtime",
     # (N)
     "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
@@ -56,6 +72,20 @@ START = {
         "does not see /nonexist"
     ),
     "Minimum memory limit allowed is 6MB": "memory_gb is too small: at least 6MB",
+    # Podman 4.3 with runc
+    "preparing container d299 for attach: runc: runc create failed: unable to start container process: error "
+    "during container init: error applying cgroup configuration for process: unable to set memory limit to "
+    "1048576 (current usage: 2875392, peak usage: 2912256): OCI runtime error": (
+        "memory_gb is too small: at least 2875392"
+    ),
+    "container create: container-init binary not found on the host: stat /usr/libexec/podman/catatonit: no such "
+    "file or directory": "no init for containers, /usr/libexec/podman/catatonit: install the package catatonit",
+    "preparing container d299 for attach: runc: runc create failed: unable to start container process: error "
+    "during container init: error setting rlimits for ready process: error setting rlimit type 7: operation not "
+    "permitted: OCI permission denied": "may not give a process the limits",
+    "preparing container d299 for attach: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=9": (
+        "no CDI specification of this engine gives nvidia.com/gpu=9"
+    ),
 }
 
 IMAGE = {
@@ -92,7 +122,7 @@ def test_failed_pulls_are_explained(said: str, meant: tuple[str, bool]) -> None:
     assert failures.is_final(said) is final
 
 
-@given(st.text(max_size=2000))
+@drawn(st.text(max_size=2000))
 def test_unknown_words_are_handed_on(said: str) -> None:
     for told in (failures.of_start(said), failures.of_image(said), failures.of_engine(said)):
         assert len(told) < 700
@@ -155,9 +185,9 @@ def test_a_container_is_locked_in() -> None:
 
 
 def test_an_engine_without_rights_gets_no_raised_limits() -> None:
-    found = options.options(replace(WANTED, recommended_limits=False))
+    found = options.options(replace(WANTED, limits=options.Limits.ENGINE))
     assert [one["Name"] for one in found["ulimits"]] == ["core"]
-    assert not [one for one in options.command_line(replace(WANTED, recommended_limits=False))
+    assert not [one for one in options.command_line(replace(WANTED, limits=options.Limits.ENGINE))
                 if "memlock" in one]  # fmt: skip
 
 
@@ -179,6 +209,24 @@ def test_gpus_are_asked_for(
     assert flag in options.command_line(wanted)
 
 
+def test_a_gpu_by_cdi_is_asked_for_as_such() -> None:
+    wanted = replace(WANTED, device="nvidia.com/gpu=GPU-5a1f")
+    [request] = options.options(wanted)["device_requests"]
+    assert (request["Driver"], request["DeviceIDs"]) == ("cdi", ["nvidia.com/gpu=GPU-5a1f"])
+    line = options.command_line(wanted)
+    assert "--device=nvidia.com/gpu=GPU-5a1f" in line
+    assert not [one for one in line if one.startswith("--gpus")]
+
+
+def test_the_way_to_a_gpu_is_nvidias_runtime_where_there_is_one() -> None:
+    card, cdi = gpu("T4"), Cdi(frozenset({"0"}))
+    assert given("gpu:0", host(card, cdi=cdi)) == card.uuid
+    assert given("gpu:0", host(card, nvidia_runtime=False, cdi=cdi)) == "nvidia.com/gpu=0"
+    assert given("gpu:0", host(card, nvidia_runtime=False)) == card.uuid
+    assert given("cpu", host(card, nvidia_runtime=False, cdi=cdi)) == "cpu"
+    assert given("gpu:7", host(card, cdi=cdi)) == "gpu:7"
+
+
 def test_the_command_line_says_the_same() -> None:
     line = options.command_line(WANTED)
     for flag in ("--network=none", "--cap-drop=ALL", "--read-only", "--user=1000:1000",
@@ -189,15 +237,19 @@ def test_the_command_line_says_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("security", "expected"),
+    ("info", "expected"),
     [
-        ([], ("1000:100", None)),
-        (["name=seccomp,profile=default", "name=rootless"], ("0:0", None)),
-        (["name=userns"], ("1000:100", "host")),
+        ({}, ("1000:100", None)),
+        ({"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]}, ("0:0", None)),
+        ({"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True}, ("0:0", None)),
+        ({"SecurityOptions": None, "Rootless": False}, ("1000:100", None)),
+        ({"SecurityOptions": ["name=userns"]}, ("1000:100", "host")),
     ],
 )
-def test_files_belong_to_the_user(security: list[str], expected: tuple[str, str | None]) -> None:
-    assert options.user(security, 1000, 100) == expected
+def test_files_belong_to_the_user(
+    info: dict[str, object], expected: tuple[str, str | None]
+) -> None:
+    assert options.user(info, 1000, 100) == expected
 
 
 def test_paths_of_python_inside() -> None:
@@ -207,7 +259,7 @@ def test_paths_of_python_inside() -> None:
     assert "PATH" not in found
 
 
-@given(st.text(max_size=300), st.text(max_size=300))
+@drawn(st.text(max_size=300), st.text(max_size=300))
 def test_names_are_what_docker_takes(run_id: str, environment: str) -> None:
     import re
 
@@ -248,7 +300,7 @@ def test_this_process_is_alive() -> None:
     assert started(2**22 + 1) is None
 
 
-@given(st.text())
+@drawn(st.text())
 def test_other_labels_are_no_owner(text: str) -> None:
     found = Owner.parse(text)
     assert found is None or isinstance(found, Owner)
@@ -338,7 +390,7 @@ def test_gpus_of_another_machine() -> None:
     assert found.gpus[0].memory_bytes == 143771 << 20
 
 
-@given(st.text(alphabet="0123456789,. \nGPUx-[]", max_size=300))
+@drawn(st.text(alphabet="0123456789,. \nGPUx-[]", max_size=300))
 def test_what_is_no_table_of_gpus(text: str) -> None:
     found = driver_of(text)
     assert (found.version is None) == (found.problem is not None)
@@ -363,3 +415,45 @@ def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(EnvironmentUnavailableError) as caught:
         ssh_target(address)
     assert "secret" not in str(caught.value)
+
+
+# Podman
+
+
+def test_a_container_of_podman_is_locked_in_too() -> None:
+    found = podman.specification(WANTED)
+    assert found["netns"] == {"nsmode": "none"}
+    assert found["cap_drop"] == ["ALL"]
+    assert found["no_new_privileges"]
+    assert found["read_only_filesystem"]
+    assert not found["httpproxy"]
+    memory = found["resource_limits"]["memory"]
+    assert memory["limit"] == memory["swap"] == 1 << 30
+    assert {one["type"]: one["hard"] for one in found["r_limits"]} == {
+        "core": 0, "memlock": (1 << 64) - 1, "stack": 67108864,
+    }  # fmt: skip
+    assert [one["options"][-1] for one in found["mounts"]][1:] == ["ro", "rw"]
+    assert "devices" not in found
+    assert not [one for one in podman.command_line(WANTED) if one.startswith("--device")]
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [("gpu:*", "all"), ("gpu:1", "1"), ("GPU-5a1f", "GPU-5a1f"), ("nvidia.com/gpu=0", "0")],
+)
+def test_podman_has_no_way_to_a_gpu_but_cdi(device: str, name: str) -> None:
+    wanted = replace(WANTED, device=device)
+    assert podman.specification(wanted)["devices"] == [{"path": f"nvidia.com/gpu={name}"}]
+    line = podman.command_line(wanted)
+    assert line[:2] == ("podman", "run")
+    assert f"--device=nvidia.com/gpu={name}" in line
+    assert not [one for one in line if one.startswith("--gpus")]
+
+
+def test_what_every_engine_may_give_is_the_last_that_is_asked() -> None:
+    asked = [dict(options.limits(replace(WANTED, limits=one))) for one in sorted(options.Limits)]
+    assert [sorted(one) for one in asked] == [
+        ["core", "memlock", "stack"], ["core"], ["core", "nofile", "nproc"],
+    ]  # fmt: skip
+    assert failures.refuses_limits("crun: setrlimit `RLIMIT_MEMLOCK`: Operation not permitted")
+    assert not failures.refuses_limits("no such image")

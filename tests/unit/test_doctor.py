@@ -9,14 +9,14 @@ import pytest
 import yaml
 from experiments import changed
 
-from runner.commands import doctor
-from runner.commands.doctor import examine
-from runner.core.hosts.compatibility import HostFacts
-from runner.environments import preflight
-from runner.environments.devices import Driver
-from runner.environments.docker import hosts
-from runner.errors import ExitCode
 from tests.unit.hosts import gpu, host
+from trt_matrix.commands import doctor
+from trt_matrix.commands.doctor import examine
+from trt_matrix.core.hosts.compatibility import HostFacts
+from trt_matrix.environments import preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.docker import hosts
+from trt_matrix.errors import ExitCode
 
 NO_GPU = HostFacts(
     docker_version="28.2.2", driver_problem="no NVIDIA driver", disk_free_bytes=10**11
@@ -75,6 +75,22 @@ def test_all_can_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "  ngc-19.09-py3  gpu:1  can run" in text
     assert "to do" not in text
     assert "to pull: 1 image, about 8 GB" in text
+
+
+def test_versions_of_tensorrt_that_could_run_here_and_how(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this_machine(monkeypatch, host(gpu("H200"), driver="580.65"))
+    found = examine(tmp_path / "matrix.yaml")
+    text = found.text()
+    assert "TensorRT that could run here:\n  ngc                 8.5.0.12 to " in text
+    assert "  venv: tensorrt      CUDA 11: 8.5.1.7 to 10.13.0.35; CUDA 12: 8.6.0 to" in text
+    assert "venv: tensorrt-rtx  no version runs on these GPUs with this driver" in text
+    assert set(found.summary()["offers"]) == {"ngc", "venv: tensorrt", "venv: tensorrt-rtx"}
+    this_machine(monkeypatch, host(gpu("L4"), driver="535.1", docker="Docker does not answer"))
+    text = examine(tmp_path / "matrix.yaml").text()
+    assert "; but Docker does not answer" in text
+    assert "venv: tensorrt-rtx  CUDA 12: 1.4.0.76 to 1.7.1.116" in text
 
 
 def test_more_to_pull_than_the_disk_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.dumps.files import files_below, shapes_that_fit, tensors
-from runner.dumps.suspicions import looks_like_text, other_dtype, other_layouts
-from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout, Tensor, sample
+from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
+from trt_matrix.dumps.suspicions import looks_like_text, other_dtype, other_layouts
+from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout, Tensor, sample
 
 RNG = np.random.default_rng(5)
 VALUES = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
@@ -322,7 +322,7 @@ FORMS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(BEGINNINGS), st.binary(max_size=200), FORMS)
 def test_random_bytes_raise_nothing_but_the_declared_error(
     tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes, form: Format
@@ -336,7 +336,7 @@ HEADERS = st.text(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(HEADERS, st.binary(max_size=64))
 @example("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", b"")
 @example("{'descr': '<f4', 'fortran_order': False, 'shape': (True,), }", b"abcd")
@@ -348,7 +348,7 @@ def test_any_npy_header(tmp_path_factory: pytest.TempPathFactory, header: str, r
     survives(written(tmp_path_factory.getbasetemp() / "fuzz.npy", content), Format())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_damage_to_an_archive(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

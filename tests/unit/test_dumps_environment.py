@@ -1,5 +1,6 @@
 """A whole matrix over what a program of the user's own wrote: one run, one environment a case."""
 
+import json
 import os
 import re
 import struct
@@ -9,27 +10,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import small_networks as networks
 import yaml
 from PIL import Image
 
-from runner import session
-from runner.cells import Status
-from runner.config.matrix import validate
-from runner.config.yaml_file import Document
-from runner.core.judgement import CellResult
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.qdq import explicit as qdq
-from runner.core.tables.table import Provenance, from_ranges
-from runner.core.verdicts.verdict import Kind
-from runner.errors import ConfigError
-from runner.outcome import Outcome
-from runner.plan import recordable
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.config.matrix import validate
+from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.plan import recordable
+from trt_matrix.core.qdq import explicit as qdq
+from trt_matrix.core.tables.table import Provenance, from_ranges
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.errors import ConfigError
+from trt_matrix.judging.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +63,21 @@ def raw(folder: Path, outputs: Outputs, dtype: str = "<f4", *, index: bool = Fal
             (folder / head / name).write_bytes(image.astype(dtype).tobytes())
 
 
+def layers(model: onnx.ModelProto) -> list[dict[str, Any]]:
+    """What TensorRT's inspector tells, were all convolutions but the last in int8."""
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    return [
+        {
+            "Name": f"{node.name} + PWN(act)",
+            "LayerType": "CaskConvolution",
+            "Inputs": [{"Name": node.input[0], "Format/Datatype": "Row major linear FP32"
+                        if node is convolutions[-1] else "Row major Int8 format"}],
+            "Outputs": [{"Name": node.output[0], "Format/Datatype": "Row major linear FP32"}],
+        }
+        for node in convolutions
+    ]  # fmt: skip
+
+
 def cache(ranges: Mapping[str, float]) -> str:
     """Returns what TensorRT's writeCalibrationCache is given."""
     lines = [f"{name}: {struct.pack('>f', amax / 127).hex()}" for name, amax in ranges.items()]
@@ -78,7 +94,12 @@ PER_IMAGE = {"fp32": {"files": "{head}/{image}.bin"}}
 def environments() -> list[dict[str, Any]]:
     both = {
         "fp32": {"files": "fp32/{repeat}/{head}/{image}.bin"},
-        "int8": {"files": "int8/{repeat}/{head}/{image}.bin", "table": "recorded/app.cache"},
+        "int8": {
+            "files": "int8/{repeat}/{head}/{image}.bin",
+            "table": "recorded/app.cache",
+            "layers": "recorded/layers.json",
+            "profile": "recorded/profile.json",
+        },
     }
     return [
         {"interpreter": sys.executable, "name": "here"},
@@ -152,6 +173,9 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
         raw(folder / "app/int8" / repeat, int8)
     (folder / "app.cache").write_text(cache(ranges))
     (folder / "other.cache").write_text(cache({"of": 1.0, "another": 2.0}))
+    (folder / "layers.json").write_text(json.dumps({"Layers": layers(model), "Bindings": []}))
+    times = [{"name": one["Name"], "timeMs": 5.0, "averageMs": 0.5} for one in layers(model)]
+    (folder / "profile.json").write_text(json.dumps([{"count": 10}, *times]))
     for name in ("no-table", "other-table", "not-shared", "no-cache"):
         raw(folder / name, int8)
     raw(folder / "big-endian", exact, ">f4")
@@ -226,6 +250,13 @@ def test_a_calibration_cache_gives_an_error_budget(done: Outcome) -> None:
         # The application ran this very Q/DQ network: rounding is all that its engine adds.
         assert abs(head.budget.engine) < 0.1 * head.budget.observed
         assert head.budget.noise == 0
+
+
+def test_what_it_recorded_of_layers_is_as_if_our_job_had_told_it(done: Outcome) -> None:
+    found = cell(done, "app/gpu:P4/int8")
+    shares = sorted(head.integer_share or 0.0 for head in found.heads)
+    assert 0 < shares[0] < shares[1] == 1.0  # the last convolution is of one head
+    assert {head.integer_share for head in cell(done, "no-table/").heads} == {None}
 
 
 def test_without_its_cache_there_is_no_budget(done: Outcome) -> None:
@@ -384,9 +415,9 @@ def test_names_of_passes_follow_the_engine() -> None:
     assert all(one.made_inside for one in (tensorrt["int8"], onnx_runtime["int8"]))
 
 
-# What docs/dumps.md says
+# What docs/how-to/dumps.md says
 
-PAGE = (ROOT / "docs" / "dumps.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "dumps.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 

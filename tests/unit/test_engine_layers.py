@@ -1,20 +1,21 @@
 import json
 from pathlib import Path
 
-import networks
 import onnx
 import pytest
+import small_networks as networks
 
 from job import protocol
-from runner.core.layers.engine_layers import EngineLayer, engine_share
-from runner.core.layers.executed import Share
-from runner.core.network import shapes
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import place
-from runner.core.tables.table import Provenance, Table
-from runner.execution.answers import AnswerError, LayersAnswer, ResultFolder
-from runner.execution.shares import shares_of_layers
+from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
+from trt_matrix.core.layers.executed import Share
+from trt_matrix.core.network import shapes
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.tables.table import Provenance, Table
+from trt_matrix.execution.answer_models import LayersAnswer
+from trt_matrix.execution.answers import AnswerError, ResultFolder
+from trt_matrix.execution.shares import shares_of_layers
 
 HEADS = ["large", "small"]
 COUNTS = shapes.macs(networks.detector())

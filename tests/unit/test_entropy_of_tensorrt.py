@@ -16,7 +16,7 @@ from benchmarks.tables import histograms_of as histograms_over
 from benchmarks.tables import opened, ranges
 from job import thresholds
 from job.histogram import Histogram
-from runner.core.tables import reading
+from trt_matrix.core.tables import reading
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "data" / "tensorrt_tables"

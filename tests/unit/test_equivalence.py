@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from runner.cells import Precision
-from runner.core.rules import DB, Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.equivalence import Equivalence, equivalences
-from runner.core.verdicts.sample import Sample
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.rules import DB, Rules
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.equivalence import Equivalence, equivalences
+from trt_matrix.core.verdicts.sample import Sample
 
 IMAGES = 32
 ENERGY = np.full(IMAGES, 10.0)

@@ -1,18 +1,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, image
+import small_networks as networks
+from small_networks import Builder, image
 
-from runner.core.layers.executed import Share, executed_share
-from runner.core.network import shapes
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
-from runner.core.tables.table import Provenance, Table
+from trt_matrix.core.layers.executed import Share, executed_share
+from trt_matrix.core.network import shapes
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from trt_matrix.core.tables.table import Provenance, Table
 
 WHOLE = replace(ONNXRUNTIME, quantise_outputs=True)
 """Heads quantised too, as the recorded graphs were."""

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from experiments import changed, write
 
-from runner.cells import Status
-from runner.environments import preflight
-from runner.environments.devices import Driver
-from runner.experiment import read_experiment
 from tests.unit.hosts import gpu, host
+from trt_matrix.core.cells import Status
+from trt_matrix.environments import preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.planning.experiment import read_experiment
 
 
 def cells_on(

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probes import library, start
 
-from runner.core.factors.cell_factors import NOT_MAPPED, Question, difference, factors, title
-from runner.records import Start
+from trt_matrix.core.factors.cell_factors import NOT_MAPPED, Question, difference, factors, title
+from trt_matrix.core.records import Start
 
 CUDNN = library("/usr/lib/libcudnn.so.8.9.7", "8.9.7")
 CUDNN_OPS = library("/usr/lib/libcudnn_ops_infer.so.8.9.7", "8.9.7")

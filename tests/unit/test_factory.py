@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from experiments import changed, config
 
-from runner.cells import Precision
-from runner.environments.factory import axes_of, engine_options_of, environments_of
+from trt_matrix.core.cells import Precision
+from trt_matrix.environments.factory import axes_of, engine_options_of, environments_of
 
 ORT: dict[str, Any] = {"venv": "onnxruntime", "versions": ["1.26.0"]}
 ORT_GPU: dict[str, Any] = {"venv": "onnxruntime-gpu", "versions": ["1.26.0"]}

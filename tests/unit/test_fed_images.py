@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.calibration import fed
-from runner.core.calibration.claims import set_claims
-from runner.core.calibration.fed import Pixels
-from runner.core.calibration.report import Concern
+from trt_matrix.core.calibration import fed
+from trt_matrix.core.calibration.claims import set_claims
+from trt_matrix.core.calibration.fed import Pixels
+from trt_matrix.core.calibration.report import Concern
 
 UNIT = Pixels(scale=1 / 255, mean=(0.0,) * 3, std=(1.0,) * 3)
 CENTRED = Pixels(scale=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)

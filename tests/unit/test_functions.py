@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from experiments import checked, write
-from networks import Builder, operators, run
 from onnx import helper
+from small_networks import Builder, operators, run
 
-from runner.core.network.functions import inlined
-from runner.core.network.graph import GraphError
-from runner.core.qdq.explicit import place
-from runner.core.tables.table import Provenance, Table
+from trt_matrix.core.network.functions import inlined
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.tables.table import Provenance, Table
 
 DOMAIN = "pkg.torch.2.3.0"
 

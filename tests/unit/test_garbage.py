@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.cells import Pass, Precision, Status
-from runner.commands.gc import Collected, age, collect, collect_in
-from runner.core.tables.table import Provenance, from_ranges
-from runner.errors import ConfigError, StoreError
-from runner.records import Calibration, Manifest, Measurement, Object, Record, digest
-from runner.store import Run, Store
+from trt_matrix.commands.gc import Collected, age, collect, collect_in
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Calibration, Measurement, Object, Record, digest
+from trt_matrix.core.tables.table import Provenance, from_ranges
+from trt_matrix.errors import ConfigError, StoreError
+from trt_matrix.store.results import Run, Store
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runner.cells import Pass
-from runner.core.answers.gate_sentences import disagreement_sentence, gates_sentence
-from runner.core.boxes.matching import Changes
-from runner.core.boxes.results import ALL, BoxErrors
-from runner.core.judgement import CellResult, HeadResult
-from runner.core.verdicts.gates import GateResult, all_hold, gate_results
-from runner.records import HeadGate
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, errors, head
+from trt_matrix.core.answers.gate_sentences import disagreement_sentence, gates_sentence
+from trt_matrix.core.boxes.matching import Changes
+from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.cells import Pass
+from trt_matrix.core.judgement import CellResult, HeadResult
+from trt_matrix.core.manifest import HeadGate
+from trt_matrix.core.verdicts.gates import GateResult, all_hold, gate_results
 
 ALL_LIMITS = HeadGate(head="small", sqnr_db=20, ap_drop=0.1, ap50_drop=0.02, iou=0.8, lost=0.05)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.hosts.gpu_models import DATA_CENTRE, MODELS, OTHERS, model, similar
-from runner.core.hosts.gpus import GpuState, Machine, disturbed, expanded, holds, meant, words
 from tests.unit.hosts import gpu
+from trt_matrix.core.hosts.gpu_models import DATA_CENTRE, MODELS, OTHERS, model, similar
+from trt_matrix.core.hosts.gpus import GpuState, Machine, disturbed, expanded, holds, meant, words
 
 T4, T4_B, H200 = gpu("T4"), gpu("T4", 1), gpu("H200", 2)
 HERE = (T4, T4_B, H200)

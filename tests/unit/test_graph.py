@@ -1,15 +1,15 @@
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Builder, image
 from onnx import TensorProto, helper, numpy_helper
+from small_networks import Builder, image
 
-from runner.core.network import graph, shapes
-from runner.core.network.canonical import canonical, opset
-from runner.core.network.graph import GraphError
+from trt_matrix.core.network import graph, shapes
+from trt_matrix.core.network.canonical import canonical, opset
+from trt_matrix.core.network.graph import GraphError
 
 CONTENT = networks.detector().SerializeToString()
 

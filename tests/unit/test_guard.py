@@ -1,4 +1,4 @@
-"""Builds that choose: by hand, by simulation, and the table of docs/method.md."""
+"""Builds that choose: by hand, by simulation, and the table of docs/concepts/method.md."""
 
 import math
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from runner.core.verdicts.guard import SHARES, builds_needed, chance
-from runner.core.verdicts.sample import Floats
+from trt_matrix.core.verdicts.guard import SHARES, builds_needed, chance
+from trt_matrix.core.verdicts.sample import Floats
 
 LIMIT = 0.009
 

@@ -1,16 +1,17 @@
-"""What a real TensorRT 8.5.1.7, 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/verified.md."""
+"""What a real TensorRT 8.5.1.7, 8.5.3.1 and 8.6.0 gave on H200s, judged again: tests/data/h200, docs/reference/verified.md."""
 
 import json
 from collections.abc import Mapping
 
 import pytest
 
-from runner.cells import Status
-from runner.core.judgement import HeadResult, Judgement
-from runner.core.verdicts.verdict import Kind
-from runner.report import html, junit, summary
-from runner.report.questions import questions
 from tests.unit import h200
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import HeadResult, Judgement
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.report import html, junit, summary
+from trt_matrix.report.questions import questions
 
 SHARED = "trt-8.5.3.1/gpu:*/int8-shared-entropy"
 IMPLICIT = "trt-8.5.3.1/gpu:*/int8-implicit-shared-entropy"
@@ -119,11 +120,12 @@ def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     assert answer.confidence == "tested: held in floating point, 7 builds of 7 recovered"
     assert "would decide" not in answer.text, "the test decided"
     assert "would decide" in judgement.sentences["small"], "of cells that is still so"
-    first, second, *_ = questions(judgement)
-    assert "small: a layer's: neck8/upsample/Resize in int8 (tested: held" in first.answer
-    assert "small 83 % the engine, 14 % 8 bits, 3 % the table" in first.answer
-    assert "Not decided yet" not in first.answer
-    assert "neck8/upsample/Resize in int8 (11 builds)" in second.answer
+    asked = questions(judgement, headline(judgement))
+    first, second = asked[1], asked[4]
+    assert "small: a layer's: neck8/upsample/Resize in int8 (tested: held" in first.evidence
+    assert "small 83 % the engine, 14 % 8 bits, 3 % the table" in first.evidence
+    assert "Not decided yet" not in first.evidence
+    assert "neck8/upsample/Resize in int8 (11 builds)" in second.evidence
 
 
 def test_three_versions_choose_alike_and_are_bit_identical(judgement: Judgement) -> None:

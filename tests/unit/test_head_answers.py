@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 
-from runner.cells import Pass, TableSource
-from runner.core.answers.per_head import answers
-from runner.core.judgement import CellResult
-from runner.core.rules import DB
-from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.effect import Effect
-from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, errors, head
 from tests.unit.test_severity import boxes
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.cells import Pass, TableSource
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.rules import DB
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, builds=3)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.verdicts.holm import holm
+from trt_matrix.core.verdicts.holm import holm
 
 
 @given(st.lists(st.floats(0, 1), max_size=7), st.floats(0.001, 0.5))

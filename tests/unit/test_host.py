@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from runner.environments import host as module
-from runner.environments.devices import Driver
-from runner.environments.host import facts_of, is_local, logins, read_host
-from runner.errors import EnvironmentUnavailableError
 from tests.unit.hosts import gpu
+from trt_matrix.core.hosts.cdi import Cdi
+from trt_matrix.environments import host as module
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.host import facts_of, is_local, logins, read_host
+from trt_matrix.errors import EnvironmentUnavailableError
 
 INFO: dict[str, Any] = {
     "ServerVersion": "20.10.24+dfsg1",
@@ -34,7 +35,7 @@ def no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_without_gpus(tmp_path: Path) -> None:
     found = facts({"DockerRootDir": str(tmp_path)})
     assert (found.docker, found.docker_version) == (None, "20.10.24+dfsg1")
-    assert (found.nvidia_runtime, found.cdi) == (False, False)
+    assert (found.nvidia_runtime, found.cdi) == (False, None)
     assert found.disk_free_bytes > 0
     assert (found.driver, found.driver_problem) == (None, "no NVIDIA driver")
 
@@ -56,17 +57,35 @@ def test_the_hook_serves_without_a_registered_runtime(monkeypatch: pytest.Monkey
 
 
 def test_cdi_devices_that_the_engine_lists() -> None:
-    devices = [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]
-    assert facts({"DiscoveredDevices": devices}, local=False).cdi is True
-    assert facts({"DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}).cdi is False
+    newer = {"ServerVersion": "28.3.1", "CDISpecDirs": ["/etc/cdi"]}
+    devices = [{"Source": "cdi", "ID": f"nvidia.com/gpu={name}"} for name in ("0", "GPU-1", "all")]
+    found = facts(newer | {"DiscoveredDevices": devices}, local=False).cdi
+    assert found == Cdi(frozenset({"0", "GPU-1", "all"}))
+    devices = [{"Source": "cdi", "ID": "amd.com/gpu=0"}]
+    assert facts(newer | {"DiscoveredDevices": devices}, local=False).cdi == Cdi(frozenset())
+    assert facts(newer, local=False).cdi == Cdi(frozenset())
 
 
 def test_cdi_files_of_an_engine_that_lists_none(tmp_path: Path) -> None:
-    folders = {"CDISpecDirs": [str(tmp_path), str(tmp_path / "missing")]}
-    assert facts(folders).cdi is False
-    (tmp_path / "nvidia.yaml").write_text("cdiVersion: 0.5.0\n")
-    assert facts(folders).cdi is True
-    assert facts(folders, local=False).cdi is False
+    folders = {"ServerVersion": "26.1.5", "CDISpecDirs": [str(tmp_path), str(tmp_path / "missing")]}
+    assert facts(folders).cdi == Cdi(frozenset())
+    devices = "[{name: '0'}, {name: GPU-1}, {other: 2}, 3]"
+    (tmp_path / "a.yaml").write_text(
+        f"cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices: {devices}\n"
+    )
+    (tmp_path / "b.json").write_text('{"kind": "nvidia.com/gpu", "devices": [{"name": "all"}]}')
+    (tmp_path / "c.yaml").write_text("kind: vendor.com/net\ndevices: [{name: eth0}]\n")
+    assert facts(folders).cdi == Cdi(frozenset({"0", "GPU-1", "all"}))
+    # Another machine's folders cannot be looked into: its engine will say what it does not know.
+    assert facts(folders, local=False).cdi == Cdi(None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "a: [\n", "- 1", "kind: nvidia.com/gpu", "\x00", "!!python/object:x {}"]
+)
+def test_a_damaged_specification_gives_no_device(tmp_path: Path, text: str) -> None:
+    (tmp_path / "nvidia.yaml").write_text(text)
+    assert facts({"CDISpecDirs": [str(tmp_path)]}).cdi == Cdi(frozenset())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +180,7 @@ class Silent:
 
 
 def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runner.environments.docker import engine
+    from trt_matrix.environments.docker import engine
 
     monkeypatch.setattr(engine, "local_engine", Silent)
     monkeypatch.setattr(module, "read_driver", lambda: Driver(version="580.1", gpus=(gpu("T4"),)))

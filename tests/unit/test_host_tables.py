@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner.cells import Status
-from runner.config.matrix import Algorithm
-from runner.core.judgement import CellResult
-from runner.core.qdq.placements import Placed
-from runner.core.verdicts.budget import Budget
-from runner.outcome import Outcome
-from runner.run_files import ranges_of
-from runner.session import plan_experiment
-from runner.store import Store
 from tests.unit.experiments import changed, problems
 from tests.unit.recordings import HEADS, Recording, exactly, noisy
+from trt_matrix.commands.session import plan_experiment
+from trt_matrix.config.shared_table import Algorithm
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.qdq.placements import Placed
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.judging.run_files import ranges_of
+from trt_matrix.store.results import Store
 
 EVERY = get_args(Algorithm)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.environments.interpreter import InterpreterEnvironment
-from runner.environments.ngc import NgcEnvironment
-from runner.environments.venv import STAMP, VenvEnvironment
 from tests.unit.test_venv import make_wheel, only_index
+from trt_matrix.environments.interpreter import InterpreterEnvironment
+from trt_matrix.environments.ngc import NgcEnvironment
+from trt_matrix.environments.venv import STAMP, VenvEnvironment
 
 
 @pytest.fixture

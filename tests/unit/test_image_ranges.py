@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from runner.core.calibration import ranges
-from runner.core.calibration.claims import unseen_claims, without_claims
-from runner.core.calibration.ranges import Decider
-from runner.core.calibration.report import Without
+from trt_matrix.core.calibration import ranges
+from trt_matrix.core.calibration.claims import unseen_claims, without_claims
+from trt_matrix.core.calibration.ranges import Decider
+from trt_matrix.core.calibration.report import Without
 
 TENSORS = tuple(f"t{index}" for index in range(100))
 HEADS = {

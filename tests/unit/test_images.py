@@ -1,9 +1,11 @@
 import hashlib
+import math
 import random
 import tracemalloc
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from runner.config.matrix import Preprocess
-from runner.errors import ConfigError
-from runner.images import (
+from trt_matrix.config.data import Filter, Preprocess
+from trt_matrix.errors import ConfigError
+from trt_matrix.inputs.images import (
     BROKEN,
     Placement,
     content_hashes,
@@ -28,6 +30,7 @@ from runner.images import (
 )
 
 RGB = Preprocess()
+RGBA = Preprocess(color="rgba")
 GRAY = Preprocess(color="gray")
 
 
@@ -145,6 +148,36 @@ def test_grey_with_transparency(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "a.png") == [[9, 9, 9], [114, 114, 114]]
 
 
+def test_how_opaque_a_pixel_is_is_a_channel_where_that_is_asked_for(tmp_path: Path) -> None:
+    clear = save(tmp_path / "a.png", colours((255, 0, 0, 7), (9, 8, 7, 0)))
+    assert pixels_of(clear, RGBA) == [[255, 0, 0, 7], [9, 8, 7, 0]]
+    assert pixels_of(save(tmp_path / "b.png", colours((1, 2, 3))), RGBA) == [[1, 2, 3, 255]]
+    assert pixels_of(save(tmp_path / "c.png", np.array([[5]], np.uint8)), RGBA) == [[5, 5, 5, 255]]
+
+
+@pytest.mark.parametrize("filter_", ["bilinear", "linear", "lanczos", "nearest"])
+def test_colours_are_resized_whatever_is_opaque(filter_: Filter) -> None:
+    """As a plain array of four channels is; weighed by the fourth, the red would be 200 throughout."""
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[:, :2] = (200, 0, 0, 255)
+    settings = Preprocess(resize="stretch", color="rgba", scale=1, filter=filter_)
+    values, _ = fit(Image.fromarray(pixels), (8, 8), settings)
+    plain, _ = fit(
+        Image.fromarray(pixels[..., 0]),
+        (8, 8),
+        Preprocess(resize="stretch", color="gray", scale=1, filter=filter_),
+    )
+    assert values.shape == (8, 8, 4)
+    assert values[..., 0].tolist() == plain[..., 0].tolist()
+
+
+def test_nothing_is_beside_an_image_with_four_channels() -> None:
+    settings = Preprocess(color="bgra", scale=1, pad=51, mean=(1, 0, 0, 0))
+    values, _ = fit(Image.new("RGBA", (4, 2), (10, 20, 30, 40)), (4, 4), settings)
+    assert values[1, 0].tolist() == [29, 20, 10, 40]
+    assert values[0, 0].tolist() == [50, 51, 51, 0]
+
+
 def test_palettes_are_resolved(tmp_path: Path) -> None:
     indexed = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     indexed.putpalette([10, 20, 30, 40, 50, 60])
@@ -260,18 +293,110 @@ def test_damaged_images_raise_what_is_expected(tmp_path: Path, suffix: str) -> N
 
 
 def test_a_letterboxed_image_keeps_its_proportions() -> None:
-    assert placement((640, 480), (320, 320), "letterbox") == Placement(
+    assert placement((640, 480), (320, 320), Preprocess(resize="letterbox")) == Placement(
         width=640, height=480, inner_width=320, inner_height=240, left=0, top=40
     )
-    assert placement((10, 30), (8, 12), "letterbox") == Placement(
+    assert placement((10, 30), (8, 12), Preprocess(resize="letterbox")) == Placement(
         width=10, height=30, inner_width=3, inner_height=8, left=4, top=0
     )
 
 
+def test_a_letterboxed_image_may_lie_at_the_top_left() -> None:
+    settings = Preprocess(position="top_left", pad=0, scale=1)
+    for size in ((640, 480), (480, 640)):
+        found = placement(size, (320, 320), settings)
+        assert (found.left, found.top) == (0, 0)
+        assert {found.inner_width, found.inner_height} == {320, 240}
+    values, place = fit(Image.new("RGB", (40, 20), "white"), (30, 30), settings)
+    assert (values[:15] == 255).all()
+    assert (values[15:] == 0).all()
+    assert (place.scale_x, place.left, place.top) == (0.75, 0, 0)
+
+
+def linear(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.float64]:
+    """OpenCV's INTER_LINEAR, one pixel at a time: four neighbours, edges repeated."""
+    rows, columns = pixels.shape[:2]
+    made = np.empty((height, width, 3))
+    for y, x in np.ndindex(height, width):
+        v, u = (y + 0.5) * rows / height - 0.5, (x + 0.5) * columns / width - 0.5
+        top, left = math.floor(v), math.floor(u)
+        total = np.zeros(3)
+        for j, i in np.ndindex(2, 2):
+            weight = (1 - abs(v - top - j)) * (1 - abs(u - left - i))
+            row, column = (
+                min(max(top + j, 0), rows - 1),
+                min(max(left + i, 0), columns - 1),
+            )
+            total += weight * pixels[row, column]
+        made[y, x] = total
+    return made
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (7, 11), (20, 30), (3, 90), (1, 1)])
+def test_linear_looks_at_four_pixels_however_much_it_shrinks(height: int, width: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    settings = Preprocess(resize="stretch", scale=1, filter="linear")
+    values, _ = fit(Image.fromarray(pixels), (height, width), settings)
+    assert np.abs(values - linear(pixels, height, width)).max() <= 0.501
+    grey, _ = fit(
+        Image.fromarray(pixels[..., 0]),
+        (height, width),
+        settings.model_copy(update={"color": "gray"}),
+    )
+    np.testing.assert_array_equal(grey[..., 0], values[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("nearest", 255, 255),
+        ("box", 85, 85),
+        ("bilinear", 85, 85),
+        ("hamming", 100, 150),
+        ("linear", 255, 255),
+    ],
+)
+def test_each_filter_has_its_own_share_of_a_white_pixel(
+    name: Filter, least: int, most: int
+) -> None:
+    """Nine pixels, the fifth white, become three: box and triangle give a third."""
+    line = np.zeros((1, 9), np.uint8)
+    line[0, 4] = 255
+    settings = Preprocess(resize="stretch", scale=1, color="gray", filter=name)
+    values, _ = fit(Image.fromarray(line), (1, 3), settings)
+    assert least <= values[0, 1, 0] <= most
+    assert values[0, 0, 0] == values[0, 2, 0] <= 10
+    same, _ = fit(Image.fromarray(line), (1, 9), settings)
+    np.testing.assert_array_equal(same[0, :, 0], line[0])
+
+
+@pytest.mark.parametrize("name", get_args(Filter))
+def test_cubics_alone_overshoot_an_edge(name: Filter) -> None:
+    line = np.array([[100, 100, 200, 200]], np.uint8)
+    settings = Preprocess(resize="stretch", scale=1, color="gray", filter=name)
+    values, _ = fit(Image.fromarray(line), (1, 8), settings)
+    assert (values.min() < 100) == (values.max() > 200) == (name in ("bicubic", "lanczos"))
+
+
+def test_what_is_at_its_default_is_not_written_down() -> None:
+    """Images, tables and measurements of before are known by the same key."""
+    assert Preprocess().recorded().keys() == {
+        "resize",
+        "size",
+        "scale",
+        "mean",
+        "std",
+        "color",
+        "pad",
+    }
+    other = Preprocess(filter="linear", position="top_left").recorded()
+    assert (other["filter"], other["position"]) == ("linear", "top_left")
+
+
 def test_a_stretched_image_fills_the_input() -> None:
-    found = placement((640, 480), (240, 320), "stretch")
+    found = placement((640, 480), (240, 320), Preprocess(resize="stretch"))
     assert (found.scale_x, found.scale_y, found.left, found.top) == (0.5, 0.5, 0, 0)
-    assert placement((1, 7), (240, 320), "stretch").inner_width == 320
+    assert placement((1, 7), (240, 320), Preprocess(resize="stretch")).inner_width == 320
 
 
 SIDE = st.integers(1, 5000)
@@ -279,7 +404,7 @@ SIDE = st.integers(1, 5000)
 
 @given(SIDE, SIDE, st.integers(1, 700), st.integers(1, 700))
 def test_every_image_fits(width: int, height: int, rows: int, columns: int) -> None:
-    found = placement((width, height), (rows, columns), "letterbox")
+    found = placement((width, height), (rows, columns), Preprocess(resize="letterbox"))
     assert 1 <= found.inner_width <= columns
     assert 1 <= found.inner_height <= rows
     assert found.inner_width == columns or found.inner_height == rows

@@ -1,19 +1,25 @@
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import yaml
 from experiments import checked, image, problems
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Builder, detector
 from onnx import TensorProto, helper
+from public_networks import dynamic, half, paddle, rt_detr, ssd
+from small_networks import Builder, detector
+from test_samples import sound, two_frames
 
-from runner.commands.init import quoted, text
-from runner.config.gates import Gate, recorded
-from runner.config.yaml_file import UNREADABLE, parse
-from runner.core.network.graph import GraphError
-from runner.errors import ConfigError
+from trt_matrix.commands import session
+from trt_matrix.commands.init import text
+from trt_matrix.commands.yaml_text import quoted
+from trt_matrix.config.gates import Gate, recorded
+from trt_matrix.config.matrix import validate
+from trt_matrix.config.yaml_file import UNREADABLE, parse, read
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.errors import ConfigError
 
 
 def write(folder: Path, model: onnx.ModelProto, name: str = "my net.onnx") -> Path:
@@ -172,9 +178,10 @@ def test_a_symbol_in_a_shape_adds_nothing_to_the_file() -> None:
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        (simple(["n", 3, 8, 8], "y"), "dimension 0 ('n') is open"),
-        (simple([1, 3, "h", "w"], "y"), "dynamic shape [1, 3, h, w]"),
-        (simple([2, 3, 8, 8], "y"), "one image, such as"),
+        (
+            simple(["n", 3, "length"], "y"),
+            "'length' is open; say what it gets, such as model: {shapes:",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_used(model: onnx.ModelProto, told: str) -> None:
@@ -183,10 +190,64 @@ def test_a_network_that_cannot_be_used(model: onnx.ModelProto, told: str) -> Non
     assert told in str(caught.value)
 
 
-def test_an_input_without_a_shape() -> None:
-    model = detector()
+def without_shape() -> onnx.ModelProto:
+    model = dynamic(["n", 3, "h", "w"])
     model.graph.input[0].type.tensor_type.ClearField("shape")
-    with pytest.raises(GraphError, match="'image' has no shape: export the network for a fixed"):
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "lines"),
+    [
+        (simple(["n", 3, 8, 8], "y"), ["model: {onnx: my net.onnx}", "size: [8, 8]"]),
+        (dynamic(["n", 3, "h", "w"]), ["size: [640, 640]", "# A guess, to be checked: the size [640, 640]"]),
+        (without_shape(), ["    image: [1, 3, 640, 640]", "the shape of image; nothing in the network"]),
+        (dynamic(["n", "c", 16, 16]), ["    image: [1, 3, 16, 16]", "to be checked: the shape of image"]),
+        (paddle(), ["    scale_factor: [1, 1]"]),
+        (rt_detr(), ["    orig_target_sizes: [16, 16]", "boxes: {}   # [1, 16, 4]"]),
+        (ssd(), ["scale: 1 ", "mean: 0 ", "# its input takes uint8: pixels as they are"]),
+        (half(), ["scale: 0.0039"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_fed_as_it_is_gets_what_it_lacks(
+    tmp_path: Path, model: onnx.ModelProto, lines: list[str]
+) -> None:
+    written = write(tmp_path, model)
+    for line in lines:
+        assert line.replace("my net.onnx", '"my net.onnx"') in written.read_text()
+    checked(written)
+
+
+@pytest.mark.parametrize("model", [two_frames(), sound()])
+def test_what_takes_no_image_files_gets_folders_of_arrays(
+    tmp_path: Path, model: onnx.ModelProto
+) -> None:
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(text(Path("net.onnx"), model))
+    shape = [dim.dim_value or 1 for dim in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    assert f"shape {shape}, or an .npz" in matrix.read_text()
+    for part in ("calibration", "evaluation"):
+        (tmp_path / "arrays" / part).mkdir(parents=True)
+        np.save(tmp_path / "arrays" / part / "0.npy", np.zeros(shape))
+    assert checked(matrix).sample == tuple(shape)
+
+
+def test_a_guess_is_named_in_the_file(tmp_path: Path) -> None:
+    model = detector()
+    model.graph.input.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [1]))
+    model.graph.node.append(helper.make_node("Add", ["small", "t"], ["far"], "far"))
+    model.graph.output.append(helper.make_tensor_value_info("far", TensorProto.FLOAT, None))
+    written = write(tmp_path, model)
+    assert "    t: [0]" in written.read_text()
+    assert "# A guess, to be checked: what t is fed" in written.read_text()
+    checked(written)
+
+
+def test_an_input_whose_name_no_yaml_can_hold() -> None:
+    model = rt_detr()
+    model.graph.input[1].name = model.graph.node[3].input[0] = "a\x00size"
+    with pytest.raises(GraphError, match="holds a control character: rename it"):
         text(Path("a.onnx"), model)
 
 
@@ -201,3 +262,20 @@ def test_a_network_whose_outputs_are_all_integers() -> None:
 def test_yaml_reads_back_what_is_quoted(name: str) -> None:
     assert parse(f"{quoted(name)}: {quoted(name)}\n", "f").value == {name: name}
     assert parse(f"a: {{b: {quoted(name)}}}\n", "f").value == {"a": {"b": name}}
+
+
+def test_networks_of_every_kind_are_taken_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    """ONNX's own: text, sequences, several inputs, scalars, no outputs of floats, gradients."""
+    files = sorted((Path(onnx.__file__).parent / "backend/test/data").rglob("model.onnx"))[::3]
+    assert len(files) > 40
+    taken = 0
+    for file in files:
+        try:
+            session.init(file, tmp_path / "matrix.yaml", force=True)
+        except ConfigError as error:
+            (problem,) = error.problems
+            assert "\n" not in problem
+        else:
+            taken += 1
+            validate(read(tmp_path / "matrix.yaml"))
+    assert taken > len(files) // 2

@@ -4,27 +4,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import networks
 import onnx
 import pytest
+import small_networks as networks
 import yaml
 from experiments import changed, checked, write, wrong
 from matrices import Told
-from networks import old_detector
 from ranked_networks import detections
+from small_networks import old_detector
 
-from runner import session
-from runner.cells import Precision
-from runner.checks.boxes import head_gates
-from runner.commands import init
-from runner.core.network import graph
-from runner.core.network.cutting import renamed
-from runner.core.verdicts.verdict import Kind
-from runner.experiment import read_experiment
-from runner.judging.run import judge_again
-from runner.records import Manifest, Ranked
-from runner.store import Store
-from runner.ticket.making import Wish, make
+from trt_matrix.commands import init, session
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.manifest import Manifest, Ranked
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.cutting import renamed
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.judging.run import judge_again
+from trt_matrix.planning.boxes import head_gates
+from trt_matrix.planning.experiment import read_experiment
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
 
 
 @pytest.fixture
@@ -63,7 +62,10 @@ def test_what_is_no_head_is_told_with_its_place(matrix: Path, output: str, told:
 
 def test_positions_are_refused_with_what_to_name(ranked: Path) -> None:
     (problem,) = wrong(ranked, changed(heads={"a": {"output": "places"}}))
-    assert "'places' is int64, floating point is expected: name a tensor before" in problem
+    assert (
+        "'places' is int64, ordered by TopK (node topk_best); name the tensor before it as head"
+        in problem
+    )
 
 
 def test_a_uff_file_has_no_inner_tensors(matrix: Path) -> None:
@@ -149,8 +151,8 @@ def test_a_ranked_head_is_told_with_what_to_name(ranked: Path) -> None:
     }
     assert found.notes[0] == (
         "head dets: its rows are ranked by TopK (node topk_best): compared as boxes where `decode` "
-        "says how, else not by SQNR; name the tensor before it as head: "
-        "`heads: {raw: {output: raw}}`; its gate of 20 dB is not judged"
+        "says how, else not by SQNR; name the tensors before it as heads: "
+        "`heads: {raw-1: {output: raw}, raw-2: {output: scores}}`; its gate of 20 dB is not judged"
     )
     (gate,) = head_gates(found.config, found.rankings.rows)
     assert gate.sqnr_db is None

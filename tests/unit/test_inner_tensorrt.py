@@ -5,19 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import networks
 import pytest
+import small_networks as networks
 from archives import unpack
 from matrices import Told
 from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
-from runner import session
-from runner.cells import Status
-from runner.core.network.cutting import renamed
-from runner.packs.merging import merge
-from runner.packs.packing import pack
-from runner.records import Record
-from runner.store import Store
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.core.network.cutting import renamed
+from trt_matrix.core.records import Record
+from trt_matrix.packs.merging import merge
+from trt_matrix.packs.packing import pack
+from trt_matrix.store.results import Store
 
 HEADS = (
     "heads: {{inner: {{output: joined, variants: {{tiny-opset9.onnx: concat_7}}}}, small: {{}}}}"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.environments import local, preflight
-from runner.environments.devices import Driver
-from runner.environments.interpreter import InterpreterEnvironment
-from runner.environments.python import ask_python
-from runner.errors import EnvironmentUnavailableError
+from trt_matrix.environments import local, preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.interpreter import InterpreterEnvironment
+from trt_matrix.environments.python import ask_python
+from trt_matrix.errors import EnvironmentUnavailableError
 
 Make = Callable[..., InterpreterEnvironment]
 

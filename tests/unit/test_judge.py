@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from job.reductions import SUMS
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
-from runner.core.judgement import CellResult, Judgement
-from runner.core.metrics import Sums, metrics
-from runner.core.verdicts.head_errors import undecided
-from runner.core.verdicts.verdict import Kind
-from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start, Timing
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.judge import judge
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.metrics import Sums, metrics
+from trt_matrix.core.records import Measurement, Object, Record, Share, Start, Timing
+from trt_matrix.core.verdicts.head_errors import undecided
+from trt_matrix.core.verdicts.verdict import Kind
 
 IMAGES = 4
 FP32 = Pass(precision=Precision.FP32)

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 from matrices import FP32, OWN, SHARED, Trial, store_of
 
-from runner.cells import Cell, Pass, Precision, Status
-from runner.core.hosts.gpus import Machine
-from runner.environments import process
-from runner.environments.base import Ending
-from runner.errors import StoreError
-from runner.execution.lanes import Lane
-from runner.execution.workers import Workers
-from runner.records import Measurement, Record
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu
+from trt_matrix.core.cells import Cell, Pass, Precision, Status
+from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.core.records import Measurement, Record
+from trt_matrix.environments import process
+from trt_matrix.environments.base import Ending
+from trt_matrix.errors import StoreError
+from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.workers import Workers
 
 PATIENCE_S = 60
 GPUS = (gpu("T4", 0, uuid="GPU-aaaa"), gpu("T4", 1, uuid="GPU-bbbb"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runner.core.latency import latency
+from trt_matrix.core.latency import latency
 
 
 def plain_interval(rounds: list[np.ndarray], draws: int = 3000) -> np.ndarray:
@@ -49,3 +49,29 @@ def test_rounds_without_samples_do_not_count() -> None:
 def test_the_same_samples_give_the_same_interval() -> None:
     rounds = [[0.01, 0.012, 0.011], [0.013, 0.01]]
     assert latency(rounds, 1) == latency(rounds, 1)
+
+
+def scatters(*rounds: np.ndarray) -> bool:
+    found = latency([list(samples) for samples in rounds], batch=1)
+    assert found is not None
+    return found.scatters
+
+
+def test_repeats_that_scatter_more_than_their_samples_are_seen() -> None:
+    draw = np.random.default_rng(5)
+    repeats = [draw.normal(middle, 0.001, 50) for middle in (0.34, 0.33, 0.47)]
+    assert scatters(*repeats)
+    spike = np.append(repeats[2], [9.0] * 5)  # a few slow samples hide nothing
+    assert scatters(repeats[0], repeats[1], spike)
+
+
+def test_repeats_alike_are_not_called_scattered() -> None:
+    """Neither luck, nor samples that spread as widely, nor a few repeats among many, nor too few to know."""
+    draw = np.random.default_rng(6)
+    for number in (2, 3, 30):
+        told = [scatters(*draw.normal(1, 0.1, (number, 20))) for _ in range(200)]
+        assert sum(told) <= 1, f"{number} repeats of twenty samples, by luck"
+    assert not scatters(draw.normal(1.0, 0.1, 50), draw.normal(1.1, 0.1, 50)), "as within"
+    assert not scatters(np.full(50, 1.0), np.full(50, 1.02)), "nobody minds"
+    assert not scatters(np.full(19, 1.0), np.full(19, 2.0)), "too few samples"
+    assert not scatters(np.full(50, 1.0)), "one repeat"

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.latency_verdicts import FAMILIES, SLOWER, row
-from runner.core.verdicts.latency_rounds import Pair
+from trt_matrix.core.verdicts.latency_rounds import Pair
 
 
 def counted(family: str, *, versions: int = 5, rounds: int = 5, slower: float = 0.0,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.cells import Pass, Precision, Status
-from runner.core.rules import Rules
-from runner.core.verdicts.latency import LEAST, latency_sentence, latency_verdicts, slower_than
-from runner.core.verdicts.latency_noise import SHARES, Table, luck, noise
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Measurement, Record, Start, Timing
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.latency import LEAST, latency_sentence, latency_verdicts, slower_than
+from trt_matrix.core.verdicts.latency_noise import SHARES, Table, luck, noise
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 FP32 = Pass(precision=Precision.FP32)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -3,13 +3,13 @@
 import onnx
 import pytest
 
-from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.layers.engine_layers import EngineLayer
-from runner.core.layers.precisions import from_layers, from_shares, layer_report
-from runner.core.network.graph import GraphError
-from runner.core.network.network_map import NetworkMap, network_map
-from runner.records import Measurement, Object, Record, Share
-from tests.unit.networks import Builder, detector, old_detector
+from tests.unit.small_networks import Builder, detector, old_detector
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.layers.engine_layers import EngineLayer
+from trt_matrix.core.layers.precisions import from_layers, from_shares, layer_report
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.network_map import NetworkMap, network_map
+from trt_matrix.core.records import Measurement, Object, Record, Share
 
 HEADS = [("big", "large"), ("little", "small")]
 LAYERS = Object(sha256="ab" * 32, suffix=".json", size_bytes=1)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from runner.core.calibration.claims import curve_claims, enough
-from runner.core.calibration.curve import DRAWS, Curve, Point, Trend, counts, curve, curves
+from trt_matrix.core.calibration.claims import curve_claims, enough
+from trt_matrix.core.calibration.curve import DRAWS, Curve, Point, Trend, counts, curve, curves
 
 LEAST = 0.5
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw, ImageEnhance
 
-from runner.core.calibration import alike
-from runner.core.calibration.claims import likeness_claims
-from runner.core.calibration.report import Concern
+from trt_matrix.core.calibration import alike
+from trt_matrix.core.calibration.claims import likeness_claims
+from trt_matrix.core.calibration.report import Concern
 
 DEMO = Path(__file__).parents[2] / "demo" / "images"
 DRAWS = range(5)

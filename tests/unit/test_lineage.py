@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-import networks
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from judgements import cell_result, fp32_head, head
 
-from runner.core.answers.bad_heads import lineages
-from runner.core.judgement import HeadResult
-from runner.core.network import graph
-from runner.core.network.lineage import behind, lineage
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Behind, Operator
+from trt_matrix.core.answers.bad_heads import lineages
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.manifest import Behind, Operator
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.lineage import behind, lineage
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 HEADS = ("large", "medium", "small")
 

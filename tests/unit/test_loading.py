@@ -1,19 +1,23 @@
-"""`runner.load` on a run that the real loop made, and on what is no run."""
+"""`trt_matrix.load` on a run that the real loop made, and on what is no run."""
 
+from keyword import iskeyword
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matrices import Trial
 from pandas.api import types
 
-import runner
-from runner.core.tables.table import to_json
-from runner.errors import StoreError
-from runner.loading import DOCS, Results
-from runner.records import HeadGate, Manifest
-from runner.report.frames import COLUMNS, SCHEMA, write
+import trt_matrix
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit import judgements
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.tables.table import to_json
+from trt_matrix.errors import StoreError
+from trt_matrix.judging.loading import DOCS, Results
+from trt_matrix.report.columns import COLUMNS
+from trt_matrix.report.frames import SCHEMA, long_table, write
 
 NAMES = ("heads", "cells", "images", "latencies", "tables")
 
@@ -55,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> Results:
-    return runner.load(folder)
+    return trt_matrix.load(folder)
 
 
 def test_every_column_has_its_meaning_and_every_meaning_a_column(loaded: Results) -> None:
@@ -64,6 +68,33 @@ def test_every_column_has_its_meaning_and_every_meaning_a_column(loaded: Results
         assert all(doc.endswith((".", "…", ").")) for doc in DOCS[name].values())
     assert set(DOCS) == set(NAMES)
     assert list(DOCS["heads"]) == [column.name for column in COLUMNS]
+
+
+def test_a_run_is_told_short_and_its_columns_can_be_spelled(loaded: Results) -> None:
+    assert repr(loaded) == (
+        f"<Results {loaded.run}: rows of heads 0, cells 8, "
+        f"images {len(loaded.images)}, latencies {len(loaded.latencies)}, tables {len(loaded.tables)}>"
+    )
+    assert "<th>sqnr_db</th>" in loaded._repr_html_()
+    for name in NAMES:
+        assert all(one.isidentifier() and not iskeyword(one) for one in loaded.docs[name])
+
+
+@pytest.mark.parametrize("named", ["verdicts", "gates_failed", "identical_to"])
+def test_what_holds_several_is_a_list_also_in_runs_of_before(folder: Path, named: str) -> None:
+    whole = (folder / "results.parquet").read_bytes()
+    try:
+        write(long_table(judgements.whole()), folder)
+        new = trt_matrix.load(folder).heads[named]
+        assert {type(one) for one in new} == {list}
+        assert new.map(len).max()
+        table = pq.read_table(folder / "results.parquet")
+        joined = ["; ".join(one) or None for one in table[named].to_pylist()]
+        index = table.column_names.index(named)
+        pq.write_table(table.set_column(index, named, [joined]), folder / "results.parquet")
+        assert list(trt_matrix.load(folder).heads[named]) == list(new)
+    finally:
+        (folder / "results.parquet").write_bytes(whole)
 
 
 def test_frames_are_tidy(loaded: Results) -> None:
@@ -92,9 +123,9 @@ def test_errors_can_be_made_from_the_sums(loaded: Results) -> None:
 
 def test_no_run_is_told_with_what_to_name(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(StoreError, match="no folder of results; name one such as results/latest"):
-        runner.load(tmp_path)
+        trt_matrix.load(tmp_path)
     with pytest.raises(StoreError, match="no finished run; runs there: "):
-        runner.load(folder.parent / "other")
+        trt_matrix.load(folder.parent / "other")
 
 
 def test_a_damaged_table_is_named(folder: Path) -> None:
@@ -103,11 +134,11 @@ def test_a_damaged_table_is_named(folder: Path) -> None:
     path.write_text(whole[:-20])
     try:
         with pytest.raises(StoreError, match=f"{path.name}: damaged"):
-            runner.load(str(folder))
+            trt_matrix.load(str(folder))
     finally:
         path.write_text(whole)
 
 
 def test_the_package_has_nothing_else() -> None:
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
-        runner.lode  # noqa: B018
+        trt_matrix.lode  # noqa: B018

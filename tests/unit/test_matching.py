@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.boxes.matching import (
+from trt_matrix.core.boxes.matching import (
     NO_PAIR,
     Matching,
     Sums,
@@ -14,7 +14,7 @@ from runner.core.boxes.matching import (
     totals,
     worst_images,
 )
-from runner.core.boxes.nms import Boxes, SizeRange, iou
+from trt_matrix.core.boxes.nms import Boxes, SizeRange, iou
 
 SIZES = (
     SizeRange(name="small", low_px2=0, high_px2=200),

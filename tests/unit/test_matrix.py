@@ -9,15 +9,15 @@ from typing import NoReturn
 import pytest
 from matrices import FP32, IMAGES, MINMAX, OWN, SHARED, Trial, cells_of, store_of, wants_of
 
-from runner.cells import Cell, Status
-from runner.environments import process
-from runner.environments.base import Ending
-from runner.errors import EnvironmentUnavailableError, StoreError
-from runner.execution.forecast import known_repeats
-from runner.execution.host_tables import NOTE
-from runner.execution.matrix import Matrix
-from runner.records import Measurement, Record, Stored
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
+from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.records import Measurement, Record, Stored
+from trt_matrix.environments import process
+from trt_matrix.environments.base import Ending
+from trt_matrix.errors import EnvironmentUnavailableError, StoreError
+from trt_matrix.execution.forecast import known_repeats
+from trt_matrix.execution.host_tables import NOTE
+from trt_matrix.execution.matrix import Matrix
 
 CRASH_IN_OWN = """
 if request["calibration"]:
@@ -146,6 +146,31 @@ def test_more_repeats_end_at_the_limit_and_after_a_failure(tmp_path: Path) -> No
     assert records["b/cpu/fp32"].status is Status.CRASHED
     assert records["b/cpu/int8-own-entropy"].status is Status.OK
     assert trial.told.steps == trial.told.expected
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "time.sleep(600)"])
+def test_a_job_that_ends_while_it_times_layers_loses_their_times_only(
+    tmp_path: Path, end: str
+) -> None:
+    profiling = f"""
+import time
+plain = write
+def write(name, value):
+    plain(name.replace("pass.json", "untimed.json") if "{FP32.name}" in name else name, value)
+if request["calibration"]:
+    calibrate()
+for one in request["passes"]:
+    answer(one)
+    if one["name"] == "{FP32.name}":
+        stage("profile " + one["name"])
+        {end}
+finish()
+"""
+    environment = ScriptedEnvironment("a", [profiling])
+    trial = Trial(tmp_path, environment, passes=[FP32, OWN, SHARED], repeats=1, deadline_s=3.0)
+    records = trial.records()
+    assert set(statuses(records).values()) == {Status.OK}
+    assert environment.starts == 3, "calibration, then the passes; what had no turn got another"
 
 
 def test_fresh_measures_again_what_is_known(tmp_path: Path) -> None:
@@ -643,6 +668,7 @@ def forecast(tmp_path: Path, environment: ScriptedEnvironment, repeats: int = 2)
         {environment.name: environment},
         reference,
         {environment.name: {}, "reference": {}},
+        lambda *_: False,
     )
     assert environment.starts == reference.starts == 0
     return dict(found)

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from networks import Builder, detector
+from small_networks import Builder, detector
 
-from runner.core.network import graph
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.maxima import OUTPUT, maxima_model
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.maxima import OUTPUT, maxima_model
 
 
 def run(model: onnx.ModelProto, image: np.ndarray, outputs: list[str]) -> list[np.ndarray]:

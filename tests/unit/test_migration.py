@@ -5,27 +5,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder
 from random_networks import networks_of, scales_of
+from small_networks import Builder
 
-from runner.core.migration.calling import likely
-from runner.core.migration.completing import completed
-from runner.core.migration.to_cache import to_cache
-from runner.core.migration.to_qdq import ToQdq, to_qdq
-from runner.core.migration.tracing import Fate
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import TENSORRT, QdqError, place
-from runner.core.qdq.joins import requantisations
-from runner.core.tables import trt_cache
-from runner.core.tables.qdq_table import from_qdq
-from runner.core.tables.reading import read
-from runner.core.tables.trt_cache import Cache, Header
+from trt_matrix.core.migration.calling import likely
+from trt_matrix.core.migration.completing import completed
+from trt_matrix.core.migration.to_cache import to_cache
+from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
+from trt_matrix.core.migration.tracing import Fate
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import TENSORRT, QdqError, place
+from trt_matrix.core.qdq.joins import requantisations
+from trt_matrix.core.tables import trt_cache
+from trt_matrix.core.tables.qdq_table import from_qdq
+from trt_matrix.core.tables.reading import read
+from trt_matrix.core.tables.trt_cache import Cache, Header
 
 HEADER = Header(version=(8, 5, 3), algorithm="EntropyCalibration2")
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def bits(scale: float) -> int:
 # The round trip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_cache_survives_q_dq_to_the_bit_or_is_listed(data: st.DataObject) -> None:
     model = data.draw(networks_of())
@@ -97,7 +97,7 @@ def test_a_cache_survives_q_dq_to_the_bit_or_is_listed(data: st.DataObject) -> N
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_unified_scales_requantise_nothing_and_clip_nothing(data: st.DataObject) -> None:
     model = data.draw(networks_of())
@@ -151,7 +151,7 @@ def detector_scales(**changes: float) -> dict[str, float]:
 
 
 def networks_names() -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    from runner.core.network.calibration_graph import calibration_model
+    from trt_matrix.core.network.calibration_graph import calibration_model
 
     return calibration_model(networks.detector())
 
@@ -190,7 +190,7 @@ def test_what_only_the_network_as_it_came_has_is_inside_a_fusion() -> None:
 
 
 def of(model: onnx.ModelProto) -> dict[str, Fate]:
-    from runner.core.network.calibration_graph import calibration_model
+    from trt_matrix.core.network.calibration_graph import calibration_model
 
     _, names = calibration_model(model)
     return fates(moved(model, cache(dict.fromkeys(names, 0.5))))

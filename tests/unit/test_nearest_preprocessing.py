@@ -3,14 +3,14 @@
 import numpy as np
 import onnxruntime
 import pytest
-from networks import detector
+from small_networks import detector
 
 from job import thresholds
 from job.histogram import Histogram
-from runner.core.calibration import preprocessings
-from runner.core.calibration.claims import table_claims
-from runner.core.calibration.fed import Pixels
-from runner.core.calibration.preprocessings import (
+from trt_matrix.core.calibration import preprocessings
+from trt_matrix.core.calibration.claims import table_claims
+from trt_matrix.core.calibration.fed import Pixels
+from trt_matrix.core.calibration.preprocessings import (
     AS_FED,
     Form,
     Nearest,
@@ -19,8 +19,8 @@ from runner.core.calibration.preprocessings import (
     nearest,
     with_exchanged,
 )
-from runner.core.calibration.report import Concern, FedTable
-from runner.core.network.calibration_graph import calibration_model
+from trt_matrix.core.calibration.report import Concern, FedTable
+from trt_matrix.core.network.calibration_graph import calibration_model
 
 UNIT = Pixels(scale=1 / 255, mean=(0.0,) * 3, std=(1.0,) * 3)
 CENTRED = Pixels(scale=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from runner.cells import Status
-from runner.core.answer import Answer
-from runner.core.answers.network import network_answer
-from runner.core.answers.per_head import answers
-from runner.core.boxes.results import BoxErrors, CellBoxes
-from runner.core.judgement import CellResult
-from runner.core.severity import Severity
-from runner.core.verdicts.gates import WHOLE_NETWORK
-from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, FP32, NO_DRIVER, SHARED, cell_result, fp32_head, head
 from tests.unit.test_severity import boxes
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.answers.network import network_answer
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.boxes.results import BoxErrors, CellBoxes
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 OK = Verdict(kind=Kind.OK, cell="c", head="small")
 

@@ -10,26 +10,26 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import networks
 import pytest
+import small_networks as networks
 from experiments import changed, checked, write, wrong
 from matrices import Told, Trial
 from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
-from runner import session
-from runner.environments.base import Environment
-from runner.errors import ConfigError
-from runner.execution.plugins import PluginFiles
-from runner.execution.request import request_of
-from runner.execution.wanted import Site
-from runner.experiment import read_experiment
-from runner.packs.keys import pass_key
-from runner.packs.merging import merge
-from runner.packs.packing import pack
-from runner.store import Run, Store
-from runner.ticket.again import rerun
-from runner.ticket.making import Made, Wish, make
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+from trt_matrix.commands import session
+from trt_matrix.environments.base import Environment
+from trt_matrix.errors import ConfigError
+from trt_matrix.execution.plugins import PluginFiles
+from trt_matrix.execution.request import request_of
+from trt_matrix.execution.wanted import Site
+from trt_matrix.packs.keys import pass_key
+from trt_matrix.packs.merging import merge
+from trt_matrix.packs.packing import pack
+from trt_matrix.planning.experiment import read_experiment
+from trt_matrix.store.results import Run, Store
+from trt_matrix.ticket.again import rerun
+from trt_matrix.ticket.making import Made, Wish, make
 
 AUTHOR = "Ada Plugh"
 SOURCE = Path(__file__).parents[1] / "data" / "plugins" / "upsample.cpp"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.cells import Status
-from runner.environments import preflight
-from runner.environments.devices import Driver
-from runner.environments.ngc import NgcEnvironment
 from tests.unit.hosts import gpu, host
+from trt_matrix.core.cells import Status
+from trt_matrix.environments import preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.ngc import NgcEnvironment
 
 TAG = "24.04-py3"
 NO_DRIVER = Driver(problem="no NVIDIA driver")

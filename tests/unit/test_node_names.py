@@ -1,15 +1,15 @@
 """Names of nodes, copies and variants: taken where each means one tensor, never where it may mean two."""
 
-import networks
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Builder
+from small_networks import Builder
 
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.tables.names import Naming, naming
-from runner.core.tables.node_names import other_names
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.tables.names import Naming, naming
+from trt_matrix.core.tables.node_names import other_names
 
 
 def chain(*, norm: bool = False, copy: bool = False, names: bool = True) -> onnx.ModelProto:
@@ -150,7 +150,7 @@ def test_nodes_without_names_or_with_one_name_say_nothing() -> None:
 ATOMS = st.sampled_from(["image", "head", "10", "12", *NODES, "conv0:0", "conv0 + conv0/relu", "x/conv1", " + ", "", "conv9"])  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ATOMS, unique=True, max_size=20), st.floats(0, 1))
 def test_whatever_they_are_called_no_two_become_one(theirs: list[str], least: float) -> None:
     model = chain()

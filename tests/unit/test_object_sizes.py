@@ -9,9 +9,9 @@ import pytest
 import yaml
 from scipy.stats import hypergeom
 
-from runner.core.calibration.claims import size_claims
-from runner.core.calibration.sizes import fewer, sizes
-from runner.labels import areas, parse
+from trt_matrix.core.calibration.claims import size_claims
+from trt_matrix.core.calibration.sizes import fewer, sizes
+from trt_matrix.inputs.labels import areas, parse
 
 
 def drawn(seed: int, images: int, *, small: float = 1.0, large: float = 1.0) -> list[list[float]]:

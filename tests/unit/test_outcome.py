@@ -1,18 +1,19 @@
 """What a run tells at its end, and what a plan tells before."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.cells import Cell, Status
-from runner.commands.plan import Planned
-from runner.core.judgement import Judgement
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.errors import ExitCode
-from runner.outcome import Outcome
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
+from trt_matrix.commands.plan import Planned
+from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.errors import ExitCode
+from trt_matrix.judging.outcome import Outcome
 
 GOOD = cell_result("ort-1", SHARED, heads=(head("small", nmse=0.001),))
 BAD = cell_result("ort-2", SHARED, heads=(head("small", nmse=0.3),))
@@ -97,6 +98,24 @@ def test_a_plan_tells_the_fate_of_every_cell() -> None:
         ["ngc/gpu:*/fp32", "unavailable: no NVIDIA driver"],
         ["4", "cells, 3 can run here: 5 measurements to make, 10 MB of outputs at most"],
     ]
+
+
+def test_a_plan_tells_what_is_kept_beside_the_outputs() -> None:
+    kept = {"prepared images": 315_000_000, "outputs": 20_000_000}
+    told = dataclasses.replace(planned(), running_bytes=50_000_000, kept=kept).text()
+    assert "up to 50 MB of outputs while it runs" in told
+    assert "at most 335 MB (315 MB of prepared images, 20 MB of outputs)" in told
+
+
+def test_a_plan_tells_what_is_fetched_first() -> None:
+    sizes = {"tensorrt": 549_495_010, "nvidia-cudnn-cu11": 728_496_150, "numpy": 18_000_000}
+    lines = (
+        replace(planned(), fetch={"trt": sizes, "other": "no package index"}).text().splitlines()
+    )
+    assert lines[4] == (
+        "trt: 1.3 GB of packages to fetch first (nvidia-cudnn-cu11 0.7, tensorrt 0.5)"
+    )
+    assert lines[5] == "other: no package index"
 
 
 def test_a_plan_as_json() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.environments.packages import LockError, Package, read_lock
-from runner.environments.uv_errors import explain
+from trt_matrix.environments.packages import LockError, Package, read_lock
+from trt_matrix.environments.uv_errors import explain
 
 LOCK = """
 lock-version = "1.0"

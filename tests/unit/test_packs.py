@@ -1,110 +1,28 @@
 """Packed here, run by run-pack.py as on another machine, merged: the same numbers as run directly."""
 
-import csv
+import contextlib
+import hashlib
 import io
 import json
+import random
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import networks
-import numpy as np
 import pytest
 from archives import unpack
 from matrices import Told
-from PIL import Image
+from trips import Trip, experiment
 
-from job import run_pack
-from runner import session
-from runner.errors import NothingSelectedError, StoreError
-from runner.packs.merging import merge
-from runner.packs.packing import Packed, pack
-
-MATRIX = """
-name: tiny
-model: {{onnx: tiny.onnx}}
-heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
-data:
-  calibration: {{images: images}}
-  evaluation: {{images: images}}
-calibration: {{algorithms: [minmax], shared: entropy}}
-repeats: 2
-baseline: here
-timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
-engines: {{onnxruntime: {{threads: 1}}}}
-environments:
-  - {{interpreter: {python}, name: here}}
-  - {{interpreter: {python}, name: lab}}
-"""
-
-
-def experiment(folder: Path) -> Path:
-    (folder / "images").mkdir()
-    folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for index in range(3):
-        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
-    path = folder / "matrix.yaml"
-    path.write_text(MATRIX.format(python=sys.executable))
-    return path
-
-
-class Trip:
-    """One way there and back."""
-
-    def __init__(self, folder: Path) -> None:
-        self.matrix = experiment(folder)
-        self.results = folder / "results"
-        self.lab = folder / "lab"
-        self.packs = 0
-
-    def pack(self) -> Packed:
-        self.packs += 1
-        return pack(
-            self.matrix, self.results, self.matrix.parent / f"pack-{self.packs}.tar",
-            select=["lab/*"], progress=Told(),
-        )  # fmt: skip
-
-    def carry(self, packed: Packed, *arguments: str, expected: int = 0) -> str:
-        shutil.rmtree(self.lab, ignore_errors=True)
-        unpack(packed.file, self.lab)
-        return self.run(*arguments, expected=expected)
-
-    def run(self, *arguments: str, expected: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "pack/run-pack.py", *arguments],
-            cwd=self.lab, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == expected, done.stderr
-        return done.stdout
-
-    @property
-    def answers(self) -> Path:
-        return self.lab / "pack" / "results.tar"
-
-    def rows(self, *select: str) -> dict[tuple[str, str, str], dict[str, str]]:
-        session.run_experiment(
-            self.matrix, self.results, select=select, offline=True, progress=Told()
-        )
-        with (self.results / "latest" / "results.csv").open() as stream:
-            rows = list(csv.DictReader(stream))
-        return {(row["environment"], row["pass"], row["head"]): row for row in rows}
-
-    def started(self, cell: str) -> list[str]:
-        """Returns when each repeat was started, as the newest run tells it."""
-        records = map(
-            json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
-        )
-        (record,) = (one for one in records if one["cell"] == cell)
-        return [one["start"]["started"] for one in record["measurements"]]
-
-    def began(self, name: str) -> str:
-        """Returns when run-pack.py started this there."""
-        ending = self.lab / "pack" / "work" / f"lab@cpu@{name}" / "start-1" / "ending.json"
-        return str(json.loads(ending.read_text())["started"])
+from job import pack_docker, run_pack
+from trt_matrix.commands import session
+from trt_matrix.errors import NothingSelectedError, StoreError
+from trt_matrix.packs.merging import merge
+from trt_matrix.packs.packing import Packed, pack
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +44,10 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
     merged = merge(trip.answers, trip.results)
     assert merged.environments == {"lab": 1 + 2 * 2}
     assert merged.failed == 0
+    # Before a run takes them in, the plan says what came back; own tables wait for the calibration.
+    planned = session.plan_experiment(trip.matrix, trip.results, select=["lab/*"])
+    assert dict(planned.known) == {"lab/cpu/fp32": 2, "lab/cpu/int8-shared-entropy": 2}
+    assert "known: 2 repeats reused" in planned.text()
     rows = trip.rows()
     for name, head in (("fp32", "large"), ("int8-shared-entropy", "small")):
         here, there = rows["here", name, head], rows["lab", name, head]
@@ -153,6 +75,19 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
     assert own["nmse"] == here["nmse"]
     with pytest.raises(NothingSelectedError, match="nothing to pack"):
         trip.pack()
+
+
+def test_without_a_name_only_what_is_elsewhere_is_packed(tmp_path: Path) -> None:
+    matrix = experiment(tmp_path)
+    arguments: dict[str, Any] = {"select": [], "progress": Told()}
+    with pytest.raises(
+        NothingSelectedError, match="no `elsewhere:` environment; name what to pack"
+    ):
+        pack(matrix, tmp_path / "results", tmp_path / "pack.tar", **arguments)
+    far = "  - {elsewhere: [far], engine: onnxruntime}\n"
+    matrix.write_text(matrix.read_text() + far)
+    made = pack(matrix, tmp_path / "results", tmp_path / "pack.tar", **arguments)
+    assert {one.partition("@")[0] for one in made.requests} == {"far"}
 
 
 def test_when_it_ran_is_not_known_of_packs_that_did_not_say(tmp_path: Path) -> None:
@@ -200,7 +135,9 @@ def test_a_job_that_dies_there_has_failed_here(tmp_path: Path) -> None:
     trip = Trip(tmp_path)
     packed = trip.pack()
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho out of order >&2\nkill -SEGV $$\n")
+    # It can be asked whether it has the engine, and dies of the job.
+    asked = f'[ "$1" = -c ] && exec {sys.executable} "$@"'
+    python.write_text(f"#!/bin/sh\n{asked}\necho out of order >&2\nkill -SEGV $$\n")
     python.chmod(0o755)
     assert "0 of 2 answered; out of order" in trip.carry(packed, "--python", str(python))
     merged = merge(trip.answers, trip.results)
@@ -213,13 +150,51 @@ def test_a_job_that_dies_there_has_failed_here(tmp_path: Path) -> None:
     assert rows["here", "fp32", "small"]["status"] == "ok"
 
 
-def test_a_python_that_is_not_there(tmp_path: Path) -> None:
-    trip = Trip(tmp_path)
-    trip.carry(trip.pack(), "--python", "/nowhere/python")
-    merge(trip.answers, trip.results)
-    row = trip.rows("lab/*")["lab", "fp32", "small"]
-    assert row["status"] == "unavailable"
-    assert "cannot start /nowhere/python" in row["reason"]
+def test_a_wrong_python_is_noticed_before_any_job_and_can_be_tried_again(
+    trip: Trip, first: Packed, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # no packages
+    dead = tmp_path / "dead"
+    dead.write_text("#!/bin/sh\nexit 3\n")
+    for python, words in (
+        ("/nowhere/python", "cannot start /nowhere/python"),
+        (
+            str(bare),
+            "bare cannot run jobs of onnxruntime: ModuleNotFoundError: No module named 'numpy'",
+        ),
+        (str(dead), "dead cannot run jobs of onnxruntime: it ended with 3"),
+    ):
+        if python != "/nowhere/python":
+            Path(python).chmod(0o755)
+        shutil.rmtree(trip.lab, ignore_errors=True)
+        unpack(first.file, trip.lab)
+        done = subprocess.run(
+            [sys.executable, "pack/run-pack.py", "--python", python],
+            cwd=trip.lab, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "nothing was run" in done.stderr
+        assert not (trip.lab / "pack" / "work").exists()
+        assert not trip.answers.exists()
+    assert "[1/1] lab@cpu@calibrate: 1 of 1 answered" in trip.run("--only", "*calibrate*")
+
+
+def test_it_says_what_it_does_while_it_runs(
+    trip: Trip, first: Packed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("build fp32", "build fp32", "infer fp32"):
+        run_pack.progress(stage, 61.0)
+    run_pack.finish_progress("[1/3] a: ")
+    assert capsys.readouterr().out == "\n    build fp32, 61 s\n    infer fp32, 61 s\n[1/3] a: "
+    run_pack.finish_progress("[1/3] a: ")
+    assert capsys.readouterr().out == ""
+
+
+def test_what_goes_back_is_compressed(trip: Trip, answers: Path) -> None:
+    with tarfile.open(answers, "r:gz") as archive:
+        assert archive.getmember("results.json").isfile()
 
 
 def test_a_damaged_pack_is_not_run(trip: Trip, first: Packed) -> None:
@@ -291,7 +266,7 @@ def test_a_pack_id_is_no_path(trip: Trip, answers: Path, tmp_path: Path) -> None
             return content
         return json.dumps(json.loads(content) | {"pack": "../../manifest"}).encode()
 
-    with pytest.raises(StoreError, match="answers a pack that was not made from"):
+    with pytest.raises(StoreError, match=r"results\.json is missing or damaged \(pack: "):
         merge(rewritten(answers, tmp_path / "r.tar", change), trip.results)
 
 
@@ -324,6 +299,130 @@ def test_what_is_no_archive(trip: Trip, tmp_path: Path, content: bytes) -> None:
         merge(tmp_path / "absent.tar", trip.results)
 
 
+def resealed(source: Path, target: Path, changes: dict[str, object]) -> Path:
+    """Changes files of an archive (`None`: leaves it out) so that its hashes fit: as who means harm does."""
+    files: dict[str, bytes] = {}
+    with tarfile.open(source) as old:
+        for member in old:
+            stream = old.extractfile(member)
+            assert stream
+            files[member.name] = stream.read()
+    manifest = json.loads(files.pop("results.json"))
+    for end, change in changes.items():
+        for name in [one for one in files if one.endswith(end)]:
+            found = change(files[name]) if callable(change) else change
+            if found is None:
+                del files[name]
+            else:
+                assert isinstance(found, bytes)
+                files[name] = found
+    manifest["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in files.items()}
+    with tarfile.open(target, "w") as new:
+        for name, content in {**files, "results.json": json.dumps(manifest).encode()}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+    return target
+
+
+def asking(**changes: object) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        return json.dumps({**json.loads(content), **changes}).encode()
+
+    return change
+
+
+def named(name: object) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        request = json.loads(content)
+        for one in request["passes"]:
+            one["name"] = name
+        return json.dumps({**request, "passes": request["passes"]}).encode()
+
+    return change
+
+
+DEEP = b"[" * 100_000
+REQUEST, ENDING = "request/request.json", "ending.json"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {REQUEST: named("../../../evil")},
+        {REQUEST: named("/tmp/evil")},
+        {REQUEST: named("n" * 5000)},
+        {REQUEST: named("a\0b")},
+        {REQUEST: named("\x1b[2J")},
+        {REQUEST: named(7)},
+        {REQUEST: named(None)},
+        {REQUEST: DEEP},
+        {REQUEST: b"{}"},
+        {REQUEST: b"null"},
+        {REQUEST: b"\xff"},
+        {REQUEST: None},
+        {REQUEST: asking(passes=7)},
+        {REQUEST: asking(passes=[[]])},
+        {REQUEST: asking(calibration=[1])},
+        {REQUEST: asking(timing={"a": 1e308})},
+        {ENDING: DEEP},
+        {ENDING: b"[]"},
+        {ENDING: asking(failed="all")},
+        {ENDING: asking(failed=["../../../evil"])},
+        {ENDING: asking(wall_s=1e308)},
+        {ENDING: asking(wall_s=-1)},
+        {ENDING: asking(signal="x")},
+        {ENDING: asking(signal=10**30)},
+        {ENDING: asking(command=7)},
+        {ENDING: asking(exit_code=10**400)},
+        {"job.log": None},
+    ],
+)
+def test_an_archive_that_means_harm_is_refused_and_nothing_kept(
+    trip: Trip, answers: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(trip.results / ".store/packs", results / ".store/packs")
+    with pytest.raises(StoreError, match=r"r\.tar: ") as caught:
+        merge(resealed(answers, tmp_path / "r.tar", changes), results)
+    assert len(str(caught.value)) < 2000
+    assert str(caught.value).isprintable()
+    assert not (results / ".store/merged").exists()
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/".join("d" * 3000), "n" * 300, "a\x1b[2J", "a/./b", "C:/x", "a\\b", "\udcff", "a\nb"],
+)
+def test_every_name_in_an_archive_goes_through_one_check(
+    trip: Trip, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "r.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(StoreError) as caught:
+        merge(path, trip.results)
+    assert str(caught.value).isprintable()
+
+
+def test_no_damage_of_an_archive_ends_in_a_traceback(
+    trip: Trip, answers: Path, tmp_path: Path
+) -> None:
+    content = answers.read_bytes()
+    random_ = random.Random(21)
+    path = tmp_path / "r.tar"
+    for number in range(200):
+        damaged = bytearray(content)
+        for _ in range(1 + number % 4):
+            # Headers and JSON rather than arrays: there is more to go wrong.
+            at = random_.randrange(0, len(damaged), 512) + random_.randrange(512)
+            damaged[at % len(damaged)] = random_.randrange(256)
+        path.write_bytes(damaged[: random_.choice([len(damaged), random_.randrange(len(damaged))])])
+        with contextlib.suppress(StoreError):
+            merge(path, trip.results)
+
+
 # The program that runs there, on its own
 
 
@@ -338,7 +437,7 @@ def test_who_is_to_blame_there() -> None:
 def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
     options = run_pack.parser().parse_args(["--docker", "image:tag", "--gpus", "none"])
     start = f"{run_pack.HERE}/work/lab@cpu@repeat-0/start-1"
-    command = run_pack.docker_command(start, options)
+    command = pack_docker.start(run_pack.HERE, start, options)
     assert command[:4] == ["docker", "run", "--rm", "--network=none"]
     assert f"{run_pack.HERE}:/pack:ro" in command
     assert "--gpus" not in command
@@ -346,6 +445,26 @@ def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
         "image:tag", "-m", "job",
         "/pack/work/lab@cpu@repeat-0/start-1/request", "/pack/work/lab@cpu@repeat-0/start-1/result",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gpus", "info", "wanted"),
+    [
+        ("none", {"CDISpecDirs": ["/etc/cdi"]}, []),
+        ("all", {}, ["--gpus", "all"]),
+        ("all", {"CDISpecDirs": ["/etc/cdi"], "Runtimes": {"nvidia": {}}}, ["--gpus", "all"]),
+        ("all", {"CDISpecDirs": [], "Runtimes": {"runc": {}}}, ["--gpus", "all"]),
+        ("all", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=all"]),
+        ("2", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"]),
+        ("device=GPU-1", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=GPU-1"]),
+        ('"device=0,1"', {"DiscoveredDevices": [{}]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"]),
+    ],
+)  # fmt: skip
+def test_gpus_by_the_way_that_the_engine_there_has(
+    gpus: str, info: dict[str, Any], wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_docker.shutil, "which", lambda name: None)
+    assert pack_docker.gpu_options(gpus, info) == wanted
 
 
 def test_the_oldest_python_found_runs_the_pack(trip: Trip, first: Packed) -> None:

@@ -8,23 +8,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 import yaml
 from PIL import Image
 
-from runner.config.matrix import Preprocess
-from runner.core.boxes.results import WorstImage
-from runner.images import preprocess
-from runner.judging.pictures import LONGEST, cut_out, data_uri, pictures, upright
-from runner.judging.run import judge_again
-from runner.records import EvaluationImage, Manifest
-from runner.report.sections import SHOWN
-from runner.session import run_experiment
-from runner.store import Store
 from tests.unit.matrices import Told
 from tests.unit.pages import Element, parse
+from trt_matrix.commands.session import run_experiment
+from trt_matrix.config.data import Preprocess
+from trt_matrix.core.boxes.results import WorstImage
+from trt_matrix.core.manifest import EvaluationImage, Manifest
+from trt_matrix.inputs.images import preprocess
+from trt_matrix.judging.pictures import (
+    LONGEST,
+    LONGEST_FED,
+    Pictures,
+    at_most,
+    clipped,
+    cut_out,
+    data_uri,
+    eight_bits,
+    pictures,
+    pixels_of,
+)
+from trt_matrix.judging.run import judge_again
+from trt_matrix.report.sections import SHOWN
+from trt_matrix.store.results import Run, Store
 
 MATRIX: dict[str, Any] = {
     "name": "tiny",
@@ -74,7 +85,7 @@ def copied(results: Path, target: Path) -> Path:
 def test_a_run_shows_its_worst_images_with_both_sets_of_boxes(results: Path) -> None:
     text, document = page(results)
     assert "img-src data:" in text
-    boxes = document.by_id("boxes")
+    boxes = document.by_id("images")
     found = [one.attributes["href"] for one in boxes.all("image")]
     assert len(found) == 2
     for uri in found:
@@ -82,6 +93,10 @@ def test_a_run_shows_its_worst_images_with_both_sets_of_boxes(results: Path) -> 
         header, _, content = uri.partition(",")
         assert header == "data:image/jpeg;base64"
         assert Image.open(io.BytesIO(base64.b64decode(content))).size == (16, 24)
+    fed = boxes.all("img")
+    assert [seen(one.attributes["src"] or "").shape for one in fed] == [(16, 16, 3)] * 2
+    assert "fed 16 × 16 RGB, 0.106 to 0.871" in boxes.text
+    assert "no pixel" not in boxes.text
     drawings = [one for one in boxes.all("svg") if "picture" in one.classes]
     assert drawings[0].attributes["viewbox"] == "0 0 16 24"
     assert any("box" in one.classes for one in drawings[0].all("rect"))
@@ -111,8 +126,8 @@ def test_judging_again_gives_the_same_page_and_leaves_images_out_on_request(
     text, document = page(mine)
     assert "img-src" not in text
     assert "data:image" not in text
-    assert "The images themselves were left out." in document.by_id("boxes").text
-    assert "here/cpu/int8-shared-minmax" in document.by_id("boxes").text, "the rest is told"
+    assert "the pictures were left out" in document.by_id("images").text
+    assert "here/cpu/int8-shared-minmax" in document.by_id("images").text, "the rest is told"
 
 
 def test_matrix_yaml_leaves_images_out_for_good(results: Path, tmp_path: Path) -> None:
@@ -136,8 +151,8 @@ def test_what_is_not_stored_any_more_is_told(results: Path, tmp_path: Path) -> N
     shutil.rmtree(run.folder / "tables")
     judge_again("latest", mine)
     _, document = page(mine)
-    assert "not stored with this run any more" in document.by_id("boxes").text
-    assert "not stored with this run any more" in document.by_id("layers").text
+    assert "not stored with this run any more" in document.by_id("images").text
+    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
     assert "cannot be read from its folder any more" in document.by_id("tables").text
 
 
@@ -151,7 +166,7 @@ def test_damaged_files_of_a_run_are_left_out(results: Path, tmp_path: Path) -> N
         path.write_bytes(content)
     judge_again("latest", mine)
     _, document = page(mine)
-    assert "not stored with this run any more" in document.by_id("layers").text
+    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
     assert "cannot be read from its folder any more" in document.by_id("tables").text
 
 
@@ -181,8 +196,12 @@ def test_a_preprocessed_image_is_itself_again(
     target = tmp_path / "batch.npy"
     (place,) = preprocess([source], (channels, 20, 20), settings, target, channels_last=last)
     values = np.load(target)[0]
-    found = upright(values, (20, 20), settings.model_dump(mode="json"))
+    exact = pixels_of(values, (20, 20), settings.model_dump(mode="json"))
+    assert clipped(exact) == 0
+    found = eight_bits(exact)
     assert found.shape == (20, 20, 3)
+    if settings.color == "bgr":  # as it was fed, blue is shown as red
+        found = found[..., ::-1]
     inner = found[place.top : place.top + 12, place.left : place.left + 20]
     assert np.abs(inner.astype(int) - pixels).max() <= 1
 
@@ -207,13 +226,13 @@ def test_an_old_run_has_no_pictures(results: Path) -> None:
     old = run.manifest().model_dump(mode="json", exclude={"asked", "show_images"})
     manifest = Manifest.model_validate_json(json.dumps(old))
     assert manifest.show_images
-    assert pictures(run.store, manifest, [worst("0.png")]) == {}
+    assert pictures(run.store, manifest, [worst("0.png")]) == Pictures({}, {})
 
 
 def test_images_that_the_run_does_not_know_are_left_out(results: Path) -> None:
     run = Store(results).open_run("latest")
     found = pictures(run.store, run.manifest(), [worst("1.png"), worst("x.png"), worst("1.png")])
-    assert list(found) == ["1.png"]
+    assert list(found.cut_out) == list(found.fed) == ["1.png"]
 
 
 def test_so_many_pictures_fit_a_page() -> None:
@@ -221,4 +240,98 @@ def test_so_many_pictures_fit_a_page() -> None:
     place = EvaluationImage(
         file_name="a", width=320, height=320, inner_width=320, inner_height=320, left=0, top=0
     )
-    assert SHOWN * len(data_uri(cut_out(noise, place))) < 1_000_000, "even of noise"
+    fed = at_most(Image.fromarray(noise), LONGEST_FED)
+    assert max(fed.size) == LONGEST_FED
+    each = len(data_uri(cut_out(noise, place))) + len(data_uri(fed))
+    assert SHOWN * each < 500_000, "even of noise"
+
+
+# What the network was fed
+
+
+def refed(run: Run, change: Any, **settings: Any) -> Pictures:
+    """Returns the pictures of a run whose stored array, and what it says of it, are other ones."""
+    manifest = run.manifest()
+    assert manifest.asked
+    values = run.store.array(manifest.asked.evaluation)
+    with run.store.workspace() as folder:
+        np.save(folder / "other.npy", change(np.array(values)))
+        other = run.store.adopt(folder / "other.npy")
+    images = manifest.facts["images"]
+    changed = images | {"preprocess": images["preprocess"] | settings}
+    manifest = manifest.model_copy(
+        update={
+            "asked": manifest.asked.model_copy(update={"evaluation": other}),
+            "facts": {**manifest.facts, "images": changed},
+        }
+    )
+    return pictures(run.store, manifest, [worst("0.png")])
+
+
+def seen(one: str) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2]))))
+
+
+def red(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    values[:] = 0
+    values[:, 0] = 1
+    return values
+
+
+def test_a_picture_of_what_was_fed_is_that_of_the_stored_array(results: Path) -> None:
+    run = Store(results).open_run("latest")
+    (name,) = (found := pictures(run.store, run.manifest(), [worst("0.png")])).fed
+    one = found.fed[name]
+    assert (one.order, one.width, one.height, one.clipped) == ("rgb", 16, 16, 0)
+    assert run.manifest().asked
+    array = run.store.array(run.manifest().asked.evaluation)[0]
+    assert (one.low, one.high) == (array.min(), array.max())
+    picture = seen(one.picture)
+    assert picture.shape == (16, 16, 3), "what pads it, too"
+    assert abs(picture[:, 0].mean() - 114) < 10, "the padding beside a narrow image is grey"
+    assert picture[:, 0].std() < picture[:, 8].std() / 2
+
+
+def test_exchanged_colours_are_seen_as_they_were_fed(results: Path) -> None:
+    run = Store(results).open_run("latest")
+    as_rgb, as_bgr = refed(run, red), refed(run, red, color="bgr")
+    for one in (as_rgb, as_bgr):
+        mean = seen(one.fed["0.png"].picture).mean(axis=(0, 1))
+        assert mean.argmax() == 0, "the first channel is red, whatever it was called"
+    assert seen(as_rgb.cut_out["0.png"]).mean(axis=(0, 1)).argmax() == 0
+    assert seen(as_bgr.cut_out["0.png"]).mean(axis=(0, 1)).argmax() == 2
+    assert as_bgr.fed["0.png"].order == "bgr"
+
+
+def test_what_no_pixel_gives_is_counted_and_cut_off(results: Path) -> None:
+    run = Store(results).open_run("latest")
+
+    def half(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        values[:] = 0.5
+        values[:, :, :8] = 4.0
+        values[:, :, 8:10] = np.inf
+        values[:, :, 10:11] = -0.2
+        return values
+
+    one = refed(run, half).fed["0.png"]
+    assert one.clipped == pytest.approx(11 / 16)
+    assert one.high == np.inf
+    raw = refed(run, lambda values: values * 255).fed["0.png"]
+    assert raw.clipped > 0.9, "raw pixels, where the run says pixel / 255"
+
+
+def test_values_of_a_pixel_that_rounding_moved_are_not_cut_off() -> None:
+    settings = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    ends = np.zeros((2, 2, 3), np.float32)
+    ends[0] = 255
+    mean, std = (np.asarray(one, np.float32) for one in (settings.mean, settings.std))
+    values = (ends * np.float32(settings.scale) - mean) / std
+    assert clipped(pixels_of(values, (9, 9), settings.model_dump(mode="json"))) == 0
+
+
+def test_a_ticket_knows_both_pictures_by_another_name(results: Path) -> None:
+    run = Store(results).open_run("latest")
+    found = pictures(run.store, run.manifest(), [worst("0.png")])
+    other = found.renamed(lambda name: f"image-{name}")
+    assert other.cut_out == {"image-0.png": found.cut_out["0.png"]}
+    assert other.fed == {"image-0.png": found.fed["0.png"]}

@@ -5,18 +5,18 @@ import dataclasses
 import numpy as np
 from probes import start
 
-from runner.cells import Precision
-from runner.core.factors.cell_factors import Question, difference, factors
-from runner.core.qdq.placements import Activations, Placed, Weights
-from runner.core.rules import Rules
-from runner.core.verdicts.attribution import Attribution, Change
-from runner.core.verdicts.cell_errors import CellError, HeadErrors
-from runner.core.verdicts.decisions import verdicts
-from runner.core.verdicts.sample import Sample
-from runner.core.verdicts.verdict import Kind
-from runner.records import Share
 from tests.unit.judgements import BASELINE
 from tests.unit.test_head_answers import told, verdict, with_verdicts
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.factors.cell_factors import Question, difference, factors
+from trt_matrix.core.qdq.placements import Activations, Placed, Weights
+from trt_matrix.core.records import Share
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.attribution import Attribution, Change
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.decisions import verdicts
+from trt_matrix.core.verdicts.sample import Sample
+from trt_matrix.core.verdicts.verdict import Kind
 
 ENERGY = np.full(40, 10.0)
 PATTERN = np.linspace(0.5, 1.5, 40)

@@ -3,21 +3,21 @@
 import re
 from dataclasses import replace
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Builder, image
 from onnx import numpy_helper
+from small_networks import Builder, image
 
-from runner.core.hosts.processor import Processor, processor_of
-from runner.core.layers.executed import executed_share, float_ends
-from runner.core.metrics import sqnr_db
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.qdq.explicit import place, simulation_of
-from runner.core.qdq.placements import (
+from trt_matrix.core.hosts.processor import Processor, processor_of
+from trt_matrix.core.layers.executed import executed_share, float_ends
+from trt_matrix.core.metrics import sqnr_db
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.qdq.explicit import place, simulation_of
+from trt_matrix.core.qdq.placements import (
     Activations,
     Placed,
     Weights,
@@ -25,8 +25,8 @@ from runner.core.qdq.placements import (
     placed_of,
     saturates,
 )
-from runner.core.qdq.writer import UNSIGNED_ZERO
-from runner.core.tables.table import Provenance, Table
+from trt_matrix.core.qdq.writer import UNSIGNED_ZERO
+from trt_matrix.core.tables.table import Provenance, Table
 
 VNNI = Processor(machine="x86_64", flags=frozenset({"avx2", "avx512_vnni"}))
 OLD = Processor(machine="x86_64", flags=frozenset({"avx2"}))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.plan import Axis, expand, passes, recordable, select
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.plan import Axis, expand, passes, recordable, select, without_device
 
 NO_DRIVER = (Status.UNAVAILABLE, "no NVIDIA driver")
 INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
@@ -162,3 +162,15 @@ def test_what_is_selected_keeps_its_order(patterns: list[str]) -> None:
 
 def test_every_cell_has_an_id_of_its_own() -> None:
     assert len({cell.id for cell in CELLS}) == len(CELLS)
+
+
+def test_an_environment_without_a_device_is_told_with_what_to_write() -> None:
+    axes = [axis("ort", "cpu"), axis("trt", "gpu"), axis("rtx", "gpu")]
+    assert without_device(axes, ["cpu", "gpu:*"]) == ()
+    told = without_device(axes, ["cpu"])
+    assert [one.partition(" ")[0] for one in told] == ["trt", "rtx"]
+    assert told[0] == (
+        "trt is left out: it runs on gpu, and `devices` has cpu alone; add it: "
+        '`devices: [cpu, "gpu:*"]`'
+    )
+    assert len(without_device(axes, ["gpu:*"])) == 1

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matrices import Trial
-from networks import Builder
 from onnx import helper
+from small_networks import Builder
 
-from runner.cells import Status
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.tables.pooled import max_pools, take_inputs
-from runner.execution.inputs import Network
-from runner.execution.wanted import Site
 from tests.fakes.environment import ScriptedEnvironment
+from trt_matrix.core.cells import Status
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.tables.pooled import max_pools, take_inputs
+from trt_matrix.execution.inputs import Network
+from trt_matrix.execution.wanted import Site
 
 POOL = {"kernel_shape": [2, 2], "strides": [2, 2]}
 

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.boxes.average_precision import (
+from tests.unit.test_average_precision import DEMO, annotation, boxes, coco, noisy
+from trt_matrix.core.boxes.average_precision import (
     ALL,
     Labels,
     LabelsError,
     average_precision,
     read_labels,
 )
-from runner.core.boxes.nms import Boxes
-from runner.core.boxes.precision_draws import (
+from trt_matrix.core.boxes.nms import Boxes
+from trt_matrix.core.boxes.precision_draws import (
     DRAWS,
     Hits,
     across,
@@ -26,7 +27,6 @@ from runner.core.boxes.precision_draws import (
     precision_draws,
     weighted,
 )
-from tests.unit.test_average_precision import DEMO, annotation, boxes, coco, noisy
 
 
 def of_weights(labels: Labels, found: dict[int, Boxes], taken: list[int], limit: int = 100) -> Any:
@@ -184,7 +184,7 @@ def test_many_boxes_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         objects=np.full((5, 1), 40),
     )
     whole = weighted(one, image_draws(5))
-    monkeypatch.setattr("runner.core.boxes.precision_draws.AT_ONCE", 999)
+    monkeypatch.setattr("trt_matrix.core.boxes.precision_draws.AT_ONCE", 999)
     assert weighted(one, image_draws(5)) == pytest.approx(whole, rel=1e-12)
 
 

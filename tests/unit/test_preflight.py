@@ -4,18 +4,18 @@ from typing import NoReturn
 
 import pytest
 
-from runner.cells import Status
-from runner.core.hosts.compatibility import HostFacts, ImageFacts
-from runner.environments import preflight
-from runner.environments.devices import Driver
-from runner.environments.preflight import (
+from tests.unit.hosts import gpu, host, row
+from trt_matrix.core.cells import Status
+from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts
+from trt_matrix.environments import preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.preflight import (
     extra_variables,
     gpu_obstacle,
     gpu_variables,
     image_of,
     preflight_tag,
 )
-from tests.unit.hosts import gpu, host, row
 
 REFERENCE = "nvcr.io/nvidia/tensorrt:24.04-py3"
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.environments import process
-from runner.environments.base import Ending, Tick
-from runner.environments.log import BoundedLog
-from runner.environments.process import run_process
+from trt_matrix.environments import process
+from trt_matrix.environments.base import Ending, Tick
+from trt_matrix.environments.log import BoundedLog
+from trt_matrix.environments.process import run_process
 
 NEVER_S = 600.0
 
@@ -246,7 +246,7 @@ def test_an_interruption_stops_the_job_and_goes_on(
 RUNNER = """
 import sys
 from pathlib import Path
-from runner.environments.process import run_process
+from trt_matrix.environments.process import run_process
 folder = Path(sys.argv[1])
 run_process([sys.executable, "-c", sys.argv[2]], cwd=folder, env={}, log=folder / "job.log",
             deadline_s=600, tick=lambda: None)

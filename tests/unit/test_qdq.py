@@ -1,19 +1,19 @@
 from dataclasses import replace
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from networks import Builder, image
 from onnx import numpy_helper
+from small_networks import Builder, image
 
-from runner.core.network import graph
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.network.canonical import canonical
-from runner.core.qdq.explicit import (
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.explicit import (
     ONNXRUNTIME,
     TENSORRT,
     Placement,
@@ -22,9 +22,9 @@ from runner.core.qdq.explicit import (
     place,
     simulation_of,
 )
-from runner.core.qdq.scale_groups import scale_groups
-from runner.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
-from runner.core.tables.table import Provenance, Table, from_ranges
+from trt_matrix.core.qdq.scale_groups import scale_groups
+from trt_matrix.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 
 BY = Provenance(algorithm="minmax")
 

@@ -3,24 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+import small_networks as networks
+from hypothesis import given
 from hypothesis import strategies as st
-from networks import Builder
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
 from quantised import Quantising, by_tool, mixed, pairs
+from small_networks import Builder
 from test_qdq import minmax
 
-from runner.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
-from runner.core.shipped.stripping import stripped
-from runner.core.tables.forms import Form
-from runner.core.tables.qdq_table import from_qdq
-from runner.core.tables.reading import read
-from runner.core.tables.table import LEVELS, TableError
+from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from trt_matrix.core.shipped.stripping import stripped
+from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.qdq_table import from_qdq
+from trt_matrix.core.tables.reading import read
+from trt_matrix.core.tables.table import LEVELS, TableError
 
 SHAPE = [1, 3, 16, 16]
 
@@ -191,7 +191,6 @@ def test_names_agree_with_the_float_network_that_we_strip() -> None:
         assert set(from_qdq(model).values) <= set(stripped(model).amax)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_network_is_refused_or_read_and_nothing_else(data: st.DataObject) -> None:
     content = bytearray(pairs().SerializeToString())

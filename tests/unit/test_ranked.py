@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 from ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, made
 
-from runner.core.network.ranked import Rankings, rankings
-from runner.core.network.ranked_told import advice, entry, why_not_compared
-from runner.records import Ranked as Record
+from trt_matrix.core.manifest import Ranked as Record
+from trt_matrix.core.network.ranked import Rankings, rankings
+from trt_matrix.core.network.ranked_told import advice, entry, why_not_compared
 
 
 def of(model: onnx.ModelProto, *heads: str) -> Rankings:
@@ -345,9 +345,11 @@ def test_a_ranking_in_a_function_of_the_model_counts() -> None:
 def test_the_advice_names_a_tensor_that_is_no_head_yet() -> None:
     ranked = Record(operator="TopK", node="t", before=("/head/Concat_2", "scores"))
     assert advice("dets", ranked, {"dets": "dets"}) == (
-        "name the tensor before it as head: `heads: {raw: {output: /head/Concat_2}}`"
+        "name the tensors before it as heads: "
+        "`heads: {raw-1: {output: /head/Concat_2}, raw-2: {output: scores}}`"
     )
     assert advice("dets", ranked, {"a": "scores"}) == "a, before it, is compared"
-    assert entry("dets", "12: 3", {"raw": "x"}) == 'heads: {before-dets: {output: "12: 3"}}'
+    odd = Record(operator="TopK", node="t", before=("12: 3",))
+    assert entry("dets", odd, {"raw": "x"}) == 'heads: {before-dets: {output: "12: 3"}}'
     lone = Record(operator="NMS_TRT", node="t")
     assert "export it without it" in why_not_compared("dets", lone, {})

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.dumps.pattern import fields, filled, matching, pattern_problem
-from runner.dumps.recorded import Found, Recorded, write_head
-from runner.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
+from trt_matrix.dumps.pattern import fields, filled, matching, pattern_problem
+from trt_matrix.dumps.recorded import Found, Recorded, write_head
+from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
 
 RNG = np.random.default_rng(3)
 IMAGES = ("car", "dog", "owl")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.core.answer import Answer
-from runner.core.severity import Severity
-from runner.core.verdicts.verdict import Kind
-from runner.errors import ExitCode
-from runner.outcome import Outcome
 from tests.unit.recordings import Recording, exactly, noisy, only
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.errors import ExitCode
+from trt_matrix.judging.outcome import Outcome
 
 GATE = {"sqnr_db": 20}
 

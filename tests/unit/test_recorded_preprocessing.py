@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recordings import HEADS, Recording, computed, exactly, noisy
 
-from runner.core.calibration.report import CalibrationReport, Concern
-from runner.core.network.calibration_graph import calibration_model
-from runner.outcome import Outcome
+from trt_matrix.core.calibration.report import CalibrationReport, Concern
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.judging.outcome import Outcome
 
 FED = {"resize": "stretch", "scale": 1.0, "mean": 127.0, "std": 128.0}
 
@@ -55,12 +55,12 @@ def report(outcome: Outcome) -> CalibrationReport:
 def test_pixels_over_255_in_place_of_centred_ones_are_named(tmp_path: Path) -> None:
     outcome = judged(tmp_path, 1 / 255, 0.0)
     (claim,) = [one for one in report(outcome).claims if one.concern is Concern.TABLE]
-    assert "The table of app was made with another preprocessing" in claim.text
+    assert "The table of app seems made with another preprocessing" in claim.text
     assert "fit pixel / 255 (off by" in claim.text
     (told,) = report(outcome).tables
     assert told.input_amax == pytest.approx(1.0, rel=1e-3)
     assert told.input_fed == pytest.approx(1.0, rel=1e-3)
-    assert "The table of app was made with another preprocessing" in outcome.report.read_text()
+    assert "The table of app seems made with another preprocessing" in outcome.report.read_text()
     assert "another preprocessing" in outcome.text()
 
 

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from runner.cells import Status
-from runner.config.matrix import validate
-from runner.config.yaml_file import Document
-from runner.core.judgement import CellResult
-from runner.core.severity import Severity
-from runner.core.verdicts.verdict import Kind
-from runner.errors import ConfigError
-from runner.outcome import Outcome
 from tests.unit.recordings import HEADS, Recording, exactly, noisy
+from trt_matrix.config.matrix import validate
+from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.errors import ConfigError
+from trt_matrix.judging.outcome import Outcome
 
 Scales = Mapping[str, float]
 Write = Callable[[Scales], bytes | str]

@@ -19,8 +19,8 @@ from reduced_networks import (
     weight,
 )
 
-from runner.core.network.graph import GraphError
-from runner.core.reduced.converting import convert, element_types
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.reduced.converting import convert, element_types
 
 
 def test_scales_of_a_resize_stay_exact_where_others_read_them_too() -> None:

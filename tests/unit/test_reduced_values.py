@@ -23,10 +23,10 @@ from reduced_networks import (
     weight,
 )
 
-from runner.cells import Precision
-from runner.core.network.canonical import canonical
-from runner.core.reduced.formats import FORMATS
-from runner.core.reduced.guard import values
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.reduced.formats import FORMATS
+from trt_matrix.core.reduced.guard import values
 
 OVERFLOWING = network(
     [

@@ -9,16 +9,16 @@ import pytest
 import yaml
 from experiments import changed, write
 
-from runner.cells import Status
-from runner.core.hosts.compatibility import HostFacts
-from runner.core.hosts.gpus import Machine
-from runner.environments import preflight
-from runner.environments.devices import Driver
-from runner.environments.docker import hosts
-from runner.environments.processor import this_processor
-from runner.errors import EnvironmentUnavailableError
-from runner.experiment import read_experiment
 from tests.unit.hosts import gpu, host
+from trt_matrix.core.cells import Status
+from trt_matrix.core.hosts.compatibility import HostFacts
+from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.environments import preflight
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.docker import hosts
+from trt_matrix.environments.processor import this_processor
+from trt_matrix.errors import EnvironmentUnavailableError
+from trt_matrix.planning.experiment import read_experiment
 
 NGC = {"ngc": ["24.04-py3"]}
 THERE = host(gpu("T4", 0, uuid="GPU-there-0"), gpu("T4", 1, uuid="GPU-there-1"))

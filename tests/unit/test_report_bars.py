@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.verdicts.budget import Budget
-from runner.report.bars import (
+from tests.unit.judgements import latency
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.report.bars import (
     OUTLIER,
     TICKS,
     budget_bar,
@@ -18,7 +19,6 @@ from runner.report.bars import (
     latency_scale,
     scale,
 )
-from tests.unit.judgements import latency
 
 ERRORS = st.floats(min_value=1e-12, max_value=10)
 

@@ -2,28 +2,30 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from runner.core.boxes.matching import Changes
-from runner.core.boxes.results import (
+from tests.unit.judgements import SHARED, cell_result, head, judgement
+from tests.unit.pages import Element, parse
+from trt_matrix.core.boxes.matching import Changes
+from trt_matrix.core.boxes.results import (
     ALL,
     AveragePrecision,
     BoxErrors,
     BoxReport,
     CellBoxes,
     Fate,
+    FedImage,
     ShownBox,
     WorstImage,
 )
-from runner.core.judgement import CellResult, Judgement
-from runner.core.verdicts.gates import all_hold, gate_results
-from runner.records import HeadGate
-from runner.report import frames
-from runner.report.boxes import is_unchanged
-from runner.report.html import render
-from tests.unit.judgements import SHARED, cell_result, head, judgement
-from tests.unit.pages import Element, parse
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.manifest import HeadGate
+from trt_matrix.core.verdicts.gates import all_hold, gate_results
+from trt_matrix.report import frames
+from trt_matrix.report.boxes import is_unchanged
+from trt_matrix.report.html import render
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.jpg"
 
@@ -110,11 +112,12 @@ def test_what_is_not_known_is_told_and_escaped(section: Element) -> None:
     assert "\u202e" not in page
 
 
-def test_the_worst_images_list_what_changed(section: Element) -> None:
+def test_the_worst_images_list_what_changed() -> None:
+    section = parse(render(judged())).by_id("images")
     assert "lost class 7, small, score 0.50: 10 × 20 px at (1, 2)" in section.text
     assert "risen class 7" in section.text
     assert "kept class" not in section.text
-    assert "and 1 more with the same boxes" in section.text
+    assert "and 1 more" in section.text
 
 
 def test_both_sets_of_boxes_are_embedded() -> None:
@@ -126,13 +129,16 @@ def test_both_sets_of_boxes_are_embedded() -> None:
 
 
 def test_a_gate_on_boxes_that_fails_is_shown_in_the_matrix() -> None:
-    text = parse(render(judged())).by_id("matrix").text
-    assert "✗ AP drop 0.093, at most 0.05" in text
+    document = parse(render(judged()))
+    assert "✗ AP drop 0.093, at most 0.05" in document.by_id("results").text
+    failed = [one for one in document.by_id("matrix").all("a") if "fail" in one.classes]
+    assert "✗ AP drop 0.093, at most 0.05" in (failed[0].attributes["title"] or "")
 
 
 def test_a_run_without_boxes_says_how_to_have_them() -> None:
-    text = parse(render(judged(boxes=None))).by_id("boxes").text
-    assert "does not say how the outputs become boxes" in text
+    document = parse(render(judged(boxes=None)))
+    assert not [one for one in document.walk() if one.attributes.get("id") == "boxes"]
+    assert "does not say how to decode boxes" in document.by_id("questions").text
     problem = BoxReport(
         heads=(), shown_score=0.25, match_iou=0.5, sizes={}, problem="mine:boxes raised KeyError"
     )
@@ -144,7 +150,7 @@ def test_the_long_table_has_boxes() -> None:
     row, unknown = frames.long_table(judged()).to_pylist()
     assert (row["boxes"], row["boxes_lost"], row["boxes_new"]) == (200, 2.5, 3)
     assert (row["mean_iou"], row["ap"], row["ap50_drop"]) == (0.8461, 0.7361, -0.01)
-    assert row["gates_failed"] == "AP drop 0.093, at most 0.05"
+    assert list(row["gates_failed"]) == ["AP drop 0.093, at most 0.05"]
     assert (unknown["boxes"], unknown["ap"], unknown["mean_iou"]) == (None, None, None)
 
 
@@ -173,19 +179,52 @@ def picture() -> str:
 def test_a_picture_is_drawn_once_with_both_sets_of_boxes() -> None:
     page = render(judged(), {HOSTILE: picture()})
     document = parse(page)
-    section = document.by_id("boxes")
+    section = document.by_id("images")
     assert page.count(picture()) == 1
     (drawing,) = [one for one in section.all("svg") if "picture" in one.classes]
     assert drawing.all("use")[0].attributes["href"] == "#picture-0"
-    fates = [one.classes & {"lost", "kept", "risen"} for one in drawing.all("rect")]
-    assert [one for one in fates if one] == [{"lost"}, {"risen"}], "the reference's kept is not"
+    kinds = [one.classes & {"fp32", "gone", "int8"} for one in drawing.all("rect")]
+    assert [one for one in kinds if one] == [{"gone"}, {"fp32"}, {"int8"}]
+    sides = [one.classes for one in drawing.all("g")]
+    assert sides == [{"from-fp32"}, {"from-fp32"}, {"from-int8"}], "each side can be hidden"
     assert "img-src data:;" in page
     assert "\u202e" not in page
 
 
+def fed(**changes: Any) -> FedImage:
+    facts = {"order": "rgb", "width": 320, "height": 320, "low": -1.0, "high": 1.0}
+    return FedImage(picture=picture(), **(facts | changes))
+
+
+def test_beside_a_picture_stands_what_was_fed() -> None:
+    def told(one: FedImage) -> str:
+        return (
+            parse(render(judged(), {HOSTILE: picture()}, fed={HOSTILE: one})).by_id("images").text
+        )
+
+    assert "fed 320 × 320 RGB, -1 to 1" in told(fed())
+    assert "exchanged" not in told(fed()), "said only where it is so"
+    assert "no pixel" not in told(fed())
+    assert "BGR was fed, so red and blue are exchanged" in told(fed(order="bgr"))
+    assert "3.0 % of its values are no pixel of 0 to 255" in told(fed(clipped=0.03))
+    assert "320 × 320 gray" in told(fed(order="gray"))
+    assert "channel as red" in told(fed())
+    assert "channel as red" not in told(fed(order="gray"))
+    assert "0 to 255" in told(fed(low=0.0, high=255.0))
+    older = parse(render(judged(), {HOSTILE: picture()})).by_id("images").text
+    assert "What was fed is not in this judgement" in older
+
+
+def test_of_arrays_there_is_no_picture() -> None:
+    arrays = replace(judged(), facts={"images": {"arrays": {"input": "x"}}})
+    told = parse(render(arrays, {})).by_id("images").text
+    assert "its samples are arrays: there is no picture" in told
+    assert "not stored" not in told
+
+
 def test_without_a_picture_the_place_says_why() -> None:
-    missing = parse(render(judged(), {})).by_id("boxes").text
+    missing = parse(render(judged(), {})).by_id("images").text
     assert "not stored with this run any more" in missing
-    left_out = parse(render(judged())).by_id("boxes").text
-    assert "The images themselves were left out." in left_out
+    left_out = parse(render(judged())).by_id("images").text
+    assert "the pictures were left out" in left_out
     assert "img-src" not in render(judged())

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cells import Pass, Precision, Status
-from runner.core.cell_run import CellRun, cell_run
-from runner.core.judgement import CellResult
-from runner.records import Measurement, Record, Start
-from runner.report.anchors import cell_anchor
-from runner.report.cells import command, common_facts, places, stage_s
-from runner.report.html import render
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement, whole
 from tests.unit.pages import parse
+from trt_matrix.core.cell_run import CellRun, cell_run
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.records import Measurement, Record, Start
+from trt_matrix.report.anchors import cell_anchor
+from trt_matrix.report.cells import command, common_facts, places, stage_s
+from trt_matrix.report.html import render
 
 
 def run(**stages: tuple[float, ...]) -> CellRun:

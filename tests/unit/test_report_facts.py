@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.report.facts import DEEPEST, data, flat, plain
 from tests.unit.judgements import cell_result, head, judgement, whole
+from trt_matrix.report.facts import DEEPEST, data, flat, plain
 
 
 def test_plain_values() -> None:

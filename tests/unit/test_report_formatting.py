@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from runner.report import formatting
-from runner.report.formatting import (
+from trt_matrix.report import formatting
+from trt_matrix.report.formatting import (
     count,
     duration,
     finalize,

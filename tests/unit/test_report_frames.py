@@ -10,16 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runner.cells import Status
-from runner.core.judgement import Judgement
-from runner.core.latency import Latency
-from runner.core.metrics import Metrics
-from runner.core.rules import DB
-from runner.core.verdicts.budget import Budget
-from runner.core.verdicts.effect import Effect
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.report import frames
-from runner.report.frames import COLUMNS, write
 from tests.unit.judgements import (
     FP32,
     HEADS,
@@ -30,6 +20,18 @@ from tests.unit.judgements import (
     judgement,
     whole,
 )
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.latency import Latency
+from trt_matrix.core.metrics import Metrics
+from trt_matrix.core.rules import DB
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.core.words import visible
+from trt_matrix.report import frames
+from trt_matrix.report.columns import COLUMNS, NAMES, NUMBER
+from trt_matrix.report.frames import write
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +74,7 @@ def test_a_row_holds_the_numbers_of_its_cell_and_head() -> None:
     assert not row["passed"]
     assert frame["passed"].tolist() == [True, False]
     assert row["latency_low_s"] < row["latency_median_s"] == 0.0123 < row["latency_high_s"]
-    assert row["identical_to"] == "a/cpu/x; b/cpu/x"
+    assert list(row["identical_to"]) == ["a/cpu/x", "b/cpu/x"]
     assert row["reason"] is pd.NA
 
 
@@ -100,9 +102,10 @@ def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:
     assert list(frame["head"]) == list(HEADS)
     assert set(frame["status"]) == {"unavailable"}
     assert set(frame["reason"]) == {"no NVIDIA driver"}
-    numbers = [column.name for column in COLUMNS if column.type == frames.NUMBER]
+    numbers = [column.name for column in COLUMNS if column.type == NUMBER]
     assert frame[numbers].isna().all(axis=None)
-    assert frame[["passed", "batch", "integer_share", "float_layers"]].isna().all(axis=None)
+    assert frame[["passed", "batch", "integer_share"]].isna().all(axis=None)
+    assert [list(one) for one in frame["float_layers"]] == [[]] * len(frame)
 
 
 def test_identical_outputs_have_no_sqnr_and_no_error() -> None:
@@ -145,6 +148,11 @@ def test_both_files_hold_the_table(tmp_path: Path) -> None:
     read = pd.read_csv(csv)
     assert list(read.columns) == list(frame.columns)
     pd.testing.assert_series_equal(read["nmse"], frame["nmse"])
+    several = [column.name for column in COLUMNS if column.type == NAMES]
+    assert any(len(one) > 1 for name in several for one in frame[name])
+    texts = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    for name in several:
+        assert list(texts[name]) == ["; ".join(one) for one in frame[name]]
     described = pq.read_schema(parquet).field("nmse").metadata
     assert described[b"description"].startswith(b"sum d^2 / sum r^2")
 
@@ -166,7 +174,7 @@ def test_hostile_text_survives_both_files(tmp_path: Path, hostile: str) -> None:
     csv, parquet = write(frames.long_table(judgement([cell], heads=(hostile,))), tmp_path)
     expected = hostile.replace("\ud800", "\\ud800")
     assert pd.read_parquet(parquet).loc[0, "reason"] == expected
-    assert expected.replace('"', '""') in csv.read_text("utf-8")
+    assert visible(expected).replace('"', '""') in csv.read_text("utf-8")
 
 
 def test_an_unwritable_folder_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
@@ -181,7 +189,7 @@ def test_writing_the_table_does_not_import_pandas(tmp_path: Path) -> None:
     """It takes a second, which is a third of what an unchanged run may take."""
     code = """
 import pathlib, sys
-from runner.report import frames
+from trt_matrix.report import frames
 from tests.unit.judgements import whole
 frames.write(frames.long_table(whole()), pathlib.Path(sys.argv[1]))
 sys.exit("pandas" in sys.modules)

@@ -5,15 +5,15 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Status
-from runner.core.answers.per_head import answers
-from runner.core.judgement import HeadResult
-from runner.core.verdicts.gates import GateResult
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.errors import ExitCode
-from runner.outcome import Outcome
-from runner.report.junit import junit
 from tests.unit.judgements import FP32, cell_result, fp32_head, head, judgement, whole
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.verdicts.gates import GateResult
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.errors import ExitCode
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.report.junit import junit
 
 FAILED = GateResult(name="sqnr_db", limit=20.0, value=18.25, passed=False)
 HELD = GateResult(name="ap_drop", limit=0.1, value=0.05, passed=True)

@@ -1,21 +1,19 @@
 """The layers' section: what ran alike is one row, and a large network stays readable."""
 
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import onnx
 import pytest
 
-from runner.core.judgement import Judgement
-from runner.core.layers.precisions import LayerReport, Way
-from runner.core.network.lineage import Lineage, Suspect, Suspects
-from runner.core.network.network_map import NetworkMap, network_map
-from runner.report.cones import MOST, cones
-from runner.report.html import render
-from runner.report.layers import MOST_ROWS, MOST_WAYS, layers
 from tests.unit.judgements import SHARED, cell_result, head, judgement
-from tests.unit.networks import Builder, detector
 from tests.unit.pages import assert_inert, column_counts, parse
+from tests.unit.small_networks import Builder, detector
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.layers.precisions import LayerReport, Way
+from trt_matrix.core.network.lineage import Lineage, Suspect, Suspects
+from trt_matrix.core.network.network_map import NetworkMap, network_map
+from trt_matrix.report.html import render
+from trt_matrix.report.layers import MOST_ROWS, MOST_WAYS, layers
 
 HEADS = ("large", "small")
 
@@ -123,7 +121,7 @@ def test_a_suspect_has_a_row_of_its_own_and_its_part_is_marked(network: NetworkM
     assert [one.name for one in row.layers] == ["resize_up"]
     section = parse(render(made)).by_id("layers")
     assert "behind bad heads alone" in section.text
-    assert "! only bad heads behind it" in section.text
+    assert "only bad heads behind it" in parse(render(made)).by_id("network").text
 
 
 def test_ways_beyond_a_pages_width_are_counted(network: NetworkMap) -> None:
@@ -137,50 +135,9 @@ def test_ways_beyond_a_pages_width_are_counted(network: NetworkMap) -> None:
     )
 
 
-def test_the_drawing_shows_what_heads_share(network: NetworkMap) -> None:
-    drawn = cones(judged(network))
-    assert drawn
-    trunk, large, small = drawn.boxes
-    assert trunk.title == "shared by all heads"
-    assert (large.title, small.title) == ("large alone", "small alone")
-    assert trunk.left < large.left == small.left
-    assert large.top != small.top
-    assert len(drawn.arrows) == 2
-    assert all(
-        one.left + 196 <= drawn.width and one.top + 62 <= drawn.height for one in drawn.boxes
-    )
-
-
-def test_boxes_do_not_lie_on_each_other() -> None:
-    drawn = cones(judged(chain(3, heads=9)))
-    assert drawn
-    assert len({(one.left, one.top) for one in drawn.boxes}) == len(drawn.boxes) == 10
-
-
-def test_too_many_heads_are_not_drawn_and_listed_all_the_same() -> None:
-    network = chain(1, heads=MOST + 1)
-    assert cones(judged(network)) is None
-    section = parse(render(judged(network, way("a", network)))).by_id("layers")
-    assert "head24 alone" in section.text
-
-
-def test_a_line_is_not_drawn_twice() -> None:
-    """The trunk feeds a head that also reads it through another part: one line shows both."""
-    b = Builder()
-    b.node("Relu", ["image"], "a")
-    b.node("Sigmoid", ["a"], "b")
-    b.node("Add", ["a", "b"], "c")
-    b.node("Mul", ["a", "c"], "d")
-    network = network_map(b.model({"image": [1, 4]}, ["a", "c", "d"]), [(x, x) for x in "acd"])
-    drawn = cones(judged(network))
-    assert drawn
-    assert [part.reads for part in network.parts] == [(), (0,), (0, 1)]
-    assert len(drawn.arrows) == 2
-
-
-def test_without_the_network_the_page_says_so() -> None:
-    text = parse(render(judgement([cell_result()]))).by_id("layers").text
-    assert "not stored with this run any more" in text
+def test_without_the_network_there_is_no_such_section() -> None:
+    document = parse(render(judgement([cell_result()])))
+    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
 
 
 def hostile(text: str) -> onnx.ModelProto:
@@ -199,12 +156,6 @@ def test_names_of_layers_stay_text(text: str) -> None:
     document = parse(page)
     assert_inert(document)
     assert all(len(column_counts(one)) == 1 for one in document.all("table"))
-    section = document.by_id("layers")
-    assert not set(section.raw) & set("\u202e")
-    assert len(section.raw) < 20_000
-
-
-def test_the_drawing_is_well_formed(network: NetworkMap) -> None:
-    page = render(judged(network))
-    start = page.index('<svg class="cones"')
-    ElementTree.fromstring(page[start : page.index("</svg>", start) + 6])
+    for section in map(document.by_id, ("layers", "network")):
+        assert not set(section.raw) & set("\u202e")
+        assert len(section.raw) < 20_000

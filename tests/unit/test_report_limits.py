@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cells import Status
-from runner.core.judgement import CellResult
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.report.limits import detailed
 from tests.unit.judgements import BASELINE, SHARED, cell_result, head, judgement
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.report.limits import FEW, MOST, detailed
 
 
 def found(environment: str, kind: Kind) -> CellResult:
@@ -49,6 +49,16 @@ def test_a_failed_gate_of_the_whole_network_and_a_failing_finding_are_kept() -> 
     broken = cell_result("zero", SHARED, [head(nmse=0.001, gate_sqnr_db=None, verdicts=(zero,))])
     made = judgement((*CELLS[:3], CELLS[4], lost, broken, CELLS[-1]), heads=("small",))
     assert {one.split("/")[0] for one in detailed(made, 3)} == {BASELINE, "lost", "zero"}
+
+
+def test_of_more_than_a_page_should_hold_few_are_told() -> None:
+    plain = [cell_result(f"v{number}", SHARED, [head(nmse=0.001)]) for number in range(MOST)]
+    assert len(detailed(judgement(plain))) == MOST
+    more = judgement([*plain, *CELLS])
+    kept = {one.split("/")[0] for one in detailed(more)}
+    assert len(kept) == FEW
+    assert set(ASKED_FOR[:5]) <= kept
+    assert len(detailed(more, MOST + len(CELLS))) == MOST + len(CELLS)
 
 
 def test_nothing_is_left_out_where_all_have_room() -> None:

@@ -6,33 +6,88 @@ from pathlib import Path
 
 import pytest
 
-from runner.cells import Status
-from runner.core.factors.versions import versions
-from runner.core.judgement import CustomOperator, Judgement
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import Record, Start
-from runner.report.html import render
-from runner.report.questions import questions
-from runner.report.views import matrix
+from tests.unit import h200
 from tests.unit.judgements import BASELINE, FP32, NGC, SHARED, cell_result, head, judgement, whole
 from tests.unit.pages import parse
 from tests.unit.test_report_boxes import judged
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.cells import Status
+from trt_matrix.core.factors.versions import versions
+from trt_matrix.core.judgement import CustomOperator, Judgement
+from trt_matrix.core.records import Record, Start
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.report.html import render
+from trt_matrix.report.questions import Question, questions
+from trt_matrix.report.views import matrix
 
 H200 = Path(__file__).parents[1] / "data" / "h200" / "records.json"
 
 
 def answer(made: Judgement, start: str) -> str:
-    (found,) = [one.answer for one in questions(made) if one.question.startswith(start)]
+    """Returns the evidence of a question."""
+    return asked(made, start).evidence
+
+
+def asked(made: Judgement, start: str) -> Question:
+    (found,) = [one for one in questions(made, headline(made)) if one.question.startswith(start)]
     return found
 
 
-def test_six_in_the_order_of_the_design_and_each_leads_to_its_section() -> None:
+def test_six_in_the_order_in_which_one_asks_and_each_leads_to_its_section() -> None:
     document = parse(render(whole()))
-    rows = document.by_id("questions").all("dt")
+    rows = document.by_id("questions").all("tr")[1:]
     assert len(rows) == 6
-    for one in questions(whole()):
-        assert one.answer.strip()
-        assert document.by_id(one.section)
+    ids = {one.attributes.get("id") for one in document.walk()}
+    for one, row in zip(questions(whole(), headline(whole())), rows, strict=True):
+        assert row.text.startswith(f"{one.question} {one.answer} {one.number}".replace("  ", " "))
+        assert one.why in row.text.replace(
+            "trt-matrix diagnose latest", "`trt-matrix diagnose latest`"
+        )
+        assert " ".join(one.evidence.split()) in row.text
+        for link in row.all("a"):
+            assert (link.attributes["href"] or "")[1:] in ids
+
+
+ANSWERS = {
+    "Does it matter": ("Yes", "9 of 84 gates"),
+    "Is it a version": ("No", "8.1 dB"),
+    "Is it the calibration": ("No", "2 to 3 %"),
+    "Is it 8 bits": ("No", "14 to 97 %"),
+    "Is it a few layers": ("Yes", "2 of 53"),
+    "Is a custom layer": ("No", "0"),
+}
+
+
+@pytest.mark.parametrize("start", ANSWERS)
+def test_what_the_h200_run_answers(start: str) -> None:
+    found = asked(h200.judged(), start)
+    assert (found.answer, found.number) == ANSWERS[start]
+
+
+def test_no_needs_something_that_was_looked_at() -> None:
+    """One version says nothing of others; undecoded outputs say nothing of boxes; nobody tried layers."""
+    made = judgement([cell_result(heads=[head("small", 0.0081)])], heads=("small",))
+    assert asked(made, "Is it a version").answer == "Unknown"
+    assert asked(made, "Does it matter").answer == "Unknown"
+    assert asked(made, "Is it a few layers").answer == "Unknown"
+    assert asked(made, "Is it 8 bits").answer == "Yes"
+    lone = dataclasses.replace(made.cells[0].heads[0], budget=None)
+    blind = dataclasses.replace(made.cells[0], heads=(lone,))
+    blind_ = judgement([blind], heads=("small",))
+    for start in ("Is it 8 bits", "Is it the calibration"):
+        assert asked(blind_, start)[1:3] == ("Unknown", "–")
+
+
+def test_versions_are_innocent_only_where_a_test_says_so() -> None:
+    cells = [cell_result(name, SHARED, [head("small", 0.0081)]) for name in ("a", "b")]
+    made = judgement(cells, heads=("small",), baseline="a")
+    assert asked(made, "Is it a version").answer == "Unknown"
+    equal = Equivalence(
+        head="small", device="cpu", pass_=SHARED.name, baseline="a", environments=("a", "b"),
+        within_db=0.2, same_bits=False, all=True,
+    )  # fmt: skip
+    assert asked(dataclasses.replace(made, equal=(equal,)), "Is it a version").answer == "No"
 
 
 def test_version_calibration_and_limit_are_told_apart() -> None:
@@ -41,7 +96,7 @@ def test_version_calibration_and_limit_are_told_apart() -> None:
         for kind in (Kind.ENGINE_LOSS, Kind.CALIBRATION_PROBLEM, Kind.INT8_LIMIT)
     ]
     made = judgement([cell_result(BASELINE, heads=[head(verdicts=tuple(told))])], heads=("small",))
-    text = answer(made, "Is it the version")
+    text = answer(made, "Is it a version")
     assert text == (
         "small: the engine's int8 kernels (what is lost was seen; whose it is, by its largest part, not by a test). How the loss is made up: small 50 % 8 bits, "
         "33 % the engine, 17 % the table."
@@ -51,7 +106,7 @@ def test_version_calibration_and_limit_are_told_apart() -> None:
 def test_what_is_open_is_not_called_innocent() -> None:
     undecided = Verdict(kind=Kind.INCONCLUSIVE, cell="c", head="small", needs="2 more repeats")
     made = judgement([cell_result(heads=[head(verdicts=(undecided,))])], heads=("small",))
-    text = answer(made, "Is it the version")
+    text = answer(made, "Is it a version")
     assert text.startswith("small: not decidable yet. How the loss is made up: small 50 % 8 bits")
     assert text.endswith("Not decided yet: small (2 more repeats would decide).")
 
@@ -68,8 +123,8 @@ def test_images_of_the_evaluation_among_those_of_the_calibration_are_told() -> N
     ):
         facts = {"images": {"calibration": {"count": 128}, "shared": shared}}
         made = dataclasses.replace(whole(), facts=facts)
-        assert words in answer(made, "Is the calibration")
-    assert answer(whole(), "Is the calibration") == "Nothing is known of its images."
+        assert words in answer(made, "Is it the calibration")
+    assert answer(whole(), "Is it the calibration") == "Nothing is known of its images."
 
 
 def test_a_custom_layer_is_named_with_the_heads_behind_it() -> None:
@@ -82,7 +137,7 @@ def test_a_custom_layer_is_named_with_the_heads_behind_it() -> None:
 @pytest.mark.parametrize("cells", [[], [cell_result(f"ngc-{NGC[0]}", FP32, status=Status.CRASHED)]])
 def test_with_nothing_measured_every_question_still_has_an_answer(cells: list[object]) -> None:
     made = judgement(cells)  # type: ignore[arg-type]
-    assert all(one.answer for one in questions(made))
+    assert all(one.answer and one.why for one in questions(made, headline(made)))
 
 
 def test_versions_are_those_found_inside_a_real_tensorrt_process() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 from judgements import BASELINE, cell_result, head, judgement
 from pages import Element, parse
 
-from runner.core.judgement import Judgement
-from runner.core.network.lineage import Lineage
-from runner.core.verdicts.attribution import Addition, Attribution, Change
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.report import frames, html
-from runner.report.reasons import reasons
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.network.lineage import Lineage
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.report import frames, html
+from trt_matrix.report.reasons import reasons
 
 ENGINE = Change(factor="ONNX Runtime", baseline="onnxruntime 1.32.0", cell="onnxruntime 1.26.0")
 CUDNN = Change(factor="cuDNN", baseline="8.9.7", cell=None)
@@ -92,6 +92,6 @@ def test_latency_has_a_reason_too() -> None:
 def test_the_long_table_names_factors_and_confounded_ones() -> None:
     rows = frames.long_table(told(CONFOUNDED)).to_pylist()
     small = [row for row in rows if row["head"] == "small"]
-    assert [row["confounded_factors"] for row in small] == [None, "ONNX Runtime; cuDNN"]
+    assert [row["confounded_factors"] for row in small] == [[], ["ONNX Runtime", "cuDNN"]]
     rows = frames.long_table(told(ALONE)).to_pylist()
-    assert [row["factors"] for row in rows if row["head"] == "small"] == [None, "ONNX Runtime"]
+    assert [row["factors"] for row in rows if row["head"] == "small"] == [[], ["ONNX Runtime"]]

@@ -3,11 +3,11 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Status
-from runner.core.verdicts.effect import Effect
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.report.summary import summary
 from tests.unit.judgements import SHARED, cell_result, head, judgement, whole
+from trt_matrix.core.cells import Status
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.report.summary import summary
 
 
 def test_it_says_what_failed_and_why() -> None:

@@ -4,9 +4,6 @@ import dataclasses
 
 import pytest
 
-from runner.cells import Pass, Status
-from runner.core.judgement import CellResult
-from runner.report.views import Place, matrix
 from tests.unit.judgements import (
     BASELINE,
     FP32,
@@ -17,6 +14,9 @@ from tests.unit.judgements import (
     head,
     judgement,
 )
+from trt_matrix.core.cells import Pass, Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.report.views import Place, matrix
 
 
 def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:

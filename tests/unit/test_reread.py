@@ -2,23 +2,18 @@
 
 import dataclasses
 
-import pytest
-
-from runner.core.answers.degree import degree
-from runner.core.answers.network import network_answer
-from runner.core.answers.per_head import answers
-from runner.core.answers.remedies import remedies
-from runner.core.answers.rows import int8_of, rows_of
-from runner.core.answers.unexplained import with_unexplained
-from runner.core.boxes.matching import Changes
-from runner.core.boxes.results import ALL, BoxErrors, CellBoxes
-from runner.core.judgement import CellResult
-from runner.core.rules import DB
-from runner.core.severity import Severity
-from runner.core.verdicts.effect import Effect
-from runner.core.verdicts.equivalence import Equivalence
-from runner.core.verdicts.verdict import Kind, Verdict
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
+from trt_matrix.core.answers.degree import degree
+from trt_matrix.core.answers.network import network_answer
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.answers.unexplained import with_unexplained
+from trt_matrix.core.boxes.matching import Changes
+from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.rules import DB
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
 def changes(reference: float, lost: float = 0, new: float = 0) -> Changes:
@@ -49,31 +44,6 @@ def test_small_boxes_that_are_all_lost_are_told_where_they_are_few() -> None:
     (answer,) = answers(("small",), with_unexplained([cell_result("v", SHARED, [made])]), "v")
     assert answer.severity is Severity.SEVERE
     assert "of small ones 30 of 30 are lost" in answer.text
-
-
-@pytest.mark.parametrize("kind", [Kind.NOTHING_QUANTISED, Kind.BROKEN_OUTPUT, Kind.NOT_COMPARABLE])
-def test_a_cell_whose_numbers_say_nothing_is_no_remedy(kind: Kind) -> None:
-    """A version in which nothing was quantised keeps 60 dB: to use it is to use float."""
-    bad = head("small", 0.02)
-    nothing = Verdict(kind=kind, cell="float", head="small", why="float")
-    fine = head("small", 1e-6, limit=1e-6, calibration=0, verdicts=(nothing,))
-    results = [cell_result("bad", SHARED, [bad]), cell_result("float", SHARED, [fine])]
-    rows = int8_of(rows_of("small", results))
-    assert "float" not in [one.what for one in remedies(rows[0], rows)]
-
-
-def test_a_version_that_loses_the_same_is_no_remedy() -> None:
-    results = [
-        cell_result("a", SHARED, [head("small", 0.02)]),
-        cell_result("b", SHARED, [head("small", 0.017)]),
-    ]
-    rows = int8_of(rows_of("small", results))
-    assert "b" in [one.what for one in remedies(rows[0], rows)]
-    same = Equivalence(
-        head="small", device="cpu", pass_=SHARED.name, baseline="a", environments=("a", "b"),
-        within_db=0.9, same_bits=False, all=True,
-    )  # fmt: skip
-    assert "b" not in [one.what for one in remedies(rows[0], rows, [same])]
 
 
 def test_which_table_a_bad_calibrator_is_given_is_computed() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.verdicts.sample import FLOOR, Floats, Sample, level
+from trt_matrix.core.verdicts.sample import FLOOR, Floats, Sample, level
 
 
 def sample(*rows: list[float], exact: bool = False) -> Sample:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from job.reductions import compare
-from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.evidence import Evidence
-from runner.core.judge import judge
-from runner.core.judgement import Judgement
-from runner.core.metrics import Sums
-from runner.core.verdicts.head_errors import head_errors, told_by_head
-from runner.core.verdicts.seen import (
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.judge import judge
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.records import Measurement, Object, Record, Share, Start
+from trt_matrix.core.verdicts.head_errors import head_errors, told_by_head
+from trt_matrix.core.verdicts.seen import (
     EXACT_NMSE,
     broken,
     fixed,
@@ -22,8 +24,7 @@ from runner.core.verdicts.seen import (
     reference_note,
     reference_problem,
 )
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.records import HeadGate, Manifest, Measurement, Object, Record, Share, Start
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 IMAGES = 4
 FP32 = Pass(precision=Precision.FP32)

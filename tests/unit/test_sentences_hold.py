@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from runner.core import severity
-from runner.core.answer import Answer
-from runner.core.answers.sentences import made_up
-from runner.core.judgement import CellResult, HeadResult, Judgement
-from runner.core.severity import Severity
-from runner.core.verdicts.verdict import FAULTS, Kind
-from runner.outcome import Outcome
-from runner.report.cards import cards
-from runner.report.questions import questions
-from runner.report.summary import summary
 from tests.unit.random_judgements import Draw
+from trt_matrix.core import severity
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.answers.fixes import with_fixes
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.answers.sentences import made_up
+from trt_matrix.core.answers.strips import strips
+from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import FAULTS, Kind
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.report.cards import cards
+from trt_matrix.report.questions import questions
+from trt_matrix.report.reasoning import version_or_calibration
+from trt_matrix.report.summary import summary
 
 AMOUNT = 2000
 ACQUITTAL = re.compile(
@@ -31,7 +35,7 @@ CERTAIN = re.compile(r"(?<!Not )(?<!How )\bsure\b|builds? of each|by chance", re
 
 @cache
 def judged() -> tuple[Judgement, ...]:
-    return tuple(Draw(seed).judgement() for seed in range(AMOUNT))
+    return tuple(with_fixes(Draw(seed).judgement()) for seed in range(AMOUNT))
 
 
 def texts(made: Judgement) -> Iterator[str]:
@@ -39,14 +43,17 @@ def texts(made: Judgement) -> Iterator[str]:
     for answer in told(made):
         yield from (answer.fault, answer.text, answer.advice, answer.confidence, *answer.unseen)
         yield made_up(answer)
-        yield from (one.sentence() for one in answer.remedies)
         for one in answer.findings:
             yield from (one.fault, one.text, one.advice, one.confidence)
     yield from made.sentences.values()
-    yield from (one.answer for one in questions(made))
+    for one in questions(made, headline(made)):
+        yield from (one.why, one.evidence)
     page = summary(made).split("### SQNR")[0].replace("\\", "")
     terminal = Outcome(made, Path("run"), Path("report.html"), {"wall": 1.0}).text()
     yield from (line.strip() for line in f"{page}\n{terminal}".splitlines())
+    yield from made.no_fix
+    for one in made.fixes:
+        yield from (one.what, one.why)
     for card in cards(made):
         yield from (card.word, card.gate, *card.remedies)
 
@@ -57,7 +64,7 @@ def told(made: Judgement) -> tuple[Answer, ...]:
 
 
 def rows(made: Judgement, head: str | None = None) -> Iterator[tuple[CellResult, HeadResult]]:
-    for result in made.cells:
+    for result in made.judged:
         for one in result.heads:
             if head is None or one.head == head:
                 yield result, one
@@ -67,7 +74,7 @@ def wrong(made: Judgement, head: str | None) -> bool:
     """Whether anything is lost, failed, broken, not decided or run in part, asked of the results alone."""
     if any(one.status.failed or (one.heads and one.reason) for one in made.cells):
         return True
-    if head is None and any(one.passed is False for one in made.cells):
+    if head is None and any(one.passed is False for one in made.judged):
         return True
     return any(
         one.passed is False
@@ -137,7 +144,7 @@ def holds_of_shares(made: Judgement, everything: list[str]) -> None:
         said = {name: int(share) for share, name in SHARE.findall(made_up(answer))}
         assert said == {name: round(100 * part) for name, part in parts.items() if part >= 0.01}
         assert made_up(answer) in made.sentences[answer.head]
-        assert f"{answer.head} {answer.shares.sentence()}" in questions(made)[0].answer
+        assert f"{answer.head} {answer.shares.sentence()}" in version_or_calibration(made)
         largest.add(max(parts, key=lambda name: parts[name]))
     known = {
         f"{round(100 * part)} % {name}"
@@ -173,3 +180,16 @@ def holds_of_answers(made: Judgement) -> None:
     acquitted = [one for one in made.answers if "Not the version's" in one.text]
     for answer in acquitted:
         assert any(one.all and one.head == answer.head for one in made.equal)
+
+
+def test_a_card_says_of_a_head_what_its_strip_says() -> None:
+    seen = set()
+    for made in judged()[:300]:
+        strips_ = {one.head: one for one in strips(made)}
+        for card in cards(made):
+            if card.head in strips_:
+                strip = strips_[card.head]
+                assert (card.state, card.word) == (strip.state, strip.word)
+                assert card.mark != "–" or card.state == "none"
+                seen.add(card.state)
+    assert {"severe", "open", "clean"} <= seen

@@ -16,18 +16,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 from PIL import Image
 
-from runner import session
-from runner.commands.gc import collect_in
-from runner.core.tables.table import from_json
-from runner.errors import ConfigError, NothingSelectedError, StoreError
-from runner.judging import run as judging
-from runner.store import Store
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.commands.gc import collect_in
+from trt_matrix.core.tables.table import from_json
+from trt_matrix.errors import ConfigError, NothingSelectedError, StoreError
+from trt_matrix.judging import run as judging
+from trt_matrix.store.results import Store
 
 ROOT = Path(__file__).parents[2]
 CELLS = 4
@@ -67,7 +67,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(experiment: Path, results: Path, *more: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "runner", "run", "-c", str(experiment / "matrix.yaml")]
+    command = [sys.executable, "-m", "trt_matrix", "run", "-c", str(experiment / "matrix.yaml")]
     return subprocess.Popen(
         [*command, "--results", str(results), *more],
         cwd=ROOT,
@@ -116,7 +116,7 @@ def test_a_run_measures_all_and_the_next_nothing(
     rows = numbers(results)
     assert {row["status"] for row in rows} == {"ok"}
     assert all(row["engine_version"] for row in rows)
-    by_pass = {(row["pass"], row["head"]): row for row in rows}
+    by_pass = {(row["pass_name"], row["head"]): row for row in rows}
     for head in ("large", "small"):
         assert float(by_pass["fp32", head]["nmse"]) < 1e-10
         int8 = float(by_pass["int8-shared-entropy", head]["sqnr_db"])
@@ -195,6 +195,35 @@ def test_a_collection_leaves_all_that_judging_and_the_next_run_need(
     assert numbers(results) == rows
 
 
+def damage(path: Path) -> None:
+    """Changes 8 bytes in the middle; size and time of change stay, as on a failing disk."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    middle = max(len(content) // 2 - 4, 0)
+    content[middle : middle + 8] = bytes(byte ^ 0x41 for byte in content[middle : middle + 8])
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("what", ["objects/*.npy", "objects/*.onnx", "objects/*", "facts/*/*"])
+def test_what_a_disk_changed_is_made_again_and_told(
+    experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path, what: str
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(undisturbed[0], results, symlinks=True)
+    rows = numbers(results)
+    damaged = sorted((results / Store.FOLDER).glob(what))
+    assert damaged
+    for path in damaged:
+        damage(path)
+    told = Told()
+    session.run_experiment(
+        experiment / "matrix.yaml", results, select=[], offline=True, progress=told
+    )
+    assert numbers(results) == rows
+    assert any("damaged" in text for text in told.lines)
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_the_next_run_ends_with_the_same_numbers(
     experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path
@@ -263,12 +292,12 @@ def test_interrupted_it_records_all_that_was_planned_and_goes_on(
 
 FULL = """
 set -u
-run() { "$PYTHON" -m runner run -c "$MATRIX" --results disk/results >$1 2>&1; echo $? >>codes; }
+run() { "$PYTHON" -m trt_matrix run -c "$MATRIX" --results disk/results >$1 2>&1; echo $? >>codes; }
 mkdir disk
 mount -t tmpfs -o size=$SIZE none disk
 run first
 dd if=/dev/zero of=disk/ballast bs=1k 2>/dev/null  # not a byte is left
-"$PYTHON" -m runner gc --results disk/results >collected 2>&1; echo $? >>codes
+"$PYTHON" -m trt_matrix gc --results disk/results >collected 2>&1; echo $? >>codes
 rm disk/ballast
 mount -o remount,size=64m disk
 run second
@@ -330,7 +359,7 @@ def test_nothing_selected(experiment: Path, tmp_path: Path) -> None:
 
 def test_results_that_are_a_file(experiment: Path, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("x")
-    with pytest.raises(StoreError, match="name another folder"):
+    with pytest.raises(StoreError, match="name another place"):
         run(experiment, tmp_path / "results")
 
 

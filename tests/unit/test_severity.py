@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.boxes.matching import Changes
-from runner.core.boxes.results import ALL, BoxErrors
-from runner.core.severity import (
+from trt_matrix.core.boxes.matching import Changes
+from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.severity import (
     AP,
     LOST,
     SQNR_DB,

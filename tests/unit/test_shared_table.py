@@ -11,26 +11,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 import yaml
 from PIL import Image
 
-from runner import session
-from runner.cells import Status, TableSource
-from runner.core.network.calibration_graph import calibration_model
-from runner.core.qdq.explicit import TENSORRT, place
-from runner.core.tables.table import Provenance, from_json, from_ranges, to_json
-from runner.errors import ConfigError, ExitCode
-from runner.outcome import Outcome
-from runner.packs.packing import pack
-from runner.records import Record
-from runner.store import Store
-from runner.ticket.making import Wish, make
 from tests.unit.matrices import Told
 from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status, TableSource
+from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.records import Record
+from trt_matrix.core.tables.table import Provenance, from_json, from_ranges, to_json
+from trt_matrix.errors import ConfigError, ExitCode
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.packs.packing import pack
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
 
 Scales = Mapping[str, float]
 DEPTH = 10
@@ -76,6 +76,7 @@ class Place:
             },
             "calibration": {"algorithms": ["minmax"], "shared": shared},
             "repeats": 1,
+            "keep": "outputs",
             "baseline": "here",
             "engines": {"onnxruntime": {"threads": 1}},
             "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
@@ -336,7 +337,7 @@ def test_tickets_and_packs_have_the_table_with_them(place_: Place, tmp_path: Pat
         place_.source("packed", {"table": file}),
         tmp_path / "elsewhere",
         tmp_path / "pack.tar",
-        select=[],
+        select=["here/*"],
         progress=Told(),
     )
     assert packed.requests

@@ -1,19 +1,18 @@
-"""How a loss is made up, which cells a head is judged by, and what each remedy alone would reach."""
+"""How a loss is made up, and which cells a head is judged by."""
 
-import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Pass, Precision, TableSource
-from runner.core.answers.remedies import WORTH_DB, remedies, speaking, table_name
-from runner.core.answers.rows import Row
-from runner.core.shares import MOST_SPARED, Remedy, shares_of
-from runner.core.verdicts.budget import Budget
-from runner.core.verdicts.verdict import Kind, Verdict
-from tests.unit.judgements import BASELINE, MINMAX, OWN, SHARED, cell_result, head
+from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, head
+from trt_matrix.core.answers.rows import Row
+from trt_matrix.core.answers.speaking import speaking, table_name
+from trt_matrix.core.cells import Pass, Precision, TableSource
+from trt_matrix.core.shares import MOST_SPARED, shares_of
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 IMPLICIT = Pass(
     precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
@@ -100,63 +99,6 @@ def test_what_says_nothing_does_not_speak(kind: Kind) -> None:
     assert {r.cell.pass_ for r, _ in speaking([best, row("old", 0.01)])} == {SHARED}
     assert speaking([best]) == ()
     assert speaking([row("old", None)]) == ()
-
-
-# Remedies
-
-
-def reached(target: Row, *others: Row) -> dict[str, float]:
-    return {one.what: one.reaches_db for one in remedies(target, [target, *others])}
-
-
-def test_another_table_that_ran_there_was_measured() -> None:
-    bad = row(BASELINE, 0.02, MINMAX, limit=0.006, calibration=0.01)
-    (one,) = remedies(bad, [bad, row(BASELINE, 0.01)])
-    assert one.what == "the shared entropy table"
-    assert (one.reaches_db, one.measured, one.holds) == (pytest.approx(20), True, True)
-    assert one.sentence() == "the shared entropy table → 20.0 dB (measured, holds)"
-
-
-def test_the_best_table_known_is_computed_where_no_better_one_ran() -> None:
-    bad = row(BASELINE, 0.02, limit=0.006, calibration=0.01, gate_sqnr_db=21)
-    (one,) = remedies(bad, [bad])
-    assert (one.what, one.measured, one.holds) == ("the best table known", False, False)
-    assert one.reaches_db == pytest.approx(-10 * math.log10(0.01))
-
-
-def test_a_better_version_is_named() -> None:
-    found = reached(row("old", 0.02, calibration=0), row(BASELINE, 0.01, calibration=0))
-    assert found == {BASELINE: pytest.approx(20)}
-    assert reached(row(BASELINE, 0.01, calibration=0), row("old", 0.02, calibration=0)) == {}
-
-
-def test_implicit_scales_are_compared_with_qdq_nodes_of_the_same_version() -> None:
-    bad = row("trt", 0.1, IMPLICIT, "gpu:0", calibration=0.0)
-    what = "Q/DQ nodes in place of implicit scales"
-    assert what not in reached(bad, row("other", 0.01, device="gpu:0"))
-    assert what not in reached(bad, row("trt", 0.01, device="gpu:1"))
-    assert reached(bad, row("trt", 0.01, device="gpu:0"))[what] == pytest.approx(20)
-
-
-@pytest.mark.parametrize(("share", "told"), [(0.99, False), (1.01, True)])
-def test_what_gains_hardly_anything_is_no_remedy(share: float, *, told: bool) -> None:
-    better = 0.02 * 10 ** (-share * WORTH_DB / 10)
-    found = reached(row("old", 0.02, calibration=0), row(BASELINE, better, calibration=0))
-    assert (BASELINE in found) is told
-
-
-def test_the_best_remedy_stands_first() -> None:
-    bad = row("old", 0.1, limit=0.001, calibration=0.05)
-    found = remedies(bad, [bad, row(BASELINE, 0.01)])
-    assert [one.reaches_db for one in found] == sorted(
-        (one.reaches_db for one in found), reverse=True
-    )
-    assert len(found) == 2
-
-
-def test_without_a_gate_nobody_says_whether_it_holds() -> None:
-    one = Remedy(what="x", reaches_db=-0.04, measured=False, holds=None)
-    assert one.sentence() == "x → 0.0 dB (computed)"
 
 
 def test_a_table_is_named_by_who_made_it() -> None:

@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from experiments import changed, checked, image, write, wrong
-from networks import Builder, operators
 from onnx import TensorProto, helper
 from quantised import Quantising, by_tool, pairs
+from small_networks import Builder, operators
 
-from runner import session
-from runner.cells import Cell, Pass, Precision, Status, TableSource
-from runner.checks.quantised import told_of, used, variant_problem
-from runner.core.network.graph import GraphError
-from runner.plan import SHIPPED, hindered, passes, recordable
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.plan import SHIPPED, hindered, passes, recordable
+from trt_matrix.planning.quantised import told_of, used, variant_problem
 
 FP32 = Pass(precision=Precision.FP32)
 

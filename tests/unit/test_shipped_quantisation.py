@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
-from networks import Builder
+import small_networks as networks
 from onnx import TensorProto, helper
 from quantised import Quantising, by_tool, mixed, pairs
+from small_networks import Builder
 
-from runner.core.shipped.quantisation import Form, quantisation_of
-from runner.core.shipped.stripping import float_form
+from trt_matrix.core.shipped.quantisation import Form, quantisation_of
+from trt_matrix.core.shipped.stripping import float_form
 
 
 def test_a_float_network_is_not_quantised() -> None:

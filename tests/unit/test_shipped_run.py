@@ -5,28 +5,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 import yaml
-from networks import Builder
 from PIL import Image
 from quantised import Quantising, by_tool, pairs
+from small_networks import Builder
 from test_functions import with_function
 
-from runner import session
-from runner.cells import Status
-from runner.core.tables.table import from_json
-from runner.packs.packing import pack
-from runner.records import Manifest, Record
-from runner.store import Store
-from runner.ticket.making import Wish, make
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Record
+from trt_matrix.core.tables.table import from_json
+from trt_matrix.packs.packing import pack
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
+
+FOLDERS = {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}}
 
 
 class Ran:
-    def __init__(self, folder: Path, model: onnx.ModelProto, **model_settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: onnx.ModelProto,
+        data: Mapping[str, Any] | None = None,
+        **model_settings: Any,
+    ) -> None:
         self.folder, self.results = folder, folder / "results"
         self.source = folder / "matrix.yaml"
         (folder / "net.onnx").write_bytes(model.SerializeToString())
@@ -42,11 +51,7 @@ class Ran:
                     "name": "shipped",
                     "model": {"onnx": "net.onnx", **model_settings},
                     "heads": {one.name: {} for one in model.graph.output},
-                    "data": {
-                        "calibration": {"images": "calibration"},
-                        "evaluation": {"images": "evaluation"},
-                        "preprocess": {"mean": 0.5, "std": 0.25},
-                    },
+                    "data": dict(data or {**FOLDERS, "preprocess": {"mean": 0.5, "std": 0.25}}),
                     "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
                     "repeats": 1,
                     "baseline": "here",
@@ -186,6 +191,6 @@ def test_the_plan_knows_it_and_packs_and_tickets_hold_it(tmp_path: Path) -> None
     made = make("latest", ran.results, tmp_path / "ticket.zip", Wish(no_weights=True, images=2))
     assert "Random weights stand in" in made.text()
     packed = pack(
-        ran.source, tmp_path / "elsewhere", tmp_path / "p.tar", select=[], progress=Told()
+        ran.source, tmp_path / "elsewhere", tmp_path / "p.tar", select=["here/*"], progress=Told()
     )
     assert len(packed.requests) == 1

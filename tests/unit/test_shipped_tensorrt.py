@@ -5,17 +5,17 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
+import small_networks as networks
 import yaml
 from PIL import Image
 from quantised import by_tool, pairs
 
-from runner import session
-from runner.packs.packing import pack
-from runner.ticket.random_data import random_weights
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.packs.packing import pack
+from trt_matrix.ticket.random_data import random_weights
 
 
 def write(folder: Path, model: onnx.ModelProto, **stated: Any) -> Path:

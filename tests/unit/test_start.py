@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from matrices import store_of, wants_of
 
 from job import protocol
-from runner.cells import Status
-from runner.core.hosts.gpus import Machine
-from runner.environments.base import Identity
-from runner.execution.classify import blamed
-from runner.execution.request import request_of
-from runner.execution.wanted import Site, Wants
-from runner.records import Calibration
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit.hosts import gpu
+from trt_matrix.core.cells import Status
+from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.core.records import Calibration
+from trt_matrix.environments.base import Identity
+from trt_matrix.execution.classify import blamed
+from trt_matrix.execution.request import request_of
+from trt_matrix.execution.wanted import Site, Wants
 
 NAMES = ("fp32", "int8-shared-entropy", "int8-own-entropy")
 

@@ -3,17 +3,21 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runner.cells import Pass, Precision, Status
-from runner.errors import StoreError
-from runner.records import HeadGate, Manifest, Measurement, Object, Record, digest
-from runner.store import Store
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.records import Measurement, Object, Record, digest
+from trt_matrix.errors import StoreError
+from trt_matrix.store import objects
+from trt_matrix.store.results import CHECKSUMS, Run, Store, finished_run
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 
@@ -53,6 +57,40 @@ def test_a_truncated_object_is_not_there(store: Store) -> None:
     assert store.has(stored)
 
 
+@pytest.mark.parametrize("content", [b"c0ntent", b"con", b"content and more"])
+def test_a_changed_object_is_no_longer_there(store: Store, content: bytes) -> None:
+    stored = store.put(b"content", ".bin")
+    store.path(stored).write_bytes(content)
+    again = Store(store.results)
+    assert not again.has(stored)
+    with pytest.raises(StoreError, match="damaged.*made again"):
+        again.path(stored)
+    assert again.put(b"content", ".bin") == stored
+    assert again.path(stored).read_bytes() == b"content"
+
+
+def test_an_object_is_hashed_once_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = store.put(b"content", ".bin")
+    again, hashed = Store(store.results), []
+    monkeypatch.setattr(objects, "sha256_of", lambda path: hashed.append(path) or stored.sha256)
+    for _ in range(3):
+        assert again.has(stored)
+        again.path(stored)
+    assert hashed == [again.path(stored)]
+
+
+def test_a_number_that_changed_in_a_fact_is_not_believed(store: Store) -> None:
+    fact = measurement(store, stages={"infer": 1.25})
+    store.keep(fact, fact.fingerprint)
+    path = store.root / "facts" / "measurement" / f"{fact.fingerprint}.json"
+    path.write_text(path.read_text().replace("1.25", "1.75"))
+    assert store.get(Measurement, fact.fingerprint) is None
+    assert "changed since it was written" in store.warnings[0]
+    # Before there were checksums, facts had none.
+    path.write_text(fact.model_dump_json())
+    assert store.get(Measurement, fact.fingerprint) == fact
+
+
 def test_facts_come_back_as_they_were(store: Store) -> None:
     fact = measurement(store)
     store.keep(fact, fact.fingerprint)
@@ -62,7 +100,8 @@ def test_facts_come_back_as_they_were(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema_version": 2}', b"null"]
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b'{"schema_version": 2}', b"null", b"[" * 100_000, b"{}" * 3],
 )
 def test_a_damaged_fact_is_measured_again_and_told(store: Store, content: bytes) -> None:
     fact = measurement(store)
@@ -151,7 +190,7 @@ def test_two_runs_in_one_second_get_two_folders(store: Store) -> None:
 
 
 def test_opening_what_is_no_run_names_the_runs_there_are(store: Store) -> None:
-    with pytest.raises(StoreError, match="run `make matrix` first"):
+    with pytest.raises(StoreError, match="run `trt-matrix run` first"):
         store.open_run("latest")
     with pytest.raises(StoreError, match="no finished run"):
         store.open_run("../..")
@@ -253,3 +292,91 @@ def test_json_is_whole_and_sorted(store: Store) -> None:
     store.keep(fact, fact.fingerprint)
     text = (store.root / "facts" / "measurement" / f"{fact.fingerprint}.json").read_text()
     assert list(json.loads(text)) == sorted(json.loads(text))
+
+
+# What a run wrote of itself
+
+
+def finished(store: Store) -> Run:
+    run = store.new_run("demo", NOW)
+    run.write_record(
+        Record(
+            cell="a/cpu/fp32",
+            environment="a",
+            device="cpu",
+            pass_=Pass(precision=Precision.FP32),
+            status=Status.OK,
+            measurements=(measurement(store),),
+        )
+    )
+    run.write_manifest(
+        Manifest(
+            run_id=run.id,
+            name="demo",
+            created=NOW.isoformat(),
+            baseline="a",
+            heads=(),
+            images=4,
+            epsilon=1e-3,
+            cells=("a/cpu/fp32",),
+            reference=None,
+            simulations=(),
+            tables={},
+            facts={},
+        )
+    )
+    return run
+
+
+def told_of(store: Store, run: Run) -> list[str]:
+    told: list[str] = []
+    again = finished_run(run.id, store.results, told.append)
+    again.manifest()
+    again.records()
+    again.records()
+    return told
+
+
+def test_a_run_that_nobody_touched_is_read_without_a_word(store: Store) -> None:
+    run = finished(store)
+    assert told_of(store, run) == []
+    if shutil.which("sha256sum"):
+        done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=run.folder, check=False)
+        assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "records/a/cpu/fp32.json"])
+def test_a_changed_file_of_a_run_is_taken_as_it_is_and_told_once(store: Store, name: str) -> None:
+    run = finished(store)
+    path = run.folder / name
+    # One bit of a digit: still JSON, and of the right shape.
+    path.write_text(path.read_text().replace("2026", "2027").replace('"repeat": 0', '"repeat": 1'))
+    [text] = told_of(store, run)
+    assert str(path) in text
+    assert "changed since the run ended" in text
+    assert "run `trt-matrix run` again" in text
+
+
+def test_a_run_of_before_there_were_checksums_is_taken_as_it_is(store: Store) -> None:
+    run = finished(store)
+    (run.folder / CHECKSUMS).unlink()
+    path = run.folder / "manifest.json"
+    path.write_text(path.read_text().replace("2026", "2027"))
+    assert told_of(store, run) == []
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "0" * 64 + "  ../../evil\n", "\xff\x00"])
+def test_checksums_that_are_damaged_themselves_harm_nothing(store: Store, content: str) -> None:
+    run = finished(store)
+    (run.folder / CHECKSUMS).write_text(content, "latin-1")
+    assert told_of(store, run) == []
+
+
+def test_a_run_killed_while_it_is_written_again_warns_of_nothing(store: Store) -> None:
+    run = finished(store)
+    before = run.records()[0]
+    run.write_record(before.model_copy(update={"reused": 1}))  # and no manifest after it
+    assert told_of(store, run) == []
+    run.write_manifest(run.manifest().model_copy(update={"name": "other"}))
+    assert told_of(store, run) == []
+    assert run.manifest().name == "other"

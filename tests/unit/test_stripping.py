@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, operators, run
+import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
 from quantised import Quantising, by_tool, mixed, pairs, sqnr
+from small_networks import Builder, operators, run
 
-from runner.core.network.graph import GraphError
-from runner.core.shipped.quantisation import quantisation_of
-from runner.core.shipped.scales import StripError
-from runner.core.shipped.stripping import stripped
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.shipped.quantisation import quantisation_of
+from trt_matrix.core.shipped.scales import StripError
+from trt_matrix.core.shipped.stripping import stripped
 
 IMAGE = networks.image()
 SHAPE = [1, 3, 16, 16]

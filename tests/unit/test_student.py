@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from runner.core.verdicts.student import half_width, one_sided, p_value
+from trt_matrix.core.verdicts.student import half_width, one_sided, p_value
 
 
 def test_many_images_do_not_lend_the_few_builds_their_degrees_of_freedom() -> None:

@@ -12,18 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cells import Pass, Precision, TableSource
-from runner.core.answers.table_facts import with_tables
-from runner.core.judgement import Judgement
-from runner.core.network.network_map import network_map
-from runner.core.tables.calibrator_rule import compared_with_rule
-from runner.core.tables.clipping import LEAST_KEPT, MOST_CLIPPED, clipped_tensors, sentence
-from runner.core.tables.differences import TableReport, TableUse, called, int8_outputs, table_report
-from runner.core.tables.table import from_json
-from runner.core.verdicts.verdict import Kind
-from runner.records import Asked, Manifest, Measurement, Object, Record, Start
-from runner.report import html
 from tests.unit import h200
+from trt_matrix.core.answers.table_facts import with_tables
+from trt_matrix.core.cells import Pass, Precision, TableSource
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.network.network_map import network_map
+from trt_matrix.core.records import Measurement, Object, Record, Start
+from trt_matrix.core.tables.calibrator_rule import compared_with_rule
+from trt_matrix.core.tables.clipping import LEAST_KEPT, MOST_CLIPPED, clipped_tensors, sentence
+from trt_matrix.core.tables.differences import TableReport, TableUse, called, table_report
+from trt_matrix.core.tables.table import from_json
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.report import html
 
 HEADS_OF = {
     "x": ("small", "medium"),
@@ -32,13 +33,14 @@ HEADS_OF = {
     "y": (),
 }
 HEADS = ("large", "medium", "small")
+CELLS_OF = {"x": ("c",), "image": ("c",), "small": ("c",)}
 
 # Clipping
 
 
 def test_a_tensor_that_is_mostly_clipped_is_told_by_name_with_its_heads() -> None:
     found = clipped_tensors(
-        {"x": 0.585, "image": 1.0}, {"x": 7.29, "image": 1.0}, {"x": 0.83}, HEADS_OF, None
+        {"x": 0.585, "image": 1.0}, {"x": 7.29, "image": 1.0}, {"x": 0.83}, HEADS_OF, CELLS_OF
     )
     assert sentence("the shared entropy table", found, HEADS) == (
         "the shared entropy table clips 83 % of tensor x (amax 0.585 of 7.29), behind which small and medium lie"
@@ -59,26 +61,27 @@ def test_a_tensor_that_is_mostly_clipped_is_told_by_name_with_its_heads() -> Non
 )
 def test_what_is_worth_a_word(amax: float, share: float | None, told: bool) -> None:
     shares = {} if share is None else {"x": share}
-    assert bool(clipped_tensors({"x": amax}, {"x": 10.0}, shares, HEADS_OF, None)) is told
+    assert bool(clipped_tensors({"x": amax}, {"x": 10.0}, shares, HEADS_OF, CELLS_OF)) is told
 
 
 def test_ranges_that_decide_no_scale_are_not_told() -> None:
     """What a Relu reads has its output's range, so its own may clip what it likes."""
     args = ({"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}, {}, HEADS_OF)
-    assert [one.tensor for one in clipped_tensors(*args, {"y"})] == ["y"]
-    assert clipped_tensors({"x": 0.1}, {}, {"x": 0.9}, HEADS_OF, None) == ()
+    assert [one.tensor for one in clipped_tensors(*args, {"y": ("c",)})] == ["y"]
+    assert clipped_tensors({"x": 0.1}, {}, {"x": 0.9}, HEADS_OF, CELLS_OF) == ()
 
 
 def test_sentences_of_many_tensors_of_no_known_heads_and_of_heads_themselves() -> None:
     ranges = {f"t{index}": 0.5 for index in range(5)} | {"small": 0.4}
-    found = clipped_tensors(ranges, dict.fromkeys(ranges, 10.0), {}, HEADS_OF, None)
+    of = dict.fromkeys(ranges, ("c",))
+    found = clipped_tensors(ranges, dict.fromkeys(ranges, 10.0), {}, HEADS_OF, of)
     text = sentence("it", found, HEADS)
     assert text.startswith(
         "it keeps 4 % of the range of tensor small (amax 0.4 of 10), a head itself"
     )
     assert text.endswith("and 3 more tensors")
     assert "behind which" not in text
-    (all_of,) = clipped_tensors({"image": 0.1}, {"image": 10.0}, {}, HEADS_OF, None)
+    (all_of,) = clipped_tensors({"image": 0.1}, {"image": 10.0}, {}, HEADS_OF, CELLS_OF)
     assert "behind which all heads lie" in sentence("it", [all_of], HEADS)
 
 
@@ -90,7 +93,7 @@ def test_sentences_of_many_tensors_of_no_known_heads_and_of_heads_themselves() -
 def test_any_tables_give_sentences(
     ranges: Mapping[str, float], seen: Mapping[str, float], shares: Mapping[str, float]
 ) -> None:
-    found = clipped_tensors(ranges, seen, shares, {}, None)
+    found = clipped_tensors(ranges, seen, shares, {}, dict.fromkeys(ranges, ("c",)))
     assert all(one.amax < one.seen for one in found)
     if found:
         assert sentence("it", found, HEADS)
@@ -204,6 +207,12 @@ def record(
     )  # fmt: skip
 
 
+def decides(*records: Record) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Every range in every cell."""
+    cells = tuple(one.cell for one in records)
+    return {digest: dict.fromkeys(RANGES[digest], cells) for digest in (ENTROPY, CACHE)}
+
+
 def use(report: TableReport, digest: str) -> TableUse:
     (found,) = (one for one in report.tables if one.digest == digest)
     return found
@@ -211,7 +220,7 @@ def use(report: TableReport, digest: str) -> TableUse:
 
 def test_a_run_tells_what_its_cells_tables_clip_and_how_a_calibrator_differs() -> None:
     records = [record("v", SHARED, ENTROPY), record("t", OWN, CACHE)]
-    found = table_report(manifest(), records, RANGES, HEADS_OF)
+    found = table_report(manifest(), records, RANGES, HEADS_OF, decides(*records))
     shared, own = use(found, ENTROPY), use(found, CACHE)
     assert [(one.tensor, one.share) for one in shared.clipped] == [("x", 0.83), ("small", None)]
     assert [one.tensor for one in own.clipped] == ["small"], "held against the reference's minmax"
@@ -221,20 +230,6 @@ def test_a_run_tells_what_its_cells_tables_clip_and_how_a_calibrator_differs() -
     assert shared.rule is None
     assert called(shared) == "the shared entropy table"
     assert called(own) == "the own EntropyCalibration2 table of t"
-
-
-def test_a_head_that_is_given_out_in_float_is_clipped_by_nothing() -> None:
-    asked = Asked(
-        input="image", heads=(("small", "small"),), evaluation=Object(sha256="e" * 64, suffix="", size_bytes=1),
-        calibration=Object(sha256="e" * 64, suffix="", size_bytes=1), engines={}, engine_options={}, timing={},
-        transplant="cache",
-    )  # fmt: skip
-    for placement, tensors in (("tensorrt", ["x"]), ("onnxruntime", ["x", "small"])):
-        records = [record("v", SHARED, ENTROPY, placement=placement)]
-        found = table_report(manifest(asked=asked), records, RANGES, HEADS_OF)
-        assert [one.tensor for one in use(found, ENTROPY).clipped] == tensors
-    assert int8_outputs("onnxruntime-uint8-per_channel-int8_outputs")
-    assert not int8_outputs("onnxruntime-uint8-per_channel-float_outputs")
 
 
 @pytest.mark.parametrize("why", ["recorded", "other images", "of before", "no cache", "gone"])
@@ -251,7 +246,7 @@ def test_nothing_is_compared_where_the_images_or_the_rule_are_not_known(why: str
         one = one.model_copy(update={"measurements": (measured,)})
     if why == "gone":
         del ranges[ENTROPY]
-    found = table_report(told, [one], ranges, HEADS_OF)
+    found = table_report(told, [one], ranges, HEADS_OF, decides(one))
     assert use(found, CACHE).rule is None
 
 
@@ -268,9 +263,13 @@ def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
     answers = tuple(other if one is answer else one for one in judged.answers)
     heads_of = {"x": (answer.head,), "image": judged.heads}
     records = [record("v", SHARED, ENTROPY), record("t", OWN, CACHE)]
-    report = table_report(manifest(), records, RANGES, heads_of)
+    report = table_report(manifest(), records, RANGES, heads_of, decides(*records))
     tables = tuple(
-        dataclasses.replace(one, cells=(cell,) if one.digest == wanted else ())
+        dataclasses.replace(
+            one,
+            cells=(cell,) if one.digest == wanted else (),
+            clipped=tuple(dataclasses.replace(each, cells=(cell,)) for each in one.clipped),
+        )
         for wanted in [CACHE if kind is Kind.CALIBRATOR_REGRESSION else ENTROPY]
         for one in report.tables
     )

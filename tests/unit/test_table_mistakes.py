@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.core.tables.mistakes import mistake, plausible
+from trt_matrix.core.tables.mistakes import mistake, plausible
 
 TABLES = Path(__file__).parents[1] / "data" / "h200" / "tables"
 
@@ -167,7 +167,7 @@ def test_half_as_bright_images_are_a_warning() -> None:
 
 @example(10168, 0.5, SEEN)
 @given(st.integers(0, 2**32), st.floats(0, 0.5), st.sampled_from([SEEN, SEEN[:2]]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tables_of_other_images_are_not_called_wrong(
     seed: int, deviation: float, seen: list[Ranges]
 ) -> None:
@@ -186,7 +186,7 @@ RANGES = st.dictionaries(st.sampled_from("abcdefghijklmnopqrst"), st.one_of(
 
 
 @given(RANGES, st.lists(RANGES, max_size=3), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_is_raised(values: Ranges, seen: list[Ranges], scales: bool) -> None:
     found = mistake(values, seen, scales=scales)
     assert found is None or found.text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.tables.names import naming
+from trt_matrix.core.tables.names import naming
 
 OURS = ("images", *(f"/model.{index}/conv/Conv_output_0" for index in range(30)))
 
@@ -86,7 +86,7 @@ NAMES = st.lists(st.text("ab/:0_", min_size=1, max_size=8), unique=True, max_siz
 
 
 @given(NAMES, NAMES, st.dictionaries(st.text("ab/", min_size=1, max_size=3), st.text("ab/", min_size=1, max_size=3), max_size=3))  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_two_of_theirs_become_one_of_ours(
     theirs: list[str], ours: list[str], given: dict[str, str]
 ) -> None:

@@ -15,10 +15,10 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
-from runner.core.tables import trt_cache
-from runner.core.tables.forms import Form
-from runner.core.tables.reading import LIMIT_BYTES, read
-from runner.core.tables.table import Provenance, Table, TableError, from_ranges, to_json
+from trt_matrix.core.tables import trt_cache
+from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.reading import LIMIT_BYTES, read
+from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges, to_json
 
 AMAX = {"images": 1.0, "scope: relu:0": 2.5, "/model.0/conv/Conv_output_0": 20.453125}
 
@@ -176,7 +176,7 @@ FRAGMENTS = st.sampled_from(
     b'{"schema_version": 1, "amax": {"a": NaN}, "unusable": {}, "provenance": {"algorithm": "x"}}'
 )
 @example(b'{"data": {"a": 1}, "CLS": 0}')
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_it_is_it_is_read_or_refused(content: bytes) -> None:
     _read_or_refuse(content)
 
@@ -193,7 +193,7 @@ FLATBUFFERS = _flatbuffers()
 
 @given(st.lists(st.tuples(st.integers(0, len(FLATBUFFERS) - 1), st.integers(0, 255)), max_size=6),
        st.integers(0, len(FLATBUFFERS)))  # fmt: skip
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_flatbuffers_are_read_or_refused(damage: list[tuple[int, int]], cut: int) -> None:
     content = bytearray(FLATBUFFERS)
     for place, value in damage:
@@ -215,7 +215,6 @@ def _cache(scales: dict[str, float], header: trt_cache.Header | None) -> bytes:
 HEADER = trt_cache.Header(version=(8, 5, 3), algorithm="EntropyCalibration2")
 
 
-@settings(deadline=None)
 @given(SCALES, st.sampled_from([HEADER, None]))
 def test_what_we_write_as_a_cache_is_read_as_that(
     scales: dict[str, float], header: trt_cache.Header | None
@@ -227,7 +226,6 @@ def test_what_we_write_as_a_cache_is_read_as_that(
     assert again.values == found.values
 
 
-@settings(deadline=None)
 @given(SCALES, st.dictionaries(NAMES, st.text(max_size=20), max_size=3))
 def test_what_we_write_as_our_own_is_read_as_that(
     ranges: dict[str, float], unusable: dict[str, str]
@@ -240,7 +238,7 @@ def test_what_we_write_as_our_own_is_read_as_that(
     assert found.table().digest == table.digest
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.dictionaries(st.text("abc/:.0 ", min_size=1, max_size=9).filter(lambda one: one.strip() == one and one[0] != "{"),
                        st.floats(min_value=2.0**-60, max_value=2.0**60, width=32), min_size=1, max_size=6))  # fmt: skip
 def test_what_onnx_runtime_writes_is_read_in_each_of_its_forms(amax: dict[str, float]) -> None:
@@ -252,7 +250,7 @@ def test_what_onnx_runtime_writes_is_read_in_each_of_its_forms(amax: dict[str, f
             assert found.values == {name: pytest.approx(one, rel=1e-6) for name, one in amax.items()}  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SCALES)
 def test_what_a_quantiser_writes_is_read_as_the_scales_of_its_network(
     scales: dict[str, float],

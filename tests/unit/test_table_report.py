@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from runner.cells import Pass, Precision, Status, TableSource
-from runner.core.tables.differences import TableReport, table_report
-from runner.records import Manifest, Measurement, Record
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Measurement, Record
+from trt_matrix.core.tables.differences import TableReport, table_report
 
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
@@ -63,7 +64,7 @@ def report(*records: Record, ranges: Mapping[str, Mapping[str, float]] = RANGES)
         b=stated("entropy", unusable={"dead": "all zero"}),
         a=stated("entropy"),
     )
-    return table_report(facts, records, ranges, HEADS)
+    return table_report(facts, records, ranges, HEADS, {})
 
 
 RUN = (

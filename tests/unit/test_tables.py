@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.tables.table import Provenance, Table, TableError, from_json, from_ranges, to_json
+from trt_matrix.core.tables.table import (
+    Provenance,
+    Table,
+    TableError,
+    from_json,
+    from_ranges,
+    to_json,
+)
 
 BY = Provenance(algorithm="minmax", environment="ort-1.32.0", images_sha256="ab", note="a note")
 USABLE = st.floats(min_value=1e-30, max_value=1e30)

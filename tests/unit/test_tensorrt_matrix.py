@@ -10,19 +10,19 @@ import sys
 import zipfile
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 from archives import unpack
 from matrices import Told
 from PIL import Image
 
-from runner import session
-from runner.cells import Status
-from runner.core.tables.table import from_json
-from runner.core.tables.trt_cache import Cache, write
-from runner.store import Store
-from runner.ticket.making import Wish, make
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.core.tables.table import from_json
+from trt_matrix.core.tables.trt_cache import Cache, write
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
 
 FAKES = Path(__file__).parents[1] / "fakes"
 MATRIX = """
@@ -78,8 +78,8 @@ def at(folder: Path, version: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> Rows:
     """Packs both environments, answers them with two fake versions, merges, runs."""
-    from runner.packs.merging import merge
-    from runner.packs.packing import pack
+    from trt_matrix.packs.merging import merge
+    from trt_matrix.packs.packing import pack
 
     if shutil.which("gcc") is None:
         pytest.skip("no gcc for the fake CUDA runtime")
@@ -110,7 +110,8 @@ def rows(folder: Path) -> Rows:
     )
     with (folder / "results" / "latest" / "results.csv").open() as stream:
         return {
-            (row["environment"], row["pass"], row["head"]): row for row in csv.DictReader(stream)
+            (row["environment"], row["pass_name"], row["head"]): row
+            for row in csv.DictReader(stream)
         }
 
 
@@ -207,7 +208,7 @@ def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before
 ) -> None:
     """5.1.5 has implicit int8 alone, 8.6.1 both ways, 11.0 Q/DQ nodes alone."""
     assert rows
-    from runner.judging.run import judgement_of
+    from trt_matrix.judging.run import judgement_of
 
     run = Store(folder / "results").open_run("latest")
     judged = judgement_of(run, tuple(record.planned() for record in run.records()))
@@ -227,8 +228,8 @@ def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before
 def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder: Path) -> None:
     """By other names than the network's: what arrives has its own, and is packed with the jobs."""
     assert rows
-    from runner.packs.merging import merge
-    from runner.packs.packing import pack
+    from trt_matrix.packs.merging import merge
+    from trt_matrix.packs.packing import pack
 
     (made,) = [
         table
@@ -264,3 +265,28 @@ def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder:
     coverage = implicit.measurements[0].coverage
     assert coverage
     assert all((one.unmapped, one.ratio) == ((), 1.0) for one in coverage.values())
+
+
+def test_diagnosing_the_run_holds_every_implicit_build_against_its_own_table(
+    rows: Rows, folder: Path
+) -> None:
+    from trt_matrix.diagnosis.implicit import engine_loss
+    from trt_matrix.diagnosis.opening import opened
+
+    subject, store = opened("latest", folder / "results", None, lambda _: None)
+    assert subject.builds
+    built = subject.builds.built
+    assert {one.cell.split("/")[0] for one in built} == {"trt-5.1.5", "trt-8.6.1"}
+    for one in built:
+        assert "implicit" in one.cell
+        assert set(one.sums) == {"large", "small"}
+        assert all(len(sums) == 3 for sums in one.sums.values())
+        # 5.1.5 cannot tell its layers.
+        assert bool(one.ran) == one.cell.startswith("trt-8.6.1")
+    found = engine_loss(subject, range(3), store, lambda _: None)
+    # The fake computes int8 in its own way: whatever it loses is told of these builds and no others.
+    if found:
+        assert {cell for way in found.ways for cell in way.cells} <= {one.cell for one in built}
+    explicit = [one.cell for one in subject.measured]
+    assert explicit
+    assert not [cell for cell in explicit if "implicit" in cell]

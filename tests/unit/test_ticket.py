@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import tickets
 import yaml
+from secret_corpus import shapes
 
-from runner.environments.interpreter import InterpreterEnvironment
-from runner.errors import ExitCode, NothingSelectedError, StoreError
-from runner.packs import packing
-from runner.records import Manifest, Record
-from runner.store import Store
-from runner.ticket.again import environment_here, rerun
-from runner.ticket.jobs import obstacle
-from runner.ticket.making import Made, Wish, make
-from runner.ticket.verifying import unpack, verify
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Record
+from trt_matrix.environments.interpreter import InterpreterEnvironment
+from trt_matrix.errors import ExitCode, NothingSelectedError, StoreError
+from trt_matrix.packs import packing
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.again import environment_here, rerun
+from trt_matrix.ticket.jobs import obstacle
+from trt_matrix.ticket.making import Made, Wish, make
+from trt_matrix.ticket.verifying import unpack, verify
 
 CELL = "here/cpu/int8-shared-entropy"
 JOB = "here@cpu@int8-shared-entropy"
@@ -148,7 +150,7 @@ def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path:
 def script(unpacked: Path, *arguments: str, code: int, **variables: str) -> str:
     done = subprocess.run(
         [str(unpacked / "cells" / JOB / "reproduce.sh"), *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": "/nowhere", **variables},
+        env={"PATH": os.environ["PATH"], "HOME": str(unpacked.parent / "no-home"), **variables},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
@@ -215,3 +217,38 @@ def test_plugins_that_are_missing_stop_tensorrt_alone(results: Path) -> None:
     assert obstacle(tensorrt, record) is None
     assert obstacle(tensorrt, record, "left out") == "left out"
     assert obstacle(asked, record, "left out") is None
+
+
+def test_a_corpus_in_logs_reasons_and_tables_is_in_no_byte_of_the_ticket(
+    results: Path, tmp_path: Path
+) -> None:
+    """Records of before a probe's form was checked, and JSON inside of texts, are among them."""
+    mine = tmp_path / "results"
+    shutil.copytree(results, mine, symlinks=True)
+    newest = mine / "latest"
+    planted: list[str] = []
+    lines: list[str] = []
+    for _, text, secrets in shapes(3):
+        lines.append(f"\x1b[31m{text}\x1b[0m")
+        planted += [one for one in secrets if len(one) >= 8]
+    for path in (newest / "logs").rglob("*.log"):
+        path.write_text("\n".join(lines))
+    for path in (newest / "tables").glob("*.json"):
+        table = json.loads(path.read_text())
+        table["note"] = {"told": [json.dumps({"said": line}) for line in lines]}
+        path.write_text(json.dumps(table))
+    for path in (newest / "records").rglob("*.json"):
+        record = json.loads(path.read_text())
+        for one in record["measurements"]:
+            one["start"]["probe"]["engine"] = "text"
+            one["start"]["probe"]["packages"] = ["numpy"]
+        record["reason"] = " ".join(lines)
+        path.write_text(json.dumps(record))
+    made = make("latest", mine, tmp_path / "t.zip", Wish())
+    files = members(made.path)
+    assert len(planted) > 150
+    content = b"\n".join(
+        one for name, one in files.items() if not name.endswith((".npy", ".onnx", ".py"))
+    ).lower()
+    assert [one for one in planted if one.lower().encode() in content] == []
+    assert verify(made.path).content == made.content

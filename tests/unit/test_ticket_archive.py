@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from runner.cli import app
-from runner.errors import StoreError
-from runner.ticket import archive
-from runner.ticket.content import NAME, TicketContent
-from runner.ticket.verifying import unpack, verify
+from trt_matrix.cli import app
+from trt_matrix.errors import StoreError
+from trt_matrix.store.unpacking import is_plain
+from trt_matrix.ticket import archive
+from trt_matrix.ticket.content import NAME, TicketContent
+from trt_matrix.ticket.verifying import unpack, verify
 
 FILES = {"a.txt": b"one", "run/b.json": b"{}" * 500, "cells/x/reproduce.sh": b"#!/bin/sh\n"}
 
@@ -189,7 +190,7 @@ def test_every_byte_may_be_damaged(path: Path) -> None:
 
 @given(st.text(max_size=40))
 def test_plain_names_stay_below(name: str) -> None:
-    if archive.is_plain(name):
+    if is_plain(name):
         base = Path("/base")
         assert (base / name).resolve().is_relative_to(base)
         assert str(base / name) == f"/base/{name}"

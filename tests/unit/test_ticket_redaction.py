@@ -4,19 +4,19 @@ import base64
 import json
 from pathlib import Path
 
-import networks
 import onnx
 import pytest
+import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 
-from runner.cells import Pass, Precision, Status
-from runner.records import Record
-from runner.ticket.here import secrets_here
-from runner.ticket.kinds import Kind, Secret
-from runner.ticket.network import redacted
-from runner.ticket.redaction import Redactor, versions_in
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.records import Record
+from trt_matrix.ticket.here import secrets_here
+from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.network import redacted
+from trt_matrix.ticket.redaction import Redactor, versions_in
 
 
 def taken(text: str, *known: Secret, versions: tuple[str, ...] = ()) -> str:

@@ -4,20 +4,20 @@ import io
 import zipfile
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 import tickets
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from runner.core.network.graph import GraphError
-from runner.ticket.again import rerun
-from runner.ticket.making import Made, Wish, make
-from runner.ticket.random_data import random_images, random_weights
 from tests.unit.test_ticket import CELL, local
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.ticket.again import rerun
+from trt_matrix.ticket.making import Made, Wish, make
+from trt_matrix.ticket.random_data import random_images, random_weights
 
 
 @pytest.fixture(scope="module")

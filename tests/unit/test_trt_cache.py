@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.core.tables.table import Provenance, Table
-from runner.core.tables.trt_cache import (
+from trt_matrix.core.tables.table import Provenance, Table
+from trt_matrix.core.tables.trt_cache import (
     Cache,
     CacheError,
     Header,

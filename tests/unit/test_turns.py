@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from runner.core.turns import turns
+from trt_matrix.core.turns import turns
 
 NAMES = ["v0", "v1", "v2", "v3", "v4"]
 

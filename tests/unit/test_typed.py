@@ -5,26 +5,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
+import small_networks as networks
 from judgements import cell_result, fp32_head
 from matrices import Told, store_of, wants_of
 from onnx import numpy_helper
 from test_head_answers import EFFECT
 
-from runner.cells import Pass, Precision, Status
-from runner.core.answers.per_head import answers
-from runner.core.reduced.told import CONVERTED, converted_sentence, facts
-from runner.core.verdicts.verdict import Kind, Verdict
-from runner.environments.base import Identity
-from runner.execution.inputs import Network
-from runner.execution.typed import MOST, Ranges, Typed, may_be_strong, typed, typed_before
-from runner.execution.value_ranges import TypedNetworks
-from runner.execution.wanted import MINMAX, Site, WantedCalibration, Wants
-from runner.records import Calibration
-from runner.store import Store
 from tests.fakes.environment import ScriptedEnvironment
+from trt_matrix.core.answers.per_head import answers
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.records import Calibration
+from trt_matrix.core.reduced.told import CONVERTED, converted_sentence, facts
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.environments.base import Identity
+from trt_matrix.execution.inputs import Network
+from trt_matrix.execution.typed import MOST, Ranges, Typed, may_be_strong, typed, typed_before
+from trt_matrix.execution.value_ranges import TypedNetworks
+from trt_matrix.execution.wanted import MINMAX, Site, WantedCalibration, Wants
+from trt_matrix.store.results import Store
 
 FP16, BF16 = Precision.FP16, Precision.BF16
 NOTHING: Mapping[str, float] = {}
@@ -185,7 +185,7 @@ def test_many_nodes_are_counted_beyond_the_first() -> None:
     assert told["kept in float32"]["…"] == "and 7 nodes more"
     assert told["weights that became zero"] == "3 values, of w"
     sentence = converted_sentence({CONVERTED: told})
-    assert "n0 (because), n1 (because), n2 (because) and" in sentence
+    assert "n0 (because), n1 (because), n2 (because) and more than 97 more" in sentence
     assert "near the end of float16: t (4e+04)" in sentence
 
 
@@ -201,7 +201,7 @@ def test_a_card_says_what_stayed_and_what_nearly_overflows() -> None:
         "ranges": "60 tensors on the evaluation images",
     }  # fmt: skip
     assert converted_sentence({CONVERTED: facts(raw)}) == (
-        " The network was converted to float16; on these images no tensor comes near float16's end."
+        " The network was converted to float16; of 60 tensors on the evaluation images none comes near float16's end."
     )
 
 

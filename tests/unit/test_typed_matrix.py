@@ -12,23 +12,23 @@ import sys
 import zipfile
 from pathlib import Path
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 from archives import unpack
 from matrices import Told
 from onnx import TensorProto, helper, numpy_helper
 from test_tensorrt_matrix import FAKES, Rows, at, png
 
-from runner import session
-from runner.cells import Status
-from runner.core.reduced.converting import element_types
-from runner.packs.merging import merge
-from runner.packs.packing import pack
-from runner.records import Measurement
-from runner.store import Store
-from runner.ticket.making import Wish, make
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import Measurement
+from trt_matrix.core.reduced.converting import element_types
+from trt_matrix.packs.merging import merge
+from trt_matrix.packs.packing import pack
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
 
 MATRIX = """
 name: tiny
@@ -122,7 +122,8 @@ def rows(folder: Path) -> Rows:
     assert told.steps == told.expected, told.lines
     with (folder / "results" / "latest" / "results.csv").open() as stream:
         return {
-            (row["environment"], row["pass"], row["head"]): row for row in csv.DictReader(stream)
+            (row["environment"], row["pass_name"], row["head"]): row
+            for row in csv.DictReader(stream)
         }
 
 

@@ -7,24 +7,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import networks
 import pytest
+import small_networks as networks
 from archives import unpack
 from experiments import changed, checked, write, wrong
 from matrices import Told
 from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
-from runner import session
-from runner.cells import Status
-from runner.core.qdq.placements import Placed
-from runner.execution.alternatives import Alternative, floats, quantised
-from runner.experiment import read_experiment
-from runner.packs.merging import merge
-from runner.packs.packing import pack
-from runner.records import Record
-from runner.store import Store
-from runner.ticket.making import Wish, make
 from tests.fakes.uff_file import uff_file
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Status
+from trt_matrix.core.qdq.placements import Placed
+from trt_matrix.core.records import Record
+from trt_matrix.execution.alternatives import Alternative, floats, quantised
+from trt_matrix.packs.merging import merge
+from trt_matrix.packs.packing import pack
+from trt_matrix.planning.experiment import read_experiment
+from trt_matrix.store.results import Store
+from trt_matrix.ticket.making import Wish, make
 
 NODES = {"large": "yolo/large", "small": "yolo/small"}
 STATED = {"file": "tiny.uff", "input": "inputs", "outputs": NODES}

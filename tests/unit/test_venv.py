@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 import uv
 
-from runner.environments import local, packages, preflight, venv
-from runner.environments.devices import Driver
-from runner.environments.venv import STAMP, VenvEnvironment, default_cache
-from runner.errors import EnvironmentUnavailableError
+from trt_matrix.environments import local, packages, preflight, venv
+from trt_matrix.environments.devices import Driver
+from trt_matrix.environments.packages import Sources
+from trt_matrix.environments.venv import STAMP, VenvEnvironment, default_cache
+from trt_matrix.errors import EnvironmentUnavailableError
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,6 +188,53 @@ def test_offline_with_a_warm_cache_makes_it_anew(environment: Make, tmp_path: Pa
     shutil.rmtree(folders(tmp_path)[0])
     assert environment("pebble==1.0").prepare(offline=True) == first
     assert (folders(tmp_path)[0] / STAMP).exists()
+
+
+# Where packages are looked for
+
+
+def with_sources(tmp_path: Path, sources: Sources) -> VenvEnvironment:
+    return VenvEnvironment(
+        name="stone", engine="onnxruntime", requirements=["pebble"], python=None,
+        cache=tmp_path / "cache", sources=sources,
+    )  # fmt: skip
+
+
+def test_a_wheelhouse_is_enough_offline(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = shutil.copytree(wheels, tmp_path / "house")
+    for wheel in wheels.glob("*.whl"):
+        wheel.unlink()
+    monkeypatch.delenv("UV_CONFIG_FILE")
+    # An index that is not there, as on a machine without a network.
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    stone = with_sources(tmp_path, Sources(wheels=house))
+    made = stone.prepare(offline=True)
+    assert made.facts["packages"]["pebble"]["version"] == "2.0"
+    # Another wheel in the folder is another question.
+    make_wheel(house, "pebble", "3.0")
+    made = with_sources(tmp_path, Sources(wheels=house)).prepare(offline=True)
+    assert made.facts["packages"]["pebble"]["version"] == "3.0"
+    for wheel in house.glob("*.whl"):
+        wheel.unlink()
+    with pytest.raises(EnvironmentUnavailableError, match="pebble"):
+        with_sources(tmp_path, Sources(wheels=house)).prepare(offline=True)
+
+
+def test_an_index_comes_before_the_others(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    (index / "pebble").mkdir(parents=True)
+    newer = make_wheel(index / "pebble", "pebble", "7.0")
+    page = f'<a href="{newer.name}">{newer.name}</a>'
+    (index / "pebble" / "index.html").write_text(page)
+    monkeypatch.delenv("UV_CONFIG_FILE")
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    made = with_sources(tmp_path, Sources(index=(str(index),))).prepare(offline=False)
+    assert made.facts["packages"]["pebble"]["version"] == "7.0"
 
 
 # Jobs
@@ -406,7 +454,7 @@ def test_an_environment_whose_python_was_removed_is_made_anew(
 PREPARE = """
 import sys
 from pathlib import Path
-from runner.environments.venv import VenvEnvironment
+from trt_matrix.environments.venv import VenvEnvironment
 stone = VenvEnvironment(name="stone", engine="onnxruntime", requirements=("pebble==1.0",),
                         python=None, cache=Path(sys.argv[1]))
 print(stone.prepare(offline=False).fingerprint)

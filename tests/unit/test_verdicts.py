@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.cells import Precision
-from runner.core.rules import DB, Rules
-from runner.core.verdicts.cell_errors import CellError, HeadErrors, Noises
-from runner.core.verdicts.decisions import step_found, verdicts
-from runner.core.verdicts.sample import Floats, Sample, level
-from runner.core.verdicts.verdict import KINDS, Kind, Verdict
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.rules import DB, Rules
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.decisions import step_found, verdicts
+from trt_matrix.core.verdicts.sample import Floats, Sample, level
+from trt_matrix.core.verdicts.verdict import KINDS, Kind, Verdict
 
 IMAGES = 40
 ENERGY = np.full(IMAGES, 10.0)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from matrices import FP32, Trial
 
-from runner.cells import Cell, Status
-from runner.core.hosts.gpus import GpuState
-from runner.execution.watch import LOOKS, facts, settled, unwatched
-from runner.records import Record
 from tests.fakes.environment import InstantEnvironment
+from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.hosts.gpus import GpuState
+from trt_matrix.core.records import Record
+from trt_matrix.execution.watch import LOOKS, facts, settled, unwatched
 
 QUIET = GpuState(uuid="GPU-1", time_ns=0, utilisation=0.0)
 BUSY = dataclasses.replace(QUIET, processes=("python (7)",))

@@ -4,24 +4,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
+import small_networks as networks
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from small_networks import Builder
 
-from runner import session
-from runner.core.judgement import Judgement
-from runner.core.qdq.weight_spread import WIDE, wide_weights
-from runner.core.verdicts.verdict import Kind
-from runner.outcome import Outcome
-from runner.records import Record
 from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.qdq.weight_spread import WIDE, wide_weights
+from trt_matrix.core.records import Record
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.judging.outcome import Outcome
 
 PER_CHANNEL, PER_TENSOR = "int8-shared-minmax", "int8-shared-minmax-per-tensor"
 

@@ -3,9 +3,9 @@
 import pytest
 
 from job.comparison import table
-from runner.core.metrics import sqnr_db
-from runner.core.verdicts.gates import SPOKEN
-from runner.core.words import count, listed, span
+from trt_matrix.core.metrics import sqnr_db
+from trt_matrix.core.verdicts.gates import SPOKEN
+from trt_matrix.core.words import count, listed, span
 
 
 @pytest.mark.parametrize(

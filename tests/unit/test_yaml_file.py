@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.yaml_file import LIMIT_BYTES, Document, parse, read
-from runner.errors import ConfigError
+from trt_matrix.config.yaml_file import LIMIT_BYTES, Document, parse, read
+from trt_matrix.errors import ConfigError
 
 
 def problem(text: str) -> str:

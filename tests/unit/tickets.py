@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import small_networks as networks
 from matrices import Told
 from PIL import Image
 
-from runner import session
+from trt_matrix.commands import session
 
 USER = "wilhelmina"
 HOST = "zeppelin07"

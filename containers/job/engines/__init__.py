@@ -17,6 +17,7 @@ defines
                                     Returns the arrays in that order.
         .device_s                   seconds that the device computed in the last run, copies apart; None
                                     where the engine cannot tell
+        .layer_times(inputs, runs)  absent, or what each layer takes: runs and layers of protocol.TIMES_KEYS
         .close()                    frees what it holds; nothing runs afterwards
 
 Errors are exceptions with a message for the user; they fail the pass, not the job. What the engine
@@ -26,7 +27,7 @@ might read in another form, is a protocol.UnreadableError.
 
 import importlib
 
-ENGINES = ("onnxruntime", "tensorrt")
+ENGINES = ("onnxruntime", "python", "tensorrt")
 
 
 def load(name):

@@ -69,13 +69,14 @@ def candidates(maps):
         fields = line.split(None, 5)
         if len(fields) == 6 and os.path.basename(fields[5].strip()).startswith("libcudart.so"):
             yield fields[5].strip()
+    # The wheel nvidia-cuda-runtime was installed beside the engine: a system's may want a newer driver.
+    for folder in sys.path:
+        for path in sorted(glob.glob(os.path.join(folder, "nvidia", "*", "lib", "libcudart.so.*"))):
+            yield path
     for name in SONAMES:
         yield name
     for folder in sorted(glob.glob("/usr/local/cuda*/lib64"), reverse=True):
         yield os.path.join(folder, "libcudart.so")
-    for folder in sys.path:  # the wheel nvidia-cuda-runtime
-        for path in sorted(glob.glob(os.path.join(folder, "nvidia", "*", "lib", "libcudart.so.*"))):
-            yield path
     found = ctypes.util.find_library("cudart")
     if found:
         yield found

@@ -7,13 +7,11 @@
     10           no tensors by number, no implicit batch; calibrators deprecated
     11           strongly typed only: no precision flags, no calibrators, no ranges
 
-docs/tensorrt.md says which of this was run, and on what.
+docs/reference/tensorrt.md says which of this was run, and on what.
 """
 
 import os
 import tempfile
-
-import tensorrt as trt
 
 from job import arrays, protocol
 from job.engines import cuda
@@ -24,11 +22,13 @@ from job.engines.tensorrt import (
     custom,
     held,
     layers,
+    library,
     network,
     options,
     plugins,
     scales,
 )
+from job.engines.tensorrt.library import CALLED, trt
 from job.engines.tensorrt.log import Log
 from job.engines.tensorrt.session import Session
 
@@ -55,7 +55,7 @@ class Engine(object):
 
     def facts(self):
         return {
-            "name": "tensorrt",
+            "name": library.NAME,
             "version": trt.__version__,
             "cuda": self._cuda.facts(),
             "precisions": configuration.precisions(),
@@ -80,16 +80,17 @@ class Engine(object):
             configuration.check_bf16(strong, self._cuda.capability())
         if implicit is not None and strong:
             raise protocol.UnsupportedError(
-                "TensorRT %s: a strongly typed network runs in int8 by its Q/DQ nodes only"
-                % trt.__version__
+                "%s: a strongly typed network runs in int8 by its Q/DQ nodes only"
+                % CALLED
             )
         self._log.restart()
         builder = self._builder()
         explicit = precision == "int8" and implicit is None
         parsed = network.parse(builder, self._log, model, explicit, strong)
         _check_types(parsed, precision, explicit, strong)
-        if precision == "int8" and self._options["fp32_layers"]:
-            _hold(parsed, self._options["fp32_layers"], explicit)
+        names = self._held(implicit) if precision == "int8" else []
+        if names:
+            _hold(parsed, names, explicit)
         resources = cuda.Resources(self._cuda)
         try:
             built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
@@ -103,6 +104,11 @@ class Engine(object):
             session.close()
             raise
         return session
+
+    def _held(self, implicit):
+        """Returns what is held in fp32: as every int8 engine of this job, and as this pass asks."""
+        asked = implicit[protocol.HELD] if implicit is not None else []
+        return self._options["fp32_layers"] + [one for one in asked if one not in self._options["fp32_layers"]]
 
     def _builder(self):
         try:
@@ -127,10 +133,12 @@ class Engine(object):
                 calibrator = calibrators.make(name, None, scales.cache(table, line))
             else:
                 scales.set_ranges(parsed, table)
-        fallback, is_held = self._options["fallback"], bool(told["mode"] and self._options["fp32_layers"])
-        choice = configuration.Choice(precision, fallback, strong, calibrator, is_held)
+        is_held = bool(told["mode"] and self._held(implicit))
+        choice = configuration.Choice(precision, self._options["fallback"], strong, calibrator, is_held)
         try:
-            built = building.build(builder, parsed, choice, self._options, self._log)
+            built = building.build(
+                builder, parsed, choice, self._options, self._log, self._cuda.capability()
+            )
         finally:
             # A build that failed may have failed for this: the callback's own words are better.
             if calibrator is not None:
@@ -150,10 +158,13 @@ class Engine(object):
         if cache is not None:
             protocol.write_bytes(os.path.join(folder, protocol.CACHE), cache)
         facts = dict(built.facts, schema_version=protocol.SCHEMA_VERSION, quantisation=quantisation)
+        if session.jit_s is not None:
+            facts["jit_s"] = session.jit_s
         facts["scales"] = None if table is None else scales.coverage(table, parsed.tensors, self._log)
         facts["warnings"] = self._log.warnings
         protocol.write_json(os.path.join(folder, protocol.BUILD), facts)
         found = layers.of(built.engine, session, self._log, parsed.layers)
+        session.layers, session.network = found["layers"], parsed.layers
         found["custom"] = custom.told(parsed.custom, parsed.layers, found["layers"], table)
         protocol.write_json(
             os.path.join(folder, protocol.LAYERS), dict(found, schema_version=protocol.SCHEMA_VERSION)

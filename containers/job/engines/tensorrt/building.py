@@ -2,9 +2,8 @@
 
 import time
 
-import tensorrt as trt
-
-from job.engines.tensorrt import configuration
+from job.engines.tensorrt import configuration, library, rtx
+from job.engines.tensorrt.library import CALLED, trt
 
 
 class BuildError(Exception):
@@ -26,7 +25,28 @@ class Built(object):
         self._owners = owners  # must outlive the engine
 
 
-def build(builder, network, choice, options, log):
+def serialised(builder, network, choice, options, log, capability):
+    """Returns (plan, facts of `Built`, trt.IBuilderConfig): what needs no GPU in TensorRT-RTX.
+
+    Args: as `build`.
+
+    Raises: as `build`.
+    """
+    config = builder.create_builder_config()
+    facts = {"flags": configuration.configure(config, choice, options)}
+    if library.IS_RTX:
+        rtx.aim(config, capability)
+    _add_profile(builder, config, network, choice)
+    facts["timing_cache"] = configuration.read_timing_cache(config, options["timing_cache"])
+    start = time.perf_counter()
+    plan = builder.build_serialized_network(network.definition, config)
+    facts["tensorrt_s"] = time.perf_counter() - start
+    _need(plan, log)
+    facts["size_bytes"] = plan.nbytes
+    return plan, facts, config
+
+
+def build(builder, network, choice, options, log, capability):
     """Returns the Built engine of `network`.
 
     Args:
@@ -35,6 +55,7 @@ def build(builder, network, choice, options, log):
         choice: configuration.Choice.
         options: of options.checked.
         log: Log.
+        capability: of the GPU, 90 for 9.0.
 
     Raises:
         BuildError: TensorRT gave no engine.
@@ -51,23 +72,22 @@ def build(builder, network, choice, options, log):
         facts = {"flags": flags, "size_bytes": None, "timing_cache": "none"}
         facts["tensorrt_s"] = time.perf_counter() - start
         return Built(engine, facts, [builder])
-    config = builder.create_builder_config()
-    facts = {"flags": configuration.configure(config, choice, options), "size_bytes": None}
-    _add_profile(builder, config, network, choice)
-    facts["timing_cache"] = configuration.read_timing_cache(config, options["timing_cache"])
-    start = time.perf_counter()
     if hasattr(builder, "build_serialized_network"):  # 8.0
-        plan = builder.build_serialized_network(network.definition, config)
-        _need(plan, log)
+        plan, facts, config = serialised(builder, network, choice, options, log, capability)
+        start = time.perf_counter()
         runtime = trt.Runtime(log)
         engine = runtime.deserialize_cuda_engine(plan)
-        facts["size_bytes"] = plan.nbytes
         owners = [runtime]
     else:
+        config = builder.create_builder_config()
+        facts = {"flags": configuration.configure(config, choice, options), "size_bytes": None}
+        _add_profile(builder, config, network, choice)
+        facts.update(tensorrt_s=0.0, timing_cache="none")
+        start = time.perf_counter()
         engine = builder.build_engine(network.definition, config)
         owners = [builder]
     _need(engine, log)
-    facts["tensorrt_s"] = time.perf_counter() - start
+    facts["tensorrt_s"] += time.perf_counter() - start
     configuration.write_timing_cache(config, options["timing_cache"])
     return Built(engine, facts, owners)
 
@@ -75,7 +95,7 @@ def build(builder, network, choice, options, log):
 def _need(made, log):
     """TensorRT reports failure as None, and why in its log only."""
     if made is None:
-        raise BuildError("TensorRT %s built no engine%s" % (trt.__version__, log.told()))
+        raise BuildError("%s built no engine%s" % (CALLED, log.told()))
 
 
 def _add_profile(builder, config, network, choice):

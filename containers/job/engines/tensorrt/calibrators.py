@@ -7,10 +7,9 @@ So none leaves here: it is kept, and `check` raises it once the build is over.
 import ctypes
 import time
 
-import tensorrt as trt
-
 from job import protocol
 from job.engines import cuda
+from job.engines.tensorrt.library import CALLED, trt
 
 CLASSES = {
     "entropy": "IInt8EntropyCalibrator",
@@ -52,8 +51,8 @@ def make(name, feed, cache):
     kind = CLASSES.get(name)
     if kind is None or not hasattr(trt, kind):
         raise protocol.UnsupportedError(
-            "TensorRT %s has no calibrator %s; it has: %s"
-            % (trt.__version__, name, ", ".join(available()) or "none, its scales are Q/DQ nodes")
+            "%s has no calibrator %s; it has: %s"
+            % (CALLED, name, ", ".join(available()) or "none, its scales are Q/DQ nodes")
         )
     base = getattr(trt, kind)
 
@@ -180,8 +179,8 @@ class Callbacks(object):
 
 def _refuse(_cache):
     raise CalibrationError(
-        "TensorRT %s takes no calibration cache from Python: carry the table as dynamic_range"
-        % trt.__version__
+        "%s takes no calibration cache from Python: carry the table as dynamic_range"
+        % CALLED
     )
 
 
@@ -213,9 +212,9 @@ def check(calibrator, takes_images):
         ) from calibrator.error
     if calibrator.asked and not takes_images:
         raise CalibrationError(
-            "TensorRT %s did not take the calibration cache it was given and asked for images: its "
+            "%s did not take the calibration cache it was given and asked for images: its "
             "header or a line is not what this version wants; carry the table as dynamic_range"
-            % trt.__version__
+            % CALLED
         )
 
 
@@ -231,16 +230,16 @@ def check_complete(calibrator, feed):
     """
     if feed is None and not calibrator.reads:
         raise CalibrationError(
-            "TensorRT %s never asked for the calibration cache: the engine has no scales of the table"
-            % trt.__version__
+            "%s never asked for the calibration cache: the engine has no scales of the table"
+            % CALLED
         )
     if feed is not None and feed.given < feed.total:
         raise CalibrationError(
-            "TensorRT %s asked for %d of %d calibration images: the engine would rest on a part of them"
-            % (trt.__version__, feed.given, feed.total)
+            "%s asked for %d of %d calibration images: the engine would rest on a part of them"
+            % (CALLED, feed.given, feed.total)
         )
     if feed is not None and not calibrator.written:
         raise CalibrationError(
-            "TensorRT %s gave no calibration cache after %d images: its scales are unknown"
-            % (trt.__version__, feed.given)
+            "%s gave no calibration cache after %d images: its scales are unknown"
+            % (CALLED, feed.given)
         )

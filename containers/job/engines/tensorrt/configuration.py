@@ -2,9 +2,9 @@
 
 import os
 
-import tensorrt as trt
-
 from job import protocol
+from job.engines.tensorrt import library
+from job.engines.tensorrt.library import CALLED, trt
 from job.engines.tensorrt.network import word
 
 BF16_CAPABILITY = 80  # Ampere's: earlier GPUs have no instructions for bfloat16
@@ -30,8 +30,8 @@ class Choice(object):
 
 
 def always_strong():
-    """Whether all networks are strongly typed: there are no precision flags (11)."""
-    return hasattr(trt, "BuilderFlag") and not hasattr(trt.BuilderFlag, "INT8")
+    """Whether all networks are strongly typed: 11 has no precision flags, TensorRT-RTX 1.4 has and refuses them."""
+    return library.IS_RTX or (hasattr(trt, "BuilderFlag") and not hasattr(trt.BuilderFlag, "INT8"))
 
 
 def precisions():
@@ -55,7 +55,7 @@ def check_bf16(strong, capability):
     """
     known = hasattr(trt.DataType, "BF16") if strong else _has_bf16()
     if not known:
-        raise protocol.UnsupportedError("TensorRT %s has no bfloat16 (9 and later do)" % trt.__version__)
+        raise protocol.UnsupportedError("%s has no bfloat16 (9 and later do)" % CALLED)
     if capability < BF16_CAPABILITY:
         raise protocol.UnsupportedError(
             "bfloat16 needs a GPU of compute capability 8.0 or later (Ampere), this one has %d.%d"
@@ -66,7 +66,7 @@ def check_bf16(strong, capability):
 def check_tf32(choice):
     """Raises protocol.UnsupportedError where TF32 is wanted and this TensorRT does not know it."""
     if "tf32" in choice.types and "tf32" not in precisions():
-        raise protocol.UnsupportedError("TensorRT %s has no TF32 (7.1 and later do)" % trt.__version__)
+        raise protocol.UnsupportedError("%s has no TF32 (7.1 and later do)" % CALLED)
 
 
 def configure_builder(builder, choice, options):
@@ -124,7 +124,7 @@ def _set_level(config, level):
         return
     if not hasattr(config, "builder_optimization_level"):
         raise protocol.UnsupportedError(
-            "TensorRT %s has no optimisation level (8.6 and later do)" % trt.__version__
+            "%s has no optimisation level (8.6 and later do)" % CALLED
         )
     config.builder_optimization_level = level
 
@@ -134,17 +134,17 @@ def _set_sources(config, names):
         return
     if not hasattr(config, "set_tactic_sources"):
         raise protocol.UnsupportedError(
-            "TensorRT %s has no choice of tactic sources (7.2 and later do)" % trt.__version__
+            "%s has no choice of tactic sources (7.2 and later do)" % CALLED
         )
     known = members(trt.TacticSource)
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(
-            "engine_options: TensorRT %s has no tactic source %s; it has: %s"
-            % (trt.__version__, ", ".join(unknown), ", ".join(sorted(known)))
+            "engine_options: %s has no tactic source %s; it has: %s"
+            % (CALLED, ", ".join(unknown), ", ".join(sorted(known)))
         )
     if not config.set_tactic_sources(sum(1 << int(known[name]) for name in set(names))):
-        raise ValueError("TensorRT %s refused the tactic sources %s" % (trt.__version__, names))
+        raise ValueError("%s refused the tactic sources %s" % (CALLED, names))
 
 
 def _flags(config):
@@ -159,7 +159,7 @@ def members(enum):
 
 def read_timing_cache(config, path):
     """Gives the builder the timing cache in `path`; returns `none`, `new`, `read` or `refused`."""
-    if path is None or not hasattr(config, "create_timing_cache"):  # 8.0
+    if path is None or library.IS_RTX or not hasattr(config, "create_timing_cache"):  # 8.0
         return "none"
     content = b""
     if os.path.exists(path):
@@ -174,5 +174,5 @@ def read_timing_cache(config, path):
 
 def write_timing_cache(config, path):
     """Writes what the build measured to `path`, whole or not at all."""
-    if path is not None and hasattr(config, "get_timing_cache"):
+    if path is not None and not library.IS_RTX and hasattr(config, "get_timing_cache"):
         protocol.write_bytes(path, bytes(config.get_timing_cache().serialize()))

@@ -2,9 +2,8 @@
 
 import difflib
 
-import tensorrt as trt
-
 from job import protocol
+from job.engines.tensorrt.library import CALLED, trt
 from job.engines.tensorrt.network import FLOATS, word
 
 
@@ -24,7 +23,7 @@ def hold(definition, names):
     """
     if not hasattr(trt.ILayer, "precision"):
         raise protocol.UnsupportedError(
-            "TensorRT %s holds no layer in fp32: the network's own types decide" % trt.__version__
+            "%s holds no layer in fp32: the network's own types decide" % CALLED
         )
     called, found = {}, set()
     for index in range(definition.num_layers):
@@ -45,7 +44,7 @@ def hold(definition, names):
     if missing:
         near = difflib.get_close_matches(missing[0], list(called), 3)
         raise ValueError(
-            "engine_options: fp32_layers names %s, which TensorRT %s found in no floating-point layer of the "
+            "engine_options: fp32_layers names %s, which %s found in no floating-point layer of the "
             "network%s"
-            % (", ".join(missing), trt.__version__, "; near: %s" % ", ".join(near) if near else "")
+            % (", ".join(missing), CALLED, "; near: %s" % ", ".join(near) if near else "")
         )

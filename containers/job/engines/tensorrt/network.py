@@ -1,15 +1,22 @@
 """From a file to a TensorRT network."""
 
-import tensorrt as trt
-
 from job import protocol
 from job.engines.tensorrt import custom, uff_form
+from job.engines.tensorrt.library import CALLED, trt
 
 FLOATS = ("FLOAT", "HALF", "BF16")
 
 
 class ParseError(protocol.UnreadableError):
-    """The network cannot be read by this TensorRT's parser; holds all that the parser said."""
+    """The network cannot be read by this TensorRT's parser; holds all that the parser said.
+
+    Attributes:
+        told: [{"node": name, "operator", "text"}], the first two None where it does not name them.
+    """
+
+    def __init__(self, message, told=()):
+        protocol.UnreadableError.__init__(self, message)
+        self.told = list(told)
 
 
 class Network(object):
@@ -85,14 +92,16 @@ def parse(builder, log, form, explicit, strong):
     else:
         with open(form, "rb") as stream:
             done = parser.parse(stream.read())
-    errors = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
+    found = [parser.get_error(index) for index in range(parser.num_errors)]
+    errors = [describe(error) for error in found]
     if errors or not done:
         raise ParseError(
-            "TensorRT %s cannot read the network: %s"
-            % (trt.__version__, "; ".join(errors) or "its parser gave no reason" + log.told())
+            "%s cannot read the network: %s"
+            % (CALLED, "; ".join(errors) or "its parser gave no reason" + log.told()),
+            [_told(error) for error in found],
         )
     if definition.num_outputs == 0:
-        raise ParseError("TensorRT %s found no outputs in the network" % trt.__version__)
+        raise ParseError("%s found no outputs in the network" % CALLED)
     return Network(definition, parser, implicit_batch)
 
 
@@ -107,11 +116,11 @@ def _full_dimensions():
 def _create(builder, implicit_batch, explicit, strong):
     if not hasattr(trt, "NetworkDefinitionCreationFlag"):  # 5
         if strong:
-            raise protocol.UnsupportedError(_NO_STRONG % trt.__version__)
+            raise protocol.UnsupportedError(_NO_STRONG % CALLED)
         if explicit:
             raise protocol.UnsupportedError(
-                "TensorRT %s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only"
-                % trt.__version__
+                "%s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only"
+                % CALLED
             )
         return builder.create_network()
     flags = trt.NetworkDefinitionCreationFlag
@@ -123,17 +132,24 @@ def _create(builder, implicit_batch, explicit, strong):
         bits |= 1 << int(flags.EXPLICIT_PRECISION)
     if strong:
         if not hasattr(flags, "STRONGLY_TYPED"):
-            raise protocol.UnsupportedError(_NO_STRONG % trt.__version__)
+            raise protocol.UnsupportedError(_NO_STRONG % CALLED)
         bits |= 1 << int(flags.STRONGLY_TYPED)
     return builder.create_network(bits)
 
 
-_NO_STRONG = "TensorRT %s has no strongly typed networks (9 and later do)"
+_NO_STRONG = "%s has no strongly typed networks (9 and later do)"
 
 
 def has_quantize():
     """Whether this TensorRT has layers for Q/DQ nodes (8.0)."""
     return hasattr(trt.INetworkDefinition, "add_quantize")
+
+
+def _told(error):
+    found = {"node": None, "operator": None, "text": error.desc()}
+    if hasattr(error, "node_name"):  # 10
+        found.update(node=error.node_name() or None, operator=error.node_operator() or None)
+    return found
 
 
 def describe(error):

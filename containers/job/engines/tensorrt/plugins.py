@@ -8,10 +8,9 @@
 import ctypes
 import os
 
-import tensorrt as trt
-
 from job import protocol
 from job.engines.tensorrt import compiling
+from job.engines.tensorrt.library import trt
 
 
 def load(entries, capability, folder):

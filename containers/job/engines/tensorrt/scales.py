@@ -2,9 +2,8 @@
 
 import struct
 
-import tensorrt as trt
-
 from job import protocol
+from job.engines.tensorrt.library import CALLED, trt
 
 LEVELS = 127  # amax = 127 * scale
 
@@ -64,7 +63,7 @@ def set_ranges(network, table):
         protocol.UnsupportedError: tensors have no ranges (11).
     """
     if not hasattr(trt.ITensor, "set_dynamic_range"):
-        raise protocol.UnsupportedError("TensorRT %s has no dynamic ranges" % trt.__version__)
+        raise protocol.UnsupportedError("%s has no dynamic ranges" % CALLED)
     for tensor in _tensors(network.definition):
         if tensor.name in table:
             limit = table[tensor.name]

@@ -1,11 +1,16 @@
 """Runs an engine on one stream, buffers of fixed size."""
 
-import numpy as np
-import tensorrt as trt
+import time
 
+import numpy as np
+
+from job import layer_information
 from job.engines import cuda
+from job.engines.tensorrt import library, rtx
+from job.engines.tensorrt.library import trt
 from job.engines.tensorrt.network import word
 
+PROFILE_WARM_UP = 3  # runs of a fresh context that are not counted: the first sets up
 DTYPES = {  # not trt.nptype: it names what numpy no longer has, in 8.0 to 8.4
     "FLOAT": np.float32,
     "HALF": np.float16,
@@ -38,6 +43,8 @@ class Session(object):
 
     Attributes:
         device_s: seconds that the GPU computed in the last run, copies apart.
+        layers, network: of layers.json, and {layer: [output tensors]} before fusion; empty until they are known.
+        jit_s: seconds in which TensorRT-RTX compiled the kernels; None in TensorRT, whose engines have them.
     """
 
     def __init__(self, cuda_, built, log):
@@ -56,9 +63,15 @@ class Session(object):
         self._built = built
         self._log = log
         self.device_s = None
+        self.jit_s = None
+        self.layers, self.network = [], {}
         self._resources = cuda.Resources(cuda_)
         try:
-            self._context = built.engine.create_execution_context()
+            self._rtx = rtx.Runtime(built.engine) if library.IS_RTX else None
+            start = time.perf_counter()
+            self._context = self._new_context()
+            if library.IS_RTX:
+                self.jit_s = time.perf_counter() - start
             if self._context is None:
                 raise RunError("TensorRT made no execution context" + log.told())
             self._interface = _interface(built.engine)(built.engine, self._context)
@@ -68,6 +81,10 @@ class Session(object):
         except Exception:
             self.close()
             raise
+
+    def _new_context(self):
+        engine = self._built.engine
+        return self._rtx.context(engine) if self._rtx else engine.create_execution_context()
 
     def run(self, inputs, outputs):
         """Returns copies of the arrays of `outputs`, batch first, after all work is done.
@@ -119,20 +136,50 @@ class Session(object):
         call("cudaStreamSynchronize", (stream,))
         self.device_s = cuda.elapsed_s(self._cuda, self._start, self._end)
 
-    def profile(self):
-        """Returns {layer: seconds} of one run on zeros; names only where nothing else lists layers."""
-        context = self._built.engine.create_execution_context()  # its own: profiling slows a context
+    def layer_times(self, inputs, runs):
+        """Returns what each layer takes: runs and layers of protocol.TIMES_KEYS.
+
+        Args:
+            inputs: as of `run`.
+            runs: at least 1.
+
+        Raises: as `run`.
+        """
+        told = self.profile(inputs, PROFILE_WARM_UP + runs)[PROFILE_WARM_UP:]
+        return {"runs": runs, "layers": layer_information.timed(told, self.layers, self.network)}
+
+    def profile(self, inputs=None, runs=1):
+        """Returns {layer: seconds} of each run on a context of its own: profiling slows a context.
+
+        Args:
+            inputs: as of `run`; None: zeros.
+            runs: how many.
+
+        Raises: as `run`.
+        """
+        context = self._new_context()
+        if context is None:
+            raise RunError("TensorRT made no second execution context" + self._log.told())
+        self._interface.shape(context)
         profiler = Profiler()
         context.profiler = profiler
-        addresses = [one.address for one in self._bindings]
+        found = {one.name: one for one in self._bindings}
+        for name, array in sorted((inputs or {}).items()):
+            self._fill(found, name, array)
         for one in self._bindings:
             if one.is_input:
-                one.array[...] = 0
+                if inputs is None:
+                    one.array[...] = 0
                 cuda.upload(self._cuda, one.address, one.array, self._stream)
         self._cuda.call("cudaStreamSynchronize", (self._stream,))
-        if not self._interface.execute(context, addresses):
-            raise RunError("TensorRT did not run the engine" + self._log.told())
-        return profiler.seconds
+        addresses = [one.address for one in self._bindings]
+        told = []
+        for _ in range(runs):
+            profiler.seconds = {}
+            if not self._interface.execute(context, addresses):
+                raise RunError("TensorRT did not run the engine" + self._log.told())
+            told.append(profiler.seconds)
+        return told
 
     @property
     def context(self):
@@ -141,6 +188,7 @@ class Session(object):
     def close(self):
         """Frees everything on the GPU: context first, then engine, then buffers."""
         self._context = None
+        self._rtx = None
         self._interface = None
         self._built = None
         self._bindings = ()
@@ -177,11 +225,8 @@ class Named(object):
     def bindings(self, resources):
         engine, context = self._engine, self._context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        for name in inputs:
-            shape = tuple(engine.get_tensor_shape(name))
-            if -1 in shape:
-                context.set_input_shape(name, (1,) + shape[1:])
+        inputs = self._inputs()
+        self.shape(context)
         found = [
             Binding(
                 resources,
@@ -196,6 +241,18 @@ class Named(object):
             if not context.set_tensor_address(one.name, one.address):
                 raise RunError("TensorRT refused the buffer of tensor %s" % one.name)
         return found
+
+    def _inputs(self):
+        engine = self._engine
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        return [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+
+    def shape(self, context):
+        """Tells a context that a free batch is one image."""
+        for name in self._inputs():
+            shape = tuple(self._engine.get_tensor_shape(name))
+            if -1 in shape:
+                context.set_input_shape(name, (1,) + shape[1:])
 
     def enqueue(self, _bindings, stream):
         return self._context.execute_async_v3(stream)
@@ -220,10 +277,7 @@ class Numbered(object):
     def bindings(self, resources):
         engine, context = self._engine, self._context
         numbers = range(engine.num_bindings)
-        for number in numbers:
-            shape = tuple(engine.get_binding_shape(number))
-            if -1 in shape and engine.binding_is_input(number):
-                context.set_binding_shape(number, (1,) + shape[1:])
+        self.shape(context)
         shaped = engine if self._implicit else context
         return [
             Binding(
@@ -235,6 +289,13 @@ class Numbered(object):
             )
             for number in numbers
         ]
+
+    def shape(self, context):
+        """As of Named."""
+        for number in range(self._engine.num_bindings):
+            shape = tuple(self._engine.get_binding_shape(number))
+            if -1 in shape and self._engine.binding_is_input(number):
+                context.set_binding_shape(number, (1,) + shape[1:])
 
     def enqueue(self, bindings, stream):
         context = self._context

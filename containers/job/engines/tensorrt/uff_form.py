@@ -4,9 +4,8 @@ Its nodes have TensorFlow's names. The network's own input and outputs are renam
 form, so that nothing behind this file knows the difference; tensors in between keep theirs.
 """
 
-import tensorrt as trt
-
 from job import protocol
+from job.engines.tensorrt.library import CALLED, trt
 
 
 def parse(definition, log, form):
@@ -22,25 +21,25 @@ def parse(definition, log, form):
     """
     if not hasattr(trt, "UffParser"):  # gone in 9
         raise protocol.UnreadableError(
-            "TensorRT %s has no parser of UFF files (5 to 8 have)" % trt.__version__
+            "%s has no parser of UFF files (5 to 8 have)" % CALLED
         )
     uff = trt.UffParser()
     node = form["input"]["node"]
     if not uff.register_input(node, tuple(form["input"]["shape"])):
         raise protocol.UnreadableError(
-            "TensorRT %s did not take %s as the input of the UFF network%s"
-            % (trt.__version__, node, log.told())
+            "%s did not take %s as the input of the UFF network%s"
+            % (CALLED, node, log.told())
         )
     for output in sorted(form["outputs"].values()):
         if not uff.register_output(output):
             raise protocol.UnreadableError(
-                "TensorRT %s did not take %s as an output of the UFF network%s"
-                % (trt.__version__, output, log.told())
+                "%s did not take %s as an output of the UFF network%s"
+                % (CALLED, output, log.told())
             )
     if not uff.parse(form["uff"], definition):
         raise protocol.UnreadableError(
-            "TensorRT %s cannot read the UFF network; are its nodes %s there?%s"
-            % (trt.__version__, ", ".join([node] + sorted(form["outputs"].values())), log.told())
+            "%s cannot read the UFF network; are its nodes %s there?%s"
+            % (CALLED, ", ".join([node] + sorted(form["outputs"].values())), log.told())
         )
     _rename(definition, form)
     return uff

@@ -408,6 +408,7 @@ class Builder(_Bound):
                 (graph.quantised(fixed, scales) if scales else fixed).SerializeToString()
             ).decode(),
             "original": base64.b64encode(fixed.SerializeToString()).decode(),
+            "free": [one.name for one in free],
             "scales": scales,
             "dequantised": [
                 node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"

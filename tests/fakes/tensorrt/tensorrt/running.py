@@ -4,6 +4,8 @@ import base64
 import ctypes
 import functools
 import json
+import os
+import signal
 
 import numpy as np
 import onnx
@@ -52,8 +54,11 @@ class ICudaEngine(_Bound):
     def get_binding_dtype(self, index):
         return getattr(DataType, self._io[index][1])
 
+    def _shape(self, one):
+        return (-1, *one[2][1:]) if self._plan["free"] else one[2]
+
     def get_binding_shape(self, index):
-        return self._io[index][2]
+        return self._shape(self._io[index])
 
     get_tensor_name = get_binding_name
 
@@ -64,10 +69,12 @@ class ICudaEngine(_Bound):
         return getattr(DataType, self._find(name)[1])
 
     def get_tensor_shape(self, name):
-        return self._find(name)[2]
+        return self._shape(self._find(name))
 
     def create_execution_context(self):
-        return None if self._model.producer_name == "no_context" else IExecutionContext(self)
+        self._contexts = getattr(self, "_contexts", 0) + 1
+        refused = {"no_context": 1, "one_context": 2}.get(self._model.producer_name, 0)
+        return None if 0 < refused <= self._contexts else IExecutionContext(self)
 
     def create_engine_inspector(self):
         return EngineInspector(self)
@@ -81,18 +88,26 @@ class IExecutionContext(_Bound):
     profiler = _Field(None, basics.IProfiler)
 
     def __init__(self, engine):
-        self._engine, self._addresses = engine, {}
+        self._engine, self._addresses, self._runs = engine, {}, 0
+        self._unset = set(engine._plan["free"])
 
     def get_binding_shape(self, binding):
-        return self._engine.get_binding_shape(binding)
+        return self._shape(self._engine._io[binding])
 
     def set_binding_shape(self, binding, shape):
-        return -1 not in shape
+        return self._set(self._engine._io[binding][0], shape)
 
     def get_tensor_shape(self, name):
-        return self._engine._find(name)[2]
+        return self._shape(self._engine._find(name))
 
     def set_input_shape(self, name, shape):
+        return self._set(name, shape)
+
+    def _shape(self, one):
+        return self._engine._shape(one) if self._unset else one[2]
+
+    def _set(self, name, shape):
+        self._unset.discard(name)
         return -1 not in shape
 
     def set_tensor_address(self, name, memory):
@@ -126,6 +141,9 @@ class IExecutionContext(_Bound):
         if self._engine._model.producer_name == "does_not_run":
             _say(self._engine._logger, 1, "Cuda failure: an illegal memory access was encountered")
             return False
+        if self._unset:
+            _say(self._engine._logger, 1, "Not all dynamic input shapes are specified")
+            return False
         if any(type(one) is not int for one in bindings) or len(bindings) != len(self._engine._io):
             raise TypeError("Unable to cast Python instance to C++ type")
         cudart = ctypes.CDLL("libcudart.so")
@@ -150,9 +168,19 @@ class IExecutionContext(_Bound):
             if engine._plan["bfloat"]:
                 rounded = (value.view(np.uint32) & 0xFFFF0000).view(np.float32)
             batch(arrays[name])[...] = rounded
+        self._runs += 1
         if self.profiler is not None:
-            for layer in _fused(engine._plan):
-                self.profiler.report_layer_time(layer["Name"], 0.01)
+            if engine._model.producer_name == "dies_profiled":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            # A fresh context sets up in its first runs, and one of the others was disturbed.
+            slow = 1000.0 if self._runs <= 3 or self._runs == 5 else 1.0
+            layers = _fused(engine._plan)
+            for number, layer in enumerate(layers, 1):
+                name = layer["Name"]
+                self.profiler.report_layer_time(
+                    f"Reformatting CopyNode for Input Tensor 0 to {name}", slow
+                )
+                self.profiler.report_layer_time(name, slow * number)
         return True
 
 

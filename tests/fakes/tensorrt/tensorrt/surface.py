@@ -5,7 +5,7 @@ from pathlib import Path
 
 EXTRACTED = Path(__file__).parents[3] / "data" / "tensorrt_surfaces" / "surfaces.json"
 
-SINCE = {  # from NVIDIA's documentation and headers, where that is after 5.0; see docs/tensorrt.md
+SINCE = {  # from NVIDIA's documentation and headers, where that is after 5.0; see docs/reference/tensorrt.md
     "Severity.VERBOSE": "5.1",
     "ILogger.VERBOSE": "5.1",
     "IInt8EntropyCalibrator2": "5.1",

@@ -1,0 +1,83 @@
+"""Says what an engine's parser and builder make of networks: python3 -m job.check REQUEST_FILE RESULT_FILE.
+
+REQUEST_FILE    {"forms": [{"name", "model": path, "precision": fp32, fp16, bf16 or int8}], "capabilities": [86]}
+RESULT_FILE     {"engine", "version", "forms": {name: see `look`}}
+
+Runs nothing. TensorRT-RTX needs no GPU for this and builds for the compute capabilities that are named;
+TensorRT does and builds for the GPU that is there.
+"""
+
+import sys
+
+from job import protocol
+
+FORM_KEYS = ("name", "model", "precision")
+
+
+def main(arguments):
+    if len(arguments) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    request = protocol.read_json(arguments[0])
+    from job.engines.tensorrt import library
+
+    forms = {one["name"]: look(one, request["capabilities"]) for one in request["forms"]}
+    found = {"engine": library.NAME, "version": library.trt.__version__, "forms": forms}
+    protocol.write_json(arguments[1], found)
+    return 0
+
+
+def look(form, capabilities):
+    """Returns what became of one form.
+
+    {"refused": null, or [{"node": name or null, "operator": or null, "text"}],
+    "layers": [[name, kind, type of its first output, [kinds of the layers that make its inputs]]], before
+    anything is fused,
+    "inputs", "outputs": {tensor: type},
+    "built": {capability: {"bytes", "seconds"} or {"error"}}}
+    """
+    from job.engines.tensorrt import building, configuration, log, network, options
+    from job.engines.tensorrt.library import trt
+
+    heard = log.Log()
+    strong, explicit = configuration.always_strong(), form["precision"] == "int8"
+    found = {"refused": None, "layers": [], "inputs": {}, "outputs": {}, "built": {}}
+    builder = trt.Builder(heard)
+    try:
+        parsed = network.parse(builder, heard, form["model"], explicit, strong)
+    except network.ParseError as error:
+        found["refused"] = error.told or [{"node": None, "operator": None, "text": str(error)}]
+        return found
+    definition = parsed.definition
+    makers = {}
+    for index in range(definition.num_layers):
+        layer = definition.get_layer(index)
+        kind = network.word(layer.type)
+        tensors = [layer.get_input(one) for one in range(layer.num_inputs)]
+        before = [makers.get(tensor.name, "INPUT") for tensor in tensors if tensor is not None]
+        outputs = [layer.get_output(one) for one in range(layer.num_outputs)]
+        makers.update((tensor.name, kind) for tensor in outputs if tensor is not None)
+        first = outputs[0] if outputs else None
+        made = None if first is None else network.word(first.dtype)
+        found["layers"].append([layer.name, kind, made, before])
+    for index in range(definition.num_inputs):
+        tensor = definition.get_input(index)
+        found["inputs"][tensor.name] = network.word(tensor.dtype)
+    for index in range(definition.num_outputs):
+        tensor = definition.get_output(index)
+        found["outputs"][tensor.name] = network.word(tensor.dtype)
+    choice = configuration.Choice(form["precision"], "fp32", strong, None)
+    for capability in capabilities:
+        try:
+            _, facts, _ = building.serialised(
+                builder, parsed, choice, dict(options.DEFAULTS), heard, capability
+            )
+            told = {"bytes": facts["size_bytes"], "seconds": facts["tensorrt_s"]}
+        except (building.BuildError, protocol.UnsupportedError, ValueError) as error:
+            told = {"error": str(error)}
+        found["built"]["%d.%d" % divmod(capability, 10)] = told
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,209 @@
+"""Commands on a matrix.yaml and its runs.
+
+A command imports what it needs itself: `--help` and what is small need not wait for the rest.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trt_matrix.cli.app import app
+from trt_matrix.cli.options import (
+    DEFAULT_MATRIX,
+    DEFAULT_RESULTS,
+    AsJson,
+    Config,
+    Matrix,
+    MostCells,
+    NoImages,
+    Quiet,
+    Results,
+    Select,
+    experiment,
+)
+from trt_matrix.cli.output import end, print_warning, tell
+from trt_matrix.commands.console import chosen
+
+
+@app.command()
+def run(
+    matrix: Matrix = None,
+    config: Config = None,
+    results: Results = DEFAULT_RESULTS,
+    select: Select = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 4 where a selected cell could not run.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what is known already.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run every cell that is not known yet, judge all, write the report."""
+    from trt_matrix.commands import session
+
+    with chosen(quiet=quiet, as_json=as_json) as progress:
+        done = session.run_experiment(
+            experiment(matrix, config),
+            results,
+            select=select or [],
+            offline=offline,
+            fresh=fresh,
+            progress=progress,
+        )
+    end(done, as_json=as_json, strict=strict)
+
+
+@app.command()
+def plan(
+    matrix: Matrix = None,
+    config: Config = None,
+    results: Results = DEFAULT_RESULTS,
+    select: Select = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every cell: what it takes, what is known already, why it cannot run. Runs nothing."""
+    from trt_matrix.commands import session
+
+    planned = session.plan_experiment(experiment(matrix, config), results, select=select or [])
+    tell(planned, as_json=as_json)
+
+
+@app.command()
+def judge(
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")
+    ] = "latest",
+    results: Results = DEFAULT_RESULTS,
+    no_images: NoImages = False,
+    most_cells: MostCells = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a finished run again and write its report; needs no engine."""
+    from trt_matrix.judging import run as judging
+
+    with chosen(quiet=False, as_json=as_json) as progress:
+        done = judging.judge_again(
+            name,
+            results,
+            images=not no_images,
+            most_cells=most_cells,
+            stage=progress.stage,
+            warn=progress.warn,
+        )
+    end(done, as_json=as_json)
+
+
+@app.command()
+def report(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="RUN or FILE", help="A run, latest is one; or a judgement.json."),
+    ] = "latest",
+    results: Results = DEFAULT_RESULTS,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder to write into; default: where the judgement is."),
+    ] = None,
+    no_images: NoImages = False,
+    most_cells: MostCells = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a judgement.json again; reads nothing else, so an old run gets a new page."""
+    from trt_matrix.judging import run as judging
+    from trt_matrix.store.results import finished_run
+
+    given = Path(name)
+    source = given if given.exists() or given.suffix == ".json" else results / name
+    if not source.exists() and source is not given:
+        finished_run(name, results)  # says where to look
+    end(
+        judging.rendered(
+            source,
+            to or (source if source.is_dir() else source.parent),
+            images=not no_images,
+            most_cells=most_cells,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def diagnose(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="[MATRIX or RUN]", help="A matrix.yaml, or a run; latest is one."),
+    ] = str(DEFAULT_MATRIX),
+    results: Results = DEFAULT_RESULTS,
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", help="Only this head's limits count; repeatable. All are shown."),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="An algorithm, the beginning of a digest, or a file."),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option("--images", min=1, help="A half to choose on, a half to confirm on."),
+    ] = 64,
+    goal: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--goal", metavar="LIMIT=NUMBER", help="In place of the gates: sqnr_db=25; repeatable."
+        ),
+    ] = None,
+    most_cost: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the network's work that may go into float."),
+    ] = 0.5,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            help="What trtexec --exportProfile wrote: layers cost the time that they took.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the chosen set as an ONNX network with Q/DQ."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which tensors and layers int8 loses the heads by, and which few to keep in float."""
+    from trt_matrix.diagnosis import running
+
+    with chosen(quiet=quiet, as_json=as_json) as progress:
+        done = running.diagnosed(
+            what,
+            results,
+            running.wish(
+                images=images,
+                heads=head or (),
+                goals=goal or (),
+                most_cost=most_cost,
+                profile=profile,
+            ),
+            table=table,
+            output=output,
+            progress=progress,
+        )
+    tell(done, as_json=as_json)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results.")],
+    after: Annotated[str, typer.Argument(metavar="RUN_B", help="Another, or latest.")] = "latest",
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
+    from trt_matrix.judging import run as judging
+
+    found = judging.difference(before, after, results, print_warning)
+    tell(found, as_json=as_json)

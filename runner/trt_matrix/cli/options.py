@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MATRIX = Path("matrix.yaml")
+DEFAULT_RESULTS = Path("results")
+
+Matrix = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[MATRIX.yaml]",
+        help="The experiment; matrix.yaml where none is named.",
+        show_default=False,
+    ),
+]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")]
+Results = Annotated[Path, typer.Option(help="Where results are kept.", show_default=True)]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select", "-s", help="Glob over cell ids, e.g. 'ort-1.2*/*/int8-*'; repeatable."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and the result only.")]
+NoImages = Annotated[
+    bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")
+]
+MostCells = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Show details of at most N cells (default: all of up to 80, else 40); the matrix shows all.",
+    ),
+]
+
+
+def experiment(named: Path | None, option: Path | None) -> Path:
+    """Returns the file of the experiment, named as an argument or by --config.
+
+    Raises:
+        typer.BadParameter: two files are named, or the argument looks like a pattern of cells.
+    """
+    if named and option and named != option:
+        message = f"two experiments: {named} and --config {option}; name one"
+        raise typer.BadParameter(message)
+    if named and named.suffix not in (".yaml", ".yml") and not named.exists():
+        message = f"no file {named}; cells are chosen by --select {shlex.quote(str(named))}"
+        raise typer.BadParameter(message)
+    return named or option or DEFAULT_MATRIX

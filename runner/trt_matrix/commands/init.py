@@ -1,0 +1,285 @@
+"""Writes a commented matrix.yaml for a user's own network; heads are read from it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+
+from trt_matrix.commands.init_data import Given, section
+from trt_matrix.commands.yaml_text import comment, flow, quoted
+from trt_matrix.config.network import LONGEST_HEAD
+from trt_matrix.config.yaml_file import UNREADABLE
+from trt_matrix.core.boxes.registry import STYLES, recognised
+from trt_matrix.core.boxes.styles import Proposal, Seen
+from trt_matrix.core.manifest import Ranked
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.cutting import cut
+from trt_matrix.core.network.image_input import (
+    ImageInput,
+    SampleInput,
+    image_input,
+    sample_input,
+    shape_text,
+)
+from trt_matrix.core.network.ranked import rankings
+from trt_matrix.core.network.shapes import inferred
+from trt_matrix.core.network.tail_limits import limits
+from trt_matrix.core.network.tails import parts, tails
+from trt_matrix.core.prepared.likely import Likely, likely
+from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
+from trt_matrix.core.words import listed
+from trt_matrix.planning.boxes import shapes_of
+from trt_matrix.planning.heads import is_floating
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+VERSIONS = ("1.26.0", "1.27.0", "1.32.0")
+"""Of ONNX Runtime: up to 1.26 it loses accuracy where int8 is resized."""
+REPEATS = 3
+
+
+def text(
+    path: Path,
+    model: onnx.ModelProto,
+    notes: Sequence[str] = (),
+    samples: Given | None = None,
+    versions: Sequence[str] = VERSIONS,
+    repeats: int = REPEATS,
+) -> str:
+    """Returns the YAML for the network at `path`, to be saved beside it.
+
+    Args:
+        path: As the file is to call it.
+        model: The network; its weights may be missing.
+        notes: What is to be known of it: each becomes a comment above `model`.
+        samples: The user's, where he has said where they are.
+        versions: Of ONNX Runtime, the last one the baseline.
+        repeats: Of every cell.
+
+    Raises:
+        GraphError: the network has no input that images can fill, no output to compare, or one whose
+            name, or its file's, no YAML can hold.
+    """
+    found = likely(model)
+    model = found.prepared.model
+    image = _taken(model)
+    model, tail = _in_front_of_tail(model)
+    outputs = graph.outputs(model)
+    if not any(is_floating(output.dtype) for output in outputs):
+        message = "no output is floating point: export the network without its decoding of boxes"
+        raise graph.GraphError(message)
+    for name in (
+        str(path),
+        *found.wishes.constants,
+        *found.wishes.shapes,
+        *(output.name for output in outputs),
+    ):
+        if UNREADABLE.search(name):
+            message = f"the name {name!a:.80} holds a control character: rename it"
+            raise graph.GraphError(message)
+    pairs = [(output.name, output.name) for output in outputs]
+    ranked = rankings(model, pairs).rows
+    proposals = _proposals(model, outputs, image)
+    chosen = proposals[0] if len(proposals) == 1 and not proposals[0].doubt else None
+    held = chosen.heads if chosen else {}
+    style = str(chosen.decode["style"]) if chosen else None
+    published = STYLES[style].preprocess if style else {}
+    heads = "\n".join(
+        _head(output, number, image, ranked.get(output.name), held.get(output.name, {}))
+        for number, output in enumerate(outputs, 1)
+    )
+    heads = tail + heads + _offered(ranked, dict(pairs))
+    experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
+    told = [*notes, *filter(None, [guesses_note(found)])]
+    comments = "".join(f"{line}\n" for note in told for line in comment(note))
+    return f"""\
+# One INT8 experiment: the same network, images and tables in every environment below.
+# `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
+# For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
+#   yaml-language-server: $schema=matrix.schema.json
+name: {quoted(experiment)}
+{comments}{_model(path, found)}
+
+# Outputs to compare. A head that does not interest you can be left out.
+# `stride` is guessed from the sizes: pixels of the input per cell of the head.
+heads:
+{heads}
+
+# Limits of cells in int8, fp16 and tf32; beyond one the exit code is 1. None is set: only you know
+# what your application may lose. Say below how outputs become boxes, then choose for the whole network
+#   lost: share of FP32's boxes that may be gone; ap_drop: AP that may be (needs labels);
+# gate: {{lost: 0.005, ap_drop: 0.01}}
+# A head may have a `gate` of its own, there also sqnr_db (dB against FP32). No number of dB is safe on
+# every network: run once without, see which SQNR goes with lost boxes, and set it above that.
+
+{section(image, found.prepared.pixels, samples, published, style)}
+
+# How the outputs become boxes: then lost, new and moved boxes are counted, and with labels AP, and
+# gates may name lost, iou, ap_drop and ap50_drop. Styles and their settings: docs/reference/decoders.md.
+{_decode(proposals, chosen)}
+
+calibration:
+  algorithms: [entropy, minmax]     # also percentile, mse, robust: own tables of every environment
+  shared: entropy                   # the one table that all environments are given; also best
+
+precisions: [fp32, int8]
+{f"repeats: {repeats}":<35} # each is a new process and a new build: the noise floor
+devices: [cpu, "gpu:*"]
+{f"baseline: {quoted(f'ort-{versions[-1]}')}":<35} # the environment that the others are compared with
+environments:
+  - {{venv: onnxruntime, versions: {json.dumps(list(versions))}}}
+  # - {{ngc: ["24.04-py3", "26.05-py3"]}}
+"""
+
+
+def _proposals(
+    model: onnx.ModelProto,
+    outputs: Sequence[graph.TensorInfo],
+    image: ImageInput | SampleInput,
+) -> Sequence[Proposal]:
+    """Returns how the outputs may be decoded; nothing where the shape of one is not known, or no image is fed."""
+    if isinstance(image, SampleInput):
+        return ()
+    usable = [output for output in outputs if is_floating(output.dtype)]
+    shapes = shapes_of({output.name: output.shape for output in usable})
+    behind = tails(model, shapes)
+    known = inferred(model)
+    seen = [
+        Seen(name=name, shape=shape, tail=behind[name].operators, parts=parts(behind[name], known))
+        for name, shape in shapes.items()
+        if shape is not None
+    ]
+    if len(seen) < len(usable):
+        return ()
+    return recognised(seen, (image.height, image.width))
+
+
+NOT_RECOGNISED = """\
+# Styles with anchors want them in each head: {stride: 8, anchors: [[10, 13], [16, 30], [33, 23]]}
+# decode: {style: yolov8, classes: 80}   # or entry_point: file:function, which suppresses by itself"""
+
+
+def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
+    """Returns the section `decode`, or comments where names and shapes do not decide what it is."""
+    if chosen is not None:
+        told = comment(f"Recognised: {chosen.reason}. Look at the boxes of a first run to be sure.")
+        return "\n".join([*told, f"decode: {flow(chosen.decode)}"])
+    if not proposals:
+        return NOT_RECOGNISED
+    lines = list(
+        comment("Not decided, since names and shapes fit what follows; choose, and complete it:")
+    )
+    for one in proposals:
+        lines += comment(f"- {one.reason}. Not known: {one.doubt or 'which of these it is'}.")
+        lines.append(f"#   decode: {flow(one.decode)}")
+        lines += [
+            f"#   heads: {quoted(name)}: {flow(settings)}"
+            for name, settings in one.heads.items()
+            if settings
+        ]
+    return "\n".join(lines)
+
+
+def _taken(model: onnx.ModelProto) -> ImageInput | SampleInput:
+    """Returns what a network takes: an image where it can be one.
+
+    Raises:
+        GraphError: see `sample_input`.
+    """
+    try:
+        return image_input(model)
+    except graph.GraphError:
+        return sample_input(model)
+
+
+def _model(path: Path, found: Likely) -> str:
+    """Returns the section `model`: on one line where the file says it all."""
+    wishes = found.wishes
+    if not (wishes.constants or wishes.shapes):
+        return f"model: {{onnx: {quoted(str(path))}}}"
+    lines = ["model:", f"  onnx: {quoted(str(path))}"]
+    for key, entries in (("shapes", wishes.shapes), ("constants", wishes.constants)):
+        if entries:
+            lines += [f"  {key}:"]
+            lines += [f"    {quoted(name)}: {json.dumps(value)}" for name, value in entries.items()]
+    return "\n".join(lines)
+
+
+def guesses_note(found: Likely) -> str:
+    """Returns what of the proposal nothing says, as a sentence; empty where there is none."""
+    if not found.guesses:
+        return ""
+    return f"A guess, to be checked: {listed(found.guesses)}; nothing in the network says it."
+
+
+def _in_front_of_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """Returns the network cut in front of outputs that cannot be run and compared, and comments that say so.
+
+    It is as it was where there are none, or nothing before them could be a head: then the check tells.
+    """
+    outputs = [output.name for output in graph.outputs(model)]
+    limited = limits(model, {name: name for name in outputs})
+    before = dict.fromkeys(tensor for _, ranked in limited.values() for tensor in ranked.before)
+    if not before or any(UNREADABLE.search(name) for name in (*limited, *before)):
+        return model, ""
+    made = cut(model, [*(name for name in outputs if name not in limited), *before])
+    lines = [f"{name!r} {reason}." for name, (reason, _) in limited.items()]
+    lines += [
+        "So the network is cut in front of that end. Its own suppression is not run: `decode` says below how "
+        "boxes are made of these tensors."
+    ]
+    return made, "".join(f"  {line}\n" for text in lines for line in comment(text))
+
+
+def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:
+    """Returns comments with the heads that could stand in place of those whose rows are ranked."""
+    offered: dict[str, None] = {}
+    for one in ranked.values():
+        offered.update((name, None) for name in one.before if name not in outputs)
+    usable = [name for name in offered if not UNREADABLE.search(name)]
+    called = "raw" if "raw" not in outputs else "before"
+    names = [f"{called}-{number}" for number in range(1, len(usable) + 1)]
+    lines = [
+        f"  # {name}: {{output: {quoted(tensor)}}}"
+        for name, tensor in zip(names if len(names) > 1 else [called], usable, strict=False)
+    ]
+    if not lines:
+        return ""
+    told = "  # Tensors inside the network, before the rows are ranked: heads to judge by SQNR instead."
+    return "\n".join(("", told, *lines))
+
+
+def _head(
+    output: graph.TensorInfo,
+    number: int,
+    image: ImageInput | SampleInput,
+    ranked: Ranked | None,
+    held: Mapping[str, object],
+) -> str:
+    name = quoted(output.name)
+    settings = []
+    if len(name) > LONGEST_HEAD or output.name == WHOLE_NETWORK:
+        # Quoted, since YAML limits what it takes for a key (1024 characters), escapes and all.
+        settings.append(f"output: {name}")
+        name = f"head-{number}"
+    told: dict[str, object] = {"stride": _stride(output, image), **held}
+    settings += [f"{key}: {value}" for key, value in told.items() if value]
+    line = f"  {name}: {{{', '.join(settings)}}}   # {shape_text(output)}"
+    if ranked:
+        line += f"; rows ranked by {ranked.operator}: compared as boxes where `decode` says how"
+    return line if is_floating(output.dtype) else f"  # not comparable, {output.dtype}:{line}"
+
+
+def _stride(output: graph.TensorInfo, image: ImageInput | SampleInput) -> int | None:
+    """Returns pixels per cell where the output is a map of cells; None where it is not."""
+    if isinstance(image, SampleInput) or output.shape is None or len(output.shape) != 4:
+        return None
+    # Channels may come first or last; a map has the proportions of the image.
+    for rows, columns in (output.shape[2:], output.shape[1:3]):
+        if isinstance(rows, int) and isinstance(columns, int) and rows > 0 and columns > 0:
+            stride = image.height // rows
+            if stride and (stride * rows, stride * columns) == (image.height, image.width):
+                return stride
+    return None

@@ -1,0 +1,370 @@
+"""What `migrate` tells: what arrived, what was added or left out, what it costs, and what proves it in engines."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trt_matrix.commands.migration.migrating import MigratedToCache, MigratedToQdq
+from trt_matrix.commands.migration.proving import proof
+from trt_matrix.core.migration.to_qdq import ToQdq
+from trt_matrix.core.migration.tracing import Fate, Traced
+from trt_matrix.core.qdq.joins import Requantisation
+from trt_matrix.core.tables.mistakes import LEAST_TENSORS
+from trt_matrix.core.words import count, listed, visible
+
+NAMED = 5
+"""Tensors that a line names; --json names all."""
+ABSENT = "–"
+
+FATES: Mapping[Fate, str] = {
+    Fate.USED: "used, bit for bit",
+    Fate.CARRIED: "in a group that shares another tensor's scale",
+    Fate.JOINED: "given the one scale of what they are joined with",
+    Fate.FUSED: "inside a fusion, where no engine has a tensor",
+    Fate.OUTPUT: "of outputs of the network, which stay float",
+    Fate.FLOAT: "of tensors that no int8 layer reads",
+    Fate.UNUSABLE: "no scale that int8 can have",
+    Fate.PARSER: "of layers that TensorRT's parser adds, no tensors of the ONNX file",
+    Fate.UNKNOWN: "of names that no tensor has",
+}
+
+
+def qdq_text(done: MigratedToQdq) -> str:
+    """Returns the report of a table that became a Q/DQ network."""
+    made, wish = done.made, done.wish
+    header = f", {done.table.header}" if done.table.header else ""
+    lines = [
+        f"{visible(str(wish.table))} ({done.table.form}{header}) and {visible(str(done.source.path))} → "
+        f"{visible(str(wish.output))}",
+        *done.source.notes,
+        *_naming(done),
+        "",
+        *_heads(done),
+        "",
+        f"of {count(len(made.tensors), 'scale')} in the table:",
+        *_fates(made),
+    ]
+    lines += [
+        f"added: {_named(one.tensor for one in made.added)} had no scale of their own: "
+        f"{visible(made.added[0].tensor)} has that of {visible(made.added[0].source)}, {made.added[0].why}"
+    ] if made.added else []  # fmt: skip
+    lines += [
+        f"without a scale: {visible(tensor)}: {why}"
+        for tensor, why in list(made.lacking.items())[:NAMED]
+    ]
+    lines += [
+        f"stays float: {visible(layer)}: {why}"
+        for layer, why in list(made.float_layers.items())[:NAMED]
+    ]
+    more = max(len(made.lacking), len(made.float_layers)) - NAMED
+    lines += [f"  and {more} more; --json names all"] if more > 0 else []
+    lines += [*_joins(done), *_compared(done), *_held(done)]
+    lines += [f"warning: {text}" for text in done.warnings]
+    return "\n".join([*lines, "", *proof(done)])
+
+
+def _naming(done: MigratedToQdq) -> Iterator[str]:
+    naming = done.made.naming
+    if naming.affixes or naming.by_nodes:
+        how = [*([str(naming.affixes)] if naming.affixes else [])]
+        how += ["they are those of nodes"] if naming.by_nodes else []
+        yield f"names: {count(len(naming.names), 'name')} became the network's: {' and '.join(how)}"
+    elif naming.names:
+        pairs = [f"{visible(one)} is {visible(other)}" for one, other in naming.names.items()]
+        yield f"names: {listed(pairs, NAMED)}"
+    if done.made.likely:
+        pairs = [f"{visible(one)!r}: {visible(other)!r}" for one, other in done.made.likely.items()]
+        yield f"likely, to be said in a --map file: {listed(pairs, NAMED)}"
+    elif naming.nearest and done.made.with_fate(Fate.UNKNOWN):
+        pairs = [f"{theirs!r} may be {ours!r}" for ours, theirs in naming.nearest.items()]
+        yield f"perhaps, to be said in a --map file: {listed(pairs, NAMED)}"
+
+
+def _heads(done: MigratedToQdq) -> Iterator[str]:
+    rows = [["head", "scales", "layers in int8", "of the work", *_columns(done)]]
+    for head, one in done.made.heads.items():
+        share = ABSENT if one.integer_share is None else _percent(one.integer_share)
+        rows.append(
+            [
+                visible(head),
+                f"{one.scaled} of {one.wanted}",
+                f"{one.int8} of {one.layers}",
+                share,
+                *_values(done, head),
+            ]
+        )
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _percent(share: float) -> str:
+    """Returns a share that is 100 % only where it is all."""
+    return f"{100 * share:.4g} %" if share in (0, 1) else f"{math.floor(1000 * share) / 10:.1f} %"
+
+
+def _columns(done: MigratedToQdq) -> Sequence[str]:
+    if done.compared is None:
+        return ()
+    placed = ("unified", "apart") if done.wish.unified_scales else ("simulated", "unified scales")
+    return placed if done.compared.other_db is not None else placed[:1]
+
+
+def _values(done: MigratedToQdq, head: str) -> Iterator[str]:
+    if done.compared is not None:
+        yield _db(done.compared.sqnr_db[head])
+        if done.compared.other_db is not None:
+            yield _db(done.compared.other_db[head])
+
+
+def _db(value: float | None) -> str:
+    return "identical" if value is None else f"{value:.2f} dB"
+
+
+def _fates(made: ToQdq) -> Iterator[str]:
+    counted = Counter(one.fate for one in made.tensors)
+    for fate, told in FATES.items():
+        if not counted[fate]:
+            continue
+        names = made.with_fate(fate)
+        told_names = "" if fate is Fate.USED else f": {_named(map(_tensor, names))}"
+        yield f"  {counted[fate]:5}  {told}{told_names}"
+
+
+def _tensor(one: Traced) -> str:
+    name = one.called if one.fate in (Fate.UNKNOWN, Fate.PARSER) else one.tensor
+    why = f" ({one.why})" if one.why else f" → {one.source}" if one.source else ""
+    return f"{name}{why}"
+
+
+def _joins(done: MigratedToQdq) -> Iterator[str]:
+    if done.wish.unified_scales:
+        if done.made.avoided:
+            yield f"requantised without --unified-scales, and not here: {_requantised(done.made.avoided)}"
+    elif done.made.requantised:
+        costs = _costs(done)
+        yield (
+            f"requantised to be joined, which TensorRT may need kernels for: {_requantised(done.made.requantised)}; "
+            f"--unified-scales avoids it{costs}"
+        )
+
+
+def _requantised(found: Sequence[Requantisation]) -> str:
+    concats = [one.tensor for one in found if one.operator == "Concat"]
+    adds = [one.tensor for one in found if one.operator != "Concat"]
+    parts = [
+        f"{count(len(names), one, many)} ({_named(names)})"
+        for names, one, many in (
+            (concats, "input of a concatenation", "inputs of concatenations"),
+            (adds, "branch of an addition", "branches of additions"),
+        )
+        if names
+    ]
+    return " and ".join(parts)
+
+
+def _costs(done: MigratedToQdq) -> str:
+    """Returns what the other placement costs, per head, in dB."""
+    if done.compared is None or done.compared.other_db is None:
+        return ""
+    changes = [
+        f"{visible(head)} {other - mine:+.2f}"
+        for head, mine in done.compared.sqnr_db.items()
+        if mine is not None and (other := done.compared.other_db[head]) is not None
+    ]
+    return f" and changes, simulated: {listed(changes, 12)} dB" if changes else ""
+
+
+def _compared(done: MigratedToQdq) -> Iterator[str]:
+    compared = done.compared
+    if compared is None:
+        how = " and run by ONNX Runtime on noise" if done.loaded else ""
+        yield f"checked by onnx{how}; not compared"
+        return
+    same = "to the bit" if compared.table_db is None else f"to {compared.table_db:.0f} dB at least"
+    yield (
+        f"simulated in exact float32 on {count(compared.images.count, 'image')}, {compared.images.told}; the file "
+        f"computes what the table's own simulation computes {same}; nothing here was measured in an engine"
+    )
+
+
+def _held(done: MigratedToQdq) -> Iterator[str]:
+    """Says whether the table's ranges are those that the network has."""
+    held, compared = done.held, done.compared
+    if held.why_not is not None or compared is None:
+        yield f"the table was not held against the network's ranges: {visible(held.why_not or '')}"
+        return
+    if held.mistake:
+        text = held.mistake.seen_from(
+            f"the ranges on {visible(compared.images.told)}", "the preprocessing of these images"
+        )
+        yield f"warning: the table {'is likely' if held.mistake.sure else 'may be'} wrong: {text}"
+    elif held.tensors < LEAST_TENSORS:
+        yield f"of the table {count(held.tensors, 'tensor')} alone can be held against ranges: too few to tell"
+    else:
+        yield f"the table's {held.tensors} ranges fit those that the network has on these images"
+    yield from (
+        f"warning: {visible(one.tensor)}: its range {one.amax:.3g} is {one.ratio:.3g} times the largest magnitude on "
+        f"{count(compared.images.count, 'image')} ({one.seen:.3g}), so {127 / one.ratio:.2g} of 127 steps are left for it"
+        for one in held.far_above[:NAMED]
+    )
+    if len(held.far_above) > NAMED:
+        yield f"  and {len(held.far_above) - NAMED} more; --json names all"
+
+
+def cache_text(done: MigratedToCache) -> str:
+    """Returns the report of a Q/DQ network that became a cache."""
+    made, wish = done.made, done.wish
+    lines = [
+        f"{visible(str(wish.table))} → {visible(str(wish.output))} ({wish.header}), names of "
+        f"{visible(done.float_network)}",
+        f"  {len(made.own):5}  scales of its own, bit for bit",
+    ]
+    if made.added:
+        one = made.added[0]
+        lines.append(
+            f"  {len(made.added):5}  added: {_named(one.tensor for one in made.added)}; "
+            f"{visible(one.tensor)}: {one.why}"
+        )
+    if made.outputs:
+        lines.append(
+            f"  {len(made.outputs):5}  outputs of the network without one ({_named(made.outputs)}): a Q/DQ network "
+            "keeps them float, and TensorRT may keep the layers before them float too"
+        )
+    if made.without:
+        lines.append(
+            f"  {made.without:5}  other tensors without one, inside fusions and in the float part"
+        )
+    lines += [
+        f"without a scale: {visible(name)}: {why}"
+        for name, why in list(made.lacking.items())[:NAMED]
+    ]
+    if len(made.lacking) > NAMED:
+        lines.append(f"  and {len(made.lacking) - NAMED} more; --json names all")
+    lines += [
+        f"left out: {visible(name)}: {why}"
+        for name, why in list(done.table.unusable.items())[:NAMED]
+    ]
+    if made.unknown:
+        lines.append(f"warning: the float network has no tensor {_named(made.unknown)}")
+    lines += [f"warning: {text}" for text in done.warnings]
+    if wish.network:
+        lines.append(f"wrote the float network too: {visible(str(wish.network))}")
+    lines.append(
+        f"No cache holds scales of weights ({count(done.weights, 'layer')} here): TensorRT makes those from the "
+        f"float weights, one an output channel. It is read by a calibrator of the kind that its first line names."
+    )
+    return "\n".join(lines)
+
+
+def _named(names: Any) -> str:
+    return listed([visible(str(name)) for name in names], NAMED)
+
+
+def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
+    """Returns the report as JSON holds it: every tensor."""
+    made, compared = done.made, done.compared
+    return {
+        "table": str(done.wish.table),
+        "form": str(done.table.form),
+        "header": str(done.table.header) if done.table.header else None,
+        "network": str(done.source.path),
+        "prepared": list(done.source.notes),
+        "output": str(done.wish.output),
+        "names": dict(made.naming.names),
+        "likely_names": dict(made.likely),
+        "tensors": [
+            {
+                "tensor": one.tensor,
+                "called": one.called,
+                "fate": str(one.fate),
+                "scale": _finite(one.scale),
+                "written": one.written,
+                "source": one.source,
+                "why": one.why,
+            }
+            for one in made.tensors
+        ],
+        "added": [_added(one) for one in made.added],
+        "lacking": dict(made.lacking),
+        "float_layers": dict(made.float_layers),
+        "layers": made.layers,
+        "heads": {
+            head: {
+                "scaled": one.scaled,
+                "wanted": one.wanted,
+                "lacking": list(one.lacking),
+                "int8_layers": one.int8,
+                "layers": one.layers,
+                "integer_share": one.integer_share,
+                "sqnr_db": compared.sqnr_db[head] if compared else None,
+                "other_placement_sqnr_db": compared.other_db[head]
+                if compared and compared.other_db
+                else None,
+            }
+            for head, one in made.heads.items()
+        },
+        "unified_scales": done.wish.unified_scales,
+        "requantised": [_join(one) for one in made.requantised],
+        "avoided": [
+            _join(one) for one in (made.avoided if done.wish.unified_scales else made.requantised)
+        ],
+        "simulation": {
+            "images": compared.images.count,
+            "of": compared.images.told,
+            "agreement_with_the_tables_own_db": compared.table_db,
+        }
+        if compared
+        else None,
+        "loaded": done.loaded,
+        "ranges": {
+            "not_held_against_any": done.held.why_not,
+            "tensors": done.held.tensors,
+            "mistake": done.held.mistake.text if done.held.mistake else None,
+            "far_above": [
+                {"tensor": one.tensor, "amax": one.amax, "seen": one.seen}
+                for one in done.held.far_above
+            ],
+        },
+        "warnings": list(done.warnings),
+    }
+
+
+def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
+    """Returns the report as JSON holds it."""
+    made = done.made
+    return {
+        "network": str(done.wish.table),
+        "names_of": done.float_network,
+        "output": str(done.wish.output),
+        "header": str(done.wish.header),
+        "names": dict(made.naming.names),
+        "scales": dict(made.own),
+        "added": [_added(one) for one in made.added],
+        "lacking": dict(made.lacking),
+        "outputs_without": list(made.outputs),
+        "others_without": made.without,
+        "unknown": list(made.unknown),
+        "left_out": dict(done.table.unusable),
+        "layers_with_quantised_weights": done.weights,
+        "warnings": list(done.warnings),
+    }
+
+
+def _added(one: Any) -> Mapping[str, Any]:
+    return {"tensor": one.tensor, "scale": one.scale, "source": one.source, "why": one.why}
+
+
+def _join(one: Requantisation) -> Mapping[str, Any]:
+    return {
+        "node": one.node,
+        "operator": one.operator,
+        "tensor": one.tensor,
+        "scale": one.scale,
+        "other": one.other,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

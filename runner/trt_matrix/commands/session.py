@@ -1,0 +1,415 @@
+"""One function a command: reads the experiment, hands it to the loop, judges, writes the report."""
+
+import dataclasses
+import platform
+import shlex
+import time
+from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from trt_matrix.commands import init as template
+from trt_matrix.commands.footprint import footprint
+from trt_matrix.commands.init_data import given
+from trt_matrix.commands.plan import Planned
+from trt_matrix.core.cells import TableSource
+from trt_matrix.core.manifest import Asked, CalibrationFacts, Manifest
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.lineage import behind
+from trt_matrix.core.network.ordering import CircleError, order
+from trt_matrix.core.prepared.likely import likely
+from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
+from trt_matrix.core.tables.table import to_json
+from trt_matrix.core.verdicts.head_errors import undecided
+from trt_matrix.diagnosis.during_run import layers_to_try
+from trt_matrix.environments.preflight import watch
+from trt_matrix.environments.venv import VenvEnvironment
+from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
+from trt_matrix.execution.forecast import known_repeats
+from trt_matrix.execution.inputs import Network
+from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.progress import Progress
+from trt_matrix.inputs.images import overlap
+from trt_matrix.judging.box_facts import box_facts
+from trt_matrix.judging.calibration_facts import calibration_facts
+from trt_matrix.judging.keeping import release
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.judging.run import evidence, report
+from trt_matrix.judging.settled import Settling
+from trt_matrix.packs.merging import answering
+from trt_matrix.planning.boxes import head_gates, network_gate
+from trt_matrix.planning.experiment import (
+    Experiment,
+    data_of,
+    known_data,
+    processor,
+    read_experiment,
+)
+from trt_matrix.planning.matrix import Checked
+from trt_matrix.planning.quantised import prepared_note, told_of
+from trt_matrix.store.objects import require_folder
+from trt_matrix.store.results import Run, Store, object_of, utc_now
+from trt_matrix.store.untrusted import named_file
+
+EPSILON = 1e-3
+"""|d| above this is counted as a difference."""
+
+IN_USE = "outputs stay for now: another trt-matrix has the results open; the next run frees them"
+
+
+def run_experiment(
+    source: Path,
+    results: Path,
+    *,
+    select: Sequence[str],
+    offline: bool,
+    fresh: bool = False,
+    progress: Progress,
+) -> Outcome:
+    """Runs what is not known yet, judges everything, writes the report.
+
+    Raises:
+        RunnerError: nothing could be run at all; see its kinds.
+        KeyboardInterrupt: after the records and the report of what ended were written.
+    """
+    started = time.monotonic()
+    experiment = read_experiment(source, select, answering(results))
+    store = Store(results)
+    for text in experiment.notes:
+        progress.note(text)
+    for text in experiment.doubts:
+        progress.warn(text)
+    _warn_of_overlap(experiment.checked, progress)
+    wants = experiment.wants(data_of(experiment.checked, store))
+    run = store.new_run(experiment.checked.config.name, utc_now())
+    run.write_text("matrix.yaml", source.read_text("utf-8-sig"))
+    matrix = Matrix(
+        run=run,
+        progress=progress,
+        wants=wants,
+        cells=experiment.cells,
+        environments=experiment.environments,
+        reference=experiment.reference,
+        named=experiment.named,
+        engine_options=experiment.engine_options,
+        offline=offline,
+        fresh=fresh,
+        watch=watch,
+        undecided=lambda matrix: _undecided(experiment, matrix, run),
+        kept_in_float=lambda matrix: _kept_in_float(experiment, matrix, run, started),
+        settled=settling(experiment, store),
+    )
+    stopped: tuple[BaseException, str] | None = None
+    seen: CalibrationFacts | None = None
+    try:
+        matrix.run()
+        seen = calibration_facts(experiment, matrix, progress)
+    except KeyboardInterrupt as error:
+        stopped = error, "interrupted; run again to go on from here"
+    except EnvironmentUnavailableError as error:
+        stopped = error, "without the reference nothing can be compared"
+    except ConfigError as error:
+        stopped = error, "the network's variants are not one function"
+    told = stopped[1] if stopped else None
+    _write(experiment, matrix, run, time.monotonic() - started, seen, stopped=told)
+    outcome = report(run, matrix.cells, stage=progress.stage)
+    if not stopped and release(run, settling(experiment, store)) is None:
+        progress.note(IN_USE)
+    for text in store.warnings:
+        progress.warn(text)
+    run.make_latest()
+    if stopped:
+        raise stopped[0]
+    return dataclasses.replace(outcome, report=results / "latest" / "report.html")
+
+
+def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Planned:
+    """Says what a run would do; makes and runs nothing."""
+    experiment = read_experiment(source, select, answering(results))
+    disk = footprint(experiment)
+    return Planned(
+        cells=experiment.cells,
+        known=_known(experiment, Store(results)) if (results / Store.FOLDER).is_dir() else {},
+        repeats=experiment.checked.config.repeats_range()[0],
+        most_repeats=experiment.checked.config.repeats_range()[1],
+        bytes_a_repeat=experiment.bytes_a_repeat,
+        running_bytes=disk.while_running,
+        kept=disk.kept,
+        notes=(*experiment.notes, *experiment.doubts, *_mixed_note(experiment)),
+        fetch=_to_fetch(experiment),
+    )
+
+
+def _mixed_note(experiment: Experiment) -> tuple[str, ...]:
+    shared = any(one.pass_.source is TableSource.SHARED for one in experiment.cells)
+    if not (shared and experiment.checked.config.quantisation.finds_mixed):
+        return ()
+    return (
+        "where int8 breaks a gate or loses boxes, int8-mixed is measured as well, with the layers in float "
+        "that would help (`quantisation: {mixed: null}` leaves it out)",
+    )
+
+
+def _to_fetch(experiment: Experiment) -> Mapping[str, Mapping[str, int] | str]:
+    """Returns environment → what it would fetch, or why it cannot be made; of TensorRT's packages alone.
+
+    Those are gigabytes. Finding out asks the index once, for their sizes.
+    """
+    found: dict[str, Mapping[str, int] | str] = {}
+    for name in dict.fromkeys(cell.environment for cell in experiment.cells if not cell.obstacle):
+        environment = experiment.environments[name]
+        if not isinstance(environment, VenvEnvironment) or environment.engine != "tensorrt":
+            continue
+        try:
+            if sizes := environment.to_fetch():
+                found[name] = sizes
+        except EnvironmentUnavailableError as error:
+            found[name] = str(error)
+    return found
+
+
+def _known(experiment: Experiment, store: Store) -> Mapping[str, int]:
+    data = known_data(experiment.checked, store)
+    if data is None:
+        return {}
+    return known_repeats(
+        store,
+        experiment.wants(data),
+        experiment.cells,
+        experiment.environments,
+        experiment.reference,
+        experiment.engine_options,
+        settling(experiment, store, looking=True),
+    )
+
+
+def settling(experiment: Experiment, store: Store, *, looking: bool = False) -> Settling:
+    """Returns what knows of outputs that were not kept; `looking`: without storing labels."""
+    put = object_of if looking else store.put
+    return Settling(store, EPSILON, lambda: box_facts(experiment.checked, put))
+
+
+def init(
+    model: Path,
+    output: Path,
+    *,
+    force: bool,
+    images: Path | None = None,
+    versions: Sequence[str] = template.VERSIONS,
+    repeats: int = template.REPEATS,
+    runs: bool = False,
+) -> str:
+    """Writes a matrix.yaml for a network; returns what to do next.
+
+    Args:
+        model: Its file.
+        output: The matrix.yaml.
+        force: Whether one that is there is overwritten.
+        images: A folder of samples: then nothing is left to be filled in.
+        versions: Of ONNX Runtime.
+        repeats: Of every cell.
+        runs: Whether it is run at once.
+
+    Raises:
+        ConfigError: the network or the samples cannot be used, or the file exists already.
+        StoreError: there is no such folder.
+    """
+    if output.exists() and not force:
+        raise ConfigError(str(output), ["it exists already; --force overwrites it"])
+    samples = given(images, str(_relative(images, output.parent))) if images else None
+    try:
+        parsed = graph.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
+        moved = order(parsed.graph)
+        found = likely(parsed)
+        notes = told_of(parsed, model.name, found.wishes)
+        called = _relative(model, output.parent)
+        text = template.text(called, parsed, notes, samples, versions, repeats)
+    except OSError as error:
+        raise ConfigError(str(model), [error.strerror or "cannot be read"]) from error
+    except (CircleError, graph.GraphError) as error:
+        raise ConfigError(str(model), [str(error)]) from error
+    require_folder(output)
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(str(output), [f"cannot be written: {error.strerror}"]) from error
+    done = found.prepared.facts or moved
+    prepared = prepared_note(model.name, found.prepared, sorted_=moved) if done else ""
+    said = (prepared, *notes, template.guesses_note(found))
+    told = "".join(f"{note}\n" for note in said if note)
+    if runs:
+        return f"{told}wrote {output}: it runs now; what it says of preprocessing must be what the network was trained with"
+    todo = "its preprocessing" if samples else "its two folders of samples and their preprocessing"
+    return f"{told}wrote {output}: set {todo}, then `trt-matrix plan {shlex.quote(str(output))}`"
+
+
+def _relative(path: Path, folder: Path) -> Path:
+    absolute, base = path.resolve(), folder.resolve()
+    return absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
+
+
+def _warn_of_overlap(checked: Checked, progress: Progress) -> None:
+    for one, other in overlap(checked.calibration, checked.evaluation)[:3]:
+        progress.warn(f"{other} is also a calibration image ({one.name}): its error is too small")
+
+
+# What is written down
+
+
+def _write(
+    experiment: Experiment,
+    matrix: Matrix,
+    run: Run,
+    wall_s: float,
+    seen: CalibrationFacts | None = None,
+    *,
+    stopped: str | None = None,
+) -> None:
+    """Writes everything that a judgement is made of."""
+    for record in matrix.records(stopped=stopped):
+        run.write_record(record)
+    for name, table in matrix.tables.items():
+        run.write_text(f"tables/{name[:12]}.json", to_json(table))
+    facts = {**box_facts(experiment.checked, run.store.put), "calibration": seen}
+    run.write_manifest(_manifest(experiment, matrix, run, wall_s).model_copy(update=facts))
+
+
+def _kept_in_float(
+    experiment: Experiment, matrix: Matrix, run: Run, started: float
+) -> Mapping[bool, Sequence[str]]:
+    """Returns the layers to try in float, where matrix.yaml leaves that to us."""
+    if not experiment.checked.config.quantisation.finds_mixed:
+        return {}
+    _write(experiment, matrix, run, time.monotonic() - started)
+    return layers_to_try(run, matrix.cells, matrix.progress)
+
+
+def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -> Manifest:
+    config, settings = experiment.checked.config, matrix.wants.settings
+    return Manifest(
+        run_id=run.id,
+        name=config.name,
+        created=utc_now().isoformat(timespec="seconds"),
+        baseline=experiment.checked.baseline,
+        heads=head_gates(config, experiment.checked.rankings.rows),
+        gate=network_gate(config),
+        keep=config.keep,
+        images=matrix.wants.data.evaluation_images,
+        epsilon=EPSILON,
+        cells=tuple(cell.id for cell in matrix.cells),
+        reference=matrix.reference,
+        simulations=tuple(matrix.simulations),
+        tables=matrix.table_facts(),
+        facts=_facts(experiment, matrix),
+        seconds={
+            "wall": wall_s,
+            "engines": matrix.jobs.engine_s,
+            "environments": matrix.preparing_s,
+        },
+        looks=settings.most_repeats - settings.repeats + 1,
+        lineage=behind(
+            experiment.checked.model, experiment.checked.heads, config.model.custom_operators
+        ),
+        ranked=experiment.checked.rankings.rows,
+        wide_weights=experiment.checked.wide_weights,
+        show_images=config.report.images,
+        least_coverage=config.calibration.coverage,
+        least_effect_db=config.verdicts.least_effect_db,
+        equivalence_db=config.verdicts.equivalence_db,
+        asked=_asked(experiment, matrix),
+    )
+
+
+def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
+    settings, data = matrix.wants.settings, matrix.wants.data
+    return Asked(
+        input=settings.input,
+        heads=settings.heads,
+        evaluation=data.evaluation,
+        calibration=data.calibration,
+        engines={name: one.engine for name, one in experiment.environments.items()},
+        engine_options=experiment.engine_options,
+        timing=settings.timing,
+        transplant=settings.transplant,
+        plugins=tuple(one.request() for one in matrix.wants.plugins),
+    )
+
+
+def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
+    config = experiment.checked.config
+    settings, data = matrix.wants.settings, matrix.wants.data
+    host = processor()
+    return {
+        "tool": {"trt-matrix": version("trt-matrix"), "job_sha256": settings.program},
+        "host": {
+            "machine": host["machine"],
+            "system": host["system"],
+            "processor": host.get("model name", "unknown"),
+            "python": platform.python_version(),
+        },
+        "reference": _reference_facts(experiment, matrix),
+        "model": {
+            **_model_facts(experiment.network),
+            # The digest beside is then that of what is left of the file: the heads as its outputs.
+            **({"cut_from_sha256": whole} if (whole := experiment.checked.whole) else {}),
+        },
+        "images": {
+            "evaluation": {
+                "count": data.evaluation_images,
+                "array_sha256": data.evaluation.sha256,
+            },
+            "calibration": {
+                "count": data.calibration_images,
+                "array_sha256": data.calibration.sha256,
+            },
+            "shared": len(overlap(experiment.checked.calibration, experiment.checked.evaluation)),
+            **(
+                {"arrays": True}
+                if config.data.are_arrays
+                else {"preprocess": config.data.preprocess.recorded()}
+            ),
+        },
+        **({"shared_table": settings.given.facts} if settings.given else {}),
+        "settings": {
+            "repeats": settings.repeats,
+            "most_repeats": settings.most_repeats,
+            "timing": dict(settings.timing),
+            "epsilon": EPSILON,
+        },
+    }
+
+
+def _reference_facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
+    """Returns what computed the outputs that errors are against."""
+    host = {
+        "engine": "onnxruntime",
+        "version": version("onnxruntime"),
+        **experiment.engine_options[experiment.reference.name],
+    }
+    if experiment.named is None:
+        return host
+    start = matrix.reference.start if matrix.reference else None
+    engine = start.probe.get("engine") if start else None
+    told = engine if isinstance(engine, dict) else {}
+    cell = experiment.named.cell.id
+    return {
+        "cell": cell, "engine": told.get("name"), "version": told.get("version"), "simulations": host,
+    }  # fmt: skip
+
+
+def _model_facts(network: Network) -> Mapping[str, Any]:
+    files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
+    uff = network.uff
+    return {
+        **files[0],
+        **network.facts,
+        **({"variants": files[1:]} if network.variants else {}),
+        **({"uff": {"file": uff.name, "sha256": uff.object.sha256}} if uff else {}),
+    }
+
+
+def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:
+    """Returns the cells that more repeats would decide, as far as it has gone."""
+    manifest = _manifest(experiment, matrix, run, 0.0)
+    return undecided(evidence(run, manifest, matrix.cells, matrix.records()))

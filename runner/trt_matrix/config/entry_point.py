@@ -1,0 +1,98 @@
+"""`engine: python` in matrix.yaml: which function of the user's own computes an environment's outputs."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from trt_matrix.config.sections import BRANCH, Section
+
+PYTHON = "python"
+
+ENTRY_POINT = re.compile(r"(?P<file>[^:]*[^:/.][^:/]*\.py):(?P<function>[A-Za-z_]\w*)", re.ASCII)
+
+ByPass = Literal["fp32", "tf32", "fp16", "bf16", "int8", "int8-qdq"]
+"""A precision; `int8` is made by the function itself, `int8-qdq` by the Q/DQ nodes of the network it is given."""
+
+
+def _entry_point(text: str) -> str:
+    if not ENTRY_POINT.fullmatch(text):
+        message = f"{text!r:.80} is no entry point: file.py:function, the file relative to this one"
+        raise ValueError(message)
+    return text
+
+
+EntryPoint = Annotated[str, AfterValidator(_entry_point)]
+
+
+def _one_or_each(value: Any) -> str:
+    return f"{BRANCH}each" if isinstance(value, Mapping) else f"{BRANCH}one"
+
+
+class WithFunction(Section):
+    """What entries have in which a function of the user's own may be the engine."""
+
+    entry_point: (
+        Annotated[
+            Annotated[EntryPoint, Tag(f"{BRANCH}one")]
+            | Annotated[Mapping[ByPass, EntryPoint], Field(min_length=1), Tag(f"{BRANCH}each")],
+            Discriminator(_one_or_each),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="With engine: python, file.py:function from one image as it is fed, float32 (1, …), to "
+        "{head: array (1, …)}. One for fp32, or {fp32: …, int8: …, int8-qdq: …} in one file: int8 is made by the "
+        "function itself, int8-qdq runs the network with Q/DQ nodes that it is given.",
+    )
+    files: tuple[Path, ...] = Field(
+        (),
+        description="With entry_point, files and folders that it reads: weights, modules of its own. They lie "
+        "beside its file by their names, and in the working folder.",
+    )
+    device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="With entry_point, which of `devices` the function computes on."
+    )
+
+    @property
+    def functions(self) -> Mapping[str, str]:
+        """Pass → name of its function in `program`; empty where another engine is inside."""
+        stated = self.entry_point
+        every = {"fp32": stated} if isinstance(stated, str) else stated or {}
+        return {key: one.rpartition(":")[2] for key, one in every.items()}
+
+    @property
+    def program(self) -> Path | None:
+        """Returns the file of the functions."""
+        stated = self.entry_point
+        every = [stated] if isinstance(stated, str) else [*(stated or {}).values()]
+        return Path(every[0].rpartition(":")[0]) if every else None
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Self:
+        stated = self.entry_point
+        every = list(stated.values()) if isinstance(stated, Mapping) else []
+        files = sorted({one.rpartition(":")[0] for one in every})
+        if len(files) > 1:
+            message = (
+                f"entry_point names functions in {' and '.join(files)}: an environment has one file, "
+                "make two environments of it"
+            )
+            raise ValueError(message)
+        return self
+
+
+def with_engine(entry: WithFunction, engine: str) -> None:
+    """Raises ValueError where `entry_point` and `engine: python` are not there together."""
+    if engine == PYTHON and entry.entry_point is None:
+        message = (
+            "engine: python needs `entry_point: file.py:function` (docs/how-to/python-engine.md)"
+        )
+        raise ValueError(message)
+    if engine != PYTHON:
+        idle = sorted({"entry_point", "files", "device"} & entry.model_fields_set)
+        if idle:
+            message = f"{', '.join(idle)}: belongs to `engine: python`, the engine here is {engine}"
+            raise ValueError(message)

@@ -1,0 +1,28 @@
+"""How much an answer matters, in the words that stand first in every report."""
+
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.findings import BOXES
+from trt_matrix.core.answers.sureness import UNDECIDED
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import Kind
+
+
+def degree(answer: Answer) -> str:
+    """Returns `severe`, `visible`, `harmless`; of none of them what is known instead."""
+    if answer.severity is not Severity.NONE:
+        return str(answer.severity)
+    if is_open(answer.findings):
+        return "not decided"
+    if BOXES in answer.unseen and answer.passed is None:
+        return "not known"
+    return "no harm" if answer.clean else "no harm seen"
+
+
+def how_sure(answer: Answer) -> str:
+    """Returns how sure it is, where the fault does not say already that it is not decided."""
+    return "" if answer.confidence == UNDECIDED else answer.confidence
+
+
+def is_open(findings: tuple[Finding, ...]) -> bool:
+    """Whether anything is undecided that another table would not settle."""
+    return any(one.kind is Kind.INCONCLUSIVE and not one.beaten for one in findings)

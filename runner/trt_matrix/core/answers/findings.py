@@ -1,0 +1,82 @@
+"""All that was found of one head, in the order in which a person must deal with it."""
+
+from collections.abc import Sequence
+
+from trt_matrix.core.answer import Finding
+from trt_matrix.core.answers.causes import causes
+from trt_matrix.core.answers.plain import (
+    behind,
+    broken,
+    did_not_run,
+    reference,
+    tables,
+    unexplained,
+    unquantised,
+)
+from trt_matrix.core.answers.rows import Row
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import Kind
+
+BOXES = "what became of boxes"
+"""Not looked at: the outputs are not decoded, so nobody knows whether an error matters."""
+FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
+"""What is wrong before any quantisation."""
+LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
+"""No cause of this head's error, unless the run fails for it."""
+
+
+def findings(
+    rows: Sequence[Row],
+    results: Sequence[CellResult],
+    baseline: str,
+    problem: str | None = None,
+) -> tuple[Finding, ...]:
+    """Returns everything that was found of a head.
+
+    Broken outputs and fp32 first, then what fails, then what matters most; a table that another one beats
+    after all others, and what was never meant to run last.
+
+    Args:
+        rows: Every cell that has this head.
+        results: Every planned cell.
+        baseline: The environment that the others are compared with.
+        problem: What is wrong with the reference of this head.
+    """
+    made = [
+        *reference(problem),
+        *broken(rows),
+        *unquantised(rows),
+        *causes(rows, baseline),
+        *tables(rows),
+        *behind(rows, baseline),
+        *unexplained(rows),
+        *did_not_run(results),
+    ]
+    return tuple(sorted(made, key=_order))
+
+
+def planned(one: Finding) -> bool:
+    """Whether it only says that cells were never meant to run here."""
+    return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
+
+
+def lead(found: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None:
+    """Returns what an answer speaks of first; None where there is nothing to blame.
+
+    What is better than 8 bits, or was never meant to run here, is no fault. A table that another one beats leads
+    only where all else was looked at: with the other table the head may be as bad, and nobody has seen its boxes.
+    """
+    wrong = (
+        one
+        for one in found
+        if one.kind is not Kind.PRECISION_FALLBACK
+        and not planned(one)
+        and not (one.beaten and BOXES in unseen)
+    )
+    return next(wrong, None)
+
+
+def _order(one: Finding) -> tuple[int, bool, bool, int]:
+    place = 0 if one.kind in FIRST else 2 if one.kind in LAST and not one.fails else 1
+    return (place, one.beaten, not one.fails, -one.severity.rank)

@@ -1,0 +1,347 @@
+"""What would fix it: every way out that gains, over all cells that something is wrong with, most gain first.
+
+Boxes and AP come before dB: what gains dB and loses boxes is no way out, and is told as none. A way out that
+several environments show is told once, against the baseline where something is wrong there, else the worst.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from trt_matrix.core.answers.imagery import image_fixes, no_images
+from trt_matrix.core.answers.kept import (
+    Gain,
+    bad_heads,
+    beyond_builds,
+    gain,
+    is_bad,
+    of_numbers,
+    of_set,
+)
+from trt_matrix.core.answers.rows import says_something
+from trt_matrix.core.answers.simulated import Simulated
+from trt_matrix.core.answers.tried import Known, float_command, in_float, is_of, not_held, tried
+from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
+from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.words import capital, count, listed
+
+MOST = 3
+"""Environments, heads and layers that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    fix: Fix
+    now: CellResult
+    gain: Gain
+    heads: tuple[str, ...]
+    """Those that it is for."""
+
+
+def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judgement:
+    """Returns the judgement with what would fix what is wrong, and with what would not.
+
+    Args:
+        judgement: Whole but for that: with its tables, images, layers and diagnosis.
+        simulated: What exact arithmetic says of the run's tables.
+    """
+    known = Known(judgement=judgement, simulated=simulated or Simulated())
+    deployed = known.deployed()
+    wrong = sorted(
+        (one for one in deployed if is_bad(one)),
+        key=lambda one: (one.cell.environment != judgement.baseline, _worst_db(one)),
+    )
+    shown = _equal_ranges(wrong, known)
+    if not (wrong or shown):
+        return judgement
+    shown += [_shown(fix, now, known) for now in wrong for fix in tried(now, known)]
+    shown += _diagnosed(wrong, known)
+    # A table that the baseline does well with is no fault of its images.
+    sound = any(one.cell.environment == judgement.baseline for one in deployed) and (
+        not wrong or wrong[0].cell.environment != judgement.baseline
+    )
+    report = None if sound else judgement.calibration
+    shown += [_shown(fix, now, known) for now in wrong[:1] for fix in image_fixes(now, report)]
+    groups: dict[tuple[FixKind, str, str], list[_Shown]] = {}
+    for one in shown:
+        key = (one.fix.kind, one.fix.what, one.fix.command)
+        groups.setdefault(key, []).append(one)
+    found = sorted(
+        (told for group in groups.values() if (told := _together(group, known))),
+        key=lambda one: (
+            not one.fix.needed,
+            one.fix.basis is Basis.UNKNOWN,
+            *(-x for x in one.gain.order[:-1]),
+            # What makes every gate hold is worth more than decibels.
+            not (one.fix.reaches.holds and one.fix.now.holds is False),
+            -one.gain.order[-1],
+        ),
+    )
+    return replace(
+        judgement,
+        fixes=tuple(one.fix for one in found),
+        no_fix=(
+            *(sentence for group in groups.values() for sentence in _spoils(group)),
+            *_without_effect(wrong, groups.values(), known),
+            *(sentence for now in wrong[:1] for sentence in no_images(now, report)),
+        ),
+    )
+
+
+def _shown(fix: Fix, now: CellResult, known: Known, heads: tuple[str, ...] | None = None) -> _Shown:
+    """Returns a way out with what it gains; what builds of one cell differ by is no gain.
+
+    Args:
+        fix: The way out.
+        now: What it is held against.
+        known: The run.
+        heads: That it is for; None: those that something is wrong with.
+    """
+    bad = bad_heads(now) if heads is None else heads
+    found = gain(fix.now, fix.reaches, bad)
+    others = [known.by_id[cell] for cell in fix.cells[:1]]
+    if any(beyond_builds(now, other, bad) is False for other in others):
+        found = replace(found, best_db=min(found.best_db, 0.0))
+    return _Shown(fix, now, found, bad)
+
+
+def _worst_db(result: CellResult) -> float:
+    bad = bad_heads(result)
+    known = [one.error.sqnr_db for one in result.heads if one.head in bad]
+    return min((one for one in known if one is not None), default=0.0)
+
+
+def _together(group: Sequence[_Shown], known: Known) -> _Shown | None:
+    """Returns one way out over all environments; None where none of them shows that it gains."""
+    least = min(group, key=lambda one: list(Basis).index(one.fix.basis)).fix.basis
+    group = [one for one in group if one.fix.basis is least]
+    worth = [one for one in group if one.gain.worth or least is Basis.UNKNOWN]
+    if not worth:
+        return None
+    first = worth[0]  # the baseline's, or the worst
+    cells = tuple(dict.fromkeys(cell for one in worth for cell in one.fix.cells))
+    parts = [first.fix.why]
+    if least is not Basis.UNKNOWN:
+        parts = [f"in {first.now.cell.environment} {_numbers(first)}", *parts]
+        if first.fix.now.lost is not None and first.fix.reaches.lost is None:
+            parts.append("what becomes of boxes was not looked at")
+    if len(worth) < len(group):
+        others = [one.now.cell.environment for one in group if one not in worth]
+        parts.append(f"no gain in {listed(others, MOST)}")
+    elif len(names := {one.now.cell.environment for one in worth}) > 1:
+        parts.append(f"a gain in {len(names)} environments")
+    parts += _unheld((cell for one in group for cell in one.fix.cells), known)
+    fix = replace(first.fix, why=f"{capital('; '.join(filter(None, parts)))}.", cells=cells)
+    return replace(first, fix=fix)
+
+
+def _numbers(one: _Shown) -> str:
+    """Returns `small 14.7 to 22.4 dB, AP drop 0.220 to 0.004, 12 to 0 of 722 boxes lost; large loses 0.8 dB`."""
+    now, reaches = one.fix.now, one.fix.reaches
+    told = one.heads or tuple(now.sqnr_db)
+    heads = sorted((head for head in told if head in one.gain.db), key=lambda x: -one.gain.db[x])
+    parts = [
+        f"{head} {now.sqnr_db[head]:.1f} to {reaches.sqnr_db[head]:.1f} dB" for head in heads[:MOST]
+    ]
+    if one.gain.ap is not None:
+        parts.append(f"AP drop {now.ap_drop:z.3f} to {reaches.ap_drop:z.3f}")
+    if one.gain.boxes is not None and (now.lost or reaches.lost):
+        of = f" of {now.boxes or reaches.boxes:g}" if now.boxes or reaches.boxes else ""
+        parts.append(f"{now.lost:g} to {reaches.lost:g}{of} boxes lost")
+        if now.new is not None and reaches.new is not None and (now.new or reaches.new):
+            new = f"{now.new:g} to {reaches.new:g} new ones beside them"
+            same = f"{now.new:g} new ones beside them as before"
+            parts.append(same if now.new == reaches.new else new)
+    worse = [f"{head} loses {db:.1f} dB by it" for head, db in one.gain.worse.items()]
+    return "; ".join(filter(None, (", ".join(parts), *worse)))
+
+
+def _unheld(cells: Iterable[str], known: Known) -> Iterator[str]:
+    """Yields which cells ran layers in int8 that they should have kept in float."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for cell in dict.fromkeys(cells):
+        if layers := not_held(known.by_id[cell], known):
+            told.setdefault(layers, []).append(known.by_id[cell].cell.environment)
+    for layers, names in told.items():
+        yield f"{listed(names, MOST)} ran {listed(layers, MOST)} in int8 all the same"
+
+
+# What gains nothing
+
+
+def _spoils(group: Sequence[_Shown]) -> Iterator[str]:
+    """Yields that heads gain by it and boxes go."""
+    spoilt = [one for one in group if one.gain.spoils]
+    if spoilt:
+        first = spoilt[0]
+        yield (
+            f"{capital(first.fix.what)}: heads gain and boxes go, so it is no fix "
+            f"({_numbers(first)}, in {first.now.cell.environment}"
+            f"{', simulated' if first.fix.basis is Basis.SIMULATED else ''})."
+        )
+
+
+def _without_effect(
+    wrong: Sequence[CellResult], groups: Iterable[Sequence[_Shown]], known: Known
+) -> Iterator[str]:
+    """Yields where layers were kept in float and nothing was gained, or where they were not kept so."""
+    told = {
+        cell
+        for group in groups
+        for one in group
+        if one.gain.spoils or one.gain.worth
+        for cell in one.fix.cells
+    }
+    beside = [one for now in wrong for one in known.beside(now) if one.cell.pass_.mixed]
+    found: dict[str, list[str]] = {}
+    for one in beside:
+        if one.cell.id in told:
+            continue
+        layers = count(len(one.cell.pass_.exclude), "layer")
+        why = f"nothing is gained by {layers} in float"
+        if not any(map(says_something, one.heads)):
+            why = f"the output with {layers} in float cannot be judged"
+        elif missed := not_held(one, known):
+            why = f"{why}: it ran {listed(missed, MOST)} in int8 all the same"
+        found.setdefault(why, []).append(one.cell.id)
+    for why, cells in found.items():
+        yield f"In {listed(list(dict.fromkeys(cells)), MOST)} {why}."
+
+
+# The diagnosis
+
+
+def _diagnosed(wrong: Sequence[CellResult], known: Known) -> Iterator[_Shown]:
+    """Yields what the diagnosis simulated, against the first cell of its table and placement."""
+    diagnosis = known.judgement.diagnosis
+    now = next((one for one in wrong if diagnosis and is_of(diagnosis, one, known)), None)
+    if diagnosis is None or now is None:
+        return
+    for fix in (_mix(diagnosis, now), _chosen(diagnosis, now)):
+        if fix:
+            yield _shown(fix, now, known)
+
+
+def _equal_ranges(wrong: Sequence[CellResult], known: Known) -> list[_Shown]:
+    """Returns, of implicit builds that lose by resizings of two ranges, what Q/DQ keeps with their table.
+
+    First of the cells that something is wrong with; but of every table that loses so, its own calibrator's too, also where another is in use. A Q/DQ network has one
+    range on both sides, and is simulated so; builds with such a table did as well on an H200 (docs/reference/verified.md).
+    """
+    diagnosis = known.judgement.diagnosis
+    loss = diagnosis.engine_loss if diagnosis else None
+    if loss is None or not loss.resizings:
+        return []
+    found = []
+    ratios = [one.source_range / one.target_range for one in loss.resizings]
+    most = max(max(ratio, 1 / ratio) for ratio in ratios)
+    for way in loss.ways:
+        layers = [one.layer for one in loss.resizings if one.layer in way.in_int8]
+        for cell in dict.fromkeys(way.cells) if layers else ():
+            now = known.by_id.get(cell)
+            mine = _builds_of(cell, way)
+            if now is None or now.cell.pass_.mixed or not (lost := mine.lost()):
+                continue
+            digest = way.table_sha256 or known.table(now)
+            file = f"tables/{digest[:12]}.json" if digest else "TABLE"
+            fix = Fix(
+                kind=FixKind.RANGES,
+                what=f"one range on both sides of {listed(layers, MOST)} in {file}",
+                why=(
+                    f"simulated on {count(loss.images, 'image')}; in tables that lose so, the two differ by up to "
+                    f"{most:.2f} times, and what is resized is read at the wrong one"
+                ),
+                basis=Basis.SIMULATED,
+                now=Kept(
+                    sqnr_db={
+                        head: min((db for db in kept if db is not None), default=None)
+                        for head, kept in mine.measured_db.items()
+                    }
+                ),
+                reaches=Kept(sqnr_db=way.qdq_db),
+                against=cell,
+                needed=now in wrong,
+                command=f"trt-matrix migrate {file} --to cache --trt {now.engine_version or 'VERSION'} -o equal.cache",
+            )
+            found.append(_shown(fix, now, known, lost))
+    return sorted(
+        found,
+        key=lambda one: (
+            not one.fix.needed,
+            one.now.cell.environment != known.judgement.baseline,
+            -one.gain.best_db,
+        ),
+    )
+
+
+def _builds_of(cell: str, way: ImplicitBuilds) -> ImplicitBuilds:
+    """Returns the builds of one cell: what those of another version with the table lose is not its loss."""
+    places = [place for place, one in enumerate(way.cells) if one == cell]
+    measured_db = {
+        head: tuple(kept[place] for place in places if place < len(kept))
+        for head, kept in way.measured_db.items()
+    }
+    return way.model_copy(update={"cells": (cell,) * len(places), "measured_db": measured_db})
+
+
+def _mix(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
+    mix = diagnosis.mix
+    if mix is None or now.cell.pass_.algorithm == "best":
+        return None
+    before, after, on = _held_against(diagnosis, mix.chosen, mix.confirmed)
+    return Fix(
+        kind=FixKind.TENSORS,
+        what="the best known range for each tensor",
+        why=(
+            f"simulated on {on}, with other ranges for {count(mix.changed, 'tensor')}; `best` is searched on "
+            "calibration images, so its numbers will differ"
+        ),
+        basis=Basis.SIMULATED,
+        now=before,
+        reaches=after,
+        against=now.cell.id,
+        command="calibration: {shared: best}",
+    )
+
+
+def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
+    """Returns the set that keeps every limit, else the nearest to that."""
+    search = diagnosis.search
+    chosen = search.chosen or search.best
+    if chosen is None or not chosen.layers:
+        return None
+    before, after, on = _held_against(
+        diagnosis, chosen, search.confirmed if search.chosen else None
+    )
+    kept = tuple(dict.fromkeys((*now.cell.pass_.exclude, *chosen.layers)))
+    why = f"simulated on {on}"
+    if search.chosen is None:
+        why += "; no set that was tried keeps every limit"
+    elif search.confirmed_holds is False:
+        why += "; a limit does not hold there"
+    return Fix(
+        kind=FixKind.LAYERS,
+        what=in_float(chosen.layers),
+        why=f"{why}; {chosen.cost:.1%} of the {diagnosis.cost_unit}",
+        basis=Basis.SIMULATED,
+        now=before,
+        reaches=after,
+        against=now.cell.id,
+        command=float_command(kept, implicit=now.cell.pass_.implicit),
+    )
+
+
+def _held_against(
+    diagnosis: Diagnosis, chosen: SetRecord, confirmed: SetRecord | None
+) -> tuple[Kept, Kept, str]:
+    """Returns what int8 keeps, what a state keeps on the same images, and which those are."""
+    gated = bool(diagnosis.search.goals)
+    if confirmed is not None and diagnosis.other_images is not None:
+        images = count(diagnosis.images_confirmed_on, "image")
+        before = of_set(diagnosis.other_images, gated=gated)
+        return before, of_set(confirmed, gated=gated), f"{images} that it was not chosen on"
+    heads = {one.head: one.int8.sqnr_db for one in diagnosis.heads}
+    holds = not diagnosis.search.failing if gated else None
+    before = of_numbers(heads, diagnosis.whole, holds)
+    images = count(diagnosis.images_chosen_on, "image")
+    return before, of_set(chosen, gated=gated), f"the {images} that it was chosen on"

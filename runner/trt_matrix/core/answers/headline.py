@@ -1,0 +1,397 @@
+"""What every output says first; the page, summary.md, junit.xml and the terminal's last lines say it alike.
+
+One sentence for the network, what to do, what int8's time is, six facts, and the heads, worst first.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.degree import degree, how_sure
+from trt_matrix.core.answers.findings import lead, planned
+from trt_matrix.core.answers.fix_cost import fix_cost
+from trt_matrix.core.answers.harm import harm
+from trt_matrix.core.answers.network import network_answer
+from trt_matrix.core.answers.since import environments_of, since
+from trt_matrix.core.answers.speed import cost
+from trt_matrix.core.answers.strips import Strip, best_fix, reached, state, strips
+from trt_matrix.core.cells import Status
+from trt_matrix.core.fix import Basis
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import capital, count, listed
+
+MEASURED, SIMULATED = "◆ measured", "◇ simulated"
+FIX_COSTS = "The fix costs"
+KEEP, OUT = "Keep ", " out of int8"
+"""How the advice of a layer that builds chose begins, and ends."""
+MOST = 3
+"""Names in one sentence."""
+LONGEST_REASON = 120
+"""Characters; the matrix and the log have all."""
+ORDER = ("severe", "visible", "open", "harmless", "none", "clean")
+FLOATS = {
+    Kind.FP16_REGRESSION: "FP16",
+    Kind.BF16_REGRESSION: "BF16",
+    Kind.TF32_REGRESSION: "TF32",
+}
+ENGINES = frozenset(
+    {
+        Kind.ENGINE_REGRESSION,
+        Kind.VERSION_REGRESSION,
+        Kind.ENGINE_LOSS,
+        Kind.IMPLICIT_REGRESSION,
+        Kind.CALIBRATOR_REGRESSION,
+        Kind.BROKEN_OUTPUT,
+        Kind.COULD_NOT_RUN,
+        *FLOATS,
+    }
+)
+CALIBRATOR = "whoever calibrates"
+QUANTISER = "whoever quantises the network"
+EXPORTER = "whoever exports the network"
+
+
+class Fact(NamedTuple):
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    text: str
+    """One sentence with a harm, a number and where."""
+    state: str
+    """As that of a strip."""
+    word: str
+    remedy: str
+    """What to do, and what it reaches; empty where there is nothing to do."""
+    measured: bool | None
+    """Whether an engine showed what the remedy reaches; None where it promises no number."""
+    cost: str
+    """What int8's time is beside fp32's; empty where nothing was timed."""
+    facts: tuple[Fact, ...]
+    strips: tuple[Strip, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """Returns five lines at most that say all of it, for a terminal or a mail."""
+        facts = dict(self.facts)
+        told = (
+            f"[{self.word}] {self.text}",
+            f"Do: {self.told_remedy}{f' {FIX_COSTS}: {facts[FIX_COSTS]}.' if FIX_COSTS in facts else ''}"
+            if self.remedy
+            else "",
+            f"Heads: {'; '.join(strip_text(one) for one in self.strips[:4])}"
+            + (f"; and {len(self.strips) - 4} more" if len(self.strips) > 4 else "")
+            if self.strips
+            else "",
+            ". ".join(
+                f"{name}: {facts[name]}"
+                for name in ("Whose", "Since", "How sure", "Send to")
+                if name in facts
+            ),
+            " ".join(
+                filter(
+                    None, (self.cost, f"Not run: {facts['Not run']}." if "Not run" in facts else "")
+                )
+            ),
+        )
+        return tuple(one for one in told if one)
+
+    @property
+    def told_remedy(self) -> str:
+        mark = {True: f" ({MEASURED})", False: f" ({SIMULATED})", None: ""}[self.measured]
+        return f"{self.remedy}{mark}."
+
+
+def strip_text(one: Strip) -> str:
+    """Returns `small 22.7 dB, 4 of 250 boxes lost, AP −0.00, 85 % 8 bits`."""
+    parts = []
+    if one.broken:
+        parts.append("NaN or infinite")
+    elif one.sqnr_db is not None:
+        parts.append(f"{one.sqnr_db:z.1f} dB")
+    if one.failing:
+        parts.append(f"gate fails in {one.failing} of {one.gated}")
+    if one.lost is not None:
+        parts.append(f"{one.lost:g} of {one.reference:g} boxes lost")
+    if one.shown_drop is not None:
+        parts.append(f"AP {-one.shown_drop:+.3f}".replace("-", "−"))
+    if one.shares:
+        share = {"8 bits": one.shares.limit, "the table": one.shares.table}.get(
+            one.shares.largest, one.shares.engine
+        )
+        parts.append(f"{100 * share:.0f} % {one.shares.largest}")
+    return f"{one.head} {', '.join(parts) or 'not known'}"
+
+
+def headline(judgement: Judgement) -> Headline:
+    whole = judgement.network or network_answer(
+        judgement.judged, judgement.answers, judgement.network_sentence
+    )
+    told = strips(judgement)
+    answer, finding = _leading(judgement, told, whole)
+    remedy, measured = _remedy(judgement, told, answer, whole)
+    how = _state(told, whole)
+    return Headline(
+        text=_text(judgement, told, whole),
+        state=how,
+        word="not decided"
+        if how == "open"
+        else degree(whole)
+        if judgement.cells
+        else "nothing planned",
+        remedy=remedy.rstrip("."),
+        measured=measured,
+        cost=cost(judgement),
+        facts=tuple(_facts(judgement, told, answer, finding, whole)),
+        strips=told,
+    )
+
+
+def _state(told: Sequence[Strip], whole: Answer) -> str:
+    """Returns that of what concerns all heads together, or of the worst head where that is worse."""
+    own = lead(whole.findings)
+    mine = state(whole) if own or not told or whole.passed is False else "clean"
+    found = [mine if whole.clean or mine != "clean" else "none", *(one.state for one in told)]
+    return min(found, key=ORDER.index)
+
+
+def _leading(
+    judgement: Judgement, told: Sequence[Strip], whole: Answer
+) -> tuple[Answer | None, Finding | None]:
+    """Returns the answer of the worst head and what it speaks of first; the whole network's where no head has any."""
+    answers = {one.head: one for one in judgement.answers}
+    for one in told:
+        answer = answers.get(one.head)
+        first = lead(answer.findings, answer.unseen) if answer else None
+        if answer and first:
+            return answer, first
+    first = lead(whole.findings)
+    return (whole, first) if first else (next(iter(answers.values()), None), None)
+
+
+# The sentence
+
+
+def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
+    if not any(one.status is Status.OK for one in judgement.cells):
+        return _nothing_ran(judgement)
+    parts = list(dict.fromkeys(_events(judgement, whole)))
+    shown = parts[:2]
+    more = len(parts) - len(shown)
+    if shown:
+        rest = f", and {count(more, 'more finding')}" if more else ""
+        joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
+        return f"{capital(joined)}{rest}."
+    undecided = _undecided(judgement)
+    if undecided:
+        return undecided
+    kept = harm(judgement, told)
+    if whole.clean:
+        return f"Nothing is wrong{': ' + kept if kept else ''}."
+    if kept:
+        return f"{capital(kept)}."
+    return "Nothing was found, but not all was looked at."
+
+
+def _small(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _nothing_ran(judgement: Judgement) -> str:
+    if not judgement.cells:
+        return "Nothing was planned."
+    reasons = list(
+        dict.fromkeys(
+            (one.reason or str(one.status).replace("_", " ")).split("\n")[0].rstrip(".")
+            for one in judgement.cells
+        )
+    )
+    return f"Nothing ran: {'; '.join(reasons[:MOST])}."
+
+
+def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
+    """Yields what is wrong, in the order in which a person must deal with it."""
+    by_head = [(answer.head, one) for answer in judgement.answers for one in answer.findings]
+    for kind, said in (
+        (Kind.BROKEN_OUTPUT, lambda one: f"{one.fault}"),
+        (
+            Kind.FP32_REGRESSION,
+            lambda one: f"FP32 is already wrong in {listed(one.environments, MOST)}",
+        ),
+    ):
+        heads: dict[str, list[str]] = {}
+        for head, one in by_head:
+            if one.kind is kind:
+                heads.setdefault(said(one), []).append(head)
+        for text, names in heads.items():
+            yield f"{text} ({listed(names, MOST)})"
+    loses = harm(judgement, strips(judgement), worst_only=True)
+    if loses:
+        yield loses
+    failed = [
+        one
+        for one in whole.findings
+        if one.kind is Kind.COULD_NOT_RUN and not planned(one) and one.severity is not Severity.NONE
+    ]
+    if failed:
+        yield listed([one.fault for one in failed], 2)
+    for kind, name in FLOATS.items():
+        found = [(head, one) for head, one in by_head if one.kind is kind]
+        if found:
+            names = list(dict.fromkeys(name for _, one in found for name in one.environments))
+            heads_ = list(dict.fromkeys(head for head, _ in found))
+            yield f"{name} loses more than its rounding in {listed(names, MOST)} ({listed(heads_, MOST)})"
+    none = [one for _, one in by_head if one.kind is Kind.NOTHING_QUANTISED]
+    if none:
+        names = list(dict.fromkeys(name for one in none for name in one.environments))
+        yield f"nothing ran in INT8 in {listed(names, MOST)}: no gain, no loss"
+
+
+def _undecided(judgement: Judgement) -> str:
+    heads: dict[str, list[str]] = {}
+    for answer in judgement.answers:
+        first = lead(answer.findings, answer.unseen)
+        if first and first.kind is Kind.INCONCLUSIVE:
+            heads.setdefault(_deciding(first.advice), []).append(answer.head)
+    if not heads:
+        return ""
+    advice, names = next(iter(heads.items()))
+    return f"Whether {listed(names, MOST)} lose{'s' if len(names) == 1 else ''} anything is not decided: {_small(advice)}."
+
+
+def _deciding(advice: str) -> str:
+    before, found, _ = advice.partition(" would decide")
+    return f"{before}{found}".rstrip(".")
+
+
+# What to do
+
+
+def _remedy(
+    judgement: Judgement, told: Sequence[Strip], answer: Answer | None, whole: Answer
+) -> tuple[str, bool | None]:
+    fix = best_fix(judgement.fixes)
+    if fix and whole.severity.rank >= Severity.VISIBLE.rank:
+        return (
+            f"{capital(fix.action)}: {reached(judgement, fix)}",
+            fix.basis is Basis.MEASURED,
+        )
+    if whole.clean:
+        return "", None
+    held = [one for one in told if one.measured and one.remedy.startswith(KEEP)]
+    if held:
+        names = [one.remedy.removeprefix(KEEP).removesuffix(OUT) for one in held[:MOST]]
+        reach = ", ".join(f"{one.head} {one.reaches}" for one in held[:MOST])
+        return f"{KEEP}{listed(names)}{OUT}: {reach}", True
+    first = next((one for one in told if one.reaches), None)
+    if first and first.state in ("severe", "visible"):
+        return f"{capital(first.remedy)}: {first.head} {first.reaches}", first.measured
+    advice = answer.advice if answer else whole.advice
+    return ("" if advice.startswith("Nothing to do") else advice), None
+
+
+# Facts
+
+
+def _facts(
+    judgement: Judgement,
+    told: Sequence[Strip],
+    answer: Answer | None,
+    finding: Finding | None,
+    whole: Answer,
+) -> Iterable[Fact]:
+    faults: dict[str, list[str]] = {}
+    for one in told:
+        if one.fault and one.state != "clean":
+            faults.setdefault(one.fault, []).append(one.head)
+    if not faults and whole.fault:
+        yield Fact("Whose", whole.fault)
+    if faults:
+        groups = [
+            f"{fault}{f' ({listed(heads, MOST)})' if len(heads) < len(told) else ''}"
+            for fault, heads in faults.items()
+        ]
+        yield Fact(
+            "Whose",
+            "; ".join(groups[:2]) + (f"; {len(groups) - 2} more" if len(groups) > 2 else ""),
+        )
+    seen = since(judgement, answer, finding)
+    if seen:
+        yield Fact("Since", seen)
+    if answer and how_sure(answer):
+        yield Fact("How sure", how_sure(answer))
+    fix = best_fix(judgement.fixes)
+    if fix and whole.severity.rank >= Severity.VISIBLE.rank:
+        yield Fact(FIX_COSTS, fix_cost(judgement, fix))
+    idle = [one for one in judgement.cells if one.status is not Status.OK]
+    if idle:
+        reasons = list(
+            dict.fromkeys(
+                f"{str(one.status).replace('_', ' ')}: {_brief(one.reason)}" for one in idle
+            )
+        )
+        more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+        yield Fact(
+            "Not run",
+            f"{len(idle)} of {count(len(judgement.cells), 'cell')}: {'; '.join(reasons[:2])}{more}",
+        )
+    elif judgement.cells:
+        yield Fact("Not run", "nothing was left out")
+    to = _send_to(judgement, answer, finding, whole)
+    if to:
+        yield Fact("Send to", to)
+
+
+def _brief(reason: str | None) -> str:
+    line = (reason or "no reason recorded").strip().split("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def _send_to(
+    judgement: Judgement, answer: Answer | None, finding: Finding | None, whole: Answer
+) -> str:
+    if whole.clean:
+        return "nobody: there is nothing to do"
+    if answer is None or finding is None:
+        return ""
+    if answer.fault.startswith("a custom layer's"):
+        return "whoever wrote the custom layer"
+    if answer.fault.startswith("a layer's"):
+        return f"{QUANTISER}; {_maintainers(judgement, finding)} for the choice"
+    kind = finding.kind
+    if kind is Kind.INCONCLUSIVE:
+        return "nobody before it is decided"
+    shares = answer.shares
+    # What is broken is the table's where the table is what broke it; NaN has no shares.
+    if shares and (
+        kind is Kind.UNEXPLAINED_LOSS
+        or (kind is Kind.BROKEN_OUTPUT and shares.cell in finding.cells)
+    ):
+        kind = {"8 bits": Kind.INT8_LIMIT, "the table": Kind.CALIBRATION_PROBLEM}.get(
+            shares.largest, Kind.ENGINE_LOSS
+        )
+    if kind is Kind.FP32_REGRESSION:
+        return f"{_maintainers(judgement, finding)}, or {EXPORTER}"
+    if kind in ENGINES:
+        return _maintainers(judgement, finding)
+    if kind is Kind.CALIBRATION_PROBLEM:
+        return CALIBRATOR
+    if kind is Kind.UNEXPLAINED_LOSS and answer.head == WHOLE_NETWORK:
+        return ""
+    return QUANTISER
+
+
+def _maintainers(judgement: Judgement, finding: Finding) -> str:
+    names = [
+        next(iter(one.versions), "")
+        for one in judgement.cells
+        if one.versions
+        and one.cell.environment in (finding.environments or environments_of(judgement))
+    ]
+    engine = next((one for one in names if one), "the engine")
+    return f"the maintainers of {engine}, with a ticket (trt-matrix ticket)"

@@ -1,0 +1,97 @@
+"""What other calibration images would do: tried by leaving one out, bounded by the evaluation images' own table."""
+
+from collections.abc import Collection, Iterator
+
+from trt_matrix.core.answers.kept import WORTH_DB, bad_heads, of_cell
+from trt_matrix.core.calibration.claims import WORTH, costs_told, curve_claims, enough
+from trt_matrix.core.calibration.curve import Trend
+from trt_matrix.core.calibration.report import CalibrationReport, Concern
+from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.words import capital
+
+OF_IMAGES = frozenset(
+    {
+        Concern.PREPROCESSING,
+        Concern.OTHER_IMAGES,
+        Concern.EXCHANGED,
+        Concern.FLAT,
+        Concern.SIZES,
+        Concern.UNSEEN,
+    }
+)
+"""What other images, or the same ones fed in another way, could mend."""
+MOST = 2
+"""Claims that are told."""
+
+
+def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[Fix]:
+    """Yields what other calibration images would give one cell, or what speaks for trying some.
+
+    Nothing where not even the evaluation images themselves would make a better table.
+    """
+    if report is None or now.cell.pass_.source is None or _hopeless(now, report):
+        return
+    bad = bad_heads(now)
+    before = of_cell(now)
+
+    def bad_too(heads: Collection[str]) -> bool:
+        return not heads or not set(bad).isdisjoint(heads)
+
+    for one in report.without:
+        gains = dict(one.gains_db)
+        if any(gains.get(head, 0.0) >= WORTH_DB for head in bad):
+            reaches = {
+                head: db + gains[head]
+                for head, db in before.sqnr_db.items()
+                if db is not None and head in gains
+            }
+            yield Fix(
+                kind=FixKind.IMAGES,
+                what=f"leave {one.image} out of the calibration images",
+                why=(
+                    f"simulated with {report.algorithm or 'the shared algorithm'}; it alone decides "
+                    f"{len(one.decider.tensors)} of {one.decider.of} ranges"
+                ),
+                basis=Basis.SIMULATED,
+                now=before,
+                reaches=Kept(sqnr_db=reaches),
+                against=now.cell.id,
+            )
+    said = [one for one in report.said(hints=False) if one.concern in OF_IMAGES]
+    if not any(one.sure and bad_too(one.heads) for one in report.unseen):
+        said = [one for one in said if one.concern is not Concern.UNSEEN]
+    rising = [one for one in report.curves if one.head in bad and one.trend is Trend.GAINS]
+    said += curve_claims(rising, report.algorithm)
+    most = [one for one in report.costs if one.head in bad and one.loss_db >= WORTH]
+    if said or most:
+        parts = [*(one.text.removesuffix(".") for one in said[:MOST])]
+        if most:
+            parts.append(costs_told(most).removesuffix("."))
+        yield Fix(
+            kind=FixKind.IMAGES,
+            what="other calibration images",
+            why="; ".join(parts),
+            basis=Basis.UNKNOWN,
+            now=before,
+            reaches=Kept(),
+            against=now.cell.id,
+        )
+
+
+def _hopeless(now: CellResult, report: CalibrationReport) -> bool:
+    """Whether no table of any images is known to keep more of a bad head, as far as its own algorithm goes."""
+    bad = bad_heads(now)
+    costs = {one.head: one.loss_db for one in report.costs if one.head in bad}
+    return bool(costs) and set(bad) <= set(costs) and max(costs.values()) < WORTH
+
+
+def no_images(now: CellResult, report: CalibrationReport | None) -> Iterator[str]:
+    """Yields that other images, or more of them, will not help what is bad of a cell."""
+    bad = bad_heads(now)
+    if report is None or not bad:
+        return
+    if _hopeless(now, report):
+        yield costs_told([one for one in report.costs if one.head in bad])
+    elif told := enough([one for one in report.curves if one.head in bad], WORTH_DB):
+        yield f"{capital(told)}."

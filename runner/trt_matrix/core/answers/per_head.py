@@ -1,0 +1,302 @@
+"""Whose fault is it: the answer for each head that stands first in every report."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from trt_matrix.core import severity
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.findings import BOXES, findings, lead, planned
+from trt_matrix.core.answers.making import VERSIONS
+from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.sentences import alike, kept, up
+from trt_matrix.core.answers.speaking import speaking
+from trt_matrix.core.answers.wide import wide_sentence
+from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.manifest import WideWeight
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.shares import shares_of
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed, span
+
+TELLING_DB = 6.0
+"""A bound within which versions were found alike says something up to here: twice the error."""
+SPARED_DB = 0.5
+"""Better than its simulation by so much, an int8 cell ran layers in float."""
+ANY = "any result of it"
+HARMLESS = (Severity.NONE, Severity.HARMLESS)
+OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
+"""Beside these nobody may say that it is not the version's."""
+
+
+def answers(
+    heads: Sequence[str],
+    results: Sequence[CellResult],
+    baseline: str,
+    blame: Mapping[str, str] | None = None,
+    equal: Sequence[Equivalence] = (),
+    problems: Mapping[str, str | None] | None = None,
+    wide: Sequence[WideWeight] = (),
+) -> tuple[Answer, ...]:
+    """Returns an answer a head.
+
+    Args:
+        heads: In the order of matrix.yaml.
+        results: Every planned cell.
+        baseline: The environment that the others are compared with.
+        blame: Head → which calibration images made its table bad.
+        equal: Versions that were shown to lose the same.
+        problems: Head → what is wrong with its reference.
+        wide: Weights whose channels differ too much for one scale, the widest first.
+    """
+    return tuple(
+        _answer(
+            head,
+            results,
+            baseline,
+            {
+                Kind.CALIBRATION_PROBLEM: (blame or {}).get(head, ""),
+                Kind.PER_TENSOR_WEIGHTS: wide_sentence([one for one in wide if head in one.heads]),
+            },
+            [one for one in equal if one.head == head],
+            (problems or {}).get(head),
+        )
+        for head in heads
+    )
+
+
+def _answer(
+    head: str,
+    results: Sequence[CellResult],
+    baseline: str,
+    more: Mapping[Kind, str],
+    equal: Sequence[Equivalence],
+    problem: str | None,
+) -> Answer:
+    rows = rows_of(head, results)
+    found = tuple(
+        replace(one, text=f"{one.text} {text}") if (text := more.get(one.kind)) else one
+        for one in findings(rows, results, baseline, problem)
+    )
+    int8 = int8_of(rows)
+    gated = [one.passed for _, one in rows if one.passed is not None]
+    passed = all(gated) if gated else None
+    judged = speaking(int8)
+    missing = _unseen(rows, int8, results)
+    unseen = tuple(what for what, _ in missing)
+    wrong = lead(found) is not None
+    first = lead(found, unseen)
+    worst = _told_of(first, int8) or next(iter(judged), None)
+    matters = severity.worst(
+        (
+            *(one.severity for one in found if not one.beaten),
+            *(_row_severity(row) for row in (*judged, *_floats(rows))),
+        )
+    )
+    lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
+    clean = not wrong and not missing and matters in HARMLESS and lost in HARMLESS
+    equality = " ".join(alike(equal, accused(found), _gone(found)))
+    told = (
+        [first.text, _lost_besides(first, judged)]
+        if first
+        else [_nothing(rows, int8, baseline, lost, beaten=wrong)]
+    )
+    return Answer(
+        head=head,
+        fault=first.fault
+        if first
+        else _no_fault(found, judged, unseen, clean=clean, passed=passed),
+        findings=found,
+        text=" ".join(filter(None, (*told, equality))),
+        advice=first.advice if first else _advice([do for _, do in missing], clean=clean),
+        confidence=first.confidence if first else "",
+        passed=passed,
+        severity=matters,
+        clean=clean,
+        unseen=unseen,
+        shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
+    )
+
+
+def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
+    """Returns what became of boxes where they say that it is worse than what leads the card."""
+    worst = max(judged, key=lambda row: severity.of_boxes(row[1].boxes).rank, default=None)
+    boxes = worst[1].boxes if worst else None
+    if worst is None or boxes is None:
+        return ""
+    if severity.of_boxes(boxes).rank <= max(first.severity.rank, Severity.HARMLESS.rank):
+        return ""
+    made_of = f", counted for {listed(boxes.made_of)} together" if len(boxes.made_of) > 1 else ""
+    lost = ", ".join(severity.box_harm(boxes))
+    return f"In {worst[0].cell.id} {lost}{made_of}: whether by this, no test says."
+
+
+def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
+    """Returns the worst int8 cell that what leads a card is about; None where it is about no such cell.
+
+    Of those with the best table that ran, where it is about some of them.
+    """
+    if first is None or first.beaten:
+        return None
+    told = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
+    judged = {result.cell.id for result, _ in speaking(int8)}
+    about = [row for row in told if row[0].cell.id in judged] or told
+    return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
+
+
+def _floats(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row[0].cell.pass_.precision is not Precision.INT8]
+
+
+def _row_severity(row: Row) -> Severity:
+    _, head = row
+    if head.passed is False:
+        return Severity.SEVERE
+    return severity.of_boxes(head.boxes)
+
+
+def accused(found: Sequence[Finding]) -> frozenset[str]:
+    """Returns the environments in which the version, or something that only it has, is named."""
+    return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
+
+
+def _gone(found: Sequence[Finding]) -> frozenset[str]:
+    """Returns the environments that failed in some cell, or whose output is broken."""
+    return frozenset(
+        name
+        for one in found
+        if one.kind is Kind.BROKEN_OUTPUT or (one.kind is Kind.COULD_NOT_RUN and not planned(one))
+        for name in one.environments
+    )
+
+
+def _unseen(
+    rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult]
+) -> list[tuple[str, str]]:
+    """Returns what nobody has looked at, and what to do so that somebody can."""
+    found = []
+    if not rows:
+        return [(ANY, "run a cell of it")]
+    known = [one for _, one in int8 if one.budget]
+    if len(known) < len(int8):
+        # A gate that holds says nothing of what its scales would keep: that may be far more.
+        found.append(
+            ("what 8 bits must cost, since some tables are not known", "record every table")
+        )
+    if any(one.boxes is None for _, one in int8):
+        # A head whose objects all became background can keep 27 dB, and a gate of 20.
+        found.append((BOXES, "say how outputs become boxes (`decode`)"))
+    if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
+        found.append(("cells that could not be compared", "mend what they lack"))
+    left = sum(one.status is Status.NOT_RUN for one in results)
+    if left:
+        found.append((f"{count(left, 'cell')} that had no turn", "run them"))
+    single = [
+        result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
+    ]
+    if single:
+        names = listed(list(dict.fromkeys(single)), 3)
+        found.append((f"another build of {names}", "measure with 2 repeats or more"))
+    return found
+
+
+def _no_fault(
+    found: Sequence[Finding],
+    judged: Sequence[Row],
+    unseen: Sequence[str],
+    *,
+    clean: bool,
+    passed: bool | None,
+) -> str:
+    if ANY in unseen:
+        return "nothing to judge"
+    if clean:
+        return "nobody's: nothing is wrong"
+    fallback = next((one for one in found if one.kind is Kind.PRECISION_FALLBACK), None)
+    if fallback:
+        return fallback.fault
+    if passed is False:
+        return "below the gate, no cause found"
+    keeps = [head.error.sqnr_db for _, head in judged if head.error.sqnr_db is not None]
+    if BOXES in unseen and passed is None and keeps:
+        return f"not known whether it matters: int8 keeps {span(keeps)} dB"
+    return "nothing found, but not all was seen" if unseen else "boxes change, within the gate"
+
+
+def _nothing(
+    rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity, *, beaten: bool
+) -> str:
+    if not rows:
+        return "No cell gave a result."
+    looked = _looked(rows, int8, baseline)
+    apart = "Apart from tables that another one beats, nothing" if beaten else "Nothing"
+    text = f"{apart} was found: {looked}." if looked else ""
+    if lost not in HARMLESS:
+        text = "Boxes change, within the gates that are set."
+    return " ".join(filter(None, (text, kept(int8, baseline))))
+
+
+def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
+    """Returns what was looked at, and with what result."""
+    others = [
+        verdict
+        for _, head in rows
+        for verdict in head.verdicts
+        if verdict.kind is Kind.OK and verdict.bound_db is not None
+    ]
+    parts = []
+    most = max((one.bound_db or 0.0 for one in others), default=math.inf)
+    if most <= TELLING_DB:
+        bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
+        some = any(
+            verdict.kind is Kind.OK and verdict.bound_db is None
+            for result, head in rows
+            for verdict in head.verdicts
+            if result.cell.environment != baseline
+        )
+        whose = "of the cells that could be compared none" if some else "no version"
+        parts.append(f"{whose} is {bound}")
+    if int8 and all(one.budget for _, one in int8):
+        gains = _gains(int8)
+        if gains:
+            most = max(0.0, -min(gain for _, gain in gains))
+            parts.append(f"int8 measures at most {up(most)} dB worse than its scales must cost")
+        parts += _spared(gains)
+    elif keeps := [head.error.sqnr_db for _, head in int8 if head.error.sqnr_db is not None]:
+        parts.append(f"int8 keeps {span(keeps)} dB, and what it could keep is not known")
+    if int8 and all(one.boxes for _, one in int8):
+        gone = any(one.boxes and one.boxes.changes[ALL].lost for _, one in int8)
+        parts.append("boxes change less than matters" if gone else "no box is lost")
+    if _floats(rows):
+        parts.append("floating point is sound")
+    return "; ".join(parts)
+
+
+def _gains(int8: Sequence[Row]) -> list[tuple[str, float]]:
+    """Returns (environment, how much better it is than exact arithmetic with its scales, in dB)."""
+    return [
+        (result.cell.environment, 10 * math.log10((one.limit + one.calibration) / one.observed))
+        for result, head in int8
+        if (one := head.budget) and one.observed > 0 and one.limit + one.calibration > 0
+    ]
+
+
+def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
+    """Returns where int8 is better than 8 bits in every layer would be."""
+    better = [(name, gain) for name, gain in gains if gain >= SPARED_DB]
+    if not better:
+        return []
+    names = list(dict.fromkeys(name for name, _ in better))
+    most = span(gain for _, gain in better)
+    return [
+        f"{listed(names, 3)} keeps {most} dB more than a full 8-bit network: some of it ran in float"
+    ]
+
+
+def _advice(missing: Sequence[str], *, clean: bool) -> str:
+    if clean:
+        return "Nothing to do."
+    return f"To know more: {listed(missing)}." if missing else "See the boxes below."

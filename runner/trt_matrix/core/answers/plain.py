@@ -1,0 +1,307 @@
+"""What needs no test: broken outputs, cells that did not run, int8 that is none, boxes lost for no known cause."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from trt_matrix.core import severity
+from trt_matrix.core.answer import Finding
+from trt_matrix.core.answers.making import made
+from trt_matrix.core.answers.rows import Row, Told, environments, told_of
+from trt_matrix.core.answers.sureness import UNDECIDED
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.reduced.told import converted_sentences
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import KINDS, Kind
+from trt_matrix.core.words import capital, count, listed, span
+
+
+def broken(rows: Sequence[Row]) -> list[Finding]:
+    """Returns what is wrong with outputs in themselves, one finding a reason."""
+    found = []
+    for why, told in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
+        names = environments(told)
+        passes = list(dict.fromkeys(one.result.cell.pass_.name for one in told))
+        one = made(
+            told,
+            rows,
+            f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
+            f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
+            f"anything.{converted_sentences((one.result.cell.environment, one.result.facts) for one in told)}",
+            _broken_advice(why, told),
+            Severity.SEVERE,
+        )
+        found.append(replace(one, fails=True, beaten=False))
+    return found
+
+
+def _broken_advice(why: str, told: Sequence[Told]) -> str:
+    if "with its scales" in why:
+        return (
+            "Use another table, or keep layers in float: with these scales nothing is left of it."
+        )
+    if any(one.result.cell.pass_.precision is Precision.FP32 for one in told):
+        return "Mend fp32 there first: options, a custom layer, the parser."
+    return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
+
+
+def unquantised(rows: Sequence[Row]) -> list[Finding]:
+    found = []
+    for why, told in _by_why(told_of(rows, Kind.NOTHING_QUANTISED)).items():
+        names = environments(told)
+        found.append(
+            made(
+                told,
+                rows,
+                f"nothing was quantised in {listed(names, 3)}",
+                f"Int8 in {listed(names)} is none: {why}. That a gate holds there says nothing of int8.",
+                "Look below at the layers' precision, and why the engine left them in float.",
+                Severity.VISIBLE,
+            )
+        )
+    return found
+
+
+def tables(rows: Sequence[Row]) -> list[Finding]:
+    """Returns tables of recorded outputs that are not used, one finding a reason: the outputs are judged."""
+    groups: dict[str, list[CellResult]] = {}
+    for result, _ in rows:
+        if result.table_problem:
+            groups.setdefault(result.table_problem, []).append(result)
+    found = []
+    for why, results in groups.items():
+        names = list(dict.fromkeys(one.cell.environment for one in results))
+        ids = [one.cell.id for one in results]
+        found.append(
+            Finding(
+                kind=Kind.NOT_COMPARABLE,
+                fault=f"not divided: the table of {listed(names, 3)} is not used",
+                text=f"The table of {listed(ids, 3)} is not used: {why}{'' if why.endswith('?') else '.'} The "
+                "outputs are judged without it: what is the table's, and what the engine's, stays open.",
+                advice="Put the table right, and run again: only what its file changed is read anew.",
+                environments=tuple(names),
+                cells=tuple(ids),
+                severity=Severity.VISIBLE,
+                confidence="seen, not inferred",
+            )
+        )
+    return found
+
+
+def unexplained(rows: Sequence[Row]) -> list[Finding]:
+    """Returns losses of boxes, and gates that fail, of which no test names the cause."""
+    told = told_of(rows, Kind.UNEXPLAINED_LOSS)
+    if not told:
+        return []
+    where = list(dict.fromkeys(one.result.cell.id for one in told))
+    suspected = dict.fromkeys(one.verdict.suspected for one in told if one.verdict.suspected)
+    whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
+    why = list(dict.fromkeys((one.verdict.why or "").replace(") (", "; ") for one in told))
+    return [
+        made(
+            told,
+            rows,
+            f"not known; most of the error is {whose}" if whose else "not known",
+            f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
+            "Compare the budget and the boxes below.",
+            severity.worst(severity.of_boxes(one.head.boxes) for one in told),
+        )
+    ]
+
+
+def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
+    """Returns that the baseline itself is worse than most others, where nothing else says what it must keep.
+
+    It is compared with none, being the baseline: a loss of its own would be lost from sight.
+    """
+    found = []
+    for result, head in rows:
+        if result.cell.environment != baseline or not head.error.nmse or head.budget:
+            continue
+        compared = [
+            (other.cell.environment, one.effect)
+            for other, its in rows
+            for one in its.verdicts
+            if one.against == result.cell.id and one.kind is Kind.OK and one.effect
+        ]
+        better = {name: -one.db for name, one in compared if one.high_db <= -severity.SQNR_DB[0]}
+        if 2 * len(better) <= len(compared) or result.cell.pass_.precision != "int8":
+            continue
+        names = list(better)
+        found.append(
+            Finding(
+                kind=Kind.INCONCLUSIVE,
+                fault=f"not decided; perhaps {baseline}, the baseline itself",
+                text=f"In {result.cell.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
+                f"than {listed(names, 3)}. Whether it loses that, or they ran layers in float, nobody can say "
+                "without the tables.",
+                advice=f"Record the tables, or name {names[0]} as `baseline`: what is measured stays.",
+                environments=(baseline,),
+                cells=(result.cell.id,),
+                severity=severity.of_db(max(better.values())),
+                confidence=UNDECIDED,
+            )
+        )
+    return found
+
+
+def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
+    """Returns what planned cells did not run: a finding a reason of those that failed, one of all others."""
+    groups: dict[tuple[Status, str], list[CellResult]] = {}
+    for result in results:
+        if result.status is not Status.OK or result.reason:
+            groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
+                result
+            )
+    tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
+    rest = {key: cells for key, cells in groups.items() if key[0].never_started}
+    found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
+    return [*found, _never_started(rest)] if rest else found
+
+
+def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) -> Finding:
+    cells = [one for some in groups.values() for one in some]
+    names = list(dict.fromkeys(one.cell.environment for one in cells))
+    told = [
+        f"{listed(list(dict.fromkeys(one.cell.environment for one in some)), 3)} ({why})"
+        for (_, why), some in groups.items()
+    ]
+    return Finding(
+        kind=Kind.COULD_NOT_RUN,
+        fault=f"{count(len(cells), 'cell')} did not run",
+        text=f"Not run, so nothing is known of them: {'; '.join(told)}.",
+        advice="`trt-matrix doctor` says what can run here.",
+        environments=tuple(names),
+        cells=tuple(one.cell.id for one in cells),
+        confidence="seen, not inferred",
+    )
+
+
+OPERATOR = re.compile(
+    r"while running (?P<ort>\w+) node"  # ONNX Runtime
+    r"|No importer registered for op: (?P<trt>\w+)|Unsupported operator:? (?P<other>\w+)"  # TensorRT
+)
+LONGEST_REASON = 200
+"""Characters; the log has all."""
+
+
+def _operator(result: CellResult) -> str | None:
+    """Returns which operator of the network stopped it, where the engine says so."""
+    found = OPERATOR.search(result.reason or "")
+    return f"operator {next(filter(None, found.groups()))}" if found else None
+
+
+def _first(result: CellResult) -> str:
+    """Returns the first line of the reason: what one cell adds to it is in its log."""
+    reason = result.reason or str(result.status).replace("_", " ")
+    line = reason.strip().split("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def _not_run(
+    status: Status, why: str, cells: Sequence[CellResult], results: Sequence[CellResult]
+) -> Finding:
+    names = list(dict.fromkeys(one.cell.environment for one in cells))
+    passes = list(dict.fromkeys(one.cell.pass_.name for one in cells))
+    told = {
+        Status.OK: "ran in part",
+        Status.JOB_FAILED: "failed",
+        Status.CRASHED: "crashed",
+        Status.TIMED_OUT: "ran out of time",
+    }[status]
+    ran = {
+        one.cell.environment
+        for one in results
+        if one.status is Status.OK and one.cell.pass_.name in passes
+    }
+    failed = status.failed
+    if why.startswith("operator "):
+        why = f"{why}: {_first(cells[0])}"
+    return Finding(
+        kind=Kind.COULD_NOT_RUN,
+        fault=f"{listed(names, 3)} {told}",
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran, results)}: "
+        f"{why}.",
+        advice="Read the log of the cell below; nothing is known of it there."
+        if failed
+        else "Read the log of the repeat that failed: it may fail again.",
+        environments=tuple(names),
+        cells=tuple(one.cell.id for one in cells),
+        severity=Severity.SEVERE if failed else Severity.VISIBLE,
+        confidence="seen, not inferred",
+        fails=failed,
+    )
+
+
+def _span(names: Sequence[str], ran: Iterable[str], results: Sequence[CellResult]) -> str:
+    """Returns `, since v3 (v2 is the last that ran)` or `, until …`, where versions in the names say so."""
+    others = [name for name in dict.fromkeys(ran) if name not in names]
+    order = _order_of([*names, *others], results) if others else None
+    if order is None:
+        return ""
+    first, last = min(names, key=order.__getitem__), max(names, key=order.__getitem__)
+    if all(order[name] < order[first] for name in others):
+        newest = max(others, key=order.__getitem__)
+        return f", since {first} ({newest} is the last that ran)"
+    if all(order[name] > order[last] for name in others):
+        oldest = min(others, key=order.__getitem__)
+        return f", until {last} ({oldest} is the first that ran)"
+    return ""
+
+
+LARGEST_MAJOR = 39
+"""A larger number without a dot has lost its dots: `trt86` is 8.6."""
+
+
+def _order_of(
+    names: Sequence[str], results: Sequence[CellResult]
+) -> Mapping[str, tuple[int, ...]] | None:
+    """Returns environments' versions; None where they are not versions of one thing.
+
+    What the engines told of themselves comes first: `trt8601` is older than `trt10`.
+    """
+    found = {name: re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name) for name in names}
+    spoken = {name: (one[1], one[2]) for name, one in found.items() if one}
+    if len(spoken) < len(found) or len({before for before, _ in spoken.values()}) > 1:
+        return None
+    told = {one.cell.environment: one.engine_version for one in results if one.engine_version}
+    if all(re.match(r"\d", told.get(name, "")) for name in names):
+        return {name: _numbers(told[name]) for name in names}
+    if any(number.isdecimal() and int(number) > LARGEST_MAJOR for _, number in spoken.values()):
+        return None
+    return {name: _numbers(number) for name, (_, number) in spoken.items()}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Returns `(8, 6, 1)` of `8.6.1+cuda11`."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(one) for one in found[0].split(".")) if found else ()
+
+
+def reference(problem: str | None) -> list[Finding]:
+    """Returns what is wrong with the reference's own output."""
+    if problem is None:
+        return []
+    whole = "left out" not in problem
+    return [
+        Finding(
+            kind=Kind.BROKEN_OUTPUT,
+            fault="the reference's own output"
+            if whole
+            else "the reference has NaN or infinite elements",
+            text=f"{capital(problem)}{', so nothing can be compared with it' if whole else ''}.",
+            advice="Look at the network and at the preprocessing: the host computed it in FP32.",
+            environments=(),
+            severity=Severity.SEVERE if whole else Severity.VISIBLE,
+            confidence="seen, not inferred",
+            fails=whole,
+        )
+    ]
+
+
+def _by_why(told: Iterable[Told]) -> Mapping[str, list[Told]]:
+    groups: dict[str, list[Told]] = {}
+    for one in told:
+        groups.setdefault(one.verdict.why or "", []).append(one)
+    return groups

@@ -1,0 +1,75 @@
+"""The cells of one head, and which of them a verdict was told of."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.judgement import CellResult, HeadResult
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+
+Row = tuple[CellResult, HeadResult]
+
+
+class Told(NamedTuple):
+    """A verdict with the result that it is about."""
+
+    result: CellResult
+    head: HeadResult
+    verdict: Verdict
+
+
+def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
+    """Returns every cell that has this head, but those in which layers are tried in float: a remedy, no fault."""
+    return [
+        (result, one)
+        for result in results
+        if not result.cell.pass_.mixed
+        for one in result.heads
+        if one.head == head
+    ]
+
+
+def int8_of(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
+
+
+def says_something(head: HeadResult) -> bool:
+    """Whether its error is that of int8: not of ranked rows, half a table, a broken output, or float."""
+    nothing = (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
+    return not any(one.kind in nothing for one in head.verdicts)
+
+
+def told_of(rows: Sequence[Row], *kinds: Kind) -> list[Told]:
+    return [
+        Told(result, head, verdict)
+        for result, head in rows
+        for verdict in head.verdicts
+        if verdict.kind in kinds
+    ]
+
+
+def environments(told: Iterable[Told]) -> list[str]:
+    return list(dict.fromkeys(_name(one.result, one.verdict) for one in told))
+
+
+def losses(told: Iterable[Told]) -> list[float]:
+    """Returns what each verdict costs, in dB: of SQNR, or of the typical image where only that shows it."""
+    return [loss for one in told if (loss := loss_db(one.verdict)) is not None]
+
+
+def loss_db(verdict: Verdict) -> float | None:
+    effect = verdict.effect
+    if effect is None or not math.isfinite(effect.db):
+        return None
+    if effect.typical is not None and effect.db < effect.typical_db / 2:
+        return effect.typical_db
+    return effect.db
+
+
+def _name(result: CellResult, verdict: Verdict) -> str:
+    """Returns the environment; with its device where that is what the comparison is about."""
+    cell = result.cell
+    itself = (verdict.against or "").startswith(f"{cell.environment}/")
+    across = itself and Kind.IMPLICIT_REGRESSION not in (verdict.kind, verdict.suspected)
+    return f"{cell.environment} on {cell.device}" if across else cell.environment

@@ -1,0 +1,135 @@
+"""One plain paragraph a head: all that was found, in the order in which a person asks."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.answers.gate_sentences import disagreement_sentence, gates_sentence
+from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.speaking import table_name
+from trt_matrix.core.boxes.precision_draws import ApDraws
+from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed
+
+
+def sentences(
+    answers: Sequence[Answer],
+    results: Sequence[CellResult],
+    baseline: str,
+    draws: ApDraws = MappingProxyType({}),
+) -> Mapping[str, str]:
+    """Returns head → all that there is to know about it.
+
+    Args:
+        answers: One a head.
+        results: Every planned cell.
+        baseline: The environment that the others are compared with.
+        draws: Of the AP of each cell and head.
+    """
+    return {one.head: _paragraph(one, results, baseline, draws) for one in answers}
+
+
+def _paragraph(answer: Answer, results: Sequence[CellResult], baseline: str, draws: ApDraws) -> str:
+    rows = rows_of(answer.head, results)
+    int8 = int8_of(rows)
+    texts = [
+        one.text
+        for one in answer.findings
+        if one.kind is not Kind.COULD_NOT_RUN or one.severity is not Severity.NONE
+    ]
+    parts = (
+        *(texts or [answer.text]),
+        *(
+            [answer.text.removeprefix(texts[0]).strip()]
+            if texts and answer.text.startswith(texts[0])
+            else []
+        ),
+        made_up(answer),
+        kept(int8, baseline),
+        gates_sentence(rows, *_resultless(answer.head, results)),
+        disagreement_sentence(int8, baseline, draws),
+    )
+    return " ".join(dict.fromkeys(part for part in parts if part))
+
+
+def made_up(answer: Answer) -> str:
+    """Says how the loss is made up."""
+    if answer.shares is None:
+        return ""
+    return f"Of the error in {answer.shares.cell}: {answer.shares.sentence()}."
+
+
+def alike(
+    equal: Sequence[Equivalence], accused: Collection[str] = (), gone: Collection[str] = ()
+) -> Iterable[str]:
+    """Yields what versions share, a sentence for each set of them.
+
+    Args:
+        equal: Of one head.
+        accused: Environments whose version is named elsewhere: of those nobody says that it is not.
+        gone: Environments that failed, or whose output is broken: where one of them is not among those that lose
+            the same, its version did something else.
+    """
+    groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
+    for one in equal:
+        groups.setdefault((one.environments, one.all), []).append(one)
+    for (names, whole), found in groups.items():
+        bits = all(one.same_bits for one in found)
+        within = max(one.within_db for one in found)
+        how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
+        fewest = min((one.builds for one in found if one.builds), default=None)
+        if fewest is not None:
+            how += f", {count(fewest, 'build')} each,"
+        passes = list(dict.fromkeys(one.pass_ for one in found))
+        left_out = {*accused, *gone}.difference(names)
+        innocent = whole and not left_out and not set(names).intersection(accused)
+        start = "Not the version's: " if innocent else ""
+        yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
+
+
+def up(value: float) -> str:
+    """Returns a bound to a tenth, rounded up: it must not promise more than was found."""
+    return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}"
+
+
+def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
+    """Returns the cells that were started and have no result of this head, and how many were not."""
+    gated = {
+        result.cell.pass_.precision for result in results for one in result.heads if one.gates
+    } or {Precision.INT8}
+    without = [
+        result
+        for result in results
+        if result.cell.pass_.precision in gated
+        and not result.cell.pass_.mixed
+        and not any(one.head == head for one in result.heads)
+    ]
+    broken = [result.cell.id for result in without if not result.status.never_started]
+    return broken, len(without) - len(broken)
+
+
+def kept(int8: Sequence[Row], baseline: str) -> str:
+    """Says what the baseline keeps with the shared table, and what 8 bits allow."""
+    for result, head in int8:
+        if (
+            result.cell.environment == baseline
+            and result.cell.pass_.source is TableSource.SHARED
+            and not result.cell.pass_.per_tensor
+            and head.budget
+            and head.budget.observed > 0
+            and head.budget.limit > 0
+        ):
+            observed, best = (
+                -10 * math.log10(x) for x in (head.budget.observed, head.budget.limit)
+            )
+            placed = f" ({result.placed.told})" if result.placed else ""
+            return (
+                f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic in "
+                f"the same placement{placed} with the best table known keeps {best:z.1f} dB."
+            )
+    return ""

@@ -1,0 +1,108 @@
+"""In which versions: alike in all of them, in a run of them, or in one."""
+
+from collections.abc import Collection, Sequence
+
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.per_head import accused
+from trt_matrix.core.answers.rows import int8_of, rows_of
+from trt_matrix.core.answers.sentences import up
+from trt_matrix.core.answers.speaking import speaking
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed
+
+MOST = 3
+
+
+def environments_of(judgement: Judgement, *, int8: bool = True) -> tuple[str, ...]:
+    """Returns the environments that gave int8 results, in the order of the matrix."""
+    return tuple(
+        dict.fromkeys(
+            one.cell.environment
+            for one in judgement.judged
+            if one.status is Status.OK and (not int8 or one.cell.pass_.precision is Precision.INT8)
+        )
+    )
+
+
+def run_of(names: Collection[str], order: Sequence[str]) -> str:
+    """Returns `v1 to v3` where they follow each other in `order`, else a list of them."""
+    places = [index for index, name in enumerate(order) if name in names]
+    if (
+        len(places) > 2
+        and places[-1] - places[0] == len(places) - 1
+        and len(places) == len(set(names))
+    ):
+        return f"{order[places[0]]} to {order[places[-1]]}"
+    return listed([name for name in order if name in names] or list(names), MOST)
+
+
+def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]:
+    """Returns one equality a head, each of all versions of the pass that the head is spoken of with; else none."""
+    found = []
+    for head in heads:
+        spoken = speaking(int8_of(rows_of(head, judgement.judged)))
+        if not spoken:
+            return ()
+        cell = spoken[0][0].cell
+        answer = next((one for one in judgement.answers if one.head == head), None)
+        named = accused(answer.findings) if answer else frozenset()
+        one = next(
+            (
+                one
+                for one in judgement.equal
+                if one.head == head
+                and one.pass_ == cell.pass_.name
+                and one.device == cell.device
+                and one.all
+                and len(one.environments) > 1
+                and cell.environment in one.environments
+                and set(environments_of(judgement)) == set(one.environments)
+                and not named.intersection(one.environments)
+            ),
+            None,
+        )
+        if one is None:
+            return ()
+        found.append(one)
+    return tuple(found)
+
+
+def where(judgement: Judgement, heads: Sequence[str]) -> str:
+    """Returns `, in all 6 versions alike`, ` in v1`, or where it is worst; empty where no int8 cell speaks."""
+    equal = alike(judgement, heads)
+    if equal:
+        number = len(equal[0].environments)
+        return f", in {'both' if number == 2 else f'all {number}'} versions alike"
+    names = environments_of(judgement)
+    if len(names) == 1:
+        return f" in {names[0]}"
+    return f", at worst of {len(names)} environments" if names else ""
+
+
+def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) -> str:
+    """Returns in which versions it is so; empty of one version, and where nothing is wrong."""
+    order = environments_of(judgement, int8=False)
+    if len(order) < 2 or answer is None:
+        return ""
+    choice = next((one for one in judgement.choices if one.head == answer.head), None)
+    if choice and "layer's:" in answer.fault:
+        told = (
+            f"with {count(choice.tables, 'table')} {count(len(choice.worse_db), 'build')} chose so"
+        )
+        return f"no version's step: {told}, and {len(choice.better_db)} did not"
+    heads = [answer.head] if answer.head in judgement.heads else judgement.heads
+    if equal := alike(judgement, heads):
+        within = max(one.within_db for one in equal)
+        how = "to the bit" if all(one.same_bits for one in equal) else f"within {up(within)} dB"
+        return f"{run_of(equal[0].environments, order)}, alike {how}"
+    if finding is None or not finding.environments:
+        return ""
+    rest = [name for name in order if name not in finding.environments]
+    shown = run_of(finding.environments, order)
+    if rest:
+        return f"{shown}; not in {run_of(rest, order)}"
+    seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT)
+    return f"{shown}: {'all of them' if seen else 'not shown to be alike'}"

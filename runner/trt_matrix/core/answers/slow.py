@@ -1,0 +1,242 @@
+"""Why is int8 no faster than fp32 there? From what was recorded, or nothing is said.
+
+What can be known: the layers that stayed in float (the engine's own list), what the GPU computes and what an inference
+takes besides (its own clock), what the layers take (the engine's profiler, where the job asked it), what it
+does between formats, and that the clock was disturbed or scatters. ONNX Runtime on a processor tells but the first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from trt_matrix.core.answers.speed import SLOWER, Pair, pairs
+from trt_matrix.core.cells import Pass, Precision
+from trt_matrix.core.diagnosis.latencies import is_reformatting
+from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
+from trt_matrix.core.layers.precisions import LayerReport
+from trt_matrix.core.records import Object, Record
+from trt_matrix.core.slow import Cause, SlowInt8
+from trt_matrix.core.words import capital, count, listed
+
+LEAST = 0.05
+"""Share of the work, or of the time, below which nothing is explained by it."""
+BOUND = 1.5
+"""A GPU that takes so many times what its layers take together waits for them to be started."""
+MOST = 3
+"""Layers told by name."""
+ORDER: Sequence[Cause | None] = tuple(Cause)
+
+FP32 = Pass(precision=Precision.FP32)
+
+TimesOf = Callable[[Object], LayerTimes | None]
+
+
+def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf) -> Judgement:
+    """Returns it with the reasons of every int8 cell that is no faster than its fp32, those that are known.
+
+    Args:
+        judgement: With its layers, where they are known.
+        records: Of the run.
+        times_of: layers.json of the store → what its layers took; None where that is gone, or was not told.
+    """
+    by_id = {one.cell: one for one in records}
+    fp32 = {(one.environment, one.device): one for one in by_id.values() if one.pass_ == FP32}
+    found = []
+    for pair in pairs(judgement.cells):
+        cell = pair.result.cell
+        record, base = by_id.get(cell.id), fp32.get((cell.environment, cell.device))
+        if pair.faster or record is None or base is None:
+            continue
+        if busy := next(filter(None, map(_disturbed, (record, base))), None):
+            told = [_Reason(Cause.DISTURBED, f"What was timed was disturbed: {busy}.")]
+        else:
+            sides = (
+                _Side.of(record, judgement.layers, times_of),
+                _Side.of(base, judgement.layers, times_of),
+            )
+            tried = (
+                _scatter(pair),
+                _in_float(cell.id, judgement.layers),
+                _outside(*sides),
+                _layers(*sides),
+                _launches(sides[0]),
+            )
+            told = [one for one in tried if one]
+        if told:
+            explains = [one for one in told if one.cause]
+            most = min(explains, key=lambda one: ORDER.index(one.cause), default=None)
+            found.append(
+                SlowInt8(
+                    cell=cell.id,
+                    ratio=pair.ratio,
+                    reasons=tuple(one.text for one in told),
+                    cause=most.cause if most else None,
+                    clause=most.clause if most else "",
+                )
+            )
+    return replace(judgement, slow=tuple(found))
+
+
+class _Reason(NamedTuple):
+    cause: Cause | None
+    """None of what explains nothing by itself."""
+    text: str
+    clause: str = ""
+    """For the second line of the headline."""
+
+
+def _disturbed(record: Record) -> str | None:
+    """Returns what disturbed the repeats that count; None where those that were disturbed do not."""
+    return disturbed(record) if latency_disturbed(record) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What the GPU told of one cell; seconds, medians."""
+
+    gpu_s: tuple[float, ...]
+    """What it computed, copies apart, of each repeat; empty where it cannot tell."""
+    rest_s: tuple[float, ...]
+    """What an inference took besides, of each repeat."""
+    layers: int
+    """Of an engine; 0 where they were not timed."""
+    multiplying_s: float
+    reformatting_s: float
+    others_s: float
+
+    @property
+    def layers_s(self) -> float:
+        return self.multiplying_s + self.reformatting_s + self.others_s
+
+    @classmethod
+    def of(cls, record: Record, report: LayerReport | None, times_of: TimesOf) -> "_Side":
+        measured = timed(record)
+        clocks = [
+            (float(np.median(one.latency.device_s)), float(np.median(one.latency.samples_s)))
+            for one in measured
+            if one.latency and one.latency.device_s
+        ]
+        if len(clocks) != len(measured):
+            clocks = []
+        gpu = tuple(one for one, _ in clocks), tuple(whole - one for one, whole in clocks)
+        multiplying = (
+            {name for _, one in report.network.layers if one.macs for name in one.outputs}
+            if report
+            else set()
+        )
+        told = [times for one in measured if one.layers and (times := times_of(one.layers))]
+        if not told or not multiplying or len(told) != len(measured):
+            return cls(*gpu, 0, 0.0, 0.0, 0.0)
+        sums = np.median([_sums(one.layers, multiplying) for one in told], axis=0)
+        layers = round(float(np.median([len(one.layers) for one in told])))
+        return cls(*gpu, layers, *map(float, sums))
+
+
+def _sums(layers: Iterable[LayerTime], multiplying: set[str]) -> tuple[float, float, float]:
+    found = [0.0, 0.0, 0.0]
+    for one in layers:
+        kind = 1 if is_reformatting(one.name) else 0 if multiplying & {*one.tensors} else 2
+        found[kind] += one.seconds
+    return found[0], found[1], found[2]
+
+
+def _scatter(pair: Pair) -> _Reason | None:
+    """Repeats that scatter hide what is between them: only where the intervals do not tell."""
+    if pair.slower or not (pair.int8.scatters or pair.fp32.scatters):
+        return None
+    told = [
+        f"{called} {_span(one.rounds_s)} ms"
+        for called, one in (("int8", pair.int8), ("fp32", pair.fp32))
+        if one.scatters
+    ]
+    clause = f"repeats differ by more than their samples ({'; '.join(told)})"
+    return _Reason(Cause.SCATTER, f"Not decided: {clause}.", clause)
+
+
+def _in_float(cell: str, report: LayerReport | None) -> _Reason | None:
+    """Layers that multiply and ran in float; of builds that differ, the one with the least."""
+    ways = [one.precisions for one in report.ways if cell in one.cells] if report else []
+    if not report or not ways:
+        return None
+    macs = {one.name: one.macs for _, one in report.network.layers if one.macs}
+    if not macs or any(name not in ran for ran in ways for name in macs):
+        return None
+
+    def floats(ran: Mapping[str, str]) -> list[str]:
+        return sorted((name for name in macs if ran[name] != INT8), key=lambda name: -macs[name])
+
+    least = min((floats(one) for one in ways), key=lambda names: sum(map(macs.__getitem__, names)))
+    share = sum(macs[name] for name in least) / sum(macs.values())
+    if share < LEAST:
+        return None
+    clause = (
+        f"{len(least)} of {count(len(macs), 'layer')} that multiply ran in float, {_percent(share)} of the "
+        "multiplications"
+    )
+    return _Reason(Cause.FLOAT, f"{clause}: {listed(least, MOST)}.", clause)
+
+
+def _outside(int8: _Side, fp32: _Side) -> _Reason | None:
+    """What the GPU itself computes, and what an inference takes besides; no conclusion where repeats overlap."""
+    if not int8.gpu_s or not fp32.gpu_s:
+        return None
+    both = f"{_span(int8.gpu_s)} ms against {_span(fp32.gpu_s)}"
+    if min(int8.gpu_s) * SLOWER >= max(fp32.gpu_s):
+        clause = "the GPU itself computes no faster in int8"
+        return _Reason(Cause.GPU, f"{capital(clause)}: {both}.", f"{clause} ({both} ms)")
+    if max(int8.gpu_s) * SLOWER > min(fp32.gpu_s):
+        return _Reason(
+            None, f"Whether the GPU itself computes faster in int8 is not known: {both}."
+        )
+    clause = "the GPU itself computes faster in int8"
+    besides = f"take {_span(int8.rest_s)} ms more ({_span(fp32.rest_s)} in fp32)"
+    return _Reason(
+        Cause.AROUND,
+        f"{capital(clause)}, {both}; copies and starting it {besides}.",
+        f"{clause} ({both} ms), and copies and starting it {besides}",
+    )
+
+
+def _layers(int8: _Side, fp32: _Side) -> _Reason | None:
+    """Where the time of the layers went, one by one as the profiler runs them."""
+    if not int8.layers_s or not fp32.layers_s:
+        return None
+    formats = int8.reformatting_s / int8.layers_s >= LEAST
+    kinds = [("those that multiply", int8.multiplying_s, fp32.multiplying_s)]
+    if formats:
+        kinds += [("reformatting", int8.reformatting_s, fp32.reformatting_s)]
+    mine, before = (one.others_s + (0.0 if formats else one.reformatting_s) for one in (int8, fp32))
+    kinds += [("all others", mine, before)]
+    told = "; ".join(f"{called} {_us(one)} µs against {_us(other)}" for called, one, other in kinds)
+    return _Reason(None, f"Its layers, profiled one by one: {told} in fp32.")
+
+
+def _launches(int8: _Side) -> _Reason | None:
+    if not int8.gpu_s or not int8.layers_s or min(int8.gpu_s) < BOUND * int8.layers_s:
+        return None
+    both = (
+        f"{int8.layers} layers take {_us(int8.layers_s)} µs together, the GPU {_us(min(int8.gpu_s))} at least: "
+        "the rest is waiting for the next one to be started"
+    )
+    return _Reason(Cause.LAUNCHES, f"Its {both}.", f"its {both}")
+
+
+def _span(seconds: Sequence[float]) -> str:
+    low, high = _ms(min(seconds)), _ms(max(seconds))
+    return low if low == high else f"{low} to {high}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g}"
+
+
+def _us(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

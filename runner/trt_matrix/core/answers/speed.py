@@ -1,0 +1,174 @@
+"""Is int8 worth its time? It is compared with the fp32 of the same place, by the intervals of both medians."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.latency import Latency
+from trt_matrix.core.slow import Cause, SlowInt8
+from trt_matrix.core.words import listed, span
+
+TEN_MS = 0.01
+"""Where all take less, times are told to a hundredth of a millisecond."""
+SLOWER = 1.02
+"""Beyond so many times fp32's time, with intervals apart, int8 is called slower; the inverse is faster."""
+
+MOST_CAUSES = 2
+"""Told of a device."""
+
+
+class Pair(NamedTuple):
+    """An int8 cell with the fp32 of its environment and device, both timed with one batch."""
+
+    result: CellResult
+    int8: Latency
+    fp32: Latency
+
+    @property
+    def ratio(self) -> float:
+        return self.int8.median_s / self.fp32.median_s
+
+    @property
+    def slower(self) -> bool:
+        return self.ratio > SLOWER and self.int8.low_s > self.fp32.high_s
+
+    @property
+    def faster(self) -> bool:
+        return self.ratio < 1 / SLOWER and self.int8.high_s < self.fp32.low_s
+
+
+def pairs(results: Iterable[CellResult]) -> tuple[Pair, ...]:
+    """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
+    results = list(results)
+    fp32 = {
+        (one.cell.environment, one.cell.device): one.latency
+        for one in results
+        if one.cell.pass_ == Pass(precision=Precision.FP32) and one.latency
+    }
+    found = []
+    for one in results:
+        base = fp32.get((one.cell.environment, one.cell.device))
+        if (
+            one.cell.pass_.precision is Precision.INT8
+            and one.status is Status.OK
+            and not one.cell.pass_.mixed
+            and one.latency
+            and base
+            and base.median_s > 0
+            and base.batch == one.latency.batch
+        ):
+            found.append(Pair(one, one.latency, base))
+    return tuple(found)
+
+
+def cost(judgement: Judgement) -> str:
+    """Returns what int8's time is beside fp32's, over all places; empty where nothing was timed.
+
+    A device a sentence, since what is slow on one says nothing of another.
+    """
+    by_device: dict[str, list[Pair]] = {}
+    for one in pairs(judgement.cells):
+        by_device.setdefault(one.result.cell.device, []).append(one)
+    why = {one.cell: one for one in judgement.slow}
+    told = [
+        text
+        for device, some in by_device.items()
+        for text in (_device(device, some, why), *_why(some, why))
+    ]
+    busy = [one.cell.id for one in judgement.cells if one.latency_disturbed]
+    if busy:
+        told.append(
+            f"Something else ran on the machine while {listed(busy, 1)} was timed: do not trust "
+            f"{'its time' if len(busy) == 1 else 'those times'}."
+        )
+    return " ".join(told)
+
+
+def _device(device: str, some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> str:
+    slower = [one for one in some if one.slower]
+    faster = [one for one in some if one.faster]
+    ratios = f"{_times(one.ratio for one in some)} times FP32's time"
+    int8, fp32 = [one.int8.median_s for one in some], [one.fp32.median_s for one in some]
+    decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
+    milliseconds = f"{_ms(int8, decimals)} against {_ms(fp32, decimals)} ms"
+    where = f"on {device} ({milliseconds} an inference)"
+    if len(slower) == len(some):
+        by = _times(one.ratio for one in some)
+        return (
+            f"INT8 is {by} times slower than FP32 {where}: as it is, it is not worth it."
+            if _far(some)
+            else f"INT8 is slower than FP32 {where}: as it is, it is not worth it."
+        )
+    if len(faster) == len(some):
+        return f"INT8 takes {ratios} {where}."
+    open_ = [one for one in some if not one.slower and not one.faster]
+    scattered = [told for told in _known(open_, why) if told.cause is Cause.SCATTER]
+    since = f": {_clause(scattered, of=len(open_))}" if scattered else ""
+    if len(open_) == len(some):
+        # A median that is far below, with intervals that overlap, is no "no faster".
+        if scattered or min(one.ratio for one in some) * SLOWER < 1:
+            return f"Whether INT8 is faster than FP32 {where} is not decided{since}."
+        return f"INT8 is no faster than FP32 {where}."
+    rest = f"; in {len(open_)} that is not decided{since}" if open_ else ""
+    which = f" ({_cell(slower[0])})" if len(slower) == 1 else ""
+    if not faster:
+        return (
+            f"INT8 is slower than FP32 in {len(slower)} of {len(some)} cells{which} {where}{rest}."
+        )
+    and_ = f" and slower in {len(slower)}{which}" if slower else ""
+    return f"INT8 is faster than FP32 in {len(faster)} of {len(some)} cells{and_} {where}{rest}."
+
+
+def _why(some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
+    """Yields what was measured of why int8 is not faster, a cause a sentence; nothing where nothing explains it."""
+    found: dict[Cause, list[SlowInt8]] = {}
+    for one in _known(some, why):
+        # That repeats scatter is told already, and what else ran at the time is told last.
+        if one.cause and one.cause not in (Cause.DISTURBED, Cause.SCATTER):
+            found.setdefault(one.cause, []).append(one)
+    groups = sorted(found.values(), key=len, reverse=True)
+    for those in groups[:MOST_CAUSES]:
+        yield f"Why: {_clause(those, of=len(some))}."
+
+
+def _known(some: Iterable[Pair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
+    cells = [one.result.cell.id for one in some if not one.faster]
+    return [why[one] for one in cells if one in why]
+
+
+def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
+    """Returns a cause with the numbers of the slowest cell that has it, and in how many of so many cells it is."""
+    worst = max(those, key=lambda one: one.ratio)
+    if of == 1:
+        return worst.clause
+    whole = "both" if of == 2 else f"all {of}"
+    number = whole if len(those) == of else f"{len(those)} of {of}"
+    if len({one.clause for one in those}) == 1:
+        return f"{worst.clause}, in {number} cells"
+    return f"{worst.clause} in {worst.cell}, and the like in {number}"
+
+
+def _cell(pair: Pair) -> str:
+    cell = pair.result.cell
+    return f"{cell.environment}, {cell.pass_.name}"
+
+
+def _far(some: Sequence[Pair]) -> bool:
+    return min(one.ratio for one in some) >= 1.5
+
+
+def _times(ratios: Iterable[float]) -> str:
+    return span(ratios)
+
+
+def milliseconds(*seconds: float) -> tuple[str, ...]:
+    """Returns times in milliseconds, all with the digits that the longest of them needs."""
+    decimals = 2 if max(seconds) < TEN_MS else 1
+    return tuple(f"{1e3 * one:.{decimals}f}" for one in seconds)
+
+
+def _ms(seconds: Iterable[float], decimals: int) -> str:
+    values = sorted(1e3 * one for one in seconds)
+    low, high = f"{values[0]:.{decimals}f}", f"{values[-1]:.{decimals}f}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,248 @@
+"""What stands first of each head: how much it lost at worst, whose it is, and what helps; worst first.
+
+A head is spoken of with the best table that ran in each way to int8, at its worst over versions.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.answers.degree import degree, is_open
+from trt_matrix.core.answers.findings import lead
+from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.speaking import speaking
+from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.fix import Basis, Fix
+from trt_matrix.core.judgement import HeadResult, Judgement
+from trt_matrix.core.rounding import ap_drop
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.shares import Shares
+from trt_matrix.core.verdicts.verdict import Kind
+
+WORTH_DB = 0.05
+"""A fix that gains a head less is none of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strip:
+    head: str
+    state: str
+    """`severe`, `visible`, `harmless`, `clean`, `open` (not decided) or `none` (not known)."""
+    word: str
+    """The same for a reader."""
+    fault: str
+    sqnr_db: float | None = None
+    """The least of the cells that it is spoken of with."""
+    broken: int = 0
+    """Values that are NaN or infinite, in the cell that has most, in any precision."""
+    best_db: float | None = None
+    """What 8 bits keep with the best table known, in the placement of the worst cell."""
+    gate_db: float | None = None
+    failing: int = 0
+    """Cells in which a gate of this head does not hold."""
+    gated: int = 0
+    lost: float | None = None
+    """Boxes that are lost, at worst."""
+    reference: float = 0.0
+    """Boxes of the reference."""
+    ap: float | None = None
+    """Of the reference with this head's output alone from the worst cell."""
+    ap_drop: float | None = None
+    shares: Shares | None = None
+    remedy: str = ""
+    reaches: str = ""
+    """`22.4 → 24.1 dB`; empty where nobody knows."""
+    measured: bool | None = None
+    """Whether an engine showed it; None where nothing is promised."""
+
+    @property
+    def shown_drop(self) -> float | None:
+        """`ap_drop` of the two APs as they are shown."""
+        return None if self.ap_drop is None else ap_drop(self.ap, self.ap_drop)
+
+    @property
+    def harm(self) -> tuple[int, float, float]:
+        """What strips are ordered by: severity, AP lost, and the gap to the best 8 bits (or the error) in dB."""
+        rank = {"severe": 4, "visible": 3, "open": 2, "harmless": 1}.get(self.state, 0)
+        gap = (self.best_db or 0.0) - self.sqnr_db if self.sqnr_db is not None else -math.inf
+        return rank, self.ap_drop or 0.0, gap
+
+
+def strips(judgement: Judgement) -> tuple[Strip, ...]:
+    """Returns one a head, the worst first."""
+    answers = {one.head: one for one in judgement.answers}
+    found = [_strip(judgement, head, answers.get(head)) for head in judgement.heads]
+    return tuple(sorted(found, key=lambda one: one.harm, reverse=True))
+
+
+def state(answer: Answer | None) -> str:
+    """Returns a word of `Strip.state`; nothing but a clean answer is `clean`."""
+    if answer is None:
+        return "none"
+    if answer.passed is False or any(one.fails for one in answer.findings):
+        return "severe"
+    first = lead(answer.findings, answer.unseen)
+    if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
+        return "open"
+    if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
+        return str(answer.severity)
+    if is_open(answer.findings):
+        return "open"
+    if answer.clean:
+        return "clean"
+    return "harmless" if answer.severity is Severity.HARMLESS else "none"
+
+
+def word(answer: Answer | None) -> str:
+    """Returns how much it matters, as a reader says it."""
+    if answer is None:
+        return "not known"
+    return "not decided" if state(answer) == "open" else degree(answer)
+
+
+def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
+    rows = rows_of(head, judgement.judged)
+    spoken = speaking(int8_of(rows))
+    worst = _judged_by(rows, answer) or (spoken[0][1] if spoken else None)
+    boxes = [one.boxes for _, one in spoken if one.boxes and one.boxes.changes[ALL].reference]
+    losses = [one.changes[ALL] for one in boxes]
+    drops = [one for one in boxes if one.ap_drop is not None]
+    deepest = max(drops, key=lambda one: one.ap_drop or 0.0, default=None)
+    gated = [one.passed for _, one in rows if one.passed is not None]
+    what, reaches, measured = _remedy(judgement, head, answer)
+    return Strip(
+        head=head,
+        state=state(answer),
+        word=word(answer),
+        fault=answer.fault if answer else "",
+        sqnr_db=_least_db([*(one for _, one in spoken), *([worst] if worst else [])]),
+        broken=max((one.error.nonfinite for _, one in rows), default=0),
+        best_db=_best_db(worst),
+        gate_db=worst.gate_sqnr_db if worst else None,
+        failing=gated.count(False),
+        gated=len(gated),
+        lost=max((one.lost for one in losses), default=None),
+        reference=max((one.reference for one in losses), default=0.0),
+        ap=deepest.precision[ALL].ap if deepest and ALL in deepest.precision else None,
+        ap_drop=deepest.ap_drop if deepest else None,
+        shares=answer.shares if answer else None,
+        remedy=what,
+        reaches=reaches,
+        measured=measured,
+    )
+
+
+def _judged_by(rows: Sequence[Row], answer: Answer | None) -> HeadResult | None:
+    """Returns the cell whose error is taken apart; None where none is."""
+    cell = answer.shares.cell if answer and answer.shares else None
+    return next((one for result, one in rows if result.cell.id == cell), None)
+
+
+def _least_db(heads: Iterable[HeadResult]) -> float | None:
+    return min((one.error.sqnr_db for one in heads if one.error.sqnr_db is not None), default=None)
+
+
+def _best_db(head: HeadResult | None) -> float | None:
+    limit = head.budget.limit if head and head.budget else 0.0
+    return -10 * math.log10(limit) if limit > 0 and math.isfinite(limit) else None
+
+
+def _remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:
+    """Returns what to do for this head, what it reaches, and whether an engine showed that."""
+    fix = best_fix(judgement.fixes, head)
+    if fix:
+        before, after = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
+        reaches = f"{_db(before)} → {_db(after)} dB{_against(judgement, fix)}"
+        return fix.action, reaches, fix.basis is Basis.MEASURED
+    if answer is None or answer.clean:
+        return "", "", None
+    held = next((one for one in judgement.choices if one.head == head and one.held_db), None)
+    if held and answer.advice.startswith("Keep "):
+        least, back = min(held.worse_db), min(held.held_db)
+        return answer.advice.split(":")[0], f"{_db(least)} → {_db(back)} dB", True
+    if state(answer) == "open":
+        return answer.advice, "", None
+    return (
+        ("", "", None)
+        if lead(answer.findings, answer.unseen) is None
+        else (answer.advice, "", None)
+    )
+
+
+def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
+    """Returns the first fix of what is wrong that gains something that is known: in a head, or in anything."""
+    return next(
+        (
+            one
+            for one in fixes
+            if one.needed and one.basis is not Basis.UNKNOWN and _gains(one, head)
+        ),
+        None,
+    )
+
+
+def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
+    """Returns ` in v1`, ` in v1, int8-shared-entropy`, where another could be meant: beside it the worst is told."""
+    cells = {
+        one.cell.id: one.cell
+        for one in judgement.judged
+        if one.cell.pass_.precision is Precision.INT8 and not one.cell.pass_.mixed
+    }
+    now = cells.get(fix.against)
+    if now is None:
+        return ""
+    parts = [now.environment] if len({one.environment for one in cells.values()}) > 1 else []
+    if with_pass and len({one.pass_ for one in cells.values()}) > 1:
+        parts.append(now.pass_.name)
+    return f" in {', '.join(parts)}" if parts else ""
+
+
+def reached(judgement: Judgement, fix: Fix) -> str:
+    """Returns what a fix reaches, in AP, lost boxes and dB as far as both are known, and where."""
+    parts = []
+    now, then = fix.now, fix.reaches
+    if now.ap_drop is not None and then.ap_drop is not None:
+        before, after = ap_kept(fix, judgement.reference_ap)
+        parts.append(
+            f"AP {before} → {after}"
+            if after
+            else f"AP lost {now.ap_drop:z.3f} → {then.ap_drop:z.3f}"
+        )
+    if now.lost is not None and then.lost is not None:
+        parts.append(f"boxes lost {now.lost:g} → {then.lost:g}")
+    gains = {
+        head: (now.sqnr_db[head], value)
+        for head, value in then.sqnr_db.items()
+        if value is not None and now.sqnr_db.get(head) is not None
+    }
+    if gains:
+        head = max(gains, key=lambda one: gains[one][1] - (gains[one][0] or 0.0))
+        parts.append(f"{head} {gains[head][0]:z.1f} → {gains[head][1]:z.1f} dB")
+    return f"{', '.join(parts)}{_against(judgement, fix, with_pass=True)}"
+
+
+def ap_kept(fix: Fix, reference: float | None) -> tuple[str, str]:
+    """Returns AP now and then; nothing of what was simulated: it had other images, with another AP."""
+    now, then = fix.now.ap_drop, fix.reaches.ap_drop
+    if reference is None or now is None or then is None or fix.basis is not Basis.MEASURED:
+        return "", ""
+    return f"{reference - now:.3f}", f"{reference - then:.3f}"
+
+
+def _gains(fix: Fix, head: str | None) -> bool:
+    if head is None:
+        drops = (fix.now.ap_drop, fix.reaches.ap_drop)
+        if None not in drops and drops[0] - drops[1] > 0:  # type: ignore[operator]
+            return True
+    heads = fix.reaches.sqnr_db if head is None else [head]
+    for one in heads:
+        now, then = fix.now.sqnr_db.get(one), fix.reaches.sqnr_db.get(one)
+        if now is not None and then is not None and then - now >= WORTH_DB:
+            return True
+    return False
+
+
+def _db(value: float | None) -> str:
+    return "?" if value is None else f"{value:z.1f}"

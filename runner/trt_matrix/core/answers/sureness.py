@@ -1,0 +1,51 @@
+"""How sure a finding is: of the claim beside it, and never more than its data can carry."""
+
+import math
+from collections.abc import Sequence
+
+from trt_matrix.core.answers.rows import Told
+from trt_matrix.core.verdicts.effect import Effect
+from trt_matrix.core.verdicts.verdict import KINDS, Kind
+from trt_matrix.core.words import count, span
+
+UNDECIDED = "not decided"
+
+
+def sureness(kind: Kind, told: Sequence[Told]) -> str:
+    """Returns `5 builds of each; by chance in fewer than 1 of 200 matrices`, or what it is in place of a test."""
+    if kind is Kind.INCONCLUSIVE:
+        return UNDECIDED
+    level = KINDS[kind].level
+    effects = [one.verdict.effect for one in told if one.verdict.effect]
+    if level is None:
+        return "seen, not inferred"
+    if not effects:
+        return "what is lost was seen; whose it is, by its largest part, not by a test"
+    builds = sorted({one.builds for one in effects})
+    versions = max((one.verdict.versions or 0 for one in told), default=0)
+    chance = f"by chance in fewer than 1 of {round(1 / level):,} matrices"
+    if builds[-1] == 0:
+        return f"exact arithmetic over these images; {chance}"
+    if versions:
+        return f"{versions} versions alike; by chance in fewer than 1 of 1,000 matrices"
+    if builds[0] <= 1:
+        return "one build, far beyond what builds of this precision differ by"
+    if all(one.same_bits for one in effects):
+        return f"builds are bit-identical; {chance}"
+    compared = all("/" in (one.verdict.against or "") for one in told)
+    return f"{span_of_builds(builds)}{' of each' if compared else ''}; {chance}"
+
+
+def span_of_builds(builds: Sequence[int]) -> str:
+    return (
+        count(builds[0], "build")
+        if builds[0] == builds[-1]
+        else (f"{builds[0]} to {count(builds[-1], 'build')}")
+    )
+
+
+def interval(effects: Sequence[Effect]) -> str:
+    """Returns `95 %: 5.2 to 6.9 dB` of one effect; nothing of several, or where it is unknown."""
+    if len(effects) != 1 or not math.isfinite(effects[0].low):
+        return ""
+    return f"95 %: {span((effects[0].low_db, effects[0].high_db))} dB"

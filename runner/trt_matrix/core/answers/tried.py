@@ -1,0 +1,374 @@
+"""What cells of a run show to be better than one of them: each way out with its cell, its numbers, its command.
+
+Of every environment and device the cell is looked at that its users would deploy: of each way to int8 that with
+the shared table, else with the network's own scales, else with the first own table.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from trt_matrix.core.answers.kept import bad_heads, beyond_builds, gain, of_cell, of_errors
+from trt_matrix.core.answers.simulated import Simulated
+from trt_matrix.core.answers.speaking import table_name
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.diagnosis.record import Diagnosis
+from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.layers.engine_layers import INT8
+from trt_matrix.core.layers.held import named_layers
+from trt_matrix.core.timed_together import timed_together
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed
+
+MATRIX_ALGORITHMS = frozenset({"entropy", "minmax", "percentile", "mse", "robust", "best"})
+"""What `calibration.shared` of matrix.yaml may be, beside a file."""
+OF_VERSION = frozenset(
+    {Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION, Kind.CALIBRATOR_REGRESSION}
+)
+ORDER = (TableSource.SHARED, TableSource.SHIPPED, TableSource.OWN, None)
+NAMED = 4
+"""Layers and environments that are named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """All that is known of a run, where ways out are looked for."""
+
+    judgement: Judgement
+    simulated: Simulated = field(default_factory=Simulated)
+
+    @functools.cached_property
+    def cells(self) -> tuple[CellResult, ...]:
+        """Those in int8 that ran."""
+        return tuple(
+            one
+            for one in self.judgement.cells
+            if one.status is Status.OK and one.heads and one.cell.pass_.precision is Precision.INT8
+        )
+
+    @functools.cached_property
+    def by_id(self) -> Mapping[str, CellResult]:
+        return {one.cell.id: one for one in self.cells}
+
+    @functools.cached_property
+    def _by_place(self) -> Mapping[tuple[str, str], Sequence[CellResult]]:
+        return _grouped(self.cells, place)
+
+    @functools.cached_property
+    def _by_pass(self) -> Mapping[tuple[Pass, str], Sequence[CellResult]]:
+        return _grouped(self.cells, lambda one: (one.cell.pass_, one.cell.device))
+
+    def deployed(self) -> tuple[CellResult, ...]:
+        """Returns the cells that others are held against, in the order of the plan."""
+        found: dict[tuple[str, str, bool], CellResult] = {}
+        for one in self.cells:
+            cell = one.cell
+            key = (cell.environment, cell.device, cell.pass_.implicit)
+            before = found.get(key)
+            if not cell.pass_.mixed and (before is None or _rank(one) < _rank(before)):
+                found[key] = one
+        return tuple(found.values())
+
+    def beside(self, now: CellResult) -> Iterator[CellResult]:
+        """Yields the other cells of the same environment and device."""
+        yield from (one for one in self._by_place[place(now)] if one is not now)
+
+    def elsewhere(self, now: CellResult) -> Iterator[CellResult]:
+        """Yields the cells of the same pass and device in other environments."""
+        pass_ = self._by_pass[now.cell.pass_, now.cell.device]
+        yield from (one for one in pass_ if one is not now)
+
+    def table(self, result: CellResult) -> str:
+        return self.simulated.tables.get(result.cell.id, "")
+
+
+K = TypeVar("K")
+
+
+def _grouped(
+    cells: Iterable[CellResult], key: Callable[[CellResult], K]
+) -> Mapping[K, Sequence[CellResult]]:
+    found: dict[K, list[CellResult]] = {}
+    for one in cells:
+        found.setdefault(key(one), []).append(one)
+    return found
+
+
+def _rank(result: CellResult) -> int:
+    return ORDER.index(result.cell.pass_.source)
+
+
+def place(result: CellResult) -> tuple[str, str]:
+    return result.cell.environment, result.cell.device
+
+
+def tried(now: CellResult, known: Known) -> Iterator[Fix]:
+    """Yields what cells of the run, or exact arithmetic with other tables of it, keep in place of one cell."""
+    yield from _tables(now, known)
+    yield from _weights(now, known)
+    yield from _layers(now, known)
+    yield from _versions(now, known)
+    yield from _ways(now, known)
+
+
+# Tables and weights
+
+
+def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
+    pass_ = now.cell.pass_
+    if pass_.source is TableSource.SHIPPED:
+        return
+    found = []
+    for other in known.beside(now):
+        theirs = other.cell.pass_
+        if theirs.mixed or theirs.source is TableSource.SHIPPED:
+            continue
+        if replace(theirs, source=pass_.source, algorithm=pass_.algorithm) == pass_:
+            command = _shared(theirs.algorithm)
+            found.append(measured(FixKind.TABLE, _called(other), now, other, command))
+    yield from found
+    bad = bad_heads(now)
+    if not any(gain(one.now, one.reaches, bad).worth for one in found):
+        yield from _simulated_tables(now, known, bad)
+
+
+def _simulated_tables(now: CellResult, known: Known, bad: Sequence[str]) -> Iterator[Fix]:
+    """Yields the table of which exact arithmetic keeps most in the same placement."""
+    placement = now.placed.name if now.placed else ""
+    found = []
+    for (where, table), errors in known.simulated.errors.items():
+        algorithm = known.simulated.algorithms.get(table)
+        if where != placement or table == known.table(now) or algorithm is None:
+            continue
+        reaches = of_errors(errors, now)
+        fix = Fix(
+            kind=FixKind.TABLE,
+            what=f"the {algorithm} table",
+            why="in exact arithmetic, with what this engine loses beyond that",
+            basis=Basis.SIMULATED,
+            now=of_cell(now),
+            reaches=reaches,
+            against=now.cell.id,
+            command=_shared(algorithm),
+        )
+        found.append((gain(fix.now, reaches, bad).best_db, algorithm, fix))
+    if found:
+        yield max(found, key=lambda one: one[:2])[2]
+
+
+def _called(result: CellResult) -> str:
+    algorithm = result.cell.pass_.algorithm
+    known = algorithm in MATRIX_ALGORITHMS and not result.cell.pass_.implicit
+    return f"the {algorithm} table" if known else table_name(result)
+
+
+def _shared(algorithm: str | None) -> str:
+    return f"calibration: {{shared: {algorithm}}}" if algorithm in MATRIX_ALGORITHMS else ""
+
+
+def _weights(now: CellResult, known: Known) -> Iterator[Fix]:
+    pass_ = now.cell.pass_
+    if not pass_.per_tensor:
+        return
+    what, command = "weights with a scale a channel", "quantisation: {weights: per_channel}"
+    for other in known.beside(now):
+        if replace(other.cell.pass_, per_tensor=True) == pass_:
+            yield measured(FixKind.WEIGHTS, what, now, other, command)
+            return
+    key = (now.placed.per_channel.name if now.placed else "", known.table(now))
+    if key in known.simulated.errors:
+        yield Fix(
+            kind=FixKind.WEIGHTS,
+            what=what,
+            why="with the same table, in exact arithmetic, with what this engine loses beyond that",
+            basis=Basis.SIMULATED,
+            now=of_cell(now),
+            reaches=of_errors(known.simulated.errors[key], now),
+            against=now.cell.id,
+            command=command,
+        )
+
+
+# Layers in float
+
+
+def _layers(now: CellResult, known: Known) -> Iterator[Fix]:
+    pass_ = now.cell.pass_
+    for other in known.beside(now):
+        theirs = other.cell.pass_
+        if theirs.mixed and replace(theirs, exclude=pass_.exclude, mixed=False) == pass_:
+            what = in_float(_added(pass_.exclude, theirs.exclude))
+            command = float_command(theirs.exclude, implicit=theirs.implicit)
+            fix = measured(FixKind.LAYERS, what, now, other, command)
+            yield replace(fix, predicted=_predicted(now, other, known))
+    if _held(now):
+        return
+    for other in known.elsewhere(now):
+        held = _held(other)
+        if held and other.engine_version == now.engine_version:
+            command = float_command(held, implicit=True)
+            yield measured(FixKind.LAYERS, in_float(held), now, other, command)
+
+
+def in_float(layers: Sequence[str]) -> str:
+    return f"keep {count(len(layers), 'layer')} in float: {listed(layers, NAMED)}"
+
+
+def float_command(layers: Iterable[str], *, implicit: bool) -> str:
+    names = json.dumps(list(layers), ensure_ascii=False)
+    return (
+        f"options: {{fp32_layers: {names}}}" if implicit else f"quantisation: {{exclude: {names}}}"
+    )
+
+
+def _added(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
+    return tuple(one for one in after if one not in before)
+
+
+def _held(result: CellResult) -> tuple[str, ...]:
+    """Returns what the options of its environment hold in fp32."""
+    probed = result.facts.get("probed")
+    return tuple(sorted(named_layers(probed))) if isinstance(probed, Mapping) else ()
+
+
+def not_held(result: CellResult, known: Known) -> tuple[str, ...]:
+    """Returns the layers that a cell should have kept in float, and that some build of it ran in int8."""
+    report = known.judgement.layers
+    ways = [one for one in report.ways if result.cell.id in one.cells] if report else []
+    return tuple(
+        layer
+        for layer in result.cell.pass_.exclude
+        if any(way.precisions.get(layer) == INT8 for way in ways)
+    )
+
+
+def _predicted(now: CellResult, mixed: CellResult, known: Known) -> Kept | None:
+    """Returns what was simulated of the very set that a cell ran with; None where nothing was."""
+    placement = mixed.placed.name if mixed.placed else ""
+    errors = known.simulated.errors.get((placement, known.table(mixed)))
+    heads = dict(of_errors(errors, mixed).sqnr_db) if errors else {}
+    diagnosis = known.judgement.diagnosis
+    kept = Kept(sqnr_db=heads)
+    if diagnosis and diagnosis.search.chosen and is_of(diagnosis, now, known):
+        chosen, confirmed = diagnosis.search.chosen, diagnosis.search.confirmed
+        added = set(_added(now.cell.pass_.exclude, mixed.cell.pass_.exclude))
+        if set(chosen.layers) == added:
+            last = confirmed or chosen
+            kept = Kept(
+                sqnr_db=heads or {name: one.sqnr_db for name, one in last.heads.items()},
+                ap_drop=last.whole.ap_drop,
+            )
+    return kept if kept.sqnr_db else None
+
+
+def is_of(diagnosis: Diagnosis, now: CellResult, known: Known) -> bool:
+    """Whether a diagnosis is of a cell's table and placement."""
+    placement = now.placed.name if now.placed else ""
+    return (diagnosis.placement, diagnosis.table_sha256) == (placement, known.table(now))
+
+
+# Versions and ways
+
+
+def _versions(now: CellResult, known: Known) -> Iterator[Fix]:
+    """Yields the environments that are better in the same pass, where a test says that this version is worse.
+
+    Or, of the baseline, which no test compares with others: those that are better with 95 % of certainty.
+    """
+    better = [
+        one
+        for one in known.elsewhere(now)
+        if _held(one) == _held(now) and _is_better(one, now, known.judgement)
+    ]
+    if not better:
+        return
+    bad = bad_heads(now)
+    better.sort(
+        key=lambda one: (
+            one.cell.environment != known.judgement.baseline,
+            [-value for value in gain(of_cell(now), of_cell(one), bad).order],
+        )
+    )
+    names = [one.cell.environment for one in better]
+    what = listed(names, NAMED) if len(names) == 1 else f"one of {listed(names, NAMED)}"
+    fix = measured(FixKind.VERSION, what, now, better[0], "")
+    yield replace(fix, cells=tuple(one.cell.id for one in better))
+
+
+def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool:
+    """Whether another version keeps more of some bad head, by a test, and is not shown to be alike there."""
+    baseline = judgement.baseline
+    theirs = {one.head: one for one in other.heads}
+    for head in now.heads:
+        if head.head not in bad_heads(now) or head.head not in theirs:
+            continue
+        alike = any(
+            {now.cell.environment, other.cell.environment} <= set(one.environments)
+            for one in judgement.equal
+            if (one.head, one.pass_, one.device)
+            == (head.head, now.cell.pass_.name, now.cell.device)
+        )
+        mine, its = head.verdicts, theirs[head.head].verdicts
+        if now.cell.environment == baseline:
+            told = any(
+                one.kind is Kind.OK
+                and one.against == now.cell.id
+                and one.effect
+                and one.effect.high_db < 0
+                for one in its
+            )
+        else:
+            suspect = any({one.kind, one.suspected} & OF_VERSION for one in its)
+            told = any(one.kind in OF_VERSION for one in mine) and not suspect
+        if told and not alike and beyond_builds(now, other, [head.head]) is not False:
+            return True
+    return False
+
+
+def _ways(now: CellResult, known: Known) -> Iterator[Fix]:
+    pass_ = now.cell.pass_
+    if not pass_.implicit:
+        return
+    others = [
+        one for one in known.beside(now) if not one.cell.pass_.implicit and not one.cell.pass_.mixed
+    ]
+    same = [
+        one
+        for one in others
+        if (one.cell.pass_.source, one.cell.pass_.algorithm) == (pass_.source, pass_.algorithm)
+    ]
+    bad = bad_heads(now)
+    best = max(
+        same or others,
+        key=lambda one: gain(of_cell(now), of_cell(one), bad).order,
+        default=None,
+    )
+    if best:
+        what = "Q/DQ nodes in place of implicit scales"
+        command = "trt-matrix migrate CACHE -o qdq.onnx"
+        yield measured(FixKind.WAY, what, now, best, command)
+
+
+def measured(kind: FixKind, what: str, now: CellResult, other: CellResult, command: str) -> Fix:
+    """Returns what another cell shows."""
+    alone = beyond_builds(now, other, bad_heads(now))
+    single = not all(one.fixed or one.repeats > 1 for one in (now, other))
+    why = "one build says nothing of the next" if alone is None and single else ""
+    reaches = of_cell(other)
+    batches = {one.latency.batch for one in (now, other) if one.latency}
+    if len(batches) > 1 or not timed_together(now, other):
+        reaches = replace(reaches, latency_s=None)
+    return Fix(
+        kind=kind,
+        what=what,
+        why=why,
+        basis=Basis.MEASURED,
+        now=of_cell(now),
+        reaches=reaches,
+        against=now.cell.id,
+        cells=(other.cell.id,),
+        command=command,
+    )

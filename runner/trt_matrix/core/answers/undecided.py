@@ -1,0 +1,80 @@
+"""What tests leave open, and what they cannot judge: with what would decide it."""
+
+from collections.abc import Sequence
+
+from trt_matrix.core import severity
+from trt_matrix.core.answer import Finding
+from trt_matrix.core.answers.making import made
+from trt_matrix.core.answers.rows import Row, Told, environments, losses
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
+from trt_matrix.core.words import capital, listed, span
+
+
+def undecided(told: Sequence[Told], rows: Sequence[Row]) -> list[Finding]:
+    """Returns what is not decided, a finding for each suspicion; what would cost most first."""
+    groups: dict[Kind | None, list[Told]] = {}
+    for one in told:
+        groups.setdefault(one.verdict.suspected, []).append(one)
+    most = sorted(groups.items(), key=lambda group: -max(losses(group[1]), default=0.0))
+    return [_open(kind, some, rows) for kind, some in most]
+
+
+def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> Finding:
+    whose = KINDS[suspected].suspicion if suspected else ""
+    where = environments(told)
+    wanted = f"{_needs(told)} would decide."
+    amounts = [amount for amount in losses(told) if amount > 0]
+    why = list(dict.fromkeys(one.verdict.why for one in told if one.verdict.why))
+    reason = f" {capital(why[0])}." if why else ""
+    return made(
+        told,
+        rows,
+        f"not decidable yet; perhaps {whose}" if whose else "not decidable yet",
+        f"In {listed(where, 3)} {span(amounts)} dB look like {whose}: {wanted}{reason}"
+        if whose and amounts
+        else f"Not decidable yet in {listed(where, 3)}: {wanted}{reason}",
+        f"{capital(wanted)} What is measured stays: only what is missing runs.",
+        severity.worst(severity.of_db(amount) for amount in amounts),
+    )
+
+
+def _needs(told: Sequence[Told]) -> str:
+    """Returns what would decide all of it: of several numbers of repeats the largest."""
+    needs = list(dict.fromkeys(one.verdict.needs or "more repeats" for one in told))
+    repeats = [one for one in needs if MORE_REPEATS.fullmatch(one)]
+    most = max(repeats, key=lambda one: int(one.split()[0]), default=None)
+    return " and ".join(one for one in needs if one not in repeats or one == most)
+
+
+def uncomparable(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+    """Cells that are not judged, with the reason of each."""
+    told = [one for one in told if one.verdict.why]
+    if not told:
+        return None
+    reasons_ = list(dict.fromkeys(one.verdict.why or "" for one in told))
+    cells = [one.result.cell.id for one in told]
+    scales, ranked = "its table covers" in reasons_[0], "rows are ranked" in reasons_[0]
+    if ranked:
+        boxes = all(one.head.boxes for one in told)
+        return made(
+            told,
+            rows,
+            f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
+            f"{capital(reasons_[0])}.",
+            "See its boxes below."
+            if boxes
+            else "Name the tensor before it as head, or say how its rows become boxes (`decode`).",
+            Severity.NONE if boxes else Severity.VISIBLE,
+        )
+    return made(
+        told,
+        rows,
+        "not comparable",
+        f"Cannot judge {listed(cells, 3)}: {'; '.join(reasons_[:2])}.",
+        "Give the tensors that have no scale one; where their names are those of another exporter, make the "
+        "table of the file that is built, or bring its names to that file's."
+        if scales
+        else "Mend that first: nothing else can be said of this head.",
+        Severity.VISIBLE,
+    )

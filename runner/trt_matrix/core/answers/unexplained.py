@@ -1,0 +1,94 @@
+"""Boxes that were lost, or a gate that fails, where no test names a cause: it is told all the same.
+
+What is lost is put down to the largest part of the budget: to 8 bits' own where that is most of it, else it
+stays unexplained, with what it looks like.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from trt_matrix.core import severity
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import CellResult, HeadResult
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.shares import shares_of
+from trt_matrix.core.verdicts.verdict import FAULTS, Kind, Verdict
+
+BOX_GATES = frozenset({"ap_drop", "ap50_drop", "lost", "iou"})
+
+PARTS = {
+    "8 bits": Kind.INT8_LIMIT,
+    "the table": Kind.CALIBRATION_PROBLEM,
+    "the engine": Kind.ENGINE_LOSS,
+}
+NEARLY_DB = 0.5
+"""Without a test, the best table must be so far beyond a gate to be called so."""
+MOST = 0.5
+"""So much of the error is what a loss is called after."""
+
+
+def with_unexplained(results: Iterable[CellResult]) -> tuple[CellResult, ...]:
+    """Returns the results, those that lose something for no known cause with a verdict that says so."""
+    return tuple(
+        replace(result, heads=tuple(_looked_at(result, head) for head in result.heads))
+        if result.status is Status.OK
+        and result.cell.pass_.precision is not Precision.FP32
+        and not result.cell.pass_.mixed
+        else result
+        for result in results
+    )
+
+
+def _looked_at(result: CellResult, head: HeadResult) -> HeadResult:
+    harm = _harm(head)
+    if not harm or _named(head.verdicts):
+        return head
+    kept = tuple(one for one in head.verdicts if one.kind is not Kind.OK)
+    return replace(head, verdicts=(*kept, _verdict(result, head, harm)))
+
+
+def _named(verdicts: Sequence[Verdict]) -> bool:
+    """Whether a cause was found, or is looked for still; a fallback makes nothing worse."""
+    return any(one.kind in FAULTS or one.kind is Kind.INCONCLUSIVE for one in verdicts)
+
+
+def _harm(head: HeadResult) -> str:
+    """Returns what was lost, in words: a gate that fails, or boxes or AP where anybody would see it."""
+    failed = [one.text() for one in head.gates if not one.passed]
+    if failed:
+        return f"a gate fails ({failed[0]})"
+    if severity.of_boxes(head.boxes).rank < Severity.VISIBLE.rank or head.boxes is None:
+        return ""
+    parts = severity.box_harm(head.boxes)
+    if parts and BOX_GATES.intersection(one.name for one in head.gates):
+        parts.append("within the gate")
+    return ", ".join(parts)
+
+
+def _reachable(head: HeadResult) -> bool:
+    """Whether the SQNR gate fails though the best table would hold it, or nearly: 8 bits are enough then."""
+    gate = head.gate_sqnr_db
+    failed = any(one.name == "sqnr_db" and not one.passed for one in head.gates)
+    if not failed:
+        return False
+    return (
+        gate is None or head.budget is None or head.budget.limit <= 10 ** ((NEARLY_DB - gate) / 10)
+    )
+
+
+def _verdict(result: CellResult, head: HeadResult, harm: str) -> Verdict:
+    shares = shares_of(result.cell.id, head.budget) if head.budget else None
+    if shares is None:
+        return Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.cell.id, head=head.head, why=harm)
+    name, share = shares.parts[0]
+    kind = PARTS[name]
+    if kind is Kind.INT8_LIMIT and share >= MOST and not _reachable(head):
+        why = f"{harm}; {100 * share:.0f} % of the error is what 8 bits cost with the best table known"
+        return Verdict(kind=kind, cell=result.cell.id, head=head.head, why=why)
+    return Verdict(
+        kind=Kind.UNEXPLAINED_LOSS,
+        cell=result.cell.id,
+        head=head.head,
+        why=f"{harm} ({shares.sentence()})",
+        suspected=kind,
+    )

@@ -1,0 +1,1 @@
+"""Styles of `decode:`: every module here adds its STYLES by being here (docs/reference/decoders.md)."""

@@ -1,0 +1,58 @@
+"""All styles of `decode:`: those of every module in `decoders`."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+
+from trt_matrix.core.boxes import decoders
+from trt_matrix.core.boxes.decoding import refuse
+from trt_matrix.core.boxes.styles import Proposal, Seen, Style
+from trt_matrix.core.manifest import Decode
+
+
+def found() -> Iterator[Style]:
+    """Yields the styles of every module in `decoders`, by the modules' names."""
+    for module in sorted(one.name for one in pkgutil.iter_modules(decoders.__path__)):
+        yield from importlib.import_module(f"{decoders.__name__}.{module}").STYLES
+
+
+def by_name(styles: Iterator[Style]) -> Mapping[str, Style]:
+    """Raises ValueError where two have one name."""
+    named: dict[str, Style] = {}
+    for style in styles:
+        if style.name in named:
+            message = f"two decoders call a style {style.name!r}"
+            raise ValueError(message)
+        named[style.name] = style
+    return named
+
+
+STYLES: Mapping[str, Style] = by_name(found())
+"""Name → style."""
+
+
+def style_of(decode: Decode) -> Style | None:
+    """Returns the style of a run; None where a function of the user's own decodes.
+
+    Raises:
+        DecodeError: this version knows no such style.
+    """
+    if decode.style is None:
+        return None
+    if decode.style not in STYLES:
+        refuse(f"no style is called {decode.style!r:.80} here; there are {', '.join(STYLES)}")
+    return STYLES[decode.style]
+
+
+def recognised(outputs: Sequence[Seen], image: tuple[int, int]) -> tuple[Proposal, ...]:
+    """Returns how these outputs may be decoded: one without a doubt, or all that shapes and names fit.
+
+    Args:
+        outputs: Of one network, in its order.
+        image: Height and width of its input in pixels.
+    """
+    fitting = tuple(
+        one for style in STYLES.values() if (one := style.recognise(outputs, image)) is not None
+    )
+    sure = tuple(one for one in fitting if not one.doubt)
+    return sure if len(sure) == 1 else fitting

@@ -1,0 +1,348 @@
+"""Decoders whose outputs are rows: one for every cell of a grid, every prior, or every query.
+
+What all of them share is here: which heads make a box together, shapes and layouts, where rows lie,
+thresholds and suppression. A family adds two formulae, of scores and of corners (`Rows`).
+
+Rows are in the order grid, row of cells, column, anchor. A box with a coordinate that is not finite, or
+without area, is no box: it is left out and counted.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from trt_matrix.core.boxes.activations import probability, sigmoid, softmax
+from trt_matrix.core.boxes.decoding import refuse
+from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate, suppress
+from trt_matrix.core.boxes.places import Level, Places, grid, level_of, places
+from trt_matrix.core.boxes.styles import Detector, Output, Recognise, Shapes, Style
+from trt_matrix.core.manifest import Decode, DecodedHead, Role
+
+Parts = Mapping[Role, Output]
+"""Role → values, shape (rows, channels)."""
+
+Channels = Mapping[Role, Callable[[Decode], int]]
+
+COMMON = frozenset({"layout", "activation", "nms_iou"})
+
+JOINED: None = None
+"""In place of a role: the head holds all of a box."""
+
+
+def class_scores(parts: Parts, _places: Places, decode: Decode) -> Output:
+    """Returns probabilities, shape (rows, classes): σ or softmax of each class, times the objectness."""
+    scores = class_chances(parts["scores"], decode)
+    return scores * chances(parts["objectness"], decode) if "objectness" in parts else scores
+
+
+def class_chances(scores: Output, decode: Decode) -> Output:
+    """Returns the classes' own probabilities, shape (rows, classes), without that of no object."""
+    found = softmax(scores) if decode.softmax and not decode.activated else chances(scores, decode)
+    return {"none": found, "first": found[:, 1:], "last": found[:, :-1]}[decode.background]
+
+
+def chances(values: Output, decode: Decode) -> Output:
+    """σ of values of any shape, or they themselves where the network has applied it."""
+    return probability(values) if decode.activated else sigmoid(values)
+
+
+def score_channels(decode: Decode) -> int:
+    return decode.classes + (decode.background != "none")
+
+
+def always(channels: int) -> Callable[[Decode], int]:
+    return lambda _: channels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """The formulae of one family; pure functions of arrays.
+
+    `scores` gives probabilities of all rows, shape (rows, classes), `corners` left, top, right, bottom
+    in pixels, shape (n, 4), of the rows that it is given.
+    """
+
+    corners: Callable[[Parts, Places, Decode], Floats]
+    scores: Callable[[Parts, Places, Decode], Output] = class_scores
+    channels: Channels = field(
+        default_factory=lambda: {"scores": score_channels, "boxes": always(4)}
+    )
+    """Role → columns of a row."""
+    joined: tuple[Role, ...] = ()
+    """Their order in a head that holds all; empty where no published network has one."""
+    lie: Literal["cells", "priors", "anywhere"] = "cells"
+    one_class: bool = False
+    """A row is a box of its best class alone."""
+    suppresses: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Heads that make boxes together."""
+
+    heads: Mapping[Role | None, str]
+    stride: int
+    """0: all strides of the style."""
+
+
+def style(
+    name: str,
+    what: str,
+    form: Rows,
+    *,
+    settings: frozenset[str] = frozenset(),
+    defaults: Mapping[str, Any] | None = None,
+    recognise: Recognise = lambda _outputs, _image: None,
+    preprocess: Mapping[str, Any] | None = None,
+) -> Style:
+    """Returns the style of a family of this form.
+
+    Args:
+        name: As matrix.yaml calls it.
+        what: Which published networks, in a line.
+        form: Its formulae.
+        settings: Keys of `decode:` that it knows of, beside the common ones.
+        defaults: Key → its value where matrix.yaml leaves it out.
+        recognise: For `init`.
+        preprocess: Keys of `data.preprocess` that `init` writes.
+    """
+    return Style(
+        name=name,
+        what=what,
+        detector=lambda decode: _detector(decode, form),
+        check=lambda decode, shapes: _check(decode, form, shapes),
+        together=lambda decode: tuple(
+            tuple(group.heads.values()) for group in _groups(decode, form)
+        ),
+        roles=frozenset(form.channels),
+        whole=bool(form.joined),
+        settings=(COMMON if form.suppresses else COMMON - {"nms_iou"}) | settings,
+        defaults={"layout": "boxes"} | dict(defaults or {}),
+        recognise=recognise,
+        preprocess=preprocess or {},
+    )
+
+
+def _detector(decode: Decode, form: Rows) -> Detector:
+    groups = [
+        (group, _places(decode, form, group), _first(decode, group))
+        for group in _groups(decode, form)
+    ]
+
+    def detect(outputs: Mapping[str, Output]) -> Boxes:
+        gone = [one.head for one in decode.heads if one.head not in outputs]
+        if gone:
+            there = ", ".join(map(repr, outputs)) or "none"
+            refuse(f"no output of head {gone[0]!r}; there are {there}: check decode.heads")
+        found = concatenate(
+            [_candidates(outputs, decode, form, group, where, at) for group, where, at in groups]
+        )
+        if form.suppresses:
+            return suppress(
+                found,
+                iou_threshold=decode.nms_iou,
+                max_candidates=decode.max_candidates,
+                max_detections=decode.max_detections,
+            )
+        return found.take(np.argsort(-found.scores, kind="stable")[: decode.max_detections])
+
+    return detect
+
+
+def _candidates(
+    outputs: Mapping[str, Output],
+    decode: Decode,
+    form: Rows,
+    group: _Group,
+    places: Places,
+    head: int,
+) -> Boxes:
+    _check_group(decode, form, group, {name: outputs[name].shape for name in group.heads.values()})
+    parts = _parts(outputs, decode, form, group)
+    # Broken outputs (NaN, infinities, huge exponents) are left out; they are not worth a warning.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = form.scores(parts, places, decode)
+        kept = scores > np.float32(decode.score_threshold)
+        if form.one_class and scores.size:
+            kept &= np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None]
+        classes, rows = np.nonzero(kept.T)
+        best = np.argsort(-scores[rows, classes], kind="stable")[: decode.max_candidates]
+        classes, rows = classes[np.sort(best)], rows[np.sort(best)]
+        corners = form.corners(
+            {role: values[rows] for role, values in parts.items()}, places.take(rows), decode
+        )
+    chosen = scores[rows, classes].astype(np.float32)
+    return Boxes(
+        corners.astype(np.float64), chosen, classes, np.full(len(rows), head, np.intp)
+    ).usable()
+
+
+def _first(decode: Decode, group: _Group) -> int:
+    heads = [one.head for one in decode.heads]
+    return min(heads.index(head) for head in group.heads.values())
+
+
+def _places(decode: Decode, form: Rows, group: _Group) -> Places:
+    levels = _levels(decode, form, group.stride)
+    return places(levels, decode.image_size, clip_priors=decode.clip_priors)
+
+
+def _groups(decode: Decode, form: Rows) -> tuple[_Group, ...]:
+    """Raises DecodeError where the heads' roles and strides make no boxes."""
+    roles = ", ".join(form.channels)
+    found: list[_Group] = []
+    by_stride: dict[int, dict[Role | None, str]] = {}
+    for one in decode.heads:
+        if one.role is None:
+            if not form.joined:
+                refuse(
+                    f"head {one.head!r} has no role: {decode.style} makes a box of several heads, each "
+                    f"with a `role`: {roles}. Leave heads out of decode.heads that hold none of them"
+                )
+            found.append(_Group({JOINED: one.head}, one.stride))
+            continue
+        if one.role not in form.channels:
+            refuse(f"head {one.head!r}: {decode.style} has no role {one.role}; it has {roles}")
+        others = by_stride.setdefault(one.stride, {})
+        if one.role in others:
+            refuse(
+                f"heads {others[one.role]!r} and {one.head!r} both hold {one.role} of "
+                f"{_of(one)}: give each the stride of its cells"
+            )
+        others[one.role] = one.head
+    for stride, heads in by_stride.items():
+        lacking = [role for role in form.channels if role not in heads]
+        if lacking:
+            refuse(
+                f"no head holds the {lacking[0]} that belong to {next(iter(heads.values()))!r}: "
+                f"{decode.style} makes a box of {roles}, heads of one stride together; check `role` "
+                "and `stride` of the heads"
+            )
+        found.append(_Group(heads, stride))
+    if not found:
+        refuse("decode.heads is empty: name the outputs that hold boxes")
+    return tuple(found)
+
+
+def _of(head: DecodedHead) -> str:
+    return f"stride {head.stride}" if head.stride else "all strides"
+
+
+def _levels(decode: Decode, form: Rows, stride: int) -> tuple[Level, ...]:
+    """Returns the grids of a group; none where rows lie anywhere."""
+    if form.lie == "anywhere":
+        return ()
+    if form.lie == "priors":
+        levels = tuple(level_of(one) for one in decode.priors if stride in (0, one.stride))
+        if not levels:
+            refuse(
+                f"decode.priors has none{f' of stride {stride}' if stride else ''}: {decode.style} "
+                "needs the prior boxes that the network was trained with"
+            )
+        return levels
+    strides = (stride,) if stride else decode.strides
+    if not strides:
+        refuse(f"{decode.style} needs decode.strides, or the `stride` of each head, in pixels")
+    return tuple(Level(one, decode.anchors_per_cell) for one in strides)
+
+
+def _check(decode: Decode, form: Rows, shapes: Shapes) -> None:
+    for group in _groups(decode, form):
+        _levels(decode, form, group.stride)
+        _check_group(decode, form, group, shapes)
+
+
+def _check_group(decode: Decode, form: Rows, group: _Group, shapes: Shapes) -> None:
+    """Raises DecodeError where a head has another shape than its formula wants; some may be unknown."""
+    levels = _levels(decode, form, group.stride)
+    counted: dict[str, int] = {}
+    for role, head in group.heads.items():
+        if head not in shapes:
+            continue
+        channels, shape = _channels(decode, form, role), tuple(shapes[head])
+        if not levels:
+            at = 1 if decode.layout == "channels_first" else 0
+            if len(shape) != 2 or shape[1 - at] != channels:
+                wanted = f"({channels}, rows)" if at else f"(rows, {channels})"
+                refuse(f"{_has(head, shape)}; {wanted} is expected: {_columns(decode, form, role)}")
+            counted[head] = shape[at]
+            continue
+        permitted = _permitted(decode, levels, channels)
+        if shape not in permitted:
+            refuse(
+                f"{_has(head, shape)}; {' or '.join(map(str, permitted))} is expected: "
+                f"{_rows_text(decode, levels)}; {_columns(decode, form, role)}"
+            )
+    if len(set(counted.values())) > 1:
+        refuse(f"heads of one box have different numbers of rows: {counted}")
+
+
+def _has(head: str, shape: Sequence[int]) -> str:
+    return f"head {head!r}: one image's output has shape {tuple(shape)}"
+
+
+def _channels(decode: Decode, form: Rows, role: Role | None) -> int:
+    roles = form.joined if role is None else (role,)
+    return sum(form.channels[one](decode) for one in roles)
+
+
+def _columns(decode: Decode, form: Rows, role: Role | None) -> str:
+    roles = form.joined if role is None else (role,)
+    held = " + ".join(f"{form.channels[one](decode)} of {one}" for one in roles)
+    return f"{held} a row (check decode.classes, bins, background and layout)"
+
+
+def _rows_text(decode: Decode, levels: Sequence[Level]) -> str:
+    height, width = decode.image_size
+    grids = [
+        f"{rows} × {columns}{f' × {one.anchors}' if one.anchors > 1 else ''} of stride {one.stride}"
+        for one in levels
+        for rows, columns in [grid(decode.image_size, one.stride)]
+    ]
+    return f"cells {', '.join(grids)} in an input of {height} × {width} pixels"
+
+
+def _permitted(
+    decode: Decode, levels: Sequence[Level], channels: int
+) -> tuple[tuple[int, ...], ...]:
+    """Returns the shapes that an output of these grids can have."""
+    grids = [grid(decode.image_size, one.stride) for one in levels]
+    rows = sum(math.prod(cells) * one.anchors for cells, one in zip(grids, levels, strict=True))
+    if decode.layout == "boxes":
+        return ((rows, channels), (rows,)) if channels == 1 else ((rows, channels),)
+    first = decode.layout == "channels_first"
+    if len(levels) > 1:
+        return ((channels, rows) if first else (rows, channels),)
+    (height, width), together = grids[0], channels * levels[0].anchors
+    if first:
+        return (together, height, width), (together, height * width)
+    return (height, width, together), (height * width, together)
+
+
+def _parts(
+    outputs: Mapping[str, Output], decode: Decode, form: Rows, group: _Group
+) -> dict[Role, Output]:
+    found: dict[Role, Output] = {}
+    for role, head in group.heads.items():
+        channels = _channels(decode, form, role)
+        values = _as_rows(np.asarray(outputs[head], np.float32), decode, channels)
+        if role is not None:
+            found[role] = values
+            continue
+        start = 0
+        for one in form.joined:
+            end = start + form.channels[one](decode)
+            found[one], start = values[:, start:end], end
+    return found
+
+
+def _as_rows(output: Output, decode: Decode, channels: int) -> Output:
+    """Returns shape (rows, channels)."""
+    if decode.layout != "channels_first":
+        return output.reshape(-1, channels)
+    cells = math.prod(output.shape[1:])
+    anchors = output.shape[0] // channels
+    return output.reshape(anchors, channels, cells).transpose(2, 0, 1).reshape(-1, channels)

@@ -1,0 +1,333 @@
+"""What is computed of a calibration set → sentences; each says its numbers, and nothing is said of sound sets."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from trt_matrix.core.calibration.alike import COPY, Likeness, in_a_row
+from trt_matrix.core.calibration.curve import Curve, Trend
+from trt_matrix.core.calibration.fed import Difference, told
+from trt_matrix.core.calibration.preprocessings import AS_FED
+from trt_matrix.core.calibration.ranges import BEYOND, Unseen
+from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, Trial, Without
+from trt_matrix.core.calibration.sizes import Size
+from trt_matrix.core.words import count, listed, span, verb
+
+NAMED = 3
+"""Images, tensors and heads that a sentence names."""
+LONGEST = 60
+"""Characters of a name in a sentence."""
+FEW_SCENES = 0.75
+"""Share of a set's images that are scenes of their own, below which that is told."""
+LEAST_FRAMES = 3
+"""Images in a row of one scene that may be called frames."""
+FLAT = 0.1
+"""Share of a set that is flat from which on it is told."""
+WORTH = 1.0
+"""dB that other images must be able to give, before it is told as that."""
+BETTER_AP50 = 0.02
+"""AP50 that another preprocessing must gain at least, with 95 %."""
+
+Found = Iterator[Claim]
+
+
+def likeness_claims(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+    """Yields what near-identical images there are, across the sets and within them."""
+    yield from _overlap(found, files, evaluation)
+    flat, others = len(found.flat), found.evaluation_flat
+    for groups, number, of, whose, harm in (
+        (
+            found.scenes,
+            found.compared[0] - flat,
+            len(files),
+            "calibration",
+            "they count little more than one image each; take few of each scene",
+        ),
+        (
+            found.evaluation_scenes,
+            found.compared[1] - others,
+            len(evaluation),
+            "evaluation",
+            "intervals over images are too narrow; take few of each scene",
+        ),
+    ):
+        own = number - sum(len(group) - 1 for group in groups)
+        if number and own < FEW_SCENES * number:
+            # Of two neighbours nobody knows whether they are frames or copies.
+            film = len(groups[0]) >= LEAST_FRAMES and in_a_row(groups)
+            frames = ", mostly neighbours by name, as frames of a video" if film else ""
+            which = f" of {of:,} that can be compared" if number < of else ""
+            yield Claim(
+                concern=Concern.SCENES,
+                text=f"The {count(number, f'{whose} image')}{which} show {count(own, 'scene')}: the largest has "
+                f"{count(len(groups[0]), 'nearly identical image')}{frames}.",
+                advice=f"{harm[:1].upper()}{harm[1:]}.",
+            )
+    here, there = (
+        amount / (of or 1) for amount, of in zip((flat, others), found.compared, strict=True)
+    )
+    if here >= FLAT and here >= 2 * there:
+        yield Claim(
+            concern=Concern.FLAT,
+            text=f"{flat} of {count(found.compared[0], 'calibration image')} {verb('is', [''] * flat)} dark or of one "
+            f"colour, and {others} of {count(found.compared[1], 'evaluation image')}: see "
+            f"{_names(found.flat, files)}.",
+            advice="Take such images out: they show no layer anything.",
+        )
+
+
+def likeness_well(found: Likeness) -> str | None:
+    """Returns how many pictures were compared, and none alike; None where there were no two to compare."""
+    flat = len(found.flat) + found.evaluation_flat
+    compared = sum(found.compared) - flat
+    if compared < 2:
+        return None
+    left_out = f" ({count(flat, 'image')} of one colour cannot be compared)" if flat else ""
+    return f"no nearly identical pictures among {count(compared, 'image')}{left_out}"
+
+
+def holds_evaluation(found: Likeness) -> bool:
+    """Whether the calibration set has most evaluation images: a table of it has seen what it is judged on."""
+    copies = sum(one.cosine >= COPY for one in found.across)
+    return copies > 0.5 * found.compared[1]
+
+
+def _overlap(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+    copies = [one for one in found.across if one.cosine >= COPY]
+    scenes = [one for one in found.across if one.cosine < COPY]
+    for twins, what in (
+        (copies, "nearly the same picture"),
+        (scenes, "the same scene, cut or moved,"),
+    ):
+        if not twins:
+            continue
+        first = twins[0]
+        mirrored = sum(one.mirrored for one in twins)
+        turned = f" ({mirrored} of them mirrored)" if mirrored else ""
+        are = (
+            f"{len(twins)} of {found.compared[1]} evaluation images {verb('is', [''] * len(twins))}"
+        )
+        every = len(twins) == found.compared[1]
+        yield Claim(
+            concern=Concern.OVERLAP,
+            text=f"{are} {what} as a calibration image{turned}: {_short(evaluation[first.other])} as "
+            f"{_short(files[first.one])}{', …' if len(twins) > 1 else ''}.",
+            advice="Evaluate on other images: errors on these are smaller than on images not seen."
+            if every
+            else "Take them out of one set: errors on them are smaller than on images not seen.",
+            hint=what.startswith("the same scene"),
+        )
+
+
+def set_claims(found: Sequence[Difference], exchanged: float | None) -> Found:
+    """Yields in what the fed images of the two sets are not alike."""
+    if exchanged is not None:
+        yield Claim(
+            concern=Concern.EXCHANGED,
+            text="The calibration images look as if red and blue had been exchanged: in the evaluation images "
+            f"red less blue is {exchanged:+.0f} of 255 at the median, in these {-exchanged:+.0f}, and all "
+            "else is alike.",
+            advice="Check that both sets were written by the same program: OpenCV writes BGR.",
+            hint=True,
+        )
+    others = [
+        one for one in found if not (exchanged is not None and one.measure == "red less blue")
+    ]
+    if others:
+        share = min(max(one.share, 1 - one.share) for one in others)
+        yield Claim(
+            concern=Concern.OTHER_IMAGES,
+            text=f"The calibration images are not of the kind that is evaluated: {told(others)}; of pairs of one "
+            f"each, {100 * share:.0f} % are that way round.",
+            advice="Calibrate on images like those that are evaluated, with the same camera and light.",
+        )
+
+
+def unseen_claims(found: Sequence[Unseen], images: int, tensors: int) -> Found:
+    """Yields that evaluation images go where no calibration image did."""
+    sure = [one for one in found if one.sure]
+    if not sure:
+        return
+    heads = list(dict.fromkeys(head for one in sure for head in one.heads))
+    behind = f" behind {listed(heads, NAMED)}" if heads else ""
+    first = sure[0]
+    reach = (
+        f"{first.factor:.1f} times what calibration showed"
+        if first.seen > 0
+        else "where calibration showed zeros alone"
+    )
+    yield Claim(
+        concern=Concern.UNSEEN,
+        text=f"{len(sure)} of {count(tensors, 'tensor')}{behind} reach more than {BEYOND} times the largest "
+        f"magnitude of all calibration images: {_short(first.tensor)} {reach}, in "
+        f"{first.far} of {count(images, 'evaluation image')}.",
+        advice="Add images like these to the calibration set: what lies beyond is clipped.",
+    )
+
+
+def without_claims(found: Sequence[Without], least_db: float) -> Found:
+    """Yields which image decides ranges, where leaving it out changes a head by the least effect."""
+    for one in found:
+        changed = [(head, gain) for head, gain in one.gains_db if abs(gain) >= least_db]
+        if not changed:
+            continue
+        told_ = listed([f"{head} {gain:+.1f} dB" for head, gain in changed], NAMED)
+        gains = [gain > 0 for _, gain in changed]
+        yield Claim(
+            concern=Concern.DECIDER,
+            text=f"{_short(one.image)} alone decides the range of {len(one.decider.tensors)} of "
+            f"{count(one.decider.of, 'tensor')} ({one.decider.factor:.1f} times the next image, "
+            f"{_short(one.decider.tensors[0])} {one.decider.furthest:.1f} times); without it: {told_}.",
+            advice="Look at it, and take it out if it is nothing that will be evaluated."
+            if all(gains)
+            else "Add more images of its kind: all that is known of these ranges hangs on one.",
+        )
+
+
+def size_claims(found: Sequence[Size], images: int, evaluation: int, source: str) -> Found:
+    """Yields which objects the calibration set lacks."""
+    for one in found:
+        if one.lacking:
+            having = (
+                f"no {one.name} objects"
+                if not one.calibration
+                else f"{one.calibration:,} {one.name} objects in {count(one.calibration_images, 'image')}"
+            )
+            yield Claim(
+                concern=Concern.SIZES,
+                text=f"{_capital(having)} among {count(images, 'calibration image')}, {one.evaluation:,} in "
+                f"{one.evaluation_images} of {count(evaluation, 'evaluation image')} ({source}).",
+                advice=f"Add images with {one.name} objects to the calibration set.",
+            )
+
+
+def curve_claims(found: Sequence[Curve], algorithm: str | None) -> Found:
+    """Yields whether more images would help; nothing where that is not decided."""
+    for trend, begin, advice in (
+        (Trend.GAINS, "More calibration images still help", "Calibrate on more images."),
+        (
+            Trend.WORSE,
+            "More calibration images make it worse",
+            "Use an algorithm that clips, or look for images that are unlike the others.",
+        ),
+    ):
+        heads = [one for one in found if one.trend is trend]
+        if heads:
+            before, whole = (heads[0].points[index].images for index in (-2, -1))
+            gains = listed([f"{one.head} {one.gain_db:+.1f} dB" for one in heads], NAMED)
+            yield Claim(
+                concern=Concern.CURVE,
+                text=f"{begin}: from {before} to {whole} of them ({algorithm or 'simulated'}) {gains}.",
+                advice=advice,
+            )
+
+
+def enough(found: Sequence[Curve], least_db: float) -> str | None:
+    """Returns that more images of this kind will not help, of the heads of which that was shown."""
+    heads = [one for one in found if one.trend is Trend.ENOUGH]
+    if not heads:
+        return None
+    before, whole = (heads[0].points[index].images for index in (-2, -1))
+    who = listed([one.head for one in heads], NAMED)
+    return (
+        f"more images of this kind will not help {who}: from {before} to {whole} of them "
+        f"{span(abs(one.gain_db) for one in heads)} dB changed, less than {least_db:g} dB with 95 %"
+    )
+
+
+def order_claims(
+    found: Sequence[tuple[str, float]], algorithm: str | None, least_db: float
+) -> Found:
+    """Yields that the order of the images decides, where it moves a head by the least effect."""
+    moved = [(head, db) for head, db in found if db >= least_db]
+    if moved:
+        yield Claim(
+            concern=Concern.ORDER,
+            text=f"The order of the calibration images decides: with {algorithm} the same images in other orders "
+            f"move {listed([f'{head} by {db:.1f} dB' for head, db in moved], NAMED)}.",
+            advice="Give every calibrator the images in one order, and take more of them, or another algorithm.",
+        )
+
+
+def order_kept(found: Sequence[tuple[str, float]], algorithm: str | None) -> str:
+    """Returns by how much the order of the images moves heads, where that is nothing to speak of."""
+    most = max(db for _, db in found)
+    by = "not at all" if most == 0 else f"by at most {most:.2g} dB"
+    return f"the order of the images moves heads {by} ({algorithm})"
+
+
+def table_claims(found: Sequence[FedTable]) -> Found:
+    """Yields which tables were made with another preprocessing."""
+    for one in found:
+        if not one.nearest.named:
+            continue
+        reach = (
+            f"its range of the network's input is {one.input_amax:.4g}, what was fed reaches "
+            f"{one.input_fed:.4g}; "
+            if one.input_amax is not None
+            else ""
+        )
+        yield Claim(
+            concern=Concern.TABLE,
+            text=f"The table of {_short(one.name)} seems made with another preprocessing: {reach}its first "
+            f"{count(one.nearest.tensors, 'range')} fit {listed(one.nearest.forms)} (off by "
+            f"{_percent(one.nearest.distance)}), and not what was fed (off by {_percent(one.nearest.fed)}).",
+            advice="Calibrate with the preprocessing of matrix.yaml, or put that right if it is wrong.",
+        )
+
+
+def trial_claims(found: Sequence[Trial]) -> Found:
+    """Yields that the float network itself finds more with another preprocessing."""
+    fed = next((one for one in found if one.form == AS_FED), None)
+    better = [one for one in found if one.better_by is not None and one.better_by >= BETTER_AP50]
+    if fed is None or not better:
+        return
+    best = max(better, key=lambda one: one.ap50)
+    yield Claim(
+        concern=Concern.PREPROCESSING,
+        text=f"The float network itself does better on other input: AP50 {best.ap50:.2f} with {best.form}, "
+        f"{fed.ap50:.2f} as fed (at least {best.better_by or 0:.2f} more, 95 %).",
+        advice="Put data.preprocess of matrix.yaml right before anything else: every number here is of images "
+        "that the network was not made for.",
+    )
+
+
+def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
+    """Returns the bound on what other images can give: the answer in one sentence; empty where none is known.
+
+    The evaluation images' own table has seen what it is judged on: what it keeps more is the most that other
+    images could give, and some of it they could not.
+    """
+    if not costs:
+        return ""
+    lost = [one for one in costs if one.loss_db >= least_db]
+    names = listed(list(dict.fromkeys(one.algorithm for one in lost or costs)))
+    if not lost:
+        most = max(one.loss_db for one in costs)
+        more = "no more" if most < 0.05 else f"at most {most:.1f} dB more"
+        return (
+            f"Other images would hardly help: {names} on the evaluation images themselves keeps {more} at "
+            f"{listed([one.head for one in costs])}."
+        )
+    told_ = listed([f"{one.head} {one.loss_db:.1f} dB" for one in lost], NAMED)
+    return (
+        f"Other images could give up to {told_} more: so much more does {names} keep on the evaluation images "
+        "themselves."
+    )
+
+
+def _names(indices: Sequence[int], files: Sequence[str]) -> str:
+    return listed([_short(files[index]) for index in indices], NAMED)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _percent(distance: float) -> str:
+    """Returns a root mean square of ln ratio as a share: 0.1 is 11 %; large ones as a factor."""
+    factor = math.exp(distance)
+    return f"{100 * (factor - 1):.0f} %" if factor < 2 else f"{factor:.1f} times"

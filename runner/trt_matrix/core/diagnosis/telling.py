@@ -1,0 +1,210 @@
+"""From evaluated states to the record: every number of diagnosis.json is made here."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.diagnosis.errors import Goal, HeadErrors, StateErrors, decibel
+from trt_matrix.core.diagnosis.groups import Group
+from trt_matrix.core.diagnosis.quantisers import Part as Quantiser
+from trt_matrix.core.diagnosis.quantisers import activation, weights
+from trt_matrix.core.diagnosis.record import (
+    GoalRecord,
+    Numbers,
+    Part,
+    SetRecord,
+    Suspect,
+    TensorDiagnosis,
+)
+from trt_matrix.core.diagnosis.search import Tried
+from trt_matrix.core.diagnosis.tensors import TensorTheory
+
+SUSPECT_SHARE = 0.05
+"""Of a head's error, from which a quantiser that costs more than rounding is named."""
+
+
+def numbers(head: HeadErrors | None, boxes: BoxErrors | None) -> Numbers:
+    """Returns what a head, or without one the whole network, keeps."""
+    changes = boxes.changes[ALL] if boxes else None
+    return Numbers(
+        sqnr_db=decibel(head.nmse) if head else None,
+        worst_sqnr_db=decibel(head.worst_nmse) if head else None,
+        lost=changes.lost if changes else None,
+        lost_share=changes.lost_share if changes else None,
+        mean_iou=changes.mean_iou if changes else None,
+        ap_drop=boxes.ap_drop if boxes else None,
+        ap50_drop=boxes.ap50_drop if boxes else None,
+    )
+
+
+def set_record(
+    layers: Iterable[str], cost: float, errors: StateErrors, failing: Iterable[Goal]
+) -> SetRecord:
+    return SetRecord(
+        layers=tuple(layers),
+        cost=cost,
+        whole=numbers(None, errors.whole),
+        heads={name: numbers(head, head.boxes) for name, head in errors.heads.items()},
+        failing=tuple(map(goal_record, failing)),
+    )
+
+
+def tried_record(one: Tried, order: Mapping[str, int]) -> SetRecord:
+    layers = sorted(one.layers, key=lambda layer: order[layer])
+    return set_record(layers, one.cost, one.errors, one.failing)
+
+
+def goal_record(goal: Goal) -> GoalRecord:
+    return GoalRecord(where=goal.where, name=goal.name, limit=goal.limit)
+
+
+def part(
+    group: Group,
+    cost: float,
+    head: str,
+    *,
+    full: StateErrors,
+    alone: StateErrors,
+    left_out: StateErrors,
+    total: float,
+    weights_share: float | None,
+) -> Part:
+    """Returns what a group costs a head.
+
+    Args:
+        group: Of quantisers.
+        cost: Of its layers, as a share of the network's.
+        head: Which.
+        full: All in int8.
+        alone: This group alone in int8.
+        left_out: This group alone in float.
+        total: Sum of what every group costs this head alone, Σd²/Σr².
+        weights_share: Of its own error, what its weights make.
+    """
+    before, after = full.heads[head], left_out.heads[head]
+    error = alone.heads[head].nmse
+    return Part(
+        group=group.name,
+        operator=group.operator,
+        cost=cost,
+        alone_db=decibel(error),
+        share=error / total if total > 0 and math.isfinite(error) else 0.0,
+        gain_db=gain_db(before.nmse, after.nmse),
+        worst_gain_db=gain_db(before.worst_nmse, after.worst_nmse),
+        lost_back=_back(before.boxes, after.boxes, _lost),
+        ap_back=_back(before.boxes, after.boxes, lambda boxes: boxes.ap_drop),
+        weights_share=weights_share,
+    )
+
+
+def gain_db(before: float, after: float) -> float:
+    """Returns how many dB an error falls by; an error that is gone altogether counts as 120 dB."""
+    if not math.isfinite(before) or not math.isfinite(after) or before <= 0:
+        return 0.0
+    return min(MOST_DB, 10 * math.log10(before / max(after, 1e-30)))
+
+
+MOST_DB = 120.0
+"""Float32 tells no more."""
+
+
+def _lost(boxes: BoxErrors) -> float | None:
+    return boxes.changes[ALL].lost
+
+
+def _back(
+    before: BoxErrors | None,
+    after: BoxErrors | None,
+    value: Callable[[BoxErrors], float | None],
+) -> float | None:
+    if before is None or after is None:
+        return None
+    one, other = value(before), value(after)
+    return None if one is None or other is None else one - other
+
+
+def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Returns parts by what they give back: boxes and AP first where there are any, then dB."""
+    return tuple(
+        sorted(
+            parts,
+            key=lambda one: (
+                -round(one.ap_back or 0.0, 3),
+                -(one.lost_back or 0.0),
+                -one.gain_db,
+                -one.share,
+            ),
+        )
+    )
+
+
+def suspects(
+    avoidable: Mapping[tuple[Quantiser, ...], float],
+    total: float,
+    theory: Mapping[Quantiser, TensorTheory],
+    group_of: Mapping[Quantiser, str],
+    parts: Iterable[Part],
+) -> tuple[Suspect, ...]:
+    """Returns the quantisers that cost a head more than rounding must, the worst first.
+
+    What is avoidable is predicted of it alone; what its group in float gives back was evaluated. Where the head
+    loses by that, errors cancel, and it is not named.
+    """
+    gains = {one.group: one.gain_db for one in parts}
+    found = []
+    for quantisers, error in avoidable.items():
+        share = error / total if total > 0 else 0.0
+        if share < SUSPECT_SHARE:
+            continue
+        known = [(one, theory[one]) for one in quantisers if one in theory]
+        (kind, name), worst = max(known, key=lambda one: one[1].avoidable)
+        group = group_of[kind, name]
+        if gains.get(group, 0.0) <= 0:
+            continue
+        found.append(
+            Suspect(
+                kind="weights" if kind == "weights" else "activation",
+                name=name,
+                group=group,
+                causes=tuple(map(str, worst.causes)),
+                avoidable_share=share,
+                gain_db=gains[group],
+                images=worst.images,
+            )
+        )
+    return tuple(sorted(found, key=_certain_share, reverse=True))
+
+
+def _certain_share(one: Suspect) -> float:
+    """Of a head's error, what a suspect costs by the prediction and by the evaluation alike."""
+    return min(one.avoidable_share, 1 - 10 ** (-one.gain_db / 10))
+
+
+def tensor_records(
+    theory: Mapping[Quantiser, TensorTheory], group_of: Mapping[Quantiser, str]
+) -> tuple[TensorDiagnosis, ...]:
+    return tuple(
+        TensorDiagnosis(
+            kind="weights" if one.weights else "activation",
+            name=one.name,
+            group=group_of[quantiser],
+            error_steps=one.error_steps,
+            clipped_share=one.clipped_share,
+            range=one.range,
+            amax=one.amax,
+            next_range=one.next_range,
+            next_table=one.next_table,
+            unlike_channels=one.unlike_channels,
+            avoidable=one.avoidable,
+            causes=tuple(map(str, one.causes)),
+            images=one.images,
+        )
+        for quantiser, one in theory.items()
+    )
+
+
+def group_of(groups: Sequence[Group]) -> Mapping[Quantiser, str]:
+    """Returns quantiser → the group that it moves with."""
+    found = {activation(tensor): one.name for one in groups for tensor in one.tensors}
+    found |= {weights(layer): one.name for one in groups for layer in one.layers}
+    return found

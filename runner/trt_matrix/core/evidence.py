@@ -1,0 +1,106 @@
+"""What a judgement is made from: stored facts, and a way to the per-image sums."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.boxes.evidence import BoxEvidence
+from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.metrics import Sums, metrics
+from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.rules import Rules
+
+SumsOf = Callable[[Object, Object], Sums]
+"""(y, r) → per-image sums of y against r."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that one judgement is made from."""
+
+    manifest: Manifest
+    cells: Sequence[Cell]
+    records: Sequence[Record]
+    sums_of: SumsOf
+    boxes: BoxEvidence | None = None
+    """None where the run does not say how to decode."""
+    flat_of: Callable[[Object], str | None] | None = None
+    """→ what is flat about an output (`seen.flat`); None where outputs cannot be read."""
+    known: Callable[[Object, Object], bool] = lambda *_: True
+    """(y, r) → whether `sums_of` can tell: outputs that were not kept are compared with nothing new."""
+
+    @property
+    def rules(self) -> Rules:
+        """Repeating until something is found finds too much: each look gets its share of errors."""
+        return Rules(
+            looks=self.manifest.looks,
+            least_effect_db=self.manifest.least_effect_db,
+            equivalence_db=self.manifest.equivalence_db,
+        )
+
+    @property
+    def reference(self) -> Measurement | None:
+        """The reference, where it could be computed."""
+        reference = self.manifest.reference
+        return reference if reference and reference.status is Status.OK else None
+
+    @functools.cached_property
+    def fp32_of(self) -> Mapping[tuple[str, str], Measurement]:
+        """(environment, device) → the first repeat of its own fp32."""
+        found: dict[tuple[str, str], Measurement] = {}
+        for record in self.records:
+            if record.pass_.precision is Precision.FP32:
+                for one in good(record)[:1]:
+                    found.setdefault((record.environment, record.device), one)
+        return found
+
+    def sqnr_of(self, head: str, output: Object) -> float | None:
+        """Returns one output's SQNR against the reference in dB; None where it has none."""
+        reference = self.reference
+        if reference is None or head not in reference.outputs:
+            return None
+        return metrics(self.sums_of(output, reference.outputs[head])).sqnr_db
+
+
+def good(record: Record) -> list[Measurement]:
+    """Returns the repeats that were measured."""
+    return [one for one in record.measurements if one.status is Status.OK]
+
+
+def timed(record: Record) -> list[Measurement]:
+    """Returns the repeats that tell the latency: those undisturbed, or all where none was."""
+    rounds = [one for one in good(record) if one.latency and one.latency.samples_s]
+    return [one for one in rounds if not _disturbance(one)] or rounds
+
+
+def disturbed(record: Record) -> str | None:
+    """Returns what disturbed how many of its repeats; None where nothing did."""
+    measured = good(record)
+    reasons = [reason for one in measured if (reason := _disturbance(one))]
+    if not reasons:
+        return None
+    if len(measured) == 1:
+        return reasons[0]
+    return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(dict.fromkeys(reasons))}"
+
+
+def latency_disturbed(record: Record) -> bool:
+    """Whether the repeats that tell the latency were disturbed, since all were."""
+    rounds = timed(record)
+    return bool(rounds) and all(_disturbance(one) for one in rounds)
+
+
+def watched(record: Record) -> bool | None:
+    """Says whether the GPU was looked at around all that was timed; None where nothing was, or no GPU.
+
+    That of another machine cannot be: nobody knows then whether something else used it.
+    """
+    rounds = timed(record)
+    if record.device == "cpu" or not rounds:
+        return None
+    return all(one.start is not None and bool(one.start.gpu) for one in rounds)
+
+
+def _disturbance(measurement: Measurement) -> str | None:
+    return measurement.start.disturbed if measurement.start else None

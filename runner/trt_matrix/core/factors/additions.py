@@ -1,0 +1,190 @@
+"""Cells to add: entries of matrix.yaml that tell factors apart which so far changed together.
+
+From one environment to another over k factors, k − 1 cells between are enough: each takes one
+factor more from the other. An entry is written from what an environment stated of itself, all else
+pinned, so that it differs in that factor alone.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from trt_matrix.core.factors.cell_factors import ENGINE, engine_name, options, packages
+from trt_matrix.core.factors.container_additions import crossed
+from trt_matrix.core.factors.places import Entry, Place, line
+from trt_matrix.core.verdicts.attribution import Addition
+
+REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+PINNED = re.compile(r"(onnxruntime|onnxruntime-gpu)==([0-9][A-Za-z0-9._+-]*)")
+"""What an entry can say in short: a package and its version."""
+NAME_LENGTH = 60
+
+
+def addition(
+    one: Place, other: Place, confounded: Collection[str], *, uniform: Collection[str]
+) -> Addition:
+    """Returns the fewest cells that separate `confounded`, the factors that `other` changed.
+
+    Args:
+        one: A place, the nearer to the baseline.
+        other: The place that differs from it.
+        confounded: Factors, two or more.
+        uniform: Factors of equal value in all of the matrix: an entry need not state them.
+    """
+    if one.stated.get("kind") == other.stated.get("kind") == "image":
+        return crossed(one, other, confounded)
+    ways = [
+        _entries(base, target, confounded, uniform) for base, target in ((one, other), (other, one))
+    ]
+    entries = max(ways, key=len)
+    separated = [factor for factor, _ in entries]
+    left = sorted(set(confounded) - set(separated))
+    return Addition(
+        yaml="\n".join(line(entry) for _, entry in entries) or None,
+        names=tuple("-".join([entry["name"], *entry.get("versions", ())]) for _, entry in entries),
+        left=tuple(left) if len(left) > 1 else (),
+    )
+
+
+def _entries(
+    base: Place, target: Place, confounded: Collection[str], uniform: Collection[str]
+) -> list[tuple[str, Entry]]:
+    """Returns (factor, the entry that takes it from `target` too), each on top of those before."""
+    found: list[tuple[str, Entry]] = []
+    # A new engine often installs with an old library, the inverse seldom does: so it goes last.
+    for factor in sorted(confounded, key=lambda name: (name == ENGINE, name)):
+        if len(found) == len(confounded) - 1:
+            break
+        taken = [*(before for before, _ in found), factor]
+        if entry := _entry(base, target, taken, confounded, uniform):
+            found.append((factor, entry))
+    return found
+
+
+def _entry(
+    base: Place,
+    target: Place,
+    taken: Sequence[str],
+    confounded: Collection[str],
+    uniform: Collection[str],
+) -> Entry | None:
+    """Returns `base` with the factors `taken` as in `target`; None where no entry can say that."""
+    kinds = [place.stated.get("kind") for place in (base, target)]
+    if kinds == ["venv", "venv"]:
+        entry = _venv(base, target, taken)
+    elif kinds == ["interpreter", "interpreter"]:
+        entry = _interpreter(base, target, taken)
+    else:
+        return None
+    if entry is None:
+        return None
+    if not all(one in uniform for one in base.factors.values if one.startswith("option ")):
+        entry["options"] = _overlaid(options(base.start), options(target.start), taken)
+    if "Python" in uniform:
+        entry.pop("python", None)
+    entry["name"] = _name(entry, base, target, taken, confounded)
+    return entry
+
+
+def _venv(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
+    stated, others = _requirements(base), _requirements(target)
+    engine, theirs = engine_name(base.start), packages(target.start)
+    pins = {
+        name: f"{name}=={version}"
+        for name, version in packages(base.start).items()
+        if not name.startswith(engine)
+    }
+    python = base.start.probe.get("python")
+    for factor in taken:
+        if factor == ENGINE:
+            mine, its = (
+                {one for one in each if one.startswith(engine)} for each in (stated, others)
+            )
+            if not mine or mine != its:
+                return None
+            stated |= {name: others[name] for name in mine}
+        elif factor == "Python":
+            python = target.start.probe.get("python")
+        elif behind := [factor] * (factor in theirs) or _packages_behind(target, factor):
+            pins |= {name: f"{name}=={theirs[name]}" for name in behind}
+        elif not factor.startswith("option "):
+            return None
+    wanted = list({**stated, **pins}.values())
+    for index, one in enumerate(wanted):
+        if short := PINNED.fullmatch(one):
+            rest = wanted[:index] + wanted[index + 1 :]
+            entry: Entry = {"venv": short.group(1), "versions": [short.group(2)], "python": python}
+            return entry | ({"with": rest} if rest else {})
+    return {"venv": {"requirements": wanted}, "python": python}
+
+
+def _packages_behind(place: Place, factor: str) -> list[str]:
+    """Returns the packages that a library's factor came with; none where one came without."""
+    found = {one.package for one in place.libraries(factor)}
+    return [] if None in found else sorted(name for name in found if name)
+
+
+def _interpreter(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
+    folders = list(base.stated.get("libraries", {}))
+    variables = dict(base.stated.get("variables", {}))
+    for factor in taken:
+        if mapped := [one for one in target.libraries(factor) if one.package is None]:
+            found = sorted({one.path.rpartition("/")[0] for one in mapped})
+            folders = [*found, *(one for one in folders if one not in found)]
+        elif factor.startswith("variable ") and factor in target.factors.values:
+            variables[factor.removeprefix("variable ")] = target.factors.values[factor]
+        elif not factor.startswith("option "):
+            return None
+    engine = engine_name(base.start)
+    stated = {
+        "interpreter": base.stated.get("executable"),
+        "engine": "" if engine == "onnxruntime" else engine,
+        "library_path": folders,
+        "env": variables,
+    }
+    return {key: value for key, value in stated.items() if value or key == "interpreter"}
+
+
+def _requirements(place: Place) -> dict[str, str]:
+    """Returns name → requirement, as stated in matrix.yaml."""
+    stated = place.stated.get("requirements", ())
+    return {match.group(1): one for one in stated if (match := REQUIREMENT.match(one))}
+
+
+def _overlaid(
+    mine: Mapping[str, Any], its: Mapping[str, Any], taken: Sequence[str], prefix: str = "option"
+) -> dict[str, Any]:
+    """Returns the options of one, those among `taken` as the other has them."""
+    result: dict[str, Any] = {}
+    for name in dict.fromkeys((*mine, *its)):
+        factor = f"{prefix} {name}"
+        source = its if factor in taken else mine
+        if isinstance(mine.get(name), Mapping) and isinstance(its.get(name), Mapping):
+            result[name] = _overlaid(mine[name], its[name], taken, factor)
+        elif name in source:
+            result[name] = source[name]
+    return result
+
+
+def _name(
+    entry: Entry,
+    base: Place,
+    target: Place,
+    taken: Sequence[str],
+    confounded: Collection[str],
+) -> str:
+    """Returns `ort-numpy-1.26.4`: the prefix of ids where the entry states versions, else the id."""
+    prefix, told = base.environment, list(taken)
+    if versions := entry.get("versions"):
+        # The id goes on with the engine's version, so the name tells all else that was confounded.
+        own = _requirements(base).get(entry["venv"], "").rpartition("==")[2]
+        prefix = prefix.removesuffix(f"-{own}")
+        told = [factor for factor in sorted(confounded) if factor != ENGINE]
+        if not told:
+            told = [f"engine {versions[0]}"]
+    parts = []
+    for factor in told:
+        values = (target if factor in taken else base).factors.values
+        parts.append(f"{factor.split(' ')[-1]}-{values.get(factor, 'none').split(' ')[-1]}")
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([prefix, *parts]))
+    return name[:NAME_LENGTH].strip("-")

@@ -1,0 +1,65 @@
+"""Sentences about why: which factor changed alone, or which are confounded and what would help."""
+
+from collections.abc import Iterable, Sequence
+
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.words import capital, listed
+
+
+def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
+    """Returns a sentence for each different attribution, with the names that it is of.
+
+    Args:
+        told: (environment, its attribution); those without one are left out.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, attribution in told:
+        if attribution:
+            names = groups.setdefault(reason(attribution), [])
+            if name not in names:
+                names.append(name)
+    if len(groups) == 1:
+        return f"{capital(next(iter(groups)))}."
+    return " ".join(f"{listed(names)}: {text}." for text, names in groups.items())
+
+
+def reason(one: Attribution) -> str:
+    """Returns `TensorRT changed alone`, or what is confounded and which cell to add."""
+    if not one.factors and not one.confounded:
+        return "nothing that was probed differs between the two"
+    if not one.separated:
+        return (
+            f"{_names(one.confounded)} changed; taken apart, neither is told from noise yet: more "
+            "repeats would decide"
+        )
+    parts = []
+    if one.factors:
+        parts.append(_alone(one))
+    if one.confounded:
+        parts.append(_confounded(one))
+    return "; besides, ".join(parts)
+
+
+def _alone(one: Attribution) -> str:
+    if not one.through:
+        return f"{_names(one.factors)} changed alone"
+    each = "each changed" if len(one.factors) > 1 else "changed"
+    over = listed([cell.split("/")[0] for cell in one.through])
+    return f"{_names(one.factors)} {each} alone on the way over {over}, and the loss came with it"
+
+
+def _confounded(one: Attribution) -> str:
+    text = f"confounded: {_names(one.confounded)} changed together"
+    return f"{text}; {_help(one.addition)}" if one.addition else text
+
+
+def _help(addition: Addition) -> str:
+    left = f"{listed(addition.left)} stay together even then" if addition.left else ""
+    if not addition.names:
+        return "no environment made here tells them apart: run where only one of them differs"
+    text = f"{'add' if addition.yaml else 'run'} {listed(addition.names)} to tell them apart"
+    return f"{text}; {left}" if left else text
+
+
+def _names(changes: Sequence[Change]) -> str:
+    return listed([change.factor for change in changes])

@@ -1,0 +1,228 @@
+"""What the numbers say about every planned cell: the only thing that the report is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.boxes.results import ALL, BoxErrors, BoxReport, CellBoxes
+from trt_matrix.core.calibration.report import CalibrationReport
+from trt_matrix.core.cell_run import CellRun
+from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.diagnosis.record import Diagnosis
+from trt_matrix.core.fix import Fix
+from trt_matrix.core.latency import Latency
+from trt_matrix.core.layers.choices import Choice
+from trt_matrix.core.layers.precisions import LayerReport
+from trt_matrix.core.metrics import Metrics
+from trt_matrix.core.network.lineage import Lineage
+from trt_matrix.core.qdq.placements import Placed
+from trt_matrix.core.slow import SlowInt8
+from trt_matrix.core.tables.differences import TableReport
+from trt_matrix.core.verdicts.bridges import Bridge
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
+from trt_matrix.core.verdicts.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadResult:
+    head: str
+    error: Metrics
+    """Against the reference."""
+    against_fp32: Metrics | None
+    """Against this environment's own fp32; None for fp32 itself or where that failed."""
+    budget: Budget | None
+    """int8 only."""
+    integer_share: float | None
+    """Share (0 to 1) of the head's backward cone, by multiply-accumulates, run by integer kernels."""
+    float_layers: tuple[str, ...]
+    """Quantised layers of the cone that the engine ran in floating point all the same."""
+    placed_float: tuple[str, ...] = ()
+    """Those that it had to: nothing quantises their output, and it has no kernel from int8 to float."""
+    integer_operators: Mapping[str, int] = field(default_factory=dict)
+    """Operator without multiply-accumulates (Resize, Concat, …) → how many ran on integers."""
+    float_operators: Mapping[str, int] = field(default_factory=dict)
+    """The same where they ran in floating point."""
+    identical_to: tuple[str, ...]
+    """Ids of other cells whose output of this head is the same file, bit for bit."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What is wrong with this head in this cell, or that nothing is."""
+    boxes: BoxErrors | None = None
+    """None where they are not known, or this head holds none."""
+    gates: tuple[GateResult, ...] = ()
+    """Every limit that is set for this head in the cell's precision; none in fp32."""
+    gate_sqnr_db: float | None
+    """That of int8; None in other precisions, whose limits may be others: `gates` has them."""
+    passed: bool | None
+    """Whether every limit holds; None where none is set or applies."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellResult:
+    cell: Cell
+    status: Status
+    reason: str | None
+    """One sentence where status is not ok."""
+    repeats: int
+    engine_version: str | None
+    latency: Latency | None
+    heads: tuple[HeadResult, ...]
+    """Empty where status is not ok."""
+    reused: bool
+    log_tail: str | None
+    fixed: bool = False
+    """Whether building it again cannot give anything else."""
+    table_problem: str | None = None
+    """Why the table that its recorded outputs are said to be made with is not used; None where it is."""
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what types it has; None of floating point, and where that is unknown."""
+    may_saturate: bool = False
+    """Whether the processor that it ran on adds products of u8 and s8 in int16."""
+    disturbed: str | None = None
+    """What disturbed how many of its repeats; None where nothing did."""
+    latency_disturbed: bool = False
+    """Whether its latency is of such repeats, since there are no others: then it is not to be trusted."""
+    watched: bool | None = None
+    """Whether the GPU was looked at around all that was timed; None where nothing was, or no GPU."""
+    verdicts: tuple[Verdict, ...] = ()
+    """About the whole cell: its latency."""
+    boxes: CellBoxes | None = None
+    """None where the run does not say how to decode, or nothing was measured."""
+    gates: tuple[GateResult, ...] = ()
+    """Every limit that is set for the whole network in this precision; none where status is not ok."""
+    passed: bool | None = None
+    """Whether the whole network keeps every limit; None where none is set or applies."""
+    run: CellRun | None = None
+    """None where nothing was started."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """`TensorRT`, `cuDNN`, `CUDA`, … → version as found inside."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Probed and stated facts of the environment, JSON values."""
+
+    @property
+    def all_verdicts(self) -> tuple[Verdict, ...]:
+        """Those about the whole cell, and those about each head."""
+        return self.verdicts + tuple(one for head in self.heads for one in head.verdicts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WideLayer:
+    """A layer whose weight has output channels that differ too much for one scale."""
+
+    layer: str
+    weight: str
+    spread: float
+    """Largest channel to the median one."""
+    channel: int
+    """The largest."""
+    channels: int
+    heads: tuple[str, ...]
+    """Those that depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CustomOperator:
+    node: str
+    operator: str
+    heads: tuple[str, ...]
+    """Those that depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    name: str
+    run_id: str
+    created: str
+    """ISO 8601, UTC."""
+    baseline: str
+    heads: tuple[str, ...]
+    images: int
+    """Evaluation images."""
+    cells: tuple[CellResult, ...]
+    """Every planned cell, in the order of matrix.yaml."""
+    sentences: Mapping[str, str]
+    """head → one plain paragraph: all that is known of it."""
+    answers: tuple[Answer, ...] = ()
+    """Whose fault each head's error is, in the order of `heads`; what stands first in a report."""
+    network: Answer | None = None
+    """What concerns no single head."""
+    equal: tuple[Equivalence, ...] = ()
+    """Versions that were shown to lose the same."""
+    bridges: tuple[Bridge, ...] = ()
+    """Tables that ran implicitly and by Q/DQ nodes, compared."""
+    gates_set: bool = False
+    """Whether anything has a limit, cells that did not run among them."""
+    network_sentence: str = ""
+    """What the whole network's gate says over all cells; empty where it has none."""
+    latency_sentence: str = ""
+    """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
+    slow: tuple[SlowInt8, ...] = ()
+    """Int8 cells no faster than their fp32, of which it is known why."""
+    lineage: tuple[Lineage, ...] = ()
+    """What the network's graph says to the heads that are bad together."""
+    wide_weights: tuple[WideLayer, ...] = ()
+    """Weights whose channels differ too much for one scale, the widest first."""
+    custom: tuple[CustomOperator, ...] = ()
+    """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
+    boxes: BoxReport | None = None
+    """None where the run does not say how to decode."""
+    tables: TableReport | None = None
+    """None where no table was asked about."""
+    calibration: CalibrationReport | None = None
+    """None of a run that did not look at its calibration set."""
+    layers: LayerReport | None = None
+    """None where the network is not stored with the run any more."""
+    diagnosis: Diagnosis | None = None
+    """What was computed of tensors, layers and sets; None of a run that was not diagnosed."""
+    fixes: tuple[Fix, ...] = ()
+    """What would make int8 better, most gain first."""
+    no_fix: tuple[str, ...] = ()
+    """Sentences: what was looked at and would not make it better."""
+    choices: tuple[Choice, ...] = ()
+    """What builds chose to run in int8, where a head's error goes along with it."""
+    facts: Mapping[str, Any]
+    """Hashes of model, images and tables; host; versions of this tool and of the reference."""
+
+    @property
+    def judged(self) -> tuple[CellResult, ...]:
+        """Cells but those in which layers are tried in float: their gates fail nothing, being those of a remedy."""
+        return tuple(one for one in self.cells if not one.cell.pass_.mixed)
+
+    @property
+    def failing(self) -> tuple[Finding, ...]:
+        """Findings for which the run fails, each once."""
+        told = (*self.answers, *((self.network,) if self.network else ()))
+        return tuple(dict.fromkeys(one for answer in told for one in answer.findings if one.fails))
+
+    @property
+    def reference_ap(self) -> float | None:
+        """AP of the reference's own boxes, all sizes; None without labels."""
+        report = self.boxes
+        return report.precision[ALL].ap if report and ALL in report.precision else None
+
+    @property
+    def gates_failed(self) -> tuple[tuple[str, str], ...]:
+        """(cell id, head or `WHOLE_NETWORK`) of every gate that did not hold, in the cells that are judged."""
+        return tuple(
+            (result.cell.id, name)
+            for result in self.judged
+            for name, passed in (
+                (WHOLE_NETWORK, result.passed),
+                *((head.head, head.passed) for head in result.heads),
+            )
+            if passed is False
+        )
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """Entries of matrix.yaml that would tell confounded factors apart, each once."""
+        found = (one.attribution for result in self.cells for one in result.all_verdicts)
+        lines = (
+            line
+            for one in found
+            if one and one.addition and one.addition.yaml
+            for line in one.addition.yaml.splitlines()
+        )
+        return tuple(dict.fromkeys(lines))

@@ -1,0 +1,59 @@
+"""Which ranges of a table decide anything: those of the tensors that the placements of its cells quantise; pure.
+
+A head that is given out in float, what only layers kept in float read, and what takes another tensor's scale
+have ranges in a table too, and nothing uses them: nothing may be said of what they clip.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from trt_matrix.core.evidence import good
+from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.records import Record
+from trt_matrix.core.tables.clipping import Decided
+
+
+class Deciding(Protocol):
+    def __call__(
+        self, placement: str, ranged: Collection[str], *, implicit: bool, held: Collection[str]
+    ) -> Collection[str]:
+        """Returns the tensors whose range decides a scale.
+
+        Args:
+            placement: As a record names it.
+            ranged: Tensors that have a range.
+            implicit: Whether the engine places: what it gives out is float then.
+            held: Layers, or tensors that they make, that were kept in float.
+        """
+
+
+def decided(
+    records: Sequence[Record], ranges: Mapping[str, Collection[str]], deciding: Deciding
+) -> Decided:
+    """Returns what the ranges of each table decide; of tables that no cell ran with nothing.
+
+    Args:
+        records: Say which cell ran with which table, and how it was placed.
+        ranges: Table's digest → tensors that it has a range of.
+        deciding: Knows the network.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for record in records:
+        for one in good(record):
+            if not one.table or not one.placement or one.table not in ranges:
+                continue
+            tensors = deciding(
+                one.placement,
+                ranges[one.table],
+                implicit=record.pass_.implicit,
+                held=(
+                    *(held_layers(one.start) if record.pass_.implicit else ()),
+                    *record.pass_.exclude,
+                ),
+            )
+            for tensor in tensors:
+                found.setdefault(one.table, {}).setdefault(tensor, {})[record.cell] = None
+    return {
+        table: {tensor: tuple(cells) for tensor, cells in tensors.items()}
+        for table, tensors in found.items()
+    }

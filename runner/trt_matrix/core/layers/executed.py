@@ -1,0 +1,286 @@
+"""What the engine really ran: the graph it made of the network, compared with the network it got.
+
+ONNX Runtime saves the optimised graph. A convolution that it runs on integers is a QLinearConv
+there; one that stayed Conv between DequantizeLinear and QuantizeLinear ran in float, silently. Its
+node names change from version to version (up to 1.18 a QLinearConv has none, later `NAME_token_7`)
+and small equal constants are shared, but weights keep their names: layers are matched by weight
+first, by node name where that does not decide. A layer found nowhere counts as float.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import onnx
+
+from trt_matrix.core.network import graph, shapes
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.network.operators import MACS
+from trt_matrix.core.qdq.writer import weight_name
+from trt_matrix.core.shipped.quantisation import WEIGHTED, form_of
+from trt_matrix.core.shipped.stripping import float_form, prepared
+
+_INTEGER_KERNELS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
+)
+_FLOAT_KERNELS = MACS | {"FusedConv", "FusedGemm", "FusedMatMul", "TransposeMatMul"}
+
+OTHERS = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "Clip",
+        "Concat",
+        "GlobalAveragePool",
+        "LeakyRelu",
+        "MaxPool",
+        "Mul",
+        "Relu",
+        "Resize",
+        "Sigmoid",
+        "Softmax",
+    }
+)
+"""Further operators that an engine can run on integers and whose choice moves the result."""
+
+_SUFFIX = re.compile(r"_token_\d+$")
+_PREFIX = re.compile(r"^(?:QLinear|Nhwc|QuantizedNhwc)(?=[A-Z])")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """How much of what one head depends on ran on integers."""
+
+    macs_int: int
+    """Multiply-accumulates per image run by integer kernels."""
+    macs_total: int
+    float_layers: tuple[str, ...]
+    """Layers quantised in the network that the engine was given, and run in float all the same."""
+    placed_float: tuple[str, ...] = ()
+    """Those that the placement leaves in float: nothing quantises their output."""
+    placed_float_macs: int = 0
+    operators: Mapping[str, int]
+    """Operators without multiply-accumulates that ran on integers → how many of the cone."""
+    float_operators: Mapping[str, int]
+    """The same operators where they ran in float: a Resize, Concat, Add or MaxPool is worth seeing."""
+
+    @property
+    def ratio(self) -> float | None:
+        """Share by multiply-accumulates, 0 to 1.
+
+        Of a head without any: 0 where nothing at all ran on integers, else None.
+        """
+        if self.macs_total:
+            return self.macs_int / self.macs_total
+        return None if self.operators else 0.0
+
+
+class Run(IntEnum):
+    """How a layer ran; the larger value wins where several kernels make up one layer."""
+
+    INTEGER = 0
+    FLOAT = 1
+    QUANTISED_IN_FLOAT = 2
+    """In float between DequantizeLinear and QuantizeLinear, though the network quantises it."""
+
+
+def executed_share(
+    executed: onnx.ModelProto, original: onnx.ModelProto, heads: Collection[str]
+) -> dict[str, Share]:
+    """Returns for each head what the engine ran on integers.
+
+    Args:
+        executed: The graph that the engine saved after its optimisations.
+        original: The network that the engine was given, or the float network that this was made of.
+            Only the former tells what was quantised where the engine folded its Q/DQ away.
+        heads: Names of output tensors.
+
+    Raises:
+        graph.GraphError: a head is in one of the graphs only.
+    """
+    executed, original = graph.named(executed), _comparable(original)
+    counts = _macs(original)
+    layers = _layers(executed, original)
+    given = _quantised_layers(original)
+    ends = float_ends(original)
+    kinds = _operator_kinds(executed)
+    result = {}
+    for head in heads:
+        cone = [node for node in graph.backward_cone(original, head) if node in counts]
+        placed = [node for node in cone if node in ends and layers.get(node) is not Run.INTEGER]
+        ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
+        result[head] = Share(
+            macs_int=sum(counts[node] for node in cone if layers.get(node) is Run.INTEGER),
+            macs_total=sum(counts[node] for node in cone),
+            float_layers=tuple(
+                node
+                for node in cone
+                if node not in placed
+                and (
+                    layers.get(node) is Run.QUANTISED_IN_FLOAT
+                    or (node in given and layers.get(node) is not Run.INTEGER)
+                )
+            ),
+            placed_float=tuple(placed),
+            placed_float_macs=sum(counts[node] for node in placed),
+            operators={kind: count for (kind, integer), count in sorted(ran.items()) if integer},
+            float_operators={
+                kind: count for (kind, integer), count in sorted(ran.items()) if not integer
+            },
+        )
+    return result
+
+
+def _comparable(original: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the canonical form; of a network that came with operators on integers, its own.
+
+    Nothing brings those to another opset, and their weights have their names already.
+    """
+    integer = any(form_of(node) for node in original.graph.node)
+    return prepared(original) if integer else canonical(original)
+
+
+def _macs(original: onnx.ModelProto) -> Mapping[str, int]:
+    """Returns layer → multiply-accumulates per image.
+
+    What came with operators on integers is counted by its float form, whose layers have the same names:
+    no shapes are known behind them. Where it has none, a layer counts as one position.
+    """
+    if not any(node.op_type in WEIGHTED and form_of(node) for node in original.graph.node):
+        return shapes.macs(original)
+    as_float = float_form(original)
+    if as_float is not None:
+        return shapes.macs(as_float)
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in original.graph.initializer}
+    return shapes.macs(original) | {
+        node.name: max((sizes.get(name, 1) for name in node.input), default=1)
+        for node in original.graph.node
+        if node.op_type in WEIGHTED and form_of(node)
+    }
+
+
+def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, Run]:
+    """Returns layer of `original` → how `executed` runs it; layers found nowhere are left out."""
+    layer_of, names = _layer_of_weight(original)
+    makers = graph.producers(executed)
+    large = _large_initialisers(executed)
+    found: dict[str, Run] = {}
+    for kernel in executed.graph.node:
+        integer = kernel.op_type in _INTEGER_KERNELS
+        if not integer and kernel.op_type not in _FLOAT_KERNELS:
+            continue
+        weights = large.intersection(_root(tensor, makers) for tensor in kernel.input)
+        owners = {layer_of[weight] for weight in weights if weight in layer_of}
+        name = _SUFFIX.sub("", kernel.name)
+        layer = owners.pop() if len(owners) == 1 else name if name in names else None
+        if layer is None:
+            continue
+        in_float = Run.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else Run.FLOAT
+        # An engine may split one layer into several kernels: one in float is enough to say so.
+        found[layer] = max(found.get(layer, Run.INTEGER), Run.INTEGER if integer else in_float)
+    return found
+
+
+def _quantised_layers(model: onnx.ModelProto) -> set[str]:
+    """Returns the names of the layers that Q/DQ was written for."""
+    makers = graph.producers(model)
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type in MACS and _dequantised(node, makers)
+    }
+
+
+def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Returns the layers with Q/DQ whose outputs nothing quantises: the last ones before float heads.
+
+    What stands between a layer and the QuantizeLinear behind it is fused or moved by engines, so the whole
+    way to the next quantised layer, or to an output, is looked at.
+    """
+    given, users = _quantised_layers(model), graph.consumers(model)
+    found = []
+    for node in model.graph.node:
+        if node.name not in given:
+            continue
+        waiting, seen = list(node.output), set(node.output)
+        quantised = False
+        while waiting and not quantised:
+            for user in users.get(waiting.pop(), ()):
+                if user.op_type == "QuantizeLinear":
+                    quantised = True
+                elif user.name not in given:
+                    fresh = [name for name in user.output if name not in seen]
+                    seen.update(fresh)
+                    waiting += fresh
+        if not quantised:
+            found.append(node.name)
+    return tuple(found)
+
+
+def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Says whether a layer's weight comes from DequantizeLinear."""
+    maker = makers.get(layer.input[1])
+    return maker is not None and maker.op_type == "DequantizeLinear"
+
+
+def _layer_of_weight(original: onnx.ModelProto) -> tuple[dict[str, str], set[str]]:
+    """Returns weight → the one layer that owns it, and the names of all layers.
+
+    Weights go by the names they have in `original` and by those that `qdq.place` gives them.
+    """
+    makers = graph.producers(original)
+    large = _large_initialisers(original)
+    layers = [node for node in original.graph.node if node.op_type in MACS | WEIGHTED]
+    owners: dict[str, set[str]] = {}
+    for node in layers:
+        for weight in large.intersection(_root(tensor, makers) for tensor in node.input):
+            owners.setdefault(weight, set()).add(node.name)
+        owners.setdefault(weight_name(node.name), set()).add(node.name)
+    unique = {weight: next(iter(found)) for weight, found in owners.items() if len(found) == 1}
+    return unique, {node.name for node in layers}
+
+
+def _large_initialisers(model: onnx.ModelProto) -> set[str]:
+    """Returns the initialisers that can be weights: with two axes or more, so never shared."""
+    return {tensor.name for tensor in model.graph.initializer if len(tensor.dims) > 1}
+
+
+def _root(tensor: str, makers: Mapping[str, onnx.NodeProto]) -> str:
+    """Returns the tensor that DequantizeLinear made `tensor` of, else `tensor`."""
+    maker = makers.get(tensor)
+    return maker.input[0] if maker is not None and maker.op_type == "DequantizeLinear" else tensor
+
+
+def _operator_kinds(executed: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
+    """Returns node → (ONNX operator, ran on integers) for the operators of `OTHERS`.
+
+    Shape arithmetic (int64) is left out: it is not the network's data.
+    """
+    known = shapes.inferred(executed)
+    integer: set[str] = set()
+    result: dict[str, tuple[str, bool]] = {}
+    for node in executed.graph.node:
+        runs = node.op_type.startswith("QLinear") or bool(integer.intersection(node.input[:1]))
+        if node.op_type != "DequantizeLinear" and (runs or node.op_type == "QuantizeLinear"):
+            integer.update(node.output)
+        # ONNX Runtime's blocked layout calls a float Resize by its old name.
+        operator = "Resize" if node.op_type == "Upsample" else _PREFIX.sub("", node.op_type)
+        info = known.get(node.output[0])
+        if operator in OTHERS and (info is None or not _is_index(info)):
+            result[node.name] = (operator, runs)
+    return result
+
+
+def _is_index(info: graph.TensorInfo) -> bool:
+    return info.dtype in ("int32", "int64", "bool")

@@ -1,0 +1,115 @@
+"""In which precision each layer ran, in every int8 cell: from what the engines told of themselves.
+
+TensorRT tells its layers one by one (layers.json). ONNX Runtime's graph was reduced to shares when
+it was measured: from those a layer's precision is told where they leave no choice, else it is not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.evidence import good
+from trt_matrix.core.layers.engine_layers import INT8, EngineLayer
+from trt_matrix.core.layers.executed import OTHERS
+from trt_matrix.core.network.network_map import NetworkMap
+from trt_matrix.core.records import Measurement, Object, Record, Share
+
+FLOAT = "float"
+"""In floating point, and it was not told in which."""
+
+Ran = Mapping[str, str]
+"""Layer → the precision that it ran in; layers of which that is not known are left out."""
+
+LayersOf = Callable[[Object], Sequence[EngineLayer] | None]
+"""layers.json of the store → its layers; None where it is gone, or cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """One way in which the layers ran."""
+
+    cells: tuple[str, ...]
+    """Ids of the cells that ran so; one whose builds ran in several ways is in each."""
+    precisions: Ran
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerReport:
+    network: NetworkMap
+    ways: tuple[Way, ...] = ()
+    """Each once, in the order of their first cells."""
+    untold: tuple[str, ...] = ()
+    """Int8 cells of which no layer's precision is known."""
+
+
+def layer_report(
+    network: NetworkMap, records: Iterable[Record], layers_of: LayersOf
+) -> LayerReport:
+    """Groups the measured int8 cells by the precisions of their layers."""
+    ways: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    untold: list[str] = []
+    for record in records:
+        measured = good(record)
+        if record.pass_.precision is not Precision.INT8 or not measured:
+            continue
+        told = [_ran(network, one, layers_of, record.pass_.exclude) for one in measured]
+        for ran in dict.fromkeys(tuple(sorted(one.items())) for one in told if one):
+            ways.setdefault(ran, []).append(record.cell)
+        if not any(told):
+            untold.append(record.cell)
+    return LayerReport(
+        network=network,
+        ways=tuple(Way(cells=tuple(cells), precisions=dict(key)) for key, cells in ways.items()),
+        untold=tuple(untold),
+    )
+
+
+def _ran(
+    network: NetworkMap, one: Measurement, layers_of: LayersOf, excluded: Collection[str]
+) -> Ran:
+    layers = layers_of(one.layers) if one.layers else None
+    if layers:
+        return from_layers(network, layers)
+    return from_shares(network, one.shares or {}, excluded)
+
+
+def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
+    """Returns what TensorRT told, by the tensors that its layers give out in the network."""
+    told = {
+        tensor: layer.precision for layer in layers if layer.precision for tensor in layer.tensors
+    }
+    return {
+        layer.name: told[tensor]
+        for _, layer in network.layers
+        for tensor in layer.outputs
+        if tensor in told
+    }
+
+
+def from_shares(
+    network: NetworkMap, shares: Mapping[str, Share], excluded: Collection[str] = ()
+) -> Ran:
+    """Returns what the shares of the heads leave no choice about.
+
+    Layers that multiply: those named, or `excluded` from quantisation, are in float; the others are on integers where they account for
+    all integer multiply-accumulates of the head. Other operators: where a head has all of its kind on
+    the same side.
+    """
+    found: dict[str, str] = {}
+    for head, share in shares.items():
+        cone = [layer for part, layer in network.layers if head in part.heads]
+        floats = {*share.float_layers, *share.placed_float, *excluded}
+        found |= {one.name: FLOAT for one in cone if one.macs and one.name in floats}
+        rest = [one for one in cone if one.macs and one.name not in floats]
+        if sum(one.macs for one in rest) == share.integer_macs:
+            found |= {one.name: INT8 for one in rest}
+        elif share.integer_macs == 0:
+            found |= {one.name: FLOAT for one in rest}
+        kinds = Counter(one.operator for one in cone)
+        for kind in OTHERS & kinds.keys():
+            sides = share.integer_operators.get(kind, 0), share.float_operators.get(kind, 0)
+            if sides in ((kinds[kind], 0), (0, kinds[kind])):
+                side = INT8 if sides[0] else FLOAT
+                found |= {one.name: side for one in cone if one.operator == kind}
+    return found

@@ -1,0 +1,223 @@
+"""The network as its heads want it: inner tensors given out, and what no head needs left away."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from trt_matrix.core.network import graph, ordering, shapes
+from trt_matrix.core.network.graph import GraphError
+
+UNKNOWN = "is no tensor of the network"
+"""The obstacle to a name that nothing has."""
+
+_FLOATS = {
+    "bfloat16": TensorProto.BFLOAT16,
+    "float16": TensorProto.FLOAT16,
+    "float64": TensorProto.DOUBLE,
+}
+
+
+def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """Returns the network that gives out `tensors` and computes nothing else.
+
+    Nodes, weights, inputs and operator sets that nothing needs any more are gone; all other names
+    stay, and every output that is kept computes what it did. A network with exactly these outputs is
+    returned as it is, so that its file, and what is known of it, stays the same.
+
+    Args:
+        model: The network as the user gave it; it is not changed.
+        tensors: Outputs or inner tensors of its main graph; those that are outputs keep their order.
+
+    Raises:
+        GraphError: one of them cannot be given out; see `obstacle`. Or the shapes contradict.
+    """
+    wanted = list(dict.fromkeys(tensors))
+    declared = [value.name for value in model.graph.output]
+    if set(wanted) == set(declared):
+        return model
+    known = {} if set(wanted) <= set(declared) else shapes.inferred(model)
+    for tensor in wanted:
+        if reason := obstacle(model, tensor, known):
+            message = f"{tensor!r} {reason}"
+            raise GraphError(message)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    given = {value.name: value for value in result.graph.output}
+    order = [name for name in declared if name in wanted]
+    order += [name for name in wanted if name not in given]
+    outputs = [given[name] if name in given else _stated(name, known) for name in order]
+    outputs = [onnx.ValueInfoProto.FromString(one.SerializeToString()) for one in outputs]
+    del result.graph.output[:]
+    result.graph.output.extend(outputs)
+    _drop_unneeded(result)
+    return result
+
+
+def renamed(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto:
+    """Returns the network with some tensors called otherwise, wherever they stand.
+
+    Args:
+        model: It is not changed.
+        names: Tensor of the main graph → its new name.
+
+    Raises:
+        GraphError: another tensor has the new name.
+    """
+    changed = {old: new for old, new in names.items() if old != new}
+    if not changed:
+        return model
+    taken = set(tensors_of(model)) - set(changed)
+    for old, new in changed.items():
+        if new in taken:
+            message = f"{old!r} cannot be called {new!r}: another tensor is called so"
+            raise GraphError(message)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    _rename(result.graph, changed)
+    return result
+
+
+def obstacle(
+    model: onnx.ModelProto, tensor: str, known: Mapping[str, graph.TensorInfo]
+) -> str | None:
+    """Returns why a tensor can be no head, to be read after its name; None where it can.
+
+    A type that the network does not tell is no obstacle: the engine will say.
+
+    Args:
+        model: The network.
+        tensor: What is to be a head.
+        known: Types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
+    """
+    if tensor not in graph.producers(model):
+        if tensor in {one.name for one in graph.inputs(model)}:
+            return "is the network's input: every engine is given the same"
+        if tensor in {one.name for one in model.graph.initializer}:
+            return "is a weight, the same for every image: name a tensor that depends on the input"
+        if tensor in set(_inner(model.graph)):
+            return (
+                "is computed inside a branch or a loop (If, Loop, Scan), which gives out its results "
+                "alone: name a tensor of the network's main graph"
+            )
+        return UNKNOWN
+    if not _needed(model, {tensor}) & {one.name for one in graph.inputs(model)}:
+        return "depends on no input of the network: it is the same for every image"
+    stated = {one.name: one.dtype for one in graph.outputs(model)}.get(tensor, "unknown")
+    dtype = known[tensor].dtype if stated == "unknown" and tensor in known else stated
+    if dtype != "unknown" and "float" not in dtype:
+        return (
+            f"is {dtype}, floating point is expected: name a tensor before the conversion, or leave "
+            "this head out"
+        )
+    return None
+
+
+def types_of(model: onnx.ModelProto, tensors: Collection[str]) -> Mapping[str, graph.TensorInfo]:
+    """Returns what `obstacle` must know of these tensors; nothing where they are all outputs.
+
+    Shapes that contradict each other are told by whoever needs them; here they tell no type.
+    """
+    if set(tensors) <= {one.name for one in model.graph.output}:
+        return {}
+    try:
+        return shapes.inferred(model)
+    except GraphError:
+        return {}
+
+
+def tensors_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Returns the names of what the main graph holds: inputs, weights and what nodes give out."""
+    return tuple(
+        dict.fromkeys(
+            (
+                *(one.name for one in model.graph.output),
+                *graph.producers(model),
+                *(one.name for one in model.graph.input),
+                *(one.name for one in model.graph.initializer),
+            )
+        )
+    )
+
+
+def left_out(model: onnx.ModelProto, tensors: Collection[str]) -> tuple[str, ...]:
+    """Returns the outputs that `cut` leaves away, in the network's order."""
+    return tuple(one.name for one in model.graph.output if one.name not in set(tensors))
+
+
+def _stated(tensor: str, known: Mapping[str, graph.TensorInfo]) -> onnx.ValueInfoProto:
+    """Returns an output; of float32 where the network tells no type, since one must be stated."""
+    found = known.get(tensor)
+    dtype = _FLOATS.get(found.dtype if found else "", TensorProto.FLOAT)
+    return helper.make_tensor_value_info(tensor, dtype, found.shape if found else None)
+
+
+def _drop_unneeded(model: onnx.ModelProto) -> None:
+    needed = _needed(model, {value.name for value in model.graph.output})
+    kept = [node for node in model.graph.node if needed.intersection(node.output)]
+    graph.replace_nodes(model, kept)
+    needed.update(name for node in model.graph.node for name in node.output)
+    _keep(model.graph.input, needed, lambda one: one.name)
+    _keep(model.graph.initializer, needed, lambda one: one.name)
+    _keep(model.graph.value_info, needed, lambda one: one.name)
+    _keep(model.graph.sparse_initializer, needed, lambda one: one.values.name)
+    _keep(model.graph.quantization_annotation, needed, lambda one: one.tensor_name)
+    used = {node.domain for node in _every(model.graph)}
+    used |= {node.domain for function in model.functions for node in function.node}
+    _keep(model.opset_import, used | {"", "ai.onnx"}, lambda one: one.domain)
+
+
+def _needed(model: onnx.ModelProto, tensors: set[str]) -> set[str]:
+    """Returns `tensors` and all tensors that they depend on."""
+    needed = set(tensors)
+    # ONNX requires topological order, so one walk from the end meets consumers first.
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(_free(node))
+    return needed
+
+
+def _keep(field: Any, names: Collection[str], name_of: Callable[[Any], str]) -> None:
+    """Removes from a repeated field what is not called by one of `names`."""
+    for index in reversed(range(len(field))):
+        if name_of(field[index]) not in names:
+            del field[index]
+
+
+def _free(node: onnx.NodeProto) -> set[str]:
+    """Returns what a node reads of the graph that it stands in, by its bodies' results too."""
+    found = set(ordering.reads(node))
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            found.update(value.name for value in body.output)
+            for inner in body.node:
+                found.update(_free(inner))
+    return found
+
+
+def _every(one: onnx.GraphProto) -> list[onnx.NodeProto]:
+    found = list(one.node)
+    for node in one.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                found += _every(body)
+    return found
+
+
+def _inner(one: onnx.GraphProto) -> list[str]:
+    own = {name for node in one.node for name in node.output}
+    return [name for node in _every(one) for name in node.output if name and name not in own]
+
+
+def _rename(one: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for field in (one.input, one.output, one.value_info, one.initializer):
+        for value in field:
+            value.name = names.get(value.name, value.name)
+    for node in one.node:
+        for tensors in (node.input, node.output):
+            for index, name in enumerate(tensors):
+                tensors[index] = names.get(name, name)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _rename(body, names)

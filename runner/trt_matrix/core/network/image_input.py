@@ -1,0 +1,139 @@
+"""What a network wants to be fed: one image of a fixed size, channels first or last, or one sample of another kind."""
+
+from dataclasses import dataclass
+
+import onnx
+
+from trt_matrix.core.network import graph
+
+CHANNELS = (1, 3, 4)
+"""Of images from files: grey, of three colours, with how opaque they are."""
+MOST_CHANNELS = 16
+"""Of what is still taken for an image, where samples are arrays: two frames, depth, infrared."""
+ARRAYS = (
+    "where it takes no images, give its samples as arrays: data: {evaluation: {arrays: FOLDER}}"
+)
+IMAGE_RANK = 4
+"""Batch, channels, height, width, in either order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageInput:
+    name: str
+    channels: int
+    """1, 3 or 4 of images; more where samples are arrays."""
+    height: int
+    width: int
+    channels_last: bool
+    """(1, h, w, c) in place of (1, c, h, w)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of one image, wherever the network has its channels."""
+        return self.channels, self.height, self.width
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """Shape of one image as the network takes it, without its batch."""
+        return (*self.shape[1:], self.channels) if self.channels_last else self.shape
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleInput:
+    """What takes no image by its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of one sample, without its batch."""
+    channels_last: bool = False
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """Shape of one sample as the network takes it, without its batch."""
+        return self.shape
+
+
+def sample_input(model: onnx.ModelProto) -> ImageInput | SampleInput:
+    """Returns the network's one input, whatever it takes: an image where it has height, width and few channels.
+
+    Raises:
+        GraphError: several inputs or none, not float32, no fixed size, or no batch of 1.
+    """
+    info, sizes = _sizes(model)
+    if not sizes or sizes[0] != 1:
+        message = (
+            f"input {info.name!r} has shape {shape_text(info)}: a batch of 1 is expected in front, since "
+            "samples are fed one by one; export the network so"
+        )
+        raise graph.GraphError(message)
+    if len(sizes) != IMAGE_RANK or min(sizes[1], sizes[3]) > MOST_CHANNELS:
+        return SampleInput(name=info.name, shape=tuple(sizes[1:]))
+    last = sizes[1] > MOST_CHANNELS
+    channels, height, width = (sizes[3], *sizes[1:3]) if last else sizes[1:]
+    return ImageInput(
+        name=info.name, channels=channels, height=height, width=width, channels_last=last
+    )
+
+
+def image_input(model: onnx.ModelProto) -> ImageInput:
+    """Returns the network's one image input.
+
+    Raises:
+        GraphError: several inputs or none, not float32, no fixed size, or no single image.
+    """
+    info, sizes = _sizes(model)
+    if len(sizes) != IMAGE_RANK or sizes[0] != 1:
+        message = (
+            f"input {info.name!r} has shape {shape_text(info)}: one image, such as "
+            f"[1, 3, 320, 320], is expected; export the network with batch 1, or {ARRAYS}"
+        )
+        raise graph.GraphError(message)
+    channels_last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
+    channels, height, width = (sizes[3], *sizes[1:3]) if channels_last else sizes[1:]
+    if channels not in CHANNELS:
+        message = (
+            f"input {info.name!r} has shape {shape_text(info)}: 1, 3 or 4 channels are expected of images, "
+            f"right behind the batch or last; {ARRAYS}"
+        )
+        raise graph.GraphError(message)
+    return ImageInput(
+        name=info.name,
+        channels=channels,
+        height=height,
+        width=width,
+        channels_last=channels_last,
+    )
+
+
+def _sizes(model: onnx.ModelProto) -> tuple[graph.TensorInfo, list[int]]:
+    """Returns the one input, and its sizes.
+
+    Raises:
+        GraphError: there are several or none, it is not float32, or of no fixed size.
+    """
+    info = graph.require_float32_input(model)
+    if info.shape is None:
+        message = f"input {info.name!r} has no shape: export the network for a fixed size"
+        raise graph.GraphError(message)
+    # Some exporters write 0 or -1 for what they leave open.
+    sizes = [size for size in info.shape if isinstance(size, int) and size > 0]
+    if len(sizes) < len(info.shape):
+        open_ = " and ".join(
+            f"{index} ({size!r})" if size else str(index)
+            for index, size in enumerate(info.shape)
+            if not (isinstance(size, int) and size > 0)
+        )
+        message = (
+            f"input {info.name!r} has the dynamic shape {shape_text(info)}: dimension {open_} is "
+            "open; export the network with batch 1 and a fixed size"
+        )
+        raise graph.GraphError(message)
+    return info, sizes
+
+
+def shape_text(info: graph.TensorInfo) -> str:
+    """Returns `[1, 3, batch, ?]`, on one line whatever the model's symbols hold."""
+    if info.shape is None:
+        return "unknown"
+    sizes = ("?" if size is None else str(size) for size in info.shape)
+    return f"[{', '.join(''.join(c if c.isprintable() else '?' for c in size) for size in sizes)}]"

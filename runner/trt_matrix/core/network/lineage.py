@@ -1,0 +1,220 @@
+"""Which operators only the bad heads depend on: from the network's graph, to one sentence.
+
+A fault that sits in one operator shows in every head behind it and in no other. What sets heads
+apart is told in the order in which it is likely to be to blame: custom operators, resampling, what
+joins branches, then anything unusual; convolutions and activations are only counted.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from trt_matrix.core.manifest import Behind, Operator
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.operators import MACS, POINTWISE
+from trt_matrix.core.words import listed, verb
+
+RESAMPLING = frozenset(
+    {"ConvTranspose", "DepthToSpace", "GridSample", "Resize", "SpaceToDepth", "Upsample"}
+)
+JOINING = frozenset({"Concat", "Slice", "Split"})
+COMMON = (MACS | POINTWISE) - RESAMPLING | {
+    "Add", "BatchNormalization", "Cast", "Constant", "ConstantOfShape", "Div", "Dropout", "Expand",
+    "Flatten", "Gather", "Identity", "Pow", "Range", "Reshape", "Shape", "Sqrt", "Squeeze", "Sub",
+    "Transpose", "Unsqueeze",
+}  # fmt: skip
+"""In every head of every network: they set nothing apart, so they are counted and not named."""
+
+NAMED = 6
+"""Most operators of one group that are named in a sentence."""
+
+
+def behind(
+    model: onnx.ModelProto, heads: Iterable[tuple[str, str]], custom: Collection[str] = ()
+) -> tuple[Behind, ...]:
+    """Groups the operators by the heads that depend on them; for the manifest.
+
+    Args:
+        model: The network as the user gave it.
+        heads: (head, output tensor).
+        custom: Operators or nodes that the user calls custom.
+
+    Returns:
+        One group for each set of heads that some operator is behind, in topological order.
+    """
+    model = graph.named(model)
+    heads_of: dict[str, list[str]] = {node.name: [] for node in model.graph.node}
+    for head, tensor in heads:
+        for name in graph.backward_cone(model, tensor):
+            heads_of[name].append(head)
+    groups: dict[tuple[str, ...], list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if heads_of[node.name]:
+            groups.setdefault(tuple(heads_of[node.name]), []).append(node)
+    strange = {one.node for one in graph.custom_operators(model)}
+    return tuple(
+        _group(names, nodes, {*strange, *custom, *_unknown(nodes, model)})
+        for names, nodes in groups.items()
+    )
+
+
+def _unknown(nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> set[str]:
+    """Returns nodes of the standard domain that no standard knows: how exporters write plugins."""
+    functions = {(one.domain, one.name) for one in model.functions}
+    return {
+        node.name
+        for node in nodes
+        if node.domain in ("", "ai.onnx")
+        and (node.domain, node.op_type) not in functions
+        and not onnx.defs.has(node.op_type)
+    }
+
+
+def _group(
+    heads: tuple[str, ...], nodes: Sequence[onnx.NodeProto], custom: Collection[str]
+) -> Behind:
+    operators = [
+        Operator(
+            name=node.name,
+            operator=node.op_type,
+            custom=node.name in custom or node.op_type in custom,
+        )
+        for node in nodes
+    ]
+    return Behind(
+        heads=heads,
+        operators=tuple(one for one in operators if _rank(one) is not None),
+        others=Counter(one.operator for one in operators if _rank(one) is None),
+    )
+
+
+def _rank(one: Operator) -> int | None:
+    """Returns how early an operator is told; None for those that are only counted."""
+    if one.custom:
+        return 0
+    if one.operator in COMMON:
+        return None
+    return 1 if one.operator in RESAMPLING else 2 if one.operator in JOINING else 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspect:
+    """One operator that may be to blame."""
+
+    node: str
+    operator: str
+    custom: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspects:
+    """Operators that these bad heads, all of them, and no good head depend on."""
+
+    heads: tuple[str, ...]
+    operators: tuple[Suspect, ...]
+    """Those that set them apart, the likeliest first."""
+    others: Mapping[str, int]
+    """Operator → how many more of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """What the graph says about one set of bad heads."""
+
+    bad: tuple[str, ...]
+    good: tuple[str, ...]
+    suspects: tuple[Suspects, ...]
+    """Those behind all bad heads first, then those behind some."""
+    causes: tuple[str, ...] = ()
+    """The verdicts that call them bad, or that a gate does not hold."""
+    cells: tuple[str, ...] = ()
+    """The cells that show it."""
+    sentence: str
+
+
+def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -> Lineage | None:
+    """Explains why `bad` and not `good`; None where all heads or none are bad.
+
+    Heads in neither, since nothing is known of them, are no evidence.
+    """
+    if not groups or not bad or not good:
+        return None
+    found: dict[tuple[str, ...], list[Behind]] = {}
+    for group in groups:
+        reached = tuple(head for head in bad if head in group.heads)
+        if reached and not set(good).intersection(group.heads):
+            found.setdefault(reached, []).append(group)
+    suspects = tuple(
+        _suspects(heads, found[heads]) for heads in sorted(found, key=len, reverse=True)
+    )
+    return Lineage(
+        bad=tuple(bad),
+        good=tuple(good),
+        suspects=suspects,
+        sentence=_sentence(bad, good, suspects),
+    )
+
+
+def _order(one: Operator) -> int:
+    return _rank(one) or 0
+
+
+def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
+    operators = sorted((one for group in groups for one in group.operators), key=_order)
+    others: Counter[str] = Counter()
+    for group in groups:
+        others.update(group.others)
+    return Suspects(
+        heads=heads,
+        operators=tuple(
+            Suspect(node=one.name, operator=one.operator, custom=one.custom) for one in operators
+        ),
+        others=dict(others.most_common()),
+    )
+
+
+def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspects]) -> str:
+    start = f"{listed(bad)} {verb('is', bad)} bad, {listed(good)} {verb('is', good)} not; "
+    common = [one for one in suspects if len(one.heads) == len(bad)]
+    if not suspects:
+        return f"{start}all that is behind the former is behind the latter too: the graph explains nothing."
+    if not common:
+        start += "no operator is behind all of the former and none of the latter"
+    elif not any(one.operators for one in suspects):
+        return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {_them(bad)} apart: no operator stands out."
+    else:
+        subject = "only it lies" if len(bad) == 1 else "only they lie"
+        start += f"{subject} behind {_told(common[0])}"
+    parts = [
+        f"{listed(one.heads)} alone behind {_told(one)}"
+        for one in suspects
+        if one not in common and one.operators
+    ]
+    return f"{'; '.join([start, *parts])}."
+
+
+def _told(one: Suspects) -> str:
+    """Returns `neck/Resize, mix_12 (custom Mix), 3 Conv and 4 others`."""
+    more = Counter(operator.operator for operator in one.operators[NAMED:])
+    names = [_name(operator) for operator in one.operators[:NAMED]]
+    return listed([*names, *_counts(one.others, more)], most=NAMED + 4)
+
+
+def _name(one: Suspect) -> str:
+    if one.custom:
+        return f"{one.node} (custom {one.operator})"
+    return one.node if one.operator.lower() in one.node.lower() else f"{one.node} ({one.operator})"
+
+
+def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:
+    """Returns `3 Conv`, `4 others`: how many operators are not named, those that multiply by kind."""
+    macs = {name: number for name, number in others.items() if name in MACS}
+    rest = sum(others.values()) - sum(macs.values())
+    told = [f"{number} {name}" for name, number in {**more, **macs}.items()]
+    return [*told, f"{rest} other{'s' if rest > 1 else ''}"] if rest else told
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"

@@ -1,0 +1,110 @@
+"""Heads that cannot be run and compared because of how a detector ends: in a plugin, or in rows without a number.
+
+The reference is computed by ONNX Runtime, which has no plugin of TensorRT; and rows of which there are as many as
+an image has detections are of another shape for each image, so that no two outputs have the same elements.
+Both are well in front of that end: `trt_matrix.core.network.ranked` says at which tensors, `cutting` cuts there.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from trt_matrix.core.manifest import Ranked
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.cutting import types_of
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.ordering import inner_graphs, reads
+from trt_matrix.core.network.plugin_names import is_plugin_name
+from trt_matrix.core.network.ranked import rankings
+from trt_matrix.core.network.ranking_operators import COUNTING, is_standard, ranks
+
+ORT_DOMAINS = frozenset(
+    {"com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc"}
+)
+"""Of operators that ONNX Runtime brings beside ONNX's own (onnxruntime/core/graph/constants.h)."""
+
+
+def limits(model: onnx.ModelProto, heads: Mapping[str, str]) -> Mapping[str, tuple[str, Ranked]]:
+    """Returns head → why it cannot be run, to be read after its tensor's name, and the ranking behind it.
+
+    Only what a ranking decides is told; a tensor of whole numbers too, where one does.
+
+    Args:
+        model: The network as its file holds it.
+        heads: Head → its tensor, in the main graph.
+    """
+    if not any(ranks(node) for node in _every(model.graph)):
+        return {}
+    try:
+        found = rankings(model, heads.items()).rows
+    except GraphError:
+        return {}  # told by whoever needs its shapes
+    known = types_of(model, [*heads.values(), ""])  # the latter: also where all of them are outputs
+    made = graph.producers(model)
+    own = {(one.domain, one.name) for one in model.functions}
+    result = {}
+    for head, ranked in found.items():
+        tensor = heads[head]
+        if plugin := _foreign(made, tensor, own):
+            whose = (
+                "a plugin of TensorRT"
+                if is_plugin_name(plugin.op_type)
+                else f"of domain {plugin.domain!r}"
+            )
+            result[head] = (
+                f"is made by {plugin.op_type} (node {plugin.name or plugin.output[0]}), {whose}: ONNX Runtime, "
+                "which computes the reference, has no such operator",
+                ranked,
+            )
+        elif _varies(known.get(tensor), ranked):
+            result[head] = (
+                f"has as many rows as {ranked.operator} (node {ranked.node}) leaves, another number for each "
+                "image: two outputs have not the same elements",
+                ranked,
+            )
+        elif tensor in known and "float" not in known[tensor].dtype:
+            result[head] = (
+                f"is {known[tensor].dtype}, ordered by {ranked.operator} (node {ranked.node})",
+                ranked,
+            )
+    return result
+
+
+def _varies(info: graph.TensorInfo | None, ranked: Ranked) -> bool:
+    """Whether the shape says that there is no fixed number of rows; the first axis may be the batch's."""
+    if info is None or info.shape is None:
+        return False
+    fixed = [isinstance(dim, int) for dim in info.shape]
+    return not all(fixed[1:]) or (not all(fixed) and ranked.operator in COUNTING)
+
+
+def _foreign(
+    made: Mapping[str, onnx.NodeProto], tensor: str, own: set[tuple[str, str]]
+) -> onnx.NodeProto | None:
+    """Returns the nearest node before a tensor that ONNX Runtime cannot compute."""
+    seen: set[str] = set()
+    waiting = [tensor]
+    while waiting:
+        name = waiting.pop(0)
+        node = made.get(name)
+        if node is None or name in seen:
+            continue
+        seen.update(node.output)
+        for one in (node, *_inner(node)):
+            if not (
+                is_standard(one) or one.domain in ORT_DOMAINS or (one.domain, one.op_type) in own
+            ):
+                return one
+        waiting += reads(node)
+    return None
+
+
+def _every(one: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in one.node:
+        yield node
+        yield from _inner(node)
+
+
+def _inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    for body in inner_graphs(node):
+        yield from _every(body)

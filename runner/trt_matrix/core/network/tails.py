@@ -1,0 +1,68 @@
+"""What a network does to its outputs behind its last convolutions: whether it decodes them itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.operators import CARRIERS, MACS, joined_by
+
+SILENT = CARRIERS | {"Cast", "Concat", "Constant", "DequantizeLinear", "Gather", "QuantizeLinear"}
+"""Move values, or change their type; none is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What is between a tensor and the convolutions before it."""
+
+    operators: frozenset[str]
+    """Their types, without those that only move values."""
+    convolutions: tuple[str, ...]
+    """What those convolutions give out."""
+
+
+def tails(model: onnx.ModelProto, tensors: Iterable[str]) -> Mapping[str, Tail]:
+    """Returns tensor → its tail.
+
+    Constants' paths count as well as the image's.
+    """
+    made = graph.producers(model)
+    return {tensor: _tail(made, tensor) for tensor in tensors}
+
+
+def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] | None:
+    """Returns how many channels the convolutions before a tensor give out, each size once; None where one is open.
+
+    Args:
+        tail: Of the tensor.
+        known: Shapes by inference.
+    """
+    shapes = [known[name].shape if name in known else None for name in tail.convolutions]
+    sizes = [shape[1] if shape and len(shape) == _MAP else None for shape in shapes]
+    channels = [one for one in sizes if isinstance(one, int)]
+    return frozenset(channels) if len(channels) == len(sizes) else None
+
+
+_MAP = 4
+"""Dimensions of what a convolution gives out."""
+
+
+def _tail(made: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
+    found: set[str] = set()
+    before: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = [tensor]
+    while waiting:
+        name = waiting.pop()
+        node = made.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in MACS:
+            before[name] = None
+            continue
+        if node.op_type not in SILENT:
+            found.add(node.op_type)
+        waiting += joined_by(node)
+    return Tail(frozenset(found), tuple(before))

@@ -1,0 +1,95 @@
+"""What `init` proposes for a network that cannot be fed as it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.graph import TensorInfo
+from trt_matrix.core.network.image_input import IMAGE_RANK
+from trt_matrix.core.network.ordering import reads
+from trt_matrix.core.prepared import pinning
+from trt_matrix.core.prepared.constants import fixed
+from trt_matrix.core.prepared.preparing import PreparationError, Prepared, Wishes, prepare
+from trt_matrix.core.prepared.proposing import image_among, proposed, sizes_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Likely:
+    wishes: Wishes
+    """What to write into matrix.yaml; `size` only where the file leaves height or width open."""
+    prepared: Prepared
+    """The network with that."""
+    guesses: Sequence[str]
+    """What of it nothing says, for the user to check: `size [640, 640]`."""
+
+
+def likely(model: onnx.ModelProto) -> Likely:
+    """Returns what the inputs of a network are likely fed.
+
+    Args:
+        model: Its weights may be missing.
+
+    Raises:
+        PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.
+    """
+    read = {name for node in model.graph.node for name in reads(node)}
+    found = [one for one in graph.inputs(model) if one.name in read] or list(graph.inputs(model))
+    image = image_among(found)
+    others = [one for one in found if one != image]
+    if image is None:  # none, or several that may be it: the message says so
+        return Likely(wishes=Wishes(), prepared=prepare(model, Wishes()), guesses=())
+    refused = None
+    for size in _sizes(model, image):
+        shapes = _shapes(image, size)
+        symbols = pinning.symbols_by(image, shapes.get(image.name), size)
+        wishes = Wishes(
+            shapes=shapes,
+            constants={
+                one.name: proposed(pinning.sized(one, symbols), size or pinning.own_size(image))[0]
+                for one in others
+            },
+            size=size,
+        )
+        try:
+            made = prepare(model, wishes)
+        except PreparationError as error:
+            refused = refused or error
+        else:
+            return Likely(wishes=wishes, prepared=made, guesses=_guesses(model, wishes, others))
+    assert refused is not None  # noqa: S101 - `_sizes` gives one at least
+    raise refused
+
+
+def _sizes(model: onnx.ModelProto, image: TensorInfo) -> Sequence[tuple[int, int] | None]:
+    open_ = image.shape is None or (
+        len(image.shape) == IMAGE_RANK and pinning.own_size(image) is None
+    )
+    return sizes_of(model) if open_ else (None,)
+
+
+def _shapes(image: TensorInfo, size: tuple[int, int] | None) -> Mapping[str, Sequence[int]]:
+    """Returns the shape that has to be written: where more than batch, height and width is open."""
+    try:
+        pinning.image_shape(image, size)
+    except pinning.PinError:
+        shape = (None,) * IMAGE_RANK if image.shape is None else image.shape
+        if shape and all(fixed(own) for own in shape[1:]):  # tracing left a batch of its own
+            return {image.name: [1, *(own for own in shape[1:] if isinstance(own, int))]}
+        wanted = size or pinning.own_size(image)
+        if wanted is None or len(shape) != IMAGE_RANK:
+            return {}  # no image: what is missing is told
+        pairs = zip(shape, (1, 3, *wanted), strict=True)
+        sizes = [fixed(own) or one for own, one in pairs]
+        return {image.name: [1, *sizes[1:]]}
+    return {}
+
+
+def _guesses(model: onnx.ModelProto, wishes: Wishes, others: Sequence[TensorInfo]) -> Sequence[str]:
+    sized = wishes.size and len(sizes_of(model)) > 1
+    return (
+        *((f"the size {list(wishes.size or ())}",) if sized else ()),
+        *(f"the shape of {name}" for name in wishes.shapes),
+        *(f"what {one.name} is fed" for one in others if not proposed(one, wishes.size)[1]),
+    )

@@ -1,0 +1,255 @@
+"""What is done to a network before anything else reads it, so that jobs can feed it.
+
+A job feeds one float32 tensor of a fixed shape. So shapes that the file leaves open are pinned, inputs
+that no image fills become constants, and numbers of other types are cast. The user's file stays as it
+is; what was done is told, and written down.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from onnx import numpy_helper
+
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.graph import GraphError, TensorInfo
+from trt_matrix.core.network.image_input import shape_text
+from trt_matrix.core.network.ordering import reads
+from trt_matrix.core.prepared import pinning
+from trt_matrix.core.prepared.casting import CASTABLE, take_float32
+from trt_matrix.core.prepared.constants import ConstantError, constant, fixed
+from trt_matrix.core.prepared.pinning import PinError
+from trt_matrix.core.prepared.proposing import constants_text, image_among
+from trt_matrix.core.prepared.raising import half_types, raise_halves
+from trt_matrix.core.prepared.refusing import refusal
+from trt_matrix.core.words import listed
+
+Place = tuple[str, ...]
+"""Below `model` of matrix.yaml: ("shapes", "image"); empty where it is the network's own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What a user says of inputs."""
+
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Input → sizes."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Input → what it is fed with every image: a number, or nested lists."""
+    size: tuple[int, int] | None = None
+    """Height and width of an image, for a network that leaves them open."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    model: onnx.ModelProto
+    """With one float32 input of a fixed shape; the very network that was given where it had one."""
+    told: Sequence[str] = ()
+    """What was done, in words that follow one another: `'image' is pinned to [1, 3, 8, 8]`."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The same for programs; empty where nothing was done."""
+    pixels: str | None = None
+    """Type of integers that the input had, None where it took floats."""
+
+
+NO_WISHES = Wishes()
+
+
+class PreparationError(GraphError):
+    """A network cannot be fed; every reason with its place in matrix.yaml."""
+
+    def __init__(self, problems: Sequence[tuple[Place, str]]) -> None:
+        super().__init__("; ".join(text for _, text in problems))
+        self.problems = tuple(problems)
+
+
+def prepare(model: onnx.ModelProto, wishes: Wishes) -> Prepared:
+    """Returns the network with one float32 input of a fixed shape.
+
+    Args:
+        model: Without functions; it is not changed.
+        wishes: What the user says of its inputs; names that it has not are passed over.
+
+    Raises:
+        PreparationError: an input that nobody says anything of, or what is said does not fit.
+    """
+    if _is_plain(model, wishes) and not pinning.contradicted(model):
+        return Prepared(model=model)
+    made = _Preparation(model, wishes).prepared()
+    return made if made.facts else Prepared(model=model)
+
+
+def _is_plain(model: onnx.ModelProto, wishes: Wishes) -> bool:
+    found = graph.inputs(model)
+    return (
+        len(found) == 1
+        and found[0].dtype == "float32"
+        and not any(one.name in (*wishes.shapes, *wishes.constants) for one in found)
+        and all(fixed(size) for size in found[0].shape or (None,))
+        and (found[0].shape or ())[:1] == (1,)
+        and not half_types(model)
+    )
+
+
+class _Preparation:
+    def __init__(self, model: onnx.ModelProto, wishes: Wishes) -> None:
+        self.before = model
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(model)
+        self.wishes = wishes
+        self.problems: list[tuple[Place, str]] = []
+        self.told: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self.symbols: dict[str, int] = {}
+
+    def prepared(self) -> Prepared:
+        pixels = None
+        self._raise_halves()
+        self._bake()
+        self._drop_unread()
+        image = self._image()
+        if image:
+            self._pin(image)
+            if image.dtype in CASTABLE:
+                pixels = None if image.dtype == "float64" else image.dtype
+                take_float32(self.model, image.name)
+                self.facts["cast"] = {image.name: image.dtype}
+                self.told.append(
+                    f"{image.name!a:.200} takes {image.dtype}: it is cast from float32"
+                )
+        if self.problems:
+            raise PreparationError(self.problems)
+        self._forget_stale()
+        pinning.state_outputs(self.model)
+        return Prepared(model=self.model, told=self.told, facts=self.facts, pixels=pixels)
+
+    def _forget_stale(self) -> None:
+        for name in pinning.forget_stale(self.model):
+            self.facts.setdefault("stale", []).append(name)
+            self.told.append(
+                f"the shape of {name!a:.200} in its file does not follow from its input, and is passed over"
+            )
+
+    def _raise_halves(self) -> None:
+        found = half_types(self.model)
+        if found:
+            raise_halves(self.model)
+            self.facts["raised"] = list(found)
+            self.told.append(
+                f"its {' and '.join(found)} tensors are float32: FP32 and the reference are that, with the "
+                "same weights"
+            )
+
+    def _bake(self) -> None:
+        """Makes initialisers of the inputs that the user gives a constant."""
+        every = graph.inputs(self.model)
+        image = image_among([one for one in every if one.name not in self.wishes.constants])
+        symbols = (
+            pinning.symbols_by(image, self.wishes.shapes.get(image.name), self.wishes.size)
+            if image
+            else {}
+        )
+        for own in every:
+            if own.name not in self.wishes.constants:
+                continue
+            # One number fills a mask of the image's height and width.
+            fills = not isinstance(self.wishes.constants[own.name], list)
+            info = pinning.sized(own, symbols) if fills else own
+            if info.name in self.wishes.shapes:
+                told = f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
+                self.problems.append((("shapes", info.name), told))
+            try:
+                tensor = constant(info, self.wishes.constants[info.name])
+            except ConstantError as error:
+                self.problems.append((("constants", info.name), str(error)))
+            else:
+                self._bind(own, tensor.dims, ("constants", info.name))
+                self.model.graph.initializer.append(tensor)
+                value = f"{numpy_helper.to_array(tensor).tolist()!s}"
+                self.facts.setdefault("constants", {})[info.name] = value[:1000]
+                self.told.append(f"{info.name!a:.200} is the constant {value:.60}")
+            self._drop_input(info.name)
+
+    def _drop_unread(self) -> None:
+        """Drops inputs that no node reads, as long as one is left."""
+        read = {name for node in self.model.graph.node for name in reads(node)}
+        read |= {output.name for output in self.model.graph.output}  # given out as it is
+        for info in graph.inputs(self.model):
+            if info.name not in read and len(graph.inputs(self.model)) > 1:
+                self._drop_input(info.name)
+                self.facts.setdefault("unread", []).append(info.name)
+                self.told.append(f"{info.name!a:.200} is left out, no node reads it")
+
+    def _drop_input(self, name: str) -> None:
+        kept = [value for value in self.model.graph.input if value.name != name]
+        del self.model.graph.input[:]
+        self.model.graph.input.extend(kept)
+
+    def _image(self) -> TensorInfo | None:
+        """Returns the input that images fill; None, with a problem, where that is unclear."""
+        found, every = graph.inputs(self.model), graph.inputs(self.before)
+        image = image_among(found)
+        if image and len(found) == 1:
+            if image.dtype == "float32" or image.dtype in CASTABLE:
+                return image
+            told = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
+        elif not every:
+            told = "the network has no input: nothing depends on an image"
+        elif not found:
+            names = listed([one.name for one in every])
+            told = f"no input is left for the images: {names} are constants"
+        else:
+            told = self._told_of_others(every, [one for one in found if one != image], image)
+        self.problems.append(((), told))
+        return None
+
+    def _told_of_others(
+        self, every: Sequence[TensorInfo], others: Sequence[TensorInfo], image: TensorInfo | None
+    ) -> str:
+        names = ", ".join(f"{one.name} {one.dtype} {shape_text(one)}" for one in every)
+        size = (pinning.own_size(image) if image else None) or self.wishes.size
+        rest = "the others are" if image else "all but that one are"
+        return (
+            f"the network takes {len(every)} inputs: {names}. Images fill one; say what {rest} fed, the "
+            f"same with every image, such as model: {{{constants_text(others, size)}}}"
+        )
+
+    def _pin(self, image: TensorInfo) -> None:
+        sizes = self.wishes.shapes.get(image.name)
+        place = ("shapes", image.name) if sizes else ()
+        try:
+            shape = (
+                pinning.stated(image, sizes)
+                if sizes
+                else pinning.image_shape(image, self.wishes.size)
+            )
+        except PinError as error:
+            self.problems.append((place, str(error)))
+            return
+        self._bind(image, shape, place)
+        if self.problems or (image.shape == shape and not self.symbols):
+            return
+        pinning.pin(self.model, {image.name: shape}, self.symbols)
+        self._forget_stale()
+        if image.shape != shape:
+            self.facts["shapes"] = {image.name: list(shape)}
+            self.told.append(
+                f"{image.name!a:.200}, {shape_text(image)} in its file, is pinned to {list(shape)}"
+            )
+        if why := refusal(self.before, self.model):
+            told = f"the network does not take {image.name!a:.200} as {list(shape)}: {why}"
+            self.problems.append((place, told))
+
+    def _bind(self, info: TensorInfo, sizes: Sequence[int], place: Place) -> None:
+        for symbol, size in pinning.symbols_of(info, sizes).items():
+            if self.symbols.setdefault(symbol, size) != size:
+                told = (
+                    f"{symbol!a:.80} would be {size} in {info.name!a:.200} and {self.symbols[symbol]} in "
+                    "another input: one symbol is one size"
+                )
+                self.problems.append((place, told))
+
+
+def _called(dtype: str) -> str:
+    return "text" if dtype == "object" else dtype  # as numpy has it

@@ -1,0 +1,116 @@
+"""Tensors that a table clips much, or keeps in little of their range, by name; pure.
+
+A tensor is told of where more than `MOST_CLIPPED` of its nonzero values lie beyond its range, or its range is
+below `LEAST_KEPT` of the largest magnitude that the reference saw. Such ranges may be right: of a tensor with
+a long tail entropy keeps a tenth. But where a head is lost behind one, that is where to look first, and a
+table's median says nothing of it. Only tensors whose range decides a scale count (`layers.deciding`): of a head that is
+given out in float nothing is clipped, and of what a Relu reads, the Relu's range is taken.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.words import count, listed
+
+MOST_CLIPPED = 0.05
+"""Share of the nonzero values."""
+LEAST_KEPT = 0.1
+"""Of the largest magnitude seen."""
+NAMED = 3
+"""Tensors that a sentence names."""
+
+Decided = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""Table's digest → tensor whose range decides a scale → ids of the cells in which it does: `layers.deciding`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clipped:
+    tensor: str
+    amax: float
+    seen: float
+    """Largest magnitude in the images that the table was made of, or in the reference's calibration images."""
+    share: float | None
+    """Of its nonzero values that lie beyond `amax`, 0 to 1; None where nobody counted."""
+    heads: tuple[str, ...]
+    """Those that depend on it; empty where that is not known."""
+    cells: tuple[str, ...]
+    """Ids of those in which its range decides a scale."""
+
+
+def clipped_tensors(
+    ranges: Mapping[str, float],
+    seen: Mapping[str, float],
+    shares: Mapping[str, float],
+    heads_of: Mapping[str, tuple[str, ...]],
+    cells_of: Mapping[str, tuple[str, ...]],
+) -> tuple[Clipped, ...]:
+    """Returns the tensors to tell of, those that lose most first.
+
+    Args:
+        ranges: Of the table.
+        seen: Tensor → largest magnitude.
+        shares: Tensor → share of its nonzero values beyond its range, where it was counted.
+        heads_of: Tensor → the heads that depend on it.
+        cells_of: Tensor whose range decides a scale → in which cells.
+    """
+    found = [
+        Clipped(
+            tensor=tensor,
+            amax=amax,
+            seen=seen[tensor],
+            share=shares.get(tensor),
+            heads=heads_of.get(tensor, ()),
+            cells=cells_of[tensor],
+        )
+        for tensor, amax in ranges.items()
+        if tensor in cells_of and tensor in seen and amax < seen[tensor]
+    ]
+    told = [one for one in found if _much(one)]
+    return tuple(sorted(told, key=lambda one: (-(one.share or 0), one.amax / one.seen, one.tensor)))
+
+
+def _much(one: Clipped) -> bool:
+    return (one.share or 0.0) > MOST_CLIPPED or one.amax < LEAST_KEPT * one.seen
+
+
+def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> str:
+    """Returns `the shared entropy table clips 83 % of tensor X (amax 0.585 of 7.29), behind which small lies`.
+
+    Args:
+        table: What it is called.
+        clipped: At least one tensor.
+        heads: All of the network: what feeds them all is said so.
+    """
+    told = [_told(one, heads) for one in clipped[:NAMED]]
+    more = len(clipped) - NAMED
+    rest = [count(more, "more tensor")] if more > 0 else []
+    return f"{table} {listed([*told, *rest], len(told) + len(rest))}"
+
+
+def _told(one: Clipped, heads: Sequence[str]) -> str:
+    of = f"tensor {one.tensor} (amax {one.amax:.3g} of {one.seen:.3g})"
+    share = one.share or 0.0
+    what = (
+        f"clips {_percent(share)} of"
+        if share >= 0.01
+        else f"keeps {_percent(one.amax / one.seen)} of the range of"
+    )
+    return f"{what} {of}{_behind(one, heads)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def _behind(one: Clipped, heads: Sequence[str]) -> str:
+    if not one.heads:
+        return ""
+    if one.tensor in one.heads:
+        return ", a head itself"
+    if len(heads) > 1 and set(one.heads) == set(heads):
+        return ", behind which all heads lie"
+    return f", behind which {listed(one.heads)} {_lie(one.heads)}"
+
+
+def _lie(heads: Sequence[str]) -> str:
+    return "lies" if len(heads) == 1 else "lie"

@@ -1,0 +1,88 @@
+"""How much of a table arrived where it was carried to: of each head, the tensors that got a scale.
+
+TensorRT leaves layers without scales in float, and says nothing but a warning. A table that arrived in
+part gives neither the error nor the simulation of that table, so what it says of versions is nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.calibration_graph import tensors
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.records import Coverage
+
+
+def enough(mapped: int, wanted: int, least: float) -> bool:
+    """Returns whether so many of the wanted tensors have a scale that a table can be judged.
+
+    Args:
+        mapped: Tensors with a scale.
+        wanted: Tensors that need one.
+        least: `calibration.coverage`, 0 to 1.
+    """
+    # A quotient rounds as `least` was: 27 of 30 are 0.9.
+    return wanted == 0 or mapped / wanted >= least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrived:
+    """What became of a table's tensors, as the engine tells."""
+
+    unmapped: Collection[str] = ()
+    """Tensors of the engine's network without a scale."""
+    unknown: Collection[str] = ()
+    """Tensors of the table that the engine's network does not have."""
+    zero: Collection[str] = ()
+    """Tensors whose scale is zero: no scale."""
+    missing: Collection[str] = ()
+    """Tensors that the engine complained of."""
+
+
+def coverage(
+    model: onnx.ModelProto, arrived: Arrived, heads: Sequence[tuple[str, str]]
+) -> dict[str, Coverage]:
+    """Returns head → how many of the tensors that it depends on got a scale.
+
+    Args:
+        model: The float network that the engine read.
+        arrived: Of its build.
+        heads: (head, output tensor).
+
+    Raises:
+        graph.GraphError: a head is no tensor of the network; or see `canonical`.
+    """
+    model = canonical(model)
+    lacking = frozenset(arrived.unmapped) | frozenset(arrived.unknown) | frozenset(arrived.missing)
+    zero = frozenset(arrived.zero)
+    needed = tensors(model)
+    of = _cones(model, heads)
+    return {
+        head: _counted([name for name in needed if name in of[head]], lacking, zero)
+        for head, _ in heads
+    }
+
+
+def _counted(needed: Sequence[str], lacking: Collection[str], zero: Collection[str]) -> Coverage:
+    without = tuple(name for name in needed if name in lacking and name not in zero)
+    nothing = tuple(name for name in needed if name in zero)
+    return Coverage(
+        mapped=len(needed) - len(without) - len(nothing), unmapped=without, zero=nothing
+    )
+
+
+def _cones(
+    model: onnx.ModelProto, heads: Sequence[tuple[str, str]]
+) -> Mapping[str, frozenset[str]]:
+    """Returns head → every tensor that it depends on, itself among them."""
+    nodes = {node.name: node for node in model.graph.node}
+    return {
+        head: frozenset(
+            name
+            for node in graph.backward_cone(model, output)
+            for name in (*nodes[node].input, *nodes[node].output)
+        )
+        for head, output in heads
+    }

@@ -1,0 +1,337 @@
+"""How the calibration tables differ: between environments, between algorithms, tensor by tensor.
+
+A scale is amax / 127, so two tables differ in a tensor by the ratio of their ranges. Half the range
+clips what lies beyond, double the range halves the resolution: both directions cost, so differences
+are ordered by |log₂ ratio|.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trt_matrix.core.cells import TableSource
+from trt_matrix.core.evidence import good
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Measurement, Record
+from trt_matrix.core.tables.calibrator_rule import RULES, RuleComparison, compared_with_rule
+from trt_matrix.core.tables.clipping import Clipped, Decided, clipped_tensors
+
+SAME = 1e-6
+"""Ratios nearer to 1 than this are one range: float32 text and back."""
+MOST_TENSORS = 20
+"""Tensors that are named."""
+MINMAX = "minmax"
+
+Ranges = Mapping[str, float]
+"""Tensor → amax."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableUse:
+    """One candidate table, and how it differs from the one that all are compared with."""
+
+    digest: str
+    algorithm: str
+    note: str | None
+    """Why it was made, where it is nobody's own and not shared."""
+    own_of: tuple[str, ...]
+    """Environments whose calibrator made exactly this table."""
+    shared: bool
+    cells: tuple[str, ...]
+    """Ids of the cells that ran with it."""
+    tensors: int
+    unusable: int
+    compared: int
+    """Tensors that it has in common with the table that it is compared with; 0 for that itself."""
+    differing: int
+    """Of these, how many have another range."""
+    median_ratio: float | None
+    """Of its ranges to the other's; None where nothing is compared."""
+    furthest: str | None
+    """Tensor whose ranges differ most; None where none does."""
+    furthest_ratio: float | None
+    kept: float | None
+    """Median of amax over the largest magnitude seen, by the minmax table of the same images; what lies
+    beyond is clipped. None where there is no such table."""
+    clipped: tuple[Clipped, ...] = ()
+    """Tensors that it clips much, in a cell that ran with it."""
+    rule: RuleComparison | None = None
+    """How it differs from the rule of the calibrator that made it; None where that or its images are unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorRanges:
+    """A tensor whose range differs between tables."""
+
+    tensor: str
+    heads: tuple[str, ...]
+    """Heads that depend on it; empty where the network is not known."""
+    amax: Mapping[str, float]
+    """Table's digest → range; tables without it are left out."""
+    spread: float
+    """Largest range over the smallest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableReport:
+    against: str | None
+    """Digest of the table that the others are compared with: the shared one, else the baseline's own."""
+    tables: tuple[TableUse, ...]
+    """What cells ran with first."""
+    tensors: tuple[TensorRanges, ...]
+    """Those that differ most between the tables that cells ran with, the furthest apart first."""
+    missing: tuple[str, ...] = ()
+    """Digests of tables whose ranges are not stored with the run any more."""
+
+
+def table_report(
+    manifest: Manifest,
+    records: Sequence[Record],
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+    decided: Decided,
+) -> TableReport:
+    """Compares the tables of a run.
+
+    Args:
+        manifest: Names the tables and says how each was made.
+        records: Say which cell ran with which table.
+        ranges: Table's digest → its ranges; tables that cannot be read are left out.
+        heads_of: Tensor → the heads that depend on it; empty where the network is not known.
+        decided: What the ranges decide; empty where the network is not known.
+    """
+    cells: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
+    shared: list[str] = []
+    for record in records:
+        for table in dict.fromkeys(one.table for one in good(record) if one.table):
+            cells.setdefault(table, []).append(record.cell)
+            if record.pass_.source is TableSource.OWN:
+                if record.environment not in own.setdefault(table, []):
+                    own[table].append(record.environment)
+            elif record.pass_.source is TableSource.SHARED:
+                shared.append(table)
+    known = [digest for digest in manifest.tables if digest in ranges]
+    used = [digest for digest in known if digest in cells]
+    against = _against(used, shared, own, manifest.baseline)
+    ordered = sorted(known, key=lambda digest: (digest != against, digest not in cells))
+    clipped = _clipped(manifest, ranges, heads_of, decided)
+    rules = _rules(manifest, records, ranges, heads_of)
+    return TableReport(
+        against=against,
+        tables=tuple(
+            _use(
+                digest,
+                manifest.tables,
+                ranges,
+                against,
+                own_of=tuple(own.get(digest, ())),
+                shared=digest in shared,
+                cells=tuple(cells.get(digest, ())),
+                clipped=clipped.get(digest, ()),
+                rule=rules.get(digest),
+            )
+            for digest in ordered
+        ),
+        tensors=_furthest(
+            {digest: ranges[digest] for digest in ordered if digest in cells}, heads_of
+        ),
+        missing=tuple(digest for digest in manifest.tables if digest not in ranges),
+    )
+
+
+def title(use: TableUse) -> str:
+    """Returns `entropy, shared and own of ort-1.18.1`: by whom, and whose."""
+    makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
+    told = " and ".join((["shared"] if use.shared else []) + makers)
+    return f"{use.algorithm}, {told}" if told else use.algorithm
+
+
+def called(use: TableUse) -> str:
+    """Returns `the shared entropy table`, as a sentence names it."""
+    whose = "shared " if use.shared else "own "
+    made = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
+    return f"the {whose if use.cells else ''}{use.algorithm} table{made}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} environments"
+
+
+def _against(
+    used: Sequence[str], shared: Sequence[str], own: Mapping[str, Sequence[str]], baseline: str
+) -> str | None:
+    candidates = [
+        *(digest for digest in used if digest in shared),
+        *(digest for digest in used if baseline in own.get(digest, ())),
+        *used,
+    ]
+    return next(iter(candidates), None)
+
+
+def _use(
+    digest: str,
+    facts: Mapping[str, Mapping[str, Any]],
+    ranges: Mapping[str, Ranges],
+    against: str | None,
+    *,
+    own_of: tuple[str, ...],
+    shared: bool,
+    cells: tuple[str, ...],
+    clipped: tuple[Clipped, ...],
+    rule: RuleComparison | None,
+) -> TableUse:
+    here = ranges[digest]
+    ratios = _ratios(here, ranges[against]) if against not in (None, digest) else {}
+    differing = {tensor: ratio for tensor, ratio in ratios.items() if abs(ratio - 1) > SAME}
+    furthest = max(differing, key=lambda tensor: _distance(differing[tensor]), default=None)
+    stated = facts[digest]
+    return TableUse(
+        digest=digest,
+        algorithm=str(stated.get("algorithm", "")),
+        note=stated.get("note"),
+        own_of=own_of,
+        shared=shared,
+        cells=cells,
+        tensors=len(here),
+        unusable=len(stated.get("unusable") or ()),
+        compared=len(ratios),
+        differing=len(differing),
+        median_ratio=statistics.median(ratios.values()) if ratios else None,
+        furthest=furthest,
+        furthest_ratio=None if furthest is None else differing[furthest],
+        kept=_kept(digest, facts, ranges),
+        clipped=clipped,
+        rule=rule,
+    )
+
+
+def _clipped(
+    manifest: Manifest,
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+    decided: Decided,
+) -> Mapping[str, tuple[Clipped, ...]]:
+    """Returns digest → what a table clips."""
+    found = {}
+    for table, cells_of in decided.items():
+        if table not in ranges:
+            continue
+        seen = _seen(table, manifest.tables, ranges) or _of_calibration(manifest, ranges, MINMAX)
+        if seen:
+            shares = manifest.tables[table].get("clipped") or {}
+            found[table] = clipped_tensors(ranges[table], seen, shares, heads_of, cells_of)
+    return found
+
+
+def _rules(
+    manifest: Manifest,
+    records: Sequence[Record],
+    ranges: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+) -> Mapping[str, RuleComparison]:
+    """Returns digest → how a table that TensorRT made of the calibration images differs from its rule."""
+    found = {}
+    for record in records:
+        if not (record.pass_.made_inside and record.pass_.implicit):
+            continue
+        for one in good(record):
+            table, calibrator = one.table, _calibrator(one, manifest)
+            # What a program of the user's own calibrated on, nobody knows.
+            recorded = one.start is None or one.start.identity.get("kind") == "dumps"
+            if recorded or not table or table not in ranges or calibrator not in RULES:
+                continue
+            rule = _of_calibration(manifest, ranges, RULES[calibrator], counted=True)
+            told = compared_with_rule(calibrator, ranges[table], rule, heads_of) if rule else None
+            if told:
+                found[table] = told
+    return found
+
+
+def _calibrator(one: Measurement, manifest: Manifest) -> str:
+    """Returns what the cache of a measurement says of its maker; empty where it was not read."""
+    if not (one.cache and one.table and not one.table_problem):
+        return ""
+    return str(manifest.tables.get(one.table, {}).get("algorithm", ""))
+
+
+def _of_calibration(
+    manifest: Manifest, ranges: Mapping[str, Ranges], algorithm: str, *, counted: bool = False
+) -> Ranges | None:
+    """Returns the ranges that an algorithm of the reference gave for the calibration images.
+
+    Args:
+        manifest: Of the run.
+        ranges: Of its tables.
+        algorithm: Of the job's own.
+        counted: Whether it must be of a program that counted what is clipped: before, `entropy` was none of
+            TensorRT's.
+    """
+    images = manifest.facts.get("images", {}).get("calibration", {}).get("array_sha256")
+    return next(
+        (
+            ranges[digest]
+            for digest, stated in manifest.tables.items()
+            if digest in ranges
+            and images is not None
+            and stated.get("images_sha256") == images
+            and stated.get("algorithm") == algorithm
+            and (not counted or "clipped" in stated)
+        ),
+        None,
+    )
+
+
+def _kept(
+    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
+) -> float | None:
+    """Returns the median share of the largest magnitude that a table keeps from being clipped."""
+    seen = _seen(digest, facts, ranges)
+    ratios = _ratios(ranges[digest], seen) if seen else {}
+    return statistics.median(ratios.values()) if ratios else None
+
+
+def _seen(
+    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
+) -> Ranges | None:
+    """Returns the largest magnitudes in the images that a table was made of, where they are known."""
+    images = facts[digest].get("images_sha256")
+    return next(
+        (
+            ranges[other]
+            for other, stated in facts.items()
+            if other in ranges
+            and stated.get("algorithm") == MINMAX
+            and images is not None
+            and stated.get("images_sha256") == images
+        ),
+        None,
+    )
+
+
+def _ratios(here: Ranges, there: Ranges) -> dict[str, float]:
+    return {tensor: amax / there[tensor] for tensor, amax in here.items() if tensor in there}
+
+
+def _distance(ratio: float) -> float:
+    return abs(math.log2(ratio)) if 0 < ratio < math.inf else math.inf
+
+
+def _furthest(
+    tables: Mapping[str, Ranges], heads_of: Mapping[str, tuple[str, ...]]
+) -> tuple[TensorRanges, ...]:
+    found: list[TensorRanges] = []
+    for tensor in _union(tables.values()):
+        amax = {digest: ranges[tensor] for digest, ranges in tables.items() if tensor in ranges}
+        spread = max(amax.values()) / min(amax.values())
+        if spread > 1 + SAME:
+            heads = heads_of.get(tensor, ())
+            found.append(TensorRanges(tensor=tensor, heads=heads, amax=amax, spread=spread))
+    found.sort(key=lambda one: (-one.spread, one.tensor))
+    return tuple(found[:MOST_TENSORS])
+
+
+def _union(tables: Iterable[Ranges]) -> Iterable[str]:
+    return dict.fromkeys(tensor for ranges in tables for tensor in ranges)

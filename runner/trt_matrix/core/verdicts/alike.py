@@ -1,0 +1,72 @@
+"""What every version shows alike, though no version's own builds decide it.
+
+Versions with one table stand for draws of what an engine does with it: D_c is what version c costs more than
+exact arithmetic (or than its own Q/DQ build), their mean is tested against the least effect with the variance
+between versions or that of their builds, whichever is larger, E − 1 degrees, in the same two views. What one
+version alone does differently widens it, and is not named so.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.verdicts.contrast import View
+from trt_matrix.core.verdicts.hypotheses import Hypothesis
+from trt_matrix.core.verdicts.student import Part, one_sided
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+
+KINDS_ALIKE = (Kind.ENGINE_LOSS, Kind.IMPLICIT_REGRESSION)
+LEAST_VERSIONS = 3
+LEVEL = 0.001
+"""Over all heads and passes of a kind."""
+
+
+def alike(made: Sequence[Hypothesis], held: Collection[str], rules: Rules) -> Iterable[Verdict]:
+    """Yields the verdicts of cells whose versions say the same together.
+
+    Args:
+        made: All hypotheses of a matrix.
+        held: Ids of cells of which layers were held in floating point: they are no versions.
+        rules: When a difference counts.
+    """
+    for kind in KINDS_ALIKE:
+        groups: dict[tuple[str, str], list[Hypothesis]] = {}
+        for one in made:
+            if one.kind is kind and one.cell not in held:
+                groups.setdefault((one.head, one.pass_), []).append(one)
+        tested = [some for some in groups.values() if len(some) >= LEAST_VERSIONS]
+        for some in tested:
+            if all(one.large for one in some) and _p(some) <= LEVEL / rules.looks / len(tested):
+                yield from (_verdict(one, len(some)) for one in some)
+
+
+def _p(some: Sequence[Hypothesis]) -> float:
+    least = some[0].least
+    views = (
+        _of_view([one.contrast.sqnr for one in some], least),
+        _of_view([one.contrast.image for one in some], least),
+    )
+    return min(1.0, 2 * min(views))
+
+
+def _of_view(views: Sequence[View], least: float) -> float:
+    logs = np.array([view.log for view in views])
+    # Builds that have states are alike in three versions by chance, and those of one machine may share their
+    # noise: the mean of the versions is no surer than one of them by its own builds.
+    own = float(np.mean([sum(variance for variance, _ in view.builds) for view in views]))
+    between: Part = (max(float(logs.var(ddof=1)) / len(logs), own), len(logs) - 1)
+    # The versions see the same images: their mean is no surer of them than one of them is.
+    images = max((view.images for view in views), key=lambda part: part[0])
+    return one_sided(float(logs.mean()) - least, between, images)
+
+
+def _verdict(one: Hypothesis, versions: int) -> Verdict:
+    return Verdict(
+        kind=one.kind,
+        cell=one.cell,
+        head=one.head,
+        against=one.against,
+        effect=one.contrast.effect(one.least),
+        versions=versions,
+    )

@@ -1,0 +1,124 @@
+"""May a table move from TensorRT's implicit int8 to Q/DQ nodes? Both ways, with the same scales, compared.
+
+The explicit cell is one of the same environment, or of one that has no implicit int8 (TensorRT 11). "The same"
+is the margin of `equivalence`: two one-sided tests, in both views.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trt_matrix.core.rules import DB, Rules
+from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.contrast import Contrast, contrast
+
+
+class Outcome(StrEnum):
+    SAME = "same"
+    BETTER = "better"
+    """The explicit one loses less: zero lies outside the interval."""
+    WORSE = "worse"
+    UNDECIDED = "undecided"
+    """Neither the same nor different, as far as builds and images show."""
+    UNKNOWN = "unknown"
+    """Nobody knows how builds differ: there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bridge:
+    """One head of one table, both ways."""
+
+    head: str
+    implicit: str
+    """Id of the cell."""
+    explicit: str
+    passes: tuple[str, str]
+    """Of both, in that order."""
+    environments: tuple[str, str]
+    worse_db: float
+    """By how much the explicit one loses more, in dB of its SQNR; negative where it loses less."""
+    low_db: float
+    """Ends of its interval, 95 %; infinite where nobody knows how builds differ."""
+    high_db: float
+    within_db: float
+    """How far apart the two may be, with an error of 5 %, in either view and direction."""
+    same: bool
+    """Whether that is below the margin."""
+    same_bits: bool
+    builds: int
+    """Fewest of both sides."""
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.same:
+            return Outcome.SAME
+        if not math.isfinite(self.within_db):
+            return Outcome.UNKNOWN
+        if self.low_db > 0:
+            return Outcome.WORSE
+        return Outcome.BETTER if self.high_db < 0 else Outcome.UNDECIDED
+
+
+def bridges(heads: Sequence[HeadErrors], rules: Rules) -> tuple[Bridge, ...]:
+    """Returns every implicit cell with a known table, against the explicit ones with it."""
+    noises = Noises(heads, rules.float_build_db)
+    return tuple(
+        _bridge(head, implicit, explicit, noises, rules)
+        for head in heads
+        for implicit, explicit in _pairs(head)
+    )
+
+
+def _pairs(head: HeadErrors) -> Iterator[tuple[CellError, CellError]]:
+    implicit = [one for one in head.cells if _usable(one) and one.implicit]
+    both = {(one.environment, one.device) for one in head.cells if one.implicit}
+    for one in implicit:
+        for other in head.cells:
+            if (
+                _usable(other)
+                and not other.implicit
+                and (other.table, other.device) == (one.table, one.device)
+                and one.placement in (None, other.placement)
+                and (
+                    other.environment == one.environment
+                    or (other.environment, other.device) not in both
+                )
+            ):
+                yield one, other
+
+
+def _usable(cell: CellError) -> bool:
+    return cell.int8 and cell.quantised and not cell.held and cell.table is not None
+
+
+def _bridge(
+    head: HeadErrors, implicit: CellError, explicit: CellError, noises: Noises, rules: Rules
+) -> Bridge:
+    found = contrast(noises.side(head.head, explicit), noises.side(head.head, implicit))
+    half = found.sqnr.half() if found.known else math.inf
+    within = _within(found)
+    return Bridge(
+        head=head.head,
+        implicit=implicit.cell,
+        explicit=explicit.cell,
+        passes=(implicit.pass_, explicit.pass_),
+        environments=(implicit.environment, explicit.environment),
+        worse_db=found.sqnr.log / DB,
+        low_db=(found.sqnr.log - half) / DB,
+        high_db=(found.sqnr.log + half) / DB,
+        within_db=within / DB,
+        same=within < rules.equivalence_db * DB,
+        same_bits=all(
+            cell.sample.images == implicit.sample.images
+            and bool((cell.sample.errors == implicit.sample.errors[:1]).all())
+            for cell in (implicit, explicit)
+        ),
+        builds=min(implicit.sample.repeats, explicit.sample.repeats),
+    )
+
+
+def _within(found: Contrast) -> float:
+    if not found.known:
+        return math.inf
+    return max(abs(view.log) + view.half(0.05) for view in (found.sqnr, found.image))

@@ -1,0 +1,95 @@
+"""What a run tries by itself: the layers that `diagnose` would keep in float, where int8 loses what matters."""
+
+from collections.abc import Mapping, Sequence
+
+from trt_matrix.core.answers.wanting import why_mix
+from trt_matrix.core.cells import Cell, Status, TableSource
+from trt_matrix.core.diagnosis.quantisers import DiagnosisError
+from trt_matrix.core.diagnosis.record import Diagnosis
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.diagnosis.from_run import of_run
+from trt_matrix.diagnosis.opening import last_run
+from trt_matrix.diagnosis.running import kept
+from trt_matrix.diagnosis.subject import Wish
+from trt_matrix.errors import ConfigError
+from trt_matrix.execution.progress import Progress
+from trt_matrix.judging.run import judgement_of
+from trt_matrix.judging.run_files import diagnosis_of
+from trt_matrix.planning.experiment import Experiment
+from trt_matrix.store.results import Run, Store
+
+Layers = Mapping[bool, Sequence[str]]
+"""Whether int8 is implicit → what is to be kept in float there."""
+
+
+def layers_of_last_run(experiment: Experiment, store: Store) -> Layers:
+    """Returns the layers that the newest run of the same network and images found; looks only.
+
+    None where matrix.yaml names them, or wants none to be tried.
+    """
+    if not experiment.checked.config.quantisation.finds_mixed:
+        return {}
+    run = last_run(experiment, store)
+    found = diagnosis_of(run) if run else None
+    return _layers(found, experiment.cells) if found else {}
+
+
+def _layers(found: Diagnosis, cells: Sequence[Cell]) -> Layers:
+    chosen = found.search.chosen.layers if found.search.chosen else ()
+    # What implicit builds lose beyond 8 bits has layers of its own.
+    layers = {False: chosen, True: layers_to_hold(found, cells) or chosen}
+    return {implicit: names for implicit, names in layers.items() if names}
+
+
+def layers_to_hold(found: Diagnosis, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Returns what is held in floating point with the shared table in implicit int8.
+
+    Of what the simulation of implicit builds found, that by which builds with the shared table lose: what
+    is lost with the calibrator's own table is no reason to hold anything with another.
+
+    Args:
+        found: The diagnosis of the run.
+        cells: That were measured, or are planned.
+    """
+    loss = found.engine_loss
+    if loss is None:
+        return ()
+    shared = {
+        cell.id
+        for cell in cells
+        if cell.pass_.implicit and cell.pass_.source is TableSource.SHARED and not cell.pass_.mixed
+    }
+    losing = [way for way in loss.ways if shared.intersection(way.cells) and way.lost()]
+    if not loss.resizings:
+        return loss.layers if losing else ()
+    ran = {layer for way in losing for layer in way.in_int8}
+    return tuple(layer for layer in loss.layers if layer in ran)
+
+
+def layers_to_try(run: Run, cells: Sequence[Cell], progress: Progress) -> Layers:
+    """Returns the layers to try in float; none where int8 loses nothing that matters, or none would help.
+
+    What is found is written into the run's folder, as by `trt-matrix diagnose`.
+
+    Args:
+        run: Its records, tables and manifest are written.
+        cells: That were measured.
+        progress: Told what is being done.
+    """
+    reason = why_mix(judgement_of(run, cells))
+    if reason is None:
+        return {}
+    progress.note(f"{reason}: looking for the layers to keep in float")
+    try:
+        subject = of_run(run, None)
+        made = kept(subject, Wish(), run.store, lambda what: progress.stage("diagnose", what))
+    except (ConfigError, DiagnosisError, GraphError) as error:
+        progress.warn(f"int8-mixed is not tried: {error}")
+        return {}
+    finally:
+        progress.ended("diagnose")
+    progress.note(made.search.sentence)
+    if made.engine_loss:
+        progress.note(made.engine_loss.sentence)
+    progress.done("diagnose", Status.OK, f"{sum(made.seconds.values()):.0f} s", steps=0)
+    return _layers(made, cells)

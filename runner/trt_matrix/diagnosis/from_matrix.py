@@ -1,0 +1,155 @@
+"""A matrix.yaml that was never run: its tables are made here, in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from job.calibrate import calibrate, tables
+from job.engines.onnxruntime import Engine
+from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float
+from trt_matrix.core.records import Object
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
+from trt_matrix.diagnosis.from_run import QUANTISED, named_table, require_float
+from trt_matrix.diagnosis.subject import Subject, comparable
+from trt_matrix.errors import ConfigError
+from trt_matrix.judging.box_facts import box_facts
+from trt_matrix.planning.boxes import head_gates, network_gate
+from trt_matrix.planning.experiment import Experiment, data_of
+from trt_matrix.store.results import Store
+
+Told = Callable[[str], None]
+
+HERE = "this machine"
+
+
+def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Told) -> Subject:
+    """Returns what is diagnosed of an experiment, calibrated here.
+
+    Args:
+        experiment: Read and checked.
+        store: Keeps images and tables.
+        table: Which, see `opening.opened`.
+        told: Takes what is being done.
+
+    Raises:
+        ConfigError: the network came quantised, an image cannot be read, or there is no such table.
+    """
+    checked, network = experiment.checked, experiment.network
+    source = str(experiment.source)
+    if network.shipped and network.shipped.no_float:
+        problem = f"the network came quantised and has no float form: {network.shipped.no_float}"
+        raise ConfigError(source, [problem])
+    model = canonical(network.model)
+    require_float(model, source)
+    told("preparing images")
+    data = data_of(checked, store)
+    network.put_into(store)
+    made = _tables(experiment, store, data.calibration, told)
+    shared = checked.config.calibration.shared
+    given = experiment.given
+    if given is not None:
+        made = {given.file: given.table, **made}
+    if table is not None:
+        chosen, name = named_table(table, made, source)
+    else:
+        # `best` is made of all by a search that belongs to a run.
+        wanted = f"{shared} of {HERE}"
+        name = wanted if wanted in made else next(iter(made))
+        chosen = made[name]
+    placed = _placed(experiment, store)
+    facts = box_facts(checked, store.put)
+    config = checked.config
+    heads, notes = comparable(checked.heads, checked.rankings.rows, facts.get("decode"), source)
+    return Subject(
+        name=config.name,
+        model=model,
+        model_sha256=network.fp32.sha256,
+        heads=heads,
+        table=chosen,
+        table_name=name,
+        others={label: one for label, one in made.items() if one.digest != chosen.digest},
+        engine=placed.engine,
+        placement=placed.name,
+        options=placed.options(config.quantisation.exclude),
+        images=store.array(data.evaluation),
+        images_sha256=data.evaluation.sha256,
+        files=tuple(path.name for path in checked.evaluation),
+        gates={one.head: one for one in head_gates(config, checked.rankings.rows)},
+        gate=network_gate(config),
+        decode=facts.get("decode"),
+        labels=facts.get("labels"),
+        evaluation=facts.get("evaluation", ()),
+        run=None,
+        folder=store.results,
+        notes=(
+            "There is no run of this network: its tables were made here, nothing is measured.",
+            *((QUANTISED,) if network.shipped else ()),
+            *notes,
+        ),
+    )
+
+
+def _placed(experiment: Experiment, store: Store) -> Placed:
+    """Returns the placement that the baseline would have on its processor."""
+    baseline = experiment.checked.baseline
+    engine = experiment.environments[baseline].engine
+    asked = experiment.wants(data_of(experiment.checked, store)).settings.quantisation
+    choice = activations_for(
+        engine if engine in ENGINES else "onnxruntime",
+        on_cpu=True,
+        asked=asked.activations,
+        processor=experiment.machines.get(baseline, Machine()).processor,
+    )
+    return Placed(
+        engine=engine if engine in ENGINES else "onnxruntime",
+        activations=choice.activations,
+        int8_outputs=asked.int8_outputs,
+        in_float=kept_in_float(experiment.checked.config.quantisation.exclude),
+    )
+
+
+def _tables(experiment: Experiment, store: Store, images: Object, told: Told) -> dict[str, Table]:
+    """Returns what it is called → table, made of the calibration images in this process, and kept."""
+    network = experiment.network
+    settings = experiment.wants(data_of(experiment.checked, store)).settings
+    algorithms = [
+        {"name": name, "options": dict(options)} for name, options in settings.algorithms.items()
+    ]
+
+    def make(target: Path) -> None:
+        engine = Engine({"graph_optimization": "disabled"})
+        session = engine.build(str(store.path(network.calibration)), "fp32", None, None)
+        histograms = calibrate(
+            session,
+            settings.input,
+            store.array(images),
+            list(network.tensors),
+            [str(one["name"]) for one in algorithms],
+            lambda done: told(f"calibrating: image {done}"),
+        )
+        target.write_text(json.dumps(tables(histograms, algorithms)))
+
+    key = {
+        "diagnosis tables": 1,
+        "model": network.calibration.sha256,
+        "images": images.sha256,
+        "algorithms": algorithms,
+        # Not in full: what a derived object is made of is read from the digests in its key.
+        "program": settings.program[:40],
+    }
+    found = json.loads(store.path(store.derive(key, ".json", make)).read_text())
+    return {
+        f"{algorithm} of {HERE}": from_ranges(
+            ranges,
+            Provenance(
+                algorithm=algorithm,
+                environment=HERE,
+                images_sha256=images.sha256,
+                preprocess_sha256=settings.preprocess,
+                model_sha256=network.fp32.sha256,
+            ),
+        )
+        for algorithm, ranges in found["algorithms"].items()
+    }

@@ -1,0 +1,191 @@
+"""Holds the implicit builds of a run against simulations of their tables, and finds what to hold."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from trt_matrix.core.diagnosis.carried import Carried, Way, carried, implicit, smallest
+from trt_matrix.core.diagnosis.engine_loss import (
+    Seen,
+    by_position,
+    given_on,
+    of_choices,
+    of_position,
+)
+from trt_matrix.core.diagnosis.quantisers import State, quantised
+from trt_matrix.core.diagnosis.record import LEAST_DB, EngineLoss
+from trt_matrix.core.layers.engine_layers import INT8
+from trt_matrix.core.metrics import metrics
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.diagnosis.evaluation import Evaluation
+from trt_matrix.diagnosis.simulator import Simulator
+from trt_matrix.diagnosis.subject import Built, Subject
+from trt_matrix.store.results import Store
+
+ENOUGH_DB = LEAST_DB / 2
+"""A set is enough to hold where no head keeps so much less than with everything held."""
+
+
+def engine_loss(
+    subject: Subject, images: Sequence[int], store: Store, told: Callable[[str], None]
+) -> EngineLoss | None:
+    """Returns what implicit builds lose beyond 8 bits; None where there are none, or nothing is lost.
+
+    Args:
+        subject: What is diagnosed; every build is held against its own table, whichever is diagnosed.
+        images: Indices; errors are over them, the measured ones too.
+        store: Keeps every image's numbers.
+        told: Takes what is being done.
+    """
+    builds = subject.builds
+    if builds is None:
+        return None
+    tables: dict[object, list[Built]] = {}
+    for one in builds.built:
+        tables.setdefault((one.table.digest, repr(one.options)), []).append(one)
+    simulated = []
+    for same in tables.values():
+        try:
+            simulated.append(_OfTable(subject, same, images, store, told))
+        except GraphError:
+            continue  # a table of no tensor that Q/DQ would need: nothing to hold its builds against
+    ways = [way for one in simulated for way in one.ways()]
+    if not any(way.loses for way in ways):
+        return None
+    if all(way.explained(head) for way in ways for head in way.loses):
+        return _given_on([one for one in simulated if one.loses], ways, len(images))
+    lost = {head for way in ways for head in way.loses}
+    chosen = [one for one in builds.choices if one.head in lost]
+    if lost == {one.head for one in chosen}:
+        return of_choices(ways, chosen, len(images))
+    seen = [build for one in simulated for build in one.seen()]
+    return of_position(ways, by_position(builds.network, seen), len(images))
+
+
+class _OfTable:
+    """The builds with one table."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        builds: Sequence[Built],
+        images: Sequence[int],
+        store: Store,
+        told: Callable[[str], None],
+    ) -> None:
+        self.builds, self.images = builds, images
+        self.table, self.name = builds[0].table, builds[0].table_name
+        # Boxes are not asked for: what is looked for is where the error comes from.
+        mine = dataclasses.replace(
+            subject, table=self.table, options=builds[0].options, decode=None, labels=None
+        )
+        self.found = quantised(mine.model, mine.table, mine.options)
+        simulator = Simulator(self.found, [tensor for _, tensor in mine.heads])
+        self.evaluation = Evaluation(mine, simulator, store, told)
+        self.resizings = carried(self.found, self.table)
+        self._known: dict[State, Mapping[str, float]] = {}
+
+    def ways(self) -> list[Way]:
+        groups: dict[tuple[frozenset[str], frozenset[str]], list[Built]] = {}
+        for one in self.builds:
+            groups.setdefault((self._in_int8(one), self._held(one)), []).append(one)
+        qdq = self._db(self.found.state)
+        return [
+            Way(
+                table=self.name,
+                digest=self.table.digest,
+                cells=tuple(one.cell for one in same),
+                in_int8=tuple(one for one in self.resizings if one.layer in in_int8),
+                held=held,
+                measured={
+                    head: kept for head in self.evaluation.heads if (kept := self._kept(same, head))
+                },
+                qdq=qdq,
+                given_on=self.given_on(in_int8),
+                all_held=self.given_on(()),
+            )
+            for (in_int8, held), same in groups.items()
+        ]
+
+    @property
+    def loses(self) -> bool:
+        return any(way.loses for way in self.ways())
+
+    def given_on(self, in_int8: Collection[str]) -> Mapping[str, float]:
+        """Returns head → dB, with these resizings in int8 and each tensor's own range."""
+        chosen = [one for one in self.resizings if one.layer in in_int8]
+        return self._db(implicit(self.found, self.table, chosen))
+
+    def _db(self, state: State) -> Mapping[str, float]:
+        if state not in self._known:
+            what = f"implicit builds with the table {self.name}"
+            errors = self.evaluation.evaluate([state], self.images, what, worst={
+                head: [0] for head in self.evaluation.heads
+            }).errors(state)  # fmt: skip
+            self._known[state] = {head: _of(one.nmse) for head, one in errors.heads.items()}
+        return self._known[state]
+
+    def seen(self) -> list[Seen]:
+        qdq = self._db(self.found.state)
+        return [
+            Seen(
+                table=self.table.digest,
+                ran=one.ran,
+                lost=frozenset(
+                    head for head in one.sums if self._measured(one, head) <= qdq[head] - LEAST_DB
+                ),
+            )
+            for one in self.builds
+        ]
+
+    def _kept(self, builds: Sequence[Built], head: str) -> tuple[float, ...]:
+        """Returns what each kept; nothing where a build lacks the head, or no error can be told in dB of any.
+
+        That is so of NaN, and of a head that is all zeros in the reference: neither says what lost it.
+        """
+        if not all(head in one.sums for one in builds):
+            return ()
+        found = tuple(self._measured(one, head) for one in builds)
+        return () if -math.inf in (*found, self._db(self.found.state)[head]) else found
+
+    def _measured(self, one: Built, head: str) -> float:
+        return _of(metrics(one.sums[head][self.images]).nmse)
+
+    def _in_int8(self, one: Built) -> frozenset[str]:
+        """Of a build that does not tell its layers, all: what is measured says whether that is so."""
+        return frozenset(r.layer for r in self.resizings if one.ran.get(r.layer, INT8) == INT8)
+
+    def _held(self, one: Built) -> frozenset[str]:
+        return frozenset(r.layer for r in self.resizings if one.held & {r.layer, r.target})
+
+
+def _given_on(losing: Sequence[_OfTable], ways: Sequence[Way], images: int) -> EngineLoss:
+    """Looks for the smallest set that is enough with every table whose builds lose."""
+    may: dict[str, Carried] = {}
+    for way in ways:
+        may |= {one.layer: one for one in way.in_int8 if way.loses}
+
+    def kept(held: frozenset[str]) -> list[Mapping[str, float]]:
+        return [one.given_on(may.keys() - held) for one in losing]
+
+    best = kept(frozenset(may))
+
+    def holds(held: frozenset[str]) -> bool:
+        return all(
+            db >= most[head] - ENOUGH_DB
+            for found, most in zip(kept(held), best, strict=True)
+            for head, db in found.items()
+        )
+
+    held = smallest(may.values(), holds)
+    found = kept(held)
+    return given_on(
+        ways, held, {head: min(one[head] for one in found) for head in found[0]}, images
+    )
+
+
+def _of(nmse: float | None) -> float:
+    """Returns dB of a relative error; infinite where nothing is lost."""
+    if nmse is None:
+        return -math.inf
+    return math.inf if nmse == 0 else -10 * math.log10(nmse) if math.isfinite(nmse) else -math.inf

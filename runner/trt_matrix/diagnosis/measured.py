@@ -1,0 +1,146 @@
+"""What the engines of a run really gave: to hold simulations against, on the same images."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.evidence import good
+from trt_matrix.core.layers.engine_layers import LayerTimes
+from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.layers.precisions import LayersOf, from_layers
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.network.network_map import NetworkMap
+from trt_matrix.core.qdq.placements import Placed, placed_of
+from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.tables.table import Table
+from trt_matrix.diagnosis.subject import Built, CellTimes, Measured
+
+SumsOf = Callable[[Object, Object], Sums | None]
+"""(y, r) → per-image sums of y against r; None where one of them is no longer stored."""
+
+
+def measured(
+    records: Sequence[Record],
+    reference: Measurement | None,
+    table: Table,
+    placed: Placed,
+    sums_of: SumsOf,
+) -> tuple[Measured, ...]:
+    """Returns what engines gave by Q/DQ with this table in this placement, the first build of each cell.
+
+    A network that came quantised has Q/DQ of its own: what it gave is no measure of one that is placed here.
+    """
+    found = []
+    for record, builds in _int8(records, implicit=False):
+        same = [one for one in builds if one.table == table.digest]
+        same = [one for one in same if placed_of(one.placement or "") == placed]
+        if same and (errors := _errors(same[0], reference, sums_of)):
+            found.append(Measured(cell=record.cell, sums=errors))
+    return tuple(found)
+
+
+def built(
+    records: Sequence[Record],
+    reference: Measurement | None,
+    tables: Mapping[str, Table],
+    network: NetworkMap,
+    layers_of: LayersOf,
+    sums_of: SumsOf,
+) -> tuple[Built, ...]:
+    """Returns every implicit build whose table is known.
+
+    Args:
+        records: Of the run.
+        reference: What errors are against.
+        tables: What it is called → table.
+        network: Its layers.
+        layers_of: → what a build told of its layers.
+        sums_of: → the sums of an output against the reference's.
+    """
+    by_digest = {one.digest: (name, one) for name, one in tables.items()}
+    found = []
+    for record, builds in _int8(records, implicit=True):
+        for one in builds:
+            placed = placed_of(one.placement or "")
+            errors = _errors(one, reference, sums_of)
+            if one.table not in by_digest or placed is None or not errors:
+                continue
+            name, table = by_digest[one.table]
+            if one.carried:
+                name = f"{name}, ranges made equal"
+                table = replace(table, amax={**table.amax, **one.carried})
+            layers = layers_of(one.layers) if one.layers else None
+            found.append(
+                Built(
+                    cell=record.cell,
+                    table=table,
+                    table_name=name,
+                    # What is held is no matter of where Q/DQ stands.
+                    options=replace(placed, in_float="").options(),
+                    ran=from_layers(network, layers) if layers else {},
+                    held=held_layers(one.start) | frozenset(record.pass_.exclude),
+                    sums=errors,
+                )
+            )
+    return tuple(found)
+
+
+def timed(
+    records: Sequence[Record],
+    environments: Collection[str],
+    baseline: str,
+    table: Table,
+    times_of: Callable[[Object], LayerTimes | None],
+) -> CellTimes | None:
+    """Returns what the layers of an int8 engine took; None where none told it.
+
+    Taken is the baseline's before another's, by Q/DQ before implicit, with this table before another. A
+    start that was disturbed, and one that held layers in floating point, tell nothing of all in int8.
+
+    Args:
+        records: Of the run.
+        environments: With the engine that is diagnosed: what layers take in another says nothing of it.
+        baseline: One of them, or none.
+        table: That is diagnosed.
+        times_of: → what a build told of its layers' time.
+    """
+    found = []
+    for implicit in (False, True):
+        for record, builds in _int8(records, implicit=implicit):
+            if record.pass_.mixed or record.pass_.exclude or record.environment not in environments:
+                continue
+            for one in builds:
+                if (
+                    one.layers is None
+                    or one.start is None
+                    or one.start.disturbed
+                    or held_layers(one.start)
+                ):
+                    continue
+                if times := times_of(one.layers):
+                    order = (record.environment != baseline, implicit, one.table != table.digest)
+                    found.append((order, CellTimes(cell=record.cell, times=times)))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _int8(
+    records: Iterable[Record], *, implicit: bool
+) -> Iterator[tuple[Record, list[Measurement]]]:
+    for record in records:
+        wanted = (
+            record.pass_.implicit == implicit and record.pass_.source is not TableSource.SHIPPED
+        )
+        if record.pass_.precision is Precision.INT8 and wanted:
+            yield record, good(record)
+
+
+def _errors(one: Measurement, reference: Measurement | None, sums_of: SumsOf) -> Mapping[str, Sums]:
+    if reference is None:
+        return {}
+    found = {}
+    for head, output in one.outputs.items():
+        if head in reference.outputs:
+            sums = sums_of(output, reference.outputs[head])
+            if sums is not None:
+                found[head] = sums
+    return found

@@ -1,0 +1,138 @@
+"""Which states are computed to know what every group costs, and what they come to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.diagnosis.errors import Goal, StateErrors
+from trt_matrix.core.diagnosis.groups import Group
+from trt_matrix.core.diagnosis.quantisers import Part, State, activation, weights
+from trt_matrix.diagnosis.evaluation import Evaluated, Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """The activations of a group, or its weights."""
+
+    group: Group
+    parts: tuple[Part, ...]
+    state: State
+    """With these alone in int8."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sensitivity:
+    """What every group, and each half of it, costs on the images that were looked at."""
+
+    groups: tuple[Group, ...]
+    units: tuple[Unit, ...]
+    full: StateErrors
+    weights_only: StateErrors
+    activations_only: StateErrors
+    alone: Mapping[str, StateErrors]
+    """Group → with it alone in int8."""
+    left_out: Mapping[str, StateErrors]
+    """Group → with it alone in float."""
+    of_units: Mapping[tuple[Part, ...], StateErrors]
+    """Parts of a unit → with them alone in int8."""
+    evaluated: Evaluated
+
+    def weights_share(self, group: Group, head: str) -> float | None:
+        """Returns what share of a group's error its weights make; None where it has no weights, or nothing else."""
+        units = [one for one in self.units if one.group is group]
+        if len(units) < 2:
+            return None
+        errors = {one.parts[0][0]: self.of_units[one.parts].heads[head].nmse for one in units}
+        total = sum(errors.values())
+        return errors["weights"] / total if total > 0 else None
+
+    def gains(self, goal: Goal) -> Mapping[Part, float]:
+        """Returns part → what leaving it in float should give back of what a limit is about.
+
+        Parts of one unit move together, so the first stands for all. Of SQNR it is the error that the
+        unit makes alone: such errors add up. What a group does to boxes is the mean of what it costs
+        alone and what comes back without it, shared between its units as their errors are.
+        """
+        result: dict[Part, float] = {}
+        for group in self.groups:
+            units = [one for one in self.units if one.group is group]
+            if goal.name == "sqnr_db":
+                for one in units:
+                    result[one.parts[0]] = goal.loss(self.of_units[one.parts])
+                continue
+            alone = goal.loss(self.alone[group.name])
+            back = goal.loss(self.full) - goal.loss(self.left_out[group.name])
+            gain = max(0.0, (max(0.0, alone) + max(0.0, back)) / 2)
+            errors = [
+                sum(head.nmse for head in self.of_units[one.parts].heads.values()) for one in units
+            ]
+            total = sum(errors)
+            for one, error in zip(units, errors, strict=True):
+                result[one.parts[0]] = gain * (error / total if total > 0 else 1 / len(units))
+        return {part: gain for part, gain in result.items() if 0 < gain < float("inf")}
+
+
+def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
+    found = []
+    for group in groups:
+        if group.tensors:
+            found.append(
+                Unit(
+                    group=group,
+                    parts=tuple(map(activation, group.tensors)),
+                    state=every.with_only(group.tensors, ()),
+                )
+            )
+        if group.layers:
+            found.append(
+                Unit(
+                    group=group,
+                    parts=tuple(map(weights, group.layers)),
+                    state=every.with_only((), group.layers),
+                )
+            )
+    return tuple(found)
+
+
+def sensitivity(
+    evaluation: Evaluation, groups: Sequence[Group], images: Sequence[int]
+) -> Sensitivity:
+    """Computes every group alone in int8, alone in float, and its halves.
+
+    Args:
+        evaluation: Of the network.
+        groups: Of all of its quantisers.
+        images: Indices.
+    """
+    every = evaluation.full
+    units = units_of(groups, every)
+    weights_only = State(frozenset(), every.layers)
+    activations_only = State(every.pairs, frozenset())
+    alone = {one.name: one.alone(every) for one in groups}
+    left_out = {one.name: one.left_out(every) for one in groups}
+    states = [
+        weights_only,
+        activations_only,
+        *alone.values(),
+        *left_out.values(),
+    ]
+    what = f"{len(groups)} groups, alone and left out"
+    found = evaluation.evaluate(states, images, what, bare=[one.state for one in units])
+
+    def errors(states_of: Mapping[str, State]) -> Mapping[str, StateErrors]:
+        result = {}
+        for number, (name, state) in enumerate(states_of.items()):
+            evaluation.told(f"boxes of groups: {number + 1} of {len(states_of)}")
+            result[name] = found.errors(state)
+        return result
+
+    return Sensitivity(
+        groups=tuple(groups),
+        units=units,
+        full=found.errors(every),
+        weights_only=found.errors(weights_only),
+        activations_only=found.errors(activations_only),
+        alone=errors(alone),
+        left_out=errors(left_out),
+        of_units={one.parts: found.errors(one.state, precision=False) for one in units},
+        evaluated=found,
+    )

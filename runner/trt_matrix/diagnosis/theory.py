@@ -1,0 +1,270 @@
+"""Measures every quantised tensor on its own, on values of the float network; constant memory in images."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+from onnx import numpy_helper
+
+from job.histogram import ORDER_FREE, Histogram
+from job.thresholds import squared_errors
+from job.thresholds import threshold as threshold_of
+from trt_matrix.core.diagnosis.quantisers import (
+    DiagnosisError,
+    Pair,
+    Part,
+    Quantised,
+    State,
+    activation,
+    weights,
+)
+from trt_matrix.core.diagnosis.tensors import Clamp, TensorTheory, clamps, unlike, weights_theory
+from trt_matrix.core.qdq.scale_groups import scale_groups
+from trt_matrix.core.qdq.weights import channel_axis
+from trt_matrix.core.tables.table import Table
+from trt_matrix.diagnosis.simulator import Simulator
+from trt_matrix.diagnosis.subject import Subject
+from trt_matrix.diagnosis.threads import for_all
+
+MOST_IMAGES = 16
+"""Ranges and errors of single tensors change little with more."""
+
+NAMED_IMAGES = 3
+
+MINMAX = ("minmax", "MinMaxCalibration")
+"""What makers call a table of the largest magnitudes that they saw."""
+
+
+BLOCK = 32768
+"""Elements that are handled at a time: the buffers of a few passes over them stay in the cache."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One activation over images; what each image gives is kept apart, so that no order of threads matters."""
+
+    pair: Pair
+    histogram: Histogram
+    squares: npt.NDArray[np.float64]
+    """Sum of squared errors, an image."""
+    clipped: npt.NDArray[np.int64]
+    """Elements beyond the range, an image."""
+    channels: npt.NDArray[np.float32] | None = None
+    elements: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def add(self, place: int, value: npt.NDArray[np.float32]) -> None:
+        """Counts an image.
+
+        Raises:
+            DiagnosisError: a value is NaN or infinite.
+        """
+        rows = value.reshape(value.shape[1] if value.ndim > 2 else 1, -1)
+        largest = np.maximum(rows.max(axis=1, initial=0), -rows.min(axis=1, initial=0))
+        amax = float(largest.max())
+        if not amax < float("inf"):  # NaN is not either
+            message = f"tensor {self.pair.tensor!r} is NaN or infinite in the float network: it has no range"
+            raise DiagnosisError(message)
+        with self.lock:
+            self.histogram.amax = max(self.histogram.amax, amax)
+            self.channels = largest if self.channels is None else np.maximum(self.channels, largest)
+            self.elements += value.size
+            self._count(place, value.reshape(-1), amax)
+
+    def _count(self, place: int, flat: npt.NDArray[np.float32], amax: float) -> None:
+        pair, bins = self.pair, self.histogram.order_free
+        assert bins is not None  # noqa: S101 - it was made to be kept
+        bins.cover(amax)
+        levels = np.iinfo(pair.dtype)
+        ends = levels.min - pair.zero_point, levels.max - pair.zero_point
+        low, high = pair.limits
+        beyond = amax > min(-low, high)
+        one, other = np.empty((2, min(BLOCK, flat.size)), np.float32)
+        index = np.empty(one.size, np.intp)
+        scale, width = np.float32(pair.scale), np.float32(1 / bins.width)
+        for start in range(0, flat.size, BLOCK):
+            block = flat[start : start + BLOCK]
+            given, magnitude, number = one[: block.size], other[: block.size], index[: block.size]
+            # Rounded and clipped as QuantizeLinear and DequantizeLinear do, to the bit.
+            np.divide(block, scale, out=given)
+            np.rint(given, out=given)
+            if beyond:
+                self.clipped[place] += np.count_nonzero((block < low) | (block > high))
+                np.clip(given, *ends, out=given)
+            np.multiply(given, scale, out=given)
+            np.subtract(given, block, out=given)
+            self.squares[place] += np.dot(given, given)
+            np.abs(block, out=magnitude)
+            np.multiply(magnitude, width, out=magnitude)
+            np.copyto(number, magnitude, casting="unsafe")
+            bins.counts += np.bincount(number, minlength=bins.BINS)
+
+
+def theory(
+    subject: Subject,
+    simulator: Simulator,
+    images: Sequence[int],
+    told: Callable[[str], None],
+) -> Mapping[Part, TensorTheory]:
+    """Returns each activation and each layer's weights → what quantising it costs on its own.
+
+    Args:
+        subject: What is diagnosed.
+        simulator: Of it.
+        images: Indices; `MOST_IMAGES` of them are looked at, spread evenly, one on each processor.
+        told: Told of progress.
+
+    Raises:
+        DiagnosisError: a tensor is NaN or infinite in the float network.
+    """
+    found = simulator.found
+    chosen = images[:: max(1, -(-len(images) // MOST_IMAGES))]
+    limits = clamps(found.model)
+    pairs = sorted(found.state.pairs)
+    twins = _twins(pairs, limits)
+    seen = {
+        pair: _Seen(
+            pair,
+            Histogram(pair.tensor, (ORDER_FREE,)),
+            np.zeros(len(chosen)),
+            np.zeros(len(chosen), np.int64),
+        )
+        for pair in pairs
+        if pair not in twins
+    }
+
+    def look(place: int) -> None:
+        values = simulator.base(subject.image(chosen[place]), State()).raw
+        for pair, one in seen.items():
+            value, clamp = values[pair.tensor], limits.get(pair.tensor)
+            one.add(place, value if clamp is None else np.clip(value, clamp.low, clamp.high))
+
+    for_all(look, len(chosen), "every tensor on its own", told)
+    leaders = scale_groups(found.model)
+    together: dict[str, list[Pair]] = {}
+    for pair in seen:
+        together.setdefault(leaders.get(pair.tensor, pair.tensor), []).append(pair)
+    files = [subject.files[index] for index in chosen]
+    made = {
+        pair: one
+        for leader, same in together.items()
+        for pair, one in _activations([seen[pair] for pair in same], subject, leader, files)
+    }
+    made |= {pair: replace(made[twin], name=pair.tensor) for pair, twin in twins.items()}
+    return {**{activation(pair.tensor): made[pair] for pair in pairs}, **_weights(found)}
+
+
+def _twins(pairs: Sequence[Pair], limits: Mapping[str, Clamp]) -> Mapping[Pair, Pair]:
+    """Returns pair before Relu or Clip → the same one behind it: both do the same to what matters."""
+    of = {pair.tensor: pair for pair in pairs}
+    found = {}
+    for pair in pairs:
+        clamp = limits.get(pair.tensor)
+        after = of.get(clamp.gives) if clamp else None
+        if after and replace(after, tensor=pair.tensor) == pair and after.tensor not in limits:
+            found[pair] = after
+    return found
+
+
+def _activations(
+    seen: Sequence[_Seen], subject: Subject, leader: str, files: Sequence[str]
+) -> Iterator[tuple[Pair, TensorTheory]]:
+    """Yields activations that share one range: what is best for them together is the best that there is."""
+    other = _next(subject.table, subject.others, leader)
+    best = _best([one.histogram for one in seen])
+    # A larger value that calibration saw is a reason for a range that no image here needs.
+    largest = [
+        one.amax[leader]
+        for one in subject.others.values()
+        if one.provenance.algorithm in MINMAX and leader in one.amax
+    ]
+    shared = max((*(one.histogram.amax for one in seen), *largest))
+    tables = [subject.table, *subject.made_of_calibration.values()]
+    ranges = np.array(sorted({one.amax[leader] for one in tables if leader in one.amax}))
+    for one, best_mse in zip(seen, best, strict=True):
+        pair = one.pair
+        mse = float(one.squares.sum()) / max(one.elements, 1)
+        worst = [index for index in np.argsort(-one.clipped, kind="stable") if one.clipped[index]]
+        yield (
+            pair,
+            TensorTheory(
+                name=pair.tensor,
+                scale=pair.scale,
+                elements=one.elements,
+                error_steps=float(np.sqrt(mse)) / pair.scale,
+                clipped_share=int(one.clipped.sum()) / max(one.elements, 1),
+                amax=one.histogram.amax,
+                shared_amax=shared,
+                range=max(map(abs, pair.limits)) - pair.scale / 2,
+                mse=mse,
+                best_mse=min(mse, best_mse),
+                unlike_channels=unlike(one.channels) if one.channels is not None else 0.0,
+                next_range=other[0] if other else None,
+                next_table=other[1] if other else None,
+                leader=leader,
+                errors=dict(
+                    zip(ranges.tolist(), _errors(one.histogram, ranges).tolist(), strict=True)
+                ),
+                images=tuple(files[index] for index in worst[:NAMED_IMAGES]),
+            ),
+        )
+
+
+def _best(histograms: Sequence[Histogram]) -> list[float]:
+    """Returns each one's mean square error by the one symmetric range that is best for all."""
+    ranges = [float(threshold_of(one, "mse", {})) for one in histograms if one.amax > 0]
+    if not ranges:
+        return [0.0] * len(histograms)
+    errors = np.stack([_errors(one, np.array(ranges)) for one in histograms])
+    best = int(errors.sum(axis=0).argmin())
+    return [
+        float(error[best]) / max(_elements(one), 1.0)
+        for one, error in zip(histograms, errors, strict=True)
+    ]
+
+
+def _errors(histogram: Histogram, ranges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the summed square error by each range."""
+    bins = histogram.order_free
+    if histogram.amax == 0 or bins is None:
+        return np.zeros(len(ranges))
+    counts = bins.counts[: bins.used].astype(np.float64)
+    found: npt.NDArray[np.float64] = squared_errors(counts, ranges / bins.width)
+    return found * float(bins.width) ** 2
+
+
+def _elements(histogram: Histogram) -> float:
+    bins = histogram.order_free
+    return 0.0 if bins is None else float(bins.counts[: bins.used].sum())
+
+
+def _next(table: Table, others: Mapping[str, Table], leader: str) -> tuple[float, str] | None:
+    """Returns the range of another table that is next above, or where none is, next below."""
+    own = table.amax.get(leader)
+    if own is None:
+        return None
+    ranges = [(one.amax[leader], name) for name, one in others.items() if leader in one.amax]
+    above = [one for one in ranges if one[0] > own * 1.001]
+    below = [one for one in ranges if one[0] < own * 0.999]
+    return min(above) if above else max(below) if below else None
+
+
+def _weights(found: Quantised) -> Mapping[Part, TensorTheory]:
+    values = {tensor.name: tensor for tensor in found.model.graph.initializer}
+    made = {}
+    for node in found.model.graph.node:
+        parameters = found.parameters.get(node.name)
+        if not parameters:
+            continue
+        pairs = [
+            (
+                np.asarray(numpy_helper.to_array(values[node.input[index]]), np.float32),
+                np.asarray(value, np.float32),
+            )
+            for index, value in sorted(parameters.items())
+        ]
+        axis = channel_axis(node, pairs[0][0].ndim) if pairs[0][0].ndim > 1 else 0
+        made[weights(node.name)] = weights_theory(node.name, pairs, axis)
+    return made

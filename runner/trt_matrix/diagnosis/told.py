@@ -1,0 +1,348 @@
+"""What `trt-matrix diagnose` tells: what int8 loses by which tensors and layers, and the set to keep in float."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trt_matrix.core.diagnosis.groups import INPUT
+from trt_matrix.core.diagnosis.record import (
+    Diagnosis,
+    Elsewhere,
+    EngineLoss,
+    HeadDiagnosis,
+    Numbers,
+    Part,
+    SetRecord,
+    TensorDiagnosis,
+)
+from trt_matrix.core.diagnosis.tensors import BEYOND_DB, ROUNDING, Cause
+from trt_matrix.core.words import count, listed
+
+SHOWN_PARTS = 8
+SHOWN_TENSORS = 8
+SHOWN_SETS = 12
+
+ONE_SCALE = "one scale for all of its channels"
+"""What weights err by beyond a scale for each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    diagnosis: Diagnosis
+    file: Path
+    network: Path | None
+    """Where the network with the chosen set in float is."""
+
+    def summary(self) -> Mapping[str, Any]:
+        return self.diagnosis.model_dump(mode="json") | {
+            "file": str(self.file),
+            "network": str(self.network) if self.network else None,
+        }
+
+    def text(self) -> str:
+        one = self.diagnosis
+        lines = [
+            f"{one.name}: int8 by the table {one.table}, placed for {one.placement}; "
+            f"simulated on {count(one.images_chosen_on, 'image')}"
+            + (f", confirmed on {one.images_confirmed_on} others" if one.search.confirmed else ""),
+            *one.notes,
+        ]
+        for head in one.heads:
+            lines += ["", *_head(head)]
+        lines += ["", *_tensors(one), *_mix(one), "", *_search(one)]
+        if one.engine_loss:
+            lines += ["", *engine_loss_lines(one.engine_loss)]
+        if self.network:
+            lines.append(f"wrote {self.network}: the network with Q/DQ, those layers in float")
+        lines += ["", f"wrote {self.file} in {sum(one.seconds.values()):.0f} s"]
+        return "\n".join(lines)
+
+
+# One head
+
+
+def _head(one: HeadDiagnosis) -> list[str]:
+    lines = [f"head {one.head}: {_told(one.int8)} (simulated)"]
+    lines.append(
+        f"  expected: {_db(one.rounding_db)} by rounding alone with the best ranges, {_db(one.predicted_db)} as its "
+        f"parts add up, {_db(one.int8.sqnr_db)} simulated"
+        + "".join(f", {_db(real.sqnr_db)} measured in {real.cell}" for real in one.measured[:1])
+    )
+    lines.append(
+        f"  weights alone {_db(one.weights_only_db)}, activations alone {_db(one.activations_only_db)}; "
+        f"parts over whole {_ratio(one.trust)}"
+        + (_TRUSTED if one.trust is not None and 2 / 3 <= one.trust <= 3 / 2 else _UNTRUSTED)
+    )
+    if one.beyond_db is not None and one.beyond_db >= BEYOND_DB:
+        lines.append(
+            f"  something is wrong beside 8 bits: {one.beyond_db:.1f} dB beyond rounding alone"
+        )
+        for suspect in one.suspects[:4]:
+            causes = suspect.causes or ((ONE_SCALE,) if suspect.kind == "weights" else ())
+            why = f": {', '.join(causes)}" if causes else ""
+            images = f"; most on {listed(suspect.images, 3)}" if suspect.images else ""
+            lines.append(
+                f"    {suspect.kind} {suspect.name}{why}: on its own {suspect.avoidable_share:.0%} of the error as its "
+                f"parts add up; {suspect.gain_db:+.1f} dB with {suspect.group} in float{images}"
+            )
+    elif one.beyond_db is not None:
+        lines.append(
+            f"  nothing is wrong beside 8 bits: {max(one.beyond_db, 0):.1f} dB beyond rounding alone"
+        )
+    if one.parts:
+        lines.append("  what one group in float gives back (simulated), most first:")
+        lines += _rows(_part_rows(one.parts[:SHOWN_PARTS]))
+        if len(one.parts) > SHOWN_PARTS:
+            lines.append(
+                f"    and {count(len(one.parts) - SHOWN_PARTS, 'group')} more, in the file"
+            )
+    return lines
+
+
+_TRUSTED = ": they can be added"
+_UNTRUSTED = ": they do not add up, only sets that were evaluated tell anything"
+
+
+def _part_rows(parts: Sequence[Part]) -> list[list[str]]:
+    boxes = any(one.lost_back is not None for one in parts)
+    precision = any(one.ap_back is not None for one in parts)
+    header = ["group", "dB back", "on worst", *(["boxes"] if boxes else ())]
+    header += [*(["AP"] if precision else ()), "of error", "its weights", "cost"]
+    rows = [header]
+    for one in parts:
+        name = f"{one.group} (the input)" if one.operator == INPUT else one.group
+        row = [name, f"{one.gain_db:+.2f}", f"{one.worst_gain_db:+.2f}"]
+        if boxes:
+            row.append("–" if one.lost_back is None else f"{one.lost_back:+.0f}")
+        if precision:
+            row.append("–" if one.ap_back is None else f"{one.ap_back:+.3f}")
+        weights = "–" if one.weights_share is None else f"{one.weights_share:.0%}"
+        rows.append([*row, f"{one.share:.1%}", weights, f"{one.cost:.1%}"])
+    return rows
+
+
+# Tensors
+
+
+def _tensors(one: Diagnosis) -> list[str]:
+    every = _once(one.tensors)
+    bad = [tensor for tensor in every if tensor.causes]
+    unlike = [t for t in bad if t.causes == (Cause.CHANNELS,) and t.kind == "activation"]
+    unfit = [tensor for tensor in bad if tensor not in unlike]
+    rounding = f"rounding alone errs by {ROUNDING:.3f} of a step"
+    lines = [
+        f"tensors: {len(unfit) or 'none'} of {len(every)} with a range that does not fit ({rounding})"
+    ]
+    if unlike:
+        lines.append(
+            f"  {count(len(unlike), 'more activation')} whose channels differ: small ones have few steps, "
+            "and no one range helps"
+        )
+    if not bad:
+        return lines
+    shares: dict[str, float] = {}
+    for head in one.heads:
+        for part in head.parts:
+            shares[part.group] = max(shares.get(part.group, 0.0), part.share)
+
+    def harm(tensor: TensorDiagnosis) -> float:
+        return -tensor.avoidable * shares.get(tensor.group, 0.0)
+
+    bad = [*sorted(unfit, key=harm), *sorted(unlike, key=harm)]
+    header = ["", "tensor", "error in steps", "clipped", "range", "seen", "another table"]
+    header += ["its group's part", "why"]
+    rows = [
+        [
+            tensor.kind,
+            tensor.name,
+            f"{tensor.error_steps:.2f}",
+            f"{tensor.clipped_share:.2%}",
+            f"{tensor.range:.4g}",
+            f"{tensor.amax:.4g}",
+            f"{tensor.next_range:.4g}" if tensor.next_range is not None else "–",
+            f"{shares.get(tensor.group, 0.0):.1%}",
+            ", ".join(tensor.causes),
+        ]
+        for tensor in bad[:SHOWN_TENSORS]
+    ]
+    lines += _rows([header, *rows])
+    if len(bad) > SHOWN_TENSORS:
+        lines.append(f"    and {len(bad) - SHOWN_TENSORS} more, in the file")
+    return lines
+
+
+def _once(every: Sequence[TensorDiagnosis]) -> Sequence[TensorDiagnosis]:
+    """Returns one tensor for each range of a group: what carries its values on is quantised with it."""
+    found = {(one.kind, one.group, one.range, one.amax): one for one in reversed(every)}
+    return [one for one in every if found[one.kind, one.group, one.range, one.amax] is one]
+
+
+def _mix(one: Diagnosis) -> list[str]:
+    """Returns what the network keeps where each tensor has the best of the known ranges."""
+    mix = one.mix
+    if mix is None:
+        return []
+    before = {head.head: head.int8 for head in one.heads}, one.whole
+    after, images = mix.chosen, f"the {count(one.images_chosen_on, 'image')} that chose them"
+    if mix.confirmed is not None and one.other_images is not None:
+        before = one.other_images.heads, one.other_images.whole
+        after, images = mix.confirmed, count(one.images_confirmed_on, "other image")
+    heads, whole = before
+    parts = [
+        f"{name} {_plain(heads[name].sqnr_db)} to {_db(kept.sqnr_db)}"
+        for name, kept in after.heads.items()
+    ]
+    for what, now, then in (
+        ("lost boxes", whole.lost, after.whole.lost),
+        ("AP drop", whole.ap_drop, after.whole.ap_drop),
+    ):
+        if now is not None and then is not None:
+            digits = 0 if what == "lost boxes" else 3
+            parts.append(f"{what} {now:z.{digits}f} to {then:z.{digits}f}")
+    return [
+        f"  with the range of least squared error that any table has for it ({count(mix.changed, 'tensor')} changed): "
+        f"{', '.join(parts)}; simulated on {images}"
+    ]
+
+
+# The search
+
+
+def _search(one: Diagnosis) -> list[str]:
+    search = one.search
+    lines = [search.sentence]
+    if search.chosen and search.chosen.layers:
+        lines.append(f"  in float: {listed(search.chosen.layers, 12)}")
+        if search.minimal:
+            lines.append("  none of them can be left out: each was tried")
+    if search.front:
+        lines.append(f"  sets by cost ({count(search.evaluations, 'set')} evaluated, simulated):")
+        lines += _rows(
+            _set_rows(search.front, [head.head for head in one.heads], limits=bool(search.goals))
+        )
+    if one.elsewhere:
+        lines += _elsewhere(one.elsewhere)
+    return lines
+
+
+def _elsewhere(told: Elsewhere, *, explicit: bool = True) -> list[str]:
+    """Args: explicit: whether leaving out Q/DQ nodes does anything for it."""
+    lines = ["  for use elsewhere:"]
+    lines += [
+        f"    {name:<12}{text}"
+        for name, text in (
+            ("matrix.yaml", f"options: {{{told.fp32_layers}}} of TensorRT environments"),
+            ("trtexec", told.trtexec),
+            ("Polygraphy", told.polygraphy),
+            ("ModelOpt", told.modelopt if explicit else ""),
+        )
+        if text
+    ]
+    return [*lines, *(f"    {problem}" for problem in told.problems)]
+
+
+# Implicit builds
+
+
+def engine_loss_lines(one: EngineLoss) -> list[str]:
+    lines = [f"implicit int8: {one.sentence}"]
+    if one.resizings:
+        header = ["resizing", "input's range", "output's", "values times"]
+        lines += _rows(
+            [
+                header,
+                *(
+                    [
+                        r.layer,
+                        f"{r.source_range:.4g}",
+                        f"{r.target_range:.4g}",
+                        f"{r.target_range / r.source_range:.3f}",
+                    ]
+                    for r in one.resizings
+                ),
+            ]
+        )
+    lines.append(f"  builds, dB measured / simulated so / by Q/DQ, {count(one.images, 'image')}:")
+    heads = list(one.ways[0].measured_db)[:6]
+    rows = [["builds", "table", "resizings in int8", *heads]]
+    for way in one.ways[:SHOWN_SETS]:
+        numbers = [
+            " / ".join(
+                map(
+                    _plain,
+                    (
+                        min(filter(None, way.measured_db[head]), default=None),
+                        way.given_on_db[head],
+                        way.qdq_db[head],
+                    ),
+                )
+            )
+            for head in heads
+        ]
+        which = listed(way.in_int8, 2) or ("none: held" if way.held else "none")
+        rows.append([str(len(way.cells)), way.table, which, *numbers])
+    lines += _rows(rows)
+    if one.elsewhere:
+        lines += _elsewhere(one.elsewhere, explicit=False)
+    return lines
+
+
+def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str], *, limits: bool) -> list[list[str]]:
+    shown = heads[:6]
+    boxes = any(one.whole.lost is not None for one in sets)
+    precision = any(one.whole.ap_drop is not None for one in sets)
+    header = ["layers", "cost", *(f"{head} dB" for head in shown)]
+    header += [*(["lost"] if boxes else ()), *(["AP drop"] if precision else ())]
+    rows = [[*header, *(["limits"] if limits else ()), ""]]
+    step = max(1, -(-len(sets) // SHOWN_SETS))
+    for one in [*sets[:-1:step], sets[-1]]:
+        row = [str(len(one.layers)), f"{one.cost:.1%}"]
+        row += [_plain(one.heads[head].sqnr_db) for head in shown]
+        if boxes:
+            row.append("–" if one.whole.lost is None else f"{one.whole.lost:.0f}")
+        if precision:
+            row.append("–" if one.whole.ap_drop is None else f"{one.whole.ap_drop:z.3f}")
+        if limits:
+            row.append(f"{len(one.failing)} broken" if one.failing else "all hold")
+        rows.append([*row, listed(one.layers, 3)])
+    return rows
+
+
+# Words
+
+
+def _told(one: Numbers) -> str:
+    parts = [_db(one.sqnr_db), f"{_db(one.worst_sqnr_db)} on the worst images"]
+    if one.lost is not None:
+        share = f" ({one.lost_share:.1%})" if one.lost_share is not None else ""
+        parts.append(f"{one.lost:.0f} boxes lost{share}")
+    if one.ap_drop is not None:
+        parts.append(f"AP drop {one.ap_drop:z.3f}")
+    return ", ".join(parts)
+
+
+def _db(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.1f} dB"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    # Names to the left, numbers to the right.
+    return [
+        ("    " + "  ".join(_cell(row, index, widths) for index in range(len(row)))).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(row: Sequence[str], index: int, widths: Sequence[int]) -> str:
+    number = row[index][:1] in "+-–0123456789" and row[index] != ""
+    return row[index].rjust(widths[index]) if number else row[index].ljust(widths[index])

@@ -1,0 +1,136 @@
+"""What a program recorded of its engine's layers, as `layers.json` of the job protocol has it.
+
+    trtexec --exportLayerInfo=layers.json --profilingVerbosity=detailed     TensorRT's engine inspector
+    trtexec --exportProfile=profile.json --separateProfileRun               samples/common/sampleReporting.cpp
+
+The first tells which precision each layer computes in (and says names alone without `detailed`), the second
+what each takes. Any program gets the same from `IEngineInspector` and `IProfiler`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from job import layer_information, protocol
+from trt_matrix.core.diagnosis.latencies import read_profile
+from trt_matrix.dumps.table_file import content_of
+
+MOST_RUNS = 1_000_000_000
+DETAILED = "build with --profilingVerbosity=detailed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerFiles:
+    """As matrix.yaml names them."""
+
+    information: Path | None = None
+    profile: Path | None = None
+
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(one for one in (self.information, self.profile) if one is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakenLayers:
+    answer: Mapping[str, Any] | None
+    """layers.json; None where nothing of it can be used."""
+    notes: tuple[str, ...] = ()
+    """Why something is not used, or says less than it might."""
+
+
+def take_layers(files: LayerFiles, model: onnx.ModelProto) -> TakenLayers:
+    """Reads what was recorded of layers; says why it is not used rather than raise.
+
+    Args:
+        files: At least one.
+        model: The network as the program is said to have built it: its nodes' names are in the layers'.
+    """
+    network = layers_of(model)
+    notes: list[str] = []
+    answer: dict[str, Any] | None = None
+    if files.information is not None:
+        answer = _information(files.information, network, notes)
+    if files.profile is not None and (times := _times(files.profile, network, notes)):
+        if answer is None:
+            names = [one["name"] for one in times["layers"]]
+            answer = {"source": "profiler", "layers": layer_information.named(names, network)}
+        answer["times"] = times
+    if answer is None:
+        return TakenLayers(answer=None, notes=tuple(notes))
+    return TakenLayers(
+        answer={"schema_version": protocol.SCHEMA_VERSION, "custom": [], **answer},
+        notes=tuple(notes),
+    )
+
+
+def layers_of(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Returns layer → the tensors that it gives out, named as TensorRT's ONNX parser names layers.
+
+    A node without a name is `node_of_TENSOR` (onnx/onnx-tensorrt, getNodeName in onnx2trt_utils.cpp).
+    """
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        outputs = [tensor for tensor in node.output if tensor]
+        if outputs:
+            found.setdefault(node.name or f"node_of_{outputs[0]}", []).extend(outputs)
+    return found
+
+
+def _information(
+    path: Path, network: Mapping[str, list[str]], notes: list[str]
+) -> dict[str, Any] | None:
+    try:
+        told = json.loads(content_of(path), strict=False)
+        if not isinstance(told, dict) or not isinstance(told.get("Layers"), list):
+            message = "it has no list of `Layers`, as trtexec --exportLayerInfo writes"
+            raise ValueError(message)
+        layers = layer_information.inspected(told, network)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        notes.append(f"{path.name}: its layers are not used: {_reason(error)}")
+        return None
+    if not any(one["origin"] for one in layers):
+        notes.append(
+            f"{path.name}: its layers are not used: none of its {len(layers)} names a node of this network"
+        )
+        return None
+    if all(one["precision"] is None for one in layers):
+        notes.append(f"{path.name} has names of layers alone, and no precisions: {DETAILED}")
+    return {"source": "inspector", "layers": layers}
+
+
+def _times(path: Path, network: Mapping[str, list[str]], notes: list[str]) -> dict[str, Any] | None:
+    """Returns `job.protocol`'s `times`: seconds of a layer and run."""
+    try:
+        content = content_of(path)
+        profile = read_profile(content)
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name}: its times are not used: {_reason(error)}")
+        return None
+    layers = layer_information.named(list(profile), network)
+    if not any(one["origin"] for one in layers):
+        notes.append(
+            f"{path.name}: its times are not used: none of its {len(layers)} layers names a node of this network"
+        )
+        return None
+    return {
+        "runs": _runs(json.loads(content)),
+        "layers": [
+            {"name": one["name"], "tensors": one["tensors"], "seconds": profile[one["name"]] / 1000}
+            for one in layers
+        ],
+        "problem": None,
+    }
+
+
+def _runs(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Returns over how many runs a profile was taken, 1 where that is not told: there was one."""
+    counts = [one["count"] for one in entries if isinstance(one.get("count"), int)]
+    return min(max([1, *map(int, counts)]), MOST_RUNS)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

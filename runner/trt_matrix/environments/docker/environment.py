@@ -1,0 +1,173 @@
+"""One container image of matrix.yaml as an environment.
+
+Docker's SDK takes a third of a second to import, so it is imported where a container is really
+wanted: most commands only ask for obstacles.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trt_matrix.core.cells import Status
+from trt_matrix.core.hosts.cdi import PREFIX
+from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts, Obstacle
+from trt_matrix.core.hosts.gpus import meant
+from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.preflight import extra_variables, preflight, this_host
+from trt_matrix.errors import EnvironmentUnavailableError
+
+if TYPE_CHECKING:
+    from trt_matrix.environments.docker.engine import Engine
+    from trt_matrix.environments.docker.prepared import Prepared, Recipe
+
+
+class DockerEnvironment:
+    """Prepared once (pulled, asked, given what it lacks); then one container a start of the job."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        engine: str,
+        image: str,
+        cache: Path,
+        python: str = "python3",
+        requirements: Sequence[str] = (),
+        memory_gb: float | None = None,
+        stated: ImageFacts | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Asks nothing yet.
+
+        Args:
+            name: Unique in the matrix.
+            engine: `onnxruntime` or `tensorrt`.
+            image: `name:tag`, `name@sha256:…` or an id; pulled where the engine has none.
+            cache: What is known of images is kept there: `default_cache`.
+            python: The interpreter inside.
+            requirements: As pip takes them; added by a derived image.
+            memory_gb: Limit of a container; None for nine tenths of the machine.
+            stated: What the catalogue says of the image.
+            address: Of the Docker engine, as `remote_engine` takes it; None for this user's own.
+        """
+        self.name = name
+        self.engine = engine
+        self.image = image
+        self.stated = stated or ImageFacts(reference=image)
+        self._cache = cache
+        self._python = python
+        self._requirements = tuple(requirements)
+        self._memory_gb = memory_gb
+        self._address = address
+        self._made: Prepared | None = None
+
+    @property
+    def docker(self) -> "Engine":
+        """The engine; asked for again where it went away. May raise EnvironmentUnavailableError."""
+        if self._address is None:
+            from trt_matrix.environments.docker.engine import local_engine  # noqa: PLC0415
+
+            return local_engine()
+        from trt_matrix.environments.docker.hosts import remote_engine  # noqa: PLC0415
+
+        return remote_engine(self._address)
+
+    def _host(self) -> HostFacts | None:
+        """Returns the facts of another machine; None for this one, which preflight knows."""
+        if self._address is None:
+            return None
+        from trt_matrix.environments.docker.hosts import remote_engine  # noqa: PLC0415
+
+        return remote_engine(self._address).host
+
+    @property
+    def _recipe(self) -> "Recipe":
+        from trt_matrix.environments.docker.prepared import Recipe  # noqa: PLC0415
+
+        return Recipe(
+            image=self.image,
+            executable=self._python,
+            requirements=self._requirements,
+            stated=self.stated,
+        )
+
+    def obstacle(self, device: str) -> Obstacle | None:
+        try:
+            return self._preflight(device, self._host())
+        except EnvironmentUnavailableError as error:
+            return Status.UNAVAILABLE, str(error)
+
+    def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
+        return preflight(self.stated, device, host)
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        from trt_matrix.environments.docker.prepared import prepare  # noqa: PLC0415
+
+        recipe = self._recipe
+        try:
+            self._made = prepare(
+                self.docker, recipe, cache=self._cache, offline=offline, transfer=transfer
+            )
+        except EnvironmentUnavailableError as error:
+            message = f"{self.name}: {error}"
+            raise EnvironmentUnavailableError(message) from error
+        return self._made.identity(recipe)
+
+    def identity(self) -> Identity | None:
+        from trt_matrix.environments.docker.prepared import known  # noqa: PLC0415
+
+        recipe = self._recipe
+        try:
+            made = known(self.docker, recipe, cache=self._cache)
+        except EnvironmentUnavailableError:
+            return None
+        return made.identity(recipe) if made else None
+
+    def run(
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
+    ) -> Ending:
+        from trt_matrix.environments.docker.start import Start, run_job  # noqa: PLC0415
+
+        if self._made is None:
+            message = f"{self.name}: prepare it before it runs"
+            raise RuntimeError(message)
+        host = self._host()
+        start = Start(
+            environment=self.name,
+            made=self._made,
+            executable=self._python,
+            device=given(device, host or this_host()),
+            run_id=run_id,
+            memory_gb=self._memory_gb,
+            variables=extra_variables(self.stated, device, host),
+            request=request,
+            result=result,
+            log=log,
+            deadline_s=deadline_s,
+            tick=tick,
+        )
+        try:
+            return run_job(self.docker, start)
+        except EnvironmentUnavailableError as error:
+            return Ending(exit_code=None, error=str(error))
+
+
+def given(device: str, host: HostFacts) -> str:
+    """Returns what a container is given as the GPU that is meant: its uuid, or its name by CDI.
+
+    A number may mean another one inside. Where an engine has NVIDIA's runtime too, that is asked. What the driver does not know is handed on; the engine says then that it is not there.
+    """
+    gpu = next(iter(meant(device, host.gpus)), None) if device != "cpu" else None
+    if gpu is None:
+        return device
+    if host.nvidia_runtime or host.cdi is None:
+        return gpu.uuid
+    return host.cdi.device(gpu, host.gpus) or PREFIX + gpu.uuid

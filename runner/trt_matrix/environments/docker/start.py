@@ -1,0 +1,98 @@
+"""One start of the job in a container: with this machine's folders, or with copies on another one."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trt_matrix.environments.base import Ending, Tick
+from trt_matrix.environments.docker import options, owner, remote_files
+from trt_matrix.environments.docker.container import run_container
+from trt_matrix.environments.docker.engine import Engine
+from trt_matrix.environments.docker.prepared import Prepared
+from trt_matrix.environments.local import JOB_HOME
+
+PROGRAM = JOB_HOME / "job"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What is asked of a start, wherever its files are."""
+
+    environment: str
+    made: Prepared
+    executable: str
+    device: str
+    run_id: str
+    memory_gb: float | None
+    variables: Mapping[str, str]
+    request: Path
+    result: Path
+    log: Path
+    deadline_s: float
+    tick: Tick
+
+
+def run_job(engine: Engine, start: Start) -> Ending:
+    """Runs `python -m job` to its end; afterwards the results are in `start.result`."""
+    return (_run_there if engine.has_remote_files else _run_here)(engine, start)
+
+
+def _run_here(engine: Engine, start: Start) -> Ending:
+    user, userns = options.user(engine.facts, os.getuid(), os.getgid())
+    binds = (
+        options.Bind(str(PROGRAM), f"{options.PROGRAM}/job"),
+        options.Bind(str(start.request.absolute()), options.REQUEST),
+        options.Bind(str(start.result.absolute()), options.RESULTS, read_only=False),
+    )
+    wanted = _wanted(engine, start, user=user, userns=userns, binds=binds, program=options.PROGRAM)
+    return run_container(
+        engine, wanted, log=start.log, deadline_s=start.deadline_s, tick=start.tick
+    )
+
+
+def _run_there(engine: Engine, start: Start) -> Ending:
+    """The same with volumes; root inside owns these, and has no capabilities either."""
+    program = f"{remote_files.INPUTS}/programs/{remote_files.program_name(PROGRAM)}"
+    wanted = _wanted(
+        engine, start, user="0:0", userns=None, binds=remote_files.BINDS, program=program
+    )
+    remote_files.send_inputs(engine, wanted.image, PROGRAM, start.request)
+    return run_container(
+        engine,
+        wanted,
+        log=start.log,
+        deadline_s=start.deadline_s,
+        tick=start.tick,
+        prepare=lambda container: remote_files.send_request(container, start.request),
+        collect=lambda container: remote_files.fetch_results(container, start.result),
+    )
+
+
+def _wanted(
+    engine: Engine,
+    start: Start,
+    *,
+    user: str,
+    userns: str | None,
+    binds: tuple[options.Bind, ...],
+    program: str,
+) -> options.Wanted:
+    made = start.made
+    return options.Wanted(
+        image=made.image.id,
+        name=options.container_name(start.run_id, start.environment, uuid.uuid4().hex[:8]),
+        entrypoint=(start.executable, "-m", "job", options.REQUEST, options.RESULTS),
+        labels=owner.labels(start.run_id, start.environment),
+        user=user,
+        userns=userns,
+        binds=binds,
+        memory_bytes=options.memory_bytes(engine.facts["MemTotal"], start.memory_gb),
+        variables={
+            **options.variables(made.base.variables, made.packages_folder, program),
+            **start.variables,
+        },
+        device=start.device,
+        working_dir=program,
+    )

@@ -1,0 +1,171 @@
+"""Outputs that a program of the user's own wrote: nothing is run, jobs are answered from its files."""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trt_matrix.config.environments import Dumps
+from trt_matrix.core.cells import Pass
+from trt_matrix.core.plan import Recording
+from trt_matrix.core.records import digest
+from trt_matrix.dumps.answer import STATED, Answering, RecordedPass, answer
+from trt_matrix.dumps.files import files_below
+from trt_matrix.dumps.layers import LayerFiles
+from trt_matrix.dumps.recorded import Recorded
+from trt_matrix.dumps.table_file import TableFile
+from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
+from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.errors import EnvironmentUnavailableError
+
+TABLES_VERSION = 3
+"""Raise when the same file is read as another table, or is refused for another reason."""
+
+
+def recording_of(entry: Dumps, known: Mapping[str, Pass]) -> Recording:
+    """Returns what the plan must know of recorded outputs; `known` as for their environment."""
+    return Recording(
+        device=entry.device,
+        passes=tuple(known[key] for key in entry.passes),
+        repeats=entry.repeats,
+    )
+
+
+class DumpsEnvironment:
+    """One folder of recorded outputs of matrix.yaml."""
+
+    def __init__(
+        self,
+        entry: Dumps,
+        *,
+        root: Path,
+        known: Mapping[str, Pass],
+        heads: Sequence[str],
+        images: Sequence[str],
+        least_coverage: float,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            entry: As it stands in matrix.yaml.
+            root: Folder that its relative paths start from.
+            known: What its passes may be called → the pass.
+            heads: Of the experiment.
+            images: Names of the evaluation images without suffix, in their order.
+            least_coverage: Least share of a head's tensors that a table must name.
+        """
+        self.name = entry.name
+        self.engine: str = entry.engine
+        self._entry = entry
+        self._folder = root / entry.dumps
+        form = Format(
+            dtype=DType(entry.dtype or "float32"),
+            byte_order=ByteOrder(entry.byte_order or "little"),
+            layout=Layout(entry.layout),
+            sure=entry.dtype is not None or entry.byte_order is not None,
+        )
+        self._answering = Answering(
+            engine=entry.engine,
+            version=entry.version,
+            stated=entry.stated,
+            shapes=entry.shapes,
+            least_coverage=least_coverage,
+            passes={
+                known[key].name: RecordedPass(
+                    outputs=Recorded(
+                        folder=self._folder,
+                        files=one.files,
+                        images=images,
+                        form=form,
+                        names={head: entry.heads.get(head, head) for head in heads},
+                    ),
+                    table=None
+                    if one.table is None
+                    else TableFile(path=root / one.table, names=one.names),
+                    layers=LayerFiles(
+                        information=None if one.layers is None else root / one.layers,
+                        profile=None if one.profile is None else root / one.profile,
+                    ),
+                )
+                for key, one in entry.passes.items()
+            },
+        )
+
+    def obstacle(self, device: str) -> str | None:
+        del device
+        if not self._folder.is_dir():
+            return f"{self._folder}: no such folder of recorded outputs"
+        return None
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        """Looks at the files.
+
+        The fingerprint covers name, size and time of every file: hashing gigabytes at each start
+        would take as long as reading them.
+
+        Raises:
+            EnvironmentUnavailableError: the folder cannot be listed.
+        """
+        del offline, transfer
+        try:
+            files = self._files()
+        except (DumpError, OSError) as error:
+            message = f"{self.name}: {error}"
+            raise EnvironmentUnavailableError(message) from error
+        facts: dict[str, Any] = {
+            "kind": "dumps",
+            "folder": str(self._entry.dumps),
+            "engine": f"{self.engine} {self._entry.version} {STATED}",
+            **{name: f"{value} {STATED}" for name, value in self._entry.stated.items()},
+            "files": len(files),
+        }
+        settings = self._entry.model_dump(mode="json", exclude={"name", "stated", "version"})
+        images = [list(one.outputs.images) for one in self._passes[:1]]
+        key = {
+            "settings": settings,
+            "images": images,
+            "files": files,
+            "least_coverage": self._answering.least_coverage,
+            "tables": TABLES_VERSION,
+        }
+        return Identity(fingerprint=digest(key), facts=facts)
+
+    def identity(self) -> Identity | None:
+        try:
+            return self.prepare(offline=True)
+        except EnvironmentUnavailableError:
+            return None
+
+    def run(
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
+    ) -> Ending:
+        del deadline_s, device, run_id  # files are read, nothing is run that could hang
+        started = time.monotonic()
+        answer(self._answering, request, result, log)
+        tick()
+        return Ending(exit_code=0, wall_s=time.monotonic() - started)
+
+    @property
+    def _passes(self) -> Sequence[RecordedPass]:
+        return tuple(self._answering.passes.values())
+
+    def _files(self) -> Mapping[str, list[int]]:
+        """Returns path → [size in bytes, time of the last change in ns]."""
+        paths = files_below(self._folder, ())
+        found = {name: path.stat() for name, path in paths.items()}
+        beside = [one.table.path for one in self._passes if one.table]
+        beside += [path for one in self._passes for path in one.layers.paths()]
+        for path in beside:
+            # One that is missing is told with its pass, whose outputs are there.
+            with contextlib.suppress(OSError):
+                found[str(path)] = path.stat()
+        return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

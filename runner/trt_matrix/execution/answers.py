@@ -1,0 +1,335 @@
+"""Reads what a job left in its result folder. The job may have been killed, may lie, and may still run."""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError
+from pydantic import BaseModel
+
+from job import protocol
+from trt_matrix.core.tables import trt_cache
+from trt_matrix.core.tables.table import Table
+from trt_matrix.execution.answer_models import (
+    RESULTS_LIMIT_BYTES,
+    BuildAnswer,
+    CalibrationAnswer,
+    JobAnswer,
+    LayersAnswer,
+    PassAnswer,
+    ProbeAnswer,
+    ScalesAnswer,
+    plain_json,
+    valid,
+)
+from trt_matrix.store.objects import explained
+from trt_matrix.store.untrusted import UntrustedError, content, copy
+
+T = TypeVar("T", bound=BaseModel)
+
+ANSWER_LIMIT_BYTES = 64 << 20
+"""No honest answer is larger; a table of a million tensors would be."""
+LOG_TAIL_BYTES = 4000
+LONGEST_SUFFIX = 16
+"""Of a file that is stored under its content's name."""
+
+_MAGIC = b"\x93NUMPY\x01\x00"
+_MOST_HEADER = 10_000
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<type>[^'\\]{1,20})', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>(?:\d{1,15}, )*\d{1,15},?)\), \}\x20*\n"
+)
+"""As the job writes it; numpy's own reader evaluates it as Python, of any depth."""
+
+
+class AnswerError(Exception):
+    """A file of the result folder is not what the protocol asks for."""
+
+
+@contextlib.contextmanager
+def taking(what: str) -> Iterator[None]:
+    """Whatever goes wrong while an answer is read is the fault of who gave it.
+
+    Raises:
+        AnswerError: in place of all that values of a wrong kind, size or shape lead to; not of what
+            the user, the store or this machine's memory is to blame for.
+    """
+    try:
+        yield
+    except (
+        ArithmeticError, AttributeError, DecodeError, LookupError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        message = f"{what} cannot be understood ({type(error).__name__}: {error!s:.500})"
+        raise AnswerError(message) from error
+
+
+class ResultFolder:
+    """The folder that one job start writes into."""
+
+    def __init__(self, folder: Path, limit_bytes: int = RESULTS_LIMIT_BYTES) -> None:
+        """Reads nothing yet.
+
+        Args:
+            folder: What the job writes into; beside it there is room for copies that it cannot change.
+            limit_bytes: No file is larger.
+        """
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._copies: dict[tuple[str, str], Path] = {}
+
+    def stage(self) -> str | None:
+        """Returns the stage that the job entered last, as it wrote it: `infer int8-own-entropy`."""
+        try:
+            found = self._content(protocol.STAGE) or b""
+        except AnswerError:
+            return None  # it is shown, nothing is decided by it
+        return found[:200].decode("utf-8", "replace").strip() or None
+
+    def job(self) -> JobAnswer | None:
+        """Returns the job's own last word, None where it gave none.
+
+        Raises:
+            AnswerError: it gave one that cannot be read.
+        """
+        return self._read(JobAnswer, protocol.RESULT)
+
+    def probe(self) -> Mapping[str, Any]:
+        """Returns the facts found inside; where they cannot be read, that is the fact."""
+        try:
+            facts = self._json(protocol.PROBE)
+            if facts is None:
+                return {}
+            _valid(ProbeAnswer, facts, protocol.PROBE)
+        except AnswerError as error:
+            return {"problem": str(error)}
+        return dict(facts)
+
+    def calibration(self) -> CalibrationAnswer | None:
+        """Raises AnswerError where the file is there but wrong."""
+        return self._read(CalibrationAnswer, protocol.CALIBRATION)
+
+    def finished(self, name: str) -> bool:
+        try:
+            return self._content(f"{protocol.PASSES}/{name}/{protocol.PASS}") is not None
+        except AnswerError:
+            return True  # and wrong, as `answer` will say
+
+    def answer(self, name: str, *, ended: bool = True) -> PassAnswer | None:
+        """Returns the answer of a pass; None where it gave none.
+
+        Args:
+            name: Of the pass.
+            ended: Whether the job has ended: where it did while a pass's layers were timed, all else of the pass is
+                its answer.
+
+        Raises:
+            AnswerError: the file is there but wrong.
+        """
+        folder = f"{protocol.PASSES}/{name}"
+        answer = self._read(PassAnswer, f"{folder}/{protocol.PASS}")
+        if answer is None and ended:
+            answer = self._read(PassAnswer, f"{folder}/{protocol.UNTIMED}")
+        if answer and answer.status != "ok" and answer.error is None:
+            message = f"{name}: a failed pass without an error"
+            raise AnswerError(message)
+        return answer
+
+    def layers(self, name: str, file: str) -> LayersAnswer:
+        """Returns what the engine made of the network's layers; `file` as in `file`."""
+        return _valid(LayersAnswer, self._json_of(name, file), file)
+
+    def build(self, name: str, file: str) -> Mapping[str, Any]:
+        """Returns what the engine told of its build; `scales` reads the part that decides something."""
+        facts = self._json_of(name, file)
+        if not isinstance(facts, dict):
+            message = f"{name}: {file} holds no JSON object"
+            raise AnswerError(message)
+        _valid(BuildAnswer, facts, f"{name}: {file}")
+        return facts
+
+    def scales(self, name: str, facts: Mapping[str, Any]) -> ScalesAnswer | None:
+        """Returns what became of the scales in a build's facts; None where it took none.
+
+        Raises:
+            AnswerError: that part is no such facts.
+        """
+        if facts.get("scales") is None:
+            return None
+        return _valid(ScalesAnswer, facts["scales"], f"{name}: what its build told of scales")
+
+    def cache_table(self, name: str, file: str, *, environment: str) -> Table:
+        """Returns the table in a calibration cache that TensorRT wrote.
+
+        Raises:
+            AnswerError: the file is no calibration cache.
+        """
+        try:
+            cache = trt_cache.parse(self.file(name, file).read_bytes().decode("utf-8"))
+        except (UnicodeDecodeError, trt_cache.CacheError) as error:
+            message = f"{name}: {file}: {error}"
+            raise AnswerError(message) from error
+        return trt_cache.to_table(cache, environment=environment)
+
+    def file(self, name: str, file: str, most_bytes: int | None = None) -> Path:
+        """Returns a copy of a file of one pass, which nobody else can write to.
+
+        Args:
+            name: Of the pass.
+            file: A plain file of its folder.
+            most_bytes: That it may have; what the whole folder may where None.
+
+        Raises:
+            AnswerError: it is no such file.
+        """
+        if (name, file) not in self._copies:
+            if not protocol.SAFE_NAME.match(file) or len(Path(file).suffix) > LONGEST_SUFFIX:
+                raise self._no_file(name, file)
+            with explained(self.folder.parent):
+                ours = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="taken-")) / file
+                try:
+                    source = f"{protocol.PASSES}/{name}/{file}"
+                    copy(self.folder, source, ours, most_bytes or self.limit_bytes)
+                except FileNotFoundError as error:
+                    raise self._no_file(name, file) from error
+                except UntrustedError as error:
+                    message = f"{name}: {error}"
+                    raise AnswerError(message) from error
+            self._copies[name, file] = ours
+        return self._copies[name, file]
+
+    def _no_file(self, name: str, file: str) -> AnswerError:
+        return AnswerError(
+            f"{name}: the answer names {file!a:.200}, which is no file of its folder"
+        )
+
+    def output(
+        self,
+        name: str,
+        head: str,
+        answer: PassAnswer,
+        *,
+        images: int,
+        shape: tuple[int, ...] | None,
+    ) -> Path:
+        """Returns the checked .npy of one head, float32: a copy as `file` makes it.
+
+        Args:
+            name: Of the pass.
+            head: Of the network.
+            answer: What the job said of this pass.
+            images: Length of the first axis.
+            shape: That of the reference's output, (images, …); None where this is the reference.
+        """
+        if head not in answer.outputs:
+            message = f"{name}: the answer lacks head {head!r}"
+            raise AnswerError(message)
+        most = None if shape is None else 2 * _MOST_HEADER + 8 * _elements(shape)
+        path = self.file(name, answer.outputs[head].file, most)
+        type_, found = _array_header(name, path)
+        if type_ != "<f4" or len(found) < 2 or found[0] != images:
+            message = (
+                f"{name}: head {head!r} has shape {found!s:.200} and type {type_}; "
+                f"expected {images} images of float32"
+            )
+            raise AnswerError(message)
+        if shape is not None and found != shape:
+            moved = sorted(found) == sorted(shape) and ": its axes stand in another order"
+            advice = (
+                ", as in TensorFlow: .transpose(0, 3, 1, 2) puts channels first"
+                if moved and len(shape) == 4
+                else ""
+            )
+            message = (
+                f"{name}: head {head!r} has shape {found!s:.200}, the reference's is {shape}"
+                f"{moved or ''}{advice}: the two cannot be compared"
+            )
+            raise AnswerError(message)
+        return path
+
+    def _read(self, kind: type[T], name: str) -> T | None:
+        value = self._json(name)
+        return None if value is None else _valid(kind, value, name)
+
+    def _json(self, name: str) -> Any:
+        """Returns the JSON value of a file; None where there is no such file."""
+        found = self._content(name)
+        return None if found is None else _json(found, name)
+
+    def _json_of(self, name: str, file: str) -> Any:
+        """Returns the JSON value of a file of one pass, as `file` takes it."""
+        return _json(self.file(name, file, ANSWER_LIMIT_BYTES).read_bytes(), file)
+
+    def _content(self, name: str) -> bytes | None:
+        """Returns the bytes of a plain file of bounded size; None where there is none."""
+        try:
+            return content(self.folder, name, ANSWER_LIMIT_BYTES)
+        except FileNotFoundError:
+            return None
+        except UntrustedError as error:
+            raise AnswerError(str(error)) from error
+
+
+def _json(found: bytes, name: str) -> Any:
+    try:
+        return plain_json(found)
+    except ValueError as error:
+        message = f"{name} is not a valid answer: {error}"
+        raise AnswerError(message) from error
+
+
+def _valid(kind: type[T], value: Any, what: str) -> T:
+    try:
+        return valid(kind, value)
+    except ValueError as error:
+        message = f"{what} is not a valid answer: {error}"
+        raise AnswerError(message) from error
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    elements = 1
+    for size in shape:
+        elements *= size
+    return elements
+
+
+def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
+    """Returns type and shape of a .npy whose size is exactly what these make.
+
+    Raises:
+        AnswerError: it is no .npy of version 1.0 in the order of C, or shorter or longer.
+    """
+    with path.open("rb") as stream:
+        magic, length = stream.read(8), int.from_bytes(stream.read(2), "little")
+        header = stream.read(length) if length <= _MOST_HEADER else b""
+        begins, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    match = _HEADER.fullmatch(header)
+    if magic != _MAGIC or match is None:
+        message = f"{name}: {path.name} cannot be read as an array: no header that a job writes"
+        raise AnswerError(message)
+    type_ = match["type"].decode("ascii", "backslashreplace")
+    shape = tuple(int(one) for one in match["shape"].split(b",") if one.strip())
+    width = re.fullmatch(r"[<>|=]?[a-zA-Z](\d)", type_)
+    wanted = begins + _elements(shape) * int(width[1]) if width else None
+    if size != wanted:
+        message = (
+            f"{name}: {path.name} cannot be read as an array: {size} bytes, where its header "
+            f"{header[:200]!r} makes {wanted}"
+        )
+        raise AnswerError(message)
+    return type_, shape
+
+
+def log_tail(log: Path) -> str:
+    """Returns the end of a job's log, undecodable bytes replaced."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, 2)
+            size = stream.tell()
+            stream.seek(max(0, size - LOG_TAIL_BYTES))
+            return stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,175 @@
+"""What a run would reuse: looks only, and makes nothing."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from trt_matrix.core.cells import Cell, Status, TableSource
+from trt_matrix.core.records import Calibration, Object
+from trt_matrix.core.tables.table import Table
+from trt_matrix.environments.base import Environment
+from trt_matrix.execution import alternatives, best
+from trt_matrix.execution.implicit import calibrated_inside, carried
+from trt_matrix.execution.jobs import Settled, known_measurement, unsettled
+from trt_matrix.execution.lanes import Lane, lanes_of
+from trt_matrix.execution.matrix import SettledBeside, reference_site, searched_placement
+from trt_matrix.execution.request import request_of
+from trt_matrix.execution.typed import Typed
+from trt_matrix.execution.value_ranges import known, needed
+from trt_matrix.execution.wanted import FP32, Implicit, Site, Use, WantedPass, Wants
+from trt_matrix.store.results import Store
+
+
+def known_repeats(
+    store: Store,
+    wants: Wants,
+    cells: Sequence[Cell],
+    environments: Mapping[str, Environment],
+    reference: Environment,
+    engine_options: Mapping[str, Mapping[str, Any]],
+    settled: SettledBeside,
+) -> Mapping[str, int]:
+    """Returns cell id → repeats that an earlier run measured; cells without one are left out.
+
+    `settled` is as the loop takes it.
+    """
+    identity = reference.identity()
+    shared: Table | None = None
+    at = reference_site(reference, identity, engine_options) if identity else None
+    known_settled = _settled(store, wants, at, settled)
+    if wants.settings.given:
+        shared = wants.settings.given.table
+    elif at and wants.settings.shared:
+        shared = _shared(store, wants, at, environments.values(), wants.settings.shared)
+    found: dict[str, int] = {}
+    for lane in lanes_of(cells).values():
+        environment = environments[lane.environment]
+        identity = environment.identity() if lane.runnable else None
+        if identity is None:
+            continue
+        site = Site(
+            environment=environment,
+            identity=identity,
+            device=lane.device,
+            engine_options=engine_options[lane.environment],
+            timing=None if lane.recorded else wants.settings.timing,
+            shapes={},
+            recorded=lane.recorded,
+        )
+        for cell in lane.runnable:
+            found[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
+    return {cell: count for cell, count in found.items() if count}
+
+
+def _settled(
+    store: Store,
+    wants: Wants,
+    at: Site | None,
+    settled: SettledBeside,
+) -> Settled:
+    """Returns what is known of outputs that were not kept: nothing without the reference."""
+    asked = wants.measurement(at, FP32.name, 0, model=wants.network.fp32) if at else None
+    reference = known_measurement(store, asked) if asked else None
+    if reference is None:
+        return unsettled
+    return functools.partial(settled, reference.outputs)
+
+
+def _known(
+    store: Store,
+    wants: Wants,
+    site: Site,
+    lane: Lane,
+    cell: Cell,
+    shared: Table | None,
+    reference: Site | None,
+    settled: Settled,
+) -> int:
+    """Returns how many repeats of a cell are known."""
+    typed: Typed | None = None
+    if needed(wants, site, cell.pass_.precision):
+        typed = known(store, wants, reference, cell.pass_.precision)
+        if typed is None:
+            return 0
+    table: Table | None = None
+    implicit: Implicit | None = None
+    engine = site.environment.engine
+    model: Object | None = wants.network.fp32
+    others: tuple[alternatives.Alternative, ...] | None = alternatives.floats(wants.network, engine)
+    if cell.pass_.made_inside:
+        implicit = calibrated_inside(cell.pass_, wants)
+    elif cell.pass_.source is TableSource.SHIPPED:
+        shipped = wants.network.shipped
+        if shipped is None:
+            return 0
+        table, model = shipped.table, shipped.object
+        others = alternatives.shipped(wants.network, engine)
+    elif cell.pass_.implicit:
+        if shared is None:
+            return 0
+        table = shared
+        implicit, _ = carried(shared, wants, cell.pass_)
+    elif cell.pass_.source is not None:
+        own = [name for name in wants.settings.algorithms if name in lane.own]
+        table = (
+            shared
+            if cell.pass_.source is TableSource.SHARED
+            else _table(store, wants, site, own, cell.pass_.algorithm or "")
+        )
+        if table is None:
+            return 0
+        placed = wants.placed(site, cell.pass_)
+        exclude = cell.pass_.exclude
+        model = wants.network.quantised_before(store, table, placed, exclude)
+        others = alternatives.quantised_before(store, wants.network, table, placed, exclude)
+    if model is None or others is None:
+        return 0
+    wanted = [
+        wants.measurement(
+            site,
+            cell.pass_.name,
+            repeat,
+            model=model,
+            precision=cell.pass_.precision,
+            table=table,
+            implicit=implicit,
+            alternatives=others,
+            typed=typed,
+            use=Use.JUDGED,
+        )
+        for repeat in range(cell.repeats(wants.settings.repeats))
+    ]
+    return sum(
+        known_measurement(store, one, settled) is not None or _came_back(wants, site, one)
+        for one in wanted
+    )
+
+
+def _came_back(wants: Wants, site: Site, wanted: WantedPass) -> bool:
+    """Whether an environment that ran elsewhere has the answer, which the next run takes in."""
+    holds = getattr(site.environment, "holds", None)
+    return holds is not None and holds(request_of(wants, site, passes=[wanted]))
+
+
+def _shared(
+    store: Store, wants: Wants, site: Site, environments: Iterable[Environment], wanted: str
+) -> Table | None:
+    """Returns the shared table, where it is known already."""
+    every = list(wants.settings.algorithms)
+    if wanted != best.BEST:
+        return _table(store, wants, site, every, wanted)
+    tables = {name: _table(store, wants, site, every, name) for name in every}
+    known = {name: one for name, one in tables.items() if one is not None}
+    if len(known) < len(tables):
+        return None
+    return best.Wanted(wants, site, known, searched_placement(wants, environments)).known(store)
+
+
+def _table(
+    store: Store, wants: Wants, site: Site, algorithms: Sequence[str], wanted: str
+) -> Table | None:
+    """Returns a table of a calibration that is known already."""
+    calibration = store.get(Calibration, wants.calibration(site, algorithms).fingerprint)
+    if calibration is None or calibration.status is not Status.OK:
+        return None
+    return wants.table(site, calibration, wanted)

@@ -1,0 +1,235 @@
+"""What the reference makes of single images and of parts of a set: every answer is kept and never asked twice."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trt_matrix.core.cells import Status
+from trt_matrix.core.manifest import Tried
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.maxima import OUTPUT, maxima_model
+from trt_matrix.core.records import Object
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
+from trt_matrix.execution.inputs import Data
+from trt_matrix.execution.jobs import Jobs
+from trt_matrix.execution.wanted import FP32, Site, Use, WantedPass, Wants
+
+MINMAX = "minmax"
+
+Floats = npt.NDArray[np.float32]
+
+
+class UnknownError(Exception):
+    """A job could not tell; says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What the reference makes of each image of a set."""
+
+    maxima: Object
+    """float32 .npy (images, tensors)."""
+    outputs: Mapping[str, Object]
+    """head → its outputs."""
+
+
+class ImageSets:
+    """Asks the reference about images other than the cells'."""
+
+    def __init__(self, jobs: Jobs, wants: Wants, site: Site, engine: str) -> None:
+        """Asks nothing yet.
+
+        Args:
+            jobs: Of the run.
+            wants: Of the run.
+            site: Where the reference is computed.
+            engine: Whose placement of Q/DQ nodes is simulated.
+        """
+        self.jobs = jobs
+        self.wants = wants
+        self.site = site
+        self.placed = wants.explicit(engine)
+        self.store = jobs.store
+
+    def maxima(self, images: Object, number: int, name: str) -> Seen:
+        """Returns the largest magnitude of every tensor on every image, and the heads' outputs.
+
+        Raises:
+            UnknownError: the network cannot be asked, or could not answer.
+        """
+        network = self.wants.network
+        try:
+            # No name of a head: those are outputs of the same pass.
+            heads = self.wants.settings.heads
+            model = maxima_model(
+                network.calibration_model, network.tensors, tuple(one for _, one in heads)
+            )
+        except GraphError as error:
+            raise UnknownError(str(error)) from error
+        own = OUTPUT
+        while own in dict(heads):
+            own += "_"
+        content = self.store.put(model.SerializeToString(deterministic=True), ".onnx")
+        wants = self._wants(images, number, ((own, OUTPUT), *heads))
+        (made,) = self._jobs(wants).measure(
+            self.site, [wants.measurement(self.site, name, 0, model=content)]
+        )
+        found = made.measurement
+        if found.status is not Status.OK:
+            raise UnknownError(found.reason or str(found.status))
+        return Seen(
+            maxima=found.outputs[own],
+            outputs={head: one for head, one in found.outputs.items() if head != own},
+        )
+
+    def table(
+        self, algorithm: str, chosen: Sequence[int], maxima: Floats | None, name: str
+    ) -> Table:
+        """Returns the table of some calibration images, in the order of the set.
+
+        Args:
+            algorithm: One of the run's.
+            chosen: Indices of images.
+            maxima: (images, tensors); of these alone follows the table of minmax.
+            name: For logs and progress.
+
+        Raises:
+            UnknownError: the calibration failed.
+        """
+        data = self.wants.data
+        if algorithm == MINMAX and maxima is not None:
+            largest = maxima[list(chosen)].max(axis=0)
+            ranges = dict(zip(self.wants.network.tensors, map(float, largest), strict=True))
+            return from_ranges(ranges, Provenance(algorithm=algorithm))
+        part = self.part(data.calibration, chosen)
+        changed = dataclasses.replace(data, calibration=part, calibration_images=len(chosen))
+        wants = dataclasses.replace(self.wants, data=changed)
+        made = self.jobs.calibrate(self.site, wants.calibration(self.site, [algorithm]), name)
+        if made.status is not Status.OK:
+            raise UnknownError(made.reason or str(made.status))
+        return wants.table(self.site, made, algorithm)
+
+    def simulated(self, tables: Sequence[tuple[Tried, Table]]) -> list[Tried]:
+        """Returns each with what its table must cost, those whose simulation failed left out."""
+        wanted: list[tuple[Tried, WantedPass]] = []
+        for number, (tried, table) in enumerate(tables):
+            try:
+                model = self.wants.network.quantised(self.store, table, self.placed, simulated=True)
+            except GraphError:
+                continue  # a table of a few dark images can quantise nothing
+            name = f"part-{number}-{table.digest[:12]}"
+            wanted.append(
+                (
+                    tried,
+                    self.wants.measurement(
+                        self.site,
+                        name,
+                        0,
+                        model=model,
+                        table=table,
+                        placement=self.placed.name,
+                        use=Use.COMPARED,
+                    ),
+                )
+            )
+        made = self.jobs.measure(self.site, [one for _, one in wanted])
+        return [
+            tried.model_copy(update={"outputs": one.measurement.outputs})
+            for (tried, _), one in zip(wanted, made, strict=True)
+            if one.measurement.status is Status.OK
+        ]
+
+    def ranges(
+        self, images: Object, number: int, algorithms: Sequence[str], name: str
+    ) -> tuple[Mapping[str, float], ...]:
+        """Returns the ranges of a set of images, a mapping an algorithm.
+
+        Raises:
+            UnknownError: the calibration failed.
+        """
+        options = {one: self.wants.settings.algorithms.get(one, {}) for one in algorithms}
+        wants = dataclasses.replace(
+            self.wants,
+            settings=dataclasses.replace(self.wants.settings, algorithms=options),
+            data=dataclasses.replace(
+                self.wants.data, calibration=images, calibration_images=number
+            ),
+        )
+        made = self.jobs.calibrate(self.site, wants.calibration(self.site, algorithms), name)
+        if made.status is not Status.OK:
+            raise UnknownError(made.reason or str(made.status))
+        return tuple(made.tables[one] for one in algorithms)
+
+    def reference(self, images: Object, number: int, name: str) -> Mapping[str, Object]:
+        """Returns the float network's outputs for other images.
+
+        Raises:
+            UnknownError: it could not run.
+        """
+        wants = self._wants(images, number, self.wants.settings.heads)
+        wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
+        wanted = dataclasses.replace(wanted, name=name, use=Use.FOUND)
+        (made,) = self._jobs(wants).measure(self.site, [wanted])
+        if made.measurement.status is not Status.OK:
+            raise UnknownError(made.measurement.reason or str(made.measurement.status))
+        return made.measurement.outputs
+
+    def part(self, images: Object, chosen: Sequence[int]) -> Object:
+        """Returns some images of an array as one of their own."""
+
+        def make(target: Path) -> None:
+            _write(target, self.store.array(images), chosen, lambda image: image)
+
+        key = {"part": images.sha256, "images": list(chosen)}
+        return self.store.derive(key, ".npy", make)
+
+    def changed(self, images: Object, chosen: Sequence[int], change: Any, key: Any) -> Object:
+        """Returns some images of an array, each changed.
+
+        Args:
+            images: The array.
+            chosen: Indices of images.
+            change: Image as fed → another of the same shape.
+            key: Any JSON value that names the change.
+        """
+
+        def make(target: Path) -> None:
+            _write(target, self.store.array(images), chosen, change)
+
+        full = {"part": images.sha256, "images": list(chosen), "changed": key}
+        return self.store.derive(full, ".npy", make)
+
+    def _wants(self, images: Object, number: int, heads: tuple[tuple[str, str], ...]) -> Wants:
+        data = Data(
+            evaluation=images,
+            calibration=self.wants.data.calibration,
+            evaluation_images=number,
+            calibration_images=self.wants.data.calibration_images,
+        )
+        settings = dataclasses.replace(self.wants.settings, heads=heads)
+        return dataclasses.replace(self.wants, settings=settings, data=data)
+
+    def _jobs(self, wants: Wants) -> Jobs:
+        mine = self.jobs
+        return Jobs(
+            mine.run,
+            wants,
+            mine.progress,
+            fresh=mine.fresh,
+            check=mine.check,
+            settled=mine.settled,
+        )
+
+
+def _write(target: Path, images: Floats, chosen: Sequence[int], change: Any) -> None:
+    """Writes images one at a time: see `images.preprocess`."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(chosen), *images.shape[1:])}
+    with target.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for index in chosen:
+            stream.write(np.ascontiguousarray(change(images[index]), np.float32).tobytes())

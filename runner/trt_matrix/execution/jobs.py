@@ -1,0 +1,268 @@
+"""Measures and calibrates at a site: what is known already is taken from the store, the rest is run."""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import Calibration, Measurement, Object
+from trt_matrix.execution.progress import Progress
+from trt_matrix.execution.shares import shares_of
+from trt_matrix.execution.start import JobStart
+from trt_matrix.execution.wanted import Site, Use, WantedCalibration, WantedPass, Wants
+from trt_matrix.execution.watch import Watch, unwatched
+from trt_matrix.store.results import Run, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    measurement: Measurement
+    reused: bool
+    """Whether an earlier run, or another one at the same time, made it."""
+
+
+Settled = Callable[[Mapping[str, Object], Use], bool]
+"""Whether all that is asked of outputs (head → output) is known without them."""
+
+
+def unsettled(outputs: Mapping[str, Object], use: Use) -> bool:
+    """Is a `Settled` that knows nothing without them."""
+    del outputs, use
+    return False
+
+
+def known_measurement(
+    store: Store, wanted: WantedPass, settled: Settled = unsettled
+) -> Measurement | None:
+    """Returns what is stored, under the name wanted now; None where an output is gone that is needed."""
+    found = store.get(Measurement, wanted.fingerprint)
+    if found is None:
+        return None
+    outputs = found.outputs.values()
+    if not store.has_all(outputs):
+        damaged = any(store.is_there(one) and not store.has(one) for one in outputs)
+        if damaged or not settled(found.outputs, wanted.use):
+            return None
+    return _asked_as(found, wanted)
+
+
+def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
+    """Returns a measurement under the name, of the table and the placement that were asked for.
+
+    Two tables that differ by rounding can give one network, and so one measurement; and a network that
+    came quantised is its own simulation for every engine. Recorded outputs may be of another table than
+    was asked for.
+    """
+    return found.model_copy(
+        update={
+            "name": wanted.name,
+            "table": None if found.table_problem else wanted.table or found.table,
+            "placement": wanted.placement or found.placement,
+        }
+    )
+
+
+class Jobs:
+    """The jobs of one run."""
+
+    def __init__(
+        self,
+        run: Run,
+        wants: Wants,
+        progress: Progress,
+        *,
+        fresh: bool = False,
+        watch: Watch = unwatched,
+        check: Callable[[], None] = lambda: None,
+        settled: Settled = unsettled,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            run: Takes the logs; its store takes the answers.
+            wants: What the jobs of this experiment share.
+            progress: Told what is done.
+            fresh: Whether what earlier runs measured is measured again.
+            watch: Tells what the GPU of a device of this machine does now.
+            check: Called as often as one likes; what it raises ends the job in work.
+            settled: Says of outputs that were not kept whether they are needed again.
+        """
+        self.run = run
+        self.store = run.store
+        self.wants = wants
+        self.progress = progress
+        self.fresh = fresh
+        self.engine_s = 0.0
+        """Seconds that jobs of this run spent in their stages."""
+        self.watch = watch
+        self.check = check
+        self.settled = settled
+        self._lock = threading.Lock()
+        self._ours: set[str] = set()
+        """Fingerprints that this run measured."""
+
+    def measure(
+        self, site: Site, wanted: Sequence[WantedPass], *, computed: bool = False
+    ) -> list[Made]:
+        """Returns one measurement for each of `wanted`, in that order.
+
+        Args:
+            site: Where.
+            wanted: What.
+            computed: Whether they are exact arithmetic, and no measurement of an engine: what is known
+                of them is taken even where all is measured again.
+        """
+        found = self._known(wanted, computed=computed)
+        if len(found) < len(wanted):
+            with self.turn(site):
+                # Another run may have measured them while this one waited for its turn.
+                found = self._known(wanted, computed=computed)
+                missing = [one for one in wanted if one.name not in found]
+                found |= self._measured(site, missing)
+        for name, made in found.items():
+            one = made.measurement
+            detail = "reused" if made.reused else one.reason or f"{sum(one.stages.values()):.1f} s"
+            self.progress.done(f"{site.where}/{name}", one.status, detail, reused=made.reused)
+        return [found[one.name] for one in wanted]
+
+    def calibrate(
+        self, site: Site, wanted: WantedCalibration, name: str = "calibrate"
+    ) -> Calibration:
+        what = f"{site.where}/{name}"
+        known = self.store.get(Calibration, wanted.fingerprint)
+        if known is None:
+            with self.turn(site):
+                known = self.store.get(Calibration, wanted.fingerprint)
+                if known is None:
+                    return self._calibrated(site, wanted, name)
+        self.progress.done(what, Status.OK, "reused", reused=True)
+        return known
+
+    def calibrate_together(
+        self,
+        asked: Sequence[tuple[Site, WantedCalibration]],
+        all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
+    ) -> list[Calibration]:
+        """Returns the calibration of each site; nothing is timed, so several may run at once.
+
+        Args:
+            asked: Of sites that share one device.
+            all_of: Does several things, in threads or one after the other.
+        """
+        with contextlib.ExitStack() as holding:
+            if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):
+                holding.enter_context(self.turn(asked[0][0]))
+            # Two names of one environment calibrate once.
+            first = {
+                wanted.fingerprint: index for index, (_, wanted) in reversed(list(enumerate(asked)))
+            }
+            turns = sorted(first.values())
+            made = all_of([functools.partial(self._known_or_made, *asked[one]) for one in turns])
+            found = dict(zip(turns, made, strict=True))
+            return [
+                found[index] if index in found else self._known_or_made(*one)
+                for index, one in enumerate(asked)
+            ]
+
+    def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
+        known = self.store.get(Calibration, wanted.fingerprint)
+        if known is not None:
+            self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
+            return known
+        try:
+            return self._calibrated(site, wanted, "calibrate")
+        finally:
+            self.progress.ended(site.where)
+
+    def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
+        made = self._start(site, name).calibration(wanted)
+        self._spent(made.seconds)
+        if made.status is Status.OK:
+            self.store.keep(made, wanted.fingerprint)
+        self.progress.done(
+            f"{site.where}/{name}", made.status, made.reason or f"{made.seconds:.1f} s"
+        )
+        return made
+
+    def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, Made]:
+        """Returns pass name → its measurement, where that is known already."""
+        usable = [
+            one for one in wanted if computed or not self.fresh or one.fingerprint in self._ours
+        ]
+        known = [(one.name, known_measurement(self.store, one, self.settled)) for one in usable]
+        return {
+            name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
+        }
+
+    def _measured(self, site: Site, wanted: Sequence[WantedPass]) -> dict[str, Made]:
+        """Runs `wanted`; passes with one fingerprint (an own table equal to the shared) run once.
+
+        After a crash the passes that had no turn get a new start; the one in work does not. Where
+        another used the GPU meanwhile, or it was throttled, all are run again, once.
+        """
+        pending = list({one.fingerprint: one for one in reversed(wanted)}.values())[::-1]
+        made: dict[str, Measurement] = {}
+        starts, again = 0, True
+        while pending:
+            starts += 1
+            what = f"repeat-{pending[0].repeat}" + (f"-start-{starts}" if starts > 1 else "")
+            ended = self._start(site, what).passes(pending)
+            if again and (reason := _disturbance(ended)):
+                again = False
+                self.progress.note(f"{site.where}: {reason}; it is measured again")
+                continue
+            if reason := _disturbance(ended):
+                self.progress.warn(f"{site.where}: {reason}; do not trust its latency")
+            made |= {one.fingerprint: one for one in ended}
+            pending = [one for one in pending if one.fingerprint not in made]
+        self._spent(sum(sum(one.stages.values()) for one in made.values()))
+        self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
+        return {one.name: Made(_asked_as(made[one.fingerprint], one), False) for one in wanted}
+
+    def _spent(self, seconds: float) -> None:
+        with self._lock:  # jobs on several devices end at any time
+            self.engine_s += seconds
+
+    def _start(self, site: Site, what: str) -> JobStart:
+        heads = self.wants.settings.heads
+        here = not self.wants.settings.machine(site.environment.name).name
+
+        def told(stage: str) -> None:
+            self.check()
+            self.progress.stage(site.where, stage)
+
+        self.check()
+        return JobStart(
+            self.run,
+            self.wants,
+            site,
+            share_of=lambda executed, model: shares_of(executed, self.store.path(model), heads),
+            progress=told,
+            log=f"{site.where}/{what}",
+            watch=self.watch if site.timing and here else unwatched,
+        )
+
+    @contextlib.contextmanager
+    def turn(self, site: Site) -> Iterator[None]:
+        """Holds a site's device as long as jobs run there."""
+        told = False
+
+        def waiting() -> None:
+            nonlocal told
+            self.check()
+            if not told:
+                self.progress.note(f"{site.where}: waiting for another run to end")
+            told = True
+
+        with self.store.turn(self.wants.place(site), waiting):
+            try:
+                yield
+            finally:
+                self.progress.ended(site.where)
+
+
+def _disturbance(ended: Sequence[Measurement]) -> str | None:
+    """Returns why the start that these passes share cannot be trusted."""
+    return next((one.start.disturbed for one in ended if one.start and one.start.disturbed), None)

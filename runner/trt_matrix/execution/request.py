@@ -1,0 +1,65 @@
+"""What a job is asked, as the protocol spells it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from job import protocol
+from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+
+
+def request_of(
+    wants: Wants,
+    site: Site,
+    *,
+    passes: Sequence[WantedPass] = (),
+    calibration: WantedCalibration | None = None,
+) -> Mapping[str, Any]:
+    """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`."""
+    names = {one.name for one in passes}
+    plugins = [one.request() for one in wants.plugins_at(site)]
+    return {
+        "schema_version": protocol.SCHEMA_VERSION,
+        "engine": site.environment.engine,
+        "engine_options": dict(site.engine_options),
+        "input": wants.settings.input,
+        "heads": [list(pair) for pair in wants.settings.heads],
+        "evaluation": wants.data.evaluation.file,
+        "calibration": _calibration(calibration) if calibration else None,
+        "passes": [_pass(one, names) for one in passes],
+        "timing": dict(site.timing) if site.timing else None,
+        # The job does not care; equal questions that are answered elsewhere are told apart by it.
+        "repeat": passes[0].repeat if passes else None,
+        **({"plugins": plugins} if plugins else {}),
+    }
+
+
+def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
+    return {
+        "model": wanted.model.file,
+        "images": wanted.images.file,
+        "tensors": list(wanted.tensors),
+        "algorithms": [dict(one) for one in wanted.algorithms],
+    }
+
+
+def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
+    implicit = wanted.implicit
+    alternatives = [one.asked for one in wanted.alternatives]
+    return {
+        "name": wanted.name,
+        "precision": str(wanted.precision),
+        "model": wanted.model.file,
+        # Where it is not carried, the scales are in the model's Q/DQ nodes.
+        "table": implicit.table.file if implicit and implicit.table else None,
+        "compare_with": wanted.compare_with if wanted.compare_with in present else None,
+        "implicit": {
+            "scales": implicit.scales,
+            "calibrator": implicit.calibrator,
+            "images": implicit.images.file if implicit.images else None,
+            **({"held": list(implicit.held)} if implicit.held else {}),
+        }
+        if implicit
+        else None,
+        **({"alternatives": alternatives} if alternatives else {}),
+        **({"typed": dict(wanted.typed.asked)} if wanted.typed else {}),
+    }

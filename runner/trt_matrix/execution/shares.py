@@ -1,0 +1,103 @@
+"""What of each head ran on integers, and how many of its tensors got a scale: as the engine told."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from trt_matrix.core.layers import executed as executed_shares
+from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
+from trt_matrix.core.layers.executed import executed_share
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.records import Coverage, Share
+from trt_matrix.core.tables.coverage import Arrived, coverage
+from trt_matrix.execution.answer_models import LayersAnswer, ScalesAnswer
+from trt_matrix.execution.answers import AnswerError
+
+
+def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> Mapping[str, Share]:
+    """Returns head → share of its backward cone that integer kernels ran.
+
+    Args:
+        executed: What the engine saved.
+        given: The network that it was given.
+        heads: (head, output tensor).
+
+    Raises:
+        AnswerError: `executed` is no such graph.
+    """
+    try:
+        graph = onnx.load(executed, load_external_data=False)
+        original = onnx.load(given, load_external_data=False)
+        found = executed_share(graph, original, [tensor for _, tensor in heads])
+    except (DecodeError, GraphError) as error:
+        message = f"{executed.name} is no graph that this network can have become: {error}"
+        raise AnswerError(message) from error
+    return _stored(found, heads)
+
+
+def shares_of_layers(
+    answer: LayersAnswer, given: Path, heads: Sequence[tuple[str, str]], *, quantised: bool
+) -> Mapping[str, Share]:
+    """Returns the same from the layers that TensorRT told; heads of which it told too little are out.
+
+    Args:
+        answer: Of layers.json.
+        given: The network that it was given.
+        heads: (head, output tensor).
+        quantised: Whether it was to run in int8.
+
+    Raises:
+        AnswerError: the layers cannot be those of this network.
+    """
+    layers = [EngineLayer(tensors=one.tensors, precision=one.precision) for one in answer.layers]
+    try:
+        original = onnx.load(given, load_external_data=False)
+        names = [tensor for _, tensor in heads]
+        found = engine_share(layers, original, names, quantised=quantised)
+    except (DecodeError, GraphError) as error:
+        message = f"the engine's layers are not those of this network: {error}"
+        raise AnswerError(message) from error
+    return _stored(found, heads)
+
+
+def coverage_of(
+    answer: ScalesAnswer, given: Path, heads: Sequence[tuple[str, str]]
+) -> Mapping[str, Coverage]:
+    """Returns head → what of a table arrived in the engine's network.
+
+    Args:
+        answer: Of build.json.
+        given: The float network that it was given.
+        heads: (head, output tensor).
+
+    Raises:
+        AnswerError: the network cannot be read again.
+    """
+    arrived = Arrived(
+        unmapped=answer.unmapped, unknown=answer.unknown, zero=answer.zero, missing=answer.missing
+    )
+    try:
+        return coverage(onnx.load(given, load_external_data=False), arrived, heads)
+    except (DecodeError, GraphError) as error:
+        message = f"what of the table arrived cannot be told of this network: {error}"
+        raise AnswerError(message) from error
+
+
+def _stored(
+    found: Mapping[str, executed_shares.Share], heads: Sequence[tuple[str, str]]
+) -> Mapping[str, Share]:
+    return {
+        head: Share(
+            integer_macs=found[tensor].macs_int,
+            total_macs=found[tensor].macs_total,
+            float_layers=tuple(found[tensor].float_layers),
+            placed_float=tuple(found[tensor].placed_float),
+            placed_float_macs=found[tensor].placed_float_macs,
+            integer_operators=dict(found[tensor].operators),
+            float_operators=dict(found[tensor].float_operators),
+        )
+        for head, tensor in heads
+        if tensor in found
+    }

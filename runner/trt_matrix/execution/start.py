@@ -1,0 +1,419 @@
+"""One start of the job: write the request, run it, take each pass in as it ends."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from job import protocol
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.hosts.gpus import GpuState, disturbed
+from trt_matrix.core.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing
+from trt_matrix.core.tables import pooled
+from trt_matrix.environments.base import Ending
+from trt_matrix.execution.alternatives import Alternative
+from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
+from trt_matrix.execution.classify import blamed, classify
+from trt_matrix.execution.quota import Quota, QuotaError
+from trt_matrix.execution.request import request_of
+from trt_matrix.execution.shares import coverage_of, shares_of_layers
+from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from trt_matrix.execution.watch import Watch, facts, settled, unwatched
+from trt_matrix.store.results import Run, Store, explained, same_file_system_link, utc_now
+from trt_matrix.store.untrusted import extent
+
+ShareOf = Callable[[Path, Object], Mapping[str, Share]]
+"""From the graph that the engine really ran to each head's share of integer kernels."""
+
+
+LOGS_BYTES = 1 << 20
+"""Room for what a start writes beside its outputs."""
+GRAPH_LIMIT_BYTES = 2 << 30
+"""No ONNX file is larger: protobuf ends there."""
+
+
+class JobStart:
+    """One process of the job; what it answers is in the store as soon as it is there."""
+
+    def __init__(
+        self,
+        run: Run,
+        wants: Wants,
+        site: Site,
+        *,
+        share_of: ShareOf,
+        progress: Callable[[str], None],
+        log: str,
+        watch: Watch = unwatched,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            run: Takes the log; its store takes the answers.
+            wants: What the jobs of this experiment share.
+            site: Where.
+            share_of: Reads the graph that the engine saved of a network.
+            progress: Called with the stage that the job is in, whenever that may have changed.
+            log: Name of the log, as `Run.log` takes it.
+            watch: Tells what the GPU of a device does now.
+        """
+        self.store: Store = run.store
+        self.run_id = run.id
+        self.wants = wants
+        self.site = site
+        self.share_of = share_of
+        self.progress = progress
+        self.log = run.log(log)
+        self.log_name = self.log.relative_to(run.folder).as_posix()
+        self.taken: dict[str, Measurement] = {}
+        """pass name → what became of it, in the order in which they ended."""
+        self.started = ""
+        self.watch = watch
+        self.states: tuple[GpuState | None, GpuState | None] = (None, None)
+        """Of the GPU, before and after."""
+
+    def passes(self, wanted: Sequence[WantedPass]) -> list[Measurement]:
+        """Returns a measurement of each pass that ended or failed; the others had no turn."""
+        with self.store.workspace() as folder:
+            answers = self._answers(folder)
+            ending = self._run(
+                folder, request_of(self.wants, self.site, passes=wanted),
+                [file for one in wanted for file in one.objects],
+                lambda: self._take_finished(answers, wanted),
+            )  # fmt: skip
+            start = self._facts(answers, ending)
+            self._take(answers, wanted, start, ended=True)
+            missing = [one for one in wanted if one.name not in self.taken]
+            if missing:
+                status, reason = self._explain(ending, answers)
+                names = blamed(
+                    status,
+                    answers.stage(),
+                    [one.name for one in missing],
+                    progressed=len(missing) < len(wanted),
+                )
+                for one in missing:
+                    if one.name in names:
+                        self.taken[one.name] = self._failed(one, status, reason, start)
+            if any(one.status is not Status.OK for one in self.taken.values()):
+                self._require(answers)
+        # Passes taken while the job ran knew neither its length nor its last probe.
+        made = [taken.model_copy(update={"start": start}) for taken in self.taken.values()]
+        for measurement in made:
+            self._keep(measurement)
+        return made
+
+    def calibration(self, wanted: WantedCalibration) -> Calibration:
+        with self.store.workspace() as folder:
+            answers = self._answers(folder)
+            request = request_of(self.wants, self.site, calibration=wanted)
+            ending = self._run(folder, request, [wanted.model, wanted.images], lambda: None)
+            start = self._facts(answers, ending)
+            problem = None
+            try:
+                answer = answers.calibration()
+                if answer:
+                    _check_algorithms(wanted, answer.algorithms)
+            except AnswerError as error:
+                answer, problem = None, str(error)
+            if answer is None:
+                self._require(answers)
+                status, reason = self._explain(ending, answers, problem)
+                return Calibration(
+                    fingerprint=wanted.fingerprint,
+                    status=status,
+                    reason=reason,
+                    log_tail=log_tail(self.log),
+                    start=start,
+                )
+            return Calibration(
+                fingerprint=wanted.fingerprint,
+                status=Status.OK,
+                tables=self._with_pools(answer.algorithms),
+                unusable=answer.unusable,
+                seen=answer.seen,
+                clipped=self._with_pools(answer.clipped),
+                seconds=answer.seconds,
+                start=start,
+            )
+
+    def _with_pools(
+        self, told: Mapping[str, Mapping[str, float]]
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Returns algorithm → tensor → value as TensorRT has it of a MaxPool's output."""
+        pools = self.wants.network.max_pools
+        return {
+            name: pooled.take_inputs(values, pools) if name in pooled.ALGORITHMS else values
+            for name, values in told.items()
+        }
+
+    @property
+    def _needed_bytes(self) -> int:
+        """Returns how much free disk a start needs at least: for one pass's outputs and its logs."""
+        outputs = sum(math.prod(shape) for shape in self.site.shapes.values())
+        return LOGS_BYTES + np.dtype(np.float32).itemsize * outputs
+
+    def _answers(self, folder: Path) -> ResultFolder:
+        return ResultFolder(folder / "result", self.wants.settings.results_bytes)
+
+    def _require(self, answers: ResultFolder) -> None:
+        """Raises StoreError where a start failed for want of room that it did not take itself."""
+        self.store.require(self._needed_bytes - extent(answers.folder).size_bytes)
+
+    def _run(
+        self,
+        folder: Path,
+        request: Mapping[str, Any],
+        objects: Sequence[Object],
+        collect: Callable[[], None],
+    ) -> Ending:
+        """Runs the job in `folder`, which gets request/ and result/; calls `collect` meanwhile."""
+        asked, result = folder / "request", folder / "result"
+        with explained(folder):
+            asked.mkdir()
+            result.mkdir()
+            for name, one in {
+                one.file: one
+                for one in (*objects, *self.wants.files_at(self.site), self.wants.data.evaluation)
+            }.items():
+                same_file_system_link(self.store.path(one), asked / name)
+            protocol.write_json(str(asked / protocol.REQUEST), request)
+        answers = self._answers(folder)
+        quota = Quota(result, self.wants.settings.results_bytes)
+
+        def tick() -> None:
+            self.progress(answers.stage() or "start")
+            quota.check()
+            collect()
+
+        before = settled(self.watch, self.site.device)
+        self.started = utc_now().isoformat()
+        try:
+            ending = self.site.environment.run(
+                asked,
+                result,
+                self.log,
+                deadline_s=self.wants.settings.deadline_s,
+                tick=tick,
+                device=self.site.device,
+                run_id=self.run_id,
+            )
+        except QuotaError as error:
+            ending = Ending(exit_code=None, stopped=str(error))
+        self.states = before, self.watch(self.site.device)
+        return ending
+
+    def _take_finished(self, answers: ResultFolder, wanted: Sequence[WantedPass]) -> None:
+        waiting = [one.name for one in wanted if one.name not in self.taken]
+        if any(answers.finished(name) for name in waiting):
+            start = self._facts(answers, Ending(exit_code=None))
+            self._take(answers, wanted, start, ended=False)
+
+    def _take(
+        self, answers: ResultFolder, wanted: Sequence[WantedPass], start: Start, *, ended: bool
+    ) -> None:
+        """Moves what finished passes left into the store."""
+        for one in wanted:
+            if one.name in self.taken:
+                continue
+            try:
+                with taking(f"the answer of {one.name}"):
+                    answer = answers.answer(one.name, ended=ended)
+                    if answer is None:
+                        continue
+                    measurement = self._measurement(answers, answer, one, start)
+            except AnswerError as error:
+                measurement = self._failed(one, Status.CRASHED, self._see_log(str(error)), start)
+            self._keep(measurement)
+            self.taken[one.name] = measurement
+
+    def _keep(self, measurement: Measurement) -> None:
+        """Stores a success; a failure is tried again by the next run."""
+        if measurement.status is Status.OK:
+            self.store.keep(measurement, measurement.fingerprint)
+
+    def _measurement(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
+    ) -> Measurement:
+        if answer.error is not None:
+            status, reason = Status(answer.status), answer.error.message
+            if status is not Status.UNSUPPORTED:
+                reason = self._see_log(answer.error.sentence())
+            return self._failed(wanted, status, reason, start)
+        files = {
+            head: answers.output(
+                wanted.name,
+                head,
+                answer,
+                images=self.wants.data.evaluation_images,
+                shape=self.site.shapes.get(head),
+            )
+            for head, _ in self.wants.settings.heads
+        }
+        build, cache = answer.build, answer.cache
+        model, told = _read(answer, wanted, self.wants.network.name)
+        asked = {**_asked(wanted), **told}
+        if cache and wanted.implicit and wanted.table is None:
+            name = self.site.environment.name
+            asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
+        if answer.table_problem:
+            asked["table"] = None
+        told_of_build = answers.build(wanted.name, build) if build else None
+        latency = answer.latency
+        return Measurement(
+            **asked,
+            status=Status.OK,
+            outputs={head: self.store.adopt(path) for head, path in files.items()},
+            latency=Timing(
+                batch=latency.batch,
+                samples_s=latency.samples_s,
+                warm_up=latency.warm_up,
+                device_s=latency.device_s,
+            )
+            if latency
+            else None,
+            stages=answer.stages,
+            shares=self._shares(answers, answer, wanted, model),
+            # A table that is not used covers nothing, and nothing is judged by it.
+            coverage=None
+            if answer.table_problem
+            else self._coverage(answers, told_of_build, wanted, model),
+            table_problem=answer.table_problem,
+            table_notes=answer.table_notes,
+            build=told_of_build,
+            custom_layers=answers.layers(wanted.name, answer.layers).custom
+            if answer.layers
+            else (),
+            layers=self._adopted(answers, wanted.name, answer.layers),
+            cache=self._adopted(answers, wanted.name, cache),
+            start=start,
+        )
+
+    def _shares(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
+    ) -> Mapping[str, Share] | None:
+        """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
+        if answer.executed:
+            executed = answers.file(wanted.name, answer.executed, GRAPH_LIMIT_BYTES)
+            return self.share_of(executed, model)
+        if not answer.layers:
+            return None
+        return shares_of_layers(
+            answers.layers(wanted.name, answer.layers),
+            self.store.path(model),
+            self.wants.settings.heads,
+            quantised=wanted.precision is Precision.INT8,
+        )
+
+    def _coverage(
+        self,
+        answers: ResultFolder,
+        build: Mapping[str, Any] | None,
+        wanted: WantedPass,
+        model: Object,
+    ) -> Mapping[str, Coverage] | None:
+        """Returns head → what of the table arrived; None where no table was carried or made."""
+        scales = answers.scales(wanted.name, build) if build else None
+        if scales is None:
+            return None
+        return coverage_of(scales, self.store.path(model), self.wants.settings.heads)
+
+    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
+        return self.store.adopt(answers.file(name, file)) if file else None
+
+    def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
+        return Measurement(
+            **_asked(wanted),
+            status=status,
+            reason=reason,
+            log_tail=log_tail(self.log),
+            start=start,
+        )
+
+    def _explain(
+        self, ending: Ending, answers: ResultFolder, problem: str | None = None
+    ) -> tuple[Status, str]:
+        """Says how a start ended that left something without an answer."""
+        told = None
+        try:
+            job = answers.job()
+            told = job.sentence() if job and job.status == "job_failed" else None
+        except AnswerError as error:
+            problem = problem or str(error)
+        status, reason = classify(ending, answers.stage(), told, problem)
+        return status, reason if status is Status.UNAVAILABLE else self._see_log(reason)
+
+    def _see_log(self, reason: str) -> str:
+        return f"{reason}; see {self.log_name}"
+
+    def _facts(self, answers: ResultFolder, ending: Ending) -> Start:
+        before, after = self.states
+        return Start(
+            environment=self.site.environment.name,
+            device=self.site.device,
+            identity=self.site.identity.facts,
+            probe=answers.probe(),
+            command=ending.command,
+            started=self.started if ending.started is None else ending.started,
+            wall_s=ending.wall_s,
+            gpu=facts(before, after),
+            disturbed=disturbed(before, after) if before and after else None,
+        )
+
+
+def _asked(wanted: WantedPass) -> dict[str, Any]:
+    """Returns what a measurement repeats of the question."""
+    return {
+        "fingerprint": wanted.fingerprint,
+        "name": wanted.name,
+        "repeat": wanted.repeat,
+        "model_sha256": wanted.model.sha256,
+        "table": wanted.table,
+        "placement": wanted.placement,
+        "carried": dict(wanted.implicit.changed) if wanted.implicit else {},
+        "held": wanted.implicit.held if wanted.implicit else (),
+    }
+
+
+def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
+    """Returns the graph of the network that the job read, and what a measurement tells of it.
+
+    That of a UFF file is its ONNX form's, whose heads it has.
+
+    Args:
+        answer: Of the job.
+        wanted: What it was asked.
+        name: What matrix.yaml calls the first form of the network.
+
+    Raises:
+        AnswerError: it had none of that name.
+    """
+    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
+        read_sha256 = wanted.typed.model.sha256
+        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
+    if not wanted.alternatives:
+        return wanted.model, {}
+    forms = (Alternative(name, wanted.model), *wanted.alternatives)
+    read = next((one for one in forms if one.model.file == answer.model), None)
+    if read is None:
+        message = (
+            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
+        )
+        raise AnswerError(message)
+    refused = {
+        one.name: answer.refused[one.model.file]
+        for one in forms
+        if one.model.file in answer.refused
+    }
+    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
+    return wanted.model if read.uff else read.model, told
+
+
+def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
+    if missing:
+        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
+        raise AnswerError(message)

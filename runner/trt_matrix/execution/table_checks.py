@@ -1,0 +1,117 @@
+"""Tables of the user's own, held against the ranges that the reference sees, before anything is judged by them."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from trt_matrix.core.records import Measurement
+from trt_matrix.core.tables import mistakes
+from trt_matrix.core.tables.coverage import enough
+from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.mistakes import Mistake, Ranges
+from trt_matrix.core.tables.table import LEVELS, Table
+from trt_matrix.core.tables.trt_cache import parse
+from trt_matrix.core.words import listed
+from trt_matrix.execution.given import GivenTable
+from trt_matrix.execution.host_tables import HostTables
+from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.progress import Progress
+from trt_matrix.execution.wanted import Wants
+from trt_matrix.store.results import Store
+
+ALGORITHMS = ("minmax", "entropy")
+"""Largest magnitudes, and clipped ones: a right table lies near one of both."""
+
+NAMED = 3
+"""Tensors that a reason names."""
+
+
+class RecordedTables:
+    """Says of each table once whether it can be right."""
+
+    def __init__(self, store: Store, wants: Wants, progress: Progress, host: HostTables) -> None:
+        """Looks at nothing yet.
+
+        Args:
+            store: Has the tables.
+            wants: What the run asks for.
+            progress: Told what is wrong.
+            host: Knows the ranges that the reference saw, of calibration and evaluation images.
+        """
+        self._store = store
+        self._wants = wants
+        self._progress = progress
+        self._host = host
+        self._found: dict[tuple[str, str], Mistake | None] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def given(self, given: GivenTable) -> Table | str:
+        """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right."""
+        found = mistakes.mistake(given.values, self._seen(), scales=given.scales)
+        if found is None:
+            return given.table
+        if not found.sure:
+            self._progress.warn(f"the shared table {given.file}: {found.text}")
+            made = given.table.provenance
+            doubtful = dataclasses.replace(made, note=f"{made.note}; {found.text}")
+            return dataclasses.replace(given.table, provenance=doubtful)
+        reason = f"the shared table {given.file} is not used: {found.text}"
+        self._progress.warn(reason)
+        return reason
+
+    def checked(self, lane: Lane) -> Iterator[Measurement]:
+        """Puts what is found into a lane's measurements; yields those whose table is used.
+
+        Without its table goes one whose table is wrong; what is to be told stands in all of them.
+        """
+        for name, measured in lane.measurements.items():
+            for index, one in enumerate(measured):
+                measured[index] = found = self._checked(one)
+                self._tell(lane.id(name), found)
+                if found.table and found.cache:
+                    yield found
+
+    def _tell(self, cell: str, one: Measurement) -> None:
+        problem = [f"its table is not used: {one.table_problem}"] if one.table_problem else []
+        for text in (*problem, *one.table_notes):
+            if (cell, text) not in self._told:
+                self._progress.warn(f"{cell}: {text}")
+            self._told.add((cell, text))
+
+    def _checked(self, one: Measurement) -> Measurement:
+        if not one.cache or not one.table:
+            return one
+        found = self._mistake(one, self._store.path(one.cache).read_text("utf-8"))
+        reason = found.text if found and found.sure else self._unusable(one)
+        if reason:
+            return one.model_copy(update={"table": None, "coverage": None, "table_problem": reason})
+        if found and found.text not in one.table_notes:
+            return one.model_copy(update={"table_notes": (*one.table_notes, found.text)})
+        return one
+
+    def _mistake(self, one: Measurement, text: str) -> Mistake | None:
+        told = ((one.build or {}).get("scales") or {}).get("form")
+        key = (text, str(told))
+        if key not in self._found:
+            scales = told is None or Form(told).scales
+            values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
+            self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
+        return self._found[key]
+
+    def _unusable(self, one: Measurement) -> str | None:
+        """Returns that too many of a head's scales are no scales; None where enough are."""
+        for head, arrived in (one.coverage or {}).items():
+            if not enough(arrived.mapped, arrived.total, self._wants.settings.coverage):
+                return (
+                    f"{len(arrived.zero)} of the scales of head {head} cannot be used (zero, negative, NaN or "
+                    f"beyond float32) and only {arrived.mapped} of {arrived.total} are left: see "
+                    f"{listed(arrived.zero + arrived.unmapped, NAMED)}; calibrate again"
+                )
+        return None
+
+    def _seen(self) -> Sequence[Ranges]:
+        return [
+            tables[algorithm].amax
+            for tables in self._host.made.values()
+            for algorithm in ALGORITHMS
+            if algorithm in tables
+        ]

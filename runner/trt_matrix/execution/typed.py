@@ -1,0 +1,149 @@
+"""The network in float16 or bfloat16, for engines where its own types decide; made once, and stored."""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from packaging.version import InvalidVersion, Version
+
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.records import Object, digest
+from trt_matrix.core.reduced.converting import Converted, convert
+from trt_matrix.core.reduced.formats import FORMATS
+from trt_matrix.environments.base import Identity
+from trt_matrix.execution.inputs import Network
+from trt_matrix.store.results import Store
+
+VERSION = 1
+"""Raise when the same network with the same ranges gives another one."""
+
+ALWAYS_STRONG = Version("11")
+"""The TensorRT from which on all networks are strongly typed."""
+
+TENSORRT = re.compile(r"(nvidia[-_])?tensorrt([-_]cu\d+)?([-_]bindings)?$", re.IGNORECASE)
+"""Names of the packages whose version is TensorRT's; TensorRT-RTX counts its own."""
+
+MOST = 100
+"""Nodes, tensors and weights that are told by name; more are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranges:
+    """Largest magnitudes of a network's tensors."""
+
+    amax: Mapping[str, float]
+    told: str
+    """Where they are from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Typed:
+    """A network converted to a precision, or why it cannot be."""
+
+    model: Object | None
+    facts: Mapping[str, Any]
+    """What a measurement of it tells: `facts_of`; empty where it is not needed."""
+    reason: str | None = None
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """Returns the request's entry: `job.protocol.TYPED_KEYS`."""
+        return {"model": self.model.file if self.model else None, "reason": self.reason}
+
+    @property
+    def key(self) -> Any:
+        """What it adds to a fingerprint."""
+        return self.model.sha256 if self.model else {"reason": self.reason}
+
+
+def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -> bool:
+    """Whether networks may be strongly typed in an environment, as far as is known before it starts.
+
+    Args:
+        engine: Of the environment.
+        options: Of the engine.
+        identity: Of the environment; a TensorRT older than 11 takes types for orders only where told to.
+    """
+    if engine != "tensorrt":
+        return False
+    return options.get("typed") == "strong" or not _is_old(identity.facts)
+
+
+def _is_old(facts: Mapping[str, Any]) -> bool:
+    packages = facts.get("packages")
+    found = [
+        one.get("version") if isinstance(one, Mapping) else one
+        for name, one in (packages.items() if isinstance(packages, Mapping) else ())
+        if TENSORRT.match(str(name))
+    ]
+    reported = facts.get("reported")
+    if isinstance(reported, Mapping) and "tensorrt" in reported:
+        found.append(reported["tensorrt"])
+    try:
+        return bool(found) and all(Version(str(one)) < ALWAYS_STRONG for one in found)
+    except InvalidVersion:
+        return False
+
+
+def typed(store: Store, network: Network, precision: Precision, ranges: Ranges) -> Typed:
+    """Returns the network in a precision, made where it is not known yet."""
+
+    @functools.cache
+    def converted() -> Converted:
+        return convert(network.model, precision, ranges.amax)
+
+    def make_model(target: Path) -> None:
+        target.write_bytes(converted().model.SerializeToString(deterministic=True))
+
+    def make_facts(target: Path) -> None:
+        target.write_text(json.dumps(facts_of(converted(), precision, ranges)), "utf-8")
+
+    key = _key(network, precision, ranges)
+    try:
+        model = store.derive(key, ".onnx", make_model)
+        facts = store.derive({**key, "facts": True}, ".json", make_facts)
+    except GraphError as error:
+        return Typed(model=None, facts={}, reason=str(error))
+    return Typed(model=model, facts=json.loads(store.path(facts).read_text("utf-8")))
+
+
+def typed_before(
+    store: Store, network: Network, precision: Precision, ranges: Ranges
+) -> Typed | None:
+    """Returns what `typed` made earlier, without its facts; makes nothing."""
+    model = store.derived(_key(network, precision, ranges))
+    return Typed(model=model, facts={}) if model else None
+
+
+def facts_of(made: Converted, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:
+    """Returns what is told of a converted network, as JSON values."""
+    zeroed = sum(made.zeroed.values())
+    return {
+        "type": FORMATS[precision].name,
+        "nodes": made.reduced,
+        "in_float32": _first(made.kept),
+        "nodes_in_float32": len(made.kept),
+        "near_the_end": _first(dict(sorted(made.near.items(), key=lambda one: -one[1]))),
+        "weights_that_became_zero": {"values": zeroed, "of": list(_first(made.zeroed))},
+        "ranges": ranges.told,
+    }
+
+
+def _first(found: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(list(found.items())[:MOST])
+
+
+def _key(network: Network, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:
+    return {
+        "typed": VERSION,
+        "operators": onnx.__version__,  # which types they take is read from there
+        "precision": str(precision),
+        "model": network.fp32.sha256,
+        "ranges": digest([dict(ranges.amax), ranges.told]),
+    }

@@ -1,0 +1,132 @@
+"""How far the tensors of the network reach on the images, in float32 on the host.
+
+All float32 tensors, of the calibration and the evaluation images: what is converted to float16 is to hold
+on both. Where one of them is infinite or not a number, those that are calibrated for int8 are asked alone;
+where that fails too, nothing is known of tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.records import Calibration, Object
+from trt_matrix.core.reduced.converting import float_tensors
+from trt_matrix.core.reduced.formats import FORMATS
+from trt_matrix.execution.jobs import Jobs
+from trt_matrix.execution.typed import Ranges, Typed, may_be_strong, typed, typed_before
+from trt_matrix.execution.wanted import MINMAX, Site, WantedCalibration, Wants
+from trt_matrix.store.results import Store, object_of
+
+WEIGHTS_ALONE = "the weights alone: {reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Giving:
+    """A network that gives out the tensors to look at."""
+
+    content: bytes | None
+    """Of its file; None where that is in the store."""
+    model: Object
+    tensors: tuple[str, ...]
+
+    def asked(self, wants: Wants, site: Site) -> tuple[WantedCalibration, ...]:
+        """Returns one question a set of images."""
+        data = wants.data
+        sets = dict.fromkeys((data.calibration.sha256, data.evaluation.sha256))
+        images = {one.sha256: one for one in (data.calibration, data.evaluation)}
+        return tuple(wants.ranges(site, self.model, self.tensors, images[one]) for one in sets)
+
+
+class TypedNetworks:
+    """The converted networks of one run."""
+
+    def __init__(self, jobs: Jobs, wants: Wants) -> None:
+        """Asks nothing yet; `site` has to be set before.
+
+        Args:
+            jobs: Those of the run.
+            wants: What is asked.
+        """
+        self.jobs = jobs
+        self.wants = wants
+        self.site: Site | None = None
+        """Where the reference is computed."""
+        self._ranges: Ranges | None = None
+        self._made: dict[Precision, Typed] = {}
+
+    def of(self, site: Site, precision: Precision) -> Typed | None:
+        """Returns what a pass at `site` takes where types decide; None where they cannot."""
+        if not needed(self.wants, site, precision):
+            return None
+        if precision not in self._made:
+            self._made[precision] = typed(
+                self.jobs.store, self.wants.network, precision, self.ranges()
+            )
+        return self._made[precision]
+
+    def ranges(self) -> Ranges:
+        """Returns the ranges, found once a run."""
+        if self._ranges is None:
+            self._ranges = self._find()
+        return self._ranges
+
+    def _find(self) -> Ranges:
+        assert self.site is not None  # noqa: S101 - the reference was measured
+        reason = ""
+        for giving in _givings(self.wants):
+            if giving.content is not None:
+                self.jobs.store.put(giving.content, ".onnx")
+            asked = giving.asked(self.wants, self.site)
+            self.jobs.progress.expect(len(asked))
+            found = [self.jobs.calibrate(self.site, one, "ranges") for one in asked]
+            failed = next((one for one in found if one.status is not Status.OK), None)
+            if failed is None:
+                return _joined(found, giving)
+            reason = failed.reason or str(failed.status)
+        return Ranges(amax={}, told=WEIGHTS_ALONE.format(reason=reason))
+
+
+def needed(wants: Wants, site: Site, precision: Precision) -> bool:
+    """Whether a pass may need the network converted."""
+    strong = may_be_strong(site.environment.engine, site.engine_options, site.identity)
+    return precision in FORMATS and strong and wants.network.is_float
+
+
+def known(store: Store, wants: Wants, reference: Site | None, precision: Precision) -> Typed | None:
+    """Returns what an earlier run made of the network for a pass; makes nothing.
+
+    Args:
+        store: Holds what earlier runs found.
+        wants: What is asked.
+        reference: Where the reference is computed; None where that is not known.
+        precision: Of a pass where it is `needed`.
+    """
+    if reference is None:
+        return None
+    giving = _givings(wants)[0]
+    found = [store.get(Calibration, one.fingerprint) for one in giving.asked(wants, reference)]
+    good = [one for one in found if one is not None and one.status is Status.OK]
+    if len(good) < len(found):
+        return None
+    return typed_before(store, wants.network, precision, _joined(good, giving))
+
+
+def _givings(wants: Wants) -> Sequence[Giving]:
+    network = wants.network
+    calibrated = Giving(None, network.calibration, network.tensors)
+    try:
+        model, tensors = float_tensors(network.model)
+    except GraphError:  # types that contradict each other: the conversion says so
+        return (calibrated,)
+    content = model.SerializeToString(deterministic=True)
+    return (Giving(content, object_of(content, ".onnx"), tensors), calibrated)
+
+
+def _joined(found: Sequence[Calibration], giving: Giving) -> Ranges:
+    amax: dict[str, float] = {}
+    for one in found:
+        table: Mapping[str, float] = one.tables[MINMAX]
+        amax |= {name: max(value, amax.get(name, 0.0)) for name, value in table.items()}
+    sets = "calibration and evaluation images" if len(found) > 1 else "evaluation images"
+    return Ranges(amax=amax, told=f"{len(giving.tensors)} tensors on the {sets}")

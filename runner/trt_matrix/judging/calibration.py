@@ -1,0 +1,365 @@
+"""What a run wrote down of its calibration set → the report on it; needs no engine."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from trt_matrix.core.boxes.evidence import BoxEvidence
+from trt_matrix.core.calibration import alike, claims, fed, ranges
+from trt_matrix.core.calibration.cost import costs
+from trt_matrix.core.calibration.curve import Curve, curves
+from trt_matrix.core.calibration.report import (
+    CalibrationReport,
+    Claim,
+    Pair,
+    Without,
+)
+from trt_matrix.core.calibration.sizes import Size, can_tell, sizes
+from trt_matrix.core.cells import Status
+from trt_matrix.core.evidence import Evidence
+from trt_matrix.core.manifest import CalibrationFacts, Manifest, Tried
+from trt_matrix.core.records import Object
+from trt_matrix.core.rules import Rules
+from trt_matrix.core.tables.differences import Ranges
+from trt_matrix.core.verdicts.head_errors import head_errors
+from trt_matrix.core.words import count, listed
+from trt_matrix.errors import GoneError
+from trt_matrix.judging.preprocessing import Told, fed_tables, trials
+from trt_matrix.store.arrays import read_array
+from trt_matrix.store.results import Store
+
+ENTROPY = "entropy"
+MOST = 12
+"""Pairs and tensors that are listed."""
+FEW = 5
+"""Images that are listed for the ranges that they decide."""
+
+Array = npt.NDArray[Any]
+
+
+def calibration_report(
+    store: Store,
+    found: Evidence,
+    boxes: BoxEvidence | None,
+    tables: Mapping[str, Ranges],
+    heads_of: Mapping[str, tuple[str, ...]],
+    scaled: Collection[str],
+) -> CalibrationReport | None:
+    """Returns None of a run that did not look at its calibration set.
+
+    Args:
+        store: Holds what was written down.
+        found: Of the run.
+        boxes: The same; None where none are decoded.
+        tables: Digest → ranges of the run's tables.
+        heads_of: Tensor → heads that depend on it; empty where the network is not known.
+        scaled: Tensors whose range decides a scale in some cell; empty where none ran in int8, or the network is
+            not known: of all tensors is told then what was seen of them.
+    """
+    facts = found.manifest.calibration
+    if facts is None:
+        return None
+    return _Judging(store, found, facts, boxes, tables, heads_of, scaled).report()
+
+
+class _Judging:
+    def __init__(
+        self,
+        store: Store,
+        found: Evidence,
+        facts: CalibrationFacts,
+        boxes: BoxEvidence | None,
+        tables: Mapping[str, Ranges],
+        heads_of: Mapping[str, tuple[str, ...]],
+        scaled: Collection[str],
+    ) -> None:
+        self.store = store
+        self.found = found
+        self.manifest: Manifest = found.manifest
+        self.facts = facts
+        self.boxes = boxes
+        self.tables = tables
+        self.heads_of = heads_of
+        # What stays in float, or takes another's scale, has a range that nothing uses.
+        self.columns = [at for at, name in enumerate(facts.tensors) if name in scaled] or list(
+            range(len(facts.tensors))
+        )
+        self.rules: Rules = found.rules
+        self.claims: list[Claim] = []
+        self.well: list[str] = []
+        self.unknown = list(facts.unknown)
+
+    def report(self) -> CalibrationReport:
+        facts = self.facts
+        sets = (facts.calibration, facts.evaluation)
+        here, there = (self._array(one.described) if one.described else None for one in sets)
+        made = CalibrationReport(
+            images=len(facts.calibration.files),
+            evaluation_images=len(facts.evaluation.files),
+            costs=costs(self.manifest, head_errors(self.found)),
+            tensors=len(self.columns),
+            algorithm=facts.algorithm,
+        )
+        if not all(one.described for one in sets):
+            pass  # samples that are no images: said where that was seen
+        elif here is None or there is None:
+            self.unknown.append("likeness of images: what was written down of them is gone")
+        else:
+            made = self._likeness(made, here, there)
+            made = self._fed(made, here, there)
+        maxima = [
+            self._array(one.maxima) if one.maxima else None
+            for one in (facts.calibration, facts.evaluation)
+        ]
+        if maxima[0] is not None and maxima[1] is not None:
+            made = self._ranges(made, maxima[0], maxima[1])
+        inputs = self.manifest.asked.input if self.manifest.asked else ""
+        tables, of_tables = fed_tables(facts, self.tables, inputs, here)
+        tried, of_trials = trials(facts, self.boxes)
+        made = replace(
+            made,
+            sizes=self._sizes(),
+            sizes_of=facts.areas_of,
+            curves=self._curves(),
+            orders_db=self._orders(),
+            notes=tuple(self._notes()),
+            tables=tables,
+            trials=tried,
+        )
+        self._take(of_tables)
+        self._take(of_trials)
+        return replace(
+            made,
+            claims=tuple(self.claims),
+            well=tuple(self.well),
+            unknown=tuple(dict.fromkeys(self.unknown)),
+        )
+
+    def _array(self, stored: Object) -> Array | None:
+        if not self.store.has(stored):
+            return None
+        try:
+            found: Array = read_array(self.store.path(stored))
+        except (OSError, ValueError):
+            return None  # damaged; the next run makes it again
+        return found
+
+    def _say(
+        self, made: Iterator[Claim], well: str | None = None, unknown: str | None = None
+    ) -> None:
+        """Takes claims in; where there is none, tells what is well, or else why nobody could know."""
+        found = list(made)
+        self.claims += found
+        if not found and unknown:
+            self.unknown.append(unknown)
+        elif not found and well:
+            self.well.append(well)
+
+    @staticmethod
+    def _too_few(here: Sequence[Any] | Array, there: Sequence[Any] | Array) -> str:
+        sets = f"{len(here)} and {count(len(there), 'image')}"
+        return f"{sets} are too few to tell, or their numbers are not finite"
+
+    # Images
+
+    def _likeness(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+        found = alike.likeness(here["description"], there["description"])
+        files, others = self.facts.calibration.files, self.facts.evaluation.files
+        compared = sum(found.compared)
+        self._say(claims.likeness_claims(found, files, others), claims.likeness_well(found))
+        if found.compared != (len(here), len(there)):
+            self.unknown.append(
+                f"likeness of all images: {compared:,} of {len(here) + len(there):,} were compared"
+            )
+        if made.costs and claims.holds_evaluation(found):
+            self.unknown.append(
+                "what other images could give: the calibration set has most of the evaluation images"
+            )
+            made = replace(made, costs=())
+        pairs = sorted(found.across, key=lambda one: (-one.cosine, one.other))
+        return replace(
+            made,
+            pairs=tuple(
+                Pair(
+                    calibration=files[one.one],
+                    evaluation=others[one.other],
+                    cosine=one.cosine,
+                    mirrored=one.mirrored,
+                )
+                for one in pairs[:MOST]
+            ),
+            pairs_in_all=len(pairs),
+        )
+
+    def _fed(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+        ones, others = here["statistics"], there["statistics"]
+        how = self._pixels(ones.shape[1])
+        if how is not None:
+            exchanged = fed.swapped(ones, others, how)
+            measures = fed.measures_told(ones.shape[1])
+            self._say(
+                claims.set_claims(fed.differences(ones, others, how), exchanged),
+                f"{measures} as in the evaluation",
+                None
+                if fed.can_tell(ones, others, how)
+                else f"{measures}: {self._too_few(ones, others)}",
+            )
+        return replace(made, channels=fed.channels(ones), evaluation_channels=fed.channels(others))
+
+    def _pixels(self, channels: int) -> fed.Pixels | None:
+        stated = self.manifest.facts.get("images", {}).get("preprocess", {})
+
+        def each(name: str) -> tuple[float, ...]:
+            value = stated[name]
+            return tuple(value) if isinstance(value, list | tuple) else (value,) * channels
+
+        try:
+            return fed.Pixels(
+                scale=stated["scale"],
+                mean=each("mean"),
+                std=each("std"),
+                blue_first=stated.get("color") in ("bgr", "bgra"),
+            )
+        except (KeyError, TypeError):
+            return None
+
+    # Ranges
+
+    def _ranges(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+        names = [self.facts.tensors[at] for at in self.columns]
+        here, there = here[:, self.columns], there[:, self.columns]
+        files = self.facts.calibration.files
+        unseen = ranges.unseen(names, here, there, self.heads_of)
+        self._say(
+            claims.unseen_claims(unseen, len(there), len(names)),
+            "no tensor goes beyond what calibration images showed more often than chance gives",
+            None
+            if ranges.can_tell(len(here), len(there), len(names))
+            else f"ranges never seen: {self._too_few(here, there)}",
+        )
+        deciders = ranges.deciders(names, here)
+        return replace(
+            made,
+            unseen=unseen[:MOST],
+            unseen_in_all=len(unseen),
+            deciders=tuple((files[one.image], one) for one in deciders[:FEW]),
+            without=self._without(deciders),
+        )
+
+    def _without(self, deciders: Sequence[ranges.Decider]) -> tuple[Without, ...]:
+        whole = self.facts.whole
+        if whole is None:
+            return ()
+        everything = set(whole.images)
+        by_image = {next(iter(everything - set(one.images))): one for one in self.facts.without}
+        made = []
+        for decider in deciders:
+            if decider.image not in by_image:
+                continue
+            gains = []
+            for head in self._heads():
+                kept = self._sqnr(head, by_image[decider.image])
+                before = self._sqnr(head, whole)
+                if kept is not None and before is not None:
+                    gains.append((head, kept - before))
+            gains.sort(key=lambda one: -abs(one[1]))
+            image = self.facts.calibration.files[decider.image]
+            made.append(Without(decider=decider, image=image, gains_db=tuple(gains)))
+        self._say(claims.without_claims(made, self.rules.least_effect_db))
+        return tuple(made)
+
+    def _heads(self) -> Sequence[str]:
+        return [gate.head for gate in self.manifest.heads]
+
+    def _sqnr(self, head: str, one: Tried) -> float | None:
+        output = one.outputs.get(head)
+        if output is None:
+            return None
+        try:
+            return self.found.sqnr_of(head, output)
+        except GoneError:
+            return None
+
+    # Sizes, numbers
+
+    def _sizes(self) -> tuple[Size, ...]:
+        here, there = self.facts.calibration.areas, self.facts.evaluation.areas
+        if here is None or there is None:
+            return ()
+        found = sizes(here, there)
+        known, rare = (
+            [
+                one.name
+                for one in found
+                if one.evaluation and can_tell(one, len(here), len(there)) is told
+            ]
+            for told in (True, False)
+        )
+        self._say(
+            claims.size_claims(found, len(here), len(there), self.facts.areas_of),
+            f"{listed(known)} objects not much rarer than in the evaluation" if known else None,
+        )
+        if rare:
+            self.unknown.append(f"whether {listed(rare)} objects are rarer: too few to tell")
+        return found
+
+    def _curves(self) -> tuple[Curve, ...]:
+        whole = self.facts.whole
+        if whole is None or not self.facts.subsets:
+            return ()
+        found: dict[str, dict[int, list[float]]] = {}
+        for head in self._heads():
+            for one in (*self.facts.subsets, whole):
+                kept = self._sqnr(head, one)
+                if kept is not None:
+                    found.setdefault(head, {}).setdefault(len(one.images), []).append(kept)
+        least = self.rules.least_effect_db
+        made = curves(found, least)
+        self._say(claims.curve_claims(made, self.facts.algorithm), claims.enough(made, least))
+        return made
+
+    def _orders(self) -> tuple[tuple[str, float], ...]:
+        whole = self.facts.whole
+        if whole is None or not self.facts.orders:
+            return ()
+        found = []
+        for head in self._heads():
+            kept = self._sqnr(head, whole)
+            others = [self._sqnr(head, one) for one in self.facts.orders]
+            moved = [abs(one - kept) for one in others if one is not None and kept is not None]
+            if moved:
+                found.append((head, max(moved)))
+        if found:
+            algorithm = self.facts.algorithm
+            self._say(
+                claims.order_claims(found, algorithm, self.rules.least_effect_db),
+                claims.order_kept(found, algorithm),
+            )
+        return tuple(found)
+
+    def _notes(self) -> Iterator[str]:
+        """Yields what of a table's making its numbers do not show."""
+        made = dict.fromkeys(
+            name
+            for record in self.found.records
+            if record.status is Status.OK
+            and (name := record.pass_.algorithm or "").startswith(ENTROPY)
+            # In which order a program of the user's own took its images, nobody knows.
+            and not any(
+                one.start is None or one.start.identity.get("kind") == "dumps"
+                for one in record.measurements
+            )
+        )
+        if made and len(self.facts.calibration.files) > 1:
+            yield (
+                f"Tables by {listed(list(made))} depend on the order of the images, since the first sets their "
+                f"bins: these came by name, {self.facts.calibration.files[0]} first"
+            )
+
+    # Preprocessing
+
+    def _take(self, told: Told) -> None:
+        self._say(iter(told.claims), told.well)
+        self.unknown += told.unknown

@@ -1,0 +1,98 @@
+"""Which outputs go once a run is judged: those of which only sums and boxes were needed (`keep: sums`).
+
+What new cells are compared with stays: the reference's outputs, and those of each environment's own fp32.
+So does whatever another finished run needs.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.records import Object, Record
+from trt_matrix.errors import StoreError
+from trt_matrix.execution.matrix import Outputs, SettledBeside
+from trt_matrix.execution.wanted import Use
+from trt_matrix.store.results import Run, hashes
+
+
+def release(run: Run, settled: SettledBeside) -> int | None:
+    """Removes the outputs that a finished, judged run needs no more.
+
+    Args:
+        run: Judged before.
+        settled: Makes what is still lacking; outputs of which it cannot stay.
+
+    Returns:
+        Bytes freed; None where another has the results open, who may need them.
+    """
+    manifest, records = run.manifest(), run.records()
+    if manifest.keep == "outputs" or manifest.reference is None:
+        return 0
+    kept = needed(manifest, records)
+    found: dict[str, Object] = {}
+    for outputs, use in asked(manifest, records):
+        if settled(manifest.reference.outputs, outputs, use):
+            found |= {one.sha256: one for one in outputs.values()}
+        else:
+            kept |= {one.sha256 for one in outputs.values()}
+    try:
+        with run.store.alone():
+            kept |= _needed_by_others(run)
+            return run.store.release(one for name, one in found.items() if name not in kept)
+    except StoreError:
+        return None
+
+
+def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outputs, Use]]:
+    """Yields the outputs of a run, but for the reference's, and what is asked of them."""
+    for record in records:
+        for one in record.measurements:
+            if one.status is Status.OK:
+                yield one.outputs, Use.JUDGED
+    for one in manifest.simulations:
+        yield one.outputs, Use.COMPARED
+    if facts := manifest.calibration:
+        whole = (facts.whole,) if facts.whole else ()
+        for tried in (*facts.subsets, *whole, *facts.orders, *facts.without):
+            yield tried.outputs, Use.COMPARED
+        for tried in facts.trials:
+            yield tried.outputs, Use.FOUND
+
+
+def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
+    """Returns SHA-256 of the outputs that a run keeps."""
+    found = list(manifest.reference.outputs.values()) if manifest.reference else []
+    if manifest.keep == "outputs":
+        found += [one for outputs, _ in asked(manifest, records) for one in outputs.values()]
+    for record in records:
+        if record.pass_.precision is Precision.FP32:
+            good = [one for one in record.measurements if one.status is Status.OK]
+            found += [one for first in good[:1] for one in first.outputs.values()]
+    return {one.sha256 for one in found}
+
+
+def _needed_by_others(run: Run) -> set[str]:
+    found: set[str] = set()
+    for path in run.store.results.glob("*/manifest.json"):
+        folder = path.parent
+        if folder.is_symlink() or folder.name == run.id:
+            continue
+        found |= _needed_by(folder)
+    return found
+
+
+def _needed_by(folder: Path) -> set[str]:
+    """Returns what a finished run keeps; all that it names, where it cannot be read."""
+    try:
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        cells = [
+            cell
+            for cell in manifest.cells
+            if manifest.keep == "outputs" or cell.endswith(f"/{Precision.FP32}")
+        ]
+        files = [folder / "records" / f"{cell}.json" for cell in cells]
+        return needed(manifest, [Record.model_validate_json(one.read_bytes()) for one in files])
+    except (OSError, ValueError):
+        every = [folder / "manifest.json", *(folder / "records").rglob("*.json")]
+        return set().union(*(hashes(one.read_text("utf-8", "replace")) for one in every))

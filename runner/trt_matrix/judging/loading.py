@@ -1,0 +1,229 @@
+"""`trt_matrix.load`: a finished run as tidy pandas frames, every column documented."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from job.reductions import SUMS
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import Measurement
+from trt_matrix.core.tables.table import TableError, from_json
+from trt_matrix.errors import StoreError
+from trt_matrix.report.columns import COLUMNS, NAMES
+from trt_matrix.report.frames import PARQUET
+from trt_matrix.store.results import Run, Store, explained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELL = {"cell": "Id of the cell: environment/device/pass."}
+REPEAT = {"repeat": "Which build and start of the cell, from 0."}
+
+DOCS: Mapping[str, Mapping[str, str]] = {
+    "heads": {column.name: column.doc for column in COLUMNS},
+    "cells": CELL
+    | {
+        "environment": "Name in matrix.yaml.",
+        "device": "cpu or one GPU.",
+        "pass_name": "Precision and table: int8-shared-entropy.",
+        "status": "How it ended: ok, job_failed, crashed, timed_out, unsupported, …",
+        "reason": "One sentence where status is not ok.",
+        "repeats": "Measurements that succeeded.",
+        "reused": "How many of the measurements an earlier run made.",
+        "table": "Digest of the calibration table; empty without one.",
+        "engine_version": "Found inside the environment.",
+    },
+    "images": CELL
+    | {"head": "Output of the network."}
+    | REPEAT
+    | {
+        "image": "Evaluation image, from 0, in the order of their names.",
+        "d2": "Sum of d² over the finite elements, d = output − reference.",
+        "d1": "Sum of |d|.",
+        "dmax": "Largest |d|.",
+        "r2": "Sum of squares of the reference: the signal's energy.",
+        "y2": "Sum of squares of the output.",
+        "ry": "Sum of reference · output.",
+        "n": "Elements that are finite on both sides.",
+        "over": "Elements with |d| above epsilon.",
+        "nonfinite": "Elements NaN or infinite on either side; in no sum.",
+    },
+    "latencies": CELL
+    | REPEAT
+    | {
+        "sample": "Inference, from 0, after the warm-up.",
+        "seconds": "Its duration.",
+        "batch": "Images in it.",
+    },
+    "tables": {
+        "table": "Digest of the table.",
+        "tensor": "Name in the network.",
+        "amax": "Largest magnitude that is kept; scale = amax / 127.",
+    },
+}
+"""Frame → column → what it holds, with its unit."""
+
+
+SHOWN = ("environment", "device", "pass_name", "head", "status", "sqnr_db", "verdicts")
+"""Columns of the heads that a notebook shows."""
+
+
+@dataclass(frozen=True, repr=False)
+class Results:
+    """One run. `docs["heads"]["sqnr_db"]` says what a column holds.
+
+    Attributes:
+        run: Id of the run.
+        heads: One row a cell and head: results.csv, typed.
+        cells: One row a cell, also those that did not run.
+        images: One row a cell, head, repeat and image: the sums that every error metric is made
+            from. NMSE of a cell is `d2.sum() / r2.sum()`.
+        latencies: One row a timed inference.
+        tables: One row a calibration table and tensor.
+    """
+
+    run: str
+    heads: "pd.DataFrame"
+    cells: "pd.DataFrame"
+    images: "pd.DataFrame"
+    latencies: "pd.DataFrame"
+    tables: "pd.DataFrame"
+
+    docs = DOCS
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(getattr(self, name))}" for name in DOCS)
+        return f"<Results {self.run}: rows of {sizes}>"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the heads of each cell in a few columns, and what else there is."""
+        shown = self.heads[[name for name in SHOWN if name in self.heads]]
+        return f"<p>{escape(repr(self))}</p>{shown.to_html(index=False, max_rows=20)}"
+
+
+def load(path: Path | str) -> Results:
+    """Reads the results of one run.
+
+    Args:
+        path: Its folder, `results/latest` or `results/20261123T091500Z-digits3`.
+
+    Raises:
+        StoreError: it holds no finished run, or one that is damaged.
+    """
+    import pandas as pd  # noqa: PLC0415 - it takes a second, and nothing else needs it
+
+    folder = Path(path)
+    run = _opened(folder)
+    parquet = folder / PARQUET
+    with explained(parquet):
+        heads = pq.read_table(parquet).to_pandas()
+    for column in COLUMNS:
+        if column.type == NAMES and column.name in heads:
+            heads[column.name] = [_listed(one) for one in heads[column.name]]
+    frames = {
+        "cells": pd.DataFrame(list(_cells(run)), columns=list(DOCS["cells"])),
+        "images": pd.DataFrame(_images(run), columns=list(DOCS["images"])),
+        "latencies": pd.DataFrame(list(_latencies(run)), columns=list(DOCS["latencies"])),
+        "tables": pd.DataFrame(list(_tables(run)), columns=list(DOCS["tables"])),
+    }
+    return Results(run=run.id, heads=heads, **frames)
+
+
+def _listed(value: Any) -> list[str]:
+    """Returns the names; runs of before 0.2 hold them in one text, or nothing."""
+    if isinstance(value, str):
+        return value.split("; ")
+    return [] if value is None or isinstance(value, float) else list(value)  # NaN: nothing
+
+
+def _opened(folder: Path) -> Run:
+    resolved = folder.resolve()
+    if not (resolved.parent / Store.FOLDER).is_dir():
+        message = f"{folder}: no folder of results; name one such as results/latest"
+        raise StoreError(message)
+    store = Store(resolved.parent)
+    store.tell = lambda text: warnings.warn(text, stacklevel=3)
+    return store.open_run(resolved.name)
+
+
+def _cells(run: Run) -> Iterator[dict[str, Any]]:
+    for record in run.records():
+        good = [one for one in record.measurements if one.status is Status.OK]
+        first = good[0] if good else None
+        yield {
+            "cell": record.cell,
+            "environment": record.environment,
+            "device": record.device,
+            "pass_name": record.pass_.name,
+            "status": str(record.status),
+            "reason": record.reason,
+            "repeats": len(good),
+            "reused": record.reused,
+            "table": first.table if first else None,
+            "engine_version": _engine_version(first),
+        }
+
+
+def _engine_version(measurement: Measurement | None) -> Any:
+    start = measurement.start if measurement else None
+    engine = start.probe.get("engine") if start else None
+    return engine.get("version") if isinstance(engine, Mapping) else None
+
+
+def _good(run: Run) -> Iterator[tuple[str, Measurement]]:
+    for record in run.records():
+        for one in record.measurements:
+            if one.status is Status.OK:
+                yield record.cell, one
+
+
+def _images(run: Run) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    manifest = run.manifest()
+    reference = manifest.reference
+    if reference is None or reference.status is not Status.OK:
+        return pd.DataFrame()
+    frames = []
+    for cell, one in _good(run):
+        for gate in manifest.heads:
+            sums = run.store.sums(
+                one.outputs[gate.head], reference.outputs[gate.head], manifest.epsilon
+            )
+            place = {"cell": cell, "head": gate.head, "repeat": one.repeat}
+            index = {"image": np.arange(len(sums))}
+            frames.append(
+                pd.DataFrame(place | index | {name: sums[name] for name in SUMS.names or ()})
+            )
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _latencies(run: Run) -> Iterator[dict[str, Any]]:
+    for cell, one in _good(run):
+        for sample, seconds in enumerate(one.latency.samples_s if one.latency else ()):
+            yield {
+                "cell": cell,
+                "repeat": one.repeat,
+                "sample": sample,
+                "seconds": seconds,
+                "batch": one.latency.batch if one.latency else None,
+            }
+
+
+def _tables(run: Run) -> Iterator[dict[str, Any]]:
+    for digest in run.manifest().tables:
+        path = run.folder / "tables" / f"{digest[:12]}.json"
+        try:
+            with explained(path):
+                table = from_json(path.read_text("utf-8"))
+        except TableError as error:
+            message = f"{path}: damaged ({error}); run `trt-matrix run` again"
+            raise StoreError(message) from error
+        for tensor, amax in table.amax.items():
+            yield {"table": digest, "tensor": tensor, "amax": amax}

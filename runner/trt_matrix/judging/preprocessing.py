@@ -1,0 +1,134 @@
+"""Which preprocessing a table, and the network itself, were made for: of what a run wrote down; needs no engine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trt_matrix.core.boxes.evidence import UNKNOWN, BoxEvidence
+from trt_matrix.core.calibration import claims
+from trt_matrix.core.calibration.preprocessings import AS_FED, FITS, nearest
+from trt_matrix.core.calibration.report import Claim, FedTable, Trial
+from trt_matrix.core.manifest import CalibrationFacts
+from trt_matrix.core.tables.differences import Ranges
+from trt_matrix.core.words import count, listed
+
+LEAST_IMAGES = 8
+"""Of the evaluation, for a claim with 95 % on what is found in them: draws of fewer are nearly all alike."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    claims: tuple[Claim, ...] = ()
+    well: str | None = None
+    """What was looked at, and nothing found."""
+    unknown: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+
+
+def fed_tables(
+    facts: CalibrationFacts, tables: Mapping[str, Ranges], inputs: str, here: Array | None
+) -> tuple[tuple[FedTable, ...], Told]:
+    """Returns how tables that other programs made lie to what was fed.
+
+    Args:
+        facts: Of the run.
+        tables: Digest → ranges.
+        inputs: Name of the network's input.
+        here: `described.stored` of the calibration images; None where that is gone.
+    """
+    made = []
+    reached = (
+        float(np.abs(here["statistics"][:, :, 2:4]).max(initial=0.0)) if here is not None else 0.0
+    )
+    for digest, name in facts.foreign.items() if facts.forms else ():
+        table = tables.get(digest)
+        found = nearest(table, facts.forms) if table else None
+        if table is None or found is None:
+            continue
+        made.append(
+            FedTable(
+                table=digest,
+                name=name,
+                nearest=found,
+                input_amax=table.get(inputs),
+                input_fed=reached,
+            )
+        )
+    if not made:
+        return (), Told()
+    which = f"with what the table of {listed([one.name for one in made], 3)} was made"
+    if here is not None and _mostly_flat(here):
+        return (), Told(unknown=(f"{which}: most calibration images are of one colour",))
+    wrong = tuple(claims.table_claims(made))
+    if wrong or _all_fit(made):
+        well = f"the table of {listed([one.name for one in made], 3)} fits what was fed"
+        return tuple(made), Told(claims=wrong, well=None if wrong else well)
+    return tuple(made), Told(unknown=(f"{which}: no known preprocessing fits",))
+
+
+def _all_fit(made: Sequence[FedTable]) -> bool:
+    """Whether what was fed is nearest, and near: a table of another network is nearest to something too."""
+    return all(AS_FED in one.nearest.forms and one.nearest.fed <= FITS for one in made)
+
+
+def _mostly_flat(described: Array) -> bool:
+    """Whether most images show nothing: every preprocessing gives them the same few numbers."""
+    return 2 * int((~described["description"].any(axis=1)).sum()) > len(described)
+
+
+def trials(facts: CalibrationFacts, boxes: BoxEvidence | None) -> tuple[tuple[Trial, ...], Told]:
+    """Returns what the float network finds in the evaluation images, preprocessed in every known way."""
+    if not facts.trials or boxes is None or boxes.precision_of is None:
+        return (), Told()
+    draws_of: Callable[..., npt.NDArray[np.float64]] | None = boxes.draws_of
+    made: list[Trial] = []
+    unknown: list[str] = []
+    first: npt.NDArray[np.float64] | None = None
+    for one in facts.trials:
+        try:
+            ap50 = boxes.precision_of(one.outputs)["all"].ap50
+            draws = draws_of(one.outputs)[:, 1] if draws_of else None
+        except UNKNOWN as error:
+            unknown.append(f"what is found with {one.name}: {error}")
+            continue
+        if ap50 is None or draws is None:
+            continue
+        if one.name == AS_FED:
+            first = draws
+        better = (
+            float(np.nanquantile(draws - first, 0.025))
+            if one.name != AS_FED and first is not None and np.isfinite(draws - first).any()
+            else None
+        )
+        made.append(Trial(form=one.name, ap50=float(ap50), better_by=better))
+    if first is None:
+        return tuple(made), Told(unknown=tuple(unknown))
+    return judged(made, len(facts.evaluation.files), unknown)
+
+
+def judged(
+    made: Sequence[Trial], images: int, unknown: Sequence[str] = ()
+) -> tuple[tuple[Trial, ...], Told]:
+    """Returns what trials say of the preprocessing, and the trials as far as they say anything.
+
+    Args:
+        made: What was fed among them.
+        images: Of the evaluation.
+        unknown: What of them failed.
+    """
+    which = "whether another preprocessing finds more"
+    if images < LEAST_IMAGES:
+        few = f"{which}: {count(images, 'evaluation image')} tell too little"
+        plain = tuple(replace(one, better_by=None) for one in made)
+        return plain, Told(unknown=(*unknown, few))
+    if max(one.ap50 for one in made) == 0:
+        nothing = f"{which}: the float network finds nothing that is labelled"
+        return tuple(made), Told(unknown=(*unknown, nothing))
+    wrong = tuple(claims.trial_claims(made))
+    well = f"no known preprocessing finds {claims.BETTER_AP50} AP50 more for sure than the images as fed"
+    return tuple(made), Told(claims=wrong, well=None if wrong else well, unknown=tuple(unknown))

@@ -1,0 +1,264 @@
+"""A stored run → its judgement, its report and what machines read; needs no engine."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.changes import changes
+from trt_matrix.core.evidence import Evidence, SumsOf
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.manifest import Manifest
+from trt_matrix.core.metrics import Sums
+from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.errors import GoneError
+from trt_matrix.execution.progress import Stage, untold
+from trt_matrix.judging.diff import Difference
+from trt_matrix.judging.judgement_file import JudgementFile
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.judging.settled import flat_of
+from trt_matrix.store.results import Run, explained, finished_run, write_text
+
+if TYPE_CHECKING:
+    from trt_matrix.judging.pictures import Pictures
+
+
+def judge_again(
+    name: str,
+    results: Path,
+    *,
+    images: bool = True,
+    most_cells: int | None = None,
+    stage: Stage = untold,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Judges a finished run from its stored records and writes its report; no engine is needed.
+
+    Args:
+        name: Of the run's folder.
+        results: Where it is.
+        images: Whether the report may show images, where the run's matrix.yaml says so too.
+        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
+        stage: Told what is being judged.
+        warn: Told what is to be known of the stored run.
+    """
+    run = finished_run(name, results, warn)
+    cells = tuple(record.planned() for record in run.records())
+    return report(run, cells, images=images, most_cells=most_cells, stage=stage)
+
+
+def difference(
+    before: str, after: str, results: Path, warn: Callable[[str], None] = lambda _: None
+) -> Difference:
+    """Says what changed between two finished runs; both are judged again."""
+    runs = [finished_run(name, results, warn) for name in (before, after)]
+    old, new = (
+        judgement_of(run, tuple(record.planned() for record in run.records())) for run in runs
+    )
+    return Difference(runs[0].id, runs[1].id, changes(old, new))
+
+
+def report(
+    run: Run,
+    cells: Sequence[Cell],
+    *,
+    images: bool = True,
+    most_cells: int | None = None,
+    stage: Stage = untold,
+) -> Outcome:
+    """Judges a finished run, writes judgement.json, and from that its report, its tables and its summaries."""
+    judgement = judgement_of(run, cells, stage)
+    stage("report", "write")
+    shown = pictures_of(run, judgement) if images else None
+    made = JudgementFile(
+        schema_version=1,
+        judgement=judgement,
+        pictures=shown and shown.cut_out,
+        fed=shown.fed if shown else {},
+        seconds=dict(run.manifest().seconds),
+    )
+    written = made.write(run.folder)
+    del judgement, made  # of 10,000 cells they are large, and are read again
+    return rendered(written, run.folder, most_cells=most_cells)
+
+
+def pictures_of(run: Run, judgement: Judgement) -> "Pictures | None":
+    """Returns the worst images; None where none may be shown."""
+    from trt_matrix.judging.pictures import pictures  # noqa: PLC0415 - as below
+    from trt_matrix.report.sections import shown_images  # noqa: PLC0415
+
+    manifest = run.manifest()
+    if judgement.boxes is None or not manifest.show_images:
+        return None
+    return pictures(run.store, manifest, shown_images(judgement))
+
+
+def rendered(
+    source: Path, folder: Path, *, images: bool = True, most_cells: int | None = None
+) -> Outcome:
+    """Writes the report, its tables and its summaries, from a judgement.json and nothing else.
+
+    Args:
+        source: The judgement.json, or the folder that it is in.
+        folder: To write into.
+        images: Whether the report may show those that are in it.
+        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
+
+    Raises:
+        StoreError: it cannot be read, or these cannot be written.
+    """
+    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
+    from trt_matrix.report import frames, html, junit, model_explorer, summary  # noqa: PLC0415
+
+    found = JudgementFile.read(source)
+    judgement = found.judgement
+    pictures, fed = (found.pictures, found.fed) if images else (None, {})
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        frames.write(frames.long_table(judgement), folder)
+    write_text(folder / junit.JUNIT, junit.junit(judgement))
+    write_text(folder / summary.SUMMARY, summary.summary(judgement))
+    _write_node_data(folder / model_explorer.FOLDER, model_explorer.node_data(judgement))
+    page = write_text(folder / "report.html", html.render(judgement, pictures, most_cells, fed))
+    return Outcome(judgement, folder, page, found.seconds)
+
+
+def _write_node_data(folder: Path, files: Mapping[str, str]) -> None:
+    """Writes these files, and takes away those of an earlier judgement."""
+    with explained(folder):
+        if files:
+            folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.json"):
+            if old.name not in files:
+                old.unlink()
+    for name, text in files.items():
+        write_text(folder / name, text)
+
+
+def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
+    from trt_matrix.core.answers.bridges import with_bridges  # noqa: PLC0415 - as above
+    from trt_matrix.core.answers.choices import with_choices  # noqa: PLC0415 - as above
+    from trt_matrix.core.answers.fixes import with_fixes  # noqa: PLC0415
+    from trt_matrix.core.answers.simulated import simulated  # noqa: PLC0415
+    from trt_matrix.core.answers.slow import with_slow  # noqa: PLC0415
+    from trt_matrix.core.answers.table_facts import with_tables  # noqa: PLC0415
+    from trt_matrix.core.judge import judge  # noqa: PLC0415
+    from trt_matrix.core.layers.choices import choices  # noqa: PLC0415
+    from trt_matrix.core.layers.deciding import decided  # noqa: PLC0415
+    from trt_matrix.core.layers.precisions import layer_report  # noqa: PLC0415
+    from trt_matrix.core.tables.differences import table_report  # noqa: PLC0415
+    from trt_matrix.judging.calibration import calibration_report  # noqa: PLC0415
+    from trt_matrix.judging.detections import box_evidence  # noqa: PLC0415
+    from trt_matrix.judging.run_files import (  # noqa: PLC0415
+        deciding_of,
+        diagnosis_of,
+        layers_of,
+        model_of,
+        network_of,
+        ranges_of,
+        times_of,
+    )
+
+    stage("report", "judge")
+    found = evidence(run, run.manifest(), cells, run.records())
+    manifest, records = found.manifest, found.records
+    model = model_of(run, manifest)
+    network = network_of(manifest, model)
+    boxes = box_evidence(run.store, manifest, stage)
+    ranges, heads_of = ranges_of(run, manifest), network.heads_of if network else {}
+    deciding = deciding_of(model)
+    decides = decided(records, ranges, deciding) if deciding else {}
+    judged = with_tables(
+        judge(dataclasses.replace(found, boxes=boxes)),
+        table_report(manifest, records, ranges, heads_of, decides),
+    )
+    scaled = frozenset(tensor for tensors in decides.values() for tensor in tensors)
+    judged = dataclasses.replace(
+        judged,
+        calibration=calibration_report(run.store, found, boxes, ranges, heads_of, scaled),
+        diagnosis=diagnosis_of(run),
+    )
+    if network is not None:
+        told = functools.cache(layers_of(run.store))
+        judged = dataclasses.replace(
+            with_choices(judged, choices(network, records, told, found.sqnr_of)),
+            layers=layer_report(network, records, told),
+        )
+    judged = with_slow(judged, records, times_of(run.store))
+    return with_fixes(with_bridges(judged), simulated(found))
+
+
+def evidence(
+    run: Run, manifest: Manifest, cells: Sequence[Cell], records: Sequence[Record]
+) -> Evidence:
+    @functools.cache  # several questions are answered from the same sums
+    def sums_of(y: Object, r: Object) -> Sums:
+        return run.store.sums(y, r, manifest.epsilon)
+
+    known = functools.partial(_known, sums_of)
+    return Evidence(
+        _with_sums(manifest, known),
+        cells,
+        [_told(record, manifest, known) for record in records],
+        sums_of,
+        flat_of=functools.cache(functools.partial(flat_of, run.store)),
+        known=known,
+    )
+
+
+Known = Callable[[Object, Object], bool]
+
+
+def _known(sums_of: SumsOf, y: Object, r: Object) -> bool:
+    """Says whether there are sums, or can be: outputs that were not kept cannot be compared anew."""
+    try:
+        sums_of(y, r)
+    except GoneError:
+        return False
+    return True
+
+
+def _compared(one: Measurement, reference: Measurement, known: Known) -> bool:
+    return all(
+        known(output, reference.outputs[head])
+        for head, output in one.outputs.items()
+        if head in reference.outputs
+    )
+
+
+def _told(record: Record, manifest: Manifest, known: Known) -> Record:
+    """Returns the record without what nothing is known of any more: its cell says so."""
+    reference = manifest.reference
+    if reference is None or record.status is not Status.OK:
+        return record
+    left = [
+        one
+        for one in record.measurements
+        if one.status is not Status.OK or _compared(one, reference, known)
+    ]
+    if len(left) == len(record.measurements):
+        return record
+    if any(one.status is Status.OK for one in left):
+        return record.model_copy(update={"measurements": tuple(left)})
+    return record.model_copy(
+        update={"measurements": (), "status": Status.NOT_RUN, "reason": GONE, "reused": 0}
+    )
+
+
+GONE = "its outputs were not kept, and what was made of them is gone or damaged: run again, it is measured anew"
+
+
+def _with_sums(manifest: Manifest, known: Known) -> Manifest:
+    reference = manifest.reference
+    if reference is None:
+        return manifest
+    left = [
+        one
+        for one in manifest.simulations
+        if one.status is not Status.OK or _compared(one, reference, known)
+    ]
+    if len(left) == len(manifest.simulations):
+        return manifest
+    return manifest.model_copy(update={"simulations": tuple(left)})

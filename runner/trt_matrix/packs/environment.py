@@ -1,0 +1,185 @@
+"""An environment whose jobs run elsewhere: packed on the way out, answered from what came back."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from job import protocol
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import digest
+from trt_matrix.environments.base import (
+    PACKED,
+    Ending,
+    Environment,
+    Identity,
+    Tick,
+    Transfer,
+    untold,
+)
+from trt_matrix.packs.keys import calibration_key, pass_key
+from trt_matrix.store.results import same_file_system_link
+
+ENDING = "ending.json"
+LOG = "job.log"
+
+
+def pool(store: Path, environment: str) -> Path:
+    """Returns where the answers of an environment are kept.
+
+    Args:
+        store: `results/.store`.
+        environment: Its name.
+    """
+    return store / "merged" / environment
+
+
+class _Elsewhere:
+    """What both have: the name and the engine of the environment they stand for."""
+
+    def __init__(self, stood_for: Environment) -> None:
+        self.name = stood_for.name
+        self.engine = stood_for.engine
+
+    def obstacle(self, device: str) -> str | tuple[Status, str] | None:
+        del device  # it is on the other machine
+        return None
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        del offline, transfer
+        return self.identity()
+
+    def identity(self) -> Identity:
+        facts = {"kind": PACKED, "environment": self.name, "engine": self.engine}
+        return Identity(fingerprint=digest(facts), facts=facts)
+
+
+class PackedEnvironment(_Elsewhere):
+    """Keeps every request that it is given, and answers none."""
+
+    def __init__(self, stood_for: Environment, folder: Path, repeats: int) -> None:
+        """Keeps nothing yet.
+
+        Args:
+            stood_for: The environment.
+            folder: Of the pack: requests/ and objects/ are in it.
+            repeats: A failed pass is not repeated, so all repeats are kept at once.
+        """
+        super().__init__(stood_for)
+        self.folder = folder
+        self.repeats = repeats
+        self.kept: dict[str, Mapping[str, Any]] = {}
+        """id → what run-pack.py must know of it."""
+
+    def run(
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
+    ) -> Ending:
+        del result, log, tick, run_id
+        asked = json.loads((request / protocol.REQUEST).read_text("utf-8"))
+        for file in request.iterdir():
+            if file.name != protocol.REQUEST:
+                # Already there by another request, perhaps one of another device at this moment.
+                with contextlib.suppress(FileExistsError):
+                    same_file_system_link(file, self.folder / "objects" / file.name)
+        if asked["calibration"]:
+            self._keep("calibrate", device, asked, deadline_s)
+        else:
+            for repeat in range(self.repeats):
+                self._keep(f"repeat-{repeat}", device, {**asked, "repeat": repeat}, deadline_s)
+        return Ending(exit_code=None, error="packed, to run elsewhere")
+
+    def _keep(self, what: str, device: str, asked: Mapping[str, Any], deadline_s: float) -> None:
+        name = f"{self.name}@{device.replace('*', 'all').replace(':', '-')}@{what}"
+        file = f"requests/{name}.json"
+        protocol.write_json(str(self.folder / file), dict(asked))
+        self.kept[name] = {
+            "id": name, "environment": self.name, "request": file, "deadline_s": deadline_s,
+        }  # fmt: skip
+
+
+class MergedEnvironment(_Elsewhere):
+    """Answers with what came back, as the job left it."""
+
+    def __init__(self, stood_for: Environment, folder: Path) -> None:
+        """Args: folder: as `pool` returns it."""
+        super().__init__(stood_for)
+        self.folder = folder
+
+    def holds(self, asked: Mapping[str, Any]) -> bool:
+        """Whether every pass of a request was answered there, well or badly."""
+        return all((self.folder / pass_key(asked, one)).is_dir() for one in asked["passes"])
+
+    def run(
+        self,
+        request: Path,
+        result: Path,
+        log: Path,
+        *,
+        deadline_s: float,
+        tick: Tick,
+        device: str = "cpu",
+        run_id: str = "",
+    ) -> Ending:
+        del deadline_s, device, run_id
+        asked = json.loads((request / protocol.REQUEST).read_text("utf-8"))
+        keys = [pass_key(asked, one) for one in asked["passes"]]
+        if asked["calibration"]:
+            keys.append(calibration_key(asked))
+        log.write_bytes(b"")
+        # Those that are there first: what is missing ends the start.
+        answers = sorted(
+            (self.folder / key for key in keys), key=lambda answer: not answer.is_dir()
+        )
+        endings: list[Ending] = []
+        for answer in answers:
+            if not answer.is_dir():
+                message = (
+                    f"not among the results merged for {self.name}: `trt-matrix pack` again, "
+                    "run it there, merge it"
+                )
+                return _timed(Ending(exit_code=None, error=message), endings)
+            endings.append(_replay(answer, result, log))
+            tick()
+            if endings[-1].exit_code != 0 or (result / protocol.RESULT).is_file():
+                return _timed(endings[-1], endings)
+        job_answer = {"schema_version": 1, "status": "ok", "stage": None, "error": None}
+        protocol.write_json(str(result / protocol.RESULT), job_answer)
+        return _timed(endings[-1] if endings else Ending(exit_code=0), endings)
+
+
+def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
+    """Returns `ending` with when the job ran there; not known where several starts answered at once."""
+    starts = {one.started for one in endings}
+    return replace(ending, started=starts.pop() if len(starts) == 1 else "")
+
+
+def _replay(answer: Path, result: Path, log: Path) -> Ending:
+    """Puts one answer into the result folder; result.json only where the job gave up with it."""
+    seen = json.loads((answer / ENDING).read_text("utf-8"))
+    for file in (path for path in (answer / "result").rglob("*") if path.is_file()):
+        target = result / file.relative_to(answer / "result")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        same_file_system_link(file, target)
+    with log.open("ab") as stream:
+        stream.write((answer / LOG).read_bytes())
+    return Ending(
+        # A start that answered this one and then broke down is no failure of this one.
+        exit_code=seen["exit_code"] if seen["failed"] else 0,
+        signal=seen["signal"] if seen["failed"] else None,
+        timed_out=seen["timed_out"] and seen["failed"],
+        error=seen["error"] if seen["failed"] else None,
+        command=tuple(seen["command"]),
+        started=seen.get("started", ""),  # by the clock there; older packs did not say
+        wall_s=seen["wall_s"],
+    )

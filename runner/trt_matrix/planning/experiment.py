@@ -1,0 +1,475 @@
+"""matrix.yaml, checked and expanded: what is measured, where, and everything that decides the numbers."""
+
+import hashlib
+import math
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import job
+from trt_matrix.config import matrix as configuration
+from trt_matrix.config.problems import few
+from trt_matrix.config.quantisation import Quantisation
+from trt_matrix.config.shared_table import Algorithm, SharedTable
+from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Cell, Status, TableSource
+from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.core.network import graph
+from trt_matrix.core.plan import expand, hindered, passes, select, without_device
+from trt_matrix.core.qdq.placements import (
+    Activations,
+    Choice,
+    Preference,
+    activations_for,
+    rules_of,
+)
+from trt_matrix.core.records import Object, digest
+from trt_matrix.core.tables.table import TableError
+from trt_matrix.environments.base import PACKED, Environment
+from trt_matrix.environments.factory import (
+    axes_of,
+    engine_options_of,
+    environments_of,
+    machines_of,
+    reference_environment,
+    reference_options,
+)
+from trt_matrix.errors import ConfigError, NothingSelectedError
+from trt_matrix.execution.given import GivenTable
+from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.lanes import NamedReference
+from trt_matrix.execution.wanted import Settings, Wants
+from trt_matrix.inputs.images import PREPROCESS_VERSION, content_hashes, preprocess
+from trt_matrix.inputs.samples import SAMPLES_VERSION, stack
+from trt_matrix.planning.matrix import Checked, check
+from trt_matrix.planning.placing import (
+    activation_notes,
+    carrier_notes,
+    float_layer_notes,
+    range_notes,
+)
+from trt_matrix.planning.tables import PATH, given_table
+from trt_matrix.planning.variants import names_problem
+from trt_matrix.store.results import Store, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    checked: Checked
+    source: Path
+    network: Network
+    environments: Mapping[str, Environment]
+    reference: Environment
+    engine_options: Mapping[str, Mapping[str, Any]]
+    """environment → options handed to its engine; the reference's are among them."""
+    cells: tuple[Cell, ...]
+    machines: Mapping[str, Machine]
+    """environment → where it runs."""
+    given: GivenTable | None = None
+    """The shared table, where it is a file's."""
+    named: NamedReference | None = None
+    """Whose outputs errors are against, where matrix.yaml names one."""
+    idle: tuple[str, ...] = ()
+    """Why environments have no cell."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before anything runs."""
+        given = self.given.notes if self.given else ()
+        return (
+            *self.checked.notes,
+            *self.idle,
+            *((self.named.note,) if self.named else ()),
+            *given,
+            *self._placing_notes(),
+            *self._form_notes(),
+        )
+
+    def _form_notes(self) -> tuple[str, ...]:
+        """What is to be known of nodes that only move values, and of those without weights that stay in float."""
+        if not self.network.is_float:
+            return ()
+        # What cannot run here is packed for where it can: what no version of its engine can do is not.
+        planned = [
+            one
+            for one in self.cells
+            if one.pass_.source in (TableSource.OWN, TableSource.SHARED)
+            and not (one.obstacle and one.obstacle[0] is Status.UNSUPPORTED)
+            and one.recorded is None
+        ]
+        carried = any(
+            one.pass_.implicit and one.pass_.source is TableSource.SHARED for one in planned
+        )
+        model, given = self.checked.model, self.given
+        equal = self.checked.config.calibration.carried_equal
+        return (
+            *(
+                range_notes(given.file, model, given.table.amax, equal=equal)
+                if given and carried
+                else ()
+            ),
+            *carrier_notes(
+                model,
+                (
+                    (rules_of(self.environments[one.environment].engine), one.pass_.exclude)
+                    for one in planned
+                    if not one.pass_.implicit and one.pass_.exclude
+                ),
+            ),
+        )
+
+    def _placing_notes(self) -> tuple[str, ...]:
+        """What is to be known of explicit int8 in ONNX Runtime: its types, and what it computes in float."""
+        asked = self.checked.config.quantisation
+        choices: dict[tuple[str, str], Choice] = {}
+        for cell in self.cells:
+            one = self.environments[cell.environment]
+            explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
+            if not explicit or cell.obstacle or cell.recorded or one.engine != "onnxruntime":
+                continue
+            identity = one.identity()
+            packed = identity is not None and identity.facts.get("kind") == PACKED
+            machine = self.machines.get(cell.environment, Machine())
+            choices[cell.environment, cell.device] = activations_for(
+                one.engine,
+                on_cpu=cell.device == "cpu",
+                asked=_asked_activations(asked),
+                processor=None if packed else machine.processor,
+            )
+        if not choices:
+            return ()
+        ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
+        return (*activation_notes(choices), *ends)
+
+    def wants(self, data: Data) -> Wants:
+        return Wants(
+            settings=_settings(self.checked, self.machines, self.given),
+            network=self.network,
+            data=data,
+            plugins=self.checked.plugins,
+            functions=self.checked.functions,
+        )
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The same where something is likely wrong."""
+        return (*self.checked.doubts, *(self.given.doubts if self.given else ()))
+
+    @property
+    def bytes_a_repeat(self) -> int:
+        """Size of the outputs of one repeat of one cell."""
+        outputs = [
+            info
+            for info in graph.outputs(self.checked.model)
+            if info.name in dict(self.checked.heads).values()
+        ]
+        return 4 * len(self.checked.evaluation) * sum(map(_elements, outputs))
+
+    @property
+    def images_bytes(self) -> int:
+        """Size of all images of both sets as the network takes them."""
+        images = len(self.checked.evaluation) + len(self.checked.calibration)
+        return 4 * images * math.prod(self.checked.shape)
+
+
+def read_experiment(
+    source: Path,
+    patterns: Sequence[str],
+    around: Callable[[Environment], Environment] = lambda environment: environment,
+) -> Experiment:
+    """Reads matrix.yaml and everything it refers to.
+
+    Args:
+        source: matrix.yaml.
+        patterns: Globs over cell ids; all cells where there is none.
+        around: Gives each environment, or another in its place.
+
+    Raises:
+        ConfigError: names every problem.
+        NothingSelectedError: no cell matches the patterns.
+    """
+    config, document = configuration.load(source)
+    root = source.resolve().parent
+    checked = check(config, document, root)
+    network = _network(checked, document)
+    found = environments_of(config, root, checked.evaluation)
+    environments = {name: around(one) for name, one in found.items()}
+    given = _given(checked, document, network, environments)
+    calibration = config.calibration
+    shipped = network.shipped
+    wanted = passes(
+        config.precisions,
+        calibration.algorithms,
+        calibration.shared_name,
+        calibration.calibrators,
+        shipped=shipped is not None,
+        weights=config.quantisation.all_weights,
+        exclude=config.quantisation.exclude,
+        mixed=config.quantisation.mixed_layers,
+    )
+    machines = machines_of(config)
+    axes = axes_of(config, environments, machines)
+    every = expand(axes, config.devices, wanted)
+    idle = without_device(axes, config.devices)
+    if shipped:
+        engines = {name: one.engine for name, one in environments.items()}
+        every = hindered(
+            every, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
+        )
+    # A pattern that matches nothing is a slip, also beside one that does.
+    unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
+    if unmatched or not every:
+        known = f"a cell's id: {every[0].id}; environments: {few(list(environments))}"
+        message = (
+            f"no cell matches {' '.join(unmatched) or 'this experiment'}; "
+            f"{known if every else '; '.join(idle)}"
+        )
+        raise NothingSelectedError(message)
+    cells = select(every, patterns)
+    named = _named(checked, document, every, found)
+    reference = reference_environment()
+    return Experiment(
+        checked=checked,
+        source=source,
+        network=network,
+        environments=environments,
+        reference=reference,
+        engine_options={
+            **engine_options_of(config),
+            **{name: one.options() for name, one in checked.functions.items()},
+            reference.name: reference_options(config.engines.onnxruntime.threads),
+        },
+        cells=cells,
+        machines=machines,
+        given=given,
+        named=named,
+        idle=idle,
+    )
+
+
+def _named(
+    checked: Checked,
+    document: Document,
+    cells: Sequence[Cell],
+    here: Mapping[str, Environment],
+) -> NamedReference | None:
+    """Returns the cell that `reference` names, whichever cells are selected; on the first device that has it.
+
+    Args:
+        checked: Says which.
+        document: matrix.yaml.
+        cells: All there are.
+        here: Environments as they are on this machine: what is packed to run elsewhere is not the reference.
+
+    Raises:
+        ConfigError: there is none, or it cannot run here.
+    """
+    if checked.reference is None:
+        return None
+    name, pass_ = checked.reference
+    where = document.where(("reference",))
+    why = f"{name} has no pass {pass_}; a function has one that `entry_point` names"
+    for cell in cells:
+        if (cell.environment, cell.pass_.name) != (name, pass_):
+            continue
+        found = here[name].obstacle(cell.device)
+        if cell.obstacle is None and found is None:
+            return NamedReference(cell=cell, environment=here[name])
+        reason = cell.obstacle[1] if cell.obstacle else found
+        why = f"{cell.id} cannot run here: {reason if isinstance(reason, str) or not reason else reason[1]}"
+    raise ConfigError(document.source, [f"{where}: {why}"])
+
+
+def _given(
+    checked: Checked,
+    document: Document,
+    network: Network,
+    environments: Mapping[str, Environment],
+) -> GivenTable | None:
+    """Returns the shared table where it is a file's; none for what comes quantised.
+
+    Raises:
+        ConfigError: it is none of this network's.
+    """
+    if checked.table is None or checked.shipped:
+        return None
+    engines = {rules_of(one.engine) for one in environments.values()}
+    variants = [one.model for one in network.variants]
+    try:
+        return given_table(
+            checked.config, checked.table, network.model, variants, checked.heads, engines
+        )
+    except (TableError, graph.GraphError) as error:
+        raise ConfigError(document.source, [f"{document.where(PATH)}: {error}"]) from error
+
+
+def _network(checked: Checked, document: Document) -> Network:
+    """Returns the network with its variants.
+
+    Raises:
+        ConfigError: no range can be measured in one of them, or their tensors have other names.
+    """
+    problems = []
+    variants = []
+    for index, one in enumerate(checked.variants):
+        try:
+            variants.append(Network(one.content, one.model, one.name, shipped=one.shipped))
+        except graph.GraphError as error:
+            problems.append(f"{document.where(('model', 'variants', index))}: {error}")
+    name = str(checked.config.model.onnx)
+    try:
+        network = Network(
+            checked.content,
+            checked.model,
+            name,
+            variants,
+            checked.uff,
+            checked.shipped,
+            checked.facts,
+        )
+    except graph.GraphError as error:
+        problems.append(f"{document.where(('model', 'onnx'))}: {error}")
+        raise ConfigError(document.source, problems) from error
+    if not problems:
+        least = checked.config.calibration.coverage
+        for index, variant in enumerate(variants):
+            if found := names_problem(variant.tensors, network.tensors, least):
+                where = document.where(("model", "variants", index))
+                problems.append(f"{where}: {variant.name}: {found}")
+    if problems:
+        raise ConfigError(document.source, problems)
+    return network
+
+
+def data_of(checked: Checked, store: Store) -> Data:
+    """Returns the preprocessed images, made where they are not known.
+
+    Raises:
+        ConfigError: images that cannot be read; names each.
+    """
+
+    def array(files: Sequence[Path], key: Mapping[str, Any]) -> Object:
+        def make(target: Path) -> None:
+            write_samples(checked, files, target)
+
+        return store.derive(key, ".npy", make)
+
+    made = _data(checked, array)
+    assert made is not None  # noqa: S101 - `array` always returns one
+    return made
+
+
+def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None:
+    """Writes what the network is fed into one float32 .npy, (files, *checked.sample).
+
+    Raises:
+        ConfigError: files that cannot be read; names each.
+        OSError: `target` cannot be written.
+    """
+    if checked.config.data.are_arrays:
+        stack(files, checked.input, checked.sample, checked.pixels, target)
+    else:
+        settings = checked.config.data.preprocess
+        preprocess(files, checked.shape, settings, target, channels_last=checked.channels_last)
+
+
+def known_data(checked: Checked, store: Store) -> Data | None:
+    """Returns the preprocessed images that an earlier run made; makes nothing."""
+    return _data(checked, lambda _, key: store.derived(key))
+
+
+def _data(
+    checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], Object | None]
+) -> Data | None:
+    evaluation, calibration = (
+        array(files, _array_key(checked, files))
+        for files in (checked.evaluation, checked.calibration)
+    )
+    if evaluation is None or calibration is None:
+        return None
+    return Data(
+        evaluation=evaluation,
+        calibration=calibration,
+        evaluation_images=len(checked.evaluation),
+        calibration_images=len(checked.calibration),
+    )
+
+
+def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
+    if checked.config.data.are_arrays:
+        fed = {"input": checked.input, "shape": checked.sample, "type": checked.pixels}
+        return {"arrays": content_hashes(files), **fed, "version": SAMPLES_VERSION}
+    return {
+        "images": content_hashes(files),
+        "shape": checked.shape,
+        "channels_last": checked.channels_last,
+        "preprocess": checked.config.data.preprocess.recorded(),
+        "version": PREPROCESS_VERSION,
+    }
+
+
+def _settings(
+    checked: Checked, machines: Mapping[str, Machine], given: GivenTable | None
+) -> Settings:
+    config = checked.config
+    calibration = config.calibration
+    # What came quantised is not quantised a second time; its limit is looked for all the same.
+    made = None if isinstance(calibration.shared, SharedTable) else calibration.shared
+    return Settings(
+        input=checked.input,
+        heads=checked.heads,
+        algorithms={
+            name: {"percentile": calibration.percentile} if name == "percentile" else {}
+            for name in get_args(Algorithm)
+        },
+        shared=None if checked.shipped else made,
+        given=given,
+        transplant=calibration.transplant,
+        equal_ranges=calibration.carried_equal,
+        coverage=calibration.coverage,
+        quantisation=Preference(
+            int8_outputs=config.quantisation.outputs == "int8",
+            activations=_asked_activations(config.quantisation),
+        ),
+        repeats=config.repeats_range()[0],
+        most_repeats=config.repeats_range()[1],
+        timing=config.timing.model_dump(mode="json"),
+        deadline_s=config.deadline_s,
+        results_bytes=round(config.results_gb * 1e9),
+        program=program(),
+        host=digest(processor()),
+        preprocess=digest(config.data.preprocess.recorded()),
+        machines=machines,
+    )
+
+
+def _asked_activations(section: Quantisation) -> Activations | None:
+    return None if section.activations == "auto" else Activations(section.activations)
+
+
+def program() -> str:
+    """Returns the hash of the job's own files: another program may give other numbers."""
+    folder = Path(job.__file__).parent
+    hashes = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        hashes.update(f"{path.relative_to(folder)}\0{sha256_of(path)}\n".encode())
+    return hashes.hexdigest()
+
+
+def processor() -> Mapping[str, str]:
+    """Returns what of this machine decides numbers on the CPU."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    wanted = ("model name", "flags", "CPU part", "Features")
+    found = {
+        key.strip(): value.strip()
+        for line in lines
+        for key, _, value in [line.partition(":")]
+        if key.strip() in wanted
+    }
+    return {"machine": platform.machine(), "system": platform.system(), **found}
+
+
+def _elements(info: graph.TensorInfo) -> int:
+    return math.prod(size for size in info.shape or () if isinstance(size, int))

@@ -1,0 +1,68 @@
+"""Whether what matrix.yaml says of the network's inputs, and makes of pixels, is what they take."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+
+from trt_matrix.config.data import Preprocess
+from trt_matrix.config.matrix import Config
+from trt_matrix.config.problems import did_you_mean, few
+from trt_matrix.core.network import graph
+from trt_matrix.core.prepared.preparing import Wishes
+
+Problem = tuple[tuple[str | int, ...], str]
+"""Place in matrix.yaml; what is wrong there."""
+
+_BRIGHTEST = 255
+
+
+def wishes_of(config: Config) -> Wishes:
+    """Returns what matrix.yaml says of inputs."""
+    return Wishes(
+        shapes=config.model.shapes,
+        constants=config.model.constants,
+        size=config.data.preprocess.size,
+    )
+
+
+def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
+    """Yields what of `model.shapes` and `.constants` no input of the network is called.
+
+    Args:
+        config: matrix.yaml.
+        model: As its file holds it.
+    """
+    known = [one.name for one in graph.inputs(model)]
+    for key in ("shapes", "constants"):
+        for name in getattr(config.model, key):
+            if name not in known:
+                close = did_you_mean(name, known)
+                told = (
+                    f"no input of the network is called {name!r}{close}; its inputs: {few(known)}"
+                )
+                yield ("model", key, name), told
+
+
+def pixel_problem(preprocess: Preprocess, name: str, dtype: str) -> str | None:
+    """Returns why pixels do not become the whole numbers that an input takes, None where they do.
+
+    Args:
+        preprocess: What makes values of pixels.
+        name: Of the input.
+        dtype: Its type, of integers.
+    """
+    means, stds = _each(preprocess.mean), _each(preprocess.std)
+    limits = np.iinfo(dtype)
+    whole = preprocess.scale == 1 and set(stds) == {1} and all(one == int(one) for one in means)
+    if whole and all(limits.min <= -one and _BRIGHTEST - one <= limits.max for one in means):
+        return None
+    mean = 128 if limits.max < _BRIGHTEST else 0
+    return (
+        f"input {name!r} takes {dtype}, so values have to be whole numbers from {limits.min} to {limits.max}: "
+        f"{{scale: 1, mean: {mean}, std: 1}} gives pixels as they are{', less 128' if mean else ''}"
+    )
+
+
+def _each(value: float | Sequence[float]) -> Sequence[float]:
+    return value if isinstance(value, Sequence) else (value,)

@@ -1,0 +1,285 @@
+"""The matrix as it is seen: in each pass, neighbouring versions that do the same are one row; pure, no markup.
+
+Versions stand in their order, so what an engine changed is a step between two rows, told in one line.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from trt_matrix.core import severity
+from trt_matrix.core.answers.since import run_of
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.judgement import CellResult, HeadResult
+from trt_matrix.core.rounding import db_apart
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed
+from trt_matrix.report.fields import SAME_DB, loss_db, whole_of
+from trt_matrix.report.formatting import signed
+from trt_matrix.report.views import Group, Place, Row, place, rows
+
+MOST = 12
+"""Rows of one pass that are shown at once; of more the worst and the newest."""
+WORST = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Behaviour:
+    """Neighbouring rows of one pass that do the same."""
+
+    letter: str
+    """The same of all rows that do the same; empty where the whole pass does."""
+    rows: tuple[Row, ...]
+    same_bits: bool
+    step: str = ""
+    """What changed from the row above; empty of the first, and where nobody can say."""
+    rest: bool = False
+    """Whether it stands behind a button: there are too many."""
+
+    @property
+    def title(self) -> str:
+        names = [row.result.cell.environment for row in self.rows]
+        return run_of(names, names) if len(names) > 2 else " and ".join(names)
+
+    @property
+    def note(self) -> str:
+        if self.same_bits:
+            return "same bytes"
+        return "nothing found" if _quiet(self.rows[0].result) else "same to 0.1 dB"
+
+    @property
+    def loss(self) -> float:
+        """Its largest loss in any head, in dB, for the order of what is worst."""
+        losses = [loss for one in self.rows[0].result.heads if (loss := loss_db(one)) is not None]
+        return max(losses, default=float("inf") if self.rows[0].result.heads else -1.0)
+
+
+class Missing(NamedTuple):
+    """A place where planned cells were never tried."""
+
+    place: Place
+    passes: tuple[str, ...]
+
+
+class Idle(NamedTuple):
+    """Cells that were never tried, for one reason."""
+
+    status: Status
+    reason: str | None
+    missing: tuple[Missing, ...]
+
+    @property
+    def line(self) -> str:
+        """Returns `30 cells of 6 environments, unavailable: no NVIDIA driver`."""
+        cells = sum(len(one.passes) for one in self.missing)
+        names = list(dict.fromkeys(one.place.environment for one in self.missing))
+        where = listed(names, 1) if len(names) == 1 else count(len(names), "environment")
+        what = str(self.status).replace("_", " ")
+        return f"{count(cells, 'cell')} of {where}, {what}: {self.reason or 'no reason recorded'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """One pass."""
+
+    group: Group
+    behaviours: tuple[Behaviour, ...]
+
+    @property
+    def hidden(self) -> int:
+        """Rows behind the button."""
+        return sum(len(one.rows) for one in self.behaviours if one.rest)
+
+
+def seen(groups: Iterable[Group]) -> tuple[Seen, ...]:
+    """Returns each pass that was tried anywhere."""
+    made = (Seen(group=one, behaviours=_behaviours(one)) for one in groups)
+    return tuple(one for one in made if one.behaviours)
+
+
+def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
+    """Returns what was never tried, a line a reason."""
+    found: dict[tuple[Status, str | None], dict[Place, list[str]]] = {}
+    for one in results:
+        if one.status.never_started:
+            places = found.setdefault((one.status, one.reason), {})
+            places.setdefault(place(one), []).append(one.cell.pass_.name)
+    return tuple(
+        Idle(
+            status,
+            reason,
+            tuple(Missing(where, tuple(passes)) for where, passes in places.items()),
+        )
+        for (status, reason), places in found.items()
+    )
+
+
+def _behaviours(group: Group) -> tuple[Behaviour, ...]:
+    clusters: list[Row] = []
+    runs: list[tuple[int, list[Row]]] = []
+    for row in group.rows:
+        if row.result.status.never_started:
+            continue
+        number = next(
+            (index for index, other in enumerate(clusters) if _alike(row, other)), len(clusters)
+        )
+        if number == len(clusters):
+            clusters.append(row)
+        if runs and runs[-1][0] == number and _alike(row, runs[-1][1][-1]):
+            runs[-1][1].append(row)
+        else:
+            runs.append((number, [row]))
+        if len(clusters) > 2 * MOST:
+            # So many unlike ones have no letters, and none is looked for among all others.
+            clusters = clusters[-1:]
+            runs[-1] = (0, runs[-1][1])
+    lettered = 1 < len(clusters) <= len(ascii_uppercase) and len(runs) <= MOST
+    found = []
+    for index, (number, run) in enumerate(runs):
+        above = runs[index - 1][1][-1] if index and len(runs) <= MOST else None
+        if above and not _versions_of_one_thing(group, above, run[0]):
+            above = None
+        found.append(
+            Behaviour(
+                letter=ascii_uppercase[number] if lettered and run[0].result.heads else "",
+                rows=tuple(run),
+                same_bits=all(_same_bits(run[0], row) for row in run[1:]),
+                step=_step(above, run[0]) if above else "",
+            )
+        )
+    return _folded(found)
+
+
+def _folded(found: Sequence[Behaviour]) -> tuple[Behaviour, ...]:
+    if len(found) <= MOST:
+        return tuple(found)
+    worst = sorted(range(len(found)), key=lambda index: -found[index].loss)[:WORST]
+    kept = {*worst, len(found) - 1}
+    kept |= {index for index, one in enumerate(found) if any(row.is_baseline for row in one.rows)}
+    return tuple(
+        one
+        if index in kept
+        else Behaviour(letter="", rows=one.rows, same_bits=one.same_bits, rest=True)
+        for index, one in enumerate(found)
+    )
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether two rows of one pass read the same: bit-identical, or the same to a tenth of a dB in every head."""
+    here, there = one.result, other.result
+    if here.status is not Status.OK or there.status is not Status.OK:
+        return False
+    if here.cell.device != there.cell.device or not here.heads or here.passed != there.passed:
+        return False
+    if len(here.heads) != len(there.heads):
+        return False
+    if _quiet(here) and _quiet(there):
+        return True
+    return all(
+        _head_alike(mine, its, there.cell.id)
+        for mine, its in zip(here.heads, there.heads, strict=True)
+    )
+
+
+def _quiet(result: CellResult) -> bool:
+    """Whether it is a floating point result of which nothing was found: how small its error is matters to nobody."""
+    return result.cell.pass_.precision is not Precision.INT8 and all(
+        not _told(head) and not head.error.nonfinite and head.passed is not False
+        for head in result.heads
+    )
+
+
+def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
+    if mine.passed != its.passed or bool(mine.error.nonfinite) != bool(its.error.nonfinite):
+        return False
+    here, there = mine.error.sqnr_db, its.error.sqnr_db
+    if here is None or there is None:
+        return mine.error.identical and its.error.identical
+    # Bits are those of the first build: where builds differ, versions with the same one may not be alike.
+    same = cell in mine.identical_to or _told(mine) == _told(its)
+    return same and abs(here - there) < SAME_DB
+
+
+def _told(head: HeadResult) -> frozenset[Kind]:
+    return frozenset(one.kind for one in head.verdicts if one.kind is not Kind.OK)
+
+
+def _same_bits(one: Row, other: Row) -> bool:
+    return all(other.result.cell.id in head.identical_to for head in one.result.heads)
+
+
+def _versions_of_one_thing(group: Group, above: Row, below: Row) -> bool:
+    """Whether a difference is a step of the version: of int8, and each version stands there once."""
+    if group.pass_.precision is not Precision.INT8:
+        return False
+    versions = [
+        _version(row.result)
+        for row in group.rows
+        if row.result.cell.device == below.result.cell.device
+    ]
+    return all(versions.count(_version(row.result)) == 1 for row in (above, below))
+
+
+def _step(above: Row, below: Row) -> str:
+    """Returns `ort-1.27.0: medium +0.2 dB, small +0.3 dB; harmless`; empty where they are no versions of one engine."""
+    here, there = below.result, above.result
+    if here.cell.device != there.cell.device or _engine(here) is None:
+        return ""
+    if _engine(here) != _engine(there) or _version(here) == _version(there):
+        return ""
+    name = here.cell.environment
+    if Status.OK not in (here.status, there.status):
+        return ""
+    if here.status is not Status.OK or there.status is not Status.OK:
+        return f"{name}: {_ending(below) if here.status is not Status.OK else 'runs'}"
+    ends = {
+        head.head: (before.error.sqnr_db, head.error.sqnr_db)
+        for head in here.heads
+        if (before := above.head(head.head))
+        and before.error.sqnr_db is not None
+        and head.error.sqnr_db is not None
+    }
+    changes = [after - before for before, after in ends.values()]
+    told = [
+        f"{head} {signed(apart)} dB"
+        for head, (before, after) in ends.items()
+        if abs(after - before) >= SAME_DB and (apart := db_apart(after, before))
+    ]
+    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+    boxes = (whole_of(below), whole_of(above))
+    worse = severity.worst(
+        (severity.of_db(-min(changes, default=0.0)), severity.boxes_apart(*boxes))
+    )
+    word = f"; {worse}" if worse.rank > 1 else "; harmless" if _small(changes) else ""
+    return f"{name}: {', '.join(told[:4]) or 'other bits'}{more}{word}"
+
+
+def _small(changes: Iterable[float]) -> bool:
+    return max((abs(one) for one in changes), default=0.0) < severity.SQNR_DB[0]
+
+
+def _engine(result: CellResult) -> str | None:
+    return next(iter(result.versions), None)
+
+
+def _version(result: CellResult) -> str | None:
+    return next(iter(result.versions.values()), None)
+
+
+def _ending(row: Row) -> str:
+    return str(row.result.status).replace("_", " ")
+
+
+def common_versions(groups: Iterable[Group]) -> Mapping[str, frozenset[str]]:
+    """Returns device → what all of its environments have: rows do without it."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
+    for row in rows(groups):
+        cell = row.result.cell
+        if row.result.versions:
+            found.setdefault(cell.device, {})[cell.environment] = frozenset(row.versions)
+    return {
+        device: frozenset.intersection(*some.values())
+        for device, some in found.items()
+        if len(some) > 1
+    }

@@ -1,0 +1,182 @@
+"""What stands first on the page: the whole network's answer, then each head's; pure, no markup."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers import strips
+from trt_matrix.core.answers.degree import how_sure
+from trt_matrix.core.answers.findings import lead, planned
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import listed
+from trt_matrix.report.fix_lines import on_card
+
+MARKS = {"severe": "✗", "visible": "!", "open": "?", "harmless": "·", "clean": "✓"}
+"""By the state of a card; `none` has a dash."""
+ABOVE = "See the whole network above; nothing else was found here."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """One answer as it is shown."""
+
+    head: str
+    answer: Answer | None
+    """None in judgements of before there were any."""
+    paragraph: str
+    passed: int
+    """Results that keep every gate, in any precision that has one."""
+    failed: tuple[str, ...]
+    """Ids of the cells whose gate does not hold."""
+    ungated: int
+    """int8 results without a gate."""
+    precisions: tuple[str, ...]
+    """Those that have a gate."""
+    sqnr_db: float | None = None
+    """Of the cell whose error is taken apart."""
+    elsewhere: tuple[Finding, ...] = ()
+    """What the first card tells already."""
+    remedies: tuple[str, ...] = ()
+    """What would help it, the most first."""
+
+    @property
+    def state(self) -> str:
+        """What its colour and mark say: a word of `Strip.state`."""
+        return strips.state(self.answer)
+
+    @property
+    def word(self) -> str:
+        """How much it matters, in a word or two."""
+        return strips.word(self.answer)
+
+    @property
+    def told_above(self) -> bool:
+        """Whether all that was found of the head is what the first card tells."""
+        return self.lead is not None and any(one is self.lead for one in self.elsewhere)
+
+    @property
+    def text(self) -> str:
+        if self.answer is None or self.lead is None or not self.told_above:
+            return self.answer.text if self.answer else ""
+        return f"{ABOVE} {self.answer.text.removeprefix(self.lead.text)}".strip()
+
+    @property
+    def advice(self) -> str:
+        return "" if self.answer is None or self.told_above else self.answer.advice
+
+    @property
+    def sure(self) -> str:
+        return "" if self.answer is None or self.told_above else how_sure(self.answer)
+
+    @property
+    def mark(self) -> str:
+        return MARKS.get(self.state, "–")
+
+    @property
+    def lead(self) -> Finding | None:
+        """The finding that the answer's own sentences tell."""
+        return lead(self.answer.findings, self.answer.unseen) if self.answer else None
+
+    @property
+    def besides(self) -> tuple[Finding, ...]:
+        """What else there is to deal with."""
+        return self._rest(lambda one: not one.beaten and not planned(one))
+
+    @property
+    def failing_cells(self) -> str:
+        return listed(self.failed, 3)
+
+    @property
+    def is_network(self) -> bool:
+        return bool(self.answer and self.answer.head == WHOLE_NETWORK and not self.paragraph)
+
+    @property
+    def unused(self) -> tuple[Finding, ...]:
+        """What was found with tables alone that another one beats: no harm where those are not used."""
+        return self._rest(lambda one: one.beaten)
+
+    @property
+    def planned(self) -> tuple[Finding, ...]:
+        """Cells that were never meant to run here."""
+        return self._rest(planned)
+
+    def _rest(self, wanted: Callable[[Finding], bool]) -> tuple[Finding, ...]:
+        if self.answer is None:
+            return ()
+        told = (self.lead, *self.elsewhere)
+        found = (one for one in self.answer.findings if all(one is not other for other in told))
+        return tuple(one for one in found if wanted(one))
+
+    @property
+    def gate(self) -> str:
+        """Returns whether every gate holds, and in which precisions there are any."""
+        total = self.passed + len(self.failed)
+        kinds = f"{listed(self.precisions)} cell{'s' if total != 1 else ''}"
+        if self.failed:
+            return f"fails in {len(self.failed)} of {total:,} {kinds}"
+        if total:
+            return f"holds in {'all ' if total > 1 else ''}{total:,} {kinds}"
+        if self.head == WHOLE_NETWORK:
+            return "none set for all heads together"
+        return "none set" if self.ungated else "nothing measured that has one"
+
+
+def cards(judgement: Judgement) -> tuple[Card, ...]:
+    """Returns the whole network's, where it has anything to say, then one a head."""
+    answers = {one.head: one for one in judgement.answers}
+    first = _network(judgement)
+    told = first.answer.findings if first and first.answer else ()
+    return (
+        *((first,) if first else ()),
+        *(_card(judgement, head, answers.get(head), told) for head in judgement.heads),
+    )
+
+
+def _network(judgement: Judgement) -> Card | None:
+    answer = judgement.network
+    if answer is None or (answer.clean and answer.passed is None and not answer.findings):
+        return None
+    gated = [one for one in judgement.judged if one.passed is not None]
+    return Card(
+        head=WHOLE_NETWORK,
+        answer=answer,
+        paragraph="",
+        passed=sum(one.passed is True for one in gated),
+        failed=tuple(one.cell.id for one in gated if one.passed is False),
+        ungated=sum(one.passed is None for one in judgement.judged if one.heads),
+        precisions=_precisions(gated),
+    )
+
+
+def _card(
+    judgement: Judgement, head: str, answer: Answer | None, elsewhere: Sequence[Finding]
+) -> Card:
+    rows = [
+        (result, one) for result in judgement.judged for one in result.heads if one.head == head
+    ]
+    gated = [result for result, one in rows if one.passed is not None]
+    known = {result.cell.id: one.error.sqnr_db for result, one in rows}
+    return Card(
+        head=head,
+        answer=answer,
+        paragraph=judgement.sentences.get(head, ""),
+        passed=sum(one.passed is True for _, one in rows),
+        failed=tuple(result.cell.id for result, one in rows if one.passed is False),
+        ungated=sum(
+            one.passed is None for result, one in rows if result.cell.pass_.precision.gated
+        ),
+        precisions=_precisions(gated),
+        sqnr_db=known.get(answer.shares.cell) if answer and answer.shares else None,
+        remedies=on_card(judgement, head),
+        elsewhere=tuple(
+            one
+            for one in (answer.findings if answer else ())
+            if one.kind is Kind.COULD_NOT_RUN and one in elsewhere
+        ),
+    )
+
+
+def _precisions(results: Iterable[CellResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(one.cell.pass_.precision) for one in results))

@@ -1,0 +1,105 @@
+"""Every cell by itself: how it ended, what its stages took, how to run it again; pure, no markup."""
+
+import shlex
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.report.facts import fact_groups, flat
+from trt_matrix.report.views import Place, place
+
+STAGES = ("calibrate", "build", "infer", "time", "compare")
+"""In the order of a job."""
+
+
+Pair = tuple[str, str]
+"""(`probed › engine › version`, `1.32.0`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceFacts:
+    """Facts of some passes of a place; all of them, as a rule."""
+
+    passes: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceCells:
+    """An environment on a device: its facts once, and its cells."""
+
+    place: Place
+    results: tuple[CellResult, ...]
+    facts: tuple[PlaceFacts, ...]
+    """Those that other places do not share."""
+    stages: tuple[str, ...]
+    """Those that any of its cells had."""
+
+    @property
+    def told(self) -> bool:
+        """Whether any of its cells left a log: those are the ones to read."""
+        return any(one.log_tail for one in self.results)
+
+    @property
+    def reason(self) -> str | None:
+        """The reason that all of its cells share; None where they do not."""
+        reasons = {one.reason for one in self.results}
+        return reasons.pop() if len(reasons) == 1 else None
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Passes during which nobody could see whether something else used the device."""
+        return tuple(one.cell.pass_.name for one in self.results if one.watched is False)
+
+    @property
+    def statuses(self) -> tuple[tuple[Status, int], ...]:
+        found = [one.status for one in self.results]
+        return tuple((status, found.count(status)) for status in Status if status in found)
+
+
+def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
+    """Returns the facts that are the same in all places where any were found, in their order."""
+    found = [dict.fromkeys(flat(group.facts)) for group in fact_groups(judgement)]
+    return tuple(pair for pair in found[0] if all(pair in one for one in found)) if found else ()
+
+
+def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, ...]:
+    found: dict[Place, list[CellResult]] = {}
+    for result in judgement.cells:
+        found.setdefault(place(result), []).append(result)
+    facts: dict[Place, list[PlaceFacts]] = {}
+    shared = set(common)
+    for group in fact_groups(judgement):
+        facts.setdefault(place(group.results[0]), []).append(
+            PlaceFacts(
+                passes=tuple(one.cell.pass_.name for one in group.results),
+                pairs=tuple(pair for pair in flat(group.facts) if pair not in shared),
+            )
+        )
+    return tuple(
+        PlaceCells(
+            place=where,
+            results=tuple(results),
+            facts=tuple(facts.get(where, ())),
+            stages=_stages(results),
+        )
+        for where, results in found.items()
+    )
+
+
+def _stages(results: Sequence[CellResult]) -> tuple[str, ...]:
+    had = {stage for one in results if one.run for stage in one.run.stages}
+    return tuple(one for one in STAGES if one in had) + tuple(sorted(had.difference(STAGES)))
+
+
+def stage_s(result: CellResult, stage: str) -> float | None:
+    """Returns the median over repeats; None where the cell had no such stage."""
+    seconds = result.run.stages.get(stage, ()) if result.run else ()
+    return statistics.median(seconds) if seconds else None
+
+
+def command(cell: str) -> str:
+    """Returns what runs the cell again, for a shell."""
+    return f"trt-matrix run --fresh -s {shlex.quote(cell)}"

@@ -1,0 +1,135 @@
+"""The rows of the two charts with the places of their marks: error budgets and latencies."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.verdicts.budget import Budget
+from trt_matrix.report.bars import (
+    BudgetBar,
+    LatencyMark,
+    Scale,
+    budget_bar,
+    budget_scale,
+    latency_mark,
+    latency_scale,
+)
+from trt_matrix.report.views import Group, Row, rows
+
+
+class Drawn(NamedTuple):
+    row: Row
+    budget: Budget | None
+    bar: BudgetBar | None
+    baseline: float | None
+    """Where the baseline's observed error stands; None for the baseline itself."""
+
+
+class BudgetGroup(NamedTuple):
+    group: Group
+    drawn: tuple[Drawn, ...]
+
+
+class BudgetChart(NamedTuple):
+    head: str
+    axis: Scale
+    gate_sqnr_db: float | None
+    gate_nmse: float | None
+    groups: tuple[BudgetGroup, ...]
+
+
+def budget_chart(groups: Sequence[Group], head: str) -> BudgetChart | None:
+    """Returns the chart of one head; None where no cell has a budget for it."""
+    chosen = [
+        (group, [(row, _budget(row, head)) for row in group.rows])
+        for group in groups
+        if group.pass_.precision is Precision.INT8 and not group.pass_.mixed
+    ]
+    budgets = [budget for _, pairs in chosen for _, budget in pairs if budget]
+    if not budgets:
+        return None
+    gates = {one.gate_sqnr_db for row in rows(groups) if (one := row.head(head))} - {None}
+    gate_db = max((one for one in gates if one is not None), default=None)
+    gate_nmse = None if gate_db is None else 10.0 ** (-gate_db / 10)
+    axis = budget_scale(budgets, gate_nmse)
+    return BudgetChart(
+        head=head,
+        axis=axis,
+        gate_sqnr_db=gate_db,
+        gate_nmse=gate_nmse,
+        groups=tuple(
+            BudgetGroup(
+                group,
+                tuple(
+                    Drawn(row, one, budget_bar(one, axis) if one else None, _step(row, head, axis))
+                    for row, one in pairs
+                ),
+            )
+            for group, pairs in chosen
+        ),
+    )
+
+
+def _step(row: Row, head: str, axis: Scale) -> float | None:
+    against = (
+        next((one for one in row.baseline.heads if one.head == head), None)
+        if row.baseline
+        else None
+    )
+    budget = _drawable(against)
+    return axis.at(budget.observed) if budget else None
+
+
+def _budget(row: Row, head: str) -> Budget | None:
+    return _drawable(row.head(head))
+
+
+def _drawable(result: HeadResult | None) -> Budget | None:
+    """Returns the budget where it can be drawn: overflowed sums have no place on a scale."""
+    budget = result.budget if result else None
+    if budget is None:
+        return None
+    parts = (budget.observed, budget.limit, budget.calibration, budget.engine, budget.noise or 0.0)
+    return budget if all(math.isfinite(part) for part in parts) else None
+
+
+class Timed(NamedTuple):
+    row: Row
+    mark: LatencyMark
+
+
+class LatencyGroup(NamedTuple):
+    group: Group
+    timed: tuple[Timed, ...]
+
+
+class LatencyChart(NamedTuple):
+    """One device, or devices would be compared where versions are to be."""
+
+    device: str
+    axis: Scale
+    groups: tuple[LatencyGroup, ...]
+
+
+def latency_charts(groups: Sequence[Group]) -> tuple[LatencyChart, ...]:
+    timed = [row for row in rows(groups) if row.result.latency]
+    devices = dict.fromkeys(row.result.cell.device for row in timed)
+    return tuple(_latency_chart(groups, device) for device in devices)
+
+
+def _latency_chart(groups: Sequence[Group], device: str) -> LatencyChart:
+    chosen = [
+        (
+            group,
+            [(row, row.result.latency) for row in group.rows if row.result.cell.device == device],
+        )
+        for group in groups
+    ]
+    axis = latency_scale(one for _, pairs in chosen for _, one in pairs if one)
+    drawn = (
+        LatencyGroup(group, tuple(Timed(row, latency_mark(one, axis)) for row, one in pairs if one))
+        for group, pairs in chosen
+    )
+    return LatencyChart(device, axis, tuple(one for one in drawn if one.timed))

@@ -1,0 +1,202 @@
+"""One field of the matrix: its text, what is missing, how much that is, and all of it in words; pure, no markup."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.rounding import db_apart
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count
+from trt_matrix.report.formatting import MINUS, duration, fixed, percent, signed, unseen
+from trt_matrix.report.views import Row, pass_title
+
+SAME_DB = 0.05
+"""Rows nearer than this in every head read the same."""
+HEAT_DB = (0.5, 1.0, 3.0, 6.0)
+"""From which loss on a cell is coloured, and how much."""
+HEAT_AP = (0.01, 0.05, 0.15, 0.3)
+HEAT_LOST = (0.005, 0.02, 0.05, 0.2)
+HEAT_TIME = (1.1, 1.5, 3.0, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One field of a row."""
+
+    text: str
+    note: str = ""
+    level: int = 0
+    """0 to 4: how much is lost."""
+    failed: bool = False
+
+
+def loss_db(head: HeadResult) -> float | None:
+    """Returns by how many dB it is below the best 8 bits of its own placement; None where that is not known."""
+    best = best_db(head)
+    return None if best is None or head.error.sqnr_db is None else best - head.error.sqnr_db
+
+
+def best_db(head: HeadResult) -> float | None:
+    """Returns what 8 bits keep at best, in the placement of the cell."""
+    limit = head.budget.limit if head.budget else 0.0
+    return -10 * math.log10(limit) if limit > 0 and math.isfinite(limit) else None
+
+
+def level(value: float | None, borders: Sequence[float]) -> int:
+    return 0 if value is None else sum(value >= border for border in borders)
+
+
+def head_shown(row: Row, name: str) -> Shown:
+    one = row.head(name)
+    if one is None:
+        return Shown(text="–", note="no reference")
+    failed = one.passed is False
+    if one.error.nonfinite:
+        return Shown(text="NaN", note=count(one.error.nonfinite, "value"), level=4, failed=failed)
+    if one.error.identical:
+        return Shown(text="exact", failed=failed)
+    if one.error.sqnr_db is None:
+        return Shown(text="undefined", level=4, failed=failed)
+    best, loss = best_db(one), loss_db(one)
+    note = ""
+    if best is not None and loss is not None and abs(loss) >= SAME_DB:
+        apart = db_apart(one.error.sqnr_db, best)
+        note = signed(apart) if apart else ""
+    return Shown(
+        text=fixed(one.error.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed
+    )
+
+
+def ap_shown(row: Row) -> Shown:
+    whole = whole_of(row)
+    ap = whole.precision[ALL].ap if whole and ALL in whole.precision else None
+    if whole is None or ap is None:
+        return Shown(text="–")
+    drop = whole.ap_drop
+    note = "" if not whole.shown_drop else signed(-whole.shown_drop, 3)
+    return Shown(
+        text=fixed(ap, 3),
+        note=note,
+        level=level(drop, HEAT_AP),
+        failed=_gate(row, ("ap_drop", "ap50_drop")),
+    )
+
+
+def lost_shown(row: Row) -> Shown:
+    whole = whole_of(row)
+    if whole is None:
+        return Shown(text="–")
+    changes = whole.changes[ALL]
+    share = changes.lost_share if changes.reference else None
+    return Shown(
+        text=f"{changes.lost:g}",
+        note=percent(share) if share else "",
+        level=level(share, HEAT_LOST),
+        failed=_gate(row, ("lost", "iou")),
+    )
+
+
+def time_shown(row: Row) -> Shown:
+    latency = row.result.latency
+    if latency is None:
+        return Shown(text="–", note="not timed" if row.result.status is Status.OK else "")
+    ratio = row.latency_ratio(row.fp32)
+    slower = any(one.kind is Kind.LATENCY_REGRESSION for one in row.result.verdicts)
+    apart = bool(ratio and ratio > 1 and row.fp32 and not row.overlaps(row.fp32))
+    notes = [
+        f"{fixed(ratio, 2 if ratio < 10 else 1)}× fp32" if ratio is not None else "",
+        "slower" if slower else "",
+        "disturbed" if row.result.latency_disturbed else "",
+        "incomplete" if row.result.reason else "",
+        f"batch {latency.batch}" if latency.batch != 1 else "",
+    ]
+    return Shown(
+        text=duration(latency.median_s),
+        note=" · ".join(filter(None, notes)),
+        level=level(ratio, HEAT_TIME) if apart else 0,
+    )
+
+
+def spanned(shown: Sequence[Shown]) -> Shown:
+    """Returns what a row for several says: one text where all say it, else the ends."""
+    first, worst = shown[0], max(shown, key=lambda one: one.level)
+    texts = list(dict.fromkeys(one.text for one in shown))
+    notes = list(dict.fromkeys(one.note for one in shown))
+    if len(texts) > 1:
+        texts = sorted(texts, key=_number)
+        texts = [f"{texts[0].split()[0]} to {texts[-1]}"]
+    if len(notes) > 1:
+        ordered = sorted(filter(None, notes), key=_number)
+        notes = [
+            ordered[0] if len(ordered) == 1 else f"{ordered[0].split(chr(215))[0]} to {ordered[-1]}"
+        ]
+    return Shown(text=texts[0], note=notes[0], level=worst.level, failed=first.failed)
+
+
+def _number(text: str) -> float:
+    start = text.replace(MINUS, "-").replace(",", "").split()[0] if text.strip() else ""
+    digits = "".join(one for one in start if one in "+-.0123456789")
+    try:
+        value = float(digits)
+    except ValueError:
+        return float("inf")
+    return value * (1e-3 if "µs" in text else 1e3 if text.endswith(" s") else 1.0)
+
+
+def whole_of(row: Row) -> BoxErrors | None:
+    return row.result.boxes.whole if row.result.boxes else None
+
+
+def _gate(row: Row, names: Sequence[str]) -> bool:
+    return any(gate.name in names and not gate.passed for gate in row.result.gates)
+
+
+def words(row: Row, name: str) -> str:
+    """Returns all that the matrix knows of one head in one cell, in words."""
+    one = row.head(name)
+    cell = row.result.cell
+    parts = [f"{cell.environment} on {cell.device}, {pass_title(cell.pass_)}, {name}"]
+    if one is None:
+        return f"{parts[0]}: no reference to compare with"
+    error = one.error
+    parts.append(
+        "equal to the reference"
+        if error.identical
+        else f"{fixed(error.sqnr_db)} dB"
+        if error.sqnr_db is not None
+        else "undefined"
+    )
+    best, loss = best_db(one), loss_db(one)
+    if best is not None and error.sqnr_db is not None and loss is not None and loss >= SAME_DB:
+        parts.append(
+            f"{fixed(db_apart(best, error.sqnr_db))} dB below the best 8 bits of its placement"
+        )
+    if row.is_bit_identical_to_baseline(name):
+        parts.append("bit-identical to the baseline")
+    elif row.change_db(name) is not None:
+        parts.append(f"{signed(row.change_db(name))} dB to the baseline")
+    parts += [f"{'✓' if gate.passed else '✗'} {gate.text()}" for gate in one.gates]
+    if row.is_int8 and one.integer_share is not None:
+        parts.append(f"{percent(one.integer_share)} integer")
+    parts += [
+        f"{one.kind.replace('_', ' ')}" + (f" {signed(one.effect.db)} dB" if one.effect else "")
+        for one in one.verdicts
+        if one.kind is not Kind.OK
+    ]
+    parts += [told for verdict in one.verdicts if (told := unseen(verdict))]
+    if error.nonfinite:
+        parts.append(f"{count(error.nonfinite, 'value')} NaN or infinite")
+    return f"{parts[0]}: {'; '.join(parts[1:])}"
+
+
+def spanned_heads(rows: Sequence[Row], name: str) -> Shown:
+    return spanned([head_shown(row, name) for row in rows])
+
+
+def spanned_by(rows: Sequence[Row], field: str) -> Shown:
+    """Returns what all rows say of `ap`, `lost` or `time`."""
+    of = {"ap": ap_shown, "lost": lost_shown, "time": time_shown}[field]
+    return spanned([of(row) for row in rows])

@@ -1,0 +1,109 @@
+"""What would fix it, as the terminal, summary.md and the page show it; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trt_matrix.core.answers.kept import WORTH_DB, gain
+from trt_matrix.core.fix import Basis, Fix, Kept
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.words import count, listed
+from trt_matrix.report.formatting import ABSENT, duration, fixed
+
+TITLE = "What would fix it"
+MOST = 8
+"""Ways out that a terminal shows; the page has all."""
+MOST_ON_CARD = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FixRow:
+    """One way out, its numbers as text: `14.7 → 22.4`."""
+
+    fix: Fix
+    sqnr_db: tuple[str, ...]
+    """By head of the judgement."""
+    predicted_db: tuple[str, ...]
+    """The same of what was simulated of it; empty where nothing was."""
+    ap_drop: str
+    lost: str
+    latency: str
+    """How many times as long one inference takes."""
+    gates: str
+    shown_by: str
+
+
+def fix_rows(judgement: Judgement) -> tuple[FixRow, ...]:
+    return tuple(_row(one, judgement.heads) for one in judgement.fixes)
+
+
+def _row(one: Fix, heads: Sequence[str]) -> FixRow:
+    now, reaches = one.now, one.reaches
+    known = one.basis is not Basis.UNKNOWN
+    predicted = one.predicted.sqnr_db if one.predicted else {}
+    return FixRow(
+        fix=one,
+        sqnr_db=tuple(
+            _change(now.sqnr_db.get(head), reaches.sqnr_db.get(head), 1, known=known)
+            for head in heads
+        ),
+        predicted_db=tuple(
+            ABSENT if (db := predicted.get(head)) is None else fixed(db) for head in heads
+        )
+        if predicted
+        else (),
+        ap_drop=_change(now.ap_drop, reaches.ap_drop, 3, known=known),
+        lost=_change(now.lost, reaches.lost, 0, known=known),
+        latency=_latency(now, reaches),
+        gates={True: "hold", False: "do not hold", None: ABSENT}[reaches.holds],
+        shown_by=_shown_by(one),
+    )
+
+
+def _change(now: float | None, reaches: float | None, decimals: int, *, known: bool) -> str:
+    """Returns `14.7 → 22.4`; what nobody knows of a way out is not told of what there is now either."""
+    if now is None or reaches is None or not known:
+        return ABSENT
+    return f"{now:z.{decimals}f} → {reaches:z.{decimals}f}"
+
+
+def _latency(now: Kept, reaches: Kept) -> str:
+    if not now.latency_s or reaches.latency_s is None:
+        return ABSENT
+    ratio = reaches.latency_s / now.latency_s
+    return f"{duration(reaches.latency_s)} ({ratio:.2f} ×)"
+
+
+def _shown_by(one: Fix) -> str:
+    if one.basis is Basis.MEASURED:
+        return f"measured in {listed(one.cells, 1)}"
+    return str(one.basis) if one.basis is Basis.SIMULATED else "not tried"
+
+
+def on_card(judgement: Judgement, head: str) -> tuple[str, ...]:
+    """Returns what would help one head, the most first: `ort-1.32.0: 15.2 to 22.4 dB (measured)`."""
+    found = []
+    for one in judgement.fixes:
+        db = gain(one.now, one.reaches, (head,)).best_db
+        if one.needed and db >= WORTH_DB:
+            before, after = one.now.sqnr_db[head], one.reaches.sqnr_db[head]
+            told = f"{one.what}: {before:z.1f} to {after:z.1f} dB ({one.basis}; {one.against})"
+            found.append((db, told))
+    return tuple(told for _, told in sorted(found, key=lambda each: -each[0]))[:MOST_ON_CARD]
+
+
+def lines(judgement: Judgement) -> list[str]:
+    """Returns what a terminal shows; nothing where there is nothing to fix."""
+    rows = fix_rows(judgement)
+    if not rows:
+        return list(judgement.no_fix)
+    told = [f"{TITLE.lower()}, most first:"]
+    for number, row in enumerate(rows[:MOST], 1):
+        more = [f"{row.latency} an inference"] if row.latency != ABSENT else []
+        more += [f"gates {row.gates}"] if row.gates != ABSENT else []
+        told.append(f"  {number}. {row.fix.what} ({'; '.join((row.shown_by, *more))})")
+        told.append(f"     {row.fix.why}")
+        if row.fix.command:
+            told.append(f"     {row.fix.command}")
+    if len(rows) > MOST:
+        told.append(f"  and {count(len(rows) - MOST, 'way')} more in the report")
+    return [*told, *(f"  {one}" for one in judgement.no_fix)]

@@ -1,0 +1,112 @@
+"""The rows of *What would fix it*: what each reaches, drawn beside the others; pure, no markup."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trt_matrix.core.answers.strips import ap_kept
+from trt_matrix.core.fix import Basis, Fix
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
+
+BAR = 60.0
+"""Pixels of the largest gain."""
+MARKS = {Basis.MEASURED: "◆ measured", Basis.SIMULATED: "◇ simulated", Basis.UNKNOWN: "? not tried"}
+
+
+class FixRow(NamedTuple):
+    fix: Fix
+    mark: str
+    gain: float | None
+    """In AP where every row has that, else in dB of the head that gains most; None where it is not known."""
+    width: float
+    then: str
+    """`0.822 → 0.825`, `small 14.7 → 22.5 dB`."""
+    gains_db: tuple[float | None, ...]
+    """A head each."""
+    lost: float | None
+    latency_s: float | None
+    """More than now."""
+
+
+class Fixes(NamedTuple):
+    unit: str
+    """`AP` or `dB`."""
+    rows: tuple[FixRow, ...]
+
+    @property
+    def timed(self) -> bool:
+        return any(one.latency_s is not None for one in self.rows)
+
+    @property
+    def boxed(self) -> bool:
+        return any(one.lost is not None for one in self.rows)
+
+
+def fixes(judgement: Judgement) -> Fixes:
+    found = judgement.fixes
+    ap = judgement.reference_ap is not None and any(
+        one.now.ap_drop is not None and one.reaches.ap_drop is not None for one in found
+    )
+    reference = judgement.reference_ap
+    gains = [_ap_gain(one, reference) if ap else _db_gain(one, judgement.heads) for one in found]
+    most = max((abs(one) for one in gains if one is not None), default=0.0) or 1.0
+    return Fixes(
+        "AP" if ap else "dB",
+        tuple(
+            FixRow(
+                fix=one,
+                mark=MARKS[one.basis],
+                gain=gain,
+                width=0.0 if gain is None else round(BAR * abs(gain) / most, 1),
+                then=_then(judgement, one, ap=ap),
+                gains_db=tuple(_gain_of(one, head) for head in judgement.heads),
+                lost=one.reaches.lost,
+                latency_s=_less(one.reaches.latency_s, one.now.latency_s),
+            )
+            for one, gain in zip(found, gains, strict=True)
+        ),
+    )
+
+
+def _less(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
+
+
+def _ap_gain(fix: Fix, reference: float | None) -> float | None:
+    """Returns what the two that are shown differ by."""
+    now, then = fix.now.ap_drop, fix.reaches.ap_drop
+    if now is None or then is None:
+        return None
+    before, after = ap_kept(fix, reference)
+    if after:
+        return difference(float(after), float(before), AP_DECIMALS)
+    return difference(now, then, AP_DECIMALS)
+
+
+def _gain_of(fix: Fix, head: str) -> float | None:
+    now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
+    return None if now is None or then is None else db_apart(then, now)
+
+
+def _db_gain(fix: Fix, heads: Sequence[str]) -> float | None:
+    known = [gain for head in heads if (gain := _gain_of(fix, head)) is not None]
+    return max(known, key=abs, default=None)
+
+
+def _then(judgement: Judgement, fix: Fix, *, ap: bool) -> str:
+    if not ap:
+        return _most(fix, judgement.heads)
+    before, after = ap_kept(fix, judgement.reference_ap)
+    if after:
+        return f"{before} → {after}"
+    now, then = fix.now.ap_drop, fix.reaches.ap_drop
+    return "" if now is None or then is None else f"lost {now:z.3f} → {then:z.3f}"
+
+
+def _most(fix: Fix, heads: Sequence[str]) -> str:
+    """Returns `small 14.7 → 22.5 dB`, of the head that the gain is of."""
+    gains = {head: gain for head in heads if (gain := _gain_of(fix, head)) is not None}
+    if not gains:
+        return ""
+    head = max(gains, key=lambda one: abs(gains[one]))
+    return f"{head} {fix.now.sqnr_db[head]:z.1f} → {fix.reaches.sqnr_db[head]:z.1f} dB"

@@ -1,0 +1,125 @@
+"""The long table: one row a cell and head, one column a quantity, units in the names."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from job import protocol
+from trt_matrix.core import severity
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.words import visible
+from trt_matrix.report.columns import COLUMNS, NAMES, TEXT, Column
+from trt_matrix.report.entries import Entry
+
+CSV = "results.csv"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell for a formula by, which may start programs."""
+PARQUET = "results.parquet"
+SEPARATOR = "; "
+"""Between the names of a column that holds several, in the CSV file; in the other they are a list."""
+
+SCHEMA = pa.schema(
+    [pa.field(one.name, one.type, metadata={"description": one.doc}) for one in COLUMNS]
+)
+
+
+def long_table(judgement: Judgement) -> pa.Table:
+    """Returns one row a cell × head in the order of the plan; columns and types as in COLUMNS.
+
+    A cell that did not run has one row a head all the same: status, reason and empty numbers.
+    """
+    severities = _severities(judgement)
+    entries = [
+        Entry(
+            judgement=judgement,
+            cell=cell,
+            head=head,
+            result=results.get(head),
+            severity=severities.get((cell.cell.id, head)),
+        )
+        for cell in judgement.cells
+        for results in [{one.head: one for one in cell.heads}]
+        for head in judgement.heads
+    ]
+    rows = [{column.name: _value(column, entry) for column in COLUMNS} for entry in entries]
+    if not rows:
+        return SCHEMA.empty_table()
+    # As JSON, because pa.array and whatever uses it imports pandas, which takes a second.
+    lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows).encode()
+    return pa_json.read_json(
+        io.BytesIO(lines),
+        read_options=pa_json.ReadOptions(block_size=len(lines) + 1),
+        parse_options=pa_json.ParseOptions(explicit_schema=SCHEMA),
+    ).cast(SCHEMA)
+
+
+def _value(column: Column, entry: Entry) -> Any:
+    value = column.value(entry)
+    if column.type == NAMES:
+        return [_encodable(one) for one in value]
+    return _encodable(str(value)) if column.type == TEXT and value is not None else value
+
+
+def _encodable(text: str) -> str:
+    """Returns `text` with lone surrogates, which no file can hold, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def write(table: pa.Table, folder: Path) -> tuple[Path, Path]:
+    """Writes results.csv and results.parquet into `folder`, each whole or not at all.
+
+    The parquet file carries each column's meaning in its field's metadata, key `description`.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    csv_path, parquet_path = folder / CSV, folder / PARQUET
+    protocol.write_bytes(str(csv_path), _csv(table))
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    protocol.write_bytes(str(parquet_path), sink.getvalue())
+    return csv_path, parquet_path
+
+
+def _csv(table: pa.Table) -> bytes:
+    """Returns the table as RFC 4180 has it, but for plain line ends; what is empty is null.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe; control characters are
+    spelled out.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
+    writer.writeheader()
+    for row in table.to_pylist():
+        writer.writerow({name: _no_formula(value) for name, value in row.items()})
+    return text.getvalue().encode()
+
+
+def _no_formula(value: Any) -> Any:
+    if isinstance(value, list):
+        value = SEPARATOR.join(value)
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
+
+
+def _severities(judgement: Judgement) -> Mapping[tuple[str, str], Severity]:
+    """Returns (cell, head) → how much the worst matters of what was found of that head there."""
+    found: dict[tuple[str, str], Severity] = {}
+    for answer in judgement.answers:
+        for one in answer.findings:
+            for cell in one.cells:
+                key = (cell, answer.head)
+                found[key] = severity.worst((one.severity, found.get(key, Severity.NONE)))
+    return found

@@ -1,0 +1,177 @@
+"""One judgement → one self-contained HTML page. Pure: the same judgement gives the same bytes.
+
+The page asks for nothing: no file, font or image is fetched, and no script runs but its own one,
+named by its hash. Its content security policy forbids all else, so a hostile name that slipped
+through escaping would still be inert.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.boxes.results import FedImage
+from trt_matrix.core.cells import Status
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.report import (
+    behaviours,
+    cards,
+    charts,
+    columns,
+    facts,
+    fields,
+    fixes,
+    layers,
+    limits,
+    lines,
+    questions,
+    reasons,
+    sections,
+    tables,
+    verdict,
+    views,
+)
+from trt_matrix.report.formatting import FILTERS, finalize
+
+HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
+"""JSON inside a script element must hold no `</script`, `<!--` or line that only JavaScript ends."""
+
+
+SCRIPTED = 'document.documentElement.className = "js"'
+"""First of all, so that what folds is folded before it is laid out."""
+NOTHING_FED: Mapping[str, FedImage] = {}
+TEMPLATES = files("trt_matrix.report") / "templates"
+
+
+def render(
+    judgement: Judgement,
+    pictures: Mapping[str, str] | None = None,
+    most_cells: int | None = None,
+    fed: Mapping[str, FedImage] = NOTHING_FED,
+) -> str:
+    """Returns the page; it holds no character that UTF-8 cannot encode.
+
+    Args:
+        judgement: All that is told.
+        pictures: Evaluation image's file name → `data:` URI; None leaves images out.
+        most_cells: Are told in detail, the others in the matrix alone; None: see `limits`.
+        fed: Evaluation image's file name → it as it was fed.
+    """
+    kept = limits.detailed(judgement, most_cells)
+    part = replace(judgement, cells=tuple(one for one in judgement.cells if one.cell.id in kept))
+    matrix = views.matrix(judgement)
+    shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
+    charted = (charts.budget_chart(shown.groups, head) for head in judgement.heads)
+    budgeted = [chart for chart in charted if chart]
+    told = headline(judgement)
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            judgement=judgement,
+            statuses=_count_statuses(judgement),
+            headline=told,
+            strips=verdict.rows(told),
+            has_ap=verdict.has_ap(told),
+            has_boxes=verdict.has_boxes(told),
+            copied=verdict.copied(judgement, told),
+            fix_command=verdict.fix_command(judgement),
+            cards=cards.cards(judgement),
+            questions=questions.questions(judgement, told),
+            gates=views.gate_texts(judgement),
+            seen=behaviours.seen(matrix.groups),
+            idle=behaviours.idle(judgement.cells),
+            kept=kept,
+            boxed=any(one.boxes and one.boxes.whole for one in judgement.cells),
+            common=behaviours.common_versions(matrix.groups),
+            devices=len({one.cell.device for one in judgement.cells}),
+            folds=_folds(judgement, budgeted),
+            panels=lines.panels(judgement),
+            fixes=fixes.fixes(judgement),
+            matrix=shown,
+            detailed=len(kept),
+            budgets=budgeted,
+            scattering=any(one.latency and one.latency.scatters for one in part.cells),
+            latencies=charts.latency_charts(shown.groups),
+            measured=views.measured(shown.groups),
+            reasons=reasons.reasons(part),
+            facts=list(facts.flat(judgement.facts)),
+            columns=columns.COLUMNS,
+            data=embedded(facts.data(judgement, kept)),
+            **sections.sections(part, shown, pictures, fed),
+        )
+    )
+
+
+def _folds(judgement: Judgement, budgeted: Sequence[charts.BudgetChart]) -> set[str]:
+    """Returns the ids that an answer may lead to: sections without content are not there."""
+    there = {
+        "matrix": True,
+        "boxes": judgement.boxes is not None,
+        "budget": bool(budgeted),
+        "tables": tables.tables(judgement) is not None,
+        "layers": layers.layers(judgement) is not None,
+    }
+    return {name for name, is_there in there.items() if is_there}
+
+
+def embedded(value: Any) -> Markup:
+    """Returns `value` as JSON that may stand inside a script element of a page."""
+    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return Markup(text.translate(HTML_ESCAPES))  # noqa: S704 - what HTML could read is escaped
+
+
+def _count_statuses(judgement: Judgement) -> dict[Status, int]:
+    """Returns how many cells ended in each status, those that occur."""
+    counts = {status: sum(one.status is status for one in judgement.cells) for status in Status}
+    return {status: number for status, number in counts.items() if number}
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("trt_matrix.report"),
+        bytecode_cache=FileSystemBytecodeCache(),  # in a folder of this user's alone
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= FILTERS | {"flat": lambda nested: list(facts.flat(nested))}
+    style, script = _joined("css"), _joined("js")
+    templates.globals |= {
+        "style": Markup(style),  # noqa: S704 - a file of this package
+        "style_hash": _content_hash(style),
+        "script": Markup(script),  # noqa: S704 - files of this package
+        "script_hash": _content_hash(script),
+        "pass_title": views.pass_title,
+        "scripted": Markup(SCRIPTED),  # noqa: S704 - written here
+        "scripted_hash": _content_hash(SCRIPTED),
+        "shown": fields,
+        "scale": verdict.SCALE,
+        "causes": verdict.CAUSES,
+        "bar": verdict.BAR,
+        "ok": Status.OK,
+    }
+    return templates
+
+
+def _joined(suffix: str) -> str:
+    """Returns the templates folder's files of this suffix joined, `report.*` first, then by name."""
+    named = (one for one in TEMPLATES.iterdir() if one.name.endswith(f".{suffix}"))
+    ordered = sorted(named, key=lambda one: (not one.name.startswith("report."), one.name))
+    return "\n".join(one.read_text(encoding="utf-8") for one in ordered)
+
+
+def _content_hash(text: str) -> str:
+    """Returns what a content security policy names an inline element's `text` by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

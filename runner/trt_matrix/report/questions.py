@@ -1,0 +1,310 @@
+"""The six questions that bring people here, each with yes, no or unknown, one number, and why; pure.
+
+`No` needs something that was looked at: what nobody has seen is `Unknown`, and says what would tell.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from trt_matrix.core.answers.choices import tested
+from trt_matrix.core.answers.findings import BOXES, lead
+from trt_matrix.core.answers.harm import harm, whole_boxes
+from trt_matrix.core.answers.headline import Headline
+from trt_matrix.core.answers.per_head import OF_VERSION
+from trt_matrix.core.answers.since import alike, environments_of, run_of
+from trt_matrix.core.answers.strips import Strip, best_fix
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.fix import Basis, FixKind
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.rounding import ap_change, db_apart
+from trt_matrix.core.severity import Severity
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import capital, count, listed, verb
+from trt_matrix.report import reasoning
+from trt_matrix.report.formatting import MINUS, fixed
+
+YES, NO, UNKNOWN = "Yes", "No", "Unknown"
+MOST = 0.5
+"""A cause with a larger share of the error is what it mostly is."""
+
+
+class Told(NamedTuple):
+    answer: str
+    number: str
+    why: str
+
+
+class Question(NamedTuple):
+    question: str
+    answer: str
+    """`Yes`, `No` or `Unknown`."""
+    number: str
+    """The one that says so; a dash where there is none."""
+    why: str
+    """One sentence."""
+    evidence: str
+    """All that was seen."""
+    section: str
+    """Id of the part of the page that shows it."""
+    title: str
+    """What that part is called."""
+
+
+def questions(judgement: Judgement, told: Headline) -> tuple[Question, ...]:
+    """Returns the six questions in the order in which one asks them."""
+    strips = told.strips
+    sections = {
+        "boxes": ("boxes", "Boxes"),
+        "versions": ("matrix", "Matrix"),
+        "table": ("tables", "Calibration tables"),
+        "budget": ("budget", "Error budget"),
+        "layers": ("layers", "Layers"),
+    }
+    asked = (
+        ("Does it matter?", _matters(judgement, told), reasoning.boxes, "boxes"),
+        ("Is it a version's fault?", _version(judgement, strips), reasoning.version_or_calibration, "versions"),
+        ("Is it the calibration's?", _calibration(judgement, strips), reasoning.calibration, "table"),
+        ("Is it 8 bits' own?", _limit(strips), reasoning.limit, "budget"),
+        ("Is it a few layers?", _layers(judgement), reasoning.layers, "layers"),
+        ("Is a custom layer to blame?", _custom(judgement, strips), reasoning.custom, "layers"),
+    )  # fmt: skip
+    return tuple(
+        Question(question, *answer, evidence(judgement), *sections[section])
+        for question, answer, evidence, section in asked
+    )
+
+
+def _matters(judgement: Judgement, told: Headline) -> Told:
+    failed = judgement.gates_failed
+    gated = sum(one.gated for one in told.strips)
+    drops = [one.ap_drop for one in told.strips if one.ap_drop is not None]
+    whole, reference = whole_boxes(judgement), judgement.reference_ap
+    clause = harm(judgement, told.strips)
+    why = f"{capital(clause)}." if clause else "Nothing was measured."
+    number = "–"
+    if whole and reference is not None:
+        number = _ap(
+            max((one.ap_drop for one in whole if one.ap_drop is not None), default=0.0), reference
+        )
+    elif failed:
+        number = f"{len(failed)} of {max(gated, len(failed))} gates"
+    elif whole:
+        number = f"{max(one.changes['all'].lost for one in whole):g} boxes"
+    elif drops:
+        number = f"{MINUS}{max(drops):.3f} AP"
+    if told.state in ("severe", "visible"):
+        return Told(YES, number, why)
+    unseen = any(BOXES in one.unseen for one in judgement.answers)
+    if unseen or not _measured(judgement):
+        return Told(UNKNOWN, number, f"{why} To know: say how outputs become boxes (`decode`).")
+    return Told(NO, number, why)
+
+
+def _ap(drop: float, reference: float) -> str:
+    """Returns `−0.007 AP`, what the headline's two numbers differ by."""
+    lost = ap_change(reference, drop).drop
+    return f"{MINUS if float(lost) > 0 else ''}{lost.removeprefix('-')} AP"
+
+
+def _measured(judgement: Judgement) -> bool:
+    return any(
+        one.status is Status.OK and one.heads and one.cell.pass_.precision is Precision.INT8
+        for one in judgement.cells
+    )
+
+
+def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+    order = environments_of(judgement, int8=False)
+    if not order:
+        return Told(UNKNOWN, "–", "No cell gave a result.")
+    apart = _apart(judgement)
+    number = "–" if apart is None else f"{fixed(apart)} dB"
+    named = [
+        (answer.head, one)
+        for answer in judgement.answers
+        for one in answer.findings
+        if one.kind in (*OF_VERSION, Kind.BROKEN_OUTPUT, Kind.COULD_NOT_RUN)
+        and one.environments
+        and (one.fails or one.severity.rank >= Severity.VISIBLE.rank)
+        and not one.beaten
+    ]
+    if named:
+        faults = list(dict.fromkeys(one.fault for _, one in named))
+        return Told(YES, number, f"{capital(listed(faults, 2))}.")
+    if any(one.head in {each.head for each in strips} and tested(one) for one in judgement.choices):
+        return Told(
+            NO,
+            number,
+            "Builds of one version with one table differ by the layers that they chose to run in int8.",
+        )
+    if len(order) < 2:
+        return Told(UNKNOWN, "1 version", "Another version would tell.")
+    equal = alike(judgement, judgement.heads)
+    if equal:
+        within = (
+            "to the bit"
+            if all(one.same_bits for one in equal)
+            else f"within {max(one.within_db for one in equal):.1f} dB (95 %)"
+        )
+        seen = _apart(judgement, {(one.head, one.device, one.pass_) for one in equal})
+        told = "–" if seen is None else f"{fixed(seen)} dB"
+        return Told(NO, told, f"{run_of(equal[0].environments, order)} lose the same {within}.")
+    small = [
+        one
+        for answer in judgement.answers
+        for one in answer.findings
+        if one.kind in OF_VERSION and not one.beaten
+    ]
+    if small and all(one.severity.rank <= Severity.HARMLESS.rank for one in small):
+        return Told(NO, number, f"{capital(small[0].fault)}: real, and too small to see.")
+    return Told(
+        UNKNOWN, number, "That versions lose the same was not shown, and no test names one of them."
+    )
+
+
+def _apart(
+    judgement: Judgement, of: Collection[tuple[str, str, str]] | None = None
+) -> float | None:
+    """Returns the largest difference between environments of one device in one int8 pass of a head, in dB.
+
+    Args:
+        judgement: With its cells.
+        of: (head, device, pass) that count; None: all of them.
+    """
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for result in judgement.cells:
+        if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed:
+            for one in result.heads:
+                key = (one.head, result.cell.device, result.cell.pass_.name)
+                if one.error.sqnr_db is not None and (of is None or key in of):
+                    values.setdefault(key, []).append(one.error.sqnr_db)
+    spreads = [db_apart(max(some), min(some)) for some in values.values() if len(some) > 1]
+    return max(spreads, default=None)
+
+
+def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+    shares = [one.shares.table for one in strips if one.shares]
+    number = _percent(shares)
+    found = [
+        one
+        for answer in judgement.answers
+        for one in answer.findings
+        if one.kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+    ]
+    first = [lead(one.findings, one.unseen) for one in judgement.answers]
+    blamed = [one for one in first if one in found and one and not one.beaten]
+    if blamed and not any("layer's:" in one.fault for one in judgement.answers):
+        return Told(YES, number, f"{capital(blamed[0].fault)}.")
+    if shares and max(shares) >= MOST:
+        worst = max(
+            (one for one in strips if one.shares),
+            key=lambda one: one.shares.table if one.shares else 0,
+        )
+        return Told(YES, number, f"The table is the largest part of what {worst.head} lost.")
+    if not shares:
+        return Told(UNKNOWN, "–", "No table of an int8 cell could be simulated.")
+    beaten = [one for one in found if one.beaten]
+    more = f" {capital(beaten[0].fault.replace(chr(8217), chr(39)))}." if beaten else ""
+    return Told(NO, number, f"So much of the error another table could save.{more}")
+
+
+def _limit(strips: Sequence[Strip]) -> Told:
+    shares = [(one.head, one.shares.limit) for one in strips if one.shares]
+    if not shares:
+        return Told(
+            UNKNOWN,
+            "–",
+            "What 8 bits must cost was not computed: no table of an int8 cell is known.",
+        )
+    number = _percent([share for _, share in shares])
+    mostly = [head for head, share in shares if share >= MOST]
+    if len(mostly) == len(shares):
+        return Told(
+            YES, number, "Most of what every head lost, 8 bits lose with the best table known."
+        )
+    if mostly:
+        rest = [head for head, _ in shares if head not in mostly]
+        worst = strips[0].head
+        answer = YES if worst in mostly else NO
+        return Told(answer, number, f"It is for {listed(mostly, 3)}, not for {listed(rest, 3)}.")
+    return Told(
+        NO, number, f"{listed([head for head, _ in shares], 3)} lost more than 8 bits must cost."
+    )
+
+
+def _percent(shares: Sequence[float]) -> str:
+    if not shares:
+        return "–"
+    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def _layers(judgement: Judgement) -> Told:
+    of = f" of {len(judgement.layers.network.layers)}" if judgement.layers else ""
+    chosen = [one for one in judgement.choices if tested(one)]
+    if chosen:
+        names = list(dict.fromkeys(name for one in chosen for name in one.layers))
+        return Told(
+            YES, f"{len(names)}{of}", f"{listed(names, 3)}: held in float, every build recovered."
+        )
+    fix = best_fix([one for one in judgement.fixes if one.kind is FixKind.LAYERS])
+    if fix:
+        how = "An engine showed it" if fix.basis is Basis.MEASURED else "Simulated, not yet run"
+        return Told(YES, _count_of(fix.what, of), f"{capital(fix.what)}. {how}.")
+    found = judgement.diagnosis
+    if found and found.search.chosen:
+        number = len(found.search.chosen.layers)
+        return Told(YES, f"{number}{of}", found.search.sentence)
+    if found:
+        return Told(NO, "0", found.search.sentence)
+    if not any(one.head for one in judgement.choices):
+        return Told(
+            UNKNOWN, "–", "No layer was tried alone: `trt-matrix diagnose latest` tries them."
+        )
+    names = list(dict.fromkeys(name for one in judgement.choices for name in one.layers))
+    return Told(
+        UNKNOWN,
+        f"{len(names)}{of}",
+        f"Builds that ran {listed(names, 3)} in int8 are worse; holding it in float would tell.",
+    )
+
+
+def _count_of(what: str, of: str) -> str:
+    words = [one for one in what.split() if one.isdigit()]
+    return f"{words[0]}{of}" if words else "–"
+
+
+def _custom(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+    custom = judgement.custom
+    if not custom:
+        known = judgement.layers is not None or bool(judgement.facts)
+        return Told(NO if known else UNKNOWN, "0" if known else "–", "The network has none.")
+    number = str(len(custom))
+    if any(answer.fault.startswith("a custom layer's") for answer in judgement.answers):
+        return Told(YES, number, "Builds are worse where it runs in int8.")
+    blamed = [
+        one
+        for one in judgement.lineage
+        if any(each.custom for suspects in one.suspects for each in suspects.operators)
+    ]
+    if blamed:
+        return Told(
+            UNKNOWN,
+            number,
+            f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad, 3)}. Holding it in float would tell.",
+        )
+    behind = list(dict.fromkeys(head for one in custom for head in one.heads))
+    bad = [one.head for one in strips if one.state in ("severe", "visible")]
+    if not bad:
+        return Told(
+            NO, number, f"{listed(behind, 3)} {verb('is', behind)} behind it, and no head is bad."
+        )
+    if any(head not in behind for head in bad):
+        return Told(
+            NO,
+            number,
+            f"{listed([one for one in bad if one not in behind], 3)} is bad, and not behind it.",
+        )
+    return Told(
+        UNKNOWN, number, f"{count(len(behind), 'head')} behind it, bad and good ones alike."
+    )

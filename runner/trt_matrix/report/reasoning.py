@@ -1,0 +1,376 @@
+"""What was seen behind the answer to each of the six questions, in sentences; pure.
+
+A sentence says what was measured, and says so where something was not.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from trt_matrix.core import severity
+from trt_matrix.core.answers.choices import sentence as seen
+from trt_matrix.core.answers.choices import tested
+from trt_matrix.core.answers.degree import how_sure
+from trt_matrix.core.answers.findings import lead
+from trt_matrix.core.answers.per_head import accused
+from trt_matrix.core.answers.sentences import alike
+from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.cells import Precision, Status, TableSource
+from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
+from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.words import count, listed, span, verb
+from trt_matrix.report import images as calibration_images
+from trt_matrix.report.formatting import duration, fixed, sentence, signed
+
+MOST_HEADS = 4
+"""Heads, or sets of heads, that one answer names; the cards have all."""
+MOST_ALIKE = 3
+"""Sentences about what versions share, and about what is open."""
+WAYS = {False: "with Q/DQ nodes", True: "with implicit scales"}
+SIMILAR = 1.05
+"""Ranges within this factor of each other clip and round alike."""
+
+
+def version_or_calibration(judgement: Judgement) -> str:
+    """Says whose each head's error is, from its answer and its budget alone.
+
+    What is not the version's comes from a test for that (`judgement.equal`), never from nothing having been
+    found; and of the calibration nobody says that it is innocent: its share stands here.
+    """
+    if not any(_int8(judgement)):
+        return "No int8 cell gave a result."
+    told = [*_faults(judgement), *_alike(judgement)]
+    undecided = _needs(judgement)
+    if undecided:
+        told.append(f"Not decided yet: {undecided}.")
+    return " ".join(told)
+
+
+def _faults(judgement: Judgement) -> list[str]:
+    """Returns a sentence for each fault and the heads that have it, the worst first, and their shares."""
+    groups: dict[str, list[str]] = {}
+    answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
+    for one in answers:
+        sure = f" ({known})" if (known := how_sure(one)) else ""
+        groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
+    told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
+    shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]
+    made_of = f"How the loss is made up: {_some(shares)}." if shares else ""
+    more = len(told) - MOST_HEADS
+    rest = f"And {more} more in the cards above." if more > 0 else ""
+    return [one for one in (*told[:MOST_HEADS], rest, made_of) if one]
+
+
+def _some(parts: Sequence[str], most: int = MOST_HEADS) -> str:
+    """Joins parts that have commas of their own; says how many more there are."""
+    more = len(parts) - most
+    return "; ".join((*parts[:most], *([f"and {more} more below"] if more > 0 else [])))
+
+
+def _alike(judgement: Judgement) -> list[str]:
+    """Returns what versions were shown to share; that nothing of the kind was shown is told too."""
+    heads: dict[str, list[str]] = {}
+    for answer in judgement.answers:
+        equal = [one for one in judgement.equal if one.head == answer.head]
+        for said in alike(equal, accused(answer.findings)):
+            heads.setdefault(said, []).append(answer.head)
+    told = [
+        text
+        if len(judgement.heads) == len(names)
+        else f"{text.removesuffix('.')} ({listed(names, 3)})."
+        for text, names in sorted(heads.items(), key=lambda one: -len(one[1]))
+    ]
+    if told:
+        return told[:MOST_ALIKE]
+    several = len({result.cell.environment for result, _ in _int8(judgement)}) > 1
+    return ["That versions lose the same was not shown."] if several else []
+
+
+def _needs(judgement: Judgement) -> str:
+    """Returns what would decide what is open, of which heads; builds with a layer held have decided theirs."""
+    heads: dict[str, list[str]] = {}
+    decided = {one.head for one in judgement.choices if tested(one)}
+    for answer in judgement.answers:
+        for one in answer.findings:
+            if one.kind is Kind.INCONCLUSIVE and answer.head not in decided:
+                needs = one.advice.split(" would decide")[0]
+                names = heads.setdefault(needs[:1].lower() + needs[1:], [])
+                if answer.head not in names:
+                    names.append(answer.head)
+    told = [f"{listed(names, 3)} ({needs} would decide)" for needs, names in heads.items()]
+    return _some(told, MOST_ALIKE)
+
+
+def layers(judgement: Judgement) -> str:
+    told = [seen(one) for one in judgement.choices[:2]]
+    told += [sentence(one.sentence) for one in judgement.lineage[:2]]
+    if not told:
+        told = [_no_layers(judgement)]
+    if not any(tested(one) for one in judgement.choices):
+        told.append("What one layer alone costs was not measured.")
+    speeds = _speeds(judgement)
+    if speeds:
+        told.append(speeds)
+    return " ".join(told)
+
+
+def _no_layers(judgement: Judgement) -> str:
+    leads = {one.head: lead(one.findings, one.unseen) for one in judgement.answers}
+    wrong = [head for head, one in leads.items() if one and one.kind is not Kind.COULD_NOT_RUN]
+    if len(wrong) == len(leads) > 0:
+        return (
+            "Not known: something was found of every head, so the network's graph sets none apart."
+        )
+    if wrong:
+        return f"Not known: the network's graph does not set {listed(wrong, 3)} apart from the other heads."
+    everything = (*judgement.answers, *((judgement.network,) if judgement.network else ()))
+    if judgement.answers and all(one.clean for one in everything):
+        return "No head is bad."
+    return "Not known: no head was found to be bad, and not all was looked at."
+
+
+def _speeds(judgement: Judgement) -> str:
+    """Says what the baseline takes in each precision, on the first device where it was timed."""
+    timed = [
+        one
+        for one in judgement.judged
+        if one.latency and one.cell.environment == judgement.baseline
+    ]
+    here = [one for one in timed if one.cell.device == timed[0].cell.device]
+    fastest: dict[str, float] = {}
+    for one in here:
+        seconds = one.latency.median_s if one.latency else math.inf
+        name = one.cell.pass_.precision
+        fastest[name] = min(seconds, fastest.get(name, math.inf))
+    if len(fastest) < 2:
+        return ""
+    told = [f"{duration(seconds)} in {name}" for name, seconds in fastest.items()]
+    return f"{judgement.baseline} takes {listed(told)}."
+
+
+def limit(judgement: Judgement) -> str:
+    """Says what 8 bits must cost in each placement: with Q/DQ nodes, and with implicit scales."""
+    rows = [(result, one) for result, one in _int8(judgement) if one.budget]
+    told = []
+    for head in judgement.heads:
+        parts = []
+        for implicit, per_tensor in itertools.product(WAYS, (False, True)):
+            way = f"{WAYS[implicit]}{' and weights per tensor' if per_tensor else ''}"
+            mine = [
+                one.budget
+                for result, one in rows
+                if one.head == head
+                and result.cell.pass_.implicit is implicit
+                and result.cell.pass_.per_tensor is per_tensor
+                and one.budget
+            ]
+            limits = [_decibels(one.limit) for one in mine if one.limit > 0]
+            if limits:
+                worst = max(one.observed for one in mine)
+                parts.append(f"{span(limits)} dB {way} (observed at worst {_db(worst)} dB)")
+        if parts:
+            told.append(f"{head} {', '.join(parts)}")
+    if not told:
+        return "Not known: no int8 cell has a simulation with its table."
+    placements = list(dict.fromkeys(one.placed.told for one, _ in rows if one.placed))
+    placed = f", in {'this placement' if len(placements) == 1 else 'each placement'}" * bool(
+        placements
+    )
+    named = f" ({'; '.join(placements[:3])})" if placements else ""
+    return (
+        f"With the best table known{placed}{named} 8 bits keep: {_some(told)}. "
+        f"{_beyond(judgement, rows)}".strip()
+    )
+
+
+def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]]) -> str:
+    """Says whether the limit alone is beyond a gate of SQNR, and what else says that 8 bits are too few."""
+    told = []
+    gated = [
+        (one, one.budget.limit, one.gate_sqnr_db)
+        for _, one in rows
+        if one.budget and one.gate_sqnr_db is not None
+    ]
+    over = list(
+        dict.fromkeys(
+            one.head for one, limit, gate in gated if limit > 0 and _decibels(limit) < gate
+        )
+    )
+    if over:
+        told.append(f"For {listed(over, 3)} even that is beyond the SQNR gate.")
+    elif gated:
+        told.append("Every SQNR gate that is set allows that.")
+    boxes = [
+        one.head
+        for one in judgement.answers
+        if one.head not in over and any(f.kind is Kind.INT8_LIMIT for f in one.findings)
+    ]
+    if boxes:
+        told.append(f"For {listed(boxes, 3)} most of what is lost is 8 bits' own all the same.")
+    return " ".join(told)
+
+
+def _decibels(nmse: float) -> float:
+    return -10 * math.log10(nmse)
+
+
+def _db(nmse: float) -> str:
+    return fixed(-10 * math.log10(nmse)) if nmse > 0 else "∞"
+
+
+def boxes(judgement: Judgement) -> str:
+    report = judgement.boxes
+    if report is None:
+        return "Not known: matrix.yaml does not say how to decode boxes (`decode:`)."
+    if report.problem:
+        return f"Not known: {report.problem}."
+    rows = _int8(judgement)
+    whole = {
+        result.cell.id: (result, result.boxes.whole)
+        for result, _ in rows
+        if result.boxes and result.boxes.whole and result.boxes.whole.changes[ALL].reference
+    }
+    told = [_lost("the whole network", list(whole.values()))] if whole else []
+    for head in judgement.heads:
+        mine = [
+            (result, one.boxes)
+            for result, one in rows
+            if one.head == head and one.boxes and one.boxes.changes[ALL].reference
+        ]
+        if mine:
+            told.append(_lost(head, mine))
+    if not told:
+        return "Not known: no int8 cell has boxes."
+    return f"At worst {_some(told, MOST_HEADS + bool(whole))}."
+
+
+def _lost(whose: str, rows: Sequence[tuple[CellResult, BoxErrors]]) -> str:
+    """Returns what became of boxes in the worst cell: by how much it matters, then by boxes lost."""
+    result, boxes = max(
+        rows, key=lambda row: (severity.of_boxes(row[1]).rank, row[1].changes[ALL].lost)
+    )
+    changes = boxes.changes[ALL]
+    iou = f", mean IoU {fixed(changes.mean_iou, 2)}" if changes.mean_iou is not None else ""
+    ap = f", AP {signed(-boxes.shown_drop, 3)}" if boxes.shown_drop is not None else ""
+    return (
+        f"{whose} loses {changes.lost:g} of {count(round(changes.reference), 'box', 'boxes')}{iou}{ap} "
+        f"({result.cell.environment}, {result.cell.pass_.name})"
+    )
+
+
+def calibration(judgement: Judgement) -> str:
+    images = judgement.facts.get("images", {})
+    number = images.get("calibration", {}).get("count") if isinstance(images, dict) else None
+    if number is None:
+        return "Nothing is known of its images."
+    told = [f"{count(number, 'image')}, preprocessed as those of the evaluation are."]
+    shared = images.get("shared")
+    if judgement.calibration:
+        told += calibration_images.told(judgement.calibration)
+    elif shared is not None:
+        same = f"{count(shared, 'of them is', 'of them are')} among those evaluated"
+        told.append(
+            f"{same}: judged on what was learnt."
+            if shared
+            else "It shares none with the evaluation."
+        )
+    blamed = sorted(
+        (
+            (
+                finding.beaten,
+                -finding.severity.rank,
+                f"{one.head}: {finding.text[:1].lower()}{finding.text[1:]}",
+            )
+            for one in judgement.answers
+            for finding in one.findings
+            if finding.kind is Kind.CALIBRATION_PROBLEM
+        ),
+        key=lambda found: found[:2],
+    )
+    told += [blamed[0][2] if blamed else "No test names a table that costs more than another one."]
+    told += [_worth(judgement), _own_tables(judgement)]
+    return " ".join(part for part in told if part)
+
+
+def _worth(judgement: Judgement) -> str:
+    """Says what better tables would save, those made of the evaluation images among them."""
+    splits = [
+        (one.head, one.budget)
+        for result, one in _int8(judgement)
+        if result.cell.environment == judgement.baseline
+        and result.cell.pass_.source is TableSource.SHARED
+        and not result.cell.pass_.implicit
+        and not result.cell.pass_.per_tensor
+        and one.budget
+        and one.budget.limit > 0
+    ]
+    savings = [
+        (head, 10 * math.log10(1 + split.calibration / split.limit))
+        for head, split in splits
+        if split.calibration > -split.limit
+    ]
+    told = [f"{head} {fixed(saved)} dB" for head, saved in savings if saved >= 0.05]
+    if savings and not told:
+        return "No better table is known for any head."
+    return f"The best table known, for each head, would save {listed(told)}." if told else ""
+
+
+def _own_tables(judgement: Judgement) -> str:
+    """Says how far the ranges of the tensors that differ most between the tables in use lie apart."""
+    report = judgement.tables
+    if not report or not report.tensors:
+        return ""
+    furthest = report.tensors[0]
+    return (
+        f"Between the tables in use ranges differ by up to {furthest.spread:.1f} times "
+        f"({furthest.tensor})."
+        if furthest.spread > SIMILAR
+        else "All tables in use agree within 5 %."
+    )
+
+
+def custom(judgement: Judgement) -> str:
+    custom = judgement.custom
+    if not custom:
+        told = ["The network has no custom operator."]
+    else:
+        names = [f"{one.node} ({one.operator})" for one in custom]
+        behind = list(dict.fromkeys(head for one in custom for head in one.heads))
+        told = [f"{listed(names, 3)}: {listed(behind)} {verb('is', behind)} behind."]
+        blamed = [
+            one
+            for one in judgement.lineage
+            if any(each.custom for suspects in one.suspects for each in suspects.operators)
+        ]
+        told.append(
+            f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad)}."
+            if blamed
+            else "No set of bad heads, and only they, lies behind it."
+        )
+    shares = [one.integer_share for _, one in _int8(judgement) if one.integer_share is not None]
+    if shares and min(shares) == 1:
+        told.append("All multiplications of the heads ran on integers.")
+    elif shares:
+        placed = list(
+            dict.fromkeys(name for _, one in _int8(judgement) for name in one.placed_float)
+        )
+        unasked = any(one.float_layers for _, one in _int8(judgement))
+        why = (
+            f": {listed(placed, 3)} {verb('stand', placed)} before float outputs, and "
+            "the engine has no kernel from int8 to float"
+            if placed and not unasked
+            else ""
+        )
+        told.append(
+            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers{why}."
+        )
+    return " ".join(told)
+
+
+def _int8(judgement: Judgement) -> list[tuple[CellResult, HeadResult]]:
+    return [
+        (result, one)
+        for result in judgement.judged
+        if result.status is Status.OK and result.cell.pass_.precision is Precision.INT8
+        for one in result.heads
+    ]

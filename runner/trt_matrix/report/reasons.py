@@ -1,0 +1,55 @@
+"""Why effects are there: one row for each place, verdict and attribution; pure, no markup."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trt_matrix.core.factors.words import reason
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.verdicts.attribution import Attribution, Change
+from trt_matrix.core.verdicts.verdict import Verdict
+from trt_matrix.report.views import Place, place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """What an effect is attributed to, and where it was found."""
+
+    place: Place
+    kind: str
+    heads: tuple[str, ...]
+    """Empty where it is about latency."""
+    attribution: Attribution
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.attribution.factors + self.attribution.confounded
+
+    @property
+    def state(self) -> str:
+        if self.attribution.confounded:
+            return "confounded" if self.attribution.separated else "undecided"
+        return "alone" if self.attribution.factors else "nothing"
+
+    @property
+    def sentence(self) -> str:
+        text = reason(self.attribution)
+        return f"{text[:1].upper()}{text[1:]}."
+
+
+def reasons(judgement: Judgement) -> tuple[Reason, ...]:
+    """Returns what every attributed verdict is due to, in the order of the plan."""
+    heads: dict[tuple[Place, str, Attribution], dict[str, None]] = {}
+    for where, verdict in _verdicts(judgement):
+        if verdict.attribution:
+            key = (where, str(verdict.kind), verdict.attribution)
+            heads.setdefault(key, {}).update({verdict.head: None} if verdict.head else {})
+    return tuple(
+        Reason(place=where, kind=kind, heads=tuple(found), attribution=attribution)
+        for (where, kind, attribution), found in heads.items()
+    )
+
+
+def _verdicts(judgement: Judgement) -> Iterator[tuple[Place, Verdict]]:
+    for result in judgement.cells:
+        for verdict in result.all_verdicts:
+            yield place(result), verdict

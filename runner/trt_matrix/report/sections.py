@@ -1,0 +1,124 @@
+"""What the lower sections of the page are filled with: one view each, named as the templates ask."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from trt_matrix.core.boxes.results import FedImage, WorstImage
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.words import count, visible
+from trt_matrix.report import anchors, boxes, cells, images, layers, network, tables
+from trt_matrix.report.formatting import duration, fixed, short
+from trt_matrix.report.plots import tradeoff_svg
+from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
+from trt_matrix.report.views import Matrix
+
+SHOWN = 6
+"""Worst images that the page tells, and shows where the caller hands in their pictures."""
+LEAST_MOVED = 0.01
+"""Sum of 1 − IoU below which nobody sees that boxes moved."""
+
+
+class Plot(NamedTuple):
+    tradeoff: Tradeoff
+    svg: Markup
+    identifier: str
+
+
+class Worst(NamedTuple):
+    image: WorstImage
+    picture: str | None
+    """Id of the image's definition in the page; None where it is not shown."""
+    fed: FedImage | None
+
+
+def sections(
+    judgement: Judgement,
+    matrix: Matrix,
+    pictures: Mapping[str, str] | None,
+    fed: Mapping[str, FedImage],
+) -> dict[str, Any]:
+    """Returns what the templates of these sections read."""
+    common = cells.common_facts(judgement)
+    table = layers.layers(judgement)
+    given = judgement.facts.get("images")  # of old runs their number
+    numbers = {name: f"picture-{index}" for index, name in enumerate(pictures or {})}
+    return {
+        "plots": _plots(judgement, matrix),
+        "slow": _slow(judgement),
+        "kinds": KINDS,
+        "tables": tables.tables(judgement),
+        **images.images(judgement),
+        "layers": table,
+        "row_id": layers.row_id,
+        "drawing": network.drawing(judgement, table),
+        "box_size": (network.WIDTH, network.HEIGHT),
+        "places": cells.places(judgement, common),
+        "common_facts": common,
+        "infinity": math.inf,
+        "stage_s": cells.stage_s,
+        "command": cells.command,
+        "cell_anchor": anchors.cell_anchor,
+        "worst_images": tuple(
+            Worst(one, numbers.get(one.file_name), fed.get(one.file_name))
+            for one in shown_images(judgement)
+        ),
+        "box_rows": boxes.box_rows(matrix.groups),
+        "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
+        "pictures_wanted": pictures is not None,
+        "fed": fed,
+        "are_arrays": isinstance(given, Mapping) and "arrays" in given,
+    }
+
+
+def _slow(judgement: Judgement) -> list[tuple[list[str], tuple[str, ...]]]:
+    """Returns what is known of why int8 is no faster, with the cells of which all of it is true."""
+    told = {one.cell.id for one in judgement.cells}
+    found: dict[tuple[str, ...], list[str]] = {}
+    for one in judgement.slow:
+        if one.cell in told:
+            found.setdefault(one.reasons, []).append(one.cell)
+    return [(cells, reasons) for reasons, cells in found.items()]
+
+
+def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
+    """Returns the worst images that the page shows, the worst first, each file once.
+
+    Those whose boxes are all where they were, as in fp32, are no bad ones.
+    """
+    found = judgement.boxes.worst if judgement.boxes else ()
+    by_file: dict[str, WorstImage] = {}
+    for one in sorted(found, key=lambda one: (-one.changed, -_moved(one))):
+        if one.changed or _moved(one) > LEAST_MOVED:
+            by_file.setdefault(one.file_name, one)
+    return tuple(by_file.values())[:SHOWN]
+
+
+def _moved(image: WorstImage) -> float:
+    """Returns how far the kept boxes lie off the reference's: the sum of 1 − IoU."""
+    return sum(1 - box.iou for box in image.test if box.iou is not None)
+
+
+def _plots(judgement: Judgement, matrix: Matrix) -> tuple[Plot, ...]:
+    found = enumerate(tradeoffs(matrix.groups, judgement.heads))
+    return tuple(
+        Plot(
+            one, tradeoff_svg(one, f"plot-{index}", _title(one), _description(one)), f"plot-{index}"
+        )
+        for index, one in found
+    )
+
+
+def _title(one: Tradeoff) -> str:
+    where = visible(short(one.device, 60))
+    return f"Latency against SQNR of head {visible(short(one.head, 60))} on {where}"
+
+
+def _description(one: Tradeoff) -> str:
+    front = "; ".join(
+        f"{point.number}: {duration(point.latency_s)}, {fixed(point.sqnr_db)} dB"
+        for point in one.front
+    )
+    return f"{count(len(one.points), 'cell')}. On the front: {front}."

@@ -1,0 +1,129 @@
+"""Latency against accuracy: which cells no other beats in both, for each device and head."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trt_matrix.core.cells import Pass, Precision
+from trt_matrix.core.judgement import HeadResult
+from trt_matrix.report.views import Group, Row, rows
+
+HEADROOM_DB = 6.0
+"""Above the best int8 cell the scale ends: what is nearer to the reference is drawn at its edge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    row: Row
+    kind: str
+    """`fp32`, `fp16`, `int8`, `int8 implicit` …: what a mark's shape and colour say."""
+    latency_s: float
+    sqnr_db: float
+    """Infinite where the outputs equal the reference's."""
+    number: int | None = None
+    """On the front: its place, from the fastest on; None off it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tradeoff:
+    head: str
+    device: str
+    batch: int
+    points: tuple[Point, ...]
+    """In the order of the matrix."""
+    gate_sqnr_db: float | None
+    top_db: float
+    """Upper end of the scale; points above it are drawn on it."""
+    bottom_db: float
+
+    @property
+    def front(self) -> tuple[Point, ...]:
+        """From the fastest to the most accurate."""
+        numbered = [one for one in self.points if one.number is not None]
+        return tuple(sorted(numbered, key=lambda one: one.number or 0))
+
+
+def tradeoffs(groups: Sequence[Group], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
+    """Returns one for each head, device and batch where two cells or more were timed."""
+    timed = [row for row in rows(groups) if row.result.latency]
+    places = dict.fromkeys((row.result.cell.device, _batch(row)) for row in timed)
+    found = (
+        _tradeoff(
+            head,
+            device,
+            batch,
+            [row for row in timed if (row.result.cell.device, _batch(row)) == (device, batch)],
+        )
+        for device, batch in places
+        for head in heads
+    )
+    return tuple(one for one in found if len(one.points) > 1)
+
+
+def _batch(row: Row) -> int:
+    return row.result.latency.batch if row.result.latency else 0
+
+
+def _tradeoff(head: str, device: str, batch: int, chosen: Sequence[Row]) -> Tradeoff:
+    points = [point for row in chosen if (point := _point(row, head))]
+    gates = [one.gate_sqnr_db for row in chosen if (one := row.head(head))]
+    gate = max((one for one in gates if one is not None), default=None)
+    finite = [one.sqnr_db for one in points if math.isfinite(one.sqnr_db)]
+    lossy = [one.sqnr_db for one in points if one.kind.startswith("int8")]
+    lossy = [one for one in lossy if math.isfinite(one)] or finite or [0.0]
+    marks = [*lossy, gate] if gate is not None else lossy
+    return Tradeoff(
+        head=head,
+        device=device,
+        batch=batch,
+        points=_numbered(points),
+        gate_sqnr_db=gate,
+        top_db=max(marks) + HEADROOM_DB,
+        bottom_db=min(marks) - 2,
+    )
+
+
+def _point(row: Row, head: str) -> Point | None:
+    latency, result = row.result.latency, row.head(head)
+    sqnr = _sqnr(result)
+    if latency is None or sqnr is None or not latency.median_s > 0:
+        return None
+    kind = kind_of(row.result.cell.pass_)
+    return Point(row=row, kind=kind, latency_s=latency.median_s, sqnr_db=sqnr)
+
+
+def _sqnr(result: HeadResult | None) -> float | None:
+    """Returns None where it is not known; −∞ dB, an error without a signal, has no place either."""
+    if result is None:
+        return None
+    if result.error.nmse == 0:
+        return math.inf
+    sqnr = result.error.sqnr_db
+    return sqnr if sqnr is not None and math.isfinite(sqnr) else None
+
+
+def kind_of(pass_: Pass) -> str:
+    return "int8 implicit" if pass_.implicit else str(pass_.precision)
+
+
+def _numbered(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Numbers the points that no other beats: none is as fast and as accurate, and better in one."""
+    best = -math.inf
+    numbers: dict[int, int] = {}
+    order = sorted(range(len(points)), key=lambda i: (points[i].latency_s, -points[i].sqnr_db))
+    for index in order:
+        if points[index].sqnr_db > best:
+            best = points[index].sqnr_db
+            numbers[index] = len(numbers) + 1
+    return tuple(replace(one, number=numbers.get(index)) for index, one in enumerate(points))
+
+
+KINDS = (
+    str(Precision.FP32),
+    str(Precision.TF32),
+    str(Precision.FP16),
+    str(Precision.BF16),
+    str(Precision.INT8),
+    "int8 implicit",
+)
+"""In the order of every legend."""

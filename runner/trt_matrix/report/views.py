@@ -1,0 +1,270 @@
+"""The rows of every table, in the order they are shown; pure, no markup.
+
+The page has one shape throughout: a table a question, a group of rows a pass, a row an environment
+on a device. Versions stand under each other in the order of matrix.yaml, so a change is a step.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
+from trt_matrix.core.timed_together import timed_together
+from trt_matrix.core.words import count, listed
+
+UNTOLD = frozenset({"driver"})
+"""Versions that rows do without: the cell's own page has them."""
+
+
+class Place(NamedTuple):
+    """A row of every table: an environment on a device."""
+
+    environment: str
+    device: str
+
+
+def place(result: CellResult) -> Place:
+    return Place(result.cell.environment, result.cell.device)
+
+
+def pass_title(pass_: Pass) -> str:
+    """Returns `FP32`, `INT8, shared entropy table`, `INT8 implicit, own minmax table`."""
+    precision = f"{pass_.precision.upper()}{' implicit' if pass_.implicit else ''}"
+    if pass_.source is None:
+        return precision if pass_.algorithm is None else f"{precision}, {pass_.algorithm}"
+    weights = ", weights per tensor" if pass_.per_tensor else ""
+    if pass_.exclude:
+        weights += f", {count(len(pass_.exclude), 'layer')} in float"
+    return f"{precision}, {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table{weights}"
+
+
+def pass_note(pass_: Pass) -> str:
+    """Returns what two rows of this pass may differ by."""
+    if pass_.mixed:
+        return (
+            f"tried as a remedy, so its gates fail no run: {listed(pass_.exclude, 4)} asked to stay in float. Fixes "
+            "tells what it gains, and what ran in int8 all the same"
+        )
+    if pass_.implicit:
+        made = "its own calibrator's" if pass_.source is TableSource.OWN else "the same everywhere"
+        return f"a float network, no Q/DQ: TensorRT applies the scales, {made}"
+    match pass_.source:
+        case TableSource.SHARED:
+            return "the same scales everywhere, so rows differ by the engine alone"
+        case TableSource.SHIPPED:
+            return "the network as it came, quantised: its own scales, so rows differ by the engine alone"
+        case TableSource.OWN:
+            return "scales made by each environment's own calibrator"
+        case None:
+            return "no table" if pass_.precision is Precision.INT8 else "no quantisation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One cell, with the cells it is read against."""
+
+    number: int
+    """Place of the cell in the plan."""
+    result: CellResult
+    baseline: CellResult | None
+    """Same device and pass in the baseline; None for the baseline itself or where that is not ok."""
+    fp32: CellResult | None
+    """fp32 on the same device in the same environment, where ok and not this cell itself."""
+    is_baseline: bool
+
+    def twins(self, name: str) -> tuple[str, ...]:
+        """Returns the cells with bit-identical output of this head, named by what tells them apart.
+
+        Another environment by its name, another pass of the same place by the pass; those of the
+        same pass first.
+        """
+        here = self.head(name)
+        cell = self.result.cell
+        suffix, prefix = (
+            cell.id.removeprefix(cell.environment),
+            f"{cell.environment}/{cell.device}/",
+        )
+        others = here.identical_to if here else ()
+        same_pass = tuple(one.removesuffix(suffix) for one in others if one.endswith(suffix))
+        rest = tuple(one.removeprefix(prefix) for one in others if not one.endswith(suffix))
+        return same_pass + rest
+
+    @property
+    def is_int8(self) -> bool:
+        return self.result.cell.pass_.precision is Precision.INT8
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Returns `cuDNN 8.9.2`, as found inside; what the environment's name says is left out."""
+        name = self.result.cell.environment
+        found = self.result.versions or {"version": self.result.engine_version or name}
+        return tuple(
+            version if factor == "GPU" else f"{factor} {version}"
+            for factor, version in found.items()
+            if factor not in UNTOLD and version not in name
+        )
+
+    def head(self, name: str) -> HeadResult | None:
+        return _head(self.result, name)
+
+    def change_db(self, name: str) -> float | None:
+        """Returns this cell's SQNR less the baseline's, in dB; None where either is undefined."""
+        here, there = self.head(name), _head(self.baseline, name)
+        if here is None or there is None:
+            return None
+        if here.error.sqnr_db is None or there.error.sqnr_db is None:
+            return None
+        return here.error.sqnr_db - there.error.sqnr_db
+
+    def is_bit_identical_to_baseline(self, name: str) -> bool:
+        here = self.head(name)
+        return bool(here and self.baseline and self.baseline.cell.id in here.identical_to)
+
+    def latency_ratio(self, other: CellResult | None) -> float | None:
+        """Returns this median over the other's, where both ran the same batch while the machine did the same."""
+        here, there = self.result.latency, other.latency if other else None
+        if here is None or there is None or here.batch != there.batch or there.median_s <= 0:
+            return None
+        if other and not timed_together(self.result, other):
+            return None
+        return here.median_s / there.median_s
+
+    def overlaps(self, other: CellResult) -> bool:
+        """Whether the intervals of the two medians overlap."""
+        here, there = self.result.latency, other.latency
+        return bool(here and there and here.low_s <= there.high_s and there.low_s <= here.high_s)
+
+
+def _head(result: CellResult | None, name: str) -> HeadResult | None:
+    return next((one for one in result.heads if one.head == name), None) if result else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The rows of one pass."""
+
+    pass_: Pass
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        return pass_title(self.pass_)
+
+    @property
+    def note(self) -> str:
+        return pass_note(self.pass_)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Idle:
+    """Neighbouring places where nothing ran at all, for one and the same reason."""
+
+    status: Status
+    reason: str | None
+    passes: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """Every planned cell, once: in a group where its place ran anything, else under `idle`."""
+
+    groups: tuple[Group, ...]
+    idle: tuple[Idle, ...]
+
+
+def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> Matrix:
+    """Returns every planned cell; of those that ran only the cells that are `kept`."""
+    by_place: dict[Place, list[CellResult]] = {}
+    for result in judgement.cells:
+        by_place.setdefault(place(result), []).append(result)
+    wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
+    known = {
+        (place(one), one.cell.pass_): one for one in judgement.cells if one.status is Status.OK
+    }
+    stacks = {place(one): one.versions for one in reversed(judgement.cells) if one.versions}
+    by_pass: dict[Pass, list[Row]] = {}
+    for number, result in enumerate(judgement.cells):
+        if place(result) in wholly_idle or (kept is not None and result.cell.id not in kept):
+            continue
+        row = _row(number, result, judgement.baseline, known)
+        by_pass.setdefault(result.cell.pass_, []).append(row)
+    return Matrix(
+        groups=tuple(
+            Group(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
+        ),
+        idle=tuple(
+            Idle(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
+            for key, places in groupby(wholly_idle, key=lambda where: wholly_idle[where])
+        ),
+    )
+
+
+def _by_stack(rows: Iterable[Row], stacks: Mapping[Place, Mapping[str, str]]) -> tuple[Row, ...]:
+    """Brings rows of one engine together, then those of one cuDNN, one CUDA; else in their order."""
+    seen: tuple[dict[object, int], ...] = ({}, {}, {})
+
+    def rank(row: Row) -> tuple[int, ...]:
+        found = stacks.get(place(row.result), {})
+        engine = next(iter(found.items()), row.result.cell.environment)
+        stack = (engine, found.get("cuDNN"), found.get("CUDA"))
+        return tuple(
+            known.setdefault(value, len(known)) for known, value in zip(seen, stack, strict=True)
+        )
+
+    return tuple(sorted(rows, key=rank))
+
+
+_IdleKey = tuple[Status, str | None, tuple[str, ...]]
+
+
+def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
+    """Returns the status and reason that all cells of a place share; None where one says more."""
+    endings = {(one.status, one.reason) for one in cells}
+    if len(endings) > 1 or cells[0].status is Status.OK or any(one.log_tail for one in cells):
+        return None
+    return cells[0].status, cells[0].reason, tuple(one.cell.pass_.name for one in cells)
+
+
+def _row(
+    number: int,
+    result: CellResult,
+    baseline: str,
+    known: Mapping[tuple[Place, Pass], CellResult],
+) -> Row:
+    cell = result.cell
+    is_baseline = cell.environment == baseline
+    fp32 = Pass(precision=Precision.FP32)
+    return Row(
+        number=number,
+        result=result,
+        is_baseline=is_baseline,
+        baseline=None if is_baseline else known.get((Place(baseline, cell.device), cell.pass_)),
+        fp32=None if cell.pass_ == fp32 else known.get((place(result), fp32)),
+    )
+
+
+def rows(groups: Iterable[Group]) -> Iterator[Row]:
+    for group in groups:
+        yield from group.rows
+
+
+def measured(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Returns the groups with those rows alone that have numbers, and none without a row."""
+    chosen = (
+        Group(pass_=one.pass_, rows=tuple(row for row in one.rows if row.result.heads))
+        for one in groups
+    )
+    return tuple(group for group in chosen if group.rows)
+
+
+def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
+    """Returns head → its limits, as `SQNR at least 20 dB`; heads without a gate are left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for result in judgement.cells:
+        for one in result.heads:
+            if one.gates:
+                found.setdefault(one.head, tuple(gate.limit_text() for gate in one.gates))
+    return found

@@ -1,0 +1,99 @@
+"""Arrays are read here alone: numpy's header parser is not safe in threads.
+
+It evaluates the header as a Python literal, and CPython's parser (seen in 3.11.7) counts its depth for the
+whole interpreter: in two threads at once it ends in "SystemError: AST constructor recursion depth mismatch".
+"""
+
+import threading
+import tokenize
+import warnings
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+BAD_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError)
+"""What numpy raises on a header that is no header; it evaluates it as a Python literal."""
+
+_PARSING = threading.Lock()
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}  # 3.0 differs in the names of fields only: numbers have none
+
+
+def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
+    """Reads an .npy file; `mapped`: from the disk as it is used, read only.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no .npy file, is cut short, or holds Python objects.
+    """
+    with _PARSING:
+        try:
+            array: npt.NDArray[Any] = np.load(
+                path, mmap_mode="r" if mapped else None, allow_pickle=False
+            )
+        except BAD_HEADER as error:
+            raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
+    return array
+
+
+def read_member(path: Path, name: str, most_bytes: int) -> npt.NDArray[Any]:
+    """Reads one array of an .npz file: the one of that name, or the only one.
+
+    Args:
+        path: The file.
+        name: Of the array, without `.npy`.
+        most_bytes: That it may have, header included.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has no such array, or one that is larger, cut short, or holds Python objects.
+        zipfile.BadZipFile: it is no .npz file, or a damaged one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        known = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+        found = known.get(name) or (next(iter(known.values())) if len(known) == 1 else None)
+        if found is None:
+            message = f"no array in it is called {name!r}: {', '.join(sorted(known)[:8]) or 'none at all'}"
+            raise ValueError(message)
+        if found.file_size > most_bytes:
+            message = (
+                f"{found.filename!a:.200} has {found.file_size} bytes, the network takes fewer"
+            )
+            raise ValueError(message)
+        with _PARSING, archive.open(found) as stream:
+            array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Reads every array of an .npz file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: a member is no .npy file, is cut short, or holds Python objects.
+        zipfile.BadZipFile: it is no .npz file.
+    """
+    with _PARSING, np.load(path, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Reads the header of an .npy that begins here: shape, whether in Fortran's order, type.
+
+    Afterwards `stream` is at the first element.
+
+    Raises:
+        BAD_HEADER: it is none, or one of a version that holds no plain numbers.
+    """
+    version = np.lib.format.read_magic(stream)
+    if version not in _READ_HEADER:
+        message = f"an .npy of version {version}: save it again as float32"
+        raise ValueError(message)
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a header of Python 2 takes longer, and no harm
+        return _READ_HEADER[version](stream)

@@ -1,0 +1,45 @@
+"""Stored facts with a checksum of their own: a number that a disk changed is no longer believed. Pure."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from trt_matrix.core.records import Stored, digest
+
+T = TypeVar("T", bound=Stored)
+
+CHECKSUM = "checksum"
+
+_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>[^\0]+)")
+
+
+def sealed(fact: Stored) -> dict[str, Any]:
+    """Returns a fact as JSON, and the checksum of all of it beside."""
+    value = fact.model_dump(mode="json")
+    return {**value, CHECKSUM: digest(value)}
+
+
+def unsealed(kind: type[T], content: bytes) -> T:
+    """Returns the fact in a file; one of before there was a checksum is taken as it is.
+
+    Raises:
+        ValueError: it is no such fact (then a ValidationError), or was changed since it was written.
+    """
+    try:
+        value = json.loads(content)
+        if isinstance(value, dict) and CHECKSUM in value:
+            told = value.pop(CHECKSUM)
+            if digest(value) != told:
+                message = "changed since it was written"
+                raise ValueError(message)
+    except RecursionError as error:
+        message = "nested too deep"
+        raise ValueError(message) from error
+    return kind.model_validate(value)
+
+
+def checksums(text: str) -> Mapping[str, str]:
+    """Returns file → SHA-256, of lines as `sha256sum` writes them; others are passed over."""
+    found = (_LINE.fullmatch(line) for line in text.splitlines())
+    return {one["name"]: one["sha256"] for one in found if one}

@@ -1,0 +1,106 @@
+"""Custom layers in a ticket: their sources without secrets, their libraries as they are, or why neither."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trt_matrix.config.yaml_file import read
+from trt_matrix.core.manifest import Asked
+from trt_matrix.core.records import Object
+from trt_matrix.store.results import Run
+from trt_matrix.ticket.folder import SHORT, Folder
+
+LEFT_OUT = "its network needs plugins, which were left out with --no-plugins"
+OLD = "its network needs plugins, which runs of before did not keep: run it again, then make the ticket"
+INSTEAD = "build it elsewhere, or give `sources` in matrix.yaml"
+GONE = "its network needs plugins, whose files are not stored with the run any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """What a ticket holds of a run's plugins."""
+
+    entries: Sequence[Mapping[str, Any]] = ()
+    """Of a request: `job.protocol.PLUGIN_KEYS`, with the names of the ticket's files."""
+    why_not: str | None = None
+    """Why cells that need them have no job; None where they have."""
+
+
+def plugins_of(folder: Folder, run: Run, asked: Asked, objects: str, *, wanted: bool) -> Plugins:
+    """Puts the plugins of a run into its ticket.
+
+    Args:
+        folder: Of the ticket.
+        run: Whose store holds them.
+        asked: What all requests have in common.
+        objects: Where the files go.
+        wanted: False where they are to stay at home.
+    """
+    if not asked.plugins:
+        return Plugins(why_not=OLD if _stated(run) else None)
+    if not wanted:
+        return Plugins(why_not=LEFT_OUT)
+    files = {file: _path(run, file) for one in asked.plugins for file in files_of(one)}
+    if not all(path.is_file() for path in files.values()):
+        return Plugins(why_not=GONE)
+    for one in asked.plugins:
+        for file in one.get("libraries", {}).values():
+            # Nothing can be taken out of machine code.
+            if kind := folder.redactor.leak(files[file].read_bytes(), SHORT):
+                return Plugins(
+                    why_not=f"a library of its plugins holds a secret ({kind}): {INSTEAD}"
+                )
+    return Plugins(tuple(_entry(folder, run, one, objects) for one in asked.plugins))
+
+
+def _entry(folder: Folder, run: Run, entry: Mapping[str, Any], objects: str) -> Mapping[str, Any]:
+    """Puts the files of one plugin into the ticket; returns it with their names there."""
+    if "libraries" in entry:
+        return {
+            "libraries": {
+                major: folder.numbers(_path(run, file).read_bytes(), objects, _suffix(file))
+                for major, file in entry["libraries"].items()
+            }
+        }
+    return {**entry, "sources": [_source(folder, run, one, objects) for one in entry["sources"]]}
+
+
+def _source(folder: Folder, run: Run, one: Mapping[str, str], objects: str) -> Mapping[str, str]:
+    # What is no UTF-8 stays as it is. What a name loses, the `#include` of it has lost, too.
+    text = _path(run, one["file"]).read_bytes().decode("utf-8", "surrogateescape")
+    clean = folder.redactor.text(text, f"{objects}/{one['name']}").encode(
+        "utf-8", "surrogateescape"
+    )
+    return {**one, "file": folder.numbers(clean, objects, _suffix(one["file"]))}
+
+
+def files_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the files that an entry of a request's `plugins` refers to."""
+    return (
+        *entry.get("libraries", {}).values(),
+        *(one["file"] for one in entry.get("sources", ())),
+    )
+
+
+def texts(run: Run, asked: Asked | None) -> Iterator[str]:
+    """Yields the sources, so that secrets are learned from them."""
+    for entry in asked.plugins if asked else ():
+        for one in entry.get("sources", ()):
+            path = _path(run, one["file"])
+            if path.is_file():
+                yield path.read_text("utf-8", "replace")
+
+
+def _stated(run: Run) -> bool:
+    model = read(run.folder / "matrix.yaml").value.get("model")
+    return isinstance(model, Mapping) and bool(model.get("plugins"))
+
+
+def _path(run: Run, file: str) -> Path:
+    sha256 = file.partition(".")[0]
+    return run.store.path(Object(sha256=sha256, suffix=_suffix(file), size_bytes=0))
+
+
+def _suffix(file: str) -> str:
+    return file.removeprefix(file.partition(".")[0])

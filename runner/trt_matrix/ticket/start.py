@@ -1,0 +1,52 @@
+"""One start of a job outside of a run: its files laid out, and its answer read."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from job import protocol
+from trt_matrix.environments.base import Ending, Environment
+from trt_matrix.store.results import same_file_system_link
+from trt_matrix.ticket.plugins import files_of as plugin_files
+
+
+def start(
+    environment: Environment,
+    asked: Mapping[str, Any],
+    objects: Path,
+    folder: Path,
+    *,
+    device: str,
+    deadline_s: float,
+) -> tuple[Ending, Path]:
+    """Runs a job; returns how it ended, and its RESULT_DIR.
+
+    Args:
+        environment: Prepared.
+        asked: Content of request.json; its files are named as they are in `objects`.
+        objects: Folder of the files.
+        folder: Empty; request/ and result/ are made in it.
+        device: `cpu` or a GPU.
+        deadline_s: When it is stopped.
+    """
+    request, result, log = folder / "request", folder / "result", folder / "job.log"
+    request.mkdir(parents=True)
+    result.mkdir()
+    for name in set(files_of(asked)):
+        same_file_system_link(objects / name, request / name)
+    protocol.write_json(str(request / protocol.REQUEST), dict(asked))
+    ending = environment.run(
+        request, result, log, deadline_s=deadline_s, tick=lambda: None, device=device
+    )
+    return ending, result
+
+
+def files_of(asked: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the names of the files that a request refers to."""
+    calibration = asked["calibration"] or {}
+    named = [asked["evaluation"], calibration.get("model"), calibration.get("images")]
+    for one in asked["passes"]:
+        named += [one["model"], one["table"], (one["implicit"] or {}).get("images")]
+    for plugin in asked.get("plugins", ()):
+        named += plugin_files(plugin)
+    yield from (name for name in named if name)

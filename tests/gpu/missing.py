@@ -1,0 +1,137 @@
+"""What has not been seen on a GPU yet, as one command on a machine that has some: python -m tests.gpu.missing OUT
+
+    --only PART       docker, packages, two-gpus, cudnn; repeatable (default: all)
+    --wheels FOLDER   wheels for `packages` and `cudnn`, with which nothing is fetched
+    --plan            checks every matrix here and says what would run; needs no GPU
+
+docker: TensorRT 8.5.1.7 and 8.6.0 from the images trt-matrix/tensorrt:VERSION, by whatever way the engine gives GPUs.
+packages: the same versions from packages. two-gpus: one cell's passes on gpu:0 alone, then on both, latencies and wall
+times beside each other. cudnn: 8.5.3.1 with two versions of cuDNN and its tactics on.
+
+Runs are in OUT/PART, interrupted ones go on; tables are printed at the end, once more in OUT/tables.txt.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEMO = Path(__file__).parents[2] / "demo"
+BASE = DEMO / "matrix-h200-docker.yaml"
+VERSIONS = ["8.5.1.7", "8.6.0"]
+CUDNN = ("8.6.0.163", "8.9.4.25")
+WHOLE: dict[str, Any] = {
+    "calibration": {"algorithms": ["entropy", "minmax"], "shared": "entropy"},
+    "precisions": ["fp32", "tf32", "fp16", "int8"],
+    "repeats": 2,
+}
+SHORT: dict[str, Any] = {"precisions": ["fp32", "int8"], "repeats": 2}
+
+
+def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
+    """Returns the changes to BASE, by the name of a run."""
+    fetched = {"wheels": str(wheels.resolve())} if wheels else {}
+    packages = {"venv": "tensorrt", **fetched}
+    images = [
+        {"engine": "tensorrt", "image": f"trt-matrix/tensorrt:{one}", "name": f"trt-{one}"}
+        for one in VERSIONS
+    ]
+    last = f"trt-{VERSIONS[-1]}"
+    return {
+        "docker": {**WHOLE, "baseline": last, "environments": images},
+        "packages": {
+            **WHOLE, "baseline": last,
+            "environments": [{**packages, "versions": VERSIONS, "name": "trt"}],
+        },
+        "two-gpus/one": {**SHORT, "baseline": last, "devices": ["gpu:0"], "environments": images[-1:]},
+        "two-gpus/both": {
+            **SHORT, "baseline": last, "devices": ["gpu:0", "gpu:1"], "environments": images[-1:],
+        },
+        "cudnn": {
+            **SHORT, "baseline": f"cudnn-{CUDNN[0]}-8.5.3.1",
+            "engines": {"tensorrt": {"tactic_sources": ["CUBLAS", "CUBLAS_LT", "CUDNN"]}},
+            "environments": [
+                {**packages, "versions": ["8.5.3.1"], "name": f"cudnn-{one}", "with": [f"nvidia-cudnn-cu11=={one}"]}
+                for one in CUDNN
+            ],
+        },
+    }  # fmt: skip
+
+
+def matrix(folder: Path, changes: Mapping[str, Any]) -> Path:
+    """Writes a part's matrix.yaml beside its results; its files are those of the demo."""
+    found = yaml.safe_load(BASE.read_text()) | dict(changes)
+    text = yaml.safe_dump(found, sort_keys=False)
+    for name in ("digits3.onnx", "images/", "labels.json"):
+        text = text.replace(f" {name}", f" {DEMO / name}" + "/" * name.endswith("/"))
+    text = text.replace("../tests/", f"{DEMO.parent / 'tests'}/")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "matrix.yaml"
+    path.write_text(text)
+    return path
+
+
+def ran(results: Path) -> list[list[str]]:
+    """Returns a row for each cell of the newest run: status, latency on the GPU, dB of its heads."""
+    rows = []
+    for path in sorted(results.glob("latest/records/**/*.json")):
+        record = json.loads(path.read_text())
+        told = [one for one in record["measurements"] if one["status"] == "ok"]
+        device = [s for one in told for s in (one["latency"] or {}).get("device_s") or ()]
+        took = f"{1e6 * statistics.median(device):.1f} µs" if device else "-"
+        why = record["reason"] or "; ".join(
+            sorted({str(one["start"]["disturbed"]) for one in told})
+        )
+        rows.append([record["cell"], record["status"], str(len(told)), took, why[:160]])
+    return rows
+
+
+def table(title: str, rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{one:{width}}" for one, width in zip(row, widths, strict=True)) for row in rows
+    ]
+    return "\n".join([f"== {title}", *(line.rstrip() for line in lines), ""])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns 1 where a part could not run, or be planned, to its end."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--wheels", type=Path)
+    parser.add_argument("--plan", action="store_true")
+    asked = parser.parse_args(arguments)
+    told, failed = [], 0
+    for name, changes in parts(asked.wheels).items():
+        if asked.only and name.partition("/")[0] not in asked.only:
+            continue
+        folder = asked.out / name
+        command = [sys.executable, "-m", "trt_matrix", "plan" if asked.plan else "run"]
+        command += ["--config", str(matrix(folder, changes)), "--results", str(folder / "results")]
+        command += ["--offline"] if asked.wheels and not asked.plan else []
+        print(f"-- {name}: {' '.join(command)}", flush=True)
+        began = time.monotonic()
+        code = subprocess.run(command, check=False, cwd=DEMO.parent).returncode
+        failed += code not in (0, 1) if not asked.plan else code != 0
+        rows = ran(folder / "results")
+        if rows:
+            wall = time.monotonic() - began
+            told.append(table(f"{name}: {wall:.0f} s, exit code {code}", rows))
+    if told:
+        (asked.out / "tables.txt").write_text("\n".join(told))
+        print("\n".join(told))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

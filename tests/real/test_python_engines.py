@@ -1,0 +1,118 @@
+"""Functions of docs/how-to/python-engine.md in real engines: OpenVINO, and a frozen graph of TensorFlow as the reference."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.causes import engines
+from tests.real import yolov3_like
+from trt_matrix.commands import session
+from trt_matrix.commands.console import chosen
+from trt_matrix.core.cells import Status
+from trt_matrix.judging.judgement_file import JudgementFile
+from trt_matrix.store.results import Store
+
+ROOT = Path(__file__).parents[2]
+OPENVINO, TENSORFLOW = "openvino==2026.4.1", "tensorflow-cpu==2.21.0"
+INT8_DB = 20
+"""What int8 keeps of this network in ONNX Runtime, at least."""
+
+
+def code(title: str) -> str:
+    """Returns the Python below a heading of the page."""
+    page = (ROOT / "docs" / "how-to" / "python-engine.md").read_text()
+    found = re.search(
+        rf"^## {re.escape(title)}\n.*?```python\n(.*?)```", page, re.DOTALL | re.MULTILINE
+    )
+    assert found, title
+    return found[1]
+
+
+class Ran:
+    def __init__(self, folder: Path, requirement: str, **entry: Any) -> None:
+        """Runs it in both engines; the network and the function's files are in `folder` already."""
+        function = {"venv": {"requirements": [requirement]}, "engine": "python", **entry}
+        images = {
+            part: {"images": str(ROOT / "demo/images" / part), "limit": 4}
+            for part in ("calibration", "evaluation")
+        }
+        (folder / "matrix.yaml").write_text(yaml.safe_dump({
+            "name": "functions", "model": {"onnx": "yolo.onnx"},
+            "heads": {head: {"stride": 96 // width} for head, width in yolov3_like.HEADS.items()},
+            "data": images, "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
+            "quantisation": {"mixed": None}, "repeats": 1, "baseline": "ort",
+            "reference": entry["name"], "timing": {"min_samples": 2, "max_samples": 5},
+            "environments": [{"interpreter": str(ROOT / ".venv/bin/python"), "name": "ort"}, function],
+        }))  # fmt: skip
+        with chosen(quiet=True, as_json=False) as progress:
+            session.run_experiment(
+                folder / "matrix.yaml",
+                folder / "results",
+                select=["*fp32", "*shared*"],
+                offline=False,
+                progress=progress,
+            )
+        run = Store(folder / "results").open_run("latest")
+        self.reference = run.manifest().facts["reference"]
+        self.records = {one.cell: one for one in run.records()}
+        judged = JudgementFile.read(folder / "results" / "latest").judgement
+        self.errors = {
+            one.cell.id: {head.head: head.error for head in one.heads} for one in judged.cells
+        }
+
+
+def test_openvino_on_a_processor_in_fp32_and_int8(tmp_path: Path) -> None:
+    engines.interpreter({"venv": {"requirements": [OPENVINO]}, "name": "x"})  # or it is skipped
+    (tmp_path / "yolo.onnx").write_bytes(
+        yolov3_like.onnx_model(yolov3_like.weights()).SerializeToString()
+    )
+    (tmp_path / "openvino_cpu.py").write_text(code("OpenVINO"))
+    ran = Ran(
+        tmp_path, OPENVINO, name="openvino",
+        entry_point={"fp32": "openvino_cpu.py:load", "int8-qdq": "openvino_cpu.py:load"},
+    )  # fmt: skip
+    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert set(ran.records) == {
+        f"{one}/cpu/{p}" for one in ("ort", "openvino") for p in ("fp32", "int8-shared-minmax")
+    }
+    assert (ran.reference["engine"], ran.reference["version"]) == (
+        "openvino",
+        OPENVINO.partition("==")[2],
+    )
+    for head in yolov3_like.HEADS:
+        exact = ran.errors["ort/cpu/fp32"][head].sqnr_db
+        assert exact is None or exact > 100, "two engines agree in fp32"
+        quantised = ran.errors["openvino/cpu/int8-shared-minmax"][head].sqnr_db
+        assert quantised is not None
+        assert INT8_DB < quantised < 50, "int8 was computed, not fp32"
+
+
+def test_a_frozen_graph_of_tensorflow_is_the_reference(tmp_path: Path) -> None:
+    if not os.environ.get("TRT_MATRIX_LARGE"):
+        pytest.skip("335 MB of packages: TRT_MATRIX_LARGE=1 fetches them")
+    _, python = engines.interpreter({"venv": {"requirements": [TENSORFLOW]}, "name": "x"})
+    values = yolov3_like.weights()
+    (tmp_path / "yolo.onnx").write_bytes(yolov3_like.onnx_model(values).SerializeToString())
+    version = yolov3_like.freeze(python, values, tmp_path / "yolo.pb")
+    (tmp_path / "frozen_graph.py").write_text(code("A frozen graph of TensorFlow 1.x"))
+    ran = Ran(
+        tmp_path, TENSORFLOW, name="tensorflow", entry_point="frozen_graph.py:load", files=["yolo.pb"]
+    )  # fmt: skip
+    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert ran.reference == {
+        **ran.reference,
+        "cell": "tensorflow/cpu/fp32",
+        "engine": "tensorflow",
+        "version": version,
+    }
+    for head in yolov3_like.HEADS:
+        exact = ran.errors["ort/cpu/fp32"][head]
+        assert exact.sqnr_db is not None
+        assert 100 < exact.sqnr_db < 160, "other kernels of the same weights"
+        quantised = ran.errors["ort/cpu/int8-shared-minmax"][head].sqnr_db
+        assert quantised is not None
+        assert INT8_DB < quantised < 50

@@ -1,0 +1,36 @@
+"""The command line, called in this process."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.migrations import Call
+from trt_matrix import cli
+
+
+@pytest.fixture(autouse=True)
+def same_signals() -> Iterator[None]:
+    """Commands take SIGTERM for themselves."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
+    """Calls `trt-matrix` with arguments, in a folder of the test's own; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["trt-matrix", *arguments])
+        with pytest.raises(SystemExit) as ending:
+            cli.main()
+        said = capsys.readouterr()
+        assert isinstance(ending.value.code, int)
+        return ending.value.code, said.out, said.err
+
+    return run

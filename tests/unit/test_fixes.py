@@ -1,0 +1,588 @@
+"""What would fix it: each way out by what shows it, and situations in which it would be told falsely."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit import random_judgements
+from tests.unit.fixes import (
+    IMPLICIT,
+    IMPLICIT_MIXED,
+    LAYERS,
+    MINMAX,
+    MIXED,
+    PER_TENSOR,
+    PLACED,
+    TABLE,
+    better,
+    boxes,
+    cell,
+    diagnosis,
+    only,
+    record,
+    regression,
+    told,
+)
+from tests.unit.judgements import BASELINE, SHARED, whole
+from trt_matrix.core.answers.fixes import with_fixes
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.calibration.curve import Curve, Point, Trend
+from trt_matrix.core.calibration.ranges import Decider
+from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, Without
+from trt_matrix.core.cell_run import CellRun
+from trt_matrix.core.diagnosis.record import MixRecord
+from trt_matrix.core.fix import Basis, FixKind, Kept
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.layers.engine_layers import INT8
+from trt_matrix.core.layers.precisions import LayerReport, Way
+from trt_matrix.core.network.network_map import NetworkMap
+from trt_matrix.core.verdicts.equivalence import Equivalence
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.report import views
+
+
+def kinds(made: Judgement) -> list[FixKind]:
+    return [one.kind for one in made.fixes]
+
+
+# Nothing is wrong
+
+
+def test_where_nothing_is_wrong_nothing_is_fixed() -> None:
+    """Another table is 8 dB better, and nobody needs it."""
+    made = told(cell(BASELINE, small_db=25), cell(BASELINE, MINMAX, 33), diagnosis=diagnosis())
+    assert (made.fixes, made.no_fix) == ((), ())
+
+
+def test_a_table_that_is_bad_and_not_in_use_needs_no_fix() -> None:
+    assert told(cell(BASELINE, small_db=25), cell(BASELINE, MINMAX, 12)).fixes == ()
+
+
+def test_boxes_that_go_are_wrong_though_every_gate_holds() -> None:
+    made = told(
+        cell(BASELINE, small_db=25, whole=boxes(30)), cell(BASELINE, MIXED, 25, whole=boxes(0))
+    )
+    assert kinds(made) == [FixKind.LAYERS]
+    assert "30 to 0 of 400 boxes lost" in only(made).why
+
+
+# Another table
+
+
+def test_a_better_table_that_ran_there_is_measured() -> None:
+    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, latency_s=0.02)))
+    assert (one.kind, one.what, one.basis) == (FixKind.TABLE, "the minmax table", Basis.MEASURED)
+    assert one.command == "calibration: {shared: minmax}"
+    assert one.now.sqnr_db["small"] == pytest.approx(16)
+    assert one.reaches.sqnr_db["small"] == pytest.approx(21)
+    assert (one.now.holds, one.reaches.holds) == (False, True)
+    assert one.reaches.latency_s == 0.02
+    assert one.cells == (f"{BASELINE}/cpu/int8-own-minmax",)
+
+
+def test_a_table_that_only_another_version_ran_is_not_this_ones() -> None:
+    good = cell("other", MINMAX, 21)
+    assert told(cell(BASELINE), good).fixes == ()
+    assert told(cell(BASELINE), cell("other", small_db=25), good).fixes == ()
+
+
+def test_a_table_that_is_better_by_what_builds_differ_is_none() -> None:
+    noisy = {"noise": 0.005, "fixed": False}
+    assert told(cell(BASELINE, **noisy), cell(BASELINE, MINMAX, 17, **noisy)).fixes == ()
+    assert kinds(told(cell(BASELINE), cell(BASELINE, MINMAX, 17))) == [FixKind.TABLE]
+
+
+def test_a_table_that_gains_decibels_and_loses_boxes_is_told_as_no_fix() -> None:
+    made = told(
+        cell(BASELINE, whole=boxes(10, 0.05)), cell(BASELINE, MINMAX, 18, whole=boxes(30, 0.11))
+    )
+    assert made.fixes == ()
+    (sentence,) = made.no_fix
+    assert "it is no fix" in sentence
+    assert "AP drop 0.050 to 0.110" in sentence
+
+
+def test_a_head_that_is_clearly_worse_by_it_is_told() -> None:
+    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, 28)))
+    assert "large loses 2.0 dB by it" in one.why
+    assert "loses" not in only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, 29.6))).why
+
+
+def test_a_table_that_was_only_simulated_says_so_and_that_nobody_saw_its_boxes() -> None:
+    known = {
+        (PLACED.name, "m"): {"small": 0.005, "large": 0.001},
+        (PLACED.name, "e"): {"small": 0.0001, "large": 0.0001},
+        ("tensorrt", "t"): {"small": 0.0001, "large": 0.0001},
+    }
+    made = told(
+        cell(BASELINE, whole=boxes(30)), errors=known, algorithms={"m": "minmax", "t": "mse"}
+    )
+    one = only(made)
+    assert (one.what, one.basis, one.cells) == ("the minmax table", Basis.SIMULATED, ())
+    assert "boxes was not looked at" in one.why
+    assert one.reaches.sqnr_db["small"] == pytest.approx(23.01, abs=0.01)
+
+
+def test_what_the_engine_loses_it_loses_with_another_table_too() -> None:
+    known = {(PLACED.name, "m"): {"small": 0.005, "large": 0.001}}
+    bad = cell(BASELINE, engine=0.01)
+    one = only(told(bad, errors=known, algorithms={"m": "minmax"}))
+    assert one.reaches.sqnr_db["small"] == pytest.approx(18.24, abs=0.01)
+    assert one.reaches.holds is False
+
+
+def test_recorded_outputs_without_simulations_have_no_simulated_way_out() -> None:
+    bare = replace(cell("app"), placed=None)
+    assert told(bare).fixes == ()
+
+
+# Weights
+
+
+def test_a_scale_a_channel_is_measured_where_it_ran() -> None:
+    made = told(cell(BASELINE, PER_TENSOR))
+    assert made.fixes == ()
+    # Of both the first that is planned is in use.
+    one = only(told(cell(BASELINE, PER_TENSOR), cell(BASELINE, SHARED, 22)))
+    assert (one.kind, one.basis) == (FixKind.WEIGHTS, Basis.MEASURED)
+    assert one.command == "quantisation: {weights: per_channel}"
+    assert told(cell(BASELINE, SHARED), cell(BASELINE, PER_TENSOR, 12)).fixes == ()
+
+
+def test_a_scale_a_channel_is_else_simulated_with_the_same_table() -> None:
+    errors = {(PLACED.name, TABLE): {"small": 0.004, "large": 0.001}}
+    bad = cell(BASELINE, PER_TENSOR)
+    found = only(told(bad, errors=errors))
+    assert (found.kind, found.basis) == (FixKind.WEIGHTS, Basis.SIMULATED)
+    assert found.reaches.sqnr_db["small"] == pytest.approx(23.98, abs=0.01)
+    other = {(PLACED.name, "another table"): errors[PLACED.name, TABLE]}
+    assert told(bad, errors=other).fixes == ()
+
+
+# Layers in float
+
+
+def test_layers_in_float_are_measured_beside_what_was_predicted() -> None:
+    made = told(
+        cell(BASELINE, whole=boxes(20, 0.1)),
+        cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01)),
+        errors={
+            (replace(PLACED, in_float=_in_float()).name, TABLE): {"small": 10**-2.25, "large": 1e-3}
+        },
+        diagnosis=diagnosis(),
+    )
+    one = only(made)
+    assert (one.kind, one.basis) == (FixKind.LAYERS, Basis.MEASURED)
+    assert one.command == 'quantisation: {exclude: ["stem/Conv", "small/Conv"]}'
+    assert one.predicted is not None
+    assert one.predicted.sqnr_db["small"] == pytest.approx(22.5)
+    assert one.predicted.ap_drop == pytest.approx(0.01)
+    assert one.reaches.sqnr_db["small"] == pytest.approx(22.4)
+
+
+def _in_float() -> str:
+    return cell(BASELINE, MIXED).placed.in_float  # type: ignore[union-attr]
+
+
+def test_what_was_predicted_of_another_set_is_not_told_of_this_one() -> None:
+    other = diagnosis(chosen=record(25, 0, ("neck",)), confirmed=record(25, 0, ("neck",)))
+    made = told(cell(BASELINE), cell(BASELINE, MIXED, 22), diagnosis=other)
+    (measured,) = [one for one in made.fixes if one.basis is Basis.MEASURED]
+    assert measured.predicted is None
+
+
+def test_layers_that_gain_decibels_and_lose_precision_are_no_fix() -> None:
+    made = told(
+        cell(BASELINE, whole=boxes(10, 0.02)), cell(BASELINE, MIXED, 22, whole=boxes(10, 0.08))
+    )
+    assert made.fixes == ()
+    assert "no fix" in made.no_fix[0]
+
+
+def _report(*ran_in_int8: str, cells: tuple[str, ...]) -> LayerReport:
+    way = Way(cells=cells, precisions=dict.fromkeys(ran_in_int8, INT8))
+    return LayerReport(network=NetworkMap(heads=("small",), parts=(), inputs=()), ways=(way,))
+
+
+def test_a_version_that_did_not_keep_them_in_float_is_told() -> None:
+    mixed = cell(BASELINE, MIXED, 20)
+    made = told(
+        cell(BASELINE), mixed, layers=_report("stem/Conv", "else/Conv", cells=(mixed.cell.id,))
+    )
+    assert f"{BASELINE} ran stem/Conv in int8 all the same" in only(made).why
+    honest = told(cell(BASELINE), mixed, layers=_report("else/Conv", cells=(mixed.cell.id,)))
+    assert "all the same" not in only(honest).why
+
+
+def test_where_they_were_not_kept_and_nothing_is_gained_that_is_why() -> None:
+    mixed = cell(BASELINE, MIXED, 16.1)
+    made = told(cell(BASELINE), mixed, layers=_report("stem/Conv", cells=(mixed.cell.id,)))
+    assert made.fixes == ()
+    assert made.no_fix == (
+        f"In {mixed.cell.id} nothing is gained by 2 layers in float: it ran stem/Conv in int8 all the same.",
+    )
+
+
+def test_a_broken_output_is_no_fix() -> None:
+    broken = Verdict(kind=Kind.BROKEN_OUTPUT, cell="c", head="small", why="all zero")
+    made = told(cell(BASELINE), cell(BASELINE, MIXED, 90, verdicts=[broken]))
+    assert made.fixes == ()
+
+
+def test_implicit_layers_are_held_by_the_options_of_the_environment() -> None:
+    made = told(cell("trt", IMPLICIT), cell("trt", IMPLICIT_MIXED, 22))
+    assert only(made).command == 'options: {fp32_layers: ["stem/Conv", "small/Conv"]}'
+    assert told(cell("trt", IMPLICIT), cell("trt", MIXED, 22)).fixes == ()
+
+
+def test_an_environment_that_holds_layers_shows_what_that_does() -> None:
+    held = {"probed": {"engine": {"options": {"fp32_layers": ["up/Resize"]}}}}
+    made = told(
+        cell("trt", IMPLICIT, version="8.6.0"),
+        cell("trt-held", IMPLICIT, 22, version="8.6.0", facts=held),
+    )
+    one = only(made)
+    assert (one.kind, one.command) == (FixKind.LAYERS, 'options: {fp32_layers: ["up/Resize"]}')
+    other = told(
+        cell("trt", IMPLICIT, version="8.6.0"),
+        cell("trt-held", IMPLICIT, 22, version="8.5.0", facts=held),
+    )
+    assert other.fixes == ()
+
+
+def test_layers_that_no_engine_ran_are_simulated_on_the_images_that_did_not_choose_them() -> None:
+    one = only(told(cell(BASELINE, whole=boxes(20, 0.1)), diagnosis=diagnosis()))
+    assert (one.kind, one.basis, one.cells) == (FixKind.LAYERS, Basis.SIMULATED, ())
+    assert (one.now.sqnr_db["small"], one.reaches.sqnr_db["small"]) == (16.5, 22.0)
+    assert (one.now.lost, one.reaches.lost) == (10, 1)
+    assert one.reaches.latency_s is None
+    assert "64 images that it was not chosen on" in one.why
+
+
+def test_a_set_that_other_images_did_not_confirm_does_not_hold() -> None:
+    one = only(
+        told(
+            cell(BASELINE),
+            diagnosis=diagnosis(
+                confirmed=record(19, 1, LAYERS, failing=True), confirmed_holds=False
+            ),
+        )
+    )
+    assert one.reaches.holds is False
+    assert "a limit does not hold there" in one.why
+
+
+def test_where_no_set_is_enough_the_best_is_told_as_that() -> None:
+    one = only(
+        told(
+            cell(BASELINE),
+            diagnosis=diagnosis(
+                chosen=None, confirmed=None, best=record(18.5, 5, LAYERS, failing=True)
+            ),
+        )
+    )
+    assert one.reaches.holds is False
+    assert "no set that was tried keeps every limit" in one.why
+    assert "the 64 images that it was chosen on" in one.why
+
+
+def test_a_diagnosis_of_another_table_or_placement_says_nothing_of_this_cell() -> None:
+    for changed in ({"table_sha256": "cd" * 32}, {"placement": "tensorrt"}):
+        assert told(cell(BASELINE), diagnosis=diagnosis(**changed)).fixes == ()
+
+
+# A range for each tensor
+
+
+def mix(small_db: float, lost: float) -> MixRecord:
+    return MixRecord(changed=3, chosen=record(30, 0), confirmed=record(small_db, lost))
+
+
+def test_the_best_known_range_for_each_tensor_is_simulated() -> None:
+    made = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(18.5, 10)))
+    one = only(made)
+    assert (one.kind, one.command) == (FixKind.TENSORS, "calibration: {shared: best}")
+    assert one.reaches.sqnr_db["small"] == 18.5
+    assert "will differ" in one.why
+
+
+def test_the_mix_is_not_told_where_it_is_in_use_or_costs_boxes() -> None:
+    best = replace(SHARED, algorithm="best")
+    made = diagnosis(chosen=None, mix=mix(18.5, 10))
+    assert told(cell(BASELINE, best), diagnosis=made).fixes == ()
+    worse = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(18.5, 40)))
+    assert worse.fixes == ()
+    assert "simulated" in worse.no_fix[0]
+    little = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(16.9, 10)))
+    assert little.fixes == ()
+
+
+# Another version
+
+
+def test_a_version_that_a_test_says_is_better_is_named_once_for_all() -> None:
+    made = told(
+        cell("old-1", small_db=15, verdicts=[regression("old-1")]),
+        cell("old-2", small_db=16, verdicts=[regression("old-2")]),
+        cell(BASELINE, small_db=22),
+        cell("new", small_db=22),
+    )
+    one = only(made)
+    assert one.kind is FixKind.VERSION
+    assert one.what == f"one of {BASELINE} and new"
+    assert one.against == f"old-1/cpu/{SHARED.name}"  # the worst
+    assert "a gain in 2 environments" in one.why
+
+
+def test_a_version_that_is_better_and_no_test_says_so_is_no_fix() -> None:
+    assert told(cell("old"), cell(BASELINE, small_db=22)).fixes == ()
+    open_ = regression("old", Kind.INCONCLUSIVE, suspected=Kind.ENGINE_REGRESSION, needs="builds")
+    assert told(cell("old", verdicts=[open_]), cell(BASELINE, small_db=22)).fixes == ()
+
+
+def test_a_version_that_loses_the_same_is_no_fix() -> None:
+    equal = Equivalence(
+        head="small", device="cpu", pass_=SHARED.name, baseline=BASELINE,
+        environments=(BASELINE, "old"), within_db=0.9, same_bits=False, all=True,
+    )  # fmt: skip
+    cells = cell("old", verdicts=[regression("old")]), cell(BASELINE, small_db=16.8)
+    assert kinds(told(*cells)) == [FixKind.VERSION]
+    assert told(*cells, equal=(equal,)).fixes == ()
+
+
+def test_a_version_that_is_itself_suspected_is_not_named() -> None:
+    made = told(
+        cell("old", verdicts=[regression("old")]),
+        cell("other", small_db=24, verdicts=[regression("other", Kind.CALIBRATOR_REGRESSION)]),
+        cell(BASELINE, small_db=22),
+    )
+    versions = [one for one in made.fixes if one.kind is FixKind.VERSION]
+    assert all("other" not in one.what for one in versions)
+
+
+def test_the_baseline_itself_may_be_the_worse_one() -> None:
+    sure = told(cell(BASELINE), cell("new", small_db=20.5, verdicts=[better("new", 4.5, 1)]))
+    assert only(sure).what == "new"
+    by_noise = told(cell(BASELINE), cell("new", small_db=17, verdicts=[better("new", 1.0, 1.5)]))
+    assert by_noise.fixes == ()
+
+
+def test_a_version_that_runs_float_is_no_fix() -> None:
+    nothing = Verdict(kind=Kind.NOTHING_QUANTISED, cell="c", head="small", why="float")
+    made = told(
+        cell("old", verdicts=[regression("old")]),
+        cell(BASELINE, small_db=90, verdicts=[nothing]),
+    )
+    assert made.fixes == ()
+
+
+# Another way
+
+
+def test_qdq_nodes_of_the_same_table_replace_implicit_scales() -> None:
+    made = told(cell("trt", IMPLICIT), cell("trt", SHARED, 22), cell("trt", MINMAX, 24))
+    (way,) = [one for one in made.fixes if one.kind is FixKind.WAY]
+    assert way.cells == (f"trt/cpu/{SHARED.name}",)
+
+
+def test_qdq_nodes_elsewhere_or_worse_are_no_way_out() -> None:
+    assert told(cell("trt", IMPLICIT), cell("other", SHARED, 22)).fixes == ()
+    worse = told(cell("trt", IMPLICIT), cell("trt", SHARED, 15))
+    assert FixKind.WAY not in kinds(worse)
+    explicit = told(cell("trt", IMPLICIT, 22), cell("trt", SHARED, 15))
+    assert FixKind.WAY not in kinds(explicit)
+
+
+def test_other_layers_in_float_are_not_another_way() -> None:
+    made = told(cell("trt", IMPLICIT), cell("trt", SHARED, 16), cell("trt", MIXED, 25))
+    assert FixKind.WAY not in kinds(made)
+
+
+# Images
+
+
+def report(**changes: Any) -> CalibrationReport:
+    return CalibrationReport(images=64, evaluation_images=32, algorithm="entropy", **changes)
+
+
+def cost(loss_db: float) -> Cost:
+    return Cost(head="small", algorithm="entropy", kept_db=16.0, possible_db=16.0 + loss_db)
+
+
+def curve(trend: Trend) -> Curve:
+    points = (Point(images=16, sqnr_db=(15.0, 15.2)), Point(images=64, sqnr_db=(16.0,)))
+    return Curve(head="small", points=points, trend=trend, gain_db=1.0, bound_db=0.6)
+
+
+def test_other_images_are_never_said_to_have_been_tried() -> None:
+    one = only(told(cell(BASELINE), calibration=report(costs=(cost(3.0),))))
+    assert (one.kind, one.basis, one.reaches) == (FixKind.IMAGES, Basis.UNKNOWN, Kept())
+    assert "up to small 3.0 dB more" in one.why
+
+
+def test_images_that_cannot_help_are_no_row_but_a_sentence() -> None:
+    claim = Claim(concern=Concern.OTHER_IMAGES, text="They are darker.", advice="Take others.")
+    made = told(cell(BASELINE), calibration=report(costs=(cost(0.3),), claims=(claim,)))
+    assert made.fixes == ()
+    assert "Other images would hardly help" in made.no_fix[0]
+
+
+def test_more_images_are_told_where_the_curve_still_rises_and_not_where_it_is_flat() -> None:
+    rising = told(cell(BASELINE), calibration=report(curves=(curve(Trend.GAINS),)))
+    assert "More calibration images still help" in only(rising).why
+    flat = told(cell(BASELINE), calibration=report(curves=(curve(Trend.ENOUGH),)))
+    assert flat.fixes == ()
+    assert "more images of this kind will not help small" in flat.no_fix[0].lower()
+    other = replace(curve(Trend.GAINS), head="large")
+    assert told(cell(BASELINE), calibration=report(curves=(other,))).fixes == ()
+
+
+def test_an_image_that_decides_ranges_is_simulated_without() -> None:
+    decider = Decider(image=3, factor=4.0, tensors=("a", "b"), of=9, furthest=6.0)
+    without = Without(
+        decider=decider, image="night.jpg", gains_db=(("small", 2.0), ("large", -0.1))
+    )
+    one = only(told(cell(BASELINE), calibration=report(without=(without,))))
+    assert (one.what, one.basis) == (
+        "leave night.jpg out of the calibration images", Basis.SIMULATED,
+    )  # fmt: skip
+    assert one.reaches.sqnr_db["small"] == pytest.approx(18)
+    harmless = replace(without, gains_db=(("small", 0.2), ("large", 3.0)))
+    assert told(cell(BASELINE), calibration=report(without=(harmless,))).fixes == ()
+
+
+def test_where_the_baseline_does_well_with_the_table_no_image_is_to_blame() -> None:
+    made = told(
+        cell("old", verdicts=[regression("old")]),
+        cell(BASELINE, small_db=22),
+        calibration=report(costs=(cost(3.0),)),
+    )
+    assert kinds(made) == [FixKind.VERSION]
+
+
+# Order, latency, gates
+
+
+def test_what_is_found_comes_before_decibels() -> None:
+    made = told(
+        cell(BASELINE, whole=boxes(20, 0.1)),
+        cell(BASELINE, MINMAX, 25, whole=boxes(20, 0.1)),
+        cell(BASELINE, MIXED, 19, whole=boxes(1, 0.01)),
+    )
+    assert kinds(made) == [FixKind.LAYERS, FixKind.TABLE]
+
+
+def test_without_boxes_a_gate_that_holds_comes_before_decibels() -> None:
+    made = told(
+        cell(BASELINE, large_db=15, small_db=10),
+        cell(BASELINE, MINMAX, 28, 19),
+        cell(BASELINE, MIXED, 21, 21),
+    )
+    assert kinds(made)[0] is FixKind.LAYERS
+    assert made.fixes[0].reaches.holds
+
+
+def test_one_box_more_or_less_is_chance() -> None:
+    made = told(
+        cell(BASELINE, small_db=25, whole=boxes(3)), cell(BASELINE, MIXED, 25, whole=boxes(1))
+    )
+    assert made.fixes == ()
+
+
+def test_boxes_that_come_back_as_ghosts_have_not_come_back() -> None:
+    made = told(
+        cell(BASELINE, small_db=25, whole=boxes(30)),
+        cell(BASELINE, MIXED, 25, whole=boxes(0, new=60)),
+    )
+    assert made.fixes == ()
+
+
+def test_a_latency_that_was_disturbed_or_of_another_batch_is_not_compared() -> None:
+    quiet = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21)))
+    assert quiet.reaches.latency_s == pytest.approx(0.0123)
+    disturbed = replace(
+        cell(BASELINE, MINMAX, 21), disturbed="another process", latency_disturbed=True
+    )
+    assert only(told(cell(BASELINE), disturbed)).reaches.latency_s is None
+    other = cell(BASELINE, MINMAX, 21)
+    assert other.latency
+    batched = replace(other, latency=replace(other.latency, batch=8))
+    assert only(told(cell(BASELINE), batched)).reaches.latency_s is None
+
+
+def test_heads_without_boxes_are_judged_by_decibels_alone() -> None:
+    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21)))
+    assert (one.now.lost, one.reaches.lost, one.now.ap_drop) == (None, None, None)
+    assert "boxes" not in one.why
+
+
+def test_the_same_way_out_in_several_environments_is_one_row() -> None:
+    """Told of the baseline, and that it gains nothing in one of them."""
+    made = told(
+        cell("a"), cell("a", MINMAX, 21),
+        cell(BASELINE, small_db=17), cell(BASELINE, MINMAX, 21),
+        cell("c"), cell("c", MINMAX, 15),
+    )  # fmt: skip
+    one = only(made)
+    assert one.against == f"{BASELINE}/cpu/{SHARED.name}"
+    assert len(one.cells) == 2
+    assert "no gain in c" in one.why
+
+
+# Over everything
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_fix_gains_or_is_not_tried(seed: int) -> None:
+    """Of judgements drawn at random: no row that gains nothing, none of what is not there, no NaN in a sentence."""
+    made = with_fixes(random_judgements.Draw(seed).judgement())
+    cells = {one.cell.id for one in made.cells}
+    for one in made.fixes:
+        assert one.against in cells
+        assert set(one.cells) <= cells
+        assert one.against not in one.cells
+        assert "nan" not in one.why and "None" not in one.why  # noqa: PT018
+        if one.basis is Basis.MEASURED:
+            assert one.cells
+
+
+def test_a_matrix_of_many_versions_is_looked_through() -> None:
+    made = with_fixes(whole())
+    assert all(one.basis is Basis.MEASURED for one in made.fixes)
+
+
+@pytest.mark.parametrize(
+    ("later", "watched", "known"),
+    [
+        ("10:02:59", True, True),
+        ("10:03:01", True, False),
+        ("</script>", True, False),  # no time: another machine wrote it
+        ("10:00:10", False, False),  # other work on the GPU would not have been seen
+        ("10:00:10", None, False),  # a processor: a busy minute made int8 three times slower once
+    ],
+)
+def test_times_that_were_taken_at_other_times_are_not_compared(
+    later: str, watched: bool | None, known: bool
+) -> None:
+    def at(result: CellResult, clock: str) -> CellResult:
+        started = f"2026-11-29T{clock}+00:00"
+        return replace(
+            result,
+            watched=watched,
+            run=CellRun(
+                started=started, table=None, fingerprint="", engine_bytes=None, timing_cache=None
+            ),
+        )
+
+    plain = at(cell(BASELINE, whole=boxes(20, 0.1), latency_s=0.010), "10:00:00")
+    mixed = at(cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01), latency_s=0.2), later)
+    (fix,) = [one for one in told(plain, mixed).fixes if one.kind is FixKind.LAYERS]
+    assert (fix.reaches.latency_s is not None) is known
+    judged = told(plain, mixed)
+    cost = dict(headline(judged).facts)["The fix costs"]
+    assert cost.startswith(
+        "+190.0 ms an inference (10.0 → 200.0)" if known else "not known: 200.0 ms"
+    )
+    (row,) = [one for one in views.rows(views.matrix(judged).groups) if one.result.cell.pass_.mixed]
+    assert (row.latency_ratio(plain) is not None) is known

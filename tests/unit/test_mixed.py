@@ -1,0 +1,306 @@
+"""`int8-mixed`: a few layers in float, found where int8 fails, tried in every environment."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import diagnoses
+import numpy as np
+import onnx
+import pytest
+import yaml
+from PIL import Image
+
+from tests.unit.matrices import Told
+from trt_matrix.commands import session
+from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.fix import Basis, FixKind
+from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.plan import mixed_cells, passes
+from trt_matrix.core.qdq.explicit import QdqError
+from trt_matrix.core.qdq.placements import Placed, kept_in_float, placed_of
+from trt_matrix.core.tables.table import to_json
+from trt_matrix.errors import ConfigError
+from trt_matrix.execution.alternatives import renamed
+from trt_matrix.execution.inputs import Network
+from trt_matrix.judging.outcome import Outcome
+from trt_matrix.store.results import Store
+
+CLIPPED = "trunk2_out"
+"""What the planted table clips: trunk2 makes it, and trunk3 alone reads it."""
+FREE = ("trunk2", "trunk3")
+"""What must be in float so that it is: ONNX Runtime takes Q directly behind a convolution."""
+
+
+def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any) -> Path:
+    """Writes an experiment whose given table clips one tensor."""
+    model = diagnoses.three_heads()
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    random = np.random.default_rng(7)
+    images = []
+    for part in ("calibration", "evaluation"):
+        (folder / part).mkdir(exist_ok=True)
+        for index in range(18):
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
+            images.append((pixels.transpose(2, 0, 1) / 255).astype("f4"))
+    table = diagnoses.minmax(canonical(model), np.stack(images), {CLIPPED: clipped})
+    (folder / "table.json").write_text(to_json(table))
+    path = folder / "matrix.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "mixed",
+                "model": {"onnx": "net.onnx"},
+                "heads": {one.name: {"gate": {"sqnr_db": gate}} for one in model.graph.output},
+                "data": {
+                    "calibration": {"images": "calibration"},
+                    "evaluation": {"images": "evaluation"},
+                },
+                "calibration": {"algorithms": ["minmax"], "shared": {"table": "table.json"}},
+                "repeats": 1,
+                "baseline": "here",
+                "engines": {"onnxruntime": {"threads": 1}},
+                "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0.0},
+                "environments": [
+                    {"interpreter": sys.executable, "name": "here"},
+                    {"interpreter": sys.executable, "name": "there"},
+                ],
+                **more,
+            }
+        )
+    )
+    return path
+
+
+def run(folder: Path, told: Told | None = None) -> Outcome:
+    return session.run_experiment(
+        folder / "matrix.yaml",
+        folder / "results",
+        select=[],
+        offline=True,
+        progress=told or Told(),
+    )
+
+
+def cells(outcome: Outcome, name: str) -> list[CellResult]:
+    return [one for one in outcome.judgement.cells if one.cell.pass_.name == name]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    folder = tmp_path_factory.mktemp("mixed")
+    write(folder)
+    return folder, run(folder)
+
+
+def test_the_planted_layer_in_float_holds_the_gate_in_every_environment(
+    failed: tuple[Path, Outcome],
+) -> None:
+    _, outcome = failed
+    plain = cells(outcome, "int8-shared-file")
+    assert [head.passed for one in plain for head in one.heads] == [False] * 6
+    mixed = cells(outcome, "int8-mixed")
+    assert [one.cell.environment for one in mixed] == ["here", "there"]
+    for one in mixed:
+        assert one.status is Status.OK
+        assert one.cell.pass_.exclude == FREE
+        assert one.placed is not None
+        assert one.placed.told.endswith("2 layers kept in float")
+        assert [head.passed for head in one.heads] == [True] * 3
+
+
+def test_what_was_simulated_of_the_set_is_what_engines_give(failed: tuple[Path, Outcome]) -> None:
+    (fix,) = [one for one in failed[1].judgement.fixes if one.kind is FixKind.LAYERS]
+    assert fix.basis is Basis.MEASURED
+    assert fix.cells == ("here/cpu/int8-mixed", "there/cpu/int8-mixed")
+    assert "exclude: [trunk2, trunk3]" in fix.command.replace('"', "")
+    assert fix.predicted is not None
+    for head, reached in fix.reaches.sqnr_db.items():
+        assert reached == pytest.approx(fix.predicted.sqnr_db[head], abs=0.3)
+
+
+def test_what_was_tried_hides_nothing(failed: tuple[Path, Outcome]) -> None:
+    _, outcome = failed
+    assert outcome.exit_code(strict=False) != 0
+    for answer in outcome.judgement.answers:
+        assert answer.passed is False
+        assert not answer.clean
+        told = {cell for one in answer.findings for cell in one.cells}
+        assert told
+        assert not any("mixed" in cell for cell in told)
+
+
+def test_the_same_again_measures_and_computes_nothing(failed: tuple[Path, Outcome]) -> None:
+    folder, before = failed
+    told = Told()
+    after = run(folder, told)
+    assert all(one.reused for one in after.judgement.cells if one.status is Status.OK)
+    assert not any("groups, alone" in stage for stage in told.stages)
+    assert after.judgement.diagnosis is not None
+    assert before.judgement.diagnosis is not None
+    assert after.judgement.diagnosis.search == before.judgement.diagnosis.search
+    assert [one.cell for one in cells(after, "int8-mixed")] == [
+        one.cell for one in cells(before, "int8-mixed")
+    ]
+
+
+def test_nothing_is_looked_for_where_every_gate_holds(tmp_path: Path) -> None:
+    write(tmp_path, clipped=1.0)
+    outcome = run(tmp_path)
+    assert not cells(outcome, "int8-mixed")
+    assert outcome.judgement.diagnosis is None
+
+
+@pytest.mark.parametrize("mixed", [None, ["trunk1", "a"]])
+def test_the_user_says_which_layers_or_none(tmp_path: Path, mixed: list[str] | None) -> None:
+    write(tmp_path, quantisation={"mixed": mixed})
+    outcome = run(tmp_path)
+    assert outcome.judgement.diagnosis is None
+    found = {one.cell.pass_.exclude for one in cells(outcome, "int8-mixed")}
+    assert found == ({tuple(mixed)} if mixed else set())
+
+
+def test_excluded_layers_are_in_float_in_every_pass_and_in_what_is_tried(tmp_path: Path) -> None:
+    write(tmp_path, gate=60, quantisation={"exclude": list(FREE)})
+    outcome = run(tmp_path)
+    quantised = [
+        one for one in outcome.judgement.cells if one.cell.pass_.precision is Precision.INT8
+    ]
+    assert quantised
+    assert all(one.cell.pass_.exclude[:2] == FREE for one in quantised)
+    # The clipped tensor is in float, so its range does no harm.
+    assert all(head.error.sqnr_db and head.error.sqnr_db > 25 for head in quantised[0].heads)
+    # 60 dB is reached with most of it in float, or not at all: whatever is tried keeps them there.
+    for one in cells(outcome, "int8-mixed"):
+        assert set(one.cell.pass_.exclude) > set(FREE)
+
+
+@pytest.mark.parametrize("key", ["exclude", "mixed"])
+def test_a_layer_that_there_is_not_is_named_with_the_one_that_was_meant(
+    tmp_path: Path, key: str
+) -> None:
+    write(tmp_path, quantisation={key: ["trunk1", "trunkk3"]})
+    with pytest.raises(ConfigError, match=rf"quantisation\.{key}\[1\].*trunk3"):
+        run(tmp_path)
+
+
+def test_a_killed_diagnosis_leaves_the_run_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trt_matrix.diagnosis import running
+
+    write(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "diagnose", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    records = Store(tmp_path / "results").open_run("latest").records()
+    assert {one.pass_.name for one in records} >= {"fp32", "int8-shared-file"}
+    assert all(one.status is Status.OK for one in records)
+    assert cells(run(tmp_path), "int8-mixed")
+
+
+def test_a_network_that_cannot_be_diagnosed_is_told_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trt_matrix.diagnosis import running
+
+    def refused(*_: object) -> None:
+        message = "it has no such thing"
+        raise QdqError(message)
+
+    write(tmp_path)
+    monkeypatch.setattr(running, "diagnose", refused)
+    told = Told()
+    outcome = run(tmp_path, told)
+    assert "warning: int8-mixed is not tried: it has no such thing" in told.lines
+    assert not cells(outcome, "int8-mixed")
+
+
+# Pure
+
+
+SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
+
+
+def planned(*found: Pass) -> list[Cell]:
+    return [
+        Cell(environment=name, device="cpu", pass_=one) for name in ("ort", "trt") for one in found
+    ]
+
+
+def test_each_way_to_int8_tries_its_own_layers() -> None:
+    wanted = passes([Precision.FP32, Precision.INT8], ["minmax"], "entropy", ["entropy2"])
+    found = mixed_cells(planned(*wanted), {False: ("a",), True: ("b", "c")})
+    assert [(one.id, one.pass_.exclude) for one in found] == [
+        ("ort/cpu/int8-mixed", ("a",)),
+        ("ort/cpu/int8-implicit-mixed", ("b", "c")),
+        ("trt/cpu/int8-mixed", ("a",)),
+        ("trt/cpu/int8-implicit-mixed", ("b", "c")),
+    ]
+    assert not mixed_cells(planned(*wanted), {})
+    assert [one.pass_.name for one in mixed_cells(planned(*wanted), {False: ("a",)})] == [
+        "int8-mixed",
+        "int8-mixed",
+    ]
+
+
+def test_what_is_not_planned_is_not_tried() -> None:
+    own = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
+    assert not mixed_cells(planned(own), {False: ("a",), True: ("a",)})
+    recorded = [Cell(environment="app", device="gpu", pass_=SHARED, recorded=1)]
+    assert not mixed_cells(recorded, {False: ("a",)})
+
+
+def test_of_two_kinds_of_weights_the_first_is_tried() -> None:
+    wanted = passes([Precision.INT8], [], "entropy", weights=("per_tensor", "per_channel"))
+    explicit = [one for one in wanted if not one.implicit]
+    (name,) = {one.id for one in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
+    assert name == "ort/cpu/int8-mixed-per-tensor"
+
+
+def test_an_obstacle_stays_one() -> None:
+    obstacle = (Status.UNAVAILABLE, "no NVIDIA driver")
+    cell = Cell(environment="ngc", device="gpu:0", pass_=SHARED, obstacle=obstacle)
+    (found,) = mixed_cells([cell], {False: ("a",)})
+    assert found.obstacle == obstacle
+
+
+def test_the_name_of_a_placement_says_which_layers_and_is_read_back() -> None:
+    one = Placed(engine="tensorrt", in_float=kept_in_float(["b", "a"]))
+    assert one.in_float == kept_in_float(("a", "b")) != kept_in_float(("a", "c"))
+    assert placed_of(one.name) == one
+    assert one.options(["a", "b"]).exclude == {"a", "b"}
+    assert placed_of("tensorrt-int8-per_channel-float_outputs-0_in_float_00000000") is None
+
+
+def test_a_variant_keeps_the_same_tensors_in_float() -> None:
+    model = diagnoses.three_heads()
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    for node in other.graph.node:
+        node.name = f"old_{node.name}"
+    networks = [Network(one.SerializeToString(), one, name) for one, name in ((model, "new"), (other, "old"))]  # fmt: skip
+    assert renamed(*networks, ["trunk3", "a"]) == ("old_trunk3", "old_a")
+    for node in other.graph.node:
+        if node.name == "old_trunk3":
+            node.output[0] = "elsewhere"
+        for index, tensor in enumerate(node.input):
+            node.input[index] = "elsewhere" if tensor == "t3" else tensor
+    networks[1] = Network(other.SerializeToString(), other, "old")
+    with pytest.raises(QdqError, match="old has no layer that makes what 'trunk3' makes"):
+        renamed(*networks, ["trunk3"])
+
+
+def test_old_records_have_no_set() -> None:
+    old = {"precision": "int8", "source": "shared", "algorithm": "entropy", "implicit": False}
+    from pydantic import TypeAdapter
+
+    assert TypeAdapter(Pass).validate_json(json.dumps(old)) == SHARED

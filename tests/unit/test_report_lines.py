@@ -1,0 +1,102 @@
+"""Lines over versions: what they join, what they mark, and when they are not there."""
+
+import itertools
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.unit import h200
+from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement, whole
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.report.lines import HEIGHT, WIDTH, panels
+
+
+def versions(*nmse: float, latency_s: float | None = 0.01) -> Judgement:
+    def engine(one: CellResult, number: int) -> CellResult:
+        return replace(one, versions={"ONNX Runtime": f"1.{number}"})
+
+    cells = [
+        engine(one, number)
+        for number, value in enumerate(nmse)
+        for one in (
+            cell_result(f"ort-1.{number}", FP32, [fp32_head("small")], latency_s=latency_s),
+            cell_result(f"ort-1.{number}", SHARED, [head("small", value)], latency_s=latency_s),
+        )
+    ]
+    return judgement(cells, heads=("small",), baseline="ort-1.0")
+
+
+def test_a_step_is_marked_where_it_is_and_nowhere_else() -> None:
+    first = panels(versions(0.01, 0.01, 0.005, 0.005))[0]
+    assert first.svg.count('class="stepline"') == 1
+    assert "1.2: +3.0 dB" in first.svg
+    assert 'class="stepline"' not in panels(versions(0.01, 0.01, 0.01))[0].svg
+
+
+@pytest.mark.parametrize("made", [versions(0.01), judgement([])], ids=["one", "none"])
+def test_of_one_version_there_is_no_line(made: Judgement) -> None:
+    assert panels(made) == ()
+
+
+def test_versions_of_two_engines_are_not_joined() -> None:
+    made = versions(0.01, 0.02, 0.01)
+    other = [
+        replace(one, versions={"TensorRT": "8"}) if one.cell.environment == "ort-1.1" else one
+        for one in made.cells
+    ]
+    first = panels(replace(made, cells=tuple(other)))[0]
+    assert "Versions 1.0, 1.2." in first.svg
+    names = [one for one in panels(h200.judged()) if "Versions 8.5.1.7, 8.5.3.1, 8.6.0." in one.svg]
+    assert names, "a version that stands there twice, with another option, is one point"
+
+
+def test_what_was_not_timed_has_no_line_and_batches_are_not_mixed() -> None:
+    assert [one.title for one in panels(versions(0.01, 0.02, latency_s=None))] == [
+        "Signal kept, dB"
+    ]
+    made = versions(0.01, 0.02)
+    odd = [
+        replace(one, latency=replace(one.latency, batch=4)) if one.latency and number == 0 else one
+        for number, one in enumerate(made.cells)
+    ]
+    assert len(panels(replace(made, cells=tuple(odd)))) == 1
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        whole(),
+        h200.judged(),
+        versions(*[0.01] * 40),
+        versions(0.01, 0.010000001),
+        versions(1e-9, 10.0),
+        versions(0.0, 0.0),
+    ],
+    ids=range(6),
+)
+def test_every_mark_is_inside_and_the_text_is_well_formed(made: Judgement) -> None:
+    for one in panels(made):
+        root = ET.fromstring(str(one.svg))
+        assert "nan" not in one.svg
+        for mark in root.iter():
+            for name, end in (("cx", WIDTH), ("cy", HEIGHT), ("x", WIDTH), ("y", HEIGHT)):
+                assert 0 <= float(mark.get(name, 0)) <= end
+        ends = [
+            float(mark.get("y", 0))
+            for mark in root.iter("text")
+            if mark.get("class") in ("lab", "labf", "badt")
+        ]
+        assert all(abs(a - b) >= 12 for a, b in itertools.pairwise(ends)), "no label on another"
+
+
+def test_names_of_heads_stay_text() -> None:
+    evil = "</svg><script>\u202e"
+    cells = [
+        replace(cell_result(f"v{n}", SHARED, [head(evil)]), versions={"E": str(n)}) for n in (1, 2)
+    ]
+    drawn = "".join(one.svg for one in panels(judgement(cells, heads=(evil,), baseline="v1")))
+    assert "<script" not in drawn
+    assert "\u202e" not in drawn
+    assert re.search("script", drawn)

@@ -1,0 +1,287 @@
+"""Why int8 is no faster: what an H200 told of its own layers, and what must not be said of others."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.unit import h200
+from tests.unit.pages import parse
+from trt_matrix.core.answers.slow import with_slow
+from trt_matrix.core.answers.speed import cost
+from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.layers.engine_layers import LayerTimes
+from trt_matrix.core.layers.precisions import Way
+from trt_matrix.core.records import Object, Record
+from trt_matrix.core.slow import Cause
+from trt_matrix.report.html import render
+
+DATA = h200.ROOT / "tests" / "data" / "h200-docker"
+QDQ = "trt-8.5.3.1/gpu:0/int8-shared-file"
+IMPLICIT = "trt-8.5.3.1/gpu:0/int8-implicit-shared-file"
+
+
+@cache
+def judged() -> Judgement:
+    return h200.judged(DATA)
+
+
+@cache
+def records() -> tuple[Record, ...]:
+    return tuple(map(Record.model_validate, json.loads((DATA / "records.json").read_text())))
+
+
+def kept(stored: Object) -> LayerTimes | None:
+    return h200.times_of(DATA).get(stored.sha256)
+
+
+def none(stored: Object) -> None:
+    assert stored
+
+
+def why(
+    told: Judgement | None = None,
+    ran: tuple[Record, ...] | None = None,
+    times_of: Callable[[Object], LayerTimes | None] = kept,
+) -> dict[str, str]:
+    found = with_slow(told or judged(), ran or records(), times_of).slow
+    assert all(one.reasons for one in found)
+    return {one.cell: " ".join(one.reasons) for one in found}
+
+
+def retimed(change: Callable[[str, Any], Any]) -> tuple[Record, ...]:
+    """Returns the records with other times: (pass, `Timing`) → `Timing`."""
+    return tuple(
+        one.model_copy(
+            update={
+                "measurements": tuple(
+                    each.model_copy(update={"latency": change(one.pass_.name, each.latency)})
+                    for each in one.measurements
+                )
+            }
+        )
+        for one in records()
+    )
+
+
+def test_it_is_told_from_what_the_gpu_recorded() -> None:
+    """By Q/DQ the GPU gains 0.03 ms; copies and starting take more than it computes, and repeats scatter more."""
+    found = why()
+    assert set(found) == {QDQ}, "the implicit one is faster"
+    assert (
+        "The GPU itself computes faster in int8, 0.196 to 0.233 ms against 0.245 to 0.248;"
+        in found[QDQ]
+    )
+    assert (
+        "copies and starting it take 0.232 to 0.27 ms more (0.179 to 0.244 in fp32)" in found[QDQ]
+    )
+    assert (
+        "Not decided: repeats differ by more than their samples (int8 0.428 to 0.503 ms; fp32"
+        in found[QDQ]
+    )
+    assert (
+        "those that multiply 182 µs against 265; all others 65 µs against 34 in fp32" in found[QDQ]
+    )
+    assert "in float" not in found[QDQ], "all of it ran in int8"
+    assert "waiting for the next one" not in found[QDQ]
+
+
+def test_without_layer_times_only_the_clocks_speak() -> None:
+    assert "profiled" not in why(times_of=none)[QDQ]
+    silent = retimed(lambda _, latency: latency.model_copy(update={"device_s": None}))
+    found = why(ran=silent, times_of=none)[QDQ]
+    assert "GPU" not in found
+    assert found.startswith("Not decided")
+
+
+def test_layers_that_took_no_time_tell_nothing() -> None:
+    def stopped(stored: Object) -> LayerTimes | None:
+        told = kept(stored)
+        return told and replace(
+            told, layers=tuple(replace(one, seconds=0.0) for one in told.layers)
+        )
+
+    assert why(times_of=stopped) == why(times_of=none)
+
+
+def test_where_nothing_was_recorded_nothing_is_said() -> None:
+    """ONNX Runtime on a processor: 4 times slower, all on integers, and no clock but the host's."""
+    found = {one.cell for one in h200.judged().slow}
+    assert found
+    assert not any(one.startswith("ort-") for one in found)
+
+
+def test_layers_in_float_are_named_only_where_every_layer_is_known() -> None:
+    layers = judged().layers
+    assert layers
+    way = next(one for one in layers.ways if QDQ in one.cells)
+    work = {one.name: one.macs for _, one in layers.network.layers if one.macs}
+    largest = max(work, key=lambda name: work[name])
+    share = 100 * work[largest] / sum(work.values())
+
+    def among(*precisions: Mapping[str, str]) -> str:
+        ways = tuple(Way(cells=(QDQ,), precisions=one) for one in precisions)
+        return why(replace(judged(), layers=replace(layers, ways=ways)))[QDQ]
+
+    held = {**way.precisions, largest: "fp32"}
+    expected = f"1 of {len(work)} layers that multiply ran in float, {share:.0f} % of the"
+    assert expected in among(held)
+    assert largest in among(held)
+    assert "in float" not in among(held, way.precisions), "another build of the cell had none"
+    unknown = {name: ran for name, ran in held.items() if name != min(work, key=lambda n: work[n])}
+    assert "in float" not in among(unknown)
+    smallest = min(work, key=lambda name: work[name])
+    assert "in float" not in among({**way.precisions, smallest: "fp32"}), "it explains nothing"
+
+
+def test_a_gpu_that_is_no_faster_is_not_excused_by_copies() -> None:
+    def equal(name: str, latency: Any) -> Any:
+        return latency.model_copy(update={"device_s": (0.00025,) * 40})
+
+    found = why(ran=retimed(equal))[QDQ]
+    assert "The GPU itself computes no faster in int8: 0.25 ms against 0.25." in found
+    assert "copies" not in found
+
+    def overlaps(name: str, latency: Any) -> Any:
+        # One of two builds is faster than any of fp32's: is int8 faster?
+        again = 0.0002 if name.startswith("int8") and latency.samples_s[0] < 0.00045 else 0.00025
+        return latency.model_copy(update={"device_s": (again,) * 40})
+
+    found = why(ran=retimed(overlaps))[QDQ]
+    assert "faster in int8 is not known: 0.2 to 0.25 ms against 0.25." in found
+    assert "copies" not in found
+
+
+def test_a_gpu_that_waits_for_its_layers_is_told() -> None:
+    def waits(name: str, latency: Any) -> Any:
+        seconds = 0.0004 if name.startswith("int8") else 0.00025
+        return latency.model_copy(update={"device_s": (seconds,) * 40})
+
+    assert (
+        "Its 36 layers take 247 µs together, the GPU 400 at least" in why(ran=retimed(waits))[QDQ]
+    )
+    assert "waiting" not in why(ran=retimed(waits), times_of=none)[QDQ]
+
+
+def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
+    def more(stored: Object) -> LayerTimes | None:
+        told = kept(stored)
+        layers = [
+            replace(one, seconds=9 * one.seconds) if one.name.startswith("Reformatting") else one
+            for one in (told.layers if told else ())
+        ]
+        return replace(told, layers=tuple(layers)) if told else None
+
+    assert "reformatting" not in why()[QDQ]
+    assert (
+        "reformatting 72 µs against 0; all others 57 µs against 34 in fp32"
+        in why(times_of=more)[QDQ]
+    )
+
+
+def test_of_a_disturbed_clock_nothing_else_is_said() -> None:
+    def busy(cell: str, repeats: int) -> tuple[Record, ...]:
+        return tuple(
+            one.model_copy(
+                update={
+                    "measurements": tuple(
+                        each.model_copy(
+                            update={
+                                "start": each.start
+                                and each.start.model_copy(
+                                    update={"disturbed": "busy" if number < repeats else None}
+                                )
+                            }
+                        )
+                        for number, each in enumerate(one.measurements)
+                    )
+                }
+            )
+            if one.cell == cell
+            else one
+            for one in records()
+        )
+
+    number = next(len(one.measurements) for one in records() if one.cell == QDQ)
+    said = f"What was timed was disturbed: {number} of {number} repeats: busy."
+    assert why(ran=busy(QDQ, number))[QDQ] == said
+    assert why(ran=busy("trt-8.5.3.1/gpu:0/fp32", 99))[QDQ].startswith("What was timed was")
+    assert "disturbed" not in why(ran=busy(QDQ, 1))[QDQ], "the others alone count"
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>"])
+def test_the_page_tells_it_beside_the_times(evil: str) -> None:
+    (one,) = judged().slow
+    hostile = replace(judged(), slow=(replace(one, reasons=(*one.reasons, evil)),))
+    page = render(hostile)
+    text = parse(page).by_id("latency").text
+    assert f"{QDQ}: Not decided: repeats" in text
+    assert evil not in page
+    assert "repeats 428" in text
+    assert (
+        "what is known of why"
+        not in parse(render(replace(judged(), slow=()))).by_id("latency").text
+    )
+
+
+def test_the_second_line_of_the_headline_tells_the_cause() -> None:
+    """Not decided here, since repeats scatter: that copies take long explains nothing that was not shown."""
+    told = cost(judged())
+    assert (
+        "in 1 that is not decided: repeats differ by more than their samples (int8 0.428 to" in told
+    )
+    assert "copies" not in told
+    assert "not decided: repeats" not in cost(replace(judged(), slow=()))
+
+
+@pytest.mark.parametrize(
+    ("slower", "said"),
+    [
+        ({"device_s": (0.00025,) * 40}, "Why: the GPU itself computes no faster in int8 (0.25 ms"),
+        ({"device_s": (0.0002,) * 40}, "Why: the GPU itself computes faster in int8 (0.2 ms"),
+        ({"device_s": None}, ""),
+    ],
+)
+def test_of_int8_that_is_slower_the_measured_cause_is_told(slower: Any, said: str) -> None:
+    cell = next(one for one in judged().cells if one.cell.id == QDQ)
+    fp32 = next(one for one in judged().cells if one.cell.pass_.name == "fp32")
+    assert cell.latency
+    assert fp32.latency
+    late = replace(
+        cell.latency,
+        **{name: 3 * getattr(fp32.latency, name) for name in ("median_s", "low_s", "high_s")},
+    )
+    made = replace(judged(), cells=(fp32, replace(cell, latency=late)))
+
+    def clocks(name: str, latency: Any) -> Any:
+        gpu = (
+            slower
+            if name.startswith("int8") or slower["device_s"] is None
+            else {"device_s": (0.00025,) * 40}
+        )
+        return latency.model_copy(update=gpu)
+
+    told = cost(with_slow(made, retimed(clocks), none))
+    assert "INT8 is 3.0 times slower than FP32 on gpu:0" in told
+    assert (said in told) if said else "Why" not in told
+
+
+def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None:
+    recorded = h200.judged(h200.CUDNN)
+    told = cost(recorded)
+    assert (
+        "Why: 24 of 24 layers that multiply ran in float, 100 % of the multiplications, in both cells."
+        in told
+    )
+    one = replace(recorded, slow=recorded.slow[:1])
+    assert "100 % of the multiplications, in 1 of 2 cells." in cost(one)
+    unlike = replace(recorded.slow[0], clause="9 of 24 layers that multiply ran in float")
+    apart = cost(replace(recorded, slow=(unlike, recorded.slow[1])))
+    assert "and the like in both" in apart
+    old = tuple(replace(one, cause=None, clause="") for one in recorded.slow)
+    assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
+    disturbed = tuple(replace(one, cause=Cause.DISTURBED) for one in recorded.slow)
+    assert "Why" not in cost(replace(recorded, slow=disturbed))

@@ -1,0 +1,101 @@
+"""A small experiment that is carried to another machine and back."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import small_networks as networks
+from archives import unpack
+from matrices import Told
+from PIL import Image
+
+from trt_matrix.commands import session
+from trt_matrix.packs.packing import Packed, pack
+
+MATRIX = """
+name: tiny
+model: {{onnx: tiny.onnx}}
+heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
+data:
+  calibration: {{images: images}}
+  evaluation: {{images: images}}
+calibration: {{algorithms: [minmax], shared: entropy}}
+repeats: 2
+baseline: here
+timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
+engines: {{onnxruntime: {{threads: 1}}}}
+environments:
+  - {{interpreter: {python}, name: here}}
+  - {{interpreter: {python}, name: lab}}
+"""
+
+
+def experiment(folder: Path) -> Path:
+    (folder / "images").mkdir()
+    folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
+    random_ = np.random.default_rng(7)
+    for index in range(3):
+        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    path = folder / "matrix.yaml"
+    path.write_text(MATRIX.format(python=sys.executable))
+    return path
+
+
+class Trip:
+    """One way there and back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.matrix = experiment(folder)
+        self.results = folder / "results"
+        self.lab = folder / "lab"
+        self.packs = 0
+
+    def pack(self) -> Packed:
+        self.packs += 1
+        return pack(
+            self.matrix, self.results, self.matrix.parent / f"pack-{self.packs}.tar",
+            select=["lab/*"], progress=Told(), settling=session.settling,
+        )  # fmt: skip
+
+    def carry(self, packed: Packed, *arguments: str, expected: int = 0) -> str:
+        shutil.rmtree(self.lab, ignore_errors=True)
+        unpack(packed.file, self.lab)
+        return self.run(*arguments, expected=expected)
+
+    def run(self, *arguments: str, expected: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "pack/run-pack.py", *arguments],
+            cwd=self.lab, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == expected, done.stderr
+        return done.stdout
+
+    @property
+    def answers(self) -> Path:
+        return self.lab / "pack" / "results.tar"
+
+    def rows(self, *select: str) -> dict[tuple[str, str, str], dict[str, str]]:
+        session.run_experiment(
+            self.matrix, self.results, select=select, offline=True, progress=Told()
+        )
+        with (self.results / "latest" / "results.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        return {(row["environment"], row["pass_name"], row["head"]): row for row in rows}
+
+    def started(self, cell: str) -> list[str]:
+        """Returns when each repeat was started, as the newest run tells it."""
+        records = map(
+            json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
+        )
+        (record,) = (one for one in records if one["cell"] == cell)
+        return [one["start"]["started"] for one in record["measurements"]]
+
+    def began(self, name: str) -> str:
+        """Returns when run-pack.py started this there."""
+        ending = self.lab / "pack" / "work" / f"lab@cpu@{name}" / "start-1" / "ending.json"
+        return str(json.loads(ending.read_text())["started"])
