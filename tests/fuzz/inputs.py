@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -62,7 +63,8 @@ def _changed_bytes(draw: st.DrawFn, seed: bytes) -> bytes:
 def _changed_json(draw: st.DrawFn, seed: bytes) -> bytes:
     root = [_json(seed)]
     for _ in range(draw(st.integers(1, 4))):
-        holder, key = draw(st.sampled_from(_places(root)))
+        places = _places(root)
+        holder, key = places[draw(st.integers(0, len(places) - 1))]
         match draw(st.integers(0, 4)):
             case 0:
                 del holder[key]
@@ -73,7 +75,8 @@ def _changed_json(draw: st.DrawFn, seed: bytes) -> bytes:
             case 2:
                 return _deep(root[0], holder, key)
             case _:
-                holder[key] = draw(st.sampled_from(ODD))
+                # A copy: what is changed next may lie within it, and ODD is every input's.
+                holder[key] = deepcopy(draw(st.sampled_from(ODD)))
     text = json.dumps(root[0])
     return text.encode("utf-8", "surrogatepass")
 
