@@ -4,6 +4,9 @@ microsoft/onnxruntime#24711: where the scale of an int32 bias is not that of inp
 1.22 take its integers at the wrong scale; later ones leave that convolution in float.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -11,11 +14,13 @@ import yaml
 
 from tests.causes import engines
 from tests.causes.scene import SIZE, write_images
+from tests.unit.processors import EXACT, MAY_SATURATE
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
 from trt_matrix.commands.console import chosen
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.qdq.placements import INT8_KERNELS, PRECISE
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.judging.outcome import Outcome
 
@@ -43,9 +48,9 @@ def shipped() -> onnx.ModelProto:
         ):
             b.weight(f"{y}.{name}.int", np.rint(value).astype(kind))
             b.weight(f"{y}.{name}.scale", its_scale)
-            b.node(
-                "DequantizeLinear", [f"{y}.{name}.int", f"{y}.{name}.scale"], f"{y}.{name}", axis=0
-            )
+            b.weight(f"{y}.{name}.zero", np.zeros(co, kind))
+            parts = [f"{y}.{name}.{part}" for part in ("int", "scale", "zero")]
+            b.node("DequantizeLinear", parts, f"{y}.{name}", axis=0)
         return b.node("Conv", [x, f"{y}.w", f"{y}.b"], y, pads=[1] * 4, strides=[2, 2])
 
     pair("image", "in", 1.0)
@@ -58,8 +63,11 @@ def shipped() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    engines.made(OLD, NEW)
-    folder = tmp_path_factory.mktemp("shipped")
+    return ran(tmp_path_factory.mktemp("shipped"), [OLD, NEW], EXACT)
+
+
+def ran(folder: Path, versions: list[str], session_config: Mapping[str, str]) -> Outcome:
+    engines.made(*versions)
     (folder / "net.onnx").write_bytes(shipped().SerializeToString())
     write_images(folder / "calibration", 8, seed=1)
     write_images(folder / "evaluation", 24, seed=2)
@@ -75,8 +83,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         "precisions": ["fp32"],
         "repeats": 2,
         "baseline": f"ort-{NEW}",
-        "environments": [{"venv": "onnxruntime", "versions": [OLD, NEW]}],
-        "engines": {"onnxruntime": {"threads": 1}},
+        "environments": [{"venv": "onnxruntime", "versions": versions}],
+        "engines": {"onnxruntime": {"threads": 1, "session_config": dict(session_config)}},
         "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
     }
     (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
@@ -143,3 +151,17 @@ def test_the_good_version_leaves_that_convolution_in_float(outcome: Outcome) -> 
     assert cell(outcome, OLD, "biased").integer_share == 1
     assert cell(outcome, NEW, "biased").float_layers == ("conv_c3",)
     assert cell(outcome, NEW, "well").integer_share == 1
+
+
+@pytest.mark.skipif(not MAY_SATURATE, reason="the kernels of this processor do not saturate")
+def test_a_processor_that_saturates_is_named_and_what_is_advised_cures_it(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    saturated = ran(tmp_path, [NEW], {INT8_KERNELS: "1"})
+    for answer in saturated.judgement.answers:
+        assert "saturate on this processor" in answer.fault
+        assert PRECISE in answer.advice
+        assert "activations: int8" not in answer.advice, "its types are its own"
+    for head in HEADS:
+        lost, kept = (cell(one, NEW, head).error.sqnr_db for one in (saturated, outcome))
+        assert lost + 5 < kept

@@ -435,13 +435,21 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     small = cell(run, "my-program/cpu/int8-own").heads[2]
     assert [one.kind for one in small.verdicts] == [Kind.CALIBRATION_PROBLEM]
     told = run.judgement.sentences["small"]
-    for line in (
+    page = " ".join(PAGE.split())
+    known, why = (
         "The own minmax table and the own table of my-program cost 2.8 to 2.9 dB more than the best table "
         "known, in exact arithmetic.",
         "The algorithm is to blame, not the images",
-    ):
-        assert line in told
-        assert line in " ".join(PAGE.split())
+    )
+    assert known in page
+    assert why in page
+    assert why in told
+    # Another processor sums float32 in another order: its last digit may be another one.
+    number = r"(\d+\.\d)"
+    pattern = re.sub(r"\d\\\.\d", lambda _: number, re.escape(known))
+    found = re.search(pattern, told)
+    assert found, told
+    assert [float(one) for one in found.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
 
 
 def test_the_entries_of_the_page_are_valid(experiment: Path, tmp_path: Path) -> None:

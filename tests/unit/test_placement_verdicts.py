@@ -101,6 +101,7 @@ def test_a_loss_on_a_processor_that_saturates_says_so() -> None:
     assert "saturate" in one["fault"]
     assert "no VNNI" in one["text"]
     assert "activations: int8" in one["advice"]
+    assert "session.x64quantprecision" in one["advice"]
     other = told(dataclasses.replace(bad, placed=UINT8, may_saturate=False))
     assert "saturate" not in " ".join(other.values())
 

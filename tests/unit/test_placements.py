@@ -1,6 +1,8 @@
 """The choices of a placement: types of activations, scales of weights, what becomes of the heads."""
 
+import math
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from processors import EXACT, HERE, MAY_SATURATE
 from small_networks import Builder, image
 
 from trt_matrix.core.hosts.processor import Processor, processor_of
@@ -18,6 +21,8 @@ from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import place, simulation_of
 from trt_matrix.core.qdq.placements import (
+    INT8_KERNELS,
+    PRECISE,
     Activations,
     Placed,
     Weights,
@@ -144,7 +149,13 @@ def test_only_uint8_on_x86_without_vnni_may_saturate() -> None:
     for processor in (VNNI, ARM, None):
         assert not saturates(UINT8, on_cpu=True, processor=processor)
     assert not saturates(UINT8, on_cpu=False, processor=OLD)
-    assert not saturates(Placed(engine="onnxruntime"), on_cpu=True, processor=OLD)
+    int8 = Placed(engine="onnxruntime")
+    assert not saturates(int8, on_cpu=True, processor=OLD)
+    assert not saturates(int8, on_cpu=True, processor=OLD, session={INT8_KERNELS: "1"})
+    assert saturates(int8, on_cpu=True, processor=OLD, session={}), "made uint8 first"
+    for one in (int8, UINT8):
+        assert not saturates(one, on_cpu=True, processor=OLD, session={PRECISE: "1"})
+    assert saturates(UINT8, on_cpu=True, processor=OLD, session={INT8_KERNELS: "1", PRECISE: "0"})
 
 
 @given(st.one_of(st.none(), st.integers(), st.text()), st.one_of(st.none(), st.text(), st.lists(st.one_of(st.text(), st.integers()))))  # fmt: skip
@@ -174,21 +185,50 @@ def test_uint8_around_128_has_the_steps_of_int8(make, share: float, *, outputs: 
                 np.testing.assert_array_equal(array, expected[head])
 
 
-@pytest.mark.parametrize("make", [networks.detector, pooled])
-def test_integer_kernels_of_uint8_do_what_the_simulation_says(make) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Padding is with the zero point, MaxPool, Concat and Resize leave it: else whole borders were wrong."""
+def lost_and_apart(
+    make: Callable[[], onnx.ModelProto], placed: Placed, config: Mapping[str, str]
+) -> Iterator[tuple[float, float]]:
+    """Yields of each head what 8 bits must cost, and how far the engine is from that, in dB kept."""
     model = make()
     table = table_of(model)
-    for placed in (UINT8, replace(UINT8, int8_outputs=True)):
-        engine = place(model, table, placed.options()).model
-        exact = place(model, table, simulation_of(placed.options())).model
-        feed = {"image": image()}
-        expected = networks.run(exact, feed)
-        config = {"session.qdqisint8allowed": "1"}
-        for head, array in networks.run(engine, feed, optimised=True, config=config).items():
-            lost = sqnr_db(float(((networks.run(model, feed)[head] - expected[head]) ** 2).sum() / (expected[head] ** 2).sum()))  # fmt: skip
-            apart = sqnr_db(float(((array - expected[head]) ** 2).sum() / (expected[head] ** 2).sum()))  # fmt: skip
-            assert apart is None or lost is None or apart > lost + 3, (head, placed.name)
+    engine = place(model, table, placed.options()).model
+    exact = place(model, table, simulation_of(placed.options())).model
+    feed = {"image": image()}
+    expected = networks.run(exact, feed)
+    whole = networks.run(model, feed)
+    for head, array in networks.run(engine, feed, optimised=True, config=config).items():
+        ends = (whole[head], array)
+        signal = float((expected[head] ** 2).sum())
+        lost, apart = (float(((one - expected[head]) ** 2).sum()) / signal for one in ends)
+        yield sqnr_db(lost) or math.inf, sqnr_db(apart) or math.inf
+
+
+@pytest.mark.parametrize("make", [networks.detector, pooled])
+@pytest.mark.parametrize("outputs", [False, True])
+def test_integer_kernels_of_uint8_do_what_the_simulation_says(
+    make: Callable[[], onnx.ModelProto], *, outputs: bool
+) -> None:
+    """Padding is with the zero point, MaxPool, Concat and Resize leave it: else whole borders were wrong."""
+    placed = replace(UINT8, int8_outputs=outputs)
+    for lost, apart in lost_and_apart(make, placed, EXACT):
+        assert apart > lost + 3
+
+
+@pytest.mark.skipif(not MAY_SATURATE, reason="the kernels of this processor do not saturate")
+@pytest.mark.parametrize("make", [networks.detector, pooled])
+def test_they_saturate_where_this_tool_says_so(make: Callable[[], onnx.ModelProto]) -> None:
+    """The real kernels of a processor without VNNI; int8 activations are made uint8 first unless asked to stay."""
+    int8 = Placed(engine="onnxruntime")
+    for placed, config, saturating in (
+        (UINT8, {}, True),
+        (UINT8, {INT8_KERNELS: "1"}, True),
+        (UINT8, {PRECISE: "1"}, False),
+        (int8, {}, True),
+        (int8, {INT8_KERNELS: "1"}, False),
+    ):
+        assert saturates(placed, on_cpu=True, processor=HERE, session=config) is saturating
+        apart = [one for _, one in lost_and_apart(make, placed, config)]
+        assert (min(apart) < 40) is saturating, (placed.name, config, apart)
 
 
 def test_zero_points_of_activations_are_128_and_those_of_weights_0() -> None:

@@ -156,7 +156,13 @@ def _cell_result(
         table_problem=next((one.table_problem for one in measured if one.table_problem), None),
         placed=placed,
         may_saturate=placed is not None
-        and saturates(placed, on_cpu=record.device == "cpu", processor=processor),
+        and engine.get("name") == "onnxruntime"
+        and saturates(
+            placed,
+            on_cpu=record.device == "cpu",
+            processor=processor,
+            session=engine.get("options", {}).get("session_config"),
+        ),
         disturbed=disturbed(record),
         latency_disturbed=latency_disturbed(record),
         watched=watched(record),

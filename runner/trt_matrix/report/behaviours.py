@@ -13,7 +13,7 @@ from trt_matrix.core.answers.since import run_of
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.rounding import db_apart
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, listed
 from trt_matrix.report.fields import SAME_DB, loss_db, whole_of
 from trt_matrix.report.formatting import signed
@@ -252,7 +252,24 @@ def _step(above: Row, below: Row) -> str:
         (severity.of_db(-min(changes, default=0.0)), severity.boxes_apart(*boxes))
     )
     word = f"; {worse}" if worse.rank > 1 else "; harmless" if _small(changes) else ""
+    worst = [
+        head
+        for head in here.heads
+        if head.head in ends and _lost(*ends[head.head]).rank >= worse.rank > 1
+    ]
+    if worst and all(_open(head) for head in worst):
+        word = "; not decided"
     return f"{name}: {', '.join(told[:4]) or 'other bits'}{more}{word}"
+
+
+def _open(head: HeadResult) -> bool:
+    """Whether what it lost is not decided, or nothing is said of it: one image may carry it all."""
+    kinds = _told(head)
+    return Kind.INCONCLUSIVE in kinds and not any(KINDS[one].fault for one in kinds)
+
+
+def _lost(before: float, after: float) -> severity.Severity:
+    return severity.of_db(before - after)
 
 
 def _small(changes: Iterable[float]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers import strips
+from trt_matrix.core.answers import degree
 from trt_matrix.core.answers.degree import how_sure
 from trt_matrix.core.answers.findings import lead, planned
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -44,12 +44,12 @@ class Card:
     @property
     def state(self) -> str:
         """What its colour and mark say: a word of `Strip.state`."""
-        return strips.state(self.answer)
+        return degree.state(self.answer)
 
     @property
     def word(self) -> str:
         """How much it matters, in a word or two."""
-        return strips.word(self.answer)
+        return degree.degree(self.answer)
 
     @property
     def told_above(self) -> bool:

@@ -211,11 +211,14 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> Told:
 def _limit(strips: Sequence[Strip]) -> Told:
     shares = [(one.head, one.shares.limit) for one in strips if one.shares]
     if not shares:
-        return Told(
-            UNKNOWN,
-            "–",
-            "What 8 bits must cost was not computed: no table of an int8 cell is known.",
+        known = next((one for one in strips if one.best_db is not None), None)
+        why = (
+            f"In exact 8-bit arithmetic the best table known keeps {known.best_db:.1f} dB of {known.head}; what was "
+            "measured was not divided."
+            if known
+            else "What 8 bits must cost was not computed: no table of an int8 cell is known."
         )
+        return Told(UNKNOWN, "–", why)
     number = _percent([share for _, share in shares])
     mostly = [head for head, share in shares if share >= MOST]
     if len(mostly) == len(shares):

@@ -20,6 +20,7 @@ from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.answers.undecided import uncomparable, undecided
 from trt_matrix.core.answers.versions import amount, engines, factors_told, versions
 from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.qdq.placements import PRECISE
 from trt_matrix.core.reduced.told import converted_sentences
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
@@ -114,6 +115,12 @@ def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     return found
 
 
+_EXACT = (
+    f'With `engines: {{onnxruntime: {{session_config: {{{PRECISE}: "1"}}}}}}` (the same entry in a session of your '
+    "own) uint8 is multiplied exactly, if the weights' DequantizeLinear have zero points (else ONNX Runtime fails)"
+)
+
+
 def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     """The same scales in exact arithmetic keep more."""
     if not told:
@@ -134,9 +141,11 @@ def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
             rows,
             f"the engine's kernels of u8 by s8, which saturate on this processor{whose}",
             f"In {where} {listed(sorted(passes))} loses {amount(told)} against exact arithmetic with the "
-            "same scales. Its activations are uint8, and the processor has no VNNI: pairs of products are "
+            "same scales. It multiplies u8 by s8, and the processor has no VNNI: pairs of products are "
             "added in int16 there, and clipped.",
-            "Use `quantisation: {activations: int8}` there (auto does), or a processor with VNNI.",
+            f"{_EXACT}; or use a processor with VNNI."
+            if all(one.result.cell.pass_.source is TableSource.SHIPPED for one in told)
+            else f"Use `quantisation: {{activations: int8}}` there (auto does). {_EXACT}; or use a processor with VNNI.",
         )
     return made(
         told,

@@ -1,18 +1,38 @@
 """How much an answer matters, in the words that stand first in every report."""
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BOXES
+from trt_matrix.core.answers.findings import BOXES, lead
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 
 
-def degree(answer: Answer) -> str:
+def state(answer: Answer | None) -> str:
+    """Returns a word of `Strip.state`; nothing but a clean answer is `clean`."""
+    if answer is None:
+        return "none"
+    if answer.passed is False or any(one.fails for one in answer.findings):
+        return "severe"
+    first = lead(answer.findings, answer.unseen)
+    if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
+        return "open"
+    if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
+        return str(answer.severity)
+    if is_open(answer.findings) or answer.confidence == UNDECIDED:
+        return "open"
+    if answer.clean:
+        return "clean"
+    return "harmless" if answer.severity is Severity.HARMLESS else "none"
+
+
+def degree(answer: Answer | None) -> str:
     """Returns `severe`, `visible`, `harmless`; of none of them what is known instead."""
+    if answer is None:
+        return "not known"
+    if state(answer) == "open":
+        return "not decided"
     if answer.severity is not Severity.NONE:
         return str(answer.severity)
-    if is_open(answer.findings):
-        return "not decided"
     if BOXES in answer.unseen and answer.passed is None:
         return "not known"
     return "no harm" if answer.clean else "no harm seen"

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.degree import degree, how_sure
+from trt_matrix.core.answers.degree import degree, how_sure, state
 from trt_matrix.core.answers.findings import lead, planned
 from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.since import environments_of, since
 from trt_matrix.core.answers.speed import cost
-from trt_matrix.core.answers.strips import Strip, best_fix, reached, state, strips
+from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
 from trt_matrix.core.cells import Status
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import Judgement
@@ -139,9 +139,7 @@ def headline(judgement: Judgement) -> Headline:
     return Headline(
         text=_text(judgement, told, whole),
         state=how,
-        word="not decided"
-        if how == "open"
-        else degree(whole)
+        word=("not decided" if how == "open" else degree(whole))
         if judgement.cells
         else "nothing planned",
         remedy=remedy.rstrip("."),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.degree import degree
+from trt_matrix.core.answers.degree import degree, state
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.results import ALL
@@ -35,9 +35,9 @@ def network_answer(
     found = (*boxes, *did_not_run(results))
     told = [one for one in found if one.severity is not Severity.NONE]
     gated = [one.passed for one in judged if one.passed is not None]
-    worst = max(answers, key=lambda one: one.severity.rank, default=None)
+    worst = max(answers, key=lambda one: (_decided(one).rank, one.severity.rank), default=None)
     first = next(iter(told), None)
-    matters = severity.worst((*(one.severity for one in told), *(one.severity for one in answers)))
+    matters = severity.worst((*(one.severity for one in told), *map(_decided, answers)))
     slow = [one for one in results if any(v.kind in FAULTS for v in one.verdicts)]
     clean = not (told or slow) and all(one.clean for one in answers) and False not in gated
     lead = f"{worst.fault} ({worst.head})" if worst and not worst.clean else ""
@@ -53,6 +53,11 @@ def network_answer(
         severity=matters,
         clean=clean,
     )
+
+
+def _decided(answer: Answer) -> Severity:
+    """Returns how bad a head is; nothing of what may yet turn out to be nothing."""
+    return Severity.NONE if state(answer) == "open" else answer.severity
 
 
 def _else(slow: Sequence[CellResult], *, clean: bool) -> str:

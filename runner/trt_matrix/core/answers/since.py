@@ -102,6 +102,8 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
         return ""
     rest = [name for name in order if name not in finding.environments]
     shown = run_of(finding.environments, order)
+    if finding.kind is Kind.INCONCLUSIVE:
+        return f"perhaps {shown}: not decided"
     if rest:
         return f"{shown}; not in {run_of(rest, order)}"
     seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT)

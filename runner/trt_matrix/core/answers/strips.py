@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.answer import Answer
-from trt_matrix.core.answers.degree import degree, is_open
+from trt_matrix.core.answers.degree import degree, state
 from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import speaking
@@ -17,9 +17,7 @@ from trt_matrix.core.cells import Precision
 from trt_matrix.core.fix import Basis, Fix
 from trt_matrix.core.judgement import HeadResult, Judgement
 from trt_matrix.core.rounding import ap_drop
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import Shares
-from trt_matrix.core.verdicts.verdict import Kind
 
 WORTH_DB = 0.05
 """A fix that gains a head less is none of its own."""
@@ -77,31 +75,6 @@ def strips(judgement: Judgement) -> tuple[Strip, ...]:
     return tuple(sorted(found, key=lambda one: one.harm, reverse=True))
 
 
-def state(answer: Answer | None) -> str:
-    """Returns a word of `Strip.state`; nothing but a clean answer is `clean`."""
-    if answer is None:
-        return "none"
-    if answer.passed is False or any(one.fails for one in answer.findings):
-        return "severe"
-    first = lead(answer.findings, answer.unseen)
-    if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
-        return "open"
-    if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
-        return str(answer.severity)
-    if is_open(answer.findings):
-        return "open"
-    if answer.clean:
-        return "clean"
-    return "harmless" if answer.severity is Severity.HARMLESS else "none"
-
-
-def word(answer: Answer | None) -> str:
-    """Returns how much it matters, as a reader says it."""
-    if answer is None:
-        return "not known"
-    return "not decided" if state(answer) == "open" else degree(answer)
-
-
 def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     rows = rows_of(head, judgement.judged)
     spoken = speaking(int8_of(rows))
@@ -115,7 +88,7 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     return Strip(
         head=head,
         state=state(answer),
-        word=word(answer),
+        word=degree(answer),
         fault=answer.fault if answer else "",
         sqnr_db=_least_db([*(one for _, one in spoken), *([worst] if worst else [])]),
         broken=max((one.error.nonfinite for _, one in rows), default=0),

@@ -7,7 +7,7 @@ taken in each such placement.
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -165,13 +165,33 @@ def activations_for(
     )
 
 
-def saturates(placed: Placed, *, on_cpu: bool, processor: Processor | None) -> bool:
-    """Whether integer kernels of this placement may saturate on the processor that it ran on."""
+PRECISE = "session.x64quantprecision"
+INT8_KERNELS = "session.qdqisint8allowed"
+"""Configuration entries of ONNX Runtime's sessions (onnxruntime_session_options_config_keys.h). On x86 without VNNI
+its kernels of u8 by s8 saturate. With the first at "1" they are u8 by u8, which is exact; without the second at "1"
+int8 activations are made uint8 first, so they saturate likewise. Both at "1" and int8: it has no such kernel."""
+
+
+def saturates(
+    placed: Placed,
+    *,
+    on_cpu: bool,
+    processor: Processor | None,
+    session: Mapping[str, object] | None = None,
+) -> bool:
+    """Whether integer kernels of this placement may saturate on the processor that it ran on.
+
+    `session` are the configuration entries of its session, None where they are not known.
+    """
+    unsigned = placed.activations is Activations.UINT8 or (
+        session is not None and str(session.get(INT8_KERNELS)) != "1"
+    )
     return (
         placed.engine == "onnxruntime"
-        and placed.activations is Activations.UINT8
+        and unsigned
         and on_cpu
         and processor is not None
         and processor.is_x86
         and not processor.has_vnni
+        and str((session or {}).get(PRECISE)) != "1"
     )
