@@ -4,6 +4,7 @@ The situations are public reports' (NVIDIA/TensorRT#4748, NVlabs/FB-BEV#67) and 
 began with; every run goes the way that a user goes, from files to exit code.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,15 @@ def test_one_bright_image_decides_nothing(tmp_path: Path) -> None:
     assert answer(outcome).confidence == "not decided"
     assert "one image" in told(outcome).lower()
     assert "sure" not in told(outcome)
+    for text in (outcome.text(), outcome.report.with_name("summary.md").read_text()):
+        assert "severe" not in text, "nothing is called bad of what is not decided"
+        assert "since: v2" not in text.lower()
+        assert "perhaps v2: not decided" in text
+    page = outcome.report.read_text()
+    assert re.search(r"Step at .*not decided<", page)
+    assert "What 8 bits must cost was not computed" not in page, (
+        "the best table's is in the strip above"
+    )
 
 
 @pytest.mark.parametrize("gate", [None, {"sqnr_db": 15}, {"sqnr_db": 30}])
