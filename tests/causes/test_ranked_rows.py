@@ -130,6 +130,10 @@ def test_rows_that_change_places_accuse_nobody_and_the_rows_before_are_judged(
         assert one.passed is True
         assert not ACCUSING & {verdict.kind for verdict in one.verdicts}
     assert run.exit_code(strict=False) == 0
+    text = run.text()
+    assert "visible" not in text, "what nobody could compare, nobody saw"
+    assert "dets [not known]" in text
+    assert "not shown to be alike" not in text, "one engine, the same bytes"
 
 
 def test_the_inner_tensor_alone_keeps_the_ranking_out_of_every_engine(folder: Path) -> None:

@@ -50,6 +50,7 @@ def test_fp16_that_lost_a_head_and_fp16_that_is_nan(tmp_path: Path) -> None:
     assert Kind.FP16_REGRESSION not in kinds(outcome, "large")
     assert outcome.judgement.gates_set
     assert outcome.exit_code(strict=False) is ExitCode.GATE_FAILED
+    assert "Nothing was measured" not in outcome.report.read_text()
 
 
 def test_fp16_that_is_bad_is_told_without_any_gate_too(tmp_path: Path) -> None:

@@ -148,6 +148,14 @@ def unseen(one: Verdict) -> str:
     return f"up to {text} dB would not have been seen"
 
 
+def ticks(text: str) -> Markup:
+    """Returns `text` with what stands between backticks as code, as the terminal and Markdown have it."""
+    parts = re.split(r"`([^`]+)`", visible(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(parts)
+    )
+
+
 FILTERS = {
     one.__name__: one
     for one in (
@@ -165,6 +173,7 @@ FILTERS = {
         short,
         signed,
         superscript,
+        ticks,
         unseen,
     )
 }

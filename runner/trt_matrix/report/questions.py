@@ -80,7 +80,8 @@ def _matters(judgement: Judgement, told: Headline) -> Told:
     drops = [one.ap_drop for one in told.strips if one.ap_drop is not None]
     whole, reference = whole_boxes(judgement), judgement.reference_ap
     clause = harm(judgement, told.strips)
-    why = f"{capital(clause)}." if clause else "Nothing was measured."
+    ran = any(one.status is Status.OK for one in judgement.cells)
+    why = f"{capital(clause)}." if clause else told.text if ran else "Nothing was measured."
     number = "–"
     if whole and reference is not None:
         number = _ap(

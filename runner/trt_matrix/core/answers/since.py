@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.per_head import accused
-from trt_matrix.core.answers.rows import int8_of, rows_of
+from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import up
 from trt_matrix.core.answers.speaking import speaking
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind
@@ -43,9 +43,13 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
     """Returns one equality a head, each of all versions of the pass that the head is spoken of with; else none."""
     found = []
     for head in heads:
-        spoken = speaking(int8_of(rows_of(head, judgement.judged)))
+        rows = int8_of(rows_of(head, judgement.judged))
+        spoken = speaking(rows)
         if not spoken:
-            return ()
+            # No test compares its errors; the same bits need none.
+            if not _same_bits(judgement, rows):
+                return ()
+            continue
         cell = spoken[0][0].cell
         answer = next((one for one in judgement.answers if one.head == head), None)
         named = accused(answer.findings) if answer else frozenset()
@@ -68,6 +72,19 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
             return ()
         found.append(one)
     return tuple(found)
+
+
+def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
+    """Whether each pass on each device gave the same outputs of a head in all environments."""
+    ways: dict[tuple[Pass, str], list[Row]] = {}
+    for row in rows:
+        ways.setdefault((row[0].cell.pass_, row[0].cell.device), []).append(row)
+    names = set(environments_of(judgement))
+    return bool(ways) and all(
+        {one.cell.environment for one, _ in some} == names
+        and {one.cell.id for one, _ in some} <= {some[0][0].cell.id, *some[0][1].identical_to}
+        for some in ways.values()
+    )
 
 
 def where(judgement: Judgement, heads: Sequence[str]) -> str:
@@ -106,5 +123,5 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
         return f"perhaps {shown}: not decided"
     if rest:
         return f"{shown}; not in {run_of(rest, order)}"
-    seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT)
+    seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT, Kind.NOT_COMPARABLE)
     return f"{shown}: {'all of them' if seen else 'not shown to be alike'}"

@@ -65,7 +65,7 @@ def uncomparable(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
             "See its boxes below."
             if boxes
             else "Name the tensor before it as head, or say how its rows become boxes (`decode`).",
-            Severity.NONE if boxes else Severity.VISIBLE,
+            Severity.NONE,
         )
     return made(
         told,
