@@ -45,7 +45,7 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     """Writes FOLDER; see above.
 
     Raises:
-        SystemExit: what is kept was compared with other reference outputs.
+        SystemExit: what is kept was compared with other reference outputs, or outputs are gone.
     """
     resolved = run_folder.resolve()
     run = Store(resolved.parent).open_run(resolved.name)
@@ -66,6 +66,10 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     stays = {one.cell: one for one in kept if one.environment not in only}
     records = tuple(stays.get(one.cell, one) for one in records)
     fresh = [one for record in records if record.cell not in stays for one in record.measurements]
+    if not all(run.store.has(output) for one in fresh for output in one.outputs.values()):
+        raise SystemExit(
+            f"{run_folder}: its outputs are gone; `keep: outputs` in matrix.yaml keeps them"
+        )
     measured = [*(one for record in records for one in record.measurements), *manifest.simulations]
     sums.update(_sums(run, manifest, [*fresh, *manifest.simulations]))
     layers_in, timed = layers_of(run.store), times_of(run.store)
