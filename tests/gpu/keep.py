@@ -1,8 +1,10 @@
 """Keeps a run as test data: python -m tests.gpu.keep RESULTS/RUN FOLDER [--only ENVIRONMENT]...
 
-FOLDER gets manifest.json, records.json, tables/, sums.npz (per-image sums of every output against the
-reference, by the outputs' hashes), layers.json (of every build, by hash: each layer's tensors and
-precision) and, where builds told them, times.json (what its layers took, as `core.layers.engine_layers.LayerTimes`): enough to judge again, a thousandth of the size. Sums stand for outputs.
+FOLDER gets manifest.json.xz, records.json.xz, tables/, sums.npz (per-image sums of every output against the
+reference and the fp32 beside it, by the outputs' hashes), layers.json.xz (of every build, by hash: each layer's tensors
+and precision) and, where builds told them, times.json.xz (what its layers took, as
+`core.layers.engine_layers.LayerTimes`): enough to judge again, a thousandth of the size. Sums stand for outputs, which
+must still be there: `keep: outputs` in matrix.yaml. `read` also reads what was kept without xz.
 
 With --only, FOLDER is brought up to date: these environments come from RUN, the others stay as they
 are kept, and what was never kept is taken from RUN. Both must have compared with the same reference.
@@ -10,6 +12,7 @@ are kept, and what was never kept is taken from RUN. Both must have compared wit
 
 import argparse
 import json
+import lzma
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
@@ -29,11 +32,20 @@ HIDDEN = (
 )
 
 
+def read(folder: Path, name: str) -> str:
+    """Returns the text of a kept file; `{}` of times where no build told them."""
+    packed = folder / f"{name}.xz"
+    if packed.exists():
+        return lzma.decompress(packed.read_bytes()).decode()
+    plain = folder / name
+    return plain.read_text() if plain.exists() or name != "times.json" else "{}"
+
+
 def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     """Writes FOLDER; see above.
 
     Raises:
-        SystemExit: what is kept was compared with other reference outputs.
+        SystemExit: what is kept was compared with other reference outputs, or outputs are gone.
     """
     resolved = run_folder.resolve()
     run = Store(resolved.parent).open_run(resolved.name)
@@ -43,49 +55,44 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     layers: dict[str, Any] = {}
     times: dict[str, Any] = {}
     if only:
-        before = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        before = Manifest.model_validate_json(read(folder, "manifest.json"))
         if _hashes(before) != _hashes(manifest):
             raise SystemExit(f"{folder}: other reference outputs than {run_folder}: keep it whole")
-        kept = [
-            Record.model_validate(one) for one in json.loads((folder / "records.json").read_text())
-        ]
+        kept = [Record.model_validate(one) for one in json.loads(read(folder, "records.json"))]
         sums = dict(np.load(folder / "sums.npz"))
-        layers = json.loads((folder / "layers.json").read_text())
-        if (folder / "times.json").exists():
-            times = json.loads((folder / "times.json").read_text())
+        layers = json.loads(read(folder, "layers.json"))
+        times = json.loads(read(folder, "times.json"))
         manifest = _with_simulations(manifest, before)
     stays = {one.cell: one for one in kept if one.environment not in only}
     records = tuple(stays.get(one.cell, one) for one in records)
     fresh = [one for record in records if record.cell not in stays for one in record.measurements]
+    if not all(run.store.has(output) for one in fresh for output in one.outputs.values()):
+        raise SystemExit(
+            f"{run_folder}: its outputs are gone; `keep: outputs` in matrix.yaml keeps them"
+        )
     measured = [*(one for record in records for one in record.measurements), *manifest.simulations]
     sums.update(_sums(run, manifest, [*fresh, *manifest.simulations]))
-    read, timed = layers_of(run.store), times_of(run.store)
+    layers_in, timed = layers_of(run.store), times_of(run.store)
     for one in fresh:
         if one.layers:
-            found = read(one.layers) or ()
+            found = layers_in(one.layers) or ()
             layers[one.layers.sha256] = [[list(each.tensors), each.precision] for each in found]
             if told := timed(one.layers):
                 times[one.layers.sha256] = asdict(told)
     wanted = {one.layers.sha256 for one in measured if one.layers}
     outputs = {output.sha256 for one in measured for output in one.outputs.values()}
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    _write(
-        folder / "layers.json",
-        json.dumps({key: layers[key] for key in sorted(wanted)}, separators=(",", ":")),
-    )
+    _pack(folder / "layers.json", {key: layers[key] for key in sorted(wanted)})
     if kept_times := {key: times[key] for key in sorted(wanted & times.keys())}:
-        _write(folder / "times.json", json.dumps(kept_times, separators=(",", ":")))
+        _pack(folder / "times.json", kept_times)
     np.savez_compressed(
         folder / "sums.npz",
         **{key: sums[key] for key in sorted(sums) if key.partition("-")[0] in outputs},
     )
-    _write(folder / "manifest.json", manifest.model_dump_json(indent=1))
-    _write(
-        folder / "records.json",
-        json.dumps([json.loads(record.model_dump_json()) for record in records], indent=1),
-    )
+    _pack(folder / "manifest.json", json.loads(manifest.model_dump_json()))
+    _pack(folder / "records.json", [json.loads(one.model_dump_json()) for one in records])
     for table in (run.folder / "tables").iterdir():
-        _write(folder / "tables" / table.name, table.read_text())
+        (folder / "tables" / table.name).write_text(_hidden(table.read_text()))
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:
@@ -106,25 +113,35 @@ def _with_simulations(manifest: Manifest, before: Manifest) -> Manifest:
 
 
 def _sums(run: Run, manifest: Manifest, measured: Iterable[Measurement]) -> dict[str, Any]:
-    """Returns the sums of each output against the reference, and against each fp32 of these."""
+    """Returns the sums of each output against the reference, and against fp32 of its environment and device."""
     assert manifest.reference
     measured = list(measured)
-    against = [manifest.reference, *(one for one in measured if one.name == "fp32")]
+    floats = [one for one in measured if one.name == "fp32"]
     return {
         f"{output.sha256}-{other.outputs[head].sha256}": run.store.sums(
             output, other.outputs[head], manifest.epsilon
         )
         for one in measured
         for head, output in one.outputs.items()
-        for other in against
+        for other in [manifest.reference, *(each for each in floats if _place(each) == _place(one))]
         if head in other.outputs and run.store.has(output)
     }
 
 
-def _write(path: Path, text: str) -> None:
+def _place(one: Measurement) -> tuple[str, str] | None:
+    return (one.start.environment, one.start.device) if one.start else None
+
+
+def _hidden(text: str) -> str:
     for pattern, replacement in HIDDEN:
         text = pattern.sub(replacement, text)
-    path.write_text(text)
+    return text
+
+
+def _pack(path: Path, value: Any) -> None:
+    text = _hidden(json.dumps(value, separators=(",", ":")))
+    path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

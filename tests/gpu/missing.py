@@ -3,8 +3,12 @@
     --only PART       docker, packages, two-gpus, cudnn; repeatable (default: all)
     --wheels FOLDER   wheels for `packages` and `cudnn`, with which nothing is fetched
     --plan            checks every matrix here and says what would run; needs no GPU
+    --results FOLDER  one for all, so that parts which are started beside each other wait for each other's GPU
+                      (not for two-gpus: it would find its second half known)
+    -- OPTIONS        for `trt-matrix run`, such as -s 'trt-8*/gpu:1/int8-implicit*'
 
-docker: TensorRT 8.5.1.7 and 8.6.0 from the images trt-matrix/tensorrt:VERSION, by whatever way the engine gives GPUs.
+docker: TensorRT 8.5.1.7 and 8.6.0 from the images trt-matrix/tensorrt:VERSION, by whatever way the engine gives GPUs,
+and 8.5.1.7 with both resizings held in fp32.
 packages: the same versions from packages. two-gpus: one cell's passes on gpu:0 alone, then on both, latencies and wall
 times beside each other. cudnn: 8.5.3.1 with two versions of cuDNN and its tactics on.
 
@@ -27,6 +31,7 @@ DEMO = Path(__file__).parents[2] / "demo"
 BASE = DEMO / "matrix-h200-docker.yaml"
 VERSIONS = ["8.5.1.7", "8.6.0"]
 CUDNN = ("8.6.0.163", "8.9.4.25")
+HELD = ["neck16/upsample/Resize", "neck8/upsample/Resize"]
 WHOLE: dict[str, Any] = {
     "calibration": {"algorithms": ["entropy", "minmax"], "shared": "entropy"},
     "precisions": ["fp32", "tf32", "fp16", "int8"],
@@ -44,16 +49,17 @@ def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
         for one in VERSIONS
     ]
     last = f"trt-{VERSIONS[-1]}"
+    held = {**images[0], "name": f"{images[0]['name']}-held", "options": {"fp32_layers": HELD}}
+    # Of the quickest builder: only its clock and the GPU's latencies are asked.
+    quick = {**SHORT, "baseline": images[0]["name"], "environments": images[:1]}
     return {
-        "docker": {**WHOLE, "baseline": last, "environments": images},
+        "docker": {**WHOLE, "baseline": last, "environments": [*images, held]},
         "packages": {
             **WHOLE, "baseline": last,
             "environments": [{**packages, "versions": VERSIONS, "name": "trt"}],
         },
-        "two-gpus/one": {**SHORT, "baseline": last, "devices": ["gpu:0"], "environments": images[-1:]},
-        "two-gpus/both": {
-            **SHORT, "baseline": last, "devices": ["gpu:0", "gpu:1"], "environments": images[-1:],
-        },
+        "two-gpus/one": {**quick, "devices": ["gpu:0"]},
+        "two-gpus/both": {**quick, "devices": ["gpu:0", "gpu:1"]},
         "cudnn": {
             **SHORT, "baseline": f"cudnn-{CUDNN[0]}-8.5.3.1",
             "engines": {"tensorrt": {"tactic_sources": ["CUBLAS", "CUBLAS_LT", "CUDNN"]}},
@@ -65,12 +71,14 @@ def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
     }  # fmt: skip
 
 
-def matrix(folder: Path, changes: Mapping[str, Any]) -> Path:
+def matrix(folder: Path, name: str, changes: Mapping[str, Any]) -> Path:
     """Writes a part's matrix.yaml beside its results; its files are those of the demo."""
     found = yaml.safe_load(BASE.read_text()) | dict(changes)
+    found["name"] = f"digits3-h200-{name.replace('/', '-')}"
+    found["keep"] = "outputs"  # tests.gpu.keep makes its sums of them
     text = yaml.safe_dump(found, sort_keys=False)
-    for name in ("digits3.onnx", "images/", "labels.json"):
-        text = text.replace(f" {name}", f" {DEMO / name}" + "/" * name.endswith("/"))
+    for file in ("digits3.onnx", "images/", "labels.json"):
+        text = text.replace(f" {file}", f" {DEMO / file}" + "/" * file.endswith("/"))
     text = text.replace("../tests/", f"{DEMO.parent / 'tests'}/")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "matrix.yaml"
@@ -78,10 +86,11 @@ def matrix(folder: Path, changes: Mapping[str, Any]) -> Path:
     return path
 
 
-def ran(results: Path) -> list[list[str]]:
-    """Returns a row for each cell of the newest run: status, latency on the GPU, dB of its heads."""
+def ran(results: Path, name: str) -> list[list[str]]:
+    """Returns a row for each cell of a part's newest run: status, builds, latency on the GPU, what is to be said."""
     rows = []
-    for path in sorted(results.glob("latest/records/**/*.json")):
+    runs = sorted(results.glob(f"*-digits3-h200-{name.replace('/', '-')}"))
+    for path in sorted(one for run in runs[-1:] for one in run.glob("records/**/*.json")):
         record = json.loads(path.read_text())
         told = [one for one in record["measurements"] if one["status"] == "ok"]
         device = [s for one in told for s in (one["latency"] or {}).get("device_s") or ()]
@@ -109,21 +118,26 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--wheels", type=Path)
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--plan", action="store_true")
-    asked = parser.parse_args(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    asked = parser.parse_args(arguments[:end])
     told, failed = [], 0
     for name, changes in parts(asked.wheels).items():
         if asked.only and name.partition("/")[0] not in asked.only:
             continue
         folder = asked.out / name
+        alone = name.startswith("two-gpus") or not asked.results
+        results = folder / "results" if alone else asked.results
         command = [sys.executable, "-m", "trt_matrix", "plan" if asked.plan else "run"]
-        command += ["--config", str(matrix(folder, changes)), "--results", str(folder / "results")]
+        command += ["--config", str(matrix(folder, name, changes)), "--results", str(results)]
         command += ["--offline"] if asked.wheels and not asked.plan else []
+        command += arguments[end + 1 :]
         print(f"-- {name}: {' '.join(command)}", flush=True)
         began = time.monotonic()
         code = subprocess.run(command, check=False, cwd=DEMO.parent).returncode
         failed += code not in (0, 1) if not asked.plan else code != 0
-        rows = ran(folder / "results")
+        rows = ran(results, name)
         if rows:
             wall = time.monotonic() - began
             told.append(table(f"{name}: {wall:.0f} s, exit code {code}", rows))

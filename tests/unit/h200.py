@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pydantic
 
+from tests.gpu.keep import read
 from trt_matrix.core.answers.bridges import with_bridges
 from trt_matrix.core.answers.choices import with_choices
 from trt_matrix.core.answers.fixes import with_fixes
@@ -33,9 +34,7 @@ CUDNN = ROOT / "tests" / "data" / "cudnn"
 
 def times_of(data: Path) -> Mapping[str, LayerTimes]:
     """Returns SHA-256 of layers.json → what its layers took; empty where no build told it."""
-    path = data / "times.json"
-    content = path.read_bytes() if path.exists() else b"{}"
-    return pydantic.TypeAdapter(dict[str, LayerTimes]).validate_json(content)
+    return pydantic.TypeAdapter(dict[str, LayerTimes]).validate_json(read(data, "times.json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,10 @@ class Recorded:
 
 def recorded(data: Path = DATA) -> Recorded:
     """Returns what was kept of the runs, as the judging wants it."""
-    manifest = Manifest.model_validate_json((data / "manifest.json").read_bytes())
-    records = [
-        Record.model_validate(one) for one in json.loads((data / "records.json").read_text())
-    ]
+    manifest = Manifest.model_validate_json(read(data, "manifest.json"))
+    records = [Record.model_validate(one) for one in json.loads(read(data, "records.json"))]
     sums: Mapping[str, Sums] = dict(np.load(data / "sums.npz"))
-    layers = json.loads((data / "layers.json").read_text())
+    layers = json.loads(read(data, "layers.json"))
 
     def sums_of(y: Object, r: Object) -> Sums:
         return sums[f"{y.sha256}-{r.sha256}"]

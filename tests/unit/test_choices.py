@@ -108,6 +108,29 @@ def test_what_was_chosen_together_is_named_together() -> None:
     assert found([("t", {}, 10.0), ("t", apart, 20.0)])["small"].layers == (first, second)
 
 
+def test_layers_that_part_the_builds_otherwise_are_not_said_to_be_in_int8_in_all_of_them() -> None:
+    """tests/data/h200-images: in the build that keeps 18.5 dB the second resizing was not in int8, the first was."""
+    first, second = list(NAMES)[:2]
+    builds = [
+        ("t", {}, 14.7),
+        ("t", {second: "fp32"}, 18.5),
+        ("t", {first: "fp32", second: "fp32"}, 24.0),
+    ]
+    choice = found(builds)["small"]
+    assert (choice.layers, choice.worse_db, choice.better_db) == ((first,), (14.7, 18.5), (24.0,))
+    # Where the larger step is the other's, the other is named.
+    builds[1] = ("t", {second: "fp32"}, 21.5)
+    assert found(builds)["small"].layers == (second,)
+
+
+def test_what_the_matrix_held_is_named_before_what_went_along() -> None:
+    first = next(name for name in NAMES if name != RESIZE)
+    apart = {first: "fp32", RESIZE: "held"}
+    choice = found([("t", {}, 14.7), ("t", apart, 24.0)])["small"]
+    assert choice.layers == (RESIZE, first)
+    assert choice.held_db == ()
+
+
 @pytest.mark.parametrize(
     "builds",
     [

@@ -79,6 +79,14 @@ UNSATISFIABLE = "error: No solution found when resolving dependencies\n  cause: 
         ),
         (
             UNSATISFIABLE.format(
+                "nvidia-cuda-nvrtc-cu11 was not found in the provided package locations and "
+                "nvidia-cudnn-cu11==8.9.4.25 depends on nvidia-cuda-nvrtc-cu11, we can conclude that "
+                "nvidia-cudnn-cu11==8.9.4.25 cannot be used.", ""),
+            "the folder named by `wheels:` has no wheel of nvidia-cuda-nvrtc-cu11; fetch it into that "
+            "folder, or check the spelling in matrix.yaml",
+        ),
+        (
+            UNSATISFIABLE.format(
                 "onnxruntime==1.10.0 has no wheels with a matching Python ABI tag (e.g., `cp311`) "
                 "and you require onnxruntime==1.10.0, we can conclude that your requirements are "
                 "unsatisfiable.",

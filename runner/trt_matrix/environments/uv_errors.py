@@ -97,7 +97,15 @@ _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
         ),
     ),
     (
-        r"Because (\S+) was not found in the (?:package registry|provided package locations)",
+        # With --no-index: what a wheel of the folder asks for need not be named in matrix.yaml.
+        r"(?:Because|and) (\S+) was not found in the provided package locations",
+        lambda found, _: (
+            f"the folder named by `wheels:` has no wheel of {found[1]}; fetch it into that folder, or check the "
+            "spelling in matrix.yaml"
+        ),
+    ),
+    (
+        r"Because (\S+) was not found in the package registry",
         lambda found, _: f"no package is called {found[1]}; check the spelling in matrix.yaml",
     ),
     (

@@ -159,8 +159,19 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
     if small and all(one.severity.rank <= Severity.HARMLESS.rank for one in small):
         return Told(NO, number, f"{capital(small[0].fault)}: real, and too small to see.")
     return Told(
-        UNKNOWN, number, "That versions lose the same was not shown, and no test names one of them."
+        UNKNOWN, number, f"That versions lose the same {_shown(judgement)}, and no test names one."
     )
+
+
+def _shown(judgement: Judgement) -> str:
+    """Returns where versions were shown to lose the same, where that is not everywhere."""
+    heads: dict[str, set[str]] = {}
+    for one in judgement.equal:
+        heads.setdefault(one.pass_, set()).add(one.head)
+    whole = [name for name, found in heads.items() if found >= set(judgement.heads)]
+    if whole:
+        return f"was shown in {listed(whole, 3)} alone"
+    return "was shown of some heads alone" if heads else "was not shown"
 
 
 def _apart(

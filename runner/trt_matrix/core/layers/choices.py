@@ -40,7 +40,8 @@ class Choice:
 
     head: str
     layers: tuple[str, ...]
-    """Suspects, in topological order: they were chosen together, or only one of them is to blame."""
+    """Suspects: they were chosen together, or only one of them is to blame. Those that the matrix held in some build
+    come first, since nobody chose them there; else in topological order."""
     worse_db: tuple[float, ...]
     """SQNR of every build that ran them in int8, of the tables whose builds differ."""
     better_db: tuple[float, ...]
@@ -81,23 +82,41 @@ def _choice(
     if not tables:
         return None
     cone = [layer.name for part, layer in network.layers if head in part.heads]
-    suspects = tuple(name for name in cone if all(_parts(builds, name) for builds in tables))
-    if not suspects:
+    together: dict[tuple[bool, ...], list[str]] = {}
+    for name in cone:
+        if all(_parts(builds, name) for builds in tables):
+            together.setdefault(_pattern(tables, name), []).append(name)
+    if not together:
         return None
+    # Layers that part the builds otherwise were in int8 in other builds: not one sentence can be said of both.
+    suspects = max(together.values(), key=lambda names: _gap(tables, names[0]))
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
-    names = [{layer.name, *layer.outputs} for _, layer in network.layers if layer.name in suspects]
+    made = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
+    names = [made[name] for name in suspects]
+    taken = frozenset().union(*(one.held for builds in tables for one in builds))
     held = [
         one.sqnr_db for builds in tables for one in builds if all(own & one.held for own in names)
     ]
     return Choice(
         head=head,
-        layers=suspects,
+        layers=tuple(sorted(suspects, key=lambda name: not made[name] & taken)),
         worse_db=tuple(sorted(one for worse, _ in split for one in worse)),
         better_db=tuple(sorted(one for _, better in split for one in better)),
         held_db=tuple(sorted(held)),
         tables=len(tables),
         chance=_chance(cone, tables, split),
     )
+
+
+def _pattern(tables: Sequence[Sequence[Build]], layer: str) -> tuple[bool, ...]:
+    """Returns which builds ran `layer` in int8."""
+    return tuple(build.ran.get(layer) == INT8 for builds in tables for build in builds)
+
+
+def _gap(tables: Sequence[Sequence[Build]], layer: str) -> float:
+    """Returns by how many dB the worst build without `layer` in int8 is better than the best with it, at least."""
+    split = [parts for builds in tables if (parts := _parts(builds, layer))]
+    return min(min(better) - max(worse) for worse, better in split)
 
 
 def _chance(
@@ -111,7 +130,7 @@ def _chance(
     as many tries as layers (those always chosen together are one) that some builds chose and some did not.
     """
     patterns = {
-        tuple(build.ran.get(layer) == INT8 for builds in tables for build in builds)
+        _pattern(tables, layer)
         for layer in cone
         if all(layer in build.ran for builds in tables for build in builds)
     }
