@@ -257,6 +257,7 @@ class JobStart:
                 reason = self._see_log(answer.error.sentence())
             return self._failed(wanted, status, reason, start)
         left = self._left(answers, answer, wanted)
+        files = {} if left else self._files(answers, answer, wanted)
         build, cache = answer.build, answer.cache
         model, told = read_form(answer, wanted, self.wants.network.name)
         asked = {**asked_of(wanted), **told}
@@ -270,7 +271,9 @@ class JobStart:
         return Measurement(
             **asked,
             status=Status.OK,
-            outputs=left.outputs if left else self._outputs(answers, answer, wanted),
+            outputs=left.outputs
+            if left
+            else {head: self.store.adopt(path) for head, path in files.items()},
             left=left is not None,
             latency=Timing(
                 batch=latency.batch,
@@ -297,10 +300,10 @@ class JobStart:
             start=start,
         )
 
-    def _outputs(
+    def _files(
         self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
-    ) -> Mapping[str, Object]:
-        files = {
+    ) -> Mapping[str, Path]:
+        return {
             head: answers.output(
                 wanted.name,
                 head,
@@ -310,7 +313,6 @@ class JobStart:
             )
             for head, _ in self.wants.settings.heads
         }
-        return {head: self.store.adopt(path) for head, path in files.items()}
 
     def _left(self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass) -> Left | None:
         """Takes what came in place of outputs; None where these came, as they do from every job here."""
@@ -320,8 +322,7 @@ class JobStart:
         left = left_of(
             answers, wanted.name, answer, self.store, heads=heads, reference=self.site.reference
         )
-        # Some may be here all the same, of another cell with the same outputs: those are known better.
-        if left and not self.store.has_all(left.outputs.values()):
+        if left:
             self.take(left)
         return left
 
