@@ -16,15 +16,19 @@ from archives import unpack
 from matrices import Told
 
 from job import settle
-from job.reductions import SUMS
+from job.reductions import SUMS, compare
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session
 from trt_matrix.core.metrics import Sums
 from trt_matrix.errors import NothingSelectedError, StoreError
-from trt_matrix.execution.left import alike
+from trt_matrix.execution.answers import AnswerError
+from trt_matrix.execution.left import Floats, Left, alike
 from trt_matrix.judging.run import judge_again
+from trt_matrix.judging.settled import Settling
 from trt_matrix.packs.merging import merge
+from trt_matrix.store.objects import object_of
+from trt_matrix.store.results import Store
 
 PLACES = [{"interpreter": sys.executable, "name": name} for name in ("here", "lab")]
 CELL = "lab/cpu/int8-shared-minmax"
@@ -154,8 +158,7 @@ DECODER = """
 import numpy as np
 
 def decode(outputs):
-    none = np.zeros((0,))
-    return np.zeros((0, 4)), none, none.astype(int), none.astype(int)
+    return np.zeros((0, 6))
 """
 
 
@@ -357,23 +360,49 @@ def test_a_hash_of_the_reference_beside_other_sums_is_a_lie(
     assert "it is the reference by its hash, and differs by its sums" in found["reason"]
 
 
-def test_two_stories_about_one_output_are_told(
-    trip: Photographs, both: tuple[Path, Path], results: Path, tmp_path: Path
-) -> None:
-    """Nothing contradicts itself, but what came before of the same hash."""
+def told(store: Store, y: Floats, r: Floats, **changes: Any) -> Left:
+    """What a machine tells of an output that is not here."""
+    content = io.BytesIO()
+    np.save(content, r)
+    reference = store.put(content.getvalue(), ".npy")
+    output = object_of(y.tobytes(), ".npy")
+    settings: dict[str, Any] = {
+        "outputs": {"a": output}, "reference": {"a": reference}, "own": {}, "flat": {"a": None},
+        "sums": {"a": compare(y, r)},
+    }  # fmt: skip
+    return Left(**settings | changes)
 
-    def fewer_over(found: Sums) -> None:
-        found["over"] //= 2
 
-    first = tried(trip, both[0], results)
-    assert first["status"] == "ok"
-    for one in first["measurements"][0]["outputs"].values():  # `here` has the same
-        (results / ".store/objects" / f"{one['sha256']}.npy").unlink(missing_ok=True)
-    shutil.rmtree(results / ".store/facts/measurement")
-    archive = resealed(both[0], tmp_path / "r.tar", {SHARED + "sums-0.bin": sums(fewer_over)})
-    found = tried(trip, archive, results)
-    assert found["status"] == "crashed"
-    assert "something else is known" in found["reason"]
+def test_two_stories_about_one_hash_are_told(tmp_path: Path) -> None:
+    """Neither contradicts itself; which of the two is true nobody knows."""
+    store = Store(tmp_path)
+    generator = np.random.default_rng(3)
+    y, other, r = (generator.normal(0, 1, (3, 40)).astype(np.float32) for _ in range(3))
+    settling = Settling(store, 1e-3, dict)
+    settling.take(told(store, y, r))
+    settling.take(told(store, y, r))
+    own = {"a": ("0" * 64, compare(y, r))}
+    settling.take(told(store, y, r, own=own))
+    for lie in (
+        {"sums": {"a": compare(other, r)}},
+        {"flat": {"a": "constant"}},
+        {"own": {"a": ("0" * 64, compare(other, r))}},
+    ):
+        with pytest.raises(AnswerError, match="something else is known"):
+            settling.take(told(store, y, r, **lie))
+
+
+def test_outputs_that_are_here_are_known_better_than_what_is_told_of_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    generator = np.random.default_rng(3)
+    y, other, r = (generator.normal(0, 1, (3, 40)).astype(np.float32) for _ in range(3))
+    content = io.BytesIO()
+    np.save(content, y)
+    here = store.put(content.getvalue(), ".npy")
+    lie = told(store, other, r, outputs={"a": here})
+    Settling(store, 1e-3, dict).take(lie)
+    found = store.sums(here, lie.reference["a"], 1e-3)
+    np.testing.assert_array_equal(found, compare(y, r, 1e-3))
 
 
 def test_left_files_that_the_archive_brings_itself_are_not_taken(

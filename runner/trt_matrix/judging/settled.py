@@ -89,7 +89,9 @@ class Settling:
                 against = [(reference, left.sums[head])]
                 against += [left.own[head]] if head in left.own else []
                 told = left.flat[head]
-                agrees = [_flat(self._store, output.sha256, lambda told=told: told) == told]
+                agrees = [
+                    _flat(self._store, output.sha256, functools.partial(str, told or "")) == told
+                ]
                 for other, sums in against:
                     known = self._store.take_sums(output.sha256, other, self._epsilon, sums)
                     agrees.append(alike(known, sums))
