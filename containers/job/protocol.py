@@ -84,6 +84,7 @@ GATE_KEYS = {  # which positions of heads that make boxes together can hold one
     "head": "that tells",
     "scores": "[[channels of a position of that head]], one list an anchor",
     "among": "null, or for each of these lists the channels whose largest value is subtracted",
+    "alone": "{head: channels of which a value that is less counts for no box, whatever the others are}",
     "least": "a position where none of these is as large can hold no box",
 }
 PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the first, or the other two

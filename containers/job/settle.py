@@ -5,7 +5,7 @@ In the pass's folder, N the place of a head in the request, G that of a gate:
     sums-N.bin      reductions.SUMS against the reference, one an image
     own-N.bin       the same against the environment's own fp32
     mask-G.bin      one bit a position, each image from a byte of its own: those whose values travel
-    rows-N.bin      their values, float32 (positions, channels): first byte of all, then second, third, fourth
+    rows-N.bin      their values (NaN where one counts for no box), float32 (positions, channels): first byte of all, then second, third, fourth
 Numbers are little-endian. A position travels where it can hold a box in the pass or in the reference: both
 have to be decoded, also with heads of the one among those of the other.
 """
@@ -60,11 +60,49 @@ def _rows(gate, number, names, test, reference, folder):
             kept.append(np.flatnonzero(mask))
     for head in sorted(gate["heads"]):
         y = test[head]
-        rows = [positions(y[image], gate["heads"][head])[which] for image, which in enumerate(kept)]
+        r = _array(reference[head])
+        rows = [came(y[image], r[image], head, gate)[which] for image, which in enumerate(kept)]
         every = np.ascontiguousarray(np.concatenate(rows), "<f4")
         # Bytes of one weight are like each other: only so is there something to compress.
         planes = every.reshape(-1).view(np.uint8).reshape(-1, 4).T
         _write(folder, "rows-%d.bin" % names.index(head), planes.tobytes())
+
+
+def came(y, r, head, gate):
+    """Returns what travels of one image's output: (positions, channels), NaN where a value cannot count.
+
+    Args:
+        y: output of a head.
+        r: the reference's.
+        head: its name.
+        gate: an entry of `gates`.
+    """
+    values, theirs = (positions(one, gate["heads"][head]) for one in (y, r))
+    values = np.array(values, np.float32)
+    for channel in gate["alone"].get(head, ()):
+        with np.errstate(invalid="ignore"):
+            counts = (values[:, channel] >= np.float32(gate["least"])) | (
+                theirs[:, channel] >= np.float32(gate["least"])
+            )
+        values[~counts, channel] = np.nan
+    return values
+
+
+def restored(values, r, head, gate):
+    """Returns (positions, channels) of what came of one image: in place of what does not count, the reference's.
+
+    Args:
+        values: as `came` returns it, of some positions.
+        r: the reference's values of the same positions.
+        head: its name.
+        gate: an entry of `gates`.
+    """
+    values = np.array(values, np.float32)
+    for channel in gate["alone"].get(head, ()):
+        with np.errstate(invalid="ignore"):
+            gone = np.isnan(values[:, channel]) & ~(r[:, channel] >= np.float32(gate["least"]))
+        values[gone, channel] = r[gone, channel]
+    return values
 
 
 def positions(output, channels):

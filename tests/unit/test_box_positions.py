@@ -47,9 +47,10 @@ def filled(test: Outputs, reference: Outputs, gates: tuple[Gate, ...]) -> tuple[
         )
         came.append(mask)
         for head, channels in gate["heads"].items():
-            settle.positions(found[head], channels)[mask] = settle.positions(test[head], channels)[
-                mask
-            ]
+            came_of = settle.came(test[head], reference[head], head, gate)[mask]
+            before = settle.positions(reference[head], channels)[mask]
+            values = settle.restored(came_of, before, head, gate)
+            settle.positions(found[head], channels)[mask] = values
     return found, float(np.concatenate(came).mean())
 
 

@@ -294,7 +294,10 @@ def _filled(
         for image, mask in enumerate(masks):
             end = start + int(mask.sum())
             filled[image] = theirs[image]
-            settle.positions(filled[image], channels)[mask] = values[start:end]
+            before = settle.positions(theirs[image], channels)[mask]
+            settle.positions(filled[image], channels)[mask] = settle.restored(
+                values[start:end], before, head, gate
+            )
             start = end
         found[head] = filled
     for image, mask in enumerate(masks):

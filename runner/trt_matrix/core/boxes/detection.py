@@ -148,7 +148,21 @@ def gates(decoding: Decoding) -> tuple[Gate, ...]:
             tuple(range(first + at, first + end)) for first in range(0, together, decoding.channels)
         )
         channels = None if decoding.layout is Layout.CHANNELS_FIRST else together
-        found.append(Gate(heads={head: channels}, head=head, scores=scores, least=least))
+        first = at + decoding.family.objectness
+        classes = tuple(
+            one + label
+            for one in range(first, together, decoding.channels)
+            for label in range(decoding.classes)
+        )
+        found.append(
+            Gate(
+                heads={head: channels},
+                head=head,
+                scores=scores,
+                alone={head: classes},
+                least=least,
+            )
+        )
     return tuple(found)
 
 

@@ -262,25 +262,41 @@ def _levels(decode: Decode, form: Rows, stride: int) -> tuple[Level, ...]:
 def _gate(decode: Decode, form: Rows, group: _Group) -> Gate:
     """Returns where a group can hold a box: a score is never above its objectness, nor above its class."""
     role: Role = "objectness" if "objectness" in form.channels else "scores"
-    joined = JOINED in group.heads
-    before = form.joined[: form.joined.index(role)] if joined else ()
-    at, end = sum(form.channels[one](decode) for one in before), form.channels[role](decode)
     channels = {head: _channels(decode, form, one) for one, head in group.heads.items()}
-    head = group.heads[JOINED if joined else role]
     levels = _levels(decode, form, group.stride)
     first = decode.layout == "channels_first"
     anchors = levels[0].anchors if first and len(levels) == 1 else 1
-    firsts = [anchor * channels[head] + at for anchor in range(anchors)]
-    softmax_ = role == "scores" and decode.softmax and not decode.activated
-    left, right = (role == "scores" and decode.background == one for one in ("first", "last"))
-    score = form.least(decode.score_threshold)
-    least = least_logit if not decode.activated else least_activated
+
+    def of(wanted: Role) -> tuple[str, tuple[tuple[int, ...], ...]]:
+        """Returns the head that holds a role, and its channels, an anchor each."""
+        joined = JOINED in group.heads
+        head = group.heads[JOINED if joined else wanted]
+        before = form.joined[: form.joined.index(wanted)] if joined else ()
+        at = sum(form.channels[one](decode) for one in before)
+        end = at + form.channels[wanted](decode)
+        firsts = range(0, anchors * channels[head], channels[head])
+        return head, tuple(tuple(range(one + at, one + end)) for one in firsts)
+
+    def classes(every: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        left, right = (decode.background == one for one in ("first", "last"))
+        return tuple(one[left : len(one) - right] for one in every)
+
+    head, every = of(role)
+    scoring, scores = of("scores")
+    softmax_ = decode.softmax and not decode.activated
+    among = every if softmax_ and role == "scores" else None
+    least = least_below_largest if among else least_logit
+    if decode.activated:
+        least = least_activated
+    alone = tuple(channel for one in classes(scores) for channel in one)
     return Gate(
         heads={name: None if first else number for name, number in channels.items()},
         head=head,
-        scores=tuple(tuple(range(one + left, one + end - right)) for one in firsts),
-        among=tuple(tuple(range(one, one + end)) for one in firsts) if softmax_ else None,
-        least=(least_below_largest if softmax_ else least)(score),
+        scores=classes(every) if role == "scores" else every,
+        among=among,
+        # Through a softmax every value counts for the others.
+        alone={} if softmax_ else {scoring: alone},
+        least=least(form.least(decode.score_threshold)),
     )
 
 

@@ -72,6 +72,7 @@ class Gate:
     head: str
     scores: tuple[tuple[int, ...], ...]
     among: tuple[tuple[int, ...], ...] | None = None
+    alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     least: float
 
 
