@@ -23,11 +23,13 @@ def collect(pack, work, output, outputs):
     """
     files, left = {}, {}
     for folder, _, found in os.walk(work):
-        settled = {} if outputs else settled_outputs(folder)
+        settled = settled_outputs(folder)
         for name in found:
             path = os.path.join(folder, name)
             inside = os.path.relpath(path, work).replace(os.sep, "/")
-            if name in settled:
+            if outputs and settled and name.endswith(".bin"):
+                continue  # what would come in their place
+            if name in settled and not outputs:
                 left[inside] = {"sha256": sha256(path), "size_bytes": os.path.getsize(path)}
             elif os.path.isfile(path) and not os.path.islink(path):
                 files[inside] = sha256(path)

@@ -103,6 +103,7 @@ def test_judged_without_outputs_all_is_as_with_them(
     left = sum(one["size_bytes"] for one in manifest(without)["left"].values())
     with tarfile.open(without) as opened:
         instead = sum(one.size for one in opened if one.name.endswith(".bin"))
+    assert not [one for one in names(whole) if one.endswith(".bin")]
     assert instead * 10 < left, "few cells of a photograph hold a digit"
     with_all = tmp_path / "with"
     shutil.copytree(trip.results, with_all, symlinks=True)
