@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.verdicts.made import BASELINE, Made, Matrix
-from job.reductions import compare
+from job.reductions import compare, flat
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import Measurement, Object, Record, Share, Start
-from trt_matrix.core.verdicts.seen import flat
 
 Output = npt.NDArray[np.float32]
 

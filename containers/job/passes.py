@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from job import arrays, comparison, protocol, timing
+from job import arrays, comparison, protocol, settle, timing
 
 TOLD = {  # key of pass.json to what an engine may have written of a build
     "executed": protocol.EXECUTED,
@@ -41,6 +41,7 @@ def run(engine, request, one, result_folder, stages):
         "cache": None,
         "model": None,
         "refused": {},
+        "settled": None,
     }
     try:
         _run(engine, request, one, folder, stages, answer)
@@ -71,6 +72,9 @@ def _run(engine, request, one, folder, stages, answer):
         if one["compare_with"] is not None:
             with stages.enter("compare", name):
                 answer["compare"] = _compare(one, request["heads"], answer["outputs"], folder)
+        if request["settle"] is not None and not _travels(request, one):
+            with stages.enter("compare", name):
+                answer["settled"] = _settle(request, one, answer["outputs"], folder)
         # Last of all, so that it can neither disturb what is measured nor lose it.
         timing_of = request["timing"] or {}
         if timing_of.get(protocol.LAYER_RUNS) and answer["layers"] and hasattr(session, "layer_times"):
@@ -225,20 +229,46 @@ def _compare(one, heads, outputs, folder):
     None, and a line that says why, where that pass has no outputs here.
     """
     name, other = one["name"], one["compare_with"]
-    other_folder = os.path.join(os.path.dirname(folder), other)
-    answer_path = os.path.join(other_folder, protocol.PASS)
-    answer = protocol.read_json(answer_path) if os.path.exists(answer_path) else None
-    if answer is None or answer["status"] != "ok":
-        why = "has not run here" if answer is None else "failed"
+    references, why = _outputs_of(other, folder)
+    if references is None:
         print("%s: not compared with %s, which %s" % (name, other, why), flush=True)
         return None
     errors = {}
     for head, _ in heads:
-        path, reference = (
-            os.path.join(where, files[head]["file"])
-            for where, files in ((folder, outputs), (other_folder, answer["outputs"]))
-        )
-        errors[head] = comparison.compare_files(path, reference)
+        path = os.path.join(folder, outputs[head]["file"])
+        errors[head] = comparison.compare_files(path, references[head])
     print("%s against %s" % (name, other))
     print(comparison.table([head for head, _ in heads], errors), flush=True)
     return errors
+
+
+def _outputs_of(other, folder):
+    """Returns ({head: path}, None) of another pass of this start; (None, why) where it has none."""
+    other_folder = os.path.join(os.path.dirname(folder), other)
+    answer_path = os.path.join(other_folder, protocol.PASS)
+    if not os.path.exists(answer_path):
+        return None, "has not run here"
+    answer = protocol.read_json(answer_path)
+    if answer["status"] != "ok":
+        return None, "failed"
+    found = {head: os.path.join(other_folder, one["file"]) for head, one in answer["outputs"].items()}
+    return found, None
+
+
+def _travels(request, one):
+    """Returns whether a pass's outputs travel in any case: what cells of later packs are compared with."""
+    return one["precision"] == "fp32" and not request.get("repeat")
+
+
+def _settle(request, one, outputs, folder):
+    """Returns the file that says what is known of the outputs; None, and a line, where they have to travel."""
+    asked = request["settle"]
+    own = asked["own"]
+    if own is None and one["compare_with"] is not None:
+        own, _ = _outputs_of(one["compare_with"], folder)
+    try:
+        settle.run(asked, request["heads"], outputs, own, folder)
+    except (OSError, ValueError, IndexError) as error:
+        print("%s: its outputs travel: %s" % (one["name"], error), flush=True)
+        return None
+    return protocol.SETTLED

@@ -17,6 +17,7 @@ RESULT_DIR (empty, writable)
     passes/NAME/executed.onnx   the graph the engine really ran, where the engine can tell by one
     passes/NAME/build.json      what TensorRT was told and said of a build, see BUILD_KEYS
     passes/NAME/layers.json     what TensorRT made of the network's layers, see LAYER_KEYS
+    passes/NAME/settled.json    what else is told of the outputs so that they need not travel: see job/settle.py
     passes/NAME/untimed.json    as pass.json, only while the pass's layers are timed: it is the pass's answer where the
                             job ended in that
     passes/NAME/calibration.cache   the calibration cache that TensorRT wrote, byte for byte
@@ -51,6 +52,7 @@ EXECUTED = "executed.onnx"
 BUILD = "build.json"
 LAYERS = "layers.json"
 CACHE = "calibration.cache"
+SETTLED = "settled.json"
 PARTIAL = ".part"  # ends the name of a file that is still being written
 
 STAGES = ("probe", "calibrate", "build", "infer", "time", "profile", "compare")
@@ -71,6 +73,20 @@ REQUEST_KEYS = {
     "layers are timed in, after the others; 0: none}",
 }
 
+SETTLE_KEYS = {  # of the request's `settle`, absent or null where outputs travel
+    "epsilon": "of job.reductions.compare",
+    "reference": "{head: path of the reference's output}",
+    "own": "null, or {head: path of the environment's own fp32}; null also where that is among the passes",
+    "gates": "[see GATE_KEYS]: none where no boxes are made of the outputs",
+}
+GATE_KEYS = {  # which positions of heads that make boxes together can hold one
+    "heads": "{head: channels of a position, that its shape ends with; null where they are its first axis}",
+    "head": "that tells",
+    "scores": "[[channels of a position of that head]], one list an anchor",
+    "among": "null, or for each of these lists the channels whose largest value is subtracted",
+    "alone": "{head: channels of which a value that is less counts for no box, whatever the others are}",
+    "least": "a position where none of these is as large can hold no box",
+}
 PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the first, or the other two
     "libraries": "{major version of TensorRT: path}",
     "sources": "[{name: as others include it, file: path}], compiled inside",
@@ -229,6 +245,14 @@ def read_request(folder):
             one["sources"] = [dict(each, file=absolute(each["file"])) for each in one["sources"]]
         else:
             one["libraries"] = {key: absolute(path) for key, path in one["libraries"].items()}
+    settle = request.setdefault("settle", None)  # not every host knows of it
+    if settle is not None:
+        _need(settle, SETTLE_KEYS, "settle")
+        for number, gate in enumerate(settle["gates"]):
+            _need(gate, GATE_KEYS, "settle.gates[%d]" % number)
+        for key in ("reference", "own"):
+            if settle[key] is not None:
+                settle[key] = {head: absolute(path) for head, path in settle[key].items()}
     if request["calibration"] is not None:
         _need(request["calibration"], CALIBRATION_KEYS, "calibration")
         for key in ("model", "images"):

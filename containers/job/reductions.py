@@ -19,6 +19,8 @@ SUMS = np.dtype(
     ]
 )
 
+# What `flat` says.
+FLAT = ("constant", "the same for every image")
 # Elements summed in float32 before float64 takes over: 1 KiB, so the relative error of a sum is at
 # most ROW * 2**-24 = 1.5e-5 (0.0001 dB) in whatever order a BLAS adds, about 1e-7 in practice.
 ROW = 256
@@ -57,6 +59,23 @@ def compare(y, r, epsilon=1e-3):
                 block = slice(start, start + BLOCK)
                 _add(sums[image], _block(flat_y[block], flat_r[block], epsilon, buffer))
     return sums
+
+
+def flat(array):
+    """Says what is flat about the outputs of all images: `constant`, `the same for every image`, or None.
+
+    Args:
+        array: (images, ...); read image by image, and no further than the first that differs.
+    """
+    if not len(array) or not array[0].size:
+        return None
+    first = np.asarray(array[0])
+    value = first.flat[0]
+    if (first == value).all() and all(bool((one == value).all()) for one in array):
+        return FLAT[0]
+    if len(array) > 1 and all(np.array_equal(one, first) for one in array[1:]):
+        return FLAT[1]
+    return None
 
 
 def _check(y, r, epsilon):

@@ -7,7 +7,6 @@ ended is kept, so that an interrupted run goes on where it was. Standard library
 
 import argparse
 import fnmatch
-import hashlib
 import io
 import json
 import os
@@ -15,12 +14,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 
 sys.dont_write_bytecode = True  # what was carried here stays as it was
 
 from job import pack_docker, protocol  # noqa: E402
+from job.pack_results import collect, sha256  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACK = "pack.json"
@@ -66,11 +65,13 @@ def main(arguments):
         print("%d of %d answered%s" % (done["answered"], done["asked"], told))
     if options.output == NOWHERE:
         return 0
-    count = collect(pack, work, options.output)
+    count, stay = collect(pack, work, options.output, options.outputs)
     print(
-        "%s: %d files. Carry it back: trt-matrix merge %s"
-        % (options.output, count, os.path.basename(options.output))
+        "%s: %d files, %.1f MB. Carry it back: trt-matrix merge %s"
+        % (options.output, count, os.path.getsize(options.output) / 1e6, os.path.basename(options.output))
     )
+    if stay:
+        print("%.1f MB of outputs stay here: what is judged of them is in it (--outputs takes them along)" % (stay / 1e6))
     return 0
 
 
@@ -89,6 +90,9 @@ def parser():
         "--output",
         default=os.path.join(HERE, "results.tar"),
         help="archive to carry back; none: write no archive",
+    )
+    found.add_argument(
+        "--outputs", action="store_true", help="take all outputs along, not only what is judged of them"
     )
     found.set_defaults(limits=True)  # NVIDIA's; an engine without rights refuses them
     return found
@@ -348,45 +352,6 @@ def read_stage(result):
             return stream.read(200).strip() or None
     except OSError:
         return None
-
-
-def collect(pack, work, output):
-    """Writes results.tar: all that ended, and what every file's hash is."""
-    files = {}
-    for folder, _, found in os.walk(work):
-        for name in found:
-            path = os.path.join(folder, name)
-            inside = os.path.relpath(path, work).replace(os.sep, "/")
-            if os.path.isfile(path) and not os.path.islink(path):
-                files[inside] = sha256(path)
-    manifest = json.dumps({"pack": pack["id"], "files": files}, indent=1, sort_keys=True).encode(
-        "utf-8"
-    )
-    with tarfile.open(output + ".part", "w:gz", compresslevel=1) as archive:
-        for name in sorted(files):
-            archive.add(os.path.join(work, name), arcname=name, filter=anonymous)
-        info = tarfile.TarInfo("results.json")
-        info.size = len(manifest)
-        archive.addfile(info, io.BytesIO(manifest))
-    os.replace(output + ".part", output)
-    return len(files)
-
-
-def anonymous(info):
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    return info
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()
 
 
 def write_json(path, value):

@@ -1,6 +1,7 @@
 """What `trt-matrix doctor` prints, and its exit code."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -199,3 +200,17 @@ def test_other_machines_are_told_and_their_trouble_is_not_this_ones(
     assert found.summary()["hosts"]["gone"] == "me@gone: Connection refused"
     assert found.pulls == [], "that is another machine's disk"
     assert "install NVIDIA's driver" not in found.text(), "nothing here waits for it"
+
+
+def test_a_rootless_engine_is_told_with_what_it_cannot_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this_machine(monkeypatch, replace(NO_GPU, rootless=True))
+    found = examine(tmp_path / "matrix.yaml")
+    assert "docker      28.2.2, rootless, no NVIDIA runtime, no CDI" in found.text()
+    assert "to do" not in found.text()
+    this_machine(monkeypatch, replace(NO_GPU, rootless=True, limits=False))
+    found = examine(tmp_path / "matrix.yaml")
+    assert "28.2.2, rootless, no limits of memory and processes, no NVIDIA" in found.text()
+    assert "to do: let rootless Docker limit what a job takes" in found.text()
+    assert found.summary()["host"]["limits"] is False

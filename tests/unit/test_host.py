@@ -188,3 +188,34 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     assert found.docker == "Docker does not answer: is it installed and started?"
     assert (found.driver, found.gpus) == ("580.1", (gpu("T4"),))
     assert found.images == {}
+
+
+ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}
+
+
+def test_a_rootless_engine_limits_by_cgroup_v2_and_systemd_alone() -> None:
+    found = facts(ROOTLESS | {"CgroupDriver": "systemd", "CgroupVersion": "2"})
+    assert (found.rootless, found.limits) == (True, True)
+    found = facts(ROOTLESS | {"CgroupDriver": "none", "CgroupVersion": "1"})
+    assert (found.rootless, found.limits) == (True, False)
+    found = facts({"SecurityOptions": ["name=userns"], "CgroupDriver": "cgroupfs"})
+    assert (found.rootless, found.limits) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("folders", "written"),
+    [
+        (["/home/me/.config/cdi", "/run/user/1000/cdi", "/etc/cdi"], "/home/me/.config/cdi"),
+        (["/run/user/1000/cdi", "/home/me/.config/cdi"], "/home/me/.config/cdi"),
+        (["/etc/cdi", "/var/run/cdi"], "/etc/cdi"),
+    ],
+)
+def test_a_users_specification_is_written_where_its_engine_looks(
+    folders: list[str], written: str
+) -> None:
+    found = facts(ROOTLESS | {"ServerVersion": "29.9.0", "CDISpecDirs": folders}).cdi
+    assert found == Cdi(frozenset(), written)
+    said = found.obstacle([gpu("T4")], [gpu("T4")])
+    root = "sudo " if written == "/etc/cdi" else ""
+    assert f"`{root}nvidia-ctk cdi generate --output={written}/nvidia.yaml` writes one" in said
+    assert facts({"ServerVersion": "29.9.0", "CDISpecDirs": folders}).cdi.folder == "/etc/cdi"

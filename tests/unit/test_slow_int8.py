@@ -4,20 +4,24 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit import h200
 from tests.unit.pages import parse
-from trt_matrix.core.answers.slow import with_slow
+from trt_matrix.core.answers.slow import untimed, with_slow
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import Way
 from trt_matrix.core.records import Object, Record
-from trt_matrix.core.slow import Cause
+from trt_matrix.core.slow import Cause, Untimed
+from trt_matrix.judging.run_files import problem_of
 from trt_matrix.report.html import render
+from trt_matrix.report.summary import summary
+from trt_matrix.store.results import Store
 
 DATA = h200.ROOT / "tests" / "data" / "h200-docker"
 QDQ = "trt-8.5.3.1/gpu:0/int8-shared-file"
@@ -285,3 +289,48 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
     assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
     disturbed = tuple(replace(one, cause=Cause.DISTURBED) for one in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=disturbed))
+
+
+PROBLEM = "RuntimeError: the profiler gave no layer"
+
+
+def test_why_layers_have_no_times_is_told_with_every_cell_of_which_it_is_true() -> None:
+    def of(stored: Object) -> str | None:
+        return None if kept(stored) else PROBLEM
+
+    assert untimed(records(), of) == (), "all were timed"
+    (one,) = untimed(records(), lambda _: PROBLEM)
+    with_layers = [each.cell for each in records() if any(m.layers for m in each.measurements)]
+    assert one.problem == PROBLEM
+    assert list(one.cells) == with_layers
+    other = {records()[0].measurements[0].layers}
+    first, second = untimed(records(), lambda stored: "a" if stored in other else "b")
+    assert (first.problem, second.problem) == ("a", "b")
+    assert first.cells[0] == second.cells[0] == records()[0].cell, "repeats differ"
+
+
+def test_why_layers_have_no_times_stands_where_they_would_be() -> None:
+    evil = "<script>alert(1)</script> `x`"
+    told = replace(judged(), untimed=(Untimed(cells=(QDQ,), problem=evil),))
+    page = render(told)
+    said = f"Layers were to be timed one by one, and were not, in {QDQ}: {evil}"
+    assert said in parse(page).by_id("latency").text
+    assert evil not in page
+    assert "Layers were not timed in trt-8.5.3.1/gpu:0/int8-shared-file: " in summary(told)
+    assert evil not in summary(told)
+    assert "not timed" not in summary(judged())
+    assert "to be timed" not in parse(render(judged())).by_id("latency").text
+
+
+def test_it_is_read_of_what_the_engine_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    layers = {"schema_version": 1, "layers": []}
+    times = {"runs": 0, "layers": [], "problem": PROBLEM}
+
+    def told(**more: object) -> str | None:
+        return problem_of(store)(store.put(json.dumps({**layers, **more}).encode(), ".json"))
+
+    assert told(times=times) == PROBLEM
+    assert told(times={**times, "runs": 5, "problem": None}) is None
+    assert told() is None, "nobody asked for times"
+    assert told(times={**times, "problem": 7}) is None, "a damaged file tells nothing"

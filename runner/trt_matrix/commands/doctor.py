@@ -170,7 +170,14 @@ def _in_short(host: HostFacts) -> str:
         return host.docker
     driver = f"NVIDIA {host.driver}" if host.driver else host.driver_problem or "no NVIDIA driver"
     gpus = [f"gpu:{gpu.index} {gpu.name}" for gpu in host.gpus]
-    return ", ".join([f"docker {host.docker_version}, {_way(host)}", driver, *gpus])
+    return ", ".join([f"docker {_engine(host)}, {_way(host)}", driver, *gpus])
+
+
+def _engine(host: HostFacts) -> str:
+    if not host.rootless:
+        return str(host.docker_version)
+    limits = "" if host.limits else ", no limits of memory and processes"
+    return f"{host.docker_version}, rootless{limits}"
 
 
 def _way(host: HostFacts) -> str:
@@ -211,7 +218,7 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
     free = host.disk_free_bytes
     return [
         *facts,
-        ("docker", f"{host.docker_version}, {_way(host)}"),
+        ("docker", f"{_engine(host)}, {_way(host)}"),
         ("disk", "not known" if free is None else f"{free / 1e9:.0f} GB free for images"),
         ("logins", ", ".join(sorted(host.logins)) or "none; NVIDIA's public images need none"),
     ]
@@ -258,6 +265,11 @@ def _advice(diagnosis: Diagnosis) -> list[str]:
             found.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
         elif reason := host.cdi.obstacle(host.gpus, host.gpus):
             found.append(f"to do: {reason}")
+    if host.rootless and not host.limits:
+        found.append(
+            "to do: let rootless Docker limit what a job takes: it needs cgroup v2 and systemd, and passes over every "
+            "limit without them"
+        )
     free = host.disk_free_bytes
     if free is not None and _bytes(diagnosis.pulls) > free:
         found.append(

@@ -15,6 +15,7 @@ from trt_matrix.commands.init_data import given
 from trt_matrix.commands.plan import Planned
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.manifest import Asked, CalibrationFacts, Manifest
+from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.lineage import behind
 from trt_matrix.core.network.ordering import CircleError, order
@@ -52,9 +53,6 @@ from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import Run, Store, object_of, utc_now
 from trt_matrix.store.untrusted import named_file
 
-EPSILON = 1e-3
-"""|d| above this is counted as a difference."""
-
 IN_USE = "outputs stay for now: another trt-matrix has the results open; the next run frees them"
 
 
@@ -84,6 +82,7 @@ def run_experiment(
     wants = experiment.wants(data_of(experiment.checked, store))
     run = store.new_run(experiment.checked.config.name, utc_now())
     run.write_text("matrix.yaml", source.read_text("utf-8-sig"))
+    settled = settling(experiment, store)
     matrix = Matrix(
         run=run,
         progress=progress,
@@ -98,7 +97,8 @@ def run_experiment(
         watch=watch,
         undecided=lambda matrix: _undecided(experiment, matrix, run),
         kept_in_float=lambda matrix: _kept_in_float(experiment, matrix, run, started),
-        settled=settling(experiment, store),
+        settled=settled,
+        take=settled.take,
     )
     stopped: tuple[BaseException, str] | None = None
     seen: CalibrationFacts | None = None

@@ -26,7 +26,7 @@ class Evidence:
     boxes: BoxEvidence | None = None
     """None where the run does not say how to decode."""
     flat_of: Callable[[Object], str | None] | None = None
-    """→ what is flat about an output (`seen.flat`); None where outputs cannot be read."""
+    """→ what is flat about an output (`reductions.flat`); None where outputs cannot be read."""
     known: Callable[[Object, Object], bool] = lambda *_: True
     """(y, r) → whether `sums_of` can tell: outputs that were not kept are compared with nothing new."""
 

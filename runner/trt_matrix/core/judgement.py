@@ -17,7 +17,7 @@ from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.metrics import Metrics
 from trt_matrix.core.network.lineage import Lineage
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.slow import SlowInt8
+from trt_matrix.core.slow import SlowInt8, Untimed
 from trt_matrix.core.tables.differences import TableReport
 from trt_matrix.core.verdicts.bridges import Bridge
 from trt_matrix.core.verdicts.budget import Budget
@@ -160,6 +160,8 @@ class Judgement:
     """What the latencies say, over all cells; empty where no cell is slower than the baseline's."""
     slow: tuple[SlowInt8, ...] = ()
     """Int8 cells no faster than their fp32, of which it is known why."""
+    untimed: tuple[Untimed, ...] = ()
+    """Why there are no times of layers where they were asked for; none in judgements of before it was told."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
     wide_weights: tuple[WideLayer, ...] = ()

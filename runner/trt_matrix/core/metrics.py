@@ -11,6 +11,9 @@ from job.reductions import SUMS
 Sums = npt.NDArray[np.void]
 """One row an image, fields as in `job.reductions.SUMS`."""
 
+EPSILON = 1e-3
+"""|d| beyond which an element counts as changed."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:

@@ -183,6 +183,8 @@ class Measurement(Stored):
     """`qdq.placements.Placed.name`: simulations are compared within one placement, and so is the limit."""
     outputs: Mapping[str, Object] = {}
     """head → float32 .npy (images, …)."""
+    left: bool = False
+    """Whether they stayed on the machine that made them: only what is judged of them came."""
     latency: Timing | None = None
     stages: Mapping[str, float] = {}
     """stage → seconds inside the job."""

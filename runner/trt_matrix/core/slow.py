@@ -33,3 +33,13 @@ class SlowInt8:
     """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
     clause: str = ""
     """The same with its numbers, for the second line of the headline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Untimed:
+    """Cells whose layers were to be timed one by one, and were not."""
+
+    cells: tuple[str, ...]
+    """Ids, in the order of the plan."""
+    problem: str
+    """In the words of the job."""

@@ -26,6 +26,9 @@ HOOK = "nvidia-container-runtime-hook"
 DOCKER_ROOT = Path("/var/lib/docker")
 CONTAINERD_ROOT = Path("/var/lib/containerd")
 
+SYSTEM = ("/etc/", "/run/", "/var/")
+"""Where folders of specifications begin that are root's, or gone after a restart."""
+
 PODMAN_CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where Podman looks for specifications unless its configuration says otherwise; it does not tell."""
 
@@ -65,6 +68,8 @@ def facts_of(
     """
     return HostFacts(
         docker_version=info.get("ServerVersion"),
+        rootless=is_rootless(info),
+        limits=info.get("CgroupDriver") != "none",
         nvidia_runtime=_has_runtime(info, local=local),
         cdi=_cdi(info, local=local),
         driver=driver.version,
@@ -93,6 +98,13 @@ def is_podman(info: Mapping[str, Any]) -> bool:
         info: What it says of itself (`GET /info`).
     """
     return "BuildahVersion" in info
+
+
+def is_rootless(info: Mapping[str, Any]) -> bool:
+    """Says whether an engine runs as a user, not as root; `info` as `is_podman` takes it."""
+    security = info.get("SecurityOptions") or ()
+    # Podman's name of it is another one.
+    return bool(info.get("Rootless")) or any("name=rootless" in one for one in security)
 
 
 def is_local(address: str | None) -> bool:
@@ -137,12 +149,21 @@ def _cdi(info: Mapping[str, Any], *, local: bool) -> Cdi | None:
     names = cdi.listed(one.get("ID") for one in info.get("DiscoveredDevices") or [])
     if not names and not folders:
         return None
+    folder = _writable(folders) if is_rootless(info) else cdi.FOLDER
     if names or _lists_devices(info):
-        return Cdi(names)
+        return Cdi(names, folder)
     if not local:
-        return Cdi(None)
+        return Cdi(None, folder)
     documents = [_document(path) for folder in folders for path in _specs(Path(folder))]
-    return Cdi(frozenset[str]().union(*map(cdi.specified, documents)))
+    return Cdi(frozenset[str]().union(*map(cdi.specified, documents)), folder)
+
+
+def _writable(folders: Sequence[str]) -> str:
+    """Returns the first of an engine's folders that is a user's own and lasts; the system's where there is none.
+
+    Newer rootless engines read `~/.config/cdi` besides (https://github.com/moby/moby/pull/51624).
+    """
+    return next((one for one in folders if not one.startswith(SYSTEM)), cdi.FOLDER)
 
 
 def _lists_devices(info: Mapping[str, Any]) -> bool:

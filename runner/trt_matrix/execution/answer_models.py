@@ -143,6 +143,7 @@ class PassAnswer(_Answer):
     cache: str | None = None
     model: str | None = None
     refused: Mapping[str, str] = {}
+    settled: str | None = None
     table_problem: str | None = None
     table_notes: Notes = ()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trt_matrix.core.cells import Cell, Status, TableSource
-from trt_matrix.core.records import Calibration, Object
+from trt_matrix.core.records import Calibration, Measurement, Object
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution import alternatives, best
@@ -36,7 +36,10 @@ def known_repeats(
     identity = reference.identity()
     shared: Table | None = None
     at = reference_site(reference, identity, engine_options) if identity else None
-    known_settled = _settled(store, wants, at, settled)
+    known_reference = _reference(store, wants, at)
+    known_settled = unsettled  # nothing is, without the reference
+    if known_reference is not None:
+        known_settled = functools.partial(settled, known_reference.outputs)
     if wants.settings.given:
         shared = wants.settings.given.table
     elif at and wants.settings.shared:
@@ -55,24 +58,16 @@ def known_repeats(
             timing=None if lane.recorded else wants.settings.timing,
             shapes={},
             recorded=lane.recorded,
+            reference=known_reference.outputs if known_reference else {},
         )
         for cell in lane.runnable:
             found[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
     return {cell: count for cell, count in found.items() if count}
 
 
-def _settled(
-    store: Store,
-    wants: Wants,
-    at: Site | None,
-    settled: SettledBeside,
-) -> Settled:
-    """Returns what is known of outputs that were not kept: nothing without the reference."""
+def _reference(store: Store, wants: Wants, at: Site | None) -> Measurement | None:
     asked = wants.measurement(at, FP32.name, 0, model=wants.network.fp32) if at else None
-    reference = known_measurement(store, asked) if asked else None
-    if reference is None:
-        return unsettled
-    return functools.partial(settled, reference.outputs)
+    return known_measurement(store, asked) if asked else None
 
 
 def _known(

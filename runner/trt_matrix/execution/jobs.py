@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Calibration, Measurement, Object
+from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.shares import shares_of
 from trt_matrix.execution.start import JobStart
-from trt_matrix.execution.wanted import Site, Use, WantedCalibration, WantedPass, Wants
+from trt_matrix.execution.wanted import FP32, Site, Use, WantedCalibration, WantedPass, Wants
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.store.results import Run, Store
 
@@ -77,6 +78,7 @@ class Jobs:
         watch: Watch = unwatched,
         check: Callable[[], None] = lambda: None,
         settled: Settled = unsettled,
+        take: Take = untaken,
     ) -> None:
         """Starts nothing yet.
 
@@ -88,6 +90,7 @@ class Jobs:
             watch: Tells what the GPU of a device of this machine does now.
             check: Called as often as one likes; what it raises ends the job in work.
             settled: Says of outputs that were not kept whether they are needed again.
+            take: Takes what came in place of outputs that stayed elsewhere.
         """
         self.run = run
         self.store = run.store
@@ -99,6 +102,7 @@ class Jobs:
         self.watch = watch
         self.check = check
         self.settled = settled
+        self.take = take
         self._lock = threading.Lock()
         self._ours: set[str] = set()
         """Fingerprints that this run measured."""
@@ -120,7 +124,7 @@ class Jobs:
                 # Another run may have measured them while this one waited for its turn.
                 found = self._known(wanted, computed=computed)
                 missing = [one for one in wanted if one.name not in found]
-                found |= self._measured(site, missing)
+                found |= self._measured(site, missing, self._own(found))
         for name, made in found.items():
             one = made.measurement
             detail = "reused" if made.reused else one.reason or f"{sum(one.stages.values()):.1f} s"
@@ -196,7 +200,15 @@ class Jobs:
             name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
         }
 
-    def _measured(self, site: Site, wanted: Sequence[WantedPass]) -> dict[str, Made]:
+    def _own(self, found: Mapping[str, Made]) -> Mapping[str, Object] | None:
+        """Returns the outputs of the environment's own fp32, where that is known and kept."""
+        known = found.get(FP32.name)
+        outputs = known.measurement.outputs if known else {}
+        return outputs if outputs and self.store.has_all(outputs.values()) else None
+
+    def _measured(
+        self, site: Site, wanted: Sequence[WantedPass], own: Mapping[str, Object] | None
+    ) -> dict[str, Made]:
         """Runs `wanted`; passes with one fingerprint (an own table equal to the shared) run once.
 
         After a crash the passes that had no turn get a new start; the one in work does not. Where
@@ -208,7 +220,7 @@ class Jobs:
         while pending:
             starts += 1
             what = f"repeat-{pending[0].repeat}" + (f"-start-{starts}" if starts > 1 else "")
-            ended = self._start(site, what).passes(pending)
+            ended = self._start(site, what).passes(pending, own)
             if again and (reason := _disturbance(ended)):
                 again = False
                 self.progress.note(f"{site.where}: {reason}; it is measured again")
@@ -242,6 +254,7 @@ class Jobs:
             progress=told,
             log=f"{site.where}/{what}",
             watch=self.watch if site.timing and here else unwatched,
+            take=self.take,
         )
 
     @contextlib.contextmanager

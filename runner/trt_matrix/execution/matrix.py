@@ -29,6 +29,7 @@ from trt_matrix.execution.host_tables import HostTables, clipped_by
 from trt_matrix.execution.implicit import calibrated_inside, carried
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import Lane, NamedReference, Variant, lanes_of
+from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.preparing import prepare
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.rounds import Rounds
@@ -68,6 +69,7 @@ class Matrix:
         undecided: Callable[["Matrix"], Collection[str]] = lambda _: (),
         kept_in_float: Callable[["Matrix"], Mapping[bool, Sequence[str]]] = lambda _: {},
         settled: SettledBeside = lambda *_: False,
+        take: Take = untaken,
     ) -> None:
         """Plans it.
 
@@ -88,6 +90,7 @@ class Matrix:
             kept_in_float: Says, when all is measured, which layers to try in float: whether int8 is implicit →
                 their names; nothing where nothing is to be tried.
             settled: Says of outputs that were not kept whether they are needed again.
+            take: Takes what came in place of outputs that stayed elsewhere.
         """
         self.store = run.store
         self.progress = progress
@@ -112,6 +115,7 @@ class Matrix:
             settled=lambda outputs, use: (
                 self.reference is not None and settled(self.reference.outputs, outputs, use)
             ),
+            take=take,
         )
         self.rounds = Rounds(self.jobs, wants, progress, self.workers)
         self.lanes = lanes_of(cells)
@@ -399,6 +403,7 @@ class Matrix:
             engine_options=self.engine_options[lane.environment],
             timing=None if lane.recorded else self.wants.settings.timing,
             shapes=self._shapes(self.reference),
+            reference=self.reference.outputs if self.reference else {},
             recorded=lane.recorded,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from job import protocol
+from trt_matrix.core.records import Object
 from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 
 
@@ -13,10 +14,15 @@ def request_of(
     *,
     passes: Sequence[WantedPass] = (),
     calibration: WantedCalibration | None = None,
+    own: Mapping[str, Object] | None = None,
 ) -> Mapping[str, Any]:
-    """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`."""
+    """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`.
+
+    `own` is as `Wants.settle_at` takes it.
+    """
     names = {one.name for one in passes}
     plugins = [one.request() for one in wants.plugins_at(site)]
+    settle = wants.settle_at(site, own) if passes else None
     return {
         "schema_version": protocol.SCHEMA_VERSION,
         "engine": site.environment.engine,
@@ -30,6 +36,7 @@ def request_of(
         # The job does not care; equal questions that are answered elsewhere are told apart by it.
         "repeat": passes[0].repeat if passes else None,
         **({"plugins": plugins} if plugins else {}),
+        **({"settle": settle} if settle else {}),
     }
 
 

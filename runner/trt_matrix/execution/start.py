@@ -13,10 +13,11 @@ from trt_matrix.core.hosts.gpus import GpuState, disturbed
 from trt_matrix.core.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing
 from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending
-from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
+from trt_matrix.execution.asked import asked_of, read_form
 from trt_matrix.execution.classify import blamed, classify
+from trt_matrix.execution.left import Left, Take, left_of, untaken
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.shares import coverage_of, shares_of_layers
@@ -48,6 +49,7 @@ class JobStart:
         progress: Callable[[str], None],
         log: str,
         watch: Watch = unwatched,
+        take: Take = untaken,
     ) -> None:
         """Starts nothing yet.
 
@@ -59,7 +61,9 @@ class JobStart:
             progress: Called with the stage that the job is in, whenever that may have changed.
             log: Name of the log, as `Run.log` takes it.
             watch: Tells what the GPU of a device does now.
+            take: Takes what came in place of outputs that stayed elsewhere.
         """
+        self.take = take
         self.store: Store = run.store
         self.run_id = run.id
         self.wants = wants
@@ -75,13 +79,22 @@ class JobStart:
         self.states: tuple[GpuState | None, GpuState | None] = (None, None)
         """Of the GPU, before and after."""
 
-    def passes(self, wanted: Sequence[WantedPass]) -> list[Measurement]:
-        """Returns a measurement of each pass that ended or failed; the others had no turn."""
+    def passes(
+        self, wanted: Sequence[WantedPass], own: Mapping[str, Object] | None = None
+    ) -> list[Measurement]:
+        """Returns a measurement of each pass that ended or failed; the others had no turn.
+
+        `own` is as `Wants.settle_at` takes it.
+        """
         with self.store.workspace() as folder:
             answers = self._answers(folder)
+            asked = request_of(self.wants, self.site, passes=wanted, own=own)
             ending = self._run(
-                folder, request_of(self.wants, self.site, passes=wanted),
-                [file for one in wanted for file in one.objects],
+                folder, asked,
+                [
+                    *(file for one in wanted for file in one.objects),
+                    *([*self.site.reference.values(), *(own or {}).values()] if "settle" in asked else []),
+                ],
                 lambda: self._take_finished(answers, wanted),
             )  # fmt: skip
             start = self._facts(answers, ending)
@@ -243,19 +256,11 @@ class JobStart:
             if status is not Status.UNSUPPORTED:
                 reason = self._see_log(answer.error.sentence())
             return self._failed(wanted, status, reason, start)
-        files = {
-            head: answers.output(
-                wanted.name,
-                head,
-                answer,
-                images=self.wants.data.evaluation_images,
-                shape=self.site.shapes.get(head),
-            )
-            for head, _ in self.wants.settings.heads
-        }
+        left = self._left(answers, answer, wanted)
+        files = {} if left else self._files(answers, answer, wanted)
         build, cache = answer.build, answer.cache
-        model, told = _read(answer, wanted, self.wants.network.name)
-        asked = {**_asked(wanted), **told}
+        model, told = read_form(answer, wanted, self.wants.network.name)
+        asked = {**asked_of(wanted), **told}
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
@@ -266,7 +271,10 @@ class JobStart:
         return Measurement(
             **asked,
             status=Status.OK,
-            outputs={head: self.store.adopt(path) for head, path in files.items()},
+            outputs=left.outputs
+            if left
+            else {head: self.store.adopt(path) for head, path in files.items()},
+            left=left is not None,
             latency=Timing(
                 batch=latency.batch,
                 samples_s=latency.samples_s,
@@ -291,6 +299,32 @@ class JobStart:
             cache=self._adopted(answers, wanted.name, cache),
             start=start,
         )
+
+    def _files(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
+    ) -> Mapping[str, Path]:
+        return {
+            head: answers.output(
+                wanted.name,
+                head,
+                answer,
+                images=self.wants.data.evaluation_images,
+                shape=self.site.shapes.get(head),
+            )
+            for head, _ in self.wants.settings.heads
+        }
+
+    def _left(self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass) -> Left | None:
+        """Takes what came in place of outputs; None where these came, as they do from every job here."""
+        if not self.site.elsewhere:
+            return None
+        heads = [head for head, _ in self.wants.settings.heads]
+        left = left_of(
+            answers, wanted.name, answer, self.store, heads=heads, reference=self.site.reference
+        )
+        if left:
+            self.take(left)
+        return left
 
     def _shares(
         self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
@@ -326,7 +360,7 @@ class JobStart:
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(
-            **_asked(wanted),
+            **asked_of(wanted),
             status=status,
             reason=reason,
             log_tail=log_tail(self.log),
@@ -362,54 +396,6 @@ class JobStart:
             gpu=facts(before, after),
             disturbed=disturbed(before, after) if before and after else None,
         )
-
-
-def _asked(wanted: WantedPass) -> dict[str, Any]:
-    """Returns what a measurement repeats of the question."""
-    return {
-        "fingerprint": wanted.fingerprint,
-        "name": wanted.name,
-        "repeat": wanted.repeat,
-        "model_sha256": wanted.model.sha256,
-        "table": wanted.table,
-        "placement": wanted.placement,
-        "carried": dict(wanted.implicit.changed) if wanted.implicit else {},
-        "held": wanted.implicit.held if wanted.implicit else (),
-    }
-
-
-def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
-    """Returns the graph of the network that the job read, and what a measurement tells of it.
-
-    That of a UFF file is its ONNX form's, whose heads it has.
-
-    Args:
-        answer: Of the job.
-        wanted: What it was asked.
-        name: What matrix.yaml calls the first form of the network.
-
-    Raises:
-        AnswerError: it had none of that name.
-    """
-    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
-        read_sha256 = wanted.typed.model.sha256
-        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
-    if not wanted.alternatives:
-        return wanted.model, {}
-    forms = (Alternative(name, wanted.model), *wanted.alternatives)
-    read = next((one for one in forms if one.model.file == answer.model), None)
-    if read is None:
-        message = (
-            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
-        )
-        raise AnswerError(message)
-    refused = {
-        one.name: answer.refused[one.model.file]
-        for one in forms
-        if one.model.file in answer.refused
-    }
-    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
-    return wanted.model if read.uff else read.model, told
 
 
 def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:

@@ -87,6 +87,9 @@ class Settings:
     given: GivenTable | None = None
     """The table that all get, where it is a file's."""
     quantisation: Preference = field(default_factory=Preference)
+    settle: Mapping[str, Any] | None = None
+    """What a job elsewhere is asked so that its outputs need not travel: `epsilon` and `gates` of
+    `job.protocol.SETTLE_KEYS`; None where they are to travel."""
 
     def machine(self, environment: str) -> Machine:
         """Returns where an environment runs; the reference and whatever is not named run here."""
@@ -105,8 +108,15 @@ class Site:
     """How latency is measured; None where it is of no interest."""
     shapes: Mapping[str, tuple[int, ...]]
     """head → shape (images, …) of the reference's output; empty for the reference itself."""
+    reference: Mapping[str, Object] = field(default_factory=dict)
+    """head → the reference's output; empty as `shapes` is."""
     recorded: bool = False
     """Whether its outputs were recorded before: what its engine ran on is anybody's guess."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its jobs are packed, and what came back is taken for theirs."""
+        return self.identity.facts.get("kind") == PACKED
 
     @property
     def where(self) -> str:
@@ -193,10 +203,27 @@ class Wants:
         functions = self.functions.get(site.environment.name)
         return (*plugins, *(functions.objects if functions else ()))
 
+    def settle_at(
+        self, site: Site, own: Mapping[str, Object] | None = None
+    ) -> Mapping[str, Any] | None:
+        """Returns what a job of a site is asked so that its outputs need not travel: `job.protocol.SETTLE_KEYS`.
+
+        Args:
+            site: Where.
+            own: head → output of the environment's own fp32, where that is known and not asked for again.
+        """
+        if not site.elsewhere or not site.reference or self.settings.settle is None:
+            return None
+        return {
+            **self.settings.settle,
+            "reference": {head: one.file for head, one in site.reference.items()},
+            "own": {head: one.file for head, one in own.items()} if own else None,
+        }
+
     def activations(self, site: Site) -> Choice:
         """Returns the type of the activations of a site's explicit int8, and why."""
         # What is packed runs on a machine that nobody has seen, and so did what was recorded.
-        known = not site.recorded and site.identity.facts.get("kind") != PACKED
+        known = not site.recorded and not site.elsewhere
         return activations_for(
             rules_of(site.environment.engine),
             on_cpu=site.device == "cpu",

@@ -142,7 +142,7 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
     from trt_matrix.core.answers.choices import with_choices  # noqa: PLC0415 - as above
     from trt_matrix.core.answers.fixes import with_fixes  # noqa: PLC0415
     from trt_matrix.core.answers.simulated import simulated  # noqa: PLC0415
-    from trt_matrix.core.answers.slow import with_slow  # noqa: PLC0415
+    from trt_matrix.core.answers.slow import untimed, with_slow  # noqa: PLC0415
     from trt_matrix.core.answers.table_facts import with_tables  # noqa: PLC0415
     from trt_matrix.core.judge import judge  # noqa: PLC0415
     from trt_matrix.core.layers.choices import choices  # noqa: PLC0415
@@ -157,6 +157,7 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
         layers_of,
         model_of,
         network_of,
+        problem_of,
         ranges_of,
         times_of,
     )
@@ -186,7 +187,10 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
             with_choices(judged, choices(network, records, told, found.sqnr_of)),
             layers=layer_report(network, records, told),
         )
-    judged = with_slow(judged, records, times_of(run.store))
+    judged = dataclasses.replace(
+        with_slow(judged, records, times_of(run.store)),
+        untimed=untimed(records, problem_of(run.store)),
+    )
     return with_fixes(with_bridges(judged), simulated(found))
 
 

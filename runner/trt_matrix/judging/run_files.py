@@ -134,6 +134,16 @@ def times_of(store: Store) -> Callable[[Object], LayerTimes | None]:
     return read
 
 
+def problem_of(store: Store) -> Callable[[Object], str | None]:
+    """Returns the way to why an engine's layers were not timed; None where they were, or were not to be."""
+
+    def read(stored: Object) -> str | None:
+        answer = _layers(store, stored)
+        return answer.times.problem if answer and answer.times else None
+
+    return read
+
+
 def _layers(store: Store, stored: Object) -> LayersAnswer | None:
     try:
         return LayersAnswer.model_validate_json(store.path(stored).read_bytes())

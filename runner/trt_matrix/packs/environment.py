@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from trt_matrix.environments.base import (
     Transfer,
     untold,
 )
+from trt_matrix.execution.left import LEFT, LeftFacts, question
 from trt_matrix.packs.keys import calibration_key, pass_key
 from trt_matrix.store.results import same_file_system_link
 
@@ -117,7 +119,11 @@ class MergedEnvironment(_Elsewhere):
 
     def holds(self, asked: Mapping[str, Any]) -> bool:
         """Whether every pass of a request was answered there, well or badly."""
-        return all((self.folder / pass_key(asked, one)).is_dir() for one in asked["passes"])
+        return all(
+            (self.folder / pass_key(asked, one)).is_dir()
+            and _answers(self.folder / pass_key(asked, one), asked)
+            for one in asked["passes"]
+        )
 
     def run(
         self,
@@ -142,11 +148,14 @@ class MergedEnvironment(_Elsewhere):
         )
         endings: list[Ending] = []
         for answer in answers:
-            if not answer.is_dir():
-                message = (
-                    f"not among the results merged for {self.name}: `trt-matrix pack` again, "
-                    "run it there, merge it"
+            if not answer.is_dir() or not _answers(answer, asked):
+                why = (
+                    "its outputs stayed there, and what came in their place is of another reference, or of other "
+                    "settings of boxes"
+                    if answer.is_dir()
+                    else f"not among the results merged for {self.name}"
                 )
+                message = f"{why}: `trt-matrix pack` again, run it there, merge it"
                 return _timed(Ending(exit_code=None, error=message), endings)
             endings.append(_replay(answer, result, log))
             tick()
@@ -155,6 +164,15 @@ class MergedEnvironment(_Elsewhere):
         job_answer = {"schema_version": 1, "status": "ok", "stage": None, "error": None}
         protocol.write_json(str(result / protocol.RESULT), job_answer)
         return _timed(endings[-1] if endings else Ending(exit_code=0), endings)
+
+
+def _answers(answer: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether an answer is one to this question; outputs that came are, whatever they are compared with."""
+    left = answer / LEFT
+    if not left.is_file():
+        return True
+    facts = LeftFacts.model_validate_json(left.read_bytes())
+    return dict(facts.settle) == question(asked.get("settle"))
 
 
 def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
@@ -171,6 +189,9 @@ def _replay(answer: Path, result: Path, log: Path) -> Ending:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         same_file_system_link(file, target)
+    if (answer / LEFT).is_file():
+        for one in (answer / "result" / protocol.PASSES).iterdir():
+            shutil.copyfile(answer / LEFT, result / protocol.PASSES / one.name / LEFT)
     with log.open("ab") as stream:
         stream.write((answer / LOG).read_bytes())
     return Ending(

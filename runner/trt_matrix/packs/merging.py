@@ -16,7 +16,8 @@ from job import protocol
 from trt_matrix.core.words import count
 from trt_matrix.environments.base import Environment
 from trt_matrix.errors import StoreError
-from trt_matrix.execution.answer_models import plain_json, valid
+from trt_matrix.execution.answer_models import PassAnswer, plain_json, valid
+from trt_matrix.execution.left import LEFT, LeftFacts, LeftFile, question
 from trt_matrix.packs.environment import ENDING, LOG, MergedEnvironment, pool
 from trt_matrix.packs.keys import calibration_key, pass_key
 from trt_matrix.packs.packing import sent
@@ -39,6 +40,8 @@ class Merged:
     environments: Mapping[str, int]
     """environment → answers that came back."""
     failed: int
+    stayed_bytes: int = 0
+    """Of outputs that are there still."""
 
     def text(self) -> str:
         lines = [
@@ -46,6 +49,11 @@ class Merged:
         ]
         if self.failed:
             lines.append(f"{self.failed} of them failed there: the report says why")
+        if self.stayed_bytes:
+            lines.append(
+                f"{self.stayed_bytes / 1e6:.0f} MB of outputs stayed there; sums, hashes and the values that boxes are "
+                "made of came"
+            )
         return "\n".join(lines) + "\nnow run `trt-matrix run`: it takes them in and judges all"
 
 
@@ -62,7 +70,7 @@ def merge(archive: Path, results: Path) -> Merged:
         requests = _requests(archive, manifest, store)
         # All of it is read before any of it is kept.
         starts = [
-            _read_start(archive, ending.parent)
+            _read_start(archive, ending.parent, manifest)
             for ending in sorted(folder.glob(f"*/start-*/{ENDING}"))
         ]
         counts: dict[str, int] = {}
@@ -73,7 +81,7 @@ def merge(archive: Path, results: Path) -> Merged:
                 kept, broken = _keep(start, pool(store.root, environment))
             counts[environment] = counts.get(environment, 0) + kept
             failed += broken
-    return Merged(counts, failed)
+    return Merged(counts, failed, sum(one.size_bytes for one in manifest.left.values()))
 
 
 def answering(results: Path) -> Callable[[Environment], Environment]:
@@ -121,7 +129,7 @@ def _checked(archive: Path, folder: Path) -> ReturnedManifest:
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     found.discard(MANIFEST)
     files = manifest.files
-    wrong = sorted(found ^ files.keys()) + [
+    wrong = sorted((found ^ files.keys()) | (found & manifest.left.keys())) + [
         name for name in sorted(found & files.keys()) if sha256_of(folder / name) != files[name]
     ]
     if wrong:
@@ -149,7 +157,8 @@ def _requests(
         message = f"{archive}: answers a pack that was not made from {store.results}"
         raise StoreError(message)
     requests = {one["id"]: one for one in json.loads(path.read_text("utf-8"))["requests"]}
-    unknown = {name.split("/")[0] for name in manifest.files} - requests.keys()
+    told = {*manifest.files, *manifest.left}
+    unknown = {name.split("/")[0] for name in told} - requests.keys()
     if unknown:
         message = f"{archive}: holds {', '.join(f'{one:.200}' for one in sorted(unknown)[:5])}, which that pack never asked"
         raise StoreError(message)
@@ -163,9 +172,44 @@ class _Start:
     folder: Path
     asked: Mapping[str, Any]
     ending: ReturnedEnding
+    files: Mapping[str, str]
+    """Every file of it, also those that stayed there → SHA-256."""
+    left: Mapping[str, LeftFile]
+    """Those that stayed."""
+
+    def left_facts(self, name: str) -> LeftFacts | None:
+        """Returns what is known of the outputs of a pass that stayed; None where none did."""
+        left = {one: self.left[one] for one in self.left if one.startswith(_of_pass(name))}
+        settle = question(self.asked.get("settle"))
+        if not left or settle is None:
+            return None
+        return LeftFacts(
+            settle=settle,
+            files={one.removeprefix(_of_pass(name)): file for one, file in left.items()},
+            own=self._own(name),
+        )
+
+    def _own(self, name: str) -> Mapping[str, str]:
+        """Returns head → SHA-256 of the own fp32 that a pass was compared with there, or of none."""
+        given = self.asked["settle"]["own"]
+        if given is not None:
+            return {head: file.partition(".")[0] for head, file in given.items()}
+        (other,) = (one["compare_with"] for one in self.asked["passes"] if one["name"] == name)
+        answer = f"{_of_pass(other)}{protocol.PASS}"
+        if other is None or answer not in self.files:
+            return {}
+        told = valid(PassAnswer, plain_json(content(self.folder, answer, MOST_JSON_BYTES)))
+        found = {
+            head: self.files.get(_of_pass(other) + one.file) for head, one in told.outputs.items()
+        }
+        return {head: sha256 for head, sha256 in found.items() if sha256}
 
 
-def _read_start(archive: Path, start: Path) -> _Start:
+def _of_pass(name: str) -> str:
+    return f"result/{protocol.PASSES}/{name}/"
+
+
+def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Start:
     home = start.parent.parent
     name = start.relative_to(home).as_posix()
     request = f"{name}/request/{protocol.REQUEST}"
@@ -178,10 +222,30 @@ def _read_start(archive: Path, start: Path) -> _Start:
         asked = _unpointed(asked)
         keys = [pass_key(asked, one) for one in asked["passes"]]
         keys += [calibration_key(asked)] if asked["calibration"] else []
-    except (KeyError, TypeError, ValueError) as error:
+        before = f"{name}/"
+        left = {
+            one.removeprefix(before): file
+            for one, file in manifest.left.items()
+            if one.startswith(before)
+        }
+        files = {
+            one.removeprefix(before): file
+            for one, file in manifest.files.items()
+            if one.startswith(before)
+        }
+        read = _Start(
+            start,
+            asked,
+            ending,
+            {**files, **{one: file.sha256 for one, file in left.items()}},
+            left,
+        )
+        for one in asked["passes"]:  # here, before anything is kept
+            read.left_facts(one["name"])
+    except (AttributeError, KeyError, TypeError, ValueError, UntrustedError) as error:
         message = f"{archive}: {request} is no request ({error!r:.200}); copy it again"
         raise StoreError(message) from error
-    return _Start(start, asked, ending)
+    return read
 
 
 def _keep(start: _Start, target: Path) -> tuple[int, int]:
@@ -234,8 +298,12 @@ def _write(start: _Start, answer: Path, answered: str | None) -> None:
             shutil.copyfile(result / name, partial / "result" / name)
     if answered:
         shutil.copytree(
-            result / protocol.PASSES / answered, partial / "result" / protocol.PASSES / answered
+            result / protocol.PASSES / answered,
+            partial / "result" / protocol.PASSES / answered,
+            ignore=shutil.ignore_patterns(LEFT),  # is written here alone
         )
+        if facts := start.left_facts(answered):
+            protocol.write_json(str(partial / LEFT), facts.model_dump(mode="json"))
     ending = start.ending.model_dump(mode="json")
     protocol.write_json(str(partial / ENDING), {**ending, "failed": answered is None})
     shutil.copyfile(start.folder / LOG, partial / LOG)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from job import protocol
 from trt_matrix.execution.answer_models import Seconds
+from trt_matrix.execution.left import LeftFile
 
 Text = Annotated[str, Field(max_length=20_000)]
 PassName = Annotated[str, Field(pattern="^" + protocol.SAFE_NAME.pattern.replace(r"\Z", "$"))]
@@ -20,6 +21,8 @@ class ReturnedManifest(_Returned):
 
     pack: str = Field(pattern="^[0-9a-f]{64}$")
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    left: dict[str, LeftFile] = {}
+    """Outputs that stayed there; none of programs of before they could."""
 
 
 class ReturnedEnding(_Returned):

@@ -1,10 +1,11 @@
 """matrix.yaml, checked and expanded: what is measured, where, and everything that decides the numbers."""
 
 import hashlib
+import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,8 +15,10 @@ from trt_matrix.config.problems import few
 from trt_matrix.config.quantisation import Quantisation
 from trt_matrix.config.shared_table import Algorithm, SharedTable
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.boxes.gates import gates_of
 from trt_matrix.core.cells import Cell, Status, TableSource
 from trt_matrix.core.hosts.gpus import Machine
+from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import expand, hindered, passes, select, without_device
 from trt_matrix.core.qdq.placements import (
@@ -442,7 +445,18 @@ def _settings(
         host=digest(processor()),
         preprocess=digest(config.data.preprocess.recorded()),
         machines=machines,
+        settle=_settle(checked),
     )
+
+
+def _settle(checked: Checked) -> Mapping[str, Any] | None:
+    """Returns what jobs elsewhere are asked in place of outputs; None where these are to travel."""
+    gates = gates_of(checked.decode.decode if checked.decode else None)
+    if checked.config.keep == "outputs" or gates is None:
+        return None
+    # As JSON spells it: it is compared with what came back.
+    asked = {"epsilon": EPSILON, "gates": [asdict(one) for one in gates]}
+    return dict(json.loads(json.dumps(asked)))
 
 
 def _asked_activations(section: Quantisation) -> Activations | None:

@@ -38,6 +38,7 @@ def summary(judgement: Judgement) -> str:
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
         else None,
+        *_untimed(judgement),
         "\n### SQNR in dB against the reference (bold: a gate of the head does not hold)\n",
         *_matrix(judgement),
         *_disturbed(judgement.cells),
@@ -126,6 +127,12 @@ def _gates(judgement: Judgement, failed: Sequence[tuple[str, str]]) -> str:
         return f"{gated} gated results, all hold.\n"
     unseen = "Gates are set, and no cell that they apply to gave a result.\n"
     return unseen if judgement.gates_set else "No gate is set.\n"
+
+
+def _untimed(judgement: Judgement) -> Iterable[str]:
+    """Yields why layers have no times, where the latency is told."""
+    for one in judgement.untimed:
+        yield f"\nLayers were not timed in {_who(one.cells)}: {_text(one.problem, 600)}"
 
 
 def _matrix(judgement: Judgement) -> Iterable[str]:

@@ -170,9 +170,25 @@ class Store(Objects):
         def make(target: Path) -> None:
             np.save(target, compare(self.array(y), self.array(r), epsilon))
 
-        key = {"sums": SUMS_VERSION, "y": y.sha256, "r": r.sha256, "epsilon": epsilon}
-        sums: Sums = read_array(self.path(self.derive(key, ".npy", make)))
+        sums: Sums = read_array(
+            self.path(self.derive(_sums_key(y.sha256, r.sha256, epsilon), ".npy", make))
+        )
         return sums
+
+    def take_sums(self, y: str, r: str, epsilon: float, told: Sums) -> Sums:
+        """Keeps sums of outputs that stayed elsewhere, and returns what is known of the same contents.
+
+        Args:
+            y: SHA-256 of the output.
+            r: Of what it was compared with.
+            epsilon: As `sums` takes it.
+            told: Its sums; not kept where others are known.
+        """
+        key = _sums_key(y, r, epsilon)
+        known: Sums = read_array(
+            self.path(self.derive(key, ".npy", lambda target: np.save(target, told)))
+        )
+        return known
 
     # Work
 
@@ -339,6 +355,10 @@ TURN_S = 0.1
 
 SUMS_VERSION = 1
 """Raise when `job.reductions` changes what it computes."""
+
+
+def _sums_key(y: str, r: str, epsilon: float) -> Mapping[str, Any]:
+    return {"sums": SUMS_VERSION, "y": y, "r": r, "epsilon": epsilon}
 
 
 def hashes(text: str) -> frozenset[str]:

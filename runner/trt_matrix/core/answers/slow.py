@@ -19,7 +19,7 @@ from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
 from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.records import Object, Record
-from trt_matrix.core.slow import Cause, SlowInt8
+from trt_matrix.core.slow import Cause, SlowInt8, Untimed
 from trt_matrix.core.words import capital, count, listed
 
 LEAST = 0.05
@@ -79,6 +79,23 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
                 )
             )
     return replace(judgement, slow=tuple(found))
+
+
+def untimed(
+    records: Iterable[Record], problem_of: Callable[[Object], str | None]
+) -> tuple[Untimed, ...]:
+    """Returns why layers were not timed, with the cells of which that is true.
+
+    Args:
+        records: Of the run.
+        problem_of: layers.json of the store → why its layers have no times; None where they have, or were not asked.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        for one in timed(record):
+            if one.layers and (problem := problem_of(one.layers)):
+                found.setdefault(problem, {})[record.cell] = None
+    return tuple(Untimed(cells=tuple(cells), problem=one) for one, cells in found.items())
 
 
 class _Reason(NamedTuple):

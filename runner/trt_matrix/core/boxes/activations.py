@@ -39,3 +39,18 @@ def mean_bin(logits: Array) -> npt.NDArray[np.float64]:
         return logits[..., 0].astype(np.float64)
     weights = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
     return np.asarray(weights @ np.arange(bins) / weights.sum(axis=-1), np.float64)
+
+
+def least_activated(score: float) -> float:
+    """Returns a number that every activated value above `score`, 0 to 1, is not below."""
+    return float(np.float32(score))
+
+
+def least_logit(score: float) -> float:
+    """The same of values before σ; the margin covers float32's rounding, much of it near 1."""
+    return logit(min(score, 0.99)) - 1e-3
+
+
+def least_below_largest(score: float) -> float:
+    """The same of values before a softmax, less the largest of their row: no share is above exp of that."""
+    return math.log(score) - 1e-3

@@ -34,10 +34,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trt_matrix.core.boxes.activations import logit, mean_bin, probability, sigmoid
+from trt_matrix.core.boxes.activations import (
+    least_activated,
+    least_logit,
+    mean_bin,
+    probability,
+    sigmoid,
+)
 from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout, refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, Indices, Scores, concatenate, suppress
-from trt_matrix.core.boxes.styles import Detector, Output
+from trt_matrix.core.boxes.styles import Detector, Gate, Output
 
 
 def detect(outputs: Mapping[str, Output], decoding: Decoding) -> Boxes:
@@ -128,6 +134,38 @@ def candidates(head: str, output: Output, decoding: Decoding) -> Boxes:
     return Boxes(corners, scores, classes, np.full(len(scores), index, np.intp)).usable()
 
 
+def gates(decoding: Decoding) -> tuple[Gate, ...]:
+    """Returns where a head's cells can hold a box: by their objectness, else by their classes."""
+    at = decoding.geometry
+    end = at + (1 if decoding.family.objectness else decoding.classes)
+    raw = _activation(decoding) is sigmoid
+    least = (least_logit if raw else least_activated)(decoding.score_threshold)
+    found = []
+    for head, grid in decoding.heads.items():
+        anchors = 1 if decoding.layout is Layout.BOXES else max(len(grid.anchors), 1)
+        together = anchors * decoding.channels
+        scores = tuple(
+            tuple(range(first + at, first + end)) for first in range(0, together, decoding.channels)
+        )
+        channels = None if decoding.layout is Layout.CHANNELS_FIRST else together
+        first = at + decoding.family.objectness
+        classes = tuple(
+            one + label
+            for one in range(first, together, decoding.channels)
+            for label in range(decoding.classes)
+        )
+        found.append(
+            Gate(
+                heads={head: channels},
+                head=head,
+                scores=scores,
+                alone={head: classes},
+                least=least,
+            )
+        )
+    return tuple(found)
+
+
 def check_shape(head: str, shape: tuple[int, ...], decoding: Decoding) -> None:
     """Raises DecodeError where no output of one image, of this shape, can be decoded."""
     grid = decoding.heads[head]
@@ -197,9 +235,8 @@ def _scored(values: Output, decoding: Decoding) -> tuple[Indices, Indices, Indic
         scores = objectness[anchors, cells] * activation(values[anchors, first_class:, cells]).T
         classes, cell_of = np.nonzero(scores > least)
         return anchors[cell_of], classes, cells[cell_of], scores[classes, cell_of]
-    # σ grows with its argument: most logits end here without an exponential. The margin covers
-    # float32's rounding (much of it near 1); the comparison of scores decides.
-    bound = 0.0 if activation is probability else logit(min(decoding.score_threshold, 0.99)) - 1e-3
+    # σ grows with its argument: most logits end here without an exponential; the comparison of scores decides.
+    bound = 0.0 if activation is probability else least_logit(decoding.score_threshold)
     anchors, classes, cells = np.nonzero(values[:, first_class:] >= bound)
     scores = activation(values[anchors, first_class + classes, cells])
     good = scores > least

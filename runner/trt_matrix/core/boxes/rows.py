@@ -14,11 +14,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trt_matrix.core.boxes.activations import probability, sigmoid, softmax
+from trt_matrix.core.boxes.activations import (
+    least_activated,
+    least_below_largest,
+    least_logit,
+    probability,
+    sigmoid,
+    softmax,
+)
 from trt_matrix.core.boxes.decoding import refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate, suppress
 from trt_matrix.core.boxes.places import Level, Places, grid, level_of, places
-from trt_matrix.core.boxes.styles import Detector, Output, Recognise, Shapes, Style
+from trt_matrix.core.boxes.styles import Detector, Gate, Output, Recognise, Shapes, Style
 from trt_matrix.core.manifest import Decode, DecodedHead, Role
 
 Parts = Mapping[Role, Output]
@@ -76,6 +83,8 @@ class Rows:
     lie: Literal["cells", "priors", "anywhere"] = "cells"
     one_class: bool = False
     """A row is a box of its best class alone."""
+    least: Callable[[float], float] = lambda score: score
+    """Score → the least that the objectness, or a class where there is none, has of a row that has it."""
     suppresses: bool = True
 
 
@@ -117,6 +126,7 @@ def style(
         together=lambda decode: tuple(
             tuple(group.heads.values()) for group in _groups(decode, form)
         ),
+        gates=lambda decode: tuple(_gate(decode, form, group) for group in _groups(decode, form)),
         roles=frozenset(form.channels),
         whole=bool(form.joined),
         settings=(COMMON if form.suppresses else COMMON - {"nms_iou"}) | settings,
@@ -247,6 +257,47 @@ def _levels(decode: Decode, form: Rows, stride: int) -> tuple[Level, ...]:
     if not strides:
         refuse(f"{decode.style} needs decode.strides, or the `stride` of each head, in pixels")
     return tuple(Level(one, decode.anchors_per_cell) for one in strides)
+
+
+def _gate(decode: Decode, form: Rows, group: _Group) -> Gate:
+    """Returns where a group can hold a box: a score is never above its objectness, nor above its class."""
+    role: Role = "objectness" if "objectness" in form.channels else "scores"
+    channels = {head: _channels(decode, form, one) for one, head in group.heads.items()}
+    levels = _levels(decode, form, group.stride)
+    first = decode.layout == "channels_first"
+    anchors = levels[0].anchors if first and len(levels) == 1 else 1
+
+    def of(wanted: Role) -> tuple[str, tuple[tuple[int, ...], ...]]:
+        """Returns the head that holds a role, and its channels, an anchor each."""
+        joined = JOINED in group.heads
+        head = group.heads[JOINED if joined else wanted]
+        before = form.joined[: form.joined.index(wanted)] if joined else ()
+        at = sum(form.channels[one](decode) for one in before)
+        end = at + form.channels[wanted](decode)
+        firsts = range(0, anchors * channels[head], channels[head])
+        return head, tuple(tuple(range(one + at, one + end)) for one in firsts)
+
+    def classes(every: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        left, right = (decode.background == one for one in ("first", "last"))
+        return tuple(one[left : len(one) - right] for one in every)
+
+    head, every = of(role)
+    scoring, scores = of("scores")
+    softmax_ = decode.softmax and not decode.activated
+    among = every if softmax_ and role == "scores" else None
+    least = least_below_largest if among else least_logit
+    if decode.activated:
+        least = least_activated
+    alone = tuple(channel for one in classes(scores) for channel in one)
+    return Gate(
+        heads={name: None if first else number for name, number in channels.items()},
+        head=head,
+        scores=classes(every) if role == "scores" else every,
+        among=among,
+        # Through a softmax every value counts for the others.
+        alone={} if softmax_ else {scoring: alone},
+        least=least(form.least(decode.score_threshold)),
+    )
 
 
 def _check(decode: Decode, form: Rows, shapes: Shapes) -> None:

@@ -60,6 +60,27 @@ Recognise = Callable[[Sequence[Seen], tuple[int, int]], Proposal | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """Which positions of heads that make boxes together can hold one: `job.protocol.GATE_KEYS`.
+
+    Of all others the decoder makes no box, whatever they hold, as long as they do not pass: what is decoded of
+    the positions that pass is decoded of all.
+    """
+
+    heads: Mapping[str, int | None]
+    """Head → channels of a position, that its shape ends with; None where they are its first axis."""
+    head: str
+    scores: tuple[tuple[int, ...], ...]
+    among: tuple[tuple[int, ...], ...] | None = None
+    alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    least: float
+
+
+Gates = Callable[[Decode], tuple[Gate, ...]]
+"""Raises DecodeError where the settings do not fit themselves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Style:
     name: str
     what: str
@@ -79,5 +100,7 @@ class Style:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Key of `decode:` → what it is where matrix.yaml leaves it out."""
     recognise: Recognise = lambda _outputs, _image: None
+    gates: Gates | None = None
+    """None: nobody knows which values decide, so outputs travel whole from where there is no decoder."""
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     """Keys of `data.preprocess` in which the published networks differ from its defaults: `init` writes them."""

@@ -14,7 +14,9 @@ from trt_matrix.core.hosts.gpus import Gpu
 KIND = "nvidia.com/gpu"
 PREFIX = f"{KIND}="
 
-GENERATE = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
+FOLDER = "/etc/cdi"
+
+GENERATE = f"`sudo nvidia-ctk cdi generate --output={FOLDER}/nvidia.yaml`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class Cdi:
 
     names: frozenset[str] | None
     """As its specifications have them; None where nobody can look: the folders of another machine."""
+    folder: str = FOLDER
+    """Where a specification is to be written: one of the user's own where a rootless engine reads such."""
+
+    @property
+    def generate(self) -> str:
+        """The command that writes one."""
+        if self.folder == FOLDER:
+            return GENERATE
+        return f"`nvidia-ctk cdi generate --output={self.folder}/nvidia.yaml`"
 
     def device(self, gpu: Gpu, gpus: Sequence[Gpu]) -> str | None:
         """Returns the CDI device that is this GPU and no other; None where no specification gives it.
@@ -42,13 +53,13 @@ class Cdi:
             return None
         if not self.names:
             return (
-                f"this engine has CDI, but no specification of NVIDIA's GPUs: {GENERATE} writes one "
+                f"this engine has CDI, but no specification of NVIDIA's GPUs: {self.generate} writes one "
                 "(nvidia-container-toolkit has it)"
             )
         wanted = " or ".join(f"{gpu.uuid}, {gpu.index}" for gpu in gpus)
         return (
             f"the CDI specification gives no {wanted}, only {', '.join(sorted(self.names))}: it is of "
-            f"other GPUs than are here now; write it again with {GENERATE}"
+            f"other GPUs than are here now; write it again with {self.generate}"
         )
 
 

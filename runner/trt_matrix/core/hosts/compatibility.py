@@ -58,6 +58,10 @@ class HostFacts:
     docker: str | None = None
     """Why Docker does not answer; None where it does."""
     docker_version: str | None = None
+    rootless: bool = False
+    """Whether it runs as a user."""
+    limits: bool = True
+    """Whether it limits a container's memory and processes; a rootless one does by cgroup v2 and systemd alone."""
     nvidia_runtime: bool = False
     cdi: Cdi | None = None
     """What it gives by CDI; None where Docker has none."""

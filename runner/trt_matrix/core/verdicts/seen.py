@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.evidence import Evidence, good
 from trt_matrix.core.metrics import Sums
@@ -198,23 +196,3 @@ def fixed(record: Record) -> bool:
     layers = {one.layers.sha256 if one.layers else None for one in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit
-
-
-def flat(array: np.ndarray) -> str | None:
-    """Says what is flat about the outputs of all images; None where nothing is.
-
-    Args:
-        array: Shape (images, …); read image by image, and no further than the first that differs.
-
-    Returns:
-        `constant`, `the same for every image`, or None.
-    """
-    if not len(array) or not array[0].size:
-        return None
-    first = np.asarray(array[0])
-    value = first.flat[0]
-    if (first == value).all() and all(bool((one == value).all()) for one in array):
-        return "constant"
-    if len(array) > 1 and all(np.array_equal(one, first) for one in array[1:]):
-        return "the same for every image"
-    return None

@@ -13,6 +13,7 @@ from typing import Any
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 
 from trt_matrix.core.hosts.cdi import PREFIX
+from trt_matrix.environments.host import is_rootless
 
 PROGRAM = "/trt-matrix"
 """Folder of the package `job`, inside."""
@@ -220,10 +221,9 @@ def user(info: Mapping[str, Any], uid: int, gid: int) -> tuple[str, str | None]:
         uid: Of the runner.
         gid: Of the runner.
     """
-    security = info.get("SecurityOptions") or ()
-    # Podman's name of it is another one.
-    if info.get("Rootless") or any("name=rootless" in one for one in security):
+    if is_rootless(info):
         return "0:0", None  # there, root inside is the user outside
+    security = info.get("SecurityOptions") or ()
     remapped = any("name=userns" in one for one in security)
     return f"{uid}:{gid}", "host" if remapped else None
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from trt_matrix.core.boxes.decoding import Family, decoding_of
-from trt_matrix.core.boxes.detection import check_shape, detect
+from trt_matrix.core.boxes.detection import check_shape, detect, gates
 from trt_matrix.core.boxes.recognising import (
     COCO,
     N3,
@@ -161,6 +161,7 @@ STYLES = tuple(
         what=WHAT[family],
         detector=_detector,
         check=_check,
+        gates=lambda decode: gates(decoding_of(decode)),
         settings=frozenset({"layout", "activation", "bins", "nms_iou"}),
         recognise=RECOGNISE.get(family, anchored(family)),
     )
