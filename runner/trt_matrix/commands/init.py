@@ -64,7 +64,8 @@ def text(
     """
     found = likely(model)
     model = found.prepared.model
-    image = _taken(model)
+    batch = found.wishes.batch
+    image = _taken(model, batch)
     model, tail = _in_front_of_tail(model)
     outputs = graph.outputs(model)
     if not any(is_floating(output.dtype) for output in outputs):
@@ -81,7 +82,7 @@ def text(
             raise graph.GraphError(message)
     pairs = [(output.name, output.name) for output in outputs]
     ranked = rankings(model, pairs).rows
-    proposals = _proposals(model, outputs, image)
+    proposals = _proposals(model, outputs, image, batch)
     chosen = proposals[0] if len(proposals) == 1 and not proposals[0].doubt else None
     held = chosen.heads if chosen else {}
     style = str(chosen.decode["style"]) if chosen else None
@@ -138,12 +139,13 @@ def _proposals(
     model: onnx.ModelProto,
     outputs: Sequence[graph.TensorInfo],
     image: ImageInput | SampleInput,
+    batch: int,
 ) -> Sequence[Proposal]:
     """Returns how the outputs may be decoded; nothing where the shape of one is not known, or no image is fed."""
     if isinstance(image, SampleInput):
         return ()
     usable = [output for output in outputs if is_floating(output.dtype)]
-    shapes = shapes_of({output.name: output.shape for output in usable})
+    shapes = shapes_of({output.name: output.shape for output in usable}, batch)
     behind = tails(model, shapes)
     known = inferred(model)
     seen = [
@@ -182,24 +184,28 @@ def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
     return "\n".join(lines)
 
 
-def _taken(model: onnx.ModelProto) -> ImageInput | SampleInput:
+def _taken(model: onnx.ModelProto, batch: int) -> ImageInput | SampleInput:
     """Returns what a network takes: an image where it can be one.
 
     Raises:
         GraphError: see `sample_input`.
     """
     try:
-        return image_input(model)
+        return image_input(model, batch)
     except graph.GraphError:
-        return sample_input(model)
+        return sample_input(model, batch)
 
 
 def _model(path: Path, found: Likely) -> str:
     """Returns the section `model`: on one line where the file says it all."""
     wishes = found.wishes
-    if not (wishes.constants or wishes.shapes):
+    if not (wishes.constants or wishes.shapes or wishes.batch > 1):
         return f"model: {{onnx: {quoted(str(path))}}}"
     lines = ["model:", f"  onnx: {quoted(str(path))}"]
+    if wishes.batch > 1:
+        lines.append(
+            f"  batch: {wishes.batch}   # built into the file; latencies are those of so many images"
+        )
     for key, entries in (("shapes", wishes.shapes), ("constants", wishes.constants)):
         if entries:
             lines += [f"  {key}:"]

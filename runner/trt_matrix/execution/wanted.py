@@ -58,6 +58,10 @@ class Settings:
     input: str
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
+    batch: int = 1
+    """Images at once."""
+    alone: bool = False
+    """Whether each image fills a batch of its own, so that an output without a batch axis is of it alone."""
     algorithms: Mapping[str, Mapping[str, Any]]
     """Every algorithm there is → its options; which cells use which is the plan's."""
     shared: str | None
@@ -87,6 +91,10 @@ class Settings:
     given: GivenTable | None = None
     """The table that all get, where it is a file's."""
     quantisation: Preference = field(default_factory=Preference)
+
+    def batch_request(self) -> Mapping[str, Any]:
+        """Returns what a job is told of batches: `job.protocol.BATCH_KEYS`."""
+        return {"size": self.batch, "alone": self.alone}
 
     def machine(self, environment: str) -> Machine:
         """Returns where an environment runs; the reference and whatever is not named run here."""
@@ -352,6 +360,7 @@ class Wants:
     def _site_key(self, site: Site) -> Mapping[str, Any]:
         plugins = [one.request() for one in self.plugins_at(site)]
         return {
+            **({"batch": self.settings.batch_request()} if self.settings.batch > 1 else {}),
             **({"plugins": plugins} if plugins else {}),
             "environment": site.identity.fingerprint,
             "engine": site.environment.engine,
