@@ -1,5 +1,6 @@
 """What every output says first: true of the numbers, one sentence, and the same everywhere."""
 
+import dataclasses
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -216,7 +217,14 @@ def test_of_any_judgement_it_is_short_and_its_decibels_were_measured(seed: int) 
         pytest.fail("clean is said of a network that is not")
 
 
-@pytest.mark.parametrize("made", [whole(), h200.judged()], ids=["demo-like", "h200"])
+def doubted() -> Judgement:
+    made = whole()
+    return dataclasses.replace(made, facts={**made.facts, "doubts": ["guessed (line 3): the size"]})
+
+
+@pytest.mark.parametrize(
+    "made", [whole(), h200.judged(), doubted()], ids=["demo-like", "h200", "doubted"]
+)
 def test_every_output_says_the_same(made: Judgement) -> None:
     lines = headline(made).lines()
     terminal = Outcome(made, Path(), Path("r.html"), {}).text().splitlines()

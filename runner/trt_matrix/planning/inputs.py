@@ -9,9 +9,10 @@ import onnx
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
+from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.preparing import Wishes
-from trt_matrix.core.words import count
+from trt_matrix.core.words import count, listed, verb
 
 Problem = tuple[tuple[str | int, ...], str]
 """Place in matrix.yaml; what is wrong there."""
@@ -45,6 +46,16 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
                     f"no input of the network is called {name!r}{close}; its inputs: {few(known)}"
                 )
                 yield ("model", key, name), told
+
+
+def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
+    """Yields what of matrix.yaml is a guess that nobody has checked yet."""
+    if config.guessed:
+        yield (
+            f"{document.where(('guessed',))}: {listed(config.guessed, len(config.guessed))} "
+            f"{verb('is', config.guessed)} guessed: nothing in the network says it, and a wrong guess "
+            "makes all errors and boxes those of another use; delete there what you have checked"
+        )
 
 
 def whole_batches(files: Sequence[Path], batch: int) -> Sequence[Path]:

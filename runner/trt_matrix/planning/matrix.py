@@ -57,6 +57,7 @@ from trt_matrix.planning.heads import (
 )
 from trt_matrix.planning.inputs import (
     batch_notes,
+    guessed_doubts,
     pixel_problem,
     unknown_inputs,
     whole_batches,
@@ -241,7 +242,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
             *wide_notes(wide),
             *batch_notes(config.model.batch, len(images), len(calibration), len(evaluation)),
         ),
-        doubts=tuple(found.doubts),
+        doubts=(*guessed_doubts(config, document), *found.doubts),
         facts=network.facts,
     )
 

@@ -25,6 +25,7 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
 MEASURED, SIMULATED = "◆ measured", "◇ simulated"
+CHECK_FIRST = "Check first"
 FIX_COSTS = "The fix costs"
 KEEP, OUT = "Keep ", " out of int8"
 """How the advice of a layer that builds chose begins, and ends."""
@@ -74,13 +75,16 @@ class Headline:
     cost: str
     """What int8's time is beside fp32's; empty where nothing was timed."""
     facts: tuple[Fact, ...]
+    doubts: tuple[str, ...] = ()
+    """What was likely wrong before anything ran: nothing above it may be believed before that is looked at."""
     strips: tuple[Strip, ...]
 
     def lines(self) -> tuple[str, ...]:
-        """Returns five lines at most that say all of it, for a terminal or a mail."""
+        """Returns five lines at most, and one of doubts, that say all of it, for a terminal or a mail."""
         facts = dict(self.facts)
         told = (
             f"[{self.word}] {self.text}",
+            f"{CHECK_FIRST}: {'; '.join(self.doubts)}." if self.doubts else "",
             f"Do: {self.told_remedy}{f' {FIX_COSTS}: {facts[FIX_COSTS]}.' if FIX_COSTS in facts else ''}"
             if self.remedy
             else "",
@@ -148,6 +152,7 @@ def headline(judgement: Judgement) -> Headline:
         measured=measured,
         cost=cost(judgement),
         facts=tuple(_facts(judgement, told, answer, finding, whole)),
+        doubts=tuple(str(one) for one in judgement.facts.get("doubts", ())),
         strips=told,
     )
 
