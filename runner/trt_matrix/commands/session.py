@@ -19,10 +19,10 @@ from trt_matrix.core.network import graph
 from trt_matrix.core.network.lineage import behind
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
-from trt_matrix.core.words import listed
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
 from trt_matrix.core.tables.table import to_json
 from trt_matrix.core.verdicts.head_errors import undecided
+from trt_matrix.core.words import listed
 from trt_matrix.diagnosis.during_run import layers_to_try
 from trt_matrix.environments.preflight import watch
 from trt_matrix.environments.venv import VenvEnvironment
