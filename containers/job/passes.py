@@ -153,7 +153,7 @@ def infer(session, input_name, images, heads, folder, size=1, alone=False):
             fed = images[start : start + 1] if alone else images
             batch, count = batches.of(fed, 0 if alone else start, size)
             outputs = session.run({input_name: batch}, tensors)
-            rows = [_rows(head, output, size, count) for (head, _), output in zip(heads, outputs)]
+            rows = [_rows(head, output, size, count, alone) for (head, _), output in zip(heads, outputs)]
             if not writers:  # the first image tells the shapes
                 for file, found in zip(files, rows):
                     path = os.path.join(folder, file)
@@ -170,8 +170,8 @@ def infer(session, input_name, images, heads, folder, size=1, alone=False):
     }
 
 
-def _rows(head, output, size, count):
-    """Returns what an output holds of each of the first `count` images of a batch."""
+def _rows(head, output, size, count, alone=False):
+    """Returns what an output holds of each of the first `count` images of a batch, or of the one that fills it."""
     if output.dtype.kind != "f":
         raise ValueError(
             "head %s is %s, expected floating point: name a tensor before the conversion"
@@ -181,7 +181,7 @@ def _rows(head, output, size, count):
         return [output[0] if output.ndim > 1 and output.shape[0] == 1 else output]
     if output.ndim and output.shape[0] == size:
         return [np.atleast_1d(row) for row in output[:count]]
-    if count == 1:
+    if alone:
         return [output]
     raise ValueError(
         "head %s has shape %s: of a batch of %d images the first axis has to be theirs; name a tensor as the head "
@@ -204,8 +204,13 @@ def check_apart(session, input_name, images, heads, size):
     index = min(size, len(images)) - 1
     batch, _ = batches.of(images, 0, size)
     alone, _ = batches.of(images[index : index + 1], 0, size)
-    mixed = [_rows(head, one, size, size)[index] for (head, _), one in zip(heads, session.run({input_name: batch}, tensors))]
-    own = [_rows(head, one, size, size)[index] for (head, _), one in zip(heads, session.run({input_name: alone}, tensors))]
+    mixed, own = (
+        [
+            _rows(head, one, size, size)[index]
+            for (head, _), one in zip(heads, session.run({input_name: fed}, tensors))
+        ]
+        for fed in (batch, alone)
+    )
     for (head, _), found, expected in zip(heads, mixed, own):
         exact = expected.astype(np.float64)
         error = float(((found - exact) ** 2).sum())
