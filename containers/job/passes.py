@@ -177,12 +177,10 @@ def _rows(head, output, size, count, alone=False):
             "head %s is %s, expected floating point: name a tensor before the conversion"
             % (head, output.dtype)
         )
-    if size == 1:
-        return [output[0] if output.ndim > 1 and output.shape[0] == 1 else output]
-    if output.ndim and output.shape[0] == size:
+    if size > 1 and output.ndim and output.shape[0] == size:
         return [np.atleast_1d(row) for row in output[:count]]
-    if alone:
-        return [output]
+    if size == 1 or alone:
+        return [output[0] if output.ndim > 1 and output.shape[0] == 1 else output]
     raise ValueError(
         "head %s has shape %s: of a batch of %d images the first axis has to be theirs; name a tensor as the head "
         "that has it so, or leave model.batch out" % (head, output.shape, size)

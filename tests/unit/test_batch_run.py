@@ -1,5 +1,6 @@
 """`model: {batch: 4}`: seven images to calibrate, six to judge, by the command's way and the real job."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from onnx import numpy_helper
 from PIL import Image
-from public_networks import dynamic, paddle, rt_detr
+from public_networks import dynamic, rt_detr
 from small_networks import Builder, detector
 from test_shipped_run import FOLDERS, Ran
 
@@ -57,12 +58,22 @@ def test_every_cell_gives_what_it_gives_one_by_one(ran: Ran, alone: Ran) -> None
     assert {one.status for one in ran.records.values()} == {Status.OK}
     assert ran.records.keys() == alone.records.keys()
     assert ran.manifest.images == EVALUATION
-    for name, record in ran.records.items():
-        here, there = record.measurements[0].outputs, alone.records[name].measurements[0].outputs
+    for name in ran.records:
         for head in ("large", "small"):
-            one, other = ran.run.store.array(here[head]), alone.run.store.array(there[head])
-            assert one.shape == other.shape == (EVALUATION, *one.shape[1:])
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+            one, other = (sums(run, name, head) for run in (ran, alone))
+            assert len(one) == EVALUATION
+            assert one["r2"] == pytest.approx(other["r2"], rel=1e-4)
+            assert one["y2"] == pytest.approx(other["y2"], rel=1e-3)
+            if name != "fp32":  # the same errors, image by image
+                assert one["d2"] == pytest.approx(other["d2"], rel=1e-2)
+
+
+def sums(run: Ran, name: str, head: str) -> Any:
+    """Returns the sums of each image against the reference."""
+    reference = run.manifest.reference
+    assert reference is not None
+    outputs = run.records[name].measurements[0].outputs
+    return run.run.store.sums(outputs[head], reference.outputs[head], 1e-3)
 
 
 def test_limits_and_what_is_known_of_images_are_the_same(ran: Ran, alone: Ran) -> None:
@@ -93,9 +104,8 @@ def test_a_time_is_told_for_the_batch_and_for_an_image(ran: Ran) -> None:
     assert "batch 4, " in page
     assert " an image" in page
     assert "(batch 4, " in summary
-    import csv
-
-    rows = list(csv.DictReader((folder / "results.csv").open()))
+    with (folder / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
     row = next(one for one in rows if one["latency_median_s"])
     assert float(row["latency_image_s"]) == pytest.approx(float(row["latency_median_s"]) / BATCH)
 
@@ -126,18 +136,21 @@ def with_settings(ran_: Ran, folder: Path, model: onnx.ModelProto, **settings: A
 def test_a_head_whose_images_cannot_be_told_apart_is_refused_before_anything_runs(
     ran: Ran, tmp_path: Path
 ) -> None:
-    """PaddleDetection's small relative has one image built into a Reshape, and gives all boxes in one row."""
-    source = with_settings(
-        ran, tmp_path, paddle(), batch=BATCH, constants={"im_shape": [16, 16], "scale_factor": [1, 1]}
-    )  # fmt: skip
+    """One image is built into a Reshape, which gives the boxes of all in one row."""
+    b = Builder()
+    b.conv("image", "map", 3, 6, strides=[4, 4])
+    b.weight("one", np.array([1, 6, -1], "i8"))
+    b.node("Reshape", ["map", "one"], "rows")
+    source = with_settings(ran, tmp_path, b.model({"image": [1, 3, 16, 16]}, ["map", "rows"]))
     with pytest.raises(ConfigError) as caught:
         session.plan_experiment(source, tmp_path / "results", select=[])
     told = "\n".join(caught.value.problems)
     assert (
-        "head on_image has the shape [1, 64, 4]: of a batch of 4 images the first size has to be 4"
+        "head rows has the shape [1, 6, 64]: of a batch of 4 images the first size has to be 4"
         in told
     )
-    assert "model.batch" in told or "batch" in told
+    assert "head map" not in told
+    assert "model.batch" in told
 
 
 def test_what_is_given_for_one_image_is_every_images() -> None:

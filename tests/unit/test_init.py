@@ -201,7 +201,7 @@ def without_shape() -> onnx.ModelProto:
     [
         (simple(["n", 3, 8, 8], "y"), ["model: {onnx: my net.onnx}", "size: [8, 8]"]),
         (dynamic(["n", 3, "h", "w"]), ["size: [640, 640]", 'guessed: ["the size [640, 640]", "the preprocessing"]']),
-        (without_shape(), ["    image: [1, 3, 640, 640]", 'guessed: ["the shape of image", "the preprocessing"]']),
+        (without_shape(), ["    image: [1, 3, 640, 640]", 'guessed: ["the size [640, 640]", "the shape of image", "the preprocessing"]']),
         (dynamic(["n", "c", 16, 16]), ["    image: [1, 3, 16, 16]", 'guessed: ["the shape of image", "the preprocessing"]']),
         (paddle(), ["    scale_factor: [1, 1]"]),
         (rt_detr(), ["    orig_target_sizes: [16, 16]", "boxes: {}   # [1, 16, 4]"]),
