@@ -12,7 +12,7 @@ from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.preparing import Wishes
-from trt_matrix.core.words import count, listed, verb
+from trt_matrix.core.words import count, listed
 
 Problem = tuple[tuple[str | int, ...], str]
 """Place in matrix.yaml; what is wrong there."""
@@ -51,10 +51,10 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
 def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
     """Yields what of matrix.yaml is a guess that nobody has checked yet."""
     if config.guessed:
+        told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
         yield (
-            f"{document.where(('guessed',))}: {listed(config.guessed, len(config.guessed))} "
-            f"{verb('is', config.guessed)} guessed: nothing in the network says it, and a wrong guess "
-            "makes all errors and boxes those of another use; delete there what you have checked"
+            f"{told} {'are guesses' if many else 'is a guess'} ({document.where(('guessed',))}): nothing in the network "
+            "says it, and a wrong one makes errors and boxes those of another use; delete there what you have checked"
         )
 
 

@@ -6,6 +6,8 @@ from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 
+NOT_KNOWN = "not known"
+
 
 def degree(answer: Answer) -> str:
     """Returns `severe`, `visible`, `harmless`; of none of them what is known instead."""
@@ -14,7 +16,7 @@ def degree(answer: Answer) -> str:
     if is_open(answer.findings):
         return "not decided"
     if BOXES in answer.unseen and answer.passed is None:
-        return "not known"
+        return NOT_KNOWN
     return "no harm" if answer.clean else "no harm seen"
 
 
