@@ -152,7 +152,8 @@ def test_a_module_of_pytorch_is_the_reference(tmp_path: Path) -> None:
         files=["yolo.ts"],
     )  # fmt: skip
     assert {one.status for one in ran.records.values()} == {Status.OK}
-    assert (ran.reference["engine"], ran.reference["version"]) == ("torch", version)
+    assert ran.reference["engine"] == "torch"
+    assert ran.reference["version"].startswith(version)  # Debian adds what it was built of
     for head in yolov3_like.HEADS:
         exact = ran.errors["ort/cpu/fp32"][head].sqnr_db
         assert exact is None or exact > 100, "other kernels of the same weights"

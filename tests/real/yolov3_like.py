@@ -72,7 +72,7 @@ class Network(torch.nn.Module):
 
     def conv(self, x, name, stride=1, active=True):
         kernel = getattr(self, name)
-        x = F.conv2d(x, kernel, getattr(self, name + "_b"), stride, kernel.shape[2] // 2)
+        x = F.conv2d(x, kernel, getattr(self, name + "_b"), stride, int(kernel.shape[2]) // 2)
         return F.leaky_relu(x, 0.1) if active else x
 
     def forward(self, x):

@@ -10,7 +10,7 @@ from test_shipped_run import FOLDERS, Ran
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 
-GUESS = "the size [640, 640] and the preprocessing are guesses (guessed (line "
+GUESS = "the size [640, 640] and the preprocessing are guesses, see guessed (line "
 
 
 def again(ran: Ran, **settings: object) -> tuple[str, str, Told]:
@@ -44,7 +44,7 @@ def test_a_guess_is_above_the_verdict_until_it_is_deleted(ran: Ran) -> None:
     assert GUESS in plain
     assert plain.index(GUESS) < plain.index("SQNR in dB")
     page, summary, _ = again(ran, guessed=["the preprocessing"])
-    assert "The preprocessing is a guess (guessed" in page
+    assert "The preprocessing is a guess, see guessed" in page
     page, summary, _ = again(ran, guessed=[])
     assert 'class="doubt"' not in page
     assert "Check first" not in summary

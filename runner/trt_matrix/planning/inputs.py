@@ -53,7 +53,7 @@ def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
     if config.guessed:
         told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
         yield (
-            f"{told} {'are guesses' if many else 'is a guess'} ({document.where(('guessed',))}): nothing in the network "
+            f"{told} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
             "says it, and a wrong one makes errors and boxes those of another use; delete there what you have checked"
         )
 

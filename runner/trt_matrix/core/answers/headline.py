@@ -25,6 +25,8 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
 MEASURED, SIMULATED = "◆ measured", "◇ simulated"
+PERHAPS = "perhaps "
+"""Behind it a finding that is not decided says whose fault it may be."""
 CHECK_FIRST = "Check first"
 FIX_COSTS = "The fix costs"
 KEEP, OUT = "Keep ", " out of int8"
@@ -192,10 +194,11 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         rest = f", and {count(more, 'more finding')}" if more else ""
         joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
         return f"{capital(joined)}{rest}."
+    kept = harm(judgement, told)
     undecided = _undecided(judgement)
     if undecided:
-        return undecided
-    kept = harm(judgement, told)
+        # What it keeps was measured all the same; open is only what would be to blame.
+        return f"{capital(kept)}; {_small(undecided)}" if kept else undecided
     if whole.clean:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
@@ -258,15 +261,18 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
 
 
 def _undecided(judgement: Judgement) -> str:
-    heads: dict[str, list[str]] = {}
+    heads: dict[tuple[str, str], list[str]] = {}
     for answer in judgement.answers:
         first = lead(answer.findings, answer.unseen)
         if first and first.kind is Kind.INCONCLUSIVE:
-            heads.setdefault(_deciding(first.advice), []).append(answer.head)
+            whose = first.fault.partition(PERHAPS)[2]
+            heads.setdefault((whose, _deciding(first.advice)), []).append(answer.head)
     if not heads:
         return ""
-    advice, names = next(iter(heads.items()))
-    return f"Whether {listed(names, MOST)} lose{'s' if len(names) == 1 else ''} anything is not decided: {_small(advice)}."
+    (whose, advice), names = next(iter(heads.items()))
+    loses = f"{listed(names, MOST)} lose{'s' if len(names) == 1 else ''} by"
+    who = f"Whether {loses} {whose}" if whose else f"What {loses}"
+    return f"{who} is not decided: {_small(advice)}."
 
 
 def _deciding(advice: str) -> str:
