@@ -23,8 +23,8 @@ from trt_matrix.store.results import Store
 ROOT = Path(__file__).parents[2]
 OPENVINO, TENSORFLOW = "openvino==2026.4.1", "tensorflow-cpu==2.21.0"
 LITERT = "ai-edge-litert==2.3.0"
-INT8_DB = 20
-"""What int8 keeps of this network in ONNX Runtime, at least."""
+INT8_DB = 15
+"""What int8 keeps of this network, at least: 23 dB with VNNI; without it u8 by s8 can saturate (19.4 dB seen)."""
 
 
 def code(title: str) -> str:
@@ -183,7 +183,7 @@ def test_tflite_in_fp32_and_in_int8_of_its_converter(tmp_path: Path) -> None:
         assert exact is None or exact > 100, "two engines agree in fp32"
         quantised = ran.errors[own][head].sqnr_db
         assert quantised is not None
-        assert INT8_DB - 5 < quantised < 50, "int8 was computed, not fp32"
+        assert INT8_DB < quantised < 50, "int8 was computed, not fp32"
 
 
 def calibration() -> np.ndarray:
