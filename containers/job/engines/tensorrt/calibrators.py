@@ -116,7 +116,7 @@ class Callbacks(object):
         seconds: spent in callbacks: what calibrating costs beside TensorRT's own work.
     """
 
-    def __init__(self, feed, cache, batch):
+    def __init__(self, feed, cache, batch=1):
         self._feed = feed
         self._batch = batch
         self._cache = cache  # must live as long as this: 8.0 keeps a pointer into it
