@@ -54,6 +54,8 @@ def run(request_folder, result_folder, stages):
         from job import calibrate, engines, passes
 
         options = dict(request["engine_options"])
+        if protocol.batch_size(request) > 1 and request["engine"] == "tensorrt":
+            options["batch"] = protocol.batch_size(request)
         if request["plugins"]:
             folder = os.path.join(result_folder, protocol.PLUGINS)
             options.update(plugins=request["plugins"], plugin_folder=folder)

@@ -1,17 +1,17 @@
 """Calibration: the fp32 network over the calibration images, once; then one table an algorithm.
 
-Only two images' activations and one histogram a tensor are in memory, however many images there are.
+Only two batches' activations and one histogram a tensor are in memory, however many images there are.
 """
 
 import contextlib
 import time
 from concurrent import futures
 
-from job import arrays, thresholds
+from job import arrays, batches, protocol, thresholds
 from job.histogram import Histogram
 
 
-def calibrate(session, input_name, images, tensors, algorithms, show):
+def calibrate(session, input_name, images, tensors, algorithms, show, size=1):
     """Returns the histograms of `tensors` over all `images`, in that order: it is part of the result.
 
     Args:
@@ -20,7 +20,8 @@ def calibrate(session, input_name, images, tensors, algorithms, show):
         images: float32 (images, ...).
         tensors: names; the network's input may be among them.
         algorithms: names of those that will read the histograms.
-        show: called with "done/all" before each image.
+        show: called with "done/all" before each batch.
+        size: images in a batch, each of which is counted as one; where the last is short its images count again.
 
     Raises:
         ValueError: a tensor holds NaN or infinite values, or is not floating point.
@@ -30,7 +31,7 @@ def calibrate(session, input_name, images, tensors, algorithms, show):
     outputs = [tensor for tensor in tensors if tensor != input_name]
 
     def run(number):
-        image = images[number : number + 1]
+        image, _ = batches.of(images, number, size)
         values = dict(zip(outputs, session.run({input_name: image}, outputs)))
         values[input_name] = image
         return values
@@ -39,15 +40,15 @@ def calibrate(session, input_name, images, tensors, algorithms, show):
         for histogram in histograms:
             histogram.add(values[histogram.tensor])
 
-    # An image is counted while the network runs on the next. Counting is what another thread does: a GPU is
+    # A batch is counted while the network runs on the next. Counting is what another thread does: a GPU is
     # chosen for a thread, and the network stays in the one that built it.
     with futures.ThreadPoolExecutor(1) as behind:
         counted = None
-        for number in range(len(images)):
+        for number in batches.starts(images, size):
             show("%d/%d" % (number, len(images)))
             try:
                 values = run(number)
-            finally:  # what is wrong with an earlier image is said before what is with this one
+            finally:  # what is wrong with an earlier batch is said before what is with this one
                 if counted:
                     counted.result()
             counted = behind.submit(count, values)
@@ -108,6 +109,7 @@ def run(engine, request, stages):
                 wanted["tensors"],
                 [one["name"] for one in wanted["algorithms"]],
                 stages.show,
+                protocol.batch_size(request),
             )
         made = tables(histograms, wanted["algorithms"])
     return dict(made, images=len(images), seconds=time.perf_counter() - start)

@@ -3,7 +3,9 @@
 import contextlib
 import os
 
-from job import arrays, comparison, protocol, settle, timing
+import numpy as np
+
+from job import arrays, batches, comparison, protocol, settle, timing
 
 TOLD = {  # key of pass.json to what an engine may have written of a build
     "executed": protocol.EXECUTED,
@@ -11,7 +13,7 @@ TOLD = {  # key of pass.json to what an engine may have written of a build
     "layers": protocol.LAYERS,
     "cache": protocol.CACHE,
 }
-
+MIXED = 1e-3  # NMSE; images that are kept apart give the same to rounding
 
 def run(engine, request, one, result_folder, stages):
     """Runs one pass, writes its folder and returns the content of its pass.json.
@@ -65,7 +67,11 @@ def _run(engine, request, one, folder, stages, answer):
                 answer[key] = file
     with contextlib.closing(session):
         with stages.enter("infer", name):
-            answer["outputs"] = infer(session, request["input"], images, request["heads"], folder)
+            heads, size = request["heads"], protocol.batch_size(request)
+            alone = bool(request["batch"] and request["batch"]["alone"])
+            answer["outputs"] = infer(session, request["input"], images, heads, folder, size, alone)
+            if one["precision"] == "fp32" and not alone:
+                check_apart(session, request["input"], images, heads, size)
         if request["timing"] is not None:
             with stages.enter("time", name):
                 answer["latency"] = _time(session, request, images)
@@ -124,11 +130,11 @@ def _forms(engine, one):
     return [typed["model"]]
 
 
-def infer(session, input_name, images, heads, folder):
+def infer(session, input_name, images, heads, folder, size=1, alone=False):
     """Writes the outputs of every head over `images`; returns {head: {"file", "shape"}}.
 
-    An output's first axis is dropped where it is the batch of one: (1, c, h, w) is stored as
-    (images, c, h, w). One without a batch axis is stored as (images,) + its shape.
+    An output's first axis is the batch's: (1, c, h, w) is stored as (images, c, h, w). One without a batch
+    axis is stored as (images,) + its shape, where each image has a run of its own.
 
     Args:
         session: of an engine.
@@ -136,21 +142,30 @@ def infer(session, input_name, images, heads, folder):
         images: float32 (images, ...).
         heads: [[head, output tensor]].
         folder: where the .npy files go.
+        size: of a batch.
+        alone: whether each image fills a batch.
+
+    Raises:
+        ValueError: an output is not floating point, has another shape than for other images, or does not
+            tell the images of a batch apart.
     """
     tensors = [tensor for _, tensor in heads]
     files = files_of([head for head, _ in heads])
     writers = []
     with contextlib.ExitStack() as unfinished:
-        for number in range(len(images)):
-            outputs = session.run({input_name: images[number : number + 1]}, tensors)
-            rows = [_row(head, output) for (head, _), output in zip(heads, outputs)]
+        for start in batches.starts(images, 1 if alone else size):
+            fed = images[start : start + 1] if alone else images
+            batch, count = batches.of(fed, 0 if alone else start, size)
+            outputs = session.run({input_name: batch}, tensors)
+            rows = [_rows(head, output, size, count, alone) for (head, _), output in zip(heads, outputs)]
             if not writers:  # the first image tells the shapes
-                for file, row in zip(files, rows):
+                for file, found in zip(files, rows):
                     path = os.path.join(folder, file)
-                    writers.append(arrays.ArrayWriter(path, len(images), row.shape))
+                    writers.append(arrays.ArrayWriter(path, len(images), found[0].shape))
                     unfinished.callback(writers[-1].discard)
-            for writer, row in zip(writers, rows):
-                writer.append(row)
+            for writer, found in zip(writers, rows):
+                for row in found:
+                    writer.append(row)
         for writer in writers:
             writer.close()
     return {
@@ -159,13 +174,53 @@ def infer(session, input_name, images, heads, folder):
     }
 
 
-def _row(head, output):
+def _rows(head, output, size, count, alone=False):
+    """Returns what an output holds of each of the first `count` images of a batch, or of the one that fills it."""
     if output.dtype.kind != "f":
         raise ValueError(
             "head %s is %s, expected floating point: name a tensor before the conversion"
             % (head, output.dtype)
         )
-    return output[0] if output.ndim > 1 and output.shape[0] == 1 else output
+    if size > 1 and output.ndim and output.shape[0] == size:
+        return [np.atleast_1d(row) for row in output[:count]]
+    if size == 1 or alone:
+        return [output[0] if output.ndim > 1 and output.shape[0] == 1 else output]
+    raise ValueError(
+        "head %s has shape %s: of a batch of %d images the first axis has to be theirs; name a tensor as the head "
+        "that has it so, or leave model.batch out" % (head, output.shape, size)
+    )
+
+
+def check_apart(session, input_name, images, heads, size):
+    """Raises where what a network gives for an image depends on the others in its batch.
+
+    Args: as `infer`.
+
+    Raises:
+        ValueError: names the head.
+    """
+    if min(size, len(images)) == 1:
+        return
+    tensors = [tensor for _, tensor in heads]
+    # The last of a batch, which an axis of one that was built in would lose.
+    index = min(size, len(images)) - 1
+    batch, _ = batches.of(images, 0, size)
+    alone, _ = batches.of(images[index : index + 1], 0, size)
+    mixed, own = (
+        [
+            _rows(head, one, size, size)[index]
+            for (head, _), one in zip(heads, session.run({input_name: fed}, tensors))
+        ]
+        for fed in (batch, alone)
+    )
+    for (head, _), found, expected in zip(heads, mixed, own):
+        exact = expected.astype(np.float64)
+        error = float(((found - exact) ** 2).sum())
+        if error > MIXED * float((exact**2).sum()):
+            raise ValueError(
+                "head %s: what it gives for an image depends on the other images of its batch of %d, so a batch "
+                "is built into the network; leave model.batch out, or export it with an open batch" % (head, size)
+            )
 
 
 def files_of(heads):
@@ -181,7 +236,7 @@ def files_of(heads):
 
 
 def _time(session, request, images):
-    image = images[:1]
+    image, _ = batches.of(images, 0, protocol.batch_size(request))
     outputs = [tensor for _, tensor in request["heads"]]
     limits = {key: request["timing"][key] for key in protocol.TIMING_KEYS}
     device_s = []
@@ -214,8 +269,9 @@ def _profile(session, request, images, folder, stages, answer):
     protocol.write_json(untimed, answer)
     with stages.enter("profile", answer["name"]):
         runs = request["timing"][protocol.LAYER_RUNS]
+        image, _ = batches.of(images, 0, protocol.batch_size(request))
         try:
-            told(dict(none, **session.layer_times({request["input"]: images[:1]}, runs)))
+            told(dict(none, **session.layer_times({request["input"]: image}, runs)))
         except Exception as error:  # noqa: BLE001 - whatever an engine raises: it has no times, then
             problem = "%s: %s" % (type(error).__name__, error)
             told(dict(none, problem=problem))

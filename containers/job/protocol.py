@@ -87,6 +87,10 @@ GATE_KEYS = {  # which positions of heads that make boxes together can hold one
     "alone": "{head: channels of which a value that is less counts for no box, whatever the others are}",
     "least": "a position where none of these is as large can hold no box",
 }
+BATCH_KEYS = {  # of the request's `batch`, absent or null: images go one by one
+    "size": "images that every network of the request takes at once",
+    "alone": "whether each image fills a whole batch in `infer`, so that an output without a batch axis is of it alone",
+}
 PLUGIN_KEYS = {  # of the request's `plugins`, absent or a list; either the first, or the other two
     "libraries": "{major version of TensorRT: path}",
     "sources": "[{name: as others include it, file: path}], compiled inside",
@@ -238,6 +242,7 @@ def read_request(folder):
     def absolute(path):
         return os.path.join(folder, path)
 
+    _check_batch(request.setdefault("batch", None))  # not every host knows of it
     request["evaluation"] = absolute(request["evaluation"])
     for number, one in enumerate(request.setdefault("plugins", [])):
         _check_plugin(one, "plugins[%d]" % number)
@@ -275,6 +280,20 @@ def read_request(folder):
             for form in one["alternatives"]
         ]
     return request
+
+
+def _check_batch(batch):
+    if batch is None:
+        return
+    _need(batch, BATCH_KEYS, "batch")
+    size = batch["size"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ProtocolError("batch.size is %r: expected a number of images" % (size,))
+
+
+def batch_size(request):
+    """Returns how many images the networks of a request take at once."""
+    return request["batch"]["size"] if request["batch"] else 1
 
 
 def _check_passes(passes):

@@ -211,7 +211,7 @@ def test_a_number_of_runs_that_is_none_is_refused(jobs: Jobs, runs: object) -> N
 @pytest.mark.parametrize(
     ("options", "environment", "message"),
     [
-        ({"thread": 1}, {}, "tensorrt has no option thread; it has: device, fallback"),
+        ({"thread": 1}, {}, "tensorrt has no option thread; it has: batch, device, fallback"),
         ({"device": 3}, {}, "there is no GPU number 3: CUDA sees 1"),
         ({}, {"FAKE_CUDART_DEVICES": "0"}, "cudaErrorNoDevice"),
         ({"plugins": ["absent.so"]}, {}, "absent.so"),

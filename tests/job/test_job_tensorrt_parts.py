@@ -306,7 +306,7 @@ def test_after_an_error_nothing_more_is_fed(adapter: SimpleNamespace) -> None:
 @given(st.randoms(use_true_random=False))
 def test_unknown_options_are_named(adapter: SimpleNamespace, chance: random.Random) -> None:
     key = "x" + str(chance.randrange(1000))
-    with pytest.raises(ValueError, match=f"no option {key}; it has: device"):
+    with pytest.raises(ValueError, match=f"no option {key}; it has: batch, device"):
         adapter.options.checked({key: 1})
 
 

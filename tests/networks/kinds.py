@@ -243,6 +243,17 @@ def traced() -> onnx.ModelProto:
     return dynamic([4, 3, 32, 32], [4, 6, 8, 8])
 
 
+def built_in() -> onnx.ModelProto:
+    """Exported for four images, which a Reshape holds: it takes no other number."""
+    b = Builder()
+    b.node("Relu", [b.conv("image", "c1", 3, 8, strides=[2, 2])], "r1")
+    b.conv("r1", "map", 8, 6, k=1)
+    b.weight("sizes", np.array([4, 6, -1], "i8"))
+    b.node("Reshape", ["map", "sizes"], "rows")
+    b.node("Transpose", ["rows"], "cells", perm=[0, 2, 1])
+    return b.model({"image": [4, 3, 16, 16]}, ["map", "cells"])
+
+
 def stale() -> onnx.ModelProto:
     return dynamic(["batch", 3, "height", "width"], [1, 6, 20, 20])
 
@@ -285,6 +296,7 @@ KINDS: Mapping[str, Kind] = {
     "symbols shared with a mask": Kind(lambda: small(masked())),
     "upsampled by a shape": Kind(lambda: small(resized_by_shape())),
     "traced with four": Kind(traced),
+    "four built in": Kind(built_in),
     "stale sizes of outputs": Kind(lambda: small(stale())),
     "several inputs, PaddleDetection's": Kind(paddle),
     "several inputs, RT-DETR's": Kind(rt_detr),

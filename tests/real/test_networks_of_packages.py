@@ -60,5 +60,10 @@ def test_init_takes_it_or_says_what_is_missing(tmp_path: Path, package: str) -> 
         if told:
             assert [len(one) < 600 for one in told] == [True]
             continue
-        decode = read_experiment(matrix, []).checked.config.decode
+        experiment = read_experiment(matrix, [])
+        decode = experiment.checked.config.decode
         assert READ[file] == (decode.style if decode else None)
+        # What was guessed is told by every run, not in the file alone.
+        guessed = " ".join(experiment.doubts)
+        assert ("the preprocessing" in guessed) == (decode is None)
+        assert ("the size [640, 640]" in guessed) == file.startswith("ch_")

@@ -54,6 +54,75 @@ print(tf.__version__)
 """
 """Runs where TensorFlow is: weights.npz, file to write."""
 
+TRACE = """
+import sys
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+weights = np.load(sys.argv[1])
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        for name in weights.files:
+            self.register_buffer(name, torch.from_numpy(weights[name]))
+
+    def conv(self, x, name, stride=1, active=True):
+        kernel = getattr(self, name)
+        x = F.conv2d(x, kernel, getattr(self, name + "_b"), stride, int(kernel.shape[2]) // 2)
+        return F.leaky_relu(x, 0.1) if active else x
+
+    def forward(self, x):
+        seen, heads = {}, []
+        for name in ("c1", "c2", "c3", "c4", "c5"):
+            x = seen[name] = self.conv(x, name, 2)
+        for head, skip, up in (("large", "c4", "u1"), ("medium", "c3", "u2"), ("small", None, None)):
+            heads.append(self.conv(self.conv(x, head + "_a"), head + "_o", active=False))
+            if skip:
+                x = F.interpolate(self.conv(x, up), scale_factor=2.0, mode="nearest")
+                x = torch.cat([x, seen[skip]], 1)
+        return tuple(heads)
+
+
+torch.jit.trace(Network().eval(), torch.zeros(1, 3, 96, 96)).save(sys.argv[2])
+print(torch.__version__)
+"""
+"""Runs where PyTorch is: weights.npz, file to write."""
+
+CONVERT = (
+    FREEZE.partition("graph = tf.Graph()")[0]
+    + """
+class Network(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([1, 96, 96, 3], tf.float32, name="image")])
+    def run(self, image):
+        x, seen, heads = image, {}, {}
+        for name in ("c1", "c2", "c3", "c4", "c5"):
+            x = seen[name] = conv(x, name, 2)
+        for head, skip, up in (("large", "c4", "u1"), ("medium", "c3", "u2"), ("small", None, None)):
+            heads[head] = conv(conv(x, head + "_a"), head + "_o", active=False)
+            x = above(x, seen[skip], up) if skip else x
+        return heads
+
+
+network = Network()
+tf.saved_model.save(network, sys.argv[2] + ".saved", signatures={"serving_default": network.run})
+images = np.load(sys.argv[3]).transpose(0, 2, 3, 1)
+for ending, quantised in (("", False), ("_int8", True)):
+    converter = tf.lite.TFLiteConverter.from_saved_model(sys.argv[2] + ".saved")
+    if quantised:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with open(sys.argv[2].replace(".tflite", ending + ".tflite"), "wb") as stream:
+        stream.write(converter.convert())
+print(tf.__version__)
+"""
+)
+"""Runs where TensorFlow is: weights.npz, .tflite to write (its int8 form beside it), images.npy to calibrate with."""
+
 
 def weights(seed: int = 0) -> dict[str, np.ndarray]:
     """Returns name → (out, in, k, k), and name_b → its bias; float32."""
@@ -141,11 +210,36 @@ def onnx_model(values: dict[str, np.ndarray]) -> onnx.ModelProto:
 
 def freeze(python: Path, values: dict[str, np.ndarray], target: Path) -> str:
     """Writes the frozen graph, by a Python that has TensorFlow; returns its version."""
-    stored, script = target.with_suffix(".npz"), target.with_suffix(".make.py")
+    return _made(python, FREEZE, values, target)
+
+
+def trace(python: Path, values: dict[str, np.ndarray], target: Path) -> str:
+    """Writes a module of TorchScript, by a Python that has PyTorch; returns its version."""
+    return _made(python, TRACE, values, target)
+
+
+def convert(python: Path, values: dict[str, np.ndarray], images: np.ndarray, target: Path) -> None:
+    """Writes a file of TFLite, and beside it its int8 form, by a Python that has TensorFlow.
+
+    Args:
+        python: That.
+        values: The weights.
+        images: To calibrate with, float32 (images, 3, 96, 96).
+        target: NAME.tflite; the other is NAME_int8.tflite.
+    """
+    stored = target.with_suffix(".npy")
+    np.save(stored, images)
+    _made(python, CONVERT, values, target, stored)
+
+
+def _made(
+    python: Path, script: str, values: dict[str, np.ndarray], target: Path, *more: Path
+) -> str:
+    stored, file = target.with_suffix(".npz"), target.with_suffix(".make.py")
     np.savez(stored, **values)
-    script.write_text(FREEZE)
+    file.write_text(script)
     done = subprocess.run(
-        [str(python), str(script), str(stored), str(target)],
+        [str(python), str(file), str(stored), str(target), *map(str, more)],
         capture_output=True,
         text=True,
         check=False,

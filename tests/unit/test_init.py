@@ -200,9 +200,9 @@ def without_shape() -> onnx.ModelProto:
     ("model", "lines"),
     [
         (simple(["n", 3, 8, 8], "y"), ["model: {onnx: my net.onnx}", "size: [8, 8]"]),
-        (dynamic(["n", 3, "h", "w"]), ["size: [640, 640]", "# A guess, to be checked: the size [640, 640]"]),
-        (without_shape(), ["    image: [1, 3, 640, 640]", "the shape of image; nothing in the network"]),
-        (dynamic(["n", "c", 16, 16]), ["    image: [1, 3, 16, 16]", "to be checked: the shape of image"]),
+        (dynamic(["n", 3, "h", "w"]), ["size: [640, 640]", 'guessed: ["the size [640, 640]", "the preprocessing"]']),
+        (without_shape(), ["    image: [1, 3, 640, 640]", 'guessed: ["the size [640, 640]", "the shape of image", "the preprocessing"]']),
+        (dynamic(["n", "c", 16, 16]), ["    image: [1, 3, 16, 16]", 'guessed: ["the shape of image", "the preprocessing"]']),
         (paddle(), ["    scale_factor: [1, 1]"]),
         (rt_detr(), ["    orig_target_sizes: [16, 16]", "boxes: {}   # [1, 16, 4]"]),
         (ssd(), ["scale: 1 ", "mean: 0 ", "# its input takes uint8: pixels as they are"]),
@@ -240,7 +240,7 @@ def test_a_guess_is_named_in_the_file(tmp_path: Path) -> None:
     model.graph.output.append(helper.make_tensor_value_info("far", TensorProto.FLOAT, None))
     written = write(tmp_path, model)
     assert "    t: [0]" in written.read_text()
-    assert "# A guess, to be checked: what t is fed" in written.read_text()
+    assert 'guessed: ["what t is fed", "the preprocessing"]' in written.read_text()
     checked(written)
 
 

@@ -1,7 +1,7 @@
 """A function of the user's own: from one image, as it is fed, to {head: array}; whatever computes them.
 
 Its file, and the files that it needs, come with the request and are laid into one folder of RESULT_DIR,
-which is the working folder. A function with one parameter is given the image, float32 (1, ...). One whose
+which is the working folder. A function with one parameter is given the images, float32 (batch, ...). One whose
 parameters are among MAKER, or that has none, is called once per pass and returns such a function.
 """
 
@@ -159,9 +159,9 @@ class Session(object):
             returned = self._function(self._fed[1])
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's program
             raise _failure(self._where, error, self._folder)
-        return [self._array(returned, head) for head in self._heads]
+        return [self._array(returned, head, len(fed)) for head in self._heads]
 
-    def _array(self, returned, head):
+    def _array(self, returned, head, images):
         try:
             value = returned[head]
         except (KeyError, TypeError, IndexError):
@@ -187,10 +187,16 @@ class Session(object):
                 "%s: head %s is %s, expected floating point: integers are to be dequantised, "
                 "what is no array to be made one" % (self._where, head, array.dtype)
             )
-        if array.ndim < 2 or array.shape[0] != 1:
+        if array.ndim < 2 or array.shape[0] != images:
             raise FunctionError(
-                "%s: head %s has shape %s, expected the batch of one image first: (1, ...)"
-                % (self._where, head, array.shape)
+                "%s: head %s has shape %s, expected the batch of %s first: (%d, ...)"
+                % (
+                    self._where,
+                    head,
+                    array.shape,
+                    "one image" if images == 1 else "%d images" % images,
+                    images,
+                )
             )
         return array
 

@@ -17,6 +17,7 @@ from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import cut
 from trt_matrix.core.network.image_input import (
+    CHANNELS,
     ImageInput,
     SampleInput,
     image_input,
@@ -29,7 +30,6 @@ from trt_matrix.core.network.tail_limits import limits
 from trt_matrix.core.network.tails import parts, tails
 from trt_matrix.core.prepared.likely import Likely, likely
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
-from trt_matrix.core.words import listed
 from trt_matrix.planning.boxes import shapes_of
 from trt_matrix.planning.heads import is_floating
 
@@ -64,7 +64,8 @@ def text(
     """
     found = likely(model)
     model = found.prepared.model
-    image = _taken(model)
+    batch = found.wishes.batch
+    image = _taken(model, batch)
     model, tail = _in_front_of_tail(model)
     outputs = graph.outputs(model)
     if not any(is_floating(output.dtype) for output in outputs):
@@ -81,7 +82,7 @@ def text(
             raise graph.GraphError(message)
     pairs = [(output.name, output.name) for output in outputs]
     ranked = rankings(model, pairs).rows
-    proposals = _proposals(model, outputs, image)
+    proposals = _proposals(model, outputs, image, batch)
     chosen = proposals[0] if len(proposals) == 1 and not proposals[0].doubt else None
     held = chosen.heads if chosen else {}
     style = str(chosen.decode["style"]) if chosen else None
@@ -92,15 +93,15 @@ def text(
     )
     heads = tail + heads + _offered(ranked, dict(pairs))
     experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
-    told = [*notes, *filter(None, [guesses_note(found)])]
-    comments = "".join(f"{line}\n" for note in told for line in comment(note))
+    comments = "".join(f"{line}\n" for note in notes for line in comment(note))
+    guessed = guesses(found, pixels=_takes_pixels(image, samples) and chosen is None)
     return f"""\
 # One INT8 experiment: the same network, images and tables in every environment below.
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
 name: {quoted(experiment)}
-{comments}{_model(path, found)}
+{_guessed(guessed)}{comments}{_model(path, found)}
 
 # Outputs to compare. A head that does not interest you can be left out.
 # `stride` is guessed from the sizes: pixels of the input per cell of the head.
@@ -138,12 +139,13 @@ def _proposals(
     model: onnx.ModelProto,
     outputs: Sequence[graph.TensorInfo],
     image: ImageInput | SampleInput,
+    batch: int,
 ) -> Sequence[Proposal]:
     """Returns how the outputs may be decoded; nothing where the shape of one is not known, or no image is fed."""
     if isinstance(image, SampleInput):
         return ()
     usable = [output for output in outputs if is_floating(output.dtype)]
-    shapes = shapes_of({output.name: output.shape for output in usable})
+    shapes = shapes_of({output.name: output.shape for output in usable}, batch)
     behind = tails(model, shapes)
     known = inferred(model)
     seen = [
@@ -182,24 +184,28 @@ def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
     return "\n".join(lines)
 
 
-def _taken(model: onnx.ModelProto) -> ImageInput | SampleInput:
+def _taken(model: onnx.ModelProto, batch: int) -> ImageInput | SampleInput:
     """Returns what a network takes: an image where it can be one.
 
     Raises:
         GraphError: see `sample_input`.
     """
     try:
-        return image_input(model)
+        return image_input(model, batch)
     except graph.GraphError:
-        return sample_input(model)
+        return sample_input(model, batch)
 
 
 def _model(path: Path, found: Likely) -> str:
     """Returns the section `model`: on one line where the file says it all."""
     wishes = found.wishes
-    if not (wishes.constants or wishes.shapes):
+    if not (wishes.constants or wishes.shapes or wishes.batch > 1):
         return f"model: {{onnx: {quoted(str(path))}}}"
     lines = ["model:", f"  onnx: {quoted(str(path))}"]
+    if wishes.batch > 1:
+        lines.append(
+            f"  batch: {wishes.batch}   # built into the file; latencies are those of so many images"
+        )
     for key, entries in (("shapes", wishes.shapes), ("constants", wishes.constants)):
         if entries:
             lines += [f"  {key}:"]
@@ -207,11 +213,31 @@ def _model(path: Path, found: Likely) -> str:
     return "\n".join(lines)
 
 
-def guesses_note(found: Likely) -> str:
-    """Returns what of the proposal nothing says, as a sentence; empty where there is none."""
-    if not found.guesses:
+def guesses(found: Likely, *, pixels: bool) -> Sequence[str]:
+    """Returns what of the proposal nothing says.
+
+    Args:
+        found: The proposal.
+        pixels: Whether what becomes of pixels is written, and of no known family.
+    """
+    return (*found.guesses, *(["the preprocessing"] if pixels else ()))
+
+
+def _takes_pixels(image: ImageInput | SampleInput, samples: Given | None) -> bool:
+    return (
+        isinstance(image, ImageInput)
+        and image.channels in CHANNELS
+        and not (samples and samples.key == "arrays")
+    )
+
+
+def _guessed(told: Sequence[str]) -> str:
+    if not told:
         return ""
-    return f"A guess, to be checked: {listed(found.guesses)}; nothing in the network says it."
+    return (
+        "# Guesses: nothing in the network says them. Every run warns of them; delete what you have checked.\n"
+        f"guessed: {json.dumps(told)}\n"
+    )
 
 
 def _in_front_of_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

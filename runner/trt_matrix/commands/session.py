@@ -23,6 +23,7 @@ from trt_matrix.core.prepared.likely import likely
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
 from trt_matrix.core.tables.table import to_json
 from trt_matrix.core.verdicts.head_errors import undecided
+from trt_matrix.core.words import listed
 from trt_matrix.diagnosis.during_run import layers_to_try
 from trt_matrix.environments.preflight import watch
 from trt_matrix.environments.venv import VenvEnvironment
@@ -236,8 +237,11 @@ def init(
         raise ConfigError(str(output), [f"cannot be written: {error.strerror}"]) from error
     done = found.prepared.facts or moved
     prepared = prepared_note(model.name, found.prepared, sorted_=moved) if done else ""
-    said = (prepared, *notes, template.guesses_note(found))
-    told = "".join(f"{note}\n" for note in said if note)
+    # A run warns of guesses itself.
+    guessed = (
+        "" if runs or not found.guesses else f"a guess, to be checked: {listed(found.guesses)}"
+    )
+    told = "".join(f"{note}\n" for note in (prepared, *notes, guessed) if note)
     if runs:
         return f"{told}wrote {output}: it runs now; what it says of preprocessing must be what the network was trained with"
     todo = "its preprocessing" if samples else "its two folders of samples and their preprocessing"
@@ -326,6 +330,7 @@ def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
     return Asked(
         input=settings.input,
         heads=settings.heads,
+        batch=settings.batch,
         evaluation=data.evaluation,
         calibration=data.calibration,
         engines={name: one.engine for name, one in experiment.environments.items()},
@@ -370,6 +375,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
                 else {"preprocess": config.data.preprocess.recorded()}
             ),
         },
+        **({"doubts": list(doubts)} if (doubts := experiment.doubts) else {}),
         **({"shared_table": settings.given.facts} if settings.given else {}),
         "settings": {
             "repeats": settings.repeats,

@@ -127,6 +127,11 @@ class Config(Section):
     """One experiment."""
 
     name: Name
+    guessed: tuple[str, ...] = Field(
+        (),
+        description="What `init` wrote and nothing in the network says: every run, and its report, warns of it first. "
+        "Delete what you have checked.",
+    )
     model: Model
     heads: Annotated[Mapping[str, Head], AfterValidator(named_heads)] = Field(min_length=1)
     data: Data

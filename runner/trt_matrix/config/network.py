@@ -17,6 +17,9 @@ from trt_matrix.config.sections import Section
 from trt_matrix.core.manifest import Role
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 
+MOST_IMAGES = 1024
+"""In a batch."""
+
 Major = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}$")]
 """A major version of TensorRT."""
 
@@ -74,8 +77,15 @@ class Model(Section):
     )
     shapes: Mapping[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
         {},
-        description="Input → its sizes, batch 1 first, where the file leaves them open: {image: [1, 3, 320, 320]}. "
+        description="Input → its sizes, the batch first, where the file leaves them open: {image: [1, 3, 320, 320]}. "
         "Height and width of images may also come from data.preprocess.size.",
+    )
+    batch: int = Field(
+        1,
+        ge=1,
+        le=MOST_IMAGES,
+        description="Images that the network is given at once, and is timed with; of a file that leaves its batch open, "
+        "or fixes it at this number.",
     )
     constants: Mapping[str, pydantic.JsonValue] = Field(
         {},

@@ -37,6 +37,11 @@ class Latency:
     scatters: bool = False
     """Whether the medians of repeats differ by more than samples of one repeat do: `scattered`."""
 
+    @property
+    def image_s(self) -> float:
+        """Median for one image of the batch."""
+        return self.median_s / self.batch
+
 
 def latency(rounds: Sequence[Sequence[float]], batch: int) -> Latency | None:
     """Returns the latency over all samples of all rounds; None where there is no sample.

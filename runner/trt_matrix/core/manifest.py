@@ -196,6 +196,8 @@ class Asked(Stored):
     """Tensor that takes an image."""
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
+    batch: int = 1
+    """Images at once."""
     evaluation: Object
     """Preprocessed images, float32 (images, …)."""
     calibration: Object
@@ -208,6 +210,10 @@ class Asked(Stored):
     """How the shared table gets into a float network: `cache` or `dynamic_range`."""
     plugins: tuple[Mapping[str, Any], ...] = ()
     """Those of TensorRT's requests: `job.protocol.PLUGIN_KEYS`, the files by their names in the store."""
+
+    def batch_request(self) -> Mapping[str, Any]:
+        """Returns what of a request tells of batches; nothing where images go one by one."""
+        return {"batch": {"size": self.batch, "alone": False}} if self.batch > 1 else {}
 
 
 class ImageSet(Stored):

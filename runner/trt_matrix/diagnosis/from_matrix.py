@@ -128,6 +128,7 @@ def _tables(experiment: Experiment, store: Store, images: Object, told: Told) ->
             list(network.tensors),
             [str(one["name"]) for one in algorithms],
             lambda done: told(f"calibrating: image {done}"),
+            settings.batch,
         )
         target.write_text(json.dumps(tables(histograms, algorithms)))
 

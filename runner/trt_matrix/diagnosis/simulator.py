@@ -6,7 +6,7 @@ a network that is quantised in part into int8. A session has one thread; images 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Pair, Quantised, State
 from trt_matrix.core.diagnosis.segments import Segment, segments
 from trt_matrix.core.network import graph, ordering
+from trt_matrix.core.network.image_input import batch_of
 
 Values = dict[str, npt.NDArray[Any]]
 
@@ -52,6 +53,8 @@ class Base:
     """Of tensors that can be quantised: what their segment gave."""
     values: Values
     """What is read of every tensor."""
+    firsts: dict[int, npt.NDArray[Any]] = field(default_factory=dict)
+    """Id of one of these arrays, of a batch → its first image: the same array whenever it is asked for."""
 
 
 class Simulator:
@@ -73,6 +76,7 @@ class Simulator:
         self.found = found
         self.heads = tuple(heads)
         self.input = graph.require_float32_input(found.model).name
+        self._batch = batch_of(found.model)
         self.tensors = found.state.tensors | set(tensors)
         self.segments = segments(found.model, self.tensors | set(heads))
         self._values = {tensor.name: tensor for tensor in found.model.graph.initializer}
@@ -92,7 +96,7 @@ class Simulator:
         return self if wanted == self.tensors else Simulator(self.found, self.heads, wanted)
 
     def base(self, image: npt.NDArray[np.float32], state: State) -> Base:
-        """Computes everything of one image, shape (1, …)."""
+        """Computes everything of one image, shape (1, …), which fills a batch where the network takes several."""
         made = Base(state, {}, {})
         self._walk(state, None, made.raw, made.values, image)
         wanted = self.tensors.union(self.heads)
@@ -108,7 +112,7 @@ class Simulator:
         raw: Values = {}
         values: Values = {}
         self._walk(state, base, raw, values, free=True)
-        return self._heads(state, {**base.raw, **raw}, {**base.values, **values})
+        return self._heads(state, {**base.raw, **raw}, {**base.values, **values}, base)
 
     def run(
         self, image: npt.NDArray[np.float32], state: State
@@ -121,7 +125,7 @@ class Simulator:
 
     def heads_of(self, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in the base's own state."""
-        return self._heads(base.state, base.raw, base.values)
+        return self._heads(base.state, base.raw, base.values, base)
 
     def quantise(self, pair: Pair, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns what the integers of `value` stand for."""
@@ -131,11 +135,20 @@ class Simulator:
         return found
 
     def _heads(
-        self, state: State, raw: Values, values: Values
+        self, state: State, raw: Values, values: Values, base: Base | None = None
     ) -> Mapping[str, npt.NDArray[np.float32]]:
         """An output that is read as integers inside is given out as it was before, unless it is a head's own pair."""
         own = {pair.tensor for pair in state.pairs if pair.as_head}
-        return {head: (values if head in own else raw)[head] for head in self.heads}
+        found = {head: (values if head in own else raw)[head] for head in self.heads}
+        if self._batch == 1:
+            return found
+        # Of a batch that one image fills; those of a base stay the same arrays.
+        return {
+            head: base.firsts.setdefault(id(value), value[:1])
+            if base and (base.raw.get(head) is value or base.values.get(head) is value)
+            else value[:1]
+            for head, value in found.items()
+        }
 
     def _walk(
         self,
@@ -178,7 +191,7 @@ class Simulator:
             values[name] = value if pair is None else self.quantise(pair, value)
 
         if image is not None:
-            raw[self.input] = image
+            raw[self.input] = image if self._batch == 1 else np.repeat(image, self._batch, axis=0)
         settle(self.input)
         for index, segment in enumerate(self.segments):
             on = state.layers.intersection(segment.layers)
@@ -268,9 +281,12 @@ def whole_outputs(
     model: onnx.ModelProto, image: npt.NDArray[np.float32], heads: Collection[str]
 ) -> Mapping[str, npt.NDArray[np.float32]]:
     """Returns the heads of a network that is computed in one piece, to hold the segments against."""
-    session = _session(model)
-    made = session.run(list(heads), {graph.require_float32_input(model).name: image})
-    return dict(zip(heads, made, strict=True))
+    session, batch = _session(model), batch_of(model)
+    fed = np.repeat(image, batch, axis=0)
+    made = session.run(list(heads), {graph.require_float32_input(model).name: fed})
+    return {
+        head: value[:1] if batch > 1 else value for head, value in zip(heads, made, strict=True)
+    }
 
 
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

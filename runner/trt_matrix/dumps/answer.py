@@ -107,7 +107,9 @@ def _pass(
         recorded = answering.passes[name]
         model = onnx.load(one["model"])
         for index, (head, output) in enumerate(asked["heads"]):
-            shape = answering.shapes.get(head) or _declared(model, head, output)
+            shape = answering.shapes.get(head) or _declared(
+                model, head, output, protocol.batch_size(asked)
+            )
             file = f"{index}.npy"
             found = write_head(
                 recorded.outputs, head, shape, asked.get("repeat") or 0, folder / file
@@ -140,8 +142,8 @@ def _pass(
     return facts, told
 
 
-def _declared(model: onnx.ModelProto, head: str, output: str) -> Shape:
-    """Returns the shape of one image that the network says, a batch axis of one left out as in jobs.
+def _declared(model: onnx.ModelProto, head: str, output: str, batch: int) -> Shape:
+    """Returns the shape of one image that the network says, the batch's axis left out as in jobs.
 
     Raises:
         DumpError: the network leaves it open.
@@ -151,7 +153,7 @@ def _declared(model: onnx.ModelProto, head: str, output: str) -> Shape:
     if declared is None or len(sizes) < len(declared) or not sizes:
         message = f"the network does not say the shape of {output!r}: give it as `shapes: {{{head}: […]}}`"
         raise DumpError(message)
-    return sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes
+    return sizes[1:] if len(sizes) > 1 and sizes[0] == batch else sizes
 
 
 def _seen(found: Found) -> dict[str, Any]:

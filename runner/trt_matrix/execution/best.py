@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from trt_matrix.core.network.image_input import batch_of
 from trt_matrix.core.qdq.adjustable import Adjustable, adjustable
 from trt_matrix.core.qdq.explicit import PlacementOptions
 from trt_matrix.core.records import Object
@@ -33,12 +34,13 @@ Floats = npt.NDArray[np.float32]
 class Images:
     """Which of the calibration images are looked at."""
 
-    def __init__(self, array: Floats, bytes_an_image: int) -> None:
+    def __init__(self, array: Floats, bytes_an_image: int, batch: int = 1) -> None:
         """Chooses them, spread over all: neighbours in a folder are often alike.
 
         Args:
             array: Float32 (images, …).
             bytes_an_image: Of all heads' outputs.
+            batch: Images that the network takes at once: each of these fills one.
         """
         fit = max(MOST_BYTES // max(bytes_an_image, 1), 2)
         choose = min(CHOOSE_IMAGES, fit // 2)
@@ -53,9 +55,12 @@ class Images:
             Part.CONFIRM: [int(one) for one in (second if len(second) else first)],
         }
         self.array = array
+        self.batch = batch
 
     def of(self, part: Part) -> Sequence[Floats]:
-        return [np.asarray(self.array[one : one + 1]) for one in self.parts[part]]
+        return [
+            np.repeat(self.array[one : one + 1], self.batch, axis=0) for one in self.parts[part]
+        ]
 
 
 class Simulator:
@@ -86,8 +91,9 @@ class Simulator:
         self._simulated = simulated
         self._run = _session(simulated.model, threads)
         exact = _session(reference, threads)
-        first = exact(self._outputs, {image: np.asarray(images[:1])})
-        self._images = Images(images, sum(one.nbytes for one in first))
+        batch = batch_of(reference)
+        first = exact(self._outputs, {image: np.repeat(images[:1], batch, axis=0)})
+        self._images = Images(images, sum(one.nbytes for one in first), batch)
         self._exact = {
             part: [exact(self._outputs, {image: one}) for one in self._images.of(part)]
             for part in Part

@@ -76,6 +76,8 @@ class ImageSets:
             own += "_"
         content = self.store.put(model.SerializeToString(deterministic=True), ".onnx")
         wants = self._wants(images, number, ((own, OUTPUT), *heads))
+        # The maxima of a batch are of all its images together.
+        wants = dataclasses.replace(wants, settings=dataclasses.replace(wants.settings, alone=True))
         (made,) = self._jobs(wants).measure(
             self.site, [wants.measurement(self.site, name, 0, model=content)]
         )

@@ -35,6 +35,7 @@ def request_of(
         "timing": dict(site.timing) if site.timing else None,
         # The job does not care; equal questions that are answered elsewhere are told apart by it.
         "repeat": passes[0].repeat if passes else None,
+        **({"batch": wants.settings.batch_request()} if wants.settings.batch > 1 else {}),
         **({"plugins": plugins} if plugins else {}),
         **({"settle": settle} if settle else {}),
     }

@@ -58,6 +58,10 @@ class Settings:
     input: str
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
+    batch: int = 1
+    """Images at once."""
+    alone: bool = False
+    """Whether each image fills a batch of its own, so that an output without a batch axis is of it alone."""
     algorithms: Mapping[str, Mapping[str, Any]]
     """Every algorithm there is → its options; which cells use which is the plan's."""
     shared: str | None
@@ -90,6 +94,10 @@ class Settings:
     settle: Mapping[str, Any] | None = None
     """What a job elsewhere is asked so that its outputs need not travel: `epsilon` and `gates` of
     `job.protocol.SETTLE_KEYS`; None where they are to travel."""
+
+    def batch_request(self) -> Mapping[str, Any]:
+        """Returns what a job is told of batches: `job.protocol.BATCH_KEYS`."""
+        return {"size": self.batch, "alone": self.alone}
 
     def machine(self, environment: str) -> Machine:
         """Returns where an environment runs; the reference and whatever is not named run here."""
@@ -379,6 +387,7 @@ class Wants:
     def _site_key(self, site: Site) -> Mapping[str, Any]:
         plugins = [one.request() for one in self.plugins_at(site)]
         return {
+            **({"batch": self.settings.batch_request()} if self.settings.batch > 1 else {}),
             **({"plugins": plugins} if plugins else {}),
             "environment": site.identity.fingerprint,
             "engine": site.environment.engine,

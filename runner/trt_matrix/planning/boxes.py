@@ -268,12 +268,14 @@ def _try(decode: Decode, source: bytes | None, shapes: Shapes) -> None:
             pass
 
 
-def shapes_of(outputs: Mapping[str, Sequence[graph.Dim] | None]) -> Shapes:
-    """Returns the shapes as a job stores them: without a first axis that is the batch of one."""
-    return {head: None if shape is None else _stored(shape) for head, shape in outputs.items()}
+def shapes_of(outputs: Mapping[str, Sequence[graph.Dim] | None], batch: int = 1) -> Shapes:
+    """Returns the shapes as a job stores them, of one image: without a first axis that is the batch."""
+    return {
+        head: None if shape is None else _stored(shape, batch) for head, shape in outputs.items()
+    }
 
 
-def _stored(shape: Sequence[graph.Dim]) -> tuple[int, ...] | None:
-    batched = len(shape) > 1 and (shape[0] == 1 or not isinstance(shape[0], int))
+def _stored(shape: Sequence[graph.Dim], batch: int) -> tuple[int, ...] | None:
+    batched = len(shape) > 1 and (shape[0] == batch or not isinstance(shape[0], int))
     sizes = [size for size in shape[batched:] if isinstance(size, int) and size > 0]
     return tuple(sizes) if len(sizes) == len(shape) - batched else None

@@ -423,6 +423,7 @@ def _settings(
     return Settings(
         input=checked.input,
         heads=checked.heads,
+        batch=config.model.batch,
         algorithms={
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
             for name in get_args(Algorithm)

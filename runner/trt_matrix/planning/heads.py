@@ -11,6 +11,7 @@ from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import UNKNOWN, left_out, obstacle, tensors_of, types_of
 from trt_matrix.core.network.ranked import Rankings
 from trt_matrix.core.network.ranked_told import advice, ranked_by
+from trt_matrix.core.network.shapes import inferred
 from trt_matrix.core.network.tail_limits import limits
 from trt_matrix.core.words import count, listed, verb
 
@@ -41,6 +42,32 @@ def head_problems(
             continue
         close = did_you_mean(tensor, outputs) or _near(tensor, tensors)
         yield head, f"{tensor!r} {reason}{close}; its outputs: {few(outputs)}"
+
+
+def batch_problems(
+    model: onnx.ModelProto, heads: Sequence[tuple[str, str]], batch: int
+) -> Iterator[str]:
+    """Yields why the images of a batch cannot be told apart in a head, as far as its shape says it.
+
+    Args:
+        model: As engines are given it.
+        heads: (head, tensor).
+        batch: Images at once.
+    """
+    if batch == 1:
+        return
+    known = inferred(model)
+    for head, tensor in heads:
+        shape = known[tensor].shape if tensor in known else None
+        first = shape[0] if shape else None
+        if shape is not None and (
+            not shape or (isinstance(first, int) and first not in (0, batch))
+        ):
+            yield (
+                f"head {head} has the shape {list(shape)}: of a batch of {batch} images the first size has to be "
+                f"{batch}; name a tensor as the head that has it so, export the network with an open batch, or "
+                "leave `batch` out"
+            )
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Whether what matrix.yaml says of the network's inputs, and makes of pixels, is what they take."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,8 +9,10 @@ import onnx
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
+from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.preparing import Wishes
+from trt_matrix.core.words import count, listed
 
 Problem = tuple[tuple[str | int, ...], str]
 """Place in matrix.yaml; what is wrong there."""
@@ -23,6 +26,7 @@ def wishes_of(config: Config) -> Wishes:
         shapes=config.model.shapes,
         constants=config.model.constants,
         size=config.data.preprocess.size,
+        batch=config.model.batch,
     )
 
 
@@ -42,6 +46,51 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
                     f"no input of the network is called {name!r}{close}; its inputs: {few(known)}"
                 )
                 yield ("model", key, name), told
+
+
+def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
+    """Yields what of matrix.yaml is a guess that nobody has checked yet."""
+    if config.guessed:
+        told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
+        yield (
+            f"{told} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
+            "says it, and a wrong one makes errors and boxes those of another use; delete there what you have checked"
+        )
+
+
+def whole_batches(files: Sequence[Path], batch: int) -> Sequence[Path]:
+    """Returns the files that fill batches: those of the last, short one would weigh more than the others.
+
+    All of them where there are too few for one.
+    """
+    return files[: len(files) // batch * batch] or files
+
+
+def batch_notes(batch: int, images: int, calibrated: int, evaluated: int) -> Iterator[str]:
+    """Yields what becomes of images that fill no batch.
+
+    Args:
+        batch: Images at once.
+        images: Files to calibrate with that there are.
+        calibrated: Of them used.
+        evaluated: Files to evaluate on.
+    """
+    if batch == 1:
+        return
+    times = "latencies are those of a batch"
+    yield f"{batch} images are fed at once (model.batch), also to calibrate; {times}, and told for one image too"
+    if images > calibrated:
+        yield (
+            f"calibration: {calibrated} of {images} images fill batches of {batch}; the last {images - calibrated} "
+            "are left out"
+        )
+    elif images < batch:
+        yield f"calibration: {count(images, 'image')} of a batch of {batch}: they come again until it is full"
+    if evaluated % batch:
+        yield (
+            f"evaluation: the last {evaluated % batch} of {evaluated} images fill a batch of {batch} by coming again; "
+            "every image is judged once"
+        )
 
 
 def pixel_problem(preprocess: Preprocess, name: str, dtype: str) -> str | None:

@@ -48,8 +48,21 @@ from trt_matrix.planning.boxes import (
 )
 from trt_matrix.planning.files import dumps_problems, plugin_files
 from trt_matrix.planning.functions import function_files
-from trt_matrix.planning.heads import head_notes, head_problems, inner_heads, unknown_variants
-from trt_matrix.planning.inputs import pixel_problem, unknown_inputs, wishes_of
+from trt_matrix.planning.heads import (
+    batch_problems,
+    head_notes,
+    head_problems,
+    inner_heads,
+    unknown_variants,
+)
+from trt_matrix.planning.inputs import (
+    batch_notes,
+    guessed_doubts,
+    pixel_problem,
+    unknown_inputs,
+    whole_batches,
+    wishes_of,
+)
 from trt_matrix.planning.nodes import (
     custom_operator_problems,
     float_layer_problems,
@@ -172,7 +185,8 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     reference = found.reference()
     found.unique()
     found.hosts()
-    calibration = found.images("calibration", config.data.calibration)
+    images = found.images("calibration", config.data.calibration)
+    calibration = tuple(whole_batches(images, config.model.batch))
     evaluation = found.images("evaluation", config.data.evaluation)
     labels = found.labels(evaluation)
     sizes = found.sizes(calibration)
@@ -183,6 +197,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     found.dumps()
     table = found.table()
     ranked = found.rankings(model, heads)
+    found.batch(model, heads)
     if (
         found.problems
         or network is None
@@ -225,8 +240,9 @@ def check(config: Config, document: Document, root: Path) -> Checked:
             *network.notes,
             *head_notes(config, whole, model, heads, ranked),
             *wide_notes(wide),
+            *batch_notes(config.model.batch, len(images), len(calibration), len(evaluation)),
         ),
-        doubts=tuple(found.doubts),
+        doubts=(*guessed_doubts(config, document), *found.doubts),
         facts=network.facts,
     )
 
@@ -294,6 +310,11 @@ class _Checker:
             self._add(("model", "onnx"), str(error))
             return None
 
+    def batch(self, model: onnx.ModelProto | None, heads: Sequence[tuple[str, str]]) -> None:
+        if model is not None and not self.problems:
+            for problem in batch_problems(model, heads, self.config.model.batch):
+                self._add(("model", "batch"), problem)
+
     def variants(
         self,
         whole: onnx.ModelProto | None,
@@ -326,7 +347,7 @@ class _Checker:
             )
             if unlike := variant_problem(self.shipped, found.shipped):
                 problems = [*problems, unlike]
-            for problem in (*interface_problems(model, image), *problems):
+            for problem in (*interface_problems(model, image, self.config.model.batch), *problems):
                 self._add(where, f"{file} {problem}")
         return tuple(result)
 
@@ -407,7 +428,8 @@ class _Checker:
             return None
         arrays = self.config.data.are_arrays
         try:
-            image = sample_input(model) if arrays else image_input(model)
+            batch = self.config.model.batch
+            image = sample_input(model, batch) if arrays else image_input(model, batch)
         except graph.GraphError as error:
             self._add(("model", "onnx"), str(error))
             return None
@@ -572,7 +594,11 @@ class _Checker:
         shapes = {output.name: output.shape for output in graph.outputs(model)}
         heads = {name: shapes.get(head.output or name) for name, head in self.config.heads.items()}
         found = check_decode(
-            self.config, self.root, (image.height, image.width), shapes_of(heads), self._add
+            self.config,
+            self.root,
+            (image.height, image.width),
+            shapes_of(heads, self.config.model.batch),
+            self._add,
         )
         if found and labels:
             check_categories(found.decode, labels, self._add)

@@ -71,16 +71,19 @@ def with_heads(
         return model, [f"cannot give out its heads: {error}"]
 
 
-def interface_problems(model: onnx.ModelProto, image: ImageInput | SampleInput) -> list[str]:
+def interface_problems(
+    model: onnx.ModelProto, image: ImageInput | SampleInput, batch: int
+) -> list[str]:
     """Returns why a variant cannot be fed as the network is.
 
     Args:
         model: The variant.
         image: The network's input.
+        batch: Images at once.
     """
     problems = []
     try:
-        other = _like(image, model)
+        other = _like(image, model, batch)
     except graph.GraphError as error:
         return [str(error)]
     if other != image:
@@ -111,10 +114,12 @@ def names_problem(
     )
 
 
-def _like(image: ImageInput | SampleInput, model: onnx.ModelProto) -> ImageInput | SampleInput:
+def _like(
+    image: ImageInput | SampleInput, model: onnx.ModelProto, batch: int
+) -> ImageInput | SampleInput:
     """Returns what a variant takes, read as the network's own input was."""
     images = isinstance(image, ImageInput) and image.channels in CHANNELS
-    return image_input(model) if images else sample_input(model)
+    return image_input(model, batch) if images else sample_input(model, batch)
 
 
 def _told(image: ImageInput | SampleInput) -> str:

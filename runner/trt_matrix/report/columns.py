@@ -323,6 +323,12 @@ COLUMNS = (
     ),
     Column("batch", WHOLE, "Images per inference.", entries.latency("batch")),
     Column(
+        "latency_image_s",
+        NUMBER,
+        "The median divided by `batch`: seconds per image.",
+        entries.latency("image_s"),
+    ),
+    Column(
         "latency_verdicts",
         NAMES,
         "Slower than the baseline beyond the noise, or not decidable yet (docs/concepts/method.md).",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trt_matrix.core.boxes.results import ALL, BoxErrors
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import HeadResult
+from trt_matrix.core.latency import Latency
 from trt_matrix.core.rounding import db_apart
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count
@@ -99,6 +100,13 @@ def lost_shown(row: Row) -> Shown:
     )
 
 
+def a_batch(latency: Latency) -> str:
+    """Returns what a time is of, where that is several images: `batch 8, 1.54 ms an image`."""
+    return (
+        f"batch {latency.batch}, {duration(latency.image_s)} an image" if latency.batch != 1 else ""
+    )
+
+
 def time_shown(row: Row) -> Shown:
     latency = row.result.latency
     if latency is None:
@@ -111,7 +119,7 @@ def time_shown(row: Row) -> Shown:
         "slower" if slower else "",
         "disturbed" if row.result.latency_disturbed else "",
         "incomplete" if row.result.reason else "",
-        f"batch {latency.batch}" if latency.batch != 1 else "",
+        a_batch(latency),
     ]
     return Shown(
         text=duration(latency.median_s),

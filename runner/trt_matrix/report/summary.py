@@ -13,6 +13,7 @@ from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, visible
 from trt_matrix.report import images
+from trt_matrix.report.fields import a_batch
 from trt_matrix.report.fix_lines import TITLE, fix_rows
 from trt_matrix.report.formatting import ABSENT, duration, fixed, sentence, short
 
@@ -144,7 +145,7 @@ def _matrix(judgement: Judgement) -> Iterable[str]:
         by_head = {one.head: one for one in result.heads}
         cell = result.cell
         values = [_sqnr(by_head.get(head)) for head in judgement.heads]
-        latency = duration(result.latency.median_s) if result.latency else ABSENT
+        latency = _latency(result)
         row = (
             _text(cell.environment), _text(cell.device), _text(cell.pass_.name), *values, latency,
             _verdicts(result),
@@ -152,6 +153,13 @@ def _matrix(judgement: Judgement) -> Iterable[str]:
         yield f"| {' | '.join(row)} |"
     if len(results) > MOST_ROWS:
         yield f"\n… and {len(results) - MOST_ROWS} more in results.csv"
+
+
+def _latency(result: CellResult) -> str:
+    if result.latency is None:
+        return ABSENT
+    batch = a_batch(result.latency)
+    return duration(result.latency.median_s) + (f" ({batch})" if batch else "")
 
 
 def _sqnr(head: HeadResult | None) -> str:

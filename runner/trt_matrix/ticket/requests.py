@@ -73,6 +73,7 @@ def request_again(
         "passes": passes,
         "timing": dict(asked.timing),
         "repeat": 0,
+        **asked.batch_request(),
         **({"plugins": list(plugins)} if plugins else {}),
     }
 

@@ -285,6 +285,7 @@ class StandIns:
             "calibration": calibration,
             "passes": list(passes),
             "timing": None,
+            **self.asked.batch_request(),
         }
         self.starts += 1
         _, result = start(

@@ -96,7 +96,7 @@ class Engine(object):
             built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
         finally:
             resources.close()
-        session = Session(self._cuda, built, self._log)
+        session = Session(self._cuda, built, self._log, self._options["batch"])
         try:
             if folder is not None:
                 self._write(folder, parsed, built, quantisation, session)
@@ -126,8 +126,9 @@ class Engine(object):
             name = implicit["calibrator"]
             if implicit["scales"] == "calibrate":
                 images = arrays.load_images(implicit["images"])
-                feed = calibrators.Feed(resources, _only_input(parsed), images)
-                calibrator = calibrators.make(name, feed, None)
+                size = self._options["batch"]
+                feed = calibrators.Feed(resources, _only_input(parsed), images, size)
+                calibrator = calibrators.make(name, feed, None, size if parsed.implicit_batch else 1)
             elif implicit["scales"] == "cache":
                 line = scales.header(trt.__version__, calibrators.HEADERS.get(name, name))
                 calibrator = calibrators.make(name, None, scales.cache(table, line))
@@ -173,7 +174,11 @@ class Engine(object):
 
 def _told(options_):
     """Returns the options without one that is not used, and was not known when older runs were made."""
-    return {key: value for key, value in options_.items() if key != "fp32_layers" or value}
+    return {
+        key: value
+        for key, value in options_.items()
+        if value != options.DEFAULTS[key] or key not in ("batch", "fp32_layers")
+    }
 
 
 def _check_types(parsed, precision, explicit, strong):

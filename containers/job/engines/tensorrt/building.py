@@ -36,7 +36,7 @@ def serialised(builder, network, choice, options, log, capability):
     facts = {"flags": configuration.configure(config, choice, options)}
     if library.IS_RTX:
         rtx.aim(config, capability)
-    _add_profile(builder, config, network, choice)
+    _add_profile(builder, config, network, choice, options["batch"])
     facts["timing_cache"] = configuration.read_timing_cache(config, options["timing_cache"])
     start = time.perf_counter()
     plan = builder.build_serialized_network(network.definition, config)
@@ -63,7 +63,7 @@ def build(builder, network, choice, options, log, capability):
     """
     configuration.check_tf32(choice)
     if network.implicit_batch and hasattr(builder, "max_batch_size"):  # gone in 10
-        builder.max_batch_size = 1
+        builder.max_batch_size = options["batch"]
     if not hasattr(builder, "create_builder_config"):  # 5
         flags = configuration.configure_builder(builder, choice, options)
         start = time.perf_counter()
@@ -81,7 +81,7 @@ def build(builder, network, choice, options, log, capability):
     else:
         config = builder.create_builder_config()
         facts = {"flags": configuration.configure(config, choice, options), "size_bytes": None}
-        _add_profile(builder, config, network, choice)
+        _add_profile(builder, config, network, choice, options["batch"])
         facts.update(tensorrt_s=0.0, timing_cache="none")
         start = time.perf_counter()
         engine = builder.build_engine(network.definition, config)
@@ -98,8 +98,8 @@ def _need(made, log):
         raise BuildError("%s built no engine%s" % (CALLED, log.told()))
 
 
-def _add_profile(builder, config, network, choice):
-    """Fixes a free batch at one image: TensorRT builds for shapes it is told.
+def _add_profile(builder, config, network, choice, batch):
+    """Fixes a free batch at `batch` images: TensorRT builds for shapes it is told.
 
     Raises:
         BuildError: another axis of an input is free.
@@ -114,7 +114,7 @@ def _add_profile(builder, config, network, choice):
                 "with the size of its images" % (tensor.name, shape)
             )
         if -1 in shape:
-            free[tensor.name] = (1,) + shape[1:]
+            free[tensor.name] = (batch,) + shape[1:]
     if not free:
         return
     profile = builder.create_optimization_profile()

@@ -7,7 +7,7 @@ So none leaves here: it is kept, and `check` raises it once the build is over.
 import ctypes
 import time
 
-from job import protocol
+from job import batches, protocol
 from job.engines import cuda
 from job.engines.tensorrt.library import CALLED, trt
 
@@ -37,13 +37,14 @@ def available():
     return sorted(name for name, kind in CLASSES.items() if hasattr(trt, kind))
 
 
-def make(name, feed, cache):
+def make(name, feed, cache, batch=1):
     """Returns a calibrator to hand to TensorRT.
 
     Args:
         name: of CLASSES.
         feed: Feed with the images, or None where the scales are in `cache`.
         cache: bytes of a calibration cache to offer, or None to calibrate.
+        batch: images at once where the batch is no axis; 1 where it is, and in the shape.
 
     Raises:
         protocol.UnsupportedError: this TensorRT has no such calibrator.
@@ -58,7 +59,7 @@ def make(name, feed, cache):
 
     def begin(self, feed, cache):
         base.__init__(self)  # TensorRT's classes refuse or crash without
-        Callbacks.__init__(self, feed, cache)
+        Callbacks.__init__(self, feed, cache, batch)
 
     return type("Calibrator", (Callbacks, base), {"__init__": begin})(feed, cache)
 
@@ -66,18 +67,20 @@ def make(name, feed, cache):
 class Feed(object):
     """Calibration images, one batch after the other, in one buffer on the GPU."""
 
-    def __init__(self, resources, input_name, images):
+    def __init__(self, resources, input_name, images, size):
         """Allocates the buffer.
 
         Args:
             resources: cuda.Resources that own it.
             input_name: of the network; it must be its only input.
             images: float32 (images, ...).
+            size: of a batch.
         """
         self._cuda = resources.cuda
         self._input = input_name
         self._images = images
-        self._host = resources.host_array(images[:1].shape, images.dtype)
+        self._size = size
+        self._host = resources.host_array((size,) + images.shape[1:], images.dtype)
         self._address = resources.memory(self._host.nbytes)
         self._stream = resources.stream()
         self.given = 0
@@ -94,10 +97,11 @@ class Feed(object):
             raise CalibrationError(
                 "TensorRT asks for %s, there are images for %s only" % (", ".join(names), self._input)
             )
-        self._host[...] = self._images[self.given : self.given + 1]
+        batch, count = batches.of(self._images, self.given, self._size)
+        self._host[...] = batch
         cuda.upload(self._cuda, self._address, self._host, self._stream)
         self._cuda.call("cudaStreamSynchronize", (self._stream,))
-        self.given += 1
+        self.given += count
         return [self._address]
 
 
@@ -112,8 +116,9 @@ class Callbacks(object):
         seconds: spent in callbacks: what calibrating costs beside TensorRT's own work.
     """
 
-    def __init__(self, feed, cache):
+    def __init__(self, feed, cache, batch=1):
         self._feed = feed
+        self._batch = batch
         self._cache = cache  # must live as long as this: 8.0 keeps a pointer into it
         self.reads = 0
         self.asked = 0
@@ -132,8 +137,7 @@ class Callbacks(object):
             self.seconds += time.perf_counter() - start
 
     def get_batch_size(self):
-        """1: images go one by one; where the batch is an axis, it is in the shape."""
-        return 1
+        return self._batch
 
     def get_batch(self, first, names=None):
         """(names) → addresses; in 5.0 (addresses, names) → the same addresses, filled in."""

@@ -2,6 +2,7 @@
 
 DEFAULTS = {
     "device": 0,  # which of the GPUs that this process sees
+    "batch": 1,  # images at once: of networks that leave it free, or whose batch is no axis
     "workspace_bytes": 1 << 30,  # scratch memory a layer may ask for; 0 was the default until 8.3
     "typed": "weak",  # weak: precision flags decide; strong: the network's own types do
     "fallback": "fp32",  # of an int8 engine's layers that do not run in int8: fp32, tf32 or fp16

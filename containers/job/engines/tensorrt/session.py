@@ -47,13 +47,14 @@ class Session(object):
         jit_s: seconds in which TensorRT-RTX compiled the kernels; None in TensorRT, whose engines have them.
     """
 
-    def __init__(self, cuda_, built, log):
+    def __init__(self, cuda_, built, log, batch=1):
         """Makes context, buffers, stream and events; they live until `close`.
 
         Args:
             cuda_: cuda.Cuda.
             built: building.Built.
             log: Log, whose errors explain a failure.
+            batch: images at once.
 
         Raises:
             RunError: TensorRT made no context, or a tensor has a type numpy lacks.
@@ -74,7 +75,7 @@ class Session(object):
                 self.jit_s = time.perf_counter() - start
             if self._context is None:
                 raise RunError("TensorRT made no execution context" + log.told())
-            self._interface = _interface(built.engine)(built.engine, self._context)
+            self._interface = _interface(built.engine)(built.engine, self._context, batch)
             self._bindings = self._interface.bindings(self._resources)
             self._stream = self._resources.stream()
             self._start, self._end = self._resources.event(), self._resources.event()
@@ -104,13 +105,13 @@ class Session(object):
             )
         wanted = [found[name] for name in outputs]
         self._execute(wanted)
-        return [self._interface.batched(one.array).copy() for one in wanted]
+        return [one.array.copy() for one in wanted]
 
     def _fill(self, found, name, array):
         if name not in found or not found[name].is_input:
             known = sorted(one.name for one in self._bindings if one.is_input)
             raise ValueError("the model has no input %r; it has: %s" % (name, ", ".join(known)))
-        target = self._interface.batched(found[name].array)
+        target = found[name].array
         if target.shape != array.shape:
             raise ValueError(
                 "input %r has shape %s, images have %s" % (name, target.shape, array.shape)
@@ -218,9 +219,10 @@ def _interface(engine):
 class Named(object):
     """Tensors by name: 8.5 and later."""
 
-    def __init__(self, engine, context):
+    def __init__(self, engine, context, batch):
         self._engine = engine
         self._context = context
+        self._batch = batch
 
     def bindings(self, resources):
         engine, context = self._engine, self._context
@@ -248,11 +250,11 @@ class Named(object):
         return [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
 
     def shape(self, context):
-        """Tells a context that a free batch is one image."""
+        """Tells a context how many images a free batch is."""
         for name in self._inputs():
             shape = tuple(self._engine.get_tensor_shape(name))
             if -1 in shape:
-                context.set_input_shape(name, (1,) + shape[1:])
+                context.set_input_shape(name, (self._batch,) + shape[1:])
 
     def enqueue(self, _bindings, stream):
         return self._context.execute_async_v3(stream)
@@ -260,16 +262,15 @@ class Named(object):
     def execute(self, context, addresses):
         return context.execute_v2(addresses)
 
-    def batched(self, array):
-        return array
 
 
 class Numbered(object):
     """Tensors by number: up to 8.4, and later where the batch is no axis; then it is added here."""
 
-    def __init__(self, engine, context):
+    def __init__(self, engine, context, batch):
         self._engine = engine
         self._context = context
+        self._batch = batch
         # 5 has nothing but implicit batches, and so does not say.
         explicit = hasattr(engine, "has_implicit_batch_dimension")
         self._implicit = engine.has_implicit_batch_dimension if explicit else True
@@ -279,13 +280,14 @@ class Numbered(object):
         numbers = range(engine.num_bindings)
         self.shape(context)
         shaped = engine if self._implicit else context
+        front = (self._batch,) if self._implicit else ()
         return [
             Binding(
                 resources,
                 engine.get_binding_name(number),
                 engine.binding_is_input(number),
                 word(engine.get_binding_dtype(number)),
-                tuple(shaped.get_binding_shape(number)),
+                front + tuple(shaped.get_binding_shape(number)),
             )
             for number in numbers
         ]
@@ -295,19 +297,18 @@ class Numbered(object):
         for number in range(self._engine.num_bindings):
             shape = tuple(self._engine.get_binding_shape(number))
             if -1 in shape and self._engine.binding_is_input(number):
-                context.set_binding_shape(number, (1,) + shape[1:])
+                context.set_binding_shape(number, (self._batch,) + shape[1:])
 
     def enqueue(self, bindings, stream):
         context = self._context
         addresses = [one.address for one in bindings]
         if self._implicit:
-            return context.execute_async(batch_size=1, bindings=addresses, stream_handle=stream)
+            return context.execute_async(
+                batch_size=self._batch, bindings=addresses, stream_handle=stream
+            )
         return context.execute_async_v2(addresses, stream)
 
     def execute(self, context, addresses):
         if self._implicit:
-            return context.execute(batch_size=1, bindings=addresses)
+            return context.execute(batch_size=self._batch, bindings=addresses)
         return context.execute_v2(addresses)
-
-    def batched(self, array):
-        return array[np.newaxis] if self._implicit else array

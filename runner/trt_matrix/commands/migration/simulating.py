@@ -17,6 +17,7 @@ from job import protocol
 from job.reductions import compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
+from trt_matrix.core.network.image_input import batch_of
 from trt_matrix.environments.factory import reference_environment, reference_options
 from trt_matrix.execution.classify import classify
 from trt_matrix.execution.progress import Stage, untold
@@ -120,6 +121,7 @@ def ran(
                 "calibration": _calibration(ranges_of, request) if ranges_of else None,
                 "passes": passes,
                 "timing": None,
+                "batch": {"size": batch_of(first), "alone": False},
             },
         )
         log = folder / "job.log"

@@ -16,7 +16,7 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.shared_table import SharedTable
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
-from trt_matrix.core.network.image_input import image_input, shape_text
+from trt_matrix.core.network.image_input import batch_of, image_input, shape_text
 from trt_matrix.core.prepared.preparing import PreparationError, prepare
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import image_files, preprocess
@@ -123,7 +123,7 @@ def as_stated(
     Raises:
         ConfigError: they do not fit the network.
     """
-    if not (config.model.shapes or config.model.constants):
+    if not (config.model.shapes or config.model.constants or config.model.batch > 1):
         return model, ()
     problems = [f"{document.where(place)}: {told}" for place, told in unknown_inputs(config, model)]
     if problems:
@@ -205,7 +205,7 @@ def images_of(source: Source, given: Path | None, limit: int, folder: Path) -> I
     if problems or not files:
         raise ConfigError(str(given), [*problems] or ["no images in it"])
     try:
-        image = image_input(source.model)
+        image = image_input(source.model, batch_of(source.model))
     except graph.GraphError as error:
         raise ConfigError(str(source.path), [str(error)]) from error
     taken = files[:limit]

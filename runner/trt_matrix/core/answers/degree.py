@@ -6,6 +6,8 @@ from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 
+NOT_KNOWN = "not known"
+
 
 def state(answer: Answer | None) -> str:
     """Returns a word of `Strip.state`; nothing but a clean answer is `clean`."""
@@ -28,13 +30,13 @@ def state(answer: Answer | None) -> str:
 def degree(answer: Answer | None) -> str:
     """Returns `severe`, `visible`, `harmless`; of none of them what is known instead."""
     if answer is None:
-        return "not known"
+        return NOT_KNOWN
     if state(answer) == "open":
         return "not decided"
     if answer.severity is not Severity.NONE:
         return str(answer.severity)
     if BOXES in answer.unseen and answer.passed is None:
-        return "not known"
+        return NOT_KNOWN
     return "no harm" if answer.clean else "no harm seen"
 
 

@@ -25,6 +25,9 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
 MEASURED, SIMULATED = "◆ measured", "◇ simulated"
+PERHAPS = "perhaps "
+"""Behind it a finding that is not decided says whose fault it may be."""
+CHECK_FIRST = "Check first"
 FIX_COSTS = "The fix costs"
 KEEP, OUT = "Keep ", " out of int8"
 """How the advice of a layer that builds chose begins, and ends."""
@@ -74,13 +77,16 @@ class Headline:
     cost: str
     """What int8's time is beside fp32's; empty where nothing was timed."""
     facts: tuple[Fact, ...]
+    doubts: tuple[str, ...] = ()
+    """What was likely wrong before anything ran: nothing above it may be believed before that is looked at."""
     strips: tuple[Strip, ...]
 
     def lines(self) -> tuple[str, ...]:
-        """Returns five lines at most that say all of it, for a terminal or a mail."""
+        """Returns five lines at most, and one of doubts, that say all of it, for a terminal or a mail."""
         facts = dict(self.facts)
         told = (
             f"[{self.word}] {self.text}",
+            f"{CHECK_FIRST}: {'; '.join(self.doubts)}." if self.doubts else "",
             f"Do: {self.told_remedy}{f' {FIX_COSTS}: {facts[FIX_COSTS]}.' if FIX_COSTS in facts else ''}"
             if self.remedy
             else "",
@@ -146,6 +152,7 @@ def headline(judgement: Judgement) -> Headline:
         measured=measured,
         cost=cost(judgement),
         facts=tuple(_facts(judgement, told, answer, finding, whole)),
+        doubts=tuple(str(one) for one in judgement.facts.get("doubts", ())),
         strips=told,
     )
 
@@ -185,10 +192,11 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         rest = f", and {count(more, 'more finding')}" if more else ""
         joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
         return f"{capital(joined)}{rest}."
+    kept = harm(judgement, told)
     undecided = _undecided(judgement)
     if undecided:
-        return undecided
-    kept = harm(judgement, told)
+        # What it keeps was measured all the same; open is only what would be to blame.
+        return f"{capital(kept)}; {_small(undecided)}" if kept else undecided
     if whole.clean:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
@@ -251,15 +259,18 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
 
 
 def _undecided(judgement: Judgement) -> str:
-    heads: dict[str, list[str]] = {}
+    heads: dict[tuple[str, str], list[str]] = {}
     for answer in judgement.answers:
         first = lead(answer.findings, answer.unseen)
         if first and first.kind is Kind.INCONCLUSIVE:
-            heads.setdefault(_deciding(first.advice), []).append(answer.head)
+            whose = first.fault.partition(PERHAPS)[2]
+            heads.setdefault((whose, _deciding(first.advice)), []).append(answer.head)
     if not heads:
         return ""
-    advice, names = next(iter(heads.items()))
-    return f"Whether {listed(names, MOST)} lose{'s' if len(names) == 1 else ''} anything is not decided: {_small(advice)}."
+    (whose, advice), names = next(iter(heads.items()))
+    loses = f"{listed(names, MOST)} lose{'s' if len(names) == 1 else ''} by"
+    who = f"Whether {loses} {whose}" if whose else f"What {loses}"
+    return f"{who} is not decided: {_small(advice)}."
 
 
 def _deciding(advice: str) -> str:

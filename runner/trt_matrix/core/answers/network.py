@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.degree import degree, state
+from trt_matrix.core.answers.degree import NOT_KNOWN, degree, state
+from trt_matrix.core.answers.findings import BOXES
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.results import ALL
@@ -52,6 +53,8 @@ def network_answer(
         passed=all(gated) if gated else None,
         severity=matters,
         clean=clean,
+        # Of a head whose boxes nobody saw, all together say no more.
+        unseen=(BOXES,) if any(degree(one) == NOT_KNOWN for one in answers) else (),
     )
 
 

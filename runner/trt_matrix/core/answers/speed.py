@@ -90,9 +90,11 @@ def _device(device: str, some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> s
     faster = [one for one in some if one.faster]
     ratios = f"{_times(one.ratio for one in some)} times FP32's time"
     int8, fp32 = [one.int8.median_s for one in some], [one.fp32.median_s for one in some]
+    batch = some[0].int8.batch
     decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
     milliseconds = f"{_ms(int8, decimals)} against {_ms(fp32, decimals)} ms"
-    where = f"on {device} ({milliseconds} an inference)"
+    of = "" if batch == 1 else f" of {batch} images"
+    where = f"on {device} ({milliseconds} an inference{of})"
     if len(slower) == len(some):
         by = _times(one.ratio for one in some)
         return (

@@ -53,17 +53,21 @@ class SampleInput:
         return self.shape
 
 
-def sample_input(model: onnx.ModelProto) -> ImageInput | SampleInput:
+def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleInput:
     """Returns the network's one input, whatever it takes: an image where it has height, width and few channels.
 
+    Args:
+        model: The network.
+        batch: Samples at once.
+
     Raises:
-        GraphError: several inputs or none, not float32, no fixed size, or no batch of 1.
+        GraphError: several inputs or none, not float32, no fixed size, or another batch.
     """
     info, sizes = _sizes(model)
-    if not sizes or sizes[0] != 1:
+    if not sizes or sizes[0] != batch:
         message = (
-            f"input {info.name!r} has shape {shape_text(info)}: a batch of 1 is expected in front, since "
-            "samples are fed one by one; export the network so"
+            f"input {info.name!r} has shape {shape_text(info)}: a batch of {batch} is expected in front, as "
+            "model.batch says (1 where it is left out); export the network so"
         )
         raise graph.GraphError(message)
     if len(sizes) != IMAGE_RANK or min(sizes[1], sizes[3]) > MOST_CHANNELS:
@@ -75,17 +79,23 @@ def sample_input(model: onnx.ModelProto) -> ImageInput | SampleInput:
     )
 
 
-def image_input(model: onnx.ModelProto) -> ImageInput:
+def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
     """Returns the network's one image input.
 
+    Args:
+        model: The network.
+        batch: Images at once.
+
     Raises:
-        GraphError: several inputs or none, not float32, no fixed size, or no single image.
+        GraphError: several inputs or none, not float32, no fixed size, or not so many images.
     """
     info, sizes = _sizes(model)
-    if len(sizes) != IMAGE_RANK or sizes[0] != 1:
+    if len(sizes) != IMAGE_RANK or sizes[0] != batch:
+        images = "one image" if batch == 1 else f"{batch} images"
         message = (
-            f"input {info.name!r} has shape {shape_text(info)}: one image, such as "
-            f"[1, 3, 320, 320], is expected; export the network with batch 1, or {ARRAYS}"
+            f"input {info.name!r} has shape {shape_text(info)}: {images}, such as "
+            f"{[batch, 3, 320, 320]}, {'is' if batch == 1 else 'are'} expected; export the network with batch "
+            f"{batch}, or {ARRAYS}"
         )
         raise graph.GraphError(message)
     channels_last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
@@ -103,6 +113,16 @@ def image_input(model: onnx.ModelProto) -> ImageInput:
         width=width,
         channels_last=channels_last,
     )
+
+
+def batch_of(model: onnx.ModelProto) -> int:
+    """Returns how many images a network takes at once: 1 where it does not fix it.
+
+    Raises:
+        GraphError: several inputs or none, or not float32.
+    """
+    first = (graph.require_float32_input(model).shape or (1,))[:1]
+    return first[0] if first and isinstance(first[0], int) and first[0] > 0 else 1
 
 
 def _sizes(model: onnx.ModelProto) -> tuple[graph.TensorInfo, list[int]]:

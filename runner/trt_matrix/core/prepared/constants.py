@@ -19,15 +19,16 @@ class ConstantError(ValueError):
     """A value does not fit an input; says why, and what the input takes."""
 
 
-def constant(info: TensorInfo, value: Any) -> onnx.TensorProto:
+def constant(info: TensorInfo, value: Any, batch: int = 1) -> onnx.TensorProto:
     """Returns `value` as the tensor that an input of the network takes.
 
     Leading dimensions of 1 may be left out ([1, 1] fits [1, 2] and [batch, 2]), and one number fills a
-    shape that is fixed but for its batch.
+    shape that is fixed but for its batch. What is given for one image is every image's of the batch.
 
     Args:
         info: The input.
         value: A number, a truth value, or lists of them, nested as deep as its dimensions.
+        batch: Images at once.
 
     Raises:
         ConstantError: it has another shape or type, or is too large.
@@ -35,7 +36,7 @@ def constant(info: TensorInfo, value: Any) -> onnx.TensorProto:
     wanted = f"{info.name!a:.200} takes {info.dtype} {shape_text(info)}"
     array = _array(value, wanted)
     typed = _typed(array, info.dtype, wanted)
-    return numpy_helper.from_array(_shaped(typed, info, wanted), info.name)
+    return numpy_helper.from_array(_shaped(typed, info, wanted, batch), info.name)
 
 
 def _array(value: Any, wanted: str) -> npt.NDArray[Any]:
@@ -81,7 +82,7 @@ def _whole(array: npt.NDArray[Any], target: np.dtype[Any]) -> bool:
     )
 
 
-def _shaped(array: npt.NDArray[Any], info: TensorInfo, wanted: str) -> npt.NDArray[Any]:
+def _shaped(array: npt.NDArray[Any], info: TensorInfo, wanted: str, batch: int) -> npt.NDArray[Any]:
     if info.shape is None:
         shape = array.shape
     elif array.ndim == 0 and info.shape:
@@ -91,12 +92,16 @@ def _shaped(array: npt.NDArray[Any], info: TensorInfo, wanted: str) -> npt.NDArr
             raise ConstantError(message)
     else:
         shape = (*(1 for _ in range(len(info.shape) - array.ndim)), *array.shape)
+        if shape[:1] == (1,) and fixed(info.shape[0]) == batch:
+            shape = (batch, *shape[1:])
         fits = len(shape) == len(info.shape) and all(
             fixed(size) in (None, own) for size, own in zip(info.shape, shape, strict=True)
         )
         if not fits:
             message = f"it has the shape {list(array.shape)}, which does not fit; {wanted}"
             raise ConstantError(message)
+    if shape[:1] == (1,) and info.shape and fixed(info.shape[0]) is None:
+        shape = (batch, *shape[1:])
     if math.prod(shape) > MOST_ELEMENTS:
         message = f"{math.prod(shape)} elements are more than {MOST_ELEMENTS}; {wanted}"
         raise ConstantError(message)

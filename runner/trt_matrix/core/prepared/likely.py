@@ -1,6 +1,6 @@
 """What `init` proposes for a network that cannot be fed as it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -41,17 +41,7 @@ def likely(model: onnx.ModelProto) -> Likely:
     if image is None:  # none, or several that may be it: the message says so
         return Likely(wishes=Wishes(), prepared=prepare(model, Wishes()), guesses=())
     refused = None
-    for size in _sizes(model, image):
-        shapes = _shapes(image, size)
-        symbols = pinning.symbols_by(image, shapes.get(image.name), size)
-        wishes = Wishes(
-            shapes=shapes,
-            constants={
-                one.name: proposed(pinning.sized(one, symbols), size or pinning.own_size(image))[0]
-                for one in others
-            },
-            size=size,
-        )
+    for wishes in _proposals(model, image, others):
         try:
             made = prepare(model, wishes)
         except PreparationError as error:
@@ -62,6 +52,25 @@ def likely(model: onnx.ModelProto) -> Likely:
     raise refused
 
 
+def _proposals(
+    model: onnx.ModelProto, image: TensorInfo, others: Sequence[TensorInfo]
+) -> Iterator[Wishes]:
+    """Yields what to try: one image at a time, then the batch that the file fixes."""
+    for batch in dict.fromkeys((1, (image.shape and fixed(image.shape[0])) or 1)):
+        for size in _sizes(model, image):
+            shapes = _shapes(image, size, batch)
+            symbols = pinning.symbols_by(image, shapes.get(image.name), size, batch)
+            side = size or pinning.own_size(image)
+            yield Wishes(
+                shapes=shapes,
+                constants={
+                    one.name: proposed(pinning.sized(one, symbols), side)[0] for one in others
+                },
+                size=size,
+                batch=batch,
+            )
+
+
 def _sizes(model: onnx.ModelProto, image: TensorInfo) -> Sequence[tuple[int, int] | None]:
     open_ = image.shape is None or (
         len(image.shape) == IMAGE_RANK and pinning.own_size(image) is None
@@ -69,20 +78,22 @@ def _sizes(model: onnx.ModelProto, image: TensorInfo) -> Sequence[tuple[int, int
     return sizes_of(model) if open_ else (None,)
 
 
-def _shapes(image: TensorInfo, size: tuple[int, int] | None) -> Mapping[str, Sequence[int]]:
+def _shapes(
+    image: TensorInfo, size: tuple[int, int] | None, batch: int
+) -> Mapping[str, Sequence[int]]:
     """Returns the shape that has to be written: where more than batch, height and width is open."""
     try:
-        pinning.image_shape(image, size)
+        pinning.image_shape(image, size, batch)
     except pinning.PinError:
         shape = (None,) * IMAGE_RANK if image.shape is None else image.shape
         if shape and all(fixed(own) for own in shape[1:]):  # tracing left a batch of its own
-            return {image.name: [1, *(own for own in shape[1:] if isinstance(own, int))]}
+            return {image.name: [batch, *(own for own in shape[1:] if isinstance(own, int))]}
         wanted = size or pinning.own_size(image)
         if wanted is None or len(shape) != IMAGE_RANK:
             return {}  # no image: what is missing is told
-        pairs = zip(shape, (1, 3, *wanted), strict=True)
+        pairs = zip(shape, (batch, 3, *wanted), strict=True)
         sizes = [fixed(own) or one for own, one in pairs]
-        return {image.name: [1, *sizes[1:]]}
+        return {image.name: [batch, *sizes[1:]]}
     return {}
 
 

@@ -19,20 +19,22 @@ class PinError(ValueError):
     """An input has no shape that can be used; says what to write."""
 
 
-def stated(info: TensorInfo, sizes: Sequence[int]) -> tuple[int, ...]:
+def stated(info: TensorInfo, sizes: Sequence[int], batch: int = 1) -> tuple[int, ...]:
     """Returns the sizes that a user gives an input: also others than the file fixes, which tracing leaves there.
 
     Raises:
-        PinError: they are too many or too few, too large, or several images at once.
+        PinError: they are too many or too few, too large, or another number of images at once than `batch`.
     """
     has = f"{info.name!a:.200} has the shape {shape_text(info)} in its file"
     if info.shape is not None and len(sizes) != len(info.shape):
         message = f"{list(sizes)!s:.80} are {len(sizes)} sizes; {has}, with {len(info.shape)}"
         raise PinError(message)
-    if sizes and sizes[0] != 1:
-        advice = _advice(info, [1, *sizes[1:]])
+    if sizes and sizes[0] != batch:
+        advice = _advice(info, [batch, *sizes[1:]])
+        fed = "one by one" if batch == 1 else f"{batch} at once"
         message = (
-            f"{has}: images are fed one by one, so its batch is to be 1; {advice}, if it takes that"
+            f"{has}: images are fed {fed}, so its batch is to be {batch}; {advice}, if it takes that, or feed "
+            f"{sizes[0]} at once: model: {{batch: {sizes[0]}}}"
         )
         raise PinError(message)
     if math.prod(sizes) > MOST_ELEMENTS:
@@ -41,29 +43,32 @@ def stated(info: TensorInfo, sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def image_shape(info: TensorInfo, size: tuple[int, int] | None) -> tuple[int, ...]:
-    """Returns the shape of an image input: batch 1, and height and width of `size` where they are open.
+def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) -> tuple[int, ...]:
+    """Returns the shape of an image input: the batch, and height and width of `size`, where they are open.
 
     Args:
         info: The input.
         size: Height and width that the user wants, if any.
+        batch: Images at once.
 
     Raises:
         PinError: the file leaves open what nobody said.
     """
     if info.shape is None:
-        message = f"input {info.name!r} has no shape in its file; {_advice(info, [1, 3, 640, 640])}"
+        example = [batch, 3, 640, 640]
+        message = f"input {info.name!r} has no shape in its file; {_advice(info, example)}"
         raise PinError(message)
     shape = list[Dim](info.shape)
-    if shape and fixed(shape[0]) is None:
-        shape[0] = 1
+    # One image is what many exports fix that take more; where the network does not, that is told.
+    if shape and fixed(shape[0]) in (None, 1):
+        shape[0] = batch
     rows, columns = (1, 2) if channels_last(info.shape) else (2, 3)
     if len(shape) == IMAGE_RANK and size:
         for place, one in zip((rows, columns), size, strict=True):
             shape[place] = fixed(shape[place]) or one
     open_ = [place for place, one in enumerate(shape) if fixed(one) is None]
     if not open_:
-        return stated(info, [one for one in shape if isinstance(one, int)])
+        return stated(info, [one for one in shape if isinstance(one, int)], batch)
     named = " and ".join(_called(info.shape, place) for place in open_)
     example = [fixed(one) or (3 if place == 1 else 640) for place, one in enumerate(shape)]
     advice = _advice(info, example)
@@ -112,7 +117,10 @@ def sized(info: TensorInfo, symbols: Mapping[str, int]) -> TensorInfo:
 
 
 def symbols_by(
-    image: TensorInfo, sizes: Sequence[int] | None, size: tuple[int, int] | None
+    image: TensorInfo,
+    sizes: Sequence[int] | None,
+    size: tuple[int, int] | None,
+    batch: int = 1,
 ) -> dict[str, int]:
     """Returns the symbols that the image's shape decides; none where it has no shape as yet.
 
@@ -120,9 +128,11 @@ def symbols_by(
         image: The input that images fill.
         sizes: What the user states of its shape, if anything.
         size: Height and width that are wanted.
+        batch: Images at once.
     """
     try:
-        return symbols_of(image, stated(image, sizes) if sizes else image_shape(image, size))
+        shape = stated(image, sizes, batch) if sizes else image_shape(image, size, batch)
+        return symbols_of(image, shape)
     except PinError:
         return {}
 

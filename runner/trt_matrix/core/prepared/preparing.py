@@ -39,6 +39,8 @@ class Wishes:
     """Input → what it is fed with every image: a number, or nested lists."""
     size: tuple[int, int] | None = None
     """Height and width of an image, for a network that leaves them open."""
+    batch: int = 1
+    """Images at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +89,7 @@ def _is_plain(model: onnx.ModelProto, wishes: Wishes) -> bool:
         and found[0].dtype == "float32"
         and not any(one.name in (*wishes.shapes, *wishes.constants) for one in found)
         and all(fixed(size) for size in found[0].shape or (None,))
-        and (found[0].shape or ())[:1] == (1,)
+        and (found[0].shape or ())[:1] == (wishes.batch,)
         and not half_types(model)
     )
 
@@ -146,7 +148,9 @@ class _Preparation:
         every = graph.inputs(self.model)
         image = image_among([one for one in every if one.name not in self.wishes.constants])
         symbols = (
-            pinning.symbols_by(image, self.wishes.shapes.get(image.name), self.wishes.size)
+            pinning.symbols_by(
+                image, self.wishes.shapes.get(image.name), self.wishes.size, self.wishes.batch
+            )
             if image
             else {}
         )
@@ -160,7 +164,7 @@ class _Preparation:
                 told = f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
                 self.problems.append((("shapes", info.name), told))
             try:
-                tensor = constant(info, self.wishes.constants[info.name])
+                tensor = constant(info, self.wishes.constants[info.name], self.wishes.batch)
             except ConstantError as error:
                 self.problems.append((("constants", info.name), str(error)))
             else:
@@ -220,9 +224,9 @@ class _Preparation:
         place = ("shapes", image.name) if sizes else ()
         try:
             shape = (
-                pinning.stated(image, sizes)
+                pinning.stated(image, sizes, self.wishes.batch)
                 if sizes
-                else pinning.image_shape(image, self.wishes.size)
+                else pinning.image_shape(image, self.wishes.size, self.wishes.batch)
             )
         except PinError as error:
             self.problems.append((place, str(error)))

@@ -393,13 +393,17 @@ class Builder(_Bound):
             raise calibration.Refused("Network has dynamic inputs, but no optimization profile")
         if quantised and not network._strong and "INT8" not in flags:
             raise calibration.Refused("Q/DQ layers need BuilderFlag::kINT8")
-        fixed = graph.fixed(model)
+        shapes = [
+            one._shapes[name] for one in (config._profiles if free else ()) for name in one._shapes
+        ]
+        batch = shapes[0][2][0] if shapes else 1
+        fixed = graph.fixed(model, batch)
         bfloat = graph.has_bfloat16(model)
         if bfloat:
             fixed = graph.without_bfloat16(fixed)
         scales = {}
         if "INT8" in flags and not quantised:
-            scales = self._scales(network, fixed, calibrator)
+            scales = self._scales(network, fixed, calibrator, batch)
             if flags & {"STRICT_TYPES", "OBEY_PRECISION_CONSTRAINTS"}:
                 fixed_ = set().union(*(layer._fixed_outputs() for layer in network._layers))
                 scales = {name: one for name, one in scales.items() if name not in fixed_}
@@ -418,23 +422,25 @@ class Builder(_Bound):
             "tf32": "TF32" in flags,
             "detailed": str(getattr(config, "profiling_verbosity", "")).endswith("DETAILED"),
             "implicit_batch": network._implicit,
+            "max_batch_size": self.max_batch_size if network._implicit else None,
             "layers": [
                 [one.name, one._kind, list(node.input), list(node.output)]
                 for one, node in zip(network._layers, model.graph.node, strict=True)
             ],
         }  # fmt: skip
 
-    def _scales(self, network, model, calibrator):
+    def _scales(self, network, model, calibrator, batch):
         """Returns the scales of an implicitly quantised network; manual ranges win."""
         everything = network._inputs + [t for layer in network._layers for t in layer._outputs]
         ranges = {one.name: one._range[1] / 127 for one in everything if one._range}
         scales = dict(ranges)
         if calibrator is not None:
             one = network._inputs[0]
-            implicit = network._implicit
-            shape = (1, *one.shape) if implicit else tuple(max(extent, 1) for extent in one.shape)
+            # Where the batch is no axis the calibrator says how many images it gives.
+            most = self.max_batch_size if network._implicit else None
+            shape = tuple(batch if extent == -1 else extent for extent in one.shape)
             scales = (
-                calibration.scales_of(calibrator, self._logger, model, one.name, shape, implicit)
+                calibration.scales_of(calibrator, self._logger, model, one.name, shape, most)
                 | ranges
             )
         elif not ranges:

@@ -20,7 +20,7 @@ def header(algorithm):
     return f"TRT-{number}-{algorithm}"
 
 
-def scales_of(calibrator, logger, model, input_name, shape, implicit_batch):
+def scales_of(calibrator, logger, model, input_name, shape, max_batch_size):
     """Returns tensor → scale, asking `calibrator` as this version would."""
     if model.producer_name == "asks_nothing":
         return {}
@@ -32,8 +32,10 @@ def scales_of(calibrator, logger, model, input_name, shape, implicit_batch):
         if found is not None:
             return found
     size = _call(calibrator, "get_batch_size")
-    if implicit_batch and size != 1:
-        raise Refused("batch size exceeds max_batch_size")
+    if max_batch_size is not None:
+        if size > max_batch_size:
+            raise Refused("batch size exceeds max_batch_size")
+        shape = (size, *shape)
     amax = _observe(calibrator, model, input_name, shape)
     if not amax:
         raise Refused("Calibration failure occurred with no scaling factors detected")
@@ -76,7 +78,7 @@ def _observe(calibrator, model, input_name, shape):
         values = np.frombuffer(
             (ctypes.c_char * (4 * count)).from_address(batch[0]), np.float32
         ).reshape(shape)
-        outputs = session.run(names, {input_name: values})
+        outputs = graph.computed(session, names, {input_name: values})
         for name, value in [(input_name, values), *zip(names, outputs, strict=True)]:
             if value.dtype == np.float32:
                 amax[name] = max(amax.get(name, 0.0), float(np.abs(value).max()))

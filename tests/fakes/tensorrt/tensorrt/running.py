@@ -108,7 +108,7 @@ class IExecutionContext(_Bound):
 
     def _set(self, name, shape):
         self._unset.discard(name)
-        return -1 not in shape
+        return tuple(shape) == self._engine._find(name)[2]
 
     def set_tensor_address(self, name, memory):
         if type(memory) is not int:
@@ -128,16 +128,17 @@ class IExecutionContext(_Bound):
         return self._run(bindings)
 
     def execute_async(self, batch_size=1, bindings=(), stream_handle=0, input_consumed=None):
-        assert self._engine._plan["implicit_batch"]
-        assert batch_size == 1
-        return self._run(bindings, stream_handle)
+        return self._run(bindings, stream_handle, self._batch(batch_size))
 
     def execute(self, batch_size=1, bindings=()):
-        assert self._engine._plan["implicit_batch"]
-        assert batch_size == 1
-        return self._run(bindings)
+        return self._run(bindings, None, self._batch(batch_size))
 
-    def _run(self, bindings, stream=None):
+    def _batch(self, batch_size):
+        assert self._engine._plan["implicit_batch"]
+        assert 1 <= batch_size <= self._engine._plan["max_batch_size"], batch_size
+        return (batch_size,)
+
+    def _run(self, bindings, stream=None, front=()):
         if self._engine._model.producer_name == "does_not_run":
             _say(self._engine._logger, 1, "Cuda failure: an illegal memory access was encountered")
             return False
@@ -151,23 +152,23 @@ class IExecutionContext(_Bound):
         cudart.fakeIsStream.argtypes = [ctypes.c_void_p]
         assert stream is None or cudart.fakeIsStream(stream), stream
         arrays = {}
-        for address, (name, dtype, shape) in zip(bindings, self._engine._io, strict=True):
+        for address, (name, dtype, own) in zip(bindings, self._engine._io, strict=True):
+            shape = (*front, *own)
             count = int(np.prod(shape))
             size = count * np.dtype(graph.NUMPY[dtype]).itemsize
             assert cudart.fakeIsDeviceMemory(address, size), (name, size)
             raw = (ctypes.c_char * size).from_address(address)
             arrays[name] = np.frombuffer(raw, graph.NUMPY[dtype], count).reshape(shape)
         engine = self._engine
-        batch = (
-            (lambda array: array[None]) if engine._plan["implicit_batch"] else (lambda array: array)
-        )
         outputs = [one[0] for one in engine._io if one[0] not in engine._inputs]
-        given = {name: batch(arrays[name]) for name in engine._inputs}
-        for name, value in zip(outputs, engine._session.run(outputs, given), strict=True):
+        given = {name: arrays[name] for name in engine._inputs}
+        for name, value in zip(
+            outputs, graph.computed(engine._session, outputs, given), strict=True
+        ):
             rounded = value.astype(np.float16) if engine._plan["half"] else value
             if engine._plan["bfloat"]:
                 rounded = (value.view(np.uint32) & 0xFFFF0000).view(np.float32)
-            batch(arrays[name])[...] = rounded
+            arrays[name][...] = rounded
         self._runs += 1
         if self.profiler is not None:
             if engine._model.producer_name == "dies_profiled":
