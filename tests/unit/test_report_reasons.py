@@ -90,8 +90,8 @@ def test_latency_has_a_reason_too() -> None:
 
 
 def test_the_long_table_names_factors_and_confounded_ones() -> None:
-    rows = frames.long_table(told(CONFOUNDED)).to_pylist()
+    rows = frames.long_table(told(CONFOUNDED))
     small = [row for row in rows if row["head"] == "small"]
     assert [row["confounded_factors"] for row in small] == [[], ["ONNX Runtime", "cuDNN"]]
-    rows = frames.long_table(told(ALONE)).to_pylist()
+    rows = frames.long_table(told(ALONE))
     assert [row["factors"] for row in rows if row["head"] == "small"] == [[], ["ONNX Runtime"]]

@@ -109,7 +109,7 @@ def rendered(
     Raises:
         StoreError: it cannot be read, or these cannot be written.
     """
-    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
+    # Here, since pyarrow, where it is, and templates take most of a second, and `plan` needs none.
     from trt_matrix.report import frames, html, junit, model_explorer, summary  # noqa: PLC0415
 
     found = JudgementFile.read(source)

@@ -61,7 +61,7 @@ def scale(values: Iterable[float]) -> Scale:
         return Scale(end=1.0, ticks=(0.0, 0.5, 1.0), exponent=0, decimals=2)
     largest = min(positive[-1], OUTLIER * statistics.median(positive))
     end = largest * ROOM
-    step = _round_step(end / TICKS)
+    step = round_step(end / TICKS)
     magnitude = math.floor(math.log10(largest))
     exponent = 3 * (magnitude // 3)
     return Scale(
@@ -72,7 +72,7 @@ def scale(values: Iterable[float]) -> Scale:
     )
 
 
-def _round_step(least: float) -> float:
+def round_step(least: float) -> float:
     """Returns the smallest of 1, 2, 5 × 10ⁿ that is at least `least`."""
     magnitude = 10.0 ** math.floor(math.log10(least))
     return next(
