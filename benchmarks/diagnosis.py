@@ -160,7 +160,7 @@ def _whole(subject: "object", images: int) -> int:
     """Computes every layer alone in int8 and alone in float without cutting anything; returns how many networks."""
     import onnxruntime
 
-    from job.reductions import compare
+    from trt_matrix.containers.job.reductions import compare
     from trt_matrix.core.network.operators import MACS
     from trt_matrix.core.qdq.explicit import place, simulation_of
     from trt_matrix.diagnosis.subject import Subject

@@ -329,10 +329,10 @@ def prepare(folder, config, cache, names, images):
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    import job
     from trt_matrix.commands.migration.files import names_of, table_of
     from trt_matrix.commands.migration.simulating import ran
     from trt_matrix.commands.migration.sources import images_of, source_of
+    from trt_matrix.containers import job
     from trt_matrix.core.migration.to_cache import to_cache
     from trt_matrix.core.migration.to_qdq import to_qdq
     from trt_matrix.core.network import graph

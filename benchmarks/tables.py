@@ -25,10 +25,10 @@ import onnx
 import onnxruntime
 
 from benchmarks import machine
-from job import thresholds
-from job.calibrate import calibrate
-from job.engines import onnxruntime as engine
-from job.histogram import Histogram
+from trt_matrix.containers.job import thresholds
+from trt_matrix.containers.job.calibrate import calibrate
+from trt_matrix.containers.job.engines import onnxruntime as engine
+from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical

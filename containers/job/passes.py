@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from job import arrays, comparison, protocol, timing
+from . import arrays, comparison, protocol, timing
 
 TOLD = {  # key of pass.json to what an engine may have written of a build
     "executed": protocol.EXECUTED,

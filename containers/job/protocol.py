@@ -51,6 +51,7 @@ EXECUTED = "executed.onnx"
 BUILD = "build.json"
 LAYERS = "layers.json"
 CACHE = "calibration.cache"
+PACK = "pack.json"  # what run_pack.py finds beside itself
 PARTIAL = ".part"  # ends the name of a file that is still being written
 
 STAGES = ("probe", "calibrate", "build", "infer", "time", "profile", "compare")

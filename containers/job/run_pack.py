@@ -23,7 +23,6 @@ sys.dont_write_bytecode = True  # what was carried here stays as it was
 from job import pack_docker, protocol  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PACK = "pack.json"
 DONE = "done.json"
 ENDING = "ending.json"
 NOWHERE = "none"
@@ -32,7 +31,7 @@ PROGRESS_S = 2.0
 
 def main(arguments):
     options = parser().parse_args(arguments)
-    with io.open(os.path.join(HERE, PACK), encoding="utf-8") as stream:
+    with io.open(os.path.join(HERE, protocol.PACK), encoding="utf-8") as stream:
         pack = json.load(stream)
     damaged = [
         name

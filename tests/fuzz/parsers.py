@@ -17,10 +17,10 @@ import small_networks as networks
 import yaml
 from PIL import Image
 
-from job import protocol
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import parse as parse_yaml
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.diagnosis.latencies import ProfileError, read_profile
 from trt_matrix.core.manifest import Manifest

@@ -14,7 +14,7 @@ import pytest
 import small_networks as networks
 from PIL import Image
 
-from job.reductions import compare
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.diagnosis.carried import carried, implicit
 from trt_matrix.core.diagnosis.engine_loss import Seen, by_position
 from trt_matrix.core.diagnosis.quantisers import quantised

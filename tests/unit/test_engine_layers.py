@@ -5,7 +5,7 @@ import onnx
 import pytest
 import small_networks as networks
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
 from trt_matrix.core.layers.executed import Share
 from trt_matrix.core.network import shapes

@@ -74,7 +74,10 @@ class Place:
 
 
 def installed(wheel: Path, python: str, folder: Path) -> Place:
-    """Makes a Python that holds the wheel and what is locked alone; skips where another Python lacks them."""
+    """Makes a Python that holds the wheel and what is locked, and foreign modules named as our folders.
+
+    Skips where there is no such Python, or another one lacks packages.
+    """
     venv, own = folder / "venv", python == sys.executable
     for step in (
         ("venv", "--no-python-downloads", "--python", python, venv),
@@ -86,6 +89,9 @@ def installed(wheel: Path, python: str, folder: Path) -> Place:
         if done.returncode and not own and step[:2] != ("pip", "check"):
             pytest.skip(f"no Python {python} here, or uv's cache has no packages for it")
         assert done.returncode == 0, done.stderr
+    [packages] = venv.glob("lib/python*/site-packages")
+    for name in ("job.py", "containers.py", "runner.py"):
+        (packages / name).write_text('raise ImportError("of somebody else")\n')
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     return Place(venv / "bin", elsewhere)
@@ -96,7 +102,9 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     return installed(wheel, sys.executable, tmp_path_factory.mktemp("bare"))
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_of_containers(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_package_and_of_containers_and_no_other_name(
+    wheel: Path,
+) -> None:
     """Git says what they are; nobody has to list packages or data."""
     listed = subprocess.run(
         ["git", "ls-files", "runner/trt_matrix", "containers"],
@@ -108,15 +116,16 @@ def test_the_wheel_holds_every_file_of_the_package_and_of_containers(wheel: Path
     if listed.returncode:
         pytest.skip("no checkout of git")
     wanted = {
-        name.replace("containers/wheel.pth", "trt_matrix.pth").replace("containers/", "trt_matrix_containers/").removeprefix("runner/")
+        name.removeprefix("runner/") if name.startswith("runner/") else f"trt_matrix/{name}"
         for name in listed.stdout.split()
-        if (ROOT / name).exists()
+        if (ROOT / name).is_file()
     }  # fmt: skip
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]
         said = email.message_from_bytes(archive.read(metadata))
     assert wanted <= names
+    assert {name.partition("/")[0] for name in names} == {"trt_matrix"}, "no name that others have"
     assert {name for name in names - wanted if "__pycache__" in name} == set()
     assert said["License-Expression"] == "Apache-2.0"
 

@@ -5,8 +5,8 @@ import onnxruntime
 import pytest
 from small_networks import detector
 
-from job import thresholds
-from job.histogram import Histogram
+from trt_matrix.containers.job import thresholds
+from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.calibration import preprocessings
 from trt_matrix.core.calibration.claims import table_claims
 from trt_matrix.core.calibration.fed import Pixels

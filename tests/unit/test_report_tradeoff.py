@@ -142,7 +142,7 @@ def test_a_mark_for_every_point_and_a_number_for_those_on_the_front() -> None:
     section = page(*cells).by_id("tradeoff")
     (drawing,) = [one for one in section.all("svg") if "plot" in one.classes]
     shapes = {one.attributes.get("id") for one in section.all("g")}
-    marks = [one for one in drawing.all("use")]
+    marks = list(drawing.all("use"))
     assert [one.attributes["href"] for one in marks] == [*["#mark-int8"] * 3, "#mark-int8-implicit"]
     assert all((one.attributes["href"] or "")[1:] in shapes for one in marks), "drawn by nothing"
     (numbers,) = [one for one in drawing.all("g") if "numbers" in one.classes]

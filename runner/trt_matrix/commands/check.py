@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx
 
-from job import protocol
 from trt_matrix.commands.migration import files, sources
 from trt_matrix.config import matrix as configuration
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.hosts import gpu_models
 from trt_matrix.core.hosts.gpus import Capability

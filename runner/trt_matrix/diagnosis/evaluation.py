@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from job.reductions import SUMS, compare
+from trt_matrix.containers.job.reductions import SUMS, compare
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import AveragePrecision
 from trt_matrix.core.diagnosis.errors import ImageErrors, StateErrors, worst_images

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from job.calibrate import calibrate, tables
-from job.engines.onnxruntime import Engine
+from trt_matrix.containers.job.calibrate import calibrate, tables
+from trt_matrix.containers.job.engines.onnxruntime import Engine
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import numpy_helper
 
-from job.histogram import ORDER_FREE, Histogram
-from job.thresholds import squared_errors
-from job.thresholds import threshold as threshold_of
+from trt_matrix.containers.job.histogram import ORDER_FREE, Histogram
+from trt_matrix.containers.job.thresholds import squared_errors
+from trt_matrix.containers.job.thresholds import threshold as threshold_of
 from trt_matrix.core.diagnosis.quantisers import (
     DiagnosisError,
     Pair,

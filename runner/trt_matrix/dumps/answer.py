@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.network import graph
 from trt_matrix.dumps.layers import LayerFiles, take_layers
 from trt_matrix.dumps.recorded import Found, Recorded, Shape, write_head

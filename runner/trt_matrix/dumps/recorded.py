@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from job.arrays import ArrayWriter
+from trt_matrix.containers.job.arrays import ArrayWriter
 from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
 from trt_matrix.dumps.pattern import fields, filled, matching
 from trt_matrix.dumps.suspicions import looks_like, order_of, other_dtype

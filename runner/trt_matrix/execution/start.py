@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.hosts.gpus import GpuState, disturbed
 from trt_matrix.core.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from job.reductions import SUMS
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.tables.table import TableError, from_json

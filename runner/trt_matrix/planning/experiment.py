@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import job
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.problems import few
 from trt_matrix.config.quantisation import Quantisation
 from trt_matrix.config.shared_table import Algorithm, SharedTable
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.containers import job
 from trt_matrix.core.cells import Cell, Status, TableSource
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network import graph

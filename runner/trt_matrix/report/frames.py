@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core import severity
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.severity import Severity

@@ -32,7 +32,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import pydantic
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import Derived, Object, Record, Stored, digest
@@ -165,7 +165,7 @@ class Store(Objects):
     def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
         """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
         # Imported here: the sums of an unchanged experiment are read, never computed.
-        from job.reductions import compare  # noqa: PLC0415
+        from trt_matrix.containers.job.reductions import compare  # noqa: PLC0415
 
         def make(target: Path) -> None:
             np.save(target, compare(self.array(y), self.array(r), epsilon))

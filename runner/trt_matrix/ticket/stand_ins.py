@@ -11,10 +11,10 @@ from typing import Any
 
 import onnx
 
-from job import protocol
-from job.reductions import compare
-from job.thresholds import ALGORITHMS
 from trt_matrix.config.yaml_file import read
+from trt_matrix.containers.job import protocol
+from trt_matrix.containers.job.reductions import compare
+from trt_matrix.containers.job.thresholds import ALGORITHMS
 from trt_matrix.core.cells import Precision, TableSource
 from trt_matrix.core.manifest import Asked, Manifest
 from trt_matrix.core.metrics import metrics

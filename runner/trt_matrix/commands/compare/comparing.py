@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from job.reductions import BLOCK, SUMS, compare
 from trt_matrix.commands.compare.options import OPTIONS
 from trt_matrix.commands.compare.pairs import Forms, Pair, match
 from trt_matrix.commands.compare.told import Compared, Nonfinite, Result
+from trt_matrix.containers.job.reductions import BLOCK, SUMS, compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.dumps.files import spelled
 from trt_matrix.dumps.suspicions import FAR, other_layouts

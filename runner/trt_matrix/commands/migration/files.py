@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx
 
-from job import protocol
 from trt_matrix.config.yaml_file import parse
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.functions import inlined
 from trt_matrix.core.tables.forms import ReadTable

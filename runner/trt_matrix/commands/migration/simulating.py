@@ -13,8 +13,8 @@ from typing import Any
 
 import onnx
 
-from job import protocol
-from job.reductions import compare
+from trt_matrix.containers.job import protocol
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.environments.factory import reference_environment, reference_options

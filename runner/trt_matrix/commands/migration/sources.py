@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from job import arrays
 from trt_matrix.commands.migration.files import network_of
 from trt_matrix.commands.migration.simulating import Images
 from trt_matrix.config import matrix as configuration
@@ -15,6 +14,7 @@ from trt_matrix.config.environments import Dumps, Elsewhere, Image, Interpreter,
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.shared_table import SharedTable
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.containers.job import arrays
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.image_input import image_input, shape_text
 from trt_matrix.core.prepared.preparing import PreparationError, prepare

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import digest
 from trt_matrix.environments.docker import owner
 from trt_matrix.environments.docker.container import run_container
