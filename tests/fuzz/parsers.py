@@ -32,7 +32,7 @@ from trt_matrix.core.records import Calibration, Derived, Measurement, Record, S
 from trt_matrix.core.tables import reading, table, trt_cache
 from trt_matrix.dumps.files import tensors
 from trt_matrix.dumps.layers import LayerFiles, take_layers
-from trt_matrix.dumps.tensor import DumpError, Format
+from trt_matrix.dumps.tensor import DumpError, FileFormat
 from trt_matrix.environments.packages import read_lock
 from trt_matrix.environments.python import told_python
 from trt_matrix.errors import ConfigError, EnvironmentUnavailableError, StoreError
@@ -189,9 +189,9 @@ def _answer(part: str) -> Callable[[bytes, Path], None]:
     return parse
 
 
-def _dump(name: str, form: Format | None = None) -> Callable[[bytes, Path], None]:
+def _dump(name: str, form: FileFormat | None = None) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
-        for one in tensors(_file(content, folder, name), form or Format()):
+        for one in tensors(_file(content, folder, name), form or FileFormat()):
             for block in one.blocks(max(one.elements_at_once, 1 << 12)):
                 block.sum()
 
@@ -472,7 +472,7 @@ PARSERS: Mapping[str, Parser] = {
         Parser("dump-npz", lambda: [_npz()], _dump("small.npz"), (DumpError,)),
         Parser("dump-polygraphy", lambda: [one.read_bytes() for one in POLYGRAPHY], _dump("small.json"), (DumpError,)),
         Parser("dump-trtexec", lambda: [_text(WRITTEN)], _dump("out.json"), (DumpError,)),
-        Parser("dump-raw", lambda: [np.ones(6, np.float32).tobytes()], _dump("small.bin", Format(shape=(2, 3))), (DumpError,)),
+        Parser("dump-raw", lambda: [np.ones(6, np.float32).tobytes()], _dump("small.bin", FileFormat(shape=(2, 3))), (DumpError,)),
         Parser("engine-layers", lambda: [_text(INSPECTED), (DATA / "tensorrt_layers/trt-8.5.3.1-int8.json").read_bytes()[:200_000]], _layers(False), ()),
         Parser("engine-profile", lambda: [_text(PROFILED)], _layers(True), ()),
         Parser("profile", lambda: [_text(PROFILED)], _profile, (ProfileError,)),

@@ -122,3 +122,14 @@ def test_nothing_imports_the_command_line() -> None:
     for path in of(PACKAGE):
         if path.name != "__main__.py" and "cli" not in path.parts:
             assert not {name for name in imports(path) if within(name, {"trt_matrix.cli"})}, path
+
+
+def test_a_name_of_a_class_means_one_thing() -> None:
+    """Two of one name are told apart by their imports alone, which nobody reads."""
+    places: dict[str, list[str]] = {}
+    for path in of(PACKAGE):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 500
+    assert {name: there for name, there in places.items() if len(there) > 1} == {}

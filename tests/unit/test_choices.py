@@ -14,7 +14,7 @@ from tests.unit.judgements import whole
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
-from trt_matrix.core.judgement import CustomOperator, Judgement
+from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.layers.choices import LEAST_DB, Choice, choices
 from trt_matrix.core.layers.engine_layers import EngineLayer
 from trt_matrix.core.network.network_map import NetworkMap, network_map
@@ -208,7 +208,7 @@ def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> No
     assert told.sentences["small"].startswith(sentence(CHOICE))
     assert told.choices == (CHOICE,)
     assert answer_of(told, "large") == answer_of(judgement, "large")
-    custom = (CustomOperator(node="up/Resize", operator="Upsample", heads=("small",)),)
+    custom = (CustomLayer(node="up/Resize", operator="Upsample", heads=("small",)),)
     told = with_choices(replace(judgement, custom=custom), [CHOICE])
     assert answer_of(told, "small").fault == "a custom layer's: up/Resize in int8"
 

@@ -23,7 +23,7 @@ from trt_matrix.judging.run import judge_again
 from trt_matrix.planning.boxes import head_gates
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 
 @pytest.fixture
@@ -254,6 +254,6 @@ def test_a_manifest_of_before_ranks_nothing(run: Path) -> None:
 def test_a_ticket_of_an_inner_head_is_whole_and_gives_the_same_again(
     run: Path, tmp_path: Path
 ) -> None:
-    made = make("latest", run / "results", tmp_path / "t.zip", Wish(cells=["here/*"]))
+    made = make("latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["here/*"]))
     assert made.content.cells
     assert all(one.reproduce is not None for one in made.content.cells)

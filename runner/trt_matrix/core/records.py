@@ -107,7 +107,7 @@ class Coverage(Stored):
         return self.mapped / self.total if self.total else None
 
 
-class Timing(Stored):
+class LatencySamples(Stored):
     """Latency samples of one start, in seconds per inference of `batch` images."""
 
     batch: int
@@ -183,7 +183,7 @@ class Measurement(Stored):
     """`qdq.placements.Placed.name`: simulations are compared within one placement, and so is the limit."""
     outputs: Mapping[str, Object] = {}
     """head → float32 .npy (images, …)."""
-    latency: Timing | None = None
+    latency: LatencySamples | None = None
     stages: Mapping[str, float] = {}
     """stage → seconds inside the job."""
     shares: Mapping[str, Share] | None = None

@@ -12,7 +12,7 @@ import onnx
 from trt_matrix.core.qdq.adjustable import Adjustable, adjustable
 from trt_matrix.core.qdq.explicit import PlacementOptions
 from trt_matrix.core.records import Object
-from trt_matrix.core.tables.best import CLOSE, MOST_TRIALS, Best, Part, Ranges, best_ranges
+from trt_matrix.core.tables.best import CLOSE, MOST_TRIALS, Best, ImagePart, Ranges, best_ranges
 from trt_matrix.core.tables.table import Table, TableError, from_json, to_json
 from trt_matrix.core.words import count, listed
 from trt_matrix.execution.wanted import Site, Wants
@@ -30,7 +30,7 @@ MOST_BYTES = 1 << 28
 Floats = npt.NDArray[np.float32]
 
 
-class Images:
+class ImageSubset:
     """Which of the calibration images are looked at."""
 
     def __init__(self, array: Floats, bytes_an_image: int) -> None:
@@ -47,18 +47,18 @@ class Images:
         taken = np.unique(np.linspace(0, len(array) - 1, wanted).astype(int))
         first = taken[:: max(round(len(taken) / choose), 2)][:choose]
         second = np.setdiff1d(taken, first)
-        self.parts: Mapping[Part, Sequence[int]] = {
-            Part.CHOOSE: [int(one) for one in first],
+        self.parts: Mapping[ImagePart, Sequence[int]] = {
+            ImagePart.CHOOSE: [int(one) for one in first],
             # One image alone confirms itself: there is no other.
-            Part.CONFIRM: [int(one) for one in (second if len(second) else first)],
+            ImagePart.CONFIRM: [int(one) for one in (second if len(second) else first)],
         }
         self.array = array
 
-    def of(self, part: Part) -> Sequence[Floats]:
+    def of(self, part: ImagePart) -> Sequence[Floats]:
         return [np.asarray(self.array[one : one + 1]) for one in self.parts[part]]
 
 
-class Simulator:
+class TableSimulator:
     """Says what ranges cost the heads, as `trt_matrix.core.tables.best.Simulate`."""
 
     def __init__(
@@ -87,18 +87,18 @@ class Simulator:
         self._run = _session(simulated.model, threads)
         exact = _session(reference, threads)
         first = exact(self._outputs, {image: np.asarray(images[:1])})
-        self._images = Images(images, sum(one.nbytes for one in first))
+        self._images = ImageSubset(images, sum(one.nbytes for one in first))
         self._exact = {
             part: [exact(self._outputs, {image: one}) for one in self._images.of(part)]
-            for part in Part
+            for part in ImagePart
         }
 
     @property
     def counts(self) -> tuple[int, int]:
         """Returns how many images there are in each part."""
-        return len(self._images.parts[Part.CHOOSE]), len(self._images.parts[Part.CONFIRM])
+        return len(self._images.parts[ImagePart.CHOOSE]), len(self._images.parts[ImagePart.CONFIRM])
 
-    def __call__(self, amax: Ranges, part: Part) -> list[float]:
+    def __call__(self, amax: Ranges, part: ImagePart) -> list[float]:
         """Returns the NMSE of each head that is not zero or broken in the reference.
 
         Raises:
@@ -156,7 +156,7 @@ def _gave_up(error: Exception) -> TableError:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedTable:
     """A search, and the key under which its result is known."""
 
     wants: Wants
@@ -208,7 +208,7 @@ class Wanted:
         wants = self.wants
         any_table = next(iter(self.tables.values()))
         simulated = adjustable(wants.network.model, any_table, self.options)
-        simulator = Simulator(
+        simulator = TableSimulator(
             wants.network.model,
             simulated,
             store.array(wants.data.calibration),

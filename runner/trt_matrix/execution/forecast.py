@@ -162,7 +162,9 @@ def _shared(
     known = {name: one for name, one in tables.items() if one is not None}
     if len(known) < len(tables):
         return None
-    return best.Wanted(wants, site, known, searched_placement(wants, environments)).known(store)
+    return best.WantedTable(wants, site, known, searched_placement(wants, environments)).known(
+        store
+    )
 
 
 def _table(

@@ -20,7 +20,7 @@ from trt_matrix.core.network import graph
 from trt_matrix.core.plan import expand, hindered, passes, select, without_device
 from trt_matrix.core.qdq.placements import (
     Activations,
-    Choice,
+    PlacementChoice,
     Preference,
     activations_for,
     rules_of,
@@ -38,7 +38,7 @@ from trt_matrix.environments.factory import (
 )
 from trt_matrix.errors import ConfigError, NothingSelectedError
 from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import Settings, Wants
 from trt_matrix.inputs.images import PREPROCESS_VERSION, content_hashes, preprocess
@@ -123,7 +123,7 @@ class Experiment:
     def _placing_notes(self) -> tuple[str, ...]:
         """What is to be known of explicit int8 in ONNX Runtime: its types, and what it computes in float."""
         asked = self.checked.config.quantisation
-        choices: dict[tuple[str, str], Choice] = {}
+        choices: dict[tuple[str, str], PlacementChoice] = {}
         for cell in self.cells:
             one = self.environments[cell.environment]
             explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
@@ -143,7 +143,7 @@ class Experiment:
         ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
         return (*activation_notes(choices), *ends)
 
-    def wants(self, data: Data) -> Wants:
+    def wants(self, data: ImageArrays) -> Wants:
         return Wants(
             settings=_settings(self.checked, self.machines, self.given),
             network=self.network,
@@ -343,7 +343,7 @@ def _network(checked: Checked, document: Document) -> Network:
     return network
 
 
-def data_of(checked: Checked, store: Store) -> Data:
+def data_of(checked: Checked, store: Store) -> ImageArrays:
     """Returns the preprocessed images, made where they are not known.
 
     Raises:
@@ -375,21 +375,21 @@ def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None
         preprocess(files, checked.shape, settings, target, channels_last=checked.channels_last)
 
 
-def known_data(checked: Checked, store: Store) -> Data | None:
+def known_data(checked: Checked, store: Store) -> ImageArrays | None:
     """Returns the preprocessed images that an earlier run made; makes nothing."""
     return _data(checked, lambda _, key: store.derived(key))
 
 
 def _data(
     checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], Object | None]
-) -> Data | None:
+) -> ImageArrays | None:
     evaluation, calibration = (
         array(files, _array_key(checked, files))
         for files in (checked.evaluation, checked.calibration)
     )
     if evaluation is None or calibration is None:
         return None
-    return Data(
+    return ImageArrays(
         evaluation=evaluation,
         calibration=calibration,
         evaluation_images=len(checked.evaluation),

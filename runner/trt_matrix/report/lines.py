@@ -72,12 +72,12 @@ def panels(judgement: Judgement) -> tuple[Panel, ...]:
     return tuple(one for one in found if one)
 
 
-class Column(NamedTuple):
+class VersionColumn(NamedTuple):
     environment: str
     cells: dict[Pass, CellResult]
 
 
-def _columns(judgement: Judgement) -> list[Column]:
+def _columns(judgement: Judgement) -> list[VersionColumn]:
     """Returns the versions of the baseline's engine on the device that has most, each version once."""
     ok = [one for one in judgement.judged if one.status is Status.OK and one.heads]
     engines = {one.cell.environment: next(iter(one.versions), None) for one in ok}
@@ -92,10 +92,10 @@ def _columns(judgement: Judgement) -> list[Column]:
             version = next(iter(one.versions.values()), name)
             if versions.setdefault(version, name) == name:
                 columns.setdefault(name, {})[one.cell.pass_] = one
-    return [Column(name, cells) for name, cells in columns.items()]
+    return [VersionColumn(name, cells) for name, cells in columns.items()]
 
 
-def _passes(columns: Sequence[Column]) -> list[Pass]:
+def _passes(columns: Sequence[VersionColumn]) -> list[Pass]:
     """Returns the int8 passes that most versions ran, the first of the plan first."""
     found: dict[Pass, int] = {}
     for one in columns:
@@ -117,7 +117,7 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _values(
-    columns: Sequence[Column], pass_: Pass, of: Callable[[CellResult], float | None]
+    columns: Sequence[VersionColumn], pass_: Pass, of: Callable[[CellResult], float | None]
 ) -> tuple[float | None, ...]:
     return tuple(_finite(of(one.cells[pass_])) if pass_ in one.cells else None for one in columns)
 
@@ -127,7 +127,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _decibels(
-    judgement: Judgement, columns: Sequence[Column], names: Sequence[str], pass_: Pass
+    judgement: Judgement, columns: Sequence[VersionColumn], names: Sequence[str], pass_: Pass
 ) -> Panel | None:
     def of(head: str) -> Callable[[CellResult], float | None]:
         return lambda cell: next(
@@ -162,7 +162,10 @@ def _worst(lines: Sequence[Line]) -> list[Line]:
 
 
 def _precision(
-    judgement: Judgement, columns: Sequence[Column], names: Sequence[str], passes: Sequence[Pass]
+    judgement: Judgement,
+    columns: Sequence[VersionColumn],
+    names: Sequence[str],
+    passes: Sequence[Pass],
 ) -> Panel | None:
     def ap(cell: CellResult) -> float | None:
         whole = cell.boxes.whole if cell.boxes else None
@@ -182,7 +185,9 @@ def _precision(
     )  # fmt: skip
 
 
-def _times(columns: Sequence[Column], names: Sequence[str], passes: Sequence[Pass]) -> Panel | None:
+def _times(
+    columns: Sequence[VersionColumn], names: Sequence[str], passes: Sequence[Pass]
+) -> Panel | None:
     def ms(cell: CellResult) -> float | None:
         return 1e3 * cell.latency.median_s if cell.latency else None
 
@@ -205,7 +210,9 @@ def _times(columns: Sequence[Column], names: Sequence[str], passes: Sequence[Pas
     )  # fmt: skip
 
 
-def _ranges(columns: Sequence[Column], pass_: Pass) -> tuple[tuple[float, float] | None, ...]:
+def _ranges(
+    columns: Sequence[VersionColumn], pass_: Pass
+) -> tuple[tuple[float, float] | None, ...]:
     found = []
     for one in columns:
         latency = one.cells[pass_].latency if pass_ in one.cells else None

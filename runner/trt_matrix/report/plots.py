@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.report.bars import round_step
-from trt_matrix.report.tradeoff import KINDS, Point, Tradeoff
+from trt_matrix.report.tradeoff import KINDS, Tradeoff, TradeoffPoint
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 388, 22, 252
 """Sides of the plot's inside; around it stand the numbers of the axes."""
@@ -55,7 +55,7 @@ def plot(one: Tradeoff) -> Plot:
     def y(db: float) -> float:
         return round(BOTTOM - (db - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
 
-    def mark(point: Point) -> Mark:
+    def mark(point: TradeoffPoint) -> Mark:
         return Mark(x(point.latency_s * 1e3), y(min(point.sqnr_db, one.top_db)), point.number)
 
     corners = [mark(point) for point in one.front]
@@ -75,7 +75,7 @@ def plot(one: Tradeoff) -> Plot:
     )
 
 
-def _latencies(points: Sequence[Point]) -> tuple[float, float, bool]:
+def _latencies(points: Sequence[TradeoffPoint]) -> tuple[float, float, bool]:
     """Returns the ends of the axis in ms, and whether it is logarithmic."""
     times = [point.latency_s * 1e3 for point in points]
     fastest, slowest = min(times), max(times)

@@ -10,7 +10,7 @@ from trt_matrix.core.words import count, visible
 from trt_matrix.report import anchors, boxes, cells, images, layers, network, plots, tables
 from trt_matrix.report.formatting import duration, fixed, short
 from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
-from trt_matrix.report.views import Matrix
+from trt_matrix.report.views import MatrixRows
 
 SHOWN = 6
 """Worst images that the page tells, and shows where the caller hands in their pictures."""
@@ -35,7 +35,7 @@ class Worst(NamedTuple):
 
 def sections(
     judgement: Judgement,
-    matrix: Matrix,
+    matrix: MatrixRows,
     pictures: Mapping[str, str] | None,
     fed: Mapping[str, FedImage],
 ) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _moved(image: WorstImage) -> float:
     return sum(1 - box.iou for box in image.test if box.iou is not None)
 
 
-def _plots(judgement: Judgement, matrix: Matrix) -> tuple[TradeoffPlot, ...]:
+def _plots(judgement: Judgement, matrix: MatrixRows) -> tuple[TradeoffPlot, ...]:
     found = enumerate(tradeoffs(matrix.groups, judgement.heads))
     return tuple(
         TradeoffPlot(one, plots.plot(one), f"plot-{index}", _title(one), _description(one))

@@ -105,7 +105,7 @@ def obstacle(asked: Asked | None, record: Record, plugins: str | None = None) ->
     return RECORDED if kind == "dumps" else None
 
 
-class Jobs:
+class TicketJobs:
     """Writes the jobs of a ticket."""
 
     def __init__(

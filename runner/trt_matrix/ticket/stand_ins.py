@@ -52,7 +52,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class WantedStandIns:
     """What is replaced, and where."""
 
     weights: bool
@@ -71,7 +71,7 @@ class StandIns:
     """Makes what stands in, and runs it on the host."""
 
     def __init__(
-        self, run: Run, manifest: Manifest, asked: Asked, host: Environment, wanted: Wanted
+        self, run: Run, manifest: Manifest, asked: Asked, host: Environment, wanted: WantedStandIns
     ) -> None:
         self.run = run
         self.manifest = manifest

@@ -35,7 +35,7 @@ class SimulationError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Images:
+class MigrationImages:
     """What the networks are run on."""
 
     array: Path
@@ -76,7 +76,7 @@ class Ran:
 def ran(
     networks: Mapping[str, onnx.ModelProto | Path],
     heads: Sequence[tuple[str, str]],
-    images: Images,
+    images: MigrationImages,
     *,
     ranges_of: onnx.ModelProto | None = None,
     stage: Stage = untold,
