@@ -24,7 +24,7 @@ from trt_matrix.containers.job import protocol
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.diagnosis.latencies import ProfileError, read_profile
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
@@ -102,7 +102,7 @@ def _file(content: bytes, folder: Path, name: str) -> Path:
 
 
 def _network(content: bytes, folder: Path) -> None:
-    model = graph.load(content, str(folder / "one.onnx"))
+    model = loading.load(content, str(folder / "one.onnx"))
     order(model.graph)
     likely(model)
     calibration_model(model)

@@ -16,7 +16,7 @@ from small_networks import old_detector
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest, Ranked
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.cutting import renamed
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.judging.run import judge_again
@@ -90,7 +90,7 @@ def test_a_held_layer_that_no_head_needs_is_told(ranked: Path) -> None:
 def test_an_inner_head_is_given_out_and_the_rest_left_away(matrix: Path) -> None:
     found = of(matrix, heads={"inner": {"output": "s4", "stride": 4}})
     assert [one.name for one in graph.outputs(found.model)] == ["s4"]
-    assert graph.load(found.content, "given") == found.model
+    assert loading.load(found.content, "given") == found.model
     assert len(found.model.graph.node) == 4
     assert found.notes == (
         "inner is inside the network: engines are given it with that tensor as output, which can "
@@ -116,7 +116,7 @@ def test_a_variant_gives_the_same_inner_tensor_out(matrix: Path) -> None:
     found = of(matrix, heads={"inner": {"output": "joined"}}, model__variants=["old.onnx"])
     (old,) = found.variants
     assert [one.name for one in graph.outputs(old.model)] == ["joined"]
-    assert graph.load(old.content, "given") == old.model
+    assert loading.load(old.content, "given") == old.model
     read_experiment(matrix, [])
     one, other = (
         networks.run(model, {"image": networks.image()})["joined"]

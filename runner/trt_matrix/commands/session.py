@@ -15,7 +15,7 @@ from trt_matrix.commands.init_data import given
 from trt_matrix.commands.plan import Planned
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.manifest import Asked, CalibrationFacts, Manifest
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.lineage import behind
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
@@ -219,7 +219,7 @@ def init(
         raise ConfigError(str(output), ["it exists already; --force overwrites it"])
     samples = given(images, str(_relative(images, output.parent))) if images else None
     try:
-        parsed = graph.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
+        parsed = loading.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
         moved = order(parsed.graph)
         found = likely(parsed)
         notes = told_of(parsed, model.name, found.wishes)

@@ -15,7 +15,7 @@ from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.manifest import WideWeight
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.cutting import cut
 from trt_matrix.core.network.image_input import (
     ARRAYS,
@@ -356,14 +356,14 @@ class _Checker:
             self._add(where, f"{path}: {error.strerror}")
             return None
         try:
-            parsed = graph.parse(content, str(path))
+            parsed = loading.parse(content, str(path))
             if where == ("model", "onnx"):
                 self.problems += [
                     f"{self.document.where(place)}: {problem}"
                     for place, problem in unknown_inputs(self.config, parsed)
                 ]
             external = external_weights(path, parsed)
-            model = graph.load(content, str(path), external)
+            model = loading.load(content, str(path), external)
             if external:
                 content = model.SerializeToString()
             return used(

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import onnx
 
 from trt_matrix.core.network.functions import inlined
-from trt_matrix.core.network.graph import GraphError, external_files
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.loading import external_files
 from trt_matrix.core.prepared.preparing import NO_WISHES, Prepared, Wishes, prepare
 from trt_matrix.core.shipped.quantisation import ShippedQuantisation, quantisation_of
 from trt_matrix.core.shipped.scales import StripError

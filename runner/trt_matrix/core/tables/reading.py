@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trt_matrix.core.network.graph import GraphError, parse
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.loading import parse
 from trt_matrix.core.tables import ort_table, table, trt_cache
 from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.qdq_table import from_qdq
