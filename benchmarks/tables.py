@@ -35,7 +35,8 @@ from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import TENSORRT, place, simulation_of
 from trt_matrix.core.tables import pooled, reading
 from trt_matrix.core.tables.table import Provenance, from_ranges
-from trt_matrix.planning.experiment import data_of, read_experiment
+from trt_matrix.planning.arrays import data_of
+from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
 
 ROOT = Path(__file__).parents[1]

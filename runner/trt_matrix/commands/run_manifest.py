@@ -11,7 +11,8 @@ from trt_matrix.execution.inputs import Network
 from trt_matrix.execution.matrix import Matrix
 from trt_matrix.inputs.images import overlap
 from trt_matrix.planning.boxes import head_gates, network_gate
-from trt_matrix.planning.experiment import Experiment, processor
+from trt_matrix.planning.experiment import Experiment
+from trt_matrix.planning.machine import processor
 from trt_matrix.store.results import Run, utc_now
 
 EPSILON = 1e-3

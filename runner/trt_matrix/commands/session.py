@@ -34,12 +34,8 @@ from trt_matrix.judging.outcome import Outcome
 from trt_matrix.judging.run import evidence, report
 from trt_matrix.judging.settled import Settling
 from trt_matrix.packs.merging import answering
-from trt_matrix.planning.experiment import (
-    Experiment,
-    data_of,
-    known_data,
-    read_experiment,
-)
+from trt_matrix.planning.arrays import data_of, known_data
+from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.planning.matrix import Checked
 from trt_matrix.planning.quantised import prepared_note, told_of
 from trt_matrix.store.objects import require_folder

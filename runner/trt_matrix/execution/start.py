@@ -21,9 +21,9 @@ from trt_matrix.core.records import (
 )
 from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending
-from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
+from trt_matrix.execution.asked import asked_of, check_algorithms, form_read
 from trt_matrix.execution.classify import blamed, classify
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
@@ -124,7 +124,7 @@ class JobStart:
             try:
                 answer = answers.calibration()
                 if answer:
-                    _check_algorithms(wanted, answer.algorithms)
+                    check_algorithms(wanted, answer.algorithms)
             except AnswerError as error:
                 answer, problem = None, str(error)
             if answer is None:
@@ -262,8 +262,8 @@ class JobStart:
             for head, _ in self.wants.settings.heads
         }
         build, cache = answer.build, answer.cache
-        model, told = _read(answer, wanted, self.wants.network.name)
-        asked = {**_asked(wanted), **told}
+        model, told = form_read(answer, wanted, self.wants.network.name)
+        asked = {**asked_of(wanted), **told}
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
@@ -334,7 +334,7 @@ class JobStart:
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(
-            **_asked(wanted),
+            **asked_of(wanted),
             status=status,
             reason=reason,
             log_tail=log_tail(self.log),
@@ -370,58 +370,3 @@ class JobStart:
             gpu=facts(before, after),
             disturbed=disturbed(before, after) if before and after else None,
         )
-
-
-def _asked(wanted: WantedPass) -> dict[str, Any]:
-    """Returns what a measurement repeats of the question."""
-    return {
-        "fingerprint": wanted.fingerprint,
-        "name": wanted.name,
-        "repeat": wanted.repeat,
-        "model_sha256": wanted.model.sha256,
-        "table": wanted.table,
-        "placement": wanted.placement,
-        "carried": dict(wanted.implicit.changed) if wanted.implicit else {},
-        "held": wanted.implicit.held if wanted.implicit else (),
-    }
-
-
-def _read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
-    """Returns the graph of the network that the job read, and what a measurement tells of it.
-
-    That of a UFF file is its ONNX form's, whose heads it has.
-
-    Args:
-        answer: Of the job.
-        wanted: What it was asked.
-        name: What matrix.yaml calls the first form of the network.
-
-    Raises:
-        AnswerError: it had none of that name.
-    """
-    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
-        read_sha256 = wanted.typed.model.sha256
-        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
-    if not wanted.alternatives:
-        return wanted.model, {}
-    forms = (Alternative(name, wanted.model), *wanted.alternatives)
-    read = next((one for one in forms if one.model.file == answer.model), None)
-    if read is None:
-        message = (
-            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
-        )
-        raise AnswerError(message)
-    refused = {
-        one.name: answer.refused[one.model.file]
-        for one in forms
-        if one.model.file in answer.refused
-    }
-    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
-    return wanted.model if read.uff else read.model, told
-
-
-def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
-    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
-    if missing:
-        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
-        raise AnswerError(message)

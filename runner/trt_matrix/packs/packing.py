@@ -21,7 +21,8 @@ from trt_matrix.errors import NothingSelectedError
 from trt_matrix.execution.matrix import Matrix, SettledBeside
 from trt_matrix.execution.progress import Progress
 from trt_matrix.packs.environment import PackedEnvironment
-from trt_matrix.planning.experiment import Experiment, data_of, read_experiment
+from trt_matrix.planning.arrays import data_of
+from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import Store, explained, sha256_of, utc_now
 from trt_matrix.store.untrusted import remove

@@ -20,7 +20,7 @@ from trt_matrix.core.network.image_input import image_input, shape_text
 from trt_matrix.core.prepared.preparing import PreparationError, prepare
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import image_files, preprocess
-from trt_matrix.planning.experiment import write_samples
+from trt_matrix.planning.arrays import write_samples
 from trt_matrix.planning.heads import is_floating
 from trt_matrix.planning.inputs import unknown_inputs, wishes_of
 from trt_matrix.planning.matrix import check

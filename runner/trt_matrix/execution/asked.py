@@ -1,0 +1,66 @@
+"""What a job was asked, held against what it answered: which form of the network it read, which tables it made."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trt_matrix.containers.job import protocol
+from trt_matrix.core.records import Object
+from trt_matrix.execution.alternatives import Alternative
+from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.execution.answers import AnswerError
+from trt_matrix.execution.wanted import WantedCalibration, WantedPass
+
+
+def asked_of(wanted: WantedPass) -> dict[str, Any]:
+    """Returns what a measurement repeats of the question."""
+    return {
+        "fingerprint": wanted.fingerprint,
+        "name": wanted.name,
+        "repeat": wanted.repeat,
+        "model_sha256": wanted.model.sha256,
+        "table": wanted.table,
+        "placement": wanted.placement,
+        "carried": dict(wanted.implicit.changed) if wanted.implicit else {},
+        "held": wanted.implicit.held if wanted.implicit else (),
+    }
+
+
+def form_read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
+    """Returns the graph of the network that the job read, and what a measurement tells of it.
+
+    That of a UFF file is its ONNX form's, whose heads it has.
+
+    Args:
+        answer: Of the job.
+        wanted: What it was asked.
+        name: What matrix.yaml calls the first form of the network.
+
+    Raises:
+        AnswerError: it had none of that name.
+    """
+    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
+        read_sha256 = wanted.typed.model.sha256
+        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
+    if not wanted.alternatives:
+        return wanted.model, {}
+    forms = (Alternative(name, wanted.model), *wanted.alternatives)
+    read = next((one for one in forms if one.model.file == answer.model), None)
+    if read is None:
+        message = (
+            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
+        )
+        raise AnswerError(message)
+    refused = {
+        one.name: answer.refused[one.model.file]
+        for one in forms
+        if one.model.file in answer.refused
+    }
+    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
+    return wanted.model if read.uff else read.model, told
+
+
+def check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
+    if missing:
+        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
+        raise AnswerError(message)
