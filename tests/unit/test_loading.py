@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cells=tuple(records),
             reference=matrix.reference,
             simulations=tuple(matrix.simulations),
-            tables=matrix.table_facts(),
+            tables=matrix.used.facts(),
             facts={},
         )
     )

@@ -34,7 +34,7 @@ def manifest_of(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float)
         cells=tuple(cell.id for cell in matrix.cells),
         reference=matrix.reference,
         simulations=tuple(matrix.simulations),
-        tables=matrix.table_facts(),
+        tables=matrix.used.facts(),
         facts=_facts(experiment, matrix),
         seconds={
             "wall": wall_s,
