@@ -19,13 +19,12 @@ from experiments import changed, write
 from trt_matrix.planning.machine import program
 
 ROOT = Path(__file__).parents[2]
-UV = [uv.find_uv_bin(), "--quiet", "--offline", "--no-progress", "--color", "never"]
+UV = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color", "never"]
 
 
-def uv_says(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*UV, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+def uv_says(*arguments: str | Path, offline: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [*UV, *(["--offline"] if offline else []), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +84,9 @@ def installed(wheel: Path, python: str, folder: Path) -> Place:
         ("pip", "install", "--no-deps", "--python", venv, wheel),
         ("pip", "check", "--python", venv),
     ):  # fmt: skip
-        done = uv_says(*step)
+        done = uv_says(*step, offline=own)
         if done.returncode and not own and step[:2] != ("pip", "check"):
-            pytest.skip(f"no Python {python} here, or uv's cache has no packages for it")
+            pytest.skip(f"no Python {python} here, or no packages for it: {done.stderr[-300:]}")
         assert done.returncode == 0, done.stderr
     [packages] = venv.glob("lib/python*/site-packages")
     for name in ("job.py", "containers.py", "runner.py"):
