@@ -19,7 +19,7 @@ from trt_matrix.core.records import Measurement, Object, Record
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment, Identity
 from trt_matrix.errors import EnvironmentUnavailableError
-from trt_matrix.execution.giving import Giving
+from trt_matrix.execution.cell_networks import CellNetworks
 from trt_matrix.execution.host_tables import HostTables
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import Lane, NamedReference, lanes_of
@@ -115,7 +115,7 @@ class Matrix:
         self.used = UsedTables(self.store, self.host)
         self.recorded = RecordedTables(self.jobs.store, wants, progress, self.host)
         self.typed = TypedNetworks(self.jobs, wants)
-        self.giving = Giving(wants, progress, self.used, self.typed)
+        self.networks = CellNetworks(wants, progress, self.used, self.typed)
         self.simulated = Simulations(self.jobs, wants, progress, self.used)
         self.foreign: dict[str, str] = {}
         """digest → environment whose own program made the table, of images that nobody here knows."""
@@ -159,7 +159,7 @@ class Matrix:
             lane.cells = (*lane.cells, cell)
             if lane.site and cell.obstacle is None:
                 self.progress.expect(lane.repeats(self.wants.settings.repeats))
-                self.giving.give(lane, lane.site, cell)
+                self.networks.give(lane, lane.site, cell)
         self.cells = tuple(cell for lane in self.lanes.values() for cell in lane.cells)
         self.simulate(site)
         self.measure(range(self.wants.settings.repeats), {cell.id for cell in added})
@@ -219,7 +219,7 @@ class Matrix:
         site = dataclasses.replace(
             self._site(lane, made), environment=one, timing=None, shapes=shapes
         )
-        self.giving.give(lane, site, named.cell)
+        self.networks.give(lane, site, named.cell)
         (wanted,) = self.rounds.wanted(lane, site, 0)
         return measured(self.jobs, self.progress, site, wanted)
 
@@ -290,7 +290,7 @@ class Matrix:
         for lane in self.lanes.values():
             if lane.site:
                 for cell in lane.runnable:
-                    self.giving.give(lane, lane.site, cell)
+                    self.networks.give(lane, lane.site, cell)
 
     # Measurement
 

@@ -14,7 +14,7 @@ from trt_matrix.execution.value_ranges import TypedNetworks
 from trt_matrix.execution.wanted import Site, Wants
 
 
-class Giving:
+class CellNetworks:
     """Gives every cell of a lane its network."""
 
     def __init__(
