@@ -188,6 +188,7 @@ def test_without_pyarrow_there_is_no_parquet_file_least_of_all_an_old_one(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert write(frames.long_table(whole()), tmp_path) == (csv,)
     assert not parquet.exists()
+    monkeypatch.undo()
     assert len(pd.read_csv(csv)) == len(frames.long_table(whole()))
 
 
