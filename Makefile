@@ -30,7 +30,7 @@ test-lowest: .venv/.dev  ## the same with the oldest versions of every dependenc
 	.venv/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[frames]'
 	.venv/bin/uv pip freeze --quiet --python $(LOWEST) --exclude-editable | grep -v '^trt-matrix' > build/lowest.txt
 	.venv/bin/uv pip install --quiet --python $(LOWEST) --constraint build/lowest.txt pytest pytest-xdist hypothesis
-	$(LOWEST) -m pytest -n auto -m pure tests/unit $(ARGS)
+	CI=true $(LOWEST) -m pytest -n auto -m pure tests/unit $(ARGS)
 
 lint: .venv/.dev  ## check style and types
 	$(RUN) -m ruff check .
