@@ -257,6 +257,16 @@ def test_what_was_tested_comes_before_what_other_cells_have() -> None:
     assert answer_of(with_choices(holds, [held]), "small").fault != after.fault
 
 
+def test_a_test_of_builds_takes_the_place_of_what_one_cell_could_not_decide() -> None:
+    """Of all other findings the text stays: they were found, whatever the layer does."""
+    held = replace(CHOICE, better_db=(22.0, 22.5, 22.8), held_db=(22.0, 22.5))
+    undecided = replace(TESTED, kind=Kind.INCONCLUSIVE)
+    for findings, rest in (((undecided,), ""), ((TESTED,), " As before."), ((), " As before.")):
+        judgement = answered("small", passed=False, findings=findings, text="As before.")
+        after = answer_of(with_choices(judgement, [held]), "small")
+        assert after.text == f"{sentence(held)}{rest}"
+
+
 def test_the_sentence_says_what_was_seen() -> None:
     assert sentence(CHOICE) == (
         "Builds with one table differ by what they chose to run in int8: with up/Resize in int8 (3 builds) "

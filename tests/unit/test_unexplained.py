@@ -104,6 +104,14 @@ def box_gate(*, passed: bool, name: str = "ap_drop") -> tuple[GateResult, ...]:
     return (GateResult(name=name, limit=0.1, value=0.05 if passed else 0.2, passed=passed),)
 
 
+def test_that_the_best_table_would_hold_a_gate_says_nothing_of_another_gate() -> None:
+    """The SQNR gate holds here; that of boxes fails, and 8 bits are most of the error."""
+    sqnr = GateResult(name="sqnr_db", limit=10.0, value=17.0, passed=True)
+    one = lost(limit=0.018, calibration=0.001, gates=(sqnr, *box_gate(passed=False)), passed=False)
+    (found,) = looked_at(replace(one, gate_sqnr_db=10.0))
+    assert found.kind is Kind.INT8_LIMIT
+
+
 def test_boxes_that_a_gate_of_boxes_accepts_are_told_to_be_within_it() -> None:
     for gates, accepted in ((box_gate(passed=True), True), (box_gate(passed=False), False)):
         one = lost(boxes=boxes(ap_drop=0.05), gates=gates, passed=all_hold(gates))
