@@ -22,7 +22,7 @@ from trt_matrix.errors import ConfigError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError
-from trt_matrix.execution.asked import form_read
+from trt_matrix.execution.asked import read_form
 from trt_matrix.execution.inputs import Network
 from trt_matrix.execution.wanted import WantedPass
 from trt_matrix.planning.variants import interface_problems, names_problem, with_heads
@@ -196,7 +196,7 @@ OTHER = alternatives.Alternative("old.onnx", Object(sha256="b", suffix=".onnx", 
 
 
 def test_the_form_that_was_read_is_told_by_its_name() -> None:
-    model, told = form_read(
+    model, told = read_form(
         answer(model="b.onnx", refused={"a.onnx": "no Resize", "z.onnx": "?"}),
         wanted(OTHER),
         "new.onnx",
@@ -207,10 +207,10 @@ def test_the_form_that_was_read_is_told_by_its_name() -> None:
         "variant": "old.onnx",
         "refused": {"new.onnx": "no Resize"},
     }
-    assert form_read(answer(), wanted(), "new.onnx") == (wanted().model, {})
+    assert read_form(answer(), wanted(), "new.onnx") == (wanted().model, {})
 
 
 @pytest.mark.parametrize("model", [None, "c.onnx", "../b.onnx"])
 def test_an_answer_cannot_name_another_file(model: str | None) -> None:
     with pytest.raises(AnswerError, match="no form of the network"):
-        form_read(answer(model=model), wanted(OTHER), "new.onnx")
+        read_form(answer(model=model), wanted(OTHER), "new.onnx")

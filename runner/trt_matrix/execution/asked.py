@@ -1,14 +1,12 @@
-"""What a job was asked, held against what it answered: which form of the network it read, which tables it made."""
+"""What a measurement repeats of its question, and which form of the network it is of. Pure."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import Object
 from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError
-from trt_matrix.execution.wanted import WantedCalibration, WantedPass
+from trt_matrix.execution.wanted import WantedPass
 
 
 def asked_of(wanted: WantedPass) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def asked_of(wanted: WantedPass) -> dict[str, Any]:
     }
 
 
-def form_read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
+def read_form(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
     """Returns the graph of the network that the job read, and what a measurement tells of it.
 
     That of a UFF file is its ONNX form's, whose heads it has.
@@ -57,10 +55,3 @@ def form_read(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object
     }
     told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
     return wanted.model if read.uff else read.model, told
-
-
-def check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
-    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
-    if missing:
-        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
-        raise AnswerError(message)

@@ -23,7 +23,7 @@ from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
-from trt_matrix.execution.asked import asked_of, check_algorithms, form_read
+from trt_matrix.execution.asked import asked_of, read_form
 from trt_matrix.execution.classify import blamed, classify
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
@@ -124,7 +124,7 @@ class JobStart:
             try:
                 answer = answers.calibration()
                 if answer:
-                    check_algorithms(wanted, answer.algorithms)
+                    _check_algorithms(wanted, answer.algorithms)
             except AnswerError as error:
                 answer, problem = None, str(error)
             if answer is None:
@@ -262,7 +262,7 @@ class JobStart:
             for head, _ in self.wants.settings.heads
         }
         build, cache = answer.build, answer.cache
-        model, told = form_read(answer, wanted, self.wants.network.name)
+        model, told = read_form(answer, wanted, self.wants.network.name)
         asked = {**asked_of(wanted), **told}
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
@@ -370,3 +370,10 @@ class JobStart:
             gpu=facts(before, after),
             disturbed=disturbed(before, after) if before and after else None,
         )
+
+
+def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
+    if missing:
+        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
+        raise AnswerError(message)
