@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix test test-fast bench lint report ticket plan format lock schema clean clean-results
+.PHONY: help matrix test test-fast test-lowest bench lint report ticket plan format lock schema clean clean-results
 
 matrix: .venv/.runtime  ## run the experiment of matrix.yaml; writes results/latest/report.html
 	$(RUN) -m trt_matrix run $(ARGS)
@@ -23,6 +23,14 @@ test: .venv/.dev  ## run the tests, on all processors; ARGS=tests/unit/test_x.py
 
 test-fast: .venv/.dev  ## run the tests of what is pure, core and report; no engine, process or browser
 	$(RUN) -m pytest -n auto -m pure tests/unit $(ARGS)
+
+LOWEST := build/lowest/bin/python
+test-lowest: .venv/.dev  ## the same with the oldest versions of every dependency that pyproject.toml allows
+	.venv/bin/uv venv --quiet --clear --python $(RUN) build/lowest
+	.venv/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[frames]'
+	.venv/bin/uv pip freeze --quiet --python $(LOWEST) --exclude-editable | grep -v '^trt-matrix' > build/lowest.txt
+	.venv/bin/uv pip install --quiet --python $(LOWEST) --constraint build/lowest.txt pytest pytest-xdist hypothesis
+	CI=true $(LOWEST) -m pytest -n auto -m pure tests/unit $(ARGS)
 
 lint: .venv/.dev  ## check style and types
 	$(RUN) -m ruff check .

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 
 from benchmarks import machine
-from job import protocol, thresholds
-from job.calibrate import calibrate
-from job.engines import onnxruntime as engine
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import Config, load
+from trt_matrix.containers.job import protocol, thresholds
+from trt_matrix.containers.job.calibrate import calibrate
+from trt_matrix.containers.job.engines import onnxruntime as engine
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import place

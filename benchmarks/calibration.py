@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from benchmarks import machine
-from job.thresholds import ALGORITHMS
+from trt_matrix.containers.job.thresholds import ALGORITHMS
 from trt_matrix.core.network.calibration_graph import calibration_model
 
 Measured = tuple[float, int, int]

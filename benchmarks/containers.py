@@ -21,7 +21,13 @@ from tests.docker.rootfs import python_image
 from trt_matrix.environments.base import Ending
 from trt_matrix.environments.docker.container import run_container
 from trt_matrix.environments.docker.engine import Engine, local_engine
-from trt_matrix.environments.docker.options import RESULTS, Bind, Wanted, container_name, variables
+from trt_matrix.environments.docker.options import (
+    RESULTS,
+    Bind,
+    WantedContainer,
+    container_name,
+    variables,
+)
 
 GIGABYTE = 10**9
 WRITE = """
@@ -64,7 +70,7 @@ class Starter:
 
     def __call__(self, *command: str) -> tuple[Ending, str]:
         self.number += 1
-        wanted = Wanted(
+        wanted = WantedContainer(
             image=self.image,
             name=container_name("bench", str(os.getpid()), str(self.number)),
             entrypoint=("python3", *command),

@@ -99,7 +99,7 @@ def one(way: str, folder: Path, images: int) -> None:
     from trt_matrix.diagnosis.diagnosing import diagnose
     from trt_matrix.diagnosis.opening import opened
     from trt_matrix.diagnosis.simulator import Simulator
-    from trt_matrix.diagnosis.subject import Wish
+    from trt_matrix.diagnosis.subject import DiagnosisWish
     from trt_matrix.diagnosis.theory import theory
 
     def silent(_: str) -> None:
@@ -108,7 +108,7 @@ def one(way: str, folder: Path, images: int) -> None:
     subject, store = opened(str(folder / "matrix.yaml"), folder / "results", None, silent)
     start, cpu = time.perf_counter(), time.process_time()
     if way == "diagnose":
-        found = diagnose(subject, Wish(images=images), store, silent)
+        found = diagnose(subject, DiagnosisWish(images=images), store, silent)
         what = f"{len(found.tensors)} tensors, {len(found.heads)} heads, {found.search.evaluations} sets"
     elif way == "theory":
         simulator = Simulator(
@@ -160,7 +160,7 @@ def _whole(subject: "object", images: int) -> int:
     """Computes every layer alone in int8 and alone in float without cutting anything; returns how many networks."""
     import onnxruntime
 
-    from job.reductions import compare
+    from trt_matrix.containers.job.reductions import compare
     from trt_matrix.core.network.operators import MACS
     from trt_matrix.core.qdq.explicit import place, simulation_of
     from trt_matrix.diagnosis.subject import Subject

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from job.reductions import SUMS
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Cell, Precision, Status
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge

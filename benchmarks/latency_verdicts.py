@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.turns import turns
 from trt_matrix.core.verdicts.latency import latency_verdicts
@@ -166,7 +166,7 @@ def _measurement(environment: str, repeat: int, log: float, job: float) -> Measu
     started = (BEGAN + timedelta(seconds=SECONDS * job)).isoformat()
     return Measurement.model_construct(
         fingerprint=f"{environment}-{repeat}", name="fp32", repeat=repeat, status=Status.OK,
-        latency=Timing.model_construct(batch=1, samples_s=(0.01 * float(np.exp(log)),), warm_up=1),
+        latency=LatencySamples.model_construct(batch=1, samples_s=(0.01 * float(np.exp(log)),), warm_up=1),
         start=Start.model_construct(environment=environment, started=started, disturbed=None),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from job import probe
+from trt_matrix.containers.job import probe
 
 
 def facts() -> str:

@@ -321,74 +321,6 @@ def _verdicts(found):
     return lines
 
 
-# Here
-
-
-def prepare(folder, config, cache, names, images):
-    """Writes everything that `run` needs, by `trt-matrix migrate`'s own functions."""
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
-    import job
-    from trt_matrix.commands.migration.files import names_of, table_of
-    from trt_matrix.commands.migration.simulating import ran
-    from trt_matrix.commands.migration.sources import images_of, source_of
-    from trt_matrix.core.migration.to_cache import to_cache
-    from trt_matrix.core.migration.to_qdq import to_qdq
-    from trt_matrix.core.network import graph
-    from trt_matrix.core.qdq.explicit import TENSORRT, PlacementOptions
-    from trt_matrix.core.tables.qdq_table import from_qdq
-    from trt_matrix.core.tables.trt_cache import Header, parse
-
-    folder = Path(folder).resolve()
-    folder.mkdir(parents=True)
-    shutil.copytree(
-        Path(job.__file__).parent, folder / "job", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(__file__, folder / "migration.py")
-    source = source_of(None, Path(config))
-    given = table_of(Path(cache))
-    renaming = names_of(Path(names)) if names else {}
-    made = {
-        name: to_qdq(
-            source.model, given, source.heads, names=renaming, least=source.coverage, options=options
-        )
-        for name, options in (
-            ("explicit", TENSORRT),
-            ("explicit-unified", PlacementOptions(unified_scales=True)),
-        )
-    }  # fmt: skip
-    (folder / "float.onnx").write_bytes(source.model.SerializeToString())
-    (folder / "qdq.onnx").write_bytes(made["explicit"].model.SerializeToString())
-    (folder / "qdq-unified.onnx").write_bytes(made["explicit-unified"].model.SerializeToString())
-    # As the cache has them: what the parser adds has its scale there too.
-    (folder / "table.json").write_text(json.dumps(dict(given.table().amax)))
-    header = Header(version=(8, 6, 0), algorithm="EntropyCalibration2")
-    back = to_cache(
-        from_qdq(made["explicit"].model), source.model, header, names={}, least=source.coverage
-    )
-    scales = parse(back.text).scales
-    (folder / "returned.json").write_text(json.dumps({k: 127 * v for k, v in scales.items()}))
-    (input_,) = graph.inputs(source.model)
-    shape = {"input": input_.name, "heads": [list(pair) for pair in source.heads]}
-    (folder / "shape.json").write_text(json.dumps(shape))
-    with TemporaryDirectory() as work:
-        found = images_of(source, None, images, Path(work))
-        assert found is not None
-        with zipfile.ZipFile(
-            folder / "images.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9
-        ) as out:
-            out.write(found.array, IMAGES)
-        networks = {FP32: source.model} | {name: one.model for name, one in made.items()}
-        with ran(networks, source.heads, found) as done:
-            told = {name: dict(done.sqnr_db(name, FP32)) for name in made}
-    (folder / "simulated.json").write_text(json.dumps(told))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}: {size / 1e6:.1f} MB, {len(given.values)} scales in the table, "
-          f"{len(made['explicit'].scales)} in Q/DQ, {len(scales)} back in a cache, "
-          f"{len(made['explicit'].requantised)} requantised")  # fmt: skip
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("prepare", "run", "show"))
@@ -407,6 +339,8 @@ def main():
     if given.what == "prepare":
         if not given.table:
             parser.error("prepare needs --table")
+        from benchmarks.migration_inputs import prepare  # here alone: it needs this tool
+
         prepare(given.folder, given.config, given.table, given.map, given.images)
         return 0
     if given.what == "show":

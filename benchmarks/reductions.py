@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from job import reductions
+from trt_matrix.containers.job import reductions
 
 HEADS = {"large": (255, 20, 20), "medium": (255, 40, 40), "small": (255, 80, 80)}
 

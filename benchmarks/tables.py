@@ -25,17 +25,18 @@ import onnx
 import onnxruntime
 
 from benchmarks import machine
-from job import thresholds
-from job.calibrate import calibrate
-from job.engines import onnxruntime as engine
-from job.histogram import Histogram
+from trt_matrix.containers.job import thresholds
+from trt_matrix.containers.job.calibrate import calibrate
+from trt_matrix.containers.job.engines import onnxruntime as engine
+from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import TENSORRT, place, simulation_of
 from trt_matrix.core.tables import pooled, reading
 from trt_matrix.core.tables.table import Provenance, from_ranges
-from trt_matrix.planning.experiment import data_of, read_experiment
+from trt_matrix.planning.arrays import data_of
+from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
 
 ROOT = Path(__file__).parents[1]

@@ -76,8 +76,10 @@ def packages(path: Path) -> frozenset[str]:
             first, *rest = name.split(".")
             beside = path.with_name(f"{first}.py")
             if first == "trt_matrix":
-                found.add(rest[0] if rest else "the package")
-            elif first in ("job", "subprocess"):
+                found.add(
+                    "job" if rest[:1] == ["containers"] else rest[0] if rest else "the package"
+                )
+            elif first == "subprocess":
                 found.add(first)
             elif beside.is_file() and beside != path:
                 found |= packages(beside)

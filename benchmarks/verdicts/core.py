@@ -10,7 +10,7 @@ from benchmarks.verdicts.score import Claims
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.judge import judge
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import verdicts
 from trt_matrix.core.verdicts.sample import Sample
 
@@ -42,9 +42,9 @@ def judged(matrix: Matrix) -> Claims:
     )
 
 
-def head_errors(matrix: Matrix) -> list[HeadErrors]:
+def head_errors(matrix: Matrix) -> list[MeasuredHead]:
     return [
-        HeadErrors(
+        MeasuredHead(
             head=name,
             cells=list(_cells(matrix, head)),
             simulations={

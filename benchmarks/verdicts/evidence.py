@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.verdicts.made import BASELINE, Made, Matrix
-from job.reductions import compare, flat
+from trt_matrix.containers.job.reductions import compare, flat
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import HeadGate, Manifest

@@ -7,8 +7,8 @@ Exit code 0 with RESULT_DIR/result.json is the job's own answer, good or bad; 2 
 import os
 import sys
 
-from job import probe, protocol
-from job.stages import Stages
+from . import probe, protocol
+from .stages import Stages
 
 
 def main(arguments):
@@ -51,7 +51,7 @@ def run(request_folder, result_folder, stages):
         write(protocol.PROBE, dict(probe.facts(), engine=None))
         request = protocol.read_request(request_folder)
         # Only now, so that a missing numpy or engine is answered like any other failure.
-        from job import calibrate, engines, passes
+        from . import calibrate, engines, passes
 
         options = dict(request["engine_options"])
         if protocol.batch_size(request) > 1 and request["engine"] == "tensorrt":

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from job import protocol
+from . import protocol
 
 
 def load_images(path):

@@ -7,8 +7,8 @@ import contextlib
 import time
 from concurrent import futures
 
-from job import arrays, batches, protocol, thresholds
-from job.histogram import Histogram
+from . import arrays, batches, protocol, thresholds
+from .histogram import Histogram
 
 
 def calibrate(session, input_name, images, tensors, algorithms, show, size=1):

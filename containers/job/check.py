@@ -9,7 +9,7 @@ TensorRT does and builds for the GPU that is there.
 
 import sys
 
-from job import protocol
+from . import protocol
 
 FORM_KEYS = ("name", "model", "precision")
 
@@ -19,7 +19,7 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     request = protocol.read_json(arguments[0])
-    from job.engines.tensorrt import library
+    from .engines.tensorrt import library
 
     forms = {one["name"]: look(one, request["capabilities"]) for one in request["forms"]}
     found = {"engine": library.NAME, "version": library.trt.__version__, "forms": forms}
@@ -36,8 +36,8 @@ def look(form, capabilities):
     "inputs", "outputs": {tensor: type},
     "built": {capability: {"bytes", "seconds"} or {"error"}}}
     """
-    from job.engines.tensorrt import building, configuration, log, network, options
-    from job.engines.tensorrt.library import trt
+    from .engines.tensorrt import building, configuration, log, network, options
+    from .engines.tensorrt.library import trt
 
     heard = log.Log()
     strong, explicit = configuration.always_strong(), form["precision"] == "int8"

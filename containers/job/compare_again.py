@@ -15,7 +15,7 @@ except ImportError:
     print("this Python has no numpy: name one that has it and the engine", file=sys.stderr)
     sys.exit(2)
 
-from job import protocol, reductions
+from . import protocol, reductions
 
 EXPECTED = "expected.json"
 WORK = "work"

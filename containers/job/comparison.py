@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from job import reductions
+from . import reductions
 
 
 def compare_files(path, reference):

@@ -6,7 +6,7 @@ import json
 import os
 import tarfile
 
-from job import protocol
+from . import protocol
 
 
 def collect(pack, work, output, outputs):

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from job import arrays, batches, comparison, protocol, settle, timing
+from . import arrays, batches, comparison, protocol, settle, timing
 
 TOLD = {  # key of pass.json to what an engine may have written of a build
     "executed": protocol.EXECUTED,

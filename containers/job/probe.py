@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 
-from job import gpu, mapped
+from . import gpu, mapped
 
 CPU_FLAGS = (  # what decides which int8 and float kernels a processor gets; x86, then Arm
     ("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx_vnni")

@@ -53,6 +53,7 @@ BUILD = "build.json"
 LAYERS = "layers.json"
 CACHE = "calibration.cache"
 SETTLED = "settled.json"
+PACK = "pack.json"  # what run_pack.py finds beside itself
 PARTIAL = ".part"  # ends the name of a file that is still being written
 
 STAGES = ("probe", "calibrate", "build", "infer", "time", "profile", "compare")

@@ -22,7 +22,6 @@ from job import pack_docker, protocol  # noqa: E402
 from job.pack_results import collect, sha256  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PACK = "pack.json"
 DONE = "done.json"
 ENDING = "ending.json"
 NOWHERE = "none"
@@ -31,7 +30,7 @@ PROGRESS_S = 2.0
 
 def main(arguments):
     options = parser().parse_args(arguments)
-    with io.open(os.path.join(HERE, PACK), encoding="utf-8") as stream:
+    with io.open(os.path.join(HERE, protocol.PACK), encoding="utf-8") as stream:
         pack = json.load(stream)
     damaged = [
         name

@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-from job import protocol, reductions
+from . import protocol, reductions
 
 SUMS = reductions.SUMS.newbyteorder("<")
 

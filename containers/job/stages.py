@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 
-from job import protocol
+from . import protocol
 
 
 class Stages(object):

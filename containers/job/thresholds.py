@@ -5,7 +5,7 @@ Pure functions of a histogram (`job.histogram.Histogram`); no data is seen again
 
 import numpy as np
 
-from job.histogram import DOUBLING, ORDER_FREE
+from .histogram import DOUBLING, ORDER_FREE
 
 LEVELS = 128  # magnitudes 0 .. 127 of symmetric int8
 ROUNDING = 1e-12  # divergences that differ by less are equal: those of one grouping of the same bins

@@ -22,12 +22,12 @@ from trt_matrix.core.boxes.results import (
 )
 from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import Pass, Status
-from trt_matrix.core.judgement import CellResult, CustomOperator, Judgement
+from trt_matrix.core.judgement import CellResult, CustomLayer, Judgement
 from trt_matrix.core.layers.precisions import FLOAT, LayerReport, Way
-from trt_matrix.core.network.lineage import Lineage, Suspect, Suspects
+from trt_matrix.core.network.lineage import Lineage, SuspectOperator, Suspects
 from trt_matrix.core.network.network_map import network_map
 from trt_matrix.core.tables.differences import TableReport, TableUse, TensorRanges
-from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
@@ -89,8 +89,8 @@ def complete() -> Judgement:
     )
     network = network_map(detector(), [("near", "small"), ("far", "large")])
     ran = {layer.name: "int8" for _, layer in network.layers}
-    operator = CustomOperator(node="up", operator="Upsample2", heads=("near",))
-    suspect = Suspect(node="resize_up", operator="Resize", custom=True)
+    operator = CustomLayer(node="up", operator="Upsample2", heads=("near",))
+    suspect = SuspectOperator(node="resize_up", operator="Resize", custom=True)
     return judgement(
         cells,
         heads=HEADS,
@@ -123,8 +123,8 @@ def complete() -> Judgement:
 
 
 def _regressed(environment: str) -> tuple[Verdict, ...]:
-    change = Change(factor="ONNX Runtime", baseline="1.32", cell="1.26")
-    other = Change(factor="option threads", baseline="1", cell=None)
+    change = FactorChange(factor="ONNX Runtime", baseline="1.32", cell="1.26")
+    other = FactorChange(factor="option threads", baseline="1", cell=None)
     attribution = Attribution(
         confounded=(change, other),
         through=("between",),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import job
+from trt_matrix.containers import job
 
 from uses import VARIABLES, Use, uses  # isort: skip
 

@@ -26,7 +26,7 @@ class Scripted:
         for path in (self.request, self.results):
             path.mkdir(exist_ok=True)
 
-    def wanted(self, script: str, **changes: Any) -> options.Wanted:
+    def wanted(self, script: str, **changes: Any) -> options.WantedContainer:
         named: dict[str, Any] = {
             "image": self.image,
             "name": options.container_name("", self.name, uuid.uuid4().hex[:8]),
@@ -40,7 +40,7 @@ class Scripted:
             "memory_bytes": SMALL_MEMORY,
             "variables": options.variables({}, None),
         }
-        return options.Wanted(**(named | changes))
+        return options.WantedContainer(**(named | changes))
 
     def __call__(
         self,

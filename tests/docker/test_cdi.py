@@ -17,8 +17,8 @@ from podman_engine import PodmanEngine
 from scripted import Scripted
 from second_engine import SecondEngine
 
-from job import pack_docker
 from tests.unit.hosts import gpu
+from trt_matrix.containers.job import pack_docker
 from trt_matrix.core.hosts.cdi import Cdi
 from trt_matrix.core.hosts.compatibility import ImageFacts, obstacles
 from trt_matrix.environments.devices import Driver

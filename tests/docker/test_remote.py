@@ -11,7 +11,7 @@ import rootfs
 from second_engine import SecondEngine
 from ssh import Sshd
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker import hosts, remote_files
 from trt_matrix.environments.docker.engine import Engine

@@ -15,7 +15,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
@@ -53,7 +53,7 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
 
 
 def test_with_nothing_but_docker(engine_image: str, tmp_path: Path) -> None:
-    made = make("latest", tickets.run(tmp_path), tmp_path / "t.zip", Wish(images=2))
+    made = make("latest", tickets.run(tmp_path), tmp_path / "t.zip", TicketWish(images=2))
     with zipfile.ZipFile(made.path) as archive:
         archive.extractall(tmp_path)
     programs = tmp_path / "programs"

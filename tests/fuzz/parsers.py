@@ -1,10 +1,8 @@
 """The parsers, each once: valid inputs to start from, how it is called, and how it may refuse."""
 
 import functools
-import hashlib
 import io
 import json
-import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +12,43 @@ from typing import Any
 import numpy as np
 import onnx
 import small_networks as networks
-import yaml
 from PIL import Image
 
-from job import protocol
+from tests.fuzz.seeds import (
+    BUILD,
+    COCO,
+    DATA,
+    GOOD,
+    INSPECTED,
+    LAYERS,
+    LOCK,
+    PACK,
+    POLYGRAPHY,
+    PROFILED,
+    PYTHON,
+    VOC,
+    WRITTEN,
+    archive_of,
+    as_json,
+    facts_of,
+    image_files,
+    judgement_file,
+    matrix_files,
+    network_file,
+    npy_of,
+    npz_of,
+    returned_files,
+    table_files,
+    ticket_of,
+)
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import parse as parse_yaml
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.diagnosis.latencies import ProfileError, read_profile
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
@@ -32,7 +56,7 @@ from trt_matrix.core.records import Calibration, Derived, Measurement, Record, S
 from trt_matrix.core.tables import reading, table, trt_cache
 from trt_matrix.dumps.files import tensors
 from trt_matrix.dumps.layers import LayerFiles, take_layers
-from trt_matrix.dumps.tensor import DumpError, Format
+from trt_matrix.dumps.tensor import DumpError, FileFormat
 from trt_matrix.environments.packages import read_lock
 from trt_matrix.environments.python import told_python
 from trt_matrix.errors import ConfigError, EnvironmentUnavailableError, StoreError
@@ -44,15 +68,9 @@ from trt_matrix.packs.merging import merge
 from trt_matrix.store.arrays import BAD_HEADER, read_arrays, read_header, read_member
 from trt_matrix.store.results import Store
 from trt_matrix.store.sealing import checksums, unsealed
-from trt_matrix.ticket.content import NAME
-from trt_matrix.ticket.content import ROOT as TOP
 from trt_matrix.ticket.verifying import unpack
 
-DATA = Path(__file__).parents[1] / "data"
-ROOT = Path(__file__).parents[2]
-
 IMAGE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-PACK = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +84,9 @@ class Parser:
     """How it says that an input is none of its own."""
 
 
-def _model() -> bytes:
-    return networks.detector().SerializeToString()
-
-
 @functools.cache
 def _parsed() -> onnx.ModelProto:
     return networks.detector()
-
-
-def _npy(array: Any, **how: Any) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, np.asarray(array), **how)
-    return stream.getvalue()
-
-
-def _npz() -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, image=np.ones((3, 4, 4), np.float32), other=np.zeros(3))
-    return stream.getvalue()
-
-
-def _text(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 def _file(content: bytes, folder: Path, name: str) -> Path:
@@ -102,7 +100,7 @@ def _file(content: bytes, folder: Path, name: str) -> Path:
 
 
 def _network(content: bytes, folder: Path) -> None:
-    model = graph.load(content, str(folder / "one.onnx"))
+    model = loading.load(content, str(folder / "one.onnx"))
     order(model.graph)
     likely(model)
     calibration_model(model)
@@ -117,52 +115,19 @@ def _cache(content: bytes, folder: Path) -> None:
     trt_cache.to_table(trt_cache.parse(text))
 
 
-def _tables() -> Sequence[bytes]:
-    ort = {
-        "CLS": "TensorsData",
-        "data": {"x": {"CLS": "TensorData", "lowest": 0.0, "highest": 1.5}},
-    }
-    return [
-        *(one.read_bytes()[:3000] for one in sorted((DATA / "tensorrt_tables").glob("*.cache"))),
-        _text({"x": 1.5, "y": 0.25}),
-        _text({"x": [-1.0, 2.0], "y": [0.0, 1.0]}),
-        _text(ort),
-        (next((DATA / "h200/tables").glob("*.json"))).read_bytes(),
-        b"x 1.5\ny 2.5\n",
-        b"x: -1.5, 2.5\n",
-    ]
-
-
 # What a job, or a user's own program, left
-
-
-GOOD = {
-    "schema_version": 1, "name": "fp32", "status": "ok", "error": None, "stages": {"infer": 0.5},
-    "outputs": {"small": {"file": "small.npy", "shape": [4, 2]}},
-    "latency": {"batch": 1, "warm_up": 0, "samples_s": [0.001]}, "executed": None,
-    "layers": "layers.json", "build": "build.json", "cache": "c.cache",
-}  # fmt: skip
-LAYERS = {
-    "schema_version": 1, "source": "inspector", "custom": [],
-    "layers": [{"name": "conv_a", "type": "Convolution", "tensors": ["a"], "precision": "int8", "origin": ["conv_a"]}],
-    "times": {"runs": 3, "layers": [{"name": "conv_a", "tensors": ["a"], "seconds": 0.1}], "problem": None},
-}  # fmt: skip
-BUILD = {
-    "schema_version": 1, "seconds": 1.0, "flags": ["int8"],
-    "scales": {"form": "TensorRT's calibration cache", "given": 1, "mapped": ["x"], "unmapped": [], "unknown": [], "zero": [], "missing": []},
-}  # fmt: skip
 
 
 def _answer(part: str) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
         home = f"{protocol.PASSES}/fp32"
         files = {
-            f"{home}/{protocol.PASS}": _text(GOOD), f"{home}/layers.json": _text(LAYERS),
-            f"{home}/build.json": _text(BUILD), f"{home}/c.cache": b"TRT-8503-EntropyCalibration2\nx: 3c010a14\n",
-            f"{home}/small.npy": _npy(np.ones((4, 2), np.float32)),
-            protocol.PROBE: _text({"engine": {"name": "onnxruntime", "version": "1"}, "packages": {}}),
-            protocol.CALIBRATION: _text({"schema_version": 1, "seconds": 1, "images": 4, "algorithms": {"minmax": {"x": 1}}, "unusable": {}}),
-            protocol.RESULT: _text({"schema_version": 1, "status": "ok", "stage": "infer", "error": None}),
+            f"{home}/{protocol.PASS}": as_json(GOOD), f"{home}/layers.json": as_json(LAYERS),
+            f"{home}/build.json": as_json(BUILD), f"{home}/c.cache": b"TRT-8503-EntropyCalibration2\nx: 3c010a14\n",
+            f"{home}/small.npy": npy_of(np.ones((4, 2), np.float32)),
+            protocol.PROBE: as_json({"engine": {"name": "onnxruntime", "version": "1"}, "packages": {}}),
+            protocol.CALIBRATION: as_json({"schema_version": 1, "seconds": 1, "images": 4, "algorithms": {"minmax": {"x": 1}}, "unusable": {}}),
+            protocol.RESULT: as_json({"schema_version": 1, "status": "ok", "stage": "infer", "error": None}),
             protocol.STAGE: b"infer fp32\n",
         }  # fmt: skip
         files[part if "/" not in part else part.replace("PASS", home)] = content
@@ -189,9 +154,9 @@ def _answer(part: str) -> Callable[[bytes, Path], None]:
     return parse
 
 
-def _dump(name: str, form: Format | None = None) -> Callable[[bytes, Path], None]:
+def _dump(name: str, form: FileFormat | None = None) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
-        for one in tensors(_file(content, folder, name), form or Format()):
+        for one in tensors(_file(content, folder, name), form or FileFormat()):
             for block in one.blocks(max(one.elements_at_once, 1 << 12)):
                 block.sum()
 
@@ -204,7 +169,7 @@ def _layers(profile: bool) -> Callable[[bytes, Path], None]:
         files = LayerFiles(profile=path) if profile else LayerFiles(information=path)
         found = take_layers(files, _parsed())
         if found.answer is not None:
-            plain = answer_models.plain_json(_text(found.answer))
+            plain = answer_models.plain_json(as_json(found.answer))
             answer_models.valid(answer_models.LayersAnswer, plain)
 
     return parse
@@ -237,33 +202,6 @@ def _label_file(suffix: str) -> Callable[[bytes, Path], None]:
     return parse
 
 
-COCO = {
-    "images": [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 30} for n in range(2)],
-    "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3.5, 4], "area": 14, "iscrowd": 0}],
-    "categories": [{"id": 1, "name": "cat"}],
-}  # fmt: skip
-VOC = b"""<annotation><size><width>40</width><height>30</height></size><object><name>cat</name>
-<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>20</xmax><ymax>12</ymax></bndbox></object></annotation>
-"""
-
-
-def _pictures() -> Sequence[bytes]:
-    found = []
-    pixels = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
-    for kind, mode in (
-        ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "I;16"), ("JPEG", "RGB"), ("BMP", "RGB"), ("TIFF", "RGB"), ("WEBP", "RGB"),
-    ):  # fmt: skip
-        stream = io.BytesIO()
-        one = (
-            Image.fromarray(pixels[..., 0].astype(np.uint16))
-            if mode == "I;16"
-            else Image.fromarray(pixels).convert(mode)
-        )
-        one.save(stream, kind)
-        found.append(stream.getvalue())
-    return found
-
-
 def _picture(content: bytes, folder: Path) -> None:
     path = _file(content, folder, "one.png")
     images.upright_size(path)
@@ -273,71 +211,21 @@ def _picture(content: bytes, folder: Path) -> None:
 # Archives
 
 
-def _archive(inner: Mapping[str, bytes]) -> bytes:
-    """Returns what run-pack.py sends back, its hashes fitting."""
-    files = {name: hashlib.sha256(one).hexdigest() for name, one in inner.items()}
-    every = {**inner, "results.json": _text({"schema_version": 1, "pack": PACK, "files": files})}
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, one in every.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(one)
-            archive.addfile(member, io.BytesIO(one))
-    return stream.getvalue()
-
-
-def _returned() -> dict[str, bytes]:
-    start = "a@cpu@repeat-0/start-1"
-    one = {"name": "fp32", "precision": "fp32", "model": "x.onnx", "table": None, "implicit": None}
-    request = {
-        "schema_version": 1, "engine": "onnxruntime", "engine_options": {}, "device": "cpu", "repeat": 0,
-        "input": "image", "evaluation": "../../../../objects/e.npy", "heads": [["small", "small"]],
-        "calibration": None, "passes": [one], "plugins": [], "timing": None,
-    }  # fmt: skip
-    ending = {
-        "command": ["python3"], "exit_code": 0, "signal": None, "timed_out": False, "error": None, "stage": None,
-        "started": "2026-11-29T00:00:00+00:00", "wall_s": 1.0, "failed": [],
-    }  # fmt: skip
-    return {
-        f"{start}/ending.json": _text(ending),
-        f"{start}/request/request.json": _text(request),
-        f"{start}/job.log": b"a log\n",
-        f"{start}/result/passes/fp32/pass.json": _text(GOOD),
-        f"{start}/result/passes/fp32/small.npy": _npy(np.ones((4, 2), np.float32)),
-    }
-
-
 def _merge(part: str | None) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
         results = folder / "results"
         store = Store(results)
         asked = {"requests": [{"id": "a@cpu@repeat-0", "environment": "a"}]}
-        _file(_text(asked), store.root, f"packs/{PACK}.json")
+        _file(as_json(asked), store.root, f"packs/{PACK}.json")
         if part is not None:
-            inner = _returned()
+            inner = returned_files()
             inner[next(name for name in inner if name.endswith(part))] = content
-            content = _archive(inner)
+            content = archive_of(inner)
         merge(_file(content, folder, "results.tar.gz"), results)
         outside = [one for one in folder.iterdir() if one.name not in ("results", "results.tar.gz")]
         assert not outside, outside
 
     return parse
-
-
-def _ticket() -> bytes:
-    inner = {"report.html": b"<html>", "jobs/pack.json": b"{}"}
-    files = {
-        name: {"sha256": hashlib.sha256(one).hexdigest(), "size_bytes": len(one)} for name, one in inner.items()
-    }  # fmt: skip
-    content = {
-        "schema_version": 1, "tool": "1.0", "run": "r", "images": 1, "of_images": 1, "same_job": True,
-        "cells": [], "stand_in": None, "removed": [], "kept": [], "files": files,
-    }  # fmt: skip
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, one in {**inner, NAME: _text(content)}.items():
-            archive.writestr(f"{TOP}/{name}", one)
-    return stream.getvalue()
 
 
 def _unpack(content: bytes, folder: Path) -> None:
@@ -356,29 +244,8 @@ def _fact(kind: type[Stored]) -> Callable[[bytes, Path], None]:
     return parse
 
 
-def _record(kind: str) -> Callable[[], Sequence[bytes]]:
-    def seeds() -> Sequence[bytes]:
-        manifest = json.loads((DATA / "h200/manifest.json").read_text())
-        records = json.loads((DATA / "h200/records.json").read_text())
-        record = (records if isinstance(records, list) else list(records.values()))[0]
-        found = {
-            "manifest": {**manifest, "simulations": manifest["simulations"][:1], "lineage": manifest["lineage"][:1]},
-            "record": {**record, "measurements": record["measurements"][:1]},
-            "measurement": record["measurements"][0],
-            "derived": {"sha256": PACK, "suffix": ".npy", "size_bytes": 3, "sources": [PACK]},
-            "calibration": {"schema_version": 1, "fingerprint": PACK, "status": "ok", "tables": {"minmax": {"x": 1.0}}},
-        }  # fmt: skip
-        return [_text(found[kind])]
-
-    return seeds
-
-
 def _judgement(content: bytes, folder: Path) -> None:
     JudgementFile.read(_file(content, folder, "judgement.json"))
-
-
-def _small_judgement() -> Sequence[bytes]:
-    return [(DATA / "judgement/version-1.json").read_bytes()]
 
 
 def _matrix(content: bytes, folder: Path) -> None:
@@ -388,28 +255,6 @@ def _matrix(content: bytes, folder: Path) -> None:
     except UnicodeDecodeError:
         return
     validate(parse_yaml(text, "matrix.yaml"))
-
-
-def _matrices() -> Sequence[bytes]:
-    text = (ROOT / "matrix.yaml").read_text()
-    return [
-        text.encode(),
-        yaml.safe_dump(yaml.safe_load(text)).encode(),
-        _text(yaml.safe_load(text)),
-    ]
-
-
-PYTHON = {
-    "version": "3.11.7", "implementation": "CPython", "platform": "linux-x86_64", "libc": "glibc 2.36",
-    "distributions": {"numpy": {"version": "2.0.0", "record_sha256": "0" * 64}},
-}  # fmt: skip
-LOCK = b"""lock-version = "1.0"
-created-by = "uv"
-[[packages]]
-name = "numpy"
-version = "2.0.0"
-wheels = [{ url = "https://files.invalid/numpy-2.0.0-cp311-none-any.whl", size = 3, hashes = { sha256 = "%s" } }]
-""" % (b"0" * 64)
 
 
 def _lock(content: bytes, folder: Path) -> None:
@@ -433,21 +278,6 @@ def _profile(content: bytes, folder: Path) -> None:
     read_profile(content)
 
 
-POLYGRAPHY = tuple(sorted((DATA / "polygraphy").glob("*.json")))
-WRITTEN = [{"name": "small", "dimensions": "1x2x2", "values": [0.1, 0.2, 0.3, 0.4]}]
-INSPECTED = {
-    "Layers": [{
-        "Name": "conv_a", "LayerType": "Convolution", "Precision": "INT8", "Metadata": "[ONNX Layer: conv_a]",
-        "Inputs": [{"Name": "image", "Format/Datatype": "Int8"}], "Outputs": [{"Name": "a", "Format/Datatype": "Int8"}],
-    }],
-    "Bindings": ["image", "small"],
-}  # fmt: skip
-PROFILED = [
-    {"count": 10},
-    {"name": "conv_a", "timeMs": 1.5, "averageMs": 0.15, "medianMs": 0.1, "percentage": 3.5},
-]
-
-
 def _images(*arrays: bytes) -> Callable[[], Sequence[bytes]]:
     return lambda: arrays
 
@@ -455,48 +285,48 @@ def _images(*arrays: bytes) -> Callable[[], Sequence[bytes]]:
 PARSERS: Mapping[str, Parser] = {
     one.name: one
     for one in (
-        Parser("network", lambda: [_model()], _network, (graph.GraphError, CircleError)),
-        Parser("trt-cache", lambda: _tables()[:2], _cache, (table.TableError,)),
-        Parser("table", _tables, lambda content, _: reading.read(content), (table.TableError,)),
-        Parser("table-json", lambda: _tables()[5:6], lambda content, _: table.from_json(content.decode("utf-8", "replace")), (table.TableError,)),
-        Parser("pass-json", lambda: [_text(GOOD)], _answer("PASS/pass.json"), (AnswerError,)),
-        Parser("layers-json", lambda: [_text(LAYERS)], _answer("PASS/layers.json"), (AnswerError,)),
-        Parser("build-json", lambda: [_text(BUILD)], _answer("PASS/build.json"), (AnswerError,)),
-        Parser("job-cache", lambda: _tables()[:1], _answer("PASS/c.cache"), (AnswerError,)),
-        Parser("job-npy", lambda: [_npy(np.ones((4, 2), np.float32))], _answer("PASS/small.npy"), (AnswerError,)),
-        Parser("probe-json", lambda: [_text({"engine": {"name": "x", "version": "1"}, "packages": {"numpy": "1"}, "mapped": {}})], _answer(protocol.PROBE), (AnswerError,)),
-        Parser("calibration-json", lambda: [_text({"schema_version": 1, "seconds": 1, "images": 4, "algorithms": {"minmax": {"x": 1}}, "unusable": {"y": "why"}, "seen": {"x": 1}})], _answer(protocol.CALIBRATION), (AnswerError,)),
-        Parser("result-json", lambda: [_text({"schema_version": 1, "status": "job_failed", "stage": "infer", "error": {"type": "E", "message": "m"}})], _answer(protocol.RESULT), (AnswerError,)),
+        Parser("network", lambda: [network_file()], _network, (graph.GraphError, CircleError)),
+        Parser("trt-cache", lambda: table_files()[:2], _cache, (table.TableError,)),
+        Parser("table", table_files, lambda content, _: reading.read(content), (table.TableError,)),
+        Parser("table-json", lambda: table_files()[5:6], lambda content, _: table.from_json(content.decode("utf-8", "replace")), (table.TableError,)),
+        Parser("pass-json", lambda: [as_json(GOOD)], _answer("PASS/pass.json"), (AnswerError,)),
+        Parser("layers-json", lambda: [as_json(LAYERS)], _answer("PASS/layers.json"), (AnswerError,)),
+        Parser("build-json", lambda: [as_json(BUILD)], _answer("PASS/build.json"), (AnswerError,)),
+        Parser("job-cache", lambda: table_files()[:1], _answer("PASS/c.cache"), (AnswerError,)),
+        Parser("job-npy", lambda: [npy_of(np.ones((4, 2), np.float32))], _answer("PASS/small.npy"), (AnswerError,)),
+        Parser("probe-json", lambda: [as_json({"engine": {"name": "x", "version": "1"}, "packages": {"numpy": "1"}, "mapped": {}})], _answer(protocol.PROBE), (AnswerError,)),
+        Parser("calibration-json", lambda: [as_json({"schema_version": 1, "seconds": 1, "images": 4, "algorithms": {"minmax": {"x": 1}}, "unusable": {"y": "why"}, "seen": {"x": 1}})], _answer(protocol.CALIBRATION), (AnswerError,)),
+        Parser("result-json", lambda: [as_json({"schema_version": 1, "status": "job_failed", "stage": "infer", "error": {"type": "E", "message": "m"}})], _answer(protocol.RESULT), (AnswerError,)),
         Parser("stage", lambda: [b"infer fp32\n"], _answer(protocol.STAGE), (AnswerError,)),
-        Parser("dump-npy", _images(_npy(np.ones((2, 3), np.float32)), _npy(np.ones((2, 3), np.float16))), _dump("small.npy"), (DumpError,)),
-        Parser("dump-npz", lambda: [_npz()], _dump("small.npz"), (DumpError,)),
+        Parser("dump-npy", _images(npy_of(np.ones((2, 3), np.float32)), npy_of(np.ones((2, 3), np.float16))), _dump("small.npy"), (DumpError,)),
+        Parser("dump-npz", lambda: [npz_of()], _dump("small.npz"), (DumpError,)),
         Parser("dump-polygraphy", lambda: [one.read_bytes() for one in POLYGRAPHY], _dump("small.json"), (DumpError,)),
-        Parser("dump-trtexec", lambda: [_text(WRITTEN)], _dump("out.json"), (DumpError,)),
-        Parser("dump-raw", lambda: [np.ones(6, np.float32).tobytes()], _dump("small.bin", Format(shape=(2, 3))), (DumpError,)),
-        Parser("engine-layers", lambda: [_text(INSPECTED), (DATA / "tensorrt_layers/trt-8.5.3.1-int8.json").read_bytes()[:200_000]], _layers(False), ()),
-        Parser("engine-profile", lambda: [_text(PROFILED)], _layers(True), ()),
-        Parser("profile", lambda: [_text(PROFILED)], _profile, (ProfileError,)),
-        Parser("npy-header", lambda: [_npy(np.ones((2, 3), np.float32)), _npy(np.ones((2, 3), np.float64).T)], _header, BAD_HEADER),
-        Parser("npz", lambda: [_npz()], _arrays, (OSError, ValueError, zipfile.BadZipFile)),
-        Parser("sample-npy", lambda: [_npy(np.ones((3, 4, 4), np.float32))], _sample("0.npy"), (ConfigError,)),
-        Parser("sample-npz", lambda: [_npz()], _sample("0.npz"), (ConfigError,)),
-        Parser("coco", lambda: [_text(COCO)], _coco, (LabelsError,)),
+        Parser("dump-trtexec", lambda: [as_json(WRITTEN)], _dump("out.json"), (DumpError,)),
+        Parser("dump-raw", lambda: [np.ones(6, np.float32).tobytes()], _dump("small.bin", FileFormat(shape=(2, 3))), (DumpError,)),
+        Parser("engine-layers", lambda: [as_json(INSPECTED), (DATA / "tensorrt_layers/trt-8.5.3.1-int8.json").read_bytes()[:200_000]], _layers(False), ()),
+        Parser("engine-profile", lambda: [as_json(PROFILED)], _layers(True), ()),
+        Parser("profile", lambda: [as_json(PROFILED)], _profile, (ProfileError,)),
+        Parser("npy-header", lambda: [npy_of(np.ones((2, 3), np.float32)), npy_of(np.ones((2, 3), np.float64).T)], _header, BAD_HEADER),
+        Parser("npz", lambda: [npz_of()], _arrays, (OSError, ValueError, zipfile.BadZipFile)),
+        Parser("sample-npy", lambda: [npy_of(np.ones((3, 4, 4), np.float32))], _sample("0.npy"), (ConfigError,)),
+        Parser("sample-npz", lambda: [npz_of()], _sample("0.npz"), (ConfigError,)),
+        Parser("coco", lambda: [as_json(COCO)], _coco, (LabelsError,)),
         Parser("yolo-labels", lambda: [b"0 0.5 0.5 0.2 0.3\n2 0.1 0.1 0.05 0.05\n"], _label_file(".txt"), (LabelsError, OSError)),
         Parser("voc-labels", lambda: [VOC], _label_file(".xml"), (LabelsError, OSError)),
-        Parser("image", _pictures, _picture, IMAGE_ERRORS),
-        Parser("results-tar", lambda: [_archive(_returned())], _merge(None), (StoreError,)),
-        Parser("results-tar-ending", lambda: [_returned()["a@cpu@repeat-0/start-1/ending.json"]], _merge("/ending.json"), (StoreError,)),
-        Parser("results-tar-request", lambda: [_returned()["a@cpu@repeat-0/start-1/request/request.json"]], _merge("/request.json"), (StoreError,)),
-        Parser("ticket", lambda: [_ticket()], _unpack, (StoreError,)),
-        Parser("manifest", _record("manifest"), _fact(Manifest), (ValueError,)),
-        Parser("record", _record("record"), _fact(Record), (ValueError,)),
-        Parser("measurement", _record("measurement"), _fact(Measurement), (ValueError,)),
-        Parser("calibration", _record("calibration"), _fact(Calibration), (ValueError,)),
-        Parser("derived", _record("derived"), _fact(Derived), (ValueError,)),
+        Parser("image", image_files, _picture, IMAGE_ERRORS),
+        Parser("results-tar", lambda: [archive_of(returned_files())], _merge(None), (StoreError,)),
+        Parser("results-tar-ending", lambda: [returned_files()["a@cpu@repeat-0/start-1/ending.json"]], _merge("/ending.json"), (StoreError,)),
+        Parser("results-tar-request", lambda: [returned_files()["a@cpu@repeat-0/start-1/request/request.json"]], _merge("/request.json"), (StoreError,)),
+        Parser("ticket", lambda: [ticket_of()], _unpack, (StoreError,)),
+        Parser("manifest", facts_of("manifest"), _fact(Manifest), (ValueError,)),
+        Parser("record", facts_of("record"), _fact(Record), (ValueError,)),
+        Parser("measurement", facts_of("measurement"), _fact(Measurement), (ValueError,)),
+        Parser("calibration", facts_of("calibration"), _fact(Calibration), (ValueError,)),
+        Parser("derived", facts_of("derived"), _fact(Derived), (ValueError,)),
         Parser("checksums", lambda: [b"%s  manifest.json\n" % (b"0" * 64)], lambda content, _: checksums(content.decode("utf-8", "replace")), ()),
-        Parser("judgement", _small_judgement, _judgement, (StoreError,)),
-        Parser("matrix-yaml", _matrices, _matrix, (ConfigError,)),
-        Parser("python-answer", lambda: [_text(PYTHON)], lambda content, _: told_python(content), (ValueError,)),
+        Parser("judgement", judgement_file, _judgement, (StoreError,)),
+        Parser("matrix-yaml", matrix_files, _matrix, (ConfigError,)),
+        Parser("python-answer", lambda: [as_json(PYTHON)], lambda content, _: told_python(content), (ValueError,)),
         Parser("package-lock", lambda: [LOCK], _lock, (EnvironmentUnavailableError, ValueError)),
     )
 }  # fmt: skip

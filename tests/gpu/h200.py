@@ -154,10 +154,11 @@ def prepare(folder, config):
 
     import onnx
 
-    import job
+    from trt_matrix.containers import job
     from trt_matrix.core.qdq.explicit import place
     from trt_matrix.core.tables.table import Provenance, from_ranges
-    from trt_matrix.planning.experiment import data_of, read_experiment
+    from trt_matrix.planning.arrays import data_of
+    from trt_matrix.planning.experiment import read_experiment
     from trt_matrix.store.results import Store
 
     folder = Path(folder).resolve()

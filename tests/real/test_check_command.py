@@ -22,7 +22,7 @@ def _newest() -> None:
     engines.interpreter({"venv": "tensorrt-rtx", "versions": [checking.NEWEST]})
 
 
-def checked(path: Path, table: Path | None = None) -> checking.Checked:
+def checked(path: Path, table: Path | None = None) -> checking.CheckReport:
     return checking.check(
         path, table=table, versions=[checking.NEWEST], capabilities=[(8, 6)], offline=True
     )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from job import protocol
 from tests.causes import engines
+from trt_matrix.containers.job import protocol
 from trt_matrix.environments.devices import read_driver
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import EnvironmentUnavailableError

@@ -29,9 +29,9 @@ import small_networks as networks
 import yaml
 from PIL import Image
 
-from job.__main__ import main as job_main
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
+from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
 from trt_matrix.environments.base import Ending
 from trt_matrix.environments.process import run_process

@@ -14,7 +14,7 @@ from trt_matrix.core.plan import passes
 from trt_matrix.core.records import Object, Record
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
-from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.matrix import Matrix
 from trt_matrix.execution.wanted import Settings, Wants
 from trt_matrix.store.results import Run, Store
@@ -107,7 +107,7 @@ def wants_of(
             preprocess="q",
         ),
         network=Network(model.SerializeToString(), model),
-        data=Data(
+        data=ImageArrays(
             evaluation=images(0.0),
             calibration=images(1.0),
             evaluation_images=IMAGES,

@@ -18,7 +18,7 @@ from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.manifest import HeadGate, Limits
 from trt_matrix.core.rules import DB
-from trt_matrix.core.verdicts.attribution import Attribution, Change
+from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.equivalence import Equivalence
@@ -238,7 +238,7 @@ class Draw:
         effect = self.effect(0 if exact else self.builds)
         made = Verdict(
             kind=kind, cell=cell.id, head=head, against=against, effect=effect,
-            attribution=Attribution(factors=(Change(factor="cuDNN", baseline="8", cell="9"),))
+            attribution=Attribution(factors=(FactorChange(factor="cuDNN", baseline="8", cell="9"),))
             if self.chance(0.2)
             else None,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from trt_matrix.core.cells import Precision
-from trt_matrix.core.network.graph import load
+from trt_matrix.core.network.loading import load
 from trt_matrix.core.reduced.converting import Converted, convert, element_types, float_tensors
 
 ROOT = Path(__file__).parents[2]

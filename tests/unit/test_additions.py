@@ -15,7 +15,7 @@ from trt_matrix.core.factors.cell_factors import factors
 from trt_matrix.core.factors.places import Place
 from trt_matrix.core.factors.words import reasons
 from trt_matrix.core.records import Start
-from trt_matrix.core.verdicts.attribution import Attribution, Change
+from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
 
 MATRIX = """
 name: demo
@@ -228,8 +228,8 @@ def test_on_one_machine_the_same_image_is_run_on_the_other_gpu() -> None:
                 "ngc-21.06-py3",
                 Attribution(
                     confounded=(
-                        Change(factor="GPU", baseline="H200", cell="T4"),
-                        Change(factor="TensorRT", baseline="8.6.3", cell="7.2.3"),
+                        FactorChange(factor="GPU", baseline="H200", cell="T4"),
+                        FactorChange(factor="TensorRT", baseline="8.6.3", cell="7.2.3"),
                     ),
                     addition=found,
                 ),

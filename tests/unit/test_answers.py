@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.execution import answer_models, answers
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail

@@ -10,10 +10,10 @@ from probes import library, start
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.factors.attribute import attributed
 from trt_matrix.core.factors.words import reason, reasons
-from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.attribution import Attribution, Change
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import verdicts
 from trt_matrix.core.verdicts.latency import latency_verdicts
 from trt_matrix.core.verdicts.sample import Sample
@@ -37,7 +37,9 @@ def record(name: str, found: Start | None, device: str = "cpu", latency_s: float
             repeat=repeat,
             status=Status.OK,
             model_sha256="0",
-            latency=Timing(batch=1, samples_s=(latency_s * (1 + 0.001 * repeat),), warm_up=1),
+            latency=LatencySamples(
+                batch=1, samples_s=(latency_s * (1 + 0.001 * repeat),), warm_up=1
+            ),
             start=found,
         )
         for repeat in range(3)
@@ -81,7 +83,7 @@ class Trial:
 
     def told(self) -> Mapping[str, Verdict]:
         """Returns environment (and device) → its attributed verdict, those that are about cells."""
-        head = HeadErrors(
+        head = MeasuredHead(
             head="small", cells=self.cells, simulations=self.simulations, gate_nmse=None
         )
         by_cell: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
@@ -101,7 +103,7 @@ class Trial:
         return found
 
 
-def names(changes: Iterable[Change]) -> list[str]:
+def names(changes: Iterable[FactorChange]) -> list[str]:
     return [one.factor for one in changes]
 
 
@@ -305,11 +307,11 @@ def test_a_slowdown_is_attributed_too() -> None:
 
 
 def test_one_reason_is_told_once_and_several_by_name() -> None:
-    engine = Attribution(factors=(Change(factor="TensorRT", baseline="8", cell="7"),))
+    engine = Attribution(factors=(FactorChange(factor="TensorRT", baseline="8", cell="7"),))
     both = Attribution(
         confounded=(
-            Change(factor="TensorRT", baseline="8", cell="6"),
-            Change(factor="cuDNN", baseline="8", cell="7"),
+            FactorChange(factor="TensorRT", baseline="8", cell="6"),
+            FactorChange(factor="cuDNN", baseline="8", cell="7"),
         )
     )
     assert reasons([("a", engine), ("b", engine), ("c", None)]) == "TensorRT changed alone."

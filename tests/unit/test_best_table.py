@@ -19,9 +19,9 @@ from trt_matrix.core.qdq.explicit import (
     place,
     simulation_of,
 )
-from trt_matrix.core.tables.best import MOST_TRIALS, Best, Part, Ranges, best_ranges
+from trt_matrix.core.tables.best import MOST_TRIALS, Best, ImagePart, Ranges, best_ranges
 from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges
-from trt_matrix.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, Images, Simulator
+from trt_matrix.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, ImageSubset, TableSimulator
 
 Table_ = Mapping[str, float]
 
@@ -37,12 +37,12 @@ class Bowl:
         self,
         best: Table_,
         heads: Sequence[Sequence[str]],
-        disturb: Callable[[Part], float] = lambda _: 0.0,
+        disturb: Callable[[ImagePart], float] = lambda _: 0.0,
     ) -> None:
         self.best, self.heads, self.disturb = best, heads, disturb
-        self.trials = dict.fromkeys(Part, 0)
+        self.trials = dict.fromkeys(ImagePart, 0)
 
-    def __call__(self, amax: Ranges, part: Part) -> list[float]:
+    def __call__(self, amax: Ranges, part: ImagePart) -> list[float]:
         self.trials[part] += 1
         shift = self.disturb(part)
         return [
@@ -67,7 +67,7 @@ def test_what_differs_by_little_is_not_tried() -> None:
     simulate = Bowl({"a": 1.0, "b": 1.0}, ["ab"])
     found = search({"entropy": {"a": 1.0, "b": 1.0}, "mse": {"a": 1.02, "b": 0.98}}, simulate)
     assert (found.trials, found.changed) == (0, {})
-    assert simulate.trials == {Part.CHOOSE: 2, Part.CONFIRM: 2}, "the single tables alone"
+    assert simulate.trials == {ImagePart.CHOOSE: 2, ImagePart.CONFIRM: 2}, "the single tables alone"
 
 
 def test_equal_tables_end_at_the_first() -> None:
@@ -79,7 +79,7 @@ def test_equal_tables_end_at_the_first() -> None:
 def test_what_only_the_first_images_like_is_not_taken() -> None:
     """On the images that it is chosen by, wide ranges are best; on those that confirm it, narrow ones."""
     tables = {"entropy": {"a": 1.0}, "minmax": {"a": 8.0}}
-    simulate = Bowl({"a": 1.0}, ["a"], lambda part: -2.0 if part is Part.CHOOSE else 0.0)
+    simulate = Bowl({"a": 1.0}, ["a"], lambda part: -2.0 if part is ImagePart.CHOOSE else 0.0)
     found = search(tables, simulate)
     assert (found.start, found.changed, found.trials) == ("entropy", {}, 1)
 
@@ -88,7 +88,7 @@ def test_no_head_pays_for_another() -> None:
     """J would fall, since one head gains a hundred times; the other would lose."""
     tables = {"entropy": {"a": 1.0, "b": 1.0}, "minmax": {"a": 2.0, "b": 1.0}}
 
-    def simulate(amax: Ranges, _part: Part) -> list[float]:
+    def simulate(amax: Ranges, _part: ImagePart) -> list[float]:
         wide = amax["a"] > 1.5
         return [0.01 if wide else 1.0, 0.0101 if wide else 0.01]
 
@@ -102,7 +102,7 @@ def test_no_head_pays_for_another() -> None:
 
 
 def test_a_simulation_that_breaks_is_never_taken() -> None:
-    def simulate(amax: Ranges, _part: Part) -> list[float]:
+    def simulate(amax: Ranges, _part: ImagePart) -> list[float]:
         return [math.nan if amax["a"] > 2 else 0.5 / amax["a"]]
 
     found = best_ranges({"entropy": {"a": 1.0}, "minmax": {"a": 4.0}}, ["a"], simulate, nothing)
@@ -131,7 +131,7 @@ def test_the_cost_of_a_large_network_is_bounded_and_those_furthest_apart_come_fi
     found = best_ranges({"minmax": tables["minmax"], "entropy": tables["entropy"], "p": dict.fromkeys(names, 1.1)},
                         names, simulate, nothing, most=100)  # fmt: skip
     assert found.trials <= 100
-    assert simulate.trials[Part.CHOOSE] <= 103
+    assert simulate.trials[ImagePart.CHOOSE] <= 103
     assert found.left >= 500
 
 
@@ -171,8 +171,8 @@ def test_it_is_never_worse_where_it_was_confirmed_and_takes_only_known_ranges(
     assert found.trials <= most
     for name in names:
         assert found.amax[name] in {one[name] for one in tables.values()}
-    after = simulate(found.amax, Part.CONFIRM)
-    before = simulate(tables[found.start], Part.CONFIRM)
+    after = simulate(found.amax, ImagePart.CONFIRM)
+    before = simulate(tables[found.start], ImagePart.CONFIRM)
     assert all(now <= was for now, was in zip(after, before, strict=True))
 
 
@@ -208,11 +208,13 @@ def test_scales_as_inputs_give_what_the_written_ones_give(options: PlacementOpti
     assert set(made.tensors) <= set(amax)
 
 
-def simulator(model: onnx.ModelProto, images: np.ndarray) -> tuple[Simulator, dict[str, float]]:
+def simulator(
+    model: onnx.ModelProto, images: np.ndarray
+) -> tuple[TableSimulator, dict[str, float]]:
     amax = ranges(model, images)
     made = adjustable(model, table(amax), TENSORRT)
     return (
-        Simulator(
+        TableSimulator(
             model, made, images, image="image", outputs=["large", "small"], threads=1
         ),
         amax,
@@ -240,15 +242,15 @@ def test_a_real_search_finds_the_tensors_that_were_spoilt() -> None:
 @pytest.mark.parametrize(("count", "expected"), [(1, (1, 1)), (2, (1, 1)), (3, (2, 1)), (500, (CHOOSE_IMAGES, CONFIRM_IMAGES))])  # fmt: skip
 def test_images_are_parted(count: int, expected: tuple[int, int]) -> None:
     array = np.zeros((count, 1, 2, 2), np.float32)
-    parts = Images(array, 100).parts
-    assert tuple(len(parts[part]) for part in Part) == expected
+    parts = ImageSubset(array, 100).parts
+    assert tuple(len(parts[part]) for part in ImagePart) == expected
     if count > 1:
-        assert not set(parts[Part.CHOOSE]) & set(parts[Part.CONFIRM])
+        assert not set(parts[ImagePart.CHOOSE]) & set(parts[ImagePart.CONFIRM])
     assert max(max(one) for one in parts.values()) < count
 
 
 def test_large_outputs_take_fewer_images() -> None:
-    parts = Images(np.zeros((500, 1), np.float32), 1 << 27).parts
+    parts = ImageSubset(np.zeros((500, 1), np.float32), 1 << 27).parts
     assert [len(one) for one in parts.values()] == [1, 1]
 
 
@@ -260,7 +262,7 @@ def test_a_head_that_is_zero_says_nothing() -> None:
     b.node("Conv", ["r", "zero"], "small")
     model = b.model({"image": [1, 3, 16, 16]}, ["large", "small"])
     simulate, amax = simulator(model, networks.image())
-    assert len(simulate(amax, Part.CHOOSE)) == 1
+    assert len(simulate(amax, ImagePart.CHOOSE)) == 1
     found = best_ranges({"a": amax, "b": {**amax, "r": amax["r"] / 9}}, list(amax), simulate, nothing)  # fmt: skip
     assert found.start == "a"
 
@@ -278,7 +280,7 @@ def two_heads(second: str) -> onnx.ModelProto:
 def test_heads_without_a_quantised_layer_and_heads_that_share_all(second: str) -> None:
     images = np.concatenate([networks.image(seed=seed) for seed in range(6)])
     simulate, amax = simulator(two_heads(second), images)
-    errors = simulate(amax, Part.CONFIRM)
+    errors = simulate(amax, ImagePart.CONFIRM)
     assert len(errors) == 2
     assert errors[0] > 0
     if second == "Neg":
@@ -295,9 +297,9 @@ def test_a_simulation_that_cannot_run_is_a_table_error() -> None:
     model = networks.detector()
     simulate, amax = simulator(model, networks.image())
     with pytest.raises(TableError, match="ONNX Runtime could not simulate it"):
-        Simulator(model, adjustable(model, table(amax), TENSORRT), networks.image((1, 3, 8, 8)), image="image", outputs=["large"], threads=1)  # fmt: skip
+        TableSimulator(model, adjustable(model, table(amax), TENSORRT), networks.image((1, 3, 8, 8)), image="image", outputs=["large"], threads=1)  # fmt: skip
     with pytest.raises(KeyError):
-        simulate({}, Part.CHOOSE)
+        simulate({}, ImagePart.CHOOSE)
 
 
 def test_six_hundred_tensors_are_placed_and_simulated() -> None:

@@ -76,7 +76,9 @@ def test_what_is_recorded(matrix: Path) -> None:
     assert [one.head for one in found.decode.heads] == ["large", "small"], "as in heads"
     assert found.decode.heads[0].anchors == ((6, 6),)
     assert (found.decode.image_size, found.decode.nms_iou) == ((16, 16), 0.4)
-    assert manifest.Decode.model_validate_json(found.decode.model_dump_json()) == found.decode
+    assert (
+        manifest.RecordedDecode.model_validate_json(found.decode.model_dump_json()) == found.decode
+    )
 
 
 def test_a_run_records_what_judging_again_needs(matrix: Path, tmp_path: Path) -> None:

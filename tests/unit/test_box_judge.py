@@ -18,7 +18,13 @@ from trt_matrix.core.boxes.precision_draws import interval, precision_draws
 from trt_matrix.core.boxes.results import ALL, CellBoxes, Fate
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
-from trt_matrix.core.manifest import Decode, DecodedHead, EvaluationImage, HeadGate, Manifest
+from trt_matrix.core.manifest import (
+    DecodedHead,
+    EvaluationImage,
+    HeadGate,
+    Manifest,
+    RecordedDecode,
+)
 from trt_matrix.core.records import Measurement, Object, Record
 
 FP32 = Pass(precision=Precision.FP32)
@@ -95,7 +101,7 @@ class World:
         return precision_draws(read_labels(coco(), range(IMAGES)), boxes)
 
     def evidence(self, *, labelled: bool = True) -> Evidence:
-        decode = Decode(
+        decode = RecordedDecode(
             heads=tuple(DecodedHead(head=head) for head in HEADS),
             image_size=(640, 640),
             style="yolov8-decoded",

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from job import settle
 from tests.unit.test_decoders import CASES, ONE, Outputs, detect, recorded, settings_of
 from tests.unit.test_detection import decoding, laid_out, raw
+from trt_matrix.containers.job import settle
 from trt_matrix.core.boxes.activations import (
     least_activated,
     least_below_largest,

@@ -10,8 +10,8 @@ import pytest
 from tests.unit.test_equivalence import ENERGY, IMAGES, cell
 from trt_matrix.core.answers.bridges import bridge_sentences
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.bridges import Bridge, Outcome, bridges
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.bridges import Bridge, BridgeOutcome, bridges
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.sample import Sample
 
 
@@ -27,7 +27,9 @@ def pair(
 
 
 def found(*cells: CellError) -> Sequence[Bridge]:
-    return bridges([HeadErrors(head="small", cells=cells, simulations={}, gate_nmse=None)], Rules())
+    return bridges(
+        [MeasuredHead(head="small", cells=cells, simulations={}, gate_nmse=None)], Rules()
+    )
 
 
 def only(*cells: CellError) -> Bridge:
@@ -45,16 +47,20 @@ def shifted(by: float) -> Sequence[float]:
 @pytest.mark.parametrize(
     ("by", "outcome", "said"),
     [
-        (0.0, Outcome.SAME, "loses the same: int8-shared and int8-implicit-shared agree in trt-10"),
+        (
+            0.0,
+            BridgeOutcome.SAME,
+            "loses the same: int8-shared and int8-implicit-shared agree in trt-10",
+        ),
         (
             3.0,
-            Outcome.WORSE,
+            BridgeOutcome.WORSE,
             "loses 3.0 dB more: int8-shared against int8-implicit-shared in trt-10",
         ),
-        (-3.0, Outcome.BETTER, "keeps 3.0 dB more"),
+        (-3.0, BridgeOutcome.BETTER, "keeps 3.0 dB more"),
     ],
 )
-def test_what_four_builds_each_show(by: float, outcome: Outcome, said: str) -> None:
+def test_what_four_builds_each_show(by: float, outcome: BridgeOutcome, said: str) -> None:
     one = only(*pair(NOISE, shifted(by)))
     assert one.outcome is outcome
     assert one.worse_db == pytest.approx(by, abs=0.01)
@@ -66,13 +72,13 @@ def test_what_four_builds_each_show(by: float, outcome: Outcome, said: str) -> N
 
 def test_two_noisy_builds_show_nothing() -> None:
     one = only(*pair((0, 4), (0.5, 3)))
-    assert one.outcome is Outcome.UNDECIDED
+    assert one.outcome is BridgeOutcome.UNDECIDED
     assert "not decided" in bridge_sentences([one])[0]
 
 
 def test_one_build_that_may_differ_is_not_called_the_same() -> None:
     one = only(*pair((0,), (0,)))
-    assert one.outcome is Outcome.UNKNOWN
+    assert one.outcome is BridgeOutcome.UNKNOWN
     assert "more repeats do" in bridge_sentences([one])[0]
 
 
@@ -133,9 +139,9 @@ def test_what_real_engines_gave() -> None:
         head: {one.outcome for one in judged.bridges if one.head == head} for head in judged.heads
     }
     assert outcome == {
-        "large": {Outcome.SAME},
-        "medium": {Outcome.UNDECIDED},
-        "small": {Outcome.BETTER},
+        "large": {BridgeOutcome.SAME},
+        "medium": {BridgeOutcome.UNDECIDED},
+        "small": {BridgeOutcome.BETTER},
     }
     assert "keeps 5.7 to 6.0 dB more" in judged.sentences["small"]
     assert (

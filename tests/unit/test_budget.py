@@ -11,7 +11,7 @@ from scipy import stats
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.verdicts.budget import Budget, budgets
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.sample import Sample
 
 ENERGY = np.full(30, 10.0)
@@ -30,11 +30,11 @@ def cell(one: Sample, *, table: str | None = "a", name: str = "c", **changes: ob
     return CellError(**(values | changes))  # type: ignore[arg-type]
 
 
-def errors(cells: Sequence[CellError], simulations: dict[tuple[str, str], Sample]) -> HeadErrors:
-    return HeadErrors(head="h", cells=cells, simulations=simulations, gate_nmse=None)
+def errors(cells: Sequence[CellError], simulations: dict[tuple[str, str], Sample]) -> MeasuredHead:
+    return MeasuredHead(head="h", cells=cells, simulations=simulations, gate_nmse=None)
 
 
-def made(head: HeadErrors) -> Mapping[str, Budget]:
+def made(head: MeasuredHead) -> Mapping[str, Budget]:
     return budgets(head, Noises([head], 1.5))
 
 

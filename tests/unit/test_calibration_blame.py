@@ -8,7 +8,7 @@ import pytest
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.verdicts.calibration_blame import calibration_sentences
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
@@ -65,7 +65,7 @@ def said(
         placement="engine",
         table="bad",
     )
-    head = HeadErrors(
+    head = MeasuredHead(
         head="small",
         cells=[cell],
         simulations={("engine", name): exact(value) for name, value in nmse.items()},

@@ -62,7 +62,7 @@ def test_the_run_can_be_read_again_and_its_page_is_whole(folder: Path) -> None:
 
 def test_a_ticket_without_images_has_no_name_of_one(folder: Path) -> None:
     output = folder / "ticket.zip"
-    making.make("latest", folder / "results", output, making.Wish(no_images=True))
+    making.make("latest", folder / "results", output, making.TicketWish(no_images=True))
     import zipfile
 
     with zipfile.ZipFile(output) as archive:

@@ -10,7 +10,7 @@ from trt_matrix.core.changes import Change, changes
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.verdicts.gates import GateResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
-from trt_matrix.judging.diff import Difference
+from trt_matrix.judging.diff import RunDifference
 
 CELL = "a/cpu/int8-shared-entropy"
 
@@ -27,7 +27,7 @@ def changed(change: Callable[[CellResult], CellResult]) -> list[Change]:
 
 def test_nothing_changed() -> None:
     assert changes(whole(), whole()) == ()
-    assert Difference("a", "b", ()).text() == "a → b\nnothing changed"
+    assert RunDifference("a", "b", ()).text() == "a → b\nnothing changed"
 
 
 def test_inputs_are_told_first_and_once() -> None:
@@ -53,7 +53,7 @@ def test_planned_cells_that_came_and_went() -> None:
         ("b/cpu/int8-shared-entropy", None, "ok"),
         (CELL, "ok", None),
     ]
-    text = Difference("x", "y", changes(one, other)).text()
+    text = RunDifference("x", "y", changes(one, other)).text()
     assert "b/cpu/int8-shared-entropy\n  is new" in text
     assert f"{CELL}\n  is no longer planned" in text
 
@@ -64,7 +64,7 @@ def test_errors_verdicts_and_gates_of_a_head() -> None:
     worse = dataclasses.replace(head("small", 0.03, verdicts=(verdict,)), gates=(gate,))
     found = changed(lambda cell: dataclasses.replace(cell, heads=(worse,)))
     assert {one.what for one in found} == {"sqnr_db", "verdicts", "gates"}
-    text = Difference("x", "y", found).text()
+    text = RunDifference("x", "y", found).text()
     assert "small: sqnr_db 19.21 dB → 15.23 dB" in text
     assert "small: verdicts none → engine_regression" in text
     assert "small: gates SQNR 19.2 dB, at least 20 dB → SQNR 15.0 dB, at least 20 dB" in text
@@ -77,18 +77,18 @@ def test_what_is_within_rounding_or_its_interval_is_no_news() -> None:
     assert changed(lambda cell: dataclasses.replace(cell, latency=overlapping)) == []
     slow = changed(lambda cell: dataclasses.replace(cell, latency=latency(0.0246)))
     assert [one.what for one in slow] == ["latency_s"]
-    assert "12.3 ms → 24.6 ms" in Difference("x", "y", slow).text()
+    assert "12.3 ms → 24.6 ms" in RunDifference("x", "y", slow).text()
 
 
 def test_identical_outputs_became_different() -> None:
     exact = cell_result("a", SHARED, heads=(head("small", 0.0),))
     (change,) = [c for c in changes(run(exact), run()) if c.what == "sqnr_db"]
     assert (change.before, change.after) == (None, run().cells[0].heads[0].error.sqnr_db)
-    assert "exact → 19.21 dB" in Difference("x", "y", [change]).text()
+    assert "exact → 19.21 dB" in RunDifference("x", "y", [change]).text()
 
 
 def test_hostile_values_stay_on_one_line_and_in_json() -> None:
     found = changes(run(facts={"a": "x\n" * 500}), run(facts={"a": "<script>"}))
-    difference = Difference("x", "y", found)
+    difference = RunDifference("x", "y", found)
     assert len(difference.text().splitlines()) == 3
     assert json.loads(json.dumps(difference.summary()))["changes"][0]["after"] == "<script>"

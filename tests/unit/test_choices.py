@@ -14,7 +14,7 @@ from tests.unit.judgements import whole
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
-from trt_matrix.core.judgement import CustomOperator, Judgement
+from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.layers.choices import LEAST_DB, Choice, choices
 from trt_matrix.core.layers.engine_layers import EngineLayer
 from trt_matrix.core.network.network_map import NetworkMap, network_map
@@ -231,7 +231,7 @@ def test_it_is_blamed_where_a_gate_fails_and_no_test_names_another_cause() -> No
     assert told.sentences["small"].startswith(sentence(CHOICE))
     assert told.choices == (CHOICE,)
     assert answer_of(told, "large") == answer_of(judgement, "large")
-    custom = (CustomOperator(node="up/Resize", operator="Upsample", heads=("small",)),)
+    custom = (CustomLayer(node="up/Resize", operator="Upsample", heads=("small",)),)
     told = with_choices(replace(judgement, custom=custom), [CHOICE])
     assert answer_of(told, "small").fault == "a custom layer's: up/Resize in int8"
 
@@ -278,6 +278,16 @@ def test_what_was_tested_comes_before_what_other_cells_have() -> None:
     assert answer_of(with_choices(judgement, [once]), "small").fault != after.fault
     holds = answered("small", passed=True, findings=())
     assert answer_of(with_choices(holds, [held]), "small").fault != after.fault
+
+
+def test_a_test_of_builds_takes_the_place_of_what_one_cell_could_not_decide() -> None:
+    """Of all other findings the text stays: they were found, whatever the layer does."""
+    held = replace(CHOICE, better_db=(22.0, 22.5, 22.8), held_db=(22.0, 22.5))
+    undecided = replace(TESTED, kind=Kind.INCONCLUSIVE)
+    for findings, rest in (((undecided,), ""), ((TESTED,), " As before."), ((), " As before.")):
+        judgement = answered("small", passed=False, findings=findings, text="As before.")
+        after = answer_of(with_choices(judgement, [held]), "small")
+        assert after.text == f"{sentence(held)}{rest}"
 
 
 def test_the_sentence_says_what_was_seen() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from job.reductions import compare
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.rules import DB
 from trt_matrix.core.verdicts.build_noise import EXACT, Noise, build_noise
 from trt_matrix.core.verdicts.contrast import Contrast, Side, contrast

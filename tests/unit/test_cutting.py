@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from ranked_networks import detections
 from small_networks import Builder, detector, old_detector
 
-from trt_matrix.core.network import cutting, graph, shapes
+from trt_matrix.core.network import cutting, graph, loading, shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.cutting import cut, left_out, renamed, tensors_of
@@ -78,7 +78,7 @@ def test_what_is_left_computes_the_tensor_and_nothing_else(name: str, tensor: st
     assert [one.name for one in graph.inputs(left)] == ["image"]
     cone = set(graph.backward_cone(graph.named(model), tensor))
     assert {node.name for node in left.graph.node} == cone
-    graph.load(left.SerializeToString(), "left.onnx")
+    loading.load(left.SerializeToString(), "left.onnx")
     found = networks.run(left, {"image": networks.image()})
     np.testing.assert_array_equal(found[tensor], whole(model, tensor))
     np.testing.assert_allclose(

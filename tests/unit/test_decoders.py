@@ -35,7 +35,7 @@ def told_of(
     decode: Mapping[str, Any],
     size: tuple[int, int] = (HEIGHT, WIDTH),
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> tuple[manifest.Decode | None, list[str]]:
+) -> tuple[manifest.RecordedDecode | None, list[str]]:
     """Does what `plan` does: returns what a run records, and what is wrong with it."""
     problems: list[str] = []
     settings = config(changed(heads=heads, decode=decode))
@@ -49,14 +49,14 @@ def recorded(
     heads: Mapping[str, Any],
     decode: Mapping[str, Any],
     size: tuple[int, int] = (HEIGHT, WIDTH),
-) -> manifest.Decode:
+) -> manifest.RecordedDecode:
     made, problems = told_of(heads, decode, size)
     assert problems == []
     assert made is not None
     return made
 
 
-def detect(outputs: Outputs, decode: manifest.Decode) -> Boxes:
+def detect(outputs: Outputs, decode: manifest.RecordedDecode) -> Boxes:
     style = style_of(decode)
     assert style is not None
     return style.detector(decode)(outputs)
@@ -480,7 +480,7 @@ def test_which_heads_make_a_box(style: str) -> None:
 BOXES = [(10.0, 6.0, 41.0, 50.0), (3.0, 20.0, 90.0, 60.0), (40.5, 8.25, 60.0, 30.0)]
 
 
-def planted(style: str, outputs: Outputs, decode: manifest.Decode) -> list[Found]:
+def planted(style: str, outputs: Outputs, decode: manifest.RecordedDecode) -> list[Found]:
     found = detect(outputs, decode)
     return [one for one in found_in(found) if one[1] > 0.5]
 

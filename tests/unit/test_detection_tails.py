@@ -15,7 +15,7 @@ from small_networks import Builder
 
 from trt_matrix.commands import init
 from trt_matrix.core.boxes.nms import Boxes, suppress
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.cutting import cut
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.tail_limits import limits
@@ -169,12 +169,12 @@ def test_a_head_beside_the_tail_is_free_of_it() -> None:
 def test_an_operator_that_is_no_plugin_is_no_valid_network_as_before() -> None:
     content = plugin("Reluu").SerializeToString()
     with pytest.raises(GraphError, match="No Op registered for Reluu"):
-        graph.load(content, "x.onnx")
+        loading.load(content, "x.onnx")
 
 
 def test_a_loaded_network_keeps_its_plugins_as_they_were() -> None:
     content = plugin().SerializeToString()
-    assert graph.load(content, "x.onnx").SerializeToString() == content
+    assert loading.load(content, "x.onnx").SerializeToString() == content
 
 
 # init

@@ -21,7 +21,13 @@ from trt_matrix.core.boxes.decoding import DecodeError
 from trt_matrix.core.boxes.detection import detect_all
 from trt_matrix.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs
 from trt_matrix.core.boxes.nms import Boxes
-from trt_matrix.core.manifest import Decode, DecodedHead, EvaluationImage, HeadGate, Manifest
+from trt_matrix.core.manifest import (
+    DecodedHead,
+    EvaluationImage,
+    HeadGate,
+    Manifest,
+    RecordedDecode,
+)
 from trt_matrix.core.records import Derived, Object
 from trt_matrix.errors import ExitCode
 from trt_matrix.judging import detections
@@ -46,7 +52,7 @@ PLACES = (
     EvaluationImage(file_name="two.png", width=100, height=100, inner_width=100, inner_height=100,
                     left=0, top=0),
 )  # fmt: skip
-DECODE = Decode(
+DECODE = RecordedDecode(
     heads=(DecodedHead(head="boxes"),),
     image_size=(400, 400),
     style="yolov8-decoded",

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.diagnosis.record import Diagnosis
-from trt_matrix.core.manifest import Decode, DecodedHead, Ranked
+from trt_matrix.core.manifest import DecodedHead, Ranked, RecordedDecode
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import TENSORRT, place
@@ -249,7 +249,7 @@ def test_ranked_rows_are_not_told_in_decibels_and_what_is_left_is() -> None:
     assert notes == ("head dets: its rows are ranked by TopK (node TopK_13): it is not looked at",)
     with pytest.raises(ConfigError, match="not looked at: name the tensor before it as head"):
         comparable(heads[1:], ranked, None, "run")
-    decode = Decode.model_construct(heads=(DecodedHead(head="dets"),))
+    decode = RecordedDecode.model_construct(heads=(DecodedHead(head="dets"),))
     kept, notes = comparable(heads, ranked, decode, "run")
     assert kept == heads
     assert "its dB say nothing, its boxes do" in notes[0]

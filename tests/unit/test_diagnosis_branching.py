@@ -16,7 +16,7 @@ from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.diagnosis.diagnosing import diagnose
-from trt_matrix.diagnosis.subject import Subject, Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
 from trt_matrix.diagnosis.told import Done
 from trt_matrix.store.results import Store
 
@@ -26,7 +26,7 @@ PER_TENSOR = replace(TENSORRT, per_channel_weights=False)
 
 
 def diagnosed(one: Subject, **wish: object) -> Diagnosis:
-    wanted = Wish(images=IMAGES, **wish)  # type: ignore[arg-type]
+    wanted = DiagnosisWish(images=IMAGES, **wish)  # type: ignore[arg-type]
     return diagnose(one, wanted, Store(one.folder / "results"), lambda _: None)
 
 

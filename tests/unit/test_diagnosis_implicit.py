@@ -14,9 +14,9 @@ import pytest
 import small_networks as networks
 from PIL import Image
 
-from job.reductions import compare
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.diagnosis.carried import carried, implicit
-from trt_matrix.core.diagnosis.engine_loss import Seen, by_position
+from trt_matrix.core.diagnosis.engine_loss import SeenBuild, by_position
 from trt_matrix.core.diagnosis.quantisers import quantised
 from trt_matrix.core.diagnosis.record import EngineLoss
 from trt_matrix.core.layers.choices import Choice
@@ -281,7 +281,7 @@ def test_position_clears_what_a_sound_head_lies_behind() -> None:
     network = network_map(model, [("large", "large"), ("small", "small")])
     every = {layer.name: "int8" for _, layer in network.layers}
     resize = next(layer.name for _, layer in network.layers if layer.operator == "Resize")
-    seen = [Seen(table="t", ran=every, lost=frozenset({"small"}))]
+    seen = [SeenBuild(table="t", ran=every, lost=frozenset({"small"}))]
     suspected = by_position(network, seen)
     assert resize in suspected
     behind = {layer.name: part.heads for part, layer in network.layers}

@@ -11,7 +11,7 @@ from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT
 from trt_matrix.diagnosis.diagnosing import diagnose, split
-from trt_matrix.diagnosis.subject import Subject, Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
 from trt_matrix.store.results import Store
 
 SEEDS = [0, 1, 2]
@@ -22,7 +22,7 @@ UINT8 = replace(ONNXRUNTIME, unsigned_activations=True)
 def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
     return diagnose(
         subject,
-        Wish(**wish),
+        DiagnosisWish(**wish),
         Store(subject.folder / "results"),
         lambda _: None,  # type: ignore[arg-type]
     )

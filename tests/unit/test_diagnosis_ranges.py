@@ -9,7 +9,7 @@ from tests.unit.diagnoses import subject, three_heads
 from trt_matrix.core.diagnosis.record import Diagnosis, MixRecord
 from trt_matrix.core.diagnosis.tensors import TensorTheory, best_of_known
 from trt_matrix.diagnosis.diagnosing import diagnose
-from trt_matrix.diagnosis.subject import Subject, Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
 from trt_matrix.store.results import Store
 
 
@@ -34,7 +34,7 @@ def test_a_tensor_that_no_table_helps_is_left_alone() -> None:
 
 
 def mixed(one: Subject, folder: Path) -> tuple[Diagnosis, MixRecord | None]:
-    made = diagnose(one, Wish(), Store(folder / "results"), lambda _: None)
+    made = diagnose(one, DiagnosisWish(), Store(folder / "results"), lambda _: None)
     return made, made.mix
 
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from trt_matrix.core.diagnosis.groups import groups
-from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Pair, State, excluding, quantised
+from trt_matrix.core.diagnosis.quantisers import (
+    DiagnosisError,
+    QuantiserPair,
+    State,
+    excluding,
+    quantised,
+)
 from trt_matrix.core.diagnosis.segments import segments
 from trt_matrix.core.diagnosis.tensors import clamps
 from trt_matrix.core.network import graph
@@ -177,7 +183,7 @@ def test_groups_are_called_after_the_layer_the_join_or_the_input() -> None:
 
 def test_a_tensor_inside_a_segment_cannot_be_quantised_unasked() -> None:
     _, _, simulator, _ = made("three heads", TENSORRT)
-    inside = Pair("t1", 0.1, 0, "int8")
+    inside = QuantiserPair("t1", 0.1, 0, "int8")
     assert "t1" not in simulator.tensors
     with pytest.raises(DiagnosisError, match="'t1'"):
         simulator.run(diagnoses.images(1), State(frozenset([inside])))
@@ -206,7 +212,7 @@ def test_an_operator_that_onnx_runtime_has_not_is_told_by_name() -> None:
 def test_what_a_pair_can_hold_ends_half_a_step_beyond(
     zero: int, dtype: str, limits: tuple[float, float]
 ) -> None:
-    pair = Pair("x", 0.5, zero, dtype)
+    pair = QuantiserPair("x", 0.5, zero, dtype)
     assert pair.limits == tuple(0.5 * one for one in limits)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.unit.judgements import FP32, cell_result, head, judgement
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed, watched
-from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.latency import latency_verdicts
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -37,7 +37,7 @@ def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
                 repeat=repeat,
                 status=Status.OK,
                 model_sha256="0",
-                latency=Timing(batch=1, samples_s=(median,), warm_up=1),
+                latency=LatencySamples(batch=1, samples_s=(median,), warm_up=1),
                 start=Start(
                     environment=environment, device="gpu:0", identity={}, probe={}, command=(),
                     started=f"2026-11-23T12:{2 * repeat + ((repeat % 2 == 1) is first):02}:00+00:00",
@@ -100,7 +100,7 @@ def test_the_page_and_the_table_say_what_was_not_watched() -> None:
         dataclasses.replace(SPOILT, watched=one, disturbed=None) for one in (True, False, None)
     ]
     made = judgement(cells, heads=("small",))
-    assert frames.long_table(made).column("watched").to_pylist() == [True, False, None]
+    assert [row["watched"] for row in frames.long_table(made)] == [True, False, None]
     assert render(made).count("Not watched: this machine cannot see") == 1
 
 
@@ -153,7 +153,7 @@ def test_people_and_programs_are_told() -> None:
         in outcome.text().splitlines()
     )
     assert [one["disturbed"] for one in outcome.summary()["cells"]] == [BUSY, None]
-    assert frames.long_table(made).column("disturbed").to_pylist() == [BUSY, None]
+    assert [row["disturbed"] for row in frames.long_table(made)] == [BUSY, None]
 
 
 def test_many_cells_are_counted_and_none_is_silent() -> None:

@@ -15,14 +15,14 @@ from trt_matrix.environments.docker.derived import dockerfile, wanted_packages
 from trt_matrix.environments.docker.environment import given
 from trt_matrix.environments.docker.hosts import driver_of, ssh_target
 from trt_matrix.environments.docker.image import image_of
-from trt_matrix.environments.docker.options import Bind, Wanted
+from trt_matrix.environments.docker.options import Bind, WantedContainer
 from trt_matrix.environments.docker.owner import Owner, own, started
 from trt_matrix.environments.docker.wheels import NUMPY_OF_35, pinned, platform_of
 from trt_matrix.environments.packages import Package
 from trt_matrix.environments.python import Python
 from trt_matrix.errors import EnvironmentUnavailableError
 
-WANTED = Wanted(
+WANTED = WantedContainer(
     image="sha256:1",
     name="n",
     entrypoint=("python3", "-m", "job"),
@@ -185,9 +185,9 @@ def test_a_container_is_locked_in() -> None:
 
 
 def test_an_engine_without_rights_gets_no_raised_limits() -> None:
-    found = options.options(replace(WANTED, limits=options.Limits.ENGINE))
+    found = options.options(replace(WANTED, limits=options.ProcessLimits.ENGINE))
     assert [one["Name"] for one in found["ulimits"]] == ["core"]
-    assert not [one for one in options.command_line(replace(WANTED, limits=options.Limits.ENGINE))
+    assert not [one for one in options.command_line(replace(WANTED, limits=options.ProcessLimits.ENGINE))
                 if "memlock" in one]  # fmt: skip
 
 
@@ -451,7 +451,9 @@ def test_podman_has_no_way_to_a_gpu_but_cdi(device: str, name: str) -> None:
 
 
 def test_what_every_engine_may_give_is_the_last_that_is_asked() -> None:
-    asked = [dict(options.limits(replace(WANTED, limits=one))) for one in sorted(options.Limits)]
+    asked = [
+        dict(options.limits(replace(WANTED, limits=one))) for one in sorted(options.ProcessLimits)
+    ]
     assert [sorted(one) for one in asked] == [
         ["core", "memlock", "stack"], ["core"], ["core", "nofile", "nproc"],
     ]  # fmt: skip

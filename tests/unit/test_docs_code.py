@@ -188,7 +188,7 @@ def missing_files(text: str) -> list[str]:
             pattern = re.compile(
                 rf"(?:.*/)?{re.escape(one).replace(re.escape('*'), '[^/]*')}(?:/.*)?"
             )
-            if not any(pattern.fullmatch(file) for file in FILES):
+            if not (any(pattern.fullmatch(file) for file in FILES) or (ROOT / one).is_symlink()):
                 missing.append(one)
     return missing
 

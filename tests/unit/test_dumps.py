@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
 from trt_matrix.dumps.suspicions import looks_like_text, other_dtype, other_layouts
-from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout, Tensor, sample
+from trt_matrix.dumps.tensor import (
+    ByteOrder,
+    ChannelOrder,
+    DType,
+    DumpError,
+    FileFormat,
+    Tensor,
+    sample,
+)
 
 RNG = np.random.default_rng(5)
 VALUES = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
@@ -36,14 +44,14 @@ def read(tensor: Tensor, size: int = 7) -> np.ndarray:
     return np.concatenate([block.copy() for block in tensor.blocks(step)])
 
 
-def only(path: Path, form: Format | None = None) -> Tensor:
-    [tensor] = tensors(path, form or Format())
+def only(path: Path, form: FileFormat | None = None) -> Tensor:
+    [tensor] = tensors(path, form or FileFormat())
     return tensor
 
 
-def reason(path: Path, form: Format | None = None) -> str:
+def reason(path: Path, form: FileFormat | None = None) -> str:
     with pytest.raises(DumpError) as caught:
-        tensors(path, form or Format())
+        tensors(path, form or FileFormat())
     assert caught.value.exit_code == 2
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -54,7 +62,7 @@ def reason(path: Path, form: Format | None = None) -> str:
 def test_raw_numbers_of_every_type_and_byte_order(
     tmp_path: Path, dtype: DType, order: ByteOrder
 ) -> None:
-    form = Format(dtype=dtype, byte_order=order)
+    form = FileFormat(dtype=dtype, byte_order=order)
     sign = "<" if order is ByteOrder.LITTLE else ">"
     stored = VALUES.astype(f"{sign}f{np.dtype(dtype).itemsize}")
     tensor = only(written(tmp_path / "x.out", stored.tobytes()), form)
@@ -76,7 +84,7 @@ def test_blocks_of_any_size_hold_the_same_numbers(tmp_path: Path, size: int) -> 
 def test_npy_says_itself_what_it_is_whatever_it_is_called(tmp_path: Path, dtype: str) -> None:
     stored = VALUES.astype(dtype)
     path = written(tmp_path / "x.bin", npy(stored))
-    tensor = only(path, Format(byte_order=ByteOrder.BIG, dtype=DType.FLOAT16, shape=(9,)))
+    tensor = only(path, FileFormat(byte_order=ByteOrder.BIG, dtype=DType.FLOAT16, shape=(9,)))
     assert tensor.shape == VALUES.shape
     np.testing.assert_array_equal(read(tensor), stored.astype(np.float32).reshape(-1))
 
@@ -91,7 +99,7 @@ def test_npy_of_version_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz_holds_tensors_by_name(tmp_path: Path, save: Callable[..., None]) -> None:
     save(tmp_path / "x.npz", small=VALUES, large=VALUES[:1] * 2)
-    small, large = tensors(tmp_path / "x.npz", Format())
+    small, large = tensors(tmp_path / "x.npz", FileFormat())
     assert (small.member, large.member) == ("small.npy", "large.npy")
     assert large.where == f"{tmp_path / 'x.npz'}[large]"
     np.testing.assert_array_equal(read(small), VALUES.reshape(-1))
@@ -103,8 +111,11 @@ def test_channels_last_is_brought_in_order(tmp_path: Path, shape: tuple[int, ...
     planes = VALUES.reshape(shape)
     last = np.ascontiguousarray(np.moveaxis(planes, 1, -1))
     for path, form in (
-        (written(tmp_path / "raw", last.tobytes()), Format(shape=shape, layout=Layout.NHWC)),
-        (written(tmp_path / "x.npy", npy(last)), Format(layout=Layout.NHWC)),
+        (
+            written(tmp_path / "raw", last.tobytes()),
+            FileFormat(shape=shape, layout=ChannelOrder.NHWC),
+        ),
+        (written(tmp_path / "x.npy", npy(last)), FileFormat(layout=ChannelOrder.NHWC)),
     ):
         tensor = only(path, form)
         assert tensor.shape == planes.shape
@@ -117,13 +128,13 @@ def test_without_positions_there_is_nothing_to_bring_in_order(
     tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     array = np.arange(6, dtype=np.float32).reshape(shape)
-    tensor = only(written(tmp_path / "x.npy", npy(array)), Format(layout=Layout.NHWC))
+    tensor = only(written(tmp_path / "x.npy", npy(array)), FileFormat(layout=ChannelOrder.NHWC))
     np.testing.assert_array_equal(read(tensor), np.arange(6))
 
 
 def test_a_shape_may_leave_values_after_the_end(tmp_path: Path) -> None:
     path = written(tmp_path / "heads", np.arange(10, dtype=">f4").tobytes())
-    form = Format(shape=(2, 3), longer=True, byte_order=ByteOrder.BIG)
+    form = FileFormat(shape=(2, 3), longer=True, byte_order=ByteOrder.BIG)
     tensor = only(path, form)
     assert (tensor.elements, tensor.elements_after) == (6, 4)
     assert tensor.value_after_the_end() == 6.0
@@ -138,7 +149,7 @@ def test_doubles_beyond_float32_become_infinite_without_a_warning(tmp_path: Path
     path = written(tmp_path / "x", np.array([1e300, -1e300, 1.0]).tobytes())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = read(only(path, Format(dtype=DType.FLOAT64)))
+        values = read(only(path, FileFormat(dtype=DType.FLOAT64)))
     np.testing.assert_array_equal(values, [np.inf, -np.inf, 1.0])
 
 
@@ -185,14 +196,14 @@ def test_a_shape_that_does_not_fit(
     tmp_path: Path, elements: int, shape: tuple[int, ...], said: str
 ) -> None:
     path = written(tmp_path / "x", np.ones(elements, np.float32).tobytes())
-    assert said in reason(path, Format(shape=shape))
+    assert said in reason(path, FileFormat(shape=shape))
 
 
 def test_a_file_shorter_than_the_shape_is_refused_even_if_longer_ones_are_taken(
     tmp_path: Path,
 ) -> None:
     path = written(tmp_path / "x", bytes(20))
-    assert "5 elements, --shape 6 needs 6" in reason(path, Format(shape=(6,), longer=True))
+    assert "5 elements, --shape 6 needs 6" in reason(path, FileFormat(shape=(6,), longer=True))
 
 
 @given(st.integers(1, 10**6), st.lists(st.integers(1, 64), min_size=1, max_size=5))
@@ -205,7 +216,7 @@ def test_shapes_said_to_fit_do_fit(elements: int, shape: list[int]) -> None:
 
 def test_channels_last_in_a_raw_file_needs_a_shape(tmp_path: Path) -> None:
     path = written(tmp_path / "x", VALUES.tobytes())
-    assert "needs --shape" in reason(path, Format(layout=Layout.NHWC))
+    assert "needs --shape" in reason(path, FileFormat(layout=ChannelOrder.NHWC))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +311,7 @@ def test_a_file_that_shrinks_or_goes_away_meanwhile(tmp_path: Path) -> None:
 BEGINNINGS = [b"", b"\x93NUMPY\x01\x00v\x00", b"\x93NUMPY\x02\x00", b"PK\x03\x04", npy(VALUES)[:80]]
 
 
-def survives(path: Path, form: Format) -> None:
+def survives(path: Path, form: FileFormat) -> None:
     """Reads all of a file, or raises the declared error."""
     try:
         for tensor in tensors(path, form):
@@ -313,11 +324,11 @@ def survives(path: Path, form: Format) -> None:
 
 
 FORMS = st.builds(
-    Format,
+    FileFormat,
     shape=st.sampled_from([None, (2, 3), (1, 2, 3), (-1, 2, 2)]),
     dtype=st.sampled_from(DType),
     byte_order=st.sampled_from(ByteOrder),
-    layout=st.sampled_from(Layout),
+    layout=st.sampled_from(ChannelOrder),
     longer=st.booleans(),
 )
 
@@ -325,7 +336,7 @@ FORMS = st.builds(
 @settings(max_examples=300)
 @given(st.sampled_from(BEGINNINGS), st.binary(max_size=200), FORMS)
 def test_random_bytes_raise_nothing_but_the_declared_error(
-    tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes, form: Format
+    tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes, form: FileFormat
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     survives(written(folder / "fuzz.bin", beginning + rest), form)
@@ -345,7 +356,7 @@ HEADERS = st.text(
 @example("{'descr': [('a', '<f4')], 'fortran_order': 1, 'shape': ()}", b"abcd")
 def test_any_npy_header(tmp_path_factory: pytest.TempPathFactory, header: str, rest: bytes) -> None:
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + rest
-    survives(written(tmp_path_factory.getbasetemp() / "fuzz.npy", content), Format())
+    survives(written(tmp_path_factory.getbasetemp() / "fuzz.npy", content), FileFormat())
 
 
 @settings(max_examples=300)
@@ -359,7 +370,7 @@ def test_any_damage_to_an_archive(
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
-    survives(written(path, bytes(content[: data.draw(st.integers(4, len(content)))])), Format())
+    survives(written(path, bytes(content[: data.draw(st.integers(4, len(content)))])), FileFormat())
 
 
 # Folders

@@ -5,9 +5,9 @@ import onnx
 import pytest
 import small_networks as networks
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
-from trt_matrix.core.layers.executed import Share
+from trt_matrix.core.layers.executed import ExecutedShare
 from trt_matrix.core.network import shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
@@ -32,7 +32,7 @@ def layers(model: onnx.ModelProto, **precisions: str | None) -> list[EngineLayer
     ]
 
 
-def shares(quantised: bool = True, **precisions: str | None) -> dict[str, Share]:
+def shares(quantised: bool = True, **precisions: str | None) -> dict[str, ExecutedShare]:
     model = networks.detector()
     return engine_share(layers(model, **precisions), model, HEADS, quantised=quantised)
 

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.tables import histograms_of as histograms_over
 from benchmarks.tables import opened, ranges
-from job import thresholds
-from job.histogram import Histogram
+from trt_matrix.containers.job import thresholds
+from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.tables import reading
 
 ROOT = Path(__file__).parents[2]

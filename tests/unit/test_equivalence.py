@@ -7,7 +7,7 @@ import pytest
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.rules import DB, Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.equivalence import Equivalence, equivalences
 from trt_matrix.core.verdicts.sample import Sample
 
@@ -33,7 +33,7 @@ def cell(name: str, *db: float, **changes: object) -> CellError:
 
 
 def equal(*cells: CellError, baseline: str = "base") -> Sequence[Equivalence]:
-    head = HeadErrors(head="small", cells=cells, simulations={}, gate_nmse=None)
+    head = MeasuredHead(head="small", cells=cells, simulations={}, gate_nmse=None)
     return equivalences([head], baseline, Rules())
 
 

@@ -7,7 +7,7 @@ import pytest
 import small_networks as networks
 from small_networks import Builder, image
 
-from trt_matrix.core.layers.executed import Share, executed_share
+from trt_matrix.core.layers.executed import ExecutedShare, executed_share
 from trt_matrix.core.network import shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
@@ -37,7 +37,7 @@ def executed(model: onnx.ModelProto, folder: Path, *, optimised: bool = True) ->
     return onnx.load(saved)
 
 
-def shares(graph: onnx.ModelProto) -> dict[str, Share]:
+def shares(graph: onnx.ModelProto) -> dict[str, ExecutedShare]:
     return executed_share(graph, networks.detector(), HEADS)
 
 
@@ -191,7 +191,7 @@ def test_a_head_without_layers_of_which_nothing_ran_on_integers_has_ratio_0(tmp_
 
 
 def test_a_head_without_layers_that_ran_on_integers_has_no_ratio() -> None:
-    share = Share(
+    share = ExecutedShare(
         macs_int=0, macs_total=0, float_layers=(), operators={"MaxPool": 1}, float_operators={}
     )
     assert share.ratio is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from small_networks import Builder, image
 
-from trt_matrix.core.network import graph, shapes
+from trt_matrix.core.network import graph, loading, shapes
 from trt_matrix.core.network.canonical import canonical, opset
 from trt_matrix.core.network.graph import GraphError
 
@@ -28,7 +28,7 @@ def external(location: str, **entries: str) -> onnx.ModelProto:
 
 
 def test_a_good_network_is_loaded_as_it_is() -> None:
-    assert graph.load(CONTENT, "net.onnx") == networks.detector()
+    assert loading.load(CONTENT, "net.onnx") == networks.detector()
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_a_good_network_is_loaded_as_it_is() -> None:
 )
 def test_files_that_are_no_network(content: bytes, message: str) -> None:
     with pytest.raises(GraphError, match=message):
-        graph.load(content, "net.onnx")
+        loading.load(content, "net.onnx")
 
 
 @given(st.integers(0, len(CONTENT) - 1))
 def test_truncated_anywhere_is_an_error_with_the_name_of_the_file(length: int) -> None:
     with pytest.raises(GraphError, match=r"^net\.onnx: "):
-        graph.load(CONTENT[:length], "net.onnx")
+        loading.load(CONTENT[:length], "net.onnx")
 
 
 def test_an_unsupported_operator_is_named() -> None:
@@ -57,7 +57,7 @@ def test_an_unsupported_operator_is_named() -> None:
     b.node("NoSuchOperator", ["x"], "y")
     content = b.model({"x": [1]}, ["y"]).SerializeToString()
     with pytest.raises(GraphError, match="NoSuchOperator"):
-        graph.load(content, "net.onnx")
+        loading.load(content, "net.onnx")
 
 
 def test_a_custom_operator_passes_and_is_marked() -> None:
@@ -65,7 +65,7 @@ def test_a_custom_operator_passes_and_is_marked() -> None:
     b.node("Upsample2x", ["x"], "u", domain="acme", name="plugin")
     b.node("Relu", ["u"], "y")
     model = b.model({"x": [1, 3, 4, 4]}, ["y"])
-    loaded = graph.load(model.SerializeToString(), "net.onnx")
+    loaded = loading.load(model.SerializeToString(), "net.onnx")
     assert graph.custom_operators(loaded) == (
         graph.CustomOperator(node="plugin", operator="Upsample2x", domain="acme"),
     )
@@ -74,14 +74,14 @@ def test_a_custom_operator_passes_and_is_marked() -> None:
 
 def test_external_weights_are_named_where_missing_and_embedded_where_given() -> None:
     model = external("net.data", offset="4", length="864")
-    assert graph.external_files(model) == ("net.data",)
+    assert loading.external_files(model) == ("net.data",)
     content = model.SerializeToString()
     with pytest.raises(GraphError, match=r"its weights are in 'net.data', which is missing"):
-        graph.load(content, "net.onnx")
+        loading.load(content, "net.onnx")
     with pytest.raises(GraphError, match="needs bytes 4 to 868.*which has 800: truncated"):
-        graph.load(content, "net.onnx", {"net.data": bytes(800)})
+        loading.load(content, "net.onnx", {"net.data": bytes(800)})
     weight = np.arange(216, dtype="f4")
-    loaded = graph.load(content, "net.onnx", {"net.data": b"head" + weight.tobytes()})
+    loaded = loading.load(content, "net.onnx", {"net.data": b"head" + weight.tobytes()})
     assert (numpy_helper.to_array(loaded.graph.initializer[0]).ravel() == weight).all()
 
 
@@ -90,14 +90,14 @@ def test_external_weights_are_named_where_missing_and_embedded_where_given() -> 
 )
 def test_external_weights_stay_in_the_folder_of_the_model(location: str) -> None:
     with pytest.raises(GraphError, match="refused"):
-        graph.external_files(external(location))
+        loading.external_files(external(location))
 
 
 @pytest.mark.parametrize("entries", [{"offset": "many"}, {"offset": "-4"}, {"length": "-1"}])
 def test_hostile_positions_of_external_weights(entries: dict[str, str]) -> None:
     content = external("net.data", **entries).SerializeToString()
     with pytest.raises(GraphError, match=r"net.onnx: weight 'c1.weight'"):
-        graph.load(content, "net.onnx", {"net.data": bytes(900)})
+        loading.load(content, "net.onnx", {"net.data": bytes(900)})
 
 
 # What it takes and gives
@@ -114,7 +114,7 @@ def test_inputs_and_outputs_with_dynamic_dimensions() -> None:
     (head,) = graph.outputs(model)
     assert head.shape is None
     assert head.dynamic
-    assert graph.load(model.SerializeToString(), "net.onnx") == model
+    assert loading.load(model.SerializeToString(), "net.onnx") == model
     assert not graph.inputs(networks.detector())[0].dynamic
 
 

@@ -10,7 +10,7 @@ from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.rules import DB
-from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
@@ -55,7 +55,7 @@ def test_nothing_wrong() -> None:
 
 
 def test_an_engine_regression_names_what_changed_and_what_to_use() -> None:
-    attribution = Attribution(factors=(Change(factor="cuDNN", baseline="8.9", cell="9.1"),))
+    attribution = Attribution(factors=(FactorChange(factor="cuDNN", baseline="8.9", cell="9.1"),))
     bad = verdict(Kind.ENGINE_REGRESSION, attribution=attribution)
     one = told(
         with_verdicts("old", bad, integer_operators={"Resize": 2}, float_operators={}),
@@ -70,7 +70,7 @@ def test_an_engine_regression_names_what_changed_and_what_to_use() -> None:
 def test_confounded_factors_name_the_environment_to_add() -> None:
     attribution = Attribution(
         confounded=tuple(
-            Change(factor=name, baseline="1", cell="2") for name in ("TensorRT", "cuDNN")
+            FactorChange(factor=name, baseline="1", cell="2") for name in ("TensorRT", "cuDNN")
         ),
         addition=Addition(yaml="- {image: a}", names=("a",)),
     )

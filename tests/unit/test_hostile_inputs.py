@@ -14,7 +14,7 @@ from experiments import changed, settings, write, wrong
 from trt_matrix.commands.session import init
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import loading
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.decoder_file import detector
@@ -122,7 +122,7 @@ def test_types_of_elements_that_there_are_not(where: str, number: int) -> None:
             model.graph.value_info.add(name="c1")
         getattr(model.graph, where)[0].type.tensor_type.elem_type = number
     with pytest.raises(GraphError, match=f"{number} is no type of elements"):
-        graph.parse(model.SerializeToString(), "net.onnx")
+        loading.parse(model.SerializeToString(), "net.onnx")
 
 
 @pytest.mark.parametrize("dims", [[7, 3, 3, 3], [8, 3, 3, -3], [2**40, 2**40]])
@@ -134,13 +134,13 @@ def test_a_weight_has_the_bytes_that_its_shape_makes(dims: list[int]) -> None:
     tensor.dims.extend(dims)
     tensor.data_type, tensor.raw_data = onnx.TensorProto.FLOAT, content
     with pytest.raises(GraphError, match="has 864 bytes, its shape"):
-        graph.load(model.SerializeToString(), "net.onnx")
+        loading.load(model.SerializeToString(), "net.onnx")
 
 
 def test_a_name_that_is_no_text() -> None:
     content = networks.detector().SerializeToString().replace(b"conv_c1", b"conv_\xe2\x28")
     with pytest.raises(GraphError, match=r"is no text|not an ONNX file"):
-        graph.parse(content, "net.onnx")
+        loading.parse(content, "net.onnx")
 
 
 def test_no_damage_of_a_network_ends_in_a_traceback(matrix: Path) -> None:

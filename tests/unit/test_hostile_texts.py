@@ -11,7 +11,6 @@ import time
 import zipfile
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,8 +150,9 @@ def test_a_terminal_that_is_closed_is_an_interrupt(number: signal.Signals, ignor
 
 def test_a_table_starts_no_program() -> None:
     hostile = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "plain", None]
-    table = pa.table({"a": hostile, "number": [-1.5, 1.0, -2.0, 0.0, 0.0, 0.0, 0.0, None]})
-    rows = list(csv.DictReader(io.StringIO(_csv(table).decode(), newline="")))
+    numbers = [-1.5, 1.0, -2.0, 0.0, 0.0, 0.0, 0.0, None]
+    table = [{"a": a, "number": number} for a, number in zip(hostile, numbers, strict=True)]
+    rows = list(csv.DictReader(io.StringIO(_csv(["a", "number"], table).decode(), newline="")))
     assert [row["a"] for row in rows[:6]] == [f"'{visible(one or '')}" for one in hostile[:6]]
     assert rows[6]["a"] == "plain"
     assert rows[0]["number"] == "-1.5"

@@ -19,7 +19,7 @@ from trt_matrix.config.data import Filter, Preprocess
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import (
     BROKEN,
-    Placement,
+    ImagePlacement,
     content_hashes,
     decode,
     fit,
@@ -293,10 +293,10 @@ def test_damaged_images_raise_what_is_expected(tmp_path: Path, suffix: str) -> N
 
 
 def test_a_letterboxed_image_keeps_its_proportions() -> None:
-    assert placement((640, 480), (320, 320), Preprocess(resize="letterbox")) == Placement(
+    assert placement((640, 480), (320, 320), Preprocess(resize="letterbox")) == ImagePlacement(
         width=640, height=480, inner_width=320, inner_height=240, left=0, top=40
     )
-    assert placement((10, 30), (8, 12), Preprocess(resize="letterbox")) == Placement(
+    assert placement((10, 30), (8, 12), Preprocess(resize="letterbox")) == ImagePlacement(
         width=10, height=30, inner_width=3, inner_height=8, left=4, top=0
     )
 

@@ -15,7 +15,7 @@ from test_samples import sound, two_frames
 from trt_matrix.commands import session
 from trt_matrix.commands.init import text
 from trt_matrix.commands.yaml_text import quoted
-from trt_matrix.config.gates import Gate, recorded
+from trt_matrix.config.gates import HeadGateSection, recorded
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import UNREADABLE, parse, read
 from trt_matrix.core.network.graph import GraphError
@@ -47,7 +47,7 @@ def test_no_gate_is_set_that_nobody_chose(tmp_path: Path) -> None:
     matrix = write(tmp_path, detector())
     found = checked(matrix).config
     assert found.gate is None
-    assert all(recorded(head.gate) == recorded(Gate()) for head in found.heads.values())
+    assert all(recorded(head.gate) == recorded(HeadGateSection()) for head in found.heads.values())
     assert "sqnr_db:" not in matrix.read_text()
 
 

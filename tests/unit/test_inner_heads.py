@@ -16,14 +16,14 @@ from small_networks import old_detector
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest, Ranked
-from trt_matrix.core.network import graph
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.cutting import renamed
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.judging.run import judge_again
 from trt_matrix.planning.boxes import head_gates
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_held_layer_that_no_head_needs_is_told(ranked: Path) -> None:
 def test_an_inner_head_is_given_out_and_the_rest_left_away(matrix: Path) -> None:
     found = of(matrix, heads={"inner": {"output": "s4", "stride": 4}})
     assert [one.name for one in graph.outputs(found.model)] == ["s4"]
-    assert graph.load(found.content, "given") == found.model
+    assert loading.load(found.content, "given") == found.model
     assert len(found.model.graph.node) == 4
     assert found.notes == (
         "inner is inside the network: engines are given it with that tensor as output, which can "
@@ -116,7 +116,7 @@ def test_a_variant_gives_the_same_inner_tensor_out(matrix: Path) -> None:
     found = of(matrix, heads={"inner": {"output": "joined"}}, model__variants=["old.onnx"])
     (old,) = found.variants
     assert [one.name for one in graph.outputs(old.model)] == ["joined"]
-    assert graph.load(old.content, "given") == old.model
+    assert loading.load(old.content, "given") == old.model
     read_experiment(matrix, [])
     one, other = (
         networks.run(model, {"image": networks.image()})["joined"]
@@ -254,6 +254,6 @@ def test_a_manifest_of_before_ranks_nothing(run: Path) -> None:
 def test_a_ticket_of_an_inner_head_is_whole_and_gives_the_same_again(
     run: Path, tmp_path: Path
 ) -> None:
-    made = make("latest", run / "results", tmp_path / "t.zip", Wish(cells=["here/*"]))
+    made = make("latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["here/*"]))
     assert made.content.cells
     assert all(one.reproduce is not None for one in made.content.cells)

@@ -16,16 +16,15 @@ import uv
 import yaml
 from experiments import changed, write
 
-from trt_matrix.planning.experiment import program
+from trt_matrix.planning.machine import program
 
 ROOT = Path(__file__).parents[2]
-UV = [uv.find_uv_bin(), "--quiet", "--offline", "--no-progress", "--color", "never"]
+UV = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color", "never"]
 
 
-def uv_says(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*UV, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+def uv_says(*arguments: str | Path, offline: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [*UV, *(["--offline"] if offline else []), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,10 @@ class Place:
 
 
 def installed(wheel: Path, python: str, folder: Path) -> Place:
-    """Makes a Python that holds the wheel and what is locked alone; skips where another Python lacks them."""
+    """Makes a Python that holds the wheel and what is locked, and foreign modules named as our folders.
+
+    Skips where there is no such Python, or another one lacks packages.
+    """
     venv, own = folder / "venv", python == sys.executable
     for step in (
         ("venv", "--no-python-downloads", "--python", python, venv),
@@ -82,10 +84,13 @@ def installed(wheel: Path, python: str, folder: Path) -> Place:
         ("pip", "install", "--no-deps", "--python", venv, wheel),
         ("pip", "check", "--python", venv),
     ):  # fmt: skip
-        done = uv_says(*step)
+        done = uv_says(*step, offline=own)
         if done.returncode and not own and step[:2] != ("pip", "check"):
-            pytest.skip(f"no Python {python} here, or uv's cache has no packages for it")
+            pytest.skip(f"no Python {python} here, or no packages for it: {done.stderr[-300:]}")
         assert done.returncode == 0, done.stderr
+    [packages] = venv.glob("lib/python*/site-packages")
+    for name in ("job.py", "containers.py", "runner.py"):
+        (packages / name).write_text('raise ImportError("of somebody else")\n')
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     return Place(venv / "bin", elsewhere)
@@ -96,7 +101,9 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     return installed(wheel, sys.executable, tmp_path_factory.mktemp("bare"))
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_of_containers(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_package_and_of_containers_and_no_other_name(
+    wheel: Path,
+) -> None:
     """Git says what they are; nobody has to list packages or data."""
     listed = subprocess.run(
         ["git", "ls-files", "runner/trt_matrix", "containers"],
@@ -108,15 +115,16 @@ def test_the_wheel_holds_every_file_of_the_package_and_of_containers(wheel: Path
     if listed.returncode:
         pytest.skip("no checkout of git")
     wanted = {
-        name.replace("containers/wheel.pth", "trt_matrix.pth").replace("containers/", "trt_matrix_containers/").removeprefix("runner/")
+        name.removeprefix("runner/") if name.startswith("runner/") else f"trt_matrix/{name}"
         for name in listed.stdout.split()
-        if (ROOT / name).exists()
+        if (ROOT / name).is_file()
     }  # fmt: skip
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]
         said = email.message_from_bytes(archive.read(metadata))
     assert wanted <= names
+    assert {name.partition("/")[0] for name in names} == {"trt_matrix"}, "no name that others have"
     assert {name for name in names - wanted if "__pycache__" in name} == set()
     assert said["License-Expression"] == "Apache-2.0"
 

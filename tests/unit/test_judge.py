@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from job.reductions import SUMS
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums, metrics
-from trt_matrix.core.records import Measurement, Object, Record, Share, Start, Timing
+from trt_matrix.core.records import LatencySamples, Measurement, Object, Record, Share, Start
 from trt_matrix.core.verdicts.head_errors import undecided
 from trt_matrix.core.verdicts.verdict import Kind
 
@@ -121,7 +121,7 @@ class Experiment:
             table=table,
             placement="onnxruntime",
             outputs={"small": stored(name)},
-            latency=Timing(batch=1, samples_s=(0.01, 0.011, 0.012), warm_up=3),
+            latency=LatencySamples(batch=1, samples_s=(0.01, 0.011, 0.012), warm_up=3),
             shares={"small": Share(integer_macs=90, total_macs=100, float_layers=("conv9",))},
             start=Start(
                 environment="e",

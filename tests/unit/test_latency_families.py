@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.latency_verdicts import FAMILIES, SLOWER, row
-from trt_matrix.core.verdicts.latency_rounds import Pair
+from trt_matrix.core.verdicts.latency_rounds import LatencyPair
 
 
 def counted(family: str, *, versions: int = 5, rounds: int = 5, slower: float = 0.0,
@@ -34,7 +34,7 @@ def test_in_a_fixed_order_nobody_is_accused(family: str) -> None:
 
 def test_the_order_is_what_keeps_places_from_accusing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the refusal each of these matrices would be false."""
-    monkeypatch.setattr(Pair, "balanced", True)
+    monkeypatch.setattr(LatencyPair, "balanced", True)
     found = counted("places 0 to 8 %", fixed=True, rounds=10)
     assert found["wrong"] > 0.9 * found.total()
 

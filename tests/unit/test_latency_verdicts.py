@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.records import Measurement, Record, Start, Timing
+from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.latency import LEAST, latency_sentence, latency_verdicts, slower_than
-from trt_matrix.core.verdicts.latency_noise import SHARES, Table, luck, noise
+from trt_matrix.core.verdicts.latency_noise import SHARES, LatencyLogs, luck, noise
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 FP32 = Pass(precision=Precision.FP32)
@@ -63,7 +63,7 @@ def record(
                 repeat=repeat,
                 status=Status.OK,
                 model_sha256="0",
-                latency=Timing(batch=1, samples_s=(median * 0.9, median, median * 1.1), warm_up=1),
+                latency=LatencySamples(batch=1, samples_s=(median * 0.9, median, median * 1.1), warm_up=1),
                 start=Start(
                     environment=environment, device=device, identity={}, probe={}, command=(),
                     started=when.isoformat() if when else "", wall_s=1.0,
@@ -311,7 +311,7 @@ def test_a_noisy_cell_lends_nobody_its_luck() -> None:
     generator = np.random.default_rng(2)
     logs = generator.normal(0, 0.001, (6, 4))
     logs[1] = [0.10, 0.16, 0.04, 0.13]
-    table = Table(logs)
+    table = LatencyLogs(logs)
     apart = logs[1] - logs[0]
     own = noise(table, 1, 0, (float(apart.var(ddof=1)), 3))
     assert own.degrees == 3
@@ -335,16 +335,16 @@ def test_three_rounds_of_a_baseline_that_stands_alone_do_not_accuse_all_others()
 def test_what_is_missing_changes_no_noise() -> None:
     generator = np.random.default_rng(3)
     logs = generator.normal(0, 1, (4, 5))
-    whole = Table(logs).variance()
+    whole = LatencyLogs(logs).variance()
     residual = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
     assert whole == (pytest.approx((residual**2).sum() / 12), 12)
     wider = np.full((5, 6), np.nan)
     wider[:4, :5] = logs
     wider[4, 2] = 9.0  # a cell of one round,
     wider[1, 5] = -9.0  # and a round of one cell
-    assert Table(wider).variance() == (pytest.approx(whole[0]), 12)
-    assert np.nanmax(np.abs(np.diff(Table(wider).centred()[:4, 0] - logs[:, 0]))) < 1e-9
-    assert Table(np.full((2, 2), np.nan)).variance() == (0.0, 0)
+    assert LatencyLogs(wider).variance() == (pytest.approx(whole[0]), 12)
+    assert np.nanmax(np.abs(np.diff(LatencyLogs(wider).centred()[:4, 0] - logs[:, 0]))) < 1e-9
+    assert LatencyLogs(np.full((2, 2), np.nan)).variance() == (0.0, 0)
 
 
 @pytest.mark.parametrize(("rounds", "above", "others", "wandering"), [

@@ -20,7 +20,7 @@ from trt_matrix.core.diagnosis.latencies import (
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.layers.engine_layers import LayerTime, LayerTimes
 from trt_matrix.diagnosis.diagnosing import diagnose
-from trt_matrix.diagnosis.subject import CellTimes, Subject, Wish
+from trt_matrix.diagnosis.subject import CellTimes, DiagnosisWish, Subject
 from trt_matrix.store.results import Store
 
 FUSED = "/model.0/conv/Conv + PWN(PWN(/model.0/act/Sigmoid), /model.0/act/Mul)"
@@ -87,7 +87,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 
 def found(subject: Subject, **wish: Any) -> Diagnosis:
-    return diagnose(subject, Wish(most_cost=0.9, **wish), Store(subject.folder), lambda _: None)
+    return diagnose(
+        subject, DiagnosisWish(most_cost=0.9, **wish), Store(subject.folder), lambda _: None
+    )
 
 
 def own(subject: Subject, times: Mapping[str, float], more: Sequence[LayerTime] = ()) -> Subject:

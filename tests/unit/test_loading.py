@@ -1,10 +1,10 @@
 """`trt_matrix.load` on a run that the real loop made, and on what is no run."""
 
+import sys
 from keyword import iskeyword
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from matrices import Trial
 from pandas.api import types
@@ -15,9 +15,9 @@ from tests.unit import judgements
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.tables.table import to_json
 from trt_matrix.errors import StoreError
+from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.loading import DOCS, Results
 from trt_matrix.report.columns import COLUMNS
-from trt_matrix.report.frames import SCHEMA, long_table, write
 
 NAMES = ("heads", "cells", "images", "latencies", "tables")
 
@@ -49,11 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cells=tuple(records),
             reference=matrix.reference,
             simulations=tuple(matrix.simulations),
-            tables=matrix.table_facts(),
+            tables=matrix.used.facts(),
             facts={},
         )
     )
-    write(SCHEMA.empty_table(), run.folder)
+    JudgementFile(schema_version=1, judgement=judgements.judgement([])).write(run.folder)
     return run.folder
 
 
@@ -80,21 +80,42 @@ def test_a_run_is_told_short_and_its_columns_can_be_spelled(loaded: Results) -> 
         assert all(one.isidentifier() and not iskeyword(one) for one in loaded.docs[name])
 
 
-@pytest.mark.parametrize("named", ["verdicts", "gates_failed", "identical_to"])
-def test_what_holds_several_is_a_list_also_in_runs_of_before(folder: Path, named: str) -> None:
-    whole = (folder / "results.parquet").read_bytes()
+def test_the_heads_are_those_of_the_judgement(folder: Path) -> None:
+    """Also of a run whose results.parquet is of another judgement, or was never written."""
+    (folder / "results.parquet").write_bytes(b"of another")
+    before = (folder / "judgement.json").read_bytes()
+    whole = judgements.whole()
     try:
-        write(long_table(judgements.whole()), folder)
-        new = trt_matrix.load(folder).heads[named]
-        assert {type(one) for one in new} == {list}
-        assert new.map(len).max()
-        table = pq.read_table(folder / "results.parquet")
-        joined = ["; ".join(one) or None for one in table[named].to_pylist()]
-        index = table.column_names.index(named)
-        pq.write_table(table.set_column(index, named, [joined]), folder / "results.parquet")
-        assert list(trt_matrix.load(folder).heads[named]) == list(new)
+        JudgementFile(schema_version=1, judgement=whole).write(folder)
+        heads = trt_matrix.load(folder).heads
+        assert len(heads) == len(whole.cells) * len(whole.heads)
+        for named in ("verdicts", "gates_failed", "identical_to"):
+            assert {type(one) for one in heads[named]} == {list}
+            assert heads[named].map(len).max()
+        assert types.is_float_dtype(heads["nmse"])
+        assert types.is_bool_dtype(heads["passed"])
+        assert (heads["environment"] == "ort-1.27.0").any()
     finally:
-        (folder / "results.parquet").write_bytes(whole)
+        (folder / "judgement.json").write_bytes(before)
+
+
+def test_without_pandas_it_says_how_to_get_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'trt-matrix\[frames\]'"):
+        trt_matrix.load(folder)
+
+
+def test_a_run_that_nobody_judged_says_what_judges_it(folder: Path) -> None:
+    path = folder / "judgement.json"
+    before = path.read_bytes()
+    path.unlink()
+    try:
+        with pytest.raises(StoreError, match="trt-matrix judge RUN"):
+            trt_matrix.load(folder)
+    finally:
+        path.write_bytes(before)
 
 
 def test_frames_are_tidy(loaded: Results) -> None:

@@ -460,7 +460,7 @@ def test_an_algorithm_that_nobody_asked_for_does_not_cost_the_shared_table(tmp_p
     trial = Trial(tmp_path, ScriptedEnvironment("a"), passes=[FP32, SHARED], reference=reference)
     assert set(statuses(trial.records()).values()) == {Status.OK}
     (digest,) = trial.matrix.tables
-    assert trial.matrix.table_facts()[digest]["note"] is None
+    assert trial.matrix.used.facts()[digest]["note"] is None
     warned = [line for line in trial.told.lines if line.startswith("warning")]
     assert len(warned) == 1
     assert "known from the calibration images only" in warned[0]
@@ -489,7 +489,7 @@ def test_tables_of_the_evaluation_images_are_simulated_and_run_nowhere(tmp_path:
     records = trial.records()
     used = {one.table for record in records.values() for one in record.measurements}
     (digest,) = trial.matrix.tables.keys() - used
-    facts = trial.matrix.table_facts()[digest]
+    facts = trial.matrix.used.facts()[digest]
     assert facts["note"] == NOTE.format("evaluation")
     assert digest in {one.table for one in trial.matrix.simulations}
     assert trial.told.steps == trial.told.expected

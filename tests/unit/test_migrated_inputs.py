@@ -12,7 +12,7 @@ from public_networks import paddle
 from small_networks import run
 
 from trt_matrix.commands.migration.files import network_of
-from trt_matrix.commands.migration.migrating import Wish, migrate_to_qdq
+from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.commands.migration.sources import as_stated, made_up, source_of
 from trt_matrix.commands.migration.told import qdq_text
 from trt_matrix.config import matrix as configuration
@@ -46,7 +46,7 @@ def test_a_table_goes_into_the_network_that_matrix_yaml_feeds(matrix: Path) -> N
     }
     table = Table(amax=dict.fromkeys(names, 4.0), provenance=Provenance(algorithm="minmax"))
     (folder / "table.json").write_text(to_json(table))
-    wish = Wish(table=folder / "table.json", output=folder / "qdq.onnx", config=matrix)
+    wish = MigrationWish(table=folder / "table.json", output=folder / "qdq.onnx", config=matrix)
     done = migrate_to_qdq(wish)
     made = onnx.load(folder / "qdq.onnx")
     assert [(one.name, one.shape) for one in graph.inputs(made)] == [("image", (1, 3, 16, 16))]

@@ -14,7 +14,7 @@ import small_networks as networks
 import yaml
 
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
-from trt_matrix.commands.migration.migrating import Wish, migrate_to_qdq
+from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.commands.migration.proving import proof
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.shared_table import SharedTable
@@ -262,7 +262,7 @@ def with_snippet(here: Path, out: str) -> configuration.Config:
 
 def test_the_lines_for_matrix_yaml_are_valid_whatever_the_file_is_called(here: Path) -> None:
     done = migrate_to_qdq(
-        Wish(table=here / "net.cache", output=here / "out.onnx", model=here / "net.onnx")
+        MigrationWish(table=here / "net.cache", output=here / "out.onnx", model=here / "net.onnx")
     )
     done = dataclasses.replace(
         done, source=dataclasses.replace(done.source, document=Document(str(here / "m"), {}))

@@ -18,7 +18,7 @@ from trt_matrix.core.migration.calling import likely
 from trt_matrix.core.migration.completing import completed
 from trt_matrix.core.migration.to_cache import to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
-from trt_matrix.core.migration.tracing import Fate
+from trt_matrix.core.migration.tracing import TensorFate
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import TENSORRT, QdqError, place
 from trt_matrix.core.qdq.joins import requantisations
@@ -45,7 +45,7 @@ def moved(model: onnx.ModelProto, content: bytes, **changes: object) -> ToQdq:
     return to_qdq(model, table, heads_of(model), names={}, least=0.9, options=options)
 
 
-def fates(found: ToQdq) -> dict[str, Fate]:
+def fates(found: ToQdq) -> dict[str, TensorFate]:
     return {one.called: one.fate for one in found.tensors}
 
 
@@ -77,9 +77,9 @@ def test_a_cache_survives_q_dq_to_the_bit_or_is_listed(data: st.DataObject) -> N
     assert found.keys() == there.scales.keys()
     for name, scale in scales.items():
         one = told[name]
-        if one.fate is Fate.USED:
+        if one.fate is TensorFate.USED:
             assert bits(found[name]) == bits(scale)
-        elif one.fate is Fate.CARRIED:
+        elif one.fate is TensorFate.CARRIED:
             assert one.source is not None
             led = scales.get(one.source)
             assert led is None or bits(found[name]) == bits(led)
@@ -127,14 +127,18 @@ def test_tables_of_real_engines_survive(name: str) -> None:
     scales = {tensor: trt_cache.from_bits(bits(one / 127)) for tensor, one in amax.items()}
     there = moved(model, cache(scales))
     back = {tensor: one / 127 for tensor, one in from_qdq(there.model).values.items()}
-    used = there.with_fate(Fate.USED)
+    used = there.with_fate(TensorFate.USED)
     assert len(used) == 26
     assert all(bits(back[one.tensor]) == bits(scales[one.tensor]) for one in used)
     assert {one.fate for one in there.tensors} == {
-        Fate.USED, Fate.CARRIED, Fate.FUSED, Fate.OUTPUT,
+        TensorFate.USED, TensorFate.CARRIED, TensorFate.FUSED, TensorFate.OUTPUT,
     }  # fmt: skip
-    assert {one.tensor for one in there.with_fate(Fate.OUTPUT)} == {"large", "medium", "small"}
-    assert {one.tensor for one in there.with_fate(Fate.CARRIED)} == {
+    assert {one.tensor for one in there.with_fate(TensorFate.OUTPUT)} == {
+        "large",
+        "medium",
+        "small",
+    }
+    assert {one.tensor for one in there.with_fate(TensorFate.CARRIED)} == {
         "neck8/reduce", "neck8/upsample", "neck16/reduce", "neck16/upsample",
     }  # fmt: skip
     assert not there.added
@@ -163,11 +167,11 @@ def test_each_fate() -> None:
         networks.detector(), cache(scales | {"(Unnamed Layer* 3) [Constant]_output": 1.0, "x": 2.0})
     )
     assert fates(found) == {
-        "image": Fate.USED, "c1": Fate.FUSED, "s2": Fate.USED,
-        "s4": Fate.UNUSABLE, "large": Fate.OUTPUT, "c3": Fate.FLOAT, "lateral": Fate.CARRIED,
-        "up": Fate.CARRIED, "joined": Fate.USED, "mixed": Fate.UNUSABLE,
-        "c5": Fate.FLOAT, "sum": Fate.USED, "small": Fate.OUTPUT,
-        "(Unnamed Layer* 3) [Constant]_output": Fate.PARSER, "x": Fate.UNKNOWN,
+        "image": TensorFate.USED, "c1": TensorFate.FUSED, "s2": TensorFate.USED,
+        "s4": TensorFate.UNUSABLE, "large": TensorFate.OUTPUT, "c3": TensorFate.FLOAT, "lateral": TensorFate.CARRIED,
+        "up": TensorFate.CARRIED, "joined": TensorFate.USED, "mixed": TensorFate.UNUSABLE,
+        "c5": TensorFate.FLOAT, "sum": TensorFate.USED, "small": TensorFate.OUTPUT,
+        "(Unnamed Layer* 3) [Constant]_output": TensorFate.PARSER, "x": TensorFate.UNKNOWN,
     }  # fmt: skip
     assert set(found.lacking) == {"s4", "mixed"}
     assert "conv_c5" in found.float_layers
@@ -185,11 +189,11 @@ def test_what_only_the_network_as_it_came_has_is_inside_a_fusion() -> None:
     model = b.model({"image": [1, 3, 8, 8]}, ["y"])
     found = moved(model, cache({"image": 0.1, "before": 0.2, "after": 0.3, "y": 0.4}))
     assert fates(found) == {
-        "image": Fate.USED, "before": Fate.FUSED, "after": Fate.USED, "y": Fate.OUTPUT,
+        "image": TensorFate.USED, "before": TensorFate.FUSED, "after": TensorFate.USED, "y": TensorFate.OUTPUT,
     }  # fmt: skip
 
 
-def of(model: onnx.ModelProto) -> dict[str, Fate]:
+def of(model: onnx.ModelProto) -> dict[str, TensorFate]:
     from trt_matrix.core.network.calibration_graph import calibration_model
 
     _, names = calibration_model(model)
@@ -200,7 +204,7 @@ def test_an_addition_is_fused_into_one_of_two_convolutions() -> None:
     b = Builder()
     b.node("Add", [b.conv("image", "first", 3, 4), b.conv("image", "second", 3, 4)], "sum")
     found = of(b.model({"image": [1, 3, 4, 4]}, ["sum"]))
-    assert (found["first"], found["second"]) == (Fate.FLOAT, Fate.FUSED)
+    assert (found["first"], found["second"]) == (TensorFate.FLOAT, TensorFate.FUSED)
 
 
 def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
@@ -208,7 +212,7 @@ def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
     b.conv("image", "x", 3, 4)
     b.node("Relu", ["x"], "one")
     b.node("Sigmoid", ["x"], "two")
-    assert of(b.model({"image": [1, 3, 4, 4]}, ["one", "two"]))["x"] is Fate.FLOAT
+    assert of(b.model({"image": [1, 3, 4, 4]}, ["one", "two"]))["x"] is TensorFate.FLOAT
     b = Builder()
     b.conv("image", "x", 3, 4)
     b.node("Sigmoid", ["x"], "s")
@@ -219,7 +223,7 @@ def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
     b.node("Mul", ["m", "t"], "mish")
     b.conv("mish", "y", 4, 2)
     found = of(b.model({"image": [1, 3, 4, 4]}, ["y"]))
-    assert {found[name] for name in ("x", "s", "m", "p", "t")} == {Fate.FUSED}
+    assert {found[name] for name in ("x", "s", "m", "p", "t")} == {TensorFate.FUSED}
 
 
 def test_a_head_that_a_layer_reads_has_its_scale_and_stays_float() -> None:
@@ -228,7 +232,11 @@ def test_a_head_that_a_layer_reads_has_its_scale_and_stays_float() -> None:
     b.conv("first", "second", 4, 2)
     model = b.model({"image": [1, 3, 8, 8]}, ["first", "second"])
     found = moved(model, cache({"image": 0.1, "first": 0.2, "second": 0.3}))
-    assert fates(found) == {"image": Fate.USED, "first": Fate.USED, "second": Fate.OUTPUT}
+    assert fates(found) == {
+        "image": TensorFate.USED,
+        "first": TensorFate.USED,
+        "second": TensorFate.OUTPUT,
+    }
     made = {name for node in found.model.graph.node for name in node.output}
     quantisers = [one for one in found.model.graph.node if one.op_type == "QuantizeLinear"]
     assert "first" in made
@@ -239,9 +247,9 @@ def test_joined_tensors_are_told_apart_from_carried_ones() -> None:
     scales = detector_scales(s2=0.2, joined=0.9, up=0.4)
     apart = fates(moved(networks.detector(), cache(scales)))
     unified = moved(networks.detector(), cache(scales), unified_scales=True)
-    assert apart["s2"] is Fate.USED
-    assert fates(unified)["s2"] is Fate.JOINED
-    assert fates(unified)["up"] is Fate.CARRIED
+    assert apart["s2"] is TensorFate.USED
+    assert fates(unified)["s2"] is TensorFate.JOINED
+    assert fates(unified)["up"] is TensorFate.CARRIED
     (only,) = unified.avoided
     assert (only.tensor, only.operator, only.scale, only.other) == (
         "s2", "Concat", pytest.approx(0.2), pytest.approx(0.9),
@@ -262,7 +270,7 @@ def test_the_largest_wins_also_where_an_input_is_wider_than_the_concatenation() 
 
 def test_a_scale_that_cannot_be_used_comes_from_before_the_relu_and_that_is_told() -> None:
     found = moved(networks.detector(), cache(detector_scales(s4=0.0, c2=0.75)))
-    assert fates(found)["s4"] is Fate.UNUSABLE
+    assert fates(found)["s4"] is TensorFate.UNUSABLE
     (one,) = found.added
     assert (one.tensor, one.scale, one.source) == ("s4", 0.75, "c2")
     assert "Relu" in one.why
@@ -308,7 +316,7 @@ def test_a_prefix_is_found_in_a_table_made_after_fusion() -> None:
     found = moved(networks.detector(), cache({f"net/{name}": 0.5 for name in read_by_layers}))
     assert found.scales.keys() >= set(read_by_layers)
     assert found.naming.affixes is not None
-    assert all(one.fate is not Fate.UNKNOWN for one in found.tensors)
+    assert all(one.fate is not TensorFate.UNKNOWN for one in found.tensors)
 
 
 def test_softmax_of_the_parser_is_offered_and_not_taken() -> None:

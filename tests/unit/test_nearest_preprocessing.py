@@ -5,15 +5,15 @@ import onnxruntime
 import pytest
 from small_networks import detector
 
-from job import thresholds
-from job.histogram import Histogram
+from trt_matrix.containers.job import thresholds
+from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.calibration import preprocessings
 from trt_matrix.core.calibration.claims import table_claims
 from trt_matrix.core.calibration.fed import Pixels
 from trt_matrix.core.calibration.preprocessings import (
     AS_FED,
-    Form,
     Nearest,
+    PixelForm,
     early,
     forms,
     nearest,
@@ -68,7 +68,7 @@ def seen(fed: Pixels) -> dict[str, tuple[dict[str, float], ...]]:
 SEEN = {name: seen(fed) for name, fed in FEDS.items()}
 
 
-def found(made: Form, fed: Pixels, algorithm: int, seed: int = 50) -> Nearest:
+def found(made: PixelForm, fed: Pixels, algorithm: int, seed: int = 50) -> Nearest:
     """What is said of a table of other images, preprocessed as `made`."""
     images = fed.value(pixels(seed, 40))
     table = ranges(made.of(images, fed))[algorithm]
@@ -158,7 +158,7 @@ def test_forms_that_are_one_are_tried_once() -> None:
 
 
 @pytest.mark.parametrize("form", with_exchanged(forms(CENTRED)))
-def test_a_form_gives_what_preprocessing_the_pixels_so_gives(form: Form) -> None:
+def test_a_form_gives_what_preprocessing_the_pixels_so_gives(form: PixelForm) -> None:
     image = pixels(3, 1)[0]
     ordered = image[..., ::-1] if form.exchanged else image
     np.testing.assert_allclose(

@@ -29,7 +29,7 @@ from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Run, Store
 from trt_matrix.ticket.again import rerun
-from trt_matrix.ticket.making import Made, Wish, make
+from trt_matrix.ticket.making import MadeTicket, TicketWish, make
 
 AUTHOR = "Ada Plugh"
 SOURCE = Path(__file__).parents[1] / "data" / "plugins" / "upsample.cpp"
@@ -216,8 +216,8 @@ def test_a_packed_plugin_is_compiled_there(there: Path) -> None:
 # In a ticket
 
 
-def ticket(there: Path, folder: Path, **wish: Any) -> tuple[Made, Path]:
-    made = make("latest", there / "results", folder / "t.zip", Wish(**wish))
+def ticket(there: Path, folder: Path, **wish: Any) -> tuple[MadeTicket, Path]:
+    made = make("latest", there / "results", folder / "t.zip", TicketWish(**wish))
     with zipfile.ZipFile(made.path) as archive:
         archive.extractall(folder)
     return made, folder / "ticket"
@@ -267,7 +267,7 @@ def test_a_ticket_says_why_it_has_no_plugins(there: Path, tmp_path: Path) -> Non
         shutil.copytree(there / "results", results, symlinks=True)
         run = Store(results).open_run("latest")
         change(run)
-        made = make("latest", results, tmp_path / "t.zip", Wish(hide=[AUTHOR]))
+        made = make("latest", results, tmp_path / "t.zip", TicketWish(hide=[AUTHOR]))
         (cell,) = made.content.cells
         assert cell.reproduce is None
         return cell.why_not

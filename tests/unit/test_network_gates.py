@@ -263,7 +263,7 @@ def test_each_precision_is_judged_by_its_own_limit() -> None:
     rows = [(cell, cell.heads[1]) for cell in judgement.cells]
     assert gates_sentence(rows) == "Gate failed, SQNR at least 40 dB: new/cpu/fp16 (30.0 dB)."
     assert gates_sentence(rows[:1]) == "The one int8 cell holds the gate, SQNR at least 20 dB."
-    table = long_table(judgement).to_pylist()
+    table = long_table(judgement)
     assert [one["gate_sqnr_db"] for one in table if one["head"] == "far"] == [20, 40]
 
 
@@ -323,7 +323,7 @@ def test_every_report_tells_a_failed_gate_of_the_network() -> None:
     assert "- **whole network** (severe): **3 of 3 boxes are lost" in summary(judgement)
     (failure,) = ET.fromstring(junit(judgement)).iter("failure")
     assert failure.get("message") == ("whole network: share of lost boxes 1.000, at most 0.005")
-    row = long_table(judgement).to_pylist()[0]
+    row = long_table(judgement)[0]
     assert (row["network_passed"], row["passed"]) == (False, None)
     assert row["network_gates_failed"] == ["share of lost boxes 1.000, at most 0.005"]
     held = judged(all_lost(FP16), Gate(lost=1.0))

@@ -18,8 +18,8 @@ from archives import unpack
 from matrices import Told
 from trips import Trip, experiment
 
-from job import pack_docker, run_pack
 from trt_matrix.commands import session
+from trt_matrix.containers.job import pack_docker, run_pack
 from trt_matrix.errors import NothingSelectedError, StoreError
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import Packed, pack

@@ -15,11 +15,11 @@ import pytest
 from archives import unpack
 from matrices import Told
 
-from job import settle
-from job.reductions import SUMS, compare
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session
+from trt_matrix.containers.job import settle
+from trt_matrix.containers.job.reductions import SUMS, compare
 from trt_matrix.core.metrics import Sums
 from trt_matrix.errors import NothingSelectedError, StoreError
 from trt_matrix.execution.answers import AnswerError

@@ -17,7 +17,7 @@ from trt_matrix.core.cells import Pass
 from trt_matrix.core.hosts.processor import processor_of
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.manifest import WideWeight
-from trt_matrix.core.qdq.placements import Activations, Choice, Placed, Weights, saturates
+from trt_matrix.core.qdq.placements import Activations, Placed, PlacementChoice, Weights, saturates
 from trt_matrix.core.qdq.weight_spread import wide_weights
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.planning.placing import activation_notes, wide_notes
@@ -173,8 +173,8 @@ def test_only_uint8_on_an_x86_without_vnni_may() -> None:
 
 
 def test_an_environment_on_two_devices_is_told_of_each() -> None:
-    fast = Choice(Activations.UINT8, "VNNI")
-    slow = Choice(Activations.INT8, "it runs on a GPU")
+    fast = PlacementChoice(Activations.UINT8, "VNNI")
+    slow = PlacementChoice(Activations.INT8, "it runs on a GPU")
     assert activation_notes({("ort", "cpu"): fast, ("ort", "gpu:0"): slow}) == (
         "ort on cpu: activations are uint8 (VNNI)",
         "ort on gpu:0: activations are int8 (it runs on a GPU)",

@@ -12,8 +12,8 @@ from trt_matrix.core.factors.cell_factors import Question, difference, factors
 from trt_matrix.core.qdq.placements import Activations, Placed, Weights
 from trt_matrix.core.records import Share
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.attribution import Attribution, Change
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import verdicts
 from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.core.verdicts.verdict import Kind
@@ -44,7 +44,7 @@ def cell(name: str, nmse: float, placed: Placed, pass_: str = "int8", **changes:
 
 
 def kinds(cells: list[CellError], simulations: dict[tuple[str, str], float], gate: float | None = None) -> dict[str, set[Kind]]:  # fmt: skip
-    head = HeadErrors(
+    head = MeasuredHead(
         head="small",
         cells=cells,
         simulations={key: sample(value, exact=True) for key, value in simulations.items()},
@@ -81,7 +81,7 @@ def test_float_cells_and_old_records_have_no_such_factor_to_differ_in() -> None:
 
 
 def test_a_regression_that_comes_with_the_type_is_not_the_versions() -> None:
-    change = Change(factor="type of activations", baseline="int8", cell="uint8")
+    change = FactorChange(factor="type of activations", baseline="int8", cell="uint8")
     one = told(
         with_verdicts(
             "old", verdict(Kind.ENGINE_REGRESSION, attribution=Attribution(factors=(change,)))

@@ -11,10 +11,10 @@ import yaml
 from small_networks import Builder, detector
 
 from tests.unit.test_equal_ranges import UNEQUAL, chain
-from trt_matrix.config.data import Calibration
+from trt_matrix.config.data import CalibrationSection
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.records import Object
-from trt_matrix.execution.inputs import Data
+from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.planning.placing import carrier_notes, range_notes
 
@@ -35,7 +35,7 @@ from trt_matrix.planning.placing import carrier_notes, range_notes
 def test_a_file_is_tried_as_it_is_and_a_table_of_the_run_made_equal(
     content: dict[str, Any], *, equal: bool
 ) -> None:
-    assert Calibration.model_validate(content).carried_equal is equal
+    assert CalibrationSection.model_validate(content).carried_equal is equal
 
 
 @pytest.mark.parametrize("equal", [False, True])
@@ -132,7 +132,9 @@ def test_cells_are_measured_with_what_was_told(
     tmp_path: Path, more: dict[str, Any], *, equal: bool
 ) -> None:
     images = Object(sha256="0" * 64, suffix=".npy", size_bytes=0)
-    data = Data(evaluation=images, calibration=images, evaluation_images=2, calibration_images=2)
+    data = ImageArrays(
+        evaluation=images, calibration=images, evaluation_images=2, calibration_images=2
+    )
     assert experiment(tmp_path, **more).wants(data).settings.equal_ranges is equal
 
 

@@ -13,8 +13,9 @@ from public_networks import dynamic, half, paddle, rt_detr, shuffled, ssd
 from quantised import sqnr
 from small_networks import Builder, detector, operators, run
 
-from trt_matrix.core.network.graph import GraphError, TensorInfo, load, outputs
+from trt_matrix.core.network.graph import GraphError, TensorInfo, outputs
 from trt_matrix.core.network.image_input import image_input
+from trt_matrix.core.network.loading import load
 from trt_matrix.core.network.ordering import in_order
 from trt_matrix.core.prepared.constants import ConstantError, constant
 from trt_matrix.core.prepared.likely import likely

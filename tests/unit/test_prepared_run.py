@@ -14,7 +14,7 @@ from test_shipped_run import FOLDERS, Ran
 
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 
 @pytest.fixture(scope="module")
@@ -78,5 +78,5 @@ def test_nothing_is_measured_again(ran: Ran) -> None:
 
 
 def test_the_ticket_tells_it_and_holds_what_ran(ran: Ran, tmp_path: Path) -> None:
-    made = make("latest", ran.results, tmp_path / "ticket.zip", Wish(images=1))
+    made = make("latest", ran.results, tmp_path / "ticket.zip", TicketWish(images=1))
     assert all(one.reproduce for one in made.content.cells)

@@ -17,7 +17,7 @@ from test_qdq import minmax
 
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
 from trt_matrix.core.shipped.stripping import stripped
-from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.forms import TableForm
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.reading import read
 from trt_matrix.core.tables.table import LEVELS, TableError
@@ -46,7 +46,7 @@ def test_the_scales_that_we_place_are_read_back_exactly(
     model = make()
     placed = place(model, minmax(model), options)
     found = read(placed.model.SerializeToString())
-    assert found.form is Form.NETWORK
+    assert found.form is TableForm.NETWORK
     assert found.form.scales
     assert found.unusable == {}
     table = found.table()

@@ -15,7 +15,7 @@ from test_decoders import told_of
 
 from trt_matrix.commands.init import text
 from trt_matrix.core.boxes.registry import recognised
-from trt_matrix.core.boxes.styles import Seen
+from trt_matrix.core.boxes.styles import SeenOutput
 from trt_matrix.core.network.shapes import inferred
 from trt_matrix.core.network.tails import parts as parts_of
 from trt_matrix.core.network.tails import tails
@@ -31,9 +31,9 @@ MADE = frozenset({"Mul", "Add", "Sub", "Sigmoid", "Softmax"})
 """What YOLOv8 has behind its convolutions."""
 
 
-def seen(shapes: Mapping[str, Shape], behind: Tails | None = None) -> list[Seen]:
+def seen(shapes: Mapping[str, Shape], behind: Tails | None = None) -> list[SeenOutput]:
     return [
-        Seen(name=name, shape=shape, tail=None if behind is None else behind[name])
+        SeenOutput(name=name, shape=shape, tail=None if behind is None else behind[name])
         for name, shape in shapes.items()
     ]
 
@@ -133,7 +133,9 @@ def test_the_convolutions_behind_85_channels_say_whose_they_are(
 ) -> None:
     """YOLOX has 5 and 80; YOLOv8 64 and 21 classes, or without bins 4 and 81: as many."""
     outputs = [
-        Seen(name=name, shape=shape, tail=SQUASHED if squashed else RAW, parts=frozenset(parts))
+        SeenOutput(
+            name=name, shape=shape, tail=SQUASHED if squashed else RAW, parts=frozenset(parts)
+        )
         for name, shape in MAPS_85.items()
     ]
     found = recognised(outputs, S416)
@@ -148,7 +150,7 @@ def test_the_convolutions_behind_85_channels_say_whose_they_are(
 def test_the_convolutions_behind_rows_of_85_columns_say_whose_they_are(
     parts: set[int], sure: bool | None
 ) -> None:
-    output = Seen(name="o", shape=(3549, 85), tail=SQUASHED, parts=frozenset(parts))
+    output = SeenOutput(name="o", shape=(3549, 85), tail=SQUASHED, parts=frozenset(parts))
     found = recognised([output], S416)
     assert [(one.decode["style"], not one.doubt) for one in found] == (
         [] if sure is None else [("yolox", sure)]
@@ -329,7 +331,7 @@ SIZES = st.sampled_from([(64, 96), (320, 320), (100, 30)])
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> tuple[tuple[int, int], list[Seen]]:
+def networks(draw: st.DrawFn) -> tuple[tuple[int, int], list[SeenOutput]]:
     """Outputs that could be something: tables and maps of the grids of one input, and others."""
     size = draw(SIZES)
     cells = [-(-size[0] // s) * -(-size[1] // s) for s in N4]
@@ -357,14 +359,14 @@ def networks(draw: st.DrawFn) -> tuple[tuple[int, int], list[Seen]]:
     kinds = draw(st.lists(st.tuples(name, shape, tail), min_size=1, max_size=4))
     repeated = draw(st.integers(1, 3))
     return size, [
-        Seen(name=f"{name}_{number}", shape=shape, tail=tail)
+        SeenOutput(name=f"{name}_{number}", shape=shape, tail=tail)
         for number, (name, shape, tail) in enumerate(kinds * repeated)
     ]
 
 
 @given(networks())
 def test_what_is_recognised_without_a_doubt_can_be_decoded(
-    network: tuple[tuple[int, int], list[Seen]],
+    network: tuple[tuple[int, int], list[SeenOutput]],
 ) -> None:
     size, outputs = network
     found = recognised(outputs, size)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trt_matrix.dumps.pattern import fields, filled, matching, pattern_problem
 from trt_matrix.dumps.recorded import Found, Recorded, write_head
-from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
+from trt_matrix.dumps.tensor import ByteOrder, ChannelOrder, DType, DumpError, FileFormat
 
 RNG = np.random.default_rng(3)
 IMAGES = ("car", "dog", "owl")
@@ -91,7 +91,7 @@ def recorded(folder: Path, files: str, **form: object) -> Recorded:
         folder=folder,
         files=files,
         images=IMAGES,
-        form=Format(**form),  # type: ignore[arg-type]
+        form=FileFormat(**form),  # type: ignore[arg-type]
         names={"large": "large", "small": "small"},
     )
 
@@ -162,18 +162,20 @@ def test_types_and_byte_orders(folder: Path, order: ByteOrder, dtype: DType) -> 
 
 def test_one_file_of_all_images_with_channels_last(folder: Path) -> None:
     VALUES.transpose(0, 2, 3, 1).tofile(folder / "small.raw")
-    array, found = read(recorded(folder, "{head}.raw", layout=Layout.NHWC))
+    array, found = read(recorded(folder, "{head}.raw", layout=ChannelOrder.NHWC))
     np.testing.assert_array_equal(array, VALUES)
     assert found.files == 1
 
 
 @pytest.mark.parametrize("batch", [True, False])
-@pytest.mark.parametrize("layout", Layout)
-def test_npy_with_and_without_a_batch_axis(folder: Path, batch: bool, layout: Layout) -> None:
+@pytest.mark.parametrize("layout", ChannelOrder)
+def test_npy_with_and_without_a_batch_axis(folder: Path, batch: bool, layout: ChannelOrder) -> None:
     for image, one in zip(IMAGES, VALUES, strict=True):
-        array = one if layout is Layout.NCHW else one.transpose(1, 2, 0)
+        array = one if layout is ChannelOrder.NCHW else one.transpose(1, 2, 0)
         np.save(folder / f"{image}.npy", array[np.newaxis] if batch else array)
-    source = Recorded(folder=folder, files="{image}.npy", images=IMAGES, form=Format(layout=layout))
+    source = Recorded(
+        folder=folder, files="{image}.npy", images=IMAGES, form=FileFormat(layout=layout)
+    )
     np.testing.assert_array_equal(read(source)[0], VALUES)
 
 
@@ -190,7 +192,7 @@ def test_an_array_of_an_npz_by_what_the_program_calls_it(folder: Path) -> None:
 
 def test_a_head_without_positions(folder: Path) -> None:
     VALUES[:, :, 0, 0].tofile(folder / "small.raw")
-    array, _ = read(recorded(folder, "{head}.raw", layout=Layout.NHWC), shape=(6,))
+    array, _ = read(recorded(folder, "{head}.raw", layout=ChannelOrder.NHWC), shape=(6,))
     np.testing.assert_array_equal(array, VALUES[:, :, 0, 0])
 
 

@@ -147,7 +147,7 @@ def test_a_run_without_boxes_says_how_to_have_them() -> None:
 
 
 def test_the_long_table_has_boxes() -> None:
-    row, unknown = frames.long_table(judged()).to_pylist()
+    row, unknown = frames.long_table(judged())
     assert (row["boxes"], row["boxes_lost"], row["boxes_new"]) == (200, 2.5, 3)
     assert (row["mean_iou"], row["ap"], row["ap50_drop"]) == (0.8461, 0.7361, -0.01)
     assert list(row["gates_failed"]) == ["AP drop 0.093, at most 0.05"]

@@ -7,9 +7,9 @@ from tests.unit.test_headline import versions
 from tests.unit.test_report_questions import asked
 from trt_matrix.core.diagnosis.record import (
     Diagnosis,
+    GroupCost,
     HeadDiagnosis,
     Numbers,
-    Part,
     SearchRecord,
     SetRecord,
     TensorDiagnosis,
@@ -19,8 +19,8 @@ from trt_matrix.report.html import render
 EVIL = "</td><script>"
 
 
-def part(number: int) -> Part:
-    return Part(
+def part(number: int) -> GroupCost:
+    return GroupCost(
         group=f"layer{number}{EVIL}", operator="Conv", cost=0.25, alone_db=30.0, share=0.5, gain_db=float(number),
         worst_gain_db=1.0, lost_back=2, ap_back=0.125, weights_share=None,
     )  # fmt: skip

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -29,21 +28,16 @@ from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.core.words import visible
+from trt_matrix.judging.loading import frame_of
 from trt_matrix.report import frames
 from trt_matrix.report.columns import COLUMNS, NAMES, NUMBER
 from trt_matrix.report.frames import write
 
 ROOT = Path(__file__).parents[2]
 
-NULLABLE = {
-    pa.string(): pd.StringDtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.bool_(): pd.BooleanDtype(),
-}
-
 
 def long_table(judgement: Judgement) -> pd.DataFrame:
-    return frames.long_table(judgement).to_pandas(types_mapper=NULLABLE.get)
+    return frame_of(frames.long_table(judgement))
 
 
 def test_one_row_a_cell_and_head_in_the_order_of_the_plan() -> None:
@@ -144,7 +138,8 @@ def test_both_files_hold_the_table(tmp_path: Path) -> None:
     frame = long_table(whole())
     csv, parquet = write(frames.long_table(whole()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "results.parquet"}
-    assert pq.read_table(parquet).equals(frames.long_table(whole()), check_metadata=True)
+    assert pq.read_table(parquet).to_pylist() == frames.long_table(whole())
+    assert pq.read_table(parquet).num_rows > 0
     read = pd.read_csv(csv)
     assert list(read.columns) == list(frame.columns)
     pd.testing.assert_series_equal(read["nmse"], frame["nmse"])
@@ -183,6 +178,28 @@ def test_an_unwritable_folder_is_an_error_and_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(OSError, match="file"):
         write(frames.long_table(judgement([])), blocked)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_pyarrow_there_is_no_parquet_file_least_of_all_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of an earlier judgement beside a new results.csv would be another run's table."""
+    csv, parquet = write(frames.long_table(judgement([])), tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert write(frames.long_table(whole()), tmp_path) == (csv,)
+    assert not parquet.exists()
+    monkeypatch.undo()
+    assert len(pd.read_csv(csv)) == len(frames.long_table(whole()))
+
+
+def test_the_parquet_file_is_of_one_form_whatever_it_holds(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, made in ((one, judgement([])), (two, whole())):
+        folder.mkdir()
+        write(frames.long_table(made), folder)
+    assert pq.read_schema(one / "results.parquet").equals(
+        pq.read_schema(two / "results.parquet"), check_metadata=True
+    )
 
 
 def test_writing_the_table_does_not_import_pandas(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.unit.pages import assert_inert, column_counts, parse
 from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.precisions import LayerReport, Way
-from trt_matrix.core.network.lineage import Lineage, Suspect, Suspects
+from trt_matrix.core.network.lineage import Lineage, SuspectOperator, Suspects
 from trt_matrix.core.network.network_map import NetworkMap, network_map
 from trt_matrix.report.html import render
 from trt_matrix.report.layers import MOST_ROWS, MOST_WAYS, layers
@@ -30,7 +30,7 @@ def chain(length: int, heads: int = 1) -> NetworkMap:
 
 
 def suspicion(*nodes: str, bad: str = "small", good: str = "large") -> Lineage:
-    operators = tuple(Suspect(node=one, operator="Resize", custom=False) for one in nodes)
+    operators = tuple(SuspectOperator(node=one, operator="Resize", custom=False) for one in nodes)
     suspects = (Suspects(heads=(bad,), operators=operators, others={}),)
     return Lineage(bad=(bad,), good=(good,), suspects=suspects, sentence="")
 

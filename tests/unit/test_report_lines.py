@@ -10,7 +10,8 @@ import pytest
 from tests.unit import h200
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement, whole
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.report.lines import HEIGHT, WIDTH, panels
+from trt_matrix.report.lines import HEIGHT, WIDTH
+from trt_matrix.report.panels import panels
 
 
 def versions(*nmse: float, latency_s: float | None = 0.01) -> Judgement:

@@ -10,7 +10,13 @@ import pytest
 from tests.unit.judgements import SHARED, cell_result, head, judgement
 from tests.unit.pages import Element, parse
 from tests.unit.small_networks import Builder, detector
-from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis, Numbers, Part, SearchRecord
+from trt_matrix.core.diagnosis.record import (
+    Diagnosis,
+    GroupCost,
+    HeadDiagnosis,
+    Numbers,
+    SearchRecord,
+)
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.precisions import LayerReport, Way, from_shares
 from trt_matrix.core.network.network_map import NetworkMap, network_map
@@ -79,7 +85,7 @@ def diagnosed(network: NetworkMap, gains: dict[str, dict[str, float]]) -> Diagno
                 predicted_db=None, rounding_db=None, beyond_db=None, trust=None, worst_images=(),
                 suspects=(),
                 parts=tuple(
-                    Part(
+                    GroupCost(
                         group=layer, operator="Conv", cost=0.1, alone_db=None, share=of[name] / 100,
                         gain_db=of[name], worst_gain_db=0.0, lost_back=None, ap_back=None,
                         weights_share=None,

@@ -13,12 +13,12 @@ from tests.unit.test_report_boxes import judged
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.cells import Status
 from trt_matrix.core.factors.versions import versions
-from trt_matrix.core.judgement import CustomOperator, Judgement
+from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.records import Record, Start
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.report.html import render
-from trt_matrix.report.questions import Question, questions
+from trt_matrix.report.questions import PageQuestion, questions
 from trt_matrix.report.views import matrix
 
 H200 = Path(__file__).parents[1] / "data" / "h200" / "records.json"
@@ -29,7 +29,7 @@ def answer(made: Judgement, start: str) -> str:
     return asked(made, start).evidence
 
 
-def asked(made: Judgement, start: str) -> Question:
+def asked(made: Judgement, start: str) -> PageQuestion:
     (found,) = [one for one in questions(made, headline(made)) if one.question.startswith(start)]
     return found
 
@@ -128,7 +128,7 @@ def test_images_of_the_evaluation_among_those_of_the_calibration_are_told() -> N
 
 
 def test_a_custom_layer_is_named_with_the_heads_behind_it() -> None:
-    custom = CustomOperator(node="up_7", operator="UpsamplePlugin", heads=("medium", "small"))
+    custom = CustomLayer(node="up_7", operator="UpsamplePlugin", heads=("medium", "small"))
     text = answer(dataclasses.replace(whole(), custom=(custom,)), "Is a custom layer")
     assert text.startswith("up_7 (UpsamplePlugin): medium and small are behind.")
     assert "no custom operator" in answer(whole(), "Is a custom layer")

@@ -8,13 +8,15 @@ from pages import Element, parse
 
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.network.lineage import Lineage
-from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.report import frames, html
 from trt_matrix.report.reasons import reasons
 
-ENGINE = Change(factor="ONNX Runtime", baseline="onnxruntime 1.32.0", cell="onnxruntime 1.26.0")
-CUDNN = Change(factor="cuDNN", baseline="8.9.7", cell=None)
+ENGINE = FactorChange(
+    factor="ONNX Runtime", baseline="onnxruntime 1.32.0", cell="onnxruntime 1.26.0"
+)
+CUDNN = FactorChange(factor="cuDNN", baseline="8.9.7", cell=None)
 ALONE = Attribution(factors=(ENGINE,))
 SNIPPET = '- {venv: onnxruntime, versions: ["1.32.0"], name: "<b>"}'
 CONFOUNDED = Attribution(
@@ -90,8 +92,8 @@ def test_latency_has_a_reason_too() -> None:
 
 
 def test_the_long_table_names_factors_and_confounded_ones() -> None:
-    rows = frames.long_table(told(CONFOUNDED)).to_pylist()
+    rows = frames.long_table(told(CONFOUNDED))
     small = [row for row in rows if row["head"] == "small"]
     assert [row["confounded_factors"] for row in small] == [[], ["ONNX Runtime", "cuDNN"]]
-    rows = frames.long_table(told(ALONE)).to_pylist()
+    rows = frames.long_table(told(ALONE))
     assert [row["factors"] for row in rows if row["head"] == "small"] == [[], ["ONNX Runtime"]]

@@ -16,7 +16,7 @@ from tests.unit.judgements import (
 )
 from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judgement import CellResult
-from trt_matrix.report.views import Place, matrix
+from trt_matrix.report.views import RowPlace, matrix
 
 
 def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
@@ -47,7 +47,7 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
         ("disk full", ["d"]),
     ]
     assert made.idle[0].passes == ("fp32", "int8-shared-entropy")
-    assert made.idle[1].places == (Place("d", "cpu"),)
+    assert made.idle[1].places == (RowPlace("d", "cpu"),)
     shown = [[row.result.cell.environment for row in group.rows] for group in made.groups]
     assert shown == [["c", "e", "f"], ["c", "f"]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from secret_corpus import PLACES, SHAPES, harmless, shapes
 
-from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.redaction import Redactor
 
 CASES = [(place, shape, text, secrets) for shape, text, secrets in shapes(10) for place in PLACES]
@@ -52,25 +52,25 @@ def test_of_what_is_no_secret_less_than_one_line_in_a_hundred_changes() -> None:
 
 
 def test_a_folder_whose_path_begins_anothers_refuses_no_ticket() -> None:
-    redactor = Redactor([Secret(Kind.FOLDER, "/work/main")])
+    redactor = Redactor([Secret(HiddenKind.FOLDER, "/work/main")])
     text = "cd /work/main; cd /work/main2; ls /work/main/x /work/main.old"
     clean = redactor.text(text, "log")
     assert clean == "cd /folder-1; cd /work/main2; ls /folder-1/x /work/main.old"
     assert redactor.leak(clean.encode()) is None
-    assert redactor.leak(text.encode()) is Kind.FOLDER
+    assert redactor.leak(text.encode()) is HiddenKind.FOLDER
 
 
 @pytest.mark.parametrize(
     "secret", ['pa"ss\\word', "pässwört", "line\nbreak!", "tab\there", "sla/sh\u2028"]
 )
 def test_a_secret_is_found_however_json_spells_it(secret: str) -> None:
-    redactor = Redactor([Secret(Kind.TOKEN, secret)])
+    redactor = Redactor([Secret(HiddenKind.TOKEN, secret)])
     for content in (
         json.dumps({"a": {"b": [f"x {secret} y"]}}),
         json.dumps({secret: 1}, ensure_ascii=False),
         json.dumps([secret]).replace("/", "\\/"),
     ):
-        assert redactor.leak(content.encode()) is Kind.TOKEN
+        assert redactor.leak(content.encode()) is HiddenKind.TOKEN
         clean = json.dumps(redactor.value(json.loads(content), "f"))
         assert redactor.leak(clean.encode()) is None
         assert "token-1" in clean

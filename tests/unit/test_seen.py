@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from job.reductions import compare
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge

@@ -30,7 +30,7 @@ from trt_matrix.errors import ConfigError, ExitCode
 from trt_matrix.judging.outcome import Outcome
 from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 Scales = Mapping[str, float]
 DEPTH = 10
@@ -343,12 +343,12 @@ def test_tickets_and_packs_have_the_table_with_them(place_: Place, tmp_path: Pat
     assert packed.requests
     (place_.folder / file).unlink()
     target = tmp_path / "ticket.zip"
-    make("latest", place_.results, target, Wish(images=2))
+    make("latest", place_.results, target, TicketWish(images=2))
     with zipfile.ZipFile(target) as archive:
         names = archive.namelist()
         (table,) = (name for name in names if name.endswith(f"tables/{digest[:12]}.json"))
         assert from_json(archive.read(table).decode()).digest == digest
-    assert make("latest", place_.results, tmp_path / "w.zip", Wish(no_weights=True, images=2))
+    assert make("latest", place_.results, tmp_path / "w.zip", TicketWish(no_weights=True, images=2))
 
 
 @pytest.mark.parametrize(("spoil", "table"), [(1.0, True), (127.0, False)])

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from quantised import Quantising, by_tool, mixed, pairs
 from small_networks import Builder
 
-from trt_matrix.core.shipped.quantisation import Form, quantisation_of
+from trt_matrix.core.shipped.quantisation import QuantisedForm, quantisation_of
 from trt_matrix.core.shipped.stripping import float_form
 
 
@@ -21,7 +21,7 @@ def test_a_float_network_is_not_quantised() -> None:
 def test_pairs_around_weights_and_activations() -> None:
     found = quantisation_of(pairs())
     assert found is not None
-    assert (found.forms, found.weights, found.activations) == ((Form.QDQ,), 3, 4)
+    assert (found.forms, found.weights, found.activations) == ((QuantisedForm.QDQ,), 3, 4)
     assert (found.scope, found.types) == ("weights and activations", ("int8", "uint8"))
     assert found.nodes == {"DequantizeLinear": 7, "QuantizeLinear": 4}
     assert found.sentence() == (
@@ -30,8 +30,8 @@ def test_pairs_around_weights_and_activations() -> None:
     )
 
 
-@pytest.mark.parametrize("form", list(Form))
-def test_what_the_quantiser_of_onnx_runtime_writes(form: Form, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", list(QuantisedForm))
+def test_what_the_quantiser_of_onnx_runtime_writes(form: QuantisedForm, tmp_path: Path) -> None:
     found = quantisation_of(by_tool(mixed(), tmp_path, str(form)))
     assert found is not None
     assert form in found.forms

@@ -25,7 +25,7 @@ from trt_matrix.core.records import Record
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 FOLDERS = {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}}
 
@@ -195,7 +195,9 @@ def test_the_plan_knows_it_and_packs_and_tickets_hold_it(tmp_path: Path) -> None
     assert planned.known == {"here/cpu/fp32": 1, "here/cpu/int8-shipped": 1}
     assert planned.text().startswith("net.onnx is quantised already")
     assert planned.summary()["notes"] == list(planned.notes)
-    made = make("latest", ran.results, tmp_path / "ticket.zip", Wish(no_weights=True, images=2))
+    made = make(
+        "latest", ran.results, tmp_path / "ticket.zip", TicketWish(no_weights=True, images=2)
+    )
     assert "Random weights stand in" in made.text()
     packed = pack(
         ran.source, tmp_path / "elsewhere", tmp_path / "p.tar", select=["here/*"], progress=Told()

@@ -17,7 +17,7 @@ from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import Way
 from trt_matrix.core.records import Object, Record
-from trt_matrix.core.slow import Cause, Untimed
+from trt_matrix.core.slow import SlowCause, Untimed
 from trt_matrix.judging.run_files import problem_of
 from trt_matrix.report.html import render
 from trt_matrix.report.summary import summary
@@ -287,7 +287,7 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
     assert "and the like in both" in apart
     old = tuple(replace(one, cause=None, clause="") for one in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
-    disturbed = tuple(replace(one, cause=Cause.DISTURBED) for one in recorded.slow)
+    disturbed = tuple(replace(one, cause=SlowCause.DISTURBED) for one in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=disturbed))
 
 

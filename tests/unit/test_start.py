@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import store_of, wants_of
 
-from job import protocol
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit.hosts import gpu
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.records import Calibration

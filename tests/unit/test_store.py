@@ -138,7 +138,7 @@ def test_sums_are_computed_once_for_two_contents(
         objects.append(store.adopt(tmp_path / f"{index}.npy"))
     sums = store.sums(objects[1], objects[0], 1e-3)
     assert sums["d2"].tolist() == [0.75] * 4
-    monkeypatch.setattr("job.reductions.compare", None)
+    monkeypatch.setattr("trt_matrix.containers.job.reductions.compare", None)
     assert store.sums(objects[1], objects[0], 1e-3)["d2"].tolist() == [0.75] * 4
 
 

@@ -16,7 +16,7 @@ from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
 from trt_matrix.core.tables import trt_cache
-from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.forms import TableForm
 from trt_matrix.core.tables.reading import LIMIT_BYTES, read
 from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges, to_json
 
@@ -51,7 +51,7 @@ def near(values: object) -> None:
 )  # fmt: skip
 def test_caches_of_tensorrt_and_of_those_who_write_alike(content: bytes, algorithm: str) -> None:
     found = read(content)
-    assert found.form is Form.CACHE
+    assert found.form is TableForm.CACHE
     assert found.provenance.algorithm == algorithm
     near(found.values)
 
@@ -60,9 +60,9 @@ def test_tables_that_onnx_runtime_itself_writes(tmp_path: Path) -> None:
     ranges = {name: TensorData(lowest=np.float32(-amax / 2), highest=np.float32(amax)) for name, amax in AMAX.items()}  # fmt: skip
     write_calibration_table(ranges, str(tmp_path))
     for file, form in (
-        ("calibration.cache", Form.TEXT),
-        ("calibration.json", Form.JSON),
-        ("calibration.flatbuffers", Form.FLATBUFFERS),
+        ("calibration.cache", TableForm.TEXT),
+        ("calibration.json", TableForm.JSON),
+        ("calibration.flatbuffers", TableForm.FLATBUFFERS),
     ):
         found = read((tmp_path / file).read_bytes())
         assert found.form is form
@@ -85,17 +85,17 @@ def test_json_in_every_spelling(entry: object, wrapped: bool) -> None:
     ranges = {name: entry(amax) for name, amax in AMAX.items()}  # type: ignore[operator]
     content = {"CLS": "TensorsData", "data": ranges} if wrapped else ranges
     found = read(json.dumps(content).encode())
-    assert found.form is Form.JSON
+    assert found.form is TableForm.JSON
     near(found.values)
 
 
 def test_a_cache_with_decimal_scales_and_our_own_table() -> None:
     decimal = "".join(f"{name}: {amax / 127!r}\n" for name, amax in AMAX.items())
     found = read(f"TRT-8601-EntropyCalibration2\n{decimal}".encode())
-    assert found.form is Form.DECIMAL
+    assert found.form is TableForm.DECIMAL
     near(found.values)
     own = read(to_json(from_ranges({**AMAX, "dead": 0.0}, Provenance(algorithm="minmax"))).encode())
-    assert own.form is Form.OWN
+    assert own.form is TableForm.OWN
     assert own.provenance.algorithm == "minmax"
     assert own.table().unusable.keys() == {"dead"}
 
@@ -220,7 +220,7 @@ def test_what_we_write_as_a_cache_is_read_as_that(
     scales: dict[str, float], header: trt_cache.Header | None
 ) -> None:
     found = read(_cache(scales, header))
-    assert (found.form, found.header) == (Form.CACHE, header)
+    assert (found.form, found.header) == (TableForm.CACHE, header)
     assert found.values == {name: 127 * scale for name, scale in scales.items()}
     again = read(_cache({name: found.table().scale(name) for name in found.values}, header))
     assert again.values == found.values
@@ -233,7 +233,7 @@ def test_what_we_write_as_our_own_is_read_as_that(
     without = {name: why for name, why in unusable.items() if name not in ranges}
     table = Table(amax=ranges, unusable=without, provenance=Provenance(algorithm="x"))
     found = read(to_json(table).encode())
-    assert found.form is Form.OWN
+    assert found.form is TableForm.OWN
     assert found.table() == table
     assert found.table().digest == table.digest
 
@@ -267,5 +267,5 @@ def test_what_a_quantiser_writes_is_read_as_the_scales_of_its_network(
     image, out = (helper.make_tensor_value_info(name, 1, [1]) for name in ("input of all", "out of"))  # fmt: skip
     graph = helper.make_graph(nodes, "g", [image], [out], constants)
     found = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())  # fmt: skip
-    assert found.form is Form.NETWORK
+    assert found.form is TableForm.NETWORK
     assert found.values == {name: 127 * scale for name, scale in scales.items()}

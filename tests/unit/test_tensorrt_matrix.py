@@ -22,7 +22,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.core.tables.trt_cache import Cache, write
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 FAKES = Path(__file__).parents[1] / "fakes"
 MATRIX = """
@@ -146,7 +146,7 @@ def test_an_old_parser_takes_the_variant_that_it_reads(rows: Rows, folder: Path)
 def test_a_ticket_holds_the_form_that_was_read_and_what_was_built(
     rows: Rows, folder: Path, tmp_path: Path
 ) -> None:
-    made = make("latest", folder / "results", tmp_path / "t.zip", Wish(cells=["trt-5.1.5/*"]))
+    made = make("latest", folder / "results", tmp_path / "t.zip", TicketWish(cells=["trt-5.1.5/*"]))
     with zipfile.ZipFile(made.path) as archive:
         archive.extractall(tmp_path)
     root = tmp_path / "ticket"

@@ -21,7 +21,7 @@ from trt_matrix.packs import packing
 from trt_matrix.store.results import Store
 from trt_matrix.ticket.again import environment_here, rerun
 from trt_matrix.ticket.jobs import obstacle
-from trt_matrix.ticket.making import Made, Wish, make
+from trt_matrix.ticket.making import MadeTicket, TicketWish, make
 from trt_matrix.ticket.verifying import unpack, verify
 
 CELL = "here/cpu/int8-shared-entropy"
@@ -37,18 +37,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(results: Path, tmp_path_factory: pytest.TempPathFactory) -> MadeTicket:
     folder = tmp_path_factory.mktemp("ticket")
     with pytest.MonkeyPatch.context() as monkeypatch:
         tickets.here(monkeypatch, folder)
-        return make("latest", results, folder / "t.zip", Wish(hide=[tickets.HIDDEN]))
+        return make("latest", results, folder / "t.zip", TicketWish(hide=[tickets.HIDDEN]))
 
 
 @pytest.fixture(scope="module")
 def clean(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ticket of the same run before secrets were put in: its facts are those of this machine."""
     output = tmp_path_factory.mktemp("clean") / "t.zip"
-    make("latest", results.with_name("clean"), output, Wish(images=3))
+    make("latest", results.with_name("clean"), output, TicketWish(images=3))
     return output
 
 
@@ -66,14 +66,14 @@ def members(path: Path) -> dict[str, bytes]:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def test_no_planted_secret_is_in_any_byte(made: Made, results: Path, tmp_path: Path) -> None:
+def test_no_planted_secret_is_in_any_byte(made: MadeTicket, results: Path, tmp_path: Path) -> None:
     stored = {str(path): path.read_bytes() for path in results.rglob("*") if path.is_file()}
     planted = {one.split(" in ")[0] for one in tickets.leaks(stored, tmp_path)}
     assert len(planted) >= 13, "the canary sings"
     assert tickets.leaks(members(made.path), tmp_path) == []
 
 
-def test_what_was_taken_out_is_listed_without_saying_it(made: Made) -> None:
+def test_what_was_taken_out_is_listed_without_saying_it(made: MadeTicket) -> None:
     kinds = {one.kind for one in made.content.removed}
     assert {
         "user name", "host name", "home path", "token or password", "IP address", "UUID",
@@ -83,7 +83,7 @@ def test_what_was_taken_out_is_listed_without_saying_it(made: Made) -> None:
     assert "×" in made.text()
 
 
-def test_two_gpus_stay_two_and_versions_stay(made: Made) -> None:
+def test_two_gpus_stay_two_and_versions_stay(made: MadeTicket) -> None:
     log = members(made.path)["ticket/run/logs/here/cpu/repeat-0.log"].decode()
     first, second = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
     assert f"GPU-{first} and GPU-{second}" in log or f"GPU-{second} and GPU-{first}" in log
@@ -91,7 +91,7 @@ def test_two_gpus_stay_two_and_versions_stay(made: Made) -> None:
     assert "535.104.05" in log
 
 
-def test_what_is_left_is_still_a_run(made: Made) -> None:
+def test_what_is_left_is_still_a_run(made: MadeTicket) -> None:
     files = members(made.path)
     manifest = Manifest.model_validate_json(files["ticket/run/manifest.json"])
     for cell in manifest.cells:
@@ -107,10 +107,10 @@ def test_what_is_left_is_still_a_run(made: Made) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(
-    made: Made, results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    made: MadeTicket, results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tickets.here(monkeypatch, tmp_path)
-    again = make("latest", results, tmp_path / "t.zip", Wish(hide=[tickets.HIDDEN]))
+    again = make("latest", results, tmp_path / "t.zip", TicketWish(hide=[tickets.HIDDEN]))
     assert again.sha256 == made.sha256
 
 
@@ -118,19 +118,19 @@ def test_a_secret_that_slipped_through_stops_the_ticket(
     results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # A word that the program of the ticket itself must say.
-    wish = Wish(hide=["schema_vers"])
+    wish = TicketWish(hide=["schema_vers"])
     with pytest.raises(StoreError, match="would still hold a secret .asked for with --hide"):
         make("latest", results, tmp_path / "t.zip", wish)
     assert not (tmp_path / "t.zip").exists()
 
 
 def test_cells_are_chosen_and_the_report_stays_whole(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", Wish(cells=["here/*/fp32"]))
+    made = make("latest", results, tmp_path / "t.zip", TicketWish(cells=["here/*/fp32"]))
     assert [one.cell for one in made.content.cells if one.reproduce] == ["here/cpu/fp32"]
     whys = {one.why_not for one in made.content.cells if not one.reproduce}
     assert "not asked for with --cell" in whys
     with pytest.raises(NothingSelectedError, match="no cell matches gpux"):
-        make("latest", results, tmp_path / "t.zip", Wish(cells=["gpux"]))
+        make("latest", results, tmp_path / "t.zip", TicketWish(cells=["gpux"]))
 
 
 def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path:
     shutil.copytree(results, old, symlinks=True)
     path = old / "latest" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"asked": None}))
-    made = make("latest", old, tmp_path / "t.zip", Wish())
+    made = make("latest", old, tmp_path / "t.zip", TicketWish())
     assert not [one for one in made.content.cells if one.reproduce]
     assert "run it again, then make the ticket" in made.text()
     assert verify(made.path).content == made.content
@@ -192,7 +192,7 @@ def test_verify_runs_a_cell_again(clean: Path) -> None:
         rerun(clean, "here/cpu/int7", offline=True, environment_of=local)
 
 
-def test_another_place_cannot_be_judged(made: Made, clean: Path) -> None:
+def test_another_place_cannot_be_judged(made: MadeTicket, clean: Path) -> None:
     done = rerun(clean, CELL, offline=True)
     assert done.word == "cannot judge"
     assert "reproduce.sh with a Python of yours" in done.reason
@@ -244,7 +244,7 @@ def test_a_corpus_in_logs_reasons_and_tables_is_in_no_byte_of_the_ticket(
             one["start"]["probe"]["packages"] = ["numpy"]
         record["reason"] = " ".join(lines)
         path.write_text(json.dumps(record))
-    made = make("latest", mine, tmp_path / "t.zip", Wish())
+    made = make("latest", mine, tmp_path / "t.zip", TicketWish())
     files = members(made.path)
     assert len(planted) > 150
     content = b"\n".join(

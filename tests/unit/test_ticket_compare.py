@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from job import compare_again
+from trt_matrix.containers.job import compare_again
 
 PROBE = {
     "engine": {"name": "onnxruntime", "version": "1.32.0"}, "processor": "EPYC",

@@ -14,7 +14,7 @@ from tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Record
 from trt_matrix.ticket.here import secrets_here
-from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.network import redacted
 from trt_matrix.ticket.redaction import Redactor, versions_in
 
@@ -103,14 +103,18 @@ def test_variables_are_taken_whole_but_for_those_an_engine_needs() -> None:
 
 
 def test_names_are_found_in_words_but_short_ones_are_not() -> None:
-    known = (Secret(Kind.USER, "ann"), Secret(Kind.USER, USER), Secret(Kind.HOST, HOST))
+    known = (
+        Secret(HiddenKind.USER, "ann"),
+        Secret(HiddenKind.USER, USER),
+        Secret(HiddenKind.HOST, HOST),
+    )
     assert taken("ann annotates", *known) == "user-1 annotates"
     assert taken(f"x{USER.upper()}9 {HOST}.lan", *known) == "xuser-19 host-1"
 
 
 def test_everybodys_names_and_words_of_the_format_stay_and_are_told() -> None:
     redactor = Redactor(
-        [Secret(Kind.USER, "root"), Secret(Kind.USER, "status")], vocabulary=["status"]
+        [Secret(HiddenKind.USER, "root"), Secret(HiddenKind.USER, "status")], vocabulary=["status"]
     )
     assert redactor.text("root has status", "f") == "root has status"
     assert redactor.text("/home/status/x", "f") == "/home-1/x"
@@ -119,7 +123,7 @@ def test_everybodys_names_and_words_of_the_format_stay_and_are_told() -> None:
 
 def test_dataclasses_keep_their_types() -> None:
     record = Pass(precision=Precision.FP32)
-    redactor = Redactor([Secret(Kind.USER, "fp32x"), Secret(Kind.USER, USER)])
+    redactor = Redactor([Secret(HiddenKind.USER, "fp32x"), Secret(HiddenKind.USER, USER)])
     assert redactor.dataclass((record, {USER: (1, None, Status.OK)}), "f") == (
         record, {"user-1": (1, None, Status.OK)},
     )  # fmt: skip
@@ -127,17 +131,17 @@ def test_dataclasses_keep_their_types() -> None:
 
 
 def test_a_leak_is_found_also_in_wide_characters() -> None:
-    redactor = Redactor([Secret(Kind.TOKEN, TOKEN)])
+    redactor = Redactor([Secret(HiddenKind.TOKEN, TOKEN)])
     redactor.text(f"from {ADDRESS}", "log")
-    assert redactor.leak(f"x{TOKEN}".encode()) is Kind.TOKEN
-    assert redactor.leak(TOKEN.encode("utf-16-le")) is Kind.TOKEN
-    assert redactor.leak(ADDRESS.encode()) is Kind.ADDRESS
+    assert redactor.leak(f"x{TOKEN}".encode()) is HiddenKind.TOKEN
+    assert redactor.leak(TOKEN.encode("utf-16-le")) is HiddenKind.TOKEN
+    assert redactor.leak(ADDRESS.encode()) is HiddenKind.ADDRESS
     assert redactor.leak(b"nothing") is None
 
 
 @given(st.text(max_size=300))
 def test_any_text_can_be_read_and_nothing_of_it_is_read_twice(text: str) -> None:
-    redactor = Redactor([Secret(Kind.USER, USER)])
+    redactor = Redactor([Secret(HiddenKind.USER, USER)])
     redactor.learn(text)
     planted = redactor.text(f"{text} {USER} {ADDRESS}", "f")
     assert USER not in planted.lower()
@@ -157,7 +161,7 @@ def test_a_hostile_log_takes_no_time(unit: str) -> None:
 
 def test_a_network_without_secrets_keeps_every_byte() -> None:
     content = networks.detector().SerializeToString()
-    assert redacted(content, Redactor([Secret(Kind.USER, USER)]), "f") is content
+    assert redacted(content, Redactor([Secret(HiddenKind.USER, USER)]), "f") is content
 
 
 def test_names_in_a_network_change_together_and_the_function_stays() -> None:
@@ -171,7 +175,7 @@ def test_names_in_a_network_change_together_and_the_function_stays() -> None:
     model.graph.node[0].attribute.append(onnx.helper.make_attribute("note", f"/home/{USER}"))
     model.graph.node[1].attribute.append(onnx.helper.make_attribute("notes", [USER, b"\xff" * 4]))
     model.functions.add(name=USER, domain=HOST)
-    redactor = Redactor([Secret(Kind.USER, USER), Secret(Kind.HOST, HOST)])
+    redactor = Redactor([Secret(HiddenKind.USER, USER), Secret(HiddenKind.HOST, HOST)])
     made = onnx.load_from_string(redacted(model.SerializeToString(), redactor, "f"))
     said = str(made)
     assert not [one for one in (USER, HOST, MAIL) if one in said]
@@ -180,7 +184,7 @@ def test_names_in_a_network_change_together_and_the_function_stays() -> None:
     assert [one.raw_data for one in made.graph.initializer] == [
         one.raw_data for one in model.graph.initializer
     ]
-    assert (Kind.COMMENT, "f") in redactor.counts
+    assert (HiddenKind.COMMENT, "f") in redactor.counts
 
 
 # This machine
@@ -202,9 +206,9 @@ def test_secrets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     }
     found = {(one.kind, one.text) for one in secrets_here(environ, tmp_path / "results")}
     assert {
-        (Kind.USER, "otto"), (Kind.TOKEN, "abcabc"), (Kind.HOST, "reg.acme.net"),
-        (Kind.REGISTRY, login), (Kind.REGISTRY, "hunter2hunter2"),
-        (Kind.REGISTRY, "nvapi-secret-secret"), (Kind.FOLDER, str(tmp_path / "results")),
+        (HiddenKind.USER, "otto"), (HiddenKind.TOKEN, "abcabc"), (HiddenKind.HOST, "reg.acme.net"),
+        (HiddenKind.REGISTRY, login), (HiddenKind.REGISTRY, "hunter2hunter2"),
+        (HiddenKind.REGISTRY, "nvapi-secret-secret"), (HiddenKind.FOLDER, str(tmp_path / "results")),
     } <= found  # fmt: skip
     assert not [text for kind, text in found if text in ("nvcr.io", "$oauthtoken", "/x/y/zz")]
 
@@ -213,4 +217,4 @@ def test_secrets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_docker_config_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     found = secrets_here({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
-    assert not [one for one in found if one.kind is Kind.REGISTRY]
+    assert not [one for one in found if one.kind is HiddenKind.REGISTRY]

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from tests.unit.test_ticket import CELL, local
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.ticket.again import rerun
-from trt_matrix.ticket.making import Made, Wish, make
+from trt_matrix.ticket.making import MadeTicket, TicketWish, make
 from trt_matrix.ticket.random_data import random_images, random_weights
 
 
@@ -29,20 +29,20 @@ def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
 
 
-def networks_in(made: Made) -> list[onnx.ModelProto]:
+def networks_in(made: MadeTicket) -> list[onnx.ModelProto]:
     with zipfile.ZipFile(made.path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".onnx")]
         return [onnx.load_from_string(archive.read(name)) for name in names]
 
 
-def arrays_in(made: Made) -> list[np.ndarray]:
+def arrays_in(made: MadeTicket) -> list[np.ndarray]:
     with zipfile.ZipFile(made.path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         return [np.load(io.BytesIO(archive.read(name))) for name in names]
 
 
 def test_no_weight_of_the_network_is_left(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", Wish(no_weights=True))
+    made = make("latest", results, tmp_path / "t.zip", TicketWish(no_weights=True))
     real = np.unique(np.concatenate([one.ravel() for one in weights(tickets.detector()).values()]))
     real = real[~np.isin(real, (1, 2))]  # the scales of its Resize
     models = networks_in(made)
@@ -63,7 +63,7 @@ def test_no_weight_of_the_network_is_left(results: Path, tmp_path: Path) -> None
 
 
 def test_no_image_is_left(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", Wish(no_images=True))
+    made = make("latest", results, tmp_path / "t.zip", TicketWish(no_images=True))
     given_ = [one for one in arrays_in(made) if one.shape == (4, 3, 16, 16)]
     own = np.load(next(iter(sorted((results / ".store" / "objects").glob("*.npy")))))
     assert given_

@@ -27,7 +27,7 @@ from trt_matrix.judging.outcome import Outcome
 from trt_matrix.report.cards import cards
 from trt_matrix.report.html import render
 from trt_matrix.report.junit import junit
-from trt_matrix.report.questions import Question, questions
+from trt_matrix.report.questions import PageQuestion, questions
 from trt_matrix.report.summary import summary
 
 GOOD = cell(BASELINE, small_db=26, large_db=30)
@@ -45,7 +45,7 @@ def code(one: Judgement) -> ExitCode:
     return Outcome(one, Path("run"), Path("report.html"), {}).exit_code(strict=False)
 
 
-def asked(one: Judgement) -> tuple[Question, ...]:
+def asked(one: Judgement) -> tuple[PageQuestion, ...]:
     return questions(one, headline(one))
 
 

@@ -28,7 +28,7 @@ from trt_matrix.core.reduced.converting import element_types
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 MATRIX = """
 name: tiny
@@ -206,7 +206,9 @@ def test_it_is_known_afterwards(rows: Rows, folder: Path) -> None:
 
 
 def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path: Path) -> None:
-    made = make("latest", folder / "results", tmp_path / "t.zip", Wish(cells=["trt-11/*/fp16"]))
+    made = make(
+        "latest", folder / "results", tmp_path / "t.zip", TicketWish(cells=["trt-11/*/fp16"])
+    )
     with zipfile.ZipFile(made.path) as archive:
         archive.extractall(tmp_path)
     root, cell = tmp_path / "ticket", "trt-11@gpu-all@fp16"
@@ -227,7 +229,7 @@ def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path:
 def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
     rows: Rows, folder: Path, tmp_path: Path
 ) -> None:
-    wish = Wish(cells=["trt-11/*/fp16"], no_weights=True)
+    wish = TicketWish(cells=["trt-11/*/fp16"], no_weights=True)
     made = make("latest", folder / "results", tmp_path / "t.zip", wish)
     with zipfile.ZipFile(made.path) as archive:
         archive.extractall(tmp_path)

@@ -24,7 +24,7 @@ from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
-from trt_matrix.ticket.making import Wish, make
+from trt_matrix.ticket.making import TicketWish, make
 
 NODES = {"large": "yolo/large", "small": "yolo/small"}
 STATED = {"file": "tiny.uff", "input": "inputs", "outputs": NODES}
@@ -155,7 +155,9 @@ def test_a_run_reads_it_and_says_so(run: Path) -> None:
 
 
 def test_a_ticket_says_that_it_holds_no_uff(run: Path, tmp_path: Path) -> None:
-    made = make("latest", run / "results", tmp_path / "t.zip", Wish(cells=["trt-6.0.1/*/fp32"]))
+    made = make(
+        "latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["trt-6.0.1/*/fp32"])
+    )
     (cell,) = (one for one in made.content.cells if one.cell == "trt-6.0.1/gpu:*/fp32")
     assert cell.reproduce is None
     assert "UFF file" in (cell.why_not or "")

@@ -58,6 +58,7 @@ def test_without_harm_nothing_is_told() -> None:
 def test_a_gate_that_fails_is_told_with_what_it_looks_like() -> None:
     (one,) = looked_at(lost(gate_sqnr_db=20))
     assert (one.kind, one.suspected) == (Kind.UNEXPLAINED_LOSS, Kind.ENGINE_LOSS)
+    assert (one.cell, one.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
     assert one.why == (
         "a gate fails (SQNR 17.0 dB, at least 20 dB) (60 % the engine, 20 % 8 bits, 20 % the table)"
     )
@@ -102,6 +103,16 @@ def test_boxes_that_anybody_would_miss_are_told_without_a_gate(share: float, *, 
 
 def box_gate(*, passed: bool, name: str = "ap_drop") -> tuple[GateResult, ...]:
     return (GateResult(name=name, limit=0.1, value=0.05 if passed else 0.2, passed=passed),)
+
+
+def test_that_the_best_table_would_hold_a_gate_says_nothing_of_another_gate() -> None:
+    """The SQNR gate holds here; that of boxes fails, and 8 bits are most of the error."""
+    sqnr = GateResult(name="sqnr_db", limit=10.0, value=17.0, passed=True)
+    one = lost(limit=0.018, calibration=0.001, gates=(sqnr, *box_gate(passed=False)), passed=False)
+    (found,) = looked_at(replace(one, gate_sqnr_db=10.0))
+    assert found.kind is Kind.INT8_LIMIT
+    assert (found.cell, found.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
+    assert "; 90 % of the error is what 8 bits cost" in (found.why or "")
 
 
 def test_boxes_that_a_gate_of_boxes_accepts_are_told_to_be_within_it() -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.rules import DB, Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.decisions import step_found, verdicts
 from trt_matrix.core.verdicts.sample import Floats, Sample, level
 from trt_matrix.core.verdicts.verdict import KINDS, Kind, Verdict
@@ -60,8 +60,8 @@ def exact(nmse: float) -> Sample:
     return Sample((nmse * ENERGY * PATTERN)[None], ENERGY, exact=True)
 
 
-def errors(cells: Sequence[CellError], gate: float | None = 0.01, **tables: float) -> HeadErrors:
-    return HeadErrors(
+def errors(cells: Sequence[CellError], gate: float | None = 0.01, **tables: float) -> MeasuredHead:
+    return MeasuredHead(
         head="small",
         cells=cells,
         simulations={("engine", table): exact(nmse) for table, nmse in tables.items()},
@@ -141,7 +141,7 @@ def test_the_limit_is_beyond_the_gate_by_whatever_the_images_show(
     share: float, *, limit: bool
 ) -> None:
     """The cell fails by itself; with exact arithmetic every image just holds the gate, or just does not."""
-    head = HeadErrors(
+    head = MeasuredHead(
         head="small",
         cells=[cell("base", 0.03)],
         simulations={("engine", "t"): level(0.01 * share, ENERGY)},
@@ -405,7 +405,7 @@ def _half(first: float, second: float) -> Sample:
 
 def test_the_best_table_is_chosen_on_one_half_and_judged_on_the_other() -> None:
     """Two tables that are lucky on one half each: neither is better on images that did not choose it."""
-    head = HeadErrors(
+    head = MeasuredHead(
         head="small",
         cells=[],
         simulations={("engine", "a"): _half(0.001, 0.004), ("engine", "b"): _half(0.004, 0.001)},
@@ -428,7 +428,7 @@ def test_of_many_tables_that_scatter_by_chance_none_is_a_problem() -> None:
             for index in range(87)
         }
         mine = Sample(scattered["engine", "t0"].errors.repeat(2, axis=0), ENERGY)
-        head = HeadErrors(
+        head = MeasuredHead(
             head="small",
             cells=[cell("base", 0.004, table="t0", sample=mine)],
             simulations=scattered,
@@ -450,7 +450,7 @@ def test_views_that_contradict_on_one_dominant_image_are_told_and_not_decided() 
     lost[0] = 60.0
     one = cell("base", 0.004, sample=builds(0.004, 0.004, pattern=heavy))
     other = cell("new", 0.004, sample=builds(0.004, 0.004, pattern=lost))
-    head = HeadErrors(head="small", cells=[one, other], simulations={}, gate_nmse=None)
+    head = MeasuredHead(head="small", cells=[one, other], simulations={}, gate_nmse=None)
     (found,) = (v for v in verdicts([head], "base", Rules()) if v.cell == other.cell)
     assert (found.kind, found.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_REGRESSION)
     assert found.needs == "more evaluation images"
@@ -461,7 +461,7 @@ def test_one_image_is_not_enough() -> None:
     energy = np.array([10.0])
     one = cell("base", 0.004, sample=Sample(np.full((3, 1), 0.04), energy))
     other = cell("new", 0.004, sample=Sample(np.full((3, 1), 0.4), energy))
-    head = HeadErrors(head="small", cells=[one, other], simulations={}, gate_nmse=None)
+    head = MeasuredHead(head="small", cells=[one, other], simulations={}, gate_nmse=None)
     found = {v.cell: v for v in verdicts([head], "base", Rules())}[other.cell]
     assert (found.kind, found.needs) == (Kind.INCONCLUSIVE, "more evaluation images")
 
@@ -590,7 +590,7 @@ def test_little_that_only_other_images_would_decide_is_not_chased(share: float, 
     other = np.exp(generator.permutation(scatter) + share * DB)
     bad = Sample((0.004 * ENERGY * other)[None], ENERGY, exact=True)
     good = Sample((0.004 * ENERGY * np.exp(scatter))[None], ENERGY, exact=True)
-    head = HeadErrors(
+    head = MeasuredHead(
         head="small",
         cells=[cell("base", 0.004, sample=Sample(bad.errors.repeat(3, axis=0), ENERGY))],
         simulations={("engine", "t"): bad, ("engine", "good"): good},

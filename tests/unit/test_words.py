@@ -2,7 +2,7 @@
 
 import pytest
 
-from job.comparison import table
+from trt_matrix.containers.job.comparison import table
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.verdicts.gates import SPOKEN
 from trt_matrix.core.words import count, listed, span

@@ -17,7 +17,7 @@ from trt_matrix.commands.compare.grouping import grouped
 from trt_matrix.commands.compare.options import formats
 from trt_matrix.dumps.files import tensors
 from trt_matrix.dumps.recorded import Recorded, write_head
-from trt_matrix.dumps.tensor import DumpError, Format, Layout, NoNumbersError, Tensor
+from trt_matrix.dumps.tensor import ChannelOrder, DumpError, FileFormat, NoNumbersError, Tensor
 from trt_matrix.errors import ConfigError
 from trt_matrix.store.arrays import read_array
 
@@ -31,7 +31,7 @@ def read(tensor: Tensor) -> np.ndarray:
 
 
 def arrays(path: Path) -> Mapping[str, np.ndarray]:
-    return {str(one.member).removesuffix(".npy"): read(one) for one in tensors(path, Format())}
+    return {str(one.member).removesuffix(".npy"): read(one) for one in tensors(path, FileFormat())}
 
 
 def reason(path: Path) -> str:
@@ -75,7 +75,7 @@ def test_iterations_of_a_real_file_are_put_together() -> None:
     np.testing.assert_array_equal(found["out/a"], np.concatenate([VALUES, VALUES + 1]))
     np.testing.assert_array_equal(found["labels"], [[1, 7], [1, 7]])
     labels = next(
-        one for one in tensors(DATA / "one-runner.json", Format()) if "labels" in one.where
+        one for one in tensors(DATA / "one-runner.json", FileFormat()) if "labels" in one.where
     )
     assert labels.note == "holds int64, compared as numbers"
 
@@ -131,7 +131,7 @@ def test_what_is_none_of_it(tmp_path: Path, text: str, said: str) -> None:
 def test_large_whole_numbers_are_rounded_no_further_than_doubles(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(polygraphy([encoded(np.array([[-(1 << 63), (1 << 24) + 1]]))]))
-    (tensor,) = tensors(path, Format())
+    (tensor,) = tensors(path, FileFormat())
     assert tensor.dtype == np.float64
 
 
@@ -146,13 +146,13 @@ def test_trtexecs_outputs_with_what_no_json_has(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found['det/"small"'], VALUES)
     np.testing.assert_array_equal(found["große"], odd)
     assert found["scalar"] == np.float32(2.5)
-    assert "six digits" in tensors(path, Format())[0].note
+    assert "six digits" in tensors(path, FileFormat())[0].note
 
 
 def test_channels_last_is_brought_in_order(tmp_path: Path) -> None:
     planes = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     (tmp_path / "x.json").write_text(trtexec({"a": np.moveaxis(planes, 1, -1)}))
-    (tensor,) = tensors(tmp_path / "x.json", Format(layout=Layout.NHWC))
+    (tensor,) = tensors(tmp_path / "x.json", FileFormat(layout=ChannelOrder.NHWC))
     assert tensor.shape == planes.shape
     blocks = [one.copy() for one in tensor.blocks(24)]
     np.testing.assert_array_equal(np.concatenate(blocks).reshape(planes.shape), planes)
@@ -287,4 +287,4 @@ def test_files_of_one_head_by_their_names(names: list[str], heads: list[str]) ->
 def test_text_of_few_letters_is_text_by_its_suffix(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\ndog\nbus\n")
     with pytest.raises(NoNumbersError):
-        tensors(tmp_path / "labels.txt", Format())
+        tensors(tmp_path / "labels.txt", FileFormat())

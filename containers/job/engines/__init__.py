@@ -39,4 +39,4 @@ def load(name):
     """
     if name not in ENGINES:
         raise ValueError("unknown engine %r; known: %s" % (name, ", ".join(ENGINES)))
-    return importlib.import_module("job.engines." + name)
+    return importlib.import_module("." + name, __name__)

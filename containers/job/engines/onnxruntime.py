@@ -8,7 +8,7 @@ import os
 import numpy as np
 import onnxruntime as ort
 
-from job import protocol
+from .. import protocol
 
 OPTIMIZATION = {
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,

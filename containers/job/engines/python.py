@@ -15,7 +15,7 @@ import traceback
 
 import numpy as np
 
-from job import arrays, probe, protocol
+from .. import arrays, probe, protocol
 
 OWN_INT8 = "int8"  # made by the function itself
 QDQ_INT8 = "int8-qdq"  # of the network with Q/DQ nodes, which it is given

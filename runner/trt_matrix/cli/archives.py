@@ -95,9 +95,9 @@ def ticket(
     ] = False,
 ) -> None:
     """Write a zip to attach to a support ticket: report, facts, cells to run again; no names."""
-    from trt_matrix.ticket.making import Wish, make
+    from trt_matrix.ticket.making import TicketWish, make
 
-    wish = Wish(
+    wish = TicketWish(
         cells=cell or (),
         hide=hide or (),
         images=images,

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from trt_matrix.judging.outcome import Outcome
 
 
-class Told(Protocol):
+class Printable(Protocol):
     def summary(self) -> Any: ...
 
     def text(self) -> str: ...
 
 
-def tell(done: Told, *, as_json: bool) -> None:
+def tell(done: Printable, *, as_json: bool) -> None:
     """Prints what a command found, for a program or for people."""
     if as_json:
         print_json(done.summary())

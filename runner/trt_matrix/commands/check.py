@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx
 
-from job import protocol
 from trt_matrix.commands.migration import files, sources
 from trt_matrix.config import matrix as configuration
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.hosts import gpu_models
 from trt_matrix.core.hosts.gpus import Capability
@@ -43,7 +43,7 @@ PRECISIONS = {FLOAT: "fp32", HALF: "fp16", QDQ: "int8", SHIPPED: "int8"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class NetworkForm:
     """One way to write the network."""
 
     name: str
@@ -56,11 +56,11 @@ class Form:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class CheckReport:
     path: Path
     prepared: Sequence[str]
     """What was done to the network before."""
-    forms: Sequence[Form]
+    forms: Sequence[NetworkForm]
     nodes: Sequence[tuple[str, str]]
     """(name, operator) of the network's nodes."""
     made_up: bool
@@ -156,7 +156,7 @@ def check(
     capabilities: Sequence[Capability],
     offline: bool,
     config: Path | None = None,
-) -> Checked:
+) -> CheckReport:
     """Writes a network in its forms and hands them to NVIDIA's parser and builder.
 
     Args:
@@ -181,7 +181,7 @@ def check(
     except (graph.GraphError, TableError) as error:
         raise ConfigError(str(table or path), [str(error)]) from error
     answers = [_asked(forms, version, capabilities, offline=offline) for version in versions]
-    return Checked(
+    return CheckReport(
         path=path,
         prepared=notes,
         forms=forms,
@@ -191,46 +191,46 @@ def check(
     )
 
 
-def _forms(path: Path, model: onnx.ModelProto, table: Path | None) -> list[Form]:
+def _forms(path: Path, model: onnx.ModelProto, table: Path | None) -> list[NetworkForm]:
     found = quantisation_of(model)
     if found is not None and found.anything:
         if table is not None:
             message = f"{found.sentence()}; a table goes into the float network: name that"
             raise ConfigError(str(path), [message])
-        return [Form(name=SHIPPED, model=model, notes={})]
-    return [Form(name=FLOAT, model=model, notes={}), _half(model), _qdq(model, table)]
+        return [NetworkForm(name=SHIPPED, model=model, notes={})]
+    return [NetworkForm(name=FLOAT, model=model, notes={}), _half(model), _qdq(model, table)]
 
 
-def _half(model: onnx.ModelProto) -> Form:
+def _half(model: onnx.ModelProto) -> NetworkForm:
     try:
         made = convert(model, Precision.FP16, {})
     except graph.GraphError as error:
-        return Form(name=HALF, model=None, notes={}, problem=str(error))
+        return NetworkForm(name=HALF, model=None, notes={}, problem=str(error))
     notes = {node: f"stays in float32: {why}" for node, why in made.kept.items()}
-    return Form(name=HALF, model=made.model, notes=notes)
+    return NetworkForm(name=HALF, model=made.model, notes=notes)
 
 
-def _qdq(model: onnx.ModelProto, table: Path | None) -> Form:
+def _qdq(model: onnx.ModelProto, table: Path | None) -> NetworkForm:
     if table is not None:
         heads = [(one.name, one.name) for one in graph.outputs(model)]
         made = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
         notes = {node: f"stays in float: {why}" for node, why in made.float_layers.items()}
-        return Form(name=QDQ, model=made.model, notes=notes)
+        return NetworkForm(name=QDQ, model=made.model, notes=notes)
     plain = canonical(model)
     named = {name for node in plain.graph.node for name in (*node.input, *node.output) if name}
     ranges = Table(amax=dict.fromkeys(named, 1.0), provenance=MADE_UP)
     try:
         placed = place(model, ranges)
     except graph.GraphError as error:
-        return Form(name=QDQ, model=None, notes={}, problem=str(error))
+        return NetworkForm(name=QDQ, model=None, notes={}, problem=str(error))
     notes = {
         node: f"stays in float: {state}" for node, state in placed.layers.items() if state != INT8
     }
-    return Form(name=QDQ, model=placed.model, notes=notes)
+    return NetworkForm(name=QDQ, model=placed.model, notes=notes)
 
 
 def _asked(
-    forms: Sequence[Form], version: str, capabilities: Sequence[Capability], *, offline: bool
+    forms: Sequence[NetworkForm], version: str, capabilities: Sequence[Capability], *, offline: bool
 ) -> Mapping[str, Any]:
     try:
         chosen = wheel(RTX, version, None)

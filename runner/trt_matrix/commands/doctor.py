@@ -23,7 +23,7 @@ from trt_matrix.errors import ConfigError, ExitCode
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class EnvironmentFinding:
     """One environment of matrix.yaml on one device."""
 
     environment: str
@@ -34,11 +34,11 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class DoctorReport:
     driver: Driver
     host: HostFacts
     matrix: Path
-    findings: Sequence[Finding] = ()
+    findings: Sequence[EnvironmentFinding] = ()
     elsewhere: Mapping[str, HostFacts] = field(default_factory=dict)
     """Name in `hosts:` → what that machine offers, or why it does not answer."""
     notes: Sequence[str] = ()
@@ -102,19 +102,19 @@ class Diagnosis:
         }
 
 
-def examine(matrix: Path) -> Diagnosis:
+def examine(matrix: Path) -> DoctorReport:
     """Asks this machine and, where there is a matrix.yaml, every environment in it; changes nothing."""
     driver, host = this_driver(), this_host()
     if not matrix.exists():
-        return Diagnosis(driver, host, matrix)
+        return DoctorReport(driver, host, matrix)
     try:
         config, _ = configuration.load(matrix)
     except ConfigError as error:
-        return Diagnosis(driver, host, matrix, problem=error)
+        return DoctorReport(driver, host, matrix, problem=error)
     machines = machines_of(config)
     axes = axes_of(config, environments_of(config, matrix.resolve().parent), machines)
     findings = [
-        Finding(
+        EnvironmentFinding(
             axis.environment, device, axis.obstacle(device), not machines[axis.environment].name
         )
         for axis in axes
@@ -122,7 +122,7 @@ def examine(matrix: Path) -> Diagnosis:
     ]
     containers = _containers(config)
     able = {finding.environment for finding in findings if finding.obstacle is None}
-    return Diagnosis(
+    return DoctorReport(
         driver,
         host,
         matrix,
@@ -250,7 +250,7 @@ def _containers_here(driver: Driver, host: HostFacts) -> str:
     return ", ".join(ranges) + ("" if host.docker is None else "; but Docker does not answer")
 
 
-def _advice(diagnosis: Diagnosis) -> list[str]:
+def _advice(diagnosis: DoctorReport) -> list[str]:
     """Returns what to do about this host, where an environment waits for it."""
     waiting = {one.device for one in diagnosis.findings if one.obstacle and one.here}
     found = []
@@ -279,7 +279,7 @@ def _advice(diagnosis: Diagnosis) -> list[str]:
     return found
 
 
-def _fate(finding: Finding) -> str:
+def _fate(finding: EnvironmentFinding) -> str:
     return ": ".join(map(str, finding.obstacle)) if finding.obstacle else "can run"
 
 

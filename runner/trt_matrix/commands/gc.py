@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from job.protocol import PARTIAL
+from trt_matrix.containers.job.protocol import PARTIAL
 from trt_matrix.core.records import Calibration, Derived, Measurement, Stored
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.core.words import count

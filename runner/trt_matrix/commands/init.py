@@ -12,7 +12,7 @@ from trt_matrix.commands.yaml_text import comment, flow, quoted
 from trt_matrix.config.network import LONGEST_HEAD
 from trt_matrix.config.yaml_file import UNREADABLE
 from trt_matrix.core.boxes.registry import STYLES, recognised
-from trt_matrix.core.boxes.styles import Proposal, Seen
+from trt_matrix.core.boxes.styles import Proposal, SeenOutput
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import cut
@@ -149,7 +149,9 @@ def _proposals(
     behind = tails(model, shapes)
     known = inferred(model)
     seen = [
-        Seen(name=name, shape=shape, tail=behind[name].operators, parts=parts(behind[name], known))
+        SeenOutput(
+            name=name, shape=shape, tail=behind[name].operators, parts=parts(behind[name], known)
+        )
         for name, shape in shapes.items()
         if shape is not None
     ]

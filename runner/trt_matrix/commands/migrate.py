@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trt_matrix.commands.console import chosen
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.trt_cache import ALGORITHMS, Header
 from trt_matrix.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trt_matrix.commands.migration.migrating import Wish
+    from trt_matrix.commands.migration.migrating import MigrationWish
 
 QDQ, CACHE = "qdq", "cache"
 VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?(?:\.\d+)*", re.ASCII)
@@ -105,7 +105,7 @@ def migrate(
         where = "--to"
         raise ConfigError(where, [f"{to!r:.40} is neither {QDQ} nor {CACHE}"])
     read = files.table_of(table) if to == CACHE else None
-    wish = migrating.Wish(
+    wish = migrating.MigrationWish(
         table=table,
         output=output,
         model=model,
@@ -122,13 +122,13 @@ def migrate(
         network=network,
     )
     _refuse_others(wish, to)
-    if read and read.form is not Form.NETWORK:
+    if read and read.form is not TableForm.NETWORK:
         _refuse_of_tables(wish)
     with chosen(quiet=quiet, as_json=as_json) as progress:
         if read is None:
             done = migrating.migrate_to_qdq(wish, progress.stage)
             text, summary = told.qdq_text(done), told.qdq_summary(done)
-        elif read.form is not Form.NETWORK:
+        elif read.form is not TableForm.NETWORK:
             equal = equalising.equalised(wish, progress.stage)
             text, summary = equal.text(), equal.summary()
         else:
@@ -176,7 +176,7 @@ def _header(trt: str | None, algorithm: str | None, table: ReadTable) -> Header:
     return Header(version=version, algorithm=algorithm)
 
 
-def _refuse_of_tables(wish: "Wish") -> None:
+def _refuse_of_tables(wish: "MigrationWish") -> None:
     """Raises ConfigError where an option is given that is of networks: of a table it would do nothing."""
     problems = []
     if wish.partial:
@@ -194,7 +194,7 @@ def _refuse_of_tables(wish: "Wish") -> None:
         raise ConfigError(where, problems)
 
 
-def _refuse_others(wish: "Wish", to: str) -> None:
+def _refuse_others(wish: "MigrationWish", to: str) -> None:
     """Raises ConfigError where an option of the other way is given: it would do nothing."""
     mine: Mapping[str, Mapping[str, object]] = {
         QDQ: {"--partial": wish.partial, "--float-network": wish.network},

@@ -1,23 +1,20 @@
 """One function a command: reads the experiment, hands it to the loop, judges, writes the report."""
 
 import dataclasses
-import platform
 import shlex
 import time
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from trt_matrix.commands import init as template
 from trt_matrix.commands.footprint import footprint
 from trt_matrix.commands.init_data import given
 from trt_matrix.commands.plan import Planned
+from trt_matrix.commands.run_manifest import manifest_of
 from trt_matrix.core.cells import TableSource
-from trt_matrix.core.manifest import Asked, CalibrationFacts, Manifest
+from trt_matrix.core.manifest import CalibrationFacts
 from trt_matrix.core.metrics import EPSILON
-from trt_matrix.core.network import graph
-from trt_matrix.core.network.lineage import behind
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
@@ -29,7 +26,6 @@ from trt_matrix.environments.preflight import watch
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
 from trt_matrix.execution.forecast import known_repeats
-from trt_matrix.execution.inputs import Network
 from trt_matrix.execution.matrix import Matrix
 from trt_matrix.execution.progress import Progress
 from trt_matrix.inputs.images import overlap
@@ -40,14 +36,8 @@ from trt_matrix.judging.outcome import Outcome
 from trt_matrix.judging.run import evidence, report
 from trt_matrix.judging.settled import Settling
 from trt_matrix.packs.merging import answering
-from trt_matrix.planning.boxes import head_gates, network_gate
-from trt_matrix.planning.experiment import (
-    Experiment,
-    data_of,
-    known_data,
-    processor,
-    read_experiment,
-)
+from trt_matrix.planning.arrays import data_of, known_data
+from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.planning.matrix import Checked
 from trt_matrix.planning.quantised import prepared_note, told_of
 from trt_matrix.store.objects import require_folder
@@ -220,7 +210,7 @@ def init(
         raise ConfigError(str(output), ["it exists already; --force overwrites it"])
     samples = given(images, str(_relative(images, output.parent))) if images else None
     try:
-        parsed = graph.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
+        parsed = loading.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
         moved = order(parsed.graph)
         found = likely(parsed)
         notes = told_of(parsed, model.name, found.wishes)
@@ -276,7 +266,7 @@ def _write(
     for name, table in matrix.tables.items():
         run.write_text(f"tables/{name[:12]}.json", to_json(table))
     facts = {**box_facts(experiment.checked, run.store.put), "calibration": seen}
-    run.write_manifest(_manifest(experiment, matrix, run, wall_s).model_copy(update=facts))
+    run.write_manifest(manifest_of(experiment, matrix, run, wall_s).model_copy(update=facts))
 
 
 def _kept_in_float(
@@ -289,133 +279,7 @@ def _kept_in_float(
     return layers_to_try(run, matrix.cells, matrix.progress)
 
 
-def _manifest(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -> Manifest:
-    config, settings = experiment.checked.config, matrix.wants.settings
-    return Manifest(
-        run_id=run.id,
-        name=config.name,
-        created=utc_now().isoformat(timespec="seconds"),
-        baseline=experiment.checked.baseline,
-        heads=head_gates(config, experiment.checked.rankings.rows),
-        gate=network_gate(config),
-        keep=config.keep,
-        images=matrix.wants.data.evaluation_images,
-        epsilon=EPSILON,
-        cells=tuple(cell.id for cell in matrix.cells),
-        reference=matrix.reference,
-        simulations=tuple(matrix.simulations),
-        tables=matrix.table_facts(),
-        facts=_facts(experiment, matrix),
-        seconds={
-            "wall": wall_s,
-            "engines": matrix.jobs.engine_s,
-            "environments": matrix.preparing_s,
-        },
-        looks=settings.most_repeats - settings.repeats + 1,
-        lineage=behind(
-            experiment.checked.model, experiment.checked.heads, config.model.custom_operators
-        ),
-        ranked=experiment.checked.rankings.rows,
-        wide_weights=experiment.checked.wide_weights,
-        show_images=config.report.images,
-        least_coverage=config.calibration.coverage,
-        least_effect_db=config.verdicts.least_effect_db,
-        equivalence_db=config.verdicts.equivalence_db,
-        asked=_asked(experiment, matrix),
-    )
-
-
-def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
-    settings, data = matrix.wants.settings, matrix.wants.data
-    return Asked(
-        input=settings.input,
-        heads=settings.heads,
-        batch=settings.batch,
-        evaluation=data.evaluation,
-        calibration=data.calibration,
-        engines={name: one.engine for name, one in experiment.environments.items()},
-        engine_options=experiment.engine_options,
-        timing=settings.timing,
-        transplant=settings.transplant,
-        plugins=tuple(one.request() for one in matrix.wants.plugins),
-    )
-
-
-def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
-    config = experiment.checked.config
-    settings, data = matrix.wants.settings, matrix.wants.data
-    host = processor()
-    return {
-        "tool": {"trt-matrix": version("trt-matrix"), "job_sha256": settings.program},
-        "host": {
-            "machine": host["machine"],
-            "system": host["system"],
-            "processor": host.get("model name", "unknown"),
-            "python": platform.python_version(),
-        },
-        "reference": _reference_facts(experiment, matrix),
-        "model": {
-            **_model_facts(experiment.network),
-            # The digest beside is then that of what is left of the file: the heads as its outputs.
-            **({"cut_from_sha256": whole} if (whole := experiment.checked.whole) else {}),
-        },
-        "images": {
-            "evaluation": {
-                "count": data.evaluation_images,
-                "array_sha256": data.evaluation.sha256,
-            },
-            "calibration": {
-                "count": data.calibration_images,
-                "array_sha256": data.calibration.sha256,
-            },
-            "shared": len(overlap(experiment.checked.calibration, experiment.checked.evaluation)),
-            **(
-                {"arrays": True}
-                if config.data.are_arrays
-                else {"preprocess": config.data.preprocess.recorded()}
-            ),
-        },
-        **({"doubts": list(doubts)} if (doubts := experiment.doubts) else {}),
-        **({"shared_table": settings.given.facts} if settings.given else {}),
-        "settings": {
-            "repeats": settings.repeats,
-            "most_repeats": settings.most_repeats,
-            "timing": dict(settings.timing),
-            "epsilon": EPSILON,
-        },
-    }
-
-
-def _reference_facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
-    """Returns what computed the outputs that errors are against."""
-    host = {
-        "engine": "onnxruntime",
-        "version": version("onnxruntime"),
-        **experiment.engine_options[experiment.reference.name],
-    }
-    if experiment.named is None:
-        return host
-    start = matrix.reference.start if matrix.reference else None
-    engine = start.probe.get("engine") if start else None
-    told = engine if isinstance(engine, dict) else {}
-    cell = experiment.named.cell.id
-    return {
-        "cell": cell, "engine": told.get("name"), "version": told.get("version"), "simulations": host,
-    }  # fmt: skip
-
-
-def _model_facts(network: Network) -> Mapping[str, Any]:
-    files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
-    uff = network.uff
-    return {
-        **files[0],
-        **network.facts,
-        **({"variants": files[1:]} if network.variants else {}),
-        **({"uff": {"file": uff.name, "sha256": uff.object.sha256}} if uff else {}),
-    }
-
-
 def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:
     """Returns the cells that more repeats would decide, as far as it has gone."""
-    manifest = _manifest(experiment, matrix, run, 0.0)
+    manifest = manifest_of(experiment, matrix, run, 0.0)
     return undecided(evidence(run, manifest, matrix.cells, matrix.records()))

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.hosts.compatibility import ImageFacts, capability, capability_range, version
 
 CATALOG = Path(protocol.__file__).resolve().parents[1] / "catalog.yaml"

@@ -155,7 +155,7 @@ class Data(Section):
         return self
 
 
-class Calibration(Section):
+class CalibrationSection(Section):
     algorithms: tuple[Algorithm, ...] = Field(
         ("entropy", "minmax"), min_length=1, description="Own tables that every environment makes."
     )

@@ -49,7 +49,7 @@ class NetworkGate(BoxLimits):
     bf16: BoxLimits | None = Field(None, description=OWN_LIMITS.format("bf16"))
 
 
-class Gate(HeadLimits):
+class HeadGateSection(HeadLimits):
     """One head, in every precision but fp32."""
 
     fp16: HeadLimits | None = Field(None, description=OWN_LIMITS.format("fp16"))
@@ -57,13 +57,13 @@ class Gate(HeadLimits):
     bf16: HeadLimits | None = Field(None, description=OWN_LIMITS.format("bf16"))
 
 
-def own_limits(gate: Gate | NetworkGate) -> Mapping[Precision, BoxLimits]:
+def own_limits(gate: HeadGateSection | NetworkGate) -> Mapping[Precision, BoxLimits]:
     """Returns the limits of precisions that have their own."""
     found = {precision: getattr(gate, str(precision)) for precision in OWN}
     return {precision: one for precision, one in found.items() if one is not None}
 
 
-def recorded(gate: Gate | NetworkGate) -> Mapping[str, Any]:
+def recorded(gate: HeadGateSection | NetworkGate) -> Mapping[str, Any]:
     """Returns the fields of `manifest.Gate`."""
     own = {
         precision: one.model_dump(include=one.model_fields_set)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from trt_matrix.config.data import Calibration, Calibrator, Data, LabelledImages, Preprocess
+from trt_matrix.config.data import CalibrationSection, Calibrator, Data, LabelledImages, Preprocess
 from trt_matrix.config.decoding import Decode, PriorLevel
 from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.environments import (
@@ -32,7 +32,7 @@ from trt_matrix.config.environments import (
     tag_of,
 )
 from trt_matrix.config.forensics import Forensics
-from trt_matrix.config.gates import OWN, BoxLimits, Gate, HeadLimits, NetworkGate
+from trt_matrix.config.gates import OWN, BoxLimits, HeadGateSection, HeadLimits, NetworkGate
 from trt_matrix.config.network import Head, Model, Plugin, Uff, named_heads
 from trt_matrix.config.problems import problem
 from trt_matrix.config.quantisation import Quantisation
@@ -139,7 +139,7 @@ class Config(Section):
         None, description="Limits of the whole network: all heads of a cell together."
     )
     decode: Decode | None = Field(None, description="How the outputs become boxes.")
-    calibration: Calibration = Calibration()
+    calibration: CalibrationSection = CalibrationSection()
     quantisation: Quantisation = Quantisation()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
     repeats: Annotated[
@@ -271,7 +271,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "report": Report,
     "verdicts": Verdicts,
     "heads.*": Head,
-    "heads.*.gate": Gate,
+    "heads.*.gate": HeadGateSection,
     **{f"heads.*.gate.{one}": HeadLimits for one in OWN},
     "gate": NetworkGate,
     **{f"gate.{one}": BoxLimits for one in OWN},
@@ -281,7 +281,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "data.preprocess": Preprocess,
     "decode": Decode,
     "decode.priors.*": PriorLevel,
-    "calibration": Calibration,
+    "calibration": CalibrationSection,
     "calibration.shared": SharedTable,
     "quantisation": Quantisation,
     "calibration.forensics": Forensics,

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from trt_matrix.config.decoding import Pixels
-from trt_matrix.config.gates import Gate
+from trt_matrix.config.gates import HeadGateSection
 from trt_matrix.config.sections import Section
 from trt_matrix.core.manifest import Role
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
@@ -137,7 +137,7 @@ class Head(Section):
         le=3,
         description="yolov3, v4: Darknet's setting of this head, where it is not 1.",
     )
-    gate: Gate = Gate()
+    gate: HeadGateSection = HeadGateSection()
 
 
 LONGEST_HEAD = 200

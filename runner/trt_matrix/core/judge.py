@@ -30,7 +30,7 @@ from trt_matrix.core.factors.versions import versions
 from trt_matrix.core.hosts.processor import processor_of
 from trt_matrix.core.judgement import (
     CellResult,
-    CustomOperator,
+    CustomLayer,
     HeadResult,
     Judgement,
     WideLayer,
@@ -100,7 +100,7 @@ def judge(evidence: Evidence) -> Judgement:
         lineage=lineages(manifest.lineage, [one for one in results if not one.cell.pass_.mixed]),
         wide_weights=tuple(WideLayer(**one.model_dump()) for one in manifest.wide_weights),
         custom=tuple(
-            CustomOperator(node=one.name, operator=one.operator, heads=group.heads)
+            CustomLayer(node=one.name, operator=one.operator, heads=group.heads)
             for group in manifest.lineage
             for one in group.operators
             if one.custom

@@ -123,7 +123,7 @@ class WideLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CustomOperator:
+class CustomLayer:
     node: str
     operator: str
     heads: tuple[str, ...]
@@ -166,7 +166,7 @@ class Judgement:
     """What the network's graph says to the heads that are bad together."""
     wide_weights: tuple[WideLayer, ...] = ()
     """Weights whose channels differ too much for one scale, the widest first."""
-    custom: tuple[CustomOperator, ...] = ()
+    custom: tuple[CustomLayer, ...] = ()
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None
     """None where the run does not say how to decode."""

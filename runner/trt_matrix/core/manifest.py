@@ -82,7 +82,7 @@ class DecodedHead(Stored):
     scale_x_y: float = 1.0
 
 
-class PriorLevel(Stored):
+class PriorGrid(Stored):
     """Prior boxes of one grid of cells, in pixels: of each size a square, then what the others add."""
 
     stride: int
@@ -93,7 +93,7 @@ class PriorLevel(Stored):
     """For each size two more: √ratio times as wide and high, and the other way round."""
 
 
-class Decode(Stored):
+class RecordedDecode(Stored):
     """How outputs become boxes, and when two boxes are one."""
 
     heads: tuple[DecodedHead, ...]
@@ -121,7 +121,7 @@ class Decode(Stored):
     anchors_per_cell: int = 1
     cell_offset: float = 0.5
     """Where in its cell a distance is measured from; 0 is the upper left corner."""
-    priors: tuple[PriorLevel, ...] = ()
+    priors: tuple[PriorGrid, ...] = ()
     clip_priors: bool = False
     variances: tuple[float, float] = (0.1, 0.2)
     """What offsets of centres, and of sizes, to a prior are multiplied by."""
@@ -303,7 +303,7 @@ class Manifest(Stored):
     """Head → what decides its rows; heads whose elements keep their places are not in it."""
     wide_weights: tuple[WideWeight, ...] = ()
     """The widest first; none in runs of before they were looked for."""
-    decode: Decode | None = None
+    decode: RecordedDecode | None = None
     labels: Object | None = None
     """COCO labels of the evaluation images."""
     evaluation: tuple[EvaluationImage, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from job.reductions import SUMS
+from trt_matrix.containers.job.reductions import SUMS
 
 Sums = npt.NDArray[np.void]
 """One row an image, fields as in `job.reductions.SUMS`."""

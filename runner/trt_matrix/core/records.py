@@ -107,7 +107,7 @@ class Coverage(Stored):
         return self.mapped / self.total if self.total else None
 
 
-class Timing(Stored):
+class LatencySamples(Stored):
     """Latency samples of one start, in seconds per inference of `batch` images."""
 
     batch: int
@@ -185,7 +185,7 @@ class Measurement(Stored):
     """head → float32 .npy (images, …)."""
     left: bool = False
     """Whether they stayed on the machine that made them: only what is judged of them came."""
-    latency: Timing | None = None
+    latency: LatencySamples | None = None
     stages: Mapping[str, float] = {}
     """stage → seconds inside the job."""
     shares: Mapping[str, Share] | None = None

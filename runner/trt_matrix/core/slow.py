@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Cause(StrEnum):
+class SlowCause(StrEnum):
     """What a cell's reasons come to, what explains most first."""
 
     DISTURBED = "disturbed"
@@ -29,7 +29,7 @@ class SlowInt8:
     """Its median to fp32's."""
     reasons: tuple[str, ...]
     """Sentences, each with the numbers that it is made of; never empty."""
-    cause: Cause | None = None
+    cause: SlowCause | None = None
     """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
     clause: str = ""
     """The same with its numbers, for the second line of the headline."""

@@ -45,7 +45,7 @@ from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.searching import Searching
 from trt_matrix.diagnosis.sensitivity import Sensitivity, sensitivity
 from trt_matrix.diagnosis.simulator import Simulator, whole_outputs
-from trt_matrix.diagnosis.subject import Subject, Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
 from trt_matrix.diagnosis.theory import theory
 from trt_matrix.store.results import Store
 
@@ -55,7 +55,9 @@ ENOUGH = 16
 WORST_NAMED = 5
 
 
-def diagnose(subject: Subject, wish: Wish, store: Store, told: Callable[[str], None]) -> Diagnosis:
+def diagnose(
+    subject: Subject, wish: DiagnosisWish, store: Store, told: Callable[[str], None]
+) -> Diagnosis:
     """Finds what int8 loses and what keeping layers in float gives back.
 
     Args:
@@ -139,7 +141,7 @@ def diagnose(subject: Subject, wish: Wish, store: Store, told: Callable[[str], N
 
 
 def _shares(
-    subject: Subject, wish: Wish, model: onnx.ModelProto, notes: list[str]
+    subject: Subject, wish: DiagnosisWish, model: onnx.ModelProto, notes: list[str]
 ) -> tuple[Mapping[str, float], bool]:
     """Returns layer that multiplies → its share of what the network costs, and whether that is measured time.
 
@@ -243,7 +245,11 @@ def _without_boxes(subject: Subject) -> Subject:
 
 
 def _goals(
-    subject: Subject, wish: Wish, notes: list[str], evaluation: Evaluation, full: StateErrors
+    subject: Subject,
+    wish: DiagnosisWish,
+    notes: list[str],
+    evaluation: Evaluation,
+    full: StateErrors,
 ) -> tuple[Goal, ...]:
     heads = dict(subject.heads)
     unknown = [name for name in wish.heads if name not in heads]

@@ -10,7 +10,7 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.from_run import of_run
 from trt_matrix.diagnosis.opening import last_run
 from trt_matrix.diagnosis.running import kept
-from trt_matrix.diagnosis.subject import Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.progress import Progress
 from trt_matrix.judging.run import judgement_of
@@ -82,7 +82,9 @@ def layers_to_try(run: Run, cells: Sequence[Cell], progress: Progress) -> Layers
     progress.note(f"{reason}: looking for the layers to keep in float")
     try:
         subject = of_run(run, None)
-        made = kept(subject, Wish(), run.store, lambda what: progress.stage("diagnose", what))
+        made = kept(
+            subject, DiagnosisWish(), run.store, lambda what: progress.stage("diagnose", what)
+        )
     except (ConfigError, DiagnosisError, GraphError) as error:
         progress.warn(f"int8-mixed is not tried: {error}")
         return {}

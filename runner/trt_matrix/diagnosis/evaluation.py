@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from job.reductions import SUMS, compare
+from trt_matrix.containers.job.reductions import SUMS, compare
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import AveragePrecision
 from trt_matrix.core.diagnosis.errors import ImageErrors, StateErrors, worst_images
@@ -50,7 +50,7 @@ Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFacts:
+class EvaluatedImage:
     """One image in several states."""
 
     sums: npt.NDArray[np.void]
@@ -121,7 +121,7 @@ class Evaluation:
         every = [*boxed, *(one for one in dict.fromkeys(bare) if one not in boxed)]
         self.simulator = self.simulator.covering(every)
         key = digest([[one.key() for one in every], len(boxed)])[:40]
-        facts: list[ImageFacts | None] = [None] * len(images)
+        facts: list[EvaluatedImage | None] = [None] * len(images)
 
         def one(place: int) -> None:
             facts[place] = self._image(images[place], every, len(boxed), key)
@@ -167,7 +167,7 @@ class Evaluation:
 
     def _image(
         self, index: int, states: Sequence[State], boxed: int, states_key: str
-    ) -> ImageFacts:
+    ) -> EvaluatedImage:
         subject = self.subject
 
         def make(target: Path) -> None:
@@ -180,7 +180,7 @@ class Evaluation:
             "parameters": [repr(subject.options), subject.table.digest],
         }
         stored = self.store.derive(key, ".npz", make)
-        return ImageFacts(**read_arrays(self.store.path(stored)))
+        return EvaluatedImage(**read_arrays(self.store.path(stored)))
 
     def _computed(
         self, index: int, states: Sequence[State], boxed: int
@@ -299,7 +299,7 @@ class Evaluated:
         evaluation: Evaluation,
         states: Sequence[State],
         images: tuple[int, ...],
-        facts: Sequence[ImageFacts],
+        facts: Sequence[EvaluatedImage],
         worst: Mapping[str, list[int]] | None = None,
     ) -> None:
         self.evaluation = evaluation

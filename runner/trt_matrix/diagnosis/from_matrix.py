@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from job.calibrate import calibrate, tables
-from job.engines.onnxruntime import Engine
+from trt_matrix.containers.job.calibrate import calibrate, tables
+from trt_matrix.containers.job.engines.onnxruntime import Engine
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float
@@ -15,8 +15,9 @@ from trt_matrix.diagnosis.from_run import QUANTISED, named_table, require_float
 from trt_matrix.diagnosis.subject import Subject, comparable
 from trt_matrix.errors import ConfigError
 from trt_matrix.judging.box_facts import box_facts
+from trt_matrix.planning.arrays import data_of
 from trt_matrix.planning.boxes import head_gates, network_gate
-from trt_matrix.planning.experiment import Experiment, data_of
+from trt_matrix.planning.experiment import Experiment
 from trt_matrix.store.results import Store
 
 Told = Callable[[str], None]

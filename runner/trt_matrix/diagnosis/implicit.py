@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from trt_matrix.core.diagnosis.carried import Carried, Way, carried, implicit, smallest
+from trt_matrix.core.diagnosis.carried import Carried, ResizingBuilds, carried, implicit, smallest
 from trt_matrix.core.diagnosis.engine_loss import (
-    Seen,
+    SeenBuild,
     by_position,
     given_on,
     of_choices,
@@ -85,13 +85,13 @@ class _OfTable:
         self.resizings = carried(self.found, self.table)
         self._known: dict[State, Mapping[str, float]] = {}
 
-    def ways(self) -> list[Way]:
+    def ways(self) -> list[ResizingBuilds]:
         groups: dict[tuple[frozenset[str], frozenset[str]], list[Built]] = {}
         for one in self.builds:
             groups.setdefault((self._in_int8(one), self._held(one)), []).append(one)
         qdq = self._db(self.found.state)
         return [
-            Way(
+            ResizingBuilds(
                 table=self.name,
                 digest=self.table.digest,
                 cells=tuple(one.cell for one in same),
@@ -125,10 +125,10 @@ class _OfTable:
             self._known[state] = {head: _of(one.nmse) for head, one in errors.heads.items()}
         return self._known[state]
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[SeenBuild]:
         qdq = self._db(self.found.state)
         return [
-            Seen(
+            SeenBuild(
                 table=self.table.digest,
                 ran=one.ran,
                 lost=frozenset(
@@ -159,7 +159,9 @@ class _OfTable:
         return frozenset(r.layer for r in self.resizings if one.held & {r.layer, r.target})
 
 
-def _given_on(losing: Sequence[_OfTable], ways: Sequence[Way], images: int) -> EngineLoss:
+def _given_on(
+    losing: Sequence[_OfTable], ways: Sequence[ResizingBuilds], images: int
+) -> EngineLoss:
     """Looks for the smallest set that is enough with every table whose builds lose."""
     may: dict[str, Carried] = {}
     for way in ways:

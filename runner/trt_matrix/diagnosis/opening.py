@@ -8,8 +8,9 @@ from trt_matrix.diagnosis.from_matrix import of_matrix
 from trt_matrix.diagnosis.from_run import of_run
 from trt_matrix.diagnosis.subject import Subject
 from trt_matrix.errors import StoreError
+from trt_matrix.planning.arrays import known_data
 from trt_matrix.planning.boxes import head_gates, network_gate
-from trt_matrix.planning.experiment import Experiment, known_data, read_experiment
+from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.store.results import Run, Store, finished_run
 
 Told = Callable[[str], None]

@@ -18,7 +18,7 @@ from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.records import digest
 from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.opening import opened
-from trt_matrix.diagnosis.subject import Measured, Subject, Wish
+from trt_matrix.diagnosis.subject import DiagnosisWish, Measured, Subject
 from trt_matrix.diagnosis.told import Done
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.progress import Progress
@@ -42,7 +42,7 @@ def wish(
     goals: Sequence[str],
     most_cost: float,
     profile: Path | None = None,
-) -> Wish:
+) -> DiagnosisWish:
     """Reads the options.
 
     Raises:
@@ -61,7 +61,7 @@ def wish(
             source = "--goal"
             raise ConfigError(source, [problem])
         found.append((name, value))
-    return Wish(
+    return DiagnosisWish(
         images=images,
         heads=tuple(heads),
         goals=tuple(found),
@@ -85,7 +85,7 @@ def _profile(file: Path) -> Mapping[str, float]:
 def diagnosed(
     what: str,
     results: Path,
-    wished: Wish,
+    wished: DiagnosisWish,
     *,
     table: str | None,
     output: Path | None,
@@ -117,7 +117,7 @@ def diagnosed(
     return Done(diagnosis=made, file=file, network=network)
 
 
-def kept(subject: Subject, wished: Wish, store: Store, told: Told) -> Diagnosis:
+def kept(subject: Subject, wished: DiagnosisWish, store: Store, told: Told) -> Diagnosis:
     """Returns what is found of a run's network, and writes it into the run's folder.
 
     Raises:
@@ -128,7 +128,7 @@ def kept(subject: Subject, wished: Wish, store: Store, told: Told) -> Diagnosis:
     return made
 
 
-def diagnosis(subject: Subject, wished: Wish, store: Store, told: Told) -> Diagnosis:
+def diagnosis(subject: Subject, wished: DiagnosisWish, store: Store, told: Told) -> Diagnosis:
     """Returns what is found of a network, computed once; raises as `diagnose` does."""
 
     def make(target: Path) -> None:
@@ -140,7 +140,7 @@ def diagnosis(subject: Subject, wished: Wish, store: Store, told: Told) -> Diagn
     return found.model_copy(update={"name": subject.name, "run": subject.run})
 
 
-def _key(subject: Subject, wished: Wish) -> Mapping[str, Any]:
+def _key(subject: Subject, wished: DiagnosisWish) -> Mapping[str, Any]:
     """Returns everything that decides what is found."""
     options = subject.options
     return {

@@ -15,7 +15,7 @@ from trt_matrix.core.diagnosis.quantisers import (
     weights,
 )
 from trt_matrix.core.diagnosis.record import SearchRecord, SetRecord
-from trt_matrix.core.diagnosis.search import Freed, Search, Tried, front
+from trt_matrix.core.diagnosis.search import Freed, Search, TriedLayers, front
 from trt_matrix.core.diagnosis.telling import goal_record, set_record, tried_record
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.words import count, listed
@@ -133,8 +133,8 @@ class Searching:
         return tuple(Goal(head, "sqnr_db", UNREACHED_DB) for head, _ in self.subject.heads)
 
     def _confirmed(
-        self, search: Search, chosen: Tried, path: Sequence[str]
-    ) -> tuple[Tried, SetRecord, bool, int]:
+        self, search: Search, chosen: TriedLayers, path: Sequence[str]
+    ) -> tuple[TriedLayers, SetRecord, bool, int]:
         """Judges a set on the other images, and dearer ones where these do not confirm it.
 
         Returns:
@@ -164,9 +164,9 @@ class Searching:
         assert first is not None  # noqa: S101 - the chosen set holds, so it was judged
         return chosen, first, False, looks
 
-    def _front(self, tried: Sequence[Tried]) -> tuple[SetRecord, ...]:
+    def _front(self, tried: Sequence[TriedLayers]) -> tuple[SetRecord, ...]:
         """Returns the sets that no cheaper one beats for some head, or for all boxes together."""
-        kept: dict[frozenset[str], Tried] = {}
+        kept: dict[frozenset[str], TriedLayers] = {}
         for head, _ in self.subject.heads:
             for one in front(tried, functools.partial(loss, where=head, name="sqnr_db")):
                 kept[one.layers] = one
@@ -177,7 +177,7 @@ class Searching:
         found = sorted(kept.values(), key=lambda one: (one.cost, len(one.layers)))
         return tuple(map(self._told, found))
 
-    def _told(self, one: Tried) -> SetRecord:
+    def _told(self, one: TriedLayers) -> SetRecord:
         # What was only explored was held against no limit of the user's.
         judged = dataclasses.replace(one, failing=failing(self.goals, one.errors))
         return tried_record(judged, self._order)
@@ -190,7 +190,13 @@ class Searching:
         return {node.name: index for index, node in enumerate(self.found.model.graph.node)}
 
     def _sentence(
-        self, start: Tried, chosen: Tried | None, best: Tried, *, holds: bool | None, looks: int
+        self,
+        start: TriedLayers,
+        chosen: TriedLayers | None,
+        best: TriedLayers,
+        *,
+        holds: bool | None,
+        looks: int,
     ) -> str:
         if not self.goals:
             return (

@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Pair, Quantised, State
+from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Quantised, QuantiserPair, State
 from trt_matrix.core.diagnosis.segments import Segment, segments
 from trt_matrix.core.network import graph, ordering
 from trt_matrix.core.network.image_input import batch_of
@@ -82,7 +82,7 @@ class Simulator:
         self._values = {tensor.name: tensor for tensor in found.model.graph.initializer}
         self._types = _types_of(found.model)
         self._sessions: dict[tuple[int, frozenset[str]], onnxruntime.InferenceSession] = {}
-        self._quantisers: dict[Pair, onnxruntime.InferenceSession] = {}
+        self._quantisers: dict[QuantiserPair, onnxruntime.InferenceSession] = {}
         self._last = self._last_readers()
         for index in range(len(self.segments)):
             self._session(index, frozenset())
@@ -127,7 +127,9 @@ class Simulator:
         """Returns head's tensor → its value in the base's own state."""
         return self._heads(base.state, base.raw, base.values, base)
 
-    def quantise(self, pair: Pair, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def quantise(
+        self, pair: QuantiserPair, value: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """Returns what the integers of `value` stand for."""
         if pair not in self._quantisers:
             self._quantisers[pair] = _session(_pair_model(pair))
@@ -214,7 +216,7 @@ class Simulator:
     def _read(
         name: str,
         captured: bool,
-        pairs: Mapping[str, Pair],
+        pairs: Mapping[str, QuantiserPair],
         base: Base | None,
         raw: Values,
         values: Values,
@@ -336,7 +338,7 @@ def _types_of(model: onnx.ModelProto) -> Mapping[str, int]:
     return found
 
 
-def _pair_model(pair: Pair) -> onnx.ModelProto:
+def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
     scale = numpy_helper.from_array(np.asarray(pair.scale, np.float32), "scale")
     read = pair.scale if pair.read_scale is None else pair.read_scale
     read_scale = numpy_helper.from_array(np.asarray(read, np.float32), "read_scale")

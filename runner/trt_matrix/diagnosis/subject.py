@@ -12,7 +12,7 @@ import onnx
 from trt_matrix.core.layers.choices import Choice
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import Ran
-from trt_matrix.core.manifest import Decode, EvaluationImage, Gate, HeadGate, Ranked
+from trt_matrix.core.manifest import EvaluationImage, Gate, HeadGate, Ranked, RecordedDecode
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.network.ranked_told import advice, ranked_by
@@ -89,7 +89,7 @@ class Subject:
     """What the images are called."""
     gates: Mapping[str, HeadGate]
     gate: Gate | None
-    decode: Decode | None
+    decode: RecordedDecode | None
     labels: Object | None
     evaluation: tuple[EvaluationImage, ...]
     measured: tuple[Measured, ...] = ()
@@ -118,7 +118,7 @@ class Subject:
 def comparable(
     heads: Sequence[tuple[str, str]],
     ranked: Mapping[str, Ranked],
-    decode: Decode | None,
+    decode: RecordedDecode | None,
     source: str,
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Returns the heads to be diagnosed, and what is to be said of the others.
@@ -151,7 +151,7 @@ def comparable(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class DiagnosisWish:
     """What is asked for beside the network."""
 
     images: int = 64

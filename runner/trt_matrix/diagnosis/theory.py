@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from onnx import numpy_helper
 
-from job.histogram import ORDER_FREE, Histogram
-from job.thresholds import squared_errors
-from job.thresholds import threshold as threshold_of
+from trt_matrix.containers.job.histogram import ORDER_FREE, Histogram
+from trt_matrix.containers.job.thresholds import squared_errors
+from trt_matrix.containers.job.thresholds import threshold as threshold_of
 from trt_matrix.core.diagnosis.quantisers import (
     DiagnosisError,
-    Pair,
     Part,
     Quantised,
+    QuantiserPair,
     State,
     activation,
     weights,
@@ -45,7 +45,7 @@ BLOCK = 32768
 class _Seen:
     """One activation over images; what each image gives is kept apart, so that no order of threads matters."""
 
-    pair: Pair
+    pair: QuantiserPair
     histogram: Histogram
     squares: npt.NDArray[np.float64]
     """Sum of squared errors, an image."""
@@ -143,7 +143,7 @@ def theory(
 
     for_all(look, len(chosen), "every tensor on its own", told)
     leaders = scale_groups(found.model)
-    together: dict[str, list[Pair]] = {}
+    together: dict[str, list[QuantiserPair]] = {}
     for pair in seen:
         together.setdefault(leaders.get(pair.tensor, pair.tensor), []).append(pair)
     files = [subject.files[index] for index in chosen]
@@ -156,7 +156,9 @@ def theory(
     return {**{activation(pair.tensor): made[pair] for pair in pairs}, **_weights(found)}
 
 
-def _twins(pairs: Sequence[Pair], limits: Mapping[str, Clamp]) -> Mapping[Pair, Pair]:
+def _twins(
+    pairs: Sequence[QuantiserPair], limits: Mapping[str, Clamp]
+) -> Mapping[QuantiserPair, QuantiserPair]:
     """Returns pair before Relu or Clip → the same one behind it: both do the same to what matters."""
     of = {pair.tensor: pair for pair in pairs}
     found = {}
@@ -170,7 +172,7 @@ def _twins(pairs: Sequence[Pair], limits: Mapping[str, Clamp]) -> Mapping[Pair, 
 
 def _activations(
     seen: Sequence[_Seen], subject: Subject, leader: str, files: Sequence[str]
-) -> Iterator[tuple[Pair, TensorTheory]]:
+) -> Iterator[tuple[QuantiserPair, TensorTheory]]:
     """Yields activations that share one range: what is best for them together is the best that there is."""
     other = _next(subject.table, subject.others, leader)
     best = _best([one.histogram for one in seen])

@@ -8,13 +8,13 @@ from typing import Any
 from trt_matrix.core.diagnosis.groups import INPUT
 from trt_matrix.core.diagnosis.record import (
     Diagnosis,
-    Elsewhere,
     EngineLoss,
+    GroupCost,
     HeadDiagnosis,
     Numbers,
-    Part,
     SetRecord,
     TensorDiagnosis,
+    ToolSettings,
 )
 from trt_matrix.core.diagnosis.tensors import BEYOND_DB, ROUNDING, Cause
 from trt_matrix.core.words import count, listed
@@ -104,7 +104,7 @@ _TRUSTED = ": they can be added"
 _UNTRUSTED = ": they do not add up, only sets that were evaluated tell anything"
 
 
-def _part_rows(parts: Sequence[Part]) -> list[list[str]]:
+def _part_rows(parts: Sequence[GroupCost]) -> list[list[str]]:
     boxes = any(one.lost_back is not None for one in parts)
     precision = any(one.ap_back is not None for one in parts)
     header = ["group", "dB back", "on worst", *(["boxes"] if boxes else ())]
@@ -226,7 +226,7 @@ def _search(one: Diagnosis) -> list[str]:
     return lines
 
 
-def _elsewhere(told: Elsewhere, *, explicit: bool = True) -> list[str]:
+def _elsewhere(told: ToolSettings, *, explicit: bool = True) -> list[str]:
     """Args: explicit: whether leaving out Q/DQ nodes does anything for it."""
     lines = ["  for use elsewhere:"]
     lines += [

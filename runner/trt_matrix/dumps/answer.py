@@ -12,11 +12,11 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.network import graph
 from trt_matrix.dumps.layers import LayerFiles, take_layers
 from trt_matrix.dumps.recorded import Found, Recorded, Shape, write_head
-from trt_matrix.dumps.table import Asked, shared_table, take
+from trt_matrix.dumps.table import TableContext, shared_table, take
 from trt_matrix.dumps.table_file import TableFile
 from trt_matrix.dumps.tensor import DumpError
 
@@ -27,7 +27,7 @@ REFUSED = "recorded outputs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecordedPass:
+class DumpedPass:
     outputs: Recorded
     table: TableFile | None
     """That the program ran with."""
@@ -42,7 +42,7 @@ class Answering:
     engine: str
     version: str
     stated: Mapping[str, str]
-    passes: Mapping[str, RecordedPass]
+    passes: Mapping[str, DumpedPass]
     """pass name → its files."""
     shapes: Mapping[str, Shape]
     """head → axes of one image; default: as the network says."""
@@ -123,7 +123,7 @@ def _pass(
         # Of another precision a table says nothing, and the shared one of Q/DQ nodes is in the network.
         own = (one.get("implicit") or {}).get("scales") == "calibrate"
         if recorded.table is not None and (own or one["table"] is not None):
-            wanted = Asked(
+            wanted = TableContext(
                 model=model,
                 engine=answering.engine,
                 heads=[(head, output) for head, output in asked["heads"]],
@@ -176,7 +176,7 @@ def _lines(head: str, found: Found) -> list[str]:
 
 
 def _take_table(
-    file: TableFile, asked: Asked, folder: Path, content: dict[str, Any]
+    file: TableFile, asked: TableContext, folder: Path, content: dict[str, Any]
 ) -> Sequence[str]:
     """Hands on the table that the program ran with, or why it is not used; returns lines for the log."""
     taken = take(file, asked)

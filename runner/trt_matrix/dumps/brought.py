@@ -10,7 +10,7 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.placements import ENGINES
 from trt_matrix.core.tables.coverage import Arrived, coverage, enough
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.names import Naming, naming
 from trt_matrix.core.tables.node_names import other_names
 from trt_matrix.core.words import count, listed
@@ -53,7 +53,7 @@ class Brought:
     def notes(self) -> list[str]:
         """Returns how it was read and its names were understood."""
         notes = []
-        if self.found.form is not Form.CACHE:
+        if self.found.form is not TableForm.CACHE:
             notes.append(f"{self.name} was read as {self.found.form}")
         how = " and ".join(
             [

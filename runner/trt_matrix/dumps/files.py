@@ -13,10 +13,10 @@ import numpy as np
 from trt_matrix.dumps.suspicions import looks_like_text
 from trt_matrix.dumps.tensor import (
     BAD_ZIP,
+    ChannelOrder,
     DType,
     DumpError,
-    Format,
-    Layout,
+    FileFormat,
     NoNumbersError,
     Tensor,
     place,
@@ -56,7 +56,7 @@ def files_below(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def tensors(path: Path, form: Format) -> tuple[Tensor, ...]:
+def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
     """Finds what `path` holds: what it is, is told by its first bytes and not by its suffix.
 
     Raises:
@@ -92,7 +92,7 @@ def tensors(path: Path, form: Format) -> tuple[Tensor, ...]:
     return (_raw(path, size, form),)
 
 
-def _raw(path: Path, size: int, form: Format) -> Tensor:
+def _raw(path: Path, size: int, form: FileFormat) -> Tensor:
     width = form.numpy.itemsize
     if size % width:
         message = (
@@ -100,7 +100,7 @@ def _raw(path: Path, size: int, form: Format) -> Tensor:
             "was cut, or begins with a header"
         )
         raise DumpError(message)
-    if form.layout is Layout.NHWC and form.shape is None:
+    if form.layout is ChannelOrder.NHWC and form.shape is None:
         message = (
             f"{path} is raw: --layout {form.layout} needs --shape, as images,channels,height,width"
         )
@@ -114,7 +114,7 @@ def _raw(path: Path, size: int, form: Format) -> Tensor:
     )  # fmt: skip
 
 
-def _fitted(path: Path, held: int, shape: tuple[int, ...], form: Format) -> tuple[int, ...]:
+def _fitted(path: Path, held: int, shape: tuple[int, ...], form: FileFormat) -> tuple[int, ...]:
     """Returns the shape with its −1 replaced.
 
     Raises:
@@ -133,7 +133,7 @@ def _fitted(path: Path, held: int, shape: tuple[int, ...], form: Format) -> tupl
     raise DumpError(message)
 
 
-def _advice(held: int, shape: tuple[int, ...], form: Format) -> str:
+def _advice(held: int, shape: tuple[int, ...], form: FileFormat) -> str:
     size = held * form.numpy.itemsize
     for dtype in DType:
         if dtype is not form.dtype and size == math.prod(shape) * np.dtype(dtype).itemsize:
@@ -169,7 +169,7 @@ def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]
     return [one for one in dict.fromkeys(found) if one != tuple(shape)]
 
 
-def _npz(path: Path, layout: Layout) -> tuple[Tensor, ...]:
+def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             found = []
@@ -189,7 +189,9 @@ def _npz(path: Path, layout: Layout) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _npy(stream: IO[bytes], path: Path, member: str | None, size: int, layout: Layout) -> Tensor:
+def _npy(
+    stream: IO[bytes], path: Path, member: str | None, size: int, layout: ChannelOrder
+) -> Tensor:
     """Reads a .npy's header; `stream` is at its beginning and `size` bytes long."""
     where = place(path, member)
     try:
@@ -216,8 +218,8 @@ def _npy(stream: IO[bytes], path: Path, member: str | None, size: int, layout: L
         )
         raise DumpError(message)
     if len(shape) < 3:
-        layout = Layout.NCHW  # no positions: nothing to bring in order
-    elif layout is Layout.NHWC:
+        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
+    elif layout is ChannelOrder.NHWC:
         shape = (shape[0], shape[-1], *shape[1:-1])
     return Tensor(
         path=path, member=member, raw=False, dtype=dtype, shape=shape, layout=layout,

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from job import layer_information, protocol
+from trt_matrix.containers.job import layer_information, protocol
 from trt_matrix.core.diagnosis.latencies import read_profile
 from trt_matrix.dumps.table_file import content_of
 

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from job.arrays import ArrayWriter
+from trt_matrix.containers.job.arrays import ArrayWriter
 from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
 from trt_matrix.dumps.pattern import fields, filled, matching
 from trt_matrix.dumps.suspicions import looks_like, order_of, other_dtype
-from trt_matrix.dumps.tensor import DType, DumpError, Floats, Format, Layout, Tensor, place, sample
+from trt_matrix.dumps.tensor import (
+    ChannelOrder,
+    DType,
+    DumpError,
+    FileFormat,
+    Floats,
+    Tensor,
+    place,
+    sample,
+)
 
 NAMED = 3
 """Files of a kind that a message names."""
@@ -29,7 +38,7 @@ class Recorded:
     """Pattern of their names."""
     images: Sequence[str]
     """Names of the evaluation images without suffix, in their order."""
-    form: Format = field(default_factory=Format)
+    form: FileFormat = field(default_factory=FileFormat)
     names: Mapping[str, str] = field(default_factory=dict)
     """head → what the files call it; default: the head's own name."""
 
@@ -132,7 +141,7 @@ def _tensor(recorded: Recorded, name: str, head: str, shape: Shape, images: int)
     """Returns the tensor of a head in one file, with the shape (images, …shape)."""
     path = recorded.folder / name
     # The shape is given below, where it is known how many images the file should hold.
-    form = dataclasses.replace(recorded.form, shape=None, layout=Layout.NCHW)
+    form = dataclasses.replace(recorded.form, shape=None, layout=ChannelOrder.NCHW)
     members = tensors(path, form)
     tensor = members[0]
     if tensor.member is not None:
@@ -149,7 +158,7 @@ def _tensor(recorded: Recorded, name: str, head: str, shape: Shape, images: int)
     return _shaped(tensor, (images, *shape), recorded.form.layout)
 
 
-def _shaped(tensor: Tensor, shape: Shape, layout: Layout) -> Tensor:
+def _shaped(tensor: Tensor, shape: Shape, layout: ChannelOrder) -> Tensor:
     """Returns the tensor with its axes named.
 
     Raises:
@@ -157,13 +166,17 @@ def _shaped(tensor: Tensor, shape: Shape, layout: Layout) -> Tensor:
     """
     if tensor.elements != math.prod(shape):
         raise DumpError(_wrong_size(tensor, shape))
-    in_file = (shape[0], *shape[2:], shape[1]) if layout is Layout.NHWC and shape[2:] else shape
+    in_file = (
+        (shape[0], *shape[2:], shape[1]) if layout is ChannelOrder.NHWC and shape[2:] else shape
+    )
     told = tensor.shape or ()
     # A batch of one may be left out, and a flat array has no axes to be in another order.
     if _long(told) not in ((), _long(in_file)) and len(_long(told)) > 1:
         message = f"{tensor.where} has shape {told}, expected {in_file} ({layout}): see `layout`"
         raise DumpError(message)
-    return dataclasses.replace(tensor, shape=shape, layout=layout if shape[2:] else Layout.NCHW)
+    return dataclasses.replace(
+        tensor, shape=shape, layout=layout if shape[2:] else ChannelOrder.NCHW
+    )
 
 
 def _long(shape: Shape) -> Shape:

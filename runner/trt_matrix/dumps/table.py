@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from trt_matrix.core.tables import trt_cache
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.table import LEVELS, TableError
 from trt_matrix.dumps.brought import Target, brought
 from trt_matrix.dumps.table_file import TableFile, read_table
@@ -23,7 +23,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class TableContext:
     """What a table is read for."""
 
     model: onnx.ModelProto
@@ -51,7 +51,7 @@ class Taken:
     """A calibration cache of the network's names; None where it is not used, or is the shared table."""
 
 
-def take(file: TableFile, asked: Asked) -> Taken:
+def take(file: TableFile, asked: TableContext) -> Taken:
     """Reads a table; says why it is not used rather than raise."""
     name = file.path.name
     try:
@@ -75,12 +75,12 @@ def take(file: TableFile, asked: Asked) -> Taken:
             f"{name} names {len(mine.wanted) - len(unmapped)} of {len(mine.wanted)} tensors; "
             f"{mine.called.advice()}"
         )
-    exact = found.form is Form.CACHE and not mine.called.names
+    exact = found.form is TableForm.CACHE and not mine.called.names
     cache = content if exact and _is_plain(content) else _cache(mine.found)
     return Taken(notes=tuple(notes), scales=scales, cache=cache)
 
 
-def _unread(problem: str, asked: Asked) -> Taken:
+def _unread(problem: str, asked: TableContext) -> Taken:
     if asked.shared is None:
         return Taken(problem=problem)
     # That it ran with the shared table is the user's word, with or without the file.

@@ -48,7 +48,7 @@ class ByteOrder(StrEnum):
     BIG = "big"
 
 
-class Layout(StrEnum):
+class ChannelOrder(StrEnum):
     """Where the channels are, with any number of axes: after the images, or last."""
 
     NCHW = "nchw"
@@ -56,14 +56,14 @@ class Layout(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Format:
+class FileFormat:
     """What a file does not tell by itself; a .npy or .npz needs `layout` alone."""
 
     shape: tuple[int, ...] | None = None
     """Channels first, whatever the layout; one axis may be −1: what the size leaves."""
     dtype: DType = DType.FLOAT32
     byte_order: ByteOrder = ByteOrder.LITTLE
-    layout: Layout = Layout.NCHW
+    layout: ChannelOrder = ChannelOrder.NCHW
     longer: bool = False
     """The file may go on after `shape`: other heads follow."""
     sure: bool = False
@@ -88,7 +88,7 @@ class Tensor:
     dtype: np.dtype[np.floating]
     shape: tuple[int, ...] | None
     """Channels first; None where nobody said it."""
-    layout: Layout
+    layout: ChannelOrder
     """Of the file."""
     offset: int
     """Bytes before the first element, of the file or of the zip's member."""
@@ -107,7 +107,7 @@ class Tensor:
     @property
     def elements_at_once(self) -> int:
         """What must be read together to bring the axes in order: one image, or one element."""
-        return math.prod(self.shape[1:]) if self.layout is Layout.NHWC and self.shape else 1
+        return math.prod(self.shape[1:]) if self.layout is ChannelOrder.NHWC and self.shape else 1
 
     def blocks(self, size: int) -> Iterator[Floats]:
         """Yields all elements in NCHW order, `size` at a time; a block is valid until the next one.

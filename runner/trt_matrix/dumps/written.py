@@ -31,7 +31,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trt_matrix.dumps.suspicions import looks_like_text
-from trt_matrix.dumps.tensor import BAD_ZIP, DumpError, Layout, NoNumbersError, Tensor, reporting
+from trt_matrix.dumps.tensor import (
+    BAD_ZIP,
+    ChannelOrder,
+    DumpError,
+    NoNumbersError,
+    Tensor,
+    reporting,
+)
 from trt_matrix.store.arrays import BAD_HEADER, read_header
 
 LIMIT_BYTES = 2_000_000_000
@@ -67,7 +74,7 @@ def looks_written(beginning: bytes) -> bool:
     return looks_like_text(beginning, ".json") and beginning.lstrip()[:1] in (b"{", b"[")
 
 
-def written(path: Path, layout: Layout) -> tuple[Tensor, ...]:
+def written(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
     """Returns the arrays that stand in a JSON file; an array is called `NAME.npy`, as in an .npz.
 
     Where several runners of Polygraphy are in one file, `RUNNER/NAME.npy`, without the runner's time.
@@ -82,11 +89,11 @@ def written(path: Path, layout: Layout) -> tuple[Tensor, ...]:
     return tuple(_tensor(path, name, array, note, layout) for name, (array, note) in found.items())
 
 
-def _tensor(path: Path, name: str, array: Array, note: str, layout: Layout) -> Tensor:
+def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder) -> Tensor:
     shape = array.shape
     if len(shape) < 3:
-        layout = Layout.NCHW  # no positions: nothing to bring in order
-    elif layout is Layout.NHWC:
+        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
+    elif layout is ChannelOrder.NHWC:
         shape = (shape[0], shape[-1], *shape[1:-1])
     return Tensor(
         path=path, member=f"{name}.npy", raw=False, dtype=array.dtype, shape=shape, layout=layout,

@@ -10,12 +10,12 @@ from trt_matrix.config.environments import Dumps
 from trt_matrix.core.cells import Pass
 from trt_matrix.core.plan import Recording
 from trt_matrix.core.records import digest
-from trt_matrix.dumps.answer import STATED, Answering, RecordedPass, answer
+from trt_matrix.dumps.answer import STATED, Answering, DumpedPass, answer
 from trt_matrix.dumps.files import files_below
 from trt_matrix.dumps.layers import LayerFiles
 from trt_matrix.dumps.recorded import Recorded
 from trt_matrix.dumps.table_file import TableFile
-from trt_matrix.dumps.tensor import ByteOrder, DType, DumpError, Format, Layout
+from trt_matrix.dumps.tensor import ByteOrder, ChannelOrder, DType, DumpError, FileFormat
 from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -59,10 +59,10 @@ class DumpsEnvironment:
         self.engine: str = entry.engine
         self._entry = entry
         self._folder = root / entry.dumps
-        form = Format(
+        form = FileFormat(
             dtype=DType(entry.dtype or "float32"),
             byte_order=ByteOrder(entry.byte_order or "little"),
-            layout=Layout(entry.layout),
+            layout=ChannelOrder(entry.layout),
             sure=entry.dtype is not None or entry.byte_order is not None,
         )
         self._answering = Answering(
@@ -72,7 +72,7 @@ class DumpsEnvironment:
             shapes=entry.shapes,
             least_coverage=least_coverage,
             passes={
-                known[key].name: RecordedPass(
+                known[key].name: DumpedPass(
                     outputs=Recorded(
                         folder=self._folder,
                         files=one.files,
@@ -155,7 +155,7 @@ class DumpsEnvironment:
         return Ending(exit_code=0, wall_s=time.monotonic() - started)
 
     @property
-    def _passes(self) -> Sequence[RecordedPass]:
+    def _passes(self) -> Sequence[DumpedPass]:
         return tuple(self._answering.passes.values())
 
     def _files(self) -> Mapping[str, list[int]]:

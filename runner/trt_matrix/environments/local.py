@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.environments.base import Ending, Tick
 from trt_matrix.environments.process import run_process
 

@@ -58,7 +58,7 @@ class _Distribution(BaseModel):
     record_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 
 
-class _Answer(BaseModel):
+class _PythonAnswer(BaseModel):
     """What a Python prints: from an image, say, that nobody has looked into."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -79,7 +79,7 @@ def told_python(answer: str | bytes) -> Python:
         ValueError: it is no such line.
     """
     try:
-        found = _Answer.model_validate(json.loads(answer))
+        found = _PythonAnswer.model_validate(json.loads(answer))
     except RecursionError as error:
         message = "nested too deep"
         raise ValueError(message) from error

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.hosts.compatibility import Obstacle
 from trt_matrix.core.hosts.gpus import meant
 from trt_matrix.core.hosts.wheels import Wheel

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.forms import TableForm
 from trt_matrix.core.tables.table import FLOAT32_MAX
 
 T = TypeVar("T", bound=BaseModel)
@@ -51,7 +51,7 @@ class Output(_Part):
     shape: Annotated[tuple[Count, ...], Field(max_length=64)]
 
 
-class Latency(_Part):
+class LatencyAnswer(_Part):
     batch: int = Field(ge=1, le=1_000_000)
     warm_up: Count
     samples_s: Samples
@@ -95,7 +95,7 @@ class ScalesAnswer(_Part):
     zero: tuple[str, ...]
     missing: tuple[str, ...] = ()
     defaulted: Count | None = None
-    form: Form | None = None
+    form: TableForm | None = None
 
 
 class BuildAnswer(_Part):
@@ -136,7 +136,7 @@ class PassAnswer(_Answer):
     error: JobError | None
     stages: Annotated[Mapping[str, Seconds], Field(max_length=100)]
     outputs: Mapping[str, Output]
-    latency: Latency | None
+    latency: LatencyAnswer | None
     executed: str | None
     build: str | None = None
     layers: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.answer_models import (

@@ -13,7 +13,7 @@ from trt_matrix.core.network.image_input import batch_of
 from trt_matrix.core.qdq.adjustable import Adjustable, adjustable
 from trt_matrix.core.qdq.explicit import PlacementOptions
 from trt_matrix.core.records import Object
-from trt_matrix.core.tables.best import CLOSE, MOST_TRIALS, Best, Part, Ranges, best_ranges
+from trt_matrix.core.tables.best import CLOSE, MOST_TRIALS, Best, ImagePart, Ranges, best_ranges
 from trt_matrix.core.tables.table import Table, TableError, from_json, to_json
 from trt_matrix.core.words import count, listed
 from trt_matrix.execution.wanted import Site, Wants
@@ -31,7 +31,7 @@ MOST_BYTES = 1 << 28
 Floats = npt.NDArray[np.float32]
 
 
-class Images:
+class ImageSubset:
     """Which of the calibration images are looked at."""
 
     def __init__(self, array: Floats, bytes_an_image: int, batch: int = 1) -> None:
@@ -49,21 +49,21 @@ class Images:
         taken = np.unique(np.linspace(0, len(array) - 1, wanted).astype(int))
         first = taken[:: max(round(len(taken) / choose), 2)][:choose]
         second = np.setdiff1d(taken, first)
-        self.parts: Mapping[Part, Sequence[int]] = {
-            Part.CHOOSE: [int(one) for one in first],
+        self.parts: Mapping[ImagePart, Sequence[int]] = {
+            ImagePart.CHOOSE: [int(one) for one in first],
             # One image alone confirms itself: there is no other.
-            Part.CONFIRM: [int(one) for one in (second if len(second) else first)],
+            ImagePart.CONFIRM: [int(one) for one in (second if len(second) else first)],
         }
         self.array = array
         self.batch = batch
 
-    def of(self, part: Part) -> Sequence[Floats]:
+    def of(self, part: ImagePart) -> Sequence[Floats]:
         return [
             np.repeat(self.array[one : one + 1], self.batch, axis=0) for one in self.parts[part]
         ]
 
 
-class Simulator:
+class TableSimulator:
     """Says what ranges cost the heads, as `trt_matrix.core.tables.best.Simulate`."""
 
     def __init__(
@@ -93,18 +93,18 @@ class Simulator:
         exact = _session(reference, threads)
         batch = batch_of(reference)
         first = exact(self._outputs, {image: np.repeat(images[:1], batch, axis=0)})
-        self._images = Images(images, sum(one.nbytes for one in first), batch)
+        self._images = ImageSubset(images, sum(one.nbytes for one in first), batch)
         self._exact = {
             part: [exact(self._outputs, {image: one}) for one in self._images.of(part)]
-            for part in Part
+            for part in ImagePart
         }
 
     @property
     def counts(self) -> tuple[int, int]:
         """Returns how many images there are in each part."""
-        return len(self._images.parts[Part.CHOOSE]), len(self._images.parts[Part.CONFIRM])
+        return len(self._images.parts[ImagePart.CHOOSE]), len(self._images.parts[ImagePart.CONFIRM])
 
-    def __call__(self, amax: Ranges, part: Part) -> list[float]:
+    def __call__(self, amax: Ranges, part: ImagePart) -> list[float]:
         """Returns the NMSE of each head that is not zero or broken in the reference.
 
         Raises:
@@ -162,7 +162,7 @@ def _gave_up(error: Exception) -> TableError:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedTable:
     """A search, and the key under which its result is known."""
 
     wants: Wants
@@ -214,7 +214,7 @@ class Wanted:
         wants = self.wants
         any_table = next(iter(self.tables.values()))
         simulated = adjustable(wants.network.model, any_table, self.options)
-        simulator = Simulator(
+        simulator = TableSimulator(
             wants.network.model,
             simulated,
             store.array(wants.data.calibration),

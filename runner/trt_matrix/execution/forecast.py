@@ -12,8 +12,10 @@ from trt_matrix.execution import alternatives, best
 from trt_matrix.execution.implicit import calibrated_inside, carried
 from trt_matrix.execution.jobs import Settled, known_measurement, unsettled
 from trt_matrix.execution.lanes import Lane, lanes_of
-from trt_matrix.execution.matrix import SettledBeside, reference_site, searched_placement
+from trt_matrix.execution.matrix import SettledBeside
+from trt_matrix.execution.reference import reference_site
 from trt_matrix.execution.request import request_of
+from trt_matrix.execution.simulations import searched_placement
 from trt_matrix.execution.typed import Typed
 from trt_matrix.execution.value_ranges import known, needed
 from trt_matrix.execution.wanted import FP32, Implicit, Site, Use, WantedPass, Wants
@@ -157,7 +159,9 @@ def _shared(
     known = {name: one for name, one in tables.items() if one is not None}
     if len(known) < len(tables):
         return None
-    return best.Wanted(wants, site, known, searched_placement(wants, environments)).known(store)
+    return best.WantedTable(wants, site, known, searched_placement(wants, environments)).known(
+        store
+    )
 
 
 def _table(

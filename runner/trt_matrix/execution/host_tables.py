@@ -92,7 +92,7 @@ class HostTables:
         """Makes the shared table of the others' ranges."""
         what = f"{site.where}/{best.BEST}"
         self._progress.expect(1)
-        wanted = best.Wanted(self._wants, site, self.made[CALIBRATION], options)
+        wanted = best.WantedTable(self._wants, site, self.made[CALIBRATION], options)
         known = wanted.known(self._jobs.store)
 
         def told(tried: int, of: int) -> None:

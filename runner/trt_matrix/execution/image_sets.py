@@ -15,7 +15,7 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model
 from trt_matrix.core.records import Object
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
-from trt_matrix.execution.inputs import Data
+from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.wanted import FP32, Site, Use, WantedPass, Wants
 
@@ -29,7 +29,7 @@ class UnknownError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class SeenImages:
     """What the reference makes of each image of a set."""
 
     maxima: Object
@@ -56,7 +56,7 @@ class ImageSets:
         self.placed = wants.explicit(engine)
         self.store = jobs.store
 
-    def maxima(self, images: Object, number: int, name: str) -> Seen:
+    def maxima(self, images: Object, number: int, name: str) -> SeenImages:
         """Returns the largest magnitude of every tensor on every image, and the heads' outputs.
 
         Raises:
@@ -84,7 +84,7 @@ class ImageSets:
         found = made.measurement
         if found.status is not Status.OK:
             raise UnknownError(found.reason or str(found.status))
-        return Seen(
+        return SeenImages(
             maxima=found.outputs[own],
             outputs={head: one for head, one in found.outputs.items() if head != own},
         )
@@ -207,7 +207,7 @@ class ImageSets:
         return self.store.derive(full, ".npy", make)
 
     def _wants(self, images: Object, number: int, heads: tuple[tuple[str, str], ...]) -> Wants:
-        data = Data(
+        data = ImageArrays(
             evaluation=images,
             calibration=self.wants.data.calibration,
             evaluation_images=number,

@@ -23,7 +23,7 @@ VARIANTS_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
+class ImageArrays:
     """Preprocessed images, float32 .npy of shape (images, …input)."""
 
     evaluation: Object

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from job import protocol, settle
-from job.reductions import FLAT, SUMS
+from trt_matrix.containers.job import protocol, settle
+from trt_matrix.containers.job.reductions import FLAT, SUMS
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import Object
 from trt_matrix.execution.answer_models import PassAnswer, plain_json, valid

@@ -11,38 +11,34 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from trt_matrix.core.cells import Cell, Precision, Status, TableSource
-from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.cells import Cell, Status, TableSource
 from trt_matrix.core.plan import mixed_cells
-from trt_matrix.core.qdq.explicit import PlacementOptions
-from trt_matrix.core.qdq.placements import ENGINES, Placed
-from trt_matrix.core.records import Calibration, Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Object, Record
 from trt_matrix.core.tables.table import Table
-from trt_matrix.core.tables.trt_cache import parse, to_table
 from trt_matrix.environments.base import Environment, Identity
-from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
-from trt_matrix.execution import alternatives
-from trt_matrix.execution.host_tables import HostTables, clipped_by
-from trt_matrix.execution.implicit import calibrated_inside, carried
+from trt_matrix.errors import EnvironmentUnavailableError
+from trt_matrix.execution.cell_networks import CellNetworks
+from trt_matrix.execution.host_tables import HostTables
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.lanes import Lane, NamedReference, Variant, lanes_of
+from trt_matrix.execution.lanes import Lane, NamedReference, lanes_of
 from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.preparing import prepare
 from trt_matrix.execution.progress import Progress
+from trt_matrix.execution.reference import check_variants, measured, reference_site
 from trt_matrix.execution.rounds import Rounds
+from trt_matrix.execution.simulations import Simulations, quantised, searched_placement
 from trt_matrix.execution.table_checks import RecordedTables
+from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import FP32, Site, Use, WantedPass, Wants
+from trt_matrix.execution.wanted import FP32, Site, Use, Wants
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.execution.workers import Workers
 from trt_matrix.store.results import Run
 
 UNMADE = Identity(fingerprint="", facts={})
 """Of an environment that is not made yet, as long as nothing runs in it."""
-REFERENCE_DEVICE = "cpu"
 
 Outputs = Mapping[str, Object]
 SettledBeside = Callable[[Outputs, Outputs, Use], bool]
@@ -120,13 +116,13 @@ class Matrix:
         self.rounds = Rounds(self.jobs, wants, progress, self.workers)
         self.lanes = lanes_of(cells)
         self.host = HostTables(self.jobs, wants, progress)
-        self.used: dict[str, Table] = {}
-        """digest → every table that a cell uses."""
+        self.used = UsedTables(self.store, self.host)
         self.recorded = RecordedTables(self.jobs.store, wants, progress, self.host)
         self.typed = TypedNetworks(self.jobs, wants)
+        self.networks = CellNetworks(wants, progress, self.used, self.typed)
+        self.simulated = Simulations(self.jobs, wants, progress, self.used)
         self.foreign: dict[str, str] = {}
         """digest → environment whose own program made the table, of images that nobody here knows."""
-        self.simulations: list[Measurement] = []
         self.preparing_s = 0.0
         """Wall time in which environments were made."""
 
@@ -167,7 +163,7 @@ class Matrix:
             lane.cells = (*lane.cells, cell)
             if lane.site and cell.obstacle is None:
                 self.progress.expect(lane.repeats(self.wants.settings.repeats))
-                self._give(lane, lane.site, cell)
+                self.networks.give(lane, lane.site, cell)
         self.cells = tuple(cell for lane in self.lanes.values() for cell in lane.cells)
         self.simulate(site)
         self.measure(range(self.wants.settings.repeats), {cell.id for cell in added})
@@ -187,22 +183,11 @@ class Matrix:
     @property
     def tables(self) -> Mapping[str, Table]:
         """Returns digest → every table that a cell uses or that is a candidate for the limit."""
-        return {
-            **self.used,
-            **{name: one for name, one in self.host.candidates.items() if name not in self.used},
-        }
+        return self.used.all
 
-    def table_facts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Returns table digest → who made it, how, and what it could not cover."""
-        return {
-            name: {
-                **asdict(table.provenance),
-                "tensors": len(table.amax),
-                "unusable": dict(table.unusable),
-                **({"clipped": dict(self.host.clipped[name])} if name in self.host.clipped else {}),
-            }
-            for name, table in self.tables.items()
-        }
+    @property
+    def simulations(self) -> Sequence[Measurement]:
+        return self.simulated.made
 
     # Reference and simulation
 
@@ -217,24 +202,12 @@ class Matrix:
         identity = environment.prepare(offline=True)
         site = self.typed.site = reference_site(environment, identity, self.engine_options)
         wanted = self.wants.measurement(site, FP32.name, 0, model=self.wants.network.fp32)
-        self.reference = self._reference(site, wanted)
-        self._check_variants(site, self.reference)
+        self.reference = measured(self.jobs, self.progress, site, wanted)
+        check_variants(self.jobs, self.wants, self.progress, site, self.reference)
         if self.named:
             host, self.reference = self.reference, None
             self.reference = self._measured_by(self.named, host)
         return site
-
-    def _reference(self, site: Site, wanted: WantedPass) -> Measurement:
-        self.progress.expect(1)
-        (made,) = self.jobs.measure(site, [wanted])
-        found = made.measurement
-        if found.status is not Status.OK:
-            message = (
-                f"the reference ({site.environment.name}) could not run this network: "
-                f"{found.reason}\n{found.log_tail or ''}".rstrip()
-            )
-            raise EnvironmentUnavailableError(message)
-        return found
 
     def _measured_by(self, named: NamedReference, host: Measurement) -> Measurement:
         """Measures a cell as the reference: apart from its own repeats, which have their turn among the others."""
@@ -250,37 +223,13 @@ class Matrix:
         site = dataclasses.replace(
             self._site(lane, made), environment=one, timing=None, shapes=shapes
         )
-        self._give(lane, site, named.cell)
+        self.networks.give(lane, site, named.cell)
         (wanted,) = self.rounds.wanted(lane, site, 0)
-        return self._reference(site, wanted)
-
-    def _check_variants(self, site: Site, reference: Measurement) -> None:
-        """Computes every variant of the network on the host; it must give what the reference gives.
-
-        Raises:
-            ConfigError: one gives something else; names each such.
-        """
-        network = self.wants.network
-        wanted = [
-            self.wants.measurement(site, f"variant-{number}", 0, model=one.fp32)
-            for number, one in enumerate(network.variants)
-        ]
-        self.progress.expect(len(wanted))
-        problems = []
-        for one, made in zip(network.variants, self.jobs.measure(site, wanted), strict=True):
-            found = made.measurement
-            reason = found.reason
-            if found.status is Status.OK:
-                reason = alternatives.unlike(self.store, reference.outputs, found.outputs)
-            if reason:
-                problems.append(f"{one.name} is not the function of {network.name}: {reason}")
-        if problems:
-            source = "model.variants"
-            raise ConfigError(source, problems)
+        return measured(self.jobs, self.progress, site, wanted)
 
     def make_tables(self, site: Site) -> None:
         """Makes the shared table and candidates for the limit, where anything runs in int8, and simulates them."""
-        if not self._quantised():
+        if not quantised(self.lanes.values()):
             return
         options = searched_placement(self.wants, self.environments.values())
         self.host.make(site, limit=self.wants.network.is_float, options=options)
@@ -288,85 +237,12 @@ class Matrix:
         if given and any(cell.pass_.source is TableSource.SHARED for cell in self.cells):
             self.host.shared = self.recorded.given(given)
         if isinstance(self.host.shared, Table):
-            self._use(self.host.shared)
+            self.used.use(self.host.shared)
         self.simulate(site)
 
-    def _quantised(self) -> Sequence[Lane]:
-        """Returns the lanes with cells in int8, less those that could not be made."""
-        return [
-            lane
-            for lane in self.lanes.values()
-            if lane.obstacle is None
-            and any(cell.pass_.precision is Precision.INT8 for cell in lane.runnable)
-        ]
-
     def simulate(self, site: Site) -> None:
-        """Computes, in exact float32 arithmetic, what every table must cost in every placement.
-
-        Does those that are not done yet: TensorRT's own tables are known after its passes only.
-        """
-        done = {(one.placement, one.table) for one in self.simulations}
-        wanted = []
-        for placed, (exclude, tables) in self._placements().items():
-            for table in tables:
-                if (placed.name, table.digest) in done:
-                    continue
-                name = f"simulation-{placed.name}-{table.digest[:12]}"
-                try:
-                    model = self._simulation_of(table, placed, exclude)
-                except GraphError as error:
-                    self.progress.warn(f"{name}: {error}")
-                    continue
-                wanted.append(
-                    self.wants.measurement(
-                        site,
-                        name,
-                        0,
-                        model=model,
-                        table=table,
-                        placement=placed.name,
-                        use=Use.COMPARED,
-                    )
-                )
-        self.progress.expect(len(wanted))
-        for made in self.jobs.measure(site, wanted, computed=True):
-            if made.measurement.status is Status.OK:
-                self.simulations.append(made.measurement)
-            else:
-                self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
-
-    def _placements(self) -> Mapping[Placed, tuple[Sequence[str], Sequence[Table]]]:
-        """Returns the placements of all int8 cells; known before environments are made.
-
-        Returns:
-            Placement → the layers that it keeps in float, and the tables to simulate there: all that are known;
-            where layers are only tried in float, the one that they are tried with.
-        """
-        every = tuple(self.tables.values())
-        found: dict[Placed, tuple[Sequence[str], Sequence[Table]]] = {}
-        for lane in self._quantised():
-            for cell in lane.runnable:
-                if cell.pass_.source is None:
-                    continue
-                placed = self.wants.placed(lane.site or self._site(lane), cell.pass_)
-                shared = self.host.shared
-                mixed = cell.pass_.mixed and isinstance(shared, Table)
-                tables = (shared,) if mixed and isinstance(shared, Table) else every
-                # What one scale a weight costs is told against a scale a channel.
-                for one in (placed, placed.per_channel):
-                    found.setdefault(one, (cell.pass_.exclude, tables))
-        return found
-
-    def _simulation_of(self, table: Table, placed: Placed, exclude: Sequence[str]) -> Object:
-        """Returns the network that says what a table must cost: what came quantised is its own.
-
-        Raises:
-            GraphError: see `Network.quantised`.
-        """
-        shipped = self.wants.network.shipped
-        if shipped and shipped.table.digest == table.digest:
-            return shipped.object
-        return self.wants.network.quantised(self.store, table, placed, exclude, simulated=True)
+        """Computes what every table must cost: TensorRT's own tables are known after its passes only."""
+        self.simulated.make(site, self.lanes.values(), self._site)
 
     # Environments
 
@@ -419,90 +295,7 @@ class Matrix:
         for lane in self.lanes.values():
             if lane.site:
                 for cell in lane.runnable:
-                    self._give(lane, lane.site, cell)
-
-    def _give(self, lane: Lane, site: Site, cell: Cell) -> None:
-        """Decides which network a cell runs, or why it runs none."""
-        name, network, engine = cell.pass_.name, self.wants.network, site.environment.engine
-        placed = None if cell.pass_.source is None else self.wants.placed(site, cell.pass_)
-        table = self._table(site, cell, lane.calibration)
-        try:
-            match table:
-                case None:
-                    inside = cell.pass_.made_inside
-                    implicit = calibrated_inside(cell.pass_, self.wants) if inside else None
-                    lane.variants[name] = Variant(
-                        network.fp32,
-                        precision=cell.pass_.precision,
-                        implicit=implicit,
-                        alternatives=alternatives.floats(network, engine),
-                        typed=self.typed.of(site, cell.pass_.precision),
-                        placed=placed,
-                    )
-                case Table() if cell.pass_.source is TableSource.SHIPPED:
-                    assert network.shipped  # noqa: S101 - its table is
-                    lane.variants[name] = Variant(
-                        network.shipped.object,
-                        self._use(table),
-                        alternatives=alternatives.shipped(network, engine),
-                        placed=placed,
-                    )
-                case Table() if cell.pass_.implicit:
-                    implicit, content = carried(self._use(table), self.wants, cell.pass_)
-                    self.store.put(content, ".json")
-                    lane.variants[name] = Variant(
-                        network.fp32,
-                        table,
-                        implicit=implicit,
-                        alternatives=alternatives.floats(network, engine),
-                        placed=placed,
-                    )
-                case Table() if placed:
-                    exclude = cell.pass_.exclude
-                    model = network.quantised(self.store, table, placed, exclude, simulated=False)
-                    others = alternatives.quantised(self.store, network, table, placed, exclude)
-                    lane.variants[name] = Variant(
-                        model, self._use(table), alternatives=others, placed=placed
-                    )
-                case str() if lane.recorded:
-                    # What was recorded is there; it is judged without a table.
-                    lane.variants[name] = Variant(
-                        network.fp32, precision=cell.pass_.precision, placed=placed
-                    )
-                case str():
-                    mine = cell.pass_.source is TableSource.SHARED and self.wants.settings.given
-                    status = Status.UNAVAILABLE if mine else Status.JOB_FAILED
-                    lane.refused[name] = status, table
-        except GraphError as error:
-            reason = f"its table cannot be written into the network: {error}"
-            lane.refused[name] = Status.JOB_FAILED, reason
-        if name in lane.refused:
-            self.progress.done(
-                cell.id,
-                *lane.refused[name],
-                steps=lane.repeats(self.wants.settings.repeats),
-            )
-
-    def _table(self, site: Site, cell: Cell, calibration: Calibration | None) -> Table | str | None:
-        """Returns the cell's table, None where it needs none, or why it has none."""
-        if cell.pass_.source is None or cell.pass_.made_inside:
-            return None
-        if cell.pass_.source is TableSource.SHARED:
-            return self.host.shared
-        if cell.pass_.source is TableSource.SHIPPED:
-            shipped = self.wants.network.shipped
-            return shipped.table if shipped else "the network has no quantisation of its own"
-        if calibration is None or calibration.status is not Status.OK:
-            return f"its calibration failed: {calibration.reason if calibration else 'not run'}"
-        algorithm = cell.pass_.algorithm or ""
-        table = self.wants.table(site, calibration, algorithm)
-        if (clipped := clipped_by(calibration, algorithm)) is not None:
-            self.host.clipped.setdefault(table.digest, clipped)
-        return table
-
-    def _use(self, table: Table) -> Table:
-        """Returns the table that all use which have the same ranges: the first."""
-        return self.used.setdefault(table.digest, table)
+                    self.networks.give(lane, lane.site, cell)
 
     # Measurement
 
@@ -514,11 +307,11 @@ class Matrix:
             for lane in self.lanes.values():
                 if not lane.recorded:
                     for made in itertools.chain.from_iterable(lane.measurements.values()):
-                        self._take_table(lane.environment, made)
+                        self.used.take(lane.environment, made)
         for lane in self.lanes.values():
             if lane.recorded:
                 for made in self.recorded.checked(lane):
-                    self._take_table(lane.environment, made)
+                    self.used.take(lane.environment, made)
                     self.foreign[made.table or ""] = lane.environment
 
     def measure_again(self, cells: Collection[str], repeat: int) -> None:
@@ -533,34 +326,3 @@ class Matrix:
         ]
         self.progress.expect(len(able))
         self.measure([repeat], able)
-
-    def _take_table(self, environment: str, measurement: Measurement) -> None:
-        """Takes in the table that TensorRT made of the calibration images, for its simulation."""
-        if measurement.cache and measurement.table and measurement.table not in self.used:
-            text = self.store.path(measurement.cache).read_text("utf-8")
-            self._use(to_table(parse(text), environment=environment))
-
-
-def searched_placement(wants: Wants, environments: Iterable[Environment]) -> PlacementOptions:
-    """Returns the placement in which the table `best` is looked for: the first environment's.
-
-    Of the whole matrix, so that the table is the same whichever cells are selected.
-    """
-    engine = next((one.engine for one in environments if one.engine in ENGINES), "tensorrt")
-    return wants.explicit(engine).options()
-
-
-def reference_site(
-    environment: Environment,
-    identity: Identity,
-    engine_options: Mapping[str, Mapping[str, Any]],
-) -> Site:
-    """Returns where the reference is computed; its latency is of no interest."""
-    return Site(
-        environment=environment,
-        identity=identity,
-        device=REFERENCE_DEVICE,
-        engine_options=engine_options[environment.name],
-        timing=None,
-        shapes={},
-    )

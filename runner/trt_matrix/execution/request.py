@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import Object
 from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 

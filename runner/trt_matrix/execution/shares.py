@@ -86,7 +86,7 @@ def coverage_of(
 
 
 def _stored(
-    found: Mapping[str, executed_shares.Share], heads: Sequence[tuple[str, str]]
+    found: Mapping[str, executed_shares.ExecutedShare], heads: Sequence[tuple[str, str]]
 ) -> Mapping[str, Share]:
     return {
         head: Share(

@@ -9,7 +9,7 @@ import onnx
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.qdq.placements import Activations, Placed
 from trt_matrix.core.records import Object
-from trt_matrix.core.shipped.quantisation import Form, Quantisation
+from trt_matrix.core.shipped.quantisation import QuantisedForm, ShippedQuantisation
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.store.results import Store, object_of
 
@@ -26,7 +26,7 @@ class Shipped:
 
     content: bytes
     """Its file; functions are written out, weights embedded."""
-    found: Quantisation
+    found: ShippedQuantisation
     table: Table
     """Tensor of the float network → what its own scales represent; of dynamic quantisation, nothing."""
     no_float: str | None
@@ -61,7 +61,7 @@ class Shipped:
                 f"a {pass_.precision} pass needs a float network, and none can be made of this one, "
                 f"which is quantised already: {self.no_float}"
             )
-        if engine == READS_QDQ_ALONE and self.found.forms != (Form.QDQ,):
+        if engine == READS_QDQ_ALONE and self.found.forms != (QuantisedForm.QDQ,):
             return (
                 "TensorRT reads QuantizeLinear and DequantizeLinear alone; this network is quantised "
                 f"by {' and '.join(self.found.others)}: export it in QDQ form, or set "
@@ -83,7 +83,7 @@ def table_of(amax: Mapping[str, float], unusable: Mapping[str, str], sha256: str
     return Table(amax=table.amax, provenance=table.provenance, unusable=told | dict(table.unusable))
 
 
-def quantisation_facts(found: Quantisation, *, stripped: bool) -> Mapping[str, Any]:
+def quantisation_facts(found: ShippedQuantisation, *, stripped: bool) -> Mapping[str, Any]:
     """Returns what a run writes down of a network's own quantisation."""
     return {
         "used": "strip" if stripped else "shipped",

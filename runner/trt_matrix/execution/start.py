@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.hosts.gpus import GpuState, disturbed
-from trt_matrix.core.records import Calibration, Coverage, Measurement, Object, Share, Start, Timing
+from trt_matrix.core.records import (
+    Calibration,
+    Coverage,
+    LatencySamples,
+    Measurement,
+    Object,
+    Share,
+    Start,
+)
 from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending
 from trt_matrix.execution.answer_models import PassAnswer
@@ -275,7 +283,7 @@ class JobStart:
             if left
             else {head: self.store.adopt(path) for head, path in files.items()},
             left=left is not None,
-            latency=Timing(
+            latency=LatencySamples(
                 batch=latency.batch,
                 samples_s=latency.samples_s,
                 warm_up=latency.warm_up,

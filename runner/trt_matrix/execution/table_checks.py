@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.tables import mistakes
 from trt_matrix.core.tables.coverage import enough
-from trt_matrix.core.tables.forms import Form
+from trt_matrix.core.tables.forms import TableForm
 from trt_matrix.core.tables.mistakes import Mistake, Ranges
 from trt_matrix.core.tables.table import LEVELS, Table
 from trt_matrix.core.tables.trt_cache import parse
@@ -92,7 +92,7 @@ class RecordedTables:
         told = ((one.build or {}).get("scales") or {}).get("form")
         key = (text, str(told))
         if key not in self._found:
-            scales = told is None or Form(told).scales
+            scales = told is None or TableForm(told).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
             self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
         return self._found[key]

@@ -13,8 +13,8 @@ from typing import Any
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.qdq.placements import (
-    Choice,
     Placed,
+    PlacementChoice,
     Preference,
     Weights,
     activations_for,
@@ -28,7 +28,7 @@ from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.functions import FunctionFiles
 from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.plugins import ENGINE, PluginFiles
 from trt_matrix.execution.typed import Typed
 
@@ -196,7 +196,7 @@ class Wants:
 
     settings: Settings
     network: Network
-    data: Data
+    data: ImageArrays
     plugins: tuple[PluginFiles, ...] = ()
     """Custom layers, which TensorRT alone is given."""
     functions: Mapping[str, FunctionFiles] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Wants:
             "own": {head: one.file for head, one in own.items()} if own else None,
         }
 
-    def activations(self, site: Site) -> Choice:
+    def activations(self, site: Site) -> PlacementChoice:
         """Returns the type of the activations of a site's explicit int8, and why."""
         # What is packed runs on a machine that nobody has seen, and so did what was recorded.
         known = not site.recorded and not site.elsewhere

@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class ImagePlacement:
     """How an image lies in the network's input: x' = x · scale_x + left, likewise y."""
 
     width: int
@@ -128,7 +128,7 @@ def preprocess(
     target: Path,
     *,
     channels_last: bool = False,
-) -> tuple[Placement, ...]:
+) -> tuple[ImagePlacement, ...]:
     """Writes all images into one float32 .npy, one image in memory at a time.
 
     Args:
@@ -207,7 +207,7 @@ def _eight_bits(image: Image.Image, ground: int, *, opaque: bool) -> Image.Image
 
 def fit(
     image: Image.Image, size: tuple[int, int], settings: Preprocess
-) -> tuple[Floats, Placement]:
+) -> tuple[Floats, ImagePlacement]:
     """Resizes and normalises one image.
 
     Args:
@@ -264,7 +264,9 @@ def _linear(pixels: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     return rounded
 
 
-def placement(image: tuple[int, int], size: tuple[int, int], settings: Preprocess) -> Placement:
+def placement(
+    image: tuple[int, int], size: tuple[int, int], settings: Preprocess
+) -> ImagePlacement:
     """Returns where an image of (width, height) lies in an input of (height, width).
 
     A letterboxed image keeps its proportions (to the pixel), and is centred or lies at the top left.
@@ -278,7 +280,7 @@ def placement(image: tuple[int, int], size: tuple[int, int], settings: Preproces
         inner_width = max(1, round(image_width * factor))
         inner_height = max(1, round(image_height * factor))
     centred = settings.position == "center"
-    return Placement(
+    return ImagePlacement(
         width=image_width,
         height=image_height,
         inner_width=inner_width,

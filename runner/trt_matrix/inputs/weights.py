@@ -4,7 +4,8 @@ from pathlib import Path
 
 import onnx
 
-from trt_matrix.core.network.graph import GraphError, external_files
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.loading import external_files
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
 from trt_matrix.store.untrusted import UntrustedError, content
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from trt_matrix.core.manifest import EvaluationImage
 from trt_matrix.core.records import Object
-from trt_matrix.inputs.images import Placement, placement, upright_size
+from trt_matrix.inputs.images import ImagePlacement, placement, upright_size
 from trt_matrix.planning.matrix import Checked
 
 Put = Callable[[bytes, str], Object]
 
 
-def placed(checked: Checked, path: Path) -> Placement:
+def placed(checked: Checked, path: Path) -> ImagePlacement:
     """Returns how a sample lies in the network's input; one that is an array fills it.
 
     Args:

@@ -11,9 +11,9 @@ from trt_matrix.core.calibration import alike, claims, fed, ranges
 from trt_matrix.core.calibration.cost import costs
 from trt_matrix.core.calibration.curve import Curve, curves
 from trt_matrix.core.calibration.report import (
+    AlikePair,
     CalibrationReport,
     Claim,
-    Pair,
     Without,
 )
 from trt_matrix.core.calibration.sizes import Size, can_tell, sizes
@@ -26,7 +26,7 @@ from trt_matrix.core.tables.differences import Ranges
 from trt_matrix.core.verdicts.head_errors import head_errors
 from trt_matrix.core.words import count, listed
 from trt_matrix.errors import GoneError
-from trt_matrix.judging.preprocessing import Told, fed_tables, trials
+from trt_matrix.judging.preprocessing import ToldPreprocessing, fed_tables, trials
 from trt_matrix.store.arrays import read_array
 from trt_matrix.store.results import Store
 
@@ -182,7 +182,7 @@ class _Judging:
         return replace(
             made,
             pairs=tuple(
-                Pair(
+                AlikePair(
                     calibration=files[one.one],
                     evaluation=others[one.other],
                     cosine=one.cosine,
@@ -360,6 +360,6 @@ class _Judging:
 
     # Preprocessing
 
-    def _take(self, told: Told) -> None:
+    def _take(self, told: ToldPreprocessing) -> None:
         self._say(iter(told.claims), told.well)
         self.unknown += told.unknown

@@ -9,15 +9,27 @@ import numpy.typing as npt
 
 from trt_matrix.core.boxes.evidence import UNKNOWN
 from trt_matrix.core.calibration import curve
-from trt_matrix.core.calibration.preprocessings import IMAGES, Form, early, forms, with_exchanged
+from trt_matrix.core.calibration.preprocessings import (
+    IMAGES,
+    PixelForm,
+    early,
+    forms,
+    with_exchanged,
+)
 from trt_matrix.core.calibration.ranges import suspects
-from trt_matrix.core.manifest import CalibrationFacts, Decode, EvaluationImage, ImageSet, Tried
+from trt_matrix.core.manifest import (
+    CalibrationFacts,
+    EvaluationImage,
+    ImageSet,
+    RecordedDecode,
+    Tried,
+)
 from trt_matrix.core.records import Object
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.image_sets import MINMAX, ImageSets, UnknownError
 from trt_matrix.execution.matrix import Matrix
 from trt_matrix.execution.progress import Progress
-from trt_matrix.inputs.images import Placement
+from trt_matrix.inputs.images import ImagePlacement
 from trt_matrix.judging.box_facts import box_facts, placed
 from trt_matrix.judging.described import described, pixels_of
 from trt_matrix.judging.detections import boxes_of
@@ -113,7 +125,7 @@ class _Forensics:
             unknown=tuple(self.unknown),
         )
 
-    def _described(self, array: Object, places: Sequence[Placement]) -> Object | None:
+    def _described(self, array: Object, places: Sequence[ImagePlacement]) -> Object | None:
         if self.checked.config.data.are_arrays:
             return None
         return described(
@@ -127,7 +139,7 @@ class _Forensics:
     # What the reference makes of each image
 
     def _maxima(
-        self, places: Sequence[Placement]
+        self, places: Sequence[ImagePlacement]
     ) -> tuple[tuple[Object | None, ...], tuple[tuple[tuple[float, ...], ...] | None, ...]]:
         """Returns (calibration's, evaluation's) largest magnitudes, and areas of boxes."""
         if not self.matrix.wants.network.is_float:
@@ -152,10 +164,10 @@ class _Forensics:
         self,
         here: Mapping[str, Object],
         there: Mapping[str, Object],
-        places: Sequence[Placement],
+        places: Sequence[ImagePlacement],
     ) -> tuple[tuple[tuple[float, ...], ...] | None, ...]:
         found = box_facts(self.checked, self.store.put)
-        decode: Decode | None = found.get("decode")
+        decode: RecordedDecode | None = found.get("decode")
         if decode is None:
             self.unknown.append(
                 "sizes of objects: matrix.yaml does not say how to decode (`decode:`)"
@@ -279,7 +291,7 @@ class _Forensics:
             made.append(Tried(name=form.name, outputs=outputs))
         return tuple(made)
 
-    def _in_form(self, images: Object, chosen: Sequence[int], form: Form) -> Object:
+    def _in_form(self, images: Object, chosen: Sequence[int], form: PixelForm) -> Object:
         how = pixels_of(self.checked.config.data.preprocess)
         last = self.checked.channels_last
 

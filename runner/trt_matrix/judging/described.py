@@ -12,7 +12,7 @@ from trt_matrix.config.data import Preprocess
 from trt_matrix.core.calibration.alike import LENGTH, describe
 from trt_matrix.core.calibration.fed import STATISTICS, Pixels, statistics
 from trt_matrix.core.records import Object
-from trt_matrix.inputs.images import Placement
+from trt_matrix.inputs.images import ImagePlacement
 from trt_matrix.store.results import Store
 
 DESCRIBED_VERSION = 1
@@ -50,7 +50,7 @@ def pixels_of(settings: Preprocess) -> Pixels:
 def described(
     store: Store,
     array: Object,
-    placements: Sequence[Placement],
+    placements: Sequence[ImagePlacement],
     settings: Preprocess,
     *,
     channels_last: bool,
@@ -79,7 +79,7 @@ def described(
 
 def _entries(
     images: npt.NDArray[np.float32],
-    placements: Sequence[Placement],
+    placements: Sequence[ImagePlacement],
     settings: Preprocess,
     channels_last: bool,
 ) -> npt.NDArray[np.void]:

@@ -23,7 +23,7 @@ from trt_matrix.core.boxes.precision_draws import DRAWS, SEED, precision_draws
 from trt_matrix.core.boxes.registry import style_of
 from trt_matrix.core.boxes.results import AveragePrecision
 from trt_matrix.core.boxes.styles import Detector
-from trt_matrix.core.manifest import Decode, EvaluationImage, Manifest
+from trt_matrix.core.manifest import EvaluationImage, Manifest, RecordedDecode
 from trt_matrix.core.records import Object
 from trt_matrix.execution.progress import Stage, untold
 from trt_matrix.inputs.decoder_file import detector
@@ -37,7 +37,7 @@ BOXES_VERSION = 1
 """Raise when the same outputs give other boxes, changes or precision."""
 
 MATCHING = ("match_iou", "shown_score")
-"""What of `Decode` decides which boxes are one, and nothing about the boxes themselves."""
+"""What of `RecordedDecode` decides which boxes are one, and nothing about the boxes themselves."""
 
 COUNTING = ("category_ids", "together")
 """Nor does what decides what boxes count for."""
@@ -69,7 +69,7 @@ def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> Box
 
 def box_evidence_of(
     store: Store,
-    decode: Decode,
+    decode: RecordedDecode,
     evaluation: Sequence[EvaluationImage],
     labels: Object | None,
     stage: Stage = untold,
@@ -91,7 +91,7 @@ def box_evidence_of(
 
 
 def boxes_of(
-    store: Store, decode: Decode, images: Sequence[EvaluationImage], outputs: Outputs
+    store: Store, decode: RecordedDecode, images: Sequence[EvaluationImage], outputs: Outputs
 ) -> Sequence[Boxes]:
     """Returns the boxes of other images than those that are evaluated, each in its own pixels.
 
@@ -107,7 +107,7 @@ class _Detections:
     def __init__(
         self,
         store: Store,
-        decode: Decode,
+        decode: RecordedDecode,
         images: Sequence[EvaluationImage],
         labels: Object | None,
         stage: Stage,
@@ -226,7 +226,7 @@ class _Detections:
             yield in_own_pixels(boxes, image)
 
 
-def detector_of(store: Store, decode: Decode) -> Detector:
+def detector_of(store: Store, decode: RecordedDecode) -> Detector:
     """Returns the way from the outputs of one image to its boxes, in pixels of the network's input.
 
     Raises:

@@ -11,7 +11,7 @@ LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunDifference:
     before: str
     """Id of the earlier run."""
     after: str

@@ -1,22 +1,22 @@
 """`trt_matrix.load`: a finished run as tidy pandas frames, every column documented."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from job.reductions import SUMS
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.tables.table import TableError, from_json
 from trt_matrix.errors import StoreError
-from trt_matrix.report.columns import COLUMNS, NAMES
-from trt_matrix.report.frames import PARQUET
+from trt_matrix.judging.judgement_file import JudgementFile
+from trt_matrix.report.columns import COLUMNS, NAMES, NUMBER, TEXT, TRUTH, WHOLE
+from trt_matrix.report.frames import long_table
 from trt_matrix.store.results import Run, Store, explained
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ DOCS: Mapping[str, Mapping[str, str]] = {
 
 SHOWN = ("environment", "device", "pass_name", "head", "status", "sqnr_db", "verdicts")
 """Columns of the heads that a notebook shows."""
+DTYPES = {TEXT: "string", NUMBER: "float64", WHOLE: "Int64", TRUTH: "boolean", NAMES: "object"}
+"""Of pandas, each of which can say that a value is not known."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,18 +116,17 @@ def load(path: Path | str) -> Results:
         path: Its folder, `results/latest` or `results/20261123T091500Z-digits3`.
 
     Raises:
-        StoreError: it holds no finished run, or one that is damaged.
+        StoreError: it holds no finished run, or one that is damaged, or another release judged it.
+        ModuleNotFoundError: pandas, which the extra `frames` brings, is not installed.
     """
-    import pandas as pd  # noqa: PLC0415 - it takes a second, and nothing else needs it
+    try:
+        import pandas as pd  # noqa: PLC0415 - of an extra, and it takes a second
+    except ModuleNotFoundError as error:
+        message = "trt_matrix.load needs pandas: pip install 'trt-matrix[frames]'"
+        raise ModuleNotFoundError(message, name="pandas") from error
 
-    folder = Path(path)
-    run = _opened(folder)
-    parquet = folder / PARQUET
-    with explained(parquet):
-        heads = pq.read_table(parquet).to_pandas()
-    for column in COLUMNS:
-        if column.type == NAMES and column.name in heads:
-            heads[column.name] = [_listed(one) for one in heads[column.name]]
+    run = _opened(Path(path))
+    heads = frame_of(long_table(JudgementFile.read(run.folder).judgement))
     frames = {
         "cells": pd.DataFrame(list(_cells(run)), columns=list(DOCS["cells"])),
         "images": pd.DataFrame(_images(run), columns=list(DOCS["images"])),
@@ -135,11 +136,15 @@ def load(path: Path | str) -> Results:
     return Results(run=run.id, heads=heads, **frames)
 
 
-def _listed(value: Any) -> list[str]:
-    """Returns the names; runs of before 0.2 hold them in one text, or nothing."""
-    if isinstance(value, str):
-        return value.split("; ")
-    return [] if value is None or isinstance(value, float) else list(value)  # NaN: nothing
+def frame_of(table: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Returns a long table as a frame; the types of its columns do not depend on its content."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    columns = {
+        one.name: pd.Series([row[one.name] for row in table], dtype=DTYPES[one.type])
+        for one in COLUMNS
+    }
+    return pd.DataFrame(columns)
 
 
 def _opened(folder: Path) -> Run:

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class ToldPreprocessing:
     claims: tuple[Claim, ...] = ()
     well: str | None = None
     """What was looked at, and nothing found."""
@@ -32,7 +32,7 @@ class Told:
 
 def fed_tables(
     facts: CalibrationFacts, tables: Mapping[str, Ranges], inputs: str, here: Array | None
-) -> tuple[tuple[FedTable, ...], Told]:
+) -> tuple[tuple[FedTable, ...], ToldPreprocessing]:
     """Returns how tables that other programs made lie to what was fed.
 
     Args:
@@ -60,15 +60,17 @@ def fed_tables(
             )
         )
     if not made:
-        return (), Told()
+        return (), ToldPreprocessing()
     which = f"with what the table of {listed([one.name for one in made], 3)} was made"
     if here is not None and _mostly_flat(here):
-        return (), Told(unknown=(f"{which}: most calibration images are of one colour",))
+        return (), ToldPreprocessing(
+            unknown=(f"{which}: most calibration images are of one colour",)
+        )
     wrong = tuple(claims.table_claims(made))
     if wrong or _all_fit(made):
         well = f"the table of {listed([one.name for one in made], 3)} fits what was fed"
-        return tuple(made), Told(claims=wrong, well=None if wrong else well)
-    return tuple(made), Told(unknown=(f"{which}: no known preprocessing fits",))
+        return tuple(made), ToldPreprocessing(claims=wrong, well=None if wrong else well)
+    return tuple(made), ToldPreprocessing(unknown=(f"{which}: no known preprocessing fits",))
 
 
 def _all_fit(made: Sequence[FedTable]) -> bool:
@@ -81,10 +83,12 @@ def _mostly_flat(described: Array) -> bool:
     return 2 * int((~described["description"].any(axis=1)).sum()) > len(described)
 
 
-def trials(facts: CalibrationFacts, boxes: BoxEvidence | None) -> tuple[tuple[Trial, ...], Told]:
+def trials(
+    facts: CalibrationFacts, boxes: BoxEvidence | None
+) -> tuple[tuple[Trial, ...], ToldPreprocessing]:
     """Returns what the float network finds in the evaluation images, preprocessed in every known way."""
     if not facts.trials or boxes is None or boxes.precision_of is None:
-        return (), Told()
+        return (), ToldPreprocessing()
     draws_of: Callable[..., npt.NDArray[np.float64]] | None = boxes.draws_of
     made: list[Trial] = []
     unknown: list[str] = []
@@ -107,13 +111,13 @@ def trials(facts: CalibrationFacts, boxes: BoxEvidence | None) -> tuple[tuple[Tr
         )
         made.append(Trial(form=one.name, ap50=float(ap50), better_by=better))
     if first is None:
-        return tuple(made), Told(unknown=tuple(unknown))
+        return tuple(made), ToldPreprocessing(unknown=tuple(unknown))
     return judged(made, len(facts.evaluation.files), unknown)
 
 
 def judged(
     made: Sequence[Trial], images: int, unknown: Sequence[str] = ()
-) -> tuple[tuple[Trial, ...], Told]:
+) -> tuple[tuple[Trial, ...], ToldPreprocessing]:
     """Returns what trials say of the preprocessing, and the trials as far as they say anything.
 
     Args:
@@ -125,10 +129,12 @@ def judged(
     if images < LEAST_IMAGES:
         few = f"{which}: {count(images, 'evaluation image')} tell too little"
         plain = tuple(replace(one, better_by=None) for one in made)
-        return plain, Told(unknown=(*unknown, few))
+        return plain, ToldPreprocessing(unknown=(*unknown, few))
     if max(one.ap50 for one in made) == 0:
         nothing = f"{which}: the float network finds nothing that is labelled"
-        return tuple(made), Told(unknown=(*unknown, nothing))
+        return tuple(made), ToldPreprocessing(unknown=(*unknown, nothing))
     wrong = tuple(claims.trial_claims(made))
     well = f"no known preprocessing finds {claims.BETTER_AP50} AP50 more for sure than the images as fed"
-    return tuple(made), Told(claims=wrong, well=None if wrong else well, unknown=tuple(unknown))
+    return tuple(made), ToldPreprocessing(
+        claims=wrong, well=None if wrong else well, unknown=tuple(unknown)
+    )

@@ -15,7 +15,7 @@ from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import Measurement, Object, Record
 from trt_matrix.errors import GoneError
 from trt_matrix.execution.progress import Stage, untold
-from trt_matrix.judging.diff import Difference
+from trt_matrix.judging.diff import RunDifference
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.outcome import Outcome
 from trt_matrix.judging.settled import flat_of
@@ -51,13 +51,13 @@ def judge_again(
 
 def difference(
     before: str, after: str, results: Path, warn: Callable[[str], None] = lambda _: None
-) -> Difference:
+) -> RunDifference:
     """Says what changed between two finished runs; both are judged again."""
     runs = [finished_run(name, results, warn) for name in (before, after)]
     old, new = (
         judgement_of(run, tuple(record.planned() for record in run.records())) for run in runs
     )
-    return Difference(runs[0].id, runs[1].id, changes(old, new))
+    return RunDifference(runs[0].id, runs[1].id, changes(old, new))
 
 
 def report(
@@ -109,7 +109,7 @@ def rendered(
     Raises:
         StoreError: it cannot be read, or these cannot be written.
     """
-    # Here, since pyarrow and templates take most of a second, and `plan` needs none.
+    # Here, since pyarrow, where it is, and templates take most of a second, and `plan` needs none.
     from trt_matrix.report import frames, html, junit, model_explorer, summary  # noqa: PLC0415
 
     found = JudgementFile.read(source)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from job.reductions import flat
+from trt_matrix.containers.job.reductions import flat
 from trt_matrix.core.boxes.evidence import UNKNOWN, BoxEvidence, Outputs
 from trt_matrix.core.records import Object
 from trt_matrix.errors import GoneError, StoreError

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import digest
 from trt_matrix.environments.base import (

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.words import count
 from trt_matrix.environments.base import Environment
 from trt_matrix.errors import StoreError

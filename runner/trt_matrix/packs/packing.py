@@ -8,12 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import job
-from job import protocol
-from job.run_pack import PACK
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import Elsewhere
 from trt_matrix.config.matrix import Config
+from trt_matrix.containers import job
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import digest
 from trt_matrix.core.words import count
 from trt_matrix.diagnosis.during_run import layers_of_last_run
@@ -22,7 +21,8 @@ from trt_matrix.errors import NothingSelectedError
 from trt_matrix.execution.matrix import Matrix, SettledBeside
 from trt_matrix.execution.progress import Progress
 from trt_matrix.packs.environment import PackedEnvironment
-from trt_matrix.planning.experiment import Experiment, data_of, read_experiment
+from trt_matrix.planning.arrays import data_of
+from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import Store, explained, sha256_of, utc_now
 from trt_matrix.store.untrusted import remove
@@ -190,7 +190,7 @@ def seal(folder: Path, experiment: str, requests: Sequence[Mapping[str, Any]]) -
         "files": files,
     }
     content["id"] = digest(content)
-    protocol.write_json(str(folder / PACK), content)
+    protocol.write_json(str(folder / protocol.PACK), content)
     return content
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.execution.answer_models import Seconds
 from trt_matrix.execution.left import LeftFile
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trt_matrix.config.environments import Dumps
 from trt_matrix.config.gates import BoxLimits, NetworkGate, own_limits, recorded
-from trt_matrix.config.gates import Gate as GateSection
+from trt_matrix.config.gates import HeadGateSection as GateSection
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.network import Head
 from trt_matrix.config.problems import did_you_mean, few
@@ -18,7 +18,7 @@ from trt_matrix.core.boxes.detection import detect_all
 from trt_matrix.core.boxes.registry import style_of
 from trt_matrix.core.boxes.styles import Style
 from trt_matrix.core.cells import Precision
-from trt_matrix.core.manifest import Decode, DecodedHead, Gate, HeadGate, PriorLevel
+from trt_matrix.core.manifest import DecodedHead, Gate, HeadGate, PriorGrid, RecordedDecode
 from trt_matrix.core.network import graph
 from trt_matrix.inputs.decoder_file import detector, file_of
 from trt_matrix.inputs.labels import ImageLabels
@@ -41,7 +41,7 @@ LIMIT_SOURCE_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class CheckedDecode:
-    decode: Decode
+    decode: RecordedDecode
     source: bytes | None
     """The user's own decoder."""
 
@@ -150,7 +150,7 @@ def check_decode(
     return CheckedDecode(decode, source)
 
 
-def check_categories(decode: Decode, labels: ImageLabels, add: Add) -> None:
+def check_categories(decode: RecordedDecode, labels: ImageLabels, add: Add) -> None:
     """Tells of labels whose categories are not the network's classes: AP would be of others."""
     known = len(labels.labels.categories)
     if decode.style and known != decode.classes:
@@ -187,7 +187,7 @@ def _source(config: Config, root: Path) -> bytes | None:
         raise DecodeError(message) from error
 
 
-def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> Decode:
+def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> RecordedDecode:
     settings = config.decode
     assert settings is not None  # noqa: S101 - the caller asks only then
     chosen = config.decoded_heads()
@@ -204,7 +204,7 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
         "variances",
         "nms_iou",
     )
-    return Decode(
+    return RecordedDecode(
         heads=tuple(_head(name, head) for name, head in config.heads.items() if name in chosen),
         image_size=image_size,
         style=settings.style,
@@ -235,13 +235,13 @@ def _head(name: str, head: Head) -> DecodedHead:
     )
 
 
-def _prior_level(level: Any) -> PriorLevel:
-    return PriorLevel.model_validate(
+def _prior_level(level: Any) -> PriorGrid:
+    return PriorGrid.model_validate(
         level if isinstance(level, Mapping) else level.model_dump(mode="python")
     )
 
 
-def _check_heads(decode: Decode, style: Style) -> None:
+def _check_heads(decode: RecordedDecode, style: Style) -> None:
     for one in decode.heads:
         if one.role is not None and one.role not in style.roles:
             has = ", ".join(sorted(style.roles)) or "none: each head holds whole boxes"
@@ -250,7 +250,7 @@ def _check_heads(decode: Decode, style: Style) -> None:
             refuse(f"head {one.head!r}: {style.name} has no anchors and no scale_x_y of a head")
 
 
-def _try(decode: Decode, source: bytes | None, shapes: Shapes) -> None:
+def _try(decode: RecordedDecode, source: bytes | None, shapes: Shapes) -> None:
     """Raises DecodeError where outputs of these shapes have no boxes, whatever their values."""
     heads = [one.head for one in decode.heads]
     known = {head: shape for head in heads if (shape := shapes.get(head)) is not None}

@@ -1,15 +1,12 @@
 """matrix.yaml, checked and expanded: what is measured, where, and everything that decides the numbers."""
 
-import hashlib
 import json
 import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import job
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.problems import few
 from trt_matrix.config.quantisation import Quantisation
@@ -23,12 +20,12 @@ from trt_matrix.core.network import graph
 from trt_matrix.core.plan import expand, hindered, passes, select, without_device
 from trt_matrix.core.qdq.placements import (
     Activations,
-    Choice,
+    PlacementChoice,
     Preference,
     activations_for,
     rules_of,
 )
-from trt_matrix.core.records import Object, digest
+from trt_matrix.core.records import digest
 from trt_matrix.core.tables.table import TableError
 from trt_matrix.environments.base import PACKED, Environment
 from trt_matrix.environments.factory import (
@@ -41,11 +38,10 @@ from trt_matrix.environments.factory import (
 )
 from trt_matrix.errors import ConfigError, NothingSelectedError
 from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import Data, Network
+from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import Settings, Wants
-from trt_matrix.inputs.images import PREPROCESS_VERSION, content_hashes, preprocess
-from trt_matrix.inputs.samples import SAMPLES_VERSION, stack
+from trt_matrix.planning.machine import processor, program
 from trt_matrix.planning.matrix import Checked, check
 from trt_matrix.planning.placing import (
     activation_notes,
@@ -55,7 +51,6 @@ from trt_matrix.planning.placing import (
 )
 from trt_matrix.planning.tables import PATH, given_table
 from trt_matrix.planning.variants import names_problem
-from trt_matrix.store.results import Store, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ class Experiment:
     def _placing_notes(self) -> tuple[str, ...]:
         """What is to be known of explicit int8 in ONNX Runtime: its types, and what it computes in float."""
         asked = self.checked.config.quantisation
-        choices: dict[tuple[str, str], Choice] = {}
+        choices: dict[tuple[str, str], PlacementChoice] = {}
         for cell in self.cells:
             one = self.environments[cell.environment]
             explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
@@ -146,7 +141,7 @@ class Experiment:
         ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
         return (*activation_notes(choices), *ends)
 
-    def wants(self, data: Data) -> Wants:
+    def wants(self, data: ImageArrays) -> Wants:
         return Wants(
             settings=_settings(self.checked, self.machines, self.given),
             network=self.network,
@@ -346,73 +341,6 @@ def _network(checked: Checked, document: Document) -> Network:
     return network
 
 
-def data_of(checked: Checked, store: Store) -> Data:
-    """Returns the preprocessed images, made where they are not known.
-
-    Raises:
-        ConfigError: images that cannot be read; names each.
-    """
-
-    def array(files: Sequence[Path], key: Mapping[str, Any]) -> Object:
-        def make(target: Path) -> None:
-            write_samples(checked, files, target)
-
-        return store.derive(key, ".npy", make)
-
-    made = _data(checked, array)
-    assert made is not None  # noqa: S101 - `array` always returns one
-    return made
-
-
-def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None:
-    """Writes what the network is fed into one float32 .npy, (files, *checked.sample).
-
-    Raises:
-        ConfigError: files that cannot be read; names each.
-        OSError: `target` cannot be written.
-    """
-    if checked.config.data.are_arrays:
-        stack(files, checked.input, checked.sample, checked.pixels, target)
-    else:
-        settings = checked.config.data.preprocess
-        preprocess(files, checked.shape, settings, target, channels_last=checked.channels_last)
-
-
-def known_data(checked: Checked, store: Store) -> Data | None:
-    """Returns the preprocessed images that an earlier run made; makes nothing."""
-    return _data(checked, lambda _, key: store.derived(key))
-
-
-def _data(
-    checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], Object | None]
-) -> Data | None:
-    evaluation, calibration = (
-        array(files, _array_key(checked, files))
-        for files in (checked.evaluation, checked.calibration)
-    )
-    if evaluation is None or calibration is None:
-        return None
-    return Data(
-        evaluation=evaluation,
-        calibration=calibration,
-        evaluation_images=len(checked.evaluation),
-        calibration_images=len(checked.calibration),
-    )
-
-
-def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
-    if checked.config.data.are_arrays:
-        fed = {"input": checked.input, "shape": checked.sample, "type": checked.pixels}
-        return {"arrays": content_hashes(files), **fed, "version": SAMPLES_VERSION}
-    return {
-        "images": content_hashes(files),
-        "shape": checked.shape,
-        "channels_last": checked.channels_last,
-        "preprocess": checked.config.data.preprocess.recorded(),
-        "version": PREPROCESS_VERSION,
-    }
-
-
 def _settings(
     checked: Checked, machines: Mapping[str, Machine], given: GivenTable | None
 ) -> Settings:
@@ -462,28 +390,6 @@ def _settle(checked: Checked) -> Mapping[str, Any] | None:
 
 def _asked_activations(section: Quantisation) -> Activations | None:
     return None if section.activations == "auto" else Activations(section.activations)
-
-
-def program() -> str:
-    """Returns the hash of the job's own files: another program may give other numbers."""
-    folder = Path(job.__file__).parent
-    hashes = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        hashes.update(f"{path.relative_to(folder)}\0{sha256_of(path)}\n".encode())
-    return hashes.hexdigest()
-
-
-def processor() -> Mapping[str, str]:
-    """Returns what of this machine decides numbers on the CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    wanted = ("model name", "flags", "CPU part", "Features")
-    found = {
-        key.strip(): value.strip()
-        for line in lines
-        for key, _, value in [line.partition(":")]
-        if key.strip() in wanted
-    }
-    return {"machine": platform.machine(), "system": platform.system(), **found}
 
 
 def _elements(info: graph.TensorInfo) -> int:

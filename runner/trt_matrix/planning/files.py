@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from job import protocol
 from trt_matrix.config.environments import Dumps
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
+from trt_matrix.containers.job import protocol
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.planning.boxes import Add
 from trt_matrix.store.untrusted import named_file

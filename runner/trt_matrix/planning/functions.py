@@ -4,10 +4,10 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from job import protocol
 from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
+from trt_matrix.containers.job import protocol
 from trt_matrix.execution.functions import FunctionFiles
 from trt_matrix.planning.boxes import Add
 from trt_matrix.store.untrusted import named_file

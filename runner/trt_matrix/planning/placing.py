@@ -15,7 +15,7 @@ from trt_matrix.core.network.graph import STANDARD_DOMAINS, GraphError
 from trt_matrix.core.network.operators import MACS, carries, joined_by
 from trt_matrix.core.qdq.equal_ranges import equal_ranges
 from trt_matrix.core.qdq.explicit import place
-from trt_matrix.core.qdq.placements import Choice, Placed, kept_in_float
+from trt_matrix.core.qdq.placements import Placed, PlacementChoice, kept_in_float
 from trt_matrix.core.qdq.weight_spread import WIDE
 from trt_matrix.core.tables.table import Provenance, Table
 from trt_matrix.core.words import count, listed, verb, visible
@@ -39,16 +39,16 @@ def wide_notes(wide: Sequence[WideWeight]) -> tuple[str, ...]:
     )
 
 
-def activation_notes(choices: Mapping[tuple[str, str], Choice]) -> tuple[str, ...]:
+def activation_notes(choices: Mapping[tuple[str, str], PlacementChoice]) -> tuple[str, ...]:
     """Returns which activations ONNX Runtime gets, and why.
 
     Args:
         choices: (environment, device) → what its explicit int8 gets there.
     """
-    of: dict[str, set[Choice]] = {}
+    of: dict[str, set[PlacementChoice]] = {}
     for (environment, _), choice in choices.items():
         of.setdefault(environment, set()).add(choice)
-    groups: dict[Choice, dict[str, None]] = {}
+    groups: dict[PlacementChoice, dict[str, None]] = {}
     for (environment, device), choice in choices.items():
         name = environment if len(of[environment]) == 1 else f"{environment} on {device}"
         groups.setdefault(choice, {})[name] = None

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import onnx
 
 from trt_matrix.core.network.functions import inlined
-from trt_matrix.core.network.graph import GraphError, external_files
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.loading import external_files
 from trt_matrix.core.prepared.preparing import NO_WISHES, Prepared, Wishes, prepare
-from trt_matrix.core.shipped.quantisation import Quantisation, quantisation_of
+from trt_matrix.core.shipped.quantisation import ShippedQuantisation, quantisation_of
 from trt_matrix.core.shipped.scales import StripError
 from trt_matrix.core.shipped.stripping import Stripped, stripped
 from trt_matrix.core.words import count
@@ -177,7 +178,7 @@ def _stripped(model: onnx.ModelProto) -> tuple[Stripped | None, str | None]:
         return None, str(error)
 
 
-def _problem(source: str, found: Quantisation, use: Use, why: str | None) -> str | None:
+def _problem(source: str, found: ShippedQuantisation, use: Use, why: str | None) -> str | None:
     if not found.anything:
         return None
     if use == "strip" and why:
@@ -194,7 +195,7 @@ def _problem(source: str, found: Quantisation, use: Use, why: str | None) -> str
 
 
 def _note(
-    source: str, found: Quantisation, use: Use, made: Stripped | None, why: str | None
+    source: str, found: ShippedQuantisation, use: Use, made: Stripped | None, why: str | None
 ) -> str:
     begin = f"{source} is {found.sentence()}"
     relus = (

@@ -21,7 +21,7 @@ GATE_REACH = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scale:
+class BarScale:
     """A linear axis from 0 to `end`, shared by every bar of one chart."""
 
     end: float
@@ -50,7 +50,7 @@ class Scale:
         return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
-def scale(values: Iterable[float]) -> Scale:
+def scale(values: Iterable[float]) -> BarScale:
     """Returns an axis that holds `values`, outliers left out; from 0 to 1 where there is none.
 
     Args:
@@ -58,13 +58,13 @@ def scale(values: Iterable[float]) -> Scale:
     """
     positive = sorted(value for value in values if math.isfinite(value) and value > 0)
     if not positive:
-        return Scale(end=1.0, ticks=(0.0, 0.5, 1.0), exponent=0, decimals=2)
+        return BarScale(end=1.0, ticks=(0.0, 0.5, 1.0), exponent=0, decimals=2)
     largest = min(positive[-1], OUTLIER * statistics.median(positive))
     end = largest * ROOM
-    step = _round_step(end / TICKS)
+    step = round_step(end / TICKS)
     magnitude = math.floor(math.log10(largest))
     exponent = 3 * (magnitude // 3)
-    return Scale(
+    return BarScale(
         end=end,
         ticks=tuple(index * step for index in range(math.floor(end / step + 1e-9) + 1)),
         exponent=exponent,
@@ -72,7 +72,7 @@ def scale(values: Iterable[float]) -> Scale:
     )
 
 
-def _round_step(least: float) -> float:
+def round_step(least: float) -> float:
     """Returns the smallest of 1, 2, 5 × 10ⁿ that is at least `least`."""
     magnitude = 10.0 ** math.floor(math.log10(least))
     return next(
@@ -81,7 +81,7 @@ def _round_step(least: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
+class BarSegment:
     kind: str
     """`limit`, `calibration`, `engine`, or `gain` where the engine did better than simulated."""
     start: float
@@ -92,7 +92,7 @@ class Segment:
 class BudgetBar:
     """One stacked bar; all places in percent of the chart's width."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[BarSegment, ...]
     observed: float
     whisker: tuple[float, float] | None
     """95 % interval of the observed error; None where it is unknown."""
@@ -100,7 +100,7 @@ class BudgetBar:
     """The bar goes on past the end of the scale."""
 
 
-def budget_scale(budgets: Sequence[Budget], gate_nmse: float | None) -> Scale:
+def budget_scale(budgets: Sequence[Budget], gate_nmse: float | None) -> BarScale:
     """Returns one NMSE axis for all `budgets` of a head, with the gate on it where it lies near."""
     ends = [max(_end(one), one.limit + one.calibration) for one in budgets]
     axis = scale(ends)
@@ -115,7 +115,7 @@ def _end(budget: Budget) -> float:
     return max(budget.observed, min(high, INTERVAL_REACH * budget.observed))
 
 
-def budget_bar(budget: Budget, axis: Scale) -> BudgetBar:
+def budget_bar(budget: Budget, axis: BarScale) -> BudgetBar:
     """Stacks limit, calibration and engine from the left.
 
     A negative engine part runs back from the simulated error to the observed one and gets a kind of
@@ -140,9 +140,9 @@ def budget_bar(budget: Budget, axis: Scale) -> BudgetBar:
     )
 
 
-def _segment(kind: str, start: float, end: float, axis: Scale) -> Segment:
+def _segment(kind: str, start: float, end: float, axis: BarScale) -> BarSegment:
     left, right = axis.at(start), axis.at(end)
-    return Segment(kind=kind, start=left, width=round(max(right - left, 0.0), 2))
+    return BarSegment(kind=kind, start=left, width=round(max(right - left, 0.0), 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,12 +167,12 @@ class LatencyMark:
         return round(self.middle[1] - self.middle[0], 2) if self.middle else 0.0
 
 
-def latency_scale(latencies: Iterable[Latency]) -> Scale:
+def latency_scale(latencies: Iterable[Latency]) -> BarScale:
     """Returns an axis that holds nine samples of ten; a rare slow one may lie beyond."""
     return scale(max(one.high_s, one.p90_s) for one in latencies)
 
 
-def latency_mark(latency: Latency, axis: Scale) -> LatencyMark:
+def latency_mark(latency: Latency, axis: BarScale) -> LatencyMark:
     low, quarter, three = latency.p5_s, latency.p25_s, latency.p75_s
     return LatencyMark(
         median=axis.at(latency.median_s),

@@ -17,7 +17,7 @@ from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, listed
 from trt_matrix.report.fields import SAME_DB, loss_db, whole_of
 from trt_matrix.report.formatting import signed
-from trt_matrix.report.views import Group, Place, Row, place, rows
+from trt_matrix.report.views import PassGroup, Row, RowPlace, place, rows
 
 MOST = 12
 """Rows of one pass that are shown at once; of more the worst and the newest."""
@@ -58,7 +58,7 @@ class Behaviour:
 class Missing(NamedTuple):
     """A place where planned cells were never tried."""
 
-    place: Place
+    place: RowPlace
     passes: tuple[str, ...]
 
 
@@ -80,10 +80,10 @@ class Idle(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class SeenPass:
     """One pass."""
 
-    group: Group
+    group: PassGroup
     behaviours: tuple[Behaviour, ...]
 
     @property
@@ -92,15 +92,15 @@ class Seen:
         return sum(len(one.rows) for one in self.behaviours if one.rest)
 
 
-def seen(groups: Iterable[Group]) -> tuple[Seen, ...]:
+def seen(groups: Iterable[PassGroup]) -> tuple[SeenPass, ...]:
     """Returns each pass that was tried anywhere."""
-    made = (Seen(group=one, behaviours=_behaviours(one)) for one in groups)
+    made = (SeenPass(group=one, behaviours=_behaviours(one)) for one in groups)
     return tuple(one for one in made if one.behaviours)
 
 
 def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     """Returns what was never tried, a line a reason."""
-    found: dict[tuple[Status, str | None], dict[Place, list[str]]] = {}
+    found: dict[tuple[Status, str | None], dict[RowPlace, list[str]]] = {}
     for one in results:
         if one.status.never_started:
             places = found.setdefault((one.status, one.reason), {})
@@ -115,7 +115,7 @@ def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     )
 
 
-def _behaviours(group: Group) -> tuple[Behaviour, ...]:
+def _behaviours(group: PassGroup) -> tuple[Behaviour, ...]:
     clusters: list[Row] = []
     runs: list[tuple[int, list[Row]]] = []
     for row in group.rows:
@@ -209,7 +209,7 @@ def _same_bits(one: Row, other: Row) -> bool:
     return all(other.result.cell.id in head.identical_to for head in one.result.heads)
 
 
-def _versions_of_one_thing(group: Group, above: Row, below: Row) -> bool:
+def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
     """Whether a difference is a step of the version: of int8, and each version stands there once."""
     if group.pass_.precision is not Precision.INT8:
         return False
@@ -288,7 +288,7 @@ def _ending(row: Row) -> str:
     return str(row.result.status).replace("_", " ")
 
 
-def common_versions(groups: Iterable[Group]) -> Mapping[str, frozenset[str]]:
+def common_versions(groups: Iterable[PassGroup]) -> Mapping[str, frozenset[str]]:
     """Returns device → what all of its environments have: rows do without it."""
     found: dict[str, dict[str, frozenset[str]]] = {}
     for row in rows(groups):

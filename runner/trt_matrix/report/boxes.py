@@ -4,21 +4,21 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from trt_matrix.core.boxes.results import ALL, CellBoxes
-from trt_matrix.report.views import Group, Row
+from trt_matrix.report.views import PassGroup, Row
 
 UNMOVED = 0.9995
 """Mean IoU from which boxes are where they were, to three digits."""
 
 
 class BoxRows(NamedTuple):
-    group: Group
+    group: PassGroup
     rows: tuple[Row, ...]
     """Those with boxes, but for the unchanged."""
     unchanged: tuple[Row, ...]
     """Those in which no box was lost, new or moved."""
 
 
-def box_rows(groups: Iterable[Group]) -> tuple[BoxRows, ...]:
+def box_rows(groups: Iterable[PassGroup]) -> tuple[BoxRows, ...]:
     """Returns the groups in which any cell has boxes."""
     found = []
     for group in groups:

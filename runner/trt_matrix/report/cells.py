@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.report.facts import fact_groups, flat
-from trt_matrix.report.views import Place, place
+from trt_matrix.report.views import RowPlace, place
 
 STAGES = ("calibrate", "build", "infer", "time", "compare")
 """In the order of a job."""
@@ -30,7 +30,7 @@ class PlaceFacts:
 class PlaceCells:
     """An environment on a device: its facts once, and its cells."""
 
-    place: Place
+    place: RowPlace
     results: tuple[CellResult, ...]
     facts: tuple[PlaceFacts, ...]
     """Those that other places do not share."""
@@ -66,10 +66,10 @@ def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
 
 
 def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, ...]:
-    found: dict[Place, list[CellResult]] = {}
+    found: dict[RowPlace, list[CellResult]] = {}
     for result in judgement.cells:
         found.setdefault(place(result), []).append(result)
-    facts: dict[Place, list[PlaceFacts]] = {}
+    facts: dict[RowPlace, list[PlaceFacts]] = {}
     shared = set(common)
     for group in fact_groups(judgement):
         facts.setdefault(place(group.results[0]), []).append(

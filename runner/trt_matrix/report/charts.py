@@ -8,15 +8,15 @@ from trt_matrix.core.cells import Precision
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.report.bars import (
+    BarScale,
     BudgetBar,
     LatencyMark,
-    Scale,
     budget_bar,
     budget_scale,
     latency_mark,
     latency_scale,
 )
-from trt_matrix.report.views import Group, Row, rows
+from trt_matrix.report.views import PassGroup, Row, rows
 
 
 class Drawn(NamedTuple):
@@ -28,19 +28,19 @@ class Drawn(NamedTuple):
 
 
 class BudgetGroup(NamedTuple):
-    group: Group
+    group: PassGroup
     drawn: tuple[Drawn, ...]
 
 
 class BudgetChart(NamedTuple):
     head: str
-    axis: Scale
+    axis: BarScale
     gate_sqnr_db: float | None
     gate_nmse: float | None
     groups: tuple[BudgetGroup, ...]
 
 
-def budget_chart(groups: Sequence[Group], head: str) -> BudgetChart | None:
+def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
     """Returns the chart of one head; None where no cell has a budget for it."""
     chosen = [
         (group, [(row, _budget(row, head)) for row in group.rows])
@@ -72,7 +72,7 @@ def budget_chart(groups: Sequence[Group], head: str) -> BudgetChart | None:
     )
 
 
-def _step(row: Row, head: str, axis: Scale) -> float | None:
+def _step(row: Row, head: str, axis: BarScale) -> float | None:
     against = (
         next((one for one in row.baseline.heads if one.head == head), None)
         if row.baseline
@@ -95,31 +95,31 @@ def _drawable(result: HeadResult | None) -> Budget | None:
     return budget if all(math.isfinite(part) for part in parts) else None
 
 
-class Timed(NamedTuple):
+class TimedRow(NamedTuple):
     row: Row
     mark: LatencyMark
 
 
 class LatencyGroup(NamedTuple):
-    group: Group
-    timed: tuple[Timed, ...]
+    group: PassGroup
+    timed: tuple[TimedRow, ...]
 
 
 class LatencyChart(NamedTuple):
     """One device, or devices would be compared where versions are to be."""
 
     device: str
-    axis: Scale
+    axis: BarScale
     groups: tuple[LatencyGroup, ...]
 
 
-def latency_charts(groups: Sequence[Group]) -> tuple[LatencyChart, ...]:
+def latency_charts(groups: Sequence[PassGroup]) -> tuple[LatencyChart, ...]:
     timed = [row for row in rows(groups) if row.result.latency]
     devices = dict.fromkeys(row.result.cell.device for row in timed)
     return tuple(_latency_chart(groups, device) for device in devices)
 
 
-def _latency_chart(groups: Sequence[Group], device: str) -> LatencyChart:
+def _latency_chart(groups: Sequence[PassGroup], device: str) -> LatencyChart:
     chosen = [
         (
             group,
@@ -129,7 +129,9 @@ def _latency_chart(groups: Sequence[Group], device: str) -> LatencyChart:
     ]
     axis = latency_scale(one for _, pairs in chosen for _, one in pairs if one)
     drawn = (
-        LatencyGroup(group, tuple(Timed(row, latency_mark(one, axis)) for row, one in pairs if one))
+        LatencyGroup(
+            group, tuple(TimedRow(row, latency_mark(one, axis)) for row, one in pairs if one)
+        )
         for group, pairs in chosen
     )
     return LatencyChart(device, axis, tuple(one for one in drawn if one.timed))

@@ -2,24 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
-
-import pyarrow as pa
 
 from trt_matrix.report import entries
 from trt_matrix.report.entries import Entry
 
 
+class ColumnType(Enum):
+    TEXT = "text"
+    NUMBER = "number"
+    WHOLE = "whole"
+    TRUTH = "truth"
+    NAMES = "names"
+    """Several texts, or none; all other values may also be None: not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
-    type: pa.DataType
+    type: ColumnType
     doc: str
     value: Callable[[Entry], Any]
 
 
-TEXT, NUMBER, WHOLE, TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-NAMES = pa.list_(pa.field("element", TEXT))
+TEXT, NUMBER, WHOLE, TRUTH, NAMES = ColumnType
 
 COLUMNS = (
     Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),

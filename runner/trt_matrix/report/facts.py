@@ -13,7 +13,7 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.report.views import Place, place
+from trt_matrix.report.views import RowPlace, place
 
 WHOLE = 100
 """Cells up to which the embedded data leave nothing out."""
@@ -32,7 +32,7 @@ class FactGroup(NamedTuple):
 
 def fact_groups(judgement: Judgement) -> tuple[FactGroup, ...]:
     """Groups the cells that state facts, by the place and the facts' content."""
-    found: dict[tuple[Place, str], list[CellResult]] = {}
+    found: dict[tuple[RowPlace, str], list[CellResult]] = {}
     for result in judgement.cells:
         if result.facts:
             key = (place(result), json.dumps(plain(result.facts), sort_keys=True))

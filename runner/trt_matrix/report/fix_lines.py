@@ -16,7 +16,7 @@ MOST_ON_CARD = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FixRow:
+class FixLine:
     """One way out, its numbers as text: `14.7 → 22.4`."""
 
     fix: Fix
@@ -32,15 +32,15 @@ class FixRow:
     shown_by: str
 
 
-def fix_rows(judgement: Judgement) -> tuple[FixRow, ...]:
+def fix_rows(judgement: Judgement) -> tuple[FixLine, ...]:
     return tuple(_row(one, judgement.heads) for one in judgement.fixes)
 
 
-def _row(one: Fix, heads: Sequence[str]) -> FixRow:
+def _row(one: Fix, heads: Sequence[str]) -> FixLine:
     now, reaches = one.now, one.reaches
     known = one.basis is not Basis.UNKNOWN
     predicted = one.predicted.sqnr_db if one.predicted else {}
-    return FixRow(
+    return FixLine(
         fix=one,
         sqnr_db=tuple(
             _change(now.sqnr_db.get(head), reaches.sqnr_db.get(head), 1, known=known)

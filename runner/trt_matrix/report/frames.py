@@ -3,20 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.json as pa_json
-import pyarrow.parquet as pq
-
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core import severity
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.words import visible
-from trt_matrix.report.columns import COLUMNS, NAMES, TEXT, Column
+from trt_matrix.report.columns import COLUMNS, NAMES, NUMBER, TEXT, TRUTH, WHOLE, Column
 from trt_matrix.report.entries import Entry
 
 CSV = "results.csv"
@@ -26,18 +22,14 @@ PARQUET = "results.parquet"
 SEPARATOR = "; "
 """Between the names of a column that holds several, in the CSV file; in the other they are a list."""
 
-SCHEMA = pa.schema(
-    [pa.field(one.name, one.type, metadata={"description": one.doc}) for one in COLUMNS]
-)
 
-
-def long_table(judgement: Judgement) -> pa.Table:
+def long_table(judgement: Judgement) -> list[dict[str, Any]]:
     """Returns one row a cell × head in the order of the plan; columns and types as in COLUMNS.
 
     A cell that did not run has one row a head all the same: status, reason and empty numbers.
     """
     severities = _severities(judgement)
-    entries = [
+    entries = (
         Entry(
             judgement=judgement,
             cell=cell,
@@ -48,24 +40,19 @@ def long_table(judgement: Judgement) -> pa.Table:
         for cell in judgement.cells
         for results in [{one.head: one for one in cell.heads}]
         for head in judgement.heads
-    ]
-    rows = [{column.name: _value(column, entry) for column in COLUMNS} for entry in entries]
-    if not rows:
-        return SCHEMA.empty_table()
-    # As JSON, because pa.array and whatever uses it imports pandas, which takes a second.
-    lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows).encode()
-    return pa_json.read_json(
-        io.BytesIO(lines),
-        read_options=pa_json.ReadOptions(block_size=len(lines) + 1),
-        parse_options=pa_json.ParseOptions(explicit_schema=SCHEMA),
-    ).cast(SCHEMA)
+    )
+    return [{column.name: _value(column, entry) for column in COLUMNS} for entry in entries]
 
 
 def _value(column: Column, entry: Entry) -> Any:
     value = column.value(entry)
-    if column.type == NAMES:
+    if column.type is NAMES:
         return [_encodable(one) for one in value]
-    return _encodable(str(value)) if column.type == TEXT and value is not None else value
+    if value is None:
+        return None
+    if column.type is TEXT:
+        return _encodable(str(value))
+    return float(value) if column.type is NUMBER else value
 
 
 def _encodable(text: str) -> str:
@@ -73,35 +60,77 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def write(table: pa.Table, folder: Path) -> tuple[Path, Path]:
-    """Writes results.csv and results.parquet into `folder`, each whole or not at all.
+def write(table: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Path, ...]:
+    """Writes results.csv into `folder`, and results.parquet where pyarrow is; each whole or not at all.
 
-    The parquet file carries each column's meaning in its field's metadata, key `description`.
+    The parquet file carries each column's meaning in its field's metadata, key `description`. Where
+    pyarrow is not, an older one goes: it would tell of another judgement.
 
     Returns:
-        The two paths.
+        Their paths.
 
     Raises:
         OSError: the folder cannot be written.
     """
     csv_path, parquet_path = folder / CSV, folder / PARQUET
-    protocol.write_bytes(str(csv_path), _csv(table))
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    protocol.write_bytes(str(parquet_path), sink.getvalue())
+    protocol.write_bytes(str(csv_path), _csv([one.name for one in COLUMNS], table))
+    try:
+        parquet = _parquet(table)
+    except ModuleNotFoundError:
+        parquet_path.unlink(missing_ok=True)
+        return (csv_path,)
+    protocol.write_bytes(str(parquet_path), parquet)
     return csv_path, parquet_path
 
 
-def _csv(table: pa.Table) -> bytes:
+def _parquet(table: Sequence[Mapping[str, Any]]) -> bytes:
+    """Returns the table as a Parquet file.
+
+    Raises:
+        ModuleNotFoundError: pyarrow, which the extra `frames` brings, is not installed.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - of an extra
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    types = {
+        TEXT: pa.string(),
+        NUMBER: pa.float64(),
+        WHOLE: pa.int64(),
+        TRUTH: pa.bool_(),
+        NAMES: pa.list_(pa.field("element", pa.string())),
+    }
+    schema = pa.schema(
+        [pa.field(one.name, types[one.type], metadata={"description": one.doc}) for one in COLUMNS]
+    )
+    sink = io.BytesIO()
+    pq.write_table(_arrow(table, schema), sink)
+    return sink.getvalue()
+
+
+def _arrow(table: Sequence[Mapping[str, Any]], schema: Any) -> Any:
+    if not table:
+        return schema.empty_table()
+    import pyarrow.json as pa_json  # noqa: PLC0415
+
+    # As JSON, because pa.array and whatever uses it imports pandas, which takes a second.
+    lines = "\n".join(json.dumps(row, allow_nan=False) for row in table).encode()
+    return pa_json.read_json(
+        io.BytesIO(lines),
+        read_options=pa_json.ReadOptions(block_size=len(lines) + 1),
+        parse_options=pa_json.ParseOptions(explicit_schema=schema),
+    ).cast(schema)
+
+
+def _csv(names: Sequence[str], table: Sequence[Mapping[str, Any]]) -> bytes:
     """Returns the table as RFC 4180 has it, but for plain line ends; what is empty is null.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe; control characters are
     spelled out.
     """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    for row in table.to_pylist():
+    for row in table:
         writer.writerow({name: _no_formula(value) for name, value in row.items()})
     return text.getvalue().encode()
 

@@ -32,7 +32,7 @@ class _View:
         self.xy = (0.0, 0.0)
 
 
-class _Line:
+class _LayeredLine:
     def __init__(self) -> None:
         self.points: list[tuple[float, float]] = []
 
@@ -62,7 +62,7 @@ def layered(
         box.view = _View(*size)
     lines = [Edge(boxes[u], boxes[v]) for u, v in edges]
     for line in lines:
-        line.view = _Line()
+        line.view = _LayeredLine()
     tops: dict[int, float] = {}
     below = 0.0
     for number, component in enumerate(Graph(boxes, lines).C):

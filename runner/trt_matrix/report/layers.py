@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.precisions import Way
-from trt_matrix.core.network.network_map import Layer, NetworkMap, Part
+from trt_matrix.core.network.network_map import Layer, NetworkMap, NetworkPart
 
 MOST_WAYS = 8
 """Columns that fit beside each other."""
@@ -20,7 +20,7 @@ NOT_TOLD = "not told"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
+class PrecisionColumn:
     """One way in which the layers ran."""
 
     letter: str
@@ -48,7 +48,7 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartRows:
-    part: Part
+    part: NetworkPart
     title: str
     rows: tuple[LayerRow, ...]
     left_out: int
@@ -60,7 +60,7 @@ class PartRows:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layers:
     network: NetworkMap
-    columns: tuple[Column, ...]
+    columns: tuple[PrecisionColumn, ...]
     left_out: int
     """Ways beyond MOST_WAYS."""
     untold: int
@@ -112,23 +112,25 @@ def row_ids(table: Layers) -> Mapping[str, str]:
     return found
 
 
-def part_title(network: NetworkMap, part: Part) -> str:
+def part_title(network: NetworkMap, part: NetworkPart) -> str:
     if len(part.heads) == len(network.heads) > 1:
         return "shared by all heads"
     return f"{', '.join(part.heads)} {'together' if len(part.heads) > 1 else 'alone'}"
 
 
-def is_behind_bad(judgement: Judgement, part: Part) -> bool:
+def is_behind_bad(judgement: Judgement, part: NetworkPart) -> bool:
     """Whether heads that are bad together depend on these layers, and none that is good meanwhile."""
     heads = set(part.heads)
     return any(heads & set(one.bad) and not heads & set(one.good) for one in judgement.lineage)
 
 
-def _column(judgement: Judgement, index: int, way: Way, divided: Collection[str]) -> Column:
+def _column(
+    judgement: Judgement, index: int, way: Way, divided: Collection[str]
+) -> PrecisionColumn:
     """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
     cells = [one.cell for one in judgement.cells if one.cell.id in ids]
-    return Column(
+    return PrecisionColumn(
         letter=chr(ord("A") + index),
         environments=tuple(dict.fromkeys(cell.environment for cell in cells)),
         passes=tuple(
@@ -144,7 +146,7 @@ def _column(judgement: Judgement, index: int, way: Way, divided: Collection[str]
 def _part(
     judgement: Judgement,
     network: NetworkMap,
-    part: Part,
+    part: NetworkPart,
     ways: Sequence[Way],
     suspects: Collection[str],
 ) -> PartRows:
@@ -170,7 +172,7 @@ def _agree(vector: _Vector) -> bool:
     return len(set(vector) - {None}) <= 1
 
 
-def _rows(part: Part, ways: Sequence[Way], suspects: Collection[str]) -> Iterator[LayerRow]:
+def _rows(part: NetworkPart, ways: Sequence[Way], suspects: Collection[str]) -> Iterator[LayerRow]:
     """Yields runs of layers in which each kind ran alike in every column: Conv on integers, Relu not.
 
     A layer that ran otherwise than its kind did before it starts a new run. A suspect stands alone.

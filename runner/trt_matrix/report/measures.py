@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from trt_matrix.core.diagnosis.record import Diagnosis, Part
+from trt_matrix.core.diagnosis.record import Diagnosis, GroupCost
 from trt_matrix.core.judgement import Judgement
 
 WORK = "work"
@@ -65,7 +65,9 @@ def measures(judgement: Judgement) -> tuple[Measure, ...]:
     return tuple(one for one in made if one.values)
 
 
-def _parts(found: Diagnosis, value: Callable[[Part], float]) -> Mapping[str, Mapping[str, float]]:
+def _parts(
+    found: Diagnosis, value: Callable[[GroupCost], float]
+) -> Mapping[str, Mapping[str, float]]:
     made: dict[str, dict[str, float]] = {}
     for head in found.heads:
         for part in head.parts:

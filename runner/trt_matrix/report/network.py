@@ -15,7 +15,7 @@ from trt_matrix.core.words import count, listed
 from trt_matrix.report.folding import FOLLOWERS, Folded, Item, fold
 from trt_matrix.report.formatting import fixed, short
 from trt_matrix.report.layered import Layered, layered
-from trt_matrix.report.layers import Column, Layers, row_ids
+from trt_matrix.report.layers import Layers, PrecisionColumn, row_ids
 from trt_matrix.report.measures import ALL, Measure, measures
 
 MOST_BOXES = 60
@@ -62,7 +62,7 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
+class BoxSide:
     """How one box ran in one build."""
 
     kind: str
@@ -73,16 +73,16 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Build:
-    column: Column
-    sides: tuple[Side, ...]
+class DrawnBuild:
+    column: PrecisionColumn
+    sides: tuple[BoxSide, ...]
     """One a box."""
     shown: bool
     """At first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Head:
+class DrawnHead:
     name: str
     x: int
     y: int
@@ -90,7 +90,7 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class DrawnLine:
     path: str
     heads: tuple[int, ...]
 
@@ -98,9 +98,9 @@ class Line:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
     boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
-    heads: tuple[Head, ...]
-    builds: tuple[Build, ...]
+    lines: tuple[DrawnLine, ...]
+    heads: tuple[DrawnHead, ...]
+    builds: tuple[DrawnBuild, ...]
     measures: tuple[Measure, ...]
     width: int
     height: int
@@ -145,7 +145,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
         ),
         lines=_lines(placed, edges, [*(heads[box[0]] for box in folded.boxes), *((at,) for at in range(len(ends)))]),
         heads=tuple(
-            Head(name=name, x=x, y=y, place=at)
+            DrawnHead(name=name, x=x, y=y, place=at)
             for at, (name, (x, y)) in enumerate(
                 zip(network.heads, _tops(placed)[len(folded.boxes) :], strict=True)
             )
@@ -165,7 +165,9 @@ def _heads_of(network: NetworkMap) -> list[tuple[int, ...]]:
     return [tuple(network.heads.index(head) for head in part.heads) for part, _ in network.layers]
 
 
-def _items(network: NetworkMap, columns: Sequence[Column], suspects: set[str]) -> list[Item]:
+def _items(
+    network: NetworkMap, columns: Sequence[PrecisionColumn], suspects: set[str]
+) -> list[Item]:
     return [
         Item(
             reads=layer.reads,
@@ -263,12 +265,12 @@ def _in_words(measure: Measure, values: Mapping[str, float], names: Sequence[str
 
 def _lines(
     placed: Layered, edges: Sequence[tuple[int, int]], heads: Sequence[tuple[int, ...]]
-) -> tuple[Line, ...]:
+) -> tuple[DrawnLine, ...]:
     """Returns the lines of all edges that lead to the same heads as one."""
     paths: dict[tuple[int, ...], list[str]] = {}
     for points, (_, target) in zip(placed.lines, edges, strict=True):
         paths.setdefault(heads[target], []).append(_path(points))
-    return tuple(Line(path="".join(path), heads=of) for of, path in paths.items())
+    return tuple(DrawnLine(path="".join(path), heads=of) for of, path in paths.items())
 
 
 def _path(points: Sequence[tuple[int, int]]) -> str:
@@ -288,7 +290,9 @@ def _path(points: Sequence[tuple[int, int]]) -> str:
     return f"{path}H{others[-1][0] - half}"
 
 
-def _builds(columns: Sequence[Column], contents: Sequence[Sequence[Layer]]) -> tuple[Build, ...]:
+def _builds(
+    columns: Sequence[PrecisionColumn], contents: Sequence[Sequence[Layer]]
+) -> tuple[DrawnBuild, ...]:
     """Returns how the boxes ran in each way; shown at first are the two that differ most, of one pass if they can."""
     texts = [[_ran(column, content) for content in contents] for column in columns]
     shown = set(range(min(len(columns), AT_FIRST)))
@@ -309,10 +313,10 @@ def _builds(columns: Sequence[Column], contents: Sequence[Sequence[Layer]]) -> t
         for told in zip(*compared, strict=True)
     ]
     return tuple(
-        Build(
+        DrawnBuild(
             column=column,
             sides=tuple(
-                Side(kind=kind, text=text, differs=differ and place in shown)
+                BoxSide(kind=kind, text=text, differs=differ and place in shown)
                 for (kind, text), differ in zip(told, differs, strict=True)
             ),
             shown=place in shown,
@@ -321,7 +325,7 @@ def _builds(columns: Sequence[Column], contents: Sequence[Sequence[Layer]]) -> t
     )
 
 
-def _ran(column: Column, content: Sequence[Layer]) -> tuple[str, str]:
+def _ran(column: PrecisionColumn, content: Sequence[Layer]) -> tuple[str, str]:
     """Returns the side of a box in one build, and its text: how many ran in int8 where they differ.
 
     Activations say nothing of the layer that they follow, nor pools and additions of those that multiply. A `?` stands where of some nothing was told.

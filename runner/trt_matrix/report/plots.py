@@ -1,194 +1,104 @@
-"""A trade-off → an inline SVG, drawn by Vega (vl-convert): attributes only, no style, no script.
-
-Nothing in the drawing depends on the fonts of this machine: sizes and places are all given, names
-stand in the table beside it. Colours are variables of the page's style, so a dark page has dark plots.
-"""
+"""Where the parts of a plot of latency against SQNR stand, in pixels; pure geometry, no markup."""
 
 import math
-import re
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from trt_matrix.report.bars import round_step
+from trt_matrix.report.tradeoff import KINDS, Tradeoff, TradeoffPoint
 
-from trt_matrix.report.tradeoff import KINDS, Tradeoff
-
-WIDTH, HEIGHT = 340, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 22, 44
-SHAPES = ("circle", "diamond", "square", "triangle-down", "triangle-up", "cross")
-COLOURS = ("--float", "--float", "--float", "--float", "--int8", "--int8")
+LEFT, RIGHT, TOP, BOTTOM = 48, 388, 22, 252
+"""Sides of the plot's inside; around it stand the numbers of the axes."""
+WIDTH, HEIGHT = RIGHT + 14, BOTTOM + 44
 WIDE = 20.0
 """Where the slowest takes this many times as long as the fastest, the scale is logarithmic."""
-
-_LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
-_OPENING = re.compile(r"<svg[^>]*>")
-_PARTS = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events)="[^"]*"')
-"""What Vega says of each part: the drawing is one image to who cannot see it, with one description."""
-_ALIKE = re.compile(
-    r'<path transform="[^"]*" d="[^"]*" ([^/]*)/>(?:<path transform="[^"]*" d="[^"]*" \1/>)+'
-)
-"""Marks of one kind beside each other: what they share is said once."""
+ACROSS, UP = 6, 8
+"""Steps that each axis has at most."""
 
 
-def tradeoff_svg(one: Tradeoff, identifier: str, title: str, description: str) -> Markup:
-    """Returns the plot as an image with a title and a description.
+@dataclass(frozen=True, slots=True)
+class Tick:
+    at: float
+    text: str
 
-    Args:
-        one: What to draw.
-        identifier: Unique in the page.
-        title: What it shows, for who cannot see it.
-        description: What it says.
-    """
-    drawn = _drawn(one)
-    opening = (
-        f'<svg class="plot" width="{LEFT + WIDTH + RIGHT}" height="{TOP + HEIGHT + BOTTOM}" '
-        f'viewBox="0 0 {LEFT + WIDTH + RIGHT} {TOP + HEIGHT + BOTTOM}" role="img" '
-        f'aria-labelledby="{identifier}-title {identifier}-desc">'
-        f'<title id="{identifier}-title">{escape(title)}</title>'
-        f'<desc id="{identifier}-desc">{escape(description)}</desc>'
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    x: float
+    y: float
+    number: int | None
+    """Of the list beside the plot; None off the front."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plot:
+    across: tuple[Tick, ...]
+    """Latency, in ms."""
+    up: tuple[Tick, ...]
+    """SQNR, in dB."""
+    gate: float | None
+    front: str
+    """The `d` of a path in steps: as accurate as the next slower one is nothing before it."""
+    marks: tuple[tuple[str, tuple[Mark, ...]], ...]
+    """By kind, in the order of the legend."""
+
+
+def plot(one: Tradeoff) -> Plot:
+    """Returns the geometry of a trade-off; the same trade-off gives the same plot."""
+    low, high, wide = _latencies(one.points)
+    bottom, top = math.floor(one.bottom_db), math.ceil(one.top_db)
+
+    def x(ms: float) -> float:
+        share = math.log(ms / low, high / low) if wide else (ms - low) / (high - low)
+        return round(LEFT + share * (RIGHT - LEFT), 1)
+
+    def y(db: float) -> float:
+        return round(BOTTOM - (db - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
+
+    def mark(point: TradeoffPoint) -> Mark:
+        return Mark(x(point.latency_s * 1e3), y(min(point.sqnr_db, one.top_db)), point.number)
+
+    corners = [mark(point) for point in one.front]
+    steps = "".join(f"H{corner.x}V{corner.y}" for corner in corners[1:])
+    by_kind = (
+        (kind, tuple(mark(point) for point in one.points if point.kind == kind)) for kind in KINDS
     )
-    return Markup(_OPENING.sub(lambda _: opening, drawn, count=1))  # noqa: S704 - Vega escapes
-
-
-def _drawn(one: Tradeoff) -> str:
-    # Here, since it brings a JavaScript engine with it: 80 MB that only a report needs.
-    import vl_convert  # noqa: PLC0415
-
-    svg: str = vl_convert.vegalite_to_svg(_specification(one))
-    # A tenth of a pixel is enough, and what is the default need not be said.
-    svg = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
-    svg = _PARTS.sub("", svg.replace(' opacity="1"', ""))
-    return _ALIKE.sub(
-        lambda found: f"<g {found[1]}>{found[0].replace(f' {found[1]}/>', '/>')}</g>", svg
+    return Plot(
+        across=tuple(
+            Tick(x(ms), text)
+            for ms, text in (_decades(low, high) if wide else _even(low, high, ACROSS))
+        ),
+        up=tuple(Tick(y(db), text) for db, text in _even(bottom, top, UP)),
+        gate=None if one.gate_sqnr_db is None else y(one.gate_sqnr_db),
+        front=f"M{corners[0].x},{corners[0].y}{steps}",
+        marks=tuple((kind, marks) for kind, marks in by_kind if marks),
     )
 
 
-def _specification(one: Tradeoff) -> dict[str, Any]:
-    """Returns a Vega-Lite specification; what it lacks, `_CONFIG` gives."""
-    x, y = _x(one), _y(one)
-    layers: list[dict[str, Any]] = [_front(one, x, y)]
-    if one.gate_sqnr_db is not None:
-        layers.append(
-            {
-                "data": {"values": [{"db": one.gate_sqnr_db}]},
-                "mark": {"type": "rule", "color": "var(--bad)", "strokeDash": [4, 3]},
-                "encoding": {"y": {"field": "db", **y}},
-            }
-        )
-    layers += [_marks(one, x, y), _numbers(one, x, y)]
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "width": WIDTH,
-        "height": HEIGHT,
-        "autosize": "none",
-        "padding": {"left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM},
-        "background": None,
-        "layer": layers,
-        "config": _CONFIG,
-    }
+def _latencies(points: Sequence[TradeoffPoint]) -> tuple[float, float, bool]:
+    """Returns the ends of the axis in ms, and whether it is logarithmic."""
+    times = [point.latency_s * 1e3 for point in points]
+    fastest, slowest = min(times), max(times)
+    if slowest / fastest > WIDE:
+        return fastest / 1.3, slowest * 1.3, True
+    room = 0.1 * (slowest - fastest) or 0.1 * slowest
+    return max(0.0, fastest - room), slowest + room, False
 
 
-def _values(one: Tradeoff) -> list[dict[str, Any]]:
-    return [
-        {
-            "ms": point.latency_s * 1e3,
-            "db": min(point.sqnr_db, one.top_db),
-            "kind": point.kind,
-            "number": "" if point.number is None else str(point.number),
-        }
-        for point in one.points
-    ]
+def _even(low: float, high: float, steps: int) -> list[tuple[float, str]]:
+    """Returns round values of a linear axis, each with its text."""
+    step = round_step((high - low) / steps)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(i * step, f"{i * step:,.{decimals}f}") for i in range(first, last + 1)]
 
 
-def _marks(one: Tradeoff, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
-    kinds = list(KINDS)
-    return {
-        "data": {"values": _values(one)},
-        "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1, "strokeWidth": 1},
-        "encoding": {
-            "x": {"field": "ms", **x},
-            "y": {"field": "db", **y},
-            "shape": {
-                "field": "kind",
-                "type": "nominal",
-                "scale": {"domain": kinds, "range": list(SHAPES)},
-                "legend": None,
-            },
-            "color": {
-                "field": "kind",
-                "type": "nominal",
-                "scale": {"domain": kinds, "range": [f"var({name})" for name in COLOURS]},
-                "legend": None,
-            },
-            "stroke": {"value": "var(--card)"},
-        },
-    }
-
-
-def _front(one: Tradeoff, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
-    corners = [
-        {"ms": point.latency_s * 1e3, "db": min(point.sqnr_db, one.top_db)} for point in one.front
-    ]
-    return {
-        "data": {"values": corners},
-        "mark": {"type": "line", "interpolate": "step-after", "color": "var(--ink2)"},
-        "encoding": {"x": {"field": "ms", **x}, "y": {"field": "db", **y}},
-    }
-
-
-def _numbers(one: Tradeoff, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
-    values = [value for value in _values(one) if value["number"]]
-    return {
-        "data": {"values": values},
-        "mark": {"type": "text", "dx": 0, "dy": -11, "fontSize": 12, "color": "var(--ink)"},
-        "encoding": {
-            "x": {"field": "ms", **x},
-            "y": {"field": "db", **y},
-            "text": {"field": "number"},
-        },
-    }
-
-
-def _x(one: Tradeoff) -> dict[str, Any]:
-    times = [point.latency_s * 1e3 for point in one.points]
-    wide = max(times) / min(times) > WIDE
-    if wide:
-        domain = [min(times) / 1.3, max(times) * 1.3]
-    else:
-        room = 0.1 * (max(times) - min(times)) or 0.1 * max(times)
-        domain = [max(0.0, min(times) - room), max(times) + room]
-    return {
-        "type": "quantitative",
-        "scale": {"domain": domain, "nice": False, "type": "log" if wide else "linear"},
-        "axis": {"title": "median latency, ms", "titleY": 26, "tickCount": 5},
-    }
-
-
-def _y(one: Tradeoff) -> dict[str, Any]:
-    top = math.ceil(one.top_db)
-    return {
-        "type": "quantitative",
-        "scale": {"domain": [math.floor(one.bottom_db), top], "nice": False},
-        "axis": {"title": "SQNR, dB", "titleX": -36, "tickCount": 5, "format": "d"},
-    }
-
-
-_CONFIG: dict[str, Any] = {
-    "aria": False,
-    "view": {"stroke": None},
-    "font": "inherit",
-    "line": {"strokeWidth": 1.5},
-    "axis": {
-        "labelColor": "var(--ink2)",
-        "labelFontSize": 12,
-        "labelFont": "inherit",
-        "labelOverlap": False,
-        "labelFlush": False,
-        "titleColor": "var(--ink2)",
-        "titleFont": "inherit",
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "gridColor": "var(--line)",
-    },
-}
+def _decades(low: float, high: float) -> list[tuple[float, str]]:
+    """Returns round values of a logarithmic axis: 1, 2 and 5 of each power of ten, or fewer."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors, every in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
+        values = [factor * 10.0**power for power in powers[::every] for factor in factors]
+        inside = [value for value in values if low <= value <= high]
+        if len(inside) <= ACROSS + 1:
+            break
+    return [(value, f"{value:,.{max(0, -math.floor(math.log10(value)))}f}") for value in inside]

@@ -28,13 +28,13 @@ MOST = 0.5
 """A cause with a larger share of the error is what it mostly is."""
 
 
-class Told(NamedTuple):
+class ToldAnswer(NamedTuple):
     answer: str
     number: str
     why: str
 
 
-class Question(NamedTuple):
+class PageQuestion(NamedTuple):
     question: str
     answer: str
     """`Yes`, `No` or `Unknown`."""
@@ -50,7 +50,7 @@ class Question(NamedTuple):
     """What that part is called."""
 
 
-def questions(judgement: Judgement, told: Headline) -> tuple[Question, ...]:
+def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
     """Returns the six questions in the order in which one asks them."""
     strips = told.strips
     sections = {
@@ -69,12 +69,12 @@ def questions(judgement: Judgement, told: Headline) -> tuple[Question, ...]:
         ("Is a custom layer to blame?", _custom(judgement, strips), reasoning.custom, "layers"),
     )  # fmt: skip
     return tuple(
-        Question(question, *answer, evidence(judgement), *sections[section])
+        PageQuestion(question, *answer, evidence(judgement), *sections[section])
         for question, answer, evidence, section in asked
     )
 
 
-def _matters(judgement: Judgement, told: Headline) -> Told:
+def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
     failed = judgement.gates_failed
     gated = sum(one.gated for one in told.strips)
     drops = [one.ap_drop for one in told.strips if one.ap_drop is not None]
@@ -94,11 +94,13 @@ def _matters(judgement: Judgement, told: Headline) -> Told:
     elif drops:
         number = f"{MINUS}{max(drops):.3f} AP"
     if told.state in ("severe", "visible"):
-        return Told(YES, number, why)
+        return ToldAnswer(YES, number, why)
     unseen = any(BOXES in one.unseen for one in judgement.answers)
     if unseen or not _measured(judgement):
-        return Told(UNKNOWN, number, f"{why} To know: say how outputs become boxes (`decode`).")
-    return Told(NO, number, why)
+        return ToldAnswer(
+            UNKNOWN, number, f"{why} To know: say how outputs become boxes (`decode`)."
+        )
+    return ToldAnswer(NO, number, why)
 
 
 def _ap(drop: float, reference: float) -> str:
@@ -114,10 +116,10 @@ def _measured(judgement: Judgement) -> bool:
     )
 
 
-def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     order = environments_of(judgement, int8=False)
     if not order:
-        return Told(UNKNOWN, "–", "No cell gave a result.")
+        return ToldAnswer(UNKNOWN, "–", "No cell gave a result.")
     apart = _apart(judgement)
     number = "–" if apart is None else f"{fixed(apart)} dB"
     named = [
@@ -131,15 +133,15 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
     ]
     if named:
         faults = list(dict.fromkeys(one.fault for _, one in named))
-        return Told(YES, number, f"{capital(listed(faults, 2))}.")
+        return ToldAnswer(YES, number, f"{capital(listed(faults, 2))}.")
     if any(one.head in {each.head for each in strips} and tested(one) for one in judgement.choices):
-        return Told(
+        return ToldAnswer(
             NO,
             number,
             "Builds of one version with one table differ by the layers that they chose to run in int8.",
         )
     if len(order) < 2:
-        return Told(UNKNOWN, "1 version", "Another version would tell.")
+        return ToldAnswer(UNKNOWN, "1 version", "Another version would tell.")
     equal = alike(judgement, judgement.heads)
     if equal:
         within = (
@@ -149,7 +151,9 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
         )
         seen = _apart(judgement, {(one.head, one.device, one.pass_) for one in equal})
         told = "–" if seen is None else f"{fixed(seen)} dB"
-        return Told(NO, told, f"{run_of(equal[0].environments, order)} lose the same {within}.")
+        return ToldAnswer(
+            NO, told, f"{run_of(equal[0].environments, order)} lose the same {within}."
+        )
     small = [
         one
         for answer in judgement.answers
@@ -157,8 +161,8 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> Told:
         if one.kind in OF_VERSION and not one.beaten
     ]
     if small and all(one.severity.rank <= Severity.HARMLESS.rank for one in small):
-        return Told(NO, number, f"{capital(small[0].fault)}: real, and too small to see.")
-    return Told(
+        return ToldAnswer(NO, number, f"{capital(small[0].fault)}: real, and too small to see.")
+    return ToldAnswer(
         UNKNOWN, number, f"That versions lose the same {_shown(judgement)}, and no test names one."
     )
 
@@ -194,7 +198,7 @@ def _apart(
     return max(spreads, default=None)
 
 
-def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     shares = [one.shares.table for one in strips if one.shares]
     number = _percent(shares)
     found = [
@@ -206,21 +210,21 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> Told:
     first = [lead(one.findings, one.unseen) for one in judgement.answers]
     blamed = [one for one in first if one in found and one and not one.beaten]
     if blamed and not any("layer's:" in one.fault for one in judgement.answers):
-        return Told(YES, number, f"{capital(blamed[0].fault)}.")
+        return ToldAnswer(YES, number, f"{capital(blamed[0].fault)}.")
     if shares and max(shares) >= MOST:
         worst = max(
             (one for one in strips if one.shares),
             key=lambda one: one.shares.table if one.shares else 0,
         )
-        return Told(YES, number, f"The table is the largest part of what {worst.head} lost.")
+        return ToldAnswer(YES, number, f"The table is the largest part of what {worst.head} lost.")
     if not shares:
-        return Told(UNKNOWN, "–", "No table of an int8 cell could be simulated.")
+        return ToldAnswer(UNKNOWN, "–", "No table of an int8 cell could be simulated.")
     beaten = [one for one in found if one.beaten]
     more = f" {capital(beaten[0].fault.replace(chr(8217), chr(39)))}." if beaten else ""
-    return Told(NO, number, f"So much of the error another table could save.{more}")
+    return ToldAnswer(NO, number, f"So much of the error another table could save.{more}")
 
 
-def _limit(strips: Sequence[Strip]) -> Told:
+def _limit(strips: Sequence[Strip]) -> ToldAnswer:
     shares = [(one.head, one.shares.limit) for one in strips if one.shares]
     if not shares:
         known = next((one for one in strips if one.best_db is not None), None)
@@ -230,19 +234,21 @@ def _limit(strips: Sequence[Strip]) -> Told:
             if known
             else "What 8 bits must cost was not computed: no table of an int8 cell is known."
         )
-        return Told(UNKNOWN, "–", why)
+        return ToldAnswer(UNKNOWN, "–", why)
     number = _percent([share for _, share in shares])
     mostly = [head for head, share in shares if share >= MOST]
     if len(mostly) == len(shares):
-        return Told(
+        return ToldAnswer(
             YES, number, "Most of what every head lost, 8 bits lose with the best table known."
         )
     if mostly:
         rest = [head for head, _ in shares if head not in mostly]
         worst = strips[0].head
         answer = YES if worst in mostly else NO
-        return Told(answer, number, f"It is for {listed(mostly, 3)}, not for {listed(rest, 3)}.")
-    return Told(
+        return ToldAnswer(
+            answer, number, f"It is for {listed(mostly, 3)}, not for {listed(rest, 3)}."
+        )
+    return ToldAnswer(
         NO, number, f"{listed([head for head, _ in shares], 3)} lost more than 8 bits must cost."
     )
 
@@ -254,30 +260,30 @@ def _percent(shares: Sequence[float]) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
-def _layers(judgement: Judgement) -> Told:
+def _layers(judgement: Judgement) -> ToldAnswer:
     of = f" of {len(judgement.layers.network.layers)}" if judgement.layers else ""
     chosen = [one for one in judgement.choices if tested(one)]
     if chosen:
         names = list(dict.fromkeys(name for one in chosen for name in one.layers))
-        return Told(
+        return ToldAnswer(
             YES, f"{len(names)}{of}", f"{listed(names, 3)}: held in float, every build recovered."
         )
     fix = best_fix([one for one in judgement.fixes if one.kind is FixKind.LAYERS])
     if fix:
         how = "An engine showed it" if fix.basis is Basis.MEASURED else "Simulated, not yet run"
-        return Told(YES, _count_of(fix.what, of), f"{capital(fix.what)}. {how}.")
+        return ToldAnswer(YES, _count_of(fix.what, of), f"{capital(fix.what)}. {how}.")
     found = judgement.diagnosis
     if found and found.search.chosen:
         number = len(found.search.chosen.layers)
-        return Told(YES, f"{number}{of}", found.search.sentence)
+        return ToldAnswer(YES, f"{number}{of}", found.search.sentence)
     if found:
-        return Told(NO, "0", found.search.sentence)
+        return ToldAnswer(NO, "0", found.search.sentence)
     if not any(one.head for one in judgement.choices):
-        return Told(
+        return ToldAnswer(
             UNKNOWN, "–", "No layer was tried alone: `trt-matrix diagnose latest` tries them."
         )
     names = list(dict.fromkeys(name for one in judgement.choices for name in one.layers))
-    return Told(
+    return ToldAnswer(
         UNKNOWN,
         f"{len(names)}{of}",
         f"Builds that ran {listed(names, 3)} in int8 are worse; holding it in float would tell.",
@@ -289,21 +295,21 @@ def _count_of(what: str, of: str) -> str:
     return f"{words[0]}{of}" if words else "–"
 
 
-def _custom(judgement: Judgement, strips: Sequence[Strip]) -> Told:
+def _custom(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     custom = judgement.custom
     if not custom:
         known = judgement.layers is not None or bool(judgement.facts)
-        return Told(NO if known else UNKNOWN, "0" if known else "–", "The network has none.")
+        return ToldAnswer(NO if known else UNKNOWN, "0" if known else "–", "The network has none.")
     number = str(len(custom))
     if any(answer.fault.startswith("a custom layer's") for answer in judgement.answers):
-        return Told(YES, number, "Builds are worse where it runs in int8.")
+        return ToldAnswer(YES, number, "Builds are worse where it runs in int8.")
     blamed = [
         one
         for one in judgement.lineage
         if any(each.custom for suspects in one.suspects for each in suspects.operators)
     ]
     if blamed:
-        return Told(
+        return ToldAnswer(
             UNKNOWN,
             number,
             f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad, 3)}. Holding it in float would tell.",
@@ -311,15 +317,15 @@ def _custom(judgement: Judgement, strips: Sequence[Strip]) -> Told:
     behind = list(dict.fromkeys(head for one in custom for head in one.heads))
     bad = [one.head for one in strips if one.state in ("severe", "visible")]
     if not bad:
-        return Told(
+        return ToldAnswer(
             NO, number, f"{listed(behind, 3)} {verb('is', behind)} behind it, and no head is bad."
         )
     if any(head not in behind for head in bad):
-        return Told(
+        return ToldAnswer(
             NO,
             number,
             f"{listed([one for one in bad if one not in behind], 3)} is bad, and not behind it.",
         )
-    return Told(
+    return ToldAnswer(
         UNKNOWN, number, f"{count(len(behind), 'head')} behind it, bad and good ones alike."
     )

@@ -4,16 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from trt_matrix.core.boxes.results import FedImage, WorstImage
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, visible
-from trt_matrix.report import anchors, boxes, cells, images, layers, network, tables
+from trt_matrix.report import anchors, boxes, cells, images, layers, network, plots, tables
 from trt_matrix.report.formatting import duration, fixed, short
-from trt_matrix.report.plots import tradeoff_svg
 from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
-from trt_matrix.report.views import Matrix
+from trt_matrix.report.views import MatrixRows
 
 SHOWN = 6
 """Worst images that the page tells, and shows where the caller hands in their pictures."""
@@ -21,10 +18,12 @@ LEAST_MOVED = 0.01
 """Sum of 1 − IoU below which nobody sees that boxes moved."""
 
 
-class Plot(NamedTuple):
+class TradeoffPlot(NamedTuple):
     tradeoff: Tradeoff
-    svg: Markup
+    plot: plots.Plot
     identifier: str
+    title: str
+    description: str
 
 
 class Worst(NamedTuple):
@@ -36,7 +35,7 @@ class Worst(NamedTuple):
 
 def sections(
     judgement: Judgement,
-    matrix: Matrix,
+    matrix: MatrixRows,
     pictures: Mapping[str, str] | None,
     fed: Mapping[str, FedImage],
 ) -> dict[str, Any]:
@@ -48,6 +47,7 @@ def sections(
     return {
         "plots": _plots(judgement, matrix),
         "slow": _slow(judgement),
+        "area": plots,
         "kinds": KINDS,
         "tables": tables.tables(judgement),
         **images.images(judgement),
@@ -101,12 +101,10 @@ def _moved(image: WorstImage) -> float:
     return sum(1 - box.iou for box in image.test if box.iou is not None)
 
 
-def _plots(judgement: Judgement, matrix: Matrix) -> tuple[Plot, ...]:
+def _plots(judgement: Judgement, matrix: MatrixRows) -> tuple[TradeoffPlot, ...]:
     found = enumerate(tradeoffs(matrix.groups, judgement.heads))
     return tuple(
-        Plot(
-            one, tradeoff_svg(one, f"plot-{index}", _title(one), _description(one)), f"plot-{index}"
-        )
+        TradeoffPlot(one, plots.plot(one), f"plot-{index}", _title(one), _description(one))
         for index, one in found
     )
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.judgement import HeadResult
-from trt_matrix.report.views import Group, Row, rows
+from trt_matrix.report.views import PassGroup, Row, rows
 
 HEADROOM_DB = 6.0
 """Above the best int8 cell the scale ends: what is nearer to the reference is drawn at its edge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class TradeoffPoint:
     row: Row
     kind: str
     """`fp32`, `fp16`, `int8`, `int8 implicit` …: what a mark's shape and colour say."""
@@ -29,7 +29,7 @@ class Tradeoff:
     head: str
     device: str
     batch: int
-    points: tuple[Point, ...]
+    points: tuple[TradeoffPoint, ...]
     """In the order of the matrix."""
     gate_sqnr_db: float | None
     top_db: float
@@ -37,13 +37,13 @@ class Tradeoff:
     bottom_db: float
 
     @property
-    def front(self) -> tuple[Point, ...]:
+    def front(self) -> tuple[TradeoffPoint, ...]:
         """From the fastest to the most accurate."""
         numbered = [one for one in self.points if one.number is not None]
         return tuple(sorted(numbered, key=lambda one: one.number or 0))
 
 
-def tradeoffs(groups: Sequence[Group], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
+def tradeoffs(groups: Sequence[PassGroup], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
     """Returns one for each head, device and batch where two cells or more were timed."""
     timed = [row for row in rows(groups) if row.result.latency]
     places = dict.fromkeys((row.result.cell.device, _batch(row)) for row in timed)
@@ -83,13 +83,13 @@ def _tradeoff(head: str, device: str, batch: int, chosen: Sequence[Row]) -> Trad
     )
 
 
-def _point(row: Row, head: str) -> Point | None:
+def _point(row: Row, head: str) -> TradeoffPoint | None:
     latency, result = row.result.latency, row.head(head)
     sqnr = _sqnr(result)
     if latency is None or sqnr is None or not latency.median_s > 0:
         return None
     kind = kind_of(row.result.cell.pass_)
-    return Point(row=row, kind=kind, latency_s=latency.median_s, sqnr_db=sqnr)
+    return TradeoffPoint(row=row, kind=kind, latency_s=latency.median_s, sqnr_db=sqnr)
 
 
 def _sqnr(result: HeadResult | None) -> float | None:
@@ -106,7 +106,7 @@ def kind_of(pass_: Pass) -> str:
     return "int8 implicit" if pass_.implicit else str(pass_.precision)
 
 
-def _numbered(points: Sequence[Point]) -> tuple[Point, ...]:
+def _numbered(points: Sequence[TradeoffPoint]) -> tuple[TradeoffPoint, ...]:
     """Numbers the points that no other beats: none is as fast and as accurate, and better in one."""
     best = -math.inf
     numbers: dict[int, int] = {}

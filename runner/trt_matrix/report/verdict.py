@@ -22,7 +22,7 @@ LEAST = 0.01
 """Smaller parts are not drawn."""
 
 
-class Part(NamedTuple):
+class BarPart(NamedTuple):
     cause: str
     start: float
     width: float
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 class StripRow(NamedTuple):
     strip: Strip
-    parts: tuple[Part, ...]
+    parts: tuple[BarPart, ...]
     text: str
     """`85 % 8 bits · 9 % table`."""
     rest: bool
@@ -49,7 +49,7 @@ def rows(told: Headline) -> tuple[StripRow, ...]:
     )
 
 
-def parts(one: Strip) -> tuple[Part, ...]:
+def parts(one: Strip) -> tuple[BarPart, ...]:
     if one.shares is None:
         return ()
     shares: Mapping[str, float] = {
@@ -60,7 +60,7 @@ def parts(one: Strip) -> tuple[Part, ...]:
     found, start = [], 0.0
     for cause, share in shares.items():
         if share >= LEAST:
-            found.append(Part(cause, round(start, 1), round(BAR * share, 1)))
+            found.append(BarPart(cause, round(start, 1), round(BAR * share, 1)))
         start += BAR * share
     return tuple(found)
 

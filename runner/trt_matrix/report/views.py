@@ -18,15 +18,15 @@ UNTOLD = frozenset({"driver"})
 """Versions that rows do without: the cell's own page has them."""
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """A row of every table: an environment on a device."""
 
     environment: str
     device: str
 
 
-def place(result: CellResult) -> Place:
-    return Place(result.cell.environment, result.cell.device)
+def place(result: CellResult) -> RowPlace:
+    return RowPlace(result.cell.environment, result.cell.device)
 
 
 def pass_title(pass_: Pass) -> str:
@@ -142,7 +142,7 @@ def _head(result: CellResult | None, name: str) -> HeadResult | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class PassGroup:
     """The rows of one pass."""
 
     pass_: Pass
@@ -158,26 +158,26 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Idle:
+class IdlePlaces:
     """Neighbouring places where nothing ran at all, for one and the same reason."""
 
     status: Status
     reason: str | None
     passes: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[RowPlace, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Matrix:
+class MatrixRows:
     """Every planned cell, once: in a group where its place ran anything, else under `idle`."""
 
-    groups: tuple[Group, ...]
-    idle: tuple[Idle, ...]
+    groups: tuple[PassGroup, ...]
+    idle: tuple[IdlePlaces, ...]
 
 
-def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> Matrix:
+def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> MatrixRows:
     """Returns every planned cell; of those that ran only the cells that are `kept`."""
-    by_place: dict[Place, list[CellResult]] = {}
+    by_place: dict[RowPlace, list[CellResult]] = {}
     for result in judgement.cells:
         by_place.setdefault(place(result), []).append(result)
     wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
@@ -191,18 +191,18 @@ def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> Matrix:
             continue
         row = _row(number, result, judgement.baseline, known)
         by_pass.setdefault(result.cell.pass_, []).append(row)
-    return Matrix(
+    return MatrixRows(
         groups=tuple(
-            Group(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
+            PassGroup(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
         ),
         idle=tuple(
-            Idle(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
+            IdlePlaces(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
             for key, places in groupby(wholly_idle, key=lambda where: wholly_idle[where])
         ),
     )
 
 
-def _by_stack(rows: Iterable[Row], stacks: Mapping[Place, Mapping[str, str]]) -> tuple[Row, ...]:
+def _by_stack(rows: Iterable[Row], stacks: Mapping[RowPlace, Mapping[str, str]]) -> tuple[Row, ...]:
     """Brings rows of one engine together, then those of one cuDNN, one CUDA; else in their order."""
     seen: tuple[dict[object, int], ...] = ({}, {}, {})
 
@@ -232,7 +232,7 @@ def _row(
     number: int,
     result: CellResult,
     baseline: str,
-    known: Mapping[tuple[Place, Pass], CellResult],
+    known: Mapping[tuple[RowPlace, Pass], CellResult],
 ) -> Row:
     cell = result.cell
     is_baseline = cell.environment == baseline
@@ -241,20 +241,20 @@ def _row(
         number=number,
         result=result,
         is_baseline=is_baseline,
-        baseline=None if is_baseline else known.get((Place(baseline, cell.device), cell.pass_)),
+        baseline=None if is_baseline else known.get((RowPlace(baseline, cell.device), cell.pass_)),
         fp32=None if cell.pass_ == fp32 else known.get((place(result), fp32)),
     )
 
 
-def rows(groups: Iterable[Group]) -> Iterator[Row]:
+def rows(groups: Iterable[PassGroup]) -> Iterator[Row]:
     for group in groups:
         yield from group.rows
 
 
-def measured(groups: Iterable[Group]) -> tuple[Group, ...]:
+def measured(groups: Iterable[PassGroup]) -> tuple[PassGroup, ...]:
     """Returns the groups with those rows alone that have numbers, and none without a row."""
     chosen = (
-        Group(pass_=one.pass_, rows=tuple(row for row in one.rows if row.result.heads))
+        PassGroup(pass_=one.pass_, rows=tuple(row for row in one.rows if row.result.heads))
         for one in groups
     )
     return tuple(group for group in chosen if group.rows)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import Object
 from trt_matrix.errors import GoneError, StoreError
 from trt_matrix.store.arrays import read_array

@@ -27,17 +27,18 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pydantic
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import Derived, Object, Record, Stored, digest
 from trt_matrix.errors import StoreError
 from trt_matrix.store.arrays import read_array
+from trt_matrix.store.locks import held, taken
 from trt_matrix.store.objects import Objects, explained, object_of, same_file_system_link, sha256_of
 from trt_matrix.store.sealing import checksums, sealed, unsealed
 from trt_matrix.store.untrusted import remove
@@ -91,10 +92,10 @@ class Store(Objects):
     def _sweep(self) -> None:
         """Removes what runs that were killed left in work: whatever nobody holds any more."""
         work = self.root / "work"
-        with _held(work):
+        with held(work):
             for folder in work.iterdir():
                 try:
-                    with _held(folder, wait=False):
+                    with held(folder, wait=False):
                         remove(folder)
                 except (BlockingIOError, FileNotFoundError):
                     continue  # it is in use, or was just given up
@@ -165,7 +166,7 @@ class Store(Objects):
     def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
         """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
         # Imported here: the sums of an unchanged experiment are read, never computed.
-        from job.reductions import compare  # noqa: PLC0415
+        from trt_matrix.containers.job.reductions import compare  # noqa: PLC0415
 
         def make(target: Path) -> None:
             np.save(target, compare(self.array(y), self.array(r), epsilon))
@@ -200,9 +201,9 @@ class Store(Objects):
         """
         work = self.root / "work"
         with contextlib.ExitStack() as holding:
-            with explained(self.root), _held(work):  # so that no sweep comes in between
+            with explained(self.root), held(work):  # so that no sweep comes in between
                 folder = Path(tempfile.mkdtemp(dir=work))
-                holding.enter_context(_held(folder))
+                holding.enter_context(held(folder))
             holding.callback(remove, folder)
             yield folder
 
@@ -218,7 +219,7 @@ class Store(Objects):
         with contextlib.ExitStack() as holding:
             with explained(self.root):
                 lock = holding.enter_context((self.root / f"{safe}.lock").open("w"))
-                while not _taken(lock):
+                while not taken(lock):
                     waiting()
                     time.sleep(TURN_S)
             yield
@@ -371,30 +372,6 @@ def write_text(path: Path, text: str) -> Path:
     with explained(path):
         protocol.write_bytes(str(path), text.encode("utf-8", "surrogateescape"))
     return path
-
-
-def _taken(lock: IO[str]) -> bool:
-    """Says whether the lock is ours now."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Holds a lock on a folder.
-
-    Raises:
-        BlockingIOError: somebody else holds it, and `wait` is False.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def finished_run(name: str, results: Path, warn: Callable[[str], None] = lambda _: None) -> Run:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from job import compare_again, protocol
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import Image, Ngc
 from trt_matrix.config.venv import Venv
+from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.records import Record
 from trt_matrix.environments.base import Environment
 from trt_matrix.environments.factory import environments_of

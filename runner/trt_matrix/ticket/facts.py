@@ -16,7 +16,7 @@ from trt_matrix.judging.run import rendered
 from trt_matrix.store.results import Run
 from trt_matrix.ticket import plugins
 from trt_matrix.ticket.folder import LONGEST_LOG, Folder, shortened
-from trt_matrix.ticket.kinds import Kind
+from trt_matrix.ticket.kinds import HiddenKind
 from trt_matrix.ticket.requests import again, job_id
 from trt_matrix.ticket.script import requirements
 
@@ -133,7 +133,7 @@ def _write_matrix(folder: Folder, run: Run) -> None:
     content = folder.redactor.value(read(path).value, MATRIX)
     folder.own(MATRIX, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
     lines = path.read_text("utf-8", "replace").splitlines()
-    folder.redactor.count(Kind.COMMENT, MATRIX, sum("#" in line for line in lines))
+    folder.redactor.count(HiddenKind.COMMENT, MATRIX, sum("#" in line for line in lines))
 
 
 def _write_environments(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.errors import StoreError
 from trt_matrix.store.results import object_of, sha256_of
 from trt_matrix.ticket import network

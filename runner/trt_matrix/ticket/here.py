@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.patterns import PUBLIC_HOSTS, SECRET_KEY
 
 FOLDERS = frozenset({"PWD", "OLDPWD"})
@@ -31,29 +31,29 @@ def secrets_here(environ: Mapping[str, str], results: Path) -> tuple[Secret, ...
     return (
         *_names(environ),
         *(
-            Secret(Kind.TOKEN, value)
+            Secret(HiddenKind.TOKEN, value)
             for name, value in environ.items()
             if SECRET_KEY.search(name) and name not in FOLDERS
         ),
         *_logins(environ),
         # Where the home is on top of it, that path is replaced by itself.
-        Secret(Kind.FOLDER, str(results.resolve())),
-        Secret(Kind.FOLDER, str(Path.cwd())),
+        Secret(HiddenKind.FOLDER, str(results.resolve())),
+        Secret(HiddenKind.FOLDER, str(Path.cwd())),
     )
 
 
 def _names(environ: Mapping[str, str]) -> Iterator[Secret]:
     for name in ("USER", "LOGNAME", "SUDO_USER", "USERNAME"):
-        yield Secret(Kind.USER, environ.get(name, ""))
+        yield Secret(HiddenKind.USER, environ.get(name, ""))
     with contextlib.suppress(KeyError, OSError):  # a container may run as a number without a name
-        yield Secret(Kind.USER, getpass.getuser())
+        yield Secret(HiddenKind.USER, getpass.getuser())
     home = Path("~").expanduser()
     if home != Path("/"):
-        yield Secret(Kind.HOME, str(home))
-        yield Secret(Kind.USER, home.name)
+        yield Secret(HiddenKind.HOME, str(home))
+        yield Secret(HiddenKind.USER, home.name)
     host = socket.gethostname()
     for name in {host, host.partition(".")[0], environ.get("HOSTNAME", "")}:
-        yield Secret(Kind.HOST, name)
+        yield Secret(HiddenKind.HOST, name)
 
 
 def _logins(environ: Mapping[str, str]) -> Iterator[Secret]:
@@ -67,7 +67,7 @@ def _logins(environ: Mapping[str, str]) -> Iterator[Secret]:
     for registry, login in (auths if isinstance(auths, dict) else {}).items():
         host = re.sub(r"^\w+://", "", str(registry)).partition("/")[0]
         if not PUBLIC_HOSTS.fullmatch(host):
-            yield Secret(Kind.HOST, host.partition(":")[0])
+            yield Secret(HiddenKind.HOST, host.partition(":")[0])
         for value in (login if isinstance(login, dict) else {}).values():
             yield from _login(value)
 
@@ -75,18 +75,18 @@ def _logins(environ: Mapping[str, str]) -> Iterator[Secret]:
 def _login(value: Any) -> Iterator[Secret]:
     if not isinstance(value, str) or not value:
         return
-    yield Secret(Kind.REGISTRY, value)
+    yield Secret(HiddenKind.REGISTRY, value)
     try:
         decoded = base64.b64decode(value, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
         return
     user, colon, password = decoded.partition(":")
     if colon:
-        yield Secret(Kind.REGISTRY, password)
+        yield Secret(HiddenKind.REGISTRY, password)
         if user != NO_NAME:
-            yield Secret(Kind.USER, user)
+            yield Secret(HiddenKind.USER, user)
 
 
 def hidden(texts: list[str]) -> tuple[Secret, ...]:
     """Returns what the user asked to take out beside."""
-    return tuple(Secret(Kind.ASKED, text) for text in texts if text.strip())
+    return tuple(Secret(HiddenKind.ASKED, text) for text in texts if text.strip())

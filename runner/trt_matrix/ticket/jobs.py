@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from job import compare_again, protocol
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.yaml_file import read
+from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.manifest import Asked, Manifest
 from trt_matrix.core.records import Measurement, Object, Record
@@ -105,7 +105,7 @@ def obstacle(asked: Asked | None, record: Record, plugins: str | None = None) ->
     return RECORDED if kind == "dumps" else None
 
 
-class Jobs:
+class TicketJobs:
     """Writes the jobs of a ticket."""
 
     def __init__(

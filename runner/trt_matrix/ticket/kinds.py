@@ -9,7 +9,7 @@ LEAST = 3
 """Characters of a name from which on it is looked for: two letters are in every word."""
 
 
-class Kind(StrEnum):
+class HiddenKind(StrEnum):
     """Said to the reader, so in plain words."""
 
     USER = "user name"
@@ -31,20 +31,20 @@ class Kind(StrEnum):
 
 
 SHAPES = {
-    Kind.USER: "user-{}",
-    Kind.HOST: "host-{}",
-    Kind.HOME: "/home-{}",
-    Kind.FOLDER: "/folder-{}",
-    Kind.TOKEN: "token-{}",
-    Kind.REGISTRY: "credential-{}",
-    Kind.ADDRESS: "ip-{}",
-    Kind.HARDWARE: "mac-{}",
+    HiddenKind.USER: "user-{}",
+    HiddenKind.HOST: "host-{}",
+    HiddenKind.HOME: "/home-{}",
+    HiddenKind.FOLDER: "/folder-{}",
+    HiddenKind.TOKEN: "token-{}",
+    HiddenKind.REGISTRY: "credential-{}",
+    HiddenKind.ADDRESS: "ip-{}",
+    HiddenKind.HARDWARE: "mac-{}",
     # Of the same form, so that whatever reads one still can.
-    Kind.UUID: "00000000-0000-4000-8000-{:012d}",
-    Kind.MAIL: "mail-{}",
-    Kind.VARIABLE: "variable-{}",
-    Kind.ASKED: "hidden-{}",
-    Kind.IMAGE_NAME: "image-{}",
+    HiddenKind.UUID: "00000000-0000-4000-8000-{:012d}",
+    HiddenKind.MAIL: "mail-{}",
+    HiddenKind.VARIABLE: "variable-{}",
+    HiddenKind.ASKED: "hidden-{}",
+    HiddenKind.IMAGE_NAME: "image-{}",
 }
 """Kind → what stands in the place of the first, second, … of its kind. No character of them has a
 meaning in YAML, JSON, a shell, a path or a URL."""
@@ -60,7 +60,7 @@ PSEUDONYM = re.compile(
 class Secret:
     """A text that must not be in a ticket, wherever it stands."""
 
-    kind: Kind
+    kind: HiddenKind
     text: str
 
 
@@ -68,8 +68,8 @@ class Pseudonyms:
     """One name for each thing, so that two GPUs stay two GPUs."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[Kind, str], int] = {}
-        self._counts: Counter[Kind] = Counter()
+        self._numbers: dict[tuple[HiddenKind, str], int] = {}
+        self._counts: Counter[HiddenKind] = Counter()
 
     def of(self, secret: Secret) -> str:
         key = (secret.kind, secret.text.lower())

@@ -18,7 +18,7 @@ from trt_matrix.environments.factory import reference_environment
 from trt_matrix.errors import NothingSelectedError
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.run import judgement_of, pictures_of
-from trt_matrix.planning.experiment import program
+from trt_matrix.planning.machine import program
 from trt_matrix.report.summary import SUMMARY
 from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import Run, finished_run, sha256_of
@@ -26,13 +26,13 @@ from trt_matrix.ticket import archive, facts
 from trt_matrix.ticket.content import NAME, ROOT, CellOfTicket, StandIn, TicketContent
 from trt_matrix.ticket.folder import Folder, hashes
 from trt_matrix.ticket.here import hidden, secrets_here
-from trt_matrix.ticket.jobs import OBJECTS, Inputs, Jobs, companion_of, inputs_of, obstacle
-from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.jobs import OBJECTS, Inputs, TicketJobs, companion_of, inputs_of, obstacle
+from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.plugins import Plugins, plugins_of
 from trt_matrix.ticket.redaction import Redactor, versions_in
 from trt_matrix.ticket.requests import again
 from trt_matrix.ticket.script import JOBS, SCRIPT
-from trt_matrix.ticket.stand_ins import StandIns, Wanted
+from trt_matrix.ticket.stand_ins import StandIns, WantedStandIns
 
 MOST_IMAGES = 16
 """Evaluation images that the jobs of a ticket work on, where nothing else is asked for."""
@@ -45,7 +45,7 @@ WORDS = ("name", "version", "engine", "environment", "driver", "packages", "opti
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class TicketWish:
     """What is to be in a ticket."""
 
     cells: Sequence[str] = ()
@@ -60,7 +60,7 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
+class MadeTicket:
     path: Path
     sha256: str
     content: TicketContent
@@ -113,9 +113,9 @@ def make(
     name: str,
     results: Path,
     output: Path,
-    wish: Wish,
+    wish: TicketWish,
     warn: Callable[[str], None] = lambda _: None,
-) -> Made:
+) -> MadeTicket:
     """Writes the ticket of a finished run.
 
     Args:
@@ -145,7 +145,7 @@ def make(
         cells = _write_jobs(folder, parts, inputs, wanted=not wish.no_plugins)
         content = _seal(folder, manifest, cells, len(inputs.kept) if inputs else 0, stand_in)
         archive.write(folder.root, output)
-    return Made(
+    return MadeTicket(
         path=output,
         sha256=sha256_of(output),
         content=content,
@@ -163,14 +163,16 @@ def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str
     return frozenset(cell.id for cell in chosen_cells(cells, patterns))
 
 
-def _redactor(run: Run, manifest: Manifest, records: Sequence[Record], wish: Wish) -> Redactor:
+def _redactor(
+    run: Run, manifest: Manifest, records: Sequence[Record], wish: TicketWish
+) -> Redactor:
     """Returns a redactor that has seen all that will be written."""
     names = _image_names(manifest) if wish.no_images else ()
     redactor = Redactor(
         [
             *hidden(list(wish.hide)),
             *secrets_here(os.environ, run.store.results),
-            *(Secret(Kind.IMAGE_NAME, one) for one in names),
+            *(Secret(HiddenKind.IMAGE_NAME, one) for one in names),
         ],
         versions={*versions_in([*facts.stated(manifest, records)]), *_catalogued()},
         vocabulary={*_words()},
@@ -221,7 +223,7 @@ def _keys(schema: Any) -> Iterator[str]:
 
 
 def _inputs(
-    parts: Parts, wish: Wish, workspace: Path, folder: Folder
+    parts: Parts, wish: TicketWish, workspace: Path, folder: Folder
 ) -> tuple[Inputs | None, StandIn | None]:
     """Returns what the jobs work on; None where there can be none."""
     run, manifest, asked = parts.run, parts.manifest, parts.manifest.asked
@@ -230,15 +232,15 @@ def _inputs(
         return inputs, None
     chosen = [one for one in parts.records if one.cell in parts.chosen and again(one)]
     companions = [one for record in chosen if (one := companion_of(record, parts.records))]
-    wanted = Wanted(
+    wanted = WantedStandIns(
         weights=wish.no_weights,
         images=wish.no_images,
         records=(*chosen, *companions),
         workspace=workspace,
     )
     made = StandIns(run, manifest, asked, reference_environment(), wanted).made(inputs)
-    folder.redactor.count(Kind.IMAGES, JOBS, wish.no_images)
-    folder.redactor.count(Kind.WEIGHTS, JOBS, wish.no_weights)
+    folder.redactor.count(HiddenKind.IMAGES, JOBS, wish.no_images)
+    folder.redactor.count(HiddenKind.WEIGHTS, JOBS, wish.no_weights)
     return made
 
 
@@ -257,7 +259,7 @@ def _write_jobs(
     jobs, plugins = None, Plugins()
     if asked and inputs:
         plugins = plugins_of(folder, parts.run, asked, OBJECTS, wanted=wanted)
-        jobs = Jobs(folder, parts.run, parts.manifest, asked, inputs, plugins.entries)
+        jobs = TicketJobs(folder, parts.run, parts.manifest, asked, inputs, plugins.entries)
     cells = []
     for record in parts.records:
         why_not = obstacle(asked, record, plugins.why_not)

@@ -6,7 +6,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from trt_matrix.ticket.kinds import Kind
+from trt_matrix.ticket.kinds import HiddenKind
 from trt_matrix.ticket.redaction import Redactor
 
 COMMENTS = frozenset({"doc_string", "metadata_props"})
@@ -37,7 +37,7 @@ def _rewrite(message: Message, redactor: Redactor, file: str) -> bool:
     for field, value in message.ListFields():
         if field.name in COMMENTS:
             message.ClearField(field.name)
-            redactor.count(Kind.COMMENT, file)
+            redactor.count(HiddenKind.COMMENT, file)
             changed = True
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for inner in _each(value):

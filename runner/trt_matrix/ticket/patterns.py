@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from trt_matrix.ticket.kinds import Kind, Secret
+from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.vendors import TOKENS
 
 SECRET_KEY = re.compile(
@@ -21,9 +21,9 @@ SECRET_KEY = re.compile(
 """Keys whose value is a secret, whatever it looks like."""
 
 NAMING_KEYS = (
-    (re.compile(r"(?i)user(?:_?name)?|logname|login|sudo_user"), Kind.USER),
-    (re.compile(r"(?i)host_?name|node_?name|computer_?name|machine_?name"), Kind.HOST),
-    (re.compile(r"(?i)(?:\w+_)?serial(?:_?number)?|(?:machine|boot)_?id"), Kind.HARDWARE),
+    (re.compile(r"(?i)user(?:_?name)?|logname|login|sudo_user"), HiddenKind.USER),
+    (re.compile(r"(?i)host_?name|node_?name|computer_?name|machine_?name"), HiddenKind.HOST),
+    (re.compile(r"(?i)(?:\w+_)?serial(?:_?number)?|(?:machine|boot)_?id"), HiddenKind.HARDWARE),
 )
 """Whole keys whose value names somebody or something."""
 
@@ -133,7 +133,7 @@ class Piece:
     """A stretch of a match: plain text, or a secret."""
 
     text: str
-    kind: Kind | None = None
+    kind: HiddenKind | None = None
 
     @property
     def secret(self) -> Secret | None:
@@ -197,15 +197,15 @@ def host(text: str, versions: Collection[str] = ()) -> Iterator[Piece]:
     else:
         name = text
     if is_address(name) and name not in versions:
-        yield Piece(name, Kind.ADDRESS)
+        yield Piece(name, HiddenKind.ADDRESS)
     elif PUBLIC_HOSTS.fullmatch(name) or not re.search(r"[A-Za-z]", name) or ":" in name:
         yield Piece(f"[{name}]" if bracketed else name)
     else:
-        yield Piece(name, Kind.HOST)
+        yield Piece(name, HiddenKind.HOST)
     yield Piece(port)
 
 
-def _whole(kind: Kind) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
+def _whole(kind: HiddenKind) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
     def read(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
         del versions
         yield Piece(match.group(), kind)
@@ -213,7 +213,9 @@ def _whole(kind: Kind) -> Callable[[re.Match[str], Collection[str]], Iterator[Pi
     return read
 
 
-def _group(name: str, kind: Kind) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
+def _group(
+    name: str, kind: HiddenKind
+) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
     """Reads a match of which one group is the secret."""
 
     def read(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
@@ -227,7 +229,7 @@ def _group(name: str, kind: Kind) -> Callable[[re.Match[str], Collection[str]], 
 
 
 def _groups(
-    **kinds: Kind,
+    **kinds: HiddenKind,
 ) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
     """Reads a match of which several groups, in their order, are secrets; those that are empty are left out."""
 
@@ -250,10 +252,10 @@ def _url(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
     user, at, where = match.group("authority").rpartition("@")
     name, colon, password = user.partition(":")
     if name:
-        yield Piece(name, Kind.REGISTRY if colon else Kind.USER)
+        yield Piece(name, HiddenKind.REGISTRY if colon else HiddenKind.USER)
     yield Piece(colon)
     if password:
-        yield Piece(password, Kind.TOKEN)
+        yield Piece(password, HiddenKind.TOKEN)
     yield Piece(at)
     yield from host(where, versions)
 
@@ -264,11 +266,11 @@ def _mail(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
     if domain == "sha256":
         yield Piece(match.group())
     elif re.search(r"\.[A-Za-z]{2,}\Z", domain):
-        yield Piece(match.group(), Kind.MAIL)
+        yield Piece(match.group(), HiddenKind.MAIL)
     elif is_address(domain) and domain not in versions:
-        yield Piece(match.group("account"), Kind.USER)
+        yield Piece(match.group("account"), HiddenKind.USER)
         yield Piece("@")
-        yield Piece(domain, Kind.ADDRESS)
+        yield Piece(domain, HiddenKind.ADDRESS)
     else:
         yield Piece(match.group())
 
@@ -289,7 +291,8 @@ def _remote(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
             yield Piece(match.string[at : match.end()])
         return
     yield from _groups(
-        remote_user=Kind.USER, remote_host=Kind.ADDRESS if is_address(where) else Kind.HOST
+        remote_user=HiddenKind.USER,
+        remote_host=HiddenKind.ADDRESS if is_address(where) else HiddenKind.HOST,
     )(match, versions)
 
 
@@ -311,7 +314,7 @@ def _opaque(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
         and max(map(len, re.split(r"[/_-]", text))) >= 16
         and not text.startswith(("_Z", "sha"))
     )
-    yield Piece(match.group(), Kind.TOKEN if random else None)
+    yield Piece(match.group(), HiddenKind.TOKEN if random else None)
 
 
 def _address(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
@@ -319,7 +322,7 @@ def _address(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]
     before = match.string[max(0, match.start() - 24) : match.start()]
     version = text in versions or (":" not in text and _VERSION_BEFORE.search(before))
     known = is_address(text) and not version and not _few_groups(text)
-    yield Piece(text, Kind.ADDRESS if known else None)
+    yield Piece(text, HiddenKind.ADDRESS if known else None)
 
 
 def _few_groups(text: str) -> bool:
@@ -332,45 +335,47 @@ def _host(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
 
 
 _READERS = {
-    "pem": _whole(Kind.TOKEN),
-    "putty": _whole(Kind.TOKEN),
-    "ssh_key": _groups(public=Kind.TOKEN, key_user=Kind.USER, key_host=Kind.HOST),
-    "authorization": _group("credentials", Kind.TOKEN),
-    "cookie": _group("cookies", Kind.TOKEN),
-    "bearer": _group("bearer_token", Kind.TOKEN),
-    "webhook": _group("hook", Kind.TOKEN),
+    "pem": _whole(HiddenKind.TOKEN),
+    "putty": _whole(HiddenKind.TOKEN),
+    "ssh_key": _groups(public=HiddenKind.TOKEN, key_user=HiddenKind.USER, key_host=HiddenKind.HOST),
+    "authorization": _group("credentials", HiddenKind.TOKEN),
+    "cookie": _group("cookies", HiddenKind.TOKEN),
+    "bearer": _group("bearer_token", HiddenKind.TOKEN),
+    "webhook": _group("hook", HiddenKind.TOKEN),
     "url": _url,
-    "signed": _group("signed_value", Kind.TOKEN),
-    "token": _whole(Kind.TOKEN),
-    "dsn": _groups(dsn_user=Kind.USER, dsn_password=Kind.TOKEN),
-    "netrc": _groups(netrc_user=Kind.USER, netrc_password=Kind.TOKEN),
-    "curl": _groups(login_user=Kind.USER, login_password=Kind.TOKEN),
-    "flag": _group("flag_value", Kind.TOKEN),
+    "signed": _group("signed_value", HiddenKind.TOKEN),
+    "token": _whole(HiddenKind.TOKEN),
+    "dsn": _groups(dsn_user=HiddenKind.USER, dsn_password=HiddenKind.TOKEN),
+    "netrc": _groups(netrc_user=HiddenKind.USER, netrc_password=HiddenKind.TOKEN),
+    "curl": _groups(login_user=HiddenKind.USER, login_password=HiddenKind.TOKEN),
+    "flag": _group("flag_value", HiddenKind.TOKEN),
     "assigned": _groups(
-        value=Kind.TOKEN,
-        paired=Kind.TOKEN,
-        attribute_value=Kind.TOKEN,
-        element_value=Kind.TOKEN,
+        value=HiddenKind.TOKEN,
+        paired=HiddenKind.TOKEN,
+        attribute_value=HiddenKind.TOKEN,
+        element_value=HiddenKind.TOKEN,
     ),
-    "passed": _group("pass_value", Kind.TOKEN),
-    "option": _group("argument", Kind.TOKEN),
-    "said": _group("said_value", Kind.TOKEN),
-    "home": _whole(Kind.HOME),
-    "tilde": _group("tilde_user", Kind.USER),
+    "passed": _group("pass_value", HiddenKind.TOKEN),
+    "option": _group("argument", HiddenKind.TOKEN),
+    "said": _group("said_value", HiddenKind.TOKEN),
+    "home": _whole(HiddenKind.HOME),
+    "tilde": _group("tilde_user", HiddenKind.USER),
     "remote": _remote,
     "mail": _mail,
-    "uuid": _whole(Kind.UUID),
-    "hardware": _whole(Kind.HARDWARE),
-    "machine": _group("machine_id", Kind.HARDWARE),
-    "serial": _group("serial_number", Kind.HARDWARE),
+    "uuid": _whole(HiddenKind.UUID),
+    "hardware": _whole(HiddenKind.HARDWARE),
+    "machine": _group("machine_id", HiddenKind.HARDWARE),
+    "serial": _group("serial_number", HiddenKind.HARDWARE),
     "registry": _host,
-    "share": _groups(share_host=Kind.HOST, share_host2=Kind.HOST, share_host4=Kind.HOST),
-    "domain_user": _groups(nt_domain=Kind.HOST, nt_user=Kind.USER),
-    "named_host": _group("host_value", Kind.HOST),
-    "named_user": _group("user_value", Kind.USER),
-    "syslog": _group("syslog_host", Kind.HOST),
+    "share": _groups(
+        share_host=HiddenKind.HOST, share_host2=HiddenKind.HOST, share_host4=HiddenKind.HOST
+    ),
+    "domain_user": _groups(nt_domain=HiddenKind.HOST, nt_user=HiddenKind.USER),
+    "named_host": _group("host_value", HiddenKind.HOST),
+    "named_user": _group("user_value", HiddenKind.USER),
+    "syslog": _group("syslog_host", HiddenKind.HOST),
     "v6": _address,
     "v4": _address,
-    "inside": _whole(Kind.HOST),
+    "inside": _whole(HiddenKind.HOST),
     "opaque": _opaque,
 }

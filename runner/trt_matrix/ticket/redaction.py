@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from trt_matrix.ticket.kinds import LEAST, PSEUDONYM, Kind, Pseudonyms, Secret
+from trt_matrix.ticket.kinds import LEAST, PSEUDONYM, HiddenKind, Pseudonyms, Secret
 from trt_matrix.ticket.patterns import (
     HARMLESS_VARIABLE,
     NAMING_KEYS,
@@ -33,7 +33,7 @@ LONGEST_NAME = 60
 INSIDE_WORDS = 5
 """Characters of a name from which on it is found inside of words, as in `wilhelmina2`."""
 
-NAMES = frozenset({Kind.USER, Kind.HOST})
+NAMES = frozenset({HiddenKind.USER, HiddenKind.HOST})
 
 _COLOUR = re.compile(
     r"(?:(?:[\x1b␛]|\\u(?:001|241)[bB]|\\x1[bB]|\\033|\[U\+001B\])\[|\x9b)[0-9;?]*[ -/]*[@-~]"
@@ -59,7 +59,7 @@ IMAGES = frozenset({"image", "images", "reference", "repository", "repo_digests"
 
 
 class Removed(NamedTuple):
-    kind: Kind
+    kind: HiddenKind
     file: str
     times: int
 
@@ -85,10 +85,10 @@ class Redactor:
         self.vocabulary = frozenset(word.lower() for word in vocabulary)
         self.kept: set[str] = set()
         """Kinds of secrets that could not be taken out, since they are words of the format."""
-        self.counts: Counter[tuple[Kind, str]] = Counter()
+        self.counts: Counter[tuple[HiddenKind, str]] = Counter()
         self._pseudonyms = Pseudonyms()
-        self._known: dict[str, Kind] = {}
-        self._found: dict[str, Kind] = {}
+        self._known: dict[str, HiddenKind] = {}
+        self._found: dict[str, HiddenKind] = {}
         self._expression: re.Pattern[str] | None = None
         for secret in known:
             self._remember(secret)
@@ -103,9 +103,9 @@ class Redactor:
             for name, inner in value.items():
                 self.learn(str(name))
                 if key == HOSTS:
-                    self._remember(Secret(Kind.HOST, str(name)))
+                    self._remember(Secret(HiddenKind.HOST, str(name)))
                 if key in VARIABLES and isinstance(inner, str) and not _harmless(str(name)):
-                    self._remember(Secret(Kind.VARIABLE, inner))
+                    self._remember(Secret(HiddenKind.VARIABLE, inner))
                 self.learn(inner, str(name))
             for name, inner in _named(value):
                 self.learn(inner, name)
@@ -126,16 +126,16 @@ class Redactor:
     def _learn_forms(self, text: str) -> None:
         for _, pieces in found(text, self.versions):
             for piece in pieces:
-                if piece.secret and piece.kind is Kind.HOME:
+                if piece.secret and piece.kind is HiddenKind.HOME:
                     owner = re.split(r"[/\\]|%2F|%5C", piece.text)[-1]
-                    self._remember(Secret(Kind.USER, owner))
+                    self._remember(Secret(HiddenKind.USER, owner))
                 elif piece.secret:
                     self._remember(piece.secret)
 
     def _learn_registry(self, text: str) -> None:
         registry, slash, _ = text.partition("/")
         if slash and (":" in registry or "." in registry) and not PUBLIC_HOSTS.fullmatch(registry):
-            self._remember(Secret(Kind.HOST, registry.partition(":")[0]))
+            self._remember(Secret(HiddenKind.HOST, registry.partition(":")[0]))
 
     def _remember(self, secret: Secret) -> None:
         text = secret.text.strip()
@@ -143,7 +143,7 @@ class Redactor:
         names = secret.kind in NAMES
         if names and (lower in EVERYBODY or len(text) < LEAST):
             return
-        if not names and len(text) < BARE and secret.kind is not Kind.ASKED:
+        if not names and len(text) < BARE and secret.kind is not HiddenKind.ASKED:
             return
         if lower in self.vocabulary:
             self.kept.add(
@@ -204,7 +204,7 @@ class Redactor:
 
     def _variable(self, value: Any, file: str) -> Any:
         if isinstance(value, str) and value:
-            return self._name(Secret(Kind.VARIABLE, value), file)
+            return self._name(Secret(HiddenKind.VARIABLE, value), file)
         return self.value(value, file)
 
     def dataclass(self, value: T, file: str) -> T:
@@ -224,7 +224,7 @@ class Redactor:
     def _says_nothing(self, name: str) -> bool:
         return name.lower() in EVERYBODY or name.lower() in self.vocabulary
 
-    def _kind_of(self, literal: str) -> Kind:
+    def _kind_of(self, literal: str) -> HiddenKind:
         if literal in self._known:
             return self._known[literal]
         lower = literal.lower()
@@ -238,7 +238,7 @@ class Redactor:
 
     # Telling
 
-    def count(self, kind: Kind, file: str, number: int = 1) -> None:
+    def count(self, kind: HiddenKind, file: str, number: int = 1) -> None:
         """Notes what somebody else took out."""
         if number:
             self.counts[kind, file] += number
@@ -249,7 +249,7 @@ class Redactor:
             Removed(kind, file, times) for (kind, file), times in sorted(self.counts.items())
         )
 
-    def leak(self, content: bytes, least: int = INSIDE_WORDS) -> Kind | None:
+    def leak(self, content: bytes, least: int = INSIDE_WORDS) -> HiddenKind | None:
         """Returns the kind of a secret that is still in `content`; None where there is none.
 
         It looks with the expression that replaced, so that what that leaves alone is no leak; in JSON at
@@ -262,7 +262,7 @@ class Redactor:
         secrets = {
             text: kind
             for text, kind in (self._found | self._known).items()
-            if len(text) >= least and kind is not Kind.HOME
+            if len(text) >= least and kind is not HiddenKind.HOME
         }
         if not secrets:
             return None
@@ -275,7 +275,7 @@ class Redactor:
         return None
 
 
-def _literals(secrets: Mapping[str, Kind]) -> re.Pattern[str]:
+def _literals(secrets: Mapping[str, HiddenKind]) -> re.Pattern[str]:
     ordered = sorted(secrets.items(), key=lambda one: (-len(one[0]), one[0]))
     return re.compile("|".join(_literal(text, kind) for text, kind in ordered))
 
@@ -327,10 +327,10 @@ def readings(text: str) -> tuple[str, ...]:
     return (text, as_read(text)) if _SPELT.search(text) else (text,)
 
 
-def _kind_of_key(key: str) -> Kind | None:
+def _kind_of_key(key: str) -> HiddenKind | None:
     """Returns what the value under a key is, whatever it looks like; None where it may be anything."""
     if SECRET_KEY.search(key):
-        return Kind.TOKEN
+        return HiddenKind.TOKEN
     return next((kind for names, kind in NAMING_KEYS if names.fullmatch(key)), None)
 
 
@@ -354,10 +354,10 @@ def _harmless(name: str) -> bool:
     return bool(HARMLESS_VARIABLE.fullmatch(name)) and not SECRET_KEY.search(name)
 
 
-def _literal(text: str, kind: Kind) -> str:
+def _literal(text: str, kind: HiddenKind) -> str:
     """Returns the expression for one known secret."""
     escaped = re.escape(text)
-    if kind is Kind.HOME or kind is Kind.FOLDER:
+    if kind is HiddenKind.HOME or kind is HiddenKind.FOLDER:
         return rf"{escaped}(?![\w.-])"
     if kind not in NAMES:
         return escaped

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from job import compare_again, protocol
+from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import Asked
 from trt_matrix.core.metrics import Sums

@@ -84,7 +84,7 @@ esac
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ScriptPlace:
     """Where a cell ran, as far as a script can make it again."""
 
     image: str
@@ -95,7 +95,7 @@ class Place:
     """One line for people."""
 
 
-def place_of(identity: Mapping[str, Any], packages: str) -> Place:
+def place_of(identity: Mapping[str, Any], packages: str) -> ScriptPlace:
     """Returns where an environment's cells can run again.
 
     Args:
@@ -106,18 +106,22 @@ def place_of(identity: Mapping[str, Any], packages: str) -> Place:
         case "venv":
             version = str(identity.get("python", {}).get("version", "3"))
             image = f"python:{'.'.join(version.split('.')[:2])}-slim"
-            return Place(
+            return ScriptPlace(
                 image=image, packages=packages, where=f"It ran in Python {version}; see {packages}."
             )
         case "image":
             digests = identity.get("digests") or [identity.get("reference") or ""]
             image = str(digests[0])
-            return Place(image=image, packages=packages, where=f"It ran in a container of {image}.")
+            return ScriptPlace(
+                image=image, packages=packages, where=f"It ran in a container of {image}."
+            )
         case kind:
-            return Place(image="", packages="", where=f"It ran in an environment of kind {kind}.")
+            return ScriptPlace(
+                image="", packages="", where=f"It ran in an environment of kind {kind}."
+            )
 
 
-def script(cell: str, job: str, engine: str, place: Place, *, gpu: bool) -> str:
+def script(cell: str, job: str, engine: str, place: ScriptPlace, *, gpu: bool) -> str:
     """Returns the text of reproduce.sh.
 
     Args:

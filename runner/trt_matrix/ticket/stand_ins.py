@@ -11,10 +11,10 @@ from typing import Any
 
 import onnx
 
-from job import protocol
-from job.reductions import compare
-from job.thresholds import ALGORITHMS
 from trt_matrix.config.yaml_file import read
+from trt_matrix.containers.job import protocol
+from trt_matrix.containers.job.reductions import compare
+from trt_matrix.containers.job.thresholds import ALGORITHMS
 from trt_matrix.core.cells import Precision, TableSource
 from trt_matrix.core.manifest import Asked, Manifest
 from trt_matrix.core.metrics import metrics
@@ -52,7 +52,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class WantedStandIns:
     """What is replaced, and where."""
 
     weights: bool
@@ -71,7 +71,7 @@ class StandIns:
     """Makes what stands in, and runs it on the host."""
 
     def __init__(
-        self, run: Run, manifest: Manifest, asked: Asked, host: Environment, wanted: Wanted
+        self, run: Run, manifest: Manifest, asked: Asked, host: Environment, wanted: WantedStandIns
     ) -> None:
         self.run = run
         self.manifest = manifest

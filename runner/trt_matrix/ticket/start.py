@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.environments.base import Ending, Environment
 from trt_matrix.store.results import same_file_system_link
 from trt_matrix.ticket.plugins import files_of as plugin_files

@@ -13,9 +13,9 @@ docs/reference/tensorrt.md says which of this was run, and on what.
 import os
 import tempfile
 
-from job import arrays, protocol
-from job.engines import cuda
-from job.engines.tensorrt import (
+from ... import arrays, protocol
+from .. import cuda
+from . import (
     building,
     calibrators,
     configuration,
@@ -28,9 +28,9 @@ from job.engines.tensorrt import (
     plugins,
     scales,
 )
-from job.engines.tensorrt.library import CALLED, trt
-from job.engines.tensorrt.log import Log
-from job.engines.tensorrt.session import Session
+from .library import CALLED, trt
+from .log import Log
+from .session import Session
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 TYPES = {"fp16": ("float16", "HALF"), "bf16": ("bfloat16", "BF16")}  # as ONNX and TensorRT call them

@@ -2,8 +2,8 @@
 
 import time
 
-from job.engines.tensorrt import configuration, library, rtx
-from job.engines.tensorrt.library import CALLED, trt
+from . import configuration, library, rtx
+from .library import CALLED, trt
 
 
 class BuildError(Exception):

@@ -7,9 +7,9 @@ So none leaves here: it is kept, and `check` raises it once the build is over.
 import ctypes
 import time
 
-from job import batches, protocol
-from job.engines import cuda
-from job.engines.tensorrt.library import CALLED, trt
+from ... import batches, protocol
+from .. import cuda
+from .library import CALLED, trt
 
 CLASSES = {
     "entropy": "IInt8EntropyCalibrator",

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from job import mapped
+from ... import mapped
 
 STANDARD = "-std=c++14"  # what headers of TensorRT 10 need, and compilers of 2016 know
 UNITS = (".cpp", ".cc", ".cxx", ".cu")  # other sources are headers, found by their names

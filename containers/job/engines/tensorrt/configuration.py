@@ -2,10 +2,10 @@
 
 import os
 
-from job import protocol
-from job.engines.tensorrt import library
-from job.engines.tensorrt.library import CALLED, trt
-from job.engines.tensorrt.network import word
+from ... import protocol
+from . import library
+from .library import CALLED, trt
+from .network import word
 
 BF16_CAPABILITY = 80  # Ampere's: earlier GPUs have no instructions for bfloat16
 

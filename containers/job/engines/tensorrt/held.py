@@ -2,9 +2,9 @@
 
 import difflib
 
-from job import protocol
-from job.engines.tensorrt.library import CALLED, trt
-from job.engines.tensorrt.network import FLOATS, word
+from ... import protocol
+from .library import CALLED, trt
+from .network import FLOATS, word
 
 
 def hold(definition, names):

@@ -5,8 +5,8 @@ In 5 and 6 only the names of layers are to be had, from a profiled run.
 
 import json
 
-from job import layer_information
-from job.engines.tensorrt.library import trt
+from ... import layer_information
+from .library import trt
 
 
 def of(engine, session, log, network):

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from job.engines.tensorrt.library import trt
+from .library import trt
 
 KEPT = 200  # messages of one kind; engines repeat themselves a thousandfold
 

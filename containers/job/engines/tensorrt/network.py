@@ -1,8 +1,8 @@
 """From a file to a TensorRT network."""
 
-from job import protocol
-from job.engines.tensorrt import custom, uff_form
-from job.engines.tensorrt.library import CALLED, trt
+from ... import protocol
+from . import custom, uff_form
+from .library import CALLED, trt
 
 FLOATS = ("FLOAT", "HALF", "BF16")
 

@@ -8,9 +8,9 @@
 import ctypes
 import os
 
-from job import protocol
-from job.engines.tensorrt import compiling
-from job.engines.tensorrt.library import trt
+from ... import protocol
+from . import compiling
+from .library import trt
 
 
 def load(entries, capability, folder):

@@ -5,8 +5,8 @@ the job compiles anew: its cache is empty and in memory. Nothing is compiled aga
 was, while latencies are measured.
 """
 
-from job import protocol
-from job.engines.tensorrt.library import CALLED, trt
+from ... import protocol
+from .library import CALLED, trt
 
 
 def target(capability):

@@ -2,8 +2,8 @@
 
 import struct
 
-from job import protocol
-from job.engines.tensorrt.library import CALLED, trt
+from ... import protocol
+from .library import CALLED, trt
 
 LEVELS = 127  # amax = 127 * scale
 

@@ -4,11 +4,11 @@ import time
 
 import numpy as np
 
-from job import layer_information
-from job.engines import cuda
-from job.engines.tensorrt import library, rtx
-from job.engines.tensorrt.library import trt
-from job.engines.tensorrt.network import word
+from ... import layer_information
+from .. import cuda
+from . import library, rtx
+from .library import trt
+from .network import word
 
 PROFILE_WARM_UP = 3  # runs of a fresh context that are not counted: the first sets up
 DTYPES = {  # not trt.nptype: it names what numpy no longer has, in 8.0 to 8.4

@@ -4,8 +4,8 @@ Its nodes have TensorFlow's names. The network's own input and outputs are renam
 form, so that nothing behind this file knows the difference; tensors in between keep theirs.
 """
 
-from job import protocol
-from job.engines.tensorrt.library import CALLED, trt
+from ... import protocol
+from .library import CALLED, trt
 
 
 def parse(definition, log, form):

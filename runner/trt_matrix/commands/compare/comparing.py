@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from job.reductions import BLOCK, SUMS, compare
 from trt_matrix.commands.compare.options import OPTIONS
-from trt_matrix.commands.compare.pairs import Forms, Pair, match
+from trt_matrix.commands.compare.pairs import Forms, TensorPair, match
 from trt_matrix.commands.compare.told import Compared, Nonfinite, Result
+from trt_matrix.containers.job.reductions import BLOCK, SUMS, compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.dumps.files import spelled
 from trt_matrix.dumps.suspicions import FAR, other_layouts
-from trt_matrix.dumps.tensor import Floats, Layout
+from trt_matrix.dumps.tensor import ChannelOrder, Floats
 from trt_matrix.errors import ConfigError
 
 Stage = Callable[[str, str], None]
@@ -74,7 +74,7 @@ def compare_paths(
     )
 
 
-def _compared(pair: Pair, *, epsilon: float, stage: Stage) -> Compared:
+def _compared(pair: TensorPair, *, epsilon: float, stage: Stage) -> Compared:
     rows: list[Sums] = []
     nonfinite_a, nonfinite_b = Nonfinite(), Nonfinite()
     # Of doubles, rounded to float32, bits are not known to agree.
@@ -105,7 +105,7 @@ def _compared(pair: Pair, *, epsilon: float, stage: Stage) -> Compared:
     )
 
 
-def _blocks(pair: Pair) -> Iterator[tuple[Floats, Floats]]:
+def _blocks(pair: TensorPair) -> Iterator[tuple[Floats, Floats]]:
     """Yields the same elements of A and B, about `AT_ONCE` of them or one image at a time."""
     together = math.lcm(pair.a.elements_at_once, pair.b.elements_at_once)
     size = max(1, AT_ONCE // together) * together
@@ -127,7 +127,7 @@ def _nonfinite(block: Floats) -> Nonfinite:
     )
 
 
-def _layout_note(pair: Pair, sums: Sums) -> tuple[str, ...]:
+def _layout_note(pair: TensorPair, sums: Sums) -> tuple[str, ...]:
     """Says where the numbers agree once the axes of one side are exchanged."""
     shape = pair.a.shape or pair.b.shape
     nmse = metrics(sums).nmse
@@ -139,7 +139,7 @@ def _layout_note(pair: Pair, sums: Sums) -> tuple[str, ...]:
     if len(shape) < 3:
         return ()
     image = math.prod(shape[1:])
-    told = Layout.NHWC in (pair.a.layout, pair.b.layout)
+    told = ChannelOrder.NHWC in (pair.a.layout, pair.b.layout)
     if told or image > IMAGE_LIMIT or pair.a.elements % image:
         return ()
     found = other_layouts(next(pair.a.blocks(image)), next(pair.b.blocks(image)), shape)

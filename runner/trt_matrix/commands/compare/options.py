@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from trt_matrix.commands.compare.pairs import Forms
-from trt_matrix.dumps.tensor import ByteOrder, DType, Format, Layout
+from trt_matrix.dumps.tensor import ByteOrder, ChannelOrder, DType, FileFormat
 from trt_matrix.errors import ConfigError
 
 OPTIONS = "options of compare"
@@ -36,8 +36,8 @@ def formats(
     axes = None if shape is None else _axes(shape, problems)
     orders = _each("--byte-order", byte_order or "little", ByteOrder, problems)
     dtypes = _each("--dtype", dtype or "float32", DType, problems)
-    layouts = _each("--layout", layout or "nchw", Layout, problems)
-    if axes is not None and len(axes) < 3 and Layout.NHWC in layouts:
+    layouts = _each("--layout", layout or "nchw", ChannelOrder, problems)
+    if axes is not None and len(axes) < 3 and ChannelOrder.NHWC in layouts:
         problems.append(f"--shape {shape} has no height or width: leave --layout out")
     if longer and axes is None:
         problems.append("--off-by-one needs --shape: where the tensor ends, the files do not say")
@@ -45,7 +45,7 @@ def formats(
         raise ConfigError(OPTIONS, problems)
     sure = byte_order is not None or dtype is not None
     a, b = (
-        Format(shape=axes, byte_order=order, dtype=one, layout=two, longer=longer, sure=sure)
+        FileFormat(shape=axes, byte_order=order, dtype=one, layout=two, longer=longer, sure=sure)
         for order, one, two in zip(orders, dtypes, layouts, strict=True)
     )
     return a, b

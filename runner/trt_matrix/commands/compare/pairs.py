@@ -8,17 +8,17 @@ import numpy as np
 
 from trt_matrix.dumps.files import files_below, shapes_that_fit, spelled, tensors
 from trt_matrix.dumps.suspicions import looks_like, order_of, other_dtype
-from trt_matrix.dumps.tensor import DumpError, Format, NoNumbersError, Tensor, sample
+from trt_matrix.dumps.tensor import DumpError, FileFormat, NoNumbersError, Tensor, sample
 from trt_matrix.errors import ConfigError
 
 MOST_PROBLEMS = 20
 
-Forms = tuple[Format, Format]
+Forms = tuple[FileFormat, FileFormat]
 """Of A and of B."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
+class TensorPair:
     """One tensor of A and the tensor of B that it is compared with."""
 
     name: str
@@ -29,7 +29,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matched:
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TensorPair, ...]
     only_a: tuple[str, ...]
     """Names that B lacks."""
     only_b: tuple[str, ...]
@@ -57,7 +57,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
         problem = f"no name is in both: A has {_some(of_a)}; B has {_some(of_b)}"
         raise ConfigError(source, [problem])
     problems: list[str] = []
-    pairs: list[Pair] = []
+    pairs: list[TensorPair] = []
     only_a = [name for name in of_a if name not in names]
     only_b = [name for name in of_b if name not in names.values()]
     # What lies beside the outputs of a folder stops nothing; a file that was named is meant.
@@ -73,7 +73,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
                 f"{name_a}: no array is in both: A has {_arrays(found_a)}; B has {_arrays(found_b)}"
             )
         for one, other in members.items():
-            pair = Pair(name=_joined(name_a, one), a=found_a[one], b=found_b[other])
+            pair = TensorPair(name=_joined(name_a, one), a=found_a[one], b=found_b[other])
             problems += _problems(pair, forms)
             pairs.append(_noted(pair, forms))
         only_a += [_joined(name_a, one) for one in found_a if one not in members]
@@ -114,7 +114,7 @@ def _files(path: Path, select: Sequence[str]) -> dict[str, Path]:
 
 
 def _tensors(
-    path: Path, form: Format, problems: list[str], left_out: list[str] | None
+    path: Path, form: FileFormat, problems: list[str], left_out: list[str] | None
 ) -> dict[str, Tensor]:
     """Returns name within the file → tensor; nothing, and a problem more, where it is unusable.
 
@@ -169,13 +169,13 @@ def _some(names: Iterable[str]) -> str:
     return f"{shown} and {len(listed) - 3:,} more" if len(listed) > 3 else shown
 
 
-def _problems(pair: Pair, forms: Forms) -> list[str]:
+def _problems(pair: TensorPair, forms: Forms) -> list[str]:
     """Returns why the numbers of a pair would mean nothing."""
     found = [] if any(form.sure for form in forms) else _misread(pair)
     return found or _sizes(pair) or _axes(pair)  # sizes and axes of misread bytes are no wiser
 
 
-def _noted(pair: Pair, forms: Forms) -> Pair:
+def _noted(pair: TensorPair, forms: Forms) -> TensorPair:
     """Returns the pair with what its reader should know before its numbers."""
     notes = []
     if pair.a.path.samefile(pair.b.path):
@@ -192,10 +192,10 @@ def _noted(pair: Pair, forms: Forms) -> Pair:
         notes.append(
             f"compared in the order of the files: A is {pair.a.shape}, B is {pair.b.shape}"
         )
-    return Pair(name=pair.name, a=pair.a, b=pair.b, notes=tuple(notes))
+    return TensorPair(name=pair.name, a=pair.a, b=pair.b, notes=tuple(notes))
 
 
-def _misread(pair: Pair) -> list[str]:
+def _misread(pair: TensorPair) -> list[str]:
     """Says what raw files look like, where that is not what they are read as."""
     others = [_likely(one) for one in (pair.a, pair.b)]
     if not any(others):
@@ -222,7 +222,7 @@ def _likely(tensor: Tensor) -> np.dtype[np.floating] | None:
     return other_dtype(sample(tensor), tensor.dtype) if tensor.raw else None
 
 
-def _sizes(pair: Pair) -> list[str]:
+def _sizes(pair: TensorPair) -> list[str]:
     a, b = pair.a, pair.b
     if a.elements == b.elements:
         return []
@@ -254,7 +254,7 @@ def _guess(a: Tensor, b: Tensor) -> str:
     return f"{side} has {times:,} times as many: that many times the images?"
 
 
-def _axes(pair: Pair) -> list[str]:
+def _axes(pair: TensorPair) -> list[str]:
     """Refuses shapes that differ in the order of their axes: such numbers do not belong together."""
     a, b = (_long_axes(one.shape) for one in (pair.a, pair.b))
     if a == b or sorted(a) != sorted(b):

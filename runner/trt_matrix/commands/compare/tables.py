@@ -8,9 +8,9 @@ from typing import Any
 
 from trt_matrix.commands.compare.aligned import ABSENT, aligned, line, listed_lines
 from trt_matrix.commands.compare.options import OPTIONS
-from trt_matrix.core.tables.contrast import CLOSE, NEAR, Contrast, TensorRatio, contrast
+from trt_matrix.core.tables.contrast import CLOSE, NEAR, TableContrast, TensorRatio, contrast
 from trt_matrix.core.tables.differences import SAME
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.reading import LIMIT_BYTES
 from trt_matrix.core.tables.table import TableError
 from trt_matrix.dumps.table_file import read_table
@@ -30,7 +30,7 @@ class TableResult:
 
     a: str
     b: str
-    contrast: Contrast
+    contrast: TableContrast
 
     def text(self) -> str:
         one = self.contrast
@@ -158,7 +158,7 @@ def _read(path: Path) -> ReadTable | str:
         found, _ = read_table(path)
     except TableError as error:
         return str(error)
-    if found.form is Form.TEXT and all(_is_decimal(name) for name in found.names):
+    if found.form is TableForm.TEXT and all(_is_decimal(name) for name in found.names):
         return "it is columns of numbers"
     return found
 

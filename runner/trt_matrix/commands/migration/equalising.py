@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trt_matrix.commands.migration import files
-from trt_matrix.commands.migration.migrating import Wish
+from trt_matrix.commands.migration.migrating import MigrationWish
 from trt_matrix.commands.migration.sources import source_of
 from trt_matrix.core.migration.calling import called_as
 from trt_matrix.core.network import graph
@@ -22,7 +22,7 @@ NAMED = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Equalised:
-    wish: Wish
+    wish: MigrationWish
     table: ReadTable
     scales: int
     changed: Mapping[str, tuple[float, float]]
@@ -66,7 +66,7 @@ class Equalised:
         }
 
 
-def equalised(wish: Wish, stage: Stage = untold) -> Equalised:
+def equalised(wish: MigrationWish, stage: Stage = untold) -> Equalised:
     """Writes a table as a calibration cache, with equal ranges where only values are moved.
 
     Raises:

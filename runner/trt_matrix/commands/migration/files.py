@@ -8,9 +8,9 @@ from pathlib import Path
 
 import onnx
 
-from job import protocol
 from trt_matrix.config.yaml_file import parse
-from trt_matrix.core.network import graph
+from trt_matrix.containers.job import protocol
+from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.functions import inlined
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
@@ -60,7 +60,7 @@ def unchecked_network_of(path: Path) -> onnx.ModelProto:
         ConfigError: it is no ONNX file.
     """
     try:
-        return graph.parse(content_of(path, LIMIT_NETWORK_BYTES), str(path))
+        return loading.parse(content_of(path, LIMIT_NETWORK_BYTES), str(path))
     except graph.GraphError as error:
         raise ConfigError(str(path), [str(error)]) from error
 
@@ -76,14 +76,14 @@ def network_of(path: Path) -> onnx.ModelProto:
         size = len(content)
         external: Mapping[str, bytes] = {}
         if size <= LIMIT_NETWORK_BYTES:
-            external = external_weights(path, graph.parse(content, str(path)))
+            external = external_weights(path, loading.parse(content, str(path)))
             size += sum(map(len, external.values()))
         if size > LIMIT_NETWORK_BYTES:
             message = (
                 "with its weights it has 2 GB or more: ONNX's own tools cannot hold such a network"
             )
             raise ConfigError(str(path), [message])
-        model, _ = inlined(graph.load(content, str(path), external), str(path))
+        model, _ = inlined(loading.load(content, str(path), external), str(path))
     except graph.GraphError as error:
         raise ConfigError(str(path), [str(error)]) from error
     return model

@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 
 from trt_matrix.commands.migration import files
-from trt_matrix.commands.migration.simulating import Images, SimulationError, ran
+from trt_matrix.commands.migration.simulating import MigrationImages, SimulationError, ran
 from trt_matrix.commands.migration.sources import Source, images_of, made_up, source_of
 from trt_matrix.core.migration.to_cache import ToCache, to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
-from trt_matrix.core.migration.tracing import Fate
+from trt_matrix.core.migration.tracing import TensorFate
 from trt_matrix.core.network import graph
 from trt_matrix.core.qdq.explicit import TENSORRT, PlacementOptions, place, simulation_of
 from trt_matrix.core.shipped.quantisation import quantisation_of
@@ -35,7 +35,7 @@ UNNAMED = "_migrated.onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class MigrationWish:
     """What the command line asks for."""
 
     table: Path
@@ -58,10 +58,10 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Compared:
+class NetworkComparison:
     """Networks run on the host, in exact float32."""
 
-    images: Images
+    images: MigrationImages
     sqnr_db: Mapping[str, float | None]
     """Head → of the network that was written, against the float one."""
     other_db: Mapping[str, float | None] | None
@@ -88,13 +88,13 @@ class Held:
 class MigratedToQdq:
     """What was written, and how it compares."""
 
-    wish: Wish
+    wish: MigrationWish
     source: Source
     table: ReadTable
     made: ToQdq
     other: ToQdq | None
     """With unified scales, where they were not asked for, and apart, where they were; None where alike."""
-    compared: Compared | None
+    compared: NetworkComparison | None
     loaded: bool
     """Whether ONNX Runtime runs it here."""
     held: Held
@@ -107,7 +107,7 @@ class MigratedToQdq:
 class MigratedToCache:
     """What was written."""
 
-    wish: Wish
+    wish: MigrationWish
     table: ReadTable
     made: ToCache
     float_network: str
@@ -117,7 +117,7 @@ class MigratedToCache:
     warnings: Sequence[str] = field(default=())
 
 
-def migrate_to_qdq(wish: Wish, stage: Stage = untold) -> MigratedToQdq:
+def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
     """Makes a Q/DQ network of a table, checks it, and writes it.
 
     Raises:
@@ -198,8 +198,8 @@ def migrate_to_qdq(wish: Wish, stage: Stage = untold) -> MigratedToQdq:
 def _strange(made: ToQdq, source: Source) -> Sequence[str]:
     """Returns that a table seems another network's, where most of its names are no tensors of this one."""
     # What TensorRT's parsers add themselves is in no ONNX file.
-    names = [one for one in made.tensors if one.fate is not Fate.PARSER]
-    unknown = made.with_fate(Fate.UNKNOWN)
+    names = [one for one in made.tensors if one.fate is not TensorFate.PARSER]
+    unknown = made.with_fate(TensorFate.UNKNOWN)
     if len(unknown) <= MOST_UNKNOWN * len(names):
         return ()
     return (
@@ -208,7 +208,7 @@ def _strange(made: ToQdq, source: Source) -> Sequence[str]:
     )
 
 
-def _not_asked(wish: Wish, images: Images | None) -> str | None:
+def _not_asked(wish: MigrationWish, images: MigrationImages | None) -> str | None:
     if wish.no_check:
         return "--no-check was said"
     return None if images else "no images were given (--check IMAGES, or matrix.yaml)"
@@ -225,16 +225,16 @@ def _made(
 def _compared(
     networks: Mapping[str, onnx.ModelProto | Path],
     source: Source,
-    images: Images,
+    images: MigrationImages,
     table: ReadTable,
     made: ToQdq,
     stage: Stage,
-) -> tuple[Compared, Held]:
+) -> tuple[NetworkComparison, Held]:
     few = images.count < LEAST_FOR_RANGES
     ranges_of = None if few else source.model
     with ran(networks, source.heads, images, ranges_of=ranges_of, stage=stage) as done:
         agreement = [one for one in done.sqnr_db(WRITTEN, TABLE).values() if one is not None]
-        seen = Compared(
+        seen = NetworkComparison(
             images=images,
             sqnr_db=done.sqnr_db(WRITTEN, FLOAT),
             other_db=done.sqnr_db(OTHER, FLOAT) if OTHER in networks else None,
@@ -255,7 +255,7 @@ def _held(table: ReadTable, made: ToQdq, ranges: Sequence[Mapping[str, float]]) 
         why_not = "no range in it can be used" if values else "it has no ranges"
         return Held(why_not=f"{why_not}, of tensors that have one on these images")
     wrong = mistake(values, ranges, scales=table.form.scales)
-    used = {one.tensor for one in made.with_fate(Fate.USED)}
+    used = {one.tensor for one in made.with_fate(TensorFate.USED)}
     return Held(
         tensors=tensors,
         mistake=wrong,
@@ -273,7 +273,7 @@ def _content(model: onnx.ModelProto, target: Path) -> bytes:
         raise ConfigError(str(target), [message]) from error
 
 
-def migrate_to_cache(wish: Wish, stage: Stage = untold) -> MigratedToCache:
+def migrate_to_cache(wish: MigrationWish, stage: Stage = untold) -> MigratedToCache:
     """Writes the scales of a Q/DQ network as a calibration cache.
 
     Raises:

@@ -13,8 +13,8 @@ from typing import Any
 
 import onnx
 
-from job import protocol
-from job.reductions import compare
+from trt_matrix.containers.job import protocol
+from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.image_input import batch_of
@@ -36,7 +36,7 @@ class SimulationError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Images:
+class MigrationImages:
     """What the networks are run on."""
 
     array: Path
@@ -77,7 +77,7 @@ class Ran:
 def ran(
     networks: Mapping[str, onnx.ModelProto | Path],
     heads: Sequence[tuple[str, str]],
-    images: Images,
+    images: MigrationImages,
     *,
     ranges_of: onnx.ModelProto | None = None,
     stage: Stage = untold,

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from job import arrays
 from trt_matrix.commands.migration.files import network_of
-from trt_matrix.commands.migration.simulating import Images
+from trt_matrix.commands.migration.simulating import MigrationImages
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import Dumps, Elsewhere, Image, Interpreter, Ngc
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.shared_table import SharedTable
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.containers.job import arrays
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.image_input import batch_of, image_input, shape_text
 from trt_matrix.core.prepared.preparing import PreparationError, prepare
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import image_files, preprocess
-from trt_matrix.planning.experiment import write_samples
+from trt_matrix.planning.arrays import write_samples
 from trt_matrix.planning.heads import is_floating
 from trt_matrix.planning.inputs import unknown_inputs, wishes_of
 from trt_matrix.planning.matrix import check
@@ -164,7 +164,9 @@ def _engines(config: Config) -> dict[str, str]:
     return found
 
 
-def images_of(source: Source, given: Path | None, limit: int, folder: Path) -> Images | None:
+def images_of(
+    source: Source, given: Path | None, limit: int, folder: Path
+) -> MigrationImages | None:
     """Returns the images to compare on; None where none are known.
 
     Args:
@@ -192,7 +194,7 @@ def images_of(source: Source, given: Path | None, limit: int, folder: Path) -> I
         taken = checked.evaluation[:limit]
         write_samples(checked, taken, target)
         told = f"the evaluation {source.config.data.evaluation.key} of matrix.yaml"
-        return Images(array=target, count=len(taken), told=told, real=True)
+        return MigrationImages(array=target, count=len(taken), told=told, real=True)
     if source.config.data.are_arrays:
         message = (
             "matrix.yaml has arrays, so how images become its input is not known: give a .npy of it"
@@ -211,7 +213,7 @@ def images_of(source: Source, given: Path | None, limit: int, folder: Path) -> I
     taken = files[:limit]
     settings = source.config.data.preprocess
     preprocess(taken, image.shape, settings, target, channels_last=image.channels_last)
-    return Images(array=target, count=len(taken), told=f"the images in {given}", real=True)
+    return MigrationImages(array=target, count=len(taken), told=f"the images in {given}", real=True)
 
 
 def _only_input(source: Source) -> graph.TensorInfo:
@@ -231,7 +233,7 @@ def _only_input(source: Source) -> graph.TensorInfo:
     return found[0]
 
 
-def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Images:
+def _of_array(source: Source, path: Path, limit: int, folder: Path) -> MigrationImages:
     try:
         array = arrays.load_images(str(path))
     except (OSError, ValueError, EOFError) as error:
@@ -254,14 +256,14 @@ def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Images:
         taken = folder / "images.npy"
         np.save(taken, array[:limit])
     count = min(limit, len(array))
-    return Images(array=taken, count=count, told=f"the images in {path}", real=True)
+    return MigrationImages(array=taken, count=count, told=f"the images in {path}", real=True)
 
 
-def made_up(source: Source, folder: Path) -> Images:
+def made_up(source: Source, folder: Path) -> MigrationImages:
     """Returns one image of noise: it shows that a network loads and runs, and nothing else."""
     one = _only_input(source)
     sizes = [size if isinstance(size, int) and size > 0 else OPEN_SIZE for size in one.shape or ()]
     target = folder / "noise.npy"
     noise = np.random.default_rng(0).uniform(-1, 1, (1, *sizes[1:]))
     np.save(target, noise.astype(np.float32))
-    return Images(array=target, count=1, told="one image of noise", real=False)
+    return MigrationImages(array=target, count=1, told="one image of noise", real=False)

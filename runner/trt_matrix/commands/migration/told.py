@@ -8,7 +8,7 @@ from typing import Any
 from trt_matrix.commands.migration.migrating import MigratedToCache, MigratedToQdq
 from trt_matrix.commands.migration.proving import proof
 from trt_matrix.core.migration.to_qdq import ToQdq
-from trt_matrix.core.migration.tracing import Fate, Traced
+from trt_matrix.core.migration.tracing import TensorFate, Traced
 from trt_matrix.core.qdq.joins import Requantisation
 from trt_matrix.core.tables.mistakes import LEAST_TENSORS
 from trt_matrix.core.words import count, listed, visible
@@ -17,16 +17,16 @@ NAMED = 5
 """Tensors that a line names; --json names all."""
 ABSENT = "–"
 
-FATES: Mapping[Fate, str] = {
-    Fate.USED: "used, bit for bit",
-    Fate.CARRIED: "in a group that shares another tensor's scale",
-    Fate.JOINED: "given the one scale of what they are joined with",
-    Fate.FUSED: "inside a fusion, where no engine has a tensor",
-    Fate.OUTPUT: "of outputs of the network, which stay float",
-    Fate.FLOAT: "of tensors that no int8 layer reads",
-    Fate.UNUSABLE: "no scale that int8 can have",
-    Fate.PARSER: "of layers that TensorRT's parser adds, no tensors of the ONNX file",
-    Fate.UNKNOWN: "of names that no tensor has",
+FATES: Mapping[TensorFate, str] = {
+    TensorFate.USED: "used, bit for bit",
+    TensorFate.CARRIED: "in a group that shares another tensor's scale",
+    TensorFate.JOINED: "given the one scale of what they are joined with",
+    TensorFate.FUSED: "inside a fusion, where no engine has a tensor",
+    TensorFate.OUTPUT: "of outputs of the network, which stay float",
+    TensorFate.FLOAT: "of tensors that no int8 layer reads",
+    TensorFate.UNUSABLE: "no scale that int8 can have",
+    TensorFate.PARSER: "of layers that TensorRT's parser adds, no tensors of the ONNX file",
+    TensorFate.UNKNOWN: "of names that no tensor has",
 }
 
 
@@ -76,7 +76,7 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
     if done.made.likely:
         pairs = [f"{visible(one)!r}: {visible(other)!r}" for one, other in done.made.likely.items()]
         yield f"likely, to be said in a --map file: {listed(pairs, NAMED)}"
-    elif naming.nearest and done.made.with_fate(Fate.UNKNOWN):
+    elif naming.nearest and done.made.with_fate(TensorFate.UNKNOWN):
         pairs = [f"{theirs!r} may be {ours!r}" for ours, theirs in naming.nearest.items()]
         yield f"perhaps, to be said in a --map file: {listed(pairs, NAMED)}"
 
@@ -128,12 +128,12 @@ def _fates(made: ToQdq) -> Iterator[str]:
         if not counted[fate]:
             continue
         names = made.with_fate(fate)
-        told_names = "" if fate is Fate.USED else f": {_named(map(_tensor, names))}"
+        told_names = "" if fate is TensorFate.USED else f": {_named(map(_tensor, names))}"
         yield f"  {counted[fate]:5}  {told}{told_names}"
 
 
 def _tensor(one: Traced) -> str:
-    name = one.called if one.fate in (Fate.UNKNOWN, Fate.PARSER) else one.tensor
+    name = one.called if one.fate in (TensorFate.UNKNOWN, TensorFate.PARSER) else one.tensor
     why = f" ({one.why})" if one.why else f" → {one.source}" if one.source else ""
     return f"{name}{why}"
 

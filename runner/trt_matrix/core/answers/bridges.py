@@ -7,7 +7,7 @@ from trt_matrix.core.answers.sentences import up
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import LayerReport
-from trt_matrix.core.verdicts.bridges import Bridge, Outcome
+from trt_matrix.core.verdicts.bridges import Bridge, BridgeOutcome
 from trt_matrix.core.words import count, listed, span
 
 MOST = 3
@@ -33,37 +33,39 @@ def bridge_sentences(found: Iterable[Bridge], layers: LayerReport | None = None)
         found: Of one head.
         layers: In which precision layers ran, where that is known.
     """
-    groups: dict[tuple[Outcome, tuple[str, str]], list[Bridge]] = {}
+    groups: dict[tuple[BridgeOutcome, tuple[str, str]], list[Bridge]] = {}
     for one in found:
         groups.setdefault((one.outcome, one.passes), []).append(one)
     return [_sentence(outcome, ones, layers) for (outcome, _), ones in groups.items()]
 
 
-def _sentence(outcome: Outcome, ones: Sequence[Bridge], layers: LayerReport | None) -> str:
+def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerReport | None) -> str:
     implicit, explicit = ones[0].passes
     where = listed(list(dict.fromkeys(map(_where, ones))), MOST)
     builds = count(min(one.builds for one in ones), "build")
     within = (
-        f"{up(max(one.within_db for one in ones))} dB" if outcome is not Outcome.UNKNOWN else ""
+        f"{up(max(one.within_db for one in ones))} dB"
+        if outcome is not BridgeOutcome.UNKNOWN
+        else ""
     )
-    if outcome is Outcome.SAME:
+    if outcome is BridgeOutcome.SAME:
         bits = all(one.same_bits for one in ones)
         how = "to the bit" if bits else f"within {within} (95 %)"
         return (
             f"Moved to Q/DQ the table loses the same: {explicit} and {implicit} agree in {where} {how}, "
             f"{builds} each."
         )
-    if outcome is Outcome.UNKNOWN:
+    if outcome is BridgeOutcome.UNKNOWN:
         return (
             f"Whether the table loses the same by Q/DQ is not known in {where}: {builds} of {explicit} or "
             f"{implicit} does not tell how builds differ; more repeats do."
         )
-    if outcome is Outcome.UNDECIDED:
+    if outcome is BridgeOutcome.UNDECIDED:
         return (
             f"Whether the table loses the same by Q/DQ is not decided: {explicit} and {implicit} may be up to "
             f"{within} apart in {where} (95 %), {builds} each; more repeats or images tell."
         )
-    way = "loses" if outcome is Outcome.WORSE else "keeps"
+    way = "loses" if outcome is BridgeOutcome.WORSE else "keeps"
     by = span(abs(one.worse_db) for one in ones)
     least = min(min(abs(one.low_db), abs(one.high_db)) for one in ones)
     most = max(max(abs(one.low_db), abs(one.high_db)) for one in ones)

@@ -9,7 +9,7 @@ from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import REDUCED, made
 from trt_matrix.core.answers.rows import (
     Row,
-    Told,
+    ToldVerdict,
     environments,
     int8_of,
     losses,
@@ -56,7 +56,7 @@ def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
     return [one for one in made if one]
 
 
-def _fp32(told: Sequence[Told]) -> Finding | None:
+def _fp32(told: Sequence[ToldVerdict]) -> Finding | None:
     if not told:
         return None
     names = environments(told)
@@ -73,12 +73,12 @@ def _fp32(told: Sequence[Told]) -> Finding | None:
     )
 
 
-def _kept(told: Sequence[Told]) -> str:
+def _kept(told: Sequence[ToldVerdict]) -> str:
     known = [one.head.error.sqnr_db for one in told if one.head.error.sqnr_db is not None]
     return f"{verb('keep', environments(told))} {span(known)} dB" if known else "keeps no number"
 
 
-def _reduced(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _reduced(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """A floating-point precision below what its roundings cost, or below another version."""
     if not told:
         return None
@@ -121,7 +121,7 @@ _EXACT = (
 )
 
 
-def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _loss(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """The same scales in exact arithmetic keep more."""
     if not told:
         return None
@@ -157,7 +157,7 @@ def _loss(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _spared(told: Sequence[Told], rows: Sequence[Row], passes: Collection[str]) -> bool:
+def _spared(told: Sequence[ToldVerdict], rows: Sequence[Row], passes: Collection[str]) -> bool:
     """Whether a version loses nothing where it may saturate too: then that is not it, or not alone."""
     losing = {one.result.cell.id for one in told}
     return any(
@@ -169,7 +169,7 @@ def _spared(told: Sequence[Told], rows: Sequence[Row], passes: Collection[str]) 
     )
 
 
-def _implicit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _implicit(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """One table costs more as TensorRT's own scales than as Q/DQ nodes."""
     if not told:
         return None
@@ -183,7 +183,7 @@ def _implicit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _calibrators(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _calibrators(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     names = environments(told)
@@ -197,7 +197,7 @@ def _calibrators(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _better_table(told: Sequence[Told], rows: Sequence[Row]) -> str:
+def _better_table(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
     """Returns which table loses less in those environments, of those that ran there; else where one is made."""
     names = environments(told)
     placements = {one.result.placed for one in told}
@@ -217,7 +217,7 @@ def _better_table(told: Sequence[Told], rows: Sequence[Row]) -> str:
     return f"Carry the table of {listed(sorted(sources))} over to {listed(names)}."
 
 
-def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     tables = list(dict.fromkeys(table_name(one.result) for one in told))
@@ -244,7 +244,7 @@ def _tables(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     return found
 
 
-def _best_table(told: Sequence[Told], rows: Sequence[Row]) -> str | None:
+def _best_table(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str | None:
     """Returns the table whose simulated error is smallest, of those that ran there, and the shared one.
 
     In the same placement: what another one gains is not the table's.
@@ -261,7 +261,7 @@ def _best_table(told: Sequence[Told], rows: Sequence[Row]) -> str | None:
     return min(simulated)[1] if simulated else None
 
 
-def _weights(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _weights(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """One scale a weight costs more than a scale a channel, with the same table."""
     if not told:
         return None
@@ -277,7 +277,7 @@ def _weights(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _limit(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     gated = [one for one in told if one.verdict.against == "the gate"]
@@ -307,7 +307,7 @@ def _limit(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _float_outputs(told: Sequence[Told]) -> str:
+def _float_outputs(told: Sequence[ToldVerdict]) -> str:
     """Returns advice against quantised outputs, which often cost most; empty where they are float."""
     if not all(one.result.placed and one.result.placed.int8_outputs for one in told):
         return ""
@@ -316,11 +316,11 @@ def _float_outputs(told: Sequence[Told]) -> str:
     )
 
 
-def _of_boxes(told: Sequence[Told]) -> Severity:
+def _of_boxes(told: Sequence[ToldVerdict]) -> Severity:
     return severity.worst(severity.of_boxes(one.head.boxes) for one in told)
 
 
-def _fallbacks(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def _fallbacks(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     if not told:
         return None
     names = environments(told)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
-from trt_matrix.core.answers.rows import Row, Told, int8_of, loss_db
+from trt_matrix.core.answers.rows import Row, ToldVerdict, int8_of, loss_db
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.answers.sureness import sureness
 from trt_matrix.core.severity import Severity
@@ -20,7 +20,7 @@ BEATABLE = (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION, Kind.PER_TENSO
 
 
 def made(
-    told: Sequence[Told],
+    told: Sequence[ToldVerdict],
     rows: Sequence[Row],
     fault: str,
     text: str,
@@ -61,7 +61,7 @@ def made(
     )
 
 
-def _may_fail(one: Told) -> bool:
+def _may_fail(one: ToldVerdict) -> bool:
     """Whether what is not decided would be half of what a head lacks to its gate, or more."""
     if one.head.passed is not False:
         return False
@@ -69,7 +69,7 @@ def _may_fail(one: Told) -> bool:
     return gate is None or now is None or loss is None or loss >= (gate - now) / 2
 
 
-def _severity(one: Told, rows: Sequence[Row]) -> Severity:
+def _severity(one: ToldVerdict, rows: Sequence[Row]) -> Severity:
     """Returns how much the effect costs in dB, or in boxes against what it is compared with."""
     of_db = severity.of_db(loss_db(one.verdict))
     if one.verdict.kind not in VERSIONS:

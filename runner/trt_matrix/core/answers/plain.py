@@ -7,7 +7,7 @@ from dataclasses import replace
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
-from trt_matrix.core.answers.rows import Row, Told, environments, told_of
+from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, told_of
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.judgement import CellResult
@@ -36,7 +36,7 @@ def broken(rows: Sequence[Row]) -> list[Finding]:
     return found
 
 
-def _broken_advice(why: str, told: Sequence[Told]) -> str:
+def _broken_advice(why: str, told: Sequence[ToldVerdict]) -> str:
     if "with its scales" in why:
         return (
             "Use another table, or keep layers in float: with these scales nothing is left of it."
@@ -300,8 +300,8 @@ def reference(problem: str | None) -> list[Finding]:
     ]
 
 
-def _by_why(told: Iterable[Told]) -> Mapping[str, list[Told]]:
-    groups: dict[str, list[Told]] = {}
+def _by_why(told: Iterable[ToldVerdict]) -> Mapping[str, list[ToldVerdict]]:
+    groups: dict[str, list[ToldVerdict]] = {}
     for one in told:
         groups.setdefault(one.verdict.why or "", []).append(one)
     return groups

@@ -11,7 +11,7 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 Row = tuple[CellResult, HeadResult]
 
 
-class Told(NamedTuple):
+class ToldVerdict(NamedTuple):
     """A verdict with the result that it is about."""
 
     result: CellResult
@@ -40,20 +40,20 @@ def says_something(head: HeadResult) -> bool:
     return not any(one.kind in nothing for one in head.verdicts)
 
 
-def told_of(rows: Sequence[Row], *kinds: Kind) -> list[Told]:
+def told_of(rows: Sequence[Row], *kinds: Kind) -> list[ToldVerdict]:
     return [
-        Told(result, head, verdict)
+        ToldVerdict(result, head, verdict)
         for result, head in rows
         for verdict in head.verdicts
         if verdict.kind in kinds
     ]
 
 
-def environments(told: Iterable[Told]) -> list[str]:
+def environments(told: Iterable[ToldVerdict]) -> list[str]:
     return list(dict.fromkeys(_name(one.result, one.verdict) for one in told))
 
 
-def losses(told: Iterable[Told]) -> list[float]:
+def losses(told: Iterable[ToldVerdict]) -> list[float]:
     """Returns what each verdict costs, in dB: of SQNR, or of the typical image where only that shows it."""
     return [loss for one in told if (loss := loss_db(one.verdict)) is not None]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trt_matrix.core.answers.speed import SLOWER, Pair, pairs
+from trt_matrix.core.answers.speed import SLOWER, SpeedPair, pairs
 from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.diagnosis.latencies import is_reformatting
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
@@ -19,7 +19,7 @@ from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
 from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.records import Object, Record
-from trt_matrix.core.slow import Cause, SlowInt8, Untimed
+from trt_matrix.core.slow import SlowCause, SlowInt8, Untimed
 from trt_matrix.core.words import capital, count, listed
 
 LEAST = 0.05
@@ -28,7 +28,7 @@ BOUND = 1.5
 """A GPU that takes so many times what its layers take together waits for them to be started."""
 MOST = 3
 """Layers told by name."""
-ORDER: Sequence[Cause | None] = tuple(Cause)
+ORDER: Sequence[SlowCause | None] = tuple(SlowCause)
 
 FP32 = Pass(precision=Precision.FP32)
 
@@ -52,7 +52,7 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
         if pair.faster or record is None or base is None:
             continue
         if busy := next(filter(None, map(_disturbed, (record, base))), None):
-            told = [_Reason(Cause.DISTURBED, f"What was timed was disturbed: {busy}.")]
+            told = [_Reason(SlowCause.DISTURBED, f"What was timed was disturbed: {busy}.")]
         else:
             sides = (
                 _Side.of(record, judgement.layers, times_of),
@@ -99,7 +99,7 @@ def untimed(
 
 
 class _Reason(NamedTuple):
-    cause: Cause | None
+    cause: SlowCause | None
     """None of what explains nothing by itself."""
     text: str
     clause: str = ""
@@ -161,7 +161,7 @@ def _sums(layers: Iterable[LayerTime], multiplying: set[str]) -> tuple[float, fl
     return found[0], found[1], found[2]
 
 
-def _scatter(pair: Pair) -> _Reason | None:
+def _scatter(pair: SpeedPair) -> _Reason | None:
     """Repeats that scatter hide what is between them: only where the intervals do not tell."""
     if pair.slower or not (pair.int8.scatters or pair.fp32.scatters):
         return None
@@ -171,7 +171,7 @@ def _scatter(pair: Pair) -> _Reason | None:
         if one.scatters
     ]
     clause = f"repeats differ by more than their samples ({'; '.join(told)})"
-    return _Reason(Cause.SCATTER, f"Not decided: {clause}.", clause)
+    return _Reason(SlowCause.SCATTER, f"Not decided: {clause}.", clause)
 
 
 def _in_float(cell: str, report: LayerReport | None) -> _Reason | None:
@@ -194,7 +194,7 @@ def _in_float(cell: str, report: LayerReport | None) -> _Reason | None:
         f"{len(least)} of {count(len(macs), 'layer')} that multiply ran in float, {_percent(share)} of the "
         "multiplications"
     )
-    return _Reason(Cause.FLOAT, f"{clause}: {listed(least, MOST)}.", clause)
+    return _Reason(SlowCause.FLOAT, f"{clause}: {listed(least, MOST)}.", clause)
 
 
 def _outside(int8: _Side, fp32: _Side) -> _Reason | None:
@@ -204,7 +204,7 @@ def _outside(int8: _Side, fp32: _Side) -> _Reason | None:
     both = f"{_span(int8.gpu_s)} ms against {_span(fp32.gpu_s)}"
     if min(int8.gpu_s) * SLOWER >= max(fp32.gpu_s):
         clause = "the GPU itself computes no faster in int8"
-        return _Reason(Cause.GPU, f"{capital(clause)}: {both}.", f"{clause} ({both} ms)")
+        return _Reason(SlowCause.GPU, f"{capital(clause)}: {both}.", f"{clause} ({both} ms)")
     if max(int8.gpu_s) * SLOWER > min(fp32.gpu_s):
         return _Reason(
             None, f"Whether the GPU itself computes faster in int8 is not known: {both}."
@@ -212,7 +212,7 @@ def _outside(int8: _Side, fp32: _Side) -> _Reason | None:
     clause = "the GPU itself computes faster in int8"
     besides = f"take {_span(int8.rest_s)} ms more ({_span(fp32.rest_s)} in fp32)"
     return _Reason(
-        Cause.AROUND,
+        SlowCause.AROUND,
         f"{capital(clause)}, {both}; copies and starting it {besides}.",
         f"{clause} ({both} ms), and copies and starting it {besides}",
     )
@@ -239,7 +239,7 @@ def _launches(int8: _Side) -> _Reason | None:
         f"{int8.layers} layers take {_us(int8.layers_s)} µs together, the GPU {_us(min(int8.gpu_s))} at least: "
         "the rest is waiting for the next one to be started"
     )
-    return _Reason(Cause.LAUNCHES, f"Its {both}.", f"its {both}")
+    return _Reason(SlowCause.LAUNCHES, f"Its {both}.", f"its {both}")
 
 
 def _span(seconds: Sequence[float]) -> str:

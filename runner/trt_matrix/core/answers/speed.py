@@ -6,7 +6,7 @@ from typing import NamedTuple
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.latency import Latency
-from trt_matrix.core.slow import Cause, SlowInt8
+from trt_matrix.core.slow import SlowCause, SlowInt8
 from trt_matrix.core.words import listed, span
 
 TEN_MS = 0.01
@@ -18,7 +18,7 @@ MOST_CAUSES = 2
 """Told of a device."""
 
 
-class Pair(NamedTuple):
+class SpeedPair(NamedTuple):
     """An int8 cell with the fp32 of its environment and device, both timed with one batch."""
 
     result: CellResult
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
         return self.ratio < 1 / SLOWER and self.int8.high_s < self.fp32.low_s
 
 
-def pairs(results: Iterable[CellResult]) -> tuple[Pair, ...]:
+def pairs(results: Iterable[CellResult]) -> tuple[SpeedPair, ...]:
     """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
     results = list(results)
     fp32 = {
@@ -58,7 +58,7 @@ def pairs(results: Iterable[CellResult]) -> tuple[Pair, ...]:
             and base.median_s > 0
             and base.batch == one.latency.batch
         ):
-            found.append(Pair(one, one.latency, base))
+            found.append(SpeedPair(one, one.latency, base))
     return tuple(found)
 
 
@@ -67,7 +67,7 @@ def cost(judgement: Judgement) -> str:
 
     A device a sentence, since what is slow on one says nothing of another.
     """
-    by_device: dict[str, list[Pair]] = {}
+    by_device: dict[str, list[SpeedPair]] = {}
     for one in pairs(judgement.cells):
         by_device.setdefault(one.result.cell.device, []).append(one)
     why = {one.cell: one for one in judgement.slow}
@@ -85,7 +85,7 @@ def cost(judgement: Judgement) -> str:
     return " ".join(told)
 
 
-def _device(device: str, some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> str:
+def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> str:
     slower = [one for one in some if one.slower]
     faster = [one for one in some if one.faster]
     ratios = f"{_times(one.ratio for one in some)} times FP32's time"
@@ -105,7 +105,7 @@ def _device(device: str, some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> s
     if len(faster) == len(some):
         return f"INT8 takes {ratios} {where}."
     open_ = [one for one in some if not one.slower and not one.faster]
-    scattered = [told for told in _known(open_, why) if told.cause is Cause.SCATTER]
+    scattered = [told for told in _known(open_, why) if told.cause is SlowCause.SCATTER]
     since = f": {_clause(scattered, of=len(open_))}" if scattered else ""
     if len(open_) == len(some):
         # A median that is far below, with intervals that overlap, is no "no faster".
@@ -122,19 +122,19 @@ def _device(device: str, some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> s
     return f"INT8 is faster than FP32 in {len(faster)} of {len(some)} cells{and_} {where}{rest}."
 
 
-def _why(some: Sequence[Pair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
+def _why(some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
     """Yields what was measured of why int8 is not faster, a cause a sentence; nothing where nothing explains it."""
-    found: dict[Cause, list[SlowInt8]] = {}
+    found: dict[SlowCause, list[SlowInt8]] = {}
     for one in _known(some, why):
         # That repeats scatter is told already, and what else ran at the time is told last.
-        if one.cause and one.cause not in (Cause.DISTURBED, Cause.SCATTER):
+        if one.cause and one.cause not in (SlowCause.DISTURBED, SlowCause.SCATTER):
             found.setdefault(one.cause, []).append(one)
     groups = sorted(found.values(), key=len, reverse=True)
     for those in groups[:MOST_CAUSES]:
         yield f"Why: {_clause(those, of=len(some))}."
 
 
-def _known(some: Iterable[Pair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
+def _known(some: Iterable[SpeedPair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
     cells = [one.result.cell.id for one in some if not one.faster]
     return [why[one] for one in cells if one in why]
 
@@ -151,12 +151,12 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     return f"{worst.clause} in {worst.cell}, and the like in {number}"
 
 
-def _cell(pair: Pair) -> str:
+def _cell(pair: SpeedPair) -> str:
     cell = pair.result.cell
     return f"{cell.environment}, {cell.pass_.name}"
 
 
-def _far(some: Sequence[Pair]) -> bool:
+def _far(some: Sequence[SpeedPair]) -> bool:
     return min(one.ratio for one in some) >= 1.5
 
 

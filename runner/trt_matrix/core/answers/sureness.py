@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from trt_matrix.core.answers.rows import Told
+from trt_matrix.core.answers.rows import ToldVerdict
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, span
@@ -11,7 +11,7 @@ from trt_matrix.core.words import count, span
 UNDECIDED = "not decided"
 
 
-def sureness(kind: Kind, told: Sequence[Told]) -> str:
+def sureness(kind: Kind, told: Sequence[ToldVerdict]) -> str:
     """Returns `5 builds of each; by chance in fewer than 1 of 200 matrices`, or what it is in place of a test."""
     if kind is Kind.INCONCLUSIVE:
         return UNDECIDED

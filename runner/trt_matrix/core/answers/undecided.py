@@ -5,22 +5,22 @@ from collections.abc import Sequence
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
-from trt_matrix.core.answers.rows import Row, Told, environments, losses
+from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from trt_matrix.core.words import capital, listed, span
 
 
-def undecided(told: Sequence[Told], rows: Sequence[Row]) -> list[Finding]:
+def undecided(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> list[Finding]:
     """Returns what is not decided, a finding for each suspicion; what would cost most first."""
-    groups: dict[Kind | None, list[Told]] = {}
+    groups: dict[Kind | None, list[ToldVerdict]] = {}
     for one in told:
         groups.setdefault(one.verdict.suspected, []).append(one)
     most = sorted(groups.items(), key=lambda group: -max(losses(group[1]), default=0.0))
     return [_open(kind, some, rows) for kind, some in most]
 
 
-def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> Finding:
+def _open(suspected: Kind | None, told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding:
     whose = KINDS[suspected].suspicion if suspected else ""
     where = environments(told)
     wanted = f"{_needs(told)} would decide."
@@ -39,7 +39,7 @@ def _open(suspected: Kind | None, told: Sequence[Told], rows: Sequence[Row]) -> 
     )
 
 
-def _needs(told: Sequence[Told]) -> str:
+def _needs(told: Sequence[ToldVerdict]) -> str:
     """Returns what would decide all of it: of several numbers of repeats the largest."""
     needs = list(dict.fromkeys(one.verdict.needs or "more repeats" for one in told))
     repeats = [one for one in needs if MORE_REPEATS.fullmatch(one)]
@@ -47,7 +47,7 @@ def _needs(told: Sequence[Told]) -> str:
     return " and ".join(one for one in needs if one not in repeats or one == most)
 
 
-def uncomparable(told: Sequence[Told], rows: Sequence[Row]) -> Finding | None:
+def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """Cells that are not judged, with the reason of each."""
     told = [one for one in told if one.verdict.why]
     if not told:

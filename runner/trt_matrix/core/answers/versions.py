@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
-from trt_matrix.core.answers.rows import Row, Told, environments, losses, says_something
+from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses, says_something
 from trt_matrix.core.answers.sureness import interval
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.factors.cell_factors import CHOSEN
@@ -14,7 +14,7 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, span, verb
 
 
-def engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Finding | None:
+def engines(told: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str) -> Finding | None:
     """Versions that lose at the same scales: only the engine changed there."""
     if not told:
         return None
@@ -47,7 +47,7 @@ def engines(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Finding
     )
 
 
-def versions(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Finding | None:
+def versions(told: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str) -> Finding | None:
     """Versions that lose with tables of their own that nobody knows."""
     if not told:
         return None
@@ -62,7 +62,7 @@ def versions(told: Sequence[Told], rows: Sequence[Row], baseline: str) -> Findin
     )
 
 
-def amount(told: Sequence[Told]) -> str:
+def amount(told: Sequence[ToldVerdict]) -> str:
     """Returns `6.1 dB`, with the view that shows it and its interval."""
     effects = [one.verdict.effect for one in told if one.verdict.effect]
     typical = bool(effects) and all(one.db < one.typical_db / 2 for one in effects)
@@ -71,7 +71,7 @@ def amount(told: Sequence[Told]) -> str:
     return f"{span(losses(told))} dB{view}{f' ({ends})' if ends else ''}"
 
 
-def _changed(told: Sequence[Told], unknown: str) -> str:
+def _changed(told: Sequence[ToldVerdict], unknown: str) -> str:
     """Returns the one factor that changed, or those that changed together."""
     found = [one.verdict.attribution for one in told if one.verdict.attribution]
     alone = dict.fromkeys(change.factor for one in found for change in one.factors)
@@ -86,7 +86,7 @@ def _changed(told: Sequence[Told], unknown: str) -> str:
 
 
 def _engine_advice(
-    told: Sequence[Told], names: Sequence[str], sound: Sequence[str], moved: Sequence[str]
+    told: Sequence[ToldVerdict], names: Sequence[str], sound: Sequence[str], moved: Sequence[str]
 ) -> str:
     additions = [one.verdict.attribution.addition for one in told if one.verdict.attribution]
     missing = list(dict.fromkeys(name for one in additions if one for name in one.names))
@@ -123,7 +123,7 @@ def _moved(others: Sequence[HeadResult], base: HeadResult) -> tuple[list[str], s
     return ()
 
 
-def factors_told(told: Sequence[Told]) -> str:
+def factors_told(told: Sequence[ToldVerdict]) -> str:
     """Returns what of the factors that changed is known to matter, behind a space; empty where nothing."""
     found = reasons((name, one.verdict.attribution) for one in told for name in environments([one]))
     return f" {found}" if found else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
 
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.manifest import RecordedDecode
 
 
 class DecodeError(ValueError):
@@ -127,7 +127,7 @@ class Decoding:
         return math.ceil(height / grid.stride), math.ceil(width / grid.stride)
 
 
-def decoding_of(decode: Decode) -> Decoding:
+def decoding_of(decode: RecordedDecode) -> Decoding:
     """Returns what a run recorded of its decoding in one of the styles of `Family`.
 
     Raises:

@@ -9,7 +9,7 @@ from trt_matrix.core.boxes.groups import heads_of_a_box
 from trt_matrix.core.boxes.matching import Matching, Sums
 from trt_matrix.core.boxes.nms import Boxes, Floats
 from trt_matrix.core.boxes.results import AveragePrecision
-from trt_matrix.core.manifest import Decode, EvaluationImage
+from trt_matrix.core.manifest import EvaluationImage, RecordedDecode
 from trt_matrix.core.records import Object
 
 Outputs = Mapping[str, Object]
@@ -28,7 +28,7 @@ UNKNOWN = (DecodeError, LabelsError, OutputGoneError)
 class BoxEvidence:
     """Every function raises one of UNKNOWN, and computes nothing twice for the same contents."""
 
-    decode: Decode
+    decode: RecordedDecode
     images: Sequence[EvaluationImage]
     boxes_of: Callable[[Outputs], Sequence[Boxes]]
     """→ the boxes of each image, in its own pixels."""
@@ -54,5 +54,5 @@ class BoxEvidence:
         return [self.heads.index(one) for one in self.made_of[head]]
 
 
-def matching_of(decode: Decode) -> Matching:
+def matching_of(decode: RecordedDecode) -> Matching:
     return Matching(iou_threshold=decode.match_iou, shown_score=decode.shown_score)

@@ -3,10 +3,10 @@
 from trt_matrix.core.boxes.decoding import DecodeError
 from trt_matrix.core.boxes.registry import style_of
 from trt_matrix.core.boxes.styles import Gate
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def gates_of(decode: Decode | None) -> tuple[Gate, ...] | None:
+def gates_of(decode: RecordedDecode | None) -> tuple[Gate, ...] | None:
     """Returns the gates of all heads that hold boxes; None where boxes can only be made of whole outputs.
 
     That is where a function of the user's own decodes, and where every score counts.

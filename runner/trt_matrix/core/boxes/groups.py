@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from trt_matrix.core.boxes.registry import style_of
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def heads_of_a_box(decode: Decode) -> Mapping[str, tuple[str, ...]]:
+def heads_of_a_box(decode: RecordedDecode) -> Mapping[str, tuple[str, ...]]:
     """Returns head → the heads that its boxes are made of, itself among them, as decoded.
 
     A style knows which heads it reads for a box. Of a function of the user's own that is given several

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trt_matrix.core.boxes.nms import Floats, Indices
-from trt_matrix.core.manifest import PriorLevel
+from trt_matrix.core.manifest import PriorGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Level:
     """Pixels from cell to cell."""
     anchors: int
     """Rows of a cell."""
-    prior: PriorLevel | None = None
+    prior: PriorGrid | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ def grid(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
     return math.ceil(height / stride), math.ceil(width / stride)
 
 
-def level_of(prior: PriorLevel) -> Level:
+def level_of(prior: PriorGrid) -> Level:
     """Returns the grid of these prior boxes."""
     each = len(prior.sizes) * (1 + 2 * len(prior.ratios)) + len(prior.max_sizes)
     return Level(prior.stride, each, prior)
@@ -91,7 +91,7 @@ def places(
     )
 
 
-def _sides(level: PriorLevel) -> Floats:
+def _sides(level: PriorGrid) -> Floats:
     """Returns width and height of the priors of one cell, shape (priors, 2), in Caffe's order."""
     found: list[tuple[float, float]] = []
     for index, size in enumerate(level.sizes):

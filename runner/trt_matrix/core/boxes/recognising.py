@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.boxes.places import grid
-from trt_matrix.core.boxes.styles import Seen
+from trt_matrix.core.boxes.styles import SeenOutput
 
 COCO = 80
 """Classes that most published detectors know."""
@@ -21,7 +21,7 @@ N4 = (8, 16, 32, 64)
 class Read:
     """An output of one grid."""
 
-    seen: Seen
+    seen: SeenOutput
     stride: int
     channels: int
     """Of one row."""
@@ -34,7 +34,7 @@ def count(image: tuple[int, int], strides: Iterable[int], anchors: int = 1) -> i
 
 
 def read(
-    outputs: Sequence[Seen], image: tuple[int, int], strides: Sequence[int], anchors: int = 1
+    outputs: Sequence[SeenOutput], image: tuple[int, int], strides: Sequence[int], anchors: int = 1
 ) -> tuple[Read, ...]:
     """Returns those that have a row for every anchor of one grid, as rows or as a map, channels first."""
     found = []
@@ -61,12 +61,14 @@ def by_stride(found: Sequence[Read], strides: Sequence[int]) -> Mapping[int, lis
     return groups
 
 
-def rows_of(seen: Seen) -> tuple[int, int] | None:
+def rows_of(seen: SeenOutput) -> tuple[int, int] | None:
     """Returns rows and channels of an output that is a table; None of another."""
     return (seen.shape[0], seen.shape[1]) if len(seen.shape) == 2 else None
 
 
-def pair_of(outputs: Sequence[Seen], *others: int) -> tuple[Seen, Seen, int, int] | None:
+def pair_of(
+    outputs: Sequence[SeenOutput], *others: int
+) -> tuple[SeenOutput, SeenOutput, int, int] | None:
     """Returns scores, boxes, rows and score columns of tables with a row for each box.
 
     Args:
@@ -89,13 +91,13 @@ def layout(found: Sequence[Read], default: str = "boxes") -> dict[str, str]:
     return {} if found[0].layout == default else {"layout": found[0].layout}
 
 
-def activation(seen: Seen, default: str, *, of: str = "Sigmoid") -> dict[str, str]:
+def activation(seen: SeenOutput, default: str, *, of: str = "Sigmoid") -> dict[str, str]:
     """Returns what `decode:` must say of the activation of an output that wants σ, or a softmax."""
     applied = seen.applies(of)
     kind = "none" if applied else of.lower()
     return {} if applied is None or kind == default else {"activation": kind}
 
 
-def named(seen: Seen, *parts: str) -> bool:
+def named(seen: SeenOutput, *parts: str) -> bool:
     """Whether the output is called so: a part of its name, whatever the case."""
     return any(part in seen.name.lower() for part in parts)

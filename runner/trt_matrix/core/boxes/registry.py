@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from trt_matrix.core.boxes import decoders
 from trt_matrix.core.boxes.decoding import refuse
-from trt_matrix.core.boxes.styles import Proposal, Seen, Style
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Proposal, SeenOutput, Style
+from trt_matrix.core.manifest import RecordedDecode
 
 
 def found() -> Iterator[Style]:
@@ -31,7 +31,7 @@ STYLES: Mapping[str, Style] = by_name(found())
 """Name → style."""
 
 
-def style_of(decode: Decode) -> Style | None:
+def style_of(decode: RecordedDecode) -> Style | None:
     """Returns the style of a run; None where a function of the user's own decodes.
 
     Raises:
@@ -44,7 +44,7 @@ def style_of(decode: Decode) -> Style | None:
     return STYLES[decode.style]
 
 
-def recognised(outputs: Sequence[Seen], image: tuple[int, int]) -> tuple[Proposal, ...]:
+def recognised(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> tuple[Proposal, ...]:
     """Returns how these outputs may be decoded: one without a doubt, or all that shapes and names fit.
 
     Args:

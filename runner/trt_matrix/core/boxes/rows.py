@@ -26,12 +26,12 @@ from trt_matrix.core.boxes.decoding import refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate, suppress
 from trt_matrix.core.boxes.places import Level, Places, grid, level_of, places
 from trt_matrix.core.boxes.styles import Detector, Gate, Output, Recognise, Shapes, Style
-from trt_matrix.core.manifest import Decode, DecodedHead, Role
+from trt_matrix.core.manifest import DecodedHead, RecordedDecode, Role
 
 Parts = Mapping[Role, Output]
 """Role → values, shape (rows, channels)."""
 
-Channels = Mapping[Role, Callable[[Decode], int]]
+Channels = Mapping[Role, Callable[[RecordedDecode], int]]
 
 COMMON = frozenset({"layout", "activation", "nms_iou"})
 
@@ -39,28 +39,28 @@ JOINED: None = None
 """In place of a role: the head holds all of a box."""
 
 
-def class_scores(parts: Parts, _places: Places, decode: Decode) -> Output:
+def class_scores(parts: Parts, _places: Places, decode: RecordedDecode) -> Output:
     """Returns probabilities, shape (rows, classes): σ or softmax of each class, times the objectness."""
     scores = class_chances(parts["scores"], decode)
     return scores * chances(parts["objectness"], decode) if "objectness" in parts else scores
 
 
-def class_chances(scores: Output, decode: Decode) -> Output:
+def class_chances(scores: Output, decode: RecordedDecode) -> Output:
     """Returns the classes' own probabilities, shape (rows, classes), without that of no object."""
     found = softmax(scores) if decode.softmax and not decode.activated else chances(scores, decode)
     return {"none": found, "first": found[:, 1:], "last": found[:, :-1]}[decode.background]
 
 
-def chances(values: Output, decode: Decode) -> Output:
+def chances(values: Output, decode: RecordedDecode) -> Output:
     """σ of values of any shape, or they themselves where the network has applied it."""
     return probability(values) if decode.activated else sigmoid(values)
 
 
-def score_channels(decode: Decode) -> int:
+def score_channels(decode: RecordedDecode) -> int:
     return decode.classes + (decode.background != "none")
 
 
-def always(channels: int) -> Callable[[Decode], int]:
+def always(channels: int) -> Callable[[RecordedDecode], int]:
     return lambda _: channels
 
 
@@ -72,8 +72,8 @@ class Rows:
     in pixels, shape (n, 4), of the rows that it is given.
     """
 
-    corners: Callable[[Parts, Places, Decode], Floats]
-    scores: Callable[[Parts, Places, Decode], Output] = class_scores
+    corners: Callable[[Parts, Places, RecordedDecode], Floats]
+    scores: Callable[[Parts, Places, RecordedDecode], Output] = class_scores
     channels: Channels = field(
         default_factory=lambda: {"scores": score_channels, "boxes": always(4)}
     )
@@ -89,7 +89,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _HeadGroup:
     """Heads that make boxes together."""
 
     heads: Mapping[Role | None, str]
@@ -136,7 +136,7 @@ def style(
     )
 
 
-def _detector(decode: Decode, form: Rows) -> Detector:
+def _detector(decode: RecordedDecode, form: Rows) -> Detector:
     groups = [
         (group, _places(decode, form, group), _first(decode, group))
         for group in _groups(decode, form)
@@ -164,9 +164,9 @@ def _detector(decode: Decode, form: Rows) -> Detector:
 
 def _candidates(
     outputs: Mapping[str, Output],
-    decode: Decode,
+    decode: RecordedDecode,
     form: Rows,
-    group: _Group,
+    group: _HeadGroup,
     places: Places,
     head: int,
 ) -> Boxes:
@@ -190,20 +190,20 @@ def _candidates(
     ).usable()
 
 
-def _first(decode: Decode, group: _Group) -> int:
+def _first(decode: RecordedDecode, group: _HeadGroup) -> int:
     heads = [one.head for one in decode.heads]
     return min(heads.index(head) for head in group.heads.values())
 
 
-def _places(decode: Decode, form: Rows, group: _Group) -> Places:
+def _places(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Places:
     levels = _levels(decode, form, group.stride)
     return places(levels, decode.image_size, clip_priors=decode.clip_priors)
 
 
-def _groups(decode: Decode, form: Rows) -> tuple[_Group, ...]:
+def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
     """Raises DecodeError where the heads' roles and strides make no boxes."""
     roles = ", ".join(form.channels)
-    found: list[_Group] = []
+    found: list[_HeadGroup] = []
     by_stride: dict[int, dict[Role | None, str]] = {}
     for one in decode.heads:
         if one.role is None:
@@ -212,7 +212,7 @@ def _groups(decode: Decode, form: Rows) -> tuple[_Group, ...]:
                     f"head {one.head!r} has no role: {decode.style} makes a box of several heads, each "
                     f"with a `role`: {roles}. Leave heads out of decode.heads that hold none of them"
                 )
-            found.append(_Group({JOINED: one.head}, one.stride))
+            found.append(_HeadGroup({JOINED: one.head}, one.stride))
             continue
         if one.role not in form.channels:
             refuse(f"head {one.head!r}: {decode.style} has no role {one.role}; it has {roles}")
@@ -231,7 +231,7 @@ def _groups(decode: Decode, form: Rows) -> tuple[_Group, ...]:
                 f"{decode.style} makes a box of {roles}, heads of one stride together; check `role` "
                 "and `stride` of the heads"
             )
-        found.append(_Group(heads, stride))
+        found.append(_HeadGroup(heads, stride))
     if not found:
         refuse("decode.heads is empty: name the outputs that hold boxes")
     return tuple(found)
@@ -241,7 +241,7 @@ def _of(head: DecodedHead) -> str:
     return f"stride {head.stride}" if head.stride else "all strides"
 
 
-def _levels(decode: Decode, form: Rows, stride: int) -> tuple[Level, ...]:
+def _levels(decode: RecordedDecode, form: Rows, stride: int) -> tuple[Level, ...]:
     """Returns the grids of a group; none where rows lie anywhere."""
     if form.lie == "anywhere":
         return ()
@@ -259,7 +259,7 @@ def _levels(decode: Decode, form: Rows, stride: int) -> tuple[Level, ...]:
     return tuple(Level(one, decode.anchors_per_cell) for one in strides)
 
 
-def _gate(decode: Decode, form: Rows, group: _Group) -> Gate:
+def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Gate:
     """Returns where a group can hold a box: a score is never above its objectness, nor above its class."""
     role: Role = "objectness" if "objectness" in form.channels else "scores"
     channels = {head: _channels(decode, form, one) for one, head in group.heads.items()}
@@ -300,13 +300,13 @@ def _gate(decode: Decode, form: Rows, group: _Group) -> Gate:
     )
 
 
-def _check(decode: Decode, form: Rows, shapes: Shapes) -> None:
+def _check(decode: RecordedDecode, form: Rows, shapes: Shapes) -> None:
     for group in _groups(decode, form):
         _levels(decode, form, group.stride)
         _check_group(decode, form, group, shapes)
 
 
-def _check_group(decode: Decode, form: Rows, group: _Group, shapes: Shapes) -> None:
+def _check_group(decode: RecordedDecode, form: Rows, group: _HeadGroup, shapes: Shapes) -> None:
     """Raises DecodeError where a head has another shape than its formula wants; some may be unknown."""
     levels = _levels(decode, form, group.stride)
     counted: dict[str, int] = {}
@@ -335,18 +335,18 @@ def _has(head: str, shape: Sequence[int]) -> str:
     return f"head {head!r}: one image's output has shape {tuple(shape)}"
 
 
-def _channels(decode: Decode, form: Rows, role: Role | None) -> int:
+def _channels(decode: RecordedDecode, form: Rows, role: Role | None) -> int:
     roles = form.joined if role is None else (role,)
     return sum(form.channels[one](decode) for one in roles)
 
 
-def _columns(decode: Decode, form: Rows, role: Role | None) -> str:
+def _columns(decode: RecordedDecode, form: Rows, role: Role | None) -> str:
     roles = form.joined if role is None else (role,)
     held = " + ".join(f"{form.channels[one](decode)} of {one}" for one in roles)
     return f"{held} a row (check decode.classes, bins, background and layout)"
 
 
-def _rows_text(decode: Decode, levels: Sequence[Level]) -> str:
+def _rows_text(decode: RecordedDecode, levels: Sequence[Level]) -> str:
     height, width = decode.image_size
     grids = [
         f"{rows} × {columns}{f' × {one.anchors}' if one.anchors > 1 else ''} of stride {one.stride}"
@@ -357,7 +357,7 @@ def _rows_text(decode: Decode, levels: Sequence[Level]) -> str:
 
 
 def _permitted(
-    decode: Decode, levels: Sequence[Level], channels: int
+    decode: RecordedDecode, levels: Sequence[Level], channels: int
 ) -> tuple[tuple[int, ...], ...]:
     """Returns the shapes that an output of these grids can have."""
     grids = [grid(decode.image_size, one.stride) for one in levels]
@@ -374,7 +374,7 @@ def _permitted(
 
 
 def _parts(
-    outputs: Mapping[str, Output], decode: Decode, form: Rows, group: _Group
+    outputs: Mapping[str, Output], decode: RecordedDecode, form: Rows, group: _HeadGroup
 ) -> dict[Role, Output]:
     found: dict[Role, Output] = {}
     for role, head in group.heads.items():
@@ -390,7 +390,7 @@ def _parts(
     return found
 
 
-def _as_rows(output: Output, decode: Decode, channels: int) -> Output:
+def _as_rows(output: Output, decode: RecordedDecode, channels: int) -> Output:
     """Returns shape (rows, channels)."""
     if decode.layout != "channels_first":
         return output.reshape(-1, channels)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trt_matrix.core.boxes.nms import Boxes
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.manifest import RecordedDecode
 
 Output = npt.NDArray[np.float32]
 
@@ -24,7 +24,7 @@ SETTINGS = frozenset({"layout", "activation", "bins", "background", "strides", "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class SeenOutput:
     """An output of a network, as `init` sees it."""
 
     name: str
@@ -55,7 +55,7 @@ class Proposal:
     """What shapes and names do not tell, if anything."""
 
 
-Recognise = Callable[[Sequence[Seen], tuple[int, int]], Proposal | None]
+Recognise = Callable[[Sequence[SeenOutput], tuple[int, int]], Proposal | None]
 """(outputs, height and width of the input) → proposal; None where these are no outputs of the style."""
 
 
@@ -76,7 +76,7 @@ class Gate:
     least: float
 
 
-Gates = Callable[[Decode], tuple[Gate, ...]]
+Gates = Callable[[RecordedDecode], tuple[Gate, ...]]
 """Raises DecodeError where the settings do not fit themselves."""
 
 
@@ -85,11 +85,11 @@ class Style:
     name: str
     what: str
     """For people: which published networks, in a line."""
-    detector: Callable[[Decode], Detector]
+    detector: Callable[[RecordedDecode], Detector]
     """Raises DecodeError where the settings do not fit themselves."""
-    check: Callable[[Decode, Shapes], None]
+    check: Callable[[RecordedDecode, Shapes], None]
     """Raises DecodeError where no outputs of these shapes can be decoded; heads may be missing."""
-    together: Callable[[Decode], tuple[tuple[str, ...], ...]] = lambda _: ()
+    together: Callable[[RecordedDecode], tuple[tuple[str, ...], ...]] = lambda _: ()
     """→ sets of heads that a box is made of together; heads in none make boxes alone."""
     roles: frozenset[str] = frozenset()
     """What heads may hold parts of a box; empty where every head holds whole boxes."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from trt_matrix.core.calibration.alike import COPY, Likeness, in_a_row
 from trt_matrix.core.calibration.curve import Curve, Trend
-from trt_matrix.core.calibration.fed import Difference, told
+from trt_matrix.core.calibration.fed import SetDifference, told
 from trt_matrix.core.calibration.preprocessings import AS_FED
 from trt_matrix.core.calibration.ranges import BEYOND, Unseen
 from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, Trial, Without
@@ -118,7 +118,7 @@ def _overlap(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -
         )
 
 
-def set_claims(found: Sequence[Difference], exchanged: float | None) -> Found:
+def set_claims(found: Sequence[SetDifference], exchanged: float | None) -> Found:
     """Yields in what the fed images of the two sets are not alike."""
     if exchanged is not None:
         yield Claim(

@@ -6,10 +6,10 @@ from trt_matrix.core.calibration.report import Cost
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.verdicts.calibration_blame import of_evaluation
-from trt_matrix.core.verdicts.cell_errors import HeadErrors
+from trt_matrix.core.verdicts.cell_errors import MeasuredHead
 
 
-def costs(manifest: Manifest, heads: Sequence[HeadErrors]) -> tuple[Cost, ...]:
+def costs(manifest: Manifest, heads: Sequence[MeasuredHead]) -> tuple[Cost, ...]:
     """Returns the cost of the calibration images by head, where both tables were simulated.
 
     Of several tables that cells ran with, the one that keeps most: what another algorithm costs is not the

@@ -88,7 +88,7 @@ class Channel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class SetDifference:
     """Something in which two sets are not alike."""
 
     measure: str
@@ -119,7 +119,7 @@ def channels(every: Floats) -> tuple[Channel, ...]:
     )
 
 
-def differences(calibration: Floats, evaluation: Floats, how: Pixels) -> tuple[Difference, ...]:
+def differences(calibration: Floats, evaluation: Floats, how: Pixels) -> tuple[SetDifference, ...]:
     """Returns in what of brightness, contrast and colour the sets are not alike.
 
     Args:
@@ -179,11 +179,11 @@ def _measures(every: Floats, how: Pixels) -> Mapping[str, Floats]:
     return found
 
 
-def _difference(measure: str, here: Floats, there: Floats) -> Difference | None:
+def _difference(measure: str, here: Floats, there: Floats) -> SetDifference | None:
     if not len(here) or not len(there) or not np.isfinite([*here, *there]).all():
         return None
     share, p = _more(here, there)
-    return Difference(
+    return SetDifference(
         measure=measure,
         share=share,
         calibration=float(np.median(here)),
@@ -209,7 +209,7 @@ def _more(here: Floats, there: Floats) -> tuple[float, float]:
     return float(share), math.erfc(abs(share - 0.5) * pairs / spread / math.sqrt(2))
 
 
-def told(found: Sequence[Difference]) -> str:
+def told(found: Sequence[SetDifference]) -> str:
     """Returns `darker (brightness 31 of 255, 114 in the evaluation)`."""
     words = {
         "brightness": ("brighter", "darker"),

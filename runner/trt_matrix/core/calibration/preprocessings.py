@@ -47,7 +47,7 @@ Ranges = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class PixelForm:
     """A way from pixels to what is fed."""
 
     name: str
@@ -68,14 +68,14 @@ class Form:
         return np.ascontiguousarray(made, np.float32)
 
 
-def forms(fed: Pixels) -> tuple[Form, ...]:
+def forms(fed: Pixels) -> tuple[PixelForm, ...]:
     """Returns what was fed, then every known form that differs from it.
 
     Args:
         fed: How the images of this run were fed.
     """
     number = len(fed.mean)
-    known = [Form(name=AS_FED, pixels=fed)]
+    known = [PixelForm(name=AS_FED, pixels=fed)]
     others = [
         ("pixel / 255", 1 / 255, (0.0,) * number, (1.0,) * number),
         ("(pixel − 127.5) / 127.5", 1.0, (127.5,) * number, (127.5,) * number),
@@ -87,16 +87,16 @@ def forms(fed: Pixels) -> tuple[Form, ...]:
     for name, scale, means, stds in others:
         made = Pixels(scale=scale, mean=means, std=stds)
         if not any(_same(made, one.pixels) for one in known):
-            known.append(Form(name=name, pixels=made))
+            known.append(PixelForm(name=name, pixels=made))
     return tuple(known)
 
 
-def with_exchanged(known: Sequence[Form]) -> tuple[Form, ...]:
+def with_exchanged(known: Sequence[PixelForm]) -> tuple[PixelForm, ...]:
     """Returns the forms, and each of three channels with red and blue exchanged."""
     return (*known, *(_exchanged(one) for one in known if len(one.pixels.mean) == 3))
 
 
-def _exchanged(one: Form) -> Form:
+def _exchanged(one: PixelForm) -> PixelForm:
     told = "red and blue exchanged"
     name = told if one.name == AS_FED else f"{one.name}, {told}"
     return replace(one, name=name, exchanged=True)

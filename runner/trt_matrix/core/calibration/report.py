@@ -42,7 +42,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
+class AlikePair:
     """An evaluation image and the calibration image that is nearly the same picture."""
 
     calibration: str
@@ -116,7 +116,7 @@ class CalibrationReport:
     """What was looked at, and nothing found."""
     unknown: tuple[str, ...] = ()
     """What was not looked at, and why."""
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[AlikePair, ...] = ()
     pairs_in_all: int = 0
     channels: tuple[Channel, ...] = ()
     """Of the calibration images, as fed."""

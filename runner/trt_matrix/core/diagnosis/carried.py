@@ -9,7 +9,7 @@ one scale on both sides (`scale_groups`), so neither it nor its simulation knows
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trt_matrix.core.diagnosis.quantisers import Pair, Quantised, State
+from trt_matrix.core.diagnosis.quantisers import Quantised, QuantiserPair, State
 from trt_matrix.core.diagnosis.record import LEAST_DB
 from trt_matrix.core.network.operators import carries
 from trt_matrix.core.tables.table import LEVELS, Table
@@ -68,7 +68,7 @@ def implicit(found: Quantised, table: Table, in_int8: Iterable[Carried]) -> Stat
     """Returns the state in which every tensor has its own range, and these resizings give integers on."""
     sources = {one.target: one for one in in_int8}
 
-    def own(pair: Pair) -> Pair:
+    def own(pair: QuantiserPair) -> QuantiserPair:
         if pair.tensor not in table.amax:
             return pair
         scale = table.amax[pair.tensor] / LEVELS
@@ -81,7 +81,7 @@ def implicit(found: Quantised, table: Table, in_int8: Iterable[Carried]) -> Stat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
+class ResizingBuilds:
     """Builds with one table that ran the same resizings in int8; all errors in dB, over the same images."""
 
     table: str
@@ -137,7 +137,7 @@ def smallest(
     return frozenset(kept)
 
 
-def sound_with_equal_ranges(ways: Sequence[Way]) -> int:
+def sound_with_equal_ranges(ways: Sequence[ResizingBuilds]) -> int:
     """Returns how many builds ran resizings in int8 whose two ranges are the same, and lost nothing."""
     return sum(
         len(way.cells)

@@ -5,10 +5,10 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from trt_matrix.core.diagnosis.record import Elsewhere
+from trt_matrix.core.diagnosis.record import ToolSettings
 
 
-def elsewhere(layers: Sequence[str], fused: Mapping[str, Sequence[str]]) -> Elsewhere:
+def elsewhere(layers: Sequence[str], fused: Mapping[str, Sequence[str]]) -> ToolSettings:
     """Returns the set in every form.
 
     Args:
@@ -23,7 +23,7 @@ def elsewhere(layers: Sequence[str], fused: Mapping[str, Sequence[str]]) -> Else
         for name in unusable
     ]
     plain = [name for name in held if name not in unusable]
-    return Elsewhere(
+    return ToolSettings(
         fp32_layers=f"fp32_layers: {_yaml(held)}",
         trtexec=(
             f"--precisionConstraints=obey {shlex.quote('--layerPrecisions=' + ','.join(f'{name}:fp32' for name in plain))}"

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.diagnosis.carried import Carried, Way, sound_with_equal_ranges
+from trt_matrix.core.diagnosis.carried import Carried, ResizingBuilds, sound_with_equal_ranges
 from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.record import EngineLoss, ImplicitBuilds, Resizing
 from trt_matrix.core.layers.choices import Choice
@@ -24,7 +24,7 @@ from trt_matrix.core.words import count, listed, span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class SeenBuild:
     """One build, as far as position tells anything of it."""
 
     table: str
@@ -33,7 +33,7 @@ class Seen:
     """Heads."""
 
 
-def by_position(network: NetworkMap, builds: Sequence[Seen]) -> tuple[str, ...]:
+def by_position(network: NetworkMap, builds: Sequence[SeenBuild]) -> tuple[str, ...]:
     """Returns the layers that may lose the heads that are lost, by where they stand.
 
     Of a build that lost something: those it ran in int8, that neither multiply nor are fused into what
@@ -61,7 +61,7 @@ def by_position(network: NetworkMap, builds: Sequence[Seen]) -> tuple[str, ...]:
 
 
 def given_on(
-    ways: Sequence[Way], held: Collection[str], held_db: Mapping[str, float], images: int
+    ways: Sequence[ResizingBuilds], held: Collection[str], held_db: Mapping[str, float], images: int
 ) -> EngineLoss:
     """Returns a loss that integers given on explain.
 
@@ -110,7 +110,9 @@ def given_on(
     )
 
 
-def of_choices(ways: Sequence[Way], choices: Sequence[Choice], images: int) -> EngineLoss:
+def of_choices(
+    ways: Sequence[ResizingBuilds], choices: Sequence[Choice], images: int
+) -> EngineLoss:
     """Returns a loss that goes along with what builds chose to run in int8."""
     layers = tuple(dict.fromkeys(layer for one in choices for layer in one.layers))
     told = "; ".join(
@@ -128,7 +130,7 @@ def of_choices(ways: Sequence[Way], choices: Sequence[Choice], images: int) -> E
     return _record("builds differ", layers, ways, images, text)
 
 
-def of_position(ways: Sequence[Way], layers: Sequence[str], images: int) -> EngineLoss:
+def of_position(ways: Sequence[ResizingBuilds], layers: Sequence[str], images: int) -> EngineLoss:
     """Returns a loss of which the place alone is known."""
     text = f"{_beyond(ways)}, and no simulation explains it. "
     if layers:
@@ -148,7 +150,7 @@ def of_position(ways: Sequence[Way], layers: Sequence[str], images: int) -> Engi
 def _record(
     why: str,
     layers: tuple[str, ...],
-    ways: Sequence[Way],
+    ways: Sequence[ResizingBuilds],
     images: int,
     sentence: str,
     *,
@@ -193,11 +195,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _lost(ways: Sequence[Way]) -> tuple[str, ...]:
+def _lost(ways: Sequence[ResizingBuilds]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(head for way in ways for head in way.loses))
 
 
-def _beyond(ways: Sequence[Way]) -> str:
+def _beyond(ways: Sequence[ResizingBuilds]) -> str:
     """Returns how much is lost, of each head where it is most."""
     told = []
     for head in _lost(ways):
@@ -212,7 +214,7 @@ def _beyond(ways: Sequence[Way]) -> str:
     return f"Implicit builds lose what 8 bits and the table do not: {listed(told)}"
 
 
-def _worst(ways: Sequence[Way]) -> str:
+def _worst(ways: Sequence[ResizingBuilds]) -> str:
     """Returns how near the simulation comes where it is farthest."""
     rows = [
         (abs(one - way.given_on[head]), head, one, way.given_on[head])

@@ -65,7 +65,7 @@ def read_profile(content: bytes) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedLayer:
     """What one layer of an engine took."""
 
     time: float
@@ -74,18 +74,18 @@ class Timed:
     """Layers of the network in it that multiply; none where the engine added it, or it has none."""
 
 
-def by_name(profile: Mapping[str, float], layers: Collection[str]) -> list[Timed]:
+def by_name(profile: Mapping[str, float], layers: Collection[str]) -> list[TimedLayer]:
     """Returns what trtexec told: layer of the engine → time; `layers` are those that multiply."""
-    return [Timed(time, _own(name, _members(name, layers))) for name, time in profile.items()]
+    return [TimedLayer(time, _own(name, _members(name, layers))) for name, time in profile.items()]
 
 
 def by_tensors(
     told: Iterable[LayerTime], model: onnx.ModelProto, layers: Collection[str]
-) -> list[Timed]:
+) -> list[TimedLayer]:
     """Returns what our own job told of a network's engine; `layers` are those that multiply."""
     makers = producers(model)
     return [
-        Timed(
+        TimedLayer(
             one.seconds,
             _own(
                 one.name,
@@ -107,7 +107,7 @@ def work_shares(work: Mapping[str, int]) -> Mapping[str, float]:
     return {layer: work[layer] / total for layer in work}
 
 
-def latency_shares(profile: Collection[Timed], work: Mapping[str, int]) -> Mapping[str, float]:
+def latency_shares(profile: Collection[TimedLayer], work: Mapping[str, int]) -> Mapping[str, float]:
     """Returns layer of the network → its share of the time, 0 to 1.
 
     What an engine fused belongs to the layers in it that multiply, by their multiply-accumulates; the time of

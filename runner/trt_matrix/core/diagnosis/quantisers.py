@@ -26,7 +26,7 @@ class DiagnosisError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Pair:
+class QuantiserPair:
     """QuantizeLinear and DequantizeLinear on one activation."""
 
     tensor: str
@@ -65,7 +65,7 @@ def weights(layer: str) -> Part:
 class State:
     """A network with some of its quantisers switched on; the empty one is float."""
 
-    pairs: frozenset[Pair] = frozenset()
+    pairs: frozenset[QuantiserPair] = frozenset()
     layers: frozenset[str] = frozenset()
     """Layers (nodes) whose weights are quantised."""
 
@@ -177,7 +177,7 @@ def excluding(found: Quantised, table: Table, options: PlacementOptions) -> Excl
     return state
 
 
-def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[Pair]:
+def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair]:
     values = {tensor.name: tensor for tensor in placed.model.graph.initializer}
     tensors = {name for node in model.graph.node for name in node.output}
     tensors.update(info.name for info in graph.inputs(model))
@@ -198,7 +198,7 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[Pair]:
             )
             raise DiagnosisError(message)
         pairs.add(
-            Pair(
+            QuantiserPair(
                 tensor,
                 float(scale.reshape(())),
                 int(np.reshape(zero, ())),

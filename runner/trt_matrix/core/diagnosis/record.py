@@ -46,7 +46,7 @@ class Suspect(Stored):
     """Where it happens most."""
 
 
-class Part(Stored):
+class GroupCost(Stored):
     """A group of quantisers: what it costs a head, and what leaving it in float gives back."""
 
     group: str
@@ -83,7 +83,7 @@ class HeadDiagnosis(Stored):
     measured: tuple[MeasuredError, ...] = ()
     worst_images: tuple[str, ...]
     suspects: tuple[Suspect, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[GroupCost, ...]
     """Most gain first."""
 
 
@@ -155,7 +155,7 @@ class MixRecord(Stored):
     """On the others; None where there were too few."""
 
 
-class Elsewhere(Stored):
+class ToolSettings(Stored):
     """The chosen set as other tools take it."""
 
     fp32_layers: str
@@ -221,7 +221,7 @@ class EngineLoss(Stored):
     """Head → what it keeps with the layers held, of the table that keeps least: simulated."""
     images: int
     sentence: str
-    elsewhere: Elsewhere | None
+    elsewhere: ToolSettings | None
 
 
 class Diagnosis(Stored):
@@ -244,7 +244,7 @@ class Diagnosis(Stored):
     skipped: dict[str, str]
     """Activations that should be in int8 and are not → why."""
     search: SearchRecord
-    elsewhere: Elsewhere | None
+    elsewhere: ToolSettings | None
     engine_loss: EngineLoss | None = None
     other_images: SetRecord | None = None
     """All in int8 on the images that sets are confirmed on: what those are held against."""

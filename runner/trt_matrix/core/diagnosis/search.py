@@ -52,7 +52,7 @@ class Freed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tried:
+class TriedLayers:
     """A set of layers in float, evaluated."""
 
     layers: frozenset[str]
@@ -68,12 +68,12 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class SearchResult:
     """What a search came to."""
 
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedLayers, ...]
     """Every set, in the order of evaluation; the first is the empty one."""
-    chosen: Tried | None
+    chosen: TriedLayers | None
     """The cheapest that keeps every limit; None where none was found."""
     minimal: bool = False
     """Whether leaving out any one member was seen to break a limit."""
@@ -81,12 +81,12 @@ class Found:
     """The orders that were followed."""
 
     @property
-    def best(self) -> Tried:
+    def best(self) -> TriedLayers:
         """Returns the set that comes nearest to keeping every limit, the cheaper of equal ones."""
         return min(self.tried, key=lambda one: (len(one.failing), _excess(one), one.cost))
 
 
-def _excess(one: Tried) -> float:
+def _excess(one: TriedLayers) -> float:
     return math.fsum(
         min(1e9, goal.loss(one.errors) / max(goal.allowed, 1e-12)) for goal in one.failing
     )
@@ -103,12 +103,12 @@ class Search:
     evaluate: Callable[[frozenset[str]], StateErrors]
     most_cost: float = MOST_COST
     most_evaluations: int = MOST_EVALUATIONS
-    tried: dict[frozenset[str], Tried] = field(default_factory=dict)
+    tried: dict[frozenset[str], TriedLayers] = field(default_factory=dict)
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         start = self.look(frozenset())
         if start.holds:
-            return Found(tried=(start,), chosen=start, minimal=True)
+            return SearchResult(tried=(start,), chosen=start, minimal=True)
         paths = [self.order(start, cost_power=power) for power in (1.0, 0.0)]
         for path in paths:
             self._first_that_holds(path, start)
@@ -117,18 +117,18 @@ class Search:
         if chosen is not None:
             minimal = self._step_back(chosen)
             chosen = self._cheapest()
-        return Found(
+        return SearchResult(
             tried=tuple(self.tried.values()),
             chosen=chosen,
             minimal=minimal,
             paths=tuple(map(tuple, paths)),
         )
 
-    def look(self, layers: frozenset[str]) -> Tried:
+    def look(self, layers: frozenset[str]) -> TriedLayers:
         """Evaluates a set, once."""
         if layers not in self.tried:
             errors = self.evaluate(layers)
-            self.tried[layers] = Tried(
+            self.tried[layers] = TriedLayers(
                 layers=layers,
                 cost=self.cost(layers),
                 errors=errors,
@@ -146,7 +146,7 @@ class Search:
     def spent(self) -> bool:
         return len(self.tried) >= self.most_evaluations
 
-    def order(self, start: Tried, *, cost_power: float = 1.0) -> list[str]:
+    def order(self, start: TriedLayers, *, cost_power: float = 1.0) -> list[str]:
         """Returns layers in the order in which they are put into float.
 
         Each step takes the layers that one part needs (a layer's weights: itself) and gives most back of
@@ -211,7 +211,7 @@ class Search:
         gains = self.gains.get(goal, {})
         return math.fsum(sorted(gains[part] for part in freed if part in gains))
 
-    def _first_that_holds(self, path: Sequence[str], start: Tried) -> None:
+    def _first_that_holds(self, path: Sequence[str], start: TriedLayers) -> None:
         """Looks for the shortest beginning of a path that holds; guesses first, then halves."""
         low, high = 0, None
         trust = 1.0
@@ -238,7 +238,7 @@ class Search:
             else:
                 low = middle
 
-    def _guess(self, path: Sequence[str], start: Tried, trust: float) -> int | None:
+    def _guess(self, path: Sequence[str], start: TriedLayers, trust: float) -> int | None:
         """Returns after how many layers every limit should hold, if predictions are to be had `trust` of."""
         for length in range(1, len(path) + 1):
             freed = self.freed.by(path[:length])
@@ -249,7 +249,7 @@ class Search:
                 return length
         return None
 
-    def _trust(self, layers: Sequence[str], start: Tried, made: Tried) -> float:
+    def _trust(self, layers: Sequence[str], start: TriedLayers, made: TriedLayers) -> float:
         """Returns what share of the predicted gain was really had, of the worst limit."""
         freed = self.freed.by(layers)
         shares = [
@@ -259,13 +259,13 @@ class Search:
         ]
         return max(0.05, min(1.0, min(shares, default=1.0)))
 
-    def _cheapest(self) -> Tried | None:
+    def _cheapest(self) -> TriedLayers | None:
         good = [one for one in self.tried.values() if one.holds and self.affordable(one.layers)]
         return min(
             good, key=lambda one: (one.cost, len(one.layers), sorted(one.layers)), default=None
         )
 
-    def _step_back(self, chosen: Tried) -> bool:
+    def _step_back(self, chosen: TriedLayers) -> bool:
         """Leaves members out as long as every limit holds; returns whether no one member can go."""
         kept = self._least_useful_first(chosen)
         size = max(1, len(kept) // 2)
@@ -287,7 +287,7 @@ class Search:
                 size = min(size, max(1, len(kept) // 2))
         return True
 
-    def _least_useful_first(self, chosen: Tried) -> list[str]:
+    def _least_useful_first(self, chosen: TriedLayers) -> list[str]:
         """Members by what leaving them out would take back for what it saves."""
 
         def use(layer: str) -> float:
@@ -305,9 +305,11 @@ def _parts(members: Sequence[str], size: int) -> Iterator[frozenset[str]]:
         yield frozenset(members[start : start + size])
 
 
-def front(tried: Collection[Tried], loss: Callable[[StateErrors], float]) -> tuple[Tried, ...]:
+def front(
+    tried: Collection[TriedLayers], loss: Callable[[StateErrors], float]
+) -> tuple[TriedLayers, ...]:
     """Returns the sets that no cheaper one beats by `loss`, by rising cost."""
-    result: list[Tried] = []
+    result: list[TriedLayers] = []
     for one in sorted(tried, key=lambda one: (one.cost, loss(one.errors), len(one.layers))):
         if not result or loss(one.errors) < loss(result[-1].errors):
             result.append(one)

@@ -10,13 +10,13 @@ from trt_matrix.core.diagnosis.quantisers import Part as Quantiser
 from trt_matrix.core.diagnosis.quantisers import activation, weights
 from trt_matrix.core.diagnosis.record import (
     GoalRecord,
+    GroupCost,
     Numbers,
-    Part,
     SetRecord,
     Suspect,
     TensorDiagnosis,
 )
-from trt_matrix.core.diagnosis.search import Tried
+from trt_matrix.core.diagnosis.search import TriedLayers
 from trt_matrix.core.diagnosis.tensors import TensorTheory
 
 SUSPECT_SHARE = 0.05
@@ -49,7 +49,7 @@ def set_record(
     )
 
 
-def tried_record(one: Tried, order: Mapping[str, int]) -> SetRecord:
+def tried_record(one: TriedLayers, order: Mapping[str, int]) -> SetRecord:
     layers = sorted(one.layers, key=lambda layer: order[layer])
     return set_record(layers, one.cost, one.errors, one.failing)
 
@@ -68,7 +68,7 @@ def part(
     left_out: StateErrors,
     total: float,
     weights_share: float | None,
-) -> Part:
+) -> GroupCost:
     """Returns what a group costs a head.
 
     Args:
@@ -83,7 +83,7 @@ def part(
     """
     before, after = full.heads[head], left_out.heads[head]
     error = alone.heads[head].nmse
-    return Part(
+    return GroupCost(
         group=group.name,
         operator=group.operator,
         cost=cost,
@@ -123,7 +123,7 @@ def _back(
     return None if one is None or other is None else one - other
 
 
-def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
+def ordered(parts: Iterable[GroupCost]) -> tuple[GroupCost, ...]:
     """Returns parts by what they give back: boxes and AP first where there are any, then dB."""
     return tuple(
         sorted(
@@ -143,7 +143,7 @@ def suspects(
     total: float,
     theory: Mapping[Quantiser, TensorTheory],
     group_of: Mapping[Quantiser, str],
-    parts: Iterable[Part],
+    parts: Iterable[GroupCost],
 ) -> tuple[Suspect, ...]:
     """Returns the quantisers that cost a head more than rounding must, the worst first.
 

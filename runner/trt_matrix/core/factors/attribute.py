@@ -19,8 +19,8 @@ from trt_matrix.core.factors.contrasts import Design, Step
 from trt_matrix.core.factors.places import Place
 from trt_matrix.core.records import Record
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
-from trt_matrix.core.verdicts.cell_errors import HeadErrors, Noises
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
+from trt_matrix.core.verdicts.cell_errors import MeasuredHead, Noises
 from trt_matrix.core.verdicts.decisions import step_found
 from trt_matrix.core.verdicts.head_errors import Told
 from trt_matrix.core.verdicts.latency import slower_than
@@ -42,7 +42,7 @@ Carries = Callable[[Step], bool]
 
 
 def attributed(
-    told: Told, heads: Sequence[HeadErrors], records: Iterable[Record], rules: Rules
+    told: Told, heads: Sequence[MeasuredHead], records: Iterable[Record], rules: Rules
 ) -> Told:
     """Returns the same verdicts, those about a difference between two cells with its attribution."""
     by_head = {one.head: one for one in heads}
@@ -64,7 +64,7 @@ class _Attributor:
     """Attributes verdicts of one matrix; places are cell ids."""
 
     def __init__(
-        self, records: Iterable[Record], heads: Sequence[HeadErrors], rules: Rules
+        self, records: Iterable[Record], heads: Sequence[MeasuredHead], rules: Rules
     ) -> None:
         self.rules = rules
         self._heads = heads
@@ -75,10 +75,10 @@ class _Attributor:
         self._added = functools.cache(self._addition)
         self._difference = functools.cache(difference)
 
-    def error(self, verdict: Verdict, head: HeadErrors) -> Verdict:
+    def error(self, verdict: Verdict, head: MeasuredHead) -> Verdict:
         return self._attributed(verdict, *self._comparable(head, verdict))
 
-    def _comparable(self, head: HeadErrors, verdict: Verdict) -> tuple[list[str], Carries]:
+    def _comparable(self, head: MeasuredHead, verdict: Verdict) -> tuple[list[str], Carries]:
         """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
         cells = {one.cell: one for one in head.cells}
         bad = cells[verdict.cell]
@@ -145,10 +145,10 @@ class _Attributor:
         if not found:
             confounded |= {name for step in steps for name in step.factors}
 
-        def changes(names: Iterable[str]) -> tuple[Change, ...]:
+        def changes(names: Iterable[str]) -> tuple[FactorChange, ...]:
             one, other = self._known(base), self._known(cell)
             return tuple(
-                Change(
+                FactorChange(
                     factor=title(name, one, other),
                     baseline=one.values.get(name),
                     cell=other.values.get(name),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from trt_matrix.core.verdicts.attribution import Addition, Attribution, Change
+from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
 from trt_matrix.core.words import capital, listed
 
 
@@ -61,5 +61,5 @@ def _help(addition: Addition) -> str:
     return f"{text}; {left}" if left else text
 
 
-def _names(changes: Sequence[Change]) -> str:
+def _names(changes: Sequence[FactorChange]) -> str:
     return listed([change.factor for change in changes])

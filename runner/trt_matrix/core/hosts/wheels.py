@@ -25,7 +25,7 @@ Python = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _WheelLine:
     """Versions that are had alike."""
 
     first: str
@@ -38,19 +38,19 @@ class _Line:
     oldest_python: int = 8
 
 
-LINES: dict[str, tuple[_Line, ...]] = {
+LINES: dict[str, tuple[_WheelLine, ...]] = {
     TENSORRT: (
-        _Line("8.5.1.7", "8.5.3.1", (11,), 10, 6),
-        _Line("8.6.0", "8.6.0", (12,), 10, 6),
-        _Line("8.6.1", "8.6.1", (12,), 11, 6),
-        _Line("10.0.1", "10.8.0.43", (11, 12), 12),
-        _Line("10.9.0.34", "10.13.0.35", (11, 12), 13),
-        _Line("10.13.2.6", "11.0.0.114", (12, 13), 13),
-        _Line("11.1.0.106", "11.4.0.106", (12, 13), 14),
+        _WheelLine("8.5.1.7", "8.5.3.1", (11,), 10, 6),
+        _WheelLine("8.6.0", "8.6.0", (12,), 10, 6),
+        _WheelLine("8.6.1", "8.6.1", (12,), 11, 6),
+        _WheelLine("10.0.1", "10.8.0.43", (11, 12), 12),
+        _WheelLine("10.9.0.34", "10.13.0.35", (11, 12), 13),
+        _WheelLine("10.13.2.6", "11.0.0.114", (12, 13), 13),
+        _WheelLine("11.1.0.106", "11.4.0.106", (12, 13), 14),
     ),
     RTX: (
-        _Line("1.4.0.76", "1.5.0.114", (12, 13), 13),
-        _Line("1.6.1.120", "1.7.1.116", (12, 13), 14),
+        _WheelLine("1.4.0.76", "1.5.0.114", (12, 13), 13),
+        _WheelLine("1.6.1.120", "1.7.1.116", (12, 13), 14),
     ),
 }
 UNNAMED = ("9", "10")
@@ -175,7 +175,7 @@ def wheel(named: str, of: str, driver: str | None) -> Wheel:
     )
 
 
-def _line(package: str, of: str) -> _Line:
+def _line(package: str, of: str) -> _WheelLine:
     release = version(of).release
     known = [one for one in LINES[package] if version(one.first).release <= release]
     if not known:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.layers.executed import OTHERS, Share
+from trt_matrix.core.layers.executed import OTHERS, ExecutedShare
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
 
@@ -50,7 +50,7 @@ def engine_share(
     heads: Collection[str],
     *,
     quantised: bool,
-) -> dict[str, Share]:
+) -> dict[str, ExecutedShare]:
     """Returns head → what of it ran on integers, as `executed.executed_share` does.
 
     A head is left out where one of its layers was compiled with others as a whole, or was told
@@ -85,7 +85,7 @@ def engine_share(
             (kinds[node], ran[node] == INT8) for node in cone if node in kinds and ran.get(node)
         )
         in_float = [node for node in weighted if ran[node] != INT8]
-        result[head] = Share(
+        result[head] = ExecutedShare(
             macs_int=sum(counts[node] for node in weighted if ran[node] == INT8),
             macs_total=sum(counts[node] for node in weighted),
             float_layers=tuple(in_float) if quantised else (),

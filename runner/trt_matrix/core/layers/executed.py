@@ -59,7 +59,7 @@ _PREFIX = re.compile(r"^(?:QLinear|Nhwc|QuantizedNhwc)(?=[A-Z])")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
+class ExecutedShare:
     """How much of what one head depends on ran on integers."""
 
     macs_int: int
@@ -86,7 +86,7 @@ class Share:
         return None if self.operators else 0.0
 
 
-class Run(IntEnum):
+class LayerRun(IntEnum):
     """How a layer ran; the larger value wins where several kernels make up one layer."""
 
     INTEGER = 0
@@ -97,7 +97,7 @@ class Run(IntEnum):
 
 def executed_share(
     executed: onnx.ModelProto, original: onnx.ModelProto, heads: Collection[str]
-) -> dict[str, Share]:
+) -> dict[str, ExecutedShare]:
     """Returns for each head what the engine ran on integers.
 
     Args:
@@ -118,18 +118,20 @@ def executed_share(
     result = {}
     for head in heads:
         cone = [node for node in graph.backward_cone(original, head) if node in counts]
-        placed = [node for node in cone if node in ends and layers.get(node) is not Run.INTEGER]
+        placed = [
+            node for node in cone if node in ends and layers.get(node) is not LayerRun.INTEGER
+        ]
         ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
-        result[head] = Share(
-            macs_int=sum(counts[node] for node in cone if layers.get(node) is Run.INTEGER),
+        result[head] = ExecutedShare(
+            macs_int=sum(counts[node] for node in cone if layers.get(node) is LayerRun.INTEGER),
             macs_total=sum(counts[node] for node in cone),
             float_layers=tuple(
                 node
                 for node in cone
                 if node not in placed
                 and (
-                    layers.get(node) is Run.QUANTISED_IN_FLOAT
-                    or (node in given and layers.get(node) is not Run.INTEGER)
+                    layers.get(node) is LayerRun.QUANTISED_IN_FLOAT
+                    or (node in given and layers.get(node) is not LayerRun.INTEGER)
                 )
             ),
             placed_float=tuple(placed),
@@ -170,12 +172,12 @@ def _macs(original: onnx.ModelProto) -> Mapping[str, int]:
     }
 
 
-def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, Run]:
+def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, LayerRun]:
     """Returns layer of `original` → how `executed` runs it; layers found nowhere are left out."""
     layer_of, names = _layer_of_weight(original)
     makers = graph.producers(executed)
     large = _large_initialisers(executed)
-    found: dict[str, Run] = {}
+    found: dict[str, LayerRun] = {}
     for kernel in executed.graph.node:
         integer = kernel.op_type in _INTEGER_KERNELS
         if not integer and kernel.op_type not in _FLOAT_KERNELS:
@@ -186,9 +188,11 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, R
         layer = owners.pop() if len(owners) == 1 else name if name in names else None
         if layer is None:
             continue
-        in_float = Run.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else Run.FLOAT
+        in_float = LayerRun.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else LayerRun.FLOAT
         # An engine may split one layer into several kernels: one in float is enough to say so.
-        found[layer] = max(found.get(layer, Run.INTEGER), Run.INTEGER if integer else in_float)
+        found[layer] = max(
+            found.get(layer, LayerRun.INTEGER), LayerRun.INTEGER if integer else in_float
+        )
     return found
 
 

@@ -19,7 +19,7 @@ PARTS = frozenset({"Slice", "Split"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Derived:
+class DerivedRange:
     """A range that a table has not."""
 
     amax: float
@@ -37,7 +37,7 @@ def shared_because(model: onnx.ModelProto, tensor: str, leader: str) -> str:
     return f"it carries the values of {leader!r}"
 
 
-def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, Derived]:
+def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, DerivedRange]:
     """Returns tensor → a range for it, of tensors that lead others (`scale_groups`) and have none.
 
     Args:
@@ -46,7 +46,7 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
     """
     leader = scale_groups(model)
     makers = graph.producers(model)
-    found: dict[str, Derived] = {}
+    found: dict[str, DerivedRange] = {}
 
     def known(tensor: str) -> float | None:
         led = leader.get(tensor, tensor)
@@ -71,7 +71,7 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
             whole = {name: one for name, one in ranges.items() if one is not None}
             if whole and len(whole) == len(joined) == len(joined_by(maker)):
                 source = max(whole, key=lambda name: whole[name])
-                found[tensor] = Derived(
+                found[tensor] = DerivedRange(
                     amax=whole[source],
                     source=source,
                     why=f"the largest of the {count(len(whole), 'tensor')} that it joins",
@@ -85,7 +85,7 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
         if carried:
             source = max(carried, key=lambda name: carried[name])
             before = maker is not None and source in maker.input and maker.op_type in MONOTONE
-            found[tensor] = Derived(
+            found[tensor] = DerivedRange(
                 amax=carried[source],
                 source=source,
                 why=f"that of its input: {maker.op_type} keeps within it"

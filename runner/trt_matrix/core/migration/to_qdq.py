@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import onnx
 
 from trt_matrix.core.migration.calling import called_as, likely
-from trt_matrix.core.migration.completing import Derived, completed, shared_because
-from trt_matrix.core.migration.tracing import Fate, Traced, traced
+from trt_matrix.core.migration.completing import DerivedRange, completed, shared_because
+from trt_matrix.core.migration.tracing import TensorFate, Traced, traced
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import INT8, TENSORRT, Placement, PlacementOptions, place
@@ -78,7 +78,7 @@ class ToQdq:
     table: Table
     """The table with the network's names and what was added to it: what a simulation needs."""
 
-    def with_fate(self, *fates: Fate) -> tuple[Traced, ...]:
+    def with_fate(self, *fates: TensorFate) -> tuple[Traced, ...]:
         return tuple(one for one in self.tensors if one.fate in fates)
 
 
@@ -149,7 +149,7 @@ def _added(
     form: onnx.ModelProto,
     placement: Placement,
     plain: Table,
-    derived: Mapping[str, Derived],
+    derived: Mapping[str, DerivedRange],
     leader: Mapping[str, str],
 ) -> tuple[Added, ...]:
     found = []
@@ -190,4 +190,4 @@ def _coverage(
 
 
 def _nowhere(one: Traced) -> bool:
-    return one.fate in (Fate.UNKNOWN, Fate.PARSER)
+    return one.fate in (TensorFate.UNKNOWN, TensorFate.PARSER)

@@ -23,7 +23,7 @@ PARSERS = "(Unnamed "
 """Begins the names that TensorRT's parsers give what they add themselves."""
 
 
-class Fate(StrEnum):
+class TensorFate(StrEnum):
     USED = "used"
     """Its scale stands in the Q/DQ network, bit for bit."""
     CARRIED = "carried"
@@ -52,7 +52,7 @@ class Traced:
     """In the network; as in the table, where that has no such tensor."""
     called: str
     """In the table."""
-    fate: Fate
+    fate: TensorFate
     scale: float
     """In the table."""
     written: float | None
@@ -99,19 +99,19 @@ def traced(
         written = placement.quantised.get(tensor)
         source = None
         if tensor not in known:
-            fate = Fate.PARSER if tensor.startswith(PARSERS) else Fate.UNKNOWN
+            fate = TensorFate.PARSER if tensor.startswith(PARSERS) else TensorFate.UNKNOWN
         elif tensor in unusable:
-            fate = Fate.UNUSABLE
+            fate = TensorFate.UNUSABLE
         elif written is not None:
             fate = _quantised(scale, written, apart[tensor])
-            source = leader[tensor] if fate is Fate.CARRIED else None
+            source = leader[tensor] if fate is TensorFate.CARRIED else None
         elif tensor in outputs:
-            fate = Fate.OUTPUT
+            fate = TensorFate.OUTPUT
         elif tensor in inside or tensor not in here:
             # What only the network as it came has was folded: a batch normalisation behind it.
-            fate = Fate.FUSED
+            fate = TensorFate.FUSED
         else:
-            fate = Fate.FLOAT
+            fate = TensorFate.FLOAT
         found.append(
             Traced(
                 tensor=tensor,
@@ -120,16 +120,16 @@ def traced(
                 scale=scale,
                 written=written,
                 source=source,
-                why=unusable.get(tensor) if fate is Fate.UNUSABLE else None,
+                why=unusable.get(tensor) if fate is TensorFate.UNUSABLE else None,
             )
         )
     return tuple(found)
 
 
-def _quantised(scale: float, written: float, apart: float) -> Fate:
+def _quantised(scale: float, written: float, apart: float) -> TensorFate:
     if scale == written:
-        return Fate.USED
-    return Fate.CARRIED if written == apart else Fate.JOINED
+        return TensorFate.USED
+    return TensorFate.CARRIED if written == apart else TensorFate.JOINED
 
 
 def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:

@@ -100,7 +100,7 @@ def _rank(one: Operator) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Suspect:
+class SuspectOperator:
     """One operator that may be to blame."""
 
     node: str
@@ -113,7 +113,7 @@ class Suspects:
     """Operators that these bad heads, all of them, and no good head depend on."""
 
     heads: tuple[str, ...]
-    operators: tuple[Suspect, ...]
+    operators: tuple[SuspectOperator, ...]
     """Those that set them apart, the likeliest first."""
     others: Mapping[str, int]
     """Operator → how many more of it."""
@@ -169,7 +169,8 @@ def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
     return Suspects(
         heads=heads,
         operators=tuple(
-            Suspect(node=one.name, operator=one.operator, custom=one.custom) for one in operators
+            SuspectOperator(node=one.name, operator=one.operator, custom=one.custom)
+            for one in operators
         ),
         others=dict(others.most_common()),
     )
@@ -202,7 +203,7 @@ def _told(one: Suspects) -> str:
     return listed([*names, *_counts(one.others, more)], most=NAMED + 4)
 
 
-def _name(one: Suspect) -> str:
+def _name(one: SuspectOperator) -> str:
     if one.custom:
         return f"{one.node} (custom {one.operator})"
     return one.node if one.operator.lower() in one.node.lower() else f"{one.node} ({one.operator})"

@@ -24,7 +24,7 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class NetworkPart:
     """The layers that exactly these heads depend on."""
 
     heads: tuple[str, ...]
@@ -39,13 +39,13 @@ class NetworkMap:
     """The parts partition the layers that any head depends on."""
 
     heads: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[NetworkPart, ...]
     """Each after those that it reads."""
     inputs: tuple[str, ...]
     """Tensors that the caller feeds."""
 
     @property
-    def layers(self) -> tuple[tuple[Part, Layer], ...]:
+    def layers(self) -> tuple[tuple[NetworkPart, Layer], ...]:
         return tuple((part, layer) for part in self.parts for layer in part.layers)
 
     @property
@@ -82,7 +82,7 @@ def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Net
     return NetworkMap(
         heads=tuple(tensors),
         parts=tuple(
-            Part(
+            NetworkPart(
                 heads=names,
                 layers=tuple(_layer(node, counts, makers) for node in members[names]),
                 reads=_reads(members[names], place, index),

@@ -125,14 +125,14 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PlacementChoice:
     activations: Activations
     why: str
 
 
 def activations_for(
     engine: str, *, on_cpu: bool, asked: Activations | None, processor: Processor | None
-) -> Choice:
+) -> PlacementChoice:
     """Returns the type of the activations, and why.
 
     Args:
@@ -142,25 +142,25 @@ def activations_for(
         processor: Of the machine that the cell runs on; None where nobody knows before it ran.
     """
     if engine != "onnxruntime":
-        return Choice(Activations.INT8, "TensorRT takes int8 alone")
+        return PlacementChoice(Activations.INT8, "TensorRT takes int8 alone")
     if asked is not None:
-        return Choice(asked, "matrix.yaml asks for it")
+        return PlacementChoice(asked, "matrix.yaml asks for it")
     if not on_cpu:
-        return Choice(Activations.INT8, "it runs on a GPU")
+        return PlacementChoice(Activations.INT8, "it runs on a GPU")
     if processor is None:
-        return Choice(
+        return PlacementChoice(
             Activations.INT8,
             "the processor that it runs on is not known beforehand; "
             "`quantisation: {activations: uint8}` asks for the faster kernels of x86 with VNNI",
         )
     if not processor.is_x86:
-        return Choice(Activations.INT8, f"{processor.machine} multiplies int8 by int8")
+        return PlacementChoice(Activations.INT8, f"{processor.machine} multiplies int8 by int8")
     if not processor.has_vnni:
-        return Choice(
+        return PlacementChoice(
             Activations.INT8,
             "this x86 processor has no VNNI, and without it kernels of u8 by s8 can saturate",
         )
-    return Choice(
+    return PlacementChoice(
         Activations.UINT8, "ONNX Runtime's fast kernels of x86 with VNNI multiply u8 by s8"
     )
 

@@ -17,7 +17,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quantised:
+class QuantisedArray:
     """Integers and the scales that give them their meaning: value ≈ integers · scale."""
 
     integers: npt.NDArray[np.int8] | npt.NDArray[np.int32]
@@ -52,10 +52,10 @@ def weight_scale(weight: Float32, axis: int | None) -> Float32:
     return np.asarray(np.where(scale < _TINIEST, np.float32(1), scale), np.float32)
 
 
-def quantise_weight(weight: Float32, scale: Float32, axis: int | None) -> Quantised:
+def quantise_weight(weight: Float32, scale: Float32, axis: int | None) -> QuantisedArray:
     """Rounds half to even and clamps to [−127, 127], as the engines do for weights."""
     steps = np.rint(weight / along(scale, axis, weight.ndim))
-    return Quantised(
+    return QuantisedArray(
         integers=np.clip(steps, -LEVELS, LEVELS).astype(np.int8), scale=scale, axis=axis
     )
 
@@ -77,12 +77,12 @@ def scale_for_bias(
     return np.asarray(np.where(silent, needed, np.maximum(scale, needed)), np.float32)
 
 
-def quantise_bias(bias: Float32, input_scale: float, scale: Float32) -> Quantised:
+def quantise_bias(bias: Float32, input_scale: float, scale: Float32) -> QuantisedArray:
     """Returns the int32 bias at exactly float32(input scale) · weight scale: engines check that."""
     combined = np.asarray(np.float32(input_scale) * scale, np.float32)
     steps = np.rint(bias.astype(np.float64) / combined)
     limits = np.iinfo(np.int32)
-    return Quantised(
+    return QuantisedArray(
         integers=np.clip(steps, limits.min, limits.max).astype(np.int32),
         scale=combined,
         axis=0 if combined.ndim else None,

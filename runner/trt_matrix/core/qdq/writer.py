@@ -16,7 +16,7 @@ from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import joined_by
 from trt_matrix.core.qdq.weights import (
     Float32,
-    Quantised,
+    QuantisedArray,
     channel_axis,
     quantise_bias,
     quantise_weight,
@@ -135,7 +135,7 @@ class QdqWriter:
         return bias if bias.shape[0] == weight.dims[axis] else None
 
     def _rewire(
-        self, node: onnx.NodeProto, index: int, role: str, quantised: Quantised
+        self, node: onnx.NodeProto, index: int, role: str, quantised: QuantisedArray
     ) -> list[onnx.NodeProto]:
         prefix = weight_name(node.name) if role == "weight" else f"{node.name}/{role}"
         if self._options.fold_weights:

@@ -56,17 +56,17 @@ SMALL = frozenset({"int2", "int4", "int8", "uint2", "uint4", "uint8"})
 """Integers of 8 bits or fewer."""
 
 
-class Form(StrEnum):
+class QuantisedForm(StrEnum):
     QDQ = "QDQ"
     OPERATOR = "QOperator"
     DYNAMIC = "dynamic"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quantisation:
+class ShippedQuantisation:
     """What a network says of its own quantisation."""
 
-    forms: tuple[Form, ...]
+    forms: tuple[QuantisedForm, ...]
     nodes: Mapping[str, int]
     """Operator that quantises, dequantises or computes on integers → how many there are."""
     weights: int
@@ -105,7 +105,7 @@ class Quantisation:
         return f"quantised already: {self.scope}{types}, {' and '.join(self.forms)}: {counted}"
 
 
-def quantisation_of(model: onnx.ModelProto) -> Quantisation | None:
+def quantisation_of(model: onnx.ModelProto) -> ShippedQuantisation | None:
     """Returns what of a network is quantised; None where it holds no such node.
 
     Only the main graph is looked at; functions are to be written out before (`functions.inlined`).
@@ -140,8 +140,8 @@ def quantisation_of(model: onnx.ModelProto) -> Quantisation | None:
             activations.update(node.output[:1])
         elif node.op_type == "DynamicQuantizeMatMul":
             activations.add(node.input[0])
-    return Quantisation(
-        forms=tuple(form for form in Form if form in forms),
+    return ShippedQuantisation(
+        forms=tuple(form for form in QuantisedForm if form in forms),
         nodes=dict(sorted(found.items())),
         weights=len(weights),
         activations=len(activations),
@@ -149,16 +149,16 @@ def quantisation_of(model: onnx.ModelProto) -> Quantisation | None:
     )
 
 
-def form_of(node: onnx.NodeProto) -> Form | None:
+def form_of(node: onnx.NodeProto) -> QuantisedForm | None:
     """Returns the form that a node belongs to; None for one that has nothing to do with quantisation."""
     if node.domain not in DOMAINS:
         return None
     if node.op_type in (QUANTIZE, DEQUANTIZE):
-        return Form.QDQ
+        return QuantisedForm.QDQ
     if node.op_type in DYNAMIC:
-        return Form.DYNAMIC
+        return QuantisedForm.DYNAMIC
     if node.op_type.startswith("QLinear") or node.op_type in OPERATORS | WEIGHT_ONLY:
-        return Form.OPERATOR
+        return QuantisedForm.OPERATOR
     return None
 
 

@@ -32,14 +32,14 @@ Ranges = Mapping[str, float]
 """Tensor → amax."""
 
 
-class Part(IntEnum):
+class ImagePart(IntEnum):
     """Of the calibration images."""
 
     CHOOSE = 0
     CONFIRM = 1
 
 
-Simulate = Callable[[Ranges, Part], Sequence[float]]
+Simulate = Callable[[Ranges, ImagePart], Sequence[float]]
 """The NMSE of each head with these ranges, over a part of the images; NaN or infinity where it breaks."""
 
 
@@ -97,7 +97,7 @@ def best_ranges(
         changed=search.changed,
         trials=trials,
         left=len(todo) - tried,
-        cost=search.cost[Part.CONFIRM],
+        cost=search.cost[ImagePart.CONFIRM],
         start_cost=search.start_cost,
     )
 
@@ -107,7 +107,8 @@ class _Search:
         self.tables = tables
         self.simulate = simulate
         errors = {
-            part: {name: simulate(ranges, part) for name, ranges in tables.items()} for part in Part
+            part: {name: simulate(ranges, part) for name, ranges in tables.items()}
+            for part in ImagePart
         }
         self.least = {part: _least(list(found.values())) for part, found in errors.items()}
         costs = {
@@ -115,11 +116,11 @@ class _Search:
             for part, found in errors.items()
         }
         # The first of equal ones, and the first of all where every one breaks.
-        self.start = min(tables, key=lambda name: costs[Part.CONFIRM][name])
+        self.start = min(tables, key=lambda name: costs[ImagePart.CONFIRM][name])
         self.amax = dict(tables[self.start])
         self.cost = {part: found[self.start] for part, found in costs.items()}
-        self.start_cost = self.cost[Part.CONFIRM]
-        self.allowed = errors[Part.CONFIRM][self.start]
+        self.start_cost = self.cost[ImagePart.CONFIRM]
+        self.allowed = errors[ImagePart.CONFIRM][self.start]
         """NMSE of each head that the second part must keep."""
         self.changed: dict[str, str] = {}
 
@@ -135,26 +136,28 @@ class _Search:
     def improve(self, tensor: str, options: Mapping[str, float]) -> None:
         """Takes the best of the options, where it is better on both parts."""
         costs = {
-            name: self._cost(self.simulate(self._with(tensor, amax), Part.CHOOSE), Part.CHOOSE)
+            name: self._cost(
+                self.simulate(self._with(tensor, amax), ImagePart.CHOOSE), ImagePart.CHOOSE
+            )
             for name, amax in options.items()
         }
         name = min(costs, key=lambda one: costs[one], default=None)
-        if name is None or not costs[name] < self.cost[Part.CHOOSE] * (1 - LEAST_GAIN):
+        if name is None or not costs[name] < self.cost[ImagePart.CHOOSE] * (1 - LEAST_GAIN):
             return
         changed = self._with(tensor, options[name])
-        errors = self.simulate(changed, Part.CONFIRM)
-        cost = self._cost(errors, Part.CONFIRM)
+        errors = self.simulate(changed, ImagePart.CONFIRM)
+        cost = self._cost(errors, ImagePart.CONFIRM)
         worse = any(now > was for now, was in zip(errors, self.allowed, strict=True))
-        if worse or not cost < self.cost[Part.CONFIRM]:
+        if worse or not cost < self.cost[ImagePart.CONFIRM]:
             return
         self.amax = changed
-        self.cost = {Part.CHOOSE: costs[name], Part.CONFIRM: cost}
+        self.cost = {ImagePart.CHOOSE: costs[name], ImagePart.CONFIRM: cost}
         self.changed[tensor] = name
 
     def _with(self, tensor: str, amax: float) -> dict[str, float]:
         return {**self.amax, tensor: amax}
 
-    def _cost(self, errors: Sequence[float], part: Part) -> float:
+    def _cost(self, errors: Sequence[float], part: ImagePart) -> float:
         if not all(math.isfinite(one) for one in errors):
             return math.inf
         ratios = [one / least for one, least in zip(errors, self.least[part], strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trt_matrix.core.tables.forms import ReadTable
-from trt_matrix.core.tables.mistakes import MAD_TO_DEVIATION, Kind, Mistake, mistake
+from trt_matrix.core.tables.mistakes import MAD_TO_DEVIATION, Mistake, MistakeKind, mistake
 from trt_matrix.core.tables.names import naming
 
 NEAR = 0.005
@@ -30,7 +30,7 @@ class TensorRatio:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contrast:
+class TableContrast:
     a: ReadTable
     """With B's names, where `renamed` says how."""
     b: ReadTable
@@ -66,7 +66,7 @@ class Contrast:
         return sum(abs(one.ratio - 1) <= share for one in self.tensors)
 
 
-def contrast(a: ReadTable, b: ReadTable) -> Contrast:
+def contrast(a: ReadTable, b: ReadTable) -> TableContrast:
     """Compares table A with table B, which stands for the right one."""
     called = naming(a.names, b.names, {}, LEAST_NAMED)
     renamed = str(called.affixes) if called.affixes else None
@@ -79,7 +79,7 @@ def contrast(a: ReadTable, b: ReadTable) -> Contrast:
     ]
     tensors.sort(key=lambda one: (-abs(math.log(one.a) - math.log(one.b)), one.tensor))
     in_a, in_b = frozenset(a.names), frozenset(b.names)
-    return Contrast(
+    return TableContrast(
         a=a,
         b=b,
         renamed=renamed,
@@ -95,8 +95,8 @@ def contrast(a: ReadTable, b: ReadTable) -> Contrast:
 def _mistake(a: ReadTable, b: ReadTable) -> str | None:
     """Returns the likely mistake, told of A; of bytes in reverse, of whichever has them."""
     of_a, of_b = _sure(a, b), _sure(b, a)
-    reversed_b = of_b is not None and of_b.kind is Kind.BYTES
-    if reversed_b and of_a is not None and of_a.kind is Kind.BYTES:
+    reversed_b = of_b is not None and of_b.kind is MistakeKind.BYTES
+    if reversed_b and of_a is not None and of_a.kind is MistakeKind.BYTES:
         # Either turned round is the other: the one whose ranges go all over the place is wrong.
         reversed_b = _decades(b) > _decades(a)
     if of_b is not None and reversed_b:

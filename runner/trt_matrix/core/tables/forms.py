@@ -8,7 +8,7 @@ from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.core.tables.trt_cache import Header
 
 
-class Form(StrEnum):
+class TableForm(StrEnum):
     CACHE = "TensorRT's calibration cache"
     DECIMAL = "a cache with decimal scales"
     TEXT = "ONNX Runtime's table as text"
@@ -20,14 +20,14 @@ class Form(StrEnum):
     @property
     def scales(self) -> bool:
         """Whether it holds scales; the others hold largest magnitudes."""
-        return self in (Form.CACHE, Form.DECIMAL, Form.NETWORK)
+        return self in (TableForm.CACHE, TableForm.DECIMAL, TableForm.NETWORK)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadTable:
     """What a file holds."""
 
-    form: Form
+    form: TableForm
     values: Mapping[str, float]
     """Tensor → largest magnitude, 127 · scale where the file has scales; as it stands there, perhaps
     zero, negative, NaN or infinite."""

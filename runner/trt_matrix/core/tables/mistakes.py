@@ -54,7 +54,7 @@ Ranges = Mapping[str, float]
 """Tensor → largest magnitude."""
 
 
-class Kind(Enum):
+class MistakeKind(Enum):
     FACTOR = auto()
     """One in all tensors."""
     BYTES = auto()
@@ -70,7 +70,7 @@ class Mistake:
     """What is seen, the likely mistake and what to do: `its scales are 127 times …`."""
     sure: bool
     """Whether the table is not to be used; else it is a warning."""
-    kind: Kind
+    kind: MistakeKind
 
     def seen_from(self, ranges: str, preprocessing: str) -> str:
         """Returns the text where it was held against other ranges than the reference's: `B's ranges`."""
@@ -208,7 +208,7 @@ def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
         f"{_times(best.median)} what {REFERENCE} ask for, and as they stand they make no sense; "
         "write them big-endian (struct.pack('>f', scale).hex())"
     )
-    return [(best, _told(text, best, Kind.BYTES))]
+    return [(best, _told(text, best, MistakeKind.BYTES))]
 
 
 def _swapped(values: Ranges) -> dict[str, float]:
@@ -240,7 +240,7 @@ def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_E
                 f"{right} belongs (turned over, {best.tensors} tensors are {_times(best.median)} what "
                 f"{REFERENCE} ask for); write {'amax / 127' if scales else 'amax'}"
             )
-            found.append((best, _told(text, best, Kind.INVERSE)))
+            found.append((best, _told(text, best, MistakeKind.INVERSE)))
     # They differ by 127 alone: the nearer to what is asked for is meant.
     return sorted(found, key=lambda one: abs(math.log(one[0].median)))[:1]
 
@@ -252,7 +252,7 @@ def _other_network(best: _Fit, *, scales: bool) -> _Explained:
         f"{math.exp(best.spread):.1f} about {best.median:.3g}, rank correlation {best.rank or 0:.2f}); "
         "it is likely another network's, or another training's: take the table of this one"
     )
-    return best, _told(text, best, Kind.NETWORK)
+    return best, _told(text, best, MistakeKind.NETWORK)
 
 
 def _factor(best: _Fit, *, scales: bool) -> _Explained:
@@ -311,11 +311,11 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
             if not best.plausible
             else f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it is used"
         )
-        return Mistake(text, sure=False, kind=Kind.FACTOR)
+        return Mistake(text, sure=False, kind=MistakeKind.FACTOR)
     return None
 
 
-def _told(text: str, fit: _Fit, kind: Kind = Kind.FACTOR) -> Mistake:
+def _told(text: str, fit: _Fit, kind: MistakeKind = MistakeKind.FACTOR) -> Mistake:
     if fit.tensors < LEAST_TENSORS:
         return Mistake(f"{text} (not sure: of {fit.tensors} tensors only)", sure=False, kind=kind)
     return Mistake(text, sure=fit.related or fit.unrelated, kind=kind)

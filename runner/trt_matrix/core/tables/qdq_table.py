@@ -28,7 +28,7 @@ from trt_matrix.core.shipped.quantisation import (
     quantisation_of,
 )
 from trt_matrix.core.shipped.scales import Array, Scale, scale_of
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.table import LEVELS, Provenance, TableError
 
 INTEGERS = "_quantized"
@@ -79,10 +79,10 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
     if not values:
         raise TableError(_nothing(model, unusable))
     return ReadTable(
-        form=Form.NETWORK,
+        form=TableForm.NETWORK,
         values=values,
         unusable=unusable,
-        provenance=Provenance(algorithm=f"unknown ({Form.NETWORK})"),
+        provenance=Provenance(algorithm=f"unknown ({TableForm.NETWORK})"),
     )
 
 

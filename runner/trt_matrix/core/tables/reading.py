@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trt_matrix.core.network.graph import GraphError, parse
+from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.loading import parse
 from trt_matrix.core.tables import ort_table, table, trt_cache
-from trt_matrix.core.tables.forms import Form, ReadTable
+from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.table import LEVELS, Provenance, TableError
 
@@ -38,7 +39,7 @@ def read(content: bytes) -> ReadTable:
         raise TableError(message)
     text = _text(content)
     if text is None:
-        found = _ranges(Form.FLATBUFFERS, _flatbuffers(content))
+        found = _ranges(TableForm.FLATBUFFERS, _flatbuffers(content))
     elif not text.strip():
         message = "it is empty: did the program that wrote it end, and close the file?"
         raise TableError(message)
@@ -102,9 +103,9 @@ def _json(text: str) -> ReadTable:
     if isinstance(content, dict) and content.keys() >= OWN_KEYS:
         own = table.from_json(text)
         return ReadTable(
-            form=Form.OWN, values=own.amax, unusable=own.unusable, provenance=own.provenance
+            form=TableForm.OWN, values=own.amax, unusable=own.unusable, provenance=own.provenance
         )
-    return _ranges(Form.JSON, ort_table.from_json(content))
+    return _ranges(TableForm.JSON, ort_table.from_json(content))
 
 
 def _lines(text: str) -> ReadTable:
@@ -120,7 +121,7 @@ def _lines(text: str) -> ReadTable:
     else:
         if cache.scales:
             return ReadTable(
-                form=Form.CACHE,
+                form=TableForm.CACHE,
                 values={name: LEVELS * scale for name, scale in cache.scales.items()},
                 provenance=trt_cache.to_table(cache).provenance,
                 header=cache.header,
@@ -150,8 +151,8 @@ def _numbers(text: str) -> ReadTable:
     found = ort_table.from_text(text)
     if found and all(name.endswith(":") for name in found):
         scales = {name.removesuffix(":").rstrip(): value for name, value in found.items()}
-        return _ranges(Form.DECIMAL, {name: LEVELS * value for name, value in scales.items()})
-    return _ranges(Form.TEXT, found)
+        return _ranges(TableForm.DECIMAL, {name: LEVELS * value for name, value in scales.items()})
+    return _ranges(TableForm.TEXT, found)
 
 
 def _is_number_line(line: str) -> bool:
@@ -159,7 +160,7 @@ def _is_number_line(line: str) -> bool:
     return bool(blank) and ort_table.number_of(value) is not None
 
 
-def _ranges(form: Form, values: Mapping[str, float]) -> ReadTable:
+def _ranges(form: TableForm, values: Mapping[str, float]) -> ReadTable:
     return ReadTable(form=form, values=values, provenance=Provenance(algorithm=f"unknown ({form})"))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class FactorChange:
     """One factor, and its value on both sides; None where that side has none."""
 
     factor: str
@@ -32,9 +32,9 @@ class Attribution:
     Neither `factors` nor `confounded`: nothing that was probed differs.
     """
 
-    factors: tuple[Change, ...] = ()
+    factors: tuple[FactorChange, ...] = ()
     """Each changed alone between two cells, and the effect with it."""
-    confounded: tuple[Change, ...] = ()
+    confounded: tuple[FactorChange, ...] = ()
     """Changed together only: one of them at least is to blame."""
     through: tuple[str, ...] = ()
     """Cells between the two that took part in telling."""

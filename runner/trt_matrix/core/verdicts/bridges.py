@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trt_matrix.core.rules import DB, Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.contrast import Contrast, contrast
 
 
-class Outcome(StrEnum):
+class BridgeOutcome(StrEnum):
     SAME = "same"
     BETTER = "better"
     """The explicit one loses less: zero lies outside the interval."""
@@ -50,17 +50,17 @@ class Bridge:
     """Fewest of both sides."""
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> BridgeOutcome:
         if self.same:
-            return Outcome.SAME
+            return BridgeOutcome.SAME
         if not math.isfinite(self.within_db):
-            return Outcome.UNKNOWN
+            return BridgeOutcome.UNKNOWN
         if self.low_db > 0:
-            return Outcome.WORSE
-        return Outcome.BETTER if self.high_db < 0 else Outcome.UNDECIDED
+            return BridgeOutcome.WORSE
+        return BridgeOutcome.BETTER if self.high_db < 0 else BridgeOutcome.UNDECIDED
 
 
-def bridges(heads: Sequence[HeadErrors], rules: Rules) -> tuple[Bridge, ...]:
+def bridges(heads: Sequence[MeasuredHead], rules: Rules) -> tuple[Bridge, ...]:
     """Returns every implicit cell with a known table, against the explicit ones with it."""
     noises = Noises(heads, rules.float_build_db)
     return tuple(
@@ -70,7 +70,7 @@ def bridges(heads: Sequence[HeadErrors], rules: Rules) -> tuple[Bridge, ...]:
     )
 
 
-def _pairs(head: HeadErrors) -> Iterator[tuple[CellError, CellError]]:
+def _pairs(head: MeasuredHead) -> Iterator[tuple[CellError, CellError]]:
     implicit = [one for one in head.cells if _usable(one) and one.implicit]
     both = {(one.environment, one.device) for one in head.cells if one.implicit}
     for one in implicit:
@@ -93,7 +93,7 @@ def _usable(cell: CellError) -> bool:
 
 
 def _bridge(
-    head: HeadErrors, implicit: CellError, explicit: CellError, noises: Noises, rules: Rules
+    head: MeasuredHead, implicit: CellError, explicit: CellError, noises: Noises, rules: Rules
 ) -> Bridge:
     found = contrast(noises.side(head.head, explicit), noises.side(head.head, implicit))
     half = found.sqnr.half() if found.known else math.inf

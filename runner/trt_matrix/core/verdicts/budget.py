@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.sample import Floats, Sample
 from trt_matrix.core.verdicts.student import Part
 
@@ -45,7 +45,7 @@ class Budget:
     """Part (`observed`, `limit`, …) → its 95 % bootstrap interval; absent where it is unknown."""
 
 
-def budgets(head: HeadErrors, noises: Noises) -> Mapping[str, Budget]:
+def budgets(head: MeasuredHead, noises: Noises) -> Mapping[str, Budget]:
     """Returns cell id → its budget, for every int8 cell whose table was simulated.
 
     Not of a mixed one: of its placement one table alone was, so no limit is known.
@@ -75,7 +75,7 @@ def _key(cell: CellError) -> Key:
 class _Draws:
     """All bootstrap draws of one head."""
 
-    def __init__(self, head: HeadErrors) -> None:
+    def __init__(self, head: MeasuredHead) -> None:
         self.simulations = head.simulations
         energy = next(iter(head.simulations.values())).energy
         images = len(energy)

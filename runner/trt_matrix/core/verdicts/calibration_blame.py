@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.head_errors import Told
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, span
@@ -38,7 +38,7 @@ class Blame:
 
 
 def calibration_sentences(
-    manifest: Manifest, heads: Sequence[HeadErrors], told: Told
+    manifest: Manifest, heads: Sequence[MeasuredHead], told: Told
 ) -> Mapping[str, str]:
     """Returns head → what is wrong with its bad tables; heads without one are left out.
 
@@ -57,7 +57,7 @@ def calibration_sentences(
     return sentences
 
 
-def _blame(manifest: Manifest, head: HeadErrors, cell: CellError) -> Blame | None:
+def _blame(manifest: Manifest, head: MeasuredHead, cell: CellError) -> Blame | None:
     """Returns None where the run has no table of the same algorithm from the evaluation images."""
     placement, table = cell.placement or "", cell.table or ""
     algorithm = manifest.tables.get(table, {}).get("algorithm")

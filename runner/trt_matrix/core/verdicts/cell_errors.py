@@ -54,7 +54,7 @@ class CellError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadErrors:
+class MeasuredHead:
     """Everything measured and simulated of one head."""
 
     head: str
@@ -97,7 +97,7 @@ def _best(samples: Sequence[Sample]) -> Sample:
 class Noises:
     """How builds of each cell differ, of one matrix."""
 
-    def __init__(self, heads: Iterable[HeadErrors], float_build_db: float) -> None:
+    def __init__(self, heads: Iterable[MeasuredHead], float_build_db: float) -> None:
         self._assumed = assumed(float_build_db * DB)
         samples: dict[Group, dict[str, dict[str, Sample]]] = {}
         for head in heads:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.alike import alike
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.contrast import Contrast, View
 from trt_matrix.core.verdicts.guard import builds_needed
 from trt_matrix.core.verdicts.holm import holm
@@ -30,7 +30,7 @@ MOST_REPEATS = 50
 """More are not asked for."""
 
 
-def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[Verdict, ...]:
+def verdicts(heads: Iterable[MeasuredHead], baseline: str, rules: Rules) -> tuple[Verdict, ...]:
     """Returns the verdicts of every cell and head; `ok` where nothing is found."""
     heads = list(heads)
     noises = Noises(heads, rules.float_build_db)
@@ -54,7 +54,7 @@ def verdicts(heads: Iterable[HeadErrors], baseline: str, rules: Rules) -> tuple[
 
 
 def step_found(
-    kind: Kind, noises: Noises, head: HeadErrors, step: tuple[str, str], rules: Rules
+    kind: Kind, noises: Noises, head: MeasuredHead, step: tuple[str, str], rules: Rules
 ) -> bool:
     """Says whether the effect is found between two other cells of one pass; all cells lend their noise.
 
@@ -142,14 +142,14 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
+class _PooledTest:
     p: float
     pooled: float
     """Against no effect, with the noise of the whole pass."""
 
 
 def _family(
-    family: Sequence[Hypothesis], heads: Sequence[HeadErrors], rules: Rules
+    family: Sequence[Hypothesis], heads: Sequence[MeasuredHead], rules: Rules
 ) -> Iterable[Verdict]:
     """Tests one cause as one family, over all passes, heads and cells.
 
@@ -160,10 +160,10 @@ def _family(
         return
     kind = family[0].kind
     # Cells that share a table, or gave the same outputs, ask one question: it is tested once.
-    tests: dict[object, _Test] = {}
+    tests: dict[object, _PooledTest] = {}
     for one in family:
         if _question(one) not in tests:
-            tests[_question(one)] = _Test(one.p, _pooled(one))
+            tests[_question(one)] = _PooledTest(one.p, _pooled(one))
     level = _level(kind, rules)
     found = dict(zip(tests, holm([t.p for t in tests.values()], level), strict=True))
     likely = dict(

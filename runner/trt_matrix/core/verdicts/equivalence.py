@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.rules import DB, Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.contrast import contrast
 
 
@@ -35,7 +35,7 @@ class Equivalence:
 
 
 def equivalences(
-    heads: Sequence[HeadErrors], baseline: str, rules: Rules
+    heads: Sequence[MeasuredHead], baseline: str, rules: Rules
 ) -> tuple[Equivalence, ...]:
     """Returns what int8 cells with the baseline's table share with it, for each head and pass."""
     noises = Noises(heads, rules.float_build_db)
@@ -49,7 +49,7 @@ def equivalences(
     return tuple(found)
 
 
-def _equal(head: HeadErrors, base: CellError, noises: Noises, rules: Rules) -> Equivalence | None:
+def _equal(head: MeasuredHead, base: CellError, noises: Noises, rules: Rules) -> Equivalence | None:
     others = [
         cell
         for cell in head.cells
@@ -83,7 +83,7 @@ def _equal(head: HeadErrors, base: CellError, noises: Noises, rules: Rules) -> E
     )
 
 
-def _apart(head: HeadErrors, cell: CellError, base: CellError, noises: Noises) -> float:
+def _apart(head: MeasuredHead, cell: CellError, base: CellError, noises: Noises) -> float:
     """Returns how far apart the two may be, ln; infinite where nobody knows."""
     compared = contrast(noises.side(head.head, cell), noises.side(head.head, base))
     if not compared.known:

@@ -11,7 +11,7 @@ from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.network.ranked_told import why_not_compared
 from trt_matrix.core.records import Measurement, Record
 from trt_matrix.core.tables.coverage import enough
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import told_by_cell, verdicts
 from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.core.verdicts.seen import (
@@ -33,12 +33,12 @@ Told = Mapping[tuple[str, str | None], tuple[Verdict, ...]]
 """(cell id, head) → its verdicts."""
 
 
-def head_errors(evidence: Evidence) -> tuple[HeadErrors, ...]:
+def head_errors(evidence: Evidence) -> tuple[MeasuredHead, ...]:
     """Returns the errors of every head, in the order of matrix.yaml."""
     return tuple(_head_errors(evidence, gate) for gate in evidence.manifest.heads)
 
 
-def told_by_head(evidence: Evidence, heads: Sequence[HeadErrors]) -> Told:
+def told_by_head(evidence: Evidence, heads: Sequence[MeasuredHead]) -> Told:
     """Judges all cells and heads together: what is plainly so first, then what a test says."""
     told = dict(told_by_cell(verdicts(heads, evidence.manifest.baseline, evidence.rules)))
     problems = {one.head: reference_problem(evidence, one.head) for one in evidence.manifest.heads}
@@ -83,7 +83,7 @@ def undecided(evidence: Evidence) -> frozenset[str]:
     )
 
 
-def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
+def _head_errors(evidence: Evidence, gate: HeadGate) -> MeasuredHead:
     simulations = {}
     for one in evidence.manifest.simulations:
         sample = _sample(evidence, gate.head, [one], exact=True)
@@ -97,7 +97,7 @@ def _head_errors(evidence: Evidence, gate: HeadGate) -> HeadErrors:
         and not kept_apart(evidence, record, gate.head)
         and (cell := _cell_error(evidence, record, gate.head))
     ]
-    return HeadErrors(
+    return MeasuredHead(
         head=gate.head,
         cells=cells,
         simulations=simulations,

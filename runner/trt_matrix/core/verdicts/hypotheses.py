@@ -8,7 +8,7 @@ import numpy as np
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.qdq.placements import Weights, placed_of
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.cell_errors import CellError, HeadErrors, Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
 from trt_matrix.core.verdicts.contrast import Contrast, Side, contrast
 from trt_matrix.core.verdicts.guard import chance
 from trt_matrix.core.verdicts.sample import Sample, level
@@ -71,7 +71,7 @@ class Hypothesis:
 class Questions:
     """Asks what may be wrong with the cells of one head."""
 
-    def __init__(self, head: HeadErrors, baseline: str, noises: Noises, rules: Rules) -> None:
+    def __init__(self, head: MeasuredHead, baseline: str, noises: Noises, rules: Rules) -> None:
         self.head = head
         self.noises = noises
         self.rules = rules
@@ -315,7 +315,7 @@ def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:
 
 
 def ask(
-    heads: Sequence[HeadErrors], baseline: str, noises: Noises, rules: Rules
+    heads: Sequence[MeasuredHead], baseline: str, noises: Noises, rules: Rules
 ) -> list[Hypothesis]:
     """Returns everything that may be wrong in a matrix."""
     return [one for head in heads for one in Questions(head, baseline, noises, rules).all()]

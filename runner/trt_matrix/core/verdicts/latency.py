@@ -22,8 +22,8 @@ from trt_matrix.core.records import Record
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.holm import holm
-from trt_matrix.core.verdicts.latency_noise import Floats, Noise, Table, luck, noise
-from trt_matrix.core.verdicts.latency_rounds import Pair, Timed, places, timed_cell
+from trt_matrix.core.verdicts.latency_noise import Floats, LatencyLogs, LatencyNoise, luck, noise
+from trt_matrix.core.verdicts.latency_rounds import LatencyPair, TimedCell, places, timed_cell
 from trt_matrix.core.verdicts.student import half_width, p_value
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.core.words import count
@@ -48,11 +48,11 @@ BUSY = "measuring again (--fresh) with the GPU to itself"
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
+class _LatencyTest:
     """A pair with its noise."""
 
-    pair: Pair
-    noise: Noise
+    pair: LatencyPair
+    noise: LatencyNoise
     price: float
     """Variance of what its places cost it more, in variances of a difference."""
     others: int
@@ -84,15 +84,15 @@ class _Test:
         return luck(self.rounds, self.above, self.others, self.wandering)
 
 
-class _Group:
+class _PassLatencies:
     """The cells of one device and pass; cells that share their measurements are one."""
 
-    def __init__(self, cells: Iterable[Timed]) -> None:
+    def __init__(self, cells: Iterable[TimedCell]) -> None:
         # What a neighbour disturbed tells nothing of the noise of the others.
         timed = list({one.key: one for one in cells if not one.disturbed}.values())
         self.numbers = sorted({number for one in timed for number in one.repeats})
         self.places = places(timed, self.numbers)
-        self.table, self.price = Table(self._table(timed)), 0.0
+        self.table, self.price = LatencyLogs(self._table(timed)), 0.0
         if len(timed) >= ENOUGH:
             self.table, self.price = self.table.level(self.places)
         self.rows = {one.key: row for row, one in enumerate(timed)}
@@ -102,7 +102,7 @@ class _Group:
         ]
         self.centred = self.table.centred()
 
-    def _table(self, timed: Sequence[Timed]) -> Floats:
+    def _table(self, timed: Sequence[TimedCell]) -> Floats:
         return np.array(
             [
                 [
@@ -113,14 +113,14 @@ class _Group:
             ],
         ).reshape(len(timed), len(self.numbers))
 
-    def test(self, asked: Pair) -> _Test | None:
+    def test(self, asked: LatencyPair) -> _LatencyTest | None:
         """Returns its test; None where they have less than two rounds, or cannot be compared."""
         one, other = self.rows.get(asked.cell.key), self.rows.get(asked.base.key)
         if one is None or other is None or one == other:
             return None
         if not asked.alike or len(asked.rounds) < 2:
             return None
-        pair = Pair(self.cells[one], self.cells[other])
+        pair = LatencyPair(self.cells[one], self.cells[other])
         columns = [self.numbers.index(number) for number in pair.rounds]
         mine, theirs = self.centred[one, columns], self.centred[other, columns]
         middle = (mine.mean() + theirs.mean()) / 2
@@ -131,7 +131,7 @@ class _Group:
         ranges = [np.ptp(row[np.isfinite(row)]) for row in rest if np.isfinite(row).any()]
         moved = self.places[one, columns] - self.places[other, columns]
         apart = pair.mean(dict(zip(pair.rounds, moved, strict=True))) if self.price else 0.0
-        return _Test(
+        return _LatencyTest(
             pair,
             noise(self.table, one, other, pair.own, odd=2 * odd > len(levels)),
             price=self.price * apart**2 / 2,
@@ -159,13 +159,13 @@ def latency_verdicts(
         if one.record.environment == baseline
     }
     pairs = [
-        Pair(one, bases[name])
+        LatencyPair(one, bases[name])
         for name, cells in groups.items()
         if name in bases
         for one in cells
         if one.key != bases[name].key
     ]
-    judges = {name: _Group(cells) for name, cells in groups.items() if name in bases}
+    judges = {name: _PassLatencies(cells) for name, cells in groups.items() if name in bases}
     tests = [judges[pair.cell.group].test(pair) for pair in pairs]
     known = [one for one in tests if one]
     questions = {_question(pair) for pair in pairs if pair.alike}
@@ -198,7 +198,7 @@ def slower_than(cell: str, other: str, records: Iterable[Record], rules: Rules) 
     for cells in _groups(records).values():
         by_id = {one.record.cell: one for one in cells}
         if cell in by_id and other in by_id:
-            test = _Group(cells).test(Pair(by_id[cell], by_id[other]))
+            test = _PassLatencies(cells).test(LatencyPair(by_id[cell], by_id[other]))
             return (
                 test is not None
                 and test.pair.balanced
@@ -209,8 +209,8 @@ def slower_than(cell: str, other: str, records: Iterable[Record], rules: Rules) 
     return False
 
 
-def _groups(records: Iterable[Record]) -> Mapping[tuple[str, str], list[Timed]]:
-    def group(one: Timed) -> tuple[str, str]:
+def _groups(records: Iterable[Record]) -> Mapping[tuple[str, str], list[TimedCell]]:
+    def group(one: TimedCell) -> tuple[str, str]:
         return one.group
 
     # That layers in float are slower is what they cost, and no version's.
@@ -219,18 +219,18 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[str, str], list[Timed]]:
     return {name: list(cells) for name, cells in groupby(sorted(timed, key=group), key=group)}
 
 
-def _question(pair: Pair) -> tuple[tuple[str, ...], ...]:
+def _question(pair: LatencyPair) -> tuple[tuple[str, ...], ...]:
     """Returns what is the same for pairs that share their measurements: they are one test."""
     return pair.cell.key, pair.base.key
 
 
-def _rejected(tests: Iterable[_Test], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
+def _rejected(tests: Iterable[_LatencyTest], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
     p_values = {_question(one.pair): one.p(LEAST) for one in tests}
     found = holm(list(p_values.values()), rules.familywise_error_rate)
     return {question for question, rejected in zip(p_values, found, strict=True) if rejected}
 
 
-def _hinted(tests: Iterable[_Test], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
+def _hinted(tests: Iterable[_LatencyTest], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
     by_question = {_question(one.pair): one for one in tests}
     found = holm(
         [one.p(0.0, pooled=True) for one in by_question.values()],
@@ -248,13 +248,13 @@ def _one_sided(value: float, variance: float, degrees: int) -> float:
     return both / 2 if value > 0 else 1 - both / 2
 
 
-def _not_luck(test: _Test, questions: int, rules: Rules) -> bool:
+def _not_luck(test: _LatencyTest, questions: int, rules: Rules) -> bool:
     return questions * test.luck <= LUCK * rules.familywise_error_rate
 
 
 def _verdict(
-    pair: Pair,
-    test: _Test | None,
+    pair: LatencyPair,
+    test: _LatencyTest | None,
     *,
     found: bool,
     hinted: bool,
@@ -296,7 +296,7 @@ def _verdict(
     return replace(verdict, kind=Kind.INCONCLUSIVE, needs=needs, why=why) if needs else verdict
 
 
-def _effect(pair: Pair, test: _Test | None) -> Effect:
+def _effect(pair: LatencyPair, test: _LatencyTest | None) -> Effect:
     """Returns ln of how many times longer the cell takes; unknown where there is no test."""
     if test is None:
         means = [
@@ -322,7 +322,7 @@ def _effect(pair: Pair, test: _Test | None) -> Effect:
     )
 
 
-def _first_repeats(pair: Pair, others: int, questions: int, rules: Rules) -> str:
+def _first_repeats(pair: LatencyPair, others: int, questions: int, rules: Rules) -> str:
     """Returns how many more can decide anything, where there is one round at most."""
     have = len(pair.rounds)
     enough = (
@@ -333,7 +333,7 @@ def _first_repeats(pair: Pair, others: int, questions: int, rules: Rules) -> str
     return count(next(enough, MOST_REPEATS) - have, "more repeat")
 
 
-def _more_repeats(test: _Test, questions: int, rules: Rules) -> str:
+def _more_repeats(test: _LatencyTest, questions: int, rules: Rules) -> str:
     """Returns how many more decide it, if what is seen goes on."""
     have, rate = test.rounds, rules.familywise_error_rate
 

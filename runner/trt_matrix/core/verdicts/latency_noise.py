@@ -21,7 +21,7 @@ SHARES = np.linspace(0.01, 0.99, 99)
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LatencyLogs:
     """x = ln(seconds) of the cells of one device and pass.
 
     Attributes:
@@ -32,8 +32,8 @@ class Table:
     logs: Floats
     lost: int = 0
 
-    def without(self, *cells: int) -> "Table":
-        return Table(np.delete(self.logs, cells, axis=0))
+    def without(self, *cells: int) -> "LatencyLogs":
+        return LatencyLogs(np.delete(self.logs, cells, axis=0))
 
     def centred(self) -> Floats:
         """Returns x less what its round has in common, shape (cells, rounds)."""
@@ -51,7 +51,7 @@ class Table:
         degrees = max(degrees - self.lost, 0)
         return (squares / degrees if degrees else 0.0), degrees
 
-    def level(self, places: Floats) -> tuple["Table", float]:
+    def level(self, places: Floats) -> tuple["LatencyLogs", float]:
         """Returns x less what one place later in the round costs, if all cells pay the same for it.
 
         Least squares beside cells and rounds (analysis of covariance; Scheffé, ch. 6). Where all
@@ -72,7 +72,7 @@ class Table:
         if squares < 1 / len(self.logs) or degrees < 2:
             return self, 0.0
         price = float(np.nansum(moved * residual)) / squares
-        return Table(self.logs - price * places, lost=1), 1 / squares
+        return LatencyLogs(self.logs - price * places, lost=1), 1 / squares
 
 
 def _beside_rounds(logs: Floats) -> tuple[Floats, Floats, int]:
@@ -97,7 +97,7 @@ def _beside_rounds(logs: Floats) -> tuple[Floats, Floats, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class LatencyNoise:
     """Variance of the difference of two cells in one round, with its degrees of freedom."""
 
     variance: float
@@ -107,8 +107,8 @@ class Noise:
 
 
 def noise(
-    table: Table, cell: int, base: int, own: tuple[float, int], *, odd: bool = False
-) -> Noise:
+    table: LatencyLogs, cell: int, base: int, own: tuple[float, int], *, odd: bool = False
+) -> LatencyNoise:
     """Returns how much two cells of a table differ by chance in one round.
 
     The larger of their own variance and that of all cells, with the degrees of freedom of the
@@ -128,12 +128,12 @@ def noise(
     pooled = 2 * shared, many
     rest, others = table.without(cell, base).variance()
     if degrees < 2 or not others:
-        return Noise(max(variance, pooled[0]) if degrees else 0.0, degrees, pooled)
+        return LatencyNoise(max(variance, pooled[0]) if degrees else 0.0, degrees, pooled)
     # Both zero where nothing scatters at all.
     ratio = variance / 2 / rest if rest else math.inf if variance else 0.0
     bound = NOISY_FEW if others < FEW else min(_quantile(degrees, others), NOISY)
     alone = ratio > bound or (odd and degrees <= FEWEST)
-    return Noise(max(variance, pooled[0]), degrees if alone else many, pooled)
+    return LatencyNoise(max(variance, pooled[0]), degrees if alone else many, pooled)
 
 
 def _quantile(degrees: int, others: int) -> float:

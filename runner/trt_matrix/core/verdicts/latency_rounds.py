@@ -31,7 +31,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedCell:
     """One cell's latency."""
 
     record: Record
@@ -42,7 +42,7 @@ class Timed:
     batch: int
     """Images per inference."""
 
-    def at(self, logs: Mapping[int, float]) -> "Timed":
+    def at(self, logs: Mapping[int, float]) -> "TimedCell":
         """Returns it with other logarithms: repeat → x."""
         repeats = {number: replace(one, log=logs[number]) for number, one in self.repeats.items()}
         return replace(self, repeats=repeats)
@@ -58,7 +58,7 @@ class Timed:
         return tuple(one.fingerprint for one in self.record.measurements)
 
 
-def timed_cell(record: Record) -> Timed | None:
+def timed_cell(record: Record) -> TimedCell | None:
     """Returns a cell's latency; None where nothing of it was timed."""
     measured = timed(record)
     if record.status is not Status.OK or not measured:
@@ -68,7 +68,7 @@ def timed_cell(record: Record) -> Timed | None:
     }
     if not all(median > 0 and math.isfinite(median) for median in medians.values()):
         return None
-    return Timed(
+    return TimedCell(
         record,
         {one.repeat: Repeat(math.log(medians[one.repeat]), _started(one)) for one in measured},
         disturbed=all(one.start and one.start.disturbed for one in measured),
@@ -84,7 +84,7 @@ def _started(measurement: Measurement) -> datetime | None:
     return started if started.tzinfo else started.replace(tzinfo=UTC)
 
 
-def places(cells: Sequence[Timed], numbers: Sequence[int]) -> npt.NDArray[np.float64]:
+def places(cells: Sequence[TimedCell], numbers: Sequence[int]) -> npt.NDArray[np.float64]:
     """Returns how many of the cells were before each in its round, shape (cells, rounds).
 
     NaN where a cell was not measured in a round, and in a whole round where nobody knows when.
@@ -104,11 +104,11 @@ def places(cells: Sequence[Timed], numbers: Sequence[int]) -> npt.NDArray[np.flo
 
 
 @dataclass(frozen=True)
-class Pair:
+class LatencyPair:
     """A cell and what it is compared with."""
 
-    cell: Timed
-    base: Timed
+    cell: TimedCell
+    base: TimedCell
 
     @cached_property
     def common(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from docker.models.containers import Container
 from trt_matrix.environments.base import Ending, Tick
 from trt_matrix.environments.docker import failures
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.docker.options import Limits, Wanted
+from trt_matrix.environments.docker.options import ProcessLimits, WantedContainer
 from trt_matrix.environments.log import LOG_LIMIT_BYTES, LogPump
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -33,7 +33,7 @@ Collect = Callable[[Container], None]
 
 def run_container(
     engine: Engine,
-    wanted: Wanted,
+    wanted: WantedContainer,
     *,
     log: Path,
     deadline_s: float,
@@ -57,7 +57,7 @@ def run_container(
         try:
             return _run(engine, asked, log, deadline_s, tick, prepare, collect)
         except LimitsRefusedError:
-            engine.limits = Limits(asked.limits + 1)
+            engine.limits = ProcessLimits(asked.limits + 1)
 
 
 class LimitsRefusedError(Exception):
@@ -66,7 +66,7 @@ class LimitsRefusedError(Exception):
 
 def _run(
     engine: Engine,
-    wanted: Wanted,
+    wanted: WantedContainer,
     log: Path,
     deadline_s: float,
     tick: Tick,
@@ -97,17 +97,17 @@ def _run(
     )
 
 
-def _start(engine: Engine, wanted: Wanted, container: Container) -> None:
+def _start(engine: Engine, wanted: WantedContainer, container: Container) -> None:
     with engine.explained(failures.of_start), _granted(wanted):
         container.start()
 
 
 @contextlib.contextmanager
-def _granted(wanted: Wanted) -> Iterator[None]:
+def _granted(wanted: WantedContainer) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        if wanted.limits < max(Limits) and failures.refuses_limits(str(error.explanation)):
+        if wanted.limits < max(ProcessLimits) and failures.refuses_limits(str(error.explanation)):
             raise LimitsRefusedError from error
         raise
 
@@ -130,7 +130,9 @@ def ending_of(state: Mapping[str, Any], *, timed_out: bool) -> Ending:
 
 
 @contextlib.contextmanager
-def _container(engine: Engine, wanted: Wanted, prepare: Collect | None) -> Iterator[Container]:
+def _container(
+    engine: Engine, wanted: WantedContainer, prepare: Collect | None
+) -> Iterator[Container]:
     with engine.explained(failures.of_start):
         container = engine.create(wanted)
     try:
@@ -161,7 +163,9 @@ def _remove(container: Container) -> None:
 class _Log(contextlib.AbstractContextManager["_Log"]):
     """Reads a container's output along, from before its start."""
 
-    def __init__(self, engine: Engine, wanted: Wanted, container: Container, path: Path) -> None:
+    def __init__(
+        self, engine: Engine, wanted: WantedContainer, container: Container, path: Path
+    ) -> None:
         # Podman makes the process here already, so refuses here what Docker refuses at the start.
         with engine.explained(failures.of_start), _granted(wanted):
             self._stream = container.attach(stdout=True, stderr=True, stream=True, logs=False)

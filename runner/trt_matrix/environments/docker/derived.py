@@ -19,7 +19,7 @@ from typing import Any
 from trt_matrix.core.records import digest
 from trt_matrix.environments.docker import failures
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.docker.image import Image, find
+from trt_matrix.environments.docker.image import ContainerImage, find
 from trt_matrix.environments.docker.wheels import (
     NUMPY,
     install_foreign,
@@ -48,7 +48,7 @@ def wanted_packages(requirements: Sequence[str], python: Python) -> tuple[str, .
     return (NUMPY,)
 
 
-def content_of(base: Image, packages: Mapping[str, Package], python: str) -> str:
+def content_of(base: ContainerImage, packages: Mapping[str, Package], python: str) -> str:
     """Returns the hash of everything that decides what a derived image holds."""
     return digest(
         {
@@ -74,14 +74,14 @@ def known_packages(
 
 def derive(
     engine: Engine,
-    base: Image,
+    base: ContainerImage,
     requirements: Sequence[str],
     python: Python,
     executable: str,
     *,
     cache: Path,
     offline: bool,
-) -> tuple[Image, dict[str, Package]]:
+) -> tuple[ContainerImage, dict[str, Package]]:
     """Returns the image with the packages, built where the engine has none, and what they are.
 
     Args:
@@ -115,8 +115,8 @@ def derive(
 
 
 def known_image(
-    engine: Engine, base: Image, packages: Mapping[str, Package], executable: str
-) -> Image | None:
+    engine: Engine, base: ContainerImage, packages: Mapping[str, Package], executable: str
+) -> ContainerImage | None:
     """Returns the derived image where the engine has it."""
     return find(engine, f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}")
 
@@ -176,7 +176,7 @@ def _unpacked(
 
 def _build(
     engine: Engine,
-    base: Image,
+    base: ContainerImage,
     folder: Path,
     packages: Mapping[str, Package],
     executable: str,

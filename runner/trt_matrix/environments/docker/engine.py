@@ -17,7 +17,7 @@ from docker.models.containers import Container
 
 from trt_matrix.core.hosts.compatibility import version
 from trt_matrix.environments.docker import failures, options, podman
-from trt_matrix.environments.docker.options import Limits, Wanted
+from trt_matrix.environments.docker.options import ProcessLimits, WantedContainer
 from trt_matrix.environments.host import is_podman
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -40,7 +40,7 @@ class Engine:
             address: `unix:///…`, `tcp://…`; None for what the `docker` command would use.
         """
         self.address = address or _current_address()
-        self.limits = Limits.RECOMMENDED
+        self.limits = ProcessLimits.RECOMMENDED
         """The highest that it can give containers; found out by the first one."""
         self._client: docker.DockerClient | None = None
 
@@ -92,13 +92,13 @@ class Engine:
         name = "{Name} {DockerRootDir}" if self.is_podman else "{ID}"
         return name.format_map(self.facts)
 
-    def create(self, wanted: Wanted) -> Container:
+    def create(self, wanted: WantedContainer) -> Container:
         """Returns a created container. Raises the SDK's errors, for `explained`."""
         if self.is_podman:
             return podman.create(self.client, wanted)
         return self.client.containers.create(**options.options(wanted))
 
-    def command_line(self, wanted: Wanted) -> tuple[str, ...]:
+    def command_line(self, wanted: WantedContainer) -> tuple[str, ...]:
         """Returns the same container as a line to repeat by hand."""
         if self.is_podman:
             return podman.command_line(wanted)

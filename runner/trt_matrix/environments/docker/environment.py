@@ -18,7 +18,7 @@ from trt_matrix.errors import EnvironmentUnavailableError
 
 if TYPE_CHECKING:
     from trt_matrix.environments.docker.engine import Engine
-    from trt_matrix.environments.docker.prepared import Prepared, Recipe
+    from trt_matrix.environments.docker.prepared import PreparedImage, Recipe
 
 
 class DockerEnvironment:
@@ -59,7 +59,7 @@ class DockerEnvironment:
         self._requirements = tuple(requirements)
         self._memory_gb = memory_gb
         self._address = address
-        self._made: Prepared | None = None
+        self._made: PreparedImage | None = None
 
     @property
     def docker(self) -> "Engine":
@@ -134,13 +134,13 @@ class DockerEnvironment:
         device: str = "cpu",
         run_id: str = "",
     ) -> Ending:
-        from trt_matrix.environments.docker.start import Start, run_job  # noqa: PLC0415
+        from trt_matrix.environments.docker.start import ContainerStart, run_job  # noqa: PLC0415
 
         if self._made is None:
             message = f"{self.name}: prepare it before it runs"
             raise RuntimeError(message)
         host = self._host()
-        start = Start(
+        start = ContainerStart(
             environment=self.name,
             made=self._made,
             executable=self._python,

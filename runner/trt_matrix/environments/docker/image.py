@@ -20,7 +20,7 @@ NVIDIA_LABELS = "com.nvidia."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Image:
+class ContainerImage:
     """One image of an engine."""
 
     reference: str
@@ -46,7 +46,7 @@ class Image:
         }
 
 
-def find(engine: Engine, reference: str) -> Image | None:
+def find(engine: Engine, reference: str) -> ContainerImage | None:
     """Returns the image that the engine has under this name; None where it has none.
 
     Raises:
@@ -60,11 +60,11 @@ def find(engine: Engine, reference: str) -> Image | None:
     return image_of(reference, found.attrs)
 
 
-def image_of(reference: str, attributes: Mapping[str, Any]) -> Image:
+def image_of(reference: str, attributes: Mapping[str, Any]) -> ContainerImage:
     """Returns what `docker image inspect` tells."""
     config = attributes.get("Config") or {}
     labels = config.get("Labels") or {}
-    return Image(
+    return ContainerImage(
         reference=reference,
         id=attributes["Id"],
         digests=tuple(sorted(attributes.get("RepoDigests") or ())),
@@ -75,7 +75,7 @@ def image_of(reference: str, attributes: Mapping[str, Any]) -> Image:
     )
 
 
-def obtain(engine: Engine, reference: str, *, offline: bool, transfer: Transfer) -> Image:
+def obtain(engine: Engine, reference: str, *, offline: bool, transfer: Transfer) -> ContainerImage:
     """Returns the engine's image; pulls it where the engine has none.
 
     Raises:

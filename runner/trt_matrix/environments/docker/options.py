@@ -36,7 +36,7 @@ FILES = 1024
 """What a process may have open where nobody says more: POSIX systems' ordinary soft limit."""
 
 
-class Limits(enum.IntEnum):
+class ProcessLimits(enum.IntEnum):
     """What a process inside may have; an engine that may not raise limits (rootless, nested) refuses some."""
 
     RECOMMENDED = 0
@@ -57,7 +57,7 @@ class Bind:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class WantedContainer:
     """One container."""
 
     image: str
@@ -71,12 +71,12 @@ class Wanted:
     variables: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     working_dir: str = PROGRAM
-    limits: Limits = Limits.RECOMMENDED
+    limits: ProcessLimits = ProcessLimits.RECOMMENDED
     userns: str | None = None
     """`host` where the engine remaps users and we want our own."""
 
 
-def options(wanted: Wanted) -> dict[str, Any]:
+def options(wanted: WantedContainer) -> dict[str, Any]:
     """Returns the arguments of the SDK's `containers.create`."""
     found: dict[str, Any] = {
         "image": wanted.image,
@@ -120,13 +120,13 @@ def mount(bind: Bind) -> Mount:
     )
 
 
-def limits(wanted: Wanted) -> Sequence[tuple[str, int]]:
+def limits(wanted: WantedContainer) -> Sequence[tuple[str, int]]:
     """Returns the limits of a process inside that are asked for; -1 is none."""
     no_dump = ("core", 0)  # a crash is told by its signal
     more = {
-        Limits.RECOMMENDED: (("memlock", -1), ("stack", STACK_BYTES)),
-        Limits.ENGINE: (),
-        Limits.LEAST: (("nofile", FILES), ("nproc", PIDS)),
+        ProcessLimits.RECOMMENDED: (("memlock", -1), ("stack", STACK_BYTES)),
+        ProcessLimits.ENGINE: (),
+        ProcessLimits.LEAST: (("nofile", FILES), ("nproc", PIDS)),
     }
     return (no_dump, *more[wanted.limits])
 
@@ -148,7 +148,7 @@ def device_requests(device: str) -> list[DeviceRequest]:
 
 
 def command_line(
-    wanted: Wanted, run: Sequence[str] = ("docker", "run"), gpu: str | None = None
+    wanted: WantedContainer, run: Sequence[str] = ("docker", "run"), gpu: str | None = None
 ) -> tuple[str, ...]:
     """Returns the same as a `docker run`, to read in a record and to repeat by hand.
 

@@ -16,7 +16,7 @@ from docker.models.containers import Container
 
 from trt_matrix.core.hosts.cdi import PREFIX
 from trt_matrix.environments.docker import options
-from trt_matrix.environments.docker.options import Bind, Wanted
+from trt_matrix.environments.docker.options import Bind, WantedContainer
 
 OLDEST = "4.1"
 """The first with CDI."""
@@ -41,7 +41,7 @@ WORKING_DIR = "/tmp"  # noqa: S108  (inside)
 UNLIMITED = (1 << 64) - 1
 
 
-def create(client: docker.DockerClient, wanted: Wanted) -> Container:
+def create(client: docker.DockerClient, wanted: WantedContainer) -> Container:
     """Returns a created container.
 
     Raises:
@@ -58,7 +58,7 @@ def create(client: docker.DockerClient, wanted: Wanted) -> Container:
     return client.containers.get(answer.json()["Id"])
 
 
-def specification(wanted: Wanted) -> dict[str, Any]:
+def specification(wanted: WantedContainer) -> dict[str, Any]:
     """Returns what `options.options` says, as Podman's SpecGenerator.
 
     https://docs.podman.io/en/latest/_static/api.html#tag/containers/operation/ContainerCreateLibpod
@@ -99,7 +99,7 @@ def specification(wanted: Wanted) -> dict[str, Any]:
     return found
 
 
-def command_line(wanted: Wanted) -> tuple[str, ...]:
+def command_line(wanted: WantedContainer) -> tuple[str, ...]:
     """Returns the same as a `podman run`."""
     there = replace(wanted, working_dir=WORKING_DIR)
     return options.command_line(

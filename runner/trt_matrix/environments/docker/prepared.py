@@ -11,7 +11,7 @@ from trt_matrix.core.records import digest
 from trt_matrix.environments.base import Identity, Transfer
 from trt_matrix.environments.docker import derived
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.docker.image import Image, find, obtain
+from trt_matrix.environments.docker.image import ContainerImage, find, obtain
 from trt_matrix.environments.docker.python import ask_image, known_python
 from trt_matrix.environments.docker.sweep import sweep_once
 from trt_matrix.environments.packages import Package
@@ -31,9 +31,9 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    base: Image
-    image: Image
+class PreparedImage:
+    base: ContainerImage
+    image: ContainerImage
     """With the packages that were added; `base` where none were."""
     python: Python
     packages: Mapping[str, Package]
@@ -82,7 +82,7 @@ class Prepared:
 
 def prepare(
     engine: Engine, recipe: Recipe, *, cache: Path, offline: bool, transfer: Transfer
-) -> Prepared:
+) -> PreparedImage:
     """Makes it; sweeps first what killed runs left on this engine.
 
     Raises:
@@ -94,14 +94,14 @@ def prepare(
     python = ask_image(engine, cache, base, recipe.executable)
     wanted = derived.wanted_packages(recipe.requirements, python)
     if not wanted:
-        return Prepared(base=base, image=base, python=python, packages={}, engine=elsewhere)
+        return PreparedImage(base=base, image=base, python=python, packages={}, engine=elsewhere)
     image, packages = derived.derive(
         engine, base, wanted, python, recipe.executable, cache=cache, offline=offline
     )
-    return Prepared(base=base, image=image, python=python, packages=packages, engine=elsewhere)
+    return PreparedImage(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
 
-def known(engine: Engine, recipe: Recipe, *, cache: Path) -> Prepared | None:
+def known(engine: Engine, recipe: Recipe, *, cache: Path) -> PreparedImage | None:
     """Returns what `prepare` would make, if all of that is there; makes and starts nothing.
 
     Raises:
@@ -116,14 +116,14 @@ def known(engine: Engine, recipe: Recipe, *, cache: Path) -> Prepared | None:
         return None
     wanted = derived.wanted_packages(recipe.requirements, python)
     if not wanted:
-        return Prepared(base=base, image=base, python=python, packages={}, engine=elsewhere)
+        return PreparedImage(base=base, image=base, python=python, packages={}, engine=elsewhere)
     packages = derived.known_packages(cache, wanted, python)
     if packages is None:
         return None
     image = derived.known_image(engine, base, packages, recipe.executable)
     if image is None:
         return None
-    return Prepared(base=base, image=image, python=python, packages=packages, engine=elsewhere)
+    return PreparedImage(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
 
 def _elsewhere(engine: Engine) -> str | None:

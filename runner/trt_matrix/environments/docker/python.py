@@ -5,20 +5,20 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-from job import protocol
+from trt_matrix.containers.job import protocol
 from trt_matrix.core.records import digest
 from trt_matrix.environments.docker import owner
 from trt_matrix.environments.docker.container import run_container
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.docker.image import Image
-from trt_matrix.environments.docker.options import Wanted, memory_bytes
+from trt_matrix.environments.docker.image import ContainerImage
+from trt_matrix.environments.docker.options import WantedContainer, memory_bytes
 from trt_matrix.environments.python import INSPECTION, OLDEST, Python, told_python
 from trt_matrix.errors import EnvironmentUnavailableError
 
 ANSWER_S = 120.0
 
 
-def known_python(cache: Path, image: Image, python: str) -> Python | None:
+def known_python(cache: Path, image: ContainerImage, python: str) -> Python | None:
     """Returns what an image was found to have; None where it was not asked yet."""
     try:
         return told_python(_file(cache, image, python).read_bytes())
@@ -26,7 +26,7 @@ def known_python(cache: Path, image: Image, python: str) -> Python | None:
         return None  # a damaged answer is asked again
 
 
-def ask_image(engine: Engine, cache: Path, image: Image, python: str) -> Python:
+def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -> Python:
     """Returns what the Python of `image` says of itself.
 
     Args:
@@ -40,7 +40,7 @@ def ask_image(engine: Engine, cache: Path, image: Image, python: str) -> Python:
     """
     if known := known_python(cache, image, python):
         return known
-    wanted = Wanted(
+    wanted = WantedContainer(
         image=image.id,
         name=f"trt-matrix-ask-{uuid.uuid4().hex[:12]}",
         entrypoint=(python, "-B", "-c", INSPECTION.read_text(encoding="utf-8")),
@@ -79,5 +79,5 @@ def log_lines(log: Path) -> list[str]:
     return text.strip().splitlines() or ["it said nothing"]
 
 
-def _file(cache: Path, image: Image, python: str) -> Path:
+def _file(cache: Path, image: ContainerImage, python: str) -> Path:
     return cache / "images" / f"{digest([image.id, python])[:32]}.json"

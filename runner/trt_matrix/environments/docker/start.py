@@ -10,18 +10,18 @@ from trt_matrix.environments.base import Ending, Tick
 from trt_matrix.environments.docker import options, owner, remote_files
 from trt_matrix.environments.docker.container import run_container
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.docker.prepared import Prepared
+from trt_matrix.environments.docker.prepared import PreparedImage
 from trt_matrix.environments.local import JOB_HOME
 
 PROGRAM = JOB_HOME / "job"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
+class ContainerStart:
     """What is asked of a start, wherever its files are."""
 
     environment: str
-    made: Prepared
+    made: PreparedImage
     executable: str
     device: str
     run_id: str
@@ -34,12 +34,12 @@ class Start:
     tick: Tick
 
 
-def run_job(engine: Engine, start: Start) -> Ending:
+def run_job(engine: Engine, start: ContainerStart) -> Ending:
     """Runs `python -m job` to its end; afterwards the results are in `start.result`."""
     return (_run_there if engine.has_remote_files else _run_here)(engine, start)
 
 
-def _run_here(engine: Engine, start: Start) -> Ending:
+def _run_here(engine: Engine, start: ContainerStart) -> Ending:
     user, userns = options.user(engine.facts, os.getuid(), os.getgid())
     binds = (
         options.Bind(str(PROGRAM), f"{options.PROGRAM}/job"),
@@ -52,7 +52,7 @@ def _run_here(engine: Engine, start: Start) -> Ending:
     )
 
 
-def _run_there(engine: Engine, start: Start) -> Ending:
+def _run_there(engine: Engine, start: ContainerStart) -> Ending:
     """The same with volumes; root inside owns these, and has no capabilities either."""
     program = f"{remote_files.INPUTS}/programs/{remote_files.program_name(PROGRAM)}"
     wanted = _wanted(
@@ -72,15 +72,15 @@ def _run_there(engine: Engine, start: Start) -> Ending:
 
 def _wanted(
     engine: Engine,
-    start: Start,
+    start: ContainerStart,
     *,
     user: str,
     userns: str | None,
     binds: tuple[options.Bind, ...],
     program: str,
-) -> options.Wanted:
+) -> options.WantedContainer:
     made = start.made
-    return options.Wanted(
+    return options.WantedContainer(
         image=made.image.id,
         name=options.container_name(start.run_id, start.environment, uuid.uuid4().hex[:8]),
         entrypoint=(start.executable, "-m", "job", options.REQUEST, options.RESULTS),

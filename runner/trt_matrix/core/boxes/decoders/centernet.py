@@ -26,11 +26,11 @@ from trt_matrix.core.boxes.rows import (
     score_channels,
     style,
 )
-from trt_matrix.core.boxes.styles import Output, Proposal, Seen
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Output, Proposal, SeenOutput
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def peaks(parts: Parts, places: Places, decode: Decode) -> Output:
+def peaks(parts: Parts, places: Places, decode: RecordedDecode) -> Output:
     """Scores, shape (rows, classes), 0 where a neighbour's is higher."""
     scores = class_scores(parts, places, decode)
     ends = np.cumsum([rows * columns for rows, columns in places.grids])
@@ -47,13 +47,13 @@ def _peaks(scores: Output, grid: tuple[int, int]) -> Output:
     return np.where(heat == highest, heat, 0).reshape(scores.shape).astype(np.float32)
 
 
-def linear(parts: Parts, places: Places, decode: Decode) -> Floats:
+def linear(parts: Parts, places: Places, decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `sizes` and `offsets` (n, 2) in cells: x, y."""
     size, offset = (parts[role].astype(np.float64) for role in ("sizes", "offsets"))
     return _around(offset, size, places, decode)
 
 
-def exponential(parts: Parts, places: Places, decode: Decode) -> Floats:
+def exponential(parts: Parts, places: Places, decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `sizes` and `offsets` (n, 2): y, x."""
     size, offset = (parts[role][:, ::-1].astype(np.float64) for role in ("sizes", "offsets"))
     return _around(offset, np.exp(size), places, decode)
@@ -63,7 +63,7 @@ def _around(
     offset: npt.NDArray[np.float64],
     size: npt.NDArray[np.float64],
     places: Places,
-    decode: Decode,
+    decode: RecordedDecode,
 ) -> Floats:
     centre = places.cells + offset + decode.cell_offset
     return np.concatenate([centre - size / 2, centre + size / 2], axis=1) * places.strides
@@ -72,7 +72,7 @@ def _around(
 STRIDE = 4
 
 
-def recognise_centernet(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_centernet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Maps of stride 4: classes, sizes and offsets, told from each other by name."""
     found = read(outputs, image, (STRIDE,))
     if len(outputs) != 3 or [one.layout for one in found] != ["channels_first"] * 3:
@@ -99,7 +99,7 @@ def recognise_centernet(outputs: Sequence[Seen], image: tuple[int, int]) -> Prop
     )
 
 
-def recognise_centerface(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_centerface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Maps of stride 4 in the order of the published network: heat, sizes, offsets, five points."""
     found = read(outputs, image, (STRIDE,))
     if len(found) != len(outputs) or [one.channels for one in found] != [1, 2, 2, 10]:

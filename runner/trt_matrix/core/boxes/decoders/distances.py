@@ -39,11 +39,11 @@ from trt_matrix.core.boxes.recognising import (
     rows_of,
 )
 from trt_matrix.core.boxes.rows import Parts, Rows, score_channels, style
-from trt_matrix.core.boxes.styles import Proposal, Recognise, Seen
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Proposal, Recognise, SeenOutput
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def corners(parts: Parts, places: Places, decode: Decode) -> Floats:
+def corners(parts: Parts, places: Places, decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `boxes` (n, 4 · bins)."""
     reach = mean_bin(parts["boxes"].reshape(-1, 4, decode.bins)) * places.strides
     point = (places.cells + decode.cell_offset) * places.strides
@@ -73,7 +73,7 @@ BINS = (8, 11)
 def joined(name: str, strides: Sequence[int]) -> Recognise:
     """Recognises the one output that NanoDet gives: rows of all grids, classes and then distances."""
 
-    def recognise(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+    def recognise(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
         table = rows_of(outputs[0]) if len(outputs) == 1 else None
         if table is None or table[0] != count(image, strides) or table[1] <= 4 * BINS[0]:
             return None
@@ -99,7 +99,7 @@ def joined(name: str, strides: Sequence[int]) -> Recognise:
 def separate(name: str, strides: Sequence[int]) -> Recognise:
     """Recognises scores and distances in an output each, for each of these strides."""
 
-    def recognise(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+    def recognise(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
         groups = by_stride(read(outputs, image, strides), strides)
         if groups is None or len(outputs) != 2 * len(strides):
             return None
@@ -156,7 +156,7 @@ def either(*ways: Recognise) -> Recognise:
     )
 
 
-def scrfd(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def scrfd(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Two rows a cell: a score, four distances, and perhaps five points."""
     found = read(outputs, image, N3, anchors=2)
     groups = by_stride(found, N3)

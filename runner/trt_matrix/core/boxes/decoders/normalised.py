@@ -17,16 +17,16 @@ from trt_matrix.core.boxes.nms import Floats
 from trt_matrix.core.boxes.places import Places, grid
 from trt_matrix.core.boxes.recognising import IMAGENET, activation, pair_of
 from trt_matrix.core.boxes.rows import Parts, Rows, style
-from trt_matrix.core.boxes.styles import Proposal, Recognise, Seen
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Proposal, Recognise, SeenOutput
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def from_corners(parts: Parts, places: Places, _decode: Decode) -> Floats:
+def from_corners(parts: Parts, places: Places, _decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `boxes` (n, 4), corners in [0, 1]."""
     return parts["boxes"].astype(np.float64) * np.tile(places.image, 2)
 
 
-def from_centres(parts: Parts, places: Places, _decode: Decode) -> Floats:
+def from_centres(parts: Parts, places: Places, _decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `boxes` (n, 4): centre and size in [0, 1]."""
     pixels = parts["boxes"].astype(np.float64) * np.tile(places.image, 2)
     centre, half = pixels[:, :2], pixels[:, 2:] / 2
@@ -39,7 +39,7 @@ ULTRAFACE = {8: 3, 16: 2, 32: 2, 64: 3}
 DETR_QUERIES = 100
 
 
-def recognise_ultraface(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_ultraface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """As many rows as UltraFace has priors, and boxes that the network decodes."""
     found = pair_of(outputs) if len(outputs) == 2 else None
     cells = {stride: grid(image, stride) for stride in ULTRAFACE}
@@ -59,7 +59,7 @@ def recognise_ultraface(outputs: Sequence[Seen], image: tuple[int, int]) -> Prop
 def queries(name: str, doubtless: frozenset[int], background: int) -> Recognise:
     """Recognises a row for each query: scores, and a box behind a sigmoid."""
 
-    def recognise(outputs: Sequence[Seen], _image: tuple[int, int]) -> Proposal | None:
+    def recognise(outputs: Sequence[SeenOutput], _image: tuple[int, int]) -> Proposal | None:
         found = pair_of(outputs) if len(outputs) == 2 else None
         if found is None or not DETR_QUERIES <= found[2] <= 1000:
             return None

@@ -20,11 +20,11 @@ from trt_matrix.core.boxes.nms import Floats
 from trt_matrix.core.boxes.places import Places
 from trt_matrix.core.boxes.recognising import N3, activation, count, pair_of
 from trt_matrix.core.boxes.rows import Parts, Rows, style
-from trt_matrix.core.boxes.styles import Proposal, Seen
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Proposal, SeenOutput
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def corners(parts: Parts, places: Places, decode: Decode) -> Floats:
+def corners(parts: Parts, places: Places, decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `boxes` (n, 4)."""
     raw = parts["boxes"].astype(np.float64)
     of_centre, of_size = decode.variances
@@ -44,7 +44,7 @@ RETINAFACE = tuple(
 )
 
 
-def recognise_retinaface(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_retinaface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Two priors a cell: four offsets, two classes, five points."""
     found = pair_of(outputs, 10) if len(outputs) == 3 else None
     if found is None or found[2:] != (count(image, N3, 2), 2) or found[1].applies("Exp"):
@@ -61,7 +61,7 @@ DECODING = ("Exp", "Sigmoid", "Softmax", "Sub")
 """None is behind raw offsets; YOLO-NAS and PP-YOLOE, with outputs of the same shapes, subtract."""
 
 
-def recognise_ssd(outputs: Sequence[Seen], _image: tuple[int, int]) -> Proposal | None:
+def recognise_ssd(outputs: Sequence[SeenOutput], _image: tuple[int, int]) -> Proposal | None:
     """As many rows of four offsets as of scores, more than a transformer has queries."""
     found = pair_of(outputs) if len(outputs) == 2 else None
     if found is None or found[2] <= 1000 or found[3] < 2 or found[1].applies(*DECODING):

@@ -15,8 +15,8 @@ from trt_matrix.core.boxes.recognising import (
     read,
     rows_of,
 )
-from trt_matrix.core.boxes.styles import Detector, Proposal, Recognise, Seen, Shapes, Style
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Detector, Proposal, Recognise, SeenOutput, Shapes, Style
+from trt_matrix.core.manifest import RecordedDecode
 
 WHAT = {
     Family.YOLOV3: "YOLOv3 and v4, Darknet's cells and anchors",
@@ -28,11 +28,11 @@ WHAT = {
 }
 
 
-def _detector(decode: Decode) -> Detector:
+def _detector(decode: RecordedDecode) -> Detector:
     return partial(detect, decoding=decoding_of(decode))
 
 
-def _check(decode: Decode, shapes: Shapes) -> None:
+def _check(decode: RecordedDecode, shapes: Shapes) -> None:
     decoding = decoding_of(decode)
     for head, shape in shapes.items():
         check_shape(head, shape, decoding)
@@ -54,7 +54,7 @@ BINNED = 4 * 16
 """Channels of YOLOv8's distances."""
 
 
-def yolov8_decoded(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def yolov8_decoded(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """One output with a column for every cell: four numbers and the classes."""
     if len(outputs) != 1 or len(outputs[0].shape) != 2:
         return None
@@ -75,7 +75,7 @@ def yolov8_decoded(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal 
     )
 
 
-def yolov5_decoded(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def yolov5_decoded(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Rows of three anchors a cell; or of one a cell, with sizes that the network has made by itself."""
     table = rows_of(outputs[0]) if len(outputs) == 1 else None
     if table is None or table[1] <= 5:
@@ -103,7 +103,7 @@ def yolov5_decoded(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal 
     )
 
 
-def yolov8(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def yolov8(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """A map for each stride: distances in bins, mostly 64 logits, and the classes."""
     found = read(outputs, image, N3)
     if by_stride(found, N3) is None or len(outputs) != 3 or found[0].layout != "channels_first":
@@ -135,7 +135,7 @@ def yolov8(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
 def anchored(family: Family) -> Recognise:
     """Recognises three anchors a cell; nothing tells how large they are, or which family it is."""
 
-    def recognise(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+    def recognise(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
         found = read(outputs, image, N3)
         if len(found) != len(outputs) or {one.channels for one in found} != {3 * (5 + COCO)}:
             return None

@@ -36,11 +36,11 @@ from trt_matrix.core.boxes.rows import (
     score_channels,
     style,
 )
-from trt_matrix.core.boxes.styles import Output, Proposal, Seen
-from trt_matrix.core.manifest import Decode
+from trt_matrix.core.boxes.styles import Output, Proposal, SeenOutput
+from trt_matrix.core.manifest import RecordedDecode
 
 
-def corners(parts: Parts, places: Places, _decode: Decode) -> Floats:
+def corners(parts: Parts, places: Places, _decode: RecordedDecode) -> Floats:
     """Left, top, right, bottom in pixels, shape (n, 4), of `boxes` (n, 4)."""
     raw = parts["boxes"].astype(np.float64)
     centre = (raw[:, :2] + places.cells) * places.strides
@@ -48,7 +48,7 @@ def corners(parts: Parts, places: Places, _decode: Decode) -> Floats:
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def geometric_mean(parts: Parts, places: Places, decode: Decode) -> Output:
+def geometric_mean(parts: Parts, places: Places, decode: RecordedDecode) -> Output:
     """Scores, shape (rows, classes), of `scores` (rows, classes) and `objectness` (rows, 1)."""
     return np.sqrt(class_scores(parts, places, decode))
 
@@ -62,7 +62,7 @@ NANODET_COCO = (COCO + 4 * 8, COCO + 4 * 11)
 """Columns of NanoDet's one output, whose rows can be as many."""
 
 
-def made_of(output: Seen, channels: int) -> bool | None:
+def made_of(output: SeenOutput, channels: int) -> bool | None:
     """Whether convolutions of four numbers, objectness and classes are behind it; None where that is open.
 
     YOLOv8 has two: of 64, or 4, and of the classes. With 21, or 81, its channels are as many as YOLOX's with 80.
@@ -73,7 +73,7 @@ def made_of(output: Seen, channels: int) -> bool | None:
     return output.parts == {4, 1, channels - 5}
 
 
-def _joined(output: Seen, rows: int, columns: int) -> Proposal | None:
+def _joined(output: SeenOutput, rows: int, columns: int) -> Proposal | None:
     """Recognises rows that the network has not decoded: only a sigmoid is behind its convolutions."""
     raw = None if output.tail is None else output.tail <= {"Sigmoid"}
     made = made_of(output, columns)
@@ -93,7 +93,7 @@ def _joined(output: Seen, rows: int, columns: int) -> Proposal | None:
     )
 
 
-def recognise_yolox(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_yolox(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """One table of all cells, or a map for each stride: four numbers, objectness, classes."""
     table = rows_of(outputs[0]) if len(outputs) == 1 else None
     if table is not None:
@@ -125,7 +125,7 @@ def recognise_yolox(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal
     )
 
 
-def recognise_yunet(outputs: Sequence[Seen], image: tuple[int, int]) -> Proposal | None:
+def recognise_yunet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """For each stride two scores a cell, four numbers, and perhaps five points."""
     found = read(outputs, image, N3)
     groups = by_stride(found, N3)

@@ -1,0 +1,76 @@
+"""What errors are against: the outputs of the reference, which every form of the network must give."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import Measurement
+from trt_matrix.environments.base import Environment, Identity
+from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
+from trt_matrix.execution import alternatives
+from trt_matrix.execution.jobs import Jobs
+from trt_matrix.execution.progress import Progress
+from trt_matrix.execution.wanted import Site, WantedPass, Wants
+
+REFERENCE_DEVICE = "cpu"
+
+
+def measured(jobs: Jobs, progress: Progress, site: Site, wanted: WantedPass) -> Measurement:
+    """Returns the outputs that errors are against.
+
+    Raises:
+        EnvironmentUnavailableError: without a reference nothing can be compared.
+    """
+    progress.expect(1)
+    (made,) = jobs.measure(site, [wanted])
+    found = made.measurement
+    if found.status is not Status.OK:
+        message = (
+            f"the reference ({site.environment.name}) could not run this network: "
+            f"{found.reason}\n{found.log_tail or ''}".rstrip()
+        )
+        raise EnvironmentUnavailableError(message)
+    return found
+
+
+def check_variants(
+    jobs: Jobs, wants: Wants, progress: Progress, site: Site, reference: Measurement
+) -> None:
+    """Computes every variant of the network on the host; it must give what the reference gives.
+
+    Raises:
+        ConfigError: one gives something else; names each such.
+    """
+    network = wants.network
+    wanted = [
+        wants.measurement(site, f"variant-{number}", 0, model=one.fp32)
+        for number, one in enumerate(network.variants)
+    ]
+    progress.expect(len(wanted))
+    problems = []
+    for one, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
+        found = made.measurement
+        reason = found.reason
+        if found.status is Status.OK:
+            reason = alternatives.unlike(jobs.store, reference.outputs, found.outputs)
+        if reason:
+            problems.append(f"{one.name} is not the function of {network.name}: {reason}")
+    if problems:
+        source = "model.variants"
+        raise ConfigError(source, problems)
+
+
+def reference_site(
+    environment: Environment,
+    identity: Identity,
+    engine_options: Mapping[str, Mapping[str, Any]],
+) -> Site:
+    """Returns where the reference is computed; its latency is of no interest."""
+    return Site(
+        environment=environment,
+        identity=identity,
+        device=REFERENCE_DEVICE,
+        engine_options=engine_options[environment.name],
+        timing=None,
+        shapes={},
+    )

@@ -1,0 +1,217 @@
+"""Lines over versions: what heads keep, AP, and time, old to new, with the step marked.
+
+A line joins versions of one engine on one device, with one table.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from trt_matrix.core import severity
+from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
+from trt_matrix.core.words import visible
+from trt_matrix.report.formatting import short
+from trt_matrix.report.lines import MOST_LINES, Line, Panel, panel
+from trt_matrix.report.views import pass_title
+
+STEP_DB = 0.1
+
+
+def panels(judgement: Judgement) -> tuple[Panel, ...]:
+    """Returns three at most; none where fewer than two versions of one engine gave anything."""
+    columns = _columns(judgement)
+    if len(columns) < 2:
+        return ()
+    names = _labels([one.environment for one in columns])
+    passes = _passes(columns)
+    if not passes:
+        return ()
+    first = passes[0]
+    found = [
+        _decibels(judgement, columns, names, first),
+        _precision(judgement, columns, names, passes),
+        _times(columns, names, passes),
+    ]
+    return tuple(one for one in found if one)
+
+
+class VersionColumn(NamedTuple):
+    environment: str
+    cells: dict[Pass, CellResult]
+
+
+def _columns(judgement: Judgement) -> list[VersionColumn]:
+    """Returns the versions of the baseline's engine on the device that has most, each version once."""
+    ok = [one for one in judgement.judged if one.status is Status.OK and one.heads]
+    engines = {one.cell.environment: next(iter(one.versions), None) for one in ok}
+    engine = engines.get(judgement.baseline)
+    mine = [one for one in ok if engines[one.cell.environment] == engine]
+    devices = [one.cell.device for one in mine if one.cell.environment == judgement.baseline]
+    columns: dict[str, dict[Pass, CellResult]] = {}
+    versions: dict[str, str] = {}
+    for one in mine:
+        if devices and one.cell.device == devices[0]:
+            name = one.cell.environment
+            version = next(iter(one.versions.values()), name)
+            if versions.setdefault(version, name) == name:
+                columns.setdefault(name, {})[one.cell.pass_] = one
+    return [VersionColumn(name, cells) for name, cells in columns.items()]
+
+
+def _passes(columns: Sequence[VersionColumn]) -> list[Pass]:
+    """Returns the int8 passes that most versions ran, the first of the plan first."""
+    found: dict[Pass, int] = {}
+    for one in columns:
+        for pass_ in one.cells:
+            if pass_.precision is Precision.INT8 and not pass_.mixed:
+                found[pass_] = found.get(pass_, 0) + 1
+    most = max(found.values(), default=0)
+    return [pass_ for pass_, number in found.items() if number == most and number > 1]
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Returns the names without what all of them begin with, up to the first digit that differs."""
+    start = 0
+    while all(len(name) > start for name in names) and len({name[start] for name in names}) == 1:
+        start += 1
+    while start and (names[0][start - 1].isdigit() or names[0][start - 1] == "."):
+        start -= 1
+    return [visible(short(name[start:], 10)) for name in names]
+
+
+def _values(
+    columns: Sequence[VersionColumn], pass_: Pass, of: Callable[[CellResult], float | None]
+) -> tuple[float | None, ...]:
+    return tuple(_finite(of(one.cells[pass_])) if pass_ in one.cells else None for one in columns)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _decibels(
+    judgement: Judgement, columns: Sequence[VersionColumn], names: Sequence[str], pass_: Pass
+) -> Panel | None:
+    def of(head: str) -> Callable[[CellResult], float | None]:
+        return lambda cell: next(
+            (one.error.sqnr_db for one in cell.heads if one.head == head), None
+        )
+
+    lines = [Line(head, _values(columns, pass_, of(head))) for head in judgement.heads]
+    gates = [
+        (one.head, one.gate_sqnr_db)
+        for one in (columns[0].cells[pass_].heads if pass_ in columns[0].cells else ())
+        if one.gate_sqnr_db is not None
+    ]
+    by_gate: dict[float, list[str]] = {}
+    for head, gate in gates:
+        by_gate.setdefault(gate, []).append(head)
+    return panel(
+        "Signal kept, dB",
+        f"{pass_title(pass_)}. One axis for all heads.",
+        names,
+        _worst(lines),
+        gates=[(gate, f"gate {gate:g}") for gate in by_gate],
+        steps=_steps(
+            lines, lambda a, b: db_apart(b, a), STEP_DB, lambda change: f"{_sign(change)} dB"
+        ),
+        decimals=1,
+    )
+
+
+def _worst(lines: Sequence[Line]) -> list[Line]:
+    known = [one for one in lines if any(value is not None for value in one.values)]
+    return sorted(known, key=lambda one: min(v for v in one.values if v is not None))[:MOST_LINES]
+
+
+def _precision(
+    judgement: Judgement,
+    columns: Sequence[VersionColumn],
+    names: Sequence[str],
+    passes: Sequence[Pass],
+) -> Panel | None:
+    def ap(cell: CellResult) -> float | None:
+        whole = cell.boxes.whole if cell.boxes else None
+        return whole.precision[ALL].ap if whole and ALL in whole.precision else None
+
+    fp32 = Pass(precision=Precision.FP32)
+    lines = [
+        Line("FP32", _values(columns, fp32, ap), floating=True),
+        *(Line(_short_pass(one), _values(columns, one, ap)) for one in passes[: MOST_LINES - 1]),
+    ]
+    known = [one for one in lines if any(value is not None for value in one.values)]
+    if not any(not one.floating for one in known) or judgement.boxes is None:
+        return None
+    return panel(
+        "AP of the network", "Overlap 0.50 to 0.95; 1 is best.", names, known, decimals=3, gates=[],
+        steps=_steps(known, lambda a, b: difference(b, a, AP_DECIMALS), severity.AP[0], lambda change: f"{_sign(change, AP_DECIMALS)} AP"),
+    )  # fmt: skip
+
+
+def _times(
+    columns: Sequence[VersionColumn], names: Sequence[str], passes: Sequence[Pass]
+) -> Panel | None:
+    def ms(cell: CellResult) -> float | None:
+        return 1e3 * cell.latency.median_s if cell.latency else None
+
+    batches = {cell.latency.batch for one in columns for cell in one.cells.values() if cell.latency}
+    if len(batches) != 1:
+        return None
+    fp32 = Pass(precision=Precision.FP32)
+    lines = [
+        Line("FP32", _values(columns, fp32, ms), floating=True, ranges=_ranges(columns, fp32)),
+        *(
+            Line(_short_pass(one), _values(columns, one, ms), ranges=_ranges(columns, one))
+            for one in passes[: MOST_LINES - 1]
+        ),
+    ]
+    known = [one for one in lines if sum(value is not None for value in one.values) > 1]
+    return panel(
+        f"Time of {'one image' if batches == {1} else f'a batch of {batches.pop()}'}, ms",
+        "Median; bars: 95 % of the median.",
+        names, known, decimals=2, gates=[], steps=[], least=0.0,
+    )  # fmt: skip
+
+
+def _ranges(
+    columns: Sequence[VersionColumn], pass_: Pass
+) -> tuple[tuple[float, float] | None, ...]:
+    found = []
+    for one in columns:
+        latency = one.cells[pass_].latency if pass_ in one.cells else None
+        found.append((1e3 * latency.low_s, 1e3 * latency.high_s) if latency else None)
+    return tuple(found)
+
+
+def _short_pass(pass_: Pass) -> str:
+    source = None if pass_.source == "shared" and pass_.algorithm else pass_.source
+    parts = ("impl." if pass_.implicit else None, source, pass_.algorithm)
+    return " ".join(str(one) for one in parts if one) or str(pass_.precision).upper()
+
+
+def _sign(value: float, decimals: int = 1) -> str:
+    return f"{'+' if value > 0 else '−'}{abs(value):.{decimals}f}"
+
+
+def _steps(
+    lines: Iterable[Line],
+    change: Callable[[float, float], float],
+    least: float,
+    told: Callable[[float], str],
+) -> list[tuple[int, str]]:
+    """Returns (place of the version, its largest change), for those that no neighbour repeats."""
+    found: dict[int, float] = {}
+    for line in lines:
+        for index in range(1, len(line.values)):
+            before, after = line.values[index - 1], line.values[index]
+            if before is not None and after is not None and not line.floating:
+                moved = change(before, after)
+                if abs(moved) >= least and abs(moved) > abs(found.get(index, 0.0)):
+                    found[index] = moved
+    if len(found) > 3:
+        worst = sorted(found, key=lambda one: -abs(found[one]))[:3]
+        found = {index: found[index] for index in worst}
+    return [(index, told(moved)) for index, moved in sorted(found.items())]
