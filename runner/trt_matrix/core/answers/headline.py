@@ -13,6 +13,7 @@ from trt_matrix.core.answers.findings import lead, planned
 from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
+from trt_matrix.core.answers.not_decided import undecided_sentence
 from trt_matrix.core.answers.since import environments_of, since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
@@ -25,8 +26,6 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
 MEASURED, SIMULATED = "◆ measured", "◇ simulated"
-PERHAPS = "perhaps "
-"""Behind it a finding that is not decided says whose fault it may be."""
 CHECK_FIRST = "Check first"
 FIX_COSTS = "The fix costs"
 KEEP, OUT = "Keep ", " out of int8"
@@ -193,10 +192,10 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
         return f"{capital(joined)}{rest}."
     kept = harm(judgement, told)
-    undecided = _undecided(judgement)
-    if undecided:
+    open_ = undecided_sentence(judgement)
+    if open_:
         # What it keeps was measured all the same; open is only what would be to blame.
-        return f"{capital(kept)}; {_small(undecided)}" if kept else undecided
+        return f"{capital(kept)}; {_small(open_)}" if kept else open_
     if whole.clean:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
@@ -256,26 +255,6 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
     if none:
         names = list(dict.fromkeys(name for one in none for name in one.environments))
         yield f"nothing ran in INT8 in {listed(names, MOST)}: no gain, no loss"
-
-
-def _undecided(judgement: Judgement) -> str:
-    heads: dict[tuple[str, str], list[str]] = {}
-    for answer in judgement.answers:
-        first = lead(answer.findings, answer.unseen)
-        if first and first.kind is Kind.INCONCLUSIVE:
-            whose = first.fault.partition(PERHAPS)[2]
-            heads.setdefault((whose, _deciding(first.advice)), []).append(answer.head)
-    if not heads:
-        return ""
-    (whose, advice), names = next(iter(heads.items()))
-    loses = f"{listed(names, MOST)} lose{'s' if len(names) == 1 else ''} by"
-    who = f"Whether {loses} {whose}" if whose else f"What {loses}"
-    return f"{who} is not decided: {_small(advice)}."
-
-
-def _deciding(advice: str) -> str:
-    before, found, _ = advice.partition(" would decide")
-    return f"{before}{found}".rstrip(".")
 
 
 # What to do

@@ -10,6 +10,9 @@ from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from trt_matrix.core.words import capital, listed, span
 
+PERHAPS = "perhaps "
+"""Behind it a finding that is not decided says whose fault it may be."""
+
 
 def undecided(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> list[Finding]:
     """Returns what is not decided, a finding for each suspicion; what would cost most first."""
@@ -30,7 +33,7 @@ def _open(suspected: Kind | None, told: Sequence[ToldVerdict], rows: Sequence[Ro
     return made(
         told,
         rows,
-        f"not decidable yet; perhaps {whose}" if whose else "not decidable yet",
+        f"not decidable yet; {PERHAPS}{whose}" if whose else "not decidable yet",
         f"In {listed(where, 3)} {span(amounts)} dB look like {whose}: {wanted}{reason}"
         if whose and amounts
         else f"Not decidable yet in {listed(where, 3)}: {wanted}{reason}",
