@@ -357,6 +357,21 @@ def test_nothing_selected(experiment: Path, tmp_path: Path) -> None:
         run(experiment, tmp_path, ["tensorrt*"])
 
 
+def test_what_was_not_selected_is_not_called_nothing(experiment: Path, tmp_path: Path) -> None:
+    outcomes = [
+        session.run_experiment(
+            experiment / "matrix.yaml", tmp_path, select=select, offline=True, progress=Told()
+        )
+        for select in (["*/fp32"], [])
+    ]
+    some, every = (one.text() for one in outcomes)
+    left = len(outcomes[1].judgement.cells) - len(outcomes[0].judgement.cells)
+    assert left
+    assert f"{left} cells of matrix.yaml not selected" in some
+    assert "nothing was left out" not in some
+    assert "not selected" not in every
+
+
 def test_results_that_are_a_file(experiment: Path, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("x")
     with pytest.raises(StoreError, match="name another place"):

@@ -103,6 +103,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
                 else {"preprocess": config.data.preprocess.recorded()}
             ),
         },
+        **({"unselected": experiment.unselected} if experiment.unselected else {}),
         **({"doubts": list(doubts)} if (doubts := experiment.doubts) else {}),
         **({"shared_table": settings.given.facts} if settings.given else {}),
         "settings": {

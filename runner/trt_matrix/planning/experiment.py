@@ -71,6 +71,8 @@ class Experiment:
     """Whose outputs errors are against, where matrix.yaml names one."""
     idle: tuple[str, ...] = ()
     """Why environments have no cell."""
+    unselected: int = 0
+    """Cells of matrix.yaml that no pattern selects."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -240,6 +242,7 @@ def read_experiment(
             reference.name: reference_options(config.engines.onnxruntime.threads),
         },
         cells=cells,
+        unselected=len(every) - len(cells),
         machines=machines,
         given=given,
         named=named,

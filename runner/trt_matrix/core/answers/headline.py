@@ -317,6 +317,12 @@ def _facts(
     if fix and whole.severity.rank >= Severity.VISIBLE.rank:
         yield Fact(FIX_COSTS, fix_cost(judgement, fix))
     idle = [one for one in judgement.cells if one.status is not Status.OK]
+    left = judgement.facts.get("unselected")
+    rest = (
+        f"{count(left, 'cell')} of matrix.yaml not selected"
+        if isinstance(left, int) and left
+        else ""
+    )
     if idle:
         reasons = list(
             dict.fromkeys(
@@ -326,10 +332,10 @@ def _facts(
         more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         yield Fact(
             "Not run",
-            f"{len(idle)} of {count(len(judgement.cells), 'cell')}: {'; '.join(reasons[:2])}{more}",
+            f"{len(idle)} of {count(len(judgement.cells), 'cell')}: {'; '.join(reasons[:2])}{more}{rest and f'; {rest}'}",
         )
     elif judgement.cells:
-        yield Fact("Not run", "nothing was left out")
+        yield Fact("Not run", rest or "nothing was left out")
     to = _send_to(judgement, answer, finding, whole)
     if to:
         yield Fact("Send to", to)

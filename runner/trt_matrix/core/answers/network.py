@@ -63,6 +63,10 @@ def _decided(answer: Answer) -> Severity:
     return Severity.NONE if state(answer) == "open" else answer.severity
 
 
+def _lost(one: CellResult) -> float:
+    return one.boxes.whole.changes[ALL].lost if one.boxes and one.boxes.whole else 0.0
+
+
 def _else(slow: Sequence[CellResult], *, clean: bool) -> str:
     if clean:
         return NOTHING
@@ -92,7 +96,8 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         if severity.of_boxes(one.boxes.whole if one.boxes else None).rank >= Severity.VISIBLE.rank
         and one.passed is not True
     ]
-    told = failed or with_best_tables(seen)
+    # The cells that are named first are those that lose most.
+    told = sorted(failed or with_best_tables(seen), key=_lost, reverse=True)
     unknown = [one for one in results if one.passed is False and one not in judged]
     if not told:
         return [_unknown(unknown)] if unknown else []
