@@ -76,7 +76,7 @@ def answer(request: Path, result: Path, python: str | None = None) -> dict[str, 
 def pass_answer(result: Path, name: str) -> dict[str, Any]:
     document = json.loads((result / "passes" / name / "pass.json").read_text(encoding="utf-8"))
     keys = "schema_version name status error stages outputs latency compare executed build layers"
-    keys += " cache model refused"
+    keys += " cache model refused settled"
     assert document.keys() == set(keys.split())
     assert document["name"] == name
     assert document["stages"].keys() <= set(protocol.STAGES)

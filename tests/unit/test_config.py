@@ -120,7 +120,7 @@ def test_own_options_replace_the_general_ones() -> None:
 @pytest.mark.parametrize(
     ("places", "told"),
     [
-        ({"repeat": 3}, "repeat: unknown key; allowed: name, model, heads, data, gate, decode, "
+        ({"repeat": 3}, "repeat: unknown key; allowed: name, guessed, model, heads, data, gate, decode, "
                         "calibration, quantisation, precisions, repeats, devices, baseline, reference, environments, "
                         "hosts, engines, timing, deadline_s, results_gb, keep, verdicts, report; did you mean 'repeats'?"),
         ({"data__preprocess": {"sice": [1, 1]}}, "data.preprocess.sice: unknown key; allowed: resize, position, filter, "

@@ -31,6 +31,7 @@ FOREIGN = {
 }  # fmt: skip
 """Options of others: docker, Polygraphy, trtexec, tf2onnx, Model Explorer, pytest, systemd, uv."""
 OWN_SCRIPTS = (
+    "containers/job/",
     "runner/trt_matrix/packs/",
     "runner/trt_matrix/ticket/",
     "benchmarks/",

@@ -289,7 +289,9 @@ def test_a_version_that_does_not_exist(environment: Make) -> None:
 
 
 def test_a_package_that_does_not_exist(environment: Make) -> None:
-    assert "no package is called pebbel; check the spelling" in refusal(environment("pebbel"))
+    told = refusal(environment("pebbel"))
+    assert "the folder named by `wheels:` has no wheel of pebbel" in told
+    assert "check the spelling" in told
 
 
 def test_a_wheel_for_another_python_names_that_python(environment: Make) -> None:
