@@ -21,7 +21,7 @@ from trt_matrix.core.boxes.detection import detect as detect_yolo
 from trt_matrix.core.boxes.detection import gates as yolo_gates
 from trt_matrix.core.boxes.gates import gates_of
 from trt_matrix.core.boxes.nms import Boxes
-from trt_matrix.core.boxes.styles import Gate
+from trt_matrix.core.boxes.styles import PositionGate
 
 
 def changed_outputs(outputs: Outputs, bad: float | None = None) -> Outputs:
@@ -36,7 +36,9 @@ def changed_outputs(outputs: Outputs, bad: float | None = None) -> Outputs:
     return found
 
 
-def filled(test: Outputs, reference: Outputs, gates: tuple[Gate, ...]) -> tuple[Outputs, float]:
+def filled(
+    test: Outputs, reference: Outputs, gates: tuple[PositionGate, ...]
+) -> tuple[Outputs, float]:
     """Returns what a host makes of what came, and the share of positions that did."""
     found = {head: values.copy() for head, values in reference.items()}
     came = []

@@ -43,7 +43,7 @@ from trt_matrix.core.boxes.activations import (
 )
 from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout, refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, Indices, Scores, concatenate, suppress
-from trt_matrix.core.boxes.styles import Detector, Gate, Output
+from trt_matrix.core.boxes.styles import Detector, Output, PositionGate
 
 
 def detect(outputs: Mapping[str, Output], decoding: Decoding) -> Boxes:
@@ -134,7 +134,7 @@ def candidates(head: str, output: Output, decoding: Decoding) -> Boxes:
     return Boxes(corners, scores, classes, np.full(len(scores), index, np.intp)).usable()
 
 
-def gates(decoding: Decoding) -> tuple[Gate, ...]:
+def gates(decoding: Decoding) -> tuple[PositionGate, ...]:
     """Returns where a head's cells can hold a box: by their objectness, else by their classes."""
     at = decoding.geometry
     end = at + (1 if decoding.family.objectness else decoding.classes)
@@ -155,7 +155,7 @@ def gates(decoding: Decoding) -> tuple[Gate, ...]:
             for label in range(decoding.classes)
         )
         found.append(
-            Gate(
+            PositionGate(
                 heads={head: channels},
                 head=head,
                 scores=scores,

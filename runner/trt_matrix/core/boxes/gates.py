@@ -2,11 +2,11 @@
 
 from trt_matrix.core.boxes.decoding import DecodeError
 from trt_matrix.core.boxes.registry import style_of
-from trt_matrix.core.boxes.styles import Gate
+from trt_matrix.core.boxes.styles import PositionGate
 from trt_matrix.core.manifest import RecordedDecode
 
 
-def gates_of(decode: RecordedDecode | None) -> tuple[Gate, ...] | None:
+def gates_of(decode: RecordedDecode | None) -> tuple[PositionGate, ...] | None:
     """Returns the gates of all heads that hold boxes; None where boxes can only be made of whole outputs.
 
     That is where a function of the user's own decodes, and where every score counts.

@@ -25,7 +25,7 @@ from trt_matrix.core.boxes.activations import (
 from trt_matrix.core.boxes.decoding import refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate, suppress
 from trt_matrix.core.boxes.places import Level, Places, grid, level_of, places
-from trt_matrix.core.boxes.styles import Detector, Gate, Output, Recognise, Shapes, Style
+from trt_matrix.core.boxes.styles import Detector, Output, PositionGate, Recognise, Shapes, Style
 from trt_matrix.core.manifest import DecodedHead, RecordedDecode, Role
 
 Parts = Mapping[Role, Output]
@@ -259,7 +259,7 @@ def _levels(decode: RecordedDecode, form: Rows, stride: int) -> tuple[Level, ...
     return tuple(Level(one, decode.anchors_per_cell) for one in strides)
 
 
-def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Gate:
+def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> PositionGate:
     """Returns where a group can hold a box: a score is never above its objectness, nor above its class."""
     role: Role = "objectness" if "objectness" in form.channels else "scores"
     channels = {head: _channels(decode, form, one) for one, head in group.heads.items()}
@@ -289,7 +289,7 @@ def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Gate:
     if decode.activated:
         least = least_activated
     alone = tuple(channel for one in classes(scores) for channel in one)
-    return Gate(
+    return PositionGate(
         heads={name: None if first else number for name, number in channels.items()},
         head=head,
         scores=classes(every) if role == "scores" else every,

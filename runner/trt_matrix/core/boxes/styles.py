@@ -60,7 +60,7 @@ Recognise = Callable[[Sequence[SeenOutput], tuple[int, int]], Proposal | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
+class PositionGate:
     """Which positions of heads that make boxes together can hold one: `job.protocol.GATE_KEYS`.
 
     Of all others the decoder makes no box, whatever they hold, as long as they do not pass: what is decoded of
@@ -76,7 +76,7 @@ class Gate:
     least: float
 
 
-Gates = Callable[[RecordedDecode], tuple[Gate, ...]]
+Gates = Callable[[RecordedDecode], tuple[PositionGate, ...]]
 """Raises DecodeError where the settings do not fit themselves."""
 
 
