@@ -57,7 +57,7 @@ def outputs(store: Store, tmp_path: Path, **arrays: np.ndarray) -> dict[str, Obj
 def test_a_true_variant_fits_by_name_and_shape() -> None:
     image = image_input(networks.detector())
     old = networks.old_detector()
-    assert interface_problems(old, image) == []
+    assert interface_problems(old, image, 1) == []
     assert with_heads(old, HEADS, {}, ["large", "small"]) == (old, [])
     assert names_problem(variant().tensors, network().tensors, 1.0) is None
 
@@ -66,7 +66,7 @@ def test_another_input_or_output_is_named() -> None:
     builder = networks.Builder()
     builder.conv("pixels", "large", 3, 6)
     other = builder.model({"pixels": [1, 3, 32, 16]}, ["large"])
-    assert interface_problems(other, image_input(networks.detector())) == [
+    assert interface_problems(other, image_input(networks.detector()), 1) == [
         "takes 'pixels' with 3 channels of 32×16, the network takes 'image' with 3 channels of 16×16: "
         "export both alike"
     ]
@@ -79,7 +79,7 @@ def test_a_variant_without_an_image_input_says_so() -> None:
     builder = networks.Builder()
     builder.node("Relu", ["x"], "large")
     (problem,) = interface_problems(
-        builder.model({"x": [7]}, ["large"]), image_input(networks.detector())
+        builder.model({"x": [7]}, ["large"]), image_input(networks.detector()), 1
     )
     assert "input" in problem
 

@@ -75,7 +75,7 @@ def test_of_several_cells_the_span_is_told() -> None:
     cells = [cell(name, boxes(lost=n, ap_drop=n / 500)) for name, n in (("a", 50), ("b", 100))]
     one = answer(*cells)
     assert one.fault == "50 to 100 of 1,000 boxes are lost, AP falls by 0.10 to 0.20"
-    assert one.findings[0].environments == ("a", "b")
+    assert one.findings[0].environments == ("b", "a"), "those that lose most are named first"
     assert one.severity is Severity.SEVERE
 
 
