@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trt_matrix.containers.job.reductions import compare
+from trt_matrix.containers.job.reductions import compare, flat
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
@@ -19,7 +19,6 @@ from trt_matrix.core.verdicts.seen import (
     EXACT_NMSE,
     broken,
     fixed,
-    flat,
     nothing_quantised,
     reference_note,
     reference_problem,
