@@ -3,7 +3,6 @@
 import functools
 import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +157,7 @@ def _dump(name: str, form: FileFormat | None = None) -> Callable[[bytes, Path], 
     def parse(content: bytes, folder: Path) -> None:
         for one in tensors(_file(content, folder, name), form or FileFormat()):
             for block in one.blocks(max(one.elements_at_once, 1 << 12)):
-                block.sum()
+                block.tobytes()
 
     return parse
 
@@ -307,7 +306,7 @@ PARSERS: Mapping[str, Parser] = {
         Parser("engine-profile", lambda: [as_json(PROFILED)], _layers(True), ()),
         Parser("profile", lambda: [as_json(PROFILED)], _profile, (ProfileError,)),
         Parser("npy-header", lambda: [npy_of(np.ones((2, 3), np.float32)), npy_of(np.ones((2, 3), np.float64).T)], _header, BAD_HEADER),
-        Parser("npz", lambda: [npz_of()], _arrays, (OSError, ValueError, zipfile.BadZipFile)),
+        Parser("npz", lambda: [npz_of()], _arrays, (OSError, ValueError)),
         Parser("sample-npy", lambda: [npy_of(np.ones((3, 4, 4), np.float32))], _sample("0.npy"), (ConfigError,)),
         Parser("sample-npz", lambda: [npz_of()], _sample("0.npz"), (ConfigError,)),
         Parser("coco", lambda: [as_json(COCO)], _coco, (LabelsError,)),

@@ -1,7 +1,9 @@
 """Arrays are read in many threads at once."""
 
 import gc
+import io
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trt_matrix.store.arrays import read_array, read_arrays
+from trt_matrix.store.arrays import read_array, read_arrays, read_member
 
 BOXES = np.dtype([("corners", "f8", (4,)), ("score", "f4"), ("label", "i4"), ("head", "i2")])
 """Its header is one that a parser goes deep into."""
@@ -73,3 +75,26 @@ def test_a_header_that_is_no_python_is_a_value_error(tmp_path: Path, header: str
     (tmp_path / "a.npy").write_bytes(start + text)
     with pytest.raises(ValueError, match=r".+"):
         read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+    ids=["stored", "deflate", "bzip2", "lzma"],
+)
+def test_a_damaged_npz_is_a_value_error(tmp_path: Path, compression: int) -> None:
+    """Each compression has errors of its own; whichever byte is damaged, one kind comes out."""
+    array = io.BytesIO()
+    np.save(array, np.arange(200, dtype=np.float32))
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", compression) as archive:
+        archive.writestr("image.npy", array.getvalue())
+    content, path, damaged = whole.getvalue(), tmp_path / "a.npz", 0
+    for place in range(0, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        for read in (lambda: read_member(path, "image", 1 << 20), lambda: read_arrays(path)):
+            try:
+                read()
+            except (OSError, ValueError):
+                damaged += 1
+    assert damaged > len(content) / 3

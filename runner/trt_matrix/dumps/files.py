@@ -12,7 +12,6 @@ import numpy as np
 
 from trt_matrix.dumps.suspicions import looks_like_text
 from trt_matrix.dumps.tensor import (
-    BAD_ZIP,
     ChannelOrder,
     DType,
     DumpError,
@@ -23,7 +22,7 @@ from trt_matrix.dumps.tensor import (
     reporting,
 )
 from trt_matrix.dumps.written import looks_written, written
-from trt_matrix.store.arrays import BAD_HEADER, read_header
+from trt_matrix.store.arrays import BAD_HEADER, BAD_ZIP, read_header
 
 NPY_MAGIC = b"\x93NUMPY"
 NPZ_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")

@@ -7,7 +7,6 @@ shrinks meanwhile would end the process (SIGBUS) where it should be an error.
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trt_matrix.errors import RunnerError
+from trt_matrix.store.arrays import BAD_ZIP
 
 Floats = npt.NDArray[np.float32]
 """One axis, native byte order."""
 
 Stream = io.FileIO | io.BytesIO | zipfile.ZipExtFile
-
-BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
-"""What zipfile raises on damage, on encryption and on unknown compression."""
 
 
 class DumpError(RunnerError):

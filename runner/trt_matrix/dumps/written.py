@@ -32,14 +32,13 @@ import numpy.typing as npt
 
 from trt_matrix.dumps.suspicions import looks_like_text
 from trt_matrix.dumps.tensor import (
-    BAD_ZIP,
     ChannelOrder,
     DumpError,
     NoNumbersError,
     Tensor,
     reporting,
 )
-from trt_matrix.store.arrays import BAD_HEADER, read_header
+from trt_matrix.store.arrays import BAD_HEADER, BAD_ZIP, read_header
 
 LIMIT_BYTES = 2_000_000_000
 """Of a file: all of it is held while it is read."""

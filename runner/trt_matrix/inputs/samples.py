@@ -1,6 +1,5 @@
 """Samples that come as arrays → the network's input: what is no image, or has more channels than files of images."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def _sample(
             array = read_member(path, name, most)
         else:
             array = read_array(path, mapped=True)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError) as error:
         message = f"no {path.suffix} of numbers: {error}"
         raise SampleError(message) from error
     if array.shape not in (shape, (1, *shape)):

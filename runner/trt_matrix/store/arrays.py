@@ -4,10 +4,14 @@ It evaluates the header as a Python literal, and CPython's parser (seen in 3.11.
 whole interpreter: in two threads at once it ends in "SystemError: AST constructor recursion depth mismatch".
 """
 
+import lzma
 import threading
 import tokenize
 import warnings
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +20,16 @@ import numpy.typing as npt
 
 BAD_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError)
 """What numpy raises on a header that is no header; it evaluates it as a Python literal."""
+BAD_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises on damage, on encryption and on unknown compression."""
 
 _PARSING = threading.Lock()
 _READ_HEADER = {
@@ -31,13 +45,10 @@ def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
         OSError: it cannot be read.
         ValueError: it is no .npy file, is cut short, or holds Python objects.
     """
-    with _PARSING:
-        try:
-            array: npt.NDArray[Any] = np.load(
-                path, mmap_mode="r" if mapped else None, allow_pickle=False
-            )
-        except BAD_HEADER as error:
-            raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
+    with _parsing():
+        array: npt.NDArray[Any] = np.load(
+            path, mmap_mode="r" if mapped else None, allow_pickle=False
+        )
     return array
 
 
@@ -51,10 +62,10 @@ def read_member(path: Path, name: str, most_bytes: int) -> npt.NDArray[Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it has no such array, or one that is larger, cut short, or holds Python objects.
-        zipfile.BadZipFile: it is no .npz file, or a damaged one.
+        ValueError: it is no .npz file, a damaged one, or has no such array, or one that is larger, cut short,
+            or holds Python objects.
     """
-    with zipfile.ZipFile(path) as archive:
+    with _parsing(), zipfile.ZipFile(path) as archive:
         known = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
         found = known.get(name) or (next(iter(known.values())) if len(known) == 1 else None)
         if found is None:
@@ -65,7 +76,7 @@ def read_member(path: Path, name: str, most_bytes: int) -> npt.NDArray[Any]:
                 f"{found.filename!a:.200} has {found.file_size} bytes, the network takes fewer"
             )
             raise ValueError(message)
-        with _PARSING, archive.open(found) as stream:
+        with archive.open(found) as stream:
             array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     return array
 
@@ -75,10 +86,10 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: a member is no .npy file, is cut short, or holds Python objects.
-        zipfile.BadZipFile: it is no .npz file.
+        ValueError: it is no .npz file, or a member is no .npy file, damaged, cut short, or holds Python objects.
     """
-    with _PARSING, np.load(path, allow_pickle=False) as found:
+    # numpy leaves the file open where it finds it damaged.
+    with _parsing(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
         return {name: found[name] for name in found.files}
 
 
@@ -97,3 +108,16 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a header of Python 2 takes longer, and no harm
         return _READ_HEADER[version](stream)
+
+
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """One thread at a time; whatever damage raises is a ValueError."""
+    with _PARSING:
+        try:
+            yield
+        except ValueError:
+            raise
+        except (*BAD_HEADER, *BAD_ZIP) as error:
+            message = f"damaged: {error or type(error).__name__}"
+            raise ValueError(message) from error

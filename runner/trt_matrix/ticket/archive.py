@@ -4,16 +4,15 @@ A folder is written as a zip with fixed dates and owners: the same content gives
 """
 
 import hashlib
-import lzma
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trt_matrix.errors import StoreError
+from trt_matrix.store.arrays import BAD_ZIP
 from trt_matrix.store.results import explained
 from trt_matrix.store.unpacking import is_plain
 from trt_matrix.ticket.content import ROOT
@@ -28,9 +27,6 @@ LARGE_BYTES = 256 << 20
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
-_DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError,
-)  # fmt: skip
 _ENCRYPTED = 0x1
 
 
@@ -101,7 +97,7 @@ class Members:
                     if left < 0:
                         raise refused(self.path, [f"{name} is longer than it says"])
                     yield block
-        except (*_DAMAGED, OSError) as error:  # an offset before the file's start is one, too
+        except (*BAD_ZIP, OSError) as error:  # an offset before the file's start is one, too
             raise refused(self.path, [f"{name} cannot be unpacked ({error})"]) from error
 
     def read(self, name: str, most: int) -> bytes:
@@ -145,7 +141,7 @@ def opened(path: Path) -> Iterator[Members]:
     try:
         with explained(path):
             archive = zipfile.ZipFile(path)
-    except _DAMAGED as error:
+    except BAD_ZIP as error:
         raise refused(path, [f"it is no zip file ({error}); copy it again"]) from error
     with archive:
         yield Members(path, archive)
