@@ -25,6 +25,7 @@ from tests.unit.fixes import (
     told,
 )
 from tests.unit.judgements import BASELINE, SHARED, whole
+from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.calibration.curve import Curve, Point, Trend
@@ -586,3 +587,39 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
     )
     (row,) = [one for one in views.rows(views.matrix(judged).groups) if one.result.cell.pass_.mixed]
     assert (row.latency_ratio(plain) is not None) is known
+
+
+# The advice of a head
+
+
+def advised(*, fixed_db: float = 23.0, kind: Kind = Kind.INT8_LIMIT) -> tuple[Judgement, str]:
+    """A head with a finding and the advice to look for layers, beside a cell with layers in float."""
+    look = "Try which layers to keep in float: trt-matrix diagnose."
+    found = Finding(kind=kind, fault="f", text="t", advice=look, environments=(BASELINE,))
+    answer = Answer(
+        head="small", fault="f", findings=(found,), text="t", advice=look, confidence="",
+        passed=False,
+    )  # fmt: skip
+    made = told(cell(BASELINE), cell(BASELINE, MIXED, fixed_db), answers=(answer,))
+    return made, look
+
+
+def test_8_bits_own_loss_gets_the_layers_that_were_found_to_help() -> None:
+    made, _ = advised()
+    (answer,) = made.answers
+    assert answer.advice == (
+        "Keep 2 layers in float: stem/Conv and small/Conv: 16.0 → 23.0 dB (measured)."
+    )
+    assert answer.findings[0].advice == answer.advice
+
+
+@pytest.mark.parametrize(
+    ("fixed_db", "kind"),
+    [(16.01, Kind.INT8_LIMIT), (15.0, Kind.INT8_LIMIT), (23.0, Kind.CALIBRATION_PROBLEM)],
+    ids=["gains nothing", "loses", "another cause"],
+)
+def test_what_does_not_help_or_is_of_another_cause_leaves_the_advice(
+    fixed_db: float, kind: Kind
+) -> None:
+    made, look = advised(fixed_db=fixed_db, kind=kind)
+    assert (made.answers[0].advice, made.answers[0].findings[0].advice) == (look, look)

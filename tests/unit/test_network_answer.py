@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.judgements import BASELINE, FP32, NO_DRIVER, SHARED, cell_result, fp32_head, head
+from tests.unit.judgements import (
+    BASELINE,
+    FP32,
+    MINMAX,
+    NO_DRIVER,
+    SHARED,
+    cell_result,
+    fp32_head,
+    head,
+)
 from tests.unit.test_severity import boxes
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.network import network_answer
@@ -77,6 +86,32 @@ def test_of_several_cells_the_span_is_told() -> None:
     assert one.fault == "50 to 100 of 1,000 boxes are lost, AP falls by 0.10 to 0.20"
     assert one.findings[0].environments == ("b", "a"), "those that lose most are named first"
     assert one.severity is Severity.SEVERE
+
+
+def by_minmax(one: CellResult) -> CellResult:
+    return replace(one, cell=replace(one.cell, pass_=MINMAX))
+
+
+def test_a_hair_of_ap_does_not_make_the_table_that_loses_more_boxes_the_best() -> None:
+    few, many = cell(whole=boxes(0.0302, lost=10)), cell(whole=boxes(0.03, lost=14))
+    one = answer(few, by_minmax(many))
+    assert one.fault.startswith("10 of 1,000 boxes are lost")
+    assert one.findings[0].cells == (few.cell.id,)
+    more = cell(whole=boxes(0.036, lost=10))
+    assert answer(more, by_minmax(many)).fault.startswith("14 of 1,000"), "AP comes first"
+
+
+def test_what_the_best_table_keeps_is_not_lost() -> None:
+    """Nobody would see what it loses: what another table loses is that table's, and heads tell it."""
+    fine, bad = cell(whole=boxes(0.001)), by_minmax(cell(whole=boxes(0.2, lost=90)))
+    assert answer(fine, bad).findings == ()
+
+
+def test_where_the_best_table_did_not_run_the_other_one_speaks() -> None:
+    fine, bad = cell("v1", boxes(0.001)), by_minmax(cell("v2", boxes(0.2, lost=90)))
+    assert answer(fine, by_minmax(cell("v1", boxes(0.2, lost=90))), bad).findings[0].cells == (
+        bad.cell.id,
+    )
 
 
 def test_fp32_has_no_gate_and_is_judged_by_its_own_level() -> None:

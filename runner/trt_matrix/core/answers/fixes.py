@@ -7,6 +7,7 @@ several environments show is told once, against the baseline where something is 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.imagery import image_fixes, no_images
 from trt_matrix.core.answers.kept import (
     Gain,
@@ -19,10 +20,12 @@ from trt_matrix.core.answers.kept import (
 )
 from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
+from trt_matrix.core.answers.strips import remedy
 from trt_matrix.core.answers.tried import Known, float_command, in_float, is_of, not_held, tried
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
 from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
 from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
 MOST = 3
@@ -77,7 +80,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
             -one.gain.order[-1],
         ),
     )
-    return replace(
+    fixed = replace(
         judgement,
         fixes=tuple(one.fix for one in found),
         no_fix=(
@@ -85,6 +88,26 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
             *_without_effect(wrong, groups.values(), known),
             *(sentence for now in wrong[:1] for sentence in no_images(now, report)),
         ),
+    )
+    return replace(fixed, answers=tuple(_advised(one, fixed) for one in fixed.answers))
+
+
+def _advised(answer: Answer, judgement: Judgement) -> Answer:
+    """Returns a head's answer; 8 bits' own loss gets the advice that was found to help, not one to look for it."""
+    what, reaches, measured = remedy(judgement, answer.head, answer)
+    if not reaches:
+        return answer
+    advice = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
+
+    def told(one: Finding) -> Finding:
+        return replace(one, advice=advice) if one.kind is Kind.INT8_LIMIT else one
+
+    return replace(
+        answer,
+        findings=tuple(map(told, answer.findings)),
+        advice=advice
+        if answer.findings[:1] and answer.findings[0].kind is Kind.INT8_LIMIT
+        else answer.advice,
     )
 
 

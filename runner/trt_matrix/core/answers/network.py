@@ -97,7 +97,9 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         and one.passed is not True
     ]
     # The cells that are named first are those that lose most.
-    told = sorted(failed or with_best_tables(seen), key=_lost, reverse=True)
+    # Which table is the best is known of all cells, and told of what anybody would see with it.
+    best = [one for one in with_best_tables(judged) if one in seen]
+    told = sorted(failed or best, key=_lost, reverse=True)
     unknown = [one for one in results if one.passed is False and one not in judged]
     if not told:
         return [_unknown(unknown)] if unknown else []
@@ -143,9 +145,9 @@ def _beaten(seen: Sequence[CellResult], told: Sequence[CellResult]) -> str:
     """Returns what tables lose that another one beats, where they lose more: nobody should use them."""
     ids = {one.cell.id for one in told}
     others = [one for one in seen if one.cell.id not in ids and one.boxes and one.boxes.whole]
-    most = max((_mean_loss([one]) for one in told), default=(0.0, 0.0))
+    most = max((_mean_loss([one])[1] for one in told), default=0.0)
     # A box more is no reason: what tables of one kind lose varies by as much.
-    worse = [one for one in others if _mean_loss([one])[1] > most[1] + severity.LOST[0]]
+    worse = [one for one in others if _mean_loss([one])[1] > most + severity.LOST[0]]
     if not worse:
         return ""
     lost = max(one.boxes.whole.changes[ALL].lost for one in worse if one.boxes and one.boxes.whole)
@@ -163,12 +165,24 @@ def with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:
     best: list[CellResult] = []
     for passes in ways.values():
         seen: set[tuple[str, str]] = set()
-        for some in sorted(passes.values(), key=_mean_loss):
+        for some in _best_first(list(passes.values())):
             # Where the best table did not run, the best one that did speaks.
             new = [one for one in some if (one.cell.environment, one.cell.device) not in seen]
             seen.update((one.cell.environment, one.cell.device) for one in new)
             best += new
     return best
+
+
+def _best_first(passes: Sequence[Sequence[CellResult]]) -> list[Sequence[CellResult]]:
+    """Returns passes by what they lose: AP, where that decides; of those that keep about as much, boxes."""
+    losses = [_mean_loss(some) for some in passes]
+    least = min(drop for drop, _ in losses)
+
+    def order(place: int) -> tuple[float, float, float]:
+        drop, lost = losses[place]
+        return drop if drop - least > LEAST_AP else least, lost, drop
+
+    return [passes[place] for place in sorted(range(len(passes)), key=order)]
 
 
 def _mean_loss(results: Sequence[CellResult]) -> tuple[float, float]:

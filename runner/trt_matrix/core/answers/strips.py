@@ -84,7 +84,7 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     drops = [one for one in boxes if one.ap_drop is not None]
     deepest = max(drops, key=lambda one: one.ap_drop or 0.0, default=None)
     gated = [one.passed for _, one in rows if one.passed is not None]
-    what, reaches, measured = _remedy(judgement, head, answer)
+    what, reaches, measured = remedy(judgement, head, answer)
     return Strip(
         head=head,
         state=state(answer),
@@ -122,7 +122,7 @@ def _best_db(head: HeadResult | None) -> float | None:
     return -10 * math.log10(limit) if limit > 0 and math.isfinite(limit) else None
 
 
-def _remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:
+def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:
     """Returns what to do for this head, what it reaches, and whether an engine showed that."""
     fix = best_fix(judgement.fixes, head)
     if fix:
