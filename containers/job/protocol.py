@@ -119,6 +119,7 @@ BUILD_KEYS = {
     "flags": "names of the builder's flags that were set",
     "size_bytes": "of the engine, null where it was not serialised",
     "timing_cache": "none, new, read, or refused: made for another GPU, version or set of flags",
+    "builder_s": "seconds in which TensorRT made its builder; in the first build of a process that loads its kernels",
     "tensorrt_s": "seconds inside TensorRT's build, calibration included",
     "jit_s": "absent, or seconds in which TensorRT-RTX then compiled what it had built, when the context was made",
     "quantisation": "{mode: null, explicit or one of SCALES, calibrator, images: number seen, callbacks_s: "

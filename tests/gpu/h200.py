@@ -254,7 +254,7 @@ def _checked(place, one, name):
         "same" if errors[head]["sqnr_db"] is None else f"{errors[head]['sqnr_db']:.1f}"
         for head in errors
     )
-    seconds = built["tensorrt_s"]
+    seconds = built["tensorrt_s"] + built["builder_s"]
     ours = told["stages"]["build"] - seconds + (built["quantisation"]["callbacks_s"] or 0)
     print(
         f"  {one} {name}: {decibels or '-'} dB, {1000 * latency:.3f} ms on the GPU, built in {seconds:.1f} s "

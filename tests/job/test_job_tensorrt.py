@@ -81,6 +81,7 @@ def test_every_precision_in_every_generation(jobs: Jobs, version: str) -> None:
             built = ended.told(f"own-{name}", "build")
             told = built["quantisation"]
             assert 0 < told.pop("callbacks_s") < built["tensorrt_s"]
+            assert 0 < built["builder_s"] < answer["stages"]["build"] - built["tensorrt_s"]
             assert told == {"mode": "calibrate", "calibrator": name, "images": 6}
             assert built["scales"]["unmapped"] == built["scales"]["unknown"] == []
             cache = (ended.result / "passes" / f"own-{name}" / answer["cache"]).read_bytes()

@@ -12,6 +12,7 @@ docs/reference/tensorrt.md says which of this was run, and on what.
 
 import os
 import tempfile
+import time
 
 from ... import arrays, protocol
 from .. import cuda
@@ -84,7 +85,9 @@ class Engine(object):
                 % CALLED
             )
         self._log.restart()
+        start = time.perf_counter()
         builder = self._builder()
+        builder_s = time.perf_counter() - start
         explicit = precision == "int8" and implicit is None
         parsed = network.parse(builder, self._log, model, explicit, strong)
         _check_types(parsed, precision, explicit, strong)
@@ -96,6 +99,7 @@ class Engine(object):
             built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
         finally:
             resources.close()
+        built.facts["builder_s"] = builder_s
         session = Session(self._cuda, built, self._log, self._options["batch"])
         try:
             if folder is not None:

@@ -16,7 +16,7 @@ class Built(object):
     Attributes:
         engine: trt.ICudaEngine.
         facts: JSON object: flags, size_bytes (None where the engine was never serialised), timing_cache,
-            tensorrt_s (seconds inside TensorRT, calibration included).
+            tensorrt_s (seconds inside TensorRT, calibration included), builder_s (seconds in which it made its builder).
     """
 
     def __init__(self, engine, facts, owners):
