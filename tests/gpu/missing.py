@@ -1,6 +1,6 @@
 """What has not been seen on a GPU yet, as one command on a machine that has some: python -m tests.gpu.missing OUT
 
-    --only PART       docker, packages, two-gpus, cudnn; repeatable (default: all)
+    --only PART       docker, batch, packages, two-gpus, cudnn; repeatable (default: all)
     --wheels FOLDER   wheels for `packages` and `cudnn`, with which nothing is fetched
     --plan            checks every matrix here and says what would run; needs no GPU
     --results FOLDER  one for all, so that parts which are started beside each other wait for each other's GPU
@@ -8,7 +8,7 @@
     -- OPTIONS        for `trt-matrix run`, such as -s 'trt-8*/gpu:1/int8-implicit*'
 
 docker: TensorRT 8.5.1.7 and 8.6.0 from the images trt-matrix/tensorrt:VERSION, by whatever way the engine gives GPUs,
-and 8.5.1.7 with both resizings held in fp32.
+each also with both resizings held in fp32. batch: the last of them fed four images at once.
 packages: the same versions from packages. two-gpus: one cell's passes on gpu:0 alone, then on both, latencies and wall
 times beside each other. cudnn: 8.5.3.1 with two versions of cuDNN and its tactics on.
 
@@ -49,11 +49,17 @@ def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
         for one in VERSIONS
     ]
     last = f"trt-{VERSIONS[-1]}"
-    held = {**images[0], "name": f"{images[0]['name']}-held", "options": {"fp32_layers": HELD}}
+    held = [
+        {**one, "name": f"{one['name']}-held", "options": {"fp32_layers": HELD}} for one in images
+    ]
     # Of the quickest builder: only its clock and the GPU's latencies are asked.
     quick = {**SHORT, "baseline": images[0]["name"], "environments": images[:1]}
     return {
-        "docker": {**WHOLE, "baseline": last, "environments": [*images, held]},
+        "docker": {**WHOLE, "baseline": last, "environments": [*images, *held]},
+        "batch": {
+            **WHOLE, "precisions": ["fp32", "int8"], "baseline": last, "environments": images[-1:],
+            "model": {"onnx": "digits3.onnx", "batch": 4},
+        },
         "packages": {
             **WHOLE, "baseline": last,
             "environments": [{**packages, "versions": VERSIONS, "name": "trt"}],
@@ -102,6 +108,26 @@ def ran(results: Path, name: str) -> list[list[str]]:
     return rows
 
 
+def overhead(results: Path, name: str) -> list[list[str]]:
+    """Returns a row for each environment: seconds of all its builds, those inside TensorRT, and what the job adds."""
+    inside: dict[str, list[float]] = {}
+    for path in sorted(results.glob(f"*-digits3-h200-{name.replace('/', '-')}/records/**/*.json")):
+        record = json.loads(path.read_text())
+        for one in record["measurements"]:
+            if one["status"] != "ok":
+                continue
+            built = one["build"]
+            images_s = (built["quantisation"] or {}).get("callbacks_s") or 0.0
+            taken = built["tensorrt_s"] - images_s, built["builder_s"], one["stages"]["build"]
+            sums = inside.setdefault(record["cell"].split("/")[0], [0.0, 0.0, 0.0])
+            sums[:] = [a + b for a, b in zip(sums, taken, strict=True)]
+    return [
+        [environment, f"{whole:.1f} s", f"builds {build:.1f} s", f"builders {builder:.1f} s",
+         f"{100 * (whole / (build + builder) - 1):+.2f} %", f"{100 * (whole / build - 1):+.2f} % without builders"]
+        for environment, (build, builder, whole) in inside.items()
+    ]  # fmt: skip
+
+
 def table(title: str, rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -141,6 +167,7 @@ def main(arguments: Sequence[str]) -> int:
         if rows:
             wall = time.monotonic() - began
             told.append(table(f"{name}: {wall:.0f} s, exit code {code}", rows))
+            told.append(table(f"{name}: building", overhead(results, name)))
     if told:
         (asked.out / "tables.txt").write_text("\n".join(told))
         print("\n".join(told))
