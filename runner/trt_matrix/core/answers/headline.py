@@ -126,10 +126,7 @@ def strip_text(one: Strip) -> str:
     if one.shown_drop is not None:
         parts.append(f"AP {-one.shown_drop:+.3f}".replace("-", "−"))
     if one.shares:
-        share = {"8 bits": one.shares.limit, "the table": one.shares.table}.get(
-            one.shares.largest, one.shares.engine
-        )
-        parts.append(f"{100 * share:.0f} % {one.shares.largest}")
+        parts.append(f"{one.shares.percents[one.shares.largest]} % {one.shares.largest}")
     return f"{one.head} {', '.join(parts) or 'not known'}"
 
 
