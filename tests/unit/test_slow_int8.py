@@ -284,7 +284,7 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
     assert "100 % of the multiplications, in 1 of 2 cells." in cost(one)
     unlike = replace(recorded.slow[0], clause="9 of 24 layers that multiply ran in float")
     apart = cost(replace(recorded, slow=(unlike, recorded.slow[1])))
-    assert "and the like in both" in apart
+    assert "and the like in the other" in apart
     old = tuple(replace(one, cause=None, clause="") for one in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
     disturbed = tuple(replace(one, cause=SlowCause.DISTURBED) for one in recorded.slow)

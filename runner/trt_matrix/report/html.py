@@ -82,6 +82,7 @@ def render(
             strips=verdict.rows(told),
             has_ap=verdict.has_ap(told),
             has_boxes=verdict.has_boxes(told),
+            has_shares=verdict.has_shares(told),
             copied=verdict.copied(judgement, told),
             fix_command=verdict.fix_command(judgement),
             cards=cards.cards(judgement),

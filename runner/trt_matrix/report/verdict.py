@@ -68,6 +68,10 @@ def has_ap(told: Headline) -> bool:
     return any(one.ap_drop is not None for one in told.strips)
 
 
+def has_shares(told: Headline) -> bool:
+    return any(one.shares for one in told.strips)
+
+
 def has_boxes(told: Headline) -> bool:
     return any(one.lost is not None for one in told.strips)
 
