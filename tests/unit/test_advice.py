@@ -25,7 +25,7 @@ def advised(*cells: CellResult) -> str:
 def test_fp32_that_ran_and_is_sound_is_not_to_be_run(precision: Pass) -> None:
     """The advice was "run fp32 there", beside an fp32 of 130 dB."""
     told = advised(cell_result("v2", FP32, [fp32_head()]), broken(precision))
-    assert told.startswith("Its fp32 is sound")
+    assert told.startswith("fp32 is sound in v2")
     assert f"in {precision.precision}, and keep it in fp32" in told
 
 
@@ -55,13 +55,13 @@ def test_where_the_log_is_where_it_stopped_and_who_ran_it_is_told() -> None:
     reason = "Non-zero status code returned while running QLinearConv node. Name:'c_1'"
     (one,) = did_not_run([failed("v2", reason), cell_result("v1", SHARED, [head()])])
     assert one.advice == (
-        "Read its log, in the report under Cells: it stopped at operator QLinearConv. v1 ran it."
+        "Read the log, in the report under Cells: it stopped at operator QLinearConv. v1 ran it."
     )
     (one,) = did_not_run([failed("v1"), failed("v2")])
-    assert one.advice == "Read its log, in the report under Cells."
+    assert one.advice == "Read the log, in the report under Cells."
     # Another pass of another version is no proof that this one can run there.
     (one,) = did_not_run([failed("v2"), cell_result("v1", FP32, [fp32_head()])])
-    assert one.advice == "Read its log, in the report under Cells."
+    assert one.advice == "Read the log, in the report under Cells."
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_where_the_log_is_where_it_stopped_and_who_ran_it_is_told() -> None:
     [
         (
             "raw, before it, is compared",
-            "Say how its rows become boxes (`decode`): raw, before it, is compared",
+            "Say how the rows of dets become boxes (`decode`): raw, before it, is compared",
         ),
         (
             "name the tensor before it as head: `heads: {raw: {output: t}}`",
-            "Name the tensor before it as head: `heads: {raw: {output: t}}`, or say how its rows become boxes (`decode`)",
+            "Name the tensor before it as head: `heads: {raw: {output: t}}`, or say how the rows of dets become boxes (`decode`)",
         ),
         (
             "the network has no tensor before it that could be a head: export it without it",
-            "Say how its rows become boxes (`decode`): the network has no tensor before it that could be a head: export it without it",
+            "Say how the rows of dets become boxes (`decode`): the network has no tensor before it that could be a head: export it without it",
         ),
     ],
 )

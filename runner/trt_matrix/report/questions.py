@@ -95,6 +95,8 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
         number = f"{max(one.changes['all'].lost for one in whole):g} boxes"
     elif drops:
         number = f"{MINUS}{max(drops):.3f} AP"
+    elif gone := sum(one.status.failed for one in judgement.cells):
+        number = f"{gone} of {count(len(judgement.cells), 'cell')}"
     if told.state in ("severe", "visible"):
         return ToldAnswer(YES, number, why)
     unseen = any(BOXES in one.unseen for one in judgement.answers)
@@ -223,8 +225,10 @@ def _apart(
 
 
 def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
-    shares = [one.shares.table for one in strips if one.shares]
-    number = _percent(strips, "the table")
+    known = [one for one in strips if one.shares]
+    # What a head in which nothing is wrong lost by its table is no answer to whose fault the harm is.
+    known = [one for one in known if one.state not in ("clean", "none")] or known
+    number = _percent(known, "the table")
     found = [
         one
         for answer in judgement.answers
@@ -235,13 +239,12 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     blamed = [one for one in first if one in found and one and not one.beaten]
     if blamed and not any("layer's:" in one.fault for one in judgement.answers):
         return ToldAnswer(YES, number, f"{capital(blamed[0].fault)}.")
-    if shares and max(shares) >= MOST:
-        worst = max(
-            (one for one in strips if one.shares),
-            key=lambda one: one.shares.table if one.shares else 0,
+    mostly = [one.head for one in known if one.shares and one.shares.table >= MOST]
+    if mostly:
+        return ToldAnswer(
+            YES, number, f"The table is the largest part of what {listed(mostly, 3)} lost."
         )
-        return ToldAnswer(YES, number, f"The table is the largest part of what {worst.head} lost.")
-    if not shares:
+    if not known:
         return _no_int8(judgement) or ToldAnswer(
             UNKNOWN, "–", "No table of an int8 cell could be simulated."
         )
@@ -304,7 +307,9 @@ def _undivided(strips: Sequence[Strip]) -> str:
     if known.sqnr_db is None:
         return f"{told}; what was measured was not divided."
     if db_apart(known.sqnr_db, known.best_db) > 0:
-        return f"{told}, and {known.sqnr_db:.1f} were measured: it was spared some of 8 bits' error, so that was not divided."
+        return (
+            f"{told}, and {known.sqnr_db:.1f} were measured: more than that, so it was not divided."
+        )
     return f"{told}, and {known.sqnr_db:.1f} were measured: that was not divided."
 
 

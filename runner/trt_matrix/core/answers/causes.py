@@ -228,7 +228,7 @@ def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     best = _best_table(told, rows)
     if any(one.result.cell.pass_.source is TableSource.SHIPPED for one in told):
         advice = (
-            "Quantise the network anew: here with model.quantised: strip, or where it was made."
+            "Quantise the network anew: here with `model.quantised: strip`, or where it was made."
         )
     elif best and best not in tables:
         advice = f"Use {best}, which loses least; look at the images: how many, of what, preprocessed as in use."

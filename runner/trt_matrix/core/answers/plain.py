@@ -56,7 +56,7 @@ def _broken_advice(why: str, told: Sequence[ToldVerdict], rows: Sequence[Row]) -
     if {(one.cell.environment, one.cell.device) for one, _ in floats} == places:
         precisions = list(dict.fromkeys(str(one.result.cell.pass_.precision) for one in told))
         return (
-            f"Its fp32 is sound: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
+            f"fp32 is sound in {listed(environments(told), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
             "keep it in fp32."
         )
     return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
@@ -260,7 +260,7 @@ def _log_advice(at: str, others: Sequence[str]) -> str:
     """
     stopped = f": it stopped at {at}" if at else ""
     ran = f". {listed(others, 3)} ran it" if others else ""
-    return f"Read its log, in the report under Cells{stopped}{ran}."
+    return f"Read the log, in the report under Cells{stopped}{ran}."
 
 
 def _span(names: Sequence[str], ran: Iterable[str], results: Sequence[CellResult]) -> str:

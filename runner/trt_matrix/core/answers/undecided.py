@@ -52,12 +52,12 @@ def _needs(told: Sequence[ToldVerdict]) -> str:
     return " and ".join(one for one in needs if one not in repeats or one == most)
 
 
-def _ranked_advice(why: str) -> str:
+def _ranked_advice(head: str, why: str) -> str:
     """Returns what would tell of a ranked head: its boxes, or the tensor before it where that is not a head yet."""
     before = why.rpartition("; ")[2]
     if before.startswith("name the tensor"):
-        return f"{capital(before)}, or say how its rows become boxes (`decode`)."
-    return f"Say how its rows become boxes (`decode`): {before}."
+        return f"{capital(before)}, or say how the rows of {head} become boxes (`decode`)."
+    return f"Say how the rows of {head} become boxes (`decode`): {before}."
 
 
 def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
@@ -75,7 +75,7 @@ def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | 
             rows,
             f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
             f"{capital(reasons_[0])}.",
-            "See its boxes below." if boxes else _ranked_advice(reasons_[0]),
+            "See its boxes below." if boxes else _ranked_advice(told[0].head.head, reasons_[0]),
             Severity.NONE,
         )
     return made(
