@@ -36,6 +36,11 @@ class Fixes(NamedTuple):
     rows: tuple[FixRow, ...]
 
     @property
+    def zero(self) -> float:
+        """Where bars begin: in the middle where something loses, else at the left."""
+        return BAR + 5 if any((one.gain or 0.0) < 0 for one in self.rows) else 1.0
+
+    @property
     def timed(self) -> bool:
         return any(one.later != ABSENT for one in self.rows)
 

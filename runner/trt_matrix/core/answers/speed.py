@@ -146,15 +146,12 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     worst = max(those, key=lambda one: one.ratio)
     if of == 1:
         return worst.clause
-    whole = "both" if of == 2 else f"all {of}"
-    number = whole if len(those) == of else f"{len(those)} of {of}"
     if len({one.clause for one in those}) == 1:
-        return f"{worst.clause}, in {number} cells"
-    if len(those) == 1:
-        return f"{worst.clause}, in {worst.cell}"
+        number = "both" if len(those) == of == 2 else f"all {of}"
+        return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
     rest = len(those) - 1
-    others = "the other" if of == 2 else f"{rest} of the {of - 1} others"
-    return f"{worst.clause} in {worst.cell}, and the like in {f'all {rest} others' if 1 < rest == of - 1 else others}"
+    others = "the other" if of == 2 else f"all {rest} others" if rest == of - 1 else f"{rest} more"
+    return f"{worst.clause}, and the like in {others}"
 
 
 def _cell(pair: SpeedPair) -> str:
