@@ -92,6 +92,7 @@ def render(
             idle=behaviours.idle(judgement.cells),
             kept=kept,
             boxed=any(one.boxes and one.boxes.whole for one in judgement.cells),
+            timed=any(one.latency for one in judgement.cells),
             common=behaviours.common_versions(matrix.groups),
             devices=len({one.cell.device for one in judgement.cells}),
             folds=_folds(judgement, budgeted),
