@@ -319,9 +319,10 @@ def test_what_would_help_has_the_width_of_a_phone_and_charts_are_whole(opened: O
 def test_short_lines_of_the_first_screen_are_not_broken(opened: Open) -> None:
     """Beside one number a phone has room for `gate fails in 6 of 28`, and a desk for a layer's whole name."""
     page = opened(html("h200"), width=390)
-    for gate in page.locator("#strips .of.bad").all():
-        assert len(gate.evaluate("(one) => [...one.getClientRects()]")) == 1
-    page.set_viewport_size({"width": 1440, "height": 900})
+    for width in (390, 1024, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for gate in page.locator("#strips .of.bad").all():
+            assert gate.evaluate("(one) => one.offsetHeight") < 24, "one line of 12 px"
     text = page.locator("#fixes pre").first
     lines = text.evaluate(
         "(one) => { const range = document.createRange(), node = one.firstChild, tops = [];"
@@ -331,6 +332,9 @@ def test_short_lines_of_the_first_screen_are_not_broken(opened: Open) -> None:
         " return tops; }"
     )
     assert lines == [1, 1]
+    page.set_viewport_size({"width": 1024, "height": 900})
+    table = page.locator("#fixes .scroll")
+    assert table.evaluate("(one) => one.scrollWidth <= one.clientWidth"), "what to do is in sight"
 
 
 def test_a_column_without_content_is_not_there(opened: Open) -> None:

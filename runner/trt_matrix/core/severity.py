@@ -41,7 +41,9 @@ def box_harm(boxes: BoxErrors) -> list[str]:
     changes = boxes.changes[ALL]
     parts = []
     if changes.lost:
-        parts.append(f"{changes.lost:g} of {changes.reference:g} boxes {'is' if changes.lost == 1 else 'are'} lost")
+        parts.append(
+            f"{changes.lost:g} of {changes.reference:g} boxes {'is' if changes.lost == 1 else 'are'} lost"
+        )
     if _of(changes.new_share, LOST).rank >= Severity.VISIBLE.rank:
         parts.append(f"{changes.new:g} new boxes beside {changes.reference:g}")
     whole = _of(changes.lost_share, LOST)
