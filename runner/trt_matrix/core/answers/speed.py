@@ -150,7 +150,13 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
         number = "both" if len(those) == of == 2 else f"all {of}"
         return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
     rest = len(those) - 1
-    others = "the other" if of == 2 else f"all {rest} others" if rest == of - 1 else f"{rest} more"
+    others = (
+        "the other"
+        if of == 2
+        else f"all {rest} others"
+        if rest == of - 1
+        else f"{rest} more of {of}"
+    )
     return f"{worst.clause}, and the like in {others}"
 
 
