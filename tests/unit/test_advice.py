@@ -64,6 +64,17 @@ def test_where_the_log_is_where_it_stopped_and_who_ran_it_is_told() -> None:
     assert one.advice == "Read the log, in the report under Cells."
 
 
+def test_two_versions_that_stop_at_one_operator_are_one_reason() -> None:
+    """Each said it in its own words, eight lines together, and nobody saw that it was the same."""
+    reason = "{}: Non-zero status code returned while running QLinearConv node. Name:'c_1' at 0x{}"
+    cells = [failed("v1", reason.format("Fail", 1)), failed("v2", reason.format("RuntimeError", 2))]
+    facts = dict(headline(judgement(cells, heads=("small",), baseline="v2")).facts)
+    assert facts["Not run"] == "2 of 2 cells: job failed: at operator QLinearConv"
+    other = [*cells, failed("v3", "out of memory")]
+    facts = dict(headline(judgement(other, heads=("small",), baseline="v2")).facts)
+    assert facts["Not run"].endswith("at operator QLinearConv; job failed: out of memory")
+
+
 @pytest.mark.parametrize(
     ("before", "told"),
     [

@@ -14,13 +14,14 @@ from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.not_decided import undecided_sentence
+from trt_matrix.core.answers.plain import operator_of
 from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
 from trt_matrix.core.answers.whom import FLOATS, send_to, whose
 from trt_matrix.core.cells import Status
 from trt_matrix.core.fix import Basis
-from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
@@ -289,9 +290,7 @@ def _facts(
     )
     if idle:
         reasons = list(
-            dict.fromkeys(
-                f"{str(one.status).replace('_', ' ')}: {_brief(one.reason)}" for one in idle
-            )
+            dict.fromkeys(f"{str(one.status).replace('_', ' ')}: {_brief(one)}" for one in idle)
         )
         more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         yield Fact(
@@ -305,6 +304,9 @@ def _facts(
         yield Fact("Send to", to)
 
 
-def _brief(reason: str | None) -> str:
-    line = (reason or "no reason recorded").strip().split("\n")[0].rstrip(".")
+def _brief(result: CellResult) -> str:
+    """Returns at which operator it stopped, where the engine says so: two versions say that in two ways."""
+    if operator := operator_of(result):
+        return f"at {operator}"
+    line = (result.reason or "no reason recorded").strip().split("\n")[0].rstrip(".")
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"

@@ -167,7 +167,7 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     groups: dict[tuple[Status, str], list[CellResult]] = {}
     for result in results:
         if result.status is not Status.OK or result.reason:
-            groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
+            groups.setdefault((result.status, operator_of(result) or _first(result)), []).append(
                 result
             )
     tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
@@ -202,7 +202,7 @@ LONGEST_REASON = 200
 """Characters; the log has all."""
 
 
-def _operator(result: CellResult) -> str | None:
+def operator_of(result: CellResult) -> str | None:
     """Returns which operator of the network stopped it, where the engine says so."""
     found = OPERATOR.search(result.reason or "")
     return f"operator {next(filter(None, found.groups()))}" if found else None
