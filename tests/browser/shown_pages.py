@@ -1,6 +1,7 @@
 """Pages that are looked at: an ordinary one, a real one, a full one, a crowded one, hostile ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import hostile
@@ -32,12 +33,19 @@ def html(name: str) -> str:
         return render(
             hostile.complete(), {hostile.IMAGE: hostile.PICTURE}, fed={hostile.IMAGE: FED}
         )
-    return render({"ordinary": whole, "h200": h200.judged, "crowded": _crowded}[name]())
+    made = {"ordinary": whole, "h200": h200.judged, "crowded": _crowded, "undivided": _undivided}
+    return render(made[name]())
 
 
 FED = FedImage(
     picture=hostile.PICTURE, order="bgr", width=640, height=480, low=-2.1, high=431.0, clipped=0.25
 )
+
+
+def _undivided() -> Judgement:
+    """Recorded outputs, of which nobody knows what 8 bits cost."""
+    lone = replace(head("small", 0.02), budget=None)
+    return judgement([cell_result(pass_=SHARED, heads=[lone])], heads=("small",))
 
 
 def _crowded() -> Judgement:

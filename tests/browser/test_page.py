@@ -203,7 +203,7 @@ def test_on_paper_no_table_is_cut(opened: Open, name: str) -> None:
         .map(one => [one.ariaLabel, one.scrollWidth])"""
     )
     assert (cut, hidden) == ([], [])
-    for one in page.locator("nav, #controls, .copy, #said, .toggle, #peek").all():
+    for one in page.locator("nav, #controls, .copy, #said, .toggle, .toggle-dot, #peek").all():
         assert not one.is_visible()
 
 
@@ -314,3 +314,37 @@ def test_what_would_help_has_the_width_of_a_phone_and_charts_are_whole(opened: O
             "   .filter((text) => text.right > end.right + 0.5 || text.left < end.left - 0.5).length; }"
         )
         assert ends == 0, "no label is cut"
+
+
+def test_short_lines_of_the_first_screen_are_not_broken(opened: Open) -> None:
+    """Beside one number a phone has room for `gate fails in 6 of 28`, and a desk for a layer's whole name."""
+    page = opened(html("h200"), width=390)
+    for width in (390, 1024, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for gate in page.locator("#strips .of.bad").all():
+            assert gate.evaluate("(one) => one.offsetHeight") < 24, "one line of 12 px"
+    text = page.locator("#fixes pre").first
+    lines = text.evaluate(
+        "(one) => { const range = document.createRange(), node = one.firstChild, tops = [];"
+        ' for (const name of one.textContent.matchAll(/"[^"]+"/g)) {'
+        "   range.setStart(node, name.index); range.setEnd(node, name.index + name[0].length);"
+        "   tops.push(new Set([...range.getClientRects()].map((rect) => rect.top)).size); }"
+        " return tops; }"
+    )
+    assert lines == [1, 1]
+    page.set_viewport_size({"width": 1024, "height": 900})
+    table = page.locator("#fixes .scroll")
+    assert table.evaluate("(one) => one.scrollWidth <= one.clientWidth"), "what to do is in sight"
+
+
+def test_a_column_without_content_is_not_there(opened: Open) -> None:
+    """What was never divided has no bar: of fp16, of recorded outputs without a table."""
+    shown = opened(html("h200"))
+    assert shown.locator("#strips thead th").count() == 4
+    undivided = opened(html("undivided"))
+    assert undivided.locator("#strips thead th").all_inner_texts() == [
+        "Head, worst first",
+        "Signal kept, at worst",
+        "What would help",
+    ]
+    assert undivided.locator("#strips svg.split").count() == 0

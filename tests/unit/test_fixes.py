@@ -1,11 +1,12 @@
 """What would fix it: each way out by what shows it, and situations in which it would be told falsely."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.unit import random_judgements
+from tests.unit import h200, random_judgements
 from tests.unit.fixes import (
     IMPLICIT,
     IMPLICIT_MIXED,
@@ -516,6 +517,16 @@ def test_heads_without_boxes_are_judged_by_decibels_alone() -> None:
     one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21)))
     assert (one.now.lost, one.reaches.lost, one.now.ap_drop) == (None, None, None)
     assert "boxes" not in one.why
+
+
+def test_where_it_gains_nothing_is_never_where_it_gains() -> None:
+    """Of two tables of one version it gained with one: "in trt-8.6.0 14 to 23 dB; no gain in trt-8.6.0"."""
+    for one in h200.judged(h200.ROOT / "tests/data/h200-images").fixes:
+        where = one.why.split(" ")[1]
+        without = one.why.partition("no gain in ")[2].rstrip(".").replace(" and ", ", ")
+        assert where not in without.split(", "), one.why
+        ends = re.findall(r"([\d.]+) to ([\d.]+) dB", one.why)
+        assert all(before != after for before, after in ends)
 
 
 def test_the_same_way_out_in_several_environments_is_one_row() -> None:

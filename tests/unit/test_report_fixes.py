@@ -41,6 +41,28 @@ def test_without_any_there_is_no_such_section() -> None:
     assert "Fixes" not in page.all("nav")[0].text
 
 
+@pytest.mark.parametrize(
+    ("now", "then", "told"),
+    [
+        # 0.0946 ms, of 0.37 and 0.47: beside them 0.09 is a contradiction.
+        (0.000372, 0.0004666, "+0.10 ms"),
+        (0.000474, 0.000366, "−0.10 ms"),
+        (0.0004, 0.0004001, "0.00 ms"),
+        (0.0206, 0.0160, "−4.6 ms"),
+    ],
+)
+def test_its_time_is_what_the_two_times_differ_by_that_are_told(
+    now: float, then: float, told: str
+) -> None:
+    one = fix(1)
+    one = replace(
+        one,
+        now=replace(one.now, latency_s=now),
+        reaches=replace(one.reaches, latency_s=then),
+    )
+    assert [row.later for row in fixes(with_fixes(one)).rows] == [told]
+
+
 @pytest.mark.parametrize("number", [1, 8])
 def test_each_is_a_row_with_what_it_reaches_and_who_says_so(number: int) -> None:
     found = [

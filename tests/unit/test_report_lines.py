@@ -9,7 +9,10 @@ import pytest
 
 from tests.unit import h200
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement, whole
+from trt_matrix.core.answers.headline import headline
+from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.layers.choices import Choice
 from trt_matrix.report.lines import HEIGHT, WIDTH
 from trt_matrix.report.panels import panels
 
@@ -34,6 +37,56 @@ def test_a_step_is_marked_where_it_is_and_nowhere_else() -> None:
     assert first.svg.count('class="stepline"') == 1
     assert "1.2: +3.0 dB" in first.svg
     assert 'class="stepline"' not in panels(versions(0.01, 0.01, 0.01))[0].svg
+
+
+def test_the_picture_is_of_what_the_headline_speaks_of() -> None:
+    """It showed a flat line 4 dB above the gate, of Q/DQ, below a headline of 14.7 dB in implicit int8."""
+    made = h200.judged()
+    told = headline(made).strips[0]
+    first = panels(made)[0]
+    assert "INT8 implicit, own entropy2 table" in first.note
+    assert f"{told.head}: {told.sqnr_db:.1f}" in first.svg
+    # No version's step, says the headline: builds chose, and nothing is marked.
+    assert "stepline" not in first.svg
+    assert "Medium and small: by the layers that builds chose, so no step." in first.note
+
+
+def test_a_step_of_a_pass_in_which_nothing_is_chosen_is_marked() -> None:
+    chosen = Choice(head="small", layers=("a",), worse_db=(9.0,), better_db=(12.0,), tables=1)
+    first = panels(replace(versions(0.01, 0.005), choices=(chosen,)))[0]
+    assert "stepline" in first.svg
+    assert "chose" not in first.note
+
+
+def test_where_nothing_is_int8_the_line_is_of_what_ran_instead() -> None:
+    fp16 = Pass(precision=Precision.FP16)
+    made = versions(0.01, 0.001)
+    cells = [
+        replace(one, cell=replace(one.cell, pass_=fp16)) if one.cell.pass_ == SHARED else one
+        for one in made.cells
+    ]
+    first = panels(replace(made, cells=tuple(cells)))[0]
+    assert first.note.startswith("FP16")
+    assert "gate 20" in first.svg
+
+
+def test_a_version_that_gave_nan_is_marked_and_one_that_did_not_run_is_not() -> None:
+    nan = head("small", None, nonfinite=7)
+    made = versions(0.01, 0.01, 0.01, 0.02)
+    cells = [
+        replace(one, heads=(nan,)) if one.cell.id.startswith("ort-1.2/cpu/int8") else one
+        for one in made.cells
+        if not one.cell.id.startswith("ort-1.1/cpu/int8")
+    ]
+    (drawn, *_) = panels(replace(made, cells=tuple(cells)))
+    assert drawn.svg.count("✗ NaN") == 1
+    assert "NaN in 1.2" in drawn.svg
+
+
+def test_gates_are_drawn_where_the_first_version_did_not_run_the_pass() -> None:
+    made = versions(0.01, 0.01, 0.01)
+    cells = [one for one in made.cells if not one.cell.id.startswith("ort-1.0/cpu/int8")]
+    assert "gate 20" in panels(replace(made, cells=tuple(cells)))[0].svg
 
 
 @pytest.mark.parametrize("made", [versions(0.01), judgement([])], ids=["one", "none"])

@@ -7,11 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.unit import h200
-from tests.unit.judgements import BASELINE, FP32, NGC, SHARED, cell_result, head, judgement, whole
+from tests.unit.judgements import (
+    BASELINE,
+    FP32,
+    MINMAX,
+    NGC,
+    SHARED,
+    cell_result,
+    fp32_head,
+    head,
+    judgement,
+    whole,
+)
 from tests.unit.pages import parse
 from tests.unit.test_report_boxes import judged
 from trt_matrix.core.answers.headline import headline
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.factors.versions import versions
 from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.records import Record, Start
@@ -125,6 +136,116 @@ def test_images_of_the_evaluation_among_those_of_the_calibration_are_told() -> N
         made = dataclasses.replace(whole(), facts=facts)
         assert words in answer(made, "Is it the calibration")
     assert answer(whole(), "Is it the calibration") == "Nothing is known of its images."
+
+
+def perhaps(kind: Kind) -> Verdict:
+    return Verdict(
+        kind=Kind.INCONCLUSIVE, cell="c", head="small", suspected=kind, needs="more images"
+    )
+
+
+@pytest.mark.parametrize(
+    ("suspected", "answered"), [(Kind.CALIBRATION_PROBLEM, "Unknown"), (Kind.ENGINE_LOSS, "No")]
+)
+def test_a_table_that_may_be_to_blame_is_not_called_innocent(
+    suspected: Kind, answered: str
+) -> None:
+    """The headline says that it is not decided; below it nothing says no."""
+    made = judgement([cell_result(heads=[head(verdicts=(perhaps(suspected),))])], heads=("small",))
+    found = asked(made, "Is it the calibration")
+    assert found.answer == answered
+    assert ("small, is not decided" in found.why) is (answered == "Unknown")
+
+
+def test_the_table_of_a_head_in_which_nothing_is_wrong_is_not_to_blame() -> None:
+    """Two heads were broken by the engine; the third held, and lost most of that by its table."""
+    made = h200.judged(h200.ROOT / "tests/data/h200-images")
+    found = asked(made, "Is it the calibration")
+    assert (found.answer, found.number) == ("No", "2 to 4 %")
+    cells = [cell_result(heads=[head(nmse=0.008, limit=0.002, calibration=0.006)])]
+    sound = asked(judgement(cells, heads=("small",)), "Is it the calibration")
+    assert (sound.answer, sound.number) == ("Yes", "75 %")
+
+
+def test_a_table_that_another_one_beats_is_said_to_cost_more() -> None:
+    beaten = Verdict(kind=Kind.CALIBRATION_PROBLEM, cell="c", head="small")
+    cells = [
+        cell_result(pass_=SHARED, heads=[head(nmse=0.007, calibration=0.0005)]),
+        cell_result(pass_=MINMAX, heads=[head(nmse=0.009, verdicts=(beaten,))]),
+    ]
+    why = asked(judgement(cells, heads=("small",)), "Is it the calibration").why
+    assert why == "So much of the error another table could save; the own minmax table costs more."
+
+
+@pytest.mark.parametrize(
+    ("failed", "answered", "number"),
+    [(("a",), "Yes", "1 of 2 versions"), (("a", "b"), "No", "2 of 2 versions")],
+)
+def test_what_fails_in_every_version_is_no_versions_fault(
+    failed: tuple[str, ...], answered: str, number: str
+) -> None:
+    cells = [
+        cell_result(name, SHARED, status=Status.JOB_FAILED, reason="no kernel")
+        if name in failed
+        else cell_result(name, SHARED, [head(nmse=0.0081)])
+        for name in ("a", "b")
+    ]
+    cells += [cell_result(name, FP32, [fp32_head()]) for name in ("a", "b")]
+    cells += [cell_result("c", SHARED, status=Status.UNAVAILABLE, reason="no driver")]
+    found = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
+    assert (found.answer, found.number) == (answered, number)
+
+
+def test_of_one_version_that_fails_another_would_tell() -> None:
+    cells = [
+        cell_result("a", FP32, [fp32_head()]),
+        cell_result("a", SHARED, status=Status.CRASHED, reason="killed"),
+    ]
+    found = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
+    assert found.answer == "Unknown"
+    assert found.why.endswith("another version would tell.")
+
+
+def test_where_nothing_is_int8_neither_a_table_nor_8_bits_are_to_blame() -> None:
+    fp16 = Pass(precision=Precision.FP16)
+    made = judgement([cell_result("a", fp16, [fp32_head()])], heads=("small",), baseline="a")
+    failed = judgement(
+        [cell_result("a", SHARED, status=Status.CRASHED)], heads=("small",), baseline="a"
+    )
+    for start in ("Is it the calibration", "Is it 8 bits"):
+        assert asked(made, start)[1:3] == ("No", "0")
+        assert asked(failed, start).answer == "Unknown"
+
+
+def test_what_keeps_more_than_8_bits_can_is_said_to_be_spared() -> None:
+    nmse = 0.002
+    better = dataclasses.replace(
+        head(nmse=nmse),
+        budget=dataclasses.replace(head().budget, observed=nmse, limit=0.0075),  # type: ignore[type-var]
+    )
+    made = judgement([cell_result(heads=[better])], heads=("small",))
+    found = asked(made, "Is it 8 bits")
+    assert found.answer == "Unknown"
+    assert "21.2 dB of small" in found.why
+    assert "27.0 were measured: more than that" in found.why
+
+
+def test_only_what_was_shown_of_all_versions_is_told_as_shown() -> None:
+    cells = [
+        cell_result(name, SHARED, [head(one, 0.0081) for one in ("large", "small")])
+        for name in ("a", "b", "c")
+    ]
+    made = judgement(cells, heads=("large", "small"), baseline="a")
+    equal = tuple(
+        Equivalence(
+            head=one, device="cpu", pass_=SHARED.name, baseline="a",
+            environments=("a", "b", "c") if whole else ("a", "b"),
+            within_db=0.2, same_bits=False, all=whole,
+        )
+        for one, whole in (("large", True), ("small", False))
+    )  # fmt: skip
+    why = asked(dataclasses.replace(made, equal=equal), "Is it a version").why
+    assert why == "That versions lose the same was shown of large alone, and no test names one."
 
 
 def test_a_custom_layer_is_named_with_the_heads_behind_it() -> None:

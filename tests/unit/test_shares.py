@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, strategies
 from hypothesis import strategies as st
 
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, head
@@ -41,11 +41,23 @@ def test_shares_are_parts_of_what_was_observed() -> None:
     assert found.sentence() == "50 % the table, 30 % the engine, 20 % 8 bits"
 
 
-def test_less_than_a_hundredth_is_left_out() -> None:
-    for share, told in ((0.0099, False), (0.0101, True)):
+def test_what_rounds_to_nothing_is_left_out() -> None:
+    for share, told in ((0.0049, False), (0.0051, True)):
         found = shares_of("c", budget(1 - share, share, 0.0))
         assert found
         assert ("the table" in found.sentence()) is told
+
+
+@given(*[strategies.floats(1e-9, 1.0)] * 3)
+def test_percents_are_a_hundred_together_and_each_is_within_one_of_its_share(
+    limit: float, table: float, engine: float
+) -> None:
+    found = shares_of("c", budget(limit, table, engine))
+    if found is None:
+        return
+    assert sum(found.percents.values()) == 100
+    for name, share in found.parts:
+        assert abs(found.percents[name] - 100 * share) < 1
 
 
 def test_an_engine_that_is_better_than_exact_has_no_share() -> None:

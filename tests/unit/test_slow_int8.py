@@ -12,7 +12,7 @@ import pytest
 from tests.unit import h200
 from tests.unit.pages import parse
 from trt_matrix.core.answers.slow import untimed, with_slow
-from trt_matrix.core.answers.speed import cost
+from trt_matrix.core.answers.speed import _clause, cost
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import Way
@@ -284,7 +284,11 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
     assert "100 % of the multiplications, in 1 of 2 cells." in cost(one)
     unlike = replace(recorded.slow[0], clause="9 of 24 layers that multiply ran in float")
     apart = cost(replace(recorded, slow=(unlike, recorded.slow[1])))
-    assert "and the like in both" in apart
+    assert "and the like in the other" in apart
+    # Of how many it is so stands beside it: "in 12 that is not decided: …, and the like in 1 more" was of two.
+    assert _clause((unlike, recorded.slow[1]), of=12).endswith(", and the like in 1 more of 12")
+    assert _clause((unlike, *recorded.slow), of=3).endswith(", and the like in all 2 others")
+    assert _clause((unlike,), of=3).endswith(", in 1 of 3 cells")
     old = tuple(replace(one, cause=None, clause="") for one in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
     disturbed = tuple(replace(one, cause=SlowCause.DISTURBED) for one in recorded.slow)

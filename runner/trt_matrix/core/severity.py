@@ -41,12 +41,14 @@ def box_harm(boxes: BoxErrors) -> list[str]:
     changes = boxes.changes[ALL]
     parts = []
     if changes.lost:
-        parts.append(f"{changes.lost:g} of {changes.reference:g} boxes are lost")
+        parts.append(
+            f"{changes.lost:g} of {changes.reference:g} boxes {'is' if changes.lost == 1 else 'are'} lost"
+        )
     if _of(changes.new_share, LOST).rank >= Severity.VISIBLE.rank:
         parts.append(f"{changes.new:g} new boxes beside {changes.reference:g}")
     whole = _of(changes.lost_share, LOST)
     parts += [
-        f"of {size} ones {one.lost:g} of {one.reference:g} are lost"
+        f"of {size} ones {one.lost:g} of {one.reference:g} {'is' if one.lost == 1 else 'are'} lost"
         for size, one in boxes.changes.items()
         if size != ALL and one.reference >= ENOUGH and _of(one.lost_share, LOST).rank > whole.rank
     ]

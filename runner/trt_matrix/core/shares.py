@@ -1,5 +1,7 @@
 """How one cell's loss is made up."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trt_matrix.core.verdicts.budget import Budget
@@ -29,10 +31,21 @@ class Shares:
     def largest(self) -> str:
         return self.parts[0][0]
 
+    @property
+    def percents(self) -> Mapping[str, int]:
+        """Whole percents of each part, as every output shows them: rounded so that together they are 100."""
+        exact = {name: 100 * share for name, share in self.parts}
+        found = {name: math.floor(share) for name, share in exact.items()}
+        nearest = sorted(exact, key=lambda name: found[name] - exact[name])
+        for name in nearest[: 100 - sum(found.values())]:
+            found[name] += 1
+        return found
+
     def sentence(self) -> str:
-        """Returns `50 % the table, 27 % the engine, 23 % 8 bits`; what is below 1 % is left out."""
-        told = [f"{100 * share:.0f} % {name}" for name, share in self.parts if share >= 0.01]
-        return ", ".join(told)
+        """Returns `50 % the table, 27 % the engine, 23 % 8 bits`; a part of 0 % is left out."""
+        return ", ".join(
+            f"{percent} % {name}" for name, percent in self.percents.items() if percent
+        )
 
 
 def shares_of(cell: str, budget: Budget) -> Shares | None:

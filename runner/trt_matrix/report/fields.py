@@ -9,7 +9,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.rounding import db_apart
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import FAULTS, Kind
 from trt_matrix.core.words import count
 from trt_matrix.report.formatting import MINUS, duration, fixed, percent, signed, unseen
 from trt_matrix.report.views import Row, pass_title
@@ -61,8 +61,14 @@ def head_shown(row: Row, name: str) -> Shown:
         return Shown(text="exact", failed=failed)
     if one.error.sqnr_db is None:
         return Shown(text="undefined", level=4, failed=failed)
+    if any(verdict.kind is Kind.NOT_COMPARABLE for verdict in one.verdicts):
+        return Shown(text=fixed(one.error.sqnr_db), note="not judged", failed=failed)
     best, loss = best_db(one), loss_db(one)
     note = ""
+    if loss is None:
+        # Of floating point no 8 bits are the measure, but what a test says that it lost.
+        told = (v.effect.db for v in one.verdicts if v.kind in FAULTS and v.effect)
+        loss = max(told, default=None)
     if best is not None and loss is not None and abs(loss) >= SAME_DB:
         apart = db_apart(one.error.sqnr_db, best)
         note = signed(apart) if apart else ""

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from trt_matrix.core.answers.speed import milliseconds
 from trt_matrix.core.answers.strips import ap_kept
 from trt_matrix.core.fix import Basis, Fix
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
+from trt_matrix.report.formatting import ABSENT, signed
 
 BAR = 60.0
 """Pixels of the largest gain."""
@@ -24,8 +26,8 @@ class FixRow(NamedTuple):
     gains_db: tuple[float | None, ...]
     """A head each."""
     lost: float | None
-    latency_s: float | None
-    """More than now."""
+    later: str
+    """`+0.10 ms`: more than now, of the two times as the headline's second line has them; a dash where not known."""
 
 
 class Fixes(NamedTuple):
@@ -34,8 +36,13 @@ class Fixes(NamedTuple):
     rows: tuple[FixRow, ...]
 
     @property
+    def zero(self) -> float:
+        """Where bars begin: in the middle where something loses, else at the left."""
+        return BAR + 5 if any((one.gain or 0.0) < 0 for one in self.rows) else 1.0
+
+    @property
     def timed(self) -> bool:
-        return any(one.latency_s is not None for one in self.rows)
+        return any(one.later != ABSENT for one in self.rows)
 
     @property
     def boxed(self) -> bool:
@@ -61,15 +68,19 @@ def fixes(judgement: Judgement) -> Fixes:
                 then=_then(judgement, one, ap=ap),
                 gains_db=tuple(_gain_of(one, head) for head in judgement.heads),
                 lost=one.reaches.lost,
-                latency_s=_less(one.reaches.latency_s, one.now.latency_s),
+                later=_later(one.reaches.latency_s, one.now.latency_s),
             )
             for one, gain in zip(found, gains, strict=True)
         ),
     )
 
 
-def _less(after: float | None, before: float | None) -> float | None:
-    return None if after is None or before is None else after - before
+def _later(after: float | None, before: float | None) -> str:
+    if after is None or before is None:
+        return ABSENT
+    now, then = milliseconds(before, after)
+    decimals = len(now.partition(".")[2])
+    return f"{signed(difference(float(then), float(now), decimals), decimals)} ms"
 
 
 def _ap_gain(fix: Fix, reference: float | None) -> float | None:

@@ -5,7 +5,7 @@ colours are classes of the page's style.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,7 +57,21 @@ def panel(
     steps: Sequence[tuple[int, str]],
     decimals: int,
     least: float | None = None,
+    broken: Collection[int] = (),
 ) -> Panel | None:
+    """Returns the picture; None where no value is known.
+
+    Args:
+        title: With its unit.
+        note: What is drawn.
+        names: Of versions.
+        lines: A value a version each.
+        gates: Value and text of each.
+        steps: Place of the version, and its change.
+        decimals: Of values.
+        least: Where the axis begins; None: near the smallest value.
+        broken: Places of versions that gave no number: NaN or infinite, which is not the same as not run.
+    """
     known = [v for line in lines for v in line.values if v is not None]
     if not known:
         return None
@@ -72,11 +86,17 @@ def panel(
     parts = [*axis.grid(), *axis.names(names), *_gates(axis, gates), *_marks(axis, names, steps)]
     for line in lines:
         parts += _line(axis, line)
+    parts += [
+        f'<text class="badt nan" x="{min(axis.x(index), WIDTH - 16)}" y="{HEIGHT - BOTTOM - 6}" '
+        'text-anchor="middle">✗ NaN</text>'
+        for index in broken
+    ]
     parts += _ends(axis, ends)
     described = "; ".join(
         f"{line.label}: {_listed([fixed(one, decimals) for one in line.values])}" for line in lines
     )
-    label = escape(f"{title}. Versions {_listed(names)}. {visible(described)}")
+    gone = f"; NaN in {_listed([names[one] for one in broken])}" if broken else ""
+    label = escape(f"{title}. Versions {_listed(names)}. {visible(described)}{gone}")
     svg = (
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from trt_matrix.core import severity
+from trt_matrix.core.answers.speed import TEN_MS
+from trt_matrix.core.answers.strips import strips
 from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
-from trt_matrix.core.words import visible
+from trt_matrix.core.words import capital, listed, visible
 from trt_matrix.report.formatting import short
 from trt_matrix.report.lines import MOST_LINES, Line, Panel, panel
 from trt_matrix.report.views import pass_title
@@ -29,9 +31,8 @@ def panels(judgement: Judgement) -> tuple[Panel, ...]:
     passes = _passes(columns)
     if not passes:
         return ()
-    first = passes[0]
     found = [
-        _decibels(judgement, columns, names, first),
+        _decibels(judgement, columns, names, _worst_pass(judgement, passes)),
         _precision(judgement, columns, names, passes),
         _times(columns, names, passes),
     ]
@@ -62,14 +63,33 @@ def _columns(judgement: Judgement) -> list[VersionColumn]:
 
 
 def _passes(columns: Sequence[VersionColumn]) -> list[Pass]:
-    """Returns the int8 passes that most versions ran, the first of the plan first."""
+    """Returns the int8 passes that most versions ran, the first of the plan first; without any, those of less than fp32."""
     found: dict[Pass, int] = {}
     for one in columns:
         for pass_ in one.cells:
-            if pass_.precision is Precision.INT8 and not pass_.mixed:
+            if pass_.precision is not Precision.FP32 and not pass_.mixed:
                 found[pass_] = found.get(pass_, 0) + 1
+    int8 = {one: number for one, number in found.items() if one.precision is Precision.INT8}
+    found = int8 or found
     most = max(found.values(), default=0)
     return [pass_ for pass_, number in found.items() if number == most and number > 1]
+
+
+def _worst_pass(judgement: Judgement, passes: Sequence[Pass]) -> Pass:
+    """Returns the pass that the first strip tells of: a picture in which nothing is wrong says nothing of it."""
+    first = next(iter(strips(judgement)), None)
+    rows = [
+        (one.cell.pass_, head)
+        for one in judgement.judged
+        if one.cell.pass_ in passes
+        for head in one.heads
+        if first and head.head == first.head
+    ]
+    if first is None:
+        return passes[0]
+    told = [pass_ for pass_, one in rows if one.error.sqnr_db == first.sqnr_db is not None]
+    failing = [pass_ for pass_, one in rows if one.passed is False]
+    return next(iter((*told, *failing, *passes)))
 
 
 def _labels(names: Sequence[str]) -> list[str]:
@@ -101,24 +121,43 @@ def _decibels(
         )
 
     lines = [Line(head, _values(columns, pass_, of(head))) for head in judgement.heads]
-    gates = [
-        (one.head, one.gate_sqnr_db)
-        for one in (columns[0].cells[pass_].heads if pass_ in columns[0].cells else ())
-        if one.gate_sqnr_db is not None
-    ]
-    by_gate: dict[float, list[str]] = {}
-    for head, gate in gates:
-        by_gate.setdefault(gate, []).append(head)
+    # What builds of one version choose for themselves is no step from one version to the next.
+    chosen = [one.head for one in judgement.choices if pass_.implicit]
+    told = (
+        f" {capital(listed(chosen, 3))}: by the layers that builds chose, so no step."
+        if chosen
+        else ""
+    )
+    gates = sorted(
+        {
+            gate.limit
+            for column in columns
+            if pass_ in column.cells
+            for one in column.cells[pass_].heads
+            for gate in one.gates
+            if gate.name == "sqnr_db"
+        },
+        reverse=True,
+    )
     return panel(
         "Signal kept, dB",
-        f"{pass_title(pass_)}. One axis for all heads.",
+        f"{pass_title(pass_)}. One axis for all heads.{told}",
         names,
         _worst(lines),
-        gates=[(gate, f"gate {gate:g}") for gate in by_gate],
+        gates=[(gate, f"gate {gate:g}") for gate in gates],
         steps=_steps(
-            lines, lambda a, b: db_apart(b, a), STEP_DB, lambda change: f"{_sign(change)} dB"
+            [one for one in lines if one.label not in chosen],
+            lambda a, b: db_apart(b, a),
+            STEP_DB,
+            lambda change: f"{_sign(change)} dB",
         ),
         decimals=1,
+        broken=[
+            index
+            for index, column in enumerate(columns)
+            if pass_ in column.cells
+            and any(one.error.nonfinite for one in column.cells[pass_].heads)
+        ],
     )
 
 
@@ -169,10 +208,11 @@ def _times(
         ),
     ]
     known = [one for one in lines if sum(value is not None for value in one.values) > 1]
+    longest = max((value for one in known for value in one.values if value is not None), default=0)
     return panel(
         f"Time of {'one image' if batches == {1} else f'a batch of {batches.pop()}'}, ms",
         "Median; bars: 95 % of the median.",
-        names, known, decimals=2, gates=[], steps=[], least=0.0,
+        names, known, decimals=2 if longest < 1e3 * TEN_MS else 1, gates=[], steps=[], least=0.0,
     )  # fmt: skip
 
 

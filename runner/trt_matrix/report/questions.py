@@ -6,6 +6,8 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from trt_matrix.core.answer import Answer
+from trt_matrix.core.answers.causes import NOBODYS
 from trt_matrix.core.answers.choices import tested
 from trt_matrix.core.answers.findings import BOXES, lead
 from trt_matrix.core.answers.harm import harm, whole_boxes
@@ -18,7 +20,7 @@ from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import ap_change, db_apart
 from trt_matrix.core.severity import Severity
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import capital, count, listed, verb
 from trt_matrix.report import reasoning
 from trt_matrix.report.formatting import MINUS, fixed
@@ -64,7 +66,7 @@ def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
         ("Does it matter?", _matters(judgement, told), reasoning.boxes, "boxes"),
         ("Is it a version's fault?", _version(judgement, strips), reasoning.version_or_calibration, "versions"),
         ("Is it the calibration's?", _calibration(judgement, strips), reasoning.calibration, "table"),
-        ("Is it 8 bits' own?", _limit(strips), reasoning.limit, "budget"),
+        ("Is it 8 bits' own?", _limit(judgement, strips), reasoning.limit, "budget"),
         ("Is it a few layers?", _layers(judgement), reasoning.layers, "layers"),
         ("Is a custom layer to blame?", _custom(judgement, strips), reasoning.custom, "layers"),
     )  # fmt: skip
@@ -93,6 +95,8 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
         number = f"{max(one.changes['all'].lost for one in whole):g} boxes"
     elif drops:
         number = f"{MINUS}{max(drops):.3f} AP"
+    elif gone := sum(one.status.failed for one in judgement.cells):
+        number = f"{gone} of {count(len(judgement.cells), 'cell')}"
     if told.state in ("severe", "visible"):
         return ToldAnswer(YES, number, why)
     unseen = any(BOXES in one.unseen for one in judgement.answers)
@@ -123,7 +127,7 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     apart = _apart(judgement)
     number = "–" if apart is None else f"{fixed(apart)} dB"
     named = [
-        (answer.head, one)
+        one
         for answer in judgement.answers
         for one in answer.findings
         if one.kind in (*OF_VERSION, Kind.BROKEN_OUTPUT, Kind.COULD_NOT_RUN)
@@ -132,8 +136,19 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
         and not one.beaten
     ]
     if named:
-        faults = list(dict.fromkeys(one.fault for _, one in named))
-        return ToldAnswer(YES, number, f"{capital(listed(faults, 2))}.")
+        tried = _tried(judgement)
+        faults = list(dict.fromkeys(one.fault for one in named))
+        bad = dict.fromkeys(name for one in named for name in one.environments)
+        versions = f"{len(bad)} of {count(len(tried), 'version')}"
+        if len(tried) > 1 and all(
+            one.kind not in OF_VERSION and tried.issubset(one.environments) for one in named
+        ):
+            return ToldAnswer(NO, versions, f"{capital(listed(faults, 2))}: all that were tried.")
+        return ToldAnswer(
+            YES if len(tried) > 1 else UNKNOWN,
+            versions if apart is None else number,
+            f"{capital(listed(faults, 2))}{'' if len(tried) > 1 else '; another version would tell'}.",
+        )
     if any(one.head in {each.head for each in strips} and tested(one) for one in judgement.choices):
         return ToldAnswer(
             NO,
@@ -167,15 +182,26 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     )
 
 
+def _tried(judgement: Judgement) -> set[str]:
+    """Returns the environments of which something was started, whatever became of it."""
+    return {
+        one.cell.environment
+        for one in judgement.judged
+        if one.status is Status.OK or not one.status.never_started
+    }
+
+
 def _shown(judgement: Judgement) -> str:
     """Returns where versions were shown to lose the same, where that is not everywhere."""
-    heads: dict[str, set[str]] = {}
+    heads: dict[str, dict[str, None]] = {}
     for one in judgement.equal:
-        heads.setdefault(one.pass_, set()).add(one.head)
-    whole = [name for name, found in heads.items() if found >= set(judgement.heads)]
+        if one.all:
+            heads.setdefault(one.pass_, {})[one.head] = None
+    whole = [name for name, found in heads.items() if set(found) >= set(judgement.heads)]
     if whole:
         return f"was shown in {listed(whole, 3)} alone"
-    return "was shown of some heads alone" if heads else "was not shown"
+    some = list(dict.fromkeys(head for found in heads.values() for head in found))
+    return f"was shown of {listed(some, 3)} alone" if some else "was not shown"
 
 
 def _apart(
@@ -199,8 +225,10 @@ def _apart(
 
 
 def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
-    shares = [one.shares.table for one in strips if one.shares]
-    number = _percent(shares)
+    known = [one for one in strips if one.shares]
+    # What a head in which nothing is wrong lost by its table is no answer to whose fault the harm is.
+    known = [one for one in known if one.state not in ("clean", "none")] or known
+    number = _percent(known, "the table")
     found = [
         one
         for answer in judgement.answers
@@ -211,31 +239,48 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     blamed = [one for one in first if one in found and one and not one.beaten]
     if blamed and not any("layer's:" in one.fault for one in judgement.answers):
         return ToldAnswer(YES, number, f"{capital(blamed[0].fault)}.")
-    if shares and max(shares) >= MOST:
-        worst = max(
-            (one for one in strips if one.shares),
-            key=lambda one: one.shares.table if one.shares else 0,
+    mostly = [one.head for one in known if one.shares and one.shares.table >= MOST]
+    if mostly:
+        return ToldAnswer(
+            YES, number, f"The table is the largest part of what {listed(mostly, 3)} lost."
         )
-        return ToldAnswer(YES, number, f"The table is the largest part of what {worst.head} lost.")
-    if not shares:
-        return ToldAnswer(UNKNOWN, "–", "No table of an int8 cell could be simulated.")
-    beaten = [one for one in found if one.beaten]
-    more = f" {capital(beaten[0].fault.replace(chr(8217), chr(39)))}." if beaten else ""
-    return ToldAnswer(NO, number, f"So much of the error another table could save.{more}")
+    if not known:
+        return _no_int8(judgement) or ToldAnswer(
+            UNKNOWN, "–", "No table of an int8 cell could be simulated."
+        )
+    open_ = [answer.head for answer in judgement.answers if _perhaps_table(answer)]
+    saved = "So much of the error another table could save"
+    if open_:
+        return ToldAnswer(
+            UNKNOWN, number, f"{saved}; whether it would for {listed(open_, 3)}, is not decided."
+        )
+    beaten = [one.fault.removeprefix(NOBODYS) for one in found if one.beaten]
+    more = f"; {beaten[0]} costs more" if beaten else ""
+    return ToldAnswer(NO, number, f"{saved}{more}.")
 
 
-def _limit(strips: Sequence[Strip]) -> ToldAnswer:
+def _perhaps_table(answer: Answer) -> bool:
+    """Whether what is said first of a head is that it may be the table's."""
+    first = lead(answer.findings, answer.unseen)
+    return bool(
+        first
+        and first.kind is Kind.INCONCLUSIVE
+        and KINDS[Kind.CALIBRATION_PROBLEM].suspicion in first.fault
+    )
+
+
+def _no_int8(judgement: Judgement) -> ToldAnswer | None:
+    """Returns that nothing is quantised, of a matrix that has no int8 at all."""
+    if any(one.cell.pass_.precision is Precision.INT8 for one in judgement.cells):
+        return None
+    return ToldAnswer(NO, "0", "No cell of this matrix is int8.") if judgement.cells else None
+
+
+def _limit(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     shares = [(one.head, one.shares.limit) for one in strips if one.shares]
     if not shares:
-        known = next((one for one in strips if one.best_db is not None), None)
-        why = (
-            f"In exact 8-bit arithmetic the best table known keeps {known.best_db:.1f} dB of {known.head}; what was "
-            "measured was not divided."
-            if known
-            else "What 8 bits must cost was not computed: no table of an int8 cell is known."
-        )
-        return ToldAnswer(UNKNOWN, "–", why)
-    number = _percent([share for _, share in shares])
+        return _no_int8(judgement) or ToldAnswer(UNKNOWN, "–", _undivided(strips))
+    number = _percent(strips, "8 bits")
     mostly = [head for head, share in shares if share >= MOST]
     if len(mostly) == len(shares):
         return ToldAnswer(
@@ -253,11 +298,27 @@ def _limit(strips: Sequence[Strip]) -> ToldAnswer:
     )
 
 
-def _percent(shares: Sequence[float]) -> str:
-    if not shares:
+def _undivided(strips: Sequence[Strip]) -> str:
+    """Returns why no head's error has shares."""
+    known = next((one for one in strips if one.best_db is not None), None)
+    if known is None or known.best_db is None:
+        return "What 8 bits must cost was not computed: no table of an int8 cell is known."
+    told = f"In exact 8-bit arithmetic the best table known keeps {known.best_db:.1f} dB of {known.head}"
+    if known.sqnr_db is None:
+        return f"{told}; what was measured was not divided."
+    if db_apart(known.sqnr_db, known.best_db) > 0:
+        return (
+            f"{told}, and {known.sqnr_db:.1f} were measured: more than that, so it was not divided."
+        )
+    return f"{told}, and {known.sqnr_db:.1f} were measured: that was not divided."
+
+
+def _percent(strips: Sequence[Strip], part: str) -> str:
+    """Returns `14 to 97 %`: the share of one part in each head, with the numbers that the bars have."""
+    told = [one.shares.percents[part] for one in strips if one.shares]
+    if not told:
         return "–"
-    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
-    return f"{low} %" if low == high else f"{low} to {high} %"
+    return f"{min(told)} %" if min(told) == max(told) else f"{min(told)} to {max(told)} %"
 
 
 def _layers(judgement: Judgement) -> ToldAnswer:

@@ -18,8 +18,6 @@ CAUSES = (("limit", "8 bits"), ("table", "calibration table"), ("engine", "engin
 """In the order of the bar: plain, striped, solid."""
 LONGEST = 1200
 """Characters of a line: a name can have 10,000."""
-LEAST = 0.01
-"""Smaller parts are not drawn."""
 
 
 class BarPart(NamedTuple):
@@ -52,14 +50,15 @@ def rows(told: Headline) -> tuple[StripRow, ...]:
 def parts(one: Strip) -> tuple[BarPart, ...]:
     if one.shares is None:
         return ()
-    shares: Mapping[str, float] = {
-        "limit": one.shares.limit,
-        "table": one.shares.table,
-        "engine": one.shares.engine,
+    told = one.shares.percents
+    shares: Mapping[str, tuple[float, int]] = {
+        "limit": (one.shares.limit, told["8 bits"]),
+        "table": (one.shares.table, told["the table"]),
+        "engine": (one.shares.engine, told["the engine"]),
     }
     found, start = [], 0.0
-    for cause, share in shares.items():
-        if share >= LEAST:
+    for cause, (share, percent) in shares.items():
+        if percent:
             found.append(BarPart(cause, round(start, 1), round(BAR * share, 1)))
         start += BAR * share
     return tuple(found)
@@ -67,6 +66,10 @@ def parts(one: Strip) -> tuple[BarPart, ...]:
 
 def has_ap(told: Headline) -> bool:
     return any(one.ap_drop is not None for one in told.strips)
+
+
+def has_shares(told: Headline) -> bool:
+    return any(one.shares for one in told.strips)
 
 
 def has_boxes(told: Headline) -> bool:

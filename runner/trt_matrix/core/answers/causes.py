@@ -32,6 +32,9 @@ ALIKE_DB = 1.0
 _NEEDS = {str(Precision.FP16): "overflows"}
 """What fp16 fails by; bf16 and tf32 reach as far as fp32."""
 
+NOBODYS = "nobody's, with another table than "
+"""How the fault of tables that another one beats begins."""
+
 EXACT_DB = 40.0
 """Below that, floating point is not far more exact than 8 bits."""
 
@@ -225,7 +228,7 @@ def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     best = _best_table(told, rows)
     if any(one.result.cell.pass_.source is TableSource.SHIPPED for one in told):
         advice = (
-            "Quantise the network anew: here with model.quantised: strip, or where it was made."
+            "Quantise the network anew: here with `model.quantised: strip`, or where it was made."
         )
     elif best and best not in tables:
         advice = f"Use {best}, which loses least; look at the images: how many, of what, preprocessed as in use."
@@ -240,7 +243,7 @@ def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
         advice,
     )
     if found.beaten:
-        return replace(found, fault=f"nobody's, with another table than {listed(tables)}")
+        return replace(found, fault=f"{NOBODYS}{listed(tables)}")
     return found
 
 

@@ -149,8 +149,13 @@ def _together(group: Sequence[_Shown], known: Known) -> _Shown | None:
         if first.fix.now.lost is not None and first.fix.reaches.lost is None:
             parts.append("what becomes of boxes was not looked at")
     if len(worth) < len(group):
-        others = [one.now.cell.environment for one in group if one not in worth]
-        parts.append(f"no gain in {listed(others, MOST)}")
+        gaining = {one.now.cell.environment for one in worth}
+        others = dict.fromkeys(
+            one.now.cell.id if one.now.cell.environment in gaining else one.now.cell.environment
+            for one in group
+            if one not in worth
+        )
+        parts.append(f"no gain in {listed(list(others), MOST)}")
     elif len(names := {one.now.cell.environment for one in worth}) > 1:
         parts.append(f"a gain in {len(names)} environments")
     parts += _unheld((cell for one in group for cell in one.fix.cells), known)
@@ -163,9 +168,10 @@ def _numbers(one: _Shown) -> str:
     now, reaches = one.fix.now, one.fix.reaches
     told = one.heads or tuple(now.sqnr_db)
     heads = sorted((head for head in told if head in one.gain.db), key=lambda x: -one.gain.db[x])
-    parts = [
-        f"{head} {now.sqnr_db[head]:.1f} to {reaches.sqnr_db[head]:.1f} dB" for head in heads[:MOST]
-    ]
+    ends = {head: (f"{now.sqnr_db[head]:.1f}", f"{reaches.sqnr_db[head]:.1f}") for head in heads}
+    # What stays as it was is no news beside what gains.
+    moved = [head for head in heads if ends[head][0] != ends[head][1]] or heads
+    parts = [f"{head} {ends[head][0]} to {ends[head][1]} dB" for head in moved[:MOST]]
     if one.gain.ap is not None:
         parts.append(f"AP drop {now.ap_drop:z.3f} to {reaches.ap_drop:z.3f}")
     if one.gain.boxes is not None and (now.lost or reaches.lost):

@@ -14,14 +14,15 @@ from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.not_decided import undecided_sentence
-from trt_matrix.core.answers.since import environments_of, since
+from trt_matrix.core.answers.plain import operator_of
+from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
+from trt_matrix.core.answers.whom import FLOATS, send_to, whose
 from trt_matrix.core.cells import Status
 from trt_matrix.core.fix import Basis
-from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
-from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
@@ -35,26 +36,6 @@ MOST = 3
 LONGEST_REASON = 120
 """Characters; the matrix and the log have all."""
 ORDER = ("severe", "visible", "open", "harmless", "none", "clean")
-FLOATS = {
-    Kind.FP16_REGRESSION: "FP16",
-    Kind.BF16_REGRESSION: "BF16",
-    Kind.TF32_REGRESSION: "TF32",
-}
-ENGINES = frozenset(
-    {
-        Kind.ENGINE_REGRESSION,
-        Kind.VERSION_REGRESSION,
-        Kind.ENGINE_LOSS,
-        Kind.IMPLICIT_REGRESSION,
-        Kind.CALIBRATOR_REGRESSION,
-        Kind.BROKEN_OUTPUT,
-        Kind.COULD_NOT_RUN,
-        *FLOATS,
-    }
-)
-CALIBRATOR = "whoever calibrates"
-QUANTISER = "whoever quantises the network"
-EXPORTER = "whoever exports the network"
 
 
 class Fact(NamedTuple):
@@ -126,10 +107,7 @@ def strip_text(one: Strip) -> str:
     if one.shown_drop is not None:
         parts.append(f"AP {-one.shown_drop:+.3f}".replace("-", "−"))
     if one.shares:
-        share = {"8 bits": one.shares.limit, "the table": one.shares.table}.get(
-            one.shares.largest, one.shares.engine
-        )
-        parts.append(f"{100 * share:.0f} % {one.shares.largest}")
+        parts.append(f"{one.shares.percents[one.shares.largest]} % {one.shares.largest}")
     return f"{one.head} {', '.join(parts) or 'not known'}"
 
 
@@ -266,7 +244,7 @@ def _remedy(
     fix = best_fix(judgement.fixes)
     if fix and whole.severity.rank >= Severity.VISIBLE.rank:
         return (
-            f"{capital(fix.action)}: {reached(judgement, fix)}",
+            f"{capital(fix.action)}: {reached(judgement, fix, [one.head for one in told])}",
             fix.basis is Basis.MEASURED,
         )
     if whole.clean:
@@ -293,21 +271,8 @@ def _facts(
     finding: Finding | None,
     whole: Answer,
 ) -> Iterable[Fact]:
-    faults: dict[str, list[str]] = {}
-    for one in told:
-        if one.fault and one.state != "clean":
-            faults.setdefault(one.fault, []).append(one.head)
-    if not faults and whole.fault:
-        yield Fact("Whose", whole.fault)
-    if faults:
-        groups = [
-            f"{fault}{f' ({listed(heads, MOST)})' if len(heads) < len(told) else ''}"
-            for fault, heads in faults.items()
-        ]
-        yield Fact(
-            "Whose",
-            "; ".join(groups[:2]) + (f"; {len(groups) - 2} more" if len(groups) > 2 else ""),
-        )
+    if who := whose(told, whole):
+        yield Fact("Whose", who)
     seen = since(judgement, answer, finding)
     if seen:
         yield Fact("Since", seen)
@@ -325,9 +290,7 @@ def _facts(
     )
     if idle:
         reasons = list(
-            dict.fromkeys(
-                f"{str(one.status).replace('_', ' ')}: {_brief(one.reason)}" for one in idle
-            )
+            dict.fromkeys(f"{str(one.status).replace('_', ' ')}: {_brief(one)}" for one in idle)
         )
         more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         yield Fact(
@@ -336,56 +299,14 @@ def _facts(
         )
     elif judgement.cells:
         yield Fact("Not run", rest or "nothing was left out")
-    to = _send_to(judgement, answer, finding, whole)
+    to = send_to(judgement, answer, finding, whole)
     if to:
         yield Fact("Send to", to)
 
 
-def _brief(reason: str | None) -> str:
-    line = (reason or "no reason recorded").strip().split("\n")[0].rstrip(".")
+def _brief(result: CellResult) -> str:
+    """Returns at which operator it stopped, where the engine says so: two versions say that in two ways."""
+    if operator := operator_of(result):
+        return f"at {operator}"
+    line = (result.reason or "no reason recorded").strip().split("\n")[0].rstrip(".")
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
-
-
-def _send_to(
-    judgement: Judgement, answer: Answer | None, finding: Finding | None, whole: Answer
-) -> str:
-    if whole.clean:
-        return "nobody: there is nothing to do"
-    if answer is None or finding is None:
-        return ""
-    if answer.fault.startswith("a custom layer's"):
-        return "whoever wrote the custom layer"
-    if answer.fault.startswith("a layer's"):
-        return f"{QUANTISER}; {_maintainers(judgement, finding)} for the choice"
-    kind = finding.kind
-    if kind is Kind.INCONCLUSIVE:
-        return "nobody before it is decided"
-    shares = answer.shares
-    # What is broken is the table's where the table is what broke it; NaN has no shares.
-    if shares and (
-        kind is Kind.UNEXPLAINED_LOSS
-        or (kind is Kind.BROKEN_OUTPUT and shares.cell in finding.cells)
-    ):
-        kind = {"8 bits": Kind.INT8_LIMIT, "the table": Kind.CALIBRATION_PROBLEM}.get(
-            shares.largest, Kind.ENGINE_LOSS
-        )
-    if kind is Kind.FP32_REGRESSION:
-        return f"{_maintainers(judgement, finding)}, or {EXPORTER}"
-    if kind in ENGINES:
-        return _maintainers(judgement, finding)
-    if kind is Kind.CALIBRATION_PROBLEM:
-        return CALIBRATOR
-    if kind is Kind.UNEXPLAINED_LOSS and answer.head == WHOLE_NETWORK:
-        return ""
-    return QUANTISER
-
-
-def _maintainers(judgement: Judgement, finding: Finding) -> str:
-    names = [
-        next(iter(one.versions), "")
-        for one in judgement.cells
-        if one.versions
-        and one.cell.environment in (finding.environments or environments_of(judgement))
-    ]
-    engine = next((one for one in names if one), "the engine")
-    return f"the maintainers of {engine}, with a ticket (trt-matrix ticket)"

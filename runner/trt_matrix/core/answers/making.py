@@ -57,7 +57,7 @@ def made(
         severity=Severity.SEVERE if fails else severity.worst(matters),
         confidence=sureness(kind, told),
         fails=fails,
-        beaten=int8 and not fails and judged.isdisjoint(cells),
+        beaten=int8 and not fails and bool(judged) and judged.isdisjoint(cells),
     )
 
 

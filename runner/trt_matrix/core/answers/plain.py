@@ -29,20 +29,36 @@ def broken(rows: Sequence[Row]) -> list[Finding]:
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
             f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
             f"anything.{converted_sentences((one.result.cell.environment, one.result.facts) for one in told)}",
-            _broken_advice(why, told),
+            _broken_advice(why, told, rows),
             Severity.SEVERE,
         )
         found.append(replace(one, fails=True, beaten=False))
     return found
 
 
-def _broken_advice(why: str, told: Sequence[ToldVerdict]) -> str:
+def _broken_advice(why: str, told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
     if "with its scales" in why:
         return (
             "Use another table, or keep layers in float: with these scales nothing is left of it."
         )
     if any(one.result.cell.pass_.precision is Precision.FP32 for one in told):
         return "Mend fp32 there first: options, a custom layer, the parser."
+    places = {(one.result.cell.environment, one.result.cell.device) for one in told}
+    floats = [
+        (result, head)
+        for result, head in rows
+        if result.cell.pass_.precision is Precision.FP32
+        and (result.cell.environment, result.cell.device) in places
+    ]
+    wrong = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
+    if any(one.kind in wrong for _, head in floats for one in head.verdicts):
+        return "Mend fp32 there first: options, a custom layer, the parser."
+    if {(one.cell.environment, one.cell.device) for one, _ in floats} == places:
+        precisions = list(dict.fromkeys(str(one.result.cell.pass_.precision) for one in told))
+        return (
+            f"fp32 is sound in {listed(environments(told), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
+            "keep it in fp32."
+        )
     return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
 
 
@@ -151,7 +167,7 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     groups: dict[tuple[Status, str], list[CellResult]] = {}
     for result in results:
         if result.status is not Status.OK or result.reason:
-            groups.setdefault((result.status, _operator(result) or _first(result)), []).append(
+            groups.setdefault((result.status, operator_of(result) or _first(result)), []).append(
                 result
             )
     tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
@@ -186,7 +202,7 @@ LONGEST_REASON = 200
 """Characters; the log has all."""
 
 
-def _operator(result: CellResult) -> str | None:
+def operator_of(result: CellResult) -> str | None:
     """Returns which operator of the network stopped it, where the engine says so."""
     found = OPERATOR.search(result.reason or "")
     return f"operator {next(filter(None, found.groups()))}" if found else None
@@ -210,12 +226,13 @@ def _not_run(
         Status.CRASHED: "crashed",
         Status.TIMED_OUT: "ran out of time",
     }[status]
-    ran = {
+    ran = dict.fromkeys(
         one.cell.environment
         for one in results
         if one.status is Status.OK and one.cell.pass_.name in passes
-    }
+    )
     failed = status.failed
+    at = why if why.startswith("operator ") else ""
     if why.startswith("operator "):
         why = f"{why}: {_first(cells[0])}"
     return Finding(
@@ -223,7 +240,7 @@ def _not_run(
         fault=f"{listed(names, 3)} {told}",
         text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran, results)}: "
         f"{why}.",
-        advice="Read the log of the cell below; nothing is known of it there."
+        advice=_log_advice(at, [name for name in ran if name not in names])
         if failed
         else "Read the log of the repeat that failed: it may fail again.",
         environments=tuple(names),
@@ -232,6 +249,18 @@ def _not_run(
         confidence="seen, not inferred",
         fails=failed,
     )
+
+
+def _log_advice(at: str, others: Sequence[str]) -> str:
+    """Returns where to look, and who ran what failed.
+
+    Args:
+        at: Which operator stopped it; empty where nobody said.
+        others: Environments in which the same pass ran.
+    """
+    stopped = f": it stopped at {at}" if at else ""
+    ran = f". {listed(others, 3)} ran it" if others else ""
+    return f"Read the log, in the report under Cells{stopped}{ran}."
 
 
 def _span(names: Sequence[str], ran: Iterable[str], results: Sequence[CellResult]) -> str:

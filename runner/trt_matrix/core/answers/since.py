@@ -121,7 +121,9 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
     shown = run_of(finding.environments, order)
     if finding.kind is Kind.INCONCLUSIVE:
         return f"perhaps {shown}: not decided"
+    if finding.kind is Kind.NOT_COMPARABLE and not rest:
+        return ""
     if rest:
         return f"{shown}; not in {run_of(rest, order)}"
-    seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT, Kind.NOT_COMPARABLE)
+    seen = finding.kind in (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT)
     return f"{shown}: {'all of them' if seen else 'not shown to be alike'}"

@@ -14,6 +14,8 @@ TEN_MS = 0.01
 SLOWER = 1.02
 """Beyond so many times fp32's time, with intervals apart, int8 is called slower; the inverse is faster."""
 
+ANY_GPU = "gpu:*"
+"""What a device is called where it is not told which GPU it was."""
 MOST_CAUSES = 2
 """Told of a device."""
 
@@ -94,7 +96,7 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
     decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
     milliseconds = f"{_ms(int8, decimals)} against {_ms(fp32, decimals)} ms"
     of = "" if batch == 1 else f" of {batch} images"
-    where = f"on {device} ({milliseconds} an inference{of})"
+    where = f"on {'a GPU' if device == ANY_GPU else device} ({milliseconds} an inference{of})"
     if len(slower) == len(some):
         by = _times(one.ratio for one in some)
         return (
@@ -144,11 +146,18 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     worst = max(those, key=lambda one: one.ratio)
     if of == 1:
         return worst.clause
-    whole = "both" if of == 2 else f"all {of}"
-    number = whole if len(those) == of else f"{len(those)} of {of}"
     if len({one.clause for one in those}) == 1:
-        return f"{worst.clause}, in {number} cells"
-    return f"{worst.clause} in {worst.cell}, and the like in {number}"
+        number = "both" if len(those) == of == 2 else f"all {of}"
+        return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
+    rest = len(those) - 1
+    others = (
+        "the other"
+        if of == 2
+        else f"all {rest} others"
+        if rest == of - 1
+        else f"{rest} more of {of}"
+    )
+    return f"{worst.clause}, and the like in {others}"
 
 
 def _cell(pair: SpeedPair) -> str:

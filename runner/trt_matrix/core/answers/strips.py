@@ -31,6 +31,8 @@ class Strip:
     word: str
     """The same for a reader."""
     fault: str
+    nothing: bool = False
+    """Whether that is only that nothing was found."""
     sqnr_db: float | None = None
     """The least of the cells that it is spoken of with."""
     broken: int = 0
@@ -90,6 +92,7 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
         state=state(answer),
         word=degree(answer),
         fault=answer.fault if answer else "",
+        nothing=_nothing(answer),
         sqnr_db=_least_db([*(one for _, one in spoken), *([worst] if worst else [])]),
         broken=max((one.error.nonfinite for _, one in rows), default=0),
         best_db=_best_db(worst),
@@ -124,7 +127,9 @@ def _best_db(head: HeadResult | None) -> float | None:
 
 def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:
     """Returns what to do for this head, what it reaches, and whether an engine showed that."""
-    fix = best_fix(judgement.fixes, head)
+    # Where no harm was seen there is nothing to mend, whatever else a fix gains there.
+    unharmed = answer is not None and state(answer) in ("clean", "none")
+    fix = None if unharmed else best_fix(judgement.fixes, head)
     if fix:
         before, after = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
         reaches = f"{_db(before)} → {_db(after)} dB{_against(judgement, fix)}"
@@ -137,11 +142,11 @@ def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str,
         return answer.advice.split(":")[0], f"{_db(least)} → {_db(back)} dB", True
     if state(answer) == "open":
         return answer.advice, "", None
-    return (
-        ("", "", None)
-        if lead(answer.findings, answer.unseen) is None
-        else (answer.advice, "", None)
-    )
+    return ("", "", None) if _nothing(answer) else (answer.advice, "", None)
+
+
+def _nothing(answer: Answer | None) -> bool:
+    return answer is None or lead(answer.findings, answer.unseen) is None
 
 
 def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
@@ -172,8 +177,14 @@ def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
     return f" in {', '.join(parts)}" if parts else ""
 
 
-def reached(judgement: Judgement, fix: Fix) -> str:
-    """Returns what a fix reaches, in AP, lost boxes and dB as far as both are known, and where."""
+def reached(judgement: Judgement, fix: Fix, order: Sequence[str]) -> str:
+    """Returns what a fix reaches, in AP, lost boxes and dB as far as both are known, and where.
+
+    Args:
+        judgement: With the fix.
+        fix: What helps.
+        order: Heads, the worst first: of those that gain half as much as any the first is told.
+    """
     parts = []
     now, then = fix.now, fix.reaches
     if now.ap_drop is not None and then.ap_drop is not None:
@@ -186,13 +197,16 @@ def reached(judgement: Judgement, fix: Fix) -> str:
     if now.lost is not None and then.lost is not None:
         parts.append(f"boxes lost {now.lost:g} → {then.lost:g}")
     gains = {
-        head: (now.sqnr_db[head], value)
-        for head, value in then.sqnr_db.items()
-        if value is not None and now.sqnr_db.get(head) is not None
+        head: after_db - before_db
+        for head, after_db in then.sqnr_db.items()
+        if after_db is not None and (before_db := now.sqnr_db.get(head)) is not None
     }
     if gains:
-        head = max(gains, key=lambda one: gains[one][1] - (gains[one][0] or 0.0))
-        parts.append(f"{head} {gains[head][0]:z.1f} → {gains[head][1]:z.1f} dB")
+        most = max(gains.values())
+        head = next(
+            one for one in (*order, *gains) if gains.get(one, -math.inf) >= min(most, most / 2)
+        )
+        parts.append(f"{head} {_db(now.sqnr_db[head])} → {_db(then.sqnr_db[head])} dB")
     return f"{', '.join(parts)}{_against(judgement, fix, with_pass=True)}"
 
 

@@ -10,6 +10,8 @@ from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from trt_matrix.core.words import capital, listed, span
 
+COVERS = "its table covers"
+"""What is said of tensors that have no scale."""
 PERHAPS = "perhaps "
 """Behind it a finding that is not decided says whose fault it may be."""
 
@@ -50,6 +52,14 @@ def _needs(told: Sequence[ToldVerdict]) -> str:
     return " and ".join(one for one in needs if one not in repeats or one == most)
 
 
+def _ranked_advice(head: str, why: str) -> str:
+    """Returns what would tell of a ranked head: its boxes, or the tensor before it where that is not a head yet."""
+    before = why.rpartition("; ")[2]
+    if before.startswith("name the tensor"):
+        return f"{capital(before)}, or say how the rows of {head} become boxes (`decode`)."
+    return f"Say how the rows of {head} become boxes (`decode`): {before}."
+
+
 def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
     """Cells that are not judged, with the reason of each."""
     told = [one for one in told if one.verdict.why]
@@ -57,7 +67,7 @@ def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | 
         return None
     reasons_ = list(dict.fromkeys(one.verdict.why or "" for one in told))
     cells = [one.result.cell.id for one in told]
-    scales, ranked = "its table covers" in reasons_[0], "rows are ranked" in reasons_[0]
+    scales, ranked = COVERS in reasons_[0], "rows are ranked" in reasons_[0]
     if ranked:
         boxes = all(one.head.boxes for one in told)
         return made(
@@ -65,9 +75,7 @@ def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | 
             rows,
             f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
             f"{capital(reasons_[0])}.",
-            "See its boxes below."
-            if boxes
-            else "Name the tensor before it as head, or say how its rows become boxes (`decode`).",
+            "See its boxes below." if boxes else _ranked_advice(told[0].head.head, reasons_[0]),
             Severity.NONE,
         )
     return made(

@@ -192,7 +192,7 @@
       button.setAttribute("aria-expanded", String(open));
       button.textContent = open ? opened : closed;
     });
-    row.querySelector(".open-here").append(" · ", button);
+    row.querySelector(".open-here").append(make("span", { className: "toggle-dot", textContent: " · " }), button);
   };
   for (const [row, its] of groups) toggle(row, () => its, `Open ${its.length}`, `Close ${its.length}`);
   for (const row of all("tr.alike.more", matrix)) {
