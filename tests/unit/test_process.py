@@ -43,12 +43,6 @@ def run(tmp_path: Path) -> Run:
     return start
 
 
-@pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "TICK_S", 0.02)
-    monkeypatch.setattr(process, "GRACE_S", 0.3)
-
-
 def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(0.01)
