@@ -9,16 +9,13 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-
 Found = tuple[int, float, float, float, float, float]
 """Class, score, left, top, right, bottom."""
-
 
 Outputs = dict[str, Floats]
 
 
 HEIGHT, WIDTH = 64, 96
-
 
 CLASSES = 3
 
@@ -222,25 +219,21 @@ def joined(strides: Sequence[int], bins: int, anchors: int = 1, classes: int = C
 
 N8, N4 = (8, 16, 32), (8, 16, 32, 64)
 
-
 ONE: dict[str, Any] = {"out": {}}
 
 
 PART = {"scores": {"role": "scores"}, "boxes": {"role": "boxes"}}
-
 
 DETR = {"logits": {"role": "scores"}, "boxes": {"role": "boxes"}}
 
 
 SSD = {"loc": {"role": "boxes"}, "conf": {"role": "scores"}}
 
-
 YUNET = {
     f"{part}_{stride}": {"role": role, "stride": stride}
     for part, role in (("cls", "scores"), ("obj", "objectness"), ("bbox", "boxes"))
     for stride in N8
 }
-
 
 CENTERNET = {"hm": {"role": "scores"}, "wh": {"role": "sizes"}, "reg": {"role": "offsets"}}
 
@@ -250,7 +243,6 @@ CENTERFACE = {
     "scale": {"role": "sizes"},
     "offset": {"role": "offsets"},
 }
-
 
 Case = tuple[Mapping[str, Any], dict[str, Any], Outputs, Callable[[Outputs], Iterator[Found]]]
 

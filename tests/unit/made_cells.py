@@ -13,7 +13,6 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 IMAGES = 40
 
-
 ENERGY = np.full(IMAGES, 10.0)
 
 

@@ -25,7 +25,6 @@ from trt_matrix.inputs.images import (
 
 RGB = Preprocess()
 
-
 RGBA = Preprocess(color="rgba")
 
 

@@ -261,7 +261,6 @@ def named(name: object) -> Callable[[bytes], bytes]:
 
 DEEP = b"[" * 100_000
 
-
 REQUEST, ENDING = "request/request.json", "ending.json"
 
 

@@ -25,7 +25,6 @@ from trt_matrix.packs.merging import merge
 
 PLACES = [{"interpreter": sys.executable, "name": name} for name in ("here", "lab")]
 
-
 CELL = "lab/cpu/int8-shared-minmax"
 
 
@@ -225,7 +224,6 @@ def as_the_reference(trip: Photographs) -> Callable[[Any], None]:
 
 
 SHARED = "int8-shared-minmax/"
-
 
 LIES: dict[str, tuple[dict[str, Change], str]] = {
     "half the error": (

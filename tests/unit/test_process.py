@@ -21,7 +21,6 @@ from trt_matrix.environments.process import run_process
 
 NEVER_S = 600.0
 
-
 Run = Callable[..., Ending]
 
 
