@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.venv import VenvEnvironment
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def only_index(folder: Path) -> Path:
 def run_job(environment: VenvEnvironment, result: Path) -> dict[str, Any]:
     log = result.parent / "job.log"
     ending = environment.run(
-        result.parent / "request", result, log, deadline_s=600, tick=lambda: None
+        JobRun(request=result.parent / "request", result=result, log=log, deadline_s=600)
     )
     assert ending.exit_code == 0, log.read_text()
     assert log.read_text() == "done\n"

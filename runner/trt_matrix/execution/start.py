@@ -12,7 +12,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.gpus import GpuState, disturbed
 from trt_matrix.core.records import Calibration, Measurement, Object, Start
 from trt_matrix.core.tables import pooled
-from trt_matrix.environments.base import Ending
+from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.execution.answer_models import JobError
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
 from trt_matrix.execution.asked import asked_of
@@ -201,13 +201,15 @@ class JobStart:
         self.started = utc_now().isoformat()
         try:
             ending = self.site.environment.run(
-                asked,
-                result,
-                self.log,
-                deadline_s=self.wants.settings.deadline_s,
-                tick=tick,
-                device=self.site.device,
-                run_id=self.run_id,
+                JobRun(
+                    request=asked,
+                    result=result,
+                    log=self.log,
+                    deadline_s=self.wants.settings.deadline_s,
+                    tick=tick,
+                    device=self.site.device,
+                    run_id=self.run_id,
+                )
             )
         except QuotaError as error:
             ending = Ending(exit_code=None, stopped=str(error))

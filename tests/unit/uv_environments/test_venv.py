@@ -11,6 +11,7 @@ import pytest
 from tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
 
 from trt_matrix.environments import local, packages, preflight
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.packages import Sources
 from trt_matrix.environments.venv import STAMP, VenvEnvironment, default_cache
@@ -151,7 +152,9 @@ def test_the_gpus_that_are_ours_are_handed_on(
 
 def test_running_before_it_is_prepared_is_a_mistake(environment: Make, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="prepare it"):
-        environment("pebble").run(tmp_path, tmp_path, tmp_path, deadline_s=1, tick=lambda: None)
+        environment("pebble").run(
+            JobRun(request=tmp_path, result=tmp_path, log=tmp_path, deadline_s=1)
+        )
 
 
 def test_obstacles(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
