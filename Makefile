@@ -29,7 +29,7 @@ test-lowest: .venv/.dev  ## the same with the oldest versions of every dependenc
 	.venv/bin/uv venv --quiet --clear --python $(RUN) build/lowest
 	.venv/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[frames]'
 	.venv/bin/uv pip freeze --quiet --python $(LOWEST) --exclude-editable | grep -v '^trt-matrix' > build/lowest.txt
-	.venv/bin/uv pip install --quiet --python $(LOWEST) --constraint build/lowest.txt pytest pytest-xdist hypothesis
+	.venv/bin/uv pip install --quiet --python $(LOWEST) --constraint build/lowest.txt pytest pytest-xdist hypothesis jsonschema pycocotools
 	CI=true $(LOWEST) -m pytest -n auto -m pure tests/unit $(ARGS)
 
 lint: .venv/.dev  ## check style and types

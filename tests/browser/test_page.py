@@ -9,18 +9,6 @@ from shown_pages import EVILS, PAGES, Open, html
 
 SECTIONS = ("verdict", "matrix", "questions", "details")
 """Those that every page has."""
-FOLDS = (
-    "cards",
-    "results",
-    "budget",
-    "latency",
-    "boxes",
-    "tables",
-    "layers",
-    "integers",
-    "metrics",
-    "cells",
-)
 SIZES = {"12px", "14px", "16px", "20px", "24px", "32px"}
 WIDTHS = (1920, 1440, 1024, 390)
 

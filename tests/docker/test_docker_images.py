@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from registry import PASSWORD, USER, Registry, login
 
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.docker import image as images
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.environment import DockerEnvironment
@@ -202,7 +203,7 @@ def test_an_image_without_numpy_gets_it(engine: Engine, python_image: str, tmp_p
     request, result = tmp_path / "request", tmp_path / "result"
     request.mkdir()
     result.mkdir()
-    ending = one.run(request, result, tmp_path / "log", deadline_s=60, tick=lambda: None)
+    ending = one.run(JobRun(request=request, result=result, log=tmp_path / "log", deadline_s=60))
     assert ending.exit_code == 0
     assert json.loads((result / "probe.json").read_text())["packages"]["numpy"]
     assert list(result.iterdir())

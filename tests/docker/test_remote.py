@@ -13,6 +13,7 @@ from ssh import Sshd
 
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.docker import hosts, remote_files
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.environment import DockerEnvironment
@@ -70,7 +71,7 @@ def test_a_job_runs_there_and_its_results_come_back(
     for number in (1, 2):
         request, result = asked(tmp_path / str(number))
         ending = environment.run(
-            request, result, tmp_path / "log", deadline_s=60, tick=lambda: None, run_id="r"
+            JobRun(request=request, result=result, log=tmp_path / "log", deadline_s=60, run_id="r")
         )
         assert (ending.exit_code, ending.error) == (0, None), (tmp_path / "log").read_text()
         answer = json.loads((result / protocol.RESULT).read_text())
@@ -100,7 +101,9 @@ def test_links_and_pipes_do_not_come_back(
     monkeypatch.setattr("trt_matrix.environments.docker.start.PROGRAM", program)
     environment.prepare(offline=False)
     request, result = asked(tmp_path / "one")
-    ending = environment.run(request, result, tmp_path / "log", deadline_s=60, tick=lambda: None)
+    ending = environment.run(
+        JobRun(request=request, result=result, log=tmp_path / "log", deadline_s=60)
+    )
     assert ending.exit_code == 0, (tmp_path / "log").read_text()
     found = sorted(str(path.relative_to(result)) for path in result.rglob("*"))
     assert found == ["passes", "passes/a", "passes/a/x"]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.environments.process import run_process
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -40,19 +40,9 @@ class InstantEnvironment:
     def identity(self) -> Identity | None:
         return self.prepare(offline=True)
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
+    def run(self, job: JobRun) -> Ending:
         self.starts += 1
-        code = PRELUDE.replace("sys.argv[1:3]", repr((str(request), str(result)))) + HONEST
+        code = PRELUDE.replace("sys.argv[1:3]", repr((str(job.request), str(job.result)))) + HONEST
         exec(compile(code, "scripted_job.py", "exec"), {})
         return Ending(exit_code=0)
 
@@ -99,24 +89,14 @@ class ScriptedEnvironment:
     def identity(self) -> Identity | None:
         return self._identity if self.made else None
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
+    def run(self, job: JobRun) -> Ending:
         script = self.scripts[min(self.starts, len(self.scripts) - 1)]
         self.starts += 1
         return run_process(
-            [sys.executable, "-I", "-S", "-c", PRELUDE + script, str(request), str(result)],
-            cwd=result,
+            [sys.executable, "-I", "-S", "-c", PRELUDE + script, str(job.request), str(job.result)],
+            cwd=job.result,
             env={"PATH": os.defpath},
-            log=log,
-            deadline_s=deadline_s,
-            tick=tick,
+            log=job.log,
+            deadline_s=job.deadline_s,
+            tick=job.tick,
         )

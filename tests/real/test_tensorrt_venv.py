@@ -10,6 +10,7 @@ import pytest
 
 from tests.causes import engines
 from trt_matrix.containers.job import protocol
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import read_driver
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import EnvironmentUnavailableError
@@ -40,7 +41,7 @@ def probed(environment: VenvEnvironment, folder: Path) -> tuple[dict[str, Any], 
     }  # fmt: skip
     protocol.write_json(str(request / protocol.REQUEST), asked)
     log = folder / "job.log"
-    ending = environment.run(request, result, log, deadline_s=300, tick=lambda: None)
+    ending = environment.run(JobRun(request=request, result=result, log=log, deadline_s=300))
     assert ending.exit_code == 0, log.read_text()
     return tuple(
         json.loads((result / name).read_text()) for name in (protocol.RESULT, protocol.PROBE)

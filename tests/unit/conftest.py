@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""What tests of several files use: the command line, called in this process, and short waits."""
 
 import signal
 from collections.abc import Iterator
@@ -34,3 +34,10 @@ def call(
         return ending.value.code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are looked at, and stopped, sooner."""
+    monkeypatch.setattr("trt_matrix.environments.process.TICK_S", 0.02)
+    monkeypatch.setattr("trt_matrix.environments.process.GRACE_S", 0.3)

@@ -18,7 +18,7 @@ from trt_matrix.core.diagnosis.record import (
     SearchRecord,
     SetRecord,
 )
-from trt_matrix.core.fix import Fix
+from trt_matrix.core.fix import Fix, FixKind
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.qdq.placements import Placed, Weights, kept_in_float
 from trt_matrix.core.rules import DB
@@ -168,3 +168,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
         "other_images": record(16.5, 10, failing=True),
     }  # fmt: skip
     return Diagnosis(**{**values, **changes})
+
+
+def kinds(made: Judgement) -> list[FixKind]:
+    return [one.kind for one in made.fixes]

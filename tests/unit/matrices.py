@@ -172,3 +172,7 @@ class Trial:
         """Runs it; returns cell id → record."""
         self.matrix.run()
         return {record.cell: record for record in self.matrix.records()}
+
+
+def statuses(records: dict[str, Record]) -> dict[str, Status]:
+    return {cell: record.status for cell, record in records.items()}

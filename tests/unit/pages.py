@@ -112,3 +112,13 @@ def assert_inert(document: Element) -> None:
     assert (first.attributes, first.raw) == ({}, SCRIPTED)
     assert (own.attributes, own.raw) == ({}, script()), "no script but the page's own"
     assert len(document.all("style")) == 1
+
+
+def row_of(section: Element, environment: str, number: int = 0) -> Element:
+    """Returns the environment's `number`-th row of a section."""
+    rows = [
+        row
+        for row in section.all("tr")
+        if row.all("th") and row.all("th")[0].text.split()[:1] == [environment]
+    ]
+    return rows[number]

@@ -133,3 +133,14 @@ def test_a_name_of_a_class_means_one_thing() -> None:
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert len(places) > 500
     assert {name: there for name, there in places.items() if len(there) > 1} == {}
+
+
+LONGEST = 400
+"""Lines of a file: what is longer holds more than one subject."""
+
+
+def test_no_file_of_ours_is_too_long_to_be_one_subject() -> None:
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "containers").rglob("*.py")]
+    assert len(files) > 400
+    long = {str(one): n for one in files if (n := one.read_text().count("\n")) > LONGEST}
+    assert long == {}

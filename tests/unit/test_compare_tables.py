@@ -11,7 +11,7 @@ import pytest
 import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from test_qdq import minmax
+from placed_networks import minmax
 from typer.testing import CliRunner
 
 from trt_matrix import cli

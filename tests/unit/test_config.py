@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trt_matrix.config import matrix as configuration
+from trt_matrix.config.environments import KINDS
 from trt_matrix.config.matrix import Config, validate
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.cells import Precision
@@ -165,7 +166,7 @@ def test_own_options_replace_the_general_ones() -> None:
         ({"calibration__percentile": 50}, "calibration.percentile: should be greater than 50, is 50"),
         ({"environments": []}, "environments: empty; name at least one"),
         ({"environments": [{"vnev": "x"}]}, "environments[0]: an environment has one of the keys venv, "
-                        "interpreter, ngc, image, elsewhere, dumps; this one has vnev"),
+                        f"{', '.join(list(KINDS)[1:])}; this one has vnev"),
         ({"environments": ["ort"]}, "environments[0]: an environment has one of the keys"),
         ({"environments": [{"venv": "onnxruntme", "versions": ["1"]}]}, "environments[0].venv: "
                         "\"onnxruntme\" is not known here; allowed: onnxruntime, onnxruntime-gpu, tensorrt, "

@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import struct
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +18,6 @@ from PIL import Image
 
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
-from trt_matrix.config.matrix import validate
-from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.network.calibration_graph import calibration_model
@@ -32,10 +28,11 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.errors import ConfigError
 from trt_matrix.judging.outcome import Outcome
 
-ROOT = Path(__file__).parents[2]
-
 IMAGES = 4
+
 HEADS = ("large", "small")
+
+
 STATED = {"cuDNN": "7.1.4", "GPU": "Tesla P4"}
 
 Outputs = Mapping[str, np.ndarray]
@@ -413,47 +410,3 @@ def test_names_of_passes_follow_the_engine() -> None:
     wanted = {"fp32", "tf32", "fp16", "bf16", "int8", "int8-own", "int8-shipped"}
     assert set(onnx_runtime) == wanted
     assert all(one.made_inside for one in (tensorrt["int8"], onnx_runtime["int8"]))
-
-
-# What docs/how-to/dumps.md says
-
-PAGE = (ROOT / "docs" / "how-to" / "dumps.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-
-
-def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path) -> None:
-    [program] = [content for kind, content in BLOCKS if kind == "python"]
-    matrix = next(content for kind, content in BLOCKS if "name: recorded" in content)
-    (tmp_path / "demo").symlink_to(ROOT / "demo")
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / "record.py").write_text(program)
-    (tmp_path / "matrix.yaml").write_text(f"repeats: 1\n{matrix}")  # the same bits each time
-    subprocess.run([sys.executable, "record.py"], cwd=tmp_path, check=True, capture_output=True)
-    run = session.run_experiment(
-        tmp_path / "matrix.yaml", tmp_path / "results", select=[], offline=True, progress=Told()
-    )
-    small = cell(run, "my-program/cpu/int8-own").heads[2]
-    assert [one.kind for one in small.verdicts] == [Kind.CALIBRATION_PROBLEM]
-    told = run.judgement.sentences["small"]
-    page = " ".join(PAGE.split())
-    known, why = (
-        "The own minmax table and the own table of my-program cost 2.8 to 2.9 dB more than the best table "
-        "known, in exact arithmetic.",
-        "The algorithm is to blame, not the images",
-    )
-    assert known in page
-    assert why in page
-    assert why in told
-    # Another processor sums float32 in another order: its last digit may be another one.
-    number = r"(\d+\.\d)"
-    pattern = re.sub(r"\d\\\.\d", lambda _: number, re.escape(known))
-    found = re.search(pattern, told)
-    assert found, told
-    assert [float(one) for one in found.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
-
-
-def test_the_entries_of_the_page_are_valid(experiment: Path, tmp_path: Path) -> None:
-    entries = next(content for kind, content in BLOCKS if content.startswith("environments:"))
-    content = yaml.safe_load((ROOT / "matrix.yaml").read_text()) | yaml.safe_load(entries)
-    config = validate(Document("matrix.yaml", content))
-    assert config.environment_ids() == ("ort-1.32.0", "app-trt4", "tensorflow")

@@ -9,17 +9,15 @@ import pytest
 from tests.unit import h200, random_judgements
 from tests.unit.fixes import (
     IMPLICIT,
-    IMPLICIT_MIXED,
-    LAYERS,
     MINMAX,
     MIXED,
     PER_TENSOR,
     PLACED,
     TABLE,
-    better,
     boxes,
     cell,
     diagnosis,
+    kinds,
     only,
     record,
     regression,
@@ -35,18 +33,8 @@ from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern
 from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.diagnosis.record import MixRecord
 from trt_matrix.core.fix import Basis, FixKind, Kept
-from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.precisions import LayerReport, Way
-from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.verdicts.equivalence import Equivalence
-from trt_matrix.core.verdicts.verdict import Kind, Verdict
+from trt_matrix.core.judgement import CellResult
 from trt_matrix.report import views
-
-
-def kinds(made: Judgement) -> list[FixKind]:
-    return [one.kind for one in made.fixes]
-
 
 # Nothing is wrong
 
@@ -162,138 +150,6 @@ def test_a_scale_a_channel_is_else_simulated_with_the_same_table() -> None:
     assert told(bad, errors=other).fixes == ()
 
 
-# Layers in float
-
-
-def test_layers_in_float_are_measured_beside_what_was_predicted() -> None:
-    made = told(
-        cell(BASELINE, whole=boxes(20, 0.1)),
-        cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01)),
-        errors={
-            (replace(PLACED, in_float=_in_float()).name, TABLE): {"small": 10**-2.25, "large": 1e-3}
-        },
-        diagnosis=diagnosis(),
-    )
-    one = only(made)
-    assert (one.kind, one.basis) == (FixKind.LAYERS, Basis.MEASURED)
-    assert one.command == 'quantisation: {exclude: ["stem/Conv", "small/Conv"]}'
-    assert one.predicted is not None
-    assert one.predicted.sqnr_db["small"] == pytest.approx(22.5)
-    assert one.predicted.ap_drop == pytest.approx(0.01)
-    assert one.reaches.sqnr_db["small"] == pytest.approx(22.4)
-
-
-def _in_float() -> str:
-    return cell(BASELINE, MIXED).placed.in_float  # type: ignore[union-attr]
-
-
-def test_what_was_predicted_of_another_set_is_not_told_of_this_one() -> None:
-    other = diagnosis(chosen=record(25, 0, ("neck",)), confirmed=record(25, 0, ("neck",)))
-    made = told(cell(BASELINE), cell(BASELINE, MIXED, 22), diagnosis=other)
-    (measured,) = [one for one in made.fixes if one.basis is Basis.MEASURED]
-    assert measured.predicted is None
-
-
-def test_layers_that_gain_decibels_and_lose_precision_are_no_fix() -> None:
-    made = told(
-        cell(BASELINE, whole=boxes(10, 0.02)), cell(BASELINE, MIXED, 22, whole=boxes(10, 0.08))
-    )
-    assert made.fixes == ()
-    assert "no fix" in made.no_fix[0]
-
-
-def _report(*ran_in_int8: str, cells: tuple[str, ...]) -> LayerReport:
-    way = Way(cells=cells, precisions=dict.fromkeys(ran_in_int8, INT8))
-    return LayerReport(network=NetworkMap(heads=("small",), parts=(), inputs=()), ways=(way,))
-
-
-def test_a_version_that_did_not_keep_them_in_float_is_told() -> None:
-    mixed = cell(BASELINE, MIXED, 20)
-    made = told(
-        cell(BASELINE), mixed, layers=_report("stem/Conv", "else/Conv", cells=(mixed.cell.id,))
-    )
-    assert f"{BASELINE} ran stem/Conv in int8 all the same" in only(made).why
-    honest = told(cell(BASELINE), mixed, layers=_report("else/Conv", cells=(mixed.cell.id,)))
-    assert "all the same" not in only(honest).why
-
-
-def test_where_they_were_not_kept_and_nothing_is_gained_that_is_why() -> None:
-    mixed = cell(BASELINE, MIXED, 16.1)
-    made = told(cell(BASELINE), mixed, layers=_report("stem/Conv", cells=(mixed.cell.id,)))
-    assert made.fixes == ()
-    assert made.no_fix == (
-        f"In {mixed.cell.id} nothing is gained by 2 layers in float: it ran stem/Conv in int8 all the same.",
-    )
-
-
-def test_a_broken_output_is_no_fix() -> None:
-    broken = Verdict(kind=Kind.BROKEN_OUTPUT, cell="c", head="small", why="all zero")
-    made = told(cell(BASELINE), cell(BASELINE, MIXED, 90, verdicts=[broken]))
-    assert made.fixes == ()
-
-
-def test_implicit_layers_are_held_by_the_options_of_the_environment() -> None:
-    made = told(cell("trt", IMPLICIT), cell("trt", IMPLICIT_MIXED, 22))
-    assert only(made).command == 'options: {fp32_layers: ["stem/Conv", "small/Conv"]}'
-    assert told(cell("trt", IMPLICIT), cell("trt", MIXED, 22)).fixes == ()
-
-
-def test_an_environment_that_holds_layers_shows_what_that_does() -> None:
-    held = {"probed": {"engine": {"options": {"fp32_layers": ["up/Resize"]}}}}
-    made = told(
-        cell("trt", IMPLICIT, version="8.6.0"),
-        cell("trt-held", IMPLICIT, 22, version="8.6.0", facts=held),
-    )
-    one = only(made)
-    assert (one.kind, one.command) == (FixKind.LAYERS, 'options: {fp32_layers: ["up/Resize"]}')
-    other = told(
-        cell("trt", IMPLICIT, version="8.6.0"),
-        cell("trt-held", IMPLICIT, 22, version="8.5.0", facts=held),
-    )
-    assert other.fixes == ()
-
-
-def test_layers_that_no_engine_ran_are_simulated_on_the_images_that_did_not_choose_them() -> None:
-    one = only(told(cell(BASELINE, whole=boxes(20, 0.1)), diagnosis=diagnosis()))
-    assert (one.kind, one.basis, one.cells) == (FixKind.LAYERS, Basis.SIMULATED, ())
-    assert (one.now.sqnr_db["small"], one.reaches.sqnr_db["small"]) == (16.5, 22.0)
-    assert (one.now.lost, one.reaches.lost) == (10, 1)
-    assert one.reaches.latency_s is None
-    assert "64 images that it was not chosen on" in one.why
-
-
-def test_a_set_that_other_images_did_not_confirm_does_not_hold() -> None:
-    one = only(
-        told(
-            cell(BASELINE),
-            diagnosis=diagnosis(
-                confirmed=record(19, 1, LAYERS, failing=True), confirmed_holds=False
-            ),
-        )
-    )
-    assert one.reaches.holds is False
-    assert "a limit does not hold there" in one.why
-
-
-def test_where_no_set_is_enough_the_best_is_told_as_that() -> None:
-    one = only(
-        told(
-            cell(BASELINE),
-            diagnosis=diagnosis(
-                chosen=None, confirmed=None, best=record(18.5, 5, LAYERS, failing=True)
-            ),
-        )
-    )
-    assert one.reaches.holds is False
-    assert "no set that was tried keeps every limit" in one.why
-    assert "the 64 images that it was chosen on" in one.why
-
-
-def test_a_diagnosis_of_another_table_or_placement_says_nothing_of_this_cell() -> None:
-    for changed in ({"table_sha256": "cd" * 32}, {"placement": "tensorrt"}):
-        assert told(cell(BASELINE), diagnosis=diagnosis(**changed)).fixes == ()
-
-
 # A range for each tensor
 
 
@@ -318,82 +174,6 @@ def test_the_mix_is_not_told_where_it_is_in_use_or_costs_boxes() -> None:
     assert "simulated" in worse.no_fix[0]
     little = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(16.9, 10)))
     assert little.fixes == ()
-
-
-# Another version
-
-
-def test_a_version_that_a_test_says_is_better_is_named_once_for_all() -> None:
-    made = told(
-        cell("old-1", small_db=15, verdicts=[regression("old-1")]),
-        cell("old-2", small_db=16, verdicts=[regression("old-2")]),
-        cell(BASELINE, small_db=22),
-        cell("new", small_db=22),
-    )
-    one = only(made)
-    assert one.kind is FixKind.VERSION
-    assert one.what == f"one of {BASELINE} and new"
-    assert one.against == f"old-1/cpu/{SHARED.name}"  # the worst
-    assert "a gain in 2 environments" in one.why
-
-
-def test_a_version_that_is_better_and_no_test_says_so_is_no_fix() -> None:
-    assert told(cell("old"), cell(BASELINE, small_db=22)).fixes == ()
-    open_ = regression("old", Kind.INCONCLUSIVE, suspected=Kind.ENGINE_REGRESSION, needs="builds")
-    assert told(cell("old", verdicts=[open_]), cell(BASELINE, small_db=22)).fixes == ()
-
-
-def test_a_version_that_loses_the_same_is_no_fix() -> None:
-    equal = Equivalence(
-        head="small", device="cpu", pass_=SHARED.name, baseline=BASELINE,
-        environments=(BASELINE, "old"), within_db=0.9, same_bits=False, all=True,
-    )  # fmt: skip
-    cells = cell("old", verdicts=[regression("old")]), cell(BASELINE, small_db=16.8)
-    assert kinds(told(*cells)) == [FixKind.VERSION]
-    assert told(*cells, equal=(equal,)).fixes == ()
-
-
-def test_a_version_that_is_itself_suspected_is_not_named() -> None:
-    made = told(
-        cell("old", verdicts=[regression("old")]),
-        cell("other", small_db=24, verdicts=[regression("other", Kind.CALIBRATOR_REGRESSION)]),
-        cell(BASELINE, small_db=22),
-    )
-    versions = [one for one in made.fixes if one.kind is FixKind.VERSION]
-    assert all("other" not in one.what for one in versions)
-
-
-def test_the_baseline_itself_may_be_the_worse_one() -> None:
-    sure = told(cell(BASELINE), cell("new", small_db=20.5, verdicts=[better("new", 4.5, 1)]))
-    assert only(sure).what == "new"
-    by_noise = told(cell(BASELINE), cell("new", small_db=17, verdicts=[better("new", 1.0, 1.5)]))
-    assert by_noise.fixes == ()
-
-
-def test_a_version_that_runs_float_is_no_fix() -> None:
-    nothing = Verdict(kind=Kind.NOTHING_QUANTISED, cell="c", head="small", why="float")
-    made = told(
-        cell("old", verdicts=[regression("old")]),
-        cell(BASELINE, small_db=90, verdicts=[nothing]),
-    )
-    assert made.fixes == ()
-
-
-# Another way
-
-
-def test_qdq_nodes_of_the_same_table_replace_implicit_scales() -> None:
-    made = told(cell("trt", IMPLICIT), cell("trt", SHARED, 22), cell("trt", MINMAX, 24))
-    (way,) = [one for one in made.fixes if one.kind is FixKind.WAY]
-    assert way.cells == (f"trt/cpu/{SHARED.name}",)
-
-
-def test_qdq_nodes_elsewhere_or_worse_are_no_way_out() -> None:
-    assert told(cell("trt", IMPLICIT), cell("other", SHARED, 22)).fixes == ()
-    worse = told(cell("trt", IMPLICIT), cell("trt", SHARED, 15))
-    assert FixKind.WAY not in kinds(worse)
-    explicit = told(cell("trt", IMPLICIT, 22), cell("trt", SHARED, 15))
-    assert FixKind.WAY not in kinds(explicit)
 
 
 def test_other_layers_in_float_are_not_another_way() -> None:

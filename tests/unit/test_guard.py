@@ -1,4 +1,4 @@
-"""Builds that choose: by hand, by simulation, and the table of docs/concepts/method.md."""
+"""Builds that choose: by hand, by simulation, and what docs/concepts/method.md says of it."""
 
 import math
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, errors, head
 from tests.unit.test_severity import boxes
+from trt_matrix.core.answers.causes import WORDS
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.judgement import CellResult
@@ -222,3 +223,15 @@ def test_own_tables_are_no_evidence_of_an_unharmed_engine() -> None:
     assert SHARED.source is TableSource.SHARED
     one = told(with_verdicts("old", pass_=OWN), with_verdicts(BASELINE, pass_=OWN))
     assert "at the same scales" not in one["text"]
+
+
+def test_a_kind_without_words_of_its_own_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a new one is, before anybody writes a sentence for it."""
+    monkeypatch.delitem(WORDS, Kind.IMPLICIT_REGRESSION)
+    one = told(with_verdicts("old", verdict(Kind.IMPLICIT_REGRESSION)), with_verdicts(BASELINE))
+    assert one["fault"] == "TensorRT's implicit scales"
+    assert "old loses 4.0 dB" in one["text"]
+    assert "against base/cpu/x: TensorRT's implicit scales." in one["text"]
+    assert one["advice"] == "Look at old beside base/cpu/x."

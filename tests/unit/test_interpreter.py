@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from trt_matrix.environments import local, preflight
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.environments.python import ask_python
@@ -132,7 +133,7 @@ def test_a_job_sees_variables_and_library_paths(
         variables={"PYTHONPATH": "/more", "LD_LIBRARY_PATH": "/old", "OMP_NUM_THREADS": "2"},
         library_paths=[libraries],
     )
-    ending = own.run(tmp_path, result, tmp_path / "log", deadline_s=600, tick=lambda: None)
+    ending = own.run(JobRun(request=tmp_path, result=result, log=tmp_path / "log", deadline_s=600))
     assert ending.exit_code == 4
     env, argv, prefix = json.loads((result / "result.json").read_text())
     assert env["LD_LIBRARY_PATH"] == f"{libraries}:/old"

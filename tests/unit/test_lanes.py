@@ -20,7 +20,7 @@ from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.records import Measurement, Record
 from trt_matrix.environments import process
-from trt_matrix.environments.base import Ending
+from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.lanes import Lane
 from trt_matrix.execution.workers import Workers
@@ -74,12 +74,12 @@ class Watched(InstantEnvironment):
         self.machine = machine
         self.meet = meet
 
-    def run(self, *given: Path, device: str = "cpu", **named: object) -> Ending:  # type: ignore[override]
-        place = self.machine.place(device)
+    def run(self, job: JobRun) -> Ending:
+        place = self.machine.place(job.device)
         self.diary.begin(place, self.name)
         try:
-            self.meet(device)
-            return super().run(*given, device=device, **named)  # type: ignore[arg-type]
+            self.meet(job.device)
+            return super().run(job)
         finally:
             self.diary.end(place)
 
@@ -195,11 +195,11 @@ def test_tables_stand_in_the_order_of_the_plan_whoever_was_first(tmp_path: Path)
                 super().__init__()
                 self.name, self.device, self.amax = name, device, amax
 
-            def run(self, request: Path, result: Path, *given: Path, **named: object) -> Ending:  # type: ignore[override]
+            def run(self, job: JobRun) -> Ending:
                 if second_first and self.device == "gpu:0":
                     assert ended.wait(PATIENCE_S)
-                ending = super().run(request, result, *given, **named)  # type: ignore[arg-type]
-                made = result / "calibration.json"
+                ending = super().run(job)
+                made = job.result / "calibration.json"
                 if made.exists():
                     made.write_text(made.read_text().replace("2.0", str(self.amax)))
                 if self.device == "gpu:1":
@@ -223,8 +223,8 @@ def test_tables_stand_in_the_order_of_the_plan_whoever_was_first(tmp_path: Path)
 class Broken(Watched):
     """Where it runs, the store fails, once the other device has begun."""
 
-    def run(self, *given: Path, device: str = "cpu", **named: object) -> Ending:  # type: ignore[override]
-        self.meet(device)
+    def run(self, job: JobRun) -> Ending:
+        self.meet(job.device)
         message = "the disk of this device is full"
         raise StoreError(message)
 

@@ -315,3 +315,16 @@ def test_quoted_text_is_read_back() -> None:
     for name in (*ODD, "x" * 2000, "a b " * 100):
         assert yaml.safe_load(quoted(name)) == name
         assert "\n" not in quoted(name)
+
+
+def test_tensorrt_in_a_virtual_environment_is_where_it_can_be_proved(
+    here: Path, call: Call
+) -> None:
+    images(here)
+    environments = [{"venv": "tensorrt", "versions": ["8.6.1"]}]
+    whole = yaml.safe_load(MATRIX) | {"environments": environments, "baseline": "trt-8.6.1"}
+    (here / "matrix.yaml").write_text(yaml.safe_dump(whole))
+    code, out, err = call("net.cache", "-o", "out.onnx")
+    assert code == ExitCode.OK, err
+    assert "Then in trt-8.6.1: " in out
+    assert "environments:" not in snippet(out)

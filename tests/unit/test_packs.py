@@ -1,8 +1,6 @@
 """Packed here, run by run-pack.py as on another machine, merged: the same numbers as run directly."""
 
 import contextlib
-import hashlib
-import io
 import json
 import random
 import shutil
@@ -14,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import unpack
+from archives import Change, changed, files_of, resealed, unpack, with_values, write
 from matrices import Told
 from trips import Trip, experiment
 
 from trt_matrix.commands import session
-from trt_matrix.containers.job import pack_docker, run_pack
 from trt_matrix.errors import NothingSelectedError, StoreError
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import Packed, pack
@@ -181,17 +178,6 @@ def test_a_wrong_python_is_noticed_before_any_job_and_can_be_tried_again(
     assert "[1/1] lab@cpu@calibrate: 1 of 1 answered" in trip.run("--only", "*calibrate*")
 
 
-def test_it_says_what_it_does_while_it_runs(
-    trip: Trip, first: Packed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for stage in ("build fp32", "build fp32", "infer fp32"):
-        run_pack.progress(stage, 61.0)
-    run_pack.finish_progress("[1/3] a: ")
-    assert capsys.readouterr().out == "\n    build fp32, 61 s\n    infer fp32, 61 s\n[1/3] a: "
-    run_pack.finish_progress("[1/3] a: ")
-    assert capsys.readouterr().out == ""
-
-
 def test_what_goes_back_is_compressed(trip: Trip, answers: Path) -> None:
     with tarfile.open(answers, "r:gz") as archive:
         assert archive.getmember("results.json").isfile()
@@ -215,68 +201,32 @@ def test_a_damaged_pack_is_not_run(trip: Trip, first: Packed) -> None:
 # What comes back may be damaged, mixed up or hostile
 
 
-def rewritten(source: Path, target: Path, change: object) -> Path:
-    """Copies an archive member by member; `change(name, content)` gives the new content or None."""
-    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
-        for member in old:
-            stream = old.extractfile(member)
-            assert stream
-            content = change(member.name, stream.read())  # type: ignore[operator]
-            if content is not None:
-                member.size = len(content)
-                new.addfile(member, io.BytesIO(content))
-    return target
-
-
 @pytest.fixture(scope="module")
 def answers(trip: Trip, first: Packed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     trip.carry(first)
     return Path(shutil.copy(trip.answers, tmp_path_factory.mktemp("answers")))
 
 
-def test_a_changed_answer_is_refused(trip: Trip, answers: Path, tmp_path: Path) -> None:
-    def change(name: str, content: bytes) -> bytes:
-        return content[:-1] + b"\x7f" if name.endswith("small.npy") else content
-
-    with pytest.raises(StoreError, match=r"changed on the way: lab@cpu@.*small\.npy"):
-        merge(rewritten(answers, tmp_path / "r.tar", change), trip.results)
-
-
-def test_a_missing_and_an_added_file_are_refused(trip: Trip, answers: Path, tmp_path: Path) -> None:
-    def drop(name: str, content: bytes) -> bytes | None:
-        return None if name.endswith("small.npy") else content
-
-    with pytest.raises(StoreError, match="changed on the way"):
-        merge(rewritten(answers, tmp_path / "r.tar", drop), trip.results)
-    with pytest.raises(StoreError, match=r"results\.json is missing or damaged"):
-        merge(
-            rewritten(answers, tmp_path / "r.tar", lambda n, c: None if n == "results.json" else c),
-            trip.results,
-        )
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"small.npy": lambda content: content[:-1] + b"\x7f"}, r"changed on the way: lab@cpu@.*small\.npy"),
+        ({"small.npy": None}, "changed on the way"),
+        ({"results.json": None}, r"results\.json is missing or damaged"),
+        ({"results.json": with_values(pack="../../manifest")}, r"results\.json is missing or damaged \(pack: "),
+    ],
+)  # fmt: skip
+def test_what_was_changed_on_the_way_is_refused(
+    trip: Trip, answers: Path, tmp_path: Path, changes: dict[str, Change], told: str
+) -> None:
+    archive = write(tmp_path / "r.tar", changed(files_of(answers), changes))
+    with pytest.raises(StoreError, match=told):
+        merge(archive, trip.results)
 
 
 def test_answers_to_another_pack_are_refused(answers: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="answers a pack that was not made from"):
         merge(answers, tmp_path / "results")
-
-
-def test_a_pack_id_is_no_path(trip: Trip, answers: Path, tmp_path: Path) -> None:
-    def change(name: str, content: bytes) -> bytes:
-        if name != "results.json":
-            return content
-        return json.dumps(json.loads(content) | {"pack": "../../manifest"}).encode()
-
-    with pytest.raises(StoreError, match=r"results\.json is missing or damaged \(pack: "):
-        merge(rewritten(answers, tmp_path / "r.tar", change), trip.results)
-
-
-@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside"])
-def test_nothing_is_written_outside(trip: Trip, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "r.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    with pytest.raises(StoreError, match="no plain file below the archive"):
-        merge(path, trip.results)
 
 
 def test_links_are_refused(trip: Trip, tmp_path: Path) -> None:
@@ -299,39 +249,6 @@ def test_what_is_no_archive(trip: Trip, tmp_path: Path, content: bytes) -> None:
         merge(tmp_path / "absent.tar", trip.results)
 
 
-def resealed(source: Path, target: Path, changes: dict[str, object]) -> Path:
-    """Changes files of an archive (`None`: leaves it out) so that its hashes fit: as who means harm does."""
-    files: dict[str, bytes] = {}
-    with tarfile.open(source) as old:
-        for member in old:
-            stream = old.extractfile(member)
-            assert stream
-            files[member.name] = stream.read()
-    manifest = json.loads(files.pop("results.json"))
-    for end, change in changes.items():
-        for name in [one for one in files if one.endswith(end)]:
-            found = change(files[name]) if callable(change) else change
-            if found is None:
-                del files[name]
-            else:
-                assert isinstance(found, bytes)
-                files[name] = found
-    manifest["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in files.items()}
-    with tarfile.open(target, "w") as new:
-        for name, content in {**files, "results.json": json.dumps(manifest).encode()}.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            new.addfile(member, io.BytesIO(content))
-    return target
-
-
-def asking(**changes: object) -> Callable[[bytes], bytes]:
-    def change(content: bytes) -> bytes:
-        return json.dumps({**json.loads(content), **changes}).encode()
-
-    return change
-
-
 def named(name: object) -> Callable[[bytes], bytes]:
     def change(content: bytes) -> bytes:
         request = json.loads(content)
@@ -343,6 +260,7 @@ def named(name: object) -> Callable[[bytes], bytes]:
 
 
 DEEP = b"[" * 100_000
+
 REQUEST, ENDING = "request/request.json", "ending.json"
 
 
@@ -361,25 +279,25 @@ REQUEST, ENDING = "request/request.json", "ending.json"
         {REQUEST: b"null"},
         {REQUEST: b"\xff"},
         {REQUEST: None},
-        {REQUEST: asking(passes=7)},
-        {REQUEST: asking(passes=[[]])},
-        {REQUEST: asking(calibration=[1])},
-        {REQUEST: asking(timing={"a": 1e308})},
+        {REQUEST: with_values(passes=7)},
+        {REQUEST: with_values(passes=[[]])},
+        {REQUEST: with_values(calibration=[1])},
+        {REQUEST: with_values(timing={"a": 1e308})},
         {ENDING: DEEP},
         {ENDING: b"[]"},
-        {ENDING: asking(failed="all")},
-        {ENDING: asking(failed=["../../../evil"])},
-        {ENDING: asking(wall_s=1e308)},
-        {ENDING: asking(wall_s=-1)},
-        {ENDING: asking(signal="x")},
-        {ENDING: asking(signal=10**30)},
-        {ENDING: asking(command=7)},
-        {ENDING: asking(exit_code=10**400)},
+        {ENDING: with_values(failed="all")},
+        {ENDING: with_values(failed=["../../../evil"])},
+        {ENDING: with_values(wall_s=1e308)},
+        {ENDING: with_values(wall_s=-1)},
+        {ENDING: with_values(signal="x")},
+        {ENDING: with_values(signal=10**30)},
+        {ENDING: with_values(command=7)},
+        {ENDING: with_values(exit_code=10**400)},
         {"job.log": None},
     ],
 )
 def test_an_archive_that_means_harm_is_refused_and_nothing_kept(
-    trip: Trip, answers: Path, tmp_path: Path, changes: dict[str, object]
+    trip: Trip, answers: Path, tmp_path: Path, changes: dict[str, Change]
 ) -> None:
     results = tmp_path / "results"
     shutil.copytree(trip.results / ".store/packs", results / ".store/packs")
@@ -392,17 +310,17 @@ def test_an_archive_that_means_harm_is_refused_and_nothing_kept(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["/".join("d" * 3000), "n" * 300, "a\x1b[2J", "a/./b", "C:/x", "a\\b", "\udcff", "a\nb"],
-)
+    ("name", "told"),
+    [
+        *((one, "no plain file below the archive") for one in ("../outside", "/outside", "a/../../outside")),
+        *((one, r"r\.tar: ") for one in ("/".join("d" * 3000), "n" * 300, "a\x1b[2J", "a/./b", "C:/x", "a\\b", "\udcff", "a\nb")),
+    ],
+)  # fmt: skip
 def test_every_name_in_an_archive_goes_through_one_check(
-    trip: Trip, tmp_path: Path, name: str
+    trip: Trip, tmp_path: Path, name: str, told: str
 ) -> None:
-    path = tmp_path / "r.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    with pytest.raises(StoreError) as caught:
-        merge(path, trip.results)
+    with pytest.raises(StoreError, match=told) as caught:
+        merge(write(tmp_path / "r.tar", {name: b""}), trip.results)
     assert str(caught.value).isprintable()
 
 
@@ -421,50 +339,6 @@ def test_no_damage_of_an_archive_ends_in_a_traceback(
         path.write_bytes(damaged[: random_.choice([len(damaged), random_.randrange(len(damaged))])])
         with contextlib.suppress(StoreError):
             merge(path, trip.results)
-
-
-# The program that runs there, on its own
-
-
-def test_who_is_to_blame_there() -> None:
-    crash = {"error": None, "exit_code": None, "stage": "infer b"}
-    assert run_pack.blamed(crash, ["b", "c"], True) == ["b"]
-    assert run_pack.blamed({**crash, "stage": "probe"}, ["b", "c"], True) == []
-    assert run_pack.blamed({**crash, "stage": None}, ["b", "c"], False) == ["b", "c"]
-    assert run_pack.blamed({**crash, "exit_code": 0}, ["b", "c"], True) == ["b", "c"]
-
-
-def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
-    options = run_pack.parser().parse_args(["--docker", "image:tag", "--gpus", "none"])
-    start = f"{run_pack.HERE}/work/lab@cpu@repeat-0/start-1"
-    command = pack_docker.start(run_pack.HERE, start, options)
-    assert command[:4] == ["docker", "run", "--rm", "--network=none"]
-    assert f"{run_pack.HERE}:/pack:ro" in command
-    assert "--gpus" not in command
-    assert command[-5:] == [
-        "image:tag", "-m", "job",
-        "/pack/work/lab@cpu@repeat-0/start-1/request", "/pack/work/lab@cpu@repeat-0/start-1/result",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("gpus", "info", "wanted"),
-    [
-        ("none", {"CDISpecDirs": ["/etc/cdi"]}, []),
-        ("all", {}, ["--gpus", "all"]),
-        ("all", {"CDISpecDirs": ["/etc/cdi"], "Runtimes": {"nvidia": {}}}, ["--gpus", "all"]),
-        ("all", {"CDISpecDirs": [], "Runtimes": {"runc": {}}}, ["--gpus", "all"]),
-        ("all", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=all"]),
-        ("2", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"]),
-        ("device=GPU-1", {"CDISpecDirs": ["/etc/cdi"]}, ["--device=nvidia.com/gpu=GPU-1"]),
-        ('"device=0,1"', {"DiscoveredDevices": [{}]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"]),
-    ],
-)  # fmt: skip
-def test_gpus_by_the_way_that_the_engine_there_has(
-    gpus: str, info: dict[str, Any], wanted: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pack_docker.shutil, "which", lambda name: None)
-    assert pack_docker.gpu_options(gpus, info) == wanted
 
 
 def test_the_oldest_python_found_runs_the_pack(trip: Trip, first: Packed) -> None:

@@ -1,36 +1,30 @@
 """Outputs that stay where they were made: nothing but the arrays may be lost by it, and no lie may pass unseen."""
 
-import hashlib
-import io
 import json
 import shutil
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from archives import unpack
+from archives import Change, files_of, resealed, unpack, with_values
 from matrices import Told
 
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session
 from trt_matrix.containers.job import settle
-from trt_matrix.containers.job.reductions import SUMS, compare
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.metrics import Sums
 from trt_matrix.errors import NothingSelectedError, StoreError
-from trt_matrix.execution.answers import AnswerError
-from trt_matrix.execution.left import Floats, Left, alike
+from trt_matrix.execution.left import alike
 from trt_matrix.judging.run import judge_again
-from trt_matrix.judging.settled import Settling
 from trt_matrix.packs.merging import merge
-from trt_matrix.store.objects import object_of
-from trt_matrix.store.results import Store
 
 PLACES = [{"interpreter": sys.executable, "name": name} for name in ("here", "lab")]
+
 CELL = "lab/cpu/int8-shared-minmax"
 
 
@@ -71,16 +65,8 @@ def both(trip: Photographs) -> tuple[Path, Path]:
     return without, Path(shutil.copy(trip.answers, trip.lab.parent / "with.tar"))
 
 
-def names(archive: Path) -> list[str]:
-    with tarfile.open(archive) as opened:
-        return opened.getnames()
-
-
 def manifest(archive: Path) -> Any:
-    with tarfile.open(archive) as opened:
-        stream = opened.extractfile("results.json")
-        assert stream
-        return json.load(stream)
+    return json.loads(files_of(archive)["results.json"])
 
 
 def stored(results: Path, cell: str, repeat: int = 0) -> tuple[Any, list[bool]]:
@@ -97,13 +83,12 @@ def test_judged_without_outputs_all_is_as_with_them(
     trip: Photographs, both: tuple[Path, Path], tmp_path: Path
 ) -> None:
     without, whole = both
-    outputs = [one for one in names(without) if one.endswith(".npy")]
+    outputs = [one for one in files_of(without) if one.endswith(".npy")]
     assert outputs
     assert all("@repeat-0/" in one and "/fp32/" in one for one in outputs), "what others need"
     left = sum(one["size_bytes"] for one in manifest(without)["left"].values())
-    with tarfile.open(without) as opened:
-        instead = sum(one.size for one in opened if one.name.endswith(".bin"))
-    assert not [one for one in names(whole) if one.endswith(".bin")]
+    instead = sum(len(one) for name, one in files_of(without).items() if name.endswith(".bin"))
+    assert not [one for one in files_of(whole) if one.endswith(".bin")]
     assert instead * 10 < left, "few cells of a photograph hold a digit"
     with_all = tmp_path / "with"
     shutil.copytree(trip.results, with_all, symlinks=True)
@@ -190,36 +175,6 @@ def test_where_boxes_are_asked_for_anew_it_is_packed_again(
 # Whoever means harm
 
 
-def resealed(
-    source: Path,
-    target: Path,
-    changes: dict[str, Callable[[bytes], bytes]],
-    told: Callable[[Any], None] = lambda _: None,
-) -> Path:
-    """Changes files of an archive by the ends of their names, and its manifest; all hashes fit."""
-    files: dict[str, bytes] = {}
-    with tarfile.open(source) as old:
-        for member in old:
-            stream = old.extractfile(member)
-            assert stream
-            files[member.name] = stream.read()
-    found = json.loads(files.pop("results.json"))
-    for end, change in changes.items():
-        touched = [one for one in files if one.endswith(end)]
-        assert touched or "left.json" in end, end
-        for name in touched:
-            files[name] = change(files[name])
-    told(found)
-    files |= found.pop("added", {})
-    found["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in files.items()}
-    with tarfile.open(target, "w") as new:
-        for name, content in {**files, "results.json": json.dumps(found).encode()}.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            new.addfile(member, io.BytesIO(content))
-    return target
-
-
 def sums(change: Callable[[Sums], None]) -> Callable[[bytes], bytes]:
     def changed(content: bytes) -> bytes:
         found = np.frombuffer(content, settle.SUMS).astype(SUMS)
@@ -268,12 +223,9 @@ def as_the_reference(trip: Photographs) -> Callable[[Any], None]:
     return change
 
 
-def json_of(**changes: object) -> Callable[[bytes], bytes]:
-    return lambda content: json.dumps({**json.loads(content), **changes}).encode()
-
-
 SHARED = "int8-shared-minmax/"
-LIES: dict[str, tuple[dict[str, Callable[[bytes], bytes]], str]] = {
+
+LIES: dict[str, tuple[dict[str, Change], str]] = {
     "half the error": (
         {SHARED + "sums-0.bin": sums(halved)},
         "its error is not that of its energy and its product with the reference",
@@ -302,13 +254,13 @@ LIES: dict[str, tuple[dict[str, Callable[[bytes], bytes]], str]] = {
     "too long": ({SHARED + "mask-0.bin": lambda content: content + b"x"}, "more than"),
     "constant": (
         {
-            SHARED + "settled.json": json_of(
+            SHARED + "settled.json": with_values(
                 flat={"large": "constant", "medium": None, "small": None}
             )
         },
         "it is constant, and has another energy in another image",
     ),
-    "nothing told": ({SHARED + "settled.json": json_of(flat={})}, "nothing is told of it"),
+    "nothing told": ({SHARED + "settled.json": with_values(flat={})}, "nothing is told of it"),
     "nested": ({SHARED + "settled.json": lambda _: b"[" * 100_000}, "settled.json is not valid"),
 }  # fmt: skip
 
@@ -359,51 +311,6 @@ def test_a_hash_of_the_reference_beside_other_sums_is_a_lie(
     found = tried(trip, archive, results)
     assert found["status"] == "crashed"
     assert "it is the reference by its hash, and differs by its sums" in found["reason"]
-
-
-def told(store: Store, y: Floats, r: Floats, **changes: Any) -> Left:
-    """What a machine tells of an output that is not here."""
-    content = io.BytesIO()
-    np.save(content, r)
-    reference = store.put(content.getvalue(), ".npy")
-    output = object_of(y.tobytes(), ".npy")
-    settings: dict[str, Any] = {
-        "outputs": {"a": output}, "reference": {"a": reference}, "own": {}, "flat": {"a": None},
-        "sums": {"a": compare(y, r)},
-    }  # fmt: skip
-    return Left(**settings | changes)
-
-
-def test_two_stories_about_one_hash_are_told(tmp_path: Path) -> None:
-    """Neither contradicts itself; which of the two is true nobody knows."""
-    store = Store(tmp_path)
-    generator = np.random.default_rng(3)
-    y, other, r = (generator.normal(0, 1, (3, 40)).astype(np.float32) for _ in range(3))
-    settling = Settling(store, 1e-3, dict)
-    settling.take(told(store, y, r))
-    settling.take(told(store, y, r))
-    own = {"a": ("0" * 64, compare(y, r))}
-    settling.take(told(store, y, r, own=own))
-    for lie in (
-        {"sums": {"a": compare(other, r)}},
-        {"flat": {"a": "constant"}},
-        {"own": {"a": ("0" * 64, compare(other, r))}},
-    ):
-        with pytest.raises(AnswerError, match="something else is known"):
-            settling.take(told(store, y, r, **lie))
-
-
-def test_outputs_that_are_here_are_known_better_than_what_is_told_of_them(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    generator = np.random.default_rng(3)
-    y, other, r = (generator.normal(0, 1, (3, 40)).astype(np.float32) for _ in range(3))
-    content = io.BytesIO()
-    np.save(content, y)
-    here = store.put(content.getvalue(), ".npy")
-    lie = told(store, other, r, outputs={"a": here})
-    Settling(store, 1e-3, dict).take(lie)
-    found = store.sums(here, lie.reference["a"], 1e-3)
-    np.testing.assert_array_equal(found, compare(y, r, 1e-3))
 
 
 def test_left_files_that_the_archive_brings_itself_are_not_taken(
@@ -462,7 +369,7 @@ def test_a_request_that_asks_for_nothing_known_is_no_answer(
     trip: Photographs, both: tuple[Path, Path], results: Path, tmp_path: Path, settings: object
 ) -> None:
     archive = resealed(
-        both[0], tmp_path / "r.tar", {"request/request.json": json_of(settle=settings)}
+        both[0], tmp_path / "r.tar", {"request/request.json": with_values(settle=settings)}
     )
     if settings is OTHER:
         assert tried(trip, archive, results)["status"] == "unavailable"

@@ -21,7 +21,6 @@ from trt_matrix.environments.process import run_process
 
 NEVER_S = 600.0
 
-
 Run = Callable[..., Ending]
 
 
@@ -41,12 +40,6 @@ def run(tmp_path: Path) -> Run:
         )
 
     return start
-
-
-@pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "TICK_S", 0.02)
-    monkeypatch.setattr(process, "GRACE_S", 0.3)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -1,13 +1,13 @@
+"""Where Q/DQ nodes go, and which scale each gets."""
+
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import small_networks as networks
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from onnx import numpy_helper
+from placed_networks import BY, WHOLE, minmax, placed, source, sqnr_db, values
 from small_networks import Builder, image
 
 from trt_matrix.core.network import graph
@@ -16,55 +16,13 @@ from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.explicit import (
     ONNXRUNTIME,
     TENSORRT,
-    Placement,
     PlacementOptions,
     QdqError,
     place,
     simulation_of,
 )
 from trt_matrix.core.qdq.scale_groups import scale_groups
-from trt_matrix.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
-from trt_matrix.core.tables.table import Provenance, Table, from_ranges
-
-BY = Provenance(algorithm="minmax")
-
-
-def minmax(model: onnx.ModelProto, *feeds: np.ndarray) -> Table:
-    """The table of the largest magnitudes over `feeds`."""
-    wide, names = calibration_model(model)
-    feeds = feeds or (image(tuple(d or 1 for d in graph.inputs(model)[0].shape)),)
-    name = graph.inputs(model)[0].name
-    ranges = dict.fromkeys(names, 0.0)
-    for feed in feeds:
-        outputs = networks.run(wide, {name: feed}) | {name: feed}
-        ranges = {n: max(a, float(np.abs(outputs[n]).max())) for n, a in ranges.items()}
-    return from_ranges(ranges, BY)
-
-
-WHOLE = replace(ONNXRUNTIME, quantise_outputs=True)
-"""Heads quantised too."""
-
-
-def placed(model: onnx.ModelProto, options: PlacementOptions = TENSORRT) -> Placement:
-    placement = place(model, minmax(model), options)
-    onnx.checker.check_model(placement.model, full_check=True)
-    return placement
-
-
-def source(model: onnx.ModelProto, node: str, index: int = 0) -> str:
-    """Operator that gives input `index` of a node."""
-    found = next(one for one in model.graph.node if one.name == node)
-    made = graph.producers(model)
-    return made[found.input[index]].op_type if found.input[index] in made else "input"
-
-
-def values(model: onnx.ModelProto, name: str) -> np.ndarray:
-    return next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == name)
-
-
-def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float:
-    return float(-10 * np.log10(((found - reference) ** 2).sum() / (reference**2).sum()))
-
+from trt_matrix.core.tables.table import Table
 
 # Ranges
 
@@ -271,28 +229,6 @@ def test_the_simulation_is_the_same_arithmetic_with_less_work(options: Placement
         assert 25 < sqnr_db(networks.run(model, {"image": image()})[head], array) < 60
 
 
-def test_per_channel_weights_are_closer_than_per_tensor() -> None:
-    b = Builder()
-    b.conv("image", "y", 3, 8)
-    loud = (
-        numpy_helper.to_array(b.weights[0]) * np.logspace(-2, 0, 8, dtype="f4")[:, None, None, None]
-    )
-    b.weights[0].CopyFrom(numpy_helper.from_array(loud.astype("f4"), "y.weight"))
-    model = b.model({"image": [1, 3, 16, 16]}, ["y"])
-    reference = networks.run(model, {"image": image()})["y"][:, 0]
-    found = [
-        sqnr_db(
-            reference,
-            networks.run(placed(model, PlacementOptions(per_channel_weights=one)).model, {"image": image()})["y"][:, 0],
-        )
-        for one in (True, False)
-    ]  # fmt: skip
-    assert found[0] > found[1] + 10
-    onnx.checker.check_model(
-        placed(model, replace(ONNXRUNTIME, per_channel_weights=False)).model, full_check=True
-    )
-
-
 def test_an_excluded_layer_keeps_float_weights_and_the_others_do_not() -> None:
     options = PlacementOptions(exclude=frozenset({"conv_c4"}))
     placement = placed(networks.detector(), options)
@@ -361,17 +297,6 @@ def test_gemm_matmul_and_transposed_convolution() -> None:
         assert sqnr_db(networks.run(model, feed)["y"], found) > 25
 
 
-def test_layers_sharing_a_weight_get_one_each() -> None:
-    b = Builder()
-    b.conv("image", "a", 3, 3)
-    b.node("Conv", ["a", "a.weight", "a.bias"], "y", pads=[1] * 4)
-    names = {
-        t.name for t in placed(b.model({"image": [1, 3, 4, 4]}, ["y"])).model.graph.initializer
-    }
-    assert {"conv_a/weight", "conv_y/weight"} <= names
-    assert "a.weight" not in names
-
-
 def test_a_product_of_activations_is_quantised_on_both_sides() -> None:
     b = Builder()
     b.node("Transpose", ["x"], "t", perm=[1, 0])
@@ -415,17 +340,6 @@ def test_a_table_of_another_network_is_an_error(amax: dict[str, float]) -> None:
         place(networks.detector(), Table(amax=amax, provenance=BY))
 
 
-def test_a_weight_with_nan_is_named() -> None:
-    b = Builder()
-    b.conv("image", "c", 3, 4)
-    b.conv("c", "y", 4, 4)
-    b.weights[0].CopyFrom(numpy_helper.from_array(np.full((4, 3, 3, 3), np.nan, "f4"), "c.weight"))
-    table = Table(amax={"image": 1.0, "c": 1.0}, provenance=BY)
-    placement = place(b.model({"image": [1, 3, 4, 4]}, ["y"]), table)
-    assert placement.layers["conv_c"] == "its weight 'c.weight' holds NaN or infinity"
-    assert placement.layers["conv_y"] == "int8"
-
-
 def test_the_model_given_is_not_changed() -> None:
     model = networks.detector()
     placed(model, ONNXRUNTIME)
@@ -443,74 +357,3 @@ def test_an_opset_9_network_with_initialisers_as_inputs() -> None:
     feed = {"image": image((1, 3, 4, 4))}
     reference = networks.run(model, feed)["y"]
     assert sqnr_db(reference, networks.run(placement.model, feed)["y"]) > 25
-
-
-# Weights
-
-FINITE = st.floats(-(2.0**100), 2.0**100, width=32)
-
-
-@given(arrays.arrays(np.float32, (3, 2, 2), elements=FINITE), st.sampled_from([None, 0, 1, 2]))
-def test_weights_round_to_the_nearest_step(weight: np.ndarray, axis: int | None) -> None:
-    scale = weight_scale(weight, axis)
-    assert scale.dtype == np.float32
-    assert (scale > 0).all()
-    found = quantise_weight(weight, scale, axis)
-    assert np.abs(found.integers.astype(int)).max() <= 127
-    shape = [-1 if index == axis else 1 for index in range(3)] if axis is not None else []
-    step = scale.reshape(shape)
-    near = np.where(weight_scale(weight, axis) == 1, 1, 0.5001).reshape(shape)
-    assert (np.abs(found.values() - weight) <= near * step).all()
-
-
-def test_a_bias_is_rounded_to_steps_of_input_times_weight_scale() -> None:
-    scale = np.array([0.01, 0.02], "f4")
-    found = quantise_bias(np.array([1.0, -1.0], "f4"), 0.05, scale)
-    assert (found.scale == np.float32(0.05) * scale).all()
-    assert found.integers.tolist() == [2000, -1000]
-    assert found.integers.dtype == np.int32
-
-
-def test_a_bias_that_would_overflow_int32_widens_its_channel_alone() -> None:
-    weight = np.array([[1e-9], [1.0], [0.0]], "f4")
-    bias = np.array([100.0, 100.0, 3.0], "f4")
-    before = weight_scale(weight, 0)
-    scale = scale_for_bias(before, weight, 0, bias, 0.01)
-    assert scale[1] == before[1]
-    found = quantise_bias(bias, 0.01, scale)
-    assert np.abs(found.integers.astype(np.int64)).max() < 2**31 - 1
-    np.testing.assert_allclose(found.values(), bias, rtol=1e-6)
-
-
-@given(
-    arrays.arrays(np.float32, (4, 2), elements=st.floats(-100, 100, width=32)),
-    arrays.arrays(np.float32, 4, elements=st.floats(-1000, 1000, width=32)),
-    st.floats(1e-6, 10),
-)
-def test_no_bias_overflows(weight: np.ndarray, bias: np.ndarray, input_scale: float) -> None:
-    scale = scale_for_bias(weight_scale(weight, 0), weight, 0, bias, input_scale)
-    found = quantise_bias(bias, input_scale, scale)
-    assert (np.abs(found.values() - bias) <= 0.51 * found.scale + 1e-6 * np.abs(bias)).all()
-
-
-# Names
-
-
-@pytest.mark.parametrize("options", [TENSORRT, ONNXRUNTIME, simulation_of(TENSORRT)])
-def test_weights_that_are_called_as_the_writer_calls_its_own(options: PlacementOptions) -> None:
-    """TensorFlow's exporters call the weight of node `a` `a/weight`; here `b` reads it too, and stays float."""
-    b = Builder()
-    b.conv("image", "x", 3, 3, name="a")
-    b.conv("x", "y", 3, 3, name="b")
-    for tensor in b.weights:
-        tensor.name = {"x.weight": "a/weight", "x.bias": "a/bias", "y.weight": "image/scale"}.get(
-            tensor.name, tensor.name
-        )
-    for node in b.nodes:
-        node.input[1], node.input[2] = "a/weight", "a/bias"
-    model = b.model({"image": [1, 3, 4, 4]}, ["y"])
-    both = place(model, minmax(model), replace(options, exclude=frozenset({"b"})))
-    onnx.checker.check_model(both.model, full_check=True)
-    reference = networks.run(model, {"image": image((1, 3, 4, 4))})["y"]
-    found = networks.run(both.model, {"image": image((1, 3, 4, 4))})["y"]
-    assert sqnr_db(reference, found) > 25

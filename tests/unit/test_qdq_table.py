@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
+from placed_networks import minmax
 from quantised import Quantising, by_tool, mixed, pairs
 from small_networks import Builder
-from test_qdq import minmax
 
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
 from trt_matrix.core.shipped.stripping import stripped

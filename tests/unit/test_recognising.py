@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from decodings import told_of
 from hypothesis import given
 from hypothesis import strategies as st
 from small_networks import Builder
-from test_decoders import told_of
 
 from trt_matrix.commands.init import text
 from trt_matrix.core.boxes.registry import recognised

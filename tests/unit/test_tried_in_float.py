@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import made_cells
 import pytest
 
-from tests.unit import test_latency_verdicts, test_verdicts
+from tests.unit import test_latency_verdicts
 from tests.unit.fixes import MIXED, boxes, cell
 from tests.unit.judgements import BASELINE, SHARED, cell_result, judgement
 from trt_matrix.core.answers.fixes import with_fixes
@@ -17,7 +18,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.budget import budgets
-from trt_matrix.core.verdicts.cell_errors import Noises
+from trt_matrix.core.verdicts.cell_errors import CellError, Noises
 from trt_matrix.core.verdicts.decisions import verdicts
 from trt_matrix.core.verdicts.equivalence import equivalences
 from trt_matrix.core.verdicts.latency import latency_verdicts
@@ -101,26 +102,26 @@ def test_the_network_answer_does_not_take_it_for_the_best_table() -> None:
 # Tests
 
 
-def tried(name: str, nmse: float, **changes: object) -> test_verdicts.CellError:
+def tried(name: str, nmse: float, **changes: object) -> CellError:
     values: dict[str, object] = {
         "cell": f"{name}/cpu/int8-mixed", "pass_": "int8-mixed", "placement": "engine-2_in_float",
         "held": True, "mixed": True,
     }  # fmt: skip
-    return test_verdicts.cell(name, nmse, **values | changes)
+    return made_cells.cell(name, nmse, **values | changes)
 
 
 @pytest.mark.parametrize("nmse", [0.001, 0.02, 0.3])
 def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None:
     """Beyond its gate, beyond the other versions and beyond the table's own simulation."""
-    cells = [test_verdicts.cell("base", 0.004), test_verdicts.cell("new", 0.009)]
+    cells = [made_cells.cell("base", 0.004), made_cells.cell("new", 0.009)]
     simulated = {
-        ("engine", "t"): test_verdicts.exact(0.004),
-        ("engine", "u"): test_verdicts.exact(0.003),
-        ("engine-2_in_float", "t"): test_verdicts.exact(0.0005),
+        ("engine", "t"): made_cells.exact(0.004),
+        ("engine", "u"): made_cells.exact(0.003),
+        ("engine-2_in_float", "t"): made_cells.exact(0.0005),
     }
-    alone = replace(test_verdicts.errors(cells), simulations=simulated)
+    alone = replace(made_cells.errors(cells), simulations=simulated)
     beside = replace(
-        test_verdicts.errors([*cells, tried("base", 0.001), tried("new", nmse)]),
+        made_cells.errors([*cells, tried("base", 0.001), tried("new", nmse)]),
         simulations=simulated,
     )
     found = verdicts([beside], "base", Rules())

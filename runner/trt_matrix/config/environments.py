@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -116,6 +116,10 @@ class Ngc(Section):
     name: Name | None = Field(None, description="Prefix of the ids; default: ngc.")
     host: Name | None = Field(None, description="One of `hosts`; default: this machine.")
     options: TensorRt | None = Field(None, description="In place of engines.tensorrt.")
+
+    @property
+    def engine(self) -> str:
+        return "tensorrt"
 
     def ids(self) -> tuple[str, ...]:
         ngc = self.name or "ngc"
@@ -271,6 +275,10 @@ class Dumps(Section):
     )
     layout: Literal["nchw", "nhwc"] = "nchw"
 
+    @property
+    def options(self) -> None:
+        """It was run already, with whatever options."""
+
     @field_validator("device")
     @classmethod
     def _one_device(cls, value: str) -> str:
@@ -291,15 +299,18 @@ class Dumps(Section):
         return (self.name,)
 
 
-EnvironmentEntry = Venv | Interpreter | Ngc | Image | Elsewhere | Dumps
+EnvironmentEntry = (
+    Annotated[Venv, Tag(f"{BRANCH}venv")]
+    | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
+    | Annotated[Ngc, Tag(f"{BRANCH}ngc")]
+    | Annotated[Image, Tag(f"{BRANCH}image")]
+    | Annotated[Elsewhere, Tag(f"{BRANCH}elsewhere")]
+    | Annotated[Dumps, Tag(f"{BRANCH}dumps")]
+)
+"""Every kind, by the key that only its entries have."""
 
-KINDS: Mapping[str, type[EnvironmentEntry]] = {
-    "venv": Venv,
-    "interpreter": Interpreter,
-    "ngc": Ngc,
-    "image": Image,
-    "elsewhere": Elsewhere,
-    "dumps": Dumps,
+KINDS: Mapping[str, type[Section]] = {
+    tag.tag.removeprefix(BRANCH): kind for kind, tag in map(get_args, get_args(EnvironmentEntry))
 }
 
 

@@ -21,11 +21,8 @@ from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.environments import (
     KINDS,
     Dumps,
-    Elsewhere,
+    EnvironmentEntry,
     Host,
-    Image,
-    Interpreter,
-    Ngc,
     RecordedPass,
     TensorRtRange,
     kind_of,
@@ -160,12 +157,7 @@ class Config(Section):
     )
     environments: tuple[
         Annotated[
-            Annotated[Venv, Tag(f"{BRANCH}venv")]
-            | Annotated[Interpreter, Tag(f"{BRANCH}interpreter")]
-            | Annotated[Ngc, Tag(f"{BRANCH}ngc")]
-            | Annotated[Image, Tag(f"{BRANCH}image")]
-            | Annotated[Elsewhere, Tag(f"{BRANCH}elsewhere")]
-            | Annotated[Dumps, Tag(f"{BRANCH}dumps")],
+            EnvironmentEntry,
             Discriminator(
                 tag_of,
                 custom_error_type="kind",
@@ -213,7 +205,7 @@ class Config(Section):
         """Returns what the passes of recorded outputs may be called → the pass."""
         return recordable(entry.engine, self.calibration.shared_name, get_args(Calibrator))
 
-    def onnxruntime_of(self, entry: Venv | Interpreter | Image | Elsewhere) -> OnnxRuntime:
+    def onnxruntime_of(self, entry: EnvironmentEntry) -> OnnxRuntime:
         """Returns the options of one entry, with its provider chosen."""
         own = entry.options if isinstance(entry.options, OnnxRuntime) else None
         options = own or self.engines.onnxruntime

@@ -57,6 +57,23 @@ class Ending:
     wall_s: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRun:
+    """A job that is to run: `python -m job request result`."""
+
+    request: Path
+    """Folder of request.json and of the files that it names."""
+    result: Path
+    """Empty folder for its answer."""
+    log: Path
+    """Takes its stdout and stderr."""
+    deadline_s: float
+    tick: Tick = lambda: None
+    device: str = "cpu"
+    run_id: str = ""
+    """Marks what outlives a killed runner, so that it is found."""
+
+
 class Environment(Protocol):
     """One environment of matrix.yaml."""
 
@@ -89,20 +106,6 @@ class Environment(Protocol):
         """What `prepare` would return, if that is made already; never makes, downloads or waits."""
         ...
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
-        """Runs `python -m job request result` to its end; stdout and stderr go to `log`.
-
-        On KeyboardInterrupt the job is stopped before the exception goes on. `run_id` marks what
-        outlives a killed runner, so that it is found.
-        """
+    def run(self, job: JobRun) -> Ending:
+        """Runs a job to its end; on KeyboardInterrupt it is stopped before the exception goes on."""
         ...

@@ -16,7 +16,7 @@ from trt_matrix.dumps.layers import LayerFiles
 from trt_matrix.dumps.recorded import Recorded
 from trt_matrix.dumps.table_file import TableFile
 from trt_matrix.dumps.tensor import ByteOrder, ChannelOrder, DType, DumpError, FileFormat
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.errors import EnvironmentUnavailableError
 
 TABLES_VERSION = 3
@@ -137,21 +137,11 @@ class DumpsEnvironment:
         except EnvironmentUnavailableError:
             return None
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
-        del deadline_s, device, run_id  # files are read, nothing is run that could hang
+    def run(self, job: JobRun) -> Ending:
         started = time.monotonic()
-        answer(self._answering, request, result, log)
-        tick()
+        # Files are read, nothing is run that could hang.
+        answer(self._answering, job.request, job.result, job.log)
+        job.tick()
         return Ending(exit_code=0, wall_s=time.monotonic() - started)
 
     @property

@@ -1,8 +1,6 @@
 """An environment that is on another machine: nothing of it is here but its name."""
 
-from pathlib import Path
-
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.errors import EnvironmentUnavailableError
 
 
@@ -28,16 +26,6 @@ class ElsewhereEnvironment:
     def identity(self) -> Identity | None:
         return None
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
-        del request, result, log, deadline_s, tick, device, run_id
+    def run(self, job: JobRun) -> Ending:
+        del job
         return Ending(exit_code=None, error=self._where)

@@ -55,37 +55,30 @@ def environments_of(
     found: dict[str, Environment] = {}
     for entry in config.environments:
         for index, name in enumerate(entry.ids()):
-            found[name] = (
-                _dumps(entry, config, root, evaluation)
-                if isinstance(entry, Dumps)
-                else _environment(entry, index, name, root, cache, config.hosts)
-            )
+            found[name] = _environment(entry, index, name, config, root, cache, evaluation)
     return found
 
 
-def _dumps(
-    entry: Dumps, config: Config, root: Path, evaluation: Sequence[Path]
-) -> DumpsEnvironment:
-    images = [path.stem for path in evaluation]
-    return DumpsEnvironment(
-        entry,
-        root=root,
-        known=config.recordable(entry),
-        heads=list(config.heads),
-        images=images,
-        least_coverage=config.calibration.coverage,
-    )
-
-
 def _environment(
-    entry: Venv | Interpreter | Ngc | Image | Elsewhere,
+    entry: EnvironmentEntry,
     index: int,
     name: str,
+    config: Config,
     root: Path,
     cache: Path,
-    hosts: Mapping[str, str],
+    evaluation: Sequence[Path],
 ) -> Environment:
+    hosts = config.hosts
     match entry:
+        case Dumps():
+            return DumpsEnvironment(
+                entry,
+                root=root,
+                known=config.recordable(entry),
+                heads=list(config.heads),
+                images=[path.stem for path in evaluation],
+                least_coverage=config.calibration.coverage,
+            )
         case Venv():
             driver = preflight.this_driver().version if entry.engine == "tensorrt" else None
             return VenvEnvironment(
@@ -161,7 +154,7 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
         if isinstance(entry, Dumps):  # it was run already, with whatever options
             found[entry.name] = {}
             continue
-        if not isinstance(entry, Ngc) and entry.engine == PYTHON:
+        if entry.engine == PYTHON:
             continue  # its files are among them
         options = _onnxruntime(config, entry) or _tensorrt(config, entry)
         stated = options.model_dump(mode="json")
@@ -174,14 +167,12 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
 
 def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
-    if isinstance(entry, Ngc | Dumps) or entry.engine != "onnxruntime":
-        return None
-    return config.onnxruntime_of(entry)
+    other = isinstance(entry, Dumps) or entry.engine != "onnxruntime"
+    return None if other else config.onnxruntime_of(entry)
 
 
 def _tensorrt(config: Config, entry: EnvironmentEntry) -> TensorRt:
-    own = None if isinstance(entry, Dumps) else entry.options
-    return own if isinstance(own, TensorRt) else config.engines.tensorrt
+    return entry.options if isinstance(entry.options, TensorRt) else config.engines.tensorrt
 
 
 def machines_of(config: Config) -> Mapping[str, Machine]:

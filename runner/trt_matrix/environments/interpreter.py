@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trt_matrix.core.records import digest
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.environments.local import job_variables, run_job
 from trt_matrix.environments.preflight import gpu_obstacle, gpu_variables
 from trt_matrix.environments.python import Python, ask_python
@@ -86,19 +86,8 @@ class InterpreterEnvironment:
         except EnvironmentUnavailableError:
             return None
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",  # noqa: ARG002  (nothing outlives us)
-    ) -> Ending:
-        env = {**self._env, **gpu_variables(device)}
-        return run_job(self._python, env, request, result, log, deadline_s=deadline_s, tick=tick)
+    def run(self, job: JobRun) -> Ending:
+        return run_job(self._python, {**self._env, **gpu_variables(job.device)}, job)
 
     def _ask(self) -> Python:
         for path in self._library_paths:

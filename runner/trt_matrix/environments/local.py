@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.environments.base import Ending, Tick
+from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.environments.process import run_process
 
 JOB_HOME = Path(protocol.__file__).resolve().parents[1]
@@ -60,22 +60,13 @@ def run_check(
     )
 
 
-def run_job(
-    python: Path,
-    env: Mapping[str, str],
-    request: Path,
-    result: Path,
-    log: Path,
-    *,
-    deadline_s: float,
-    tick: Tick,
-) -> Ending:
-    """Runs `python -m job request result`; its HOME is the result folder, where nothing is found."""
+def run_job(python: Path, env: Mapping[str, str], job: JobRun) -> Ending:
+    """Runs a job by this Python; its HOME is the result folder, where nothing is found."""
     return run_process(
-        [str(python), "-m", "job", str(request.absolute()), str(result.absolute())],
+        [str(python), "-m", "job", str(job.request.absolute()), str(job.result.absolute())],
         cwd=JOB_HOME,
-        env={"HOME": str(result.absolute()), **env},
-        log=log,
-        deadline_s=deadline_s,
-        tick=tick,
+        env={"HOME": str(job.result.absolute()), **env},
+        log=job.log,
+        deadline_s=job.deadline_s,
+        tick=job.tick,
     )

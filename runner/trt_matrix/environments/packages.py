@@ -22,6 +22,11 @@ import uv
 from trt_matrix.environments.uv_errors import explain
 from trt_matrix.errors import EnvironmentUnavailableError
 
+RESOLVE = (
+    "pip", "compile", "-", "--format=pylock.toml", "--no-header", "--no-build", "--quiet",
+)  # fmt: skip
+"""What of uv writes the resolution of requirements on stdin."""
+
 _FOREIGN = ("CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON", "VIRTUAL_ENV")
 """Variables that would point uv at another Python than the one it is told."""
 
@@ -127,13 +132,7 @@ def resolve(
         EnvironmentUnavailableError: there is none, or it cannot be found out here.
     """
     run_uv(
-        "pip",
-        "compile",
-        "-",
-        "--format=pylock.toml",
-        "--no-header",
-        "--no-build",
-        "--quiet",
+        *RESOLVE,
         f"--python={python}",
         f"--output-file={lock}",
         *sources.arguments(offline=offline),

@@ -26,7 +26,7 @@ from trt_matrix.core.hosts.compatibility import Obstacle
 from trt_matrix.core.hosts.gpus import meant
 from trt_matrix.core.hosts.wheels import Wheel
 from trt_matrix.core.records import digest
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.environments.local import job_variables, run_check, run_job
 from trt_matrix.environments.packages import (
     USUAL,
@@ -262,20 +262,9 @@ class VenvEnvironment:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",  # noqa: ARG002  (nothing outlives us)
-    ) -> Ending:
+    def run(self, job: JobRun) -> Ending:
         executable, env = self._started()
-        env |= gpu_variables(device)
-        return run_job(executable, env, request, result, log, deadline_s=deadline_s, tick=tick)
+        return run_job(executable, env | gpu_variables(job.device), job)
 
     def check(self, request: Path, answer: Path, log: Path, *, deadline_s: float) -> Ending:
         """Runs `python -m job.check request answer` to its end, as `run`."""

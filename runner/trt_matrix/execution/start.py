@@ -8,40 +8,26 @@ from typing import Any
 import numpy as np
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.gpus import GpuState, disturbed
-from trt_matrix.core.records import (
-    Calibration,
-    Coverage,
-    LatencySamples,
-    Measurement,
-    Object,
-    Share,
-    Start,
-)
+from trt_matrix.core.records import Calibration, Measurement, Object, Start
 from trt_matrix.core.tables import pooled
-from trt_matrix.environments.base import Ending
-from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.environments.base import Ending, JobRun
+from trt_matrix.execution.answer_models import JobError
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
-from trt_matrix.execution.asked import asked_of, read_form
+from trt_matrix.execution.asked import asked_of
 from trt_matrix.execution.classify import blamed, classify
-from trt_matrix.execution.left import Left, Take, left_of, untaken
+from trt_matrix.execution.left import Take, untaken
+from trt_matrix.execution.pass_answers import PassTaker, ShareOf
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.shares import coverage_of, shares_of_layers
 from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
 from trt_matrix.execution.watch import Watch, facts, settled, unwatched
 from trt_matrix.store.results import Run, Store, explained, same_file_system_link, utc_now
 from trt_matrix.store.untrusted import extent
 
-ShareOf = Callable[[Path, Object], Mapping[str, Share]]
-"""From the graph that the engine really ran to each head's share of integer kernels."""
-
-
 LOGS_BYTES = 1 << 20
 """Room for what a start writes beside its outputs."""
-GRAPH_LIMIT_BYTES = 2 << 30
-"""No ONNX file is larger: protobuf ends there."""
 
 
 class JobStart:
@@ -71,12 +57,13 @@ class JobStart:
             watch: Tells what the GPU of a device does now.
             take: Takes what came in place of outputs that stayed elsewhere.
         """
-        self.take = take
         self.store: Store = run.store
+        self.taker = PassTaker(
+            store=run.store, wants=wants, site=site, share_of=share_of, take=take
+        )
         self.run_id = run.id
         self.wants = wants
         self.site = site
-        self.share_of = share_of
         self.progress = progress
         self.log = run.log(log)
         self.log_name = self.log.relative_to(run.folder).as_posix()
@@ -214,13 +201,15 @@ class JobStart:
         self.started = utc_now().isoformat()
         try:
             ending = self.site.environment.run(
-                asked,
-                result,
-                self.log,
-                deadline_s=self.wants.settings.deadline_s,
-                tick=tick,
-                device=self.site.device,
-                run_id=self.run_id,
+                JobRun(
+                    request=asked,
+                    result=result,
+                    log=self.log,
+                    deadline_s=self.wants.settings.deadline_s,
+                    tick=tick,
+                    device=self.site.device,
+                    run_id=self.run_id,
+                )
             )
         except QuotaError as error:
             ending = Ending(exit_code=None, stopped=str(error))
@@ -245,7 +234,11 @@ class JobStart:
                     answer = answers.answer(one.name, ended=ended)
                     if answer is None:
                         continue
-                    measurement = self._measurement(answers, answer, one, start)
+                    measurement = (
+                        self.taker.measurement(answers, answer, one, start)
+                        if answer.error is None
+                        else self._failure(answer.status, answer.error, one, start)
+                    )
             except AnswerError as error:
                 measurement = self._failed(one, Status.CRASHED, self._see_log(str(error)), start)
             self._keep(measurement)
@@ -256,115 +249,13 @@ class JobStart:
         if measurement.status is Status.OK:
             self.store.keep(measurement, measurement.fingerprint)
 
-    def _measurement(
-        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
+    def _failure(
+        self, status: str, error: JobError, wanted: WantedPass, start: Start
     ) -> Measurement:
-        if answer.error is not None:
-            status, reason = Status(answer.status), answer.error.message
-            if status is not Status.UNSUPPORTED:
-                reason = self._see_log(answer.error.sentence())
-            return self._failed(wanted, status, reason, start)
-        left = self._left(answers, answer, wanted)
-        files = {} if left else self._files(answers, answer, wanted)
-        build, cache = answer.build, answer.cache
-        model, told = read_form(answer, wanted, self.wants.network.name)
-        asked = {**asked_of(wanted), **told}
-        if cache and wanted.implicit and wanted.table is None:
-            name = self.site.environment.name
-            asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
-        if answer.table_problem:
-            asked["table"] = None
-        told_of_build = answers.build(wanted.name, build) if build else None
-        latency = answer.latency
-        return Measurement(
-            **asked,
-            status=Status.OK,
-            outputs=left.outputs
-            if left
-            else {head: self.store.adopt(path) for head, path in files.items()},
-            left=left is not None,
-            latency=LatencySamples(
-                batch=latency.batch,
-                samples_s=latency.samples_s,
-                warm_up=latency.warm_up,
-                device_s=latency.device_s,
-            )
-            if latency
-            else None,
-            stages=answer.stages,
-            shares=self._shares(answers, answer, wanted, model),
-            # A table that is not used covers nothing, and nothing is judged by it.
-            coverage=None
-            if answer.table_problem
-            else self._coverage(answers, told_of_build, wanted, model),
-            table_problem=answer.table_problem,
-            table_notes=answer.table_notes,
-            build=told_of_build,
-            custom_layers=answers.layers(wanted.name, answer.layers).custom
-            if answer.layers
-            else (),
-            layers=self._adopted(answers, wanted.name, answer.layers),
-            cache=self._adopted(answers, wanted.name, cache),
-            start=start,
-        )
-
-    def _files(
-        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
-    ) -> Mapping[str, Path]:
-        return {
-            head: answers.output(
-                wanted.name,
-                head,
-                answer,
-                images=self.wants.data.evaluation_images,
-                shape=self.site.shapes.get(head),
-            )
-            for head, _ in self.wants.settings.heads
-        }
-
-    def _left(self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass) -> Left | None:
-        """Takes what came in place of outputs; None where these came, as they do from every job here."""
-        if not self.site.elsewhere:
-            return None
-        heads = [head for head, _ in self.wants.settings.heads]
-        left = left_of(
-            answers, wanted.name, answer, self.store, heads=heads, reference=self.site.reference
-        )
-        if left:
-            self.take(left)
-        return left
-
-    def _shares(
-        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
-    ) -> Mapping[str, Share] | None:
-        """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
-        if answer.executed:
-            executed = answers.file(wanted.name, answer.executed, GRAPH_LIMIT_BYTES)
-            return self.share_of(executed, model)
-        if not answer.layers:
-            return None
-        return shares_of_layers(
-            answers.layers(wanted.name, answer.layers),
-            self.store.path(model),
-            self.wants.settings.heads,
-            quantised=wanted.precision is Precision.INT8,
-        )
-
-    def _coverage(
-        self,
-        answers: ResultFolder,
-        build: Mapping[str, Any] | None,
-        wanted: WantedPass,
-        model: Object,
-    ) -> Mapping[str, Coverage] | None:
-        """Returns head → what of the table arrived; None where no table was carried or made."""
-        scales = answers.scales(wanted.name, build) if build else None
-        if scales is None:
-            return None
-        return coverage_of(scales, self.store.path(model), self.wants.settings.heads)
-
-    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
-        return self.store.adopt(answers.file(name, file)) if file else None
+        """Returns the failure that the job told of."""
+        if Status(status) is Status.UNSUPPORTED:
+            return self._failed(wanted, Status.UNSUPPORTED, error.message, start)
+        return self._failed(wanted, Status(status), self._see_log(error.sentence()), start)
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(

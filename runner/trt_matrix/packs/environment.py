@@ -16,7 +16,7 @@ from trt_matrix.environments.base import (
     Ending,
     Environment,
     Identity,
-    Tick,
+    JobRun,
     Transfer,
     untold,
 )
@@ -75,37 +75,26 @@ class PackedEnvironment(_Elsewhere):
         self.kept: dict[str, Mapping[str, Any]] = {}
         """id → what run-pack.py must know of it."""
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
-        del result, log, tick, run_id
-        asked = json.loads((request / protocol.REQUEST).read_text("utf-8"))
-        for file in request.iterdir():
+    def run(self, job: JobRun) -> Ending:
+        asked = json.loads((job.request / protocol.REQUEST).read_text("utf-8"))
+        for file in job.request.iterdir():
             if file.name != protocol.REQUEST:
                 # Already there by another request, perhaps one of another device at this moment.
                 with contextlib.suppress(FileExistsError):
                     same_file_system_link(file, self.folder / "objects" / file.name)
         if asked["calibration"]:
-            self._keep("calibrate", device, asked, deadline_s)
+            self._keep("calibrate", job, asked)
         else:
             for repeat in range(self.repeats):
-                self._keep(f"repeat-{repeat}", device, {**asked, "repeat": repeat}, deadline_s)
+                self._keep(f"repeat-{repeat}", job, {**asked, "repeat": repeat})
         return Ending(exit_code=None, error="packed, to run elsewhere")
 
-    def _keep(self, what: str, device: str, asked: Mapping[str, Any], deadline_s: float) -> None:
-        name = f"{self.name}@{device.replace('*', 'all').replace(':', '-')}@{what}"
+    def _keep(self, what: str, job: JobRun, asked: Mapping[str, Any]) -> None:
+        name = f"{self.name}@{job.device.replace('*', 'all').replace(':', '-')}@{what}"
         file = f"requests/{name}.json"
         protocol.write_json(str(self.folder / file), dict(asked))
         self.kept[name] = {
-            "id": name, "environment": self.name, "request": file, "deadline_s": deadline_s,
+            "id": name, "environment": self.name, "request": file, "deadline_s": job.deadline_s,
         }  # fmt: skip
 
 
@@ -125,23 +114,13 @@ class MergedEnvironment(_Elsewhere):
             for one in asked["passes"]
         )
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
-        del deadline_s, device, run_id
-        asked = json.loads((request / protocol.REQUEST).read_text("utf-8"))
+    def run(self, job: JobRun) -> Ending:
+        result = job.result
+        asked = json.loads((job.request / protocol.REQUEST).read_text("utf-8"))
         keys = [pass_key(asked, one) for one in asked["passes"]]
         if asked["calibration"]:
             keys.append(calibration_key(asked))
-        log.write_bytes(b"")
+        job.log.write_bytes(b"")
         # Those that are there first: what is missing ends the start.
         answers = sorted(
             (self.folder / key for key in keys), key=lambda answer: not answer.is_dir()
@@ -157,8 +136,8 @@ class MergedEnvironment(_Elsewhere):
                 )
                 message = f"{why}: `trt-matrix pack` again, run it there, merge it"
                 return _timed(Ending(exit_code=None, error=message), endings)
-            endings.append(_replay(answer, result, log))
-            tick()
+            endings.append(_replay(answer, result, job.log))
+            job.tick()
             if endings[-1].exit_code != 0 or (result / protocol.RESULT).is_file():
                 return _timed(endings[-1], endings)
         job_answer = {"schema_version": 1, "status": "ok", "stage": None, "error": None}

@@ -20,30 +20,22 @@ import fcntl
 import functools
 import json
 import os
-import re
 import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-import pydantic
+from typing import Any
 
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Derived, Object, Record, Stored, digest
+from trt_matrix.core.records import Object, Record, Stored
 from trt_matrix.errors import StoreError
-from trt_matrix.store.arrays import read_array
+from trt_matrix.store.facts import Fact, Facts, hashes
 from trt_matrix.store.locks import held, taken
-from trt_matrix.store.objects import Objects, explained, object_of, same_file_system_link, sha256_of
-from trt_matrix.store.sealing import checksums, sealed, unsealed
+from trt_matrix.store.objects import explained, object_of, same_file_system_link, sha256_of
+from trt_matrix.store.sealing import checksums
 from trt_matrix.store.untrusted import remove
-
-T = TypeVar("T", bound=Stored)
 
 __all__ = [
     "Run", "Store", "explained", "hashes", "json_text", "object_of", "same_file_system_link",
@@ -51,18 +43,15 @@ __all__ = [
 ]  # fmt: skip
 """Those of `trt_matrix.store.objects` among them: whoever keeps files needs both."""
 
-_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
-
-class Store(Objects):
+class Store(Facts):
     """Raises StoreError where the folder cannot be used."""
 
     FOLDER = ".store"
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.root = results / self.FOLDER
-        super().__init__(self.root / "objects")
+        super().__init__(results / self.FOLDER)
         with explained(results):
             for folder in ("objects", "facts", "work"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -119,94 +108,6 @@ class Store(Objects):
             if shutil.disk_usage(self.root).free < size_bytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    # Facts, by fingerprint
-
-    def _fact(self, kind: str, fingerprint: str) -> Path:
-        return self.root / "facts" / kind / f"{fingerprint}.json"
-
-    def get(self, kind: type[T], fingerprint: str) -> T | None:
-        """Returns the stored fact; None where there is none, or only a damaged one (with a warning)."""
-        path = self._fact(kind.__name__.lower(), fingerprint)
-        return self._read(kind, path, "what it told is measured again")
-
-    def keep(self, fact: Stored, fingerprint: str) -> None:
-        self._seal(self._fact(type(fact).__name__.lower(), fingerprint), fact)
-
-    def _seal(self, path: Path, fact: Stored) -> None:
-        with explained(self.root):
-            protocol.write_json(str(path), sealed(fact))
-
-    def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> Object:
-        """Returns the object that `make` writes, made once for each `key`.
-
-        Args:
-            key: Any JSON value; every SHA-256 in it names something that the object is made of.
-            suffix: Of the object's name.
-            make: Writes it to the path that it is given.
-        """
-        if known := self.derived(key):
-            return known
-        with self.workspace() as folder:
-            target = folder / f"derived{suffix}"
-            with explained(target):
-                make(target)
-            made = self.adopt(target)
-        fact = Derived(**made.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
-        self._seal(self._derived(key), fact)
-        return made
-
-    def derived(self, key: Any) -> Object | None:
-        """Returns what `derive` made earlier for `key`; makes nothing."""
-        known = self._read(Derived, self._derived(key), "it is made again")
-        return known.object if known and self.has(known) else None
-
-    def _derived(self, key: Any) -> Path:
-        return self._fact("object", digest(key))
-
-    def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
-        """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
-        # Imported here: the sums of an unchanged experiment are read, never computed.
-        from trt_matrix.containers.job.reductions import compare  # noqa: PLC0415
-
-        def make(target: Path) -> None:
-            np.save(target, compare(self.array(y), self.array(r), epsilon))
-
-        sums: Sums = read_array(
-            self.path(self.derive(_sums_key(y.sha256, r.sha256, epsilon), ".npy", make))
-        )
-        return sums
-
-    def take_sums(self, y: str, r: str, epsilon: float, told: Sums) -> Sums:
-        """Keeps sums of outputs that stayed elsewhere, and returns what is known of the same contents.
-
-        Args:
-            y: SHA-256 of the output.
-            r: Of what it was compared with.
-            epsilon: As `sums` takes it.
-            told: Its sums; not kept where others are known.
-        """
-        key = _sums_key(y, r, epsilon)
-        known: Sums = read_array(
-            self.path(self.derive(key, ".npy", lambda target: np.save(target, told)))
-        )
-        return known
-
-    # Work
-
-    @contextlib.contextmanager
-    def workspace(self) -> Iterator[Path]:
-        """Yields an empty folder on the store's file system; it is removed on every path.
-
-        It is held by a lock while it is in use, which ends with this process however that ends.
-        """
-        work = self.root / "work"
-        with contextlib.ExitStack() as holding:
-            with explained(self.root), held(work):  # so that no sweep comes in between
-                folder = Path(tempfile.mkdtemp(dir=work))
-                holding.enter_context(held(folder))
-            holding.callback(remove, folder)
-            yield folder
-
     @contextlib.contextmanager
     def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Holds a device against other runs on this machine: latencies need it alone.
@@ -248,25 +149,6 @@ class Store(Objects):
             message = f"{folder}: no finished run; {known}"
             raise StoreError(message)
         return Run(self, folder.resolve().name)
-
-    def _read(self, kind: type[T], path: Path, consequence: str) -> T | None:
-        try:
-            with explained(path):
-                content = path.read_bytes() if path.exists() else None
-            return None if content is None else unsealed(kind, content)
-        except ValueError as error:
-            text = f"{path}: damaged, or of another version ({_told(error)}); {consequence}"
-            self.warn(text)
-            return None
-
-
-def _told(error: ValueError) -> str:
-    """Returns the first problem: `latency.samples_s: Field required`."""
-    if not isinstance(error, pydantic.ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 class Run:
@@ -325,8 +207,8 @@ class Run:
             for cell in self.manifest().cells
         )
 
-    def _required(self, kind: type[T], path: Path) -> T:
-        found = self.store._read(kind, path, "this run cannot be read")
+    def _required(self, kind: type[Fact], path: Path) -> Fact:
+        found = self.store.read_fact(kind, path, "this run cannot be read")
         if found is None:
             why = self.store.warnings[-1] if path.exists() else f"{path}: it is missing"
             message = f"{why}; run `trt-matrix run` again: what is still whole is reused"
@@ -353,18 +235,6 @@ CHECKSUMS = "SHA256SUMS"
 
 TURN_S = 0.1
 """Between two looks whether another run has ended."""
-
-SUMS_VERSION = 1
-"""Raise when `job.reductions` changes what it computes."""
-
-
-def _sums_key(y: str, r: str, epsilon: float) -> Mapping[str, Any]:
-    return {"sums": SUMS_VERSION, "y": y, "r": r, "epsilon": epsilon}
-
-
-def hashes(text: str) -> frozenset[str]:
-    """Returns every SHA-256 (hex) in a text."""
-    return frozenset(_HASH.findall(text))
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -31,15 +31,6 @@ def again(record: Record) -> Measurement | None:
     return known[-1] if known else None
 
 
-def objects_of(asked: Asked, record: Record, table: Object | None) -> tuple[str, ...]:
-    """Returns the names of the files, beside the evaluation images, that a cell's job reads."""
-    measurement = again(record)
-    if measurement is None:
-        return ()
-    images = (asked.calibration.file,) if record.pass_.made_inside else ()
-    return (f"{measurement.model_sha256}.onnx", *images, *((table.file,) if table else ()))
-
-
 def request_again(
     asked: Asked,
     records: Sequence[Record],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.environments.base import Ending, Environment
+from trt_matrix.environments.base import Ending, Environment, JobRun
 from trt_matrix.store.results import same_file_system_link
 from trt_matrix.ticket.plugins import files_of as plugin_files
 
@@ -35,10 +35,8 @@ def start(
     for name in set(files_of(asked)):
         same_file_system_link(objects / name, request / name)
     protocol.write_json(str(request / protocol.REQUEST), dict(asked))
-    ending = environment.run(
-        request, result, log, deadline_s=deadline_s, tick=lambda: None, device=device
-    )
-    return ending, result
+    job = JobRun(request=request, result=result, log=log, deadline_s=deadline_s, device=device)
+    return environment.run(job), result
 
 
 def files_of(asked: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.image_input import batch_of
+from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.factory import reference_environment, reference_options
 from trt_matrix.execution.classify import classify
 from trt_matrix.execution.progress import Stage, untold
@@ -126,13 +127,14 @@ def ran(
         )
         log = folder / "job.log"
         stage_file = result / protocol.STAGE
-        ending = reference_environment().run(
-            request,
-            result,
-            log,
+        job = JobRun(
+            request=request,
+            result=result,
+            log=log,
             deadline_s=DEADLINE_S,
             tick=lambda: stage("simulation", _text(stage_file)),
         )
+        ending = reference_environment().run(job)
         answers = {called: _answer(result, called) for called in networks}
         told = _answer_of(result / protocol.RESULT)
         for called, answer in answers.items():

@@ -10,7 +10,6 @@ import onnx
 from trt_matrix.commands.migration.files import network_of
 from trt_matrix.commands.migration.simulating import MigrationImages
 from trt_matrix.config import matrix as configuration
-from trt_matrix.config.environments import Dumps, Elsewhere, Image, Interpreter, Ngc
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.shared_table import SharedTable
 from trt_matrix.config.yaml_file import Document
@@ -151,17 +150,7 @@ def _of_model(path: Path) -> Source:
 
 
 def _engines(config: Config) -> dict[str, str]:
-    found = {}
-    for entry in config.environments:
-        match entry:
-            case Interpreter() | Image() | Elsewhere() | Dumps():
-                engine = str(entry.engine)
-            case Ngc():
-                engine = "tensorrt"
-            case _:
-                engine = "onnxruntime"
-        found.update(dict.fromkeys(entry.ids(), engine))
-    return found
+    return {name: str(entry.engine) for entry in config.environments for name in entry.ids()}
 
 
 def images_of(

@@ -1,7 +1,7 @@
 """What a test found of a head, one cause after the other: whose fault, where, how much, what to do."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from trt_matrix.core import severity
@@ -23,7 +23,7 @@ from trt_matrix.core.cells import Precision, TableSource
 from trt_matrix.core.qdq.placements import PRECISE
 from trt_matrix.core.reduced.told import converted_sentences
 from trt_matrix.core.severity import Severity
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import KINDS, TESTED, Kind
 from trt_matrix.core.words import capital, listed, span, verb
 
 ALIKE_DB = 1.0
@@ -38,30 +38,40 @@ NOBODYS = "nobody's, with another table than "
 EXACT_DB = 40.0
 """Below that, floating point is not far more exact than 8 bits."""
 
+OF_A_HEAD = TESTED - {Kind.LATENCY_REGRESSION}
+"""A latency is about the whole cell."""
+
 
 def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
     """Returns what tests found of one head."""
-    made = (
-        _fp32(told_of(rows, Kind.FP32_REGRESSION)),
-        *(_reduced(told_of(rows, kind), rows) for kind in REDUCED),
-        engines(told_of(rows, Kind.ENGINE_REGRESSION), rows, baseline),
-        versions(told_of(rows, Kind.VERSION_REGRESSION), rows, baseline),
-        _loss(told_of(rows, Kind.ENGINE_LOSS), rows),
-        _implicit(told_of(rows, Kind.IMPLICIT_REGRESSION), rows),
-        _calibrators(told_of(rows, Kind.CALIBRATOR_REGRESSION), rows),
-        _tables(told_of(rows, Kind.CALIBRATION_PROBLEM), rows),
-        _weights(told_of(rows, Kind.PER_TENSOR_WEIGHTS), rows),
-        _limit(told_of(rows, Kind.INT8_LIMIT), rows),
-        _fallbacks(told_of(rows, Kind.PRECISION_FALLBACK), rows),
-        *undecided(told_of(rows, Kind.INCONCLUSIVE), rows),
-        uncomparable(told_of(rows, Kind.NOT_COMPARABLE), rows),
+    told = {kind: told_of(rows, kind) for kind in Kind}
+    found = (
+        *(
+            WORDS.get(kind, _plainly)(told[kind], rows, baseline)
+            for kind in Kind
+            if kind in OF_A_HEAD and told[kind]
+        ),
+        *undecided(told[Kind.INCONCLUSIVE], rows),
+        uncomparable(told[Kind.NOT_COMPARABLE], rows),
     )
-    return [one for one in made if one]
+    return [one for one in found if one]
 
 
-def _fp32(told: Sequence[ToldVerdict]) -> Finding | None:
-    if not told:
-        return None
+def _plainly(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
+    """A kind that has no words of its own."""
+    names, facts = environments(told), KINDS[told[0].verdict.kind]
+    against = list(dict.fromkeys(one.verdict.against for one in told if one.verdict.against))
+    return made(
+        told,
+        rows,
+        facts.suspicion,
+        f"{listed(names)} {verb('lose', names)} {amount(told)} against {listed(against, 3)}: "
+        f"{facts.suspicion}.{factors_told(told)}",
+        f"Look at {listed(names)} beside {listed(against, 3)}.",
+    )
+
+
+def _fp32(told: Sequence[ToldVerdict], _rows: Sequence[Row], _baseline: str) -> Finding:
     names = environments(told)
     rows = [(one.result, one.head) for one in told]
     return made(
@@ -81,10 +91,8 @@ def _kept(told: Sequence[ToldVerdict]) -> str:
     return f"{verb('keep', environments(told))} {span(known)} dB" if known else "keeps no number"
 
 
-def _reduced(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def _reduced(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """A floating-point precision below what its roundings cost, or below another version."""
-    if not told:
-        return None
     names = environments(told)
     precision = str(told[0].result.cell.pass_.precision)
     levels = {one.verdict.against for one in told if "/" not in (one.verdict.against or "")}
@@ -124,10 +132,8 @@ _EXACT = (
 )
 
 
-def _loss(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def _loss(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """The same scales in exact arithmetic keep more."""
-    if not told:
-        return None
     names = environments(told)
     passes = {one.result.cell.pass_.name for one in told}
     ran = {
@@ -172,10 +178,8 @@ def _spared(told: Sequence[ToldVerdict], rows: Sequence[Row], passes: Collection
     )
 
 
-def _implicit(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def _implicit(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """One table costs more as TensorRT's own scales than as Q/DQ nodes."""
-    if not told:
-        return None
     return made(
         told,
         rows,
@@ -186,9 +190,7 @@ def _implicit(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | Non
     )
 
 
-def _calibrators(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
-    if not told:
-        return None
+def _calibrators(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     names = environments(told)
     return made(
         told,
@@ -220,9 +222,7 @@ def _better_table(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
     return f"Carry the table of {listed(sorted(sources))} over to {listed(names)}."
 
 
-def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
-    if not told:
-        return None
+def _tables(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     tables = list(dict.fromkeys(table_name(one.result) for one in told))
     costs = "costs" if len(tables) == 1 and not tables[0].endswith("scales") else "cost"
     best = _best_table(told, rows)
@@ -264,10 +264,8 @@ def _best_table(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str | None:
     return min(simulated)[1] if simulated else None
 
 
-def _weights(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def _weights(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """One scale a weight costs more than a scale a channel, with the same table."""
-    if not told:
-        return None
     passes = sorted({one.result.cell.pass_.name for one in told})
     return made(
         told,
@@ -280,9 +278,7 @@ def _weights(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None
     )
 
 
-def _limit(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
-    if not told:
-        return None
+def _limit(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     gated = [one for one in told if one.verdict.against == "the gate"]
     placements = list(dict.fromkeys(one.result.placed.told for one in told if one.result.placed))
     placed = f" in this placement ({placements[0]})" if len(placements) == 1 else ""
@@ -323,9 +319,7 @@ def _of_boxes(told: Sequence[ToldVerdict]) -> Severity:
     return severity.worst(severity.of_boxes(one.head.boxes) for one in told)
 
 
-def _fallbacks(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
-    if not told:
-        return None
+def _fallbacks(told: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     names = environments(told)
     layers = list(dict.fromkeys(layer for one in told for layer in one.head.float_layers))
     return made(
@@ -339,3 +333,19 @@ def _fallbacks(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | No
         else "Look at the layers' precision below: do not count on int8 speed there.",
         Severity.NONE,
     )
+
+
+WORDS: dict[Kind, Callable[[Sequence[ToldVerdict], Sequence[Row], str], Finding | None]] = {
+    Kind.FP32_REGRESSION: _fp32,
+    **dict.fromkeys(REDUCED, _reduced),
+    Kind.ENGINE_REGRESSION: engines,
+    Kind.VERSION_REGRESSION: versions,
+    Kind.ENGINE_LOSS: _loss,
+    Kind.IMPLICIT_REGRESSION: _implicit,
+    Kind.CALIBRATOR_REGRESSION: _calibrators,
+    Kind.CALIBRATION_PROBLEM: _tables,
+    Kind.PER_TENSOR_WEIGHTS: _weights,
+    Kind.INT8_LIMIT: _limit,
+    Kind.PRECISION_FALLBACK: _fallbacks,
+}
+"""Kind → its finding, of its verdicts (at least one), all rows of the head, and the baseline's name."""

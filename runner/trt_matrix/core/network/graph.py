@@ -1,6 +1,6 @@
 """A network as a graph: what it takes and gives, what depends on what; pure functions of an `onnx.ModelProto`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -25,10 +25,6 @@ class TensorInfo:
     """As numpy names it: `float32`, `uint8`; `unknown` where the model does not say."""
     shape: tuple[Dim, ...] | None
     """None where the model states no rank."""
-
-    @property
-    def dynamic(self) -> bool:
-        return self.shape is None or any(not isinstance(dim, int) for dim in self.shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,17 +122,6 @@ def backward_cone(model: onnx.ModelProto, tensor: str) -> tuple[str, ...]:
             cone.append(node.name)
             needed.update(reads(node))
     return tuple(reversed(cone))
-
-
-def only_behind(
-    model: onnx.ModelProto, bad_heads: Collection[str], good_heads: Collection[str]
-) -> tuple[str, ...]:
-    """Returns the nodes on which every bad head depends and no good head does, in order."""
-    if not bad_heads:
-        return ()
-    bad = set.intersection(*(set(backward_cone(model, head)) for head in bad_heads))
-    good = {node for head in good_heads for node in backward_cone(model, head)}
-    return tuple(node.name for node in model.graph.node if node.name in bad - good)
 
 
 def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:

@@ -12,7 +12,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.cdi import PREFIX
 from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts, Obstacle
 from trt_matrix.core.hosts.gpus import meant
-from trt_matrix.environments.base import Ending, Identity, Tick, Transfer, untold
+from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
 from trt_matrix.environments.preflight import extra_variables, preflight, this_host
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -123,17 +123,7 @@ class DockerEnvironment:
             return None
         return made.identity(recipe) if made else None
 
-    def run(
-        self,
-        request: Path,
-        result: Path,
-        log: Path,
-        *,
-        deadline_s: float,
-        tick: Tick,
-        device: str = "cpu",
-        run_id: str = "",
-    ) -> Ending:
+    def run(self, job: JobRun) -> Ending:
         from trt_matrix.environments.docker.start import ContainerStart, run_job  # noqa: PLC0415
 
         if self._made is None:
@@ -144,15 +134,10 @@ class DockerEnvironment:
             environment=self.name,
             made=self._made,
             executable=self._python,
-            device=given(device, host or this_host()),
-            run_id=run_id,
+            device=given(job.device, host or this_host()),
             memory_gb=self._memory_gb,
-            variables=extra_variables(self.stated, device, host),
-            request=request,
-            result=result,
-            log=log,
-            deadline_s=deadline_s,
-            tick=tick,
+            variables=extra_variables(self.stated, job.device, host),
+            job=job,
         )
         try:
             return run_job(self.docker, start)

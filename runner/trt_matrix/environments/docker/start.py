@@ -4,9 +4,8 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from trt_matrix.environments.base import Ending, Tick
+from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.environments.docker import options, owner, remote_files
 from trt_matrix.environments.docker.container import run_container
 from trt_matrix.environments.docker.engine import Engine
@@ -24,18 +23,13 @@ class ContainerStart:
     made: PreparedImage
     executable: str
     device: str
-    run_id: str
     memory_gb: float | None
     variables: Mapping[str, str]
-    request: Path
-    result: Path
-    log: Path
-    deadline_s: float
-    tick: Tick
+    job: JobRun
 
 
 def run_job(engine: Engine, start: ContainerStart) -> Ending:
-    """Runs `python -m job` to its end; afterwards the results are in `start.result`."""
+    """Runs `python -m job` to its end; afterwards the results are in `start.job.result`."""
     return (_run_there if engine.has_remote_files else _run_here)(engine, start)
 
 
@@ -43,12 +37,12 @@ def _run_here(engine: Engine, start: ContainerStart) -> Ending:
     user, userns = options.user(engine.facts, os.getuid(), os.getgid())
     binds = (
         options.Bind(str(PROGRAM), f"{options.PROGRAM}/job"),
-        options.Bind(str(start.request.absolute()), options.REQUEST),
-        options.Bind(str(start.result.absolute()), options.RESULTS, read_only=False),
+        options.Bind(str(start.job.request.absolute()), options.REQUEST),
+        options.Bind(str(start.job.result.absolute()), options.RESULTS, read_only=False),
     )
     wanted = _wanted(engine, start, user=user, userns=userns, binds=binds, program=options.PROGRAM)
     return run_container(
-        engine, wanted, log=start.log, deadline_s=start.deadline_s, tick=start.tick
+        engine, wanted, log=start.job.log, deadline_s=start.job.deadline_s, tick=start.job.tick
     )
 
 
@@ -58,15 +52,15 @@ def _run_there(engine: Engine, start: ContainerStart) -> Ending:
     wanted = _wanted(
         engine, start, user="0:0", userns=None, binds=remote_files.BINDS, program=program
     )
-    remote_files.send_inputs(engine, wanted.image, PROGRAM, start.request)
+    remote_files.send_inputs(engine, wanted.image, PROGRAM, start.job.request)
     return run_container(
         engine,
         wanted,
-        log=start.log,
-        deadline_s=start.deadline_s,
-        tick=start.tick,
-        prepare=lambda container: remote_files.send_request(container, start.request),
-        collect=lambda container: remote_files.fetch_results(container, start.result),
+        log=start.job.log,
+        deadline_s=start.job.deadline_s,
+        tick=start.job.tick,
+        prepare=lambda container: remote_files.send_request(container, start.job.request),
+        collect=lambda container: remote_files.fetch_results(container, start.job.result),
     )
 
 
@@ -82,9 +76,9 @@ def _wanted(
     made = start.made
     return options.WantedContainer(
         image=made.image.id,
-        name=options.container_name(start.run_id, start.environment, uuid.uuid4().hex[:8]),
+        name=options.container_name(start.job.run_id, start.environment, uuid.uuid4().hex[:8]),
         entrypoint=(start.executable, "-m", "job", options.REQUEST, options.RESULTS),
-        labels=owner.labels(start.run_id, start.environment),
+        labels=owner.labels(start.job.run_id, start.environment),
         user=user,
         userns=userns,
         binds=binds,

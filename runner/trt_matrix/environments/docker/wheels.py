@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trt_matrix.environments.packages import Package, run_uv
+from trt_matrix.environments.packages import RESOLVE, Package, run_uv
 from trt_matrix.environments.python import Python
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -59,13 +59,7 @@ def resolve_foreign(
         EnvironmentUnavailableError: there is none, or it cannot be found out here.
     """
     run_uv(
-        "pip",
-        "compile",
-        "-",
-        "--format=pylock.toml",
-        "--no-header",
-        "--no-build",
-        "--quiet",
+        *RESOLVE,
         *_for(python),
         f"--output-file={lock}",
         version=python.version,

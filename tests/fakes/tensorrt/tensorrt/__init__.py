@@ -17,13 +17,13 @@ The producer that a network names makes it misbehave as some versions do:
 
 import os
 
-from tensorrt import basics, building, plugins, running, surface
+from tensorrt import basics, building, network, parsing, plugins, running, surface
 
 __version__ = os.environ["FAKE_TENSORRT"]
 
 _CLASSES = {
     name: value
-    for module in (basics, building, plugins, running)
+    for module in (basics, building, network, parsing, plugins, running)
     for name, value in vars(module).items()
     if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
 }

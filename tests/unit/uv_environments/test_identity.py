@@ -1,33 +1,19 @@
 """`identity()`: what an environment is, where that is known without making it."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from tiny_wheels import Make
 
-from tests.unit.test_venv import make_wheel, only_index
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.environments.ngc import NgcEnvironment
 from trt_matrix.environments.venv import STAMP, VenvEnvironment
 
 
 @pytest.fixture
-def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VenvEnvironment:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    make_wheel(wheels, "pebble", "1.0")
-    for name in [name for name in os.environ if name.startswith("UV_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("UV_CONFIG_FILE", str(only_index(wheels)))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    return VenvEnvironment(
-        name="stone",
-        engine="onnxruntime",
-        requirements=("pebble==1.0",),
-        python=None,
-        cache=tmp_path / "cache",
-    )
+def venv(environment: Make) -> VenvEnvironment:
+    return environment("pebble==2.0")
 
 
 def test_a_venv_is_known_once_it_is_made_and_as_long_as_it_is_whole(

@@ -1,0 +1,143 @@
+"""What one pass's answer tells, taken into the store as a measurement."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.records import Coverage, LatencySamples, Measurement, Object, Share, Start
+from trt_matrix.execution.answer_models import PassAnswer
+from trt_matrix.execution.answers import ResultFolder
+from trt_matrix.execution.asked import asked_of, read_form
+from trt_matrix.execution.left import Left, Take, left_of
+from trt_matrix.execution.shares import coverage_of, shares_of_layers
+from trt_matrix.execution.wanted import Site, WantedPass, Wants
+from trt_matrix.store.results import Store
+
+ShareOf = Callable[[Path, Object], Mapping[str, Share]]
+"""From the graph that the engine really ran to each head's share of integer kernels."""
+
+GRAPH_LIMIT_BYTES = 2 << 30
+"""No ONNX file is larger: protobuf ends there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassTaker:
+    """Takes the answers of one start; its arguments are those of `JobStart`."""
+
+    store: Store
+    wants: Wants
+    site: Site
+    share_of: ShareOf
+    take: Take
+
+    def measurement(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, start: Start
+    ) -> Measurement:
+        """Returns what a pass that succeeded measured; its files are in the store then.
+
+        Raises:
+            AnswerError: the answer does not hold together, or a file of it is missing.
+        """
+        left = self._left(answers, answer, wanted)
+        files = {} if left else self._files(answers, answer, wanted)
+        build, cache = answer.build, answer.cache
+        model, told = read_form(answer, wanted, self.wants.network.name)
+        asked = {**asked_of(wanted), **told}
+        if cache and wanted.implicit and wanted.table is None:
+            name = self.site.environment.name
+            asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
+        if answer.table_problem:
+            asked["table"] = None
+        told_of_build = answers.build(wanted.name, build) if build else None
+        latency = answer.latency
+        return Measurement(
+            **asked,
+            status=Status.OK,
+            outputs=left.outputs
+            if left
+            else {head: self.store.adopt(path) for head, path in files.items()},
+            left=left is not None,
+            latency=LatencySamples(
+                batch=latency.batch,
+                samples_s=latency.samples_s,
+                warm_up=latency.warm_up,
+                device_s=latency.device_s,
+            )
+            if latency
+            else None,
+            stages=answer.stages,
+            shares=self._shares(answers, answer, wanted, model),
+            # A table that is not used covers nothing, and nothing is judged by it.
+            coverage=None
+            if answer.table_problem
+            else self._coverage(answers, told_of_build, wanted, model),
+            table_problem=answer.table_problem,
+            table_notes=answer.table_notes,
+            build=told_of_build,
+            custom_layers=answers.layers(wanted.name, answer.layers).custom
+            if answer.layers
+            else (),
+            layers=self._adopted(answers, wanted.name, answer.layers),
+            cache=self._adopted(answers, wanted.name, cache),
+            start=start,
+        )
+
+    def _files(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass
+    ) -> Mapping[str, Path]:
+        return {
+            head: answers.output(
+                wanted.name,
+                head,
+                answer,
+                images=self.wants.data.evaluation_images,
+                shape=self.site.shapes.get(head),
+            )
+            for head, _ in self.wants.settings.heads
+        }
+
+    def _left(self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass) -> Left | None:
+        """Takes what came in place of outputs; None where these came, as they do from every job here."""
+        if not self.site.elsewhere:
+            return None
+        heads = [head for head, _ in self.wants.settings.heads]
+        left = left_of(
+            answers, wanted.name, answer, self.store, heads=heads, reference=self.site.reference
+        )
+        if left:
+            self.take(left)
+        return left
+
+    def _shares(
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
+    ) -> Mapping[str, Share] | None:
+        """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
+        if answer.executed:
+            executed = answers.file(wanted.name, answer.executed, GRAPH_LIMIT_BYTES)
+            return self.share_of(executed, model)
+        if not answer.layers:
+            return None
+        return shares_of_layers(
+            answers.layers(wanted.name, answer.layers),
+            self.store.path(model),
+            self.wants.settings.heads,
+            quantised=wanted.precision is Precision.INT8,
+        )
+
+    def _coverage(
+        self,
+        answers: ResultFolder,
+        build: Mapping[str, Any] | None,
+        wanted: WantedPass,
+        model: Object,
+    ) -> Mapping[str, Coverage] | None:
+        """Returns head → what of the table arrived; None where no table was carried or made."""
+        scales = answers.scales(wanted.name, build) if build else None
+        if scales is None:
+            return None
+        return coverage_of(scales, self.store.path(model), self.wants.settings.heads)
+
+    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
+        return self.store.adopt(answers.file(name, file)) if file else None
