@@ -204,7 +204,7 @@ def _boxes(
 ) -> CheckedDecode | None:
     check_gates(config, labels, problems.add)
     if isinstance(image, SampleInput):
-        if config.decode:
+        if config.decoding:
             problems.add(("decode",), f"boxes need an image, the network takes {list(image.shape)}")
         return None
     if model is None or image is None:

@@ -36,7 +36,7 @@ EXACT_DB = 40.0
 """Below that, floating point is not far more exact than 8 bits."""
 
 
-def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
+def causes(rows: Sequence[Row], baseline: str, *, boxless: bool = False) -> list[Finding]:
     """Returns what tests found of one head."""
     made = (
         _fp32(told_of(rows, Kind.FP32_REGRESSION)),
@@ -51,7 +51,7 @@ def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
         _limit(told_of(rows, Kind.INT8_LIMIT), rows),
         _fallbacks(told_of(rows, Kind.PRECISION_FALLBACK), rows),
         *undecided(told_of(rows, Kind.INCONCLUSIVE), rows),
-        uncomparable(told_of(rows, Kind.NOT_COMPARABLE), rows),
+        uncomparable(told_of(rows, Kind.NOT_COMPARABLE), rows, boxless=boxless),
     )
     return [one for one in made if one]
 

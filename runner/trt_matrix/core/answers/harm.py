@@ -53,7 +53,11 @@ def harm(judgement: Judgement, told: Sequence[Strip], *, worst_only: bool = Fals
     kept = [one.sqnr_db for one in told if one.sqnr_db is not None]
     if not kept:
         return ""
-    unknown = "" if boxes else "; what became of boxes is not known"
+    unknown = "; what became of boxes is not known"
+    if boxes:
+        unknown = ""
+    elif judgement.boxless:
+        unknown = "" if judgement.gates_set else "; no gate says whether that is enough"
     return f"INT8 keeps {span(kept)} dB{where(judgement, [one.head for one in told])}{unknown}"
 
 

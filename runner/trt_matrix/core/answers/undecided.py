@@ -50,7 +50,9 @@ def _needs(told: Sequence[ToldVerdict]) -> str:
     return " and ".join(one for one in needs if one not in repeats or one == most)
 
 
-def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def uncomparable(
+    told: Sequence[ToldVerdict], rows: Sequence[Row], *, boxless: bool = False
+) -> Finding | None:
     """Cells that are not judged, with the reason of each."""
     told = [one for one in told if one.verdict.why]
     if not told:
@@ -63,11 +65,12 @@ def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | 
         return made(
             told,
             rows,
-            f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
+            f"not told by SQNR: its rows are ranked{'' if boxes or boxless else ', and its boxes are not known'}",
             f"{capital(reasons_[0])}.",
             "See its boxes below."
             if boxes
-            else "Name the tensor before it as head, or say how its rows become boxes (`decode`).",
+            else "Name the tensor before it as head"
+            + ("." if boxless else ", or say how its rows become boxes (`decode`)."),
             Severity.NONE,
         )
     return made(
