@@ -92,6 +92,8 @@ def section(
     found: Given | None,
     published: Mapping[str, Any],
     style: str | None,
+    *,
+    boxless: bool = False,
 ) -> str:
     """Returns the section: of images, or of arrays for what no file of an image holds.
 
@@ -101,6 +103,7 @@ def section(
         found: The user's samples; None where he has not said where they are.
         published: Keys of `preprocess` in which the network's family differs from the defaults.
         style: That family, for the reader.
+        boxless: Whether labels would have no use.
 
     Raises:
         GraphError: images cannot fill the network's input.
@@ -109,14 +112,15 @@ def section(
     if no_image or (found is not None and found.key == "arrays"):
         return _arrays(image, found)
     assert isinstance(image, ImageInput)  # noqa: S101 - held above
+    labels = "" if boxless else "labels: COCO JSON, or a folder of YOLO or VOC files"
     if found is None:
         where = (
             "  # 128 or more images like those the network will see; not those you evaluate on.\n"
             "  calibration: {images: images/calibration}\n"
-            "  evaluation: {images: images/evaluation}   # labels: COCO JSON, or a folder of YOLO or VOC files"
+            "  evaluation: {images: images/evaluation}" + (f"   # {labels}" if labels else "")
         )
     else:
-        where = _lines(found, "labels: COCO JSON, or a folder of YOLO or VOC files")
+        where = _lines(found, labels)
     told = f"; as published for {style}" if published else ""
     return f"""\
 data:

@@ -136,7 +136,7 @@ def _mixed_note(experiment: Experiment) -> tuple[str, ...]:
     shared = any(one.pass_.source is TableSource.SHARED for one in experiment.cells)
     if not (shared and experiment.checked.config.quantisation.finds_mixed):
         return ()
-    loses = "" if experiment.checked.config.boxless else " or loses boxes"
+    loses = "" if experiment.checked.boxless else " or loses boxes"
     return (
         f"where int8 breaks a gate{loses}, int8-mixed is measured as well, with the layers in float "
         "that would help (`quantisation: {mixed: null}` leaves it out)",

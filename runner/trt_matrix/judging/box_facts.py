@@ -33,8 +33,6 @@ def box_facts(checked: Checked, put: Put) -> Mapping[str, Any]:
         checked: The experiment.
         put: Takes labels, and the user's own decoder, into the store: `Store.put`.
     """
-    if checked.config.boxless:
-        return {"boxless": True}
     if checked.decode is None:
         return {}
     if checked.decode.source is not None:

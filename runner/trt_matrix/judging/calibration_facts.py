@@ -169,7 +169,7 @@ class _Forensics:
         found = box_facts(self.checked, self.store.put)
         decode: RecordedDecode | None = found.get("decode")
         if decode is None:
-            if not self.checked.config.boxless:
+            if not self.checked.boxless:
                 self.unknown.append(
                     "sizes of objects: matrix.yaml does not say how to decode (`decode:`)"
                 )
@@ -273,7 +273,7 @@ class _Forensics:
         return found
 
     def _trials(self) -> tuple[Tried, ...]:
-        if self.checked.config.boxless:
+        if self.checked.boxless:
             return ()
         if self.checked.labels is None or self.checked.decode is None:
             self.unknown.append(

@@ -72,6 +72,8 @@ class Checked:
     calibration: tuple[Path, ...]
     evaluation: tuple[Path, ...]
     decode: CheckedDecode | None = None
+    boxless: bool = False
+    """Whether it is known that the network makes no boxes."""
     labels: bytes | None = None
     """Content of the labels' file."""
     object_areas: tuple[Areas, Areas] | None = None
@@ -165,6 +167,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         calibration=calibration,
         evaluation=evaluation,
         decode=decode,
+        boxless=config.boxless or isinstance(image, SampleInput),
         labels=labels_content,
         object_areas=(areas(sizes), areas(labels)) if sizes and labels else None,
         variants=variants,

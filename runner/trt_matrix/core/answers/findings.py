@@ -24,7 +24,7 @@ BEARABLE = "how much error the application bears"
 """Not known, where the network makes no boxes and no gate says it: nobody knows whether an error matters."""
 HARM_UNKNOWN = frozenset({BOXES, BEARABLE})
 """With one of these unseen, an error is a number and no harm."""
-GATE_SAYS = "set a gate for it (`gate: {sqnr_db: …}`)"
+GATE_SAYS = "give each head a gate (`gate: {sqnr_db: …}`)"
 FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
 """What is wrong before any quantisation."""
 LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
