@@ -30,6 +30,7 @@ from trt_matrix.core.network.shapes import inferred
 from trt_matrix.core.network.tail_limits import limits
 from trt_matrix.core.network.tails import parts, tails
 from trt_matrix.core.prepared.likely import Likely, likely
+from trt_matrix.core.prepared.packing import packed_input
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.planning.boxes import Shapes, shapes_of
 from trt_matrix.planning.heads import is_floating
@@ -63,10 +64,11 @@ def text(
         GraphError: the network has no input that images can fill, no output to compare, or one whose
             name, or its file's, no YAML can hold.
     """
-    found = likely(model)
+    found = likely(model, samples.arrays if samples else None)
     model = found.prepared.model
     batch = found.wishes.batch
-    image = _taken(model, batch)
+    parts = found.prepared.parts
+    image = packed_input(graph.inputs(model)[0].name, parts) if parts else _taken(model, batch)
     model, tail = _in_front_of_tail(model)
     outputs = graph.outputs(model)
     if not any(is_floating(output.dtype) for output in outputs):
@@ -117,7 +119,7 @@ heads:
 
 {GATES_OF_HEADS if none else GATES_OF_BOXES}
 
-{section(image, found.prepared.pixels, samples, published, style, boxless=bool(none))}
+{section(image, found.prepared.pixels, samples, published, style, boxless=bool(none), parts=parts)}
 
 {_decode_none(none, image) if none else f"{DECODE}{_decode(proposals, chosen)}"}
 

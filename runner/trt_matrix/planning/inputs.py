@@ -27,6 +27,7 @@ def wishes_of(config: Config) -> Wishes:
         constants=config.model.constants,
         size=config.data.preprocess.size,
         batch=config.model.batch,
+        each=config.data.are_arrays,
     )
 
 

@@ -17,6 +17,7 @@ from trt_matrix.core.network.image_input import (
     SampleInput,
 )
 from trt_matrix.core.network.ranked import Rankings
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.qdq.weight_spread import wide_weights
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.functions import FunctionFiles
@@ -63,6 +64,8 @@ class Checked:
     pixels: str | None
     """Type of whole numbers that it takes, None where it takes floats."""
     channels_last: bool
+    parts: tuple[Part, ...] = ()
+    """What `input` holds for a sample, where several inputs are fed as one."""
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
     baseline: str
@@ -160,6 +163,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         shape=image.shape,
         sample=image.sample,
         pixels=network.pixels,
+        parts=network.parts,
         channels_last=image.channels_last,
         heads=heads,
         baseline=baseline,
