@@ -303,6 +303,6 @@ def test_init_proposes_constants_where_samples_bring_one_input_alone(tmp_path: P
 
 def test_migrate_makes_no_network_of_our_own_input(tmp_path: Path) -> None:
     fill(tmp_path)
-    assert told(tmp_path, sized()) == []
+    assert told(tmp_path, sized(), model__constants={"wanted": [True]}) == []
     with pytest.raises(ConfigError, match="say in model.constants what all but one are fed"):
         source_of(None, tmp_path / "matrix.yaml")
