@@ -295,6 +295,28 @@ def test_init_reads_from_the_samples_what_each_brings(tmp_path: Path) -> None:
     session.plan_experiment(matrix, tmp_path / "results", select=[])
 
 
+def test_init_says_what_it_wrote_of_inputs_without_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without what the samples bring nothing can be proposed: neither is an image."""
+    (tmp_path / "samples").mkdir()
+    for index in range(2):
+        np.savez(
+            tmp_path / "samples" / f"{index}.npz",
+            sound=np.zeros((1, 20), "f4"),
+            state=np.full((2, 1, 8), index, "f4"),
+        )
+    (tmp_path / "net.onnx").write_bytes(state().SerializeToString())
+    matrix = tmp_path / "matrix.yaml"
+    arguments = ["init", str(tmp_path / "net.onnx"), "--images", str(tmp_path / "samples")]
+    assert (app([*arguments, "-o", str(matrix)], standalone_mode=False) or 0) == 0
+    told = capsys.readouterr().out
+    assert "'sound' and 'state' are fed as one tensor, and cut apart inside" in told
+    assert "preprocessing" not in told
+    assert yaml.safe_load(matrix.read_text())["decode"] == "none"
+    session.plan_experiment(matrix, tmp_path / "results", select=[])
+
+
 def test_init_proposes_constants_where_samples_bring_one_input_alone(tmp_path: Path) -> None:
     brought = {"images": (3, 16, 16)}
     assert likely(sized(), brought).wishes.constants == {"sizes": [16, 16], "wanted": [False]}
