@@ -116,6 +116,13 @@ def test_init_writes_it_as_a_guess() -> None:
     assert "lost:" not in told
 
 
+def test_a_map_may_be_of_text_that_a_program_makes_boxes_of() -> None:
+    """PP-OCR's detector gives one map of the input's size, as a segmenter does: only the user can tell."""
+    told = text(Path("net.onnx"), segmenter(1))
+    assert "Detectors of text give such a map, too." in " ".join(told.replace("\n#", "").split())
+    assert "Detectors of text" not in text(Path("net.onnx"), classifier())
+
+
 def test_what_no_image_fills_makes_none_without_a_guess() -> None:
     found = written(sound())
     assert (found["decode"], found.get("guessed")) == ("none", None)

@@ -15,7 +15,7 @@ from trt_matrix.core.boxes.registry import STYLES, recognised
 from trt_matrix.core.boxes.styles import Proposal, SeenOutput
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
-from trt_matrix.core.network.boxless import boxless
+from trt_matrix.core.network.boxless import A_MAP, boxless
 from trt_matrix.core.network.cutting import cut
 from trt_matrix.core.network.image_input import (
     CHANNELS,
@@ -172,9 +172,10 @@ def _no_boxes(model: onnx.ModelProto, shapes: Shapes, image: ImageInput | Sample
 def _decode_none(why: str, image: ImageInput | SampleInput) -> str:
     told = f"It makes no boxes, since {why}: it is judged by the errors of its heads."
     if isinstance(image, ImageInput):
+        text_too = " Detectors of text give such a map, too." if A_MAP in why else ""
         told = (
-            f"A guess: it makes no boxes, since {why}. So it is judged by the errors of its heads. Where your "
-            "program makes boxes of them all the same, name its function (`entry_point` in "
+            f"A guess: it makes no boxes, since {why}.{text_too} So it is judged by the errors of its heads. Where "
+            "your program makes boxes of them all the same, name its function (`entry_point` in "
             "docs/reference/decoders.md) in place of none."
         )
     return "\n".join([*comment(told), "decode: none"])

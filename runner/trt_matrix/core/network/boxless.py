@@ -25,6 +25,9 @@ LEAST_OF_A_PLACE = 3
 STRIDES = (1, 2, 4)
 """Of maps that segment or tell depth; detectors have 4 and above."""
 
+A_MAP = "a map"
+"""What a reason says of an output with a place for each part of the image."""
+
 _POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"})
 _REDUCTIONS = frozenset({"ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2", "ReduceSumSquare"})
 _OF_FIRST = frozenset(
@@ -123,11 +126,11 @@ class _Outputs:
             case _:
                 return None
         if stride == 1:
-            return "a map with a value for every pixel of the input"
+            return f"{A_MAP} with a value for every pixel of the input"
         if not alone:  # together they may hold what a box takes
             return None
         if channels < LEAST_OF_A_PLACE or self._ends_in_shares(name, axis):
-            return f"a map of {channels} {'number' if channels == 1 else 'numbers'} for every {stride} × {stride} pixels of the input"
+            return f"{A_MAP} of {channels} {'number' if channels == 1 else 'numbers'} for every {stride} × {stride} pixels of the input"
         return None
 
     def _ends_in_shares(self, name: str, axis: int | None = None) -> bool:
