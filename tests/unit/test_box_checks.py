@@ -157,7 +157,7 @@ def test_a_decoding_that_does_not_fit_the_outputs(
 
 def test_anchors_without_decode(matrix: Path) -> None:
     found = wrong(matrix, changed(heads=HEADS))
-    assert all("is for decoding boxes: say how in `decode`" in one for one in found)
+    assert all("is for decoding boxes: say in `decode` how" in one for one in found)
     assert len(found) == 2
 
 
