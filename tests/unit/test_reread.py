@@ -127,3 +127,39 @@ def test_a_number_stands_with_the_table_that_it_was_measured_with() -> None:
         cells.append(cell_result("v", pass_, [made]))
     told = headline(judgement(cells, baseline="v", heads=("small",))).text
     assert told == "INT8 with the own entropy table leaves small at 12.1 dB in v."
+
+
+def test_ranked_rows_of_a_network_without_boxes_are_told_without_them() -> None:
+    """A classifier that ends in its five best classes: `say how its rows become boxes` is no advice for it."""
+    why = "its rows are ranked by TopK (node TopK_3)"
+    told = Verdict(kind=Kind.NOT_COMPARABLE, cell="v/cpu/shared", head="small", why=why)
+    cell = cell_result("v", SHARED, [head("small", 0.5, gate_sqnr_db=None, verdicts=(told,))])
+    for boxless in (False, True):
+        (answer,) = answers(("small",), [cell], "v", boxless=boxless)
+        (finding,) = answer.findings
+        texts = (
+            answer.fault,
+            answer.text,
+            answer.advice,
+            finding.fault,
+            finding.text,
+            finding.advice,
+        )
+        assert ("box" in " ".join(texts)) is not boxless
+        assert finding.advice.startswith("Name the tensor before it as head")
+
+
+def test_an_error_without_boxes_and_without_a_gate_is_no_harm_and_no_acquittal() -> None:
+    cell = cell_result(
+        "v", SHARED, [head("small", 0.06, calibration=0, limit=0.06, gate_sqnr_db=None)]
+    )
+    (answer,) = answers(("small",), [cell], "v", boxless=True)
+    assert answer.fault == "not known whether it matters: int8 keeps 12.2 dB"
+    assert (degree(answer), answer.clean) == ("not known", False)
+    assert "give each head a gate" in answer.advice
+    gated = cell_result(
+        "v", SHARED, [head("small", 0.06, calibration=0, limit=0.06, gate_sqnr_db=10)]
+    )
+    (answer,) = answers(("small",), [gated], "v", boxless=True)
+    assert answer.clean
+    assert answer.unseen == ()
