@@ -51,6 +51,7 @@ from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.records import Calibration, Derived, Measurement, Record, Stored
 from trt_matrix.core.tables import reading, table, trt_cache
 from trt_matrix.dumps.files import tensors
@@ -177,7 +178,7 @@ def _layers(profile: bool) -> Callable[[bytes, Path], None]:
 def _sample(name: str) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
         path = _file(content, folder, name)
-        samples.stack([path], "image", (3, 4, 4), None, folder / "target.npy")
+        samples.stack([path], [Part("image", (3, 4, 4), "float32")], folder / "target.npy")
 
     return parse
 

@@ -157,7 +157,7 @@ def test_a_decoding_that_does_not_fit_the_outputs(
 
 def test_anchors_without_decode(matrix: Path) -> None:
     found = wrong(matrix, changed(heads=HEADS))
-    assert all("is for decoding boxes: say how in `decode`" in one for one in found)
+    assert all("is for decoding boxes: say in `decode` how" in one for one in found)
     assert len(found) == 2
 
 
@@ -299,3 +299,40 @@ def test_an_images_size_is_that_of_the_decoded_one(
     exif[0x0112] = orientation
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(path, exif=exif)
     assert upright_size(path) == decode_image(path, Preprocess()).size
+
+
+@pytest.mark.parametrize("value", ["yolov8", False, ["none"], "None"])
+def test_what_is_neither_none_nor_a_section_says_what_is(value: Any) -> None:
+    (problem,) = problems(changed(decode=value))
+    assert problem.startswith("decode: ")
+    assert "is neither none, where the network makes no boxes" in problem
+    assert "{style: yolov8, classes: 80}" in problem
+
+
+def test_a_network_that_makes_no_boxes_has_nothing_that_needs_them(matrix: Path) -> None:
+    heads = {"large": {"role": "boxes", "gate": {"ap_drop": 0.1}}, "small": {}}
+    content = changed(
+        decode="none", gate={"lost": 0.01}, heads=heads, data__evaluation__labels="labels.json"
+    )
+    found = wrong(matrix, content)
+    told = "`decode: none` says that the network makes none; leave one of the two out"
+    assert len([one for one in found if told in one]) == 4
+    for where in (
+        "gate.lost (",
+        "heads.large.gate.ap_drop (",
+        "heads.large.role (",
+        "data.evaluation.labels (",
+    ):
+        assert any(one.startswith(where) for one in found), (where, found)
+
+
+def test_none_is_recorded_and_nothing_of_boxes_beside_it(matrix: Path, tmp_path: Path) -> None:
+    unlabelled = {
+        key: one for key, one in settings()["data"]["evaluation"].items() if key != "labels"
+    }
+    assert wrong(matrix, changed(decode="none", data__evaluation=unlabelled)) == []
+    found = checked(matrix)
+    assert (found.boxless, found.decode, found.config.decoding) == (True, None, None)
+    assert box_facts(found, Store(tmp_path / "results").put) == {}
+    assert wrong(matrix, changed(decode=None)) == []
+    assert not checked(matrix).boxless

@@ -10,6 +10,7 @@ from tests.unit.hosts import gpu, host
 from trt_matrix.core.cells import Status
 from trt_matrix.environments import preflight
 from trt_matrix.environments.devices import Driver
+from trt_matrix.errors import NothingSelectedError
 from trt_matrix.planning.experiment import read_experiment
 
 
@@ -58,3 +59,11 @@ def test_without_a_driver_all_gpus_are_one_row(
         "ort-1.32.0/cpu": "ok",
         "ngc-19.09-py3/gpu:*": "unavailable",
     }
+
+
+def test_devices_that_no_environment_has_are_told(tmp_path: Path) -> None:
+    matrix = write(tmp_path)
+    only = [{"interpreter": "/usr/bin/python3", "name": "rt", "engine": "tensorrt"}]
+    matrix.write_text(yaml.safe_dump(changed(devices=["cpu"], environments=only, baseline="rt")))
+    with pytest.raises(NothingSelectedError, match="rt is left out: it runs on gpu"):
+        read_experiment(matrix, [])

@@ -33,7 +33,8 @@ from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern
 from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.diagnosis.record import MixRecord
 from trt_matrix.core.fix import Basis, FixKind, Kept
-from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.report import views
 
 # Nothing is wrong

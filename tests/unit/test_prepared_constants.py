@@ -46,7 +46,8 @@ def test_what_is_missing_is_told_with_every_input_and_the_line_to_write() -> Non
     place, told = problem(rt_detr())
     assert place == ()
     assert "takes 2 inputs: images float32 [N, 3, 16, 16], orig_target_sizes int64 [N, 2]." in told
-    assert told.endswith("such as model: {constants: {orig_target_sizes: [16, 16]}}")
+    assert "such as model: {constants: {orig_target_sizes: [16, 16]}}; or give samples" in told
+    assert told.endswith("data: {evaluation: {arrays: FOLDER}}")
 
 
 def test_two_inputs_that_may_be_the_image_are_both_named() -> None:

@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head
+from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head, judgement
 from trt_matrix.core.answers.degree import degree
+from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.unexplained import with_unexplained
@@ -110,3 +111,55 @@ def test_lost_boxes_stand_beside_a_finding_too_weak_to_explain_them() -> None:
     assert answer.findings[0].kind is Kind.CALIBRATION_PROBLEM
     assert "50 of 100 boxes" in answer.text, answer.text
     assert answer.severity is Severity.SEVERE
+
+
+def test_a_number_stands_with_the_table_that_it_was_measured_with() -> None:
+    """Every table is blamed and one keeps 12.1 dB: "with the shared entropy table … 12.1 dB" was false."""
+    cells = []
+    for pass_, nmse in ((SHARED, 10**-0.65), (OWN, 10**-1.21)):
+        bad = Verdict(
+            kind=Kind.CALIBRATION_PROBLEM, cell=f"v/cpu/{pass_.name}", head="small",
+            effect=Effect(log=5 * DB, low=4 * DB, high=6 * DB, p=1e-9, typical=5 * DB, builds=2),
+            against="the best table",
+        )  # fmt: skip
+        rest = nmse - 0.02
+        made = head("small", nmse, gate_sqnr_db=None, limit=0.02, calibration=rest, verdicts=(bad,))
+        cells.append(cell_result("v", pass_, [made]))
+    told = headline(judgement(cells, baseline="v", heads=("small",))).text
+    assert told == "INT8 with the own entropy table leaves small at 12.1 dB in v."
+
+
+def test_ranked_rows_of_a_network_without_boxes_are_told_without_them() -> None:
+    """A classifier that ends in its five best classes: `say how its rows become boxes` is no advice for it."""
+    why = "its rows are ranked by TopK (node TopK_3)"
+    told = Verdict(kind=Kind.NOT_COMPARABLE, cell="v/cpu/shared", head="small", why=why)
+    cell = cell_result("v", SHARED, [head("small", 0.5, gate_sqnr_db=None, verdicts=(told,))])
+    for boxless in (False, True):
+        (answer,) = answers(("small",), [cell], "v", boxless=boxless)
+        (finding,) = answer.findings
+        texts = (
+            answer.fault,
+            answer.text,
+            answer.advice,
+            finding.fault,
+            finding.text,
+            finding.advice,
+        )
+        assert ("box" in " ".join(texts)) is not boxless
+        assert finding.advice.startswith("Name the tensor before it as head")
+
+
+def test_an_error_without_boxes_and_without_a_gate_is_no_harm_and_no_acquittal() -> None:
+    cell = cell_result(
+        "v", SHARED, [head("small", 0.06, calibration=0, limit=0.06, gate_sqnr_db=None)]
+    )
+    (answer,) = answers(("small",), [cell], "v", boxless=True)
+    assert answer.fault == "not known whether it matters: int8 keeps 12.2 dB"
+    assert (degree(answer), answer.clean) == ("not known", False)
+    assert "give each head a gate" in answer.advice
+    gated = cell_result(
+        "v", SHARED, [head("small", 0.06, calibration=0, limit=0.06, gate_sqnr_db=10)]
+    )
+    (answer,) = answers(("small",), [gated], "v", boxless=True)
+    assert answer.clean
+    assert answer.unseen == ()

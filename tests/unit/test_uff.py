@@ -16,10 +16,11 @@ from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from tests.fakes.uff_file import uff_file
 from trt_matrix.commands import session
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.qdq.placements import Placed
 from trt_matrix.core.records import Record
 from trt_matrix.execution.alternatives import Alternative, floats, quantised
+from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
@@ -106,17 +107,20 @@ def test_tensorrts_float_passes_are_offered_it_and_no_other(matrix: Path, tmp_pa
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment whose ONNX form the fake 6.0.1 cannot read; packed, answered there, merged and run."""
+    return answered(tmp_path_factory.mktemp("uff"))
+
+
+def answered(folder: Path, images: int = 2, batch: int = 1) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("no gcc for the fake CUDA runtime")
-    folder = tmp_path_factory.mktemp("uff")
     (folder / "images").mkdir()
-    for index in range(2):
+    for index in range(images):
         (folder / "images" / f"{index}.png").write_bytes(png(index))
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
     names = NODES | {"image": "inputs"}
     (folder / "tiny.uff").write_bytes(uff_file(networks.old_detector(), names))
     text = MATRIX.format(python=sys.executable).replace(
-        "variants: [tiny-opset9.onnx]", f"uff: {json.dumps(STATED)}"
+        "variants: [tiny-opset9.onnx]", f"uff: {json.dumps(STATED)}, batch: {batch}"
     )
     (folder / "matrix.yaml").write_text(text.replace("trt-5.1.5, trt-8.6.1, trt-11.0", "trt-6.0.1"))
     (folder / "cudart").mkdir()
@@ -161,3 +165,24 @@ def test_a_ticket_says_that_it_holds_no_uff(run: Path, tmp_path: Path) -> None:
     (cell,) = (one for one in made.content.cells if one.cell == "trt-6.0.1/gpu:*/fp32")
     assert cell.reproduce is None
     assert "UFF file" in (cell.why_not or "")
+
+
+def test_its_images_go_in_batches(tmp_path: Path) -> None:
+    """UFF files know no batch: they are built and run for so many, the last batch short here."""
+    batched = answered(tmp_path, images=3, batch=2)
+    found = records(batched)
+    assert {one.status for one in found.values() if one.pass_.precision is Precision.FP32} == {
+        Status.OK
+    }
+    judgement = JudgementFile.read(batched / "results" / "latest").judgement
+    (cell,) = (one for one in judgement.cells if one.cell.id == "trt-6.0.1/gpu:*/fp32")
+    assert cell.latency is not None
+    assert cell.latency.batch == 2
+    # Against the reference, which ONNX Runtime computed of the ONNX form.
+    assert min(one.error.sqnr_db or 200 for one in cell.heads) > 60
+    implicit = [
+        one
+        for one in judgement.cells
+        if one.cell.id == "trt-6.0.1/gpu:*/int8-implicit-shared-entropy"
+    ]
+    assert [one.status for one in implicit] == [Status.OK], implicit[0].reason

@@ -37,7 +37,8 @@ class Engine(object):
         Args:
             options: {"file": its name, "entry_point": {precision, OWN_INT8 or QDQ_INT8: name of a function},
                 "files": {name: path below `request`}, "request": folder, "folder": to lay them into,
-                "heads": [head]}.
+                "heads": [head], "parts": absent, or [[input, [shape for one sample], dtype]] of which what is fed holds
+                one after another}.
 
         Raises:
             FunctionError: the file failed.
@@ -45,6 +46,7 @@ class Engine(object):
         self._file = options["file"]
         self._functions = options["entry_point"]
         self._heads = options["heads"]
+        self._parts = options.get("parts")
         self._folder = options["folder"]
         self._stored = options["files"]
         for name, stored in sorted(self._stored.items()):
@@ -103,9 +105,11 @@ class Engine(object):
                 "entry_point has no function for %s; it has: %s" % (key, ", ".join(sorted(self._functions)))
             )
         images = implicit["images"] if implicit else None
-        given = {"network": model, "calibration": arrays.load_images(images) if images else None}
+        calibration = _apart(arrays.load_images(images), self._parts) if images else None
+        given = {"network": model, "calibration": calibration}
         where = "%s:%s" % (self._file, self._functions[key])
-        return Session(self._function(self._functions[key], where, given), where, self._heads, self._folder)
+        function = self._function(self._functions[key], where, given)
+        return Session(function, where, self._heads, self._folder, self._parts)
 
     def _function(self, name, where, given):
         """Returns what takes an image."""
@@ -136,14 +140,28 @@ class Engine(object):
         return made
 
 
+def _apart(fed, parts):
+    """Returns {input: array of its own type, batch first} of several that were fed as one; what is fed without."""
+    if not parts:
+        return fed
+    made, begin = {}, 0
+    for name, shape, dtype in parts:
+        size = int(np.prod(shape))
+        one = fed[:, begin : begin + size].reshape([len(fed)] + shape)
+        made[name] = one.astype(dtype)
+        begin += size
+    return made
+
+
 class Session(object):
     device_s = None  # the function has only the host's clock
 
-    def __init__(self, function, where, heads, folder):
+    def __init__(self, function, where, heads, folder, parts=None):
         self._function = function
         self._where = where
         self._heads = heads
         self._folder = folder
+        self._parts = parts
         self._fed = None, None
 
     def run(self, inputs, outputs):  # noqa: ARG002 - in the order of the heads
@@ -154,7 +172,7 @@ class Session(object):
         """
         [fed] = inputs.values()
         if self._fed[0] is not fed:  # the stored images must not change, whatever the function does
-            self._fed = fed, np.array(fed)
+            self._fed = fed, _apart(np.array(fed), self._parts)
         try:
             returned = self._function(self._fed[1])
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's program

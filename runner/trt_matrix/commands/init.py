@@ -15,6 +15,7 @@ from trt_matrix.core.boxes.registry import STYLES, recognised
 from trt_matrix.core.boxes.styles import Proposal, SeenOutput
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
+from trt_matrix.core.network.boxless import A_MAP, boxless
 from trt_matrix.core.network.cutting import cut
 from trt_matrix.core.network.image_input import (
     CHANNELS,
@@ -29,8 +30,9 @@ from trt_matrix.core.network.shapes import inferred
 from trt_matrix.core.network.tail_limits import limits
 from trt_matrix.core.network.tails import parts, tails
 from trt_matrix.core.prepared.likely import Likely, likely
+from trt_matrix.core.prepared.packing import packed_input
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
-from trt_matrix.planning.boxes import shapes_of
+from trt_matrix.planning.boxes import Shapes, shapes_of
 from trt_matrix.planning.heads import is_floating
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -62,14 +64,15 @@ def text(
         GraphError: the network has no input that images can fill, no output to compare, or one whose
             name, or its file's, no YAML can hold.
     """
-    found = likely(model)
+    found = likely(model, samples.arrays if samples else None)
     model = found.prepared.model
     batch = found.wishes.batch
-    image = _taken(model, batch)
+    parts = found.prepared.parts
+    image = packed_input(graph.inputs(model)[0].name, parts) if parts else _taken(model, batch)
     model, tail = _in_front_of_tail(model)
     outputs = graph.outputs(model)
     if not any(is_floating(output.dtype) for output in outputs):
-        message = "no output is floating point: export the network without its decoding of boxes"
+        message = "no output is floating point: export the network without its decoding of boxes, or its ArgMax"
         raise graph.GraphError(message)
     for name in (
         str(path),
@@ -82,7 +85,9 @@ def text(
             raise graph.GraphError(message)
     pairs = [(output.name, output.name) for output in outputs]
     ranked = rankings(model, pairs).rows
-    proposals = _proposals(model, outputs, image, batch)
+    shapes = _shapes(outputs, batch)
+    proposals = _proposals(model, shapes, image)
+    none = "" if proposals or ranked or tail else _no_boxes(model, shapes, image)
     chosen = proposals[0] if len(proposals) == 1 and not proposals[0].doubt else None
     held = chosen.heads if chosen else {}
     style = str(chosen.decode["style"]) if chosen else None
@@ -94,7 +99,11 @@ def text(
     heads = tail + heads + _offered(ranked, dict(pairs))
     experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     comments = "".join(f"{line}\n" for note in notes for line in comment(note))
-    guessed = guesses(found, pixels=_takes_pixels(image, samples) and chosen is None)
+    guessed = guesses(
+        found,
+        pixels=_takes_pixels(image, samples) and chosen is None,
+        boxless=bool(none) and isinstance(image, ImageInput),
+    )
     return f"""\
 # One INT8 experiment: the same network, images and tables in every environment below.
 # `trt-matrix plan` shows what it will run; `trt-matrix run` runs it.
@@ -108,18 +117,11 @@ name: {quoted(experiment)}
 heads:
 {heads}
 
-# Limits of cells in int8, fp16 and tf32; beyond one the exit code is 1. None is set: only you know
-# what your application may lose. Say below how outputs become boxes, then choose for the whole network
-#   lost: share of FP32's boxes that may be gone; ap_drop: AP that may be (needs labels);
-# gate: {{lost: 0.005, ap_drop: 0.01}}
-# A head may have a `gate` of its own, there also sqnr_db (dB against FP32). No number of dB is safe on
-# every network: run once without, see which SQNR goes with lost boxes, and set it above that.
+{GATES_OF_HEADS if none else GATES_OF_BOXES}
 
-{section(image, found.prepared.pixels, samples, published, style)}
+{section(image, found.prepared.pixels, samples, published, style, boxless=bool(none), parts=parts)}
 
-# How the outputs become boxes: then lost, new and moved boxes are counted, and with labels AP, and
-# gates may name lost, iou, ap_drop and ap50_drop. Styles and their settings: docs/reference/decoders.md.
-{_decode(proposals, chosen)}
+{_decode_none(none, image) if none else f"{DECODE}{_decode(proposals, chosen)}"}
 
 calibration:
   algorithms: [entropy, minmax]     # also percentile, mse, robust: own tables of every environment
@@ -135,17 +137,56 @@ environments:
 """
 
 
+GATES_OF_BOXES = """\
+# Limits of cells in int8, fp16 and tf32; beyond one the exit code is 1. None is set: only you know
+# what your application may lose. Say below how outputs become boxes, then choose for the whole network
+#   lost: share of FP32's boxes that may be gone; ap_drop: AP that may be (needs labels);
+# gate: {lost: 0.005, ap_drop: 0.01}
+# A head may have a `gate` of its own, there also sqnr_db (dB against FP32). No number of dB is safe on
+# every network: run once without, see which SQNR goes with lost boxes, and set it above that."""
+GATES_OF_HEADS = """\
+# Limits of cells in int8, fp16 and tf32; beyond one the exit code is 1. None is set: only you know
+# what your application may lose. A head may have a gate of its own: NAME: {gate: {sqnr_db: 25}} asks for
+# 25 dB against FP32 (6 dB more halve the error). No number of dB is safe on every network: run once
+# without, see with which SQNR your application's own measure still holds, and set it there."""
+DECODE = """\
+# How the outputs become boxes: then lost, new and moved boxes are counted, and with labels AP, and
+# gates may name lost, iou, ap_drop and ap50_drop. Styles and their settings: docs/reference/decoders.md.
+"""
+
+
+def _shapes(outputs: Sequence[graph.TensorInfo], batch: int) -> Shapes:
+    """Returns floating-point output → shape for one image."""
+    return shapes_of(
+        {output.name: output.shape for output in outputs if is_floating(output.dtype)}, batch
+    )
+
+
+def _no_boxes(model: onnx.ModelProto, shapes: Shapes, image: ImageInput | SampleInput) -> str:
+    """Returns why the network makes no boxes, to be read after "makes no boxes, since"; empty where it may."""
+    if isinstance(image, SampleInput):
+        return "no image is fed to it"
+    return boxless(model, shapes, (image.height, image.width)) or ""
+
+
+def _decode_none(why: str, image: ImageInput | SampleInput) -> str:
+    told = f"It makes no boxes, since {why}: it is judged by the errors of its heads."
+    if isinstance(image, ImageInput):
+        text_too = " Detectors of text give such a map, too." if A_MAP in why else ""
+        told = (
+            f"A guess: it makes no boxes, since {why}.{text_too} So it is judged by the errors of its heads. Where "
+            "your program makes boxes of them all the same, name its function (`entry_point` in "
+            "docs/reference/decoders.md) in place of none."
+        )
+    return "\n".join([*comment(told), "decode: none"])
+
+
 def _proposals(
-    model: onnx.ModelProto,
-    outputs: Sequence[graph.TensorInfo],
-    image: ImageInput | SampleInput,
-    batch: int,
+    model: onnx.ModelProto, shapes: Shapes, image: ImageInput | SampleInput
 ) -> Sequence[Proposal]:
     """Returns how the outputs may be decoded; nothing where the shape of one is not known, or no image is fed."""
     if isinstance(image, SampleInput):
         return ()
-    usable = [output for output in outputs if is_floating(output.dtype)]
-    shapes = shapes_of({output.name: output.shape for output in usable}, batch)
     behind = tails(model, shapes)
     known = inferred(model)
     seen = [
@@ -155,14 +196,15 @@ def _proposals(
         for name, shape in shapes.items()
         if shape is not None
     ]
-    if len(seen) < len(usable):
+    if len(seen) < len(shapes):
         return ()
     return recognised(seen, (image.height, image.width))
 
 
 NOT_RECOGNISED = """\
 # Styles with anchors want them in each head: {stride: 8, anchors: [[10, 13], [16, 30], [33, 23]]}
-# decode: {style: yolov8, classes: 80}   # or entry_point: file:function, which suppresses by itself"""
+# decode: {style: yolov8, classes: 80}   # or entry_point: file:function, which suppresses by itself
+# decode: none                           # where it makes no boxes: a classifier, a segmenter, depth"""
 
 
 def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
@@ -215,14 +257,19 @@ def _model(path: Path, found: Likely) -> str:
     return "\n".join(lines)
 
 
-def guesses(found: Likely, *, pixels: bool) -> Sequence[str]:
+def guesses(found: Likely, *, pixels: bool, boxless: bool) -> Sequence[str]:
     """Returns what of the proposal nothing says.
 
     Args:
         found: The proposal.
         pixels: Whether what becomes of pixels is written, and of no known family.
+        boxless: Whether it is written that an image gives no boxes.
     """
-    return (*found.guesses, *(["the preprocessing"] if pixels else ()))
+    return (
+        *found.guesses,
+        *(["the preprocessing"] if pixels else ()),
+        *(["that it makes no boxes (decode: none)"] if boxless else ()),
+    )
 
 
 def _takes_pixels(image: ImageInput | SampleInput, samples: Given | None) -> bool:

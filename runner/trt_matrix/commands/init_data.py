@@ -1,16 +1,19 @@
 """The section `data` of a matrix.yaml that `init` writes: where samples lie, and what is made of them."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from trt_matrix.commands.yaml_text import flow, quoted
+from trt_matrix.commands.yaml_text import comment, flow, quoted
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.image_input import CHANNELS, ImageInput, SampleInput
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs import samples
 from trt_matrix.inputs.images import SUFFIXES, image_files
+from trt_matrix.store.arrays import read_arrays
 
 PARTS = ("calibration", "evaluation")
 MOST = 128
@@ -26,6 +29,8 @@ class Given:
     evaluation: Mapping[str, Any]
     halved: bool
     """Whether both parts are of one folder."""
+    arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Array in the first .npz file → its shape; empty where there is none."""
 
 
 def given(folder: Path, called: str) -> Given:
@@ -58,7 +63,24 @@ def given(folder: Path, called: str) -> Given:
                 **({"limit": MOST} if files > MOST else {}),
             }
         )
-    return Given(key=key, calibration=sections[0], evaluation=sections[1], halved=not apart)
+    return Given(
+        key=key,
+        calibration=sections[0],
+        evaluation=sections[1],
+        halved=not apart,
+        arrays=_arrays_of(next(iter(folders.values()))) if key == "arrays" else {},
+    )
+
+
+def _arrays_of(folder: Path) -> Mapping[str, tuple[int, ...]]:
+    """Returns what the first .npz of a folder holds; nothing where it cannot be read: the run says why."""
+    first = min((one for one in folder.iterdir() if one.suffix.lower() == ".npz"), default=None)
+    if first is None:
+        return {}
+    try:
+        return {name: one.shape for name, one in read_arrays(first).items()}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
 
 
 def _files(folder: Path) -> tuple[Literal["images", "arrays"], int]:
@@ -92,6 +114,9 @@ def section(
     found: Given | None,
     published: Mapping[str, Any],
     style: str | None,
+    *,
+    boxless: bool = False,
+    parts: Sequence[Part] = (),
 ) -> str:
     """Returns the section: of images, or of arrays for what no file of an image holds.
 
@@ -101,22 +126,25 @@ def section(
         found: The user's samples; None where he has not said where they are.
         published: Keys of `preprocess` in which the network's family differs from the defaults.
         style: That family, for the reader.
+        boxless: Whether labels would have no use.
+        parts: The network's inputs, where every sample brings several.
 
     Raises:
         GraphError: images cannot fill the network's input.
     """
     no_image = isinstance(image, SampleInput) or image.channels not in CHANNELS
     if no_image or (found is not None and found.key == "arrays"):
-        return _arrays(image, found)
+        return _arrays(image, found, parts)
     assert isinstance(image, ImageInput)  # noqa: S101 - held above
+    labels = "" if boxless else "labels: COCO JSON, or a folder of YOLO or VOC files"
     if found is None:
         where = (
             "  # 128 or more images like those the network will see; not those you evaluate on.\n"
             "  calibration: {images: images/calibration}\n"
-            "  evaluation: {images: images/evaluation}   # labels: COCO JSON, or a folder of YOLO or VOC files"
+            "  evaluation: {images: images/evaluation}" + (f"   # {labels}" if labels else "")
         )
     else:
-        where = _lines(found, "labels: COCO JSON, or a folder of YOLO or VOC files")
+        where = _lines(found, labels)
     told = f"; as published for {style}" if published else ""
     return f"""\
 data:
@@ -127,7 +155,9 @@ data:
 {_preprocess(image, pixels, published)}"""
 
 
-def _arrays(image: ImageInput | SampleInput, found: Given | None) -> str:
+def _arrays(
+    image: ImageInput | SampleInput, found: Given | None, parts: Sequence[Part] = ()
+) -> str:
     if found is not None and found.key == "images":
         shape = list(image.sample)
         told = f"the network takes {shape}, which no file of an image holds: give a folder of .npy, one a sample"
@@ -136,6 +166,14 @@ def _arrays(image: ImageInput | SampleInput, found: Given | None) -> str:
         "  # 128 or more samples like those the network will see; not those you evaluate on. Each is a .npy of the\n"
         f"  # shape {list(image.sample)}, or an .npz that holds one; it is fed as it is.\n"
     )
+    if parts:
+        each = ", ".join(f"{one.name} {list(one.shape)}" for one in parts)
+        lines = "\n".join(
+            comment(
+                f"128 or more samples like those the network will see; not those you evaluate on. Each is an .npz with an array for each input, fed as it is: {each}."
+            )
+        )
+        told = "".join(f"  {line}\n" for line in lines.splitlines())
     if found is None:
         return f"""\
 data:
@@ -146,12 +184,12 @@ data:
 
 def _lines(found: Given, more: str) -> str:
     why = ["  # Half of one folder each: what was calibrated on would look better than it is."]
-    comment = f"   # {more}" if more else ""
+    behind = f"   # {more}" if more else ""
     return "\n".join(
         [
             *(why if found.halved else []),
             f"  calibration: {flow(found.calibration)}",
-            f"  evaluation: {flow(found.evaluation)}{comment}",
+            f"  evaluation: {flow(found.evaluation)}{behind}",
         ]
     )
 
@@ -180,9 +218,9 @@ def _preprocess(image: ImageInput, pixels: str | None, published: Mapping[str, A
     if known["scale"] == 1 / 255:
         comments["scale"] = "1/255"
     lines = []
-    for key, comment in comments.items():
+    for key, why in comments.items():
         line = f"    {key}: {_value(known[key])}"
-        lines.append(f"{line:<35} # {comment}" if comment else line)
+        lines.append(f"{line:<35} # {why}" if why else line)
     return "\n".join(lines)
 
 

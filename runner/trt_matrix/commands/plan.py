@@ -45,7 +45,7 @@ class Planned:
             lines.append(
                 f"on disk: up to {self.running_bytes / 1e6:.0f} MB of outputs while it runs, those of simulations "
                 f"among them; what stays is at most {sum(self.kept.values()) / 1e6:.0f} MB ({each}) and what is "
-                "small: sums, boxes, records; `trt-matrix gc` frees what no run needs"
+                "small: what is computed of them, records; `trt-matrix gc` frees what no run needs"
             )
         if self.most_repeats > self.repeats:
             lines.append(

@@ -46,6 +46,7 @@ def manifest_of(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float)
         ranked=experiment.checked.rankings.rows,
         wide_weights=experiment.checked.wide_weights,
         show_images=config.report.images,
+        boxless=experiment.checked.boxless,
         least_coverage=config.calibration.coverage,
         least_effect_db=config.verdicts.least_effect_db,
         equivalence_db=config.verdicts.equivalence_db,

@@ -136,8 +136,9 @@ def _mixed_note(experiment: Experiment) -> tuple[str, ...]:
     shared = any(one.pass_.source is TableSource.SHARED for one in experiment.cells)
     if not (shared and experiment.checked.config.quantisation.finds_mixed):
         return ()
+    loses = "" if experiment.checked.boxless else " or loses boxes"
     return (
-        "where int8 breaks a gate or loses boxes, int8-mixed is measured as well, with the layers in float "
+        f"where int8 breaks a gate{loses}, int8-mixed is measured as well, with the layers in float "
         "that would help (`quantisation: {mixed: null}` leaves it out)",
     )
 
@@ -212,7 +213,7 @@ def init(
     try:
         parsed = loading.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
         moved = order(parsed.graph)
-        found = likely(parsed)
+        found = likely(parsed, samples.arrays if samples else None)
         notes = told_of(parsed, model.name, found.wishes)
         called = _relative(model, output.parent)
         text = template.text(called, parsed, notes, samples, versions, repeats)
@@ -233,7 +234,11 @@ def init(
     )
     told = "".join(f"{note}\n" for note in (prepared, *notes, guessed) if note)
     if runs:
+        if samples and samples.key == "arrays":
+            return f"{told}wrote {output}: it runs now"
         return f"{told}wrote {output}: it runs now; what it says of preprocessing must be what the network was trained with"
+    if samples and samples.key == "arrays":
+        return f"{told}wrote {output}: `trt-matrix plan {shlex.quote(str(output))}` is next"
     todo = "its preprocessing" if samples else "its two folders of samples and their preprocessing"
     return f"{told}wrote {output}: set {todo}, then `trt-matrix plan {shlex.quote(str(output))}`"
 

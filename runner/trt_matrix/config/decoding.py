@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from trt_matrix.config.sections import Section
 from trt_matrix.core.boxes import styles
@@ -33,6 +33,22 @@ if TYPE_CHECKING:
 else:
     # One file adds a style: its name is known when that is found, not when types are checked.
     Style = Literal[tuple(map(str, STYLES))]
+
+NONE = "none"
+
+
+def _none(value: Any) -> Any:
+    if value != NONE:
+        message = (
+            f"{value!r:.80} is neither none, where the network makes no boxes, "
+            "nor says how they are made, as {style: yolov8, classes: 80}"
+        )
+        raise ValueError(message)
+    return value
+
+
+NoBoxes = Annotated[Literal["none"], BeforeValidator(_none)]
+"""In place of the section: the network makes no boxes, so none are missed."""
 
 ONLY_WITH_STYLE = styles.SETTINGS | {
     "classes",

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from trt_matrix.config.data import CalibrationSection, Calibrator, Data, LabelledImages, Preprocess
-from trt_matrix.config.decoding import Decode, PriorLevel
+from trt_matrix.config.decoding import Decode, NoBoxes, PriorLevel
 from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.environments import (
     KINDS,
@@ -80,6 +80,10 @@ def _fixed_or_sequential(value: Any) -> str:
     return f"{BRANCH}{'sequential' if isinstance(value, Mapping | Repeats) else 'fixed'}"
 
 
+def _section_or_none(value: Any) -> str:
+    return f"{BRANCH}{'section' if isinstance(value, Mapping | Decode) else 'none'}"
+
+
 class Timing(Section):
     """How long latency is measured in each repeat of each cell."""
 
@@ -135,7 +139,17 @@ class Config(Section):
     gate: NetworkGate | None = Field(
         None, description="Limits of the whole network: all heads of a cell together."
     )
-    decode: Decode | None = Field(None, description="How the outputs become boxes.")
+    decode: (
+        Annotated[
+            Annotated[Decode, Tag(f"{BRANCH}section")] | Annotated[NoBoxes, Tag(f"{BRANCH}none")],
+            Discriminator(_section_or_none),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="How the outputs become boxes; none: the network makes none, as a classifier, a segmenter, "
+        "an embedding or depth, and is judged by the errors of its heads.",
+    )
     calibration: CalibrationSection = CalibrationSection()
     quantisation: Quantisation = Quantisation()
     precisions: tuple[Precision, ...] = Field((Precision.FP32, Precision.INT8), min_length=1)
@@ -192,12 +206,22 @@ class Config(Section):
     def environment_ids(self) -> tuple[str, ...]:
         return tuple(name for entry in self.environments for name in entry.ids())
 
+    @property
+    def boxless(self) -> bool:
+        """Whether it says that the network makes no boxes."""
+        return isinstance(self.decode, str)
+
+    @property
+    def decoding(self) -> Decode | None:
+        """How the outputs become boxes; None where they do not, or nothing says it."""
+        return self.decode if isinstance(self.decode, Decode) else None
+
     def decoded_heads(self) -> tuple[str, ...]:
         """Returns the heads that hold boxes, in their order; none where nothing says how to decode."""
-        if self.decode is None:
+        if self.decoding is None:
             return ()
-        chosen: Collection[str] = self.decode.heads
-        if not chosen and self.decode.style and STYLES[self.decode.style].roles:
+        chosen: Collection[str] = self.decoding.heads
+        if not chosen and self.decoding.style and STYLES[self.decoding.style].roles:
             chosen = [name for name, head in self.heads.items() if head.role]
         return tuple(name for name in self.heads if not chosen or name in chosen)
 

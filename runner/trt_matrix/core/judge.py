@@ -78,7 +78,14 @@ def judge(evidence: Evidence) -> Judgement:
         head: reference_problem(evidence, head) or reference_note(evidence, head) for head in heads
     }
     answered = answers(
-        heads, results, manifest.baseline, blame, equal, problems, manifest.wide_weights
+        heads,
+        results,
+        manifest.baseline,
+        blame,
+        equal,
+        problems,
+        manifest.wide_weights,
+        boxless=manifest.boxless,
     )
     network = network_gates_sentence(results)
     return Judgement(
@@ -106,6 +113,7 @@ def judge(evidence: Evidence) -> Judgement:
             if one.custom
         ),
         boxes=boxes.report,
+        boxless=manifest.boxless,
         facts=manifest.facts,
     )
 

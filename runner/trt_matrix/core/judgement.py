@@ -170,6 +170,8 @@ class Judgement:
     """Operators of the network that no standard knows, or that matrix.yaml calls custom."""
     boxes: BoxReport | None = None
     """None where the run does not say how to decode."""
+    boxless: bool = False
+    """Whether the user says that the network makes no boxes: then none are missed."""
     tables: TableReport | None = None
     """None where no table was asked about."""
     calibration: CalibrationReport | None = None

@@ -304,6 +304,8 @@ class Manifest(Stored):
     wide_weights: tuple[WideWeight, ...] = ()
     """The widest first; none in runs of before they were looked for."""
     decode: RecordedDecode | None = None
+    boxless: bool = False
+    """Whether the user says that the network makes no boxes (`decode: none`)."""
     labels: Object | None = None
     """COCO labels of the evaluation images."""
     evaluation: tuple[EvaluationImage, ...] = ()

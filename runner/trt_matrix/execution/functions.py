@@ -1,10 +1,11 @@
 """A function of the user's own as jobs are given it: its file and what it reads, by content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.records import Object
 from trt_matrix.store.results import Store, object_of
 
@@ -31,9 +32,15 @@ class FunctionFiles:
         for name, content in self.files.items():
             store.put(content, _suffix(name))
 
-    def options(self) -> Mapping[str, Any]:
-        """Returns the engine's options; by the contents' hashes, so that a changed file is another cell."""
+    def options(self, parts: Sequence[Part] = ()) -> Mapping[str, Any]:
+        """Returns the engine's options; by the contents' hashes, so that a changed file is another cell.
+
+        Args:
+            parts: What the one tensor that is fed holds, where the network takes several inputs.
+        """
+        apart = [[one.name, list(one.shape), one.dtype] for one in parts]
         return {
+            **({"parts": apart} if apart else {}),
             "file": self.file,
             "entry_point": dict(self.functions),
             "files": {name: self._object(name).file for name in self.files},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.errors import ConfigError
 from trt_matrix.store.arrays import read_array, read_member
 
@@ -25,22 +26,20 @@ class SampleError(ValueError):
     """A file is no sample of the network's; says why."""
 
 
-def stack(
-    files: Sequence[Path], name: str, shape: tuple[int, ...], dtype: str | None, target: Path
-) -> None:
+def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
     """Writes all samples into one float32 .npy, one in memory at a time.
 
     Args:
         files: One a sample, in order.
-        name: Of the network's input; so is an .npz file's array called, unless it is the only one.
-        shape: Of one sample; a file may have a 1 in front of it.
-        dtype: Type of whole numbers that the network takes, None where it takes floats.
-        target: The .npy to write, shape (samples, *shape).
+        parts: The network's inputs. So are an .npz file's arrays called, unless one is the only one; each may have a 1
+            in front of its shape.
+        target: The .npy to write, shape (samples, *shape); of several parts (samples, elements of all).
 
     Raises:
         ConfigError: files that are no samples; names each of them. `target` is useless then.
         OSError: `target` cannot be written.
     """
+    shape = parts[0].shape if len(parts) == 1 else (sum(one.elements for one in parts),)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), *shape)}
     problems = []
     # Written, not memory-mapped: on a full disk a write fails, a mapped page kills the process.
@@ -48,41 +47,57 @@ def stack(
         np.lib.format.write_array_header_1_0(stream, header)
         for path in files:
             try:
-                stream.write(_sample(path, name, shape, dtype).tobytes())
+                # All of them first: a file that lacks one is told, not written in part.
+                made = [_sample(path, part, alone=len(parts) == 1) for part in parts]
             except SampleError as error:
                 problems.append(f"{path}: {error}")
+            else:
+                for one in made:
+                    stream.write(one.tobytes())
     if problems:
         raise ConfigError(str(files[0].parent), problems)
 
 
-def _sample(
-    path: Path, name: str, shape: tuple[int, ...], dtype: str | None
-) -> npt.NDArray[np.float32]:
+def _sample(path: Path, part: Part, *, alone: bool) -> npt.NDArray[np.float32]:
+    told = "" if alone else f"input {part.name!r}: "
+    shape = part.shape
     try:
         if path.suffix.lower() == ".npz":
             most = int(np.prod(shape, dtype=np.int64)) * _WIDEST + _HEADER
-            array = read_member(path, name, most)
+            array = read_member(path, part.name, most, alone=alone)
+        elif not alone:
+            message = (
+                "one array alone: the network takes several, so give an .npz with an array for each"
+            )
+            raise SampleError(message)
         else:
             array = read_array(path, mapped=True)
     except (OSError, ValueError) as error:
-        message = f"no {path.suffix} of numbers: {error}"
+        message = f"{told}no {path.suffix} of numbers: {error}"
         raise SampleError(message) from error
     if array.shape not in (shape, (1, *shape)):
-        message = f"has the shape {array.shape}, one sample of the network's has {shape}"
+        message = f"{told}has the shape {array.shape}, one sample of the network's has {shape}"
         raise SampleError(message)
     if array.dtype.kind not in "biuf":
-        message = f"holds {array.dtype}, real numbers are expected"
+        message = f"{told}holds {array.dtype}, real numbers are expected"
         raise SampleError(message)
-    return _float32(array.reshape(shape), dtype)
+    try:
+        return _float32(array.reshape(shape), part.dtype)
+    except SampleError as error:
+        message = f"{told}{error}"
+        raise SampleError(message) from error
 
 
-def _float32(array: npt.NDArray[Any], dtype: str | None) -> npt.NDArray[np.float32]:
+def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(values).all():
         message = "holds NaN, infinity or what float32 cannot hold: errors against it would be none"
         raise SampleError(message)
-    if dtype is not None:
+    if dtype == "bool" and np.any((values != 0) & (values != 1)):
+        message = "the network takes truth values: 0 and 1"
+        raise SampleError(message)
+    if np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
         if (
             np.any(values != np.rint(values))

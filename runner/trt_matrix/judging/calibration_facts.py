@@ -169,9 +169,10 @@ class _Forensics:
         found = box_facts(self.checked, self.store.put)
         decode: RecordedDecode | None = found.get("decode")
         if decode is None:
-            self.unknown.append(
-                "sizes of objects: matrix.yaml does not say how to decode (`decode:`)"
-            )
+            if not self.checked.boxless:
+                self.unknown.append(
+                    "sizes of objects: matrix.yaml does not say how to decode (`decode:`)"
+                )
             return None, None
         images = [
             EvaluationImage(file_name=path.name, **asdict(place))
@@ -272,6 +273,8 @@ class _Forensics:
         return found
 
     def _trials(self) -> tuple[Tried, ...]:
+        if self.checked.boxless:
+            return ()
         if self.checked.labels is None or self.checked.decode is None:
             self.unknown.append(
                 "whether another preprocessing finds more: it needs labels and `decode:`"

@@ -1,9 +1,11 @@
 """What the network is fed: images or arrays of both sets as one .npy each, made once."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.records import Object
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.inputs.images import PREPROCESS_VERSION, content_hashes, preprocess
@@ -38,10 +40,16 @@ def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None
         OSError: `target` cannot be written.
     """
     if checked.config.data.are_arrays:
-        stack(files, checked.input, checked.sample, checked.pixels, target)
+        stack(files, parts_fed(checked), target)
     else:
         settings = checked.config.data.preprocess
         preprocess(files, checked.shape, settings, target, channels_last=checked.channels_last)
+
+
+def parts_fed(checked: Checked) -> Sequence[Part]:
+    """Returns what is read of a sample's file, in the order in which it is fed."""
+    one = Part(checked.input, checked.sample, checked.pixels or "float32")
+    return checked.parts or (one,)
 
 
 def known_data(checked: Checked, store: Store) -> ImageArrays | None:
@@ -68,7 +76,13 @@ def _data(
 
 def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
     if checked.config.data.are_arrays:
-        fed = {"input": checked.input, "shape": checked.sample, "type": checked.pixels}
+        fed: dict[str, Any] = {
+            "input": checked.input,
+            "shape": checked.sample,
+            "type": checked.pixels,
+        }
+        if checked.parts:
+            fed["parts"] = [astuple(one) for one in checked.parts]
         return {"arrays": content_hashes(files), **fed, "version": SAMPLES_VERSION}
     return {
         "images": content_hashes(files),

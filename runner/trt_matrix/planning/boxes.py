@@ -64,6 +64,10 @@ def network_gate(config: Config) -> Gate | None:
 
 def check_gates(config: Config, labels: ImageLabels | None, add: Add) -> None:
     """Tells of every limit that could never be judged."""
+    if config.boxless:
+        for part in ("calibration", "evaluation"):
+            if getattr(config.data, part).labels is not None:
+                add(("data", part, "labels"), f"are of boxes: {_no_boxes(config)}")
     gates: list[tuple[tuple[str, ...], GateSection | NetworkGate, str | None]] = [
         (("heads", name, "gate"), head.gate, name) for name, head in config.heads.items()
     ]
@@ -93,15 +97,24 @@ def _check_limits(
         if getattr(limits, limit) is None:
             continue
         where = (*place, limit)
-        if config.decode is None:
-            add(where, "needs boxes: say in `decode` how the outputs become boxes")
+        if config.decoding is None:
+            add(where, f"needs boxes: {_no_boxes(config)}")
         elif head and head not in config.decoded_heads():
-            which = "" if config.decode.heads else ": those with a role are"
+            which = "" if config.decoding.heads else ": those with a role are"
             add(where, f"needs boxes: {head!r} is not among decode.heads{which}")
         if limit in OF_LABELS and config.data.evaluation.labels is None:
             add(where, "needs labels: give data.evaluation.labels, or gate on iou and lost")
         elif limit in OF_LABELS and labels and not labels.labels.annotations:
             add(where, "needs labelled objects: the labels have none in these images")
+
+
+def _no_boxes(config: Config) -> str:
+    """Returns why there are none, and what to do for what needs them."""
+    return (
+        "`decode: none` says that the network makes none; leave one of the two out"
+        if config.boxless
+        else "say in `decode` how the outputs become boxes"
+    )
 
 
 def _planned(config: Config) -> frozenset[Precision]:
@@ -129,11 +142,11 @@ def check_decode(
         shapes: Of the heads' outputs.
         add: Takes every problem.
     """
-    if config.decode is None:
+    if config.decoding is None:
         for name, head in config.heads.items():
             for key in ("anchors", "role", "scale_x_y"):
                 if getattr(head, key):
-                    add(("heads", name, key), "is for decoding boxes: say how in `decode`")
+                    add(("heads", name, key), f"is for decoding boxes: {_no_boxes(config)}")
         return None
     problems = list(_unknown_heads(config))
     for key, problem in problems:
@@ -145,7 +158,7 @@ def check_decode(
             return None
         _try(decode, source, shapes)
     except DecodeError as error:
-        add(("decode", "entry_point") if config.decode.entry_point else ("decode",), str(error))
+        add(("decode", "entry_point") if config.decoding.entry_point else ("decode",), str(error))
         return None
     return CheckedDecode(decode, source)
 
@@ -163,20 +176,20 @@ def check_categories(decode: RecordedDecode, labels: ImageLabels, add: Add) -> N
 
 def _unknown_heads(config: Config) -> Iterator[tuple[str, str]]:
     """Yields (key of `decode`, problem)."""
-    assert config.decode is not None  # noqa: S101 - the caller asks only then
+    assert config.decoding is not None  # noqa: S101 - the caller asks only then
     known = list(config.heads)
-    together = [name for heads in config.decode.together or () for name in heads]
-    for key, names in (("heads", config.decode.heads), ("together", together)):
+    together = [name for heads in config.decoding.together or () for name in heads]
+    for key, names in (("heads", config.decoding.heads), ("together", together)):
         for name in names:
             if name not in config.heads:
                 close = did_you_mean(name, known)
                 yield key, f"no head is called {name!r:.80}{close}; {few(known)}"
-            elif key == "together" and config.decode.heads and name not in config.decode.heads:
+            elif key == "together" and config.decoding.heads and name not in config.decoding.heads:
                 yield key, f"{name!r:.80} is not among decode.heads, so it is not read"
 
 
 def _source(config: Config, root: Path) -> bytes | None:
-    entry_point = config.decode.entry_point if config.decode else None
+    entry_point = config.decoding.entry_point if config.decoding else None
     if entry_point is None:
         return None
     path = root / file_of(entry_point)
@@ -188,7 +201,7 @@ def _source(config: Config, root: Path) -> bytes | None:
 
 
 def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> RecordedDecode:
-    settings = config.decode
+    settings = config.decoding
     assert settings is not None  # noqa: S101 - the caller asks only then
     chosen = config.decoded_heads()
     found = settings.settings()

@@ -17,7 +17,7 @@ from trt_matrix.core.cells import Cell, Status, TableSource
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network import graph
-from trt_matrix.core.plan import expand, hindered, passes, select, without_device
+from trt_matrix.core.plan import expand, passes, select, without_device
 from trt_matrix.core.qdq.placements import (
     Activations,
     PlacementChoice,
@@ -41,6 +41,7 @@ from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import Settings, Wants
+from trt_matrix.planning.hindering import hindered_by_network
 from trt_matrix.planning.machine import processor, program
 from trt_matrix.planning.matrix import Checked, check
 from trt_matrix.planning.placing import (
@@ -211,21 +212,17 @@ def read_experiment(
     )
     machines = machines_of(config)
     axes = axes_of(config, environments, machines)
-    every = expand(axes, config.devices, wanted)
+    every = hindered_by_network(expand(axes, config.devices, wanted), checked, environments)
     idle = without_device(axes, config.devices)
-    if shipped:
-        engines = {name: one.engine for name, one in environments.items()}
-        every = hindered(
-            every, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
-        )
     # A pattern that matches nothing is a slip, also beside one that does.
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
     if unmatched or not every:
-        known = f"a cell's id: {every[0].id}; environments: {few(list(environments))}"
-        message = (
-            f"no cell matches {' '.join(unmatched) or 'this experiment'}; "
-            f"{known if every else '; '.join(idle)}"
+        known = (
+            f"a cell's id: {every[0].id}; environments: {few(list(environments))}"
+            if every
+            else "; ".join(idle)
         )
+        message = f"no cell matches {' '.join(unmatched) or 'this experiment'}; {known}"
         raise NothingSelectedError(message)
     cells = select(every, patterns)
     named = _named(checked, document, every, found)
@@ -238,7 +235,7 @@ def read_experiment(
         reference=reference,
         engine_options={
             **engine_options_of(config),
-            **{name: one.options() for name, one in checked.functions.items()},
+            **{name: one.options(checked.parts) for name, one in checked.functions.items()},
             reference.name: reference_options(config.engines.onnxruntime.threads),
         },
         cells=cells,

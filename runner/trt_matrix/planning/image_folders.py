@@ -89,10 +89,10 @@ class ImageFolders:
 
 
 def _classes(config: Config) -> Classes:
-    if config.decode is None:
+    if config.decoding is None:
         return Classes()
     return Classes(
-        number=config.decode.settings().get("classes"),
-        names=config.decode.class_names,
-        category_ids=config.decode.category_ids,
+        number=config.decoding.settings().get("classes"),
+        names=config.decoding.class_names,
+        category_ids=config.decoding.category_ids,
     )

@@ -27,6 +27,7 @@ def wishes_of(config: Config) -> Wishes:
         constants=config.model.constants,
         size=config.data.preprocess.size,
         batch=config.model.batch,
+        each=config.data.are_arrays,
     )
 
 
@@ -52,9 +53,10 @@ def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
     """Yields what of matrix.yaml is a guess that nobody has checked yet."""
     if config.guessed:
         told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
+        made = "errors" if config.boxless else "errors and boxes"
         yield (
             f"{told} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
-            "says it, and a wrong one makes errors and boxes those of another use; delete there what you have checked"
+            f"says so, and a wrong one makes {made} those of another use; delete there what you have checked"
         )
 
 

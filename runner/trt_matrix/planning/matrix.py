@@ -17,6 +17,7 @@ from trt_matrix.core.network.image_input import (
     SampleInput,
 )
 from trt_matrix.core.network.ranked import Rankings
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.qdq.weight_spread import wide_weights
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.functions import FunctionFiles
@@ -63,6 +64,8 @@ class Checked:
     pixels: str | None
     """Type of whole numbers that it takes, None where it takes floats."""
     channels_last: bool
+    parts: tuple[Part, ...] = ()
+    """What `input` holds for a sample, where several inputs are fed as one."""
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""
     baseline: str
@@ -72,6 +75,8 @@ class Checked:
     calibration: tuple[Path, ...]
     evaluation: tuple[Path, ...]
     decode: CheckedDecode | None = None
+    boxless: bool = False
+    """Whether it is known that the network makes no boxes."""
     labels: bytes | None = None
     """Content of the labels' file."""
     object_areas: tuple[Areas, Areas] | None = None
@@ -158,6 +163,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         shape=image.shape,
         sample=image.sample,
         pixels=network.pixels,
+        parts=network.parts,
         channels_last=image.channels_last,
         heads=heads,
         baseline=baseline,
@@ -165,6 +171,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         calibration=calibration,
         evaluation=evaluation,
         decode=decode,
+        boxless=config.boxless or isinstance(image, SampleInput),
         labels=labels_content,
         object_areas=(areas(sizes), areas(labels)) if sizes and labels else None,
         variants=variants,
@@ -204,7 +211,7 @@ def _boxes(
 ) -> CheckedDecode | None:
     check_gates(config, labels, problems.add)
     if isinstance(image, SampleInput):
-        if config.decode:
+        if config.decoding:
             problems.add(("decode",), f"boxes need an image, the network takes {list(image.shape)}")
         return None
     if model is None or image is None:

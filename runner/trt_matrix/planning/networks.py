@@ -18,6 +18,7 @@ from trt_matrix.core.network.image_input import (
 )
 from trt_matrix.core.network.ordering import in_order
 from trt_matrix.core.network.ranked import Rankings, rankings
+from trt_matrix.core.prepared.packing import packed_input
 from trt_matrix.core.prepared.preparing import PreparationError
 from trt_matrix.core.tables.reading import LIMIT_NETWORK_BYTES
 from trt_matrix.execution.shipped import Shipped
@@ -60,6 +61,7 @@ class Networks:
     def network(self) -> Used | None:
         found = self._network(self.config.model.onnx, ("model", "onnx"))
         self.shipped = found.shipped if found else None
+        self.parts = found.parts if found else ()
         return found
 
     def cut(self, network: Used | None, heads: Sequence[tuple[str, str]]) -> Used | None:
@@ -126,9 +128,15 @@ class Networks:
             result.append(
                 CheckedVariant(name=str(file), content=content, model=model, shipped=shipped)
             )
-            if unlike := variant_problem(self.shipped, found.shipped):
-                problems = [*problems, unlike]
-            for problem in (*interface_problems(model, image, self.config.model.batch), *problems):
+            if quantised := variant_problem(self.shipped, found.shipped):
+                problems = [*problems, quantised]
+            if self.parts or found.parts:
+                unlike = (
+                    [] if found.parts == self.parts else ["takes other inputs: export both alike"]
+                )
+            else:
+                unlike = interface_problems(model, image, self.config.model.batch)
+            for problem in (*unlike, *problems):
                 self._problems.add(where, f"{file} {problem}")
         return tuple(result)
 
@@ -141,9 +149,9 @@ class Networks:
         stated = self.config.model.uff
         if stated is None or image is None or whole is None:
             return None
-        if isinstance(image, SampleInput):
+        if isinstance(image, SampleInput) or image.fed:
             self._problems.add(
-                ("model", "uff"), "UFF files are of networks that take images: leave it out"
+                ("model", "uff"), "UFF files are of networks that take images alone: leave it out"
             )
             return None
         inner = inner_heads(whole, heads)
@@ -210,6 +218,9 @@ class Networks:
         if model is None or network is None:
             return None
         arrays = self.config.data.are_arrays
+        if network.parts:
+            (info,) = graph.inputs(model)
+            return packed_input(info.name, network.parts)
         try:
             batch = self.config.model.batch
             image = sample_input(model, batch) if arrays else image_input(model, batch)

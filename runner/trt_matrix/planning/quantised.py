@@ -10,6 +10,7 @@ import onnx
 from trt_matrix.core.network.functions import inlined
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.loading import external_files
+from trt_matrix.core.prepared.packing import Part
 from trt_matrix.core.prepared.preparing import NO_WISHES, Prepared, Wishes, prepare
 from trt_matrix.core.shipped.quantisation import ShippedQuantisation, quantisation_of
 from trt_matrix.core.shipped.scales import StripError
@@ -46,6 +47,8 @@ class Used:
     """What the run writes down of that."""
     pixels: str | None = None
     """Type of integers that its input takes, None where it takes floats."""
+    parts: tuple[Part, ...] = ()
+    """What its input holds, where several inputs were packed into one."""
 
 
 def used(
@@ -97,6 +100,7 @@ def used(
             notes=tuple(notes),
             facts=facts,
             pixels=fed.pixels,
+            parts=fed.parts,
         )
     made, why = _stripped(model)
     told = _problem(source, found, use, why)
@@ -125,6 +129,7 @@ def used(
         notes=tuple(notes),
         facts=facts,
         pixels=fed.pixels,
+        parts=fed.parts,
     )
 
 

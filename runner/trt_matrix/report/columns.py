@@ -28,6 +28,9 @@ class Column:
 
 TEXT, NUMBER, WHOLE, TRUTH, NAMES = ColumnType
 
+OF_BOXES = ("boxes", "mean_iou", "ap")
+"""How the names of columns begin that are empty of a network without boxes."""
+
 COLUMNS = (
     Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),
     Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.cell.id),
@@ -342,3 +345,8 @@ COLUMNS = (
         entries.latency_verdicts,
     ),
 )
+
+
+def filled(*, boxless: bool) -> tuple[Column, ...]:
+    """Returns the columns that can hold something."""
+    return tuple(one for one in COLUMNS if not (boxless and one.name.startswith(OF_BOXES)))

@@ -106,7 +106,7 @@ def render(
             measured=views.measured(shown.groups),
             reasons=reasons.reasons(part),
             facts=list(facts.flat(judgement.facts)),
-            columns=columns.COLUMNS,
+            columns=columns.filled(boxless=judgement.boxless),
             data=embedded(facts.data(judgement, kept)),
             **sections.sections(part, shown, pictures, fed),
         )

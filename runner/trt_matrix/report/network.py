@@ -154,7 +154,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
         measures=known,
         width=placed.width,
         height=placed.height,
-        text=f"{count(len(layers), 'layer')} in {count(len(folded.boxes), 'box', 'boxes')}, leading to {listed(network.heads)}",
+        text=f"{count(len(layers), 'layer')} in {count(len(folded.boxes), 'tile')}, leading to {listed(network.heads)}",
         folded=any(_main(content)[1] > 1 for content in contents),
         not_drawn=_not_drawn(known, {one.name for one in layers}),
     )  # fmt: skip

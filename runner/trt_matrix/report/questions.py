@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.causes import NOBODYS
 from trt_matrix.core.answers.choices import tested
-from trt_matrix.core.answers.findings import BOXES, lead
+from trt_matrix.core.answers.findings import GATE_SAYS, HARM_UNKNOWN, lead
 from trt_matrix.core.answers.harm import harm, whole_boxes
 from trt_matrix.core.answers.headline import Headline
 from trt_matrix.core.answers.per_head import OF_VERSION
@@ -56,14 +56,14 @@ def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
     """Returns the six questions in the order in which one asks them."""
     strips = told.strips
     sections = {
-        "boxes": ("boxes", "Boxes"),
+        "harm": ("matrix", "Matrix") if judgement.boxless else ("boxes", "Boxes"),
         "versions": ("matrix", "Matrix"),
         "table": ("tables", "Calibration tables"),
         "budget": ("budget", "Error budget"),
         "layers": ("layers", "Layers"),
     }
     asked = (
-        ("Does it matter?", _matters(judgement, told), reasoning.boxes, "boxes"),
+        ("Does it matter?", _matters(judgement, told), reasoning.harm, "harm"),
         ("Is it a version's fault?", _version(judgement, strips), reasoning.version_or_calibration, "versions"),
         ("Is it the calibration's?", _calibration(judgement, strips), reasoning.calibration, "table"),
         ("Is it 8 bits' own?", _limit(judgement, strips), reasoning.limit, "budget"),
@@ -99,11 +99,11 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
         number = f"{gone} of {count(len(judgement.cells), 'cell')}"
     if told.state in ("severe", "visible"):
         return ToldAnswer(YES, number, why)
-    unseen = any(BOXES in one.unseen for one in judgement.answers)
-    if unseen or not _measured(judgement):
-        return ToldAnswer(
-            UNKNOWN, number, f"{why} To know: say how outputs become boxes (`decode`)."
-        )
+    if not _measured(judgement):
+        return ToldAnswer(UNKNOWN, number, why)
+    if any(HARM_UNKNOWN.intersection(one.unseen) for one in judgement.answers):
+        how = GATE_SAYS if judgement.boxless else "say how outputs become boxes (`decode`)"
+        return ToldAnswer(UNKNOWN, number, f"{why} To know: {how}.")
     return ToldAnswer(NO, number, why)
 
 

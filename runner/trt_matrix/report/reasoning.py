@@ -218,7 +218,30 @@ def _db(nmse: float) -> str:
     return fixed(-10 * math.log10(nmse)) if nmse > 0 else "∞"
 
 
-def boxes(judgement: Judgement) -> str:
+def harm(judgement: Judgement) -> str:
+    """Says what became of boxes; of a network that makes none, what its heads keep."""
+    return _kept(judgement) if judgement.boxless else _boxes(judgement)
+
+
+def _kept(judgement: Judgement) -> str:
+    told = []
+    for head in judgement.heads:
+        mine = [
+            (one.error.sqnr_db, result)
+            for result, one in _int8(judgement)
+            if one.head == head and one.error.sqnr_db is not None
+        ]
+        if mine:
+            db, result = min(mine, key=lambda one: one[0])
+            told.append(
+                f"{head} keeps {fixed(db)} dB ({result.cell.environment}, {result.cell.pass_.name})"
+            )
+    return (
+        f"At worst {_some(told)}." if told else "Not known: no int8 cell has a comparable output."
+    )
+
+
+def _boxes(judgement: Judgement) -> str:
     report = judgement.boxes
     if report is None:
         return "Not known: matrix.yaml does not say how to decode boxes (`decode:`)."

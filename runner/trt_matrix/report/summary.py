@@ -68,12 +68,14 @@ def _fixes(judgement: Judgement) -> Iterable[str]:
     if rows:
         heads = [f"{_text(head)}, dB" for head in judgement.heads]
         yield f"\n### {TITLE}, most first\n"
-        yield f"| do | {' | '.join(heads)} | AP drop | boxes lost | latency | gates | known |"
-        yield "| --- |" + " ---: |" * (len(heads) + 3) + " --- | --- |"
+        columns = [*heads, *(() if judgement.boxless else ("AP drop", "boxes lost")), "latency"]
+        yield f"| do | {' | '.join(columns)} | gates | known |"
+        yield "| --- |" + " ---: |" * len(columns) + " --- | --- |"
     for row in rows:
         how = f" ({_text(row.fix.command, 600)})" if row.fix.command else ""
         told = (
-            f"{_text(row.fix.what, 300)}{how}", *row.sqnr_db, row.ap_drop, row.lost, row.latency, row.gates,
+            f"{_text(row.fix.what, 300)}{how}", *row.sqnr_db,
+            *(() if judgement.boxless else (row.ap_drop, row.lost)), row.latency, row.gates,
             f"{_text(row.shown_by)}. {_text(row.fix.why, 800)}",
         )  # fmt: skip
         yield f"| {' | '.join(told)} |"

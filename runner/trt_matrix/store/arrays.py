@@ -52,13 +52,14 @@ def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
     return array
 
 
-def read_member(path: Path, name: str, most_bytes: int) -> npt.NDArray[Any]:
+def read_member(path: Path, name: str, most_bytes: int, *, alone: bool = True) -> npt.NDArray[Any]:
     """Reads one array of an .npz file: the one of that name, or the only one.
 
     Args:
         path: The file.
         name: Of the array, without `.npy`.
         most_bytes: That it may have, header included.
+        alone: Whether the only one may have any name.
 
     Raises:
         OSError: it cannot be read.
@@ -67,7 +68,8 @@ def read_member(path: Path, name: str, most_bytes: int) -> npt.NDArray[Any]:
     """
     with _parsing(), zipfile.ZipFile(path) as archive:
         known = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
-        found = known.get(name) or (next(iter(known.values())) if len(known) == 1 else None)
+        only = next(iter(known.values())) if alone and len(known) == 1 else None
+        found = known.get(name) or only
         if found is None:
             message = f"no array in it is called {name!r}: {', '.join(sorted(known)[:8]) or 'none at all'}"
             raise ValueError(message)

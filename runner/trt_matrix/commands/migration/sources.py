@@ -17,6 +17,7 @@ from trt_matrix.containers.job import arrays
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.image_input import batch_of, image_input, shape_text
 from trt_matrix.core.prepared.preparing import PreparationError, prepare
+from trt_matrix.core.words import listed
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import image_files, preprocess
 from trt_matrix.planning.arrays import write_samples
@@ -137,6 +138,14 @@ def as_stated(
         raise ConfigError(document.source, problems) from error
     except graph.GraphError as error:
         raise ConfigError(str(path), [str(error)]) from error
+    if fed.parts:
+        # What is made of it would take our one tensor in place of the user's inputs.
+        names = listed([repr(one.name) for one in fed.parts])
+        problem = (
+            f"{path}: it takes {names}, which the samples bring each for itself; networks of one input are worked on "
+            "here: say in model.constants what all but one are fed"
+        )
+        raise ConfigError(document.source, [problem])
     told = prepared_note(path.name, fed, sorted_=False) if fed.told else ""
     return fed.model, (told,) if told else ()
 

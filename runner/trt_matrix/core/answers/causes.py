@@ -42,7 +42,7 @@ OF_A_HEAD = TESTED - {Kind.LATENCY_REGRESSION}
 """A latency is about the whole cell."""
 
 
-def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
+def causes(rows: Sequence[Row], baseline: str, *, boxless: bool = False) -> list[Finding]:
     """Returns what tests found of one head."""
     told = {kind: told_of(rows, kind) for kind in Kind}
     found = (
@@ -52,7 +52,7 @@ def causes(rows: Sequence[Row], baseline: str) -> list[Finding]:
             if kind in OF_A_HEAD and told[kind]
         ),
         *undecided(told[Kind.INCONCLUSIVE], rows),
-        uncomparable(told[Kind.NOT_COMPARABLE], rows),
+        uncomparable(told[Kind.NOT_COMPARABLE], rows, boxless=boxless),
     )
     return [one for one in found if one]
 

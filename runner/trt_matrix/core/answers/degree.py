@@ -1,7 +1,7 @@
 """How much an answer matters, in the words that stand first in every report."""
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BOXES, lead
+from trt_matrix.core.answers.findings import HARM_UNKNOWN, lead
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
@@ -35,7 +35,7 @@ def degree(answer: Answer | None) -> str:
         return "not decided"
     if answer.severity is not Severity.NONE:
         return str(answer.severity)
-    if BOXES in answer.unseen and answer.passed is None:
+    if HARM_UNKNOWN.intersection(answer.unseen) and answer.passed is None:
         return NOT_KNOWN
     return "no harm" if answer.clean else "no harm seen"
 

@@ -20,6 +20,11 @@ from trt_matrix.core.verdicts.verdict import Kind
 
 BOXES = "what became of boxes"
 """Not looked at: the outputs are not decoded, so nobody knows whether an error matters."""
+BEARABLE = "how much error the application bears"
+"""Not known, where the network makes no boxes and no gate says it: nobody knows whether an error matters."""
+HARM_UNKNOWN = frozenset({BOXES, BEARABLE})
+"""With one of these unseen, an error is a number and no harm."""
+GATE_SAYS = "give each head a gate (`gate: {sqnr_db: …}`)"
 FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
 """What is wrong before any quantisation."""
 LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
@@ -31,6 +36,8 @@ def findings(
     results: Sequence[CellResult],
     baseline: str,
     problem: str | None = None,
+    *,
+    boxless: bool = False,
 ) -> tuple[Finding, ...]:
     """Returns everything that was found of a head.
 
@@ -42,12 +49,13 @@ def findings(
         results: Every planned cell.
         baseline: The environment that the others are compared with.
         problem: What is wrong with the reference of this head.
+        boxless: Whether the network is known to make no boxes.
     """
     made = [
         *reference(problem),
         *broken(rows),
         *unquantised(rows),
-        *causes(rows, baseline),
+        *causes(rows, baseline, boxless=boxless),
         *tables(rows),
         *behind(rows, baseline),
         *unexplained(rows),
@@ -65,14 +73,15 @@ def lead(found: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None
     """Returns what an answer speaks of first; None where there is nothing to blame.
 
     What is better than 8 bits, or was never meant to run here, is no fault. A table that another one beats leads
-    only where all else was looked at: with the other table the head may be as bad, and nobody has seen its boxes.
+    only where all else was looked at: with the other table the head may be as bad, and nobody knows whether that
+    matters.
     """
     wrong = (
         one
         for one in found
         if one.kind is not Kind.PRECISION_FALLBACK
         and not planned(one)
-        and not (one.beaten and BOXES in unseen)
+        and not (one.beaten and HARM_UNKNOWN.intersection(unseen))
     )
     return next(wrong, None)
 

@@ -6,9 +6,9 @@ from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.network import with_best_tables
-from trt_matrix.core.answers.rows import rows_of
+from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.since import environments_of, run_of, where
-from trt_matrix.core.answers.speaking import table_name
+from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.answers.strips import Strip
 from trt_matrix.core.boxes.results import ALL, BoxErrors
 from trt_matrix.core.cells import Precision
@@ -53,7 +53,11 @@ def harm(judgement: Judgement, told: Sequence[Strip], *, worst_only: bool = Fals
     kept = [one.sqnr_db for one in told if one.sqnr_db is not None]
     if not kept:
         return ""
-    unknown = "" if boxes else "; what became of boxes is not known"
+    unknown = "; what became of boxes is not known"
+    if boxes:
+        unknown = ""
+    elif judgement.boxless:
+        unknown = "" if judgement.gates_set else "; no gate says whether that is enough"
     return f"INT8 keeps {span(kept)} dB{where(judgement, [one.head for one in told])}{unknown}"
 
 
@@ -138,13 +142,13 @@ def _losses(judgement: Judgement, head: str, finding: Finding) -> list[float]:
 
 
 def _subject(judgement: Judgement, told: Sequence[Strip]) -> str:
-    """Returns `INT8`, or with which table where that is what it is blamed on."""
+    """Returns `INT8`, or with which table where that is what it is blamed on, and what is told was measured with it."""
     first = _lead(judgement, told[0].head) if told else None
     if first and first.kind is Kind.CALIBRATION_PROBLEM and not first.beaten:
-        tables = dict.fromkeys(
-            table_name(one) for one in judgement.judged if one.cell.id in first.cells
-        )
-        return f"INT8 with {listed(list(tables), 2)}"
+        # The number behind it is that of the best table that ran, not of every table that is blamed.
+        spoken = speaking(int8_of(rows_of(told[0].head, judgement.judged)))
+        tables = dict.fromkeys(table_name(one) for one, _ in spoken if one.cell.id in first.cells)
+        return f"INT8 with {listed(list(tables), 2)}" if tables else "INT8"
     return "INT8"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.degree import NOT_KNOWN, degree, state
-from trt_matrix.core.answers.findings import BOXES
+from trt_matrix.core.answers.findings import HARM_UNKNOWN
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.results import ALL
@@ -53,8 +53,16 @@ def network_answer(
         passed=all(gated) if gated else None,
         severity=matters,
         clean=clean,
-        # Of a head whose boxes nobody saw, all together say no more.
-        unseen=(BOXES,) if any(degree(one) == NOT_KNOWN for one in answers) else (),
+        # Of a head of which nobody knows whether its error matters, all together say no more.
+        unseen=tuple(
+            dict.fromkeys(
+                what
+                for one in answers
+                if degree(one) == NOT_KNOWN
+                for what in one.unseen
+                if what in HARM_UNKNOWN
+            )
+        ),
     )
 
 

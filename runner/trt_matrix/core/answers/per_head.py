@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BOXES, findings, lead, planned
+from trt_matrix.core.answers.findings import (
+    BEARABLE,
+    BOXES,
+    GATE_SAYS,
+    HARM_UNKNOWN,
+    findings,
+    lead,
+    planned,
+)
 from trt_matrix.core.answers.making import VERSIONS
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
@@ -40,6 +48,8 @@ def answers(
     equal: Sequence[Equivalence] = (),
     problems: Mapping[str, str | None] | None = None,
     wide: Sequence[WideWeight] = (),
+    *,
+    boxless: bool = False,
 ) -> tuple[Answer, ...]:
     """Returns an answer a head.
 
@@ -51,6 +61,7 @@ def answers(
         equal: Versions that were shown to lose the same.
         problems: Head → what is wrong with its reference.
         wide: Weights whose channels differ too much for one scale, the widest first.
+        boxless: Whether the network is known to make no boxes: then none are missed.
     """
     return tuple(
         _answer(
@@ -63,6 +74,7 @@ def answers(
             },
             [one for one in equal if one.head == head],
             (problems or {}).get(head),
+            boxless=boxless,
         )
         for head in heads
     )
@@ -75,17 +87,19 @@ def _answer(
     more: Mapping[Kind, str],
     equal: Sequence[Equivalence],
     problem: str | None,
+    *,
+    boxless: bool,
 ) -> Answer:
     rows = rows_of(head, results)
     found = tuple(
         replace(one, text=f"{one.text} {text}") if (text := more.get(one.kind)) else one
-        for one in findings(rows, results, baseline, problem)
+        for one in findings(rows, results, baseline, problem, boxless=boxless)
     )
     int8 = int8_of(rows)
     gated = [one.passed for _, one in rows if one.passed is not None]
     passed = all(gated) if gated else None
     judged = speaking(int8)
-    missing = _unseen(rows, int8, results)
+    missing = _unseen(rows, int8, results, boxless=boxless)
     unseen = tuple(what for what, _ in missing)
     wrong = lead(found) is not None
     first = lead(found, unseen)
@@ -111,7 +125,9 @@ def _answer(
         else _no_fault(found, judged, unseen, clean=clean, passed=passed),
         findings=found,
         text=" ".join(filter(None, (*told, equality))),
-        advice=first.advice if first else _advice([do for _, do in missing], clean=clean),
+        advice=first.advice
+        if first
+        else _advice([do for _, do in missing], clean=clean, boxless=boxless),
         confidence=first.confidence if first else "",
         passed=passed,
         severity=matters,
@@ -174,7 +190,7 @@ def _gone(found: Sequence[Finding]) -> frozenset[str]:
 
 
 def _unseen(
-    rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult]
+    rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult], *, boxless: bool
 ) -> list[tuple[str, str]]:
     """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
@@ -186,7 +202,11 @@ def _unseen(
         found.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
-    if any(one.boxes is None for _, one in int8):
+    if boxless:
+        # No number of dB is safe in every application: only a gate says what this one bears.
+        if any(one.passed is None for _, one in int8):
+            found.append((BEARABLE, GATE_SAYS))
+    elif any(one.boxes is None for _, one in int8):
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
         found.append((BOXES, "say how outputs become boxes (`decode`)"))
     if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
@@ -221,7 +241,7 @@ def _no_fault(
     if passed is False:
         return "below the gate, no cause found"
     keeps = [head.error.sqnr_db for _, head in judged if head.error.sqnr_db is not None]
-    if BOXES in unseen and passed is None and keeps:
+    if HARM_UNKNOWN.intersection(unseen) and passed is None and keeps:
         return f"not known whether it matters: int8 keeps {span(keeps)} dB"
     return "nothing found, but not all was seen" if unseen else "boxes change, within the gate"
 
@@ -296,7 +316,9 @@ def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
     ]
 
 
-def _advice(missing: Sequence[str], *, clean: bool) -> str:
+def _advice(missing: Sequence[str], *, clean: bool, boxless: bool) -> str:
     if clean:
         return "Nothing to do."
-    return f"To know more: {listed(missing)}." if missing else "See the boxes below."
+    if missing:
+        return f"To know more: {listed(missing)}."
+    return "See the error budget below." if boxless else "See the boxes below."

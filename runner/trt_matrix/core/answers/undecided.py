@@ -52,15 +52,19 @@ def _needs(told: Sequence[ToldVerdict]) -> str:
     return " and ".join(one for one in needs if one not in repeats or one == most)
 
 
-def _ranked_advice(head: str, why: str) -> str:
+def _ranked_advice(head: str, why: str, *, boxless: bool) -> str:
     """Returns what would tell of a ranked head: its boxes, or the tensor before it where that is not a head yet."""
     before = why.rpartition("; ")[2]
+    if boxless:
+        return f"{capital(before)}."
     if before.startswith("name the tensor"):
         return f"{capital(before)}, or say how the rows of {head} become boxes (`decode`)."
     return f"Say how the rows of {head} become boxes (`decode`): {before}."
 
 
-def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | None:
+def uncomparable(
+    told: Sequence[ToldVerdict], rows: Sequence[Row], *, boxless: bool = False
+) -> Finding | None:
     """Cells that are not judged, with the reason of each."""
     told = [one for one in told if one.verdict.why]
     if not told:
@@ -73,9 +77,11 @@ def uncomparable(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding | 
         return made(
             told,
             rows,
-            f"not told by SQNR: its rows are ranked{'' if boxes else ', and its boxes are not known'}",
+            f"not told by SQNR: its rows are ranked{'' if boxes or boxless else ', and its boxes are not known'}",
             f"{capital(reasons_[0])}.",
-            "See its boxes below." if boxes else _ranked_advice(told[0].head.head, reasons_[0]),
+            "See its boxes below."
+            if boxes
+            else _ranked_advice(told[0].head.head, reasons_[0], boxless=boxless),
             Severity.NONE,
         )
     return made(

@@ -26,6 +26,8 @@ class ImageInput:
     width: int
     channels_last: bool
     """(1, h, w, c) in place of (1, c, h, w)."""
+    fed: tuple[int, ...] = ()
+    """Shape of what is fed for one image, where other inputs are beside it; see `prepared.packing`."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -35,6 +37,8 @@ class ImageInput:
     @property
     def sample(self) -> tuple[int, ...]:
         """Shape of one image as the network takes it, without its batch."""
+        if self.fed:
+            return self.fed
         return (*self.shape[1:], self.channels) if self.channels_last else self.shape
 
 

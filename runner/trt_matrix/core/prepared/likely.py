@@ -25,17 +25,22 @@ class Likely:
     """What of it nothing says, for the user to check: `size [640, 640]`."""
 
 
-def likely(model: onnx.ModelProto) -> Likely:
+def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None = None) -> Likely:
     """Returns what the inputs of a network are likely fed.
 
     Args:
         model: Its weights may be missing.
+        brought: Array that the user's samples hold → its shape. Where they are all of its inputs, each is fed its own.
 
     Raises:
         PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.
     """
     read = {name for node in model.graph.node for name in reads(node)}
     found = [one for one in graph.inputs(model) if one.name in read] or list(graph.inputs(model))
+    if len(found) > 1 and brought and all(one.name in brought for one in found):
+        shapes = {one.name: _brought(one, brought[one.name]) for one in found if _open(one)}
+        every = Wishes(shapes=shapes, each=True)
+        return Likely(wishes=every, prepared=prepare(model, every), guesses=())
     image = image_among(found)
     others = [one for one in found if one != image]
     if image is None:  # none, or several that may be it: the message says so
@@ -50,6 +55,16 @@ def likely(model: onnx.ModelProto) -> Likely:
             return Likely(wishes=wishes, prepared=made, guesses=_guesses(model, wishes, others))
     assert refused is not None  # noqa: S101 - `_sizes` gives one at least
     raise refused
+
+
+def _open(info: TensorInfo) -> bool:
+    return info.shape is None or any(fixed(dim) is None for dim in info.shape)
+
+
+def _brought(info: TensorInfo, shape: Sequence[int]) -> Sequence[int]:
+    """Returns the shape of an open input by an array of one sample, which may have no batch in front."""
+    rank = len(shape) if info.shape is None else len(info.shape)
+    return [1, *shape[1:]] if len(shape) == rank else [1, *shape]
 
 
 def _proposals(

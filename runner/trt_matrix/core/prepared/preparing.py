@@ -19,6 +19,7 @@ from trt_matrix.core.network.ordering import reads
 from trt_matrix.core.prepared import pinning
 from trt_matrix.core.prepared.casting import CASTABLE, take_float32
 from trt_matrix.core.prepared.constants import ConstantError, constant, fixed
+from trt_matrix.core.prepared.packing import Part, pack, parts_of
 from trt_matrix.core.prepared.pinning import PinError
 from trt_matrix.core.prepared.proposing import constants_text, image_among
 from trt_matrix.core.prepared.raising import half_types, raise_halves
@@ -41,6 +42,8 @@ class Wishes:
     """Height and width of an image, for a network that leaves them open."""
     batch: int = 1
     """Images at once."""
+    each: bool = False
+    """Whether every sample brings all inputs that have no constant."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,8 @@ class Prepared:
     """The same for programs; empty where nothing was done."""
     pixels: str | None = None
     """Type of integers that the input had, None where it took floats."""
+    parts: tuple[Part, ...] = ()
+    """What its input holds, where several inputs were packed into one."""
 
 
 NO_WISHES = Wishes()
@@ -110,7 +115,9 @@ class _Preparation:
         self._raise_halves()
         self._bake()
         self._drop_unread()
-        image = self._image()
+        several = len(graph.inputs(self.model)) > 1 and self.wishes.each
+        parts = self._pack() if several else ()
+        image = None if several else self._image()
         if image:
             self._pin(image)
             if image.dtype in CASTABLE:
@@ -124,7 +131,48 @@ class _Preparation:
             raise PreparationError(self.problems)
         self._forget_stale()
         pinning.state_outputs(self.model)
-        return Prepared(model=self.model, told=self.told, facts=self.facts, pixels=pixels)
+        return Prepared(
+            model=self.model, told=self.told, facts=self.facts, pixels=pixels, parts=parts
+        )
+
+    def _pack(self) -> tuple[Part, ...]:
+        """Makes one input of all that are left; () with a problem where one cannot be fed."""
+        found = graph.inputs(self.model)
+        for info in found:
+            if info.dtype not in (*CASTABLE, "float32", "bool"):
+                told = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
+                self.problems.append(((), told))
+        shapes = [self._pin_beside(info) for info in found]
+        if self.problems:
+            return ()
+        known = [one for one in shapes if one is not None]
+        parts = parts_of(found, known, self.wishes.batch)
+        pack(self.model, parts, self.wishes.batch)
+        self.facts["packed"] = {one.name: [one.dtype, *one.shape] for one in parts}
+        names = listed([repr(one.name) for one in parts])
+        self.told.append(f"{names} are fed as one tensor, and cut apart inside")
+        return parts
+
+    def _pin_beside(self, info: TensorInfo) -> tuple[int, ...] | None:
+        """Returns the shape of an input that every sample brings; None, with a problem, where it is open.
+
+        One that has no batch in front, as a state, stays as it is where samples are fed one by one.
+        """
+        own = [fixed(size) for size in info.shape or ()]
+        sizes = [one for one in own if one]
+        if (
+            self.wishes.batch == 1
+            and info.shape is not None
+            and len(sizes) == len(own)
+            and info.name not in self.wishes.shapes
+        ):
+            return tuple(sizes)
+        before = len(self.problems)
+        self._pin(info)
+        if len(self.problems) > before:
+            return None
+        (pinned,) = (one for one in graph.inputs(self.model) if one.name == info.name)
+        return tuple(size for size in pinned.shape or () if isinstance(size, int))
 
     def _forget_stale(self) -> None:
         for name in pinning.forget_stale(self.model):
@@ -216,7 +264,8 @@ class _Preparation:
         rest = "the others are" if image else "all but that one are"
         return (
             f"the network takes {len(every)} inputs: {names}. Images fill one; say what {rest} fed, the "
-            f"same with every image, such as model: {{{constants_text(others, size)}}}"
+            f"same with every image, such as model: {{{constants_text(others, size)}}}; or give samples that bring "
+            "them all, each an .npz with an array an input: data: {evaluation: {arrays: FOLDER}}"
         )
 
     def _pin(self, image: TensorInfo) -> None:

@@ -1,0 +1,206 @@
+"""Whether outputs can hold boxes at all: what one vector for the whole image, or a map of the image itself, cannot.
+
+A detector must never be taken for a classifier or a segmenter, so only what leaves no room for boxes counts; of
+everything else, such as a flat output straight behind a map (YOLO's first version has one), nothing is said.
+"""
+
+from collections.abc import Mapping
+
+import onnx
+from onnx import numpy_helper
+
+from trt_matrix.core.network import graph
+from trt_matrix.core.network.canonical import constant_of
+from trt_matrix.core.network.ordering import inner_graphs
+from trt_matrix.core.network.plugin_names import is_plugin_name
+from trt_matrix.core.network.ranking_operators import RANKING
+from trt_matrix.core.network.shapes import inferred
+
+OF_BOXES = RANKING | {"RoiAlign", "MaxRoiPool"}
+"""Operators that only networks with boxes have, or may have."""
+BOX = range(4, 7)
+"""Numbers of one box: corners, then perhaps a score and a class."""
+LEAST_OF_A_PLACE = 3
+"""Numbers that a box takes where its centre is a place of a map: a score, its width and its height (CenterNet)."""
+STRIDES = (1, 2, 4)
+"""Of maps that segment or tell depth; detectors have 4 and above."""
+
+A_MAP = "a map"
+"""What a reason says of an output with a place for each part of the image."""
+
+_POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"})
+_REDUCTIONS = frozenset({"ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2", "ReduceSumSquare"})
+_OF_FIRST = frozenset(
+    {
+        "Cast", "Clip", "Dropout", "Elu", "Erf", "Expand", "Flatten", "Gelu", "HardSigmoid", "HardSwish", "Identity",
+        "LeakyRelu", "LogSoftmax", "LpNormalization", "Neg", "PRelu", "Pow", "Relu", "Reshape", "Sigmoid", "Softmax",
+        "Sqrt", "Squeeze", "Tanh", "Transpose", "Unsqueeze", "Conv", "Gemm", "BatchNormalization",
+        "LayerNormalization", *_REDUCTIONS,
+    }
+)  # fmt: skip
+"""Of a vector they make another one; their other inputs are parameters."""
+_OF_ALL = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Max"})
+_CARRY = frozenset(
+    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
+)
+_SHARES = frozenset({"Softmax", "LogSoftmax"})
+
+
+def boxless(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...] | None],
+    image: tuple[int, int],
+) -> str | None:
+    """Returns why no output can hold boxes, to be read after "makes no boxes, since"; None where one may.
+
+    Args:
+        model: The network, with its batch pinned.
+        shapes: Output → shape for one image.
+        image: Height and width of the input.
+    """
+    if not shapes or any(_of_boxes(node) for node in _every(model.graph)):
+        return None
+    looked = _Outputs(model)
+    reasons = []
+    for name, shape in shapes.items():
+        why = looked.why(name, shape, image, alone=len(shapes) == 1) if shape else None
+        if why is None:
+            return None
+        reasons.append(why)
+    told = list(dict.fromkeys(reasons))
+    whose = "its output is" if len(shapes) == 1 else "each of its outputs is"
+    return f"{whose} {' or '.join(told)}"
+
+
+def _every(part: onnx.GraphProto) -> list[onnx.NodeProto]:
+    return [
+        one
+        for node in part.node
+        for one in (node, *(each for inner in inner_graphs(node) for each in _every(inner)))
+    ]
+
+
+def _of_boxes(node: onnx.NodeProto) -> bool:
+    """Whether it is of boxes, or nobody knows what it does."""
+    foreign = node.domain not in graph.STANDARD_DOMAINS
+    return foreign or node.op_type in OF_BOXES or is_plugin_name(node.op_type)
+
+
+class _Outputs:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._made = graph.producers(model)
+        self._known = inferred(model)
+        self._values = {one.name: one for one in model.graph.initializer}
+        for node in model.graph.node:
+            if (value := constant_of(node)) is not None:
+                self._values[node.output[0]] = value
+
+    def why(
+        self, name: str, shape: tuple[int, ...], image: tuple[int, int], *, alone: bool
+    ) -> str | None:
+        sizes = [size for size in shape if size != 1]
+        if len(sizes) <= 1:
+            return self._why_vector(name, sizes[0] if sizes else 1)
+        return self._why_map(name, shape, image, alone=alone)
+
+    def _why_vector(self, name: str, numbers: int) -> str | None:
+        shares = self._ends_in_shares(name)
+        pool = self._pool(name)
+        if shares and numbers > 1:
+            return f"{numbers} shares of one (Softmax) for the whole image"
+        if pool is None or numbers in BOX:
+            return None
+        return f"one vector for the whole image, whose places {pool.op_type} merges"
+
+    def _why_map(
+        self, name: str, shape: tuple[int, ...], image: tuple[int, int], *, alone: bool
+    ) -> str | None:
+        axis: int | None
+        match shape:
+            case (channels, rows, columns) if stride := _stride((rows, columns), image):
+                axis = 1
+            case (rows, columns, channels) if stride := _stride((rows, columns), image):
+                axis = 3
+            case (rows, columns) if _stride((rows, columns), image) == 1:
+                channels, stride, axis = 1, 1, None
+            case _:
+                return None
+        if stride == 1:
+            return f"{A_MAP} with a value for every pixel of the input"
+        if not alone:  # together they may hold what a box takes
+            return None
+        if channels < LEAST_OF_A_PLACE or self._ends_in_shares(name, axis):
+            return f"{A_MAP} of {channels} {'number' if channels == 1 else 'numbers'} for every {stride} × {stride} pixels of the input"
+        return None
+
+    def _ends_in_shares(self, name: str, axis: int | None = None) -> bool:
+        """Whether it ends in a softmax, of this axis where it is a map's."""
+        node = self._made.get(name)
+        while node is not None and node.op_type in _CARRY and axis is None:
+            node = self._made.get(node.input[0])
+        if node is None or node.op_type not in _SHARES:
+            return False
+        if axis is None:
+            return self._vector(node.output[0])
+        given = graph.attribute(node, "axis", -1)
+        return given in (axis, axis - 4)
+
+    def _vector(self, name: str) -> bool:
+        known = self._known.get(name)
+        sizes = known.shape if known else None
+        return sizes is not None and sum(size != 1 for size in sizes[1:]) <= 1
+
+    def _pool(self, name: str) -> onnx.NodeProto | None:
+        """Returns what merged all places of the image before this tensor; None where one may still be in it."""
+        found: onnx.NodeProto | None = None
+        waiting, seen = [name], set[str]()
+        while waiting:
+            tensor = waiting.pop()
+            if tensor in seen or tensor in self._values:
+                continue
+            seen.add(tensor)
+            node = self._made.get(tensor)
+            if node is None:
+                return None
+            if self._merges(node):
+                found = found or node
+            elif node.op_type in _OF_ALL:
+                waiting += node.input
+            elif node.op_type in _OF_FIRST:
+                waiting.append(node.input[0])
+            else:
+                return None
+        return found
+
+    def _merges(self, node: onnx.NodeProto) -> bool:
+        """Whether it makes one vector of a map, or of tokens."""
+        if node.op_type in _POOLS:
+            return True
+        shape = self._known[node.input[0]].shape if node.input[0] in self._known else None
+        if node.op_type in ("AveragePool", "MaxPool"):
+            made = self._known.get(node.output[0])
+            return bool(made and made.shape and len(made.shape) == 4 and made.shape[2:] == (1, 1))
+        if shape is None or len(shape) not in (3, 4):
+            return False
+        if node.op_type == "Gather":
+            # One token of all stands for the image.
+            index = self._values.get(node.input[1])
+            one = index is not None and numpy_helper.to_array(index).size == 1
+            return len(shape) == 3 and graph.attribute(node, "axis", 0) == 1 and one
+        if node.op_type not in _REDUCTIONS:
+            return False
+        axes = {axis % len(shape) for axis in self._axes(node)}
+        if len(shape) == 4:
+            return axes in ({2, 3}, {1, 2})
+        # Along the last axis, kept, it is a normalisation's.
+        return axes == {1} or (axes == {2} and not graph.attribute(node, "keepdims", 1))
+
+    def _axes(self, node: onnx.NodeProto) -> list[int]:
+        given = graph.attribute(node, "axes", None)
+        if given is None and len(node.input) > 1 and (value := self._values.get(node.input[1])):
+            given = numpy_helper.to_array(value).ravel().tolist()
+        return [int(one) for one in given] if isinstance(given, list | tuple) else []
+
+
+def _stride(size: tuple[int, int], image: tuple[int, int]) -> int | None:
+    return next((one for one in STRIDES if (size[0] * one, size[1] * one) == image), None)
