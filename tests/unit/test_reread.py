@@ -11,6 +11,8 @@ from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
 from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.manifest import Ranked
+from trt_matrix.core.network.ranked_told import why_not_compared
 from trt_matrix.core.rules import DB
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.effect import Effect
@@ -131,7 +133,8 @@ def test_a_number_stands_with_the_table_that_it_was_measured_with() -> None:
 
 def test_ranked_rows_of_a_network_without_boxes_are_told_without_them() -> None:
     """A classifier that ends in its five best classes: `say how its rows become boxes` is no advice for it."""
-    why = "its rows are ranked by TopK (node TopK_3)"
+    ranked = Ranked(operator="TopK", node="TopK_3", before=("raw",))
+    why = why_not_compared("small", ranked, {"small": "top"})
     told = Verdict(kind=Kind.NOT_COMPARABLE, cell="v/cpu/shared", head="small", why=why)
     cell = cell_result("v", SHARED, [head("small", 0.5, gate_sqnr_db=None, verdicts=(told,))])
     for boxless in (False, True):
@@ -147,6 +150,7 @@ def test_ranked_rows_of_a_network_without_boxes_are_told_without_them() -> None:
         )
         assert ("box" in " ".join(texts)) is not boxless
         assert finding.advice.startswith("Name the tensor before it as head")
+        assert "SQNR" in finding.text
 
 
 def test_an_error_without_boxes_and_without_a_gate_is_no_harm_and_no_acquittal() -> None:

@@ -6,6 +6,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
 from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses
+from trt_matrix.core.network.ranked_told import without_boxes
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from trt_matrix.core.words import capital, listed, span
@@ -70,6 +71,8 @@ def uncomparable(
     if not told:
         return None
     reasons_ = list(dict.fromkeys(one.verdict.why or "" for one in told))
+    if boxless:
+        reasons_ = [without_boxes(one) for one in reasons_]
     cells = [one.result.cell.id for one in told]
     scales, ranked = COVERS in reasons_[0], "rows are ranked" in reasons_[0]
     if ranked:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.words import yaml_word
 
+_AS_BOXES = "compared as boxes where `decode` says how, else "
+
 
 def ranked_by(head: str, ranked: Ranked) -> str:
     """Returns `head dets: its rows are ranked by TopK (node TopK_13)`."""
@@ -21,8 +23,13 @@ def why_not_compared(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str
     """
     return (
         f"{ranked_by(head, ranked)}, and a row that moves by one rank is a whole error whatever moved "
-        f"it: compared as boxes where `decode` says how, else not by SQNR; {advice(head, ranked, heads)}"
+        f"it: {_AS_BOXES}not by SQNR; {advice(head, ranked, heads)}"
     )
+
+
+def without_boxes(why: str) -> str:
+    """Returns why such a head is not compared, of a network that makes no boxes."""
+    return why.replace(_AS_BOXES, "")
 
 
 def advice(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
