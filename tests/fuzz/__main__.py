@@ -55,16 +55,12 @@ def fuzzed(parser: Parser, seconds: float, seed: int) -> tuple[int, int, str]:
         )  # fmt: skip
         try:
             test()
-        except Exception:  # noqa: BLE001 - that is what is looked for
+        except Exception as error:  # noqa: BLE001 - that is what is looked for
             name = hashlib.sha256(last).hexdigest()[:12]
             (KEPT / parser.name).mkdir(parents=True, exist_ok=True)
             (KEPT / parser.name / name).write_bytes(last)
-            lines = [
-                one
-                for one in traceback.format_exc().splitlines()
-                if one and not one.startswith(" ")
-            ]
-            return tried, taken, f"{name}: {lines[-1][:200]}\n{traceback.format_exc()}"
+            told = f"{type(error).__name__} {error!s:.200}"
+            return tried, taken, f"{name}: {told}\n{traceback.format_exc()}"
     return tried, taken, ""
 
 

@@ -36,6 +36,7 @@ from trt_matrix.environments import local
 from trt_matrix.environments.base import Ending
 from trt_matrix.environments.process import run_process
 from trt_matrix.judging.judgement_file import JUDGEMENT
+from trt_matrix.store.locks import held
 from trt_matrix.store.results import Store
 
 WRITES = frozenset(
@@ -253,11 +254,20 @@ class Killing:
         code = _waited(_forked(self._work(results)))
         if code:
             return Ended(point, killed, False, f"the next run ended with {code}")
-        left = [one.name for one in (results / Store.FOLDER / "work").iterdir()]
+        left = [one.name for one in (results / Store.FOLDER / "work").iterdir() if not _in_use(one)]
         if left:
             return Ended(point, killed, False, f"left in work: {left}")
         found = judged(results)
         return Ended(point, killed, found == self.expected, _first(found, self.expected))
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a job that was forked, and outlived its run, has the lock that it inherited: nobody may remove it yet."""
+    try:
+        with held(folder, wait=False):
+            return False
+    except BlockingIOError:
+        return True
 
 
 def _first(found: Any, expected: Any, where: str = "") -> str:

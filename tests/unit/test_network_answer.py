@@ -101,6 +101,14 @@ def test_a_hair_of_ap_does_not_make_the_table_that_loses_more_boxes_the_best() -
     assert answer(more, by_minmax(many)).fault.startswith("14 of 1,000"), "AP comes first"
 
 
+def test_of_tables_that_lose_as_many_boxes_the_one_in_use_is_told() -> None:
+    """Its AP stands beside the fixes, which are told of that table."""
+    used, other = cell(whole=boxes(0.0307, lost=10)), by_minmax(cell(whole=boxes(0.03, lost=10)))
+    assert answer(other, used).findings[0].cells == (used.cell.id,)
+    fewer = by_minmax(cell(whole=boxes(0.03, lost=9)))
+    assert answer(used, fewer).findings[0].cells == (fewer.cell.id,)
+
+
 def test_what_the_best_table_keeps_is_not_lost() -> None:
     """Nobody would see what it loses: what another table loses is that table's, and heads tell it."""
     fine, bad = cell(whole=boxes(0.001)), by_minmax(cell(whole=boxes(0.2, lost=90)))

@@ -42,7 +42,9 @@ def test_a_lock_is_read() -> None:
         "[[packages]]\nname = 'a'\nwheels = [{url = 'x', hashes = {md5 = '1'}}]",
         "[[packages]]\nname = 'a'\nvcs = {type = 'git'}",
         "[[packages]]\nname = 'a'\nwheels = [{url = 'https://[x/a.whl', hashes = {sha256 = '1'}}]",
+        "packages = " + "[" * 5000,
     ],
+    ids=range(10),
 )
 def test_a_lock_that_is_none(text: str) -> None:
     with pytest.raises(LockError):

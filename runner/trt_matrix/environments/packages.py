@@ -86,7 +86,8 @@ def read_lock(text: str) -> dict[str, Package]:
         return {entry["name"]: _package(entry) for entry in entries}
     except LockError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no TOML, no URL, no hash
+    # No TOML, no URL, no hash; nested so deeply that tomllib gives up.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"not a resolution: {type(error).__name__} {error}"
         raise LockError(message) from error
 

@@ -9,6 +9,7 @@ from trt_matrix.core.answers.findings import HARM_UNKNOWN
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import TableSource
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.rounding import AP_DECIMALS, FEW, LARGE_AP
 from trt_matrix.core.severity import Severity
@@ -182,13 +183,17 @@ def with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:
 
 
 def _best_first(passes: Sequence[Sequence[CellResult]]) -> list[Sequence[CellResult]]:
-    """Returns passes by what they lose: AP, where that decides; of those that keep about as much, boxes."""
+    """Returns passes by what they lose: AP, where that decides; of those that keep about as much, boxes.
+
+    Of those that lose as many the shared table comes first: it is the one in use, which fixes are told of.
+    """
     losses = [_mean_loss(some) for some in passes]
     least = min(drop for drop, _ in losses)
 
-    def order(place: int) -> tuple[float, float, float]:
+    def order(place: int) -> tuple[float, float, bool, float]:
         drop, lost = losses[place]
-        return drop if drop - least > LEAST_AP else least, lost, drop
+        own = passes[place][0].cell.pass_.source is not TableSource.SHARED
+        return drop if drop - least > LEAST_AP else least, lost, own, drop
 
     return [passes[place] for place in sorted(range(len(passes)), key=order)]
 
