@@ -18,8 +18,10 @@ report: .venv/.runtime  ## judge the newest run again and write its report; need
 ticket: .venv/.runtime  ## write ticket.zip of the newest run, to attach to a support ticket
 	$(RUN) -m trt_matrix ticket $(ARGS)
 
+# One more than processors: some tests wait for an engine, a registry or a browser.
+WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 test: .venv/.dev  ## run the tests, on all processors; ARGS=tests/unit/test_x.py runs some
-	$(RUN) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n auto)
+	$(RUN) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n $(WORKERS))
 
 test-fast: .venv/.dev  ## run the tests of what is pure, core and report; no engine, process or browser
 	$(RUN) -m pytest -n auto -m pure tests/unit $(ARGS)

