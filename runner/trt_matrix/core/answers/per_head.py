@@ -35,6 +35,7 @@ TELLING_DB = 6.0
 SPARED_DB = 0.5
 """Better than its simulation by so much, an int8 cell ran layers in float."""
 ANY = "any result of it"
+DOCTOR = "`trt-matrix doctor` says what can run here"
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
 OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
 """Beside these nobody may say that it is not the version's."""
@@ -195,7 +196,7 @@ def _unseen(
     """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
-        return [(ANY, "run a cell of it")]
+        return [(ANY, f"run a cell of it ({DOCTOR})")]
     known = [one for _, one in int8 if one.budget]
     if len(known) < len(int8):
         # A gate that holds says nothing of what its scales would keep: that may be far more.
@@ -214,6 +215,9 @@ def _unseen(
     left = sum(one.status is Status.NOT_RUN for one in results)
     if left:
         found.append((f"{count(left, 'cell')} that had no turn", "run them"))
+    elif not int8 and _planned_int8(results):
+        # That floating point is sound says nothing of what was asked.
+        found.append(("int8, of which no cell ran", f"run a cell in int8 ({DOCTOR})"))
     single = [
         result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
     ]
@@ -221,6 +225,12 @@ def _unseen(
         names = listed(list(dict.fromkeys(single)), 3)
         found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
+
+
+def _planned_int8(results: Sequence[CellResult]) -> bool:
+    """Whether cells are in int8, and none of them was started."""
+    quantised = [one for one in results if one.cell.pass_.precision is Precision.INT8]
+    return bool(quantised) and all(one.status.never_started for one in quantised)
 
 
 def _no_fault(

@@ -219,14 +219,15 @@ class _Outputs:
             index = self._values.get(node.input[1])
             one = index is not None and numpy_helper.to_array(index).size == 1
             axis = graph.attribute(node, "axis", 0)
-            return len(shape) == 3 and one and axis % 3 == self._places(node.input[0])
+            places = self._places(node.input[0]) if len(shape) == 3 and one else None
+            return places is not None and axis in (places, places - 3)
         if node.op_type not in _REDUCTIONS:
             return False
         axes = {axis % len(shape) for axis in self._axes(node)}
         if len(shape) == 4:
             return axes in ({2, 3}, {1, 2})
         # Over channels it would keep one number of each place: YOLO's best class, a norm.
-        return axes == {self._places(node.input[0])}
+        return len(axes) == 1 and axes == {self._places(node.input[0])}
 
     def _places(self, name: str) -> int | None:
         """Returns which axis, 1 or 2, of a tensor of three counts places, not channels; None where nothing tells."""
