@@ -2,16 +2,19 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from tests.unit import h200
-from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, judgement, whole
+from tests.unit.fixes import boxes
+from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
 from tests.unit.random_judgements import FP16, Draw
 from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.undecided import PERHAPS
+from trt_matrix.core.boxes.results import BoxReport, CellBoxes
 from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import Judgement
@@ -91,6 +94,35 @@ def test_what_no_cell_ran_is_not_called_harmless() -> None:
     assert told.lines()[0] == "[nothing ran] Nothing ran: no NVIDIA driver."
     assert "trt-matrix doctor" in told.remedy
     assert questions(made, told)[0].why == told.text
+
+
+def beside_boxes(gate: float | None) -> Judgement:
+    """A detector with a class of the whole image beside it, of which no boxes are made."""
+    cells = []
+    for version in ("v1", "v2"):
+        det = replace(head("small", 1e-3, gate_sqnr_db=None), boxes=boxes(0))
+        scene = head("scene", 1e-2, gate_sqnr_db=gate)
+        made = cell_result(version, SHARED, [det, replace(scene, passed=gate and True)])
+        whole = CellBoxes(whole=boxes(0), heads={"small": boxes(0)})
+        cells.append(replace(made, boxes=whole))
+    report = BoxReport(heads=("small",), shown_score=0.3, match_iou=0.5, sizes={})
+    return judgement(cells, heads=("small", "scene"), baseline="v1", boxes=report)
+
+
+def test_of_a_head_beside_boxes_a_gate_says_whether_its_error_matters() -> None:
+    """It was to be said how it becomes boxes, which it never does, and what to do was nothing."""
+    made = beside_boxes(None)
+    told = headline(made)
+    assert told.text == (
+        "INT8 loses no box, at worst of 2 environments; no gate says whether the error of scene matters."
+    )
+    assert told.remedy == "To know more: give each head a gate (`gate: {sqnr_db: …}`)"
+    asked = questions(made, told)[0]
+    assert asked.answer == UNKNOWN
+    assert asked.why.endswith("To know: give each head a gate (`gate: {sqnr_db: …}`).")
+    agree(made)
+    assert headline(beside_boxes(15.0)).state == "clean"
+    agree(beside_boxes(15.0))
 
 
 def agree(made: Judgement) -> None:

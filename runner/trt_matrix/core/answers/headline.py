@@ -160,7 +160,11 @@ def _leading(
         if answer and first:
             return answer, first
     first = lead(whole.findings)
-    return (whole, first) if first else (next(iter(answers.values()), None), None)
+    if first:
+        return whole, first
+    # Of heads without a fault it speaks of one that somebody has yet to look at.
+    known = [answers[one.head] for one in told if one.head in answers]
+    return next((one for one in known if not one.clean), next(iter(known), None)), None
 
 
 # The sentence

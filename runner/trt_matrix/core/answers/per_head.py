@@ -28,7 +28,7 @@ from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind
-from trt_matrix.core.words import count, listed, span
+from trt_matrix.core.words import count, listed, span, verb
 
 TELLING_DB = 6.0
 """A bound within which versions were found alike says something up to here: twice the error."""
@@ -203,7 +203,7 @@ def _unseen(
         found.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
-    if boxless:
+    if boxless or _beside_boxes(int8):
         # No number of dB is safe in every application: only a gate says what this one bears.
         if any(one.passed is None for _, one in int8):
             found.append((BEARABLE, GATE_SAYS))
@@ -225,6 +225,13 @@ def _unseen(
         names = listed(list(dict.fromkeys(single)), 3)
         found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
+
+
+def _beside_boxes(int8: Sequence[Row]) -> bool:
+    """Whether boxes are made of other heads alone: of a class of the whole image there are none."""
+    return all(one.boxes is None for _, one in int8) and any(
+        other.boxes for result, _ in int8 for other in result.heads
+    )
 
 
 def _planned_int8(results: Sequence[CellResult]) -> bool:
@@ -322,7 +329,7 @@ def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in better))
     most = span(gain for _, gain in better)
     return [
-        f"{listed(names, 3)} keeps {most} dB more than a full 8-bit network: some of it ran in float"
+        f"{listed(names, 3)} {verb('keep', names)} {most} dB more than a full 8-bit network: some of it ran in float"
     ]
 
 
