@@ -102,7 +102,9 @@ def beside_boxes(gate: float | None) -> Judgement:
     for version in ("v1", "v2"):
         det = replace(head("small", 1e-3, gate_sqnr_db=None), boxes=boxes(0))
         scene = head("scene", 1e-2, gate_sqnr_db=gate)
-        made = cell_result(version, SHARED, [det, replace(scene, passed=gate and True)])
+        made = cell_result(
+            version, SHARED, [det, replace(scene, passed=None if gate is None else True)]
+        )
         whole = CellBoxes(whole=boxes(0), heads={"small": boxes(0)})
         cells.append(replace(made, boxes=whole))
     report = BoxReport(heads=("small",), shown_score=0.3, match_iou=0.5, sizes={})
