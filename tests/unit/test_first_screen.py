@@ -7,8 +7,19 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import h200
-from tests.unit.fixes import boxes
-from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
+from tests.unit.fixes import MINMAX, boxes, cell
+from tests.unit.fixes import told as fixes_of
+from tests.unit.judgements import (
+    BASELINE,
+    FP32,
+    OWN,
+    SHARED,
+    cell_result,
+    fp32_head,
+    head,
+    judgement,
+    whole,
+)
 from tests.unit.random_judgements import FP16, Draw
 from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.fixes import with_fixes
@@ -125,6 +136,16 @@ def test_of_a_head_beside_boxes_a_gate_says_whether_its_error_matters() -> None:
     agree(made)
     assert headline(beside_boxes(15.0)).state == "clean"
     agree(beside_boxes(15.0))
+
+
+def test_what_helps_and_is_not_enough_is_told_with_the_gate_that_still_fails() -> None:
+    """ "Keep 2 layers in float: 53.9 → 56.1 dB" stood under a gate of 60 dB as all there is to do."""
+    for reached, still in ((18, True), (21, False)):
+        made = fixes_of(cell(BASELINE), cell(BASELINE, MINMAX, reached))
+        told = headline(made)
+        assert told.remedy.startswith("Use the minmax table: small 16.0 → ")
+        assert told.remedy.endswith("; a gate fails all the same") is still
+        agree(made)
 
 
 def agree(made: Judgement) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.causes import NOBODYS
 from trt_matrix.core.answers.choices import tested
-from trt_matrix.core.answers.findings import BOXES, GATE_SAYS, HARM_UNKNOWN, lead
+from trt_matrix.core.answers.findings import BOXES, DECODE_SAYS, GATE_SAYS, HARM_UNKNOWN, lead
 from trt_matrix.core.answers.harm import harm, whole_boxes
 from trt_matrix.core.answers.headline import Headline
 from trt_matrix.core.answers.per_head import OF_VERSION
@@ -102,7 +102,7 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
         return (told.state == "clean" and _no_int8(judgement)) or ToldAnswer(UNKNOWN, number, why)
     unknown = HARM_UNKNOWN.intersection(what for one in judgement.answers for what in one.unseen)
     if unknown:
-        how = "say how outputs become boxes (`decode`)" if BOXES in unknown else GATE_SAYS
+        how = DECODE_SAYS if BOXES in unknown else GATE_SAYS
         return ToldAnswer(UNKNOWN, number, f"{why} To know: {how}.")
     return ToldAnswer(NO, number, why)
 

@@ -9,6 +9,7 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.findings import (
     BEARABLE,
     BOXES,
+    DECODE_SAYS,
     GATE_SAYS,
     HARM_UNKNOWN,
     findings,
@@ -209,7 +210,7 @@ def _unseen(
             found.append((BEARABLE, GATE_SAYS))
     elif any(one.boxes is None for _, one in int8):
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
-        found.append((BOXES, "say how outputs become boxes (`decode`)"))
+        found.append((BOXES, DECODE_SAYS))
     if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
         found.append(("cells that could not be compared", "mend what they lack"))
     left = sum(one.status is Status.NOT_RUN for one in results)
