@@ -29,7 +29,7 @@ from trt_matrix.core.boxes.results import BoxReport, CellBoxes
 from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.verdicts.verdict import KINDS, Kind
+from trt_matrix.core.verdicts.verdict import KINDS, Kind, Verdict
 from trt_matrix.report.html import render
 from trt_matrix.report.questions import NO, UNKNOWN, YES, questions
 from trt_matrix.report.summary import summary
@@ -146,6 +146,23 @@ def test_what_helps_and_is_not_enough_is_told_with_the_gate_that_still_fails() -
         assert told.remedy.startswith("Use the minmax table: small 16.0 → ")
         assert told.remedy.endswith("; a gate fails all the same") is still
         agree(made)
+
+
+def test_what_every_version_does_is_not_counted_to_one_that_also_failed() -> None:
+    cells = []
+    for version in ("v1", "v2"):
+        why = "NaN or infinite in 4 of 4 images"
+        told = Verdict(kind=Kind.BROKEN_OUTPUT, cell=version, head="small", why=why)
+        cells.append(cell_result(version, SHARED, [head("small", None, verdicts=(told,))]))
+    asked = "Is it a version's fault?"
+    made = judgement(cells, heads=("small",), baseline="v1")
+    answers = {one.question: one for one in questions(made, headline(made))}
+    assert answers[asked].answer == NO
+    crashed = cell_result("v2", OWN, status=Status.CRASHED, reason="killed")
+    made = judgement([*cells, crashed], heads=("small",), baseline="v1")
+    answers = {one.question: one for one in questions(made, headline(made))}
+    assert (answers[asked].answer, answers[asked].number) == (YES, "1 of 2 versions")
+    assert answers[asked].why == "v2 crashed."
 
 
 def agree(made: Judgement) -> None:
