@@ -110,3 +110,82 @@ def chosen_regions() -> onnx.ModelProto:
     b.weight("fc", b.random.normal(0, 0.3, (16, 21)).astype("f4"))
     b.node("Gemm", ["flat", "fc"], "classes")
     return b.model({"image": [1, 3, 32, 32]}, ["classes"])
+
+
+def joined_regions(boxes: int) -> onnx.ModelProto:
+    """The second stage of Faster R-CNN, run on a crop: 21 classes, and numbers for their boxes."""
+    b = Builder()
+    b.node("GlobalAveragePool", [backbone(b)], "pool")
+    b.node("Flatten", ["pool"], "flat")
+    for name, size in (("classes", 21), ("boxes", boxes)):
+        b.weight(f"{name}.weight", b.random.normal(0, 0.3, (16, size)).astype("f4"))
+        b.node("MatMul", ["flat", f"{name}.weight"], name)
+    return b.model({"image": [1, 3, 32, 32]}, ["classes", "boxes"])
+
+
+def rows_of_places(b: Builder, channels: int = 6, *, last: bool = False) -> str:
+    """A map of 4 x 4 places as (1, channels, 16), or (1, 16, channels)."""
+    name = b.conv(backbone(b), "map", 16, channels, k=1)
+    if last:
+        name = b.node("Transpose", [name], "turned", perm=[0, 2, 3, 1])
+    b.weight("rows.shape", np.array([1, -1, channels] if last else [1, channels, -1], "i8"))
+    return b.node("Reshape", [name, "rows.shape"], "rows")
+
+
+def of_each_place(operator: str, *, last: bool = False) -> onnx.ModelProto:
+    """One number a place: YOLO's objectness, chosen of its channels, or its best class."""
+    b = Builder()
+    rows = rows_of_places(b, last=last)
+    axis = 2 if last else 1
+    if operator == "Gather":
+        b.weight("fourth", np.array(4, "i8"))
+        b.node("Gather", [rows, "fourth"], "score", axis=axis)
+    else:
+        b.node(operator, [rows], "score", axes=[axis], keepdims=0)
+    return b.model({"image": [1, 3, 32, 32]}, ["score"])
+
+
+def flat_shares() -> onnx.ModelProto:
+    """SSD's classes alone: 32 rows of 21 shares each, laid flat behind the Softmax."""
+    b = Builder()
+    b.conv(backbone(b), "confidence", 16, 2 * 21)
+    b.node("Transpose", ["confidence"], "turned", perm=[0, 2, 3, 1])
+    b.weight("rows.shape", np.array([-1, 21], "i8"))
+    b.node("Reshape", ["turned", "rows.shape"], "rows")
+    b.node("Softmax", ["rows"], "shares", axis=1)
+    b.weight("flat.shape", np.array([1, -1], "i8"))
+    b.node("Reshape", ["shares", "flat.shape"], "flat")
+    return b.model({"image": [1, 3, 32, 32]}, ["flat"])
+
+
+def tokens(*, mean: bool = False, turned: bool = False, whole: bool = True) -> onnx.ModelProto:
+    """A transformer's end: tokens, a normalisation, then one token, or the mean of all, as the image's vector.
+
+    Args:
+        mean: Of all tokens, in place of the first.
+        turned: Channels first again before the mean, as Swin has it.
+        whole: The normalisation as one operator, in place of the eight that older exporters write.
+    """
+    b = Builder()
+    name = b.node("Transpose", [rows_of_places(b, 24)], "tokens", perm=[0, 2, 1])
+    b.weight("scale", b.random.normal(1, 0.1, 24).astype("f4"))
+    b.weight("bias", b.random.normal(0, 0.1, 24).astype("f4"))
+    if whole:
+        name = b.node("LayerNormalization", [name, "scale", "bias"], "normed", axis=-1)
+    else:
+        b.node("ReduceMean", [name], "middle", axes=[-1])
+        b.node("Sub", [name, "middle"], "centred")
+        b.node("Mul", ["centred", "centred"], "squares")
+        b.node("ReduceMean", ["squares"], "variance", axes=[-1])
+        b.node("Sqrt", ["variance"], "deviation")
+        b.node("Div", ["centred", "deviation"], "of_one")
+        b.node("Mul", ["of_one", "scale"], "scaled")
+        name = b.node("Add", ["scaled", "bias"], "normed")
+    if turned:
+        name = b.node("Transpose", [name], "channels", perm=[0, 2, 1])
+    if mean:
+        b.node("ReduceMean", [name], "vector", axes=[2 if turned else 1], keepdims=0)
+    else:
+        b.weight("first", np.array(0, "i8"))
+        b.node("Gather", [name, "first"], "vector", axis=1)
+    return b.model({"image": [1, 3, 32, 32]}, ["vector"], opset=17)

@@ -1,7 +1,7 @@
 """Judgements drawn at random, with numbers that fit each other: what sentences are held against."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,27 +59,44 @@ REASONS = {
 
 
 class Draw:
-    """Draws one judgement from one seed."""
+    """Draws one judgement from one seed.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: Of all that is drawn.
+        boxless: Whether the network makes no boxes.
+        passes: All that there are; None: drawn.
+        versions: As many at most.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        boxless: bool = False,
+        passes: Sequence[Pass] | None = None,
+        versions: int = 5,
+    ) -> None:
         self.rng = np.random.default_rng([20270101, seed])
         self.wrong = self.chance(0.7)
         """Whether anything may be found at all: else only what holds is drawn."""
         self.lossy = self.wrong or self.chance(0.3)
         """Whether boxes may be lost: where a gate accepts them, they are all that there is to tell."""
         self.heads = tuple(("small", "medium", "large")[: int(self.rng.integers(1, 4))])
-        self.versions = tuple(f"ort-1.{2 * i}.0" for i in range(int(self.rng.integers(1, 6))))
+        drawn = min(int(self.rng.integers(1, 6)), versions)
+        self.versions = tuple(f"ort-1.{2 * i}.0" for i in range(drawn))
         self.passes = [FP32, SHARED, *(one for one in PASSES[1:3] + PASSES[4:] if self.chance(0.4))]
+        self.passes = self.passes if passes is None else list(passes)
+        self.boxless = boxless
         self.builds = int(self.rng.choice([1, 2, 3, 5]))
         self.gates = {
             head: HeadGate(
                 head=head,
                 sqnr_db=15.0 if self.chance(0.4) else None,
-                lost=0.05 if self.chance(0.2) else None,
+                lost=0.05 if self.chance(0.2) and not boxless else None,
             )
             for head in self.heads
         }
-        self.boxes = self.chance(0.5)
+        self.boxes = self.chance(0.5) and not boxless
         self.network = Limits(lost=0.05 if self.boxes and self.chance(0.4) else None)
 
     @property
@@ -96,7 +113,7 @@ class Draw:
             for pass_ in self.passes
         )
         equal = tuple(self.equal())
-        answered = answers(self.heads, results, self.baseline, {}, equal, {})
+        answered = answers(self.heads, results, self.baseline, {}, equal, {}, boxless=self.boxless)
         network = network_gates_sentence(results)
         return Judgement(
             name="random", run_id="run", created="2027-01-01T00:00:00+00:00", baseline=self.baseline,
@@ -107,6 +124,7 @@ class Draw:
             boxes=BoxReport(heads=self.heads, shown_score=0.3, match_iou=0.5, sizes={})
             if self.boxes
             else None,
+            boxless=self.boxless,
             facts={"images": {"calibration": {"count": 64}, "shared": 0}},
         )  # fmt: skip
 

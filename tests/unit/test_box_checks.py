@@ -326,6 +326,14 @@ def test_a_network_that_makes_no_boxes_has_nothing_that_needs_them(matrix: Path)
         assert any(one.startswith(where) for one in found), (where, found)
 
 
+def test_labels_are_not_asked_for_where_they_are_refused(matrix: Path, tmp_path: Path) -> None:
+    unlabelled = {"images": changed()["data"]["evaluation"]["images"]}
+    given = changed(decode="none", gate={"ap_drop": 0.01}, data__evaluation=unlabelled)
+    (problem,) = wrong(matrix, given)
+    assert problem.startswith("gate.ap_drop")
+    assert "leave one of the two out" in problem
+
+
 def test_none_is_recorded_and_nothing_of_boxes_beside_it(matrix: Path, tmp_path: Path) -> None:
     unlabelled = {
         key: one for key, one in settings()["data"]["evaluation"].items() if key != "labels"

@@ -14,8 +14,12 @@ from boxless_networks import (
     classifier,
     depth,
     embedding,
+    flat_shares,
     gated_and_flat,
+    joined_regions,
+    of_each_place,
     segmenter,
+    tokens,
     two_tasks,
 )
 from small_networks import Builder, detector
@@ -52,6 +56,19 @@ def why(model: onnx.ModelProto, size: tuple[int, int] = SIZE) -> str | None:
             "a map of 7 numbers for every 4 × 4 pixels of the input",
         ),
         (depth, "a map with a value for every pixel of the input"),
+        (tokens, "one vector for the whole image, whose places Gather merges"),
+        (
+            lambda: tokens(whole=False),
+            "one vector for the whole image, whose places Gather merges",
+        ),
+        (
+            lambda: tokens(mean=True),
+            "one vector for the whole image, whose places ReduceMean merges",
+        ),
+        (
+            lambda: tokens(mean=True, turned=True),
+            "one vector for the whole image, whose places ReduceMean merges",
+        ),
     ],
 )
 def test_networks_without_boxes(make: Callable[[], onnx.ModelProto], told: str) -> None:
@@ -77,6 +94,15 @@ def test_several_outputs_are_looked_at_each() -> None:
         lambda: segmenter(5, 2),  # heat, sizes and offsets in one map
         lambda: segmenter(85, 1),  # YOLO's, at stride 8
         lambda: segmenter(1, 1),  # at stride 8 nothing is known to segment
+        lambda: centres(1),  # at the image's own size
+        lambda: joined_regions(4 * 21),
+        lambda: joined_regions(4 * 20),  # none for the background
+        flat_shares,
+        lambda: of_each_place("Gather"),
+        lambda: of_each_place("Gather", last=True),
+        lambda: of_each_place("ReduceMax"),
+        lambda: of_each_place("ReduceMax", last=True),
+        lambda: of_each_place("ReduceL2"),
     ],
 )
 def test_what_may_hold_boxes_is_not_said_to_hold_none(make: Callable[[], onnx.ModelProto]) -> None:
@@ -126,6 +152,18 @@ def test_a_map_may_be_of_text_that_a_program_makes_boxes_of() -> None:
 def test_what_no_image_fills_makes_none_without_a_guess() -> None:
     found = written(sound())
     assert (found["decode"], found.get("guessed")) == ("none", None)
+
+
+def test_of_what_takes_no_image_nothing_is_claimed() -> None:
+    """Three frames as one sample may well show objects: only this tool looks for no boxes in them."""
+    b = Builder()
+    b.weight("shape", np.array([1, 9, 32, 32], "i8"))
+    b.node("Reshape", ["frames", "shape"], "stacked")
+    b.conv("stacked", "grid", 9, 18, strides=[2, 2])
+    told = text(Path("net.onnx"), b.model({"frames": [1, 3, 3, 32, 32]}, ["grid"]))
+    assert "decode: none" in told
+    assert "makes no boxes" not in told
+    assert "Boxes are looked at in images alone, and it takes none" in told
 
 
 @pytest.mark.parametrize("make", [centres, chosen_regions, gated_and_flat, detector])

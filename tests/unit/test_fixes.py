@@ -31,6 +31,7 @@ from trt_matrix.core.calibration.curve import Curve, Point, Trend
 from trt_matrix.core.calibration.ranges import Decider
 from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, Without
 from trt_matrix.core.cell_run import CellRun
+from trt_matrix.core.cells import TableSource
 from trt_matrix.core.diagnosis.record import MixRecord
 from trt_matrix.core.fix import Basis, FixKind, Kept
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -70,6 +71,22 @@ def test_a_better_table_that_ran_there_is_measured() -> None:
     assert (one.now.holds, one.reaches.holds) == (False, True)
     assert one.reaches.latency_s == 0.02
     assert one.cells == (f"{BASELINE}/cpu/int8-own-minmax",)
+
+
+def test_another_table_of_the_algorithm_in_use_is_told_by_who_made_it() -> None:
+    """It was "use the entropy table" with `shared: entropy`, where just that was in use and lost."""
+    own = replace(SHARED, source=TableSource.OWN)
+    one = only(told(cell(BASELINE), cell(BASELINE, own, 21)))
+    assert (one.what, one.command) == ("the own entropy table", "")
+    made = told(
+        cell(BASELINE),
+        errors={(PLACED.name, "cd" * 32): {"small": 0.004, "large": 0.001}},
+        algorithms={"cd" * 32: "entropy"},
+    )
+    assert (only(made).what, only(made).command) == (
+        "the entropy table that an environment of this run made",
+        "",
+    )
 
 
 def test_a_table_that_only_another_version_ran_is_not_this_ones() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, errors, head
 from tests.unit.test_severity import boxes
 from trt_matrix.core.answers.causes import WORDS
+from trt_matrix.core.answers.findings import DECODE_SAYS
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.judgement import CellResult
@@ -169,7 +170,7 @@ def test_a_head_is_not_acquitted_while_nobody_saw_its_boxes() -> None:
     for gate, fault in said.items():
         one = told(with_verdicts(BASELINE, gate_sqnr_db=gate, boxes=None))
         assert one["fault"] == fault
-        assert one["advice"] == "To know more: say how outputs become boxes (`decode`)."
+        assert one["advice"] == f"To know more: {DECODE_SAYS}."
 
 
 def test_one_build_of_an_engine_that_chooses_is_no_acquittal() -> None:

@@ -147,6 +147,8 @@ def test_samples_are_stacked_as_they_are(tmp_path: Path) -> None:
         ("0.npz", {"x": np.zeros((1 << 8, 1 << 12))}, None, "the network takes fewer"),
         ("0.npy", np.full((2, 3), 0.5), "uint8", "takes uint8: whole numbers from 0 to 255"),
         ("0.npy", np.full((2, 3), 256), "uint8", "takes uint8: whole numbers from 0 to 255"),
+        ("0.npy", np.full((2, 3), 7e4), "float16", "takes float16: nothing beyond 65504"),
+        ("0.npy", np.full((2, 3), 2.0**63), "int64", "takes int64: whole numbers from"),
         ("0.npy", np.full((2, 3), (1 << 24) + 1), "int32", "above 2^24"),
     ],
 )  # fmt: skip

@@ -165,7 +165,7 @@ def test_fp32_boxes_that_a_gate_does_not_ask_for_are_no_loss_of_int8() -> None:
 def test_it_fails_the_answer_of_its_head() -> None:
     results = with_unexplained([cell_result(BASELINE, SHARED, [lost(gate_sqnr_db=20)])])
     (answer,) = answers(("small",), results, BASELINE)
-    assert answer.fault == "not known; most of the error is the engine's int8 kernels"
+    assert answer.fault == "not known; the largest part of the error is the engine's int8 kernels"
     assert answer.severity is Severity.SEVERE
     assert answer.findings[0].fails
     assert not answer.clean

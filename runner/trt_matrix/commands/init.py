@@ -165,12 +165,12 @@ def _shapes(outputs: Sequence[graph.TensorInfo], batch: int) -> Shapes:
 def _no_boxes(model: onnx.ModelProto, shapes: Shapes, image: ImageInput | SampleInput) -> str:
     """Returns why the network makes no boxes, to be read after "makes no boxes, since"; empty where it may."""
     if isinstance(image, SampleInput):
-        return "no image is fed to it"
+        return "it takes no image"
     return boxless(model, shapes, (image.height, image.width)) or ""
 
 
 def _decode_none(why: str, image: ImageInput | SampleInput) -> str:
-    told = f"It makes no boxes, since {why}: it is judged by the errors of its heads."
+    told = "Boxes are looked at in images alone, and it takes none: it is judged by the errors of its heads."
     if isinstance(image, ImageInput):
         text_too = " Detectors of text give such a map, too." if A_MAP in why else ""
         told = (

@@ -94,6 +94,9 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all():
         message = "holds NaN, infinity or what float32 cannot hold: errors against it would be none"
         raise SampleError(message)
+    if dtype == "float16" and np.abs(values).max() > np.finfo(np.float16).max:
+        message = "the network takes float16: nothing beyond 65504"
+        raise SampleError(message)
     if dtype == "bool" and np.any((values != 0) & (values != 1)):
         message = "the network takes truth values: 0 and 1"
         raise SampleError(message)
@@ -101,8 +104,9 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
         limits = np.iinfo(dtype)
         if (
             np.any(values != np.rint(values))
-            or values.min() < limits.min
-            or values.max() > limits.max
+            # In Python's numbers: float32 has no 2^63 - 1, and would take 2^63 for it.
+            or float(values.min()) < limits.min
+            or float(values.max()) > limits.max
         ):
             message = f"the network takes {dtype}: whole numbers from {limits.min} to {limits.max}"
             raise SampleError(message)

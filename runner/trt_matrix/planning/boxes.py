@@ -99,6 +99,8 @@ def _check_limits(
         where = (*place, limit)
         if config.decoding is None:
             add(where, f"needs boxes: {_no_boxes(config)}")
+            if config.boxless:  # which labels are refused beside
+                continue
         elif head and head not in config.decoded_heads():
             which = "" if config.decoding.heads else ": those with a role are"
             add(where, f"needs boxes: {head!r} is not among decode.heads{which}")

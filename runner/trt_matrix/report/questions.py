@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.causes import NOBODYS
 from trt_matrix.core.answers.choices import tested
-from trt_matrix.core.answers.findings import GATE_SAYS, HARM_UNKNOWN, lead
+from trt_matrix.core.answers.findings import BOXES, DECODE_SAYS, GATE_SAYS, HARM_UNKNOWN, lead
 from trt_matrix.core.answers.harm import harm, whole_boxes
 from trt_matrix.core.answers.headline import Headline
 from trt_matrix.core.answers.per_head import OF_VERSION
@@ -82,15 +82,14 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
     drops = [one.ap_drop for one in told.strips if one.ap_drop is not None]
     whole, reference = whole_boxes(judgement), judgement.reference_ap
     clause = harm(judgement, told.strips)
-    ran = any(one.status is Status.OK for one in judgement.cells)
-    why = f"{capital(clause)}." if clause else told.text if ran else "Nothing was measured."
+    why = f"{capital(clause)}." if clause else told.text
     number = "–"
     if whole and reference is not None:
         number = _ap(
             max((one.ap_drop for one in whole if one.ap_drop is not None), default=0.0), reference
         )
     elif failed:
-        number = f"{len(failed)} of {max(gated, len(failed))} gates"
+        number = f"{len(failed)} of {count(max(gated, len(failed)), 'gate')}"
     elif whole:
         number = f"{max(one.changes['all'].lost for one in whole):g} boxes"
     elif drops:
@@ -100,9 +99,10 @@ def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
     if told.state in ("severe", "visible"):
         return ToldAnswer(YES, number, why)
     if not _measured(judgement):
-        return ToldAnswer(UNKNOWN, number, why)
-    if any(HARM_UNKNOWN.intersection(one.unseen) for one in judgement.answers):
-        how = GATE_SAYS if judgement.boxless else "say how outputs become boxes (`decode`)"
+        return (told.state == "clean" and _no_int8(judgement)) or ToldAnswer(UNKNOWN, number, why)
+    unknown = HARM_UNKNOWN.intersection(what for one in judgement.answers for what in one.unseen)
+    if unknown:
+        how = DECODE_SAYS if BOXES in unknown else GATE_SAYS
         return ToldAnswer(UNKNOWN, number, f"{why} To know: {how}.")
     return ToldAnswer(NO, number, why)
 
@@ -137,12 +137,15 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     ]
     if named:
         tried = _tried(judgement)
+        # What is so in all of them is none's, whatever else some of them do.
+        some = [
+            one for one in named if one.kind in OF_VERSION or not tried.issubset(one.environments)
+        ]
+        named = some or named
         faults = list(dict.fromkeys(one.fault for one in named))
         bad = dict.fromkeys(name for one in named for name in one.environments)
         versions = f"{len(bad)} of {count(len(tried), 'version')}"
-        if len(tried) > 1 and all(
-            one.kind not in OF_VERSION and tried.issubset(one.environments) for one in named
-        ):
+        if len(tried) > 1 and not some:
             return ToldAnswer(NO, versions, f"{capital(listed(faults, 2))}: all that were tried.")
         return ToldAnswer(
             YES if len(tried) > 1 else UNKNOWN,

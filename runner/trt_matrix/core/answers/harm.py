@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import lead
+from trt_matrix.core.answers.findings import BEARABLE, lead
 from trt_matrix.core.answers.network import with_best_tables
 from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.since import environments_of, run_of, where
@@ -43,9 +43,8 @@ def harm(judgement: Judgement, told: Sequence[Strip], *, worst_only: bool = Fals
         return blamed
     if boxes and (matters or not bad):
         text = _boxes(judgement, boxes, matters=worst_only or matters)
-        return (
-            f"{_subject(judgement, told)} {text}{where(judgement, judgement.heads)}" if text else ""
-        )
+        said = f"{_subject(judgement, told)} {text}{where(judgement, judgement.heads)}"
+        return f"{said}{'' if matters else _besides(judgement)}" if text else ""
     if bad:
         heads = [one.head for one in bad]
         parts = [f"{one.head} at {one.sqnr_db:z.1f} dB{_gate(one)}" for one in bad]
@@ -59,6 +58,12 @@ def harm(judgement: Judgement, told: Sequence[Strip], *, worst_only: bool = Fals
     elif judgement.boxless:
         unknown = "" if judgement.gates_set else "; no gate says whether that is enough"
     return f"INT8 keeps {span(kept)} dB{where(judgement, [one.head for one in told])}{unknown}"
+
+
+def _besides(judgement: Judgement) -> str:
+    """Returns of which heads, that boxes are not made of, nobody knows whether their error matters."""
+    heads = [one.head for one in judgement.answers if BEARABLE in one.unseen and one.passed is None]
+    return f"; no gate says whether the error of {listed(heads, 3)} matters" if heads else ""
 
 
 def _gate(one: Strip) -> str:

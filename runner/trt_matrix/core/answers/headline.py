@@ -19,7 +19,7 @@ from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
 from trt_matrix.core.answers.whom import FLOATS, send_to, whose
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
@@ -122,9 +122,7 @@ def headline(judgement: Judgement) -> Headline:
     return Headline(
         text=_text(judgement, told, whole),
         state=how,
-        word=("not decided" if how == "open" else degree(whole))
-        if judgement.cells
-        else "nothing planned",
+        word=_word(judgement, how, whole),
         remedy=remedy.rstrip("."),
         measured=measured,
         cost=cost(judgement),
@@ -132,6 +130,15 @@ def headline(judgement: Judgement) -> Headline:
         doubts=tuple(str(one) for one in judgement.facts.get("doubts", ())),
         strips=told,
     )
+
+
+def _word(judgement: Judgement, how: str, whole: Answer) -> str:
+    if not judgement.cells:
+        return "nothing planned"
+    if how == "open":
+        return "not decided"
+    ran = any(one.status is Status.OK for one in judgement.cells)
+    return degree(whole) if ran or how != "none" else "nothing ran"
 
 
 def _state(told: Sequence[Strip], whole: Answer) -> str:
@@ -153,7 +160,11 @@ def _leading(
         if answer and first:
             return answer, first
     first = lead(whole.findings)
-    return (whole, first) if first else (next(iter(answers.values()), None), None)
+    if first:
+        return whole, first
+    # Of heads without a fault it speaks of one that somebody has yet to look at.
+    known = [answers[one.head] for one in told if one.head in answers]
+    return next((one for one in known if not one.clean), next(iter(known), None)), None
 
 
 # The sentence
@@ -175,10 +186,18 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         # What it keeps was measured all the same; open is only what would be to blame.
         return f"{capital(kept)}; {_small(open_)}" if kept else open_
     if whole.clean:
+        if not any(map(_is_int8, judgement.cells)):
+            return "Nothing is wrong in floating point; no cell of this matrix is int8."
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
         return f"{capital(kept)}."
+    if not any(one.status is Status.OK for one in judgement.cells if _is_int8(one)):
+        return "No cell in int8 ran, and nothing was found in the others."
     return "Nothing was found, but not all was looked at."
+
+
+def _is_int8(result: CellResult) -> bool:
+    return result.cell.pass_.precision is Precision.INT8
 
 
 def _small(text: str) -> str:

@@ -9,6 +9,7 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.findings import (
     BEARABLE,
     BOXES,
+    DECODE_SAYS,
     GATE_SAYS,
     HARM_UNKNOWN,
     findings,
@@ -28,13 +29,14 @@ from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind
-from trt_matrix.core.words import count, listed, span
+from trt_matrix.core.words import count, listed, span, verb
 
 TELLING_DB = 6.0
 """A bound within which versions were found alike says something up to here: twice the error."""
 SPARED_DB = 0.5
 """Better than its simulation by so much, an int8 cell ran layers in float."""
 ANY = "any result of it"
+DOCTOR = "`trt-matrix doctor` says what can run here"
 HARMLESS = (Severity.NONE, Severity.HARMLESS)
 OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
 """Beside these nobody may say that it is not the version's."""
@@ -195,25 +197,28 @@ def _unseen(
     """Returns what nobody has looked at, and what to do so that somebody can."""
     found = []
     if not rows:
-        return [(ANY, "run a cell of it")]
+        return [(ANY, f"run a cell of it ({DOCTOR})")]
     known = [one for _, one in int8 if one.budget]
     if len(known) < len(int8):
         # A gate that holds says nothing of what its scales would keep: that may be far more.
         found.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
-    if boxless:
+    if boxless or _beside_boxes(int8):
         # No number of dB is safe in every application: only a gate says what this one bears.
         if any(one.passed is None for _, one in int8):
             found.append((BEARABLE, GATE_SAYS))
     elif any(one.boxes is None for _, one in int8):
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
-        found.append((BOXES, "say how outputs become boxes (`decode`)"))
+        found.append((BOXES, DECODE_SAYS))
     if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
         found.append(("cells that could not be compared", "mend what they lack"))
     left = sum(one.status is Status.NOT_RUN for one in results)
     if left:
         found.append((f"{count(left, 'cell')} that had no turn", "run them"))
+    elif not int8 and _planned_int8(results):
+        # That floating point is sound says nothing of what was asked.
+        found.append(("int8, of which no cell ran", f"run a cell in int8 ({DOCTOR})"))
     single = [
         result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
     ]
@@ -221,6 +226,19 @@ def _unseen(
         names = listed(list(dict.fromkeys(single)), 3)
         found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
+
+
+def _beside_boxes(int8: Sequence[Row]) -> bool:
+    """Whether boxes are made of other heads alone: of a class of the whole image there are none."""
+    return all(one.boxes is None for _, one in int8) and any(
+        other.boxes for result, _ in int8 for other in result.heads
+    )
+
+
+def _planned_int8(results: Sequence[CellResult]) -> bool:
+    """Whether cells are in int8, and none of them was started."""
+    quantised = [one for one in results if one.cell.pass_.precision is Precision.INT8]
+    return bool(quantised) and all(one.status.never_started for one in quantised)
 
 
 def _no_fault(
@@ -312,7 +330,7 @@ def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in better))
     most = span(gain for _, gain in better)
     return [
-        f"{listed(names, 3)} keeps {most} dB more than a full 8-bit network: some of it ran in float"
+        f"{listed(names, 3)} {verb('keep', names)} {most} dB more than a full 8-bit network: some of it ran in float"
     ]
 
 

@@ -118,7 +118,7 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
         made(
             told,
             rows,
-            f"not known; most of the error is {whose}" if whose else "not known",
+            f"not known; the largest part of the error is {whose}" if whose else "not known",
             f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
             f"Compare the budget{' and the boxes' if any(one.head.boxes for one in told) else ''} below.",
             severity.worst(severity.of_boxes(one.head.boxes) for one in told),

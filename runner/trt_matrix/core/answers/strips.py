@@ -207,7 +207,10 @@ def reached(judgement: Judgement, fix: Fix, order: Sequence[str]) -> str:
             one for one in (*order, *gains) if gains.get(one, -math.inf) >= min(most, most / 2)
         )
         parts.append(f"{head} {_db(now.sqnr_db[head])} → {_db(then.sqnr_db[head])} dB")
-    return f"{', '.join(parts)}{_against(judgement, fix, with_pass=True)}"
+    # Whoever does it for the gate's sake must know that it is not enough.
+    short = fix.now.holds is False and fix.reaches.holds is False
+    still = "; a gate fails all the same" if short else ""
+    return f"{', '.join(parts)}{_against(judgement, fix, with_pass=True)}{still}"
 
 
 def ap_kept(fix: Fix, reference: float | None) -> tuple[str, str]:

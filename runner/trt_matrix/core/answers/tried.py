@@ -127,8 +127,9 @@ def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
         if theirs.mixed or theirs.source is TableSource.SHIPPED:
             continue
         if replace(theirs, source=pass_.source, algorithm=pass_.algorithm) == pass_:
-            command = _shared(theirs.algorithm)
-            found.append(measured(FixKind.TABLE, _called(other), now, other, command))
+            # Of the algorithm in use it is the environment's own: no setting makes it the shared one.
+            command = "" if theirs.algorithm == pass_.algorithm else _shared(theirs.algorithm)
+            found.append(measured(FixKind.TABLE, _called(other, now), now, other, command))
     yield from found
     bad = bad_heads(now)
     if not any(gain(one.now, one.reaches, bad).worth for one in found):
@@ -143,26 +144,30 @@ def _simulated_tables(now: CellResult, known: Known, bad: Sequence[str]) -> Iter
         algorithm = known.simulated.algorithms.get(table)
         if where != placement or table == known.table(now) or algorithm is None:
             continue
+        same = algorithm == now.cell.pass_.algorithm
         reaches = of_errors(errors, now)
         fix = Fix(
             kind=FixKind.TABLE,
-            what=f"the {algorithm} table",
+            what=f"the {algorithm} table{' that an environment of this run made' if same else ''}",
             why="in exact arithmetic, with what this engine loses beyond that",
             basis=Basis.SIMULATED,
             now=of_cell(now),
             reaches=reaches,
             against=now.cell.id,
-            command=_shared(algorithm),
+            command="" if same else _shared(algorithm),
         )
         found.append((gain(fix.now, reaches, bad).best_db, algorithm, fix))
     if found:
         yield max(found, key=lambda one: one[:2])[2]
 
 
-def _called(result: CellResult) -> str:
+def _called(result: CellResult, now: CellResult) -> str:
+    """Returns what a cell's table is called; of the algorithm in use also by whom it was made."""
     algorithm = result.cell.pass_.algorithm
-    known = algorithm in MATRIX_ALGORITHMS and not result.cell.pass_.implicit
-    return f"the {algorithm} table" if known else table_name(result)
+    known = algorithm in MATRIX_ALGORITHMS and algorithm != now.cell.pass_.algorithm
+    return (
+        f"the {algorithm} table" if known and not result.cell.pass_.implicit else table_name(result)
+    )
 
 
 def _shared(algorithm: str | None) -> str:

@@ -4,7 +4,7 @@ A detector must never be taken for a classifier or a segmenter, so only what lea
 everything else, such as a flat output straight behind a map (YOLO's first version has one), nothing is said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import numpy_helper
@@ -20,6 +20,8 @@ OF_BOXES = RANKING | {"RoiAlign", "MaxRoiPool"}
 """Operators that only networks with boxes have, or may have."""
 BOX = range(4, 7)
 """Numbers of one box: corners, then perhaps a score and a class."""
+CORNERS = 4
+"""Numbers that say where a box is."""
 LEAST_OF_A_PLACE = 3
 """Numbers that a box takes where its centre is a place of a map: a score, its width and its height (CenterNet)."""
 STRIDES = (1, 2, 4)
@@ -43,6 +45,13 @@ _OF_ALL = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Max"})
 _CARRY = frozenset(
     {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
 )
+_KEEP_AXES = frozenset(
+    {
+        "Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Gelu", "HardSwish", "Identity",
+        "LeakyRelu", "Mul", "Relu", "Sigmoid", "Sub", "Tanh",
+    }
+)  # fmt: skip
+"""Behind them an axis is of what it was of."""
 _SHARES = frozenset({"Softmax", "LogSoftmax"})
 
 
@@ -67,6 +76,8 @@ def boxless(
         if why is None:
             return None
         reasons.append(why)
+    if _parts_of_boxes([[size for size in shape or () if size != 1] for shape in shapes.values()]):
+        return None
     told = list(dict.fromkeys(reasons))
     whose = "its output is" if len(shapes) == 1 else "each of its outputs is"
     return f"{whose} {' or '.join(told)}"
@@ -84,6 +95,24 @@ def _of_boxes(node: onnx.NodeProto) -> bool:
     """Whether it is of boxes, or nobody knows what it does."""
     foreign = node.domain not in graph.STANDARD_DOMAINS
     return foreign or node.op_type in OF_BOXES or is_plugin_name(node.op_type)
+
+
+def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:
+    """Whether outputs together may be a score and what a box takes beside it.
+
+    Args:
+        sizes: Of each output, without those that are 1.
+    """
+    if len(sizes) == 1:
+        return False
+    # The second stage of Faster R-CNN, run on a crop: four numbers for each class, perhaps not for the background.
+    vectors = [one[0] for one in sizes if len(one) == 1]
+    if any(a == CORNERS * (b - less) for a in vectors for b in vectors for less in (0, 1)):
+        return True
+    # CenterNet's kind at the image's own size: width and height, offsets, or distances to four sides.
+    maps = [one for one in sizes if len(one) > 1]
+    pairs = [one for one in maps if len(one) > 2 and {2, CORNERS}.intersection((one[0], one[-1]))]
+    return len(maps) > 1 and bool(pairs)
 
 
 class _Outputs:
@@ -104,7 +133,7 @@ class _Outputs:
         return self._why_map(name, shape, image, alone=alone)
 
     def _why_vector(self, name: str, numbers: int) -> str | None:
-        shares = self._ends_in_shares(name)
+        shares = self._ends_in_shares(name, numbers=numbers)
         pool = self._pool(name)
         if shares and numbers > 1:
             return f"{numbers} shares of one (Softmax) for the whole image"
@@ -133,22 +162,25 @@ class _Outputs:
             return f"{A_MAP} of {channels} {'number' if channels == 1 else 'numbers'} for every {stride} × {stride} pixels of the input"
         return None
 
-    def _ends_in_shares(self, name: str, axis: int | None = None) -> bool:
-        """Whether it ends in a softmax, of this axis where it is a map's."""
+    def _ends_in_shares(
+        self, name: str, axis: int | None = None, *, numbers: int | None = None
+    ) -> bool:
+        """Whether it ends in a softmax, of this axis where it is a map's, of all `numbers` where it is a vector's."""
         node = self._made.get(name)
         while node is not None and node.op_type in _CARRY and axis is None:
             node = self._made.get(node.input[0])
         if node is None or node.op_type not in _SHARES:
             return False
         if axis is None:
-            return self._vector(node.output[0])
+            return self._vector(node.output[0], numbers)
         given = graph.attribute(node, "axis", -1)
         return given in (axis, axis - 4)
 
-    def _vector(self, name: str) -> bool:
+    def _vector(self, name: str, numbers: int | None) -> bool:
+        """Whether it is one vector of so many numbers; SSD's rows, (8732, 21), are laid flat behind their shares."""
         known = self._known.get(name)
         sizes = known.shape if known else None
-        return sizes is not None and sum(size != 1 for size in sizes[1:]) <= 1
+        return sizes is not None and [size for size in sizes[1:] if size != 1] == [numbers]
 
     def _pool(self, name: str) -> onnx.NodeProto | None:
         """Returns what merged all places of the image before this tensor; None where one may still be in it."""
@@ -186,14 +218,52 @@ class _Outputs:
             # One token of all stands for the image.
             index = self._values.get(node.input[1])
             one = index is not None and numpy_helper.to_array(index).size == 1
-            return len(shape) == 3 and graph.attribute(node, "axis", 0) == 1 and one
+            axis = graph.attribute(node, "axis", 0)
+            places = self._places(node.input[0]) if len(shape) == 3 and one else None
+            return places is not None and axis in (places, places - 3)
         if node.op_type not in _REDUCTIONS:
             return False
         axes = {axis % len(shape) for axis in self._axes(node)}
         if len(shape) == 4:
             return axes in ({2, 3}, {1, 2})
-        # Along the last axis, kept, it is a normalisation's.
-        return axes == {1} or (axes == {2} and not graph.attribute(node, "keepdims", 1))
+        # Over channels it would keep one number of each place: YOLO's best class, a norm.
+        return len(axes) == 1 and axes == {self._places(node.input[0])}
+
+    def _places(self, name: str) -> int | None:
+        """Returns which axis, 1 or 2, of a tensor of three counts places, not channels; None where nothing tells."""
+        turned = False
+        while (node := self._made.get(name)) is not None:
+            found = self._places_behind(node)
+            if found:
+                return 3 - found if turned else found
+            if node.op_type == "Transpose" and graph.attribute(node, "perm", None) == [0, 2, 1]:
+                turned = not turned
+            elif node.op_type not in _KEEP_AXES:
+                return None
+            name = next((one for one in node.input if one not in self._values), "")
+        return None
+
+    def _places_behind(self, node: onnx.NodeProto) -> int | None:
+        """Returns that axis of an operator's output where the operator itself tells."""
+        known = self._known.get(node.output[0])
+        sizes = known.shape if known else None
+        if node.op_type == "LayerNormalization":
+            return 1
+        if node.op_type == "MatMul":  # a layer reads the last axis
+            return 1 if node.input[1] in self._values else None
+        given = self._known.get(node.input[0])
+        if node.op_type == "Reshape":
+            before = given.shape if given else None
+            if not before or not sizes or (len(before), len(sizes)) != (4, 3):
+                return None
+            if sizes[1] == before[1]:  # channels first, a map's rows laid one behind another
+                return 2
+            return 1 if sizes[2] == before[3] else None
+        if node.op_type not in ("Add", "Mul") or not sizes:
+            return None
+        # A bias, or a normalisation's weights, one for each channel.
+        of = [list(self._values[one].dims) for one in node.input if one in self._values]
+        return 1 if [sizes[-1]] in of and sizes[-1] != 1 else None
 
     def _axes(self, node: onnx.NodeProto) -> list[int]:
         given = graph.attribute(node, "axes", None)
