@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit import h200
 from tests.unit.judgements import SHARED, cell_result, head, judgement
-from tests.unit.test_headline import fix
+from tests.unit.test_headline import fact, fix
 from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.strips import Strip
 from trt_matrix.core.answers.whom import (
     CALIBRATOR,
@@ -23,7 +25,7 @@ from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import Shares
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 CELL = "v1/cpu/int8-shared-entropy"
 V1 = cell_result("v1", SHARED, [head("small", 0.04)])
@@ -193,3 +195,84 @@ WHOLE = answered(fault="the whole network's")
 )
 def test_whose_it_is_names_each_fault_with_its_heads(told: list[Strip], whose_it_is: str) -> None:
     assert whose(told, WHOLE) == whose_it_is
+
+
+# As a report tells it
+
+
+@pytest.mark.parametrize(
+    ("limit", "table", "to"),
+    [
+        (0.01, 1.2, "whoever calibrates"),
+        (0.01, 0.02, "maintainers"),
+        (1.2, 0.0, "whoever quantises"),
+    ],
+)
+def test_a_broken_output_goes_to_whom_its_largest_part_is(
+    limit: float, table: float, to: str
+) -> None:
+    """A table of noise made an int8 output worse than zeros: "100 % the table", and it was sent to the engine's."""
+    broken = Verdict(
+        kind=Kind.BROKEN_OUTPUT,
+        cell="v1/cpu/int8-shared-entropy",
+        head="small",
+        why="worse than zeros",
+    )
+    bad = head("small", 1.3, limit=limit, calibration=table, verdicts=(broken,))
+    told = headline(judgement([cell_result("v1", SHARED, [bad])], heads=("small",), baseline="v1"))
+    assert to in fact(told, "Send to")
+    assert told.strips[0].shares
+    assert (told.strips[0].shares.largest == "the table") == (to == "whoever calibrates")
+
+
+def test_nan_is_the_engines_whatever_another_cell_is_made_of() -> None:
+    broken = Verdict(
+        kind=Kind.BROKEN_OUTPUT, cell="v2/cpu/int8-shared-entropy", head="small", why="NaN"
+    )
+    cells = [
+        cell_result("v1", SHARED, [head("small", 0.3, limit=0.01, calibration=0.28)]),
+        cell_result("v2", SHARED, [head("small", None, nonfinite=9, verdicts=(broken,))]),
+    ]
+    told = headline(judgement(cells, heads=("small",), baseline="v1"))
+    assert "maintainers" in fact(told, "Send to")
+
+
+@pytest.mark.parametrize(
+    ("kind", "who"),
+    [
+        (FixKind.LAYERS, "whoever quantises the network, for the fix"),
+        (FixKind.TABLE, "whoever calibrates, for the fix"),
+        (FixKind.VERSION, "nobody before it is decided"),
+    ],
+)
+def test_who_can_mend_it_is_told_before_it_is_decided_who_is_to_blame(
+    kind: FixKind, who: str
+) -> None:
+    verdict = Verdict(
+        kind=Kind.INCONCLUSIVE, cell="c", head="small", needs="3 more repeats",
+        suspected=Kind.ENGINE_LOSS,
+    )  # fmt: skip
+    made = judgement(
+        [cell_result("v1", SHARED, [head("small", 0.04, verdicts=(verdict,))])],
+        heads=("small",),
+        baseline="v1",
+    )
+    told = headline(replace(made, fixes=(replace(fix(0.2, 0.02, Basis.MEASURED), kind=kind),)))
+    assert fact(told, "Send to").startswith(who)
+    assert fact(headline(made), "Send to") == "nobody before it is decided"
+
+
+def test_whose_it_is_leaves_out_heads_in_which_nothing_was_found() -> None:
+    loss = Verdict(kind=Kind.ENGINE_LOSS, cell="c", head="small")
+    cells = [cell_result("v1", SHARED, [head("large", 0.008), head("small", verdicts=(loss,))])]
+    told = headline(judgement(cells, heads=("large", "small"), baseline="v1"))
+    assert fact(told, "Whose") == "the engine's int8 kernels (small)"
+    sound = [cell_result("v1", SHARED, [head("large", 0.008), head("small", 0.008)])]
+    told = headline(judgement(sound, heads=("large", "small"), baseline="v1"))
+    assert fact(told, "Whose") == "nothing found, but not all was seen"
+
+
+def test_one_kind_of_fault_in_two_heads_is_named_once() -> None:
+    assert fact(headline(h200.judged()), "Whose") == (
+        "a layer's: neck8/upsample/Resize in int8 (small); neck16/upsample/Resize in int8 (medium)"
+    )
