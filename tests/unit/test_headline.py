@@ -16,6 +16,7 @@ from tests.unit.judgements import (
     MINMAX,
     SHARED,
     cell_result,
+    changes,
     fp32_head,
     head,
     judgement,
@@ -26,7 +27,6 @@ from tests.unit.random_judgements import Draw
 from trt_matrix.core.answers.headline import Headline, headline
 from trt_matrix.core.answers.since import run_of
 from trt_matrix.core.answers.speed import cost
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
@@ -45,12 +45,8 @@ def fact(told: Headline, name: str) -> str:
 
 def boxed(result: CellResult, lost: float, drop: float, new: float = 0.0) -> CellResult:
     """Returns the cell with so many of 200 boxes lost in the whole network."""
-    changes = Changes(
-        reference=200.0, test=200.0, kept=200.0 - lost, lost=lost, faded=0.0, new=new, risen=0.0,
-        mean_iou=0.9, mean_score_change=0.0, mean_abs_score_change=0.0,
-    )  # fmt: skip
     errors = BoxErrors(
-        changes={ALL: changes},
+        changes={ALL: changes(lost, 200.0, new, mean_iou=0.9)},
         precision={ALL: AveragePrecision(ap=0.8 - drop, ap50=0.9, objects=200)},
         ap_drop=drop,
     )

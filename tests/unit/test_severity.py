@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.boxes.matching import Changes
+from tests.unit.judgements import changes
 from trt_matrix.core.boxes.results import ALL, BoxErrors
 from trt_matrix.core.severity import (
     AP,
@@ -19,21 +19,6 @@ from trt_matrix.core.severity import (
 )
 
 NONE, HARMLESS, VISIBLE, SEVERE = Severity
-
-
-def changes(lost: float = 0.0, reference: float = 1000.0, new: float = 0.0) -> Changes:
-    return Changes(
-        reference=reference,
-        test=reference - lost,
-        kept=reference - lost,
-        lost=lost,
-        faded=0,
-        new=new,
-        risen=0,
-        mean_iou=1.0,
-        mean_score_change=0.0,
-        mean_abs_score_change=0.0,
-    )
 
 
 def boxes(
