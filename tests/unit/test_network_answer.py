@@ -79,6 +79,10 @@ def test_a_gate_that_nobody_can_judge_does_not_hold() -> None:
     (found,) = one.findings
     assert (found.kind, found.fails) == (Kind.NOT_COMPARABLE, True)
     assert "cannot be judged in ort-1.32.0/cpu/int8-shared-entropy" in found.text
+    assert one.fault == "the gate fails: what became of boxes is not known"
+    assert one.advice.startswith("Say how the outputs become boxes (`decode`)")
+    assert (one.severity, one.confidence) == (Severity.SEVERE, "seen, not inferred")
+    assert (found.cells, found.environments) == ((cell().cell.id,), (BASELINE,))
     assert not one.clean
 
 
@@ -123,6 +127,9 @@ def test_the_best_table_is_that_of_the_mean_over_versions_however_many_ran() -> 
 def test_a_table_whose_ap_is_not_known_loses_none_of_it() -> None:
     plain, other = cell(whole=boxes(lost=10)), by_minmax(cell(whole=boxes(lost=9)))
     assert answer(plain, other).findings[0].cells == (other.cell.id,)
+    kept = cell(whole=boxes(0.0, lost=6))
+    worse = by_minmax(cell(whole=boxes(0.03, lost=5.5)))
+    assert answer(kept, worse).findings[0].cells == (kept.cell.id,), "none of it lost is the least"
     empty = cell(whole=boxes(0.02, reference=0)), by_minmax(cell(whole=boxes(0.02, lost=9)))
     assert answer(*empty).findings[0].cells == (empty[0].cell.id,), "no box, none of it lost"
 

@@ -186,6 +186,7 @@ WHOLE = answered(fault="the whole network's")
         ([strip(name, name.upper()) for name in "abcd"], "A (a); B (b); 2 more"),
         ([*(strip(one, "x") for one in "abcd"), strip("e", "y")], "x (a, b, c and 1 more); y (e)"),
         ([strip("a", "layer: p"), strip("b", "layer: q")], "layer: p (a); q (b)"),
+        ([strip("a", "layer: p: x"), strip("b", "layer: q: x")], "layer: p: x (a); q: x (b)"),
         ([strip("a", "layer: p"), strip("b", "table: q")], "layer: p (a); table: q (b)"),
         ([strip("a", "x"), strip("b", "dark", "none", nothing=True)], "x (a)"),
         ([strip("a", "x"), strip("b", "dark", "none")], "x (a); dark (b)"),
