@@ -21,7 +21,7 @@ SPREAD = 0.05
 
 def apart(mean: float, spread: float = SPREAD) -> list[float]:
     """Returns seconds that are beside those of the baseline, 10 ms, by so much in ln."""
-    return (0.01 * np.exp(mean + spread * PATTERN)).tolist()
+    return [0.01 * math.exp(mean + spread * one) for one in PATTERN]
 
 
 def pair(seconds: Sequence[float]) -> Verdict | None:
