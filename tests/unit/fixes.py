@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.unit.judgements import BASELINE, SHARED, cell_result, head, judgement
+from tests.unit.judgements import BASELINE, SHARED, cell_result, changes, head, judgement
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.diagnosis.record import (
@@ -37,11 +36,8 @@ BOXES = 400.0
 
 
 def boxes(lost: float, ap_drop: float | None = None, new: float = 0.0) -> BoxErrors:
-    changes = Changes(
-        reference=BOXES, test=BOXES - lost + new, kept=BOXES - lost, lost=lost, faded=0.0, new=new,
-        risen=0.0, mean_iou=0.97, mean_score_change=0.0, mean_abs_score_change=0.0,
-    )  # fmt: skip
-    return BoxErrors(changes={ALL: changes}, ap_drop=ap_drop, ap50_drop=ap_drop)
+    made = changes(lost, BOXES, new, mean_iou=0.97)
+    return BoxErrors(changes={ALL: made}, ap_drop=ap_drop, ap50_drop=ap_drop)
 
 
 def cell(

@@ -8,6 +8,7 @@ from trt_matrix.core.answers.gate_sentences import network_gates_sentence
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.unexplained import with_unexplained
+from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.latency import Latency
@@ -100,6 +101,29 @@ def fp32_head(
         gate_sqnr_db=None,
         passed=None,
     )
+
+
+def changes(
+    lost: float = 0.0,
+    reference: float = 1000.0,
+    new: float = 0.0,
+    mean_iou: float | None = 1.0,
+    **more: Any,
+) -> Changes:
+    """Returns what became of boxes of which so many are lost and so many new; what is kept keeps its score."""
+    values = {
+        "reference": reference,
+        "test": reference - lost + new,
+        "kept": reference - lost,
+        "lost": lost,
+        "faded": 0.0,
+        "new": new,
+        "risen": 0.0,
+        "mean_iou": mean_iou,
+        "mean_score_change": 0.0,
+        "mean_abs_score_change": 0.0,
+    }
+    return Changes(**(values | more))
 
 
 def latency(median_s: float = 0.0123, batch: int = 1) -> Latency:

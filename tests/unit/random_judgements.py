@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.unit.judgements import FP32, MINMAX, OWN, SHARED, errors
+from tests.unit.judgements import FP32, MINMAX, OWN, SHARED, changes, errors
 from trt_matrix.core.answers.gate_sentences import network_gates_sentence
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.sentences import sentences
 from trt_matrix.core.answers.unexplained import with_unexplained
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
@@ -199,14 +198,11 @@ class Draw:
             else 0.0
         )
         drop = float(self.rng.uniform(-0.02, 0.3)) if lost and self.chance(0.5) else None
-        changes = Changes(
-            reference=reference, test=reference - lost, kept=reference - lost, lost=lost, faded=0.0,
-            new=0.0, risen=0.0, mean_iou=0.97, mean_score_change=0.0, mean_abs_score_change=0.0,
-        )  # fmt: skip
+        made = changes(lost, reference, mean_iou=0.97)
         precision = (
             {ALL: AveragePrecision(ap=0.5, ap50=0.7, objects=200)} if drop is not None else {}
         )
-        return BoxErrors(changes={ALL: changes}, precision=precision, ap_drop=drop, ap50_drop=drop)
+        return BoxErrors(changes={ALL: made}, precision=precision, ap_drop=drop, ap50_drop=drop)
 
     def verdicts(self, cell: Cell, head: str) -> Iterator[Verdict]:
         kinds = [FLOAT_KINDS.get(cell.pass_.precision)] if cell.pass_.precision in FLOAT_KINDS else [

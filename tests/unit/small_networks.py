@@ -9,6 +9,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from trt_matrix.core.network.canonical import canonical
+
 
 class Builder:
     """Collects nodes and weights; `conv("x", "y", 3, 8)` adds a convolution named conv_y."""
@@ -128,3 +130,19 @@ def image(shape: Sequence[int] = (1, 3, 16, 16), seed: int = 1) -> npt.NDArray[n
 
 def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
+
+
+def resized(resize: str = "linear", *, joined: bool = False) -> onnx.ModelProto:
+    """A convolution, a resizing, and a second convolution or a concatenation behind it."""
+    b = Builder(0)
+    b.conv("image", "a", 3, 4, name="first")
+    scales = b.weight("scales", np.array([1, 1, 2, 2], np.float32))
+    b.node("Resize", ["a", "", scales], "up", mode=resize, name="resize")
+    if joined:
+        b.conv("image", "wide", 3, 4, name="side", stride=1)
+        b.node("Resize", ["wide", "", scales], "side_up", mode=resize, name="resize2")
+        b.node("Concat", ["up", "side_up"], "both", axis=1, name="join")
+        b.conv("both", "head", 8, 2, name="last")
+    else:
+        b.conv("up", "head", 4, 2, name="last")
+    return canonical(b.model({"image": [1, 3, 8, 8]}, ["head"]))

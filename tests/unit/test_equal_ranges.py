@@ -3,18 +3,14 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import h200
-import numpy as np
 import onnx
 import pytest
-from small_networks import Builder
+from small_networks import resized
 
 from tests.unit import judgements
-from tests.unit.migrations import Call
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix
@@ -33,41 +29,22 @@ from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.equal_ranges import equal_ranges
 from trt_matrix.core.records import Record
-from trt_matrix.core.tables.table import from_json, to_json
-from trt_matrix.core.tables.trt_cache import parse, to_table
+from trt_matrix.core.tables.table import from_json
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.diagnosis.during_run import layers_to_hold
-from trt_matrix.errors import ExitCode
 from trt_matrix.report.fix_lines import on_card
 
-Equalise = Callable[..., tuple[int, str, str]]
 judged = functools.cache(h200.judged)
 MIXED, EQUAL = (h200.DATA.parent / f"h200-{name}" for name in ("mixed", "equal"))
 
 
-def chain(resize: str = "linear", *, joined: bool = False) -> onnx.ModelProto:
-    """A convolution, a resizing, and a second convolution or a concatenation behind it."""
-    b = Builder(0)
-    b.conv("image", "a", 3, 4, name="first")
-    scales = b.weight("scales", np.array([1, 1, 2, 2], np.float32))
-    b.node("Resize", ["a", "", scales], "up", mode=resize, name="resize")
-    if joined:
-        b.conv("image", "wide", 3, 4, name="side", stride=1)
-        b.node("Resize", ["wide", "", scales], "side_up", mode=resize, name="resize2")
-        b.node("Concat", ["up", "side_up"], "both", axis=1, name="join")
-        b.conv("both", "head", 8, 2, name="last")
-    else:
-        b.conv("up", "head", 4, 2, name="last")
-    return canonical(b.model({"image": [1, 3, 8, 8]}, ["head"]))
-
-
 def test_what_is_resized_gets_the_range_of_its_input() -> None:
-    assert equal_ranges(chain(), {"image": 1, "a": 4, "up": 3, "head": 9}) == {"up": 4}
+    assert equal_ranges(resized(), {"image": 1, "a": 4, "up": 3, "head": 9}) == {"up": 4}
 
 
 def test_what_is_joined_gets_the_range_of_the_whole() -> None:
     amax = {"image": 1, "a": 4, "up": 3, "wide": 2, "side_up": 2, "both": 5, "head": 9}
-    assert equal_ranges(chain(joined=True), amax) == dict.fromkeys(
+    assert equal_ranges(resized(joined=True), amax) == dict.fromkeys(
         ("a", "up", "wide", "side_up"), 5
     )
 
@@ -81,11 +58,11 @@ def test_what_is_joined_gets_the_range_of_the_whole() -> None:
     ],
 )
 def test_nothing_else_is_changed(amax: dict[str, float]) -> None:
-    assert equal_ranges(chain(), amax) == {}
+    assert equal_ranges(resized(), amax) == {}
 
 
 def test_a_cubic_resizing_overshoots_and_keeps_its_own() -> None:
-    assert equal_ranges(chain("cubic"), {"image": 1, "a": 4, "up": 5}) == {}
+    assert equal_ranges(resized("cubic"), {"image": 1, "a": 4, "up": 5}) == {}
 
 
 def test_the_h200_lost_two_heads_by_unequal_ranges_and_none_by_equal_ones() -> None:
@@ -353,96 +330,3 @@ def test_layers_are_looked_for_where_implicit_int8_fails_with_any_table(
     assert (told is None) is not wanted
     fine = judgements.cell_result("trt", pass_, [judgements.head("small", 1e-4, gate_sqnr_db=20)])
     assert why_mix(judgements.judgement([fine])) is None
-
-
-UNEQUAL = {"image": 1.0, "a": 4.0, "up": 3.0, "head": 9.0}
-
-
-# The command
-
-
-def written(folder: Path, first: str | None) -> Path:
-    """Writes a network and its table, whose ranges around the resizing differ; returns the table."""
-    onnx.save(chain(), folder / "net.onnx")
-    lines = [
-        f"{name}: {np.float32(value / 127).view(np.uint32):x}" for name, value in UNEQUAL.items()
-    ]
-    table = folder / "own.cache"
-    table.write_text("\n".join([*([first] if first else []), *lines, ""]))
-    return table
-
-
-@pytest.fixture
-def equalise(tmp_path: Path, call: Call) -> Equalise:
-    """From a table and options to the exit code, what is told, and what was written."""
-
-    def equalised(table: Path, *options: str) -> tuple[int, str, str]:
-        new = tmp_path / "equal.cache"
-        code, out, err = call("migrate", str(table), "--to", "cache", "-m", str(tmp_path / "net.onnx"), "-o", str(new), *options)  # fmt: skip
-        return code, out + err, new.read_text() if new.exists() else ""
-
-    return equalised
-
-
-def test_a_cache_is_written_with_equal_ranges(tmp_path: Path, equalise: Equalise) -> None:
-    table = written(tmp_path, "TRT-8600-EntropyCalibration2")
-    code, told, new = equalise(table, "--trt", "8.5.3")
-    assert code == ExitCode.OK
-    assert "up: range 3 → 4" in told
-    assert new.startswith("TRT-8503-EntropyCalibration2\n")
-    assert to_table(parse(new), environment="").amax == pytest.approx(
-        {**UNEQUAL, "up": 4.0}, rel=1e-6
-    )
-
-
-@pytest.mark.parametrize(
-    ("first", "options", "header"),
-    [
-        ("TRT-8601-MinMaxCalibration", (), "TRT-8601-MinMaxCalibration"),
-        ("TRT-100300-EntropyCalibration", (), "TRT-100300-EntropyCalibration"),
-        ("TRT-8601-MinMaxCalibration", ("--trt", "8.5.3"), "TRT-8503-MinMaxCalibration"),
-        ("TRT-8601-MinMaxCalibration", ("--algorithm", "LegacyCalibration"), "TRT-8601-LegacyCalibration"),
-        ("TRT-8XXX-MinMaxCalibration", ("--trt", "8.6.1"), "TRT-8601-MinMaxCalibration"),
-        ("TRT-8601-Theirs", ("--algorithm", "MinMaxCalibration"), "TRT-8601-MinMaxCalibration"),
-        (None, ("--trt", "8.6.1"), "TRT-8601-EntropyCalibration2"),
-    ],
-)  # fmt: skip
-def test_the_header_is_what_the_table_says_of_its_own(
-    tmp_path: Path, equalise: Equalise, first: str | None, options: tuple[str, ...], header: str
-) -> None:
-    code, told, new = equalise(written(tmp_path, first), *options)
-    assert code == ExitCode.OK, told
-    assert new.splitlines()[0] == header
-
-
-def test_the_tools_own_table_remembers_its_calibrator(tmp_path: Path, equalise: Equalise) -> None:
-    table = to_table(parse(written(tmp_path, "TRT-8503-MinMaxCalibration").read_text()))
-    (tmp_path / "12ab34cd56ef.json").write_text(to_json(table))
-    code, told, new = equalise(tmp_path / "12ab34cd56ef.json", "--trt", "8.5.3")
-    assert code == ExitCode.OK, told
-    assert new.startswith("TRT-8503-MinMaxCalibration\n")
-
-
-@pytest.mark.parametrize(
-    ("first", "options", "said"),
-    [
-        (None, (), "--trt is missing, and no header says it"),
-        ("TRT-8XXX-MinMaxCalibration", (), "--trt is missing, and no header says it"),
-        ("TRT-8601-Theirs", (), "names the calibrator 'Theirs', which TensorRT has not"),
-        ("TRT-110000-MinMaxCalibration", (), "TensorRT 11.0.0 has no calibrators"),
-        ("TRT-8601-MinMaxCalibration", ("--trt", "8;6"), "is no version"),
-        ("TRT-8601-MinMaxCalibration", ("--partial",), "every scale that can be one is written"),
-        (
-            "TRT-8601-MinMaxCalibration",
-            ("--float-network", "float.onnx"),
-            "--model or matrix.yaml names; leave it out",
-        ),
-    ],
-)
-def test_what_says_nothing_or_does_nothing_of_a_table_is_refused(
-    tmp_path: Path, equalise: Equalise, first: str | None, options: tuple[str, ...], said: str
-) -> None:
-    code, told, new = equalise(written(tmp_path, first), *options)
-    assert code == ExitCode.BAD_CONFIG
-    assert said in " ".join(told.split())
-    assert not new

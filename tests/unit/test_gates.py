@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, errors, head
+from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, changes, errors, head
 from trt_matrix.core.answers.gate_sentences import disagreement_sentence, gates_sentence
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, BoxErrors
 from trt_matrix.core.cells import Pass
 from trt_matrix.core.judgement import CellResult, HeadResult
@@ -25,19 +24,8 @@ def boxes(
     lost: int = 1,
     reference: int = 100,
 ) -> BoxErrors:
-    changes = Changes(
-        reference=reference,
-        test=reference,
-        kept=reference - lost,
-        lost=lost,
-        faded=0,
-        new=0,
-        risen=0,
-        mean_iou=iou,
-        mean_score_change=0.0,
-        mean_abs_score_change=0.0,
-    )
-    return BoxErrors(changes={ALL: changes}, ap_drop=ap_drop, ap50_drop=ap50_drop)
+    made = changes(lost, reference, mean_iou=iou)
+    return BoxErrors(changes={ALL: made}, ap_drop=ap_drop, ap50_drop=ap50_drop)
 
 
 def failed(nmse: float | None, found: BoxErrors | None, gate: HeadGate = ALL_LIMITS) -> list[str]:

@@ -16,6 +16,7 @@ from tests.unit.judgements import (
     MINMAX,
     SHARED,
     cell_result,
+    changes,
     fp32_head,
     head,
     judgement,
@@ -26,7 +27,6 @@ from tests.unit.random_judgements import Draw
 from trt_matrix.core.answers.headline import Headline, headline
 from trt_matrix.core.answers.since import run_of
 from trt_matrix.core.answers.speed import cost
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
@@ -45,12 +45,8 @@ def fact(told: Headline, name: str) -> str:
 
 def boxed(result: CellResult, lost: float, drop: float, new: float = 0.0) -> CellResult:
     """Returns the cell with so many of 200 boxes lost in the whole network."""
-    changes = Changes(
-        reference=200.0, test=200.0, kept=200.0 - lost, lost=lost, faded=0.0, new=new, risen=0.0,
-        mean_iou=0.9, mean_score_change=0.0, mean_abs_score_change=0.0,
-    )  # fmt: skip
     errors = BoxErrors(
-        changes={ALL: changes},
+        changes={ALL: changes(lost, 200.0, new, mean_iou=0.9)},
         precision={ALL: AveragePrecision(ap=0.8 - drop, ap50=0.9, objects=200)},
         ap_drop=drop,
     )
@@ -282,43 +278,6 @@ def test_what_is_not_decided_is_not_called_severe_and_its_remedy_promises_nothin
     assert fact(told, "Send to") == "nobody before it is decided"
 
 
-@pytest.mark.parametrize(
-    ("limit", "table", "to"),
-    [
-        (0.01, 1.2, "whoever calibrates"),
-        (0.01, 0.02, "maintainers"),
-        (1.2, 0.0, "whoever quantises"),
-    ],
-)
-def test_a_broken_output_goes_to_whom_its_largest_part_is(
-    limit: float, table: float, to: str
-) -> None:
-    """A table of noise made an int8 output worse than zeros: "100 % the table", and it was sent to the engine's."""
-    broken = Verdict(
-        kind=Kind.BROKEN_OUTPUT,
-        cell="v1/cpu/int8-shared-entropy",
-        head="small",
-        why="worse than zeros",
-    )
-    bad = head("small", 1.3, limit=limit, calibration=table, verdicts=(broken,))
-    told = headline(judgement([cell_result("v1", SHARED, [bad])], heads=("small",), baseline="v1"))
-    assert to in fact(told, "Send to")
-    assert told.strips[0].shares
-    assert (told.strips[0].shares.largest == "the table") == (to == "whoever calibrates")
-
-
-def test_nan_is_the_engines_whatever_another_cell_is_made_of() -> None:
-    broken = Verdict(
-        kind=Kind.BROKEN_OUTPUT, cell="v2/cpu/int8-shared-entropy", head="small", why="NaN"
-    )
-    cells = [
-        cell_result("v1", SHARED, [head("small", 0.3, limit=0.01, calibration=0.28)]),
-        cell_result("v2", SHARED, [head("small", None, nonfinite=9, verdicts=(broken,))]),
-    ]
-    told = headline(judgement(cells, heads=("small",), baseline="v1"))
-    assert "maintainers" in fact(told, "Send to")
-
-
 def test_versions_that_follow_each_other_are_a_span_and_others_a_list() -> None:
     order = ["v1", "v2", "v3", "v4", "v5"]
     assert run_of(["v2", "v3", "v4"], order) == "v2 to v4"
@@ -384,44 +343,3 @@ def test_what_a_fix_gains_where_no_harm_was_seen_is_no_remedy_of_that_head() -> 
     found = {one.head: one for one in headline(replace(made, fixes=(one,))).strips}
     assert found["small"].reaches == "14.0 → 20.0 dB"
     assert (found["large"].state, found["large"].reaches) == ("none", "")
-
-
-@pytest.mark.parametrize(
-    ("kind", "who"),
-    [
-        (FixKind.LAYERS, "whoever quantises the network, for the fix"),
-        (FixKind.TABLE, "whoever calibrates, for the fix"),
-        (FixKind.VERSION, "nobody before it is decided"),
-    ],
-)
-def test_who_can_mend_it_is_told_before_it_is_decided_who_is_to_blame(
-    kind: FixKind, who: str
-) -> None:
-    verdict = Verdict(
-        kind=Kind.INCONCLUSIVE, cell="c", head="small", needs="3 more repeats",
-        suspected=Kind.ENGINE_LOSS,
-    )  # fmt: skip
-    made = judgement(
-        [cell_result("v1", SHARED, [head("small", 0.04, verdicts=(verdict,))])],
-        heads=("small",),
-        baseline="v1",
-    )
-    told = headline(replace(made, fixes=(replace(fix(0.2, 0.02, Basis.MEASURED), kind=kind),)))
-    assert fact(told, "Send to").startswith(who)
-    assert fact(headline(made), "Send to") == "nobody before it is decided"
-
-
-def test_whose_it_is_leaves_out_heads_in_which_nothing_was_found() -> None:
-    loss = Verdict(kind=Kind.ENGINE_LOSS, cell="c", head="small")
-    cells = [cell_result("v1", SHARED, [head("large", 0.008), head("small", verdicts=(loss,))])]
-    told = headline(judgement(cells, heads=("large", "small"), baseline="v1"))
-    assert fact(told, "Whose") == "the engine's int8 kernels (small)"
-    sound = [cell_result("v1", SHARED, [head("large", 0.008), head("small", 0.008)])]
-    told = headline(judgement(sound, heads=("large", "small"), baseline="v1"))
-    assert fact(told, "Whose") == "nothing found, but not all was seen"
-
-
-def test_one_kind_of_fault_in_two_heads_is_named_once() -> None:
-    assert fact(headline(h200.judged()), "Whose") == (
-        "a layer's: neck8/upsample/Resize in int8 (small); neck16/upsample/Resize in int8 (medium)"
-    )

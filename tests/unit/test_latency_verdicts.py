@@ -107,15 +107,20 @@ def test_two_cells_are_students_paired_test_against_the_least_slowdown() -> None
     assert (effect.low, effect.high) == pytest.approx(tuple(interval))
 
 
+@pytest.mark.parametrize("back", ["dcba slow base", "c slow a b base d"])
 @pytest.mark.parametrize("rounds", [4, 5])
-def test_many_cells_tell_the_noise_and_the_price_of_a_place_together(rounds: int) -> None:
-    """As least squares of cells, rounds and places together has it."""
+def test_many_cells_tell_the_noise_and_the_price_of_a_place_together(
+    rounds: int, back: str
+) -> None:
+    """As least squares of cells, rounds and places together has it; a pair need not be as far apart both ways."""
     generator = np.random.default_rng(9)
     names = ["base", "slow", "a", "b", "c", "d"]
-    places = np.array([range(6)[:: -1 if number % 2 else 1] for number in range(rounds)]).T
+    orders = [back.replace("dcba", "d c b a").split() if n % 2 else names for n in range(rounds)]
+    places = np.array([[order.index(name) for order in orders] for name in names])
     logs = generator.normal(math.log(0.01), 0.02, (6, rounds)) + 0.03 * places
     logs[1] += 0.12
-    effect = told(matrix(dict(zip(names, np.exp(logs).tolist(), strict=True))))["slow"].effect
+    medians = dict(zip(names, np.exp(logs).tolist(), strict=True))
+    effect = told(matrix(medians, orders))["slow"].effect
     cell, round_ = np.indices(logs.shape).reshape(2, -1)
     design = np.column_stack(
         [cell[:, None] == range(6), round_[:, None] == range(1, rounds), places.ravel()]

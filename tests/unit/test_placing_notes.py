@@ -10,7 +10,8 @@ import pytest
 import yaml
 from small_networks import Builder, detector
 
-from tests.unit.test_equal_ranges import UNEQUAL, chain
+from tests.unit.small_networks import resized
+from tests.unit.test_equal_ranges_command import UNEQUAL
 from trt_matrix.config.data import CalibrationSection
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.records import Object
@@ -40,7 +41,7 @@ def test_a_file_is_tried_as_it_is_and_a_table_of_the_run_made_equal(
 
 @pytest.mark.parametrize("equal", [False, True])
 def test_two_ranges_around_a_resizing_are_told_before_anything_runs(*, equal: bool) -> None:
-    (note,) = range_notes("user.cache", chain(), UNEQUAL, equal=equal)
+    (note,) = range_notes("user.cache", resized(), UNEQUAL, equal=equal)
     assert note.startswith("user.cache ")
     if equal:
         assert "1 range changed" in note
@@ -56,10 +57,10 @@ def test_two_ranges_around_a_resizing_are_told_before_anything_runs(*, equal: bo
 @pytest.mark.parametrize(
     ("form", "amax"),
     [
-        (chain(), UNEQUAL | {"up": 4.0}),
-        (chain(), UNEQUAL | {"up": 4.0 * (1 - 1e-7)}),  # a float32 apart
-        (chain(), {"image": 1.0, "a": 4.0, "head": 9.0}),  # nothing to be read at
-        (chain("cubic"), UNEQUAL),  # it computes values of its own
+        (resized(), UNEQUAL | {"up": 4.0}),
+        (resized(), UNEQUAL | {"up": 4.0 * (1 - 1e-7)}),  # a float32 apart
+        (resized(), {"image": 1.0, "a": 4.0, "head": 9.0}),  # nothing to be read at
+        (resized("cubic"), UNEQUAL),  # it computes values of its own
     ],
 )
 def test_nothing_is_told_of_ranges_that_lose_nothing(
@@ -84,9 +85,9 @@ ENGINES = ("tensorrt", "onnxruntime")
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_node_without_weights_may_run_on_integers_where_its_neighbours_do(engine: str) -> None:
-    (note,) = carrier_notes(chain(), [(engine, ["resize"])])
+    (note,) = carrier_notes(resized(), [(engine, ["resize"])])
     assert note.startswith("resize has no weights: ")
-    (note,) = carrier_notes(chain(joined=True), [(engine, ["resize", "resize2", "side"])])
+    (note,) = carrier_notes(resized(joined=True), [(engine, ["resize", "resize2", "side"])])
     assert note.startswith("resize and resize2 have no weights: ")
 
 
@@ -95,7 +96,7 @@ def test_a_node_without_weights_may_run_on_integers_where_its_neighbours_do(engi
 def test_what_has_weights_or_stands_among_floats_runs_on_no_integers(
     engine: str, kept: list[str]
 ) -> None:
-    assert carrier_notes(chain(), [(engine, kept)]) == ()
+    assert carrier_notes(resized(), [(engine, kept)]) == ()
 
 
 def experiment(folder: Path, select: str = "*", **more: Any) -> Experiment:

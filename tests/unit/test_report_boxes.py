@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.judgements import SHARED, cell_result, head, judgement
+from tests.unit.judgements import SHARED, cell_result, changes, head, judgement
 from tests.unit.pages import Element, parse
 from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import (
@@ -30,25 +30,14 @@ from trt_matrix.report.html import render
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.jpg"
 
 
-def changes(lost: float, reference: float = 200) -> Changes:
-    return Changes(
-        reference=reference,
-        test=reference,
-        kept=reference - lost,
-        lost=lost,
-        faded=0,
-        new=3,
-        risen=0,
-        mean_iou=0.8461,
-        mean_score_change=0.0,
-        mean_abs_score_change=0.0,
-    )
+def some(lost: float, reference: float = 200) -> Changes:
+    return changes(lost, reference, 3, 0.8461, test=reference)
 
 
 def errors(lost: float) -> BoxErrors:
     precision = AveragePrecision(ap=0.7361, ap50=0.93, objects=12)
     return BoxErrors(
-        changes={ALL: changes(lost), "small": changes(lost), "large": changes(0, 0)},
+        changes={ALL: some(lost), "small": some(lost), "large": some(0, 0)},
         precision={ALL: precision, "small": precision, "large": replace(precision, ap=None)},
         ap_drop=0.0931,
         ap50_drop=-0.01,
@@ -155,7 +144,7 @@ def test_the_long_table_has_boxes() -> None:
 
 
 def test_cells_that_changed_no_box_are_told_together() -> None:
-    kept = replace(changes(0), new=0, mean_iou=1.0)
+    kept = changes(0, 200)
     whole = BoxErrors(changes={ALL: kept, "small": kept, "large": kept})
     boxes = CellBoxes(whole=whole, heads={"small": whole})
     same = [

@@ -2,13 +2,12 @@
 
 import dataclasses
 
-from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, head, judgement
+from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, changes, head, judgement
 from trt_matrix.core.answers.degree import degree
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.unexplained import with_unexplained
-from trt_matrix.core.boxes.matching import Changes
 from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.manifest import Ranked
@@ -19,15 +18,9 @@ from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
-def changes(reference: float, lost: float = 0, new: float = 0) -> Changes:
-    values = {field.name: None for field in dataclasses.fields(Changes)}
-    numbers = {name: 0 for name in values if not name.startswith("mean")}
-    return Changes(**{**values, **numbers, "reference": reference, "lost": lost, "new": new})
-
-
 def test_ghost_boxes_are_told_where_no_box_is_lost() -> None:
     """Hundreds of new boxes, none lost: severe, and the card has a reason that names them."""
-    boxes = BoxErrors(changes={ALL: changes(200, new=90)})
+    boxes = BoxErrors(changes={ALL: changes(reference=200, new=90)})
     made = dataclasses.replace(head("small", 0.001, gate_sqnr_db=None), boxes=boxes)
     cell = cell_result(BASELINE, SHARED, [made])
     results = with_unexplained([dataclasses.replace(cell, boxes=CellBoxes(whole=boxes))])
@@ -40,7 +33,7 @@ def test_ghost_boxes_are_told_where_no_box_is_lost() -> None:
 
 
 def test_small_boxes_that_are_all_lost_are_told_where_they_are_few() -> None:
-    small = {ALL: changes(10_000, lost=30), "small": changes(30, lost=30)}
+    small = {ALL: changes(reference=10_000, lost=30), "small": changes(reference=30, lost=30)}
     made = dataclasses.replace(
         head("small", 0.001, gate_sqnr_db=None), boxes=BoxErrors(changes=small)
     )
@@ -89,7 +82,7 @@ def test_a_better_table_does_not_acquit_a_head_whose_boxes_nobody_saw() -> None:
 def test_what_a_beaten_table_loses_is_told_of_the_network() -> None:
     """36 of 47 boxes were lost with the table that another one beats, and the first card said nothing of it."""
     own, shared = beaten_table()
-    lost = {one: BoxErrors(changes={ALL: changes(47, lost=one)}) for one in (4, 36)}
+    lost = {one: BoxErrors(changes={ALL: changes(reference=47, lost=one)}) for one in (4, 36)}
     results = [
         dataclasses.replace(own, boxes=CellBoxes(whole=lost[36])),
         dataclasses.replace(shared, boxes=CellBoxes(whole=lost[4])),
@@ -106,7 +99,7 @@ def test_lost_boxes_stand_beside_a_finding_too_weak_to_explain_them() -> None:
         effect=Effect(log=DB, low=0.6 * DB, high=1.4 * DB, p=1e-9, typical=DB, builds=2),
         against="the best table",
     )  # fmt: skip
-    boxes = BoxErrors(changes={ALL: changes(100, lost=50)})
+    boxes = BoxErrors(changes={ALL: changes(reference=100, lost=50)})
     made = head("small", 0.01, gate_sqnr_db=None, verdicts=(weak,))
     cell = cell_result("v", SHARED, [dataclasses.replace(made, boxes=boxes)])
     (answer,) = answers(("small",), [cell], "v")

@@ -19,7 +19,7 @@ from trt_matrix.core.words import capital, count, listed
 
 NOTHING = "nobody's: nothing is wrong"
 LEAST_AP = 0.005
-"""Smaller losses of AP round to nothing."""
+"""By less AP no table is better than another, and of all boxes together less is not told."""
 
 
 def network_answer(
@@ -37,7 +37,12 @@ def network_answer(
     found = (*boxes, *did_not_run(results))
     told = [one for one in found if one.severity is not Severity.NONE]
     gated = [one.passed for one in judged if one.passed is not None]
-    worst = max(answers, key=lambda one: (_decided(one).rank, one.severity.rank), default=None)
+    # A head in which nothing was found does not lead where of another one not all is known.
+    worst = max(
+        answers,
+        key=lambda one: (not one.clean, _decided(one).rank, one.severity.rank),
+        default=None,
+    )
     first = next(iter(told), None)
     matters = severity.worst((*(one.severity for one in told), *map(_decided, answers)))
     slow = [one for one in results if any(v.kind in FAULTS for v in one.verdicts)]
@@ -46,7 +51,7 @@ def network_answer(
     seen = "" if first else _heads(answers)
     return Answer(
         head=WHOLE_NETWORK,
-        fault=first.fault if first else lead or _else(slow, clean=clean),
+        fault=first.fault if first else lead or (NOTHING if clean else _slower(slow)),
         findings=found,
         text=" ".join(filter(None, (first.text if first else seen, sentence))),
         advice=first.advice if first else worst.advice if worst else "",
@@ -76,10 +81,8 @@ def _lost(one: CellResult) -> float:
     return one.boxes.whole.changes[ALL].lost if one.boxes and one.boxes.whole else 0.0
 
 
-def _else(slow: Sequence[CellResult], *, clean: bool) -> str:
-    if clean:
-        return NOTHING
-    return f"no error; {count(len(slow), 'cell')} slower" if slow else "a gate fails"
+def _slower(cells: Sequence[CellResult]) -> str:
+    return f"no error; {count(len(cells), 'cell')} slower"
 
 
 def _heads(answers: Sequence[Answer]) -> str:

@@ -38,7 +38,7 @@ def verdicts(heads: Iterable[MeasuredHead], baseline: str, rules: Rules) -> tupl
     decided = [
         verdict
         for kind in Kind
-        for verdict in _family([one for one in made if one.kind is kind], heads, rules)
+        for verdict in family_verdicts([one for one in made if one.kind is kind], heads, rules)
     ]
     held = {cell.cell for head in heads for cell in head.cells if cell.held}
     told = _without_repeated_blame([*decided, *_more(alike(made, held, rules), decided)])
@@ -148,10 +148,10 @@ class _PooledTest:
     """Against no effect, with the noise of the whole pass."""
 
 
-def _family(
+def family_verdicts(
     family: Sequence[Hypothesis], heads: Sequence[MeasuredHead], rules: Rules
 ) -> Iterable[Verdict]:
-    """Tests one cause as one family, over all passes, heads and cells.
+    """Tests one cause as one family, over all passes, heads and cells, and yields what is decided or left open.
 
     Not all causes together: a bad table is found in every cell with p near 0, and each such find
     would loosen the threshold for causes that only noise speaks for.
