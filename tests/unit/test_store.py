@@ -1,5 +1,6 @@
 import datetime
 import errno
+import gc
 import json
 import multiprocessing
 import os
@@ -278,6 +279,25 @@ def test_what_a_killed_run_left_in_work_is_swept_and_others_work_is_not(store: S
         Store(store.results)
         assert list((store.root / "work").iterdir()) == [mine]
     assert not mine.exists()
+
+
+def test_what_an_earlier_run_of_this_process_left_in_a_circle_does_not_hold_the_store(
+    store: Store,
+) -> None:
+    """Whether its outputs went depended on when Python last collected; a store in use is still respected."""
+    gc.disable()
+    try:
+        circle: list[object] = [Store(store.results)]
+        circle.append(circle)
+        del circle
+        with store.alone():
+            pass
+    finally:
+        gc.enable()
+    other = Store(store.results)
+    with pytest.raises(StoreError, match="in use by another trt-matrix"), store.alone():
+        pass
+    assert other.results == store.results
 
 
 def test_digests_do_not_depend_on_the_order_of_keys() -> None:

@@ -18,6 +18,7 @@ import datetime
 import errno
 import fcntl
 import functools
+import gc
 import json
 import os
 import shutil
@@ -68,7 +69,7 @@ class Store(Facts):
             StoreError: somebody has it open.
         """
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_alone()
         except BlockingIOError as error:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             message = f"{self.results}: in use by another trt-matrix; try again when it has ended"
@@ -77,6 +78,14 @@ class Store(Facts):
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def _lock_alone(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # An earlier run of this process that ended may still be held by a circle of references.
+            gc.collect()
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _sweep(self) -> None:
         """Removes what runs that were killed left in work: whatever nobody holds any more."""
