@@ -291,6 +291,7 @@ def test_what_its_function_raised_is_its_cells_reason(ran: Ran) -> None:
     log = failed.measurements[0].log_tail or ""
     assert 'return {"large": images.nothing}' in log
     assert "engines/python.py" not in log, "our own lines help nobody"
+    assert log.splitlines()[-1].startswith("bf16: failed in stage "), "not what came after it"
 
 
 def test_errors_are_against_the_named_reference(ran: Ran) -> None:

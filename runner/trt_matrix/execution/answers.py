@@ -333,3 +333,20 @@ def log_tail(log: Path) -> str:
             return stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
+
+
+def log_of_failure(log: Path, name: str) -> str:
+    """Returns the end of an ended job's log up to where it says that the pass `name` failed; empty where it does not.
+
+    While a job runs its log lags behind its answers, and afterwards the end is that of later passes.
+    """
+    try:
+        content = log.read_bytes()
+    except FileNotFoundError:
+        return ""
+    line = rb"^" + re.escape(name.encode()) + rb": failed in stage .*\n?"
+    ends = [found.end() for found in re.finditer(line, content, re.MULTILINE)]
+    if not ends:
+        return ""
+    end = ends[-1]
+    return content[max(0, end - LOG_TAIL_BYTES) : end].decode("utf-8", "replace")

@@ -14,7 +14,7 @@ from trt_matrix.core.records import Calibration, Measurement, Object, Start
 from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.execution.answer_models import JobError
-from trt_matrix.execution.answers import AnswerError, ResultFolder, log_tail, taking
+from trt_matrix.execution.answers import AnswerError, ResultFolder, log_of_failure, log_tail, taking
 from trt_matrix.execution.asked import asked_of
 from trt_matrix.execution.classify import blamed, classify
 from trt_matrix.execution.left import Take, untaken
@@ -108,8 +108,13 @@ class JobStart:
                         self.taken[one.name] = self._failed(one, status, reason, start)
             if any(one.status is not Status.OK for one in self.taken.values()):
                 self._require(answers)
-        # Passes taken while the job ran knew neither its length nor its last probe.
-        made = [taken.model_copy(update={"start": start}) for taken in self.taken.values()]
+        # Passes taken while the job ran knew neither its length nor its last probe, nor all that it said of them.
+        made = [
+            taken.model_copy(
+                update={"start": start, "log_tail": self._said_of(taken) or taken.log_tail}
+            )
+            for taken in self.taken.values()
+        ]
         for measurement in made:
             self._keep(measurement)
         return made
@@ -256,6 +261,9 @@ class JobStart:
         if Status(status) is Status.UNSUPPORTED:
             return self._failed(wanted, Status.UNSUPPORTED, error.message, start)
         return self._failed(wanted, Status(status), self._see_log(error.sentence()), start)
+
+    def _said_of(self, taken: Measurement) -> str:
+        return "" if taken.log_tail is None else log_of_failure(self.log, taken.name)
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(
