@@ -424,11 +424,23 @@ def test_8_bits_own_loss_gets_the_layers_that_were_found_to_help() -> None:
 
 @pytest.mark.parametrize(
     ("fixed_db", "kind"),
-    [(16.01, Kind.INT8_LIMIT), (15.0, Kind.INT8_LIMIT), (23.0, Kind.CALIBRATION_PROBLEM)],
-    ids=["gains nothing", "loses", "another cause"],
+    [
+        (16.01, Kind.INT8_LIMIT),
+        (16.49, Kind.INT8_LIMIT),
+        (15.0, Kind.INT8_LIMIT),
+        (23.0, Kind.CALIBRATION_PROBLEM),
+    ],
+    ids=["gains nothing", "nobody would see it", "loses", "another cause"],
 )
 def test_what_does_not_help_or_is_of_another_cause_leaves_the_advice(
     fixed_db: float, kind: Kind
 ) -> None:
     made, look = advised(fixed_db=fixed_db, kind=kind)
     assert (made.answers[0].advice, made.answers[0].findings[0].advice) == (look, look)
+
+
+def test_where_the_gate_fails_all_the_same_there_is_more_to_look_for() -> None:
+    made, look = advised(fixed_db=18.0)
+    (answer,) = made.answers
+    assert answer.advice.startswith("Keep 2 layers in float: ")
+    assert answer.advice.endswith(f"16.0 → 18.0 dB (measured). {look}")

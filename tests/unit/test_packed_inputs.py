@@ -184,8 +184,11 @@ def test_a_sample_that_lacks_something_is_named(
 
 def test_one_array_alone_is_not_several(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", np.zeros(3))
-    with pytest.raises(ConfigError, match="give an .npz with an array for each"):
+    with pytest.raises(ConfigError) as caught:
         stack([tmp_path / "0.npy"], prepare(sized(), Wishes(each=True)).parts, tmp_path / "made")
+    assert list(caught.value.problems) == [
+        f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each",
+    ]
 
 
 def test_what_the_parts_hold_decides_whether_boxes_can_be(tmp_path: Path) -> None:

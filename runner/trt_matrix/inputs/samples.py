@@ -61,15 +61,15 @@ def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
 def _sample(path: Path, part: Part, *, alone: bool) -> npt.NDArray[np.float32]:
     told = "" if alone else f"input {part.name!r}: "
     shape = part.shape
+    if not alone and path.suffix.lower() != ".npz":
+        message = (
+            "one array alone: the network takes several, so give an .npz with an array for each"
+        )
+        raise SampleError(message)
     try:
         if path.suffix.lower() == ".npz":
             most = int(np.prod(shape, dtype=np.int64)) * _WIDEST + _HEADER
             array = read_member(path, part.name, most, alone=alone)
-        elif not alone:
-            message = (
-                "one array alone: the network takes several, so give an .npz with an array for each"
-            )
-            raise SampleError(message)
         else:
             array = read_array(path, mapped=True)
     except (OSError, ValueError) as error:

@@ -20,11 +20,12 @@ from trt_matrix.core.answers.kept import (
 )
 from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
-from trt_matrix.core.answers.strips import remedy
+from trt_matrix.core.answers.strips import best_fix, remedy
 from trt_matrix.core.answers.tried import Known, float_command, in_float, is_of, not_held, tried
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
 from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
 from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.severity import SQNR_DB
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
@@ -93,22 +94,32 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
 
 
 def _advised(answer: Answer, judgement: Judgement) -> Answer:
-    """Returns a head's answer; 8 bits' own loss gets the advice that was found to help, not one to look for it."""
+    """Returns a head's answer; 8 bits' own loss gets the advice that was found to help before one to look for it.
+
+    Less than anybody would see is no help, and where a gate fails all the same there is more to look for.
+    """
     what, reaches, measured = remedy(judgement, answer.head, answer)
-    if not reaches:
+    fix = best_fix(judgement.fixes, answer.head)
+    if not reaches or (fix and _gained_db(fix, answer.head) < SQNR_DB[0]):
         return answer
-    advice = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
+    found = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
 
     def told(one: Finding) -> Finding:
-        return replace(one, advice=advice) if one.kind is Kind.INT8_LIMIT else one
+        if one.kind is not Kind.INT8_LIMIT:
+            return one
+        enough = fix is None or fix.reaches.holds is not False
+        return replace(one, advice=found if enough else f"{found} {one.advice}")
 
+    findings = tuple(map(told, answer.findings))
+    of_first = bool(findings) and answer.advice == answer.findings[0].advice
     return replace(
-        answer,
-        findings=tuple(map(told, answer.findings)),
-        advice=advice
-        if answer.findings[:1] and answer.findings[0].kind is Kind.INT8_LIMIT
-        else answer.advice,
+        answer, findings=findings, advice=findings[0].advice if of_first else answer.advice
     )
+
+
+def _gained_db(fix: Fix, head: str) -> float:
+    now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
+    return 0.0 if now is None or then is None else then - now
 
 
 def _shown(fix: Fix, now: CellResult, known: Known, heads: tuple[str, ...] | None = None) -> _Shown:
