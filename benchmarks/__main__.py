@@ -60,7 +60,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small, and writes nothing")
     parser.add_argument("--only", help="the benchmark whose title begins so; writes nothing")
     options = parser.parse_args()
-    chosen = [one for one in BENCHMARKS if one[0].lower().startswith((options.only or "").lower())]
+    chosen = [
+        benchmark
+        for benchmark in BENCHMARKS
+        if benchmark[0].lower().startswith((options.only or "").lower())
+    ]
     if not chosen:
         sys.exit(
             f"no benchmark begins with {options.only!r}: {', '.join(b[0] for b in BENCHMARKS)}"
@@ -72,11 +76,11 @@ def main() -> None:
     ]
     for title, doc, run, quick in chosen:
         print(f"{title} …", file=sys.stderr, flush=True)
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told):
+        string_io = io.StringIO()
+        with contextlib.redirect_stdout(string_io):
             run(quick if options.quick else [])
-        pages.append(f"## {title}\n\n{doc.strip()}\n\n{told.getvalue().strip()}")
-        print(told.getvalue(), flush=True)
+        pages.append(f"## {title}\n\n{doc.strip()}\n\n{string_io.getvalue().strip()}")
+        print(string_io.getvalue(), flush=True)
     if not (options.quick or options.only):
         TARGET.write_text("\n\n".join(pages) + "\n")
         print(f"wrote {TARGET}", file=sys.stderr)

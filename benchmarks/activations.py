@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
         objects.mkdir()
         request = _request(config, objects)
         found: dict[str, list[Mapping[str, Any]]] = {name: [] for name in environments}
-        for one in environments.values():
-            one.prepare(offline=False)
+        for environment in environments.values():
+            environment.prepare(offline=False)
         given = engine_options_of(config)
         threads = {"threads": options.threads} if options.threads else {}
         for number in range(rounds):
@@ -89,10 +89,10 @@ def _request(config: Config, objects: Path) -> dict[str, Any]:
         _images(ROOT / section.images, settings, objects / f"{part}.npy")
     table = _table(model, objects)
     for name, activations in TYPES.items():
-        made = model
+        model_proto = model
         if activations:
-            made = place(model, table, Placed(engine="onnxruntime", activations=activations).options()).model  # fmt: skip
-        (objects / f"{name}.onnx").write_bytes(made.SerializeToString())
+            model_proto = place(model, table, Placed(engine="onnxruntime", activations=activations).options()).model  # fmt: skip
+        (objects / f"{name}.onnx").write_bytes(model_proto.SerializeToString())
     return {
         "schema_version": protocol.SCHEMA_VERSION,
         "engine": "onnxruntime",
@@ -134,7 +134,9 @@ def _table(model: onnx.ModelProto, objects: Path) -> Table:
         session, model.graph.input[0].name, images, list(tensors), lambda _: None
     )
     ranges = {
-        one.tensor: thresholds.threshold(one, "entropy", {}) for one in histograms if one.amax > 0
+        histogram.tensor: thresholds.threshold(histogram, "entropy", {})
+        for histogram in histograms
+        if histogram.amax > 0
     }
     return from_ranges(ranges, Provenance(algorithm="entropy"))
 

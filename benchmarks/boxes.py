@@ -93,7 +93,7 @@ def detected(pool: Images, settings: Decoding, images: int) -> list[Boxes]:
     return [detect(pool[index % len(pool)], settings) for index in range(images)]
 
 
-def labels_of(found: list[Boxes]) -> dict[str, object]:
+def labels_of(all_boxes: list[Boxes]) -> dict[str, object]:
     """COCO labels that hold the confident boxes, so that AP has something to find."""
     annotations = [
         {
@@ -104,18 +104,18 @@ def labels_of(found: list[Boxes]) -> dict[str, object]:
             "area": (right - left) * (bottom - top),
             "iscrowd": 0,
         }
-        for index, boxes in enumerate(found)
+        for index, boxes in enumerate(all_boxes)
         for number, (left, top, right, bottom) in enumerate(boxes.corners.tolist())
         if boxes.scores[number] > 0.25
     ]
     return {
-        "images": [{"id": index} for index in range(len(found))],
+        "images": [{"id": index} for index in range(len(all_boxes))],
         "categories": [{"id": label} for label in range(CLASSES)],
         "annotations": annotations,
     }
 
 
-def pycocotools(truth: dict[str, object], found: list[Boxes]) -> float:
+def pycocotools(truth: dict[str, object], all_boxes: list[Boxes]) -> float:
     """Returns pycocotools' AP of the same boxes."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -127,7 +127,7 @@ def pycocotools(truth: dict[str, object], found: list[Boxes]) -> float:
             "score": float(score),
             "bbox": [left, top, right - left, bottom - top],
         }
-        for index, boxes in enumerate(found)
+        for index, boxes in enumerate(all_boxes)
         for (left, top, right, bottom), score, label in zip(
             boxes.corners.tolist(), boxes.scores, boxes.classes, strict=True
         )
@@ -157,7 +157,7 @@ def timed(
     decode += seconds(lambda: test.extend(detected(int8, settings, images)))
     match = seconds(lambda: compare_all(reference, test, len(settings.heads), Matching()))
     found = sum(
-        len(candidates(head, one[head], settings)) for one in fp32 for head in settings.heads
+        len(candidates(head, array[head], settings)) for array in fp32 for head in settings.heads
     )
     kept = np.mean([len(boxes) for boxes in reference])
     family, seen = settings.family, f"{found / len(fp32):.0f} candidates, {kept:.0f} boxes an image"
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     for family in (Family.YOLOV3, Family.YOLOV5, Family.YOLOV8):
         settings = decoding(family)
         fp32: Images = [image(settings, generator) for _ in range(POOL)]
-        int8: Images = [quantised(one) for one in fp32]
+        int8: Images = [quantised(array) for array in fp32]
         more, reference, test = timed(settings, fp32, int8, images)
         rows += more
 

@@ -76,7 +76,7 @@ def request(tensors: Iterable[str], name: str, algorithms: Iterable[str]) -> dic
             "model": "calibration.onnx",
             "images": "images.npy",
             "tensors": list(tensors),
-            "algorithms": [{"name": one, "options": {}} for one in algorithms],
+            "algorithms": [{"name": algorithm, "options": {}} for algorithm in algorithms],
         },
         "passes": [],
         "timing": None,

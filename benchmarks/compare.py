@@ -83,7 +83,7 @@ def _in_turns(commands: list[list[str]], repeats: int) -> list[tuple[float, int]
 
     In turns, so that what else the machine does slows all alike; the first turn fills the page cache.
     """
-    turns = [[machine.run(one)[:2] for one in commands] for _ in range(repeats + 1)][1:]
+    turns = [[machine.run(command)[:2] for command in commands] for _ in range(repeats + 1)][1:]
     return [sorted(runs)[repeats // 2] for runs in zip(*turns, strict=True)]
 
 

@@ -80,7 +80,7 @@ def write(folder: Path, images: int) -> Path:
     content = {
         "name": "sixty",
         "model": {"onnx": "sixty.onnx"},
-        "heads": {one.name: {"gate": {"sqnr_db": 24}} for one in model.graph.output},
+        "heads": {value.name: {"gate": {"sqnr_db": 24}} for value in model.graph.output},
         "data": {
             "calibration": {"images": str(DEMO / "images" / "calibration"), "limit": 8},
             "evaluation": {"images": str(DEMO / "images" / "evaluation"), "limit": images},
@@ -108,8 +108,8 @@ def one(way: str, folder: Path, images: int) -> None:
     subject, store = opened(str(folder / "matrix.yaml"), folder / "results", None, silent)
     start, cpu = time.perf_counter(), time.process_time()
     if way == "diagnose":
-        found = diagnose(subject, DiagnosisWish(images=images), store, silent)
-        what = f"{len(found.tensors)} tensors, {len(found.heads)} heads, {found.search.evaluations} sets"
+        diagnosis = diagnose(subject, DiagnosisWish(images=images), store, silent)
+        what = f"{len(diagnosis.tensors)} tensors, {len(diagnosis.heads)} heads, {diagnosis.search.evaluations} sets"
     elif way == "theory":
         simulator = Simulator(
             quantised(subject.model, subject.table, subject.options),
@@ -142,9 +142,9 @@ def _ort(folder: Path, images: "np.ndarray[tuple[int, ...], np.dtype[np.float32]
     start, cpu = time.perf_counter(), time.process_time()
     found = []
     for model in (float_model, placed):
-        told = folder / f"{model.stem}-told.onnx"
-        debug.modify_model_output_intermediate_tensors(model, told)
-        found.append(debug.collect_activations(str(told), Reader(len(images))))
+        path = folder / f"{model.stem}-told.onnx"
+        debug.modify_model_output_intermediate_tensors(model, path)
+        found.append(debug.collect_activations(str(path), Reader(len(images))))
     matched = debug.create_activation_matching(found[1], found[0])
     errors = debug.compute_activation_error(matched)
     weights = debug.compute_weight_error(

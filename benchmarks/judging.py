@@ -31,7 +31,9 @@ BASELINE = "v0"
 def evidence(environments: int, images: int, repeats: int) -> Evidence:
     """Returns a matrix whose own tables differ everywhere: as many simulations as there can be."""
     names = [f"v{number}" for number in range(environments)]
-    cells = [Cell(environment=name, device="cpu", pass_=one) for name in names for one in PASSES]
+    cells = [
+        Cell(environment=name, device="cpu", pass_=pass_) for name in names for pass_ in PASSES
+    ]
     tables = {"shared"} | {
         f"{cell.environment}-{cell.pass_.algorithm}" for cell in cells if cell.pass_.source
     }
@@ -108,8 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
         given = evidence(environments, options.images, repeats=2)
         start = time.perf_counter()
         for record in given.records:
-            for one in record.measurements:
-                for output in one.outputs.values():
+            for measurement in record.measurements:
+                for output in measurement.outputs.values():
                     given.sums_of(output, output)
         read = time.perf_counter()
         judge(given)

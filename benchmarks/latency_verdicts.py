@@ -193,16 +193,18 @@ def outcome(
     shape = Shape(places(cells, rounds, seed=seed), generator)
     logs = family(shape)
     logs[GUILTY] += np.log1p(slower)
-    told = latency_verdicts(records(logs, shape.jobs), "v0", Rules())
+    verdicts = latency_verdicts(records(logs, shape.jobs), "v0", Rules())
     guilty = f"v{GUILTY}/cpu/fp32"
-    accused = {cell for cell, one in told.items() if one.kind is Kind.LATENCY_REGRESSION}
+    accused = {
+        cell for cell, verdict in verdicts.items() if verdict.kind is Kind.LATENCY_REGRESSION
+    }
     if accused - ({guilty} if slower else set()):
         return "wrong"
     if accused:
         return "right"
     if slower:
-        return "undecided" if guilty in told else "missed"
-    return "undecided" if told else "right"
+        return "undecided" if guilty in verdicts else "missed"
+    return "undecided" if verdicts else "right"
 
 
 def row(

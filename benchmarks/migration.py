@@ -64,7 +64,7 @@ def run(folder, out, builds, budget_s, variants, fallback, python):
         _collect(folder, out, builds, variants)
     found = _collect(folder, out, builds, variants)
     print(table(found), flush=True)
-    return 0 if all(one["builds"] for one in found["variants"].values()) else 1
+    return 0 if all(variant["builds"] for variant in found["variants"].values()) else 1
 
 
 def _unpacked(folder, out):
@@ -87,7 +87,7 @@ def _round(folder, out, number, images, variants, fallback, python):
     os.symlink(os.path.abspath(images), os.path.join(asked, IMAGES))
     with open(os.path.join(folder, "shape.json"), encoding="utf-8") as stream:
         shape = json.load(stream)
-    passes = [_pass(*one) for one in VARIANTS if one[0] in variants]
+    passes = [_pass(*variant) for variant in VARIANTS if variant[0] in variants]
     # The variants change places: whoever comes first has the coolest GPU.
     turn = number % len(passes)
     passes = passes[turn:] + passes[:turn]
@@ -122,15 +122,15 @@ def _round(folder, out, number, images, variants, fallback, python):
         told = set()
         while True:
             ended = job.poll() is not None
-            for one in passes:
-                path = os.path.join(result, "passes", one["name"], "pass.json")
-                if one["name"] not in told and os.path.exists(path):
-                    told.add(one["name"])
-                    print("round %d: %s" % (number, _line(result, one["name"])), flush=True)
+            for pass_ in passes:
+                path = os.path.join(result, "passes", pass_["name"], "pass.json")
+                if pass_["name"] not in told and os.path.exists(path):
+                    told.add(pass_["name"])
+                    print("round %d: %s" % (number, _line(result, pass_["name"])), flush=True)
             if ended:
                 break
             time.sleep(POLL_S)
-    missing = [one["name"] for one in passes if one["name"] not in told]
+    missing = [pass_["name"] for pass_ in passes if pass_["name"] not in told]
     if job.returncode or missing:
         with open(log_path, encoding="utf-8", errors="replace") as log:
             end = log.read()[-1500:]
@@ -178,9 +178,9 @@ def _build(result, name):
         "scales": built["scales"] and {key: built["scales"][key] if key == "mapped" else len(built["scales"][key])
                                        for key in ("mapped", "unmapped", "unknown", "missing", "rejected")},
         "layers": len(layers),
-        "int8_layers": sum(one["precision"] == "int8" for one in layers),
-        "reformats": sum("reformat" in (one["name"] + str(one["type"])).lower() for one in layers),
-        "in_int8": sorted({name for one in layers if one["precision"] == "int8" for name in one["tensors"]}),
+        "int8_layers": sum(layer["precision"] == "int8" for layer in layers),
+        "reformats": sum("reformat" in (layer["name"] + str(layer["type"])).lower() for layer in layers),
+        "in_int8": sorted({name for layer in layers if layer["precision"] == "int8" for name in layer["tensors"]}),
     }  # fmt: skip
 
 
@@ -204,7 +204,9 @@ def _collect(folder, out, builds, variants):
     found = {"heads": [head for head, _ in _read(os.path.join(folder, "shape.json"))["heads"]]}
     probes = [os.path.join(one, "probe.json") for one in rounds]
     engines = [_read(path).get("engine") or {} for path in probes if os.path.exists(path)]
-    found["engine"] = next((one.get("version") for one in engines if one.get("version")), None)
+    found["engine"] = next(
+        (engine.get("version") for engine in engines if engine.get("version")), None
+    )
     found["simulated"] = _read(os.path.join(folder, "simulated.json"))
     names = [FP32] + [name for name, _, _ in VARIANTS if name in variants]
     found["variants"] = {}

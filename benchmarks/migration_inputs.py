@@ -54,14 +54,14 @@ def prepare(folder: str, config: str, cache: str, names: str | None, images: int
     shape = {"input": input_.name, "heads": [list(pair) for pair in source.heads]}
     (target / "shape.json").write_text(json.dumps(shape))
     with TemporaryDirectory() as work:
-        found = images_of(source, None, images, Path(work))
-        assert found is not None
+        migration_images = images_of(source, None, images, Path(work))
+        assert migration_images is not None
         with zipfile.ZipFile(
             target / "images.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9
         ) as out:
-            out.write(found.array, migration.IMAGES)
+            out.write(migration_images.array, migration.IMAGES)
         networks = {migration.FP32: source.model} | {name: one.model for name, one in made.items()}
-        with ran(networks, source.heads, found) as done:
+        with ran(networks, source.heads, migration_images) as done:
             told = {name: dict(done.sqnr_db(name, migration.FP32)) for name in made}
     (target / "simulated.json").write_text(json.dumps(told))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

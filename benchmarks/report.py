@@ -45,11 +45,11 @@ open(sys.argv[2], "w").write(page)
 def large(environments: int) -> Judgement:
     """Returns 6 passes of so many environments, three heads each, with boxes."""
     recorded = h200.judged()
-    mine = [one for one in recorded.cells if one.cell.environment.startswith("trt")]
-    ok = [one for one in mine if one.status is Status.OK][:PASSES]
+    mine = [result for result in recorded.cells if result.cell.environment.startswith("trt")]
+    ok = [result for result in mine if result.status is Status.OK][:PASSES]
     chance = random.Random(0)
     names = [f"ngc-{18 + n // 12:02d}.{n % 12 + 1:02d}-py3" for n in range(environments)]
-    cells = [_copy(one, name, names, chance) for name in names for one in ok]
+    cells = [_copy(result, name, names, chance) for name in names for result in ok]
     return replace(
         recorded,
         cells=tuple(cells),
@@ -64,40 +64,42 @@ def large(environments: int) -> Judgement:
     )
 
 
-def _copy(one: CellResult, name: str, names: list[str], chance: random.Random) -> CellResult:
+def _copy(result: CellResult, name: str, names: list[str], chance: random.Random) -> CellResult:
     factor = chance.uniform(0.9, 1.4)
-    exact = one.cell.pass_.precision is not Precision.INT8
-    cell = replace(one.cell, environment=name)
+    exact = result.cell.pass_.precision is not Precision.INT8
+    cell = replace(result.cell, environment=name)
     same = [replace(cell, environment=other).id for other in names[:50] if other != name and exact]
-    latency = one.latency and replace(
-        one.latency, median_s=one.latency.median_s * factor, low_s=one.latency.low_s * factor
+    latency = result.latency and replace(
+        result.latency,
+        median_s=result.latency.median_s * factor,
+        low_s=result.latency.low_s * factor,
     )
     boxes = _boxes(0.0 if exact else factor)
-    heads = tuple(_head(head, factor, tuple(same), boxes) for head in one.heads)
+    heads = tuple(_head(head, factor, tuple(same), boxes) for head in result.heads)
     return replace(
-        one,
+        result,
         cell=cell,
         latency=latency,
         heads=heads,
-        versions={**one.versions, "TensorRT": name.removeprefix("ngc-")},
-        facts={**one.facts, "command": [name, *one.facts.get("command", ())]},
+        versions={**result.versions, "TensorRT": name.removeprefix("ngc-")},
+        facts={**result.facts, "command": [name, *result.facts.get("command", ())]},
         boxes=CellBoxes(whole=boxes),
     )
 
 
-def _head(one: HeadResult, factor: float, same: tuple[str, ...], boxes: BoxErrors) -> HeadResult:
+def _head(head: HeadResult, factor: float, same: tuple[str, ...], boxes: BoxErrors) -> HeadResult:
     error = replace(
-        one.error,
-        nmse=(one.error.nmse or 0.0) * factor,
-        sqnr_db=(one.error.sqnr_db or 0.0) - 10 * (factor - 1),
+        head.error,
+        nmse=(head.error.nmse or 0.0) * factor,
+        sqnr_db=(head.error.sqnr_db or 0.0) - 10 * (factor - 1),
     )
     gates = (GateResult(name="sqnr_db", limit=18.0, value=error.sqnr_db, passed=True),)
     return replace(
-        one,
+        head,
         error=error,
         identical_to=same,
         boxes=boxes,
-        gates=gates if one.gates else (),
+        gates=gates if head.gates else (),
     )
 
 
@@ -178,10 +180,10 @@ def main(arguments: list[str] | None = None) -> None:
             page = Path(folder, "report.html")
             _, _, told = machine.run([sys.executable, "-c", REPORT, str(count), str(page)])
             seconds, peak, _ = map(float, told.split())
-            made = large(count)
+            judgement = large(count)
             gc.collect()
             start = time.perf_counter()
-            json.dumps(data(made))
+            json.dumps(data(judgement))
             peer = time.perf_counter() - start
             text = page.read_text()
             shown = opening(page, 1 if quick else 3)

@@ -102,7 +102,9 @@ def histograms_of(network: Network, images: Images, algorithms: Sequence[str]) -
 def ranges(network: Network, histograms: Sequence[Histogram], algorithm: str) -> Amax:
     """Returns tensor → amax as the tool makes it."""
     amax = {
-        one.tensor: thresholds.threshold(one, algorithm, {}) for one in histograms if one.amax > 0
+        histogram.tensor: thresholds.threshold(histogram, algorithm, {})
+        for histogram in histograms
+        if histogram.amax > 0
     }
     if algorithm not in pooled.ALGORITHMS:
         return amax
@@ -209,12 +211,14 @@ def orders(network: Network, simulation: Simulation, first: Amax, count: int) ->
 def keep(network: Network, histograms: Sequence[Histogram], folder: Path) -> None:
     """Writes the bins of every tensor that the table has."""
     table = network.table or {}
-    chosen = [one for one in histograms if one.amax > 0 and one.tensor in table]
+    chosen = [
+        histogram for histogram in histograms if histogram.amax > 0 and histogram.tensor in table
+    ]
     np.savez_compressed(
         folder / f"{network.name}.npz",
-        tensors=np.array([one.tensor for one in chosen]),
-        ranges=np.array([one.doubling.range for one in chosen]),
-        counts=np.stack([one.doubling.counts for one in chosen]).astype(np.uint32),
+        tensors=np.array([histogram.tensor for histogram in chosen]),
+        ranges=np.array([histogram.doubling.range for histogram in chosen]),
+        counts=np.stack([histogram.doubling.counts for histogram in chosen]).astype(np.uint32),
     )
 
 

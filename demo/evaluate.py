@@ -38,9 +38,9 @@ def detections(
             found.append((int(label), float(scores[label, row, column]), box))
     found.sort(key=lambda one: -one[1])
     kept: list[tuple[int, float, Floats]] = []
-    for one in found:
-        if all(one[0] != other[0] or _iou(one[2], other[2]) <= overlap for other in kept):
-            kept.append(one)
+    for array in found:
+        if all(array[0] != other[0] or _iou(array[2], other[2]) <= overlap for other in kept):
+            kept.append(array)
     return kept[:100]
 
 

@@ -32,15 +32,15 @@ def network(weights: Weights, opset: int) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     for layer in LAYERS:
-        made, needed = _nodes(layer, weights, old=old)
-        nodes += made
+        node_protos, needed = _nodes(layer, weights, old=old)
+        nodes += node_protos
         constants += needed
     constants = list({constant.name: constant for constant in constants}.values())
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, SIZE, SIZE])]
     if old:
         inputs += [
-            helper.make_tensor_value_info(one.name, one.data_type, list(one.dims))
-            for one in constants
+            helper.make_tensor_value_info(constant.name, constant.data_type, list(constant.dims))
+            for constant in constants
         ]
     outputs = [
         helper.make_tensor_value_info(
@@ -90,22 +90,22 @@ def _nodes(
         case Add():
             return [helper.make_node("Add", list(layer.sources), [name], name=f"{name}/Add")], []
         case Concat():
-            made = helper.make_node(
+            node = helper.make_node(
                 "Concat", list(layer.sources), [name], name=f"{name}/Concat", axis=1
             )
-            return [made], []
+            return [node], []
         case Upsample():
             scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), f"{name}/scales")
             if old:
-                made = helper.make_node(
+                node = helper.make_node(
                     "Upsample",
                     [layer.source, scales.name],
                     [name],
                     name=f"{name}/Upsample",
                     mode="linear",
                 )
-                return [made], [scales]
-            made = helper.make_node(
+                return [node], [scales]
+            node = helper.make_node(
                 "Resize",
                 [layer.source, "", scales.name],
                 [name],
@@ -113,4 +113,4 @@ def _nodes(
                 mode="linear",
                 coordinate_transformation_mode="asymmetric",
             )
-            return [made], [scales]
+            return [node], [scales]

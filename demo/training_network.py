@@ -29,7 +29,9 @@ class Detector(nn.Module):
                 case Upsample():
                     tensors[layer.name] = upsample(tensors[layer.source])
                 case Concat():
-                    tensors[layer.name] = torch.cat([tensors[one] for one in layer.sources], 1)
+                    tensors[layer.name] = torch.cat(
+                        [tensors[source] for source in layer.sources], 1
+                    )
         return {head: tensors[head] for head in HEADS}
 
 

@@ -67,9 +67,9 @@ def packages(path: Path) -> frozenset[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         for name in (
-            [one.name for one in node.names]
+            [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
-            else [f"{node.module}.{one.name}" for one in node.names]
+            else [f"{node.module}.{alias.name}" for alias in node.names]
             if isinstance(node, ast.ImportFrom)
             else []
         ):

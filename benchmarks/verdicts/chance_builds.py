@@ -67,7 +67,9 @@ def _two_states(
     if not centred:
         heads = range(world.design.heads)
         world.allow(world.cells, heads, ("engine_loss",))
-        world.allow([one for one in world.cells if one.implicit], heads, ("implicit_regression",))
+        world.allow(
+            [cell for cell in world.cells if cell.implicit], heads, ("implicit_regression",)
+        )
     return world.matrix()
 
 

@@ -68,8 +68,8 @@ def _jobs(
 ) -> Iterator[Job]:
     family = FAMILIES[name]
     for variant in family.variants:
-        for one in family.repeats:
-            if repeats and one not in repeats:
+        for repeat in family.repeats:
+            if repeats and repeat not in repeats:
                 continue
             left = max(1, round(count * family.weight))
             whole = left if family.judged else min(left, count // 20 if judged is None else judged)
@@ -79,5 +79,5 @@ def _jobs(
             chunk = 0
             while by_sums or whole:
                 sums, judgements = min(by_sums, CHUNK), min(whole, CHUNK // 10)
-                yield name, variant, one, sums, judgements, seed, chunk
+                yield name, variant, repeat, sums, judgements, seed, chunk
                 by_sums, whole, chunk = by_sums - sums, whole - judgements, chunk + 1

@@ -18,16 +18,18 @@ from trt_matrix.core.verdicts.sample import Sample
 def told(matrix: Matrix) -> Claims:
     """Judges the error sums alone."""
     found = verdicts(head_errors(matrix), BASELINE, Rules())
-    return Claims(kinds=frozenset((one.cell, one.head, str(one.kind)) for one in found))
+    return Claims(
+        kinds=frozenset((verdict.cell, verdict.head, str(verdict.kind)) for verdict in found)
+    )
 
 
 def judged(matrix: Matrix) -> Claims:
     """Judges the matrix as a run would be: from stored outputs, to answers."""
     judgement = judge(evidence(matrix))
     kinds = {
-        (result.cell.id, one.head, str(one.kind))
+        (result.cell.id, verdict.head, str(verdict.kind))
         for result in judgement.cells
-        for one in result.all_verdicts
+        for verdict in result.all_verdicts
     }
     by_environment = {
         (environment, answer.head, str(finding.kind))
@@ -38,7 +40,7 @@ def judged(matrix: Matrix) -> Claims:
     return Claims(
         kinds=frozenset(kinds),
         findings=frozenset(by_environment),
-        clean=frozenset(one.head for one in judgement.answers if one.clean),
+        clean=frozenset(answer.head for answer in judgement.answers if answer.clean),
     )
 
 
@@ -58,9 +60,9 @@ def head_errors(matrix: Matrix) -> list[MeasuredHead]:
 
 
 def _cells(matrix: Matrix, head: int) -> Iterable[CellError]:
-    for made in matrix.cells:
-        if made.errors.shape[1]:
-            yield _cell_error(made, Sample(made.errors[head], matrix.energy[head]))
+    for cell in matrix.cells:
+        if cell.errors.shape[1]:
+            yield _cell_error(cell, Sample(cell.errors[head], matrix.energy[head]))
 
 
 def _cell_error(made: Made, sample: Sample) -> CellError:

@@ -32,7 +32,7 @@ class _Stored:
 
     def evidence(self) -> Evidence:
         matrix = self.matrix
-        cells = [_cell(made) for made in matrix.cells]
+        cells = [_cell(cell) for cell in matrix.cells]
         records = [self._record(*both) for both in zip(matrix.cells, cells, strict=True)]
         reference = dict(zip(matrix.heads, map(self._stored, self.reference), strict=True))
         manifest = Manifest(
@@ -73,15 +73,17 @@ class _Stored:
         return _broken(whole, self.matrix.broken_reference.get(head))
 
     def _simulations(self) -> list[Measurement]:
-        made = []
+        measurements = []
         for (placement, table), errors in self.matrix.simulations.items():
             outputs = {
                 name: self._stored(self._output(head, errors[head], f"{table} {name}"))
                 for head, name in enumerate(self.matrix.heads)
             }
-            one = self._measurement(f"simulation-{table}", outputs)
-            made.append(one.model_copy(update={"table": table, "placement": placement}))
-        return made
+            measurement = self._measurement(f"simulation-{table}", outputs)
+            measurements.append(
+                measurement.model_copy(update={"table": table, "placement": placement})
+            )
+        return measurements
 
     def _output(self, head: int, errors: npt.NDArray[np.float64], seed: str) -> Output:
         """Returns an output with just these Σd² against the reference."""
@@ -96,8 +98,8 @@ class _Stored:
             for head, name in enumerate(self.matrix.heads):
                 whole = self._output(head, made.errors[head, repeat], f"{made.table} {name}")
                 outputs[name] = self._stored(_broken(whole, made.broken.get(head)))
-            one = self._measurement(f"{made.id}#{repeat}", outputs, made)
-            measured.append(one.model_copy(update={"repeat": repeat}))
+            measurement = self._measurement(f"{made.id}#{repeat}", outputs, made)
+            measured.append(measurement.model_copy(update={"repeat": repeat}))
         status = Status.OK if measured else Status.JOB_FAILED
         reason = None if measured else "the parser refused Resize"
         if not measured:

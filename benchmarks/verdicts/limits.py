@@ -72,12 +72,12 @@ def _falling(rows: Sequence[Row], *, climbs: bool) -> Iterable[str]:
             for repeats in dict.fromkeys(row.repeats for row in rows)
         ]
     for title, line in series:
-        for one, other in itertools.pairwise(line):
-            if one.matrices and other.matrices and _fell(one, other):
-                by = "variant" if one.variant != other.variant else "repeats"
+        for row, other in itertools.pairwise(line):
+            if row.matrices and other.matrices and _fell(row, other):
+                by = "variant" if row.variant != other.variant else "repeats"
                 yield (
-                    f"{one.family}, {title.format(getattr(one, by), getattr(other, by))}: "
-                    f"{_share(one.outcomes['found'], one.matrices)}, then "
+                    f"{row.family}, {title.format(getattr(row, by), getattr(other, by))}: "
+                    f"{_share(row.outcomes['found'], row.matrices)}, then "
                     f"{_share(other.outcomes['found'], other.matrices)}"
                 )
 

@@ -56,7 +56,7 @@ def _versions_bad(which: str, size: float, generator: np.random.Generator, repea
     if which == "one":
         bad = [others[generator.integers(len(others))]]
     elif which == "several":
-        bad = [one for one in others if generator.random() < 0.5] or others
+        bad = [other for other in others if generator.random() < 0.5] or others
     else:  # from one on
         bad = others[generator.integers(len(others)) :]
     heads = _some_heads(world)

@@ -50,7 +50,7 @@ def score(matrix: Matrix, claims: Claims) -> Score:
             undecided |= kind == "inconclusive" and not at_fault
         elif kind not in _allowed(matrix, cell, head):
             (wrong if at_fault else false).add(kind)
-    environments = {made.id: made.environment for made in matrix.cells}
+    environments = {cell.id: cell.environment for cell in matrix.cells}
     for environment, head, kind in claims.findings:
         cells = [cell for cell, one in environments.items() if one == environment]
         true = frozenset().union(*(_allowed(matrix, cell, head) for cell in cells))

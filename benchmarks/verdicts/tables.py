@@ -68,14 +68,14 @@ def _confusion(rows: Sequence[Row]) -> str:
 def _grid(title: str, rows: Sequence[Row], outcomes: Sequence[str]) -> str:
     repeats = list(dict.fromkeys(row.repeats for row in rows))
     lines = [
-        _line(title, *(f"{one} repeats" for one in repeats)),
+        _line(title, *(f"{repeat} repeats" for repeat in repeats)),
         _line(*["---"] * (len(repeats) + 1)),
     ]
     found = {(row.variant, row.repeats): row for row in rows}
     for variant in dict.fromkeys(row.variant for row in rows):
         cells = []
-        for one in repeats:
-            row = found[variant, one]
+        for repeat in repeats:
+            row = found[variant, repeat]
             shares = (percent(row.outcomes[outcome], row.matrices) for outcome in outcomes)
             cells.append(" / ".join(shares))
         lines.append(_line(variant, *cells))

@@ -205,7 +205,9 @@ class World:
             heads=self.heads,
             energy=self.energy,
             cells=tuple(self.cells),
-            simulations={(self.placement, name): one for name, one in self.simulations.items()},
+            simulations={
+                (self.placement, name): simulation for name, simulation in self.simulations.items()
+            },
             gates=dict(self.gates),
             plants=tuple(self.plants),
             allowed=dict(self.allowed),
@@ -254,7 +256,7 @@ def all_passes(
     if "t" not in world.simulations:
         world.table("t")
     for version in world.versions:
-        if f"own-{version}" not in world.simulations and any("own" in one for one in passes):
+        if f"own-{version}" not in world.simulations and any("own" in pass_ for pass_ in passes):
             world.table(f"own-{version}", LIMIT, table_spread)
         for pass_ in passes:
             if not pass_.startswith("int8"):

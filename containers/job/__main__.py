@@ -68,8 +68,8 @@ def run(request_folder, result_folder, stages):
     if request["calibration"] is not None:
         write(protocol.CALIBRATION, calibrate.run(engine, request, stages))
         write_probe()
-    for one in request["passes"]:
-        passes.run(engine, request, one, result_folder, stages)
+    for pass_ in request["passes"]:
+        passes.run(engine, request, pass_, result_folder, stages)
         # After each, lest the next one crashes: engines map libraries when they build and run.
         write_probe()
 

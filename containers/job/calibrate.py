@@ -72,8 +72,8 @@ def tables(histograms, algorithms):
     }
     usable = [histogram for histogram in histograms if histogram.amax > 0]
     made, clipped = {}, {}
-    for one in algorithms:
-        name, options = one["name"], one.get("options") or {}
+    for algorithm in algorithms:
+        name, options = algorithm["name"], algorithm.get("options") or {}
         made[name] = {
             histogram.tensor: thresholds.threshold(histogram, name, options) for histogram in usable
         }
@@ -107,7 +107,7 @@ def run(engine, request, stages):
                 request["input"],
                 images,
                 wanted["tensors"],
-                [one["name"] for one in wanted["algorithms"]],
+                [algorithm["name"] for algorithm in wanted["algorithms"]],
                 stages.show,
                 protocol.batch_size(request),
             )

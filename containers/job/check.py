@@ -21,7 +21,7 @@ def main(arguments):
     request = protocol.read_json(arguments[0])
     from .engines.tensorrt import library
 
-    forms = {one["name"]: look(one, request["capabilities"]) for one in request["forms"]}
+    forms = {form["name"]: look(form, request["capabilities"]) for form in request["forms"]}
     found = {"engine": library.NAME, "version": library.trt.__version__, "forms": forms}
     protocol.write_json(arguments[1], found)
     return 0

@@ -39,7 +39,7 @@ def main(arguments):
         return 2
     expected = every[arguments[0]]
     starts = sorted(glob.glob(os.path.join(glob.escape(os.path.join(WORK, arguments[0])), "start-*")))
-    word, reason, observed = compared(expected, [os.path.join(one, "result") for one in starts], ".")
+    word, reason, observed = compared(expected, [os.path.join(start, "result") for start in starts], ".")
     for line in table(expected, observed):
         print(line)
     print("%s: %s" % (word, reason))

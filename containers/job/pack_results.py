@@ -51,7 +51,7 @@ def settled_outputs(folder):
     if not os.path.isfile(path) or not os.path.isfile(os.path.join(folder, protocol.SETTLED)):
         return ()
     answer = protocol.read_json(path)
-    return {one["file"] for one in answer["outputs"].values()} if answer.get("settled") else ()
+    return {output["file"] for output in answer["outputs"].values()} if answer.get("settled") else ()
 
 
 def anonymous(info):

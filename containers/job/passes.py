@@ -307,7 +307,7 @@ def _outputs_of(other, folder):
     answer = protocol.read_json(answer_path)
     if answer["status"] != "ok":
         return None, "failed"
-    found = {head: os.path.join(other_folder, one["file"]) for head, one in answer["outputs"].items()}
+    found = {head: os.path.join(other_folder, output["file"]) for head, output in answer["outputs"].items()}
     return found, None
 
 

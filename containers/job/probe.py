@@ -40,7 +40,7 @@ def facts():
         "memory_bytes": _memory_bytes(_read("/proc/meminfo")),
         "packages": packages(),
         "mapped": libraries,
-        "gpu": gpu.facts([one["path"] for one in libraries["libraries"] or []]),
+        "gpu": gpu.facts([library["path"] for library in libraries["libraries"] or []]),
         "environment": variables(os.environ),
     }
 

@@ -269,17 +269,17 @@ def read_request(folder):
         runs = request["timing"].setdefault(LAYER_RUNS, 0)  # not every host knows of it
         if not isinstance(runs, int) or isinstance(runs, bool) or runs < 0:
             raise ProtocolError("timing.%s is %r: expected a number of runs, or 0" % (LAYER_RUNS, runs))
-    for one in request["passes"]:
-        one["model"] = absolute(one["model"])
-        if one["table"] is not None:
-            one["table"] = absolute(one["table"])
-        if one["implicit"] is not None and one["implicit"]["images"] is not None:
-            one["implicit"]["images"] = absolute(one["implicit"]["images"])
-        if one["typed"] is not None and one["typed"]["model"] is not None:
-            one["typed"]["model"] = absolute(one["typed"]["model"])
-        one["alternatives"] = [
+    for pass_ in request["passes"]:
+        pass_["model"] = absolute(pass_["model"])
+        if pass_["table"] is not None:
+            pass_["table"] = absolute(pass_["table"])
+        if pass_["implicit"] is not None and pass_["implicit"]["images"] is not None:
+            pass_["implicit"]["images"] = absolute(pass_["implicit"]["images"])
+        if pass_["typed"] is not None and pass_["typed"]["model"] is not None:
+            pass_["typed"]["model"] = absolute(pass_["typed"]["model"])
+        pass_["alternatives"] = [
             dict(form, uff=absolute(form["uff"])) if isinstance(form, dict) else absolute(form)
-            for form in one["alternatives"]
+            for form in pass_["alternatives"]
         ]
     return request
 

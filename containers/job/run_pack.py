@@ -40,7 +40,7 @@ def main(arguments):
     if damaged:
         print("damaged, pack again or copy again: %s" % ", ".join(damaged), file=sys.stderr)
         return 2
-    wanted = [one for one in pack["requests"] if matches(one, options.only)]
+    wanted = [request for request in pack["requests"] if matches(request, options.only)]
     if not wanted:
         print("nothing matches; there are: %s" % ", ".join(names(pack)), file=sys.stderr)
         return 2
@@ -98,7 +98,7 @@ def parser():
 
 
 def names(pack):
-    return [one["id"] for one in pack["requests"]]
+    return [request["id"] for request in pack["requests"]]
 
 
 def matches(one, patterns):
@@ -196,8 +196,8 @@ def blamed(ended, missing, progressed):
 def engines(requests):
     """Returns the engines that requests need, each once."""
     found = []
-    for one in requests:
-        with io.open(os.path.join(HERE, one["request"]), encoding="utf-8") as stream:
+    for request in requests:
+        with io.open(os.path.join(HERE, request["request"]), encoding="utf-8") as stream:
             found.append(json.load(stream)["engine"])
     return sorted(set(found))
 

@@ -51,10 +51,10 @@ WORDS = {ALL, "small", "medium", "large", "int8", FLOAT, "sqnr_db"}
 def spoiled(made: Judgement, evil: str) -> Judgement:
     """Returns the judgement with `evil` after every text in it; what was one text still is one."""
     ids = {
-        one.cell.id: replace(
-            one.cell, environment=one.cell.environment + evil, device=one.cell.device + evil
+        cell.cell.id: replace(
+            cell.cell, environment=cell.cell.environment + evil, device=cell.cell.device + evil
         ).id
-        for one in made.cells
+        for cell in made.cells
     }
 
     def spoil(value: Any) -> Any:
@@ -63,7 +63,7 @@ def spoiled(made: Judgement, evil: str) -> Judgement:
         if isinstance(value, str):
             return ids.get(value, value + evil)
         if is_dataclass(value) and not isinstance(value, type):
-            changed = {one.name: spoil(getattr(value, one.name)) for one in fields(value)}
+            changed = {field.name: spoil(getattr(value, field.name)) for field in fields(value)}
             return replace(value, **changed)
         if isinstance(value, Mapping):
             return {spoil(key): spoil(one) for key, one in value.items()}
@@ -147,11 +147,15 @@ def _regressed(environment: str) -> tuple[Verdict, ...]:
     )
 
 
-def _measured(environment: str, nmse: float, found: tuple[Verdict, ...] = ()) -> CellResult:
+def _measured(environment: str, nmse: float, verdicts: tuple[Verdict, ...] = ()) -> CellResult:
     heads = [
         replace(
             head(
-                one, nmse, float_layers=("resize_up",), identical_to=("other/cpu",), verdicts=found
+                one,
+                nmse,
+                float_layers=("resize_up",),
+                identical_to=("other/cpu",),
+                verdicts=verdicts,
             ),
             integer_operators={"Add": 2},
             float_operators={"Resize": 1},
@@ -159,7 +163,7 @@ def _measured(environment: str, nmse: float, found: tuple[Verdict, ...] = ()) ->
         )
         for one in HEADS
     ]
-    made = cell_result(
+    result = cell_result(
         environment,
         SHARED,
         heads,
@@ -167,7 +171,7 @@ def _measured(environment: str, nmse: float, found: tuple[Verdict, ...] = ()) ->
         facts={"stated": {"packages": ["numpy"]}, "command": ["python"]},
     )
     return replace(
-        made,
+        result,
         run=_run(),
         disturbed="another process",
         versions={"TensorRT": "8.5", "cuDNN": "8.9"},

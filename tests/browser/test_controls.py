@@ -38,7 +38,7 @@ def fragment_of(page: Page) -> str:
 
 def sqnr(page: Page, number: int) -> list[float]:
     found = page.locator(f"{BODY} tr[data-environment] > :nth-child({number})[data-value]")
-    return [float(one.get_attribute("data-value") or "nan") for one in found.all()]
+    return [float(locator.get_attribute("data-value") or "nan") for locator in found.all()]
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ def test_another_gate_marks_cells_and_says_that_it_is_a_what_if(page: Page) -> N
     expect(page.locator("#matrix tr[data-environment] td.if-failed").first).to_contain_text(
         "✗ fails 60 dB"
     )
-    told = page.locator(".what-if")
-    expect(told).to_contain_text(re.compile(rf"^With these gates {gated} of \d+ int8 results"))
-    expect(told).to_contain_text("the exit code are for the latter")
+    locator = page.locator(".what-if")
+    expect(locator).to_contain_text(re.compile(rf"^With these gates {gated} of \d+ int8 results"))
+    expect(locator).to_contain_text("the exit code are for the latter")
     small.fill("1")
     assert page.locator("#matrix td.if-failed").count() == 0
     expect(page.locator("#matrix tr[data-environment] td.if-held").first).to_contain_text(
@@ -316,7 +316,7 @@ def test_copied_text_is_no_formula_and_no_markup(opened: Open) -> None:
         render(judgement([cell_result(evil, SHARED, [head()]), crashed], heads=("small",)))
     )
     rows = table_of(copied(page, "CSV", "#matrix"))
-    assert any(one[1].startswith("'=HYPERLINK") for one in rows)
+    assert any(row[1].startswith("'=HYPERLINK") for row in rows)
     assert not [text for row in rows for text in row if text.startswith(("=", "-1+"))]
     assert "\\|a,b" in copied(page, "Markdown", "#matrix")
 

@@ -68,9 +68,9 @@ def test_nothing_that_axe_calls_serious(opened: Open, name: str, width: int, col
         unfold(page)
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response
     serious = [
-        (one["id"], one["impact"], [node["target"] for node in one["nodes"][:3]])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
+        (violation["id"], violation["impact"], [node["target"] for node in violation["nodes"][:3]])
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
     ]
     assert serious == []
     assert len(found["passes"]) > 15, "axe did look"
@@ -219,7 +219,7 @@ def test_fp32_and_int8_boxes_can_be_looked_at_in_turn(opened: Open) -> None:
             ("int8", (False, True)),
         ):
             page.locator(f"#images label:has([value={value}])").click()
-            assert tuple(one.is_visible() for one in sides) == seen
+            assert tuple(side.is_visible() for side in sides) == seen
 
 
 def test_the_drawing_is_chosen_without_a_script_and_leads_to_the_layers(opened: Open) -> None:

@@ -18,7 +18,9 @@ NO_NETWORK = re.compile(r"the package index cannot be reached|is not in the pack
 
 def made(*versions: str) -> tuple[Path, ...]:
     """Returns the interpreter of each version of ONNX Runtime; skips the test where there is no network to get them by."""
-    return tuple(interpreter({"venv": "onnxruntime", "versions": [one]})[1] for one in versions)
+    return tuple(
+        interpreter({"venv": "onnxruntime", "versions": [version]})[1] for version in versions
+    )
 
 
 def interpreter(entry: Mapping[str, Any]) -> tuple[VenvEnvironment, Path]:

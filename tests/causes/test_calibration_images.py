@@ -129,9 +129,9 @@ def settings(cause: str) -> dict[str, object]:
 
 
 def report(outcome: Outcome) -> CalibrationReport:
-    found = outcome.judgement.calibration
-    assert found is not None
-    return found
+    calibration_report = outcome.judgement.calibration
+    assert calibration_report is not None
+    return calibration_report
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -139,7 +139,7 @@ def test_exactly_the_planted_cause_is_named(
     outcomes: Callable[[str], tuple[Outcome, Path]], cause: str
 ) -> None:
     outcome, _ = outcomes(cause)
-    claims = {one.concern for one in report(outcome).claims} - {Concern.CURVE}
+    claims = {claim.concern for claim in report(outcome).claims} - {Concern.CURVE}
     assert claims == CAUSES[cause][1]
 
 
@@ -163,27 +163,27 @@ def test_the_page_the_terminal_and_the_question_tell_it(
 def test_the_glaring_image_is_named_with_what_leaving_it_out_gives(
     outcomes: Callable[[str], tuple[Outcome, Path]],
 ) -> None:
-    found = report(outcomes("outlier")[0])
-    (claim,) = [one for one in found.claims if one.concern is Concern.DECIDER]
+    calibration_report = report(outcomes("outlier")[0])
+    (claim,) = [one for one in calibration_report.claims if one.concern is Concern.DECIDER]
     assert claim.text.startswith("glare.png alone decides the range of ")
     assert "take it out" in claim.advice
-    head, gain = found.without[0].gains_db[0]
+    head, gain = calibration_report.without[0].gains_db[0]
     assert head in HEADS
     assert gain > 3
     # The curve sees the same cause another way: what the one image costs, only the whole set pays always.
-    trends = {one.head: one.trend for one in found.curves}
+    trends = {curve.head: curve.trend for curve in calibration_report.curves}
     assert trends[head] in (Trend.WORSE, Trend.UNDECIDED)
 
 
 def test_a_sound_set_has_a_curve_and_its_points_are_draws(
     outcomes: Callable[[str], tuple[Outcome, Path]],
 ) -> None:
-    found = report(outcomes("sound")[0])
-    assert {one.head for one in found.curves} <= set(HEADS)
-    for one in found.curves:
-        assert [point.images for point in one.points] == [1, 6, 24]
-        assert [len(point.sqnr_db) for point in one.points][-1] == 1
-        assert all(len(point.sqnr_db) > 1 for point in one.points[:-1])
+    calibration_report = report(outcomes("sound")[0])
+    assert {curve.head for curve in calibration_report.curves} <= set(HEADS)
+    for curve in calibration_report.curves:
+        assert [point.images for point in curve.points] == [1, 6, 24]
+        assert [len(point.sqnr_db) for point in curve.points][-1] == 1
+        assert all(len(point.sqnr_db) > 1 for point in curve.points[:-1])
 
 
 def test_ranges_by_image_are_those_of_the_calibration(

@@ -67,11 +67,11 @@ def dark(folder: Path, python: Path) -> Outcome:
 def result(run: Outcome, environment: str, pass_: str, head: str) -> HeadResult:
     cell = f"{environment}/cpu/{pass_}"
     (found,) = (
-        one
+        head_result
         for result in run.judgement.cells
         if result.cell.id == cell
-        for one in result.heads
-        if one.head == head
+        for head_result in result.heads
+        if head_result.head == head
     )
     return found
 
@@ -84,9 +84,11 @@ def verdict(run: Outcome, environment: str, pass_: str, head: str, kind: Kind) -
 def told(run: Outcome) -> dict[tuple[str, str, str], set[Kind]]:
     """Returns (environment, pass, head) → its verdicts."""
     return {
-        (one.cell.environment, one.cell.pass_.name, head.head): {v.kind for v in head.verdicts}
-        for one in run.judgement.cells
-        for head in one.heads
+        (cell_result.cell.environment, cell_result.cell.pass_.name, head.head): {
+            v.kind for v in head.verdicts
+        }
+        for cell_result in run.judgement.cells
+        for head in cell_result.heads
     }
 
 
@@ -111,7 +113,9 @@ def test_older_resize_is_attributed_to_onnx_runtime_alone(causes: Outcome) -> No
     assert f"At the same scales ort-{OLD} loses" in sentence
     assert "It runs Resize on integers, the baseline in float." in sentence
     assert "ONNX Runtime changed alone." in sentence
-    assert any("only it lies behind resize_up" in one.sentence for one in causes.judgement.lineage)
+    assert any(
+        "only it lies behind resize_up" in lineage.sentence for lineage in causes.judgement.lineage
+    )
 
 
 # (b) calibration images that are not like those that count
@@ -176,8 +180,8 @@ def test_uneven_channels_are_the_limit_of_eight_bits_everywhere(
         sentence = run.judgement.sentences["wide"]
         assert "is beyond the gate, with exact arithmetic" in sentence
         assert "and so it is in exact arithmetic with its scales" in sentence
-    found = result(causes, BASELINE, SHARED, "wide")
-    assert found.passed is False
+    head_result = result(causes, BASELINE, SHARED, "wide")
+    assert head_result.passed is False
 
 
 # (e) layers that did not run in int8
@@ -186,11 +190,11 @@ def test_uneven_channels_are_the_limit_of_eight_bits_everywhere(
 def test_float_layers_without_rounding_are_a_fallback_with_their_names(causes: Outcome) -> None:
     for head in HEADS:
         verdict(causes, FLOAT, SHARED, head, Kind.PRECISION_FALLBACK)
-    found = result(causes, FLOAT, SHARED, "plain")
-    assert found.integer_share == 0
-    assert found.float_layers == ("conv_c1", "conv_c2")
+    head_result = result(causes, FLOAT, SHARED, "plain")
+    assert head_result.integer_share == 0
+    assert head_result.float_layers == ("conv_c1", "conv_c2")
     # The last one has no choice: nothing quantises its output.
-    assert found.placed_float == ("conv_plain",)
+    assert head_result.placed_float == ("conv_plain",)
     accused = {
         environment
         for (environment, _, _), kinds in told(causes).items()
@@ -202,12 +206,12 @@ def test_float_layers_without_rounding_are_a_fallback_with_their_names(causes: O
 def test_float_layers_that_round_all_the_same_are_named_and_move_no_error(
     causes: Outcome,
 ) -> None:
-    found, base = (result(causes, name, SHARED, "plain") for name in (ROUNDED, BASELINE))
-    assert found.integer_share == 0
+    head_result, base = (result(causes, name, SHARED, "plain") for name in (ROUNDED, BASELINE))
+    assert head_result.integer_share == 0
     assert base.integer_share == pytest.approx(0.95, abs=0.01)
     assert (base.float_layers, base.placed_float) == ((), ("conv_plain",))
-    assert found.float_layers == ("conv_c1", "conv_c2")
-    assert found.error.sqnr_db == pytest.approx(base.error.sqnr_db, abs=0.1)
+    assert head_result.float_layers == ("conv_c1", "conv_c2")
+    assert head_result.error.sqnr_db == pytest.approx(base.error.sqnr_db, abs=0.1)
 
 
 # (f) the same environment under two names
@@ -216,12 +220,12 @@ def test_float_layers_that_round_all_the_same_are_named_and_move_no_error(
 def test_the_same_environment_under_two_names_is_bit_identical(causes: Outcome) -> None:
     for pass_ in PASSES:
         for head in HEADS:
-            found = result(causes, "twin", pass_, head)
-            assert f"{BASELINE}/cpu/{pass_}" in found.identical_to
+            head_result = result(causes, "twin", pass_, head)
+            assert f"{BASELINE}/cpu/{pass_}" in head_result.identical_to
     starts = [
-        one.facts["command"]
-        for one in causes.judgement.cells
-        if one.cell.environment in ("twin", BASELINE) and not one.reused
+        cell_result.facts["command"]
+        for cell_result in causes.judgement.cells
+        if cell_result.cell.environment in ("twin", BASELINE) and not cell_result.reused
     ]
     assert len(starts) == 2 * len(PASSES), "both were measured"
     assert "= baseline" in causes.report.read_text()
@@ -247,7 +251,7 @@ def test_an_approximated_gelu_counts_only_where_it_is_beyond_the_tolerance(
 def test_every_cell_was_measured(causes: Outcome, dark: Outcome) -> None:
     for run, environments in ((causes, len(ENVIRONMENTS)), (dark, 2)):
         assert len(run.judgement.cells) == environments * len(PASSES)
-        assert {one.status for one in run.judgement.cells} == {Status.OK}
+        assert {cell_result.status for cell_result in run.judgement.cells} == {Status.OK}
 
 
 def test_no_other_cell_is_accused_of_anything(causes: Outcome) -> None:
@@ -258,7 +262,7 @@ def test_no_other_cell_is_accused_of_anything(causes: Outcome) -> None:
         for head in HEADS
     }
     for pass_ in (SHARED, OWN):
-        known |= {(one, pass_, "wide"): LOST for one in ENVIRONMENTS}
+        known |= {(environment, pass_, "wide"): LOST for environment in ENVIRONMENTS}
         known[f"ort-{OLD}", pass_, "behind"] = {Kind.ENGINE_REGRESSION}
         known |= {(FLOAT, pass_, head): {Kind.PRECISION_FALLBACK} for head in OTHERS}
         known[FLOAT, pass_, "wide"] = {Kind.PRECISION_FALLBACK, Kind.INT8_LIMIT}
@@ -269,11 +273,11 @@ def test_no_other_cell_is_accused_of_anything(causes: Outcome) -> None:
 
 def test_no_other_cell_of_the_dark_run_is_accused_of_anything(dark: Outcome) -> None:
     assert told(dark) == {
-        (one.cell.environment, one.cell.pass_.name, head.head): {Kind.OK}
-        if one.cell.pass_.precision is Precision.FP32
+        (cell_result.cell.environment, cell_result.cell.pass_.name, head.head): {Kind.OK}
+        if cell_result.cell.pass_.precision is Precision.FP32
         else LOST
         if head.head == "wide"
         else {Kind.CALIBRATION_PROBLEM}
-        for one in dark.judgement.cells
-        for head in one.heads
+        for cell_result in dark.judgement.cells
+        for head in cell_result.heads
     }

@@ -101,11 +101,11 @@ def judged(folder: Path, name: str, heads: Mapping[str, Any], **more: Any) -> Ou
 
 def int8(run: Outcome, head: str) -> list[HeadResult]:
     return [
-        one
+        head_result
         for cell in run.judgement.cells
         if cell.cell.pass_.precision is Precision.INT8
-        for one in cell.heads
-        if one.head == head
+        for head_result in cell.heads
+        if head_result.head == head
     ]
 
 
@@ -117,18 +117,18 @@ def test_rows_that_change_places_accuse_nobody_and_the_rows_before_are_judged(
 ) -> None:
     heads = {"dets": GATED, "raw": {"output": "raw", **GATED}}
     run = judged(folder, "both", heads)
-    for one in int8(run, "dets"):
+    for head in int8(run, "dets"):
         # What SQNR would have said, and what is said.
-        assert one.error.sqnr_db is not None
-        assert one.error.sqnr_db < 15
-        assert [verdict.kind for verdict in one.verdicts] == [Kind.NOT_COMPARABLE]
-        assert one.gates == ()
+        assert head.error.sqnr_db is not None
+        assert head.error.sqnr_db < 15
+        assert [verdict.kind for verdict in head.verdicts] == [Kind.NOT_COMPARABLE]
+        assert head.gates == ()
     assert len(int8(run, "raw")) == 4
-    for one in int8(run, "raw"):
-        assert one.error.sqnr_db is not None
-        assert one.error.sqnr_db > 25
-        assert one.passed is True
-        assert not ACCUSING & {verdict.kind for verdict in one.verdicts}
+    for head in int8(run, "raw"):
+        assert head.error.sqnr_db is not None
+        assert head.error.sqnr_db > 25
+        assert head.passed is True
+        assert not ACCUSING & {verdict.kind for verdict in head.verdicts}
     assert run.exit_code(strict=False) == 0
     text = run.text()
     assert "visible" not in text, "what nobody could compare, nobody saw"
@@ -138,9 +138,9 @@ def test_rows_that_change_places_accuse_nobody_and_the_rows_before_are_judged(
 
 def test_the_inner_tensor_alone_keeps_the_ranking_out_of_every_engine(folder: Path) -> None:
     run = judged(folder, "inner", {"inner": {"output": "scores", **GATED}})
-    for one in int8(run, "inner"):
-        assert one.passed is True
-        assert one.budget is not None
+    for head in int8(run, "inner"):
+        assert head.passed is True
+        assert head.budget is not None
     manifest = run.report.parent / "manifest.json"
     assert '"ranked": {}' in manifest.read_text() or '"ranked":{}' in manifest.read_text()
 
@@ -151,11 +151,11 @@ def test_as_boxes_the_ranked_head_is_judged_and_one_without_an_area_is_counted(
     decode = {"entry_point": "decoder:boxes"}
     heads = {"dets": {"gate": {"sqnr_db": 20, "lost": 0.2}}}
     run = judged(folder, "boxes", heads, decode=decode)
-    for one in int8(run, "dets"):
-        assert [gate.name for gate in one.gates] == ["lost"]
-        assert one.boxes is not None
-        assert one.boxes.degenerate == 32, "one an image"
-        share = one.boxes.changes[ALL].lost_share
+    for head in int8(run, "dets"):
+        assert [gate.name for gate in head.gates] == ["lost"]
+        assert head.boxes is not None
+        assert head.boxes.degenerate == 32, "one an image"
+        share = head.boxes.changes[ALL].lost_share
         assert share is not None
         assert share < 0.2
-        assert one.passed is True
+        assert head.passed is True

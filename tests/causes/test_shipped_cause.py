@@ -100,20 +100,20 @@ def ran(folder: Path, versions: list[str], session_config: Mapping[str, str]) ->
 
 def cell(outcome: Outcome, version: str, head: str, pass_: str = "int8-shipped") -> HeadResult:
     (found,) = (
-        one
+        head_result
         for result in outcome.judgement.cells
         if result.cell.id == f"ort-{version}/cpu/{pass_}"
-        for one in result.heads
-        if one.head == head
+        for head_result in result.heads
+        if head_result.head == head
     )
     return found
 
 
 def test_every_version_runs_it_as_it_came_and_in_float_and_not_otherwise(outcome: Outcome) -> None:
-    assert sorted(one.cell.id for one in outcome.judgement.cells) == [
+    assert sorted(result.cell.id for result in outcome.judgement.cells) == [
         f"ort-{version}/cpu/{pass_}" for version in (OLD, NEW) for pass_ in ("fp32", "int8-shipped")
     ]
-    assert {one.status for one in outcome.judgement.cells} == {Status.OK}
+    assert {result.status for result in outcome.judgement.cells} == {Status.OK}
     for version in (OLD, NEW):
         for head in HEADS:
             assert cell(outcome, version, head, "fp32").error.sqnr_db > 100
@@ -123,25 +123,25 @@ def test_the_version_is_accused_on_the_head_with_the_bias_and_nowhere_else(
     outcome: Outcome,
 ) -> None:
     accused = {
-        (result.cell.environment, one.head, verdict.kind)
+        (result.cell.environment, head.head, verdict.kind)
         for result in outcome.judgement.cells
-        for one in result.heads
-        for verdict in one.verdicts
+        for head in result.heads
+        for verdict in head.verdicts
         if verdict.kind is not Kind.OK
     }
     # Its own scales are not the best there are, in every version alike: that is no version's.
     scales = {one for one in accused if one[2] is Kind.CALIBRATION_PROBLEM}
     assert accused - scales == {(f"ort-{OLD}", "biased", Kind.ENGINE_REGRESSION)}
-    by_head = {head: {one[0] for one in scales if one[1] == head} for head in HEADS}
+    by_head = {head: {scale[0] for scale in scales if scale[1] == head} for head in HEADS}
     assert all(where in (set(), {f"ort-{OLD}", f"ort-{NEW}"}) for where in by_head.values())
 
 
 def test_the_network_itself_is_the_simulation(outcome: Outcome) -> None:
     """Unfused on the host it gives what the good version gives."""
     for head in HEADS:
-        found = cell(outcome, NEW, head)
-        assert found.budget is not None
-        assert abs(found.budget.engine) < 0.05 * found.budget.observed
+        head_result = cell(outcome, NEW, head)
+        assert head_result.budget is not None
+        assert abs(head_result.budget.engine) < 0.05 * head_result.budget.observed
     bad = cell(outcome, OLD, "biased")
     assert bad.budget is not None
     assert bad.budget.engine > 0.5 * bad.budget.observed

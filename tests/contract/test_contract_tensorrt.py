@@ -30,7 +30,7 @@ ONLY_WHERE = {  # what is chosen as a whole by one feature, in another place tha
 def has(version: str, owner: str, name: str) -> bool:
     runs = KNOWN["classes"].get(owner, {}).get(name, ())
     index = VERSIONS.index(version)
-    return any(VERSIONS.index(one[0]) <= index <= VERSIONS.index(one[1]) for one in runs)
+    return any(VERSIONS.index(run[0]) <= index <= VERSIONS.index(run[1]) for run in runs)
 
 
 def signature(version: str, owner: str, name: str) -> str:
@@ -88,7 +88,7 @@ def test_no_name_is_used_that_a_version_lacks(version: str) -> None:
 def lines_of(file: str, name: str) -> set[str]:
     """Returns the lines of a class or function, as uses call them."""
     tree = ast.parse((ADAPTER / file).read_text(encoding="utf-8"))
-    (found,) = (one for one in tree.body if getattr(one, "name", None) == name)
+    (found,) = (stmt for stmt in tree.body if getattr(stmt, "name", None) == name)
     return {f"{file}:{line}" for line in range(found.lineno, (found.end_lineno or 0) + 1)}
 
 
@@ -140,7 +140,7 @@ def calls() -> list[tuple[str, str, int, set[str], str]]:
                         case _:
                             owner = None
                     if owner:
-                        keywords = {one.arg for one in node.keywords if one.arg}
+                        keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
                         where = f"{path.name}:{node.lineno}"
                         found.append((owner, name, len(node.args), keywords, where))
     return found
@@ -152,7 +152,10 @@ def test_calls_have_the_arguments_of_the_version(version: str) -> None:
         if not has(version, owner, name):
             continue
         overloads = signature(version, owner, name).split(" | (")
-        assert any(fits(one, positional, keywords) for one in overloads), (where, overloads)
+        assert any(fits(overload, positional, keywords) for overload in overloads), (
+            where,
+            overloads,
+        )
 
 
 def fits(text: str, positional: int, keywords: set[str]) -> bool:
@@ -167,7 +170,7 @@ def fits(text: str, positional: int, keywords: set[str]) -> bool:
         else:
             part += letter
     parameters = [one.strip() for one in [*parts, part]][1:]
-    names = [re.match(r"\w+", one).group(0) for one in parameters]  # type: ignore[union-attr]
+    names = [re.match(r"\w+", parameter).group(0) for parameter in parameters]  # type: ignore[union-attr]
     # pybind prints `batch_size: int = 1, bindings: List[int]`: both are needed by keyword there.
     needed = {name for name, one in zip(names, parameters, strict=True) if "=" not in one}
     given = set(names[:positional]) | keywords
@@ -224,5 +227,5 @@ def test_surfaces_are_whole() -> None:
     } <= set(VERSIONS)
     for owner, names in KNOWN["classes"].items():
         for name, runs in names.items():
-            ends = [VERSIONS.index(end) for one in runs for end in one[:2]]
+            ends = [VERSIONS.index(end) for run in runs for end in run[:2]]
             assert ends == sorted(ends), (owner, name)

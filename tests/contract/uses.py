@@ -124,9 +124,9 @@ def _conditions(
             there, absent = _conditions(operand, aliases)
             return absent, there
         case ast.BoolOp(op=ast.And(), values=values):
-            return nothing.union(*(_conditions(one, aliases)[0] for one in values)), nothing
+            return nothing.union(*(_conditions(value, aliases)[0] for value in values)), nothing
         case ast.BoolOp(op=ast.Or(), values=values):
-            return nothing, nothing.union(*(_conditions(one, aliases)[1] for one in values))
+            return nothing, nothing.union(*(_conditions(value, aliases)[1] for value in values))
     return nothing, nothing
 
 

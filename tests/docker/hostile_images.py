@@ -284,28 +284,28 @@ def attacked(engine: Engine, base: str, what: str, folder: Path) -> Ended:
     changed = {one for one in before.keys() | after.keys() if before.get(one) != after.get(one)}
     objects = trial.store.root / "objects"
     wrong = [
-        one.name
-        for one in objects.iterdir()
-        if one.stem != hashlib.sha256(one.read_bytes()).hexdigest() or SECRET in one.read_bytes()
+        path.name
+        for path in objects.iterdir()
+        if path.stem != hashlib.sha256(path.read_bytes()).hexdigest() or SECRET in path.read_bytes()
     ]
     problems = [
         *([f"objects: {wrong}"] if wrong else []),
-        *(f"{one}: {records[one].reason}" for one in records if one.startswith("well/") and records[one].status is not Status.OK),
+        *(f"{record}: {records[record].reason}" for record in records if record.startswith("well/") and records[record].status is not Status.OK),
         *(["left in work"] if list((trial.store.root / "work").iterdir()) else []),
         *(["the secret is in the run"] if _holds(trial.run.folder) else []),
     ]  # fmt: skip
-    bad_ones = [one for one in records.values() if one.environment == "bad"]
+    bad_ones = [record for record in records.values() if record.environment == "bad"]
     return Ended(
         what,
         tuple(sorted(changed)),
-        tuple(str(one.status) for one in bad_ones),
+        tuple(str(record.status) for record in bad_ones),
         (bad_ones[0].reason or "")[:120],
         "; ".join(problems),
     )
 
 
 def _holds(folder: Path) -> bool:
-    return any(SECRET in one.read_bytes() for one in folder.rglob("*") if one.is_file())
+    return any(SECRET in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def main() -> int:

@@ -64,5 +64,5 @@ class Scripted:
     def left(self) -> Sequence[str]:
         """Returns the names of its containers that are still there."""
         label = f"{owner.RUN_LABEL}={self.name}"
-        found = self.engine.client.containers.list(all=True, filters={"label": label})
-        return [one.name for one in found]
+        containers = self.engine.client.containers.list(all=True, filters={"label": label})
+        return [container.name for container in containers]

@@ -71,19 +71,19 @@ def one_run(folder: Path) -> int:
     trial = Trial(folder, *environments, passes=[FP32], repeats=A_RUN // 2)
     trial.records()
     shutil.rmtree(folder)
-    return sum(one.starts for one in environments)
+    return sum(environment.starts for environment in environments)
 
 
 def watched(number: int, work: Callable[[], int], told: Callable[[str], None]) -> Sequence[Held]:
     """Does it until so many starts were made; returns what was held after the first tenth, and then on."""
-    made, found, next_look = 0, [], number // 10
+    made, helds, next_look = 0, [], number // 10
     while made < number:
         made += work()
         if made >= next_look:
-            found.append(held())
-            told(f"{made} starts: {found[-1]}")
+            helds.append(held())
+            told(f"{made} starts: {helds[-1]}")
             next_look += number // 10
-    return found
+    return helds
 
 
 def main() -> int:
@@ -98,8 +98,8 @@ def main() -> int:
         def told(text: str) -> None:
             print(text, flush=True)
 
-        found = watched(options.starts, lambda: one_run(folder), told)
-        told(f"{options.starts} starts, from a tenth of them on: {found[-1].beyond(found[0])}")
+        helds = watched(options.starts, lambda: one_run(folder), told)
+        told(f"{options.starts} starts, from a tenth of them on: {helds[-1].beyond(helds[0])}")
         engine = Engine()
         if options.containers and not engine.obstacle():
             image = rootfs.python_image(engine.client)
@@ -111,13 +111,13 @@ def main() -> int:
                 return 1
 
             def left() -> int:
-                found = engine.client.containers.list(all=True, filters={"label": owner.LABEL})
-                return sum(one.labels.get(owner.ENVIRONMENT_LABEL) == "test" for one in found)
+                containers = engine.client.containers.list(all=True, filters={"label": owner.LABEL})
+                return sum(one.labels.get(owner.ENVIRONMENT_LABEL) == "test" for one in containers)
 
             before = left()
-            found = watched(options.containers, container, told)
+            helds = watched(options.containers, container, told)
             told(
-                f"{options.containers} containers, from a tenth of them on: {found[-1].beyond(found[0])}, "
+                f"{options.containers} containers, from a tenth of them on: {helds[-1].beyond(helds[0])}, "
                 f"containers left: {left() - before}"
             )
         engine.close()

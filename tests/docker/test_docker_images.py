@@ -36,7 +36,7 @@ def pushed(engine: Engine, registry: Registry) -> Iterator[str]:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
         layers = {f"layer{number}": os.urandom(20 << 20) for number in range(3)}
-        text = "FROM scratch\n" + "".join(f"COPY {one} /\n" for one in layers)
+        text = "FROM scratch\n" + "".join(f"COPY {layer} /\n" for layer in layers)
         for path, content in {"Dockerfile": text.encode(), **layers}.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(content)
@@ -65,8 +65,8 @@ def logged_in(
         return engines[-1]
 
     yield make
-    for one in engines:
-        one.close()
+    for engine in engines:
+        engine.close()
 
 
 def remove(engine: Engine, name: str) -> None:
@@ -85,7 +85,7 @@ def test_a_pull_tells_its_layers_and_pins_the_content(logged_in: Login, pushed: 
     engine = logged_in(PASSWORD)
     remove(engine, pushed)
     told: dict[str, list[tuple[int, int]]] = {}
-    found = images.obtain(
+    image = images.obtain(
         engine,
         pushed,
         offline=False,
@@ -96,12 +96,12 @@ def test_a_pull_tells_its_layers_and_pins_the_content(logged_in: Login, pushed: 
     assert any(
         total == 20 << 20 or total > 20 << 20 for steps in told.values() for _, total in steps
     )
-    assert found.id.startswith("sha256:")
-    [digest] = found.digests
+    assert image.id.startswith("sha256:")
+    [digest] = image.digests
     assert digest.startswith(pushed.rpartition(":")[0] + "@sha256:")
-    assert PASSWORD not in json.dumps(found.facts)
+    assert PASSWORD not in json.dumps(image.facts)
     # By its digest it is the same.
-    assert images.obtain(engine, digest, offline=True, transfer=untold).id == found.id
+    assert images.obtain(engine, digest, offline=True, transfer=untold).id == image.id
 
 
 def test_a_wrong_password(logged_in: Login, pushed: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -180,10 +180,10 @@ def environment(image: str, cache: Path, **changes: object) -> DockerEnvironment
 
 
 def test_an_image_without_a_python(empty_image: str, tmp_path: Path) -> None:
-    one = environment(empty_image, tmp_path)
-    assert one.identity() is None
+    docker_environment = environment(empty_image, tmp_path)
+    assert docker_environment.identity() is None
     with pytest.raises(EnvironmentUnavailableError, match="^x: .*the image has no "):
-        one.prepare(offline=True)
+        docker_environment.prepare(offline=True)
 
 
 def test_an_image_whose_python_is_something_else(python_image: str, tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_an_image_whose_python_is_something_else(python_image: str, tmp_path: Pa
 
 
 def test_an_image_without_numpy_gets_it(engine: Engine, python_image: str, tmp_path: Path) -> None:
-    one = environment(python_image, tmp_path)
-    assert one.identity() is None
-    identity = one.prepare(offline=False)
+    docker_environment = environment(python_image, tmp_path)
+    assert docker_environment.identity() is None
+    identity = docker_environment.prepare(offline=False)
     assert identity.facts["derived"]["added"] == ["numpy"]
     assert "has no numpy" in identity.facts["derived"]["because"]
     assert environment(python_image, tmp_path).identity() == identity
@@ -203,7 +203,9 @@ def test_an_image_without_numpy_gets_it(engine: Engine, python_image: str, tmp_p
     request, result = tmp_path / "request", tmp_path / "result"
     request.mkdir()
     result.mkdir()
-    ending = one.run(JobRun(request=request, result=result, log=tmp_path / "log", deadline_s=60))
+    ending = docker_environment.run(
+        JobRun(request=request, result=result, log=tmp_path / "log", deadline_s=60)
+    )
     assert ending.exit_code == 0
     assert json.loads((result / "probe.json").read_text())["packages"]["numpy"]
     assert list(result.iterdir())
@@ -211,6 +213,6 @@ def test_an_image_without_numpy_gets_it(engine: Engine, python_image: str, tmp_p
 
 
 def test_packages_that_do_not_exist(python_image: str, tmp_path: Path) -> None:
-    one = environment(python_image, tmp_path, requirements=["onnxruntime==0.0.1"])
+    docker_environment = environment(python_image, tmp_path, requirements=["onnxruntime==0.0.1"])
     with pytest.raises(EnvironmentUnavailableError, match="^x: .*0.0.1"):
-        one.prepare(offline=False)
+        docker_environment.prepare(offline=False)

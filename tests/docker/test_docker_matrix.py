@@ -64,12 +64,12 @@ def test_containers_give_what_virtual_environments_give(
     assert {one["status"] for one in found.values()} == {"ok"}
     passes = [cell.partition("/")[2] for cell in found if cell.startswith("ort-")]
     assert sorted(passes) == ["cpu/fp32", "cpu/int8-own-minmax", "cpu/int8-shared-minmax"]
-    for one in passes:
+    for pass_ in passes:
         venv, container = (
-            found[f"{environment}-{VERSION}/{one}"]["measurements"][0]
+            found[f"{environment}-{VERSION}/{pass_}"]["measurements"][0]
             for environment in ("ort", "container")
         )
-        assert container["outputs"] == venv["outputs"], one
+        assert container["outputs"] == venv["outputs"], pass_
         assert container["start"]["identity"]["id"].startswith("sha256:")
         assert container["start"]["command"][:2] == ["docker", "run"]
         assert container["start"]["probe"]["packages"]["onnxruntime"] == VERSION

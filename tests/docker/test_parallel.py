@@ -38,11 +38,11 @@ def test_a_context_leads_to_its_engine(
     data = hosts.remote_engine(context).facts["DockerRootDir"]
     assert data == str(second.folder / "data")
     assert data != engine.facts["DockerRootDir"]
-    one = DockerEnvironment(
+    environment = DockerEnvironment(
         name="x", engine="onnxruntime", image="i:1", cache=tmp_path, address=context
     )
-    assert one.obstacle("cpu") is None
-    found = one.obstacle("gpu:0")
+    assert environment.obstacle("cpu") is None
+    found = environment.obstacle("gpu:0")
     assert found
     assert found[0] is Status.UNAVAILABLE
     assert "name it as ssh://user@host" in found[1]
@@ -75,8 +75,8 @@ def test_ctrl_c_stops_the_containers_of_both_and_keeps_what_ended(
 
         def theirs(one: Engine) -> list[str]:
             label = f"{owner.ENVIRONMENT_LABEL}={names[one]}"
-            found = one.client.containers.list(filters={"label": label}, ignore_removed=True)
-            return [each.name for each in found]
+            containers = one.client.containers.list(filters={"label": label}, ignore_removed=True)
+            return [each.name for each in containers]
 
         def both() -> bool:
             assert running.poll() is None, running.communicate()

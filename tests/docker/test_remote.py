@@ -82,7 +82,7 @@ def test_a_job_runs_there_and_its_results_come_back(
     assert sent[1] == 0, "and only once"
     client = hosts.remote_engine(address).client
     assert client.containers.list(all=True) == []
-    assert [one.name for one in client.volumes.list()] == [remote_files.VOLUME]
+    assert [volume.name for volume in client.volumes.list()] == [remote_files.VOLUME]
 
 
 def test_links_and_pipes_do_not_come_back(
@@ -111,25 +111,25 @@ def test_links_and_pipes_do_not_come_back(
 
 def test_a_host_that_does_not_let_us_in(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
-    one = DockerEnvironment(
+    docker_environment = DockerEnvironment(
         name="x", engine="onnxruntime", image="i", cache=Path("/none"),
         address=f"ssh://nobody-of-this-name@127.0.0.1:{sshd.port}",
     )  # fmt: skip
-    found = one.obstacle("cpu")
+    found = docker_environment.obstacle("cpu")
     assert found
     assert found[0] is Status.UNAVAILABLE
     assert found[1].startswith("nobody-of-this-name@127.0.0.1: Permission denied (publickey")
     with pytest.raises(EnvironmentUnavailableError, match="^x: "):
-        one.prepare(offline=False)
+        docker_environment.prepare(offline=False)
 
 
 def test_a_host_without_an_engine(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
-    one = DockerEnvironment(
+    docker_environment = DockerEnvironment(
         name="x", engine="onnxruntime", image="i", cache=Path("/none"),
         address=sshd.address(Path("/nowhere.sock")),
     )  # fmt: skip
-    found = one.obstacle("cpu")
+    found = docker_environment.obstacle("cpu")
     assert found
     assert "Docker" in found[1]
     hosts.close_all()

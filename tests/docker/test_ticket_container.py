@@ -53,8 +53,8 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
 
 
 def test_with_nothing_but_docker(engine_image: str, tmp_path: Path) -> None:
-    made = make("latest", tickets.run(tmp_path), tmp_path / "t.zip", TicketWish(images=2))
-    with zipfile.ZipFile(made.path) as archive:
+    ticket = make("latest", tickets.run(tmp_path), tmp_path / "t.zip", TicketWish(images=2))
+    with zipfile.ZipFile(ticket.path) as archive:
         archive.extractall(tmp_path)
     programs = tmp_path / "programs"
     programs.mkdir()

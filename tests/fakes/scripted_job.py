@@ -72,7 +72,8 @@ def calibrate(amax=2.0, **changes):
         "seconds": 0.5,
         "images": IMAGES,
         "algorithms": {
-            one["name"]: dict.fromkeys(wanted["tensors"], amax) for one in wanted["algorithms"]
+            algorithm["name"]: dict.fromkeys(wanted["tensors"], amax)
+            for algorithm in wanted["algorithms"]
         },
         "unusable": {},
     }

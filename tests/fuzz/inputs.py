@@ -22,8 +22,8 @@ DEEP = 3000
 
 def inputs(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Returns valid inputs, changed in one to eight places."""
-    ways = [_changed_bytes(one) for one in seeds]
-    ways += [_changed_json(one) for one in seeds if _json(one) is not None]
+    ways = [_changed_bytes(seed) for seed in seeds]
+    ways += [_changed_json(seed) for seed in seeds if _json(seed) is not None]
     return st.one_of(ways)
 
 

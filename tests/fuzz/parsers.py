@@ -131,33 +131,33 @@ def _answer(part: str) -> Callable[[bytes, Path], None]:
             protocol.STAGE: b"infer fp32\n",
         }  # fmt: skip
         files[part if "/" not in part else part.replace("PASS", home)] = content
-        for name, one in files.items():
-            _file(one, folder / "result", name)
+        for name, file in files.items():
+            _file(file, folder / "result", name)
         answers = ResultFolder(folder / "result", 1 << 24)
         answers.stage()
         json.dumps(answers.probe(), allow_nan=False)
         with taking("the answer"):
             answers.job()
             answers.calibration()
-            found = answers.answer("fp32")
-            if found is None:
+            answer = answers.answer("fp32")
+            if answer is None:
                 return
-            json.dumps(found.model_dump(mode="json"), allow_nan=False)
-            answers.output("fp32", "small", found, images=4, shape=(4, 2))
-            if found.layers:
-                answers.layers("fp32", found.layers)
-            if found.build:
-                answers.scales("fp32", answers.build("fp32", found.build))
-            if found.cache:
-                answers.cache_table("fp32", found.cache, environment="a")
+            json.dumps(answer.model_dump(mode="json"), allow_nan=False)
+            answers.output("fp32", "small", answer, images=4, shape=(4, 2))
+            if answer.layers:
+                answers.layers("fp32", answer.layers)
+            if answer.build:
+                answers.scales("fp32", answers.build("fp32", answer.build))
+            if answer.cache:
+                answers.cache_table("fp32", answer.cache, environment="a")
 
     return parse
 
 
 def _dump(name: str, form: FileFormat | None = None) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
-        for one in tensors(_file(content, folder, name), form or FileFormat()):
-            for block in one.blocks(max(one.elements_at_once, 1 << 12)):
+        for tensor in tensors(_file(content, folder, name), form or FileFormat()):
+            for block in tensor.blocks(max(tensor.elements_at_once, 1 << 12)):
                 block.tobytes()
 
     return parse
@@ -167,9 +167,9 @@ def _layers(profile: bool) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
         path = _file(content, folder, "layers.json")
         files = LayerFiles(profile=path) if profile else LayerFiles(information=path)
-        found = take_layers(files, _parsed())
-        if found.answer is not None:
-            plain = answer_models.plain_json(as_json(found.answer))
+        layers = take_layers(files, _parsed())
+        if layers.answer is not None:
+            plain = answer_models.plain_json(as_json(layers.answer))
             answer_models.valid(answer_models.LayersAnswer, plain)
 
     return parse
@@ -222,7 +222,9 @@ def _merge(part: str | None) -> Callable[[bytes, Path], None]:
             inner[next(name for name in inner if name.endswith(part))] = content
             content = archive_of(inner)
         merge(_file(content, folder, "results.tar.gz"), results)
-        outside = [one for one in folder.iterdir() if one.name not in ("results", "results.tar.gz")]
+        outside = [
+            path for path in folder.iterdir() if path.name not in ("results", "results.tar.gz")
+        ]
         assert not outside, outside
 
     return parse
@@ -230,7 +232,7 @@ def _merge(part: str | None) -> Callable[[bytes, Path], None]:
 
 def _unpack(content: bytes, folder: Path) -> None:
     unpack(_file(content, folder, "ticket.zip"), folder / "out")
-    assert {one.name for one in folder.iterdir()} <= {"ticket.zip", "out"}
+    assert {path.name for path in folder.iterdir()} <= {"ticket.zip", "out"}
 
 
 # What the host wrote itself, on a disk that may change it
@@ -283,8 +285,8 @@ def _images(*arrays: bytes) -> Callable[[], Sequence[bytes]]:
 
 
 PARSERS: Mapping[str, Parser] = {
-    one.name: one
-    for one in (
+    parser.name: parser
+    for parser in (
         Parser("network", lambda: [network_file()], _network, (graph.GraphError, CircleError)),
         Parser("trt-cache", lambda: table_files()[:2], _cache, (table.TableError,)),
         Parser("table", table_files, lambda content, _: reading.read(content), (table.TableError,)),
@@ -300,7 +302,7 @@ PARSERS: Mapping[str, Parser] = {
         Parser("stage", lambda: [b"infer fp32\n"], _answer(protocol.STAGE), (AnswerError,)),
         Parser("dump-npy", _images(npy_of(np.ones((2, 3), np.float32)), npy_of(np.ones((2, 3), np.float16))), _dump("small.npy"), (DumpError,)),
         Parser("dump-npz", lambda: [npz_of()], _dump("small.npz"), (DumpError,)),
-        Parser("dump-polygraphy", lambda: [one.read_bytes() for one in POLYGRAPHY], _dump("small.json"), (DumpError,)),
+        Parser("dump-polygraphy", lambda: [path.read_bytes() for path in POLYGRAPHY], _dump("small.json"), (DumpError,)),
         Parser("dump-trtexec", lambda: [as_json(WRITTEN)], _dump("out.json"), (DumpError,)),
         Parser("dump-raw", lambda: [np.ones(6, np.float32).tobytes()], _dump("small.bin", FileFormat(shape=(2, 3))), (DumpError,)),
         Parser("engine-layers", lambda: [as_json(INSPECTED), (DATA / "tensorrt_layers/trt-8.5.3.1-int8.json").read_bytes()[:200_000]], _layers(False), ()),

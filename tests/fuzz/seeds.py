@@ -48,7 +48,7 @@ def table_files() -> Sequence[bytes]:
         "data": {"x": {"CLS": "TensorData", "lowest": 0.0, "highest": 1.5}},
     }
     return [
-        *(one.read_bytes()[:3000] for one in sorted((DATA / "tensorrt_tables").glob("*.cache"))),
+        *(path.read_bytes()[:3000] for path in sorted((DATA / "tensorrt_tables").glob("*.cache"))),
         as_json({"x": 1.5, "y": 0.25}),
         as_json({"x": [-1.0, 2.0], "y": [0.0, 1.0]}),
         as_json(ort),
@@ -90,12 +90,12 @@ def image_files() -> Sequence[bytes]:
         ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "I;16"), ("JPEG", "RGB"), ("BMP", "RGB"), ("TIFF", "RGB"), ("WEBP", "RGB"),
     ):  # fmt: skip
         stream = io.BytesIO()
-        one = (
+        image = (
             Image.fromarray(pixels[..., 0].astype(np.uint16))
             if mode == "I;16"
             else Image.fromarray(pixels).convert(mode)
         )
-        one.save(stream, kind)
+        image.save(stream, kind)
         found.append(stream.getvalue())
     return found
 

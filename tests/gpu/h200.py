@@ -45,7 +45,7 @@ def request(options, passes):
         "heads": shape["heads"],
         "evaluation": "evaluation.npy",
         "calibration": None,
-        "passes": [_pass(*one) for one in passes],
+        "passes": [_pass(*pass_) for pass_ in passes],
         "timing": TIMING,
     }
 

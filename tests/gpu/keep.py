@@ -58,29 +58,41 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
         before = Manifest.model_validate_json(read(folder, "manifest.json"))
         if _hashes(before) != _hashes(manifest):
             raise SystemExit(f"{folder}: other reference outputs than {run_folder}: keep it whole")
-        kept = [Record.model_validate(one) for one in json.loads(read(folder, "records.json"))]
+        kept = [Record.model_validate(load) for load in json.loads(read(folder, "records.json"))]
         sums = dict(np.load(folder / "sums.npz"))
         layers = json.loads(read(folder, "layers.json"))
         times = json.loads(read(folder, "times.json"))
         manifest = _with_simulations(manifest, before)
-    stays = {one.cell: one for one in kept if one.environment not in only}
-    records = tuple(stays.get(one.cell, one) for one in records)
-    fresh = [one for record in records if record.cell not in stays for one in record.measurements]
-    if not all(run.store.has(output) for one in fresh for output in one.outputs.values()):
+    stays = {record.cell: record for record in kept if record.environment not in only}
+    records = tuple(stays.get(record.cell, record) for record in records)
+    fresh = [
+        measurement
+        for record in records
+        if record.cell not in stays
+        for measurement in record.measurements
+    ]
+    if not all(
+        run.store.has(output) for measurement in fresh for output in measurement.outputs.values()
+    ):
         raise SystemExit(
             f"{run_folder}: its outputs are gone; `keep: outputs` in matrix.yaml keeps them"
         )
-    measured = [*(one for record in records for one in record.measurements), *manifest.simulations]
+    measured = [
+        *(measurement for record in records for measurement in record.measurements),
+        *manifest.simulations,
+    ]
     sums.update(_sums(run, manifest, [*fresh, *manifest.simulations]))
     layers_in, timed = layers_of(run.store), times_of(run.store)
-    for one in fresh:
-        if one.layers:
-            found = layers_in(one.layers) or ()
-            layers[one.layers.sha256] = [[list(each.tensors), each.precision] for each in found]
-            if told := timed(one.layers):
-                times[one.layers.sha256] = asdict(told)
-    wanted = {one.layers.sha256 for one in measured if one.layers}
-    outputs = {output.sha256 for one in measured for output in one.outputs.values()}
+    for measurement in fresh:
+        if measurement.layers:
+            engine_layers = layers_in(measurement.layers) or ()
+            layers[measurement.layers.sha256] = [
+                [list(each.tensors), each.precision] for each in engine_layers
+            ]
+            if layer_times := timed(measurement.layers):
+                times[measurement.layers.sha256] = asdict(layer_times)
+    wanted = {measurement.layers.sha256 for measurement in measured if measurement.layers}
+    outputs = {output.sha256 for measurement in measured for output in measurement.outputs.values()}
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     _pack(folder / "layers.json", {key: layers[key] for key in sorted(wanted)})
     if kept_times := {key: times[key] for key in sorted(wanted & times.keys())}:
@@ -90,7 +102,7 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
         **{key: sums[key] for key in sorted(sums) if key.partition("-")[0] in outputs},
     )
     _pack(folder / "manifest.json", json.loads(manifest.model_dump_json()))
-    _pack(folder / "records.json", [json.loads(one.model_dump_json()) for one in records])
+    _pack(folder / "records.json", [json.loads(record.model_dump_json()) for record in records])
     for table in (run.folder / "tables").iterdir():
         (folder / "tables" / table.name).write_text(_hidden(table.read_text()))
 
@@ -102,8 +114,8 @@ def _hashes(manifest: Manifest) -> dict[str, str]:
 
 def _with_simulations(manifest: Manifest, before: Manifest) -> Manifest:
     """Returns `manifest` with the tables and simulations that only `before` has."""
-    names = {one.name for one in manifest.simulations}
-    others = [one for one in before.simulations if one.name not in names]
+    names = {simulation.name for simulation in manifest.simulations}
+    others = [simulation for simulation in before.simulations if simulation.name not in names]
     return manifest.model_copy(
         update={
             "simulations": (*manifest.simulations, *others),
@@ -116,20 +128,23 @@ def _sums(run: Run, manifest: Manifest, measured: Iterable[Measurement]) -> dict
     """Returns the sums of each output against the reference, and against fp32 of its environment and device."""
     assert manifest.reference
     measured = list(measured)
-    floats = [one for one in measured if one.name == "fp32"]
+    floats = [measurement for measurement in measured if measurement.name == "fp32"]
     return {
         f"{output.sha256}-{other.outputs[head].sha256}": run.store.sums(
             output, other.outputs[head], manifest.epsilon
         )
-        for one in measured
-        for head, output in one.outputs.items()
-        for other in [manifest.reference, *(each for each in floats if _place(each) == _place(one))]
+        for measurement in measured
+        for head, output in measurement.outputs.items()
+        for other in [
+            manifest.reference,
+            *(each for each in floats if _place(each) == _place(measurement)),
+        ]
         if head in other.outputs and run.store.has(output)
     }
 
 
-def _place(one: Measurement) -> tuple[str, str] | None:
-    return (one.start.environment, one.start.device) if one.start else None
+def _place(measurement: Measurement) -> tuple[str, str] | None:
+    return (measurement.start.environment, measurement.start.device) if measurement.start else None
 
 
 def _hidden(text: str) -> str:

@@ -45,12 +45,13 @@ def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
     fetched = {"wheels": str(wheels.resolve())} if wheels else {}
     packages = {"venv": "tensorrt", **fetched}
     images = [
-        {"engine": "tensorrt", "image": f"trt-matrix/tensorrt:{one}", "name": f"trt-{one}"}
-        for one in VERSIONS
+        {"engine": "tensorrt", "image": f"trt-matrix/tensorrt:{version}", "name": f"trt-{version}"}
+        for version in VERSIONS
     ]
     last = f"trt-{VERSIONS[-1]}"
     held = [
-        {**one, "name": f"{one['name']}-held", "options": {"fp32_layers": HELD}} for one in images
+        {**image, "name": f"{image['name']}-held", "options": {"fp32_layers": HELD}}
+        for image in images
     ]
     # Of the quickest builder: only its clock and the GPU's latencies are asked.
     quick = {**SHORT, "baseline": images[0]["name"], "environments": images[:1]}
@@ -98,7 +99,9 @@ def ran(results: Path, name: str) -> list[list[str]]:
     runs = sorted(results.glob(f"*-digits3-h200-{name.replace('/', '-')}"))
     for path in sorted(one for run in runs[-1:] for one in run.glob("records/**/*.json")):
         record = json.loads(path.read_text())
-        told = [one for one in record["measurements"] if one["status"] == "ok"]
+        told = [
+            measurement for measurement in record["measurements"] if measurement["status"] == "ok"
+        ]
         device = [s for one in told for s in (one["latency"] or {}).get("device_s") or ()]
         took = f"{1e6 * statistics.median(device):.1f} µs" if device else "-"
         why = record["reason"] or "; ".join(
@@ -113,12 +116,16 @@ def overhead(results: Path, name: str) -> list[list[str]]:
     inside: dict[str, list[float]] = {}
     for path in sorted(results.glob(f"*-digits3-h200-{name.replace('/', '-')}/records/**/*.json")):
         record = json.loads(path.read_text())
-        for one in record["measurements"]:
-            if one["status"] != "ok":
+        for measurement in record["measurements"]:
+            if measurement["status"] != "ok":
                 continue
-            built = one["build"]
+            built = measurement["build"]
             images_s = (built["quantisation"] or {}).get("callbacks_s") or 0.0
-            taken = built["tensorrt_s"] - images_s, built["builder_s"], one["stages"]["build"]
+            taken = (
+                built["tensorrt_s"] - images_s,
+                built["builder_s"],
+                measurement["stages"]["build"],
+            )
             sums = inside.setdefault(record["cell"].split("/")[0], [0.0, 0.0, 0.0])
             sums[:] = [a + b for a, b in zip(sums, taken, strict=True)]
     return [

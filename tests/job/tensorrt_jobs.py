@@ -76,7 +76,7 @@ def old_network() -> bytes:
     ]
     value = helper.make_tensor_value_info
     inputs = [value("image", onnx.TensorProto.FLOAT, SHAPES["image"])]
-    inputs += [value(one.name, onnx.TensorProto.FLOAT, list(one.dims)) for one in weights]
+    inputs += [value(weight.name, onnx.TensorProto.FLOAT, list(weight.dims)) for weight in weights]
     outputs = [value(name, onnx.TensorProto.FLOAT, SHAPES[name]) for name in ("large", "small")]
     graph = helper.make_graph(nodes, "old", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=3)

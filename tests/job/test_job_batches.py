@@ -25,7 +25,7 @@ BATCH = {"size": SIZE, "alone": False}
 def batched(content: bytes, size: int | str = SIZE) -> bytes:
     """Returns a network of `network` or `old_network` that takes so many images."""
     model = onnx.load_from_string(content)
-    constants = {one.name for one in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer}
     for value in (*model.graph.input, *model.graph.output):
         if value.name not in constants:
             first = value.type.tensor_type.shape.dim[0]
@@ -183,7 +183,7 @@ def test_tensorrt_is_given_batches(jobs: Jobs, version: str, free: bool) -> None
     ]
     ended = jobs.run(version, passes, batch=BATCH, timing={**TIMING, "layer_runs": 1})
     assert (ended.code, ended.live) == (0, "live 0"), ended.log
-    assert [ended.pass_(one["name"])["error"] for one in passes] == [None, None], ended.log
+    assert [ended.pass_(pass_["name"])["error"] for pass_ in passes] == [None, None], ended.log
     images = np.load(jobs.folder / "evaluation.npy")
     for head, expected in zip(
         ("large", "small"), reference(plain, images, ("large", "small")), strict=True

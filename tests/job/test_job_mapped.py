@@ -25,7 +25,7 @@ MAPS = """\
 
 def test_only_the_engines_libraries_are_recorded_each_once() -> None:
     facts = mapped.facts(MAPS)
-    assert [(one["path"], one["version"]) for one in facts["libraries"]] == [
+    assert [(library["path"], library["version"]) for library in facts["libraries"]] == [
         ("/opt/my libs/libcudnn.so.8.9.7", "8.9.7"),
         ("/usr/lib/libnvinfer.so.8 (deleted)", None),
     ]

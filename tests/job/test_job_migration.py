@@ -77,7 +77,7 @@ def test_every_variant_is_built_in_every_round(folder: Path, tmp_path: Path, cud
     assert code == 0, said
     told = results(out)
     assert told["engine"] == "8.6.1"
-    assert {name: len(one["builds"]) for name, one in told["variants"].items()} == {
+    assert {name: len(variant["builds"]) for name, variant in told["variants"].items()} == {
         "fp32": 1, "implicit": 2, "explicit": 2, "explicit-unified": 2, "implicit-returned": 2,
     }  # fmt: skip
     assert said.count("round 0:") == 5

@@ -86,13 +86,13 @@ def load(network, calibration, threads=1):
     return lambda images: {"large": np.full((1, 1), told, np.float32), "small": np.full((1, 1), len(made), "f4")}
 """
     made = engine(source, {"fp32": "load", "int8": "load", "int8-qdq": "load"})
-    assert [one.item() for one in outputs(made)] == [len("model.onnx"), 1]
+    assert [output.item() for output in outputs(made)] == [len("model.onnx"), 1]
     own = {
         "scales": "calibrate",
         "calibrator": "unknown",
         "images": str(tmp_path / "calibration.npy"),
     }
-    assert [one.item() for one in outputs(made, "int8", implicit=own)] == [240, 2]
+    assert [output.item() for output in outputs(made, "int8", implicit=own)] == [240, 2]
     session = made.build("qdq.onnx", "int8", None, "")
     for _ in range(3):
         assert session.run({"image": image()}, HEADS)[1].item() == 3

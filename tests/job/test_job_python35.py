@@ -83,10 +83,10 @@ def problems(source: str) -> list[str]:
                 if given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
                     found.append("* in a def")
                 every = [*given.args, *given.posonlyargs, *given.kwonlyargs]
-                if any(one.annotation for one in every) or getattr(node, "returns", None):
+                if any(arg.annotation for arg in every) or getattr(node, "returns", None):
                     found.append("annotation")
             case ast.Import():
-                names = [one.name.split(".")[0] for one in node.names]
+                names = [name.name.split(".")[0] for name in node.names]
                 found.extend(name for name in names if not allowed(name))
             case ast.ImportFrom() if node.level:
                 pass
@@ -163,7 +163,7 @@ def test_protocol_and_probe_need_the_standard_library_only() -> None:
             module.split(".")[0]
             for node in top
             for module in (
-                [one.name for one in node.names]
+                [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
                 else []
                 if node.level

@@ -123,7 +123,10 @@ def test_calibration_sees_every_image_once_and_includes_the_input() -> None:
     )
     assert session.calls == 3
     assert shown == ["0/3", "1/3", "2/3"]
-    assert [(one.tensor, one.amax) for one in histograms] == [("t", 1.0), ("image", 11.0)]
+    assert [(histogram.tensor, histogram.amax) for histogram in histograms] == [
+        ("t", 1.0),
+        ("image", 11.0),
+    ]
     for one, wanted in zip(histograms, (15, 12), strict=True):
         assert one.order_free.counts.sum() == one.doubling.counts.sum() == wanted
 

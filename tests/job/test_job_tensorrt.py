@@ -62,7 +62,10 @@ def test_every_precision_in_every_generation(jobs: Jobs, version: str) -> None:
         one_pass("fp16", model=model, precision="fp16", compare_with="fp32"),
         int8("range", carried("dynamic_range"), model=model),
         int8("cache", carried("cache", "entropy"), model=model),
-        *(int8(f"own-{one}", calibrate(one), model=model) for one in sorted(ALL_CALIBRATORS)),
+        *(
+            int8(f"own-{all_calibrator}", calibrate(all_calibrator), model=model)
+            for all_calibrator in sorted(ALL_CALIBRATORS)
+        ),
     ]
     ended = jobs.run(version, passes, timing=TIMING)
     assert (ended.code, ended.live) == (0, "live 0"), ended.log
@@ -114,7 +117,7 @@ def check_layers(ended: Ended, version: str) -> None:
     for name, precision in (("fp32", "fp32"), ("fp16", "fp16"), ("range", "int8")):
         told = ended.told(name, "layers")
         assert told["source"] == source
-        own = [one for one in told["layers"] if not one["name"].startswith("Reformatting")]
+        own = [layer for layer in told["layers"] if not layer["name"].startswith("Reformatting")]
         tensors = [tensor for layer in own for tensor in layer["tensors"]]
         assert {"c1", "r1", "large", "small"} <= set(tensors)
         assert len(tensors) == len(set(tensors))
@@ -158,7 +161,7 @@ def test_explicit_int8(jobs: Jobs, version: str, typed: str) -> None:
     strong = typed == "strong" or version.startswith("11")
     assert ("INT8" in built["flags"]) is not strong
     layers = ended.told("int8", "layers")["layers"]
-    convolutions = [one["precision"] for one in layers if one["kernel"] == "CaskConvolution"]
+    convolutions = [layer["precision"] for layer in layers if layer["kernel"] == "CaskConvolution"]
     assert convolutions == ["int8"] * 3
     assert "has no Q/DQ nodes" in ended.pass_("float-network")["error"]["message"]
     assert "needs the float one" in ended.pass_("fp32-of-qdq")["error"]["message"]
@@ -172,7 +175,9 @@ def test_eleven_refuses_what_it_cannot_do(jobs: Jobs) -> None:
         one_pass("fp32"),
     ]
     ended = jobs.run("11.4.0.106", passes)
-    assert [ended.pass_(one["name"])["status"] for one in passes] == ["unsupported"] * 3 + ["ok"]
+    assert [ended.pass_(pass_["name"])["status"] for pass_ in passes] == ["unsupported"] * 3 + [
+        "ok"
+    ]
     assert ended.told("fp32", "build")["flags"] == []
     assert "convert it to float16 first" in ended.pass_("fp16")["error"]["message"]
 
@@ -184,8 +189,8 @@ def with_float16(model: bytes) -> bytes:
 
     parsed = onnx.load_from_string(model)
     half = [
-        numpy_helper.from_array(numpy_helper.to_array(one).astype(np.float16), one.name)
-        for one in parsed.graph.initializer
+        numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+        for tensor in parsed.graph.initializer
     ]
     del parsed.graph.initializer[:], parsed.graph.input[1:]
     parsed.graph.initializer.extend(half)
@@ -227,7 +232,7 @@ def test_coverage_of_a_table_that_fits_badly(jobs: Jobs) -> None:
         "rejected": [],
     }
     layers = {
-        one["tensors"][-1]: one["precision"] for one in ended.told("int8", "layers")["layers"]
+        layer["tensors"][-1]: layer["precision"] for layer in ended.told("int8", "layers")["layers"]
     }
     assert layers == {"r1": "int8", "large": "int8", "up": "fp32", "small": "fp32"}
 
@@ -247,7 +252,7 @@ def test_layers_of_implicit_int8_are_held_in_fp32(jobs: Jobs, version: str, flag
     model = "old.onnx" if version in OLD else "model.onnx"
     if version in OLD:
         (jobs.folder / model).write_bytes(old_network())
-    passes = [{**one, "model": model} for one in passes]
+    passes = [{**pass_, "model": model} for pass_ in passes]
     free = jobs.run(version, passes)
     names = ["c1", "r1"]
     ended = jobs.run(version, passes, options={"fp32_layers": names})
@@ -345,8 +350,8 @@ def test_layers_are_timed_after_all_else_by_the_median_of_warm_runs(
         assert len(answer["latency"]["samples_s"]) == 3
         times = told["times"]
         assert (times["runs"], times["problem"]) == (5, None)
-        took = {one["name"]: one for one in times["layers"]}
-        own = [one for one in told["layers"] if not one["name"].startswith("Reformatting")]
+        took = {layer["name"]: layer for layer in times["layers"]}
+        own = [layer for layer in told["layers"] if not layer["name"].startswith("Reformatting")]
         assert [took[one["name"]]["tensors"] for one in own] == [one["tensors"] for one in own]
         assert {"c1", "r1", "large", "small"} <= {
             t for one in own for t in took[one["name"]]["tensors"]
@@ -383,10 +388,10 @@ def test_the_host_reads_all_that_a_job_tells(jobs: Jobs) -> None:
     assert table.amax.keys() == set(TABLE)
     heads = [("large", "large"), ("small", "small")]
     layers = answers.layers("own", own.layers or "")
-    found = shares_of_layers(layers, jobs.folder / "model.onnx", heads, quantised=True)
-    assert [found[head].ratio for head, _ in heads] == [1.0, 1.0]
-    assert found["small"].integer_operators["Resize"] == 1
-    assert found["small"].float_operators == {}
+    shares = shares_of_layers(layers, jobs.folder / "model.onnx", heads, quantised=True)
+    assert [shares[head].ratio for head, _ in heads] == [1.0, 1.0]
+    assert shares["small"].integer_operators["Resize"] == 1
+    assert shares["small"].float_operators == {}
     assert never is not None
     assert never.status == "unsupported"
     assert never.error is not None

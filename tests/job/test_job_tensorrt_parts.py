@@ -27,8 +27,8 @@ def inspected() -> list[dict[str, Any]]:
     told = json.loads((DATA / "trt-8.5.3.1-int8.json").read_text())
     words = {
         word.strip("()")
-        for one in told["Layers"]
-        for word in one["Name"].replace(",", " ").replace("PWN(", " ").split()
+        for Layer in told["Layers"]
+        for word in Layer["Name"].replace(",", " ").replace("PWN(", " ").split()
         if word.startswith("/model.")
     }
     network = {name: [f"{name}_output_0"] for name in words if "_output_" not in name}
@@ -60,8 +60,8 @@ def test_a_heads_last_convolution_is_int8_with_a_float_output(
 ) -> None:
     heads = [one for one in inspected if one["name"].startswith("/model.24")]
     assert len(heads) == 3
-    for one in heads:
-        assert (one["precision"], one["outputs"][0]["precision"]) == ("int8", "fp32")
+    for head in heads:
+        assert (head["precision"], head["outputs"][0]["precision"]) == ("int8", "fp32")
 
 
 def test_resizes_and_pools_of_a_real_engine_ran_in_int8(inspected: list[dict[str, Any]]) -> None:
@@ -325,8 +325,10 @@ def test_the_plan_asks_what_the_job_understands(
     asked = h200.request({"timing_cache": None}, h200.PASSES)
     (tmp_path / "request.json").write_text(json.dumps(asked))
     understood = protocol.read_request(str(tmp_path))
-    assert [one["name"] for one in understood["passes"]] == [one[0] for one in h200.PASSES]
-    calibrated = [one for one in understood["passes"] if one["implicit"] and not one["table"]]
+    assert [pass_["name"] for pass_ in understood["passes"]] == [pass_[0] for pass_ in h200.PASSES]
+    calibrated = [
+        pass_ for pass_ in understood["passes"] if pass_["implicit"] and not pass_["table"]
+    ]
     assert len(calibrated) == 2
 
 

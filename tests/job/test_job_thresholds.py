@@ -95,9 +95,9 @@ def test_a_first_image_of_zeros_leaves_entropy_to_the_next() -> None:
 
 def test_the_first_image_is_part_of_entropy_and_of_nothing_else() -> None:
     images = [GAUSS[:1000], GAUSS[1000:]]
-    one, other = histogram_of(*images), histogram_of(*reversed(images))
+    histogram, other = histogram_of(*images), histogram_of(*reversed(images))
     for algorithm in ALGORITHMS:
-        same = threshold(one, algorithm, {}) == threshold(other, algorithm, {})
+        same = threshold(histogram, algorithm, {}) == threshold(other, algorithm, {})
         assert same == (algorithm != "entropy")
 
 

@@ -94,7 +94,7 @@ def as_the_file_says(
     needed, nodes = set(heads), []
     waiting = list(model.graph.node)
     while any(set(node.output) & needed for node in waiting):
-        for node in [one for one in waiting if set(one.output) & needed]:
+        for node in [node_proto for node_proto in waiting if set(node_proto.output) & needed]:
             waiting.remove(node)
             nodes.append(node)
             needed.update(node.input)
@@ -105,7 +105,11 @@ def as_the_file_says(
     del kept.graph.node[:], kept.graph.output[:]
     kept.graph.node.extend(in_order)
     kept.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in heads)
-    fed_to = [one for one in model.graph.input if one.name in needed]
+    fed_to = [
+        value_info_proto
+        for value_info_proto in model.graph.input
+        if value_info_proto.name in needed
+    ]
     del kept.graph.input[:]
     kept.graph.input.extend(fed_to)
     options = onnxruntime.SessionOptions()
@@ -114,20 +118,24 @@ def as_the_file_says(
     session = onnxruntime.InferenceSession(
         kept.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    weights = {one.name for one in model.graph.initializer}
+    weights = {tensor.name for tensor in model.graph.initializer}
     feed = {}
-    for one in session.get_inputs():
-        if one.name in weights:
+    for get_input in session.get_inputs():
+        if get_input.name in weights:
             continue
-        dtype = TYPES[one.type]
-        if one.name not in constants:
-            batch = one.shape[0] if one.shape and isinstance(one.shape[0], int) else 1
-            feed[one.name] = np.repeat(fed[None], max(batch, 1), axis=0).astype(dtype)
+        dtype = TYPES[get_input.type]
+        if get_input.name not in constants:
+            batch = (
+                get_input.shape[0] if get_input.shape and isinstance(get_input.shape[0], int) else 1
+            )
+            feed[get_input.name] = np.repeat(fed[None], max(batch, 1), axis=0).astype(dtype)
             continue
-        value = np.asarray(constants[one.name], dtype)
-        shape = (1,) * (len(one.shape) - value.ndim) + value.shape
-        sizes = [size if isinstance(size, int) and size > 0 else 1 for size in one.shape]
-        feed[one.name] = np.broadcast_to(value.reshape(shape), np.broadcast_shapes(shape, sizes))
+        value = np.asarray(constants[get_input.name], dtype)
+        shape = (1,) * (len(get_input.shape) - value.ndim) + value.shape
+        sizes = [size if isinstance(size, int) and size > 0 else 1 for size in get_input.shape]
+        feed[get_input.name] = np.broadcast_to(
+            value.reshape(shape), np.broadcast_shapes(shape, sizes)
+        )
     return dict(zip(heads, session.run(list(heads), feed), strict=True))
 
 

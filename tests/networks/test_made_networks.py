@@ -25,10 +25,10 @@ def test_a_first_report_in_one_command(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "samples", kind.samples, kind.shape)
     made = first_report(file, tmp_path / "samples", tmp_path)
 
-    assert {(one.cell, one.status) for one in made.records} == {
-        (one.cell, Status.OK) for one in made.records
+    assert {(record.cell, record.status) for record in made.records} == {
+        (record.cell, Status.OK) for record in made.records
     }
-    assert any(one.pass_.precision is Precision.INT8 for one in made.records)
+    assert any(record.pass_.precision is Precision.INT8 for record in made.records)
     assert "<title>" in made.page
 
     floats = [one.name for one in model.graph.output if one.type.tensor_type.elem_type in FLOATS]

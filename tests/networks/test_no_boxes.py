@@ -26,7 +26,9 @@ def read_as_text(page: str) -> str:
 
 
 def of_boxes(text: str) -> list[str]:
-    return [text[max(0, one.start() - 60) : one.end() + 60] for one in OF_BOXES.finditer(text)]
+    return [
+        text[max(0, match_.start() - 60) : match_.end() + 60] for match_ in OF_BOXES.finditer(text)
+    ]
 
 
 @pytest.mark.parametrize("kind", list(KINDS)[:: 2 if os.environ.get("CI") else 1])

@@ -32,9 +32,9 @@ def test_a_first_report_of_a_published_network(
         pytest.skip(f"{DATA / file} is not there")
     photographs = sorted((DATA / "images" / "evaluation").iterdir())[:PHOTOGRAPHS]
     (tmp_path / "photographs").mkdir()
-    for one in photographs:
-        shutil.copy(one, tmp_path / "photographs")
+    for photograph in photographs:
+        shutil.copy(photograph, tmp_path / "photographs")
     made = first_report(DATA / file, tmp_path / "photographs", tmp_path)
-    assert {one.status for one in made.records} == {Status.OK}
+    assert {record.status for record in made.records} == {Status.OK}
     assert made.written["decode"] == decode
     assert made.manifest.decode is not None

@@ -29,21 +29,21 @@ def checked(path: Path, table: Path | None = None) -> checking.CheckReport:
 
 
 def test_the_demo_with_its_table() -> None:
-    found = checked(DEMO, TABLE)
-    assert found.exit_code() is ExitCode.OK
-    lines = found.text(every_node=False).splitlines()
+    report = checked(DEMO, TABLE)
+    assert report.exit_code() is ExitCode.OK
+    lines = report.text(every_node=False).splitlines()
     assert lines[0] == "digits3.onnx: 53 nodes"
     assert "made-up" not in lines[1]
     assert [line.partition(";")[0] for line in lines[3:6]] == [
         "  float: read, 53 layers", "  float16: read, 57 layers", "  Q/DQ: read, 347 layers",
     ]  # fmt: skip
     assert len(lines) == 6  # every node is as its form is for
-    every = found.text(every_node=True)
+    every = report.text(every_node=True)
     assert (
         "float: CONVOLUTION FLOAT; float16: CONVOLUTION HALF; Q/DQ: CONVOLUTION FLOAT of quantised inputs"
         in every
     )
-    (version,) = json.loads(json.dumps(found.summary(), allow_nan=False))["versions"]
+    (version,) = json.loads(json.dumps(report.summary(), allow_nan=False))["versions"]
     assert len(version["nodes"]) == 53
     assert version["nodes"][0]["float16"] == "CONVOLUTION HALF"
 
@@ -59,9 +59,9 @@ def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
     model = builder.model({"image": (1, 3, 16, 16)}, ["middle"])
     path = tmp_path / "odd.onnx"
     onnx.save(model, path)
-    found = checked(path)
-    assert found.exit_code() is ExitCode.COULD_NOT_RUN
-    text = found.text(every_node=False)
+    report = checked(path)
+    assert report.exit_code() is ExitCode.COULD_NOT_RUN
+    text = report.text(every_node=False)
     assert "  float: refused: the/odd/one (Det): " in text
     assert "    the/odd/one (Det)  float: refused: " in text
 
@@ -105,8 +105,8 @@ def test_gpus_by_name() -> None:
 
 
 def test_a_gpu_that_it_does_not_run_on() -> None:
-    found = checking.check(
+    report = checking.check(
         DEMO, table=None, versions=[checking.NEWEST], capabilities=[(9, 0)], offline=True
     )
-    assert found.exit_code() is ExitCode.COULD_NOT_RUN
-    assert "no engine for 9.0: TensorRT-RTX" in found.text(every_node=False)
+    assert report.exit_code() is ExitCode.COULD_NOT_RUN
+    assert "no engine for 9.0: TensorRT-RTX" in report.text(every_node=False)

@@ -32,11 +32,11 @@ VNNI = "vnni" in Path("/proc/cpuinfo").read_text()
 def code(title: str) -> str:
     """Returns the Python below a heading of the page."""
     page = (ROOT / "docs" / "how-to" / "python-engine.md").read_text()
-    found = re.search(
+    match_ = re.search(
         rf"^## {re.escape(title)}\n.*?```python\n(.*?)```", page, re.DOTALL | re.MULTILINE
     )
-    assert found, title
-    return found[1]
+    assert match_, title
+    return match_[1]
 
 
 class Ran:
@@ -71,10 +71,11 @@ class Ran:
             )
         run = Store(folder / "results").open_run("latest")
         self.reference = run.manifest().facts["reference"]
-        self.records = {one.cell: one for one in run.records()}
+        self.records = {record.cell: record for record in run.records()}
         judged = JudgementFile.read(folder / "results" / "latest").judgement
         self.errors = {
-            one.cell.id: {head.head: head.error for head in one.heads} for one in judged.cells
+            result.cell.id: {head.head: head.error for head in result.heads}
+            for result in judged.cells
         }
 
 
@@ -97,7 +98,7 @@ def test_openvino_on_a_processor_in_fp32_and_int8(tmp_path: Path) -> None:
         tmp_path, venv(OPENVINO), name="openvino",
         entry_point={"fp32": "openvino_cpu.py:load", "int8-qdq": "openvino_cpu.py:load"},
     )  # fmt: skip
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     assert set(ran.records) == {
         f"{one}/cpu/{p}" for one in ("ort", "openvino") for p in ("fp32", "int8-shared-minmax")
     }
@@ -124,7 +125,7 @@ def test_a_frozen_graph_of_tensorflow_is_the_reference(tmp_path: Path) -> None:
     ran = Ran(
         tmp_path, venv(TENSORFLOW), name="tensorflow", entry_point="frozen_graph.py:load", files=["yolo.pb"]
     )  # fmt: skip
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     assert ran.reference == {
         **ran.reference,
         "cell": "tensorflow/cpu/fp32",
@@ -154,7 +155,7 @@ def test_a_module_of_pytorch_is_the_reference(tmp_path: Path) -> None:
         tmp_path, {"interpreter": str(python)}, name="pytorch", entry_point="module.py:load",
         files=["yolo.ts"],
     )  # fmt: skip
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     assert ran.reference["engine"] == "torch"
     assert ran.reference["version"].startswith(version)  # Debian adds what it was built of
     for head in yolov3_like.HEADS:
@@ -178,8 +179,8 @@ def test_tflite_in_fp32_and_in_int8_of_its_converter(tmp_path: Path) -> None:
         entry_point={"fp32": "lite.py:float32", "int8": "lite.py:int8"},
         select=("*fp32", "tflite/*", "*shared*"),
     )  # fmt: skip
-    assert {one.status for one in ran.records.values()} == {Status.OK}
-    (own,) = (one for one in ran.records if one.startswith("tflite/cpu/int8"))
+    assert {record.status for record in ran.records.values()} == {Status.OK}
+    (own,) = (record for record in ran.records if record.startswith("tflite/cpu/int8"))
     assert ran.reference["engine"] == "ai_edge_litert"
     for head in yolov3_like.HEADS:
         exact = ran.errors["ort/cpu/fp32"][head].sqnr_db

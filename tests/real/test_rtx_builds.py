@@ -161,7 +161,7 @@ def test_a_migrated_network_is_read_and_built(tmp_path: Path) -> None:
     header = Header(version=(8, 6, 0), algorithm="EntropyCalibration2")
     cache = read(trt_cache.write(Cache(header=header, scales=scales)).encode())
     model = onnx.load(DEMO)
-    heads = [(one.name, one.name) for one in model.graph.output]
+    heads = [(value.name, value.name) for value in model.graph.output]
     made = {
         f"unified {unified}": to_qdq(
             model,

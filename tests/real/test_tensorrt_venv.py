@@ -53,7 +53,7 @@ def no_driver(environment: VenvEnvironment, folder: Path) -> None:
     assert (result["status"], result["stage"]) == ("job_failed", "probe")
     assert "cudaErrorInsufficientDriver" in result["error"]["message"], result
     assert probe["engine"] is None
-    assert any(one.startswith("tensorrt") for one in probe["packages"])
+    assert any(package.startswith("tensorrt") for package in probe["packages"])
     assert "no NVIDIA driver" in str(environment.obstacle("gpu:0"))
 
 

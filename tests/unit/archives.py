@@ -64,7 +64,7 @@ def resealed(
     files = changed(files, changes)
     told(manifest)
     files |= manifest.pop("added", {})
-    manifest["files"] = {name: hashlib.sha256(one).hexdigest() for name, one in files.items()}
+    manifest["files"] = {name: hashlib.sha256(file).hexdigest() for name, file in files.items()}
     return write(target, {**files, "results.json": json.dumps(manifest).encode()})
 
 

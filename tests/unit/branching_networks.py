@@ -70,8 +70,8 @@ class _Network:
         return self.active(self.conv(x, channels, k, stride))
 
     def join(self, *parts: _Made) -> _Made:
-        y = self.b.node("Concat", [one.name for one in parts], self.new("joined"), axis=1)
-        return _Made(y, sum(one.channels for one in parts), parts[0].stride)
+        y = self.b.node("Concat", [part.name for part in parts], self.new("joined"), axis=1)
+        return _Made(y, sum(part.channels for part in parts), parts[0].stride)
 
     def block(self, x: _Made) -> _Made:
         match self.draw.integers(4):

@@ -31,10 +31,10 @@ def told_of(
     """Does what `plan` does: returns what a run records, and what is wrong with it."""
     problems: list[str] = []
     settings = config(changed(heads=heads, decode=decode))
-    found = check_decode(
+    checked_decode = check_decode(
         settings, Path(), size, dict(shapes or {}), lambda _, problem: problems.append(problem)
     )
-    return found and found.decode, problems
+    return checked_decode and checked_decode.decode, problems
 
 
 def recorded(
@@ -42,10 +42,10 @@ def recorded(
     decode: Mapping[str, Any],
     size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> manifest.RecordedDecode:
-    made, problems = told_of(heads, decode, size)
+    recorded_decode, problems = told_of(heads, decode, size)
     assert problems == []
-    assert made is not None
-    return made
+    assert recorded_decode is not None
+    return recorded_decode
 
 
 def detect(outputs: Outputs, decode: manifest.RecordedDecode) -> Boxes:

@@ -53,7 +53,7 @@ def minmax(
     names = tensors(model)
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
-    given = {one.name for one in (*whole.graph.output, *whole.graph.input)}
+    given = {value.name for value in (*whole.graph.output, *whole.graph.input)}
     whole.graph.output.extend(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         for name in names
@@ -62,7 +62,7 @@ def minmax(
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(whole.SerializeToString(), options)
-    outputs = [one.name for one in session.get_outputs()]
+    outputs = [get_output.name for get_output in session.get_outputs()]
     found = dict.fromkeys(names, 0.0)
     for image in data:
         values = dict(zip(outputs, session.run(None, {"image": image[None]}), strict=True))
@@ -98,7 +98,7 @@ def subject(
     """
     network = canonical(model)
     data = images() if data is None else data
-    heads = [one.name for one in network.graph.output]
+    heads = [value.name for value in network.graph.output]
     return Subject(
         name="planted",
         model=network,

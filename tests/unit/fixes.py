@@ -68,9 +68,9 @@ def cell(
         in_float=kept_in_float(pass_.exclude),
         weights=Weights.PER_TENSOR if pass_.per_tensor else Weights.PER_CHANNEL,
     )
-    made = cell_result(environment, pass_, heads, **changes)
+    result = cell_result(environment, pass_, heads, **changes)
     return replace(
-        made, fixed=fixed, placed=placed, boxes=CellBoxes(whole=whole) if whole else None
+        result, fixed=fixed, placed=placed, boxes=CellBoxes(whole=whole) if whole else None
     )
 
 
@@ -83,7 +83,7 @@ def told(
     """A judgement with its fixes; every cell ran with one table."""
     simulated = Simulated(
         errors=errors or {},
-        tables={one.cell.id: TABLE for one in cells},
+        tables={result.cell.id: TABLE for result in cells},
         algorithms=algorithms or {},
     )
     return with_fixes(judgement(cells, heads=("small", "large"), **changes), simulated)
@@ -167,4 +167,4 @@ def diagnosis(**changes: Any) -> Diagnosis:
 
 
 def kinds(made: Judgement) -> list[FixKind]:
-    return [one.kind for one in made.fixes]
+    return [fix.kind for fix in made.fixes]

@@ -22,9 +22,9 @@ def page() -> str:
 
     It is made from judgement.json, as a run's is, so the golden page holds that too.
     """
-    made = JudgementFile(schema_version=1, judgement=h200.judged())
+    judgement_file = JudgementFile(schema_version=1, judgement=h200.judged())
     with TemporaryDirectory() as folder:
-        return OWN.sub("", render(JudgementFile.read(made.write(Path(folder))).judgement))
+        return OWN.sub("", render(JudgementFile.read(judgement_file.write(Path(folder))).judgement))
 
 
 if __name__ == "__main__":

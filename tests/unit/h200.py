@@ -49,7 +49,7 @@ class Recorded:
 def recorded(data: Path = DATA) -> Recorded:
     """Returns what was kept of the runs, as the judging wants it."""
     manifest = Manifest.model_validate_json(read(data, "manifest.json"))
-    records = [Record.model_validate(one) for one in json.loads(read(data, "records.json"))]
+    records = [Record.model_validate(load) for load in json.loads(read(data, "records.json"))]
     sums: Mapping[str, Sums] = dict(np.load(data / "sums.npz"))
     layers = json.loads(read(data, "layers.json"))
 
@@ -62,11 +62,11 @@ def recorded(data: Path = DATA) -> Recorded:
             for tensors, precision in layers[stored.sha256]
         ]
 
-    heads = [(one.head, one.head) for one in manifest.heads]
+    heads = [(head.head, head.head) for head in manifest.heads]
     return Recorded(
         manifest,
         records,
-        Evidence(manifest, [one.planned() for one in records], records, sums_of),
+        Evidence(manifest, [record.planned() for record in records], records, sums_of),
         network_map(onnx.load(ROOT / "demo" / "digits3.onnx"), heads),
         layers_of,
     )
@@ -74,9 +74,11 @@ def recorded(data: Path = DATA) -> Recorded:
 
 def judged(data: Path = DATA) -> Judgement:
     kept = recorded(data)
-    found, network, records = kept.evidence, kept.network, kept.records
+    evidence, network, records = kept.evidence, kept.network, kept.records
     times = times_of(data)
-    told = with_choices(judge(found), choices(network, records, kept.layers_of, found.sqnr_of))
-    told = replace(told, layers=layer_report(network, records, kept.layers_of))
-    told = with_slow(told, records, lambda stored: times.get(stored.sha256))
-    return with_fixes(with_bridges(told), simulated(found))
+    judgement = with_choices(
+        judge(evidence), choices(network, records, kept.layers_of, evidence.sqnr_of)
+    )
+    judgement = replace(judgement, layers=layer_report(network, records, kept.layers_of))
+    judgement = with_slow(judgement, records, lambda stored: times.get(stored.sha256))
+    return with_fixes(with_bridges(judgement), simulated(evidence))

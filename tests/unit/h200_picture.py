@@ -40,13 +40,13 @@ def builds() -> Iterator[Build]:
     for record in recorded.records:
         if record.pass_.precision is not Precision.INT8 or record.pass_.name not in TABLES:
             continue
-        for one in good(record):
-            assert one.layers
-            ran = from_layers(recorded.network, recorded.layers_of(one.layers))
-            sqnr_db = recorded.evidence.sqnr_of(HEAD, one.outputs[HEAD])
+        for measurement in good(record):
+            assert measurement.layers
+            ran = from_layers(recorded.network, recorded.layers_of(measurement.layers))
+            sqnr_db = recorded.evidence.sqnr_of(HEAD, measurement.outputs[HEAD])
             assert sqnr_db is not None
             version = record.environment.removeprefix("trt-").removesuffix("-held")
-            yield Build(version, sqnr_db, ran[LAYER] == INT8, bool(held_layers(one.start)))
+            yield Build(version, sqnr_db, ran[LAYER] == INT8, bool(held_layers(measurement.start)))
 
 
 def explicit_db() -> Sequence[float]:
@@ -55,8 +55,8 @@ def explicit_db() -> Sequence[float]:
     found = []
     for record in recorded.records:
         if record.environment.startswith("trt-") and record.pass_.name == EXPLICIT:
-            for one in good(record):
-                sqnr_db = recorded.evidence.sqnr_of(HEAD, one.outputs[HEAD])
+            for measurement in good(record):
+                sqnr_db = recorded.evidence.sqnr_of(HEAD, measurement.outputs[HEAD])
                 assert sqnr_db is not None
                 found.append(sqnr_db)
     return found
@@ -72,9 +72,9 @@ def drawn(found: Sequence[Build], explicit: float) -> str:
         told = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in style.items())
         return f'<text x="{at:.1f}" y="{y:.1f}"{told}>{escape(words)}</text>'
 
-    versions = sorted({one.version for one in found}, key=lambda name: name.split("."))
-    worst, held = min(one.sqnr_db for one in found), [one for one in found if one.held]
-    least = min(one.sqnr_db for one in held)
+    versions = sorted({build.version for build in found}, key=lambda name: name.split("."))
+    worst, held = min(build.sqnr_db for build in found), [build for build in found if build.held]
+    least = min(build.sqnr_db for build in held)
     top, bottom = 108, 108 + ROW * len(versions)
     lines = [
         text(24, 34, f"INT8 lost the small objects ({worst:.0f} dB) in {len(versions)} TensorRT versions alike.",
@@ -100,17 +100,17 @@ def drawn(found: Sequence[Build], explicit: float) -> str:
         y = top + ROW * row
         lines.append(text(24, y + 5, f"TensorRT {version}", font_weight="600"))
         seen: dict[int, int] = {}
-        for one in sorted((b for b in found if b.version == version), key=lambda b: b.sqnr_db):
-            place = round(x(one.sqnr_db) / 11)  # builds of one value stand above each other
+        for build in sorted((b for b in found if b.version == version), key=lambda b: b.sqnr_db):
+            place = round(x(build.sqnr_db) / 11)  # builds of one value stand above each other
             up = y - 9 * seen.get(place, 0) + 4
             seen[place] = seen.get(place, 0) + 1
-            colour, at = (HARM if one.in_int8 else WELL), x(one.sqnr_db)
-            if one.held:
+            colour, at = (HARM if build.in_int8 else WELL), x(build.sqnr_db)
+            if build.held:
                 lines.append(f'<path d="M{at:.1f} {up - 6:.1f}l6 6l-6 6l-6 -6z" fill="{colour}"/>')
             else:
                 lines.append(f'<circle cx="{at:.1f}" cy="{up:.1f}" r="5" fill="{colour}"/>')
-    harmed = [one for one in found if one.in_int8]
-    spared = [one for one in found if not one.in_int8 and not one.held]
+    harmed = [build for build in found if build.in_int8]
+    spared = [build for build in found if not build.in_int8 and not build.held]
     key = bottom + 40
     legend = (
         (f'<circle cx="30" cy="{key - 5}" r="5" fill="{HARM}"/>', 42,

@@ -22,9 +22,9 @@ def gpu(name: str, index: int = 0, **facts: Any) -> Gpu:
 
 
 def row(month: str) -> ImageFacts:
-    found = catalog.find(f"{month}-py3")
-    assert found is not None, month
-    return found
+    facts = catalog.find(f"{month}-py3")
+    assert facts is not None, month
+    return facts
 
 
 def host(*gpus: Gpu, driver: str | None = "610.43.02", **facts: Any) -> HostFacts:

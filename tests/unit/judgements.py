@@ -185,7 +185,9 @@ def judgement(cells: Sequence[CellResult], **changes: Any) -> Judgement:
     values.setdefault("network_sentence", network_gates_sentence(values["cells"]))
     told = (values["cells"], values["answers"], values["network_sentence"])
     values.setdefault("network", network_answer(*told))
-    values.setdefault("gates_set", any(one.gates for result in cells for one in result.heads))
+    values.setdefault(
+        "gates_set", any(head_result.gates for result in cells for head_result in result.heads)
+    )
     return Judgement(**values)
 
 

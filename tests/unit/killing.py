@@ -180,9 +180,9 @@ def _changes(event: str, arguments: tuple[Any, ...], results: str) -> bool:
             return False
     # Names below a descriptor are relative: they count as well, and are this run's, too.
     return any(
-        str(one).startswith(results) or not str(one).startswith("/")
-        for one in arguments[:2]
-        if isinstance(one, str | os.PathLike)
+        str(argument).startswith(results) or not str(argument).startswith("/")
+        for argument in arguments[:2]
+        if isinstance(argument, str | os.PathLike)
     )
 
 
@@ -200,7 +200,7 @@ def _killed_at(call: int, work: Callable[[], None], results: Path) -> None:
     work()
 
 
-def _counted(work: Callable[[], None], results: Path, told: Path) -> None:
+def _counted(work: Callable[[], None], results: Path, path: Path) -> None:
     seen = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -209,7 +209,7 @@ def _counted(work: Callable[[], None], results: Path, told: Path) -> None:
 
     sys.addaudithook(hook)
     work()
-    told.write_text(str(seen))
+    path.write_text(str(seen))
 
 
 class Killing:
@@ -254,7 +254,9 @@ class Killing:
         code = _waited(_forked(self._work(results)))
         if code:
             return Ended(point, killed, False, f"the next run ended with {code}")
-        left = [one.name for one in (results / Store.FOLDER / "work").iterdir() if not _in_use(one)]
+        left = [
+            path.name for path in (results / Store.FOLDER / "work").iterdir() if not _in_use(path)
+        ]
         if left:
             return Ended(point, killed, False, f"left in work: {left}")
         found = judged(results)

@@ -73,15 +73,15 @@ def judged(
     *cells: CellError, gate: float | None = 0.01, **tables: float
 ) -> dict[str, tuple[Verdict, ...]]:
     found: dict[str, tuple[Verdict, ...]] = {}
-    for one in verdicts([errors(cells, gate, **tables)], "base", Rules()):
-        name = one.cell.split("/")[0]
-        found[name] = (*found.get(name, ()), one)
+    for verdict in verdicts([errors(cells, gate, **tables)], "base", Rules()):
+        name = verdict.cell.split("/")[0]
+        found[name] = (*found.get(name, ()), verdict)
     return found
 
 
 def told(*cells: CellError, gate: float | None = 0.01, **tables: float) -> dict[str, set[Kind]]:
     found = judged(*cells, gate=gate, **tables)
-    return {name: {one.kind for one in some} for name, some in found.items()}
+    return {name: {verdict.kind for verdict in some} for name, some in found.items()}
 
 
 def worse(db: float, nmse: float = 0.004) -> float:

@@ -27,9 +27,9 @@ SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="en
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
 MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 PASSES = tuple(
-    one
-    for one in passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
-    if not one.implicit
+    pass_
+    for pass_ in passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
+    if not pass_.implicit
 )
 
 
@@ -120,8 +120,8 @@ def cells_of(
     environments: Sequence[ScriptedEnvironment], wanted: Sequence[Pass] = PASSES
 ) -> list[Cell]:
     return [
-        Cell(environment=one.name, device="cpu", pass_=pass_)
-        for one in environments
+        Cell(environment=environment.name, device="cpu", pass_=pass_)
+        for environment in environments
         for pass_ in wanted
     ]
 
@@ -160,9 +160,11 @@ class Trial:
                 results_bytes=results_bytes,
             ),
             cells=cells_of(environments, passes) if cells is None else cells,
-            environments={one.name: one for one in environments},
+            environments={environment.name: environment for environment in environments},
             reference=self.reference,
-            engine_options={one.name: {} for one in (self.reference, *environments)},
+            engine_options={
+                environment.name: {} for environment in (self.reference, *environments)
+            },
             offline=True,
             fresh=fresh,
             undecided=undecided,

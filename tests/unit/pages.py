@@ -16,17 +16,17 @@ class Element:
     children: list["Element | str"] = field(default_factory=list)
 
     def walk(self) -> "list[Element]":
-        found = [self]
+        elements = [self]
         for child in self.children:
             if isinstance(child, Element):
-                found += child.walk()
-        return found
+                elements += child.walk()
+        return elements
 
     def all(self, tag: str) -> "list[Element]":
-        return [one for one in self.walk() if one.tag == tag]
+        return [element for element in self.walk() if element.tag == tag]
 
     def by_id(self, name: str) -> "Element":
-        (found,) = [one for one in self.walk() if one.attributes.get("id") == name]
+        (found,) = [element for element in self.walk() if element.attributes.get("id") == name]
         return found
 
     @property
@@ -73,20 +73,22 @@ def parse(page: str) -> Element:
     parser = _Parser()
     parser.feed(page)
     parser.close()
-    assert parser.open == [parser.root], f"left open: {[one.tag for one in parser.open[1:]]}"
+    assert parser.open == [parser.root], (
+        f"left open: {[element.tag for element in parser.open[1:]]}"
+    )
     return parser.root
 
 
 def column_counts(table: Element) -> set[int]:
     """Returns the numbers of columns that the rows of a table fill, spans counted."""
     counts = set()
-    for section in (one for one in table.walk() if one.tag in ("thead", "tbody")):
+    for section in (element for element in table.walk() if element.tag in ("thead", "tbody")):
         spanning: list[tuple[int, int]] = []  # rows left, columns
         for row in section.all("tr"):
-            cells = [one for one in row.children if isinstance(one, Element)]
+            cells = [child for child in row.children if isinstance(child, Element)]
             spans = [
-                (int(one.attributes.get("rowspan") or 1), int(one.attributes.get("colspan") or 1))
-                for one in cells
+                (int(cell.attributes.get("rowspan") or 1), int(cell.attributes.get("colspan") or 1))
+                for cell in cells
             ]
             counts.add(sum(columns for _, columns in spans + spanning))
             spanning = [(rows - 1, columns) for rows, columns in spans + spanning if rows > 1]
@@ -102,11 +104,21 @@ def script() -> str:
 
 def assert_inert(document: Element) -> None:
     """Nothing is executed, nothing is fetched, and no attribute was smuggled in."""
-    for one in document.walk():
-        for name in one.attributes:
-            assert not name.startswith("on"), f"{one.tag} has {name}"
+    for element in document.walk():
+        for name in element.attributes:
+            assert not name.startswith("on"), f"{element.tag} has {name}"
             assert name not in ("style", "src", "srcset", "action", "formaction", "xlink:href")
-        assert one.tag not in ("img", "iframe", "object", "embed", "link", "base", "form", "b", "i")
+        assert element.tag not in (
+            "img",
+            "iframe",
+            "object",
+            "embed",
+            "link",
+            "base",
+            "form",
+            "b",
+            "i",
+        )
     first, data, own = document.all("script")
     assert data.attributes == {"type": "application/json", "id": "judgement"}
     assert (first.attributes, first.raw) == ({}, SCRIPTED)

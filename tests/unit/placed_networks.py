@@ -46,9 +46,9 @@ def placed(model: onnx.ModelProto, options: PlacementOptions = TENSORRT) -> Plac
 
 def source(model: onnx.ModelProto, node: str, index: int = 0) -> str:
     """Operator that gives input `index` of a node."""
-    found = next(one for one in model.graph.node if one.name == node)
-    made = graph.producers(model)
-    return made[found.input[index]].op_type if found.input[index] in made else "input"
+    found = next(node_proto for node_proto in model.graph.node if node_proto.name == node)
+    nodes = graph.producers(model)
+    return nodes[found.input[index]].op_type if found.input[index] in nodes else "input"
 
 
 def values(model: onnx.ModelProto, name: str) -> np.ndarray:

@@ -18,10 +18,10 @@ def dynamic(shape: list[int | str | None], head: list[int | str] | None = None) 
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", FLOAT, shape))
     del model.graph.value_info[:]
     for output in model.graph.output:
-        made = helper.make_tensor_value_info(
+        value = helper.make_tensor_value_info(
             output.name, FLOAT, head or ["batch", 6, "rows", "columns"]
         )
-        output.CopyFrom(made)
+        output.CopyFrom(value)
     return model
 
 

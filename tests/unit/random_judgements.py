@@ -83,7 +83,11 @@ class Draw:
         self.heads = tuple(("small", "medium", "large")[: int(self.rng.integers(1, 4))])
         drawn = min(int(self.rng.integers(1, 6)), versions)
         self.versions = tuple(f"ort-1.{2 * i}.0" for i in range(drawn))
-        self.passes = [FP32, SHARED, *(one for one in PASSES[1:3] + PASSES[4:] if self.chance(0.4))]
+        self.passes = [
+            FP32,
+            SHARED,
+            *(pass_ for pass_ in PASSES[1:3] + PASSES[4:] if self.chance(0.4)),
+        ]
         self.passes = self.passes if passes is None else list(passes)
         self.boxless = boxless
         self.builds = int(self.rng.choice([1, 2, 3, 5]))
@@ -118,7 +122,7 @@ class Draw:
             name="random", run_id="run", created="2027-01-01T00:00:00+00:00", baseline=self.baseline,
             heads=self.heads, images=32, cells=results, answers=answered,
             sentences=sentences(answered, results, self.baseline), equal=equal,
-            gates_set=bool(self.network.named) or any(one.is_set for one in self.gates.values()),
+            gates_set=bool(self.network.named) or any(gate.is_set for gate in self.gates.values()),
             network=network_answer(results, answered, network), network_sentence=network,
             boxes=BoxReport(heads=self.heads, shown_score=0.3, match_iou=0.5, sizes={})
             if self.boxes
@@ -130,7 +134,7 @@ class Draw:
     def cell(self, cell: Cell) -> CellResult:
         status = Status.OK
         if self.wrong and cell.environment != self.baseline and self.chance(0.1):
-            status = Status(str(self.rng.choice([str(one) for one in REASONS])))
+            status = Status(str(self.rng.choice([str(reason) for reason in REASONS])))
         if status is not Status.OK:
             return self.result(cell, status, REASONS[status])
         partly = self.wrong and self.chance(0.03)
@@ -138,12 +142,14 @@ class Draw:
         whole = (
             self.box_errors() if self.boxes and cell.pass_.precision is not Precision.FP32 else None
         )
-        boxes = CellBoxes(whole=whole, heads={one.head: one.boxes for one in heads if one.boxes})
+        boxes = CellBoxes(
+            whole=whole, heads={head.head: head.boxes for head in heads if head.boxes}
+        )
         limits = self.network if cell.pass_.precision.gated else Limits()
         gates = gate_results(limits, None, whole)
-        made = self.result(cell, status, "2 of 3 repeats: killed for memory" if partly else None)
+        result = self.result(cell, status, "2 of 3 repeats: killed for memory" if partly else None)
         return replace(
-            made, heads=heads, boxes=boxes if whole else None, gates=gates, passed=all_hold(gates)
+            result, heads=heads, boxes=boxes if whole else None, gates=gates, passed=all_hold(gates)
         )
 
     def result(self, cell: Cell, status: Status, reason: str | None) -> CellResult:
@@ -164,7 +170,7 @@ class Draw:
             self.box_errors() if self.boxes and cell.pass_.precision is not Precision.FP32 else None
         )
         verdicts = tuple(self.verdicts(cell, head))
-        broken = any(one.kind is Kind.BROKEN_OUTPUT for one in verdicts)
+        broken = any(verdict.kind is Kind.BROKEN_OUTPUT for verdict in verdicts)
         error = errors(None if broken and self.chance(0.5) else nmse, nonfinite=9 if broken else 0)
         gates = gate_results(self.gates[head].limits(cell.pass_.precision), error, boxes)
         return HeadResult(
@@ -250,17 +256,17 @@ class Draw:
             )
         exact = kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION, Kind.INT8_LIMIT)
         effect = self.effect(0 if exact else self.builds)
-        made = Verdict(
+        verdict = Verdict(
             kind=kind, cell=cell.id, head=head, against=against, effect=effect,
             attribution=Attribution(factors=(FactorChange(factor="cuDNN", baseline="8", cell="9"),))
             if self.chance(0.2)
             else None,
         )  # fmt: skip
         if not self.chance(0.3):
-            return made
+            return verdict
         needs = str(self.rng.choice(["1 more repeat", "3 more repeats", "more evaluation images"]))
         why = "one build says nothing of the next" if self.builds == 1 else None
-        return replace(made, kind=Kind.INCONCLUSIVE, suspected=kind, needs=needs, why=why)
+        return replace(verdict, kind=Kind.INCONCLUSIVE, suspected=kind, needs=needs, why=why)
 
     def effect(self, builds: int) -> Effect:
         log = math.inf if self.chance(0.02) else float(self.rng.uniform(0.6, 12)) * DB

@@ -134,7 +134,7 @@ class Recording:
         path = self.folder / "dumps" / f"calibration-{factor:g}.cache"
         path.parent.mkdir(exist_ok=True)
         inner, _ = calibration_model(self.model)
-        names = tuple(one.name for one in inner.graph.output)
+        names = tuple(value.name for value in inner.graph.output)
         found = computed(inner, self.calibration, names)
         amax = {name: float(np.abs(array).max()) for name, array in found.items()}
         amax["images"] = float(np.abs(self.calibration).max())

@@ -39,7 +39,10 @@ def network(
         [helper.make_tensor_value_info(head, TensorProto.FLOAT, None) for head in heads],
         [weight(kernel, "kernel"), *weights],
     )
-    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(one, 1) for one in domains)]
+    imports = [
+        helper.make_opsetid("", opset),
+        *(helper.make_opsetid(domain, 1) for domain in domains),
+    ]
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 
@@ -71,7 +74,7 @@ def rounded_everywhere(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
 def ranges(model: onnx.ModelProto, x: np.ndarray = X) -> dict[str, float]:
     giving, names = float_tensors(model)
     found = run(giving, x, names)
-    return {name: float(np.abs(one).max()) for name, one in zip(names, found, strict=True)}
+    return {name: float(np.abs(array).max()) for name, array in zip(names, found, strict=True)}
 
 
 def converted(
@@ -81,16 +84,16 @@ def converted(
     before = model.SerializeToString(deterministic=True)
     made = convert(model, precision, ranges(model) if amax is None else amax)
     assert model.SerializeToString(deterministic=True) == before, "it is not changed"
-    if not any(one.domain for one in made.model.graph.node):
+    if not any(node_proto.domain for node_proto in made.model.graph.node):
         load(made.model.SerializeToString(), "the converted network")
         onnx.shape_inference.infer_shapes(made.model, check_type=True, strict_mode=True)
     for ours, theirs in (
         (made.model.graph.output, model.graph.output),
         (made.model.graph.input, model.graph.input),
     ):
-        names = [one.name for one in theirs if one.name in {each.name for each in ours}]
-        assert [one.name for one in ours] == names
-        assert {one.type.tensor_type.elem_type for one in ours} == {TensorProto.FLOAT}
+        names = [value.name for value in theirs if value.name in {each.name for each in ours}]
+        assert [value.name for value in ours] == names
+        assert {value.type.tensor_type.elem_type for value in ours} == {TensorProto.FLOAT}
     return made
 
 
@@ -98,9 +101,9 @@ def types_of(model: onnx.ModelProto) -> dict[str, str]:
     """Returns node → type of its first output."""
     known = element_types(model)
     return {
-        one.name: TensorProto.DataType.Name(known.get(one.output[0], 0))
-        for one in model.graph.node
-        if one.op_type != "Cast" or not one.name.endswith("/Cast")
+        node_proto.name: TensorProto.DataType.Name(known.get(node_proto.output[0], 0))
+        for node_proto in model.graph.node
+        if node_proto.op_type != "Cast" or not node_proto.name.endswith("/Cast")
     }
 
 

@@ -55,8 +55,8 @@ class Builder:
         opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
         known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
-        for head, found in zip(model.graph.output, known, strict=True):
-            head.CopyFrom(found)
+        for head, value in zip(model.graph.output, known, strict=True):
+            head.CopyFrom(value)
         return model
 
 
@@ -91,9 +91,9 @@ def old_detector() -> onnx.ModelProto:
                 "Upsample", [node.input[0], node.input[2]], node.output, node.name, mode="linear"
             )
             node.CopyFrom(upsample)
-    for one in model.graph.initializer:
+    for tensor in model.graph.initializer:
         model.graph.input.append(
-            helper.make_tensor_value_info(one.name, one.data_type, list(one.dims))
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
         )
     model.opset_import[0].version, model.ir_version = 9, 3
     return model

@@ -13,8 +13,8 @@ FP16 = Pass(precision=Precision.FP16)
 
 
 def broken(pass_: Pass, why: str = "NaN or infinite in 4 of 4 images") -> CellResult:
-    told = Verdict(kind=Kind.BROKEN_OUTPUT, cell=f"v2/cpu/{pass_.name}", head="small", why=why)
-    return cell_result("v2", pass_, [head("small", None, nonfinite=9, verdicts=(told,))])
+    verdict = Verdict(kind=Kind.BROKEN_OUTPUT, cell=f"v2/cpu/{pass_.name}", head="small", why=why)
+    return cell_result("v2", pass_, [head("small", None, nonfinite=9, verdicts=(verdict,))])
 
 
 def advised(*cells: CellResult) -> str:
@@ -53,15 +53,15 @@ def failed(environment: str, reason: str = "no kernel") -> CellResult:
 
 def test_where_the_log_is_where_it_stopped_and_who_ran_it_is_told() -> None:
     reason = "Non-zero status code returned while running QLinearConv node. Name:'c_1'"
-    (one,) = did_not_run([failed("v2", reason), cell_result("v1", SHARED, [head()])])
-    assert one.advice == (
+    (finding,) = did_not_run([failed("v2", reason), cell_result("v1", SHARED, [head()])])
+    assert finding.advice == (
         "Read the log, in the report under Cells: it stopped at operator QLinearConv. v1 ran it."
     )
-    (one,) = did_not_run([failed("v1"), failed("v2")])
-    assert one.advice == "Read the log, in the report under Cells."
+    (finding,) = did_not_run([failed("v1"), failed("v2")])
+    assert finding.advice == "Read the log, in the report under Cells."
     # Another pass of another version is no proof that this one can run there.
-    (one,) = did_not_run([failed("v2"), cell_result("v1", FP32, [fp32_head()])])
-    assert one.advice == "Read the log, in the report under Cells."
+    (finding,) = did_not_run([failed("v2"), cell_result("v1", FP32, [fp32_head()])])
+    assert finding.advice == "Read the log, in the report under Cells."
 
 
 def test_two_versions_that_stop_at_one_operator_are_one_reason() -> None:

@@ -43,12 +43,12 @@ def variant(opset: int = 9) -> Network:
 
 
 def outputs(store: Store, tmp_path: Path, **arrays: np.ndarray) -> dict[str, Object]:
-    found = {}
+    stored_objects = {}
     for head, array in arrays.items():
         path = tmp_path / f"{head}.npy"
         np.save(path, array)
-        found[head] = store.adopt(path)
-    return found
+        stored_objects[head] = store.adopt(path)
+    return stored_objects
 
 
 # Names and shapes
@@ -101,9 +101,9 @@ def test_names_must_be_those_of_the_network_but_for_few(unknown: int, refused: b
 def test_equal_outputs_are_one_function(tmp_path: Path) -> None:
     store = store_of(tmp_path)
     r = np.linspace(-4, 4, 24, dtype=np.float32).reshape(2, 3, 4)
-    one = outputs(store, tmp_path, large=r, small=r)
+    stored_objects = outputs(store, tmp_path, large=r, small=r)
     rounded = outputs(store, tmp_path, large=r, small=r + np.float32(2e-5))
-    assert alternatives.unlike(store, one, rounded) is None
+    assert alternatives.unlike(store, stored_objects, rounded) is None
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_other_outputs_are_another_function(
 ) -> None:
     store = store_of(tmp_path)
     r = np.linspace(-4, 4, 24, dtype=np.float32).reshape(2, 3, 4)
-    one = outputs(store, tmp_path, large=r, small=r)
+    stored_objects = outputs(store, tmp_path, large=r, small=r)
     other = outputs(store, tmp_path, large=r, small=change(r).astype(np.float32))
-    assert re.search(told, alternatives.unlike(store, one, other) or "")
+    assert re.search(told, alternatives.unlike(store, stored_objects, other) or "")
 
 
 def test_the_run_refuses_a_variant_of_another_function(tmp_path: Path) -> None:
@@ -145,7 +145,9 @@ def test_the_run_refuses_a_variant_of_another_function(tmp_path: Path) -> None:
 
 def test_only_tensorrt_is_offered_variants() -> None:
     made = network(variant())
-    assert [one.name for one in alternatives.floats(made, "tensorrt")] == ["opset9.onnx"]
+    assert [alternative.name for alternative in alternatives.floats(made, "tensorrt")] == [
+        "opset9.onnx"
+    ]
     assert alternatives.floats(made, "onnxruntime") == ()
 
 
@@ -158,10 +160,11 @@ def test_qdq_networks_are_offered_of_older_opsets_only(tmp_path: Path) -> None:
     table = from_ranges(dict.fromkeys(newest.tensors, 2.0), Provenance(algorithm="minmax"))
     assert alternatives.quantised_before(store, newest, table, Placed(engine="tensorrt")) is None
     found = alternatives.quantised(store, newest, table, Placed(engine="tensorrt"))
-    assert [one.name for one in found] == ["opset13.onnx", "opset9.onnx"]
+    assert [alternative.name for alternative in found] == ["opset13.onnx", "opset9.onnx"]
     assert all(
-        {"QuantizeLinear", "Resize"} <= set(networks.operators(onnx.load(store.path(one.model))))
-        for one in found
+        {"QuantizeLinear", "Resize"}
+        <= set(networks.operators(onnx.load(store.path(alternative.model))))
+        for alternative in found
     )
     assert alternatives.quantised_before(store, newest, table, Placed(engine="tensorrt")) == found
     assert alternatives.quantised(store, newest, table, Placed(engine="onnxruntime")) == ()

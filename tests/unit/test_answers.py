@@ -42,9 +42,9 @@ def put(folder: ResultFolder, **changes: Any) -> None:
 
 def answer(folder: ResultFolder, **changes: Any) -> PassAnswer:
     put(folder, **changes)
-    found = folder.answer("fp32")
-    assert found is not None
-    return found
+    pass_answer = folder.answer("fp32")
+    assert pass_answer is not None
+    return pass_answer
 
 
 def test_nothing_there_is_no_answer(folder: ResultFolder) -> None:
@@ -58,10 +58,10 @@ def test_nothing_there_is_no_answer(folder: ResultFolder) -> None:
 
 
 def test_a_good_answer_is_read(folder: ResultFolder) -> None:
-    found = answer(folder)
-    assert found.stages == {"infer": 0.5}
-    assert found.latency is not None
-    assert found.latency.samples_s == (0.001,)
+    pass_answer = answer(folder)
+    assert pass_answer.stages == {"infer": 0.5}
+    assert pass_answer.latency is not None
+    assert pass_answer.latency.samples_s == (0.001,)
     assert folder.finished("fp32")
 
 
@@ -139,9 +139,12 @@ def calibration(folder: ResultFolder, **changes: Any) -> answer_models.Calibrati
 
 
 def test_what_a_calibration_saw_and_clipped_is_read(folder: ResultFolder) -> None:
-    told = calibration(folder, seen={"t": 1.0}, clipped={"minmax": {"t": 0.25}})
-    assert told is not None
-    assert (told.seen, told.clipped) == ({"t": 1.0}, {"minmax": {"t": 0.25}})
+    calibration_answer = calibration(folder, seen={"t": 1.0}, clipped={"minmax": {"t": 0.25}})
+    assert calibration_answer is not None
+    assert (calibration_answer.seen, calibration_answer.clipped) == (
+        {"t": 1.0},
+        {"minmax": {"t": 0.25}},
+    )
     before = calibration(folder)
     assert before is not None
     assert (before.seen, before.clipped) == ({}, {})
@@ -218,9 +221,11 @@ def test_a_huge_answer_is_not_read(folder: ResultFolder) -> None:
 
 
 def test_a_long_error_is_cut(folder: ResultFolder) -> None:
-    found = answer(folder, status="job_failed", error={"type": "E", "message": "x" * 10_000_000})
-    assert found.error is not None
-    assert len(found.error.sentence()) == answer_models.REASON_LIMIT
+    pass_answer = answer(
+        folder, status="job_failed", error={"type": "E", "message": "x" * 10_000_000}
+    )
+    assert pass_answer.error is not None
+    assert len(pass_answer.error.sentence()) == answer_models.REASON_LIMIT
 
 
 def test_a_pipe_does_not_block_and_a_link_is_not_followed(folder: ResultFolder) -> None:

@@ -66,7 +66,7 @@ def within(name: str, allowed: set[str]) -> bool:
 
 
 def test_the_page_of_the_architecture_names_every_package_and_no_import_that_is_not() -> None:
-    packages = {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert set(ALLOWED) == packages | {"job"}
     for package, names in ALLOWED.items():
         imported = set().union(*(imports(path) for path in of(folder(package))))
@@ -142,5 +142,5 @@ LONGEST = 400
 def test_no_file_of_ours_is_too_long_to_be_one_subject() -> None:
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "containers").rglob("*.py")]
     assert len(files) > 400
-    long = {str(one): n for one in files if (n := one.read_text().count("\n")) > LONGEST}
+    long = {str(file): n for file in files if (n := file.read_text().count("\n")) > LONGEST}
     assert long == {}

@@ -39,8 +39,8 @@ def threads_change_often() -> Iterator[None]:
 
 
 def test_many_threads_read_at_once(tmp_path: Path, threads_change_often: None) -> None:
-    one, several = tmp_path / "one.npy", tmp_path / "several.npz"
-    with one.open("wb") as stream:
+    path, several = tmp_path / "one.npy", tmp_path / "several.npz"
+    with path.open("wb") as stream:
         np.save(stream, np.zeros(3, BOXES))
     with several.open("wb") as stream:
         np.savez(stream, boxes=np.zeros(0, BOXES), head=np.ones(4, np.float32))
@@ -48,7 +48,7 @@ def test_many_threads_read_at_once(tmp_path: Path, threads_change_often: None) -
     def read(_: int) -> tuple[int, list[str], float]:
         Cycle()
         arrays = read_arrays(several)
-        return len(read_array(one)), sorted(arrays), float(arrays["head"].sum())
+        return len(read_array(path)), sorted(arrays), float(arrays["head"].sum())
 
     with ThreadPoolExecutor(16) as pool:
         assert set(map(str, pool.map(read, range(1000)))) == {"(3, ['boxes', 'head'], 4.0)"}

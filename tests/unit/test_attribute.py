@@ -87,24 +87,27 @@ class Trial:
             head="small", cells=self.cells, simulations=self.simulations, gate_nmse=None
         )
         by_cell: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
-        for one in verdicts([head], self.baseline, RULES):
-            by_cell[one.cell, one.head] = (*by_cell.get((one.cell, one.head), ()), one)
+        for verdict in verdicts([head], self.baseline, RULES):
+            by_cell[verdict.cell, verdict.head] = (
+                *by_cell.get((verdict.cell, verdict.head), ()),
+                verdict,
+            )
         found = attributed(by_cell, [head], self.records, RULES)
         return {
-            one.cell.removesuffix(f"/{SHARED.name}").removesuffix("/cpu"): one
+            verdict.cell.removesuffix(f"/{SHARED.name}").removesuffix("/cpu"): verdict
             for told in found.values()
-            for one in told
-            if one.against and one.against.endswith(SHARED.name)
+            for verdict in told
+            if verdict.against and verdict.against.endswith(SHARED.name)
         }
 
     def why(self, name: str = "bad") -> Attribution:
-        found = self.told()[name].attribution
-        assert found
-        return found
+        attribution = self.told()[name].attribution
+        assert attribution
+        return attribution
 
 
 def names(changes: Iterable[FactorChange]) -> list[str]:
-    return [one.factor for one in changes]
+    return [change.factor for change in changes]
 
 
 def cudnn(version: str, engine: str = "8.6.1", **more: Any) -> Start:
@@ -197,11 +200,11 @@ def test_of_own_tables_that_nobody_knows_the_engine_and_the_calibrator_are_suspe
     new, old = start("1.32.0", numpy="2.4.6"), start("1.18.1", numpy="1.26.4")
     trial = Trial().add("base", 0.004, new, table="unknown", own=True)
     trial.add("corner", 0.004, start("1.32.0", numpy="1.26.4"), table="another", own=True)
-    told = trial.add("bad", 0.008, old, table="third", own=True).told()["bad"]
-    assert told.kind is Kind.VERSION_REGRESSION
-    assert told.attribution
-    assert names(told.attribution.factors) == ["ONNX Runtime"]
-    assert told.attribution.through == (f"corner/cpu/{SHARED.name}",)
+    verdict = trial.add("bad", 0.008, old, table="third", own=True).told()["bad"]
+    assert verdict.kind is Kind.VERSION_REGRESSION
+    assert verdict.attribution
+    assert names(verdict.attribution.factors) == ["ONNX Runtime"]
+    assert verdict.attribution.through == (f"corner/cpu/{SHARED.name}",)
 
 
 def test_numpy_is_no_factor_of_the_engine_but_one_of_tables() -> None:
@@ -216,10 +219,10 @@ def test_numpy_is_no_factor_of_the_engine_but_one_of_tables() -> None:
         ("engine", "bad"): sample(0.008, True),
     }
     trial.add("base", 0.004, new, table="own", own=True)
-    told = trial.add("bad", 0.008, old, table="bad", own=True).told()["bad"]
-    assert told.kind is Kind.CALIBRATOR_REGRESSION
-    assert told.attribution
-    assert names(told.attribution.confounded) == ["ONNX Runtime", "numpy"]
+    verdict = trial.add("bad", 0.008, old, table="bad", own=True).told()["bad"]
+    assert verdict.kind is Kind.CALIBRATOR_REGRESSION
+    assert verdict.attribution
+    assert names(verdict.attribution.confounded) == ["ONNX Runtime", "numpy"]
 
 
 def test_the_baseline_on_another_gpu_is_compared_with_itself() -> None:
@@ -228,9 +231,9 @@ def test_the_baseline_on_another_gpu_is_compared_with_itself() -> None:
 
     trial = Trial().add("base", 0.004, on("H200"), device="gpu:0")
     trial.add("base", 0.008, on("H100"), device="gpu:1")
-    told = trial.told()["base/gpu:1"]
-    assert told.kind is Kind.ENGINE_REGRESSION
-    assert told.against == f"base/gpu:0/{SHARED.name}"
+    verdict = trial.told()["base/gpu:1"]
+    assert verdict.kind is Kind.ENGINE_REGRESSION
+    assert verdict.against == f"base/gpu:0/{SHARED.name}"
     assert names(trial.why("base/gpu:1").factors) == ["GPU"]
 
 
@@ -252,9 +255,9 @@ def test_where_nothing_probed_differs_that_is_said() -> None:
 
 
 def test_without_facts_there_is_no_attribution() -> None:
-    told = Trial().add("base", 0.004, start()).add("bad", 0.008, None).told()["bad"]
-    assert told.kind is Kind.ENGINE_REGRESSION
-    assert told.attribution is None
+    verdict = Trial().add("base", 0.004, start()).add("bad", 0.008, None).told()["bad"]
+    assert verdict.kind is Kind.ENGINE_REGRESSION
+    assert verdict.attribution is None
     stated = start()
     unprobed = stated.model_copy(update={"probe": {}})
     assert (

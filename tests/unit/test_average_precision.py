@@ -46,7 +46,10 @@ def boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
 
 
 def pycocotools(
-    truth: dict[str, Any], found: dict[int, Boxes], sizes: tuple[SizeRange, ...], limit: int = 100
+    truth: dict[str, Any],
+    all_boxes: dict[int, Boxes],
+    sizes: tuple[SizeRange, ...],
+    limit: int = 100,
 ) -> dict[str, tuple[float | None, float | None]]:
     """AP and AP50 by size of the evaluator that the field takes for the truth."""
     labels = COCO()
@@ -64,7 +67,7 @@ def pycocotools(
             "score": float(score),
             "bbox": [left, top, right - left, bottom - top],
         }
-        for image, one in found.items()
+        for image, one in all_boxes.items()
         for (left, top, right, bottom), score, label in zip(
             one.corners.tolist(), one.scores, one.classes, strict=True
         )
@@ -88,14 +91,14 @@ def pycocotools(
 
 def assert_as_pycocotools(
     truth: dict[str, Any],
-    found: dict[int, Boxes],
+    all_boxes: dict[int, Boxes],
     sizes: tuple[SizeRange, ...] = COCO_SIZES,
     limit: int = 100,
 ) -> None:
     ours = average_precision(
-        read_labels(truth, list(found)), found, sizes=sizes, max_detections=limit
+        read_labels(truth, list(all_boxes)), all_boxes, sizes=sizes, max_detections=limit
     )
-    theirs = pycocotools(truth, found, sizes, limit)
+    theirs = pycocotools(truth, all_boxes, sizes, limit)
     assert list(ours) == list(theirs)
     for name, (ap, ap50) in theirs.items():
         assert ours[name].ap == pytest.approx(ap, abs=1e-12), name
@@ -131,11 +134,11 @@ def test_it_equals_pycocotools_on_the_demo_labels(seed: int) -> None:
         SizeRange(name=name, low_px2=low, high_px2=high)
         for name, (low, high) in truth["info"]["areas_px2"].items()
     )
-    found = noisy(truth, seed)
-    assert_as_pycocotools(truth, found, sizes)
-    assert_as_pycocotools(truth, found)
-    assert_as_pycocotools(truth, found, sizes, limit=1)
-    result = average_precision(read_labels(truth, list(found)), found, sizes=sizes)
+    all_boxes = noisy(truth, seed)
+    assert_as_pycocotools(truth, all_boxes, sizes)
+    assert_as_pycocotools(truth, all_boxes)
+    assert_as_pycocotools(truth, all_boxes, sizes, limit=1)
+    result = average_precision(read_labels(truth, list(all_boxes)), all_boxes, sizes=sizes)
     assert 0.1 < (result["all"].ap or 0) < (result["all"].ap50 or 0) < 0.95
     assert result["all"].objects == len(truth["annotations"])
     assert sum(result[size.name].objects for size in sizes) == len(truth["annotations"])
@@ -197,8 +200,8 @@ def test_labels_without_objects_give_no_number() -> None:
 
 def test_only_the_evaluated_images_count() -> None:
     truth = coco([annotation([0, 0, 50, 50]), annotation([0, 0, 50, 50], image=1)], images=2)
-    found = {1: boxes((0, 0, 50, 50, 0.9, 0))}
-    result = average_precision(read_labels(truth, [1]), found)
+    all_boxes = {1: boxes((0, 0, 50, 50, 0.9, 0))}
+    result = average_precision(read_labels(truth, [1]), all_boxes)
     assert (result["all"].ap50, result["all"].objects) == (pytest.approx(1), 1)
 
 
@@ -223,10 +226,10 @@ def test_the_users_labels_stay_as_they_are_and_nothing_is_printed(
     truth = coco([annotation([0, 0, 50, 50], id=0)])
     before = copy.deepcopy(truth)
     labels = read_labels(truth, [0])
-    found = {0: boxes((0, 0, 50, 50, 0.9, 0))}
+    all_boxes = {0: boxes((0, 0, 50, 50, 0.9, 0))}
     # An annotation with id 0 counts as unmatched in COCOeval itself.
-    assert average_precision(labels, found)["all"].ap50 == pytest.approx(1)
-    assert average_precision(labels, found) == average_precision(labels, found)
+    assert average_precision(labels, all_boxes)["all"].ap50 == pytest.approx(1)
+    assert average_precision(labels, all_boxes) == average_precision(labels, all_boxes)
     assert truth == before
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")

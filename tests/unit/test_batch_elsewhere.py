@@ -60,12 +60,12 @@ class Batched(Trip):
 
 @pytest.fixture(scope="module")
 def trip(tmp_path_factory: pytest.TempPathFactory) -> Batched:
-    found = Batched(tmp_path_factory.mktemp("batched"))
+    batched = Batched(tmp_path_factory.mktemp("batched"))
     for _ in range(2):  # its own tables are simulated here before cells run with them
-        found.carry(found.pack())
-        merge(found.answers, found.results)
-        found.rows()
-    return found
+        batched.carry(batched.pack())
+        merge(batched.answers, batched.results)
+        batched.rows()
+    return batched
 
 
 def rows(trip: Batched) -> Mapping[tuple[str, str, str], Mapping[str, str]]:
@@ -76,7 +76,9 @@ def rows(trip: Batched) -> Mapping[tuple[str, str, str], Mapping[str, str]]:
 
 def test_a_laboratory_measures_in_batches_what_is_measured_here(trip: Batched) -> None:
     records = Store(trip.results).open_run("latest").records()
-    assert {one.status for one in records} == {Status.OK}, [one.reason for one in records]
+    assert {record.status for record in records} == {Status.OK}, [
+        record.reason for record in records
+    ]
     found = rows(trip)
     lab = {key[1:]: row for key, row in found.items() if key[0] == "lab"}
     here = {key[1:]: row for key, row in found.items() if key[0] == "here"}
@@ -96,14 +98,14 @@ def test_outputs_that_a_program_wrote_image_by_image_are_a_row(trip: Batched) ->
 
 @pytest.mark.parametrize("images", [3, IMAGES])
 def test_a_ticket_of_it_runs_again(trip: Batched, tmp_path: Path, images: int) -> None:
-    made = make("latest", trip.results, tmp_path / "t.zip", TicketWish(images=images))
-    done = rerun(made.path, "here/cpu/int8-shared-entropy", offline=True, environment_of=local)
+    ticket = make("latest", trip.results, tmp_path / "t.zip", TicketWish(images=images))
+    done = rerun(ticket.path, "here/cpu/int8-shared-entropy", offline=True, environment_of=local)
     assert done.word == "same", done.reason
 
 
 def test_a_ticket_without_its_images_runs_in_batches(trip: Batched, tmp_path: Path) -> None:
-    made = make("latest", trip.results, tmp_path / "t.zip", TicketWish(no_images=True))
-    done = rerun(made.path, "here/cpu/int8-shared-entropy", offline=True, environment_of=local)
+    ticket = make("latest", trip.results, tmp_path / "t.zip", TicketWish(no_images=True))
+    done = rerun(ticket.path, "here/cpu/int8-shared-entropy", offline=True, environment_of=local)
     assert "stands in for the original" in done.reason
     assert [line.split()[-1] for line in done.table[1:]] != ["-", "-"], "it runs all the same"
 
@@ -118,9 +120,9 @@ def test_a_table_migrates_into_a_network_of_that_batch(trip: Batched, tmp_path: 
         )
     )
     made = onnx.load(tmp_path / "qdq.onnx")
-    assert [one.shape for one in graph.inputs(made)] == [(BATCH, 3, 16, 16)]
+    assert [tensor.shape for tensor in graph.inputs(made)] == [(BATCH, 3, 16, 16)]
     assert done.compared is not None
     fed = np.random.default_rng(0).uniform(0, 1, (BATCH, 3, 16, 16)).astype("f4")
-    there, here = (run_network(one, {"image": fed}) for one in (model(), made))
+    there, here = (run_network(model_proto, {"image": fed}) for model_proto in (model(), made))
     for head in HEADS:
         assert np.abs(here[head] - there[head]).max() < 0.5

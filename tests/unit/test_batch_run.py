@@ -55,7 +55,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_every_cell_gives_what_it_gives_one_by_one(ran: Ran, alone: Ran) -> None:
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     assert ran.records.keys() == alone.records.keys()
     assert ran.manifest.images == EVALUATION
     for name in ran.records:
@@ -81,9 +81,9 @@ def test_limits_and_what_is_known_of_images_are_the_same(ran: Ran, alone: Ran) -
 
     def sqnr(run: Ran) -> dict[tuple[str, str], float]:
         return {
-            (one.placement, head): run.sqnr(one.outputs, head)
-            for one in run.manifest.simulations
-            for head in one.outputs
+            (simulation.placement, head): run.sqnr(simulation.outputs, head)
+            for simulation in run.manifest.simulations
+            for head in simulation.outputs
         }
 
     here, there = sqnr(ran), sqnr(alone)
@@ -128,7 +128,7 @@ def with_settings(ran_: Ran, folder: Path, model: onnx.ModelProto, **settings: A
     images(folder)
     (folder / "net.onnx").write_bytes(model.SerializeToString())
     written["model"] |= settings
-    written["heads"] = {one.name: {} for one in model.graph.output}
+    written["heads"] = {value.name: {} for value in model.graph.output}
     (folder / "matrix.yaml").write_text(yaml.safe_dump(written))
     return folder / "matrix.yaml"
 
@@ -154,11 +154,15 @@ def test_a_head_whose_images_cannot_be_told_apart_is_refused_before_anything_run
 
 
 def test_what_is_given_for_one_image_is_every_images() -> None:
-    found = prepare(rt_detr(), Wishes(batch=3, constants={"orig_target_sizes": [16, 8]}))
-    (value,) = (one for one in found.model.graph.initializer if one.name == "orig_target_sizes")
+    prepared = prepare(rt_detr(), Wishes(batch=3, constants={"orig_target_sizes": [16, 8]}))
+    (value,) = (
+        tensor for tensor in prepared.model.graph.initializer if tensor.name == "orig_target_sizes"
+    )
     assert numpy_helper.to_array(value).tolist() == [[16, 8]] * 3
     own = prepare(rt_detr(), Wishes(batch=2, constants={"orig_target_sizes": [[16, 8], [4, 2]]}))
-    (value,) = (one for one in own.model.graph.initializer if one.name == "orig_target_sizes")
+    (value,) = (
+        tensor for tensor in own.model.graph.initializer if tensor.name == "orig_target_sizes"
+    )
     assert numpy_helper.to_array(value).tolist() == [[16, 8], [4, 2]]
     with pytest.raises(PreparationError, match="one symbol is one size"):
         prepare(rt_detr(), Wishes(batch=3, constants={"orig_target_sizes": [[16, 8], [4, 2]]}))
@@ -195,12 +199,12 @@ def test_another_batch_than_the_file_has_is_refused_with_what_to_write() -> None
 
 
 def test_one_image_in_the_file_is_no_limit_where_nothing_holds_it() -> None:
-    found = prepare(detector(), Wishes(batch=BATCH))
+    prepared = prepare(detector(), Wishes(batch=BATCH))
     shapes = [
-        [dim.dim_value for dim in one.type.tensor_type.shape.dim]
-        for one in found.model.graph.output
+        [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in prepared.model.graph.output
     ]
-    assert [one[0] for one in shapes] == [BATCH, BATCH]
+    assert [shape[0] for shape in shapes] == [BATCH, BATCH]
 
 
 def test_diagnose_says_of_a_batch_what_it_says_of_images_alone(ran: Ran, alone: Ran) -> None:

@@ -46,7 +46,10 @@ class Bowl:
         self.trials[part] += 1
         shift = self.disturb(part)
         return [
-            sum(1e-4 + (math.log(amax[one] / self.best[one]) + shift) ** 2 for one in tensors)
+            sum(
+                1e-4 + (math.log(amax[tensor] / self.best[tensor]) + shift) ** 2
+                for tensor in tensors
+            )
             for tensors in self.heads
         ]
 
@@ -185,8 +188,8 @@ def table(amax: Table_) -> Table:
 
 def ranges(model: onnx.ModelProto, images: np.ndarray) -> dict[str, float]:
     inner, names = calibration_model(model)
-    made = [networks.run(inner, {"image": one[np.newaxis]}) for one in images]
-    known = {name: max(float(np.abs(one[name]).max()) for one in made) for name in made[0]}
+    made = [networks.run(inner, {"image": image[np.newaxis]}) for image in images]
+    known = {name: max(float(np.abs(array[name]).max()) for array in made) for name in made[0]}
     known["image"] = float(np.abs(images).max())
     return {name: known[name] for name in names if known[name] > 0}
 
@@ -246,12 +249,12 @@ def test_images_are_parted(count: int, expected: tuple[int, int]) -> None:
     assert tuple(len(parts[part]) for part in ImagePart) == expected
     if count > 1:
         assert not set(parts[ImagePart.CHOOSE]) & set(parts[ImagePart.CONFIRM])
-    assert max(max(one) for one in parts.values()) < count
+    assert max(max(part) for part in parts.values()) < count
 
 
 def test_large_outputs_take_fewer_images() -> None:
     parts = ImageSubset(np.zeros((500, 1), np.float32), 1 << 27).parts
-    assert [len(one) for one in parts.values()] == [1, 1]
+    assert [len(part) for part in parts.values()] == [1, 1]
 
 
 def test_a_head_that_is_zero_says_nothing() -> None:

@@ -73,7 +73,7 @@ def test_what_is_recorded(matrix: Path) -> None:
     assert wrong(matrix, content) == []
     found = checked(matrix).decode
     assert found is not None
-    assert [one.head for one in found.decode.heads] == ["large", "small"], "as in heads"
+    assert [head.head for head in found.decode.heads] == ["large", "small"], "as in heads"
     assert found.decode.heads[0].anchors == ((6, 6),)
     assert (found.decode.image_size, found.decode.nms_iou) == ((16, 16), 0.4)
     assert (

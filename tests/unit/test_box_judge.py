@@ -61,7 +61,7 @@ class World:
         }
 
     def content(self, name: str, boxes: Sequence[Sequence[Boxes]]) -> Object:
-        self.contents[name] = [list(one) for one in boxes]
+        self.contents[name] = [list(all_boxes) for all_boxes in boxes]
         return Object(sha256=name, suffix=".npy", size_bytes=1)
 
     def cell(self, environment: str, *repeats: Outputs, pass_: Pass = SHARED) -> str:
@@ -95,7 +95,7 @@ class World:
         )
 
     def draws(self, outputs: Outputs) -> Floats:
-        if self.undrawn & {one.sha256 for one in outputs.values()}:
+        if self.undrawn & {output.sha256 for output in outputs.values()}:
             raise OutputGoneError
         boxes = dict(enumerate(self.boxes(outputs)))
         return precision_draws(read_labels(coco(), range(IMAGES)), boxes)
@@ -188,14 +188,14 @@ def world() -> World:
 
 def test_a_cell_like_the_reference_changes_nothing(world: World) -> None:
     cell = world.cell("new", {})
-    found = world.judged()[cell]
-    assert found.problem is None
-    assert found.whole is not None
-    assert found.whole.changes[ALL].lost == 0
-    assert found.whole.changes[ALL].mean_iou == 1
-    assert found.whole.precision[ALL].ap == pytest.approx(1)
-    assert found.whole.ap_drop == 0
-    assert {head: one.changes[ALL].reference for head, one in found.heads.items()} == {
+    boxes = world.judged()[cell]
+    assert boxes.problem is None
+    assert boxes.whole is not None
+    assert boxes.whole.changes[ALL].lost == 0
+    assert boxes.whole.changes[ALL].mean_iou == 1
+    assert boxes.whole.precision[ALL].ap == pytest.approx(1)
+    assert boxes.whole.ap_drop == 0
+    assert {head: errors.changes[ALL].reference for head, errors in boxes.heads.items()} == {
         "near": 3,
         "far": 3,
     }
@@ -204,13 +204,13 @@ def test_a_cell_like_the_reference_changes_nothing(world: World) -> None:
 def test_lost_boxes_count_for_their_head_and_size(world: World) -> None:
     lost = world.content("lost", [[], [box("far", 300)], [box("far", 302)]])
     cell = world.cell("new", {"far": lost})
-    found = world.judged()[cell]
-    assert found.whole is not None
-    far, near = found.heads["far"].changes[ALL], found.heads["near"].changes[ALL]
+    boxes = world.judged()[cell]
+    assert boxes.whole is not None
+    far, near = boxes.heads["far"].changes[ALL], boxes.heads["near"].changes[ALL]
     assert (far.reference, far.lost, far.kept, far.lost_share) == (3, 1, 2, pytest.approx(1 / 3))
     assert far.mean_iou == pytest.approx((1 + 18 / 22) / 2)
     assert (near.lost, near.mean_iou) == (0, 1)
-    by_size = {size: one.lost for size, one in found.whole.changes.items()}
+    by_size = {size: change.lost for size, change in boxes.whole.changes.items()}
     assert by_size == {"all": 1, "small": 1, "medium": 0, "large": 0}
 
 
@@ -218,25 +218,25 @@ def test_ap_of_a_head_is_its_own(world: World) -> None:
     nothing = world.content("nothing", [[]] * IMAGES)
     moved = world.content("moved", [[box("near", 20)]] * IMAGES)
     cell = world.cell("new", {"far": nothing, "near": moved})
-    found = world.judged()[cell]
-    assert found.whole is not None
-    assert found.whole.ap_drop is not None
-    far, near = found.heads["far"], found.heads["near"]
+    boxes = world.judged()[cell]
+    assert boxes.whole is not None
+    assert boxes.whole.ap_drop is not None
+    far, near = boxes.heads["far"], boxes.heads["near"]
     assert far.precision["large"].ap == pytest.approx(1), "near is the reference's here"
     assert near.precision["small"].ap == pytest.approx(1), "and far here"
     assert far.precision["small"].ap == 0
     # IoU 80 / 120: right at thresholds 0.50 to 0.65, four of ten.
     assert near.precision["large"].ap == pytest.approx(0.4)
     assert near.ap50_drop == pytest.approx(0)
-    assert found.whole.ap_drop > max(far.ap_drop or 0, near.ap_drop or 0)
+    assert boxes.whole.ap_drop > max(far.ap_drop or 0, near.ap_drop or 0)
 
 
 def test_without_labels_there_is_no_ap(world: World) -> None:
     cell = world.cell("new", {"far": world.content("lost", [[]] * IMAGES)})
-    found = world.judged(labelled=False)[cell]
-    assert found.whole is not None
-    assert (found.whole.precision, found.whole.ap_drop) == ({}, None)
-    assert found.heads["far"].changes[ALL].lost == 3
+    boxes = world.judged(labelled=False)[cell]
+    assert boxes.whole is not None
+    assert (boxes.whole.precision, boxes.whole.ap_drop) == ({}, None)
+    assert boxes.heads["far"].changes[ALL].lost == 3
 
 
 def test_repeats_are_averaged(world: World) -> None:
@@ -246,8 +246,8 @@ def test_repeats_are_averaged(world: World) -> None:
     far = world.judged()[cell].heads["far"]
     assert (far.changes[ALL].reference, far.changes[ALL].lost) == (3, 2)
     alone = [world.cell(name, {"far": content}) for name, content in (("a", some), ("b", none))]
-    found = world.judged()
-    of_each = [found[one].heads["far"].precision[ALL].ap or 0 for one in alone]
+    all_boxes = world.judged()
+    of_each = [all_boxes[one].heads["far"].precision[ALL].ap or 0 for one in alone]
     assert far.precision[ALL].ap == pytest.approx(np.mean(of_each))
     assert 0 < of_each[1] < of_each[0] < 1
 
@@ -272,7 +272,9 @@ def test_repeats_that_differ_widen_the_interval(world: World) -> None:
            for name in ("all", "none")}  # fmt: skip
     steady = world.cell("steady", {"far": far["all"]}, {"far": far["all"]})
     moody = world.cell("moody", {"far": far["all"]}, {"far": far["none"]})
-    found = {cell: one.heads["far"].intervals["ap_drop"] for cell, one in world.judged().items()}
+    found = {
+        cell: boxes.heads["far"].intervals["ap_drop"] for cell, boxes in world.judged().items()
+    }
     assert found[steady] == (0, 0)
     assert found[moody] == pytest.approx((0, 0.5), abs=0.01)
 
@@ -281,11 +283,11 @@ def test_an_ap_whose_draws_cannot_be_made_any_more_has_no_interval(world: World)
     """A run of before knows its AP; its outputs may be gone."""
     world.undrawn = {"moved"}
     cell = world.cell("new", {"far": world.content("moved", [[box("far", 303)]] * IMAGES)})
-    found = world.judged()[cell]
-    assert found.problem is None
-    assert found.heads["far"].ap_drop is not None
-    assert found.heads["far"].intervals == {}
-    assert found.heads["near"].intervals["ap_drop"] == (0, 0)
+    boxes = world.judged()[cell]
+    assert boxes.problem is None
+    assert boxes.heads["far"].ap_drop is not None
+    assert boxes.heads["far"].intervals == {}
+    assert boxes.heads["near"].intervals["ap_drop"] == (0, 0)
 
 
 def test_identical_outputs_are_compared_once(world: World) -> None:
@@ -307,11 +309,11 @@ def test_what_is_not_known_of_one_cell_spoils_no_other(world: World) -> None:
         world.cell("gone", {"near": gone}),
         world.cell("good", {}),
     ]
-    found = world.judged()
-    assert found[cells[0]].problem == "mine.decoder:boxes raised KeyError"
-    assert found[cells[0]].heads == {}
-    assert found[cells[1]].problem == "the stored output of ['gone'] is gone"
-    assert found[cells[2]].problem is None
+    all_boxes = world.judged()
+    assert all_boxes[cells[0]].problem == "mine.decoder:boxes raised KeyError"
+    assert all_boxes[cells[0]].heads == {}
+    assert all_boxes[cells[1]].problem == "the stored output of ['gone'] is gone"
+    assert all_boxes[cells[2]].problem is None
 
 
 def test_a_reference_without_boxes_is_said_once(world: World) -> None:
@@ -337,16 +339,16 @@ def test_the_worst_images_come_first_with_both_sets_of_boxes(world: World) -> No
     cells = [world.cell(name, {"far": far}) for name in ("a", "b")]
     report = judge_boxes(world.evidence()).report
     assert report is not None
-    assert [one.file_name for one in report.worst] == ["2.png", "1.png"]
+    assert [image.file_name for image in report.worst] == ["2.png", "1.png"]
     worst = report.worst[0]
     assert worst.cells == tuple(cells), "the same boxes stand once"
     assert worst.heads == ("far",)
     assert worst.changed == 3
-    assert [(one.head, one.fate) for one in worst.reference] == [
+    assert [(shown_box.head, shown_box.fate) for shown_box in worst.reference] == [
         ("near", Fate.KEPT),
         ("far", Fate.LOST),
     ]
-    assert [(one.left, one.fate) for one in worst.test] == [
+    assert [(shown_box.left, shown_box.fate) for shown_box in worst.test] == [
         (0, Fate.KEPT),
         (400, Fate.NEW),
         (500, Fate.NEW),
@@ -362,7 +364,7 @@ def test_faded_and_risen_boxes_are_told_apart(world: World) -> None:
     world.cell("new", {"far": far})
     report = judge_boxes(world.evidence()).report
     assert report is not None
-    fates = {one.file_name: [box.fate for box in one.reference] for one in report.worst}
+    fates = {image.file_name: [box.fate for box in image.reference] for image in report.worst}
     assert fates == {"1.png": [Fate.KEPT, Fate.FADED], "0.png": [Fate.KEPT, Fate.FADED]}
 
 
@@ -376,7 +378,7 @@ def test_an_image_without_any_box(world: World) -> None:
     changes = judged.cells[cell].heads["far"].changes[ALL]
     assert (changes.lost_share, changes.new_share, changes.new) == (None, None, 1)
     assert judged.report is not None
-    assert [one.fate for one in judged.report.worst[0].test] == [Fate.NEW]
+    assert [shown_box.fate for shown_box in judged.report.worst[0].test] == [Fate.NEW]
 
 
 def test_images_of_boxes_that_are_gone_are_left_out(world: World) -> None:

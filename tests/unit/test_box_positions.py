@@ -43,8 +43,8 @@ def filled(
     """Returns what a host makes of what came, and the share of positions that did."""
     found = {head: values.copy() for head, values in reference.items()}
     came = []
-    for one in gates:
-        gate = json.loads(json.dumps(asdict(one)))  # as it is sent
+    for position_gate in gates:
+        gate = json.loads(json.dumps(asdict(position_gate)))  # as it is sent
         mask = settle.passing(test[gate["head"]], gate) | settle.passing(
             reference[gate["head"]], gate
         )
@@ -57,10 +57,10 @@ def filled(
     return found, float(np.concatenate(came).mean())
 
 
-def same(one: Boxes, other: Boxes) -> None:
+def same(boxes: Boxes, other: Boxes) -> None:
     for name in ("corners", "scores", "classes", "heads"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    assert one.degenerate == other.degenerate
+        np.testing.assert_array_equal(getattr(boxes, name), getattr(other, name))
+    assert boxes.degenerate == other.degenerate
 
 
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
@@ -73,7 +73,7 @@ def test_boxes_of_what_came_are_those_of_all(
     decode = recorded(heads, settings_of(style, score_threshold=threshold))
     gates = gates_of(decode)
     assert gates is not None
-    assert {head for one in gates for head in one.heads} == {one.head for one in decode.heads}
+    assert {head for gate in gates for head in gate.heads} == {head.head for head in decode.heads}
     test = changed_outputs(reference, bad)
     came, share = filled(test, reference, gates)
     same(detect(came, decode), detect(test, decode))

@@ -35,7 +35,7 @@ SIZE = (32, 32)
 
 
 def why(model: onnx.ModelProto, size: tuple[int, int] = SIZE) -> str | None:
-    outputs = {one.name: one.shape for one in graph.outputs(model)}
+    outputs = {output.name: output.shape for output in graph.outputs(model)}
     return boxless(model, shapes_of(outputs), size)
 
 

@@ -33,8 +33,8 @@ def found(*cells: CellError) -> Sequence[Bridge]:
 
 
 def only(*cells: CellError) -> Bridge:
-    (one,) = found(*cells)
-    return one
+    (bridge,) = found(*cells)
+    return bridge
 
 
 NOISE = (0, 0.05, -0.05, 0.02)
@@ -61,25 +61,25 @@ def shifted(by: float) -> Sequence[float]:
     ],
 )
 def test_what_four_builds_each_show(by: float, outcome: BridgeOutcome, said: str) -> None:
-    one = only(*pair(NOISE, shifted(by)))
-    assert one.outcome is outcome
-    assert one.worse_db == pytest.approx(by, abs=0.01)
-    assert one.low_db <= one.worse_db <= one.high_db
-    (text,) = bridge_sentences([one])
+    bridge = only(*pair(NOISE, shifted(by)))
+    assert bridge.outcome is outcome
+    assert bridge.worse_db == pytest.approx(by, abs=0.01)
+    assert bridge.low_db <= bridge.worse_db <= bridge.high_db
+    (text,) = bridge_sentences([bridge])
     assert said in text
     assert "4 builds each" in text
 
 
 def test_two_noisy_builds_show_nothing() -> None:
-    one = only(*pair((0, 4), (0.5, 3)))
-    assert one.outcome is BridgeOutcome.UNDECIDED
-    assert "not decided" in bridge_sentences([one])[0]
+    bridge = only(*pair((0, 4), (0.5, 3)))
+    assert bridge.outcome is BridgeOutcome.UNDECIDED
+    assert "not decided" in bridge_sentences([bridge])[0]
 
 
 def test_one_build_that_may_differ_is_not_called_the_same() -> None:
-    one = only(*pair((0,), (0,)))
-    assert one.outcome is BridgeOutcome.UNKNOWN
-    assert "more repeats do" in bridge_sentences([one])[0]
+    bridge = only(*pair((0,), (0,)))
+    assert bridge.outcome is BridgeOutcome.UNKNOWN
+    assert "more repeats do" in bridge_sentences([bridge])[0]
 
 
 def test_the_same_sum_with_another_typical_image_is_not_the_same() -> None:
@@ -122,11 +122,11 @@ def test_eleven_has_no_implicit_cell_and_is_compared_with_ten() -> None:
 
 def test_another_version_with_implicit_cells_of_its_own_is_not_mixed_in() -> None:
     other = [
-        dataclasses.replace(one, cell=f"8{one.cell}")
-        for one in pair(NOISE, shifted(5), environment="trt-8")
+        dataclasses.replace(error, cell=f"8{error.cell}")
+        for error in pair(NOISE, shifted(5), environment="trt-8")
     ]
     cells = [*pair(NOISE, NOISE), *other]
-    assert {one.environments for one in found(*cells)} == {
+    assert {bridge.environments for bridge in found(*cells)} == {
         ("trt-10", "trt-10"),
         ("trt-8", "trt-8"),
     }
@@ -136,7 +136,8 @@ def test_what_real_engines_gave() -> None:
     """TensorRT 8.5.1.7, 8.5.3.1 and 8.6.0 on H200s, the shared table, two builds each."""
     judged = h200.judged()
     outcome = {
-        head: {one.outcome for one in judged.bridges if one.head == head} for head in judged.heads
+        head: {bridge.outcome for bridge in judged.bridges if bridge.head == head}
+        for head in judged.heads
     }
     assert outcome == {
         "large": {BridgeOutcome.SAME},
@@ -158,7 +159,7 @@ def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
     name = next(
         layer.name for part, layer in network.layers if "small" in part.heads and layer.macs
     )
-    one = only(*pair(NOISE, shifted(-3)))
+    bridge = only(*pair(NOISE, shifted(-3)))
     layers = LayerReport(
         network=network,
         ways=(
@@ -166,9 +167,9 @@ def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
             Way(cells=("e",), precisions={name: "fp32"}),
         ),
     )
-    assert f"only implicit int8 ran {name} in int8" in bridge_sentences([one], layers)[0]
+    assert f"only implicit int8 ran {name} in int8" in bridge_sentences([bridge], layers)[0]
     # Not where one build of the other did, or is not known.
     for precisions in ({name: "int8"}, {}):
         ways = (*layers.ways, Way(cells=("e",), precisions=precisions))
-        told = bridge_sentences([one], LayerReport(network=network, ways=ways))[0]
+        told = bridge_sentences([bridge], LayerReport(network=network, ways=ways))[0]
         assert "only" not in told

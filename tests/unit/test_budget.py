@@ -44,13 +44,13 @@ def split(one: Sample, table: str = "a", **simulated: float) -> Budget:
 
 
 def test_observed_is_limit_and_calibration_and_engine() -> None:
-    found = split(sample(0.010, 0.012), "b", a=0.004, b=0.006)
-    assert found.observed == pytest.approx(0.011)
-    assert found.limit == pytest.approx(0.004)
-    assert found.calibration == pytest.approx(0.002)
-    assert found.engine == pytest.approx(0.005)
-    assert found.limit + found.calibration + found.engine == pytest.approx(found.observed)
-    assert found.noise == pytest.approx(0.002 / math.sqrt(2))
+    budget = split(sample(0.010, 0.012), "b", a=0.004, b=0.006)
+    assert budget.observed == pytest.approx(0.011)
+    assert budget.limit == pytest.approx(0.004)
+    assert budget.calibration == pytest.approx(0.002)
+    assert budget.engine == pytest.approx(0.005)
+    assert budget.limit + budget.calibration + budget.engine == pytest.approx(budget.observed)
+    assert budget.noise == pytest.approx(0.002 / math.sqrt(2))
 
 
 def test_a_better_result_than_its_simulation_has_a_negative_engine_part() -> None:
@@ -58,26 +58,26 @@ def test_a_better_result_than_its_simulation_has_a_negative_engine_part() -> Non
 
 
 def test_one_repeat_leaves_what_builds_move_without_an_interval() -> None:
-    found = split(sample(0.005), a=0.004, b=0.003)
-    assert found.noise is None
-    assert set(found.intervals) == {"limit", "calibration"}
+    budget = split(sample(0.005), a=0.004, b=0.003)
+    assert budget.noise is None
+    assert set(budget.intervals) == {"limit", "calibration"}
 
 
 def test_one_image_has_no_interval() -> None:
     energy = np.array([10.0])
     one = Sample(np.array([[1.0], [1.1]]), energy)
     simulated = Sample(np.array([[0.5]]), energy, exact=True)
-    found = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
-    assert found.intervals == {}
-    assert found.engine == pytest.approx(0.055)
+    budget = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
+    assert budget.intervals == {}
+    assert budget.engine == pytest.approx(0.055)
 
 
 def test_no_interval_of_an_error_goes_below_zero_however_builds_differ() -> None:
     """Two repeats have one degree of freedom: 2.5 % of its t lie below -12.7."""
-    found = split(sample(0.002, 0.010), "b", a=0.004, b=0.0041)
-    ends = found.intervals
+    budget = split(sample(0.002, 0.010), "b", a=0.004, b=0.0041)
+    ends = budget.intervals
     assert ends["observed"][0] == 0
-    assert ends["observed"][1] > found.observed
+    assert ends["observed"][1] > budget.observed
     assert ends["limit"][0] >= 0
     assert ends["calibration"][0] >= 0
     assert ends["engine"][0] < 0 < ends["engine"][1], "which has a sign"
@@ -95,16 +95,16 @@ def test_without_its_simulation_there_is_no_budget() -> None:
 
 def test_a_simulation_of_another_placement_is_no_limit() -> None:
     simulations = {("ort", "a"): sample(0.004, exact=True), ("trt", "a"): sample(0.001, exact=True)}
-    found = made(errors([cell(sample(0.004))], simulations))["c"]
-    assert found.limit == pytest.approx(0.004)
+    budget = made(errors([cell(sample(0.004))], simulations))["c"]
+    assert budget.limit == pytest.approx(0.004)
 
 
 def test_an_energy_that_some_images_lack_is_no_division_by_zero() -> None:
     energy = np.array([0.0, 0.0, 0.0, 5.0])
     one = Sample(np.array([[0.0, 0.0, 0.0, 1.0]] * 2), energy)
     simulated = Sample(np.array([[0.0, 0.0, 0.0, 0.5]]), energy, exact=True)
-    found = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
-    assert all(math.isfinite(end) for ends in found.intervals.values() for end in ends)
+    budget = made(errors([cell(one)], {("ort", "a"): simulated}))["c"]
+    assert all(math.isfinite(end) for ends in budget.intervals.values() for end in ends)
 
 
 def test_intervals_are_those_of_scipys_paired_bootstrap() -> None:
@@ -119,7 +119,7 @@ def test_intervals_are_those_of_scipys_paired_bootstrap() -> None:
         ("ort", "b"): Sample(best[None], energy, exact=True),
     }
     one = Sample(np.stack([mine * 1.3] * 2), energy)
-    found = made(errors([cell(one)], simulations))["c"]
+    budget = made(errors([cell(one)], simulations))["c"]
 
     def interval(difference: np.ndarray) -> tuple[float, float]:
         result = stats.bootstrap(
@@ -135,7 +135,7 @@ def test_intervals_are_those_of_scipys_paired_bootstrap() -> None:
     for part, difference in (
         ("limit", best), ("calibration", mine - best), ("observed", mine * 1.3), ("engine", mine * 0.3)
     ):  # fmt: skip
-        assert found.intervals[part] == pytest.approx(interval(difference), rel=0.05)
+        assert budget.intervals[part] == pytest.approx(interval(difference), rel=0.05)
 
 
 def test_the_engine_interval_covers_the_truth() -> None:
@@ -157,17 +157,17 @@ def test_the_engine_interval_covers_the_truth() -> None:
             )
             for index in range(4)
         ]
-        found = made(errors(cells, {("ort", "a"): simulated}))["c0"]
-        low, high = found.intervals["engine"]
+        budget = made(errors(cells, {("ort", "a"): simulated}))["c0"]
+        low, high = budget.intervals["engine"]
         held += low <= truth <= high
     assert 180 <= held <= 200
 
 
 def test_another_cell_changes_no_interval() -> None:
     simulations = {("ort", "a"): sample(0.004, exact=True)}
-    one = cell(sample(0.005, 0.005))
-    alone = made(errors([one], simulations))["c"]
-    both = made(errors([cell(sample(0.006, 0.006), name="d"), one], simulations))["c"]
+    error = cell(sample(0.005, 0.005))
+    alone = made(errors([error], simulations))["c"]
+    both = made(errors([cell(sample(0.006, 0.006), name="d"), error], simulations))["c"]
     for part, ends in alone.intervals.items():
         assert both.intervals[part] == pytest.approx(ends)
 
@@ -184,8 +184,10 @@ def test_the_parts_add_up_whatever_the_numbers(rows: list[tuple[float, float, fl
     observed, expected, energy = np.array(rows).T
     simulated = Sample(expected[None], energy, exact=True)
     best = Sample(expected[None] / 2, energy, exact=True)
-    one = cell(Sample(np.stack([observed, observed]), energy))
-    found = made(errors([one], {("ort", "a"): simulated, ("ort", "b"): best}))["c"]
-    assert found.limit + found.calibration + found.engine == pytest.approx(found.observed, rel=1e-6)
-    for low, high in found.intervals.values():
+    error = cell(Sample(np.stack([observed, observed]), energy))
+    budget = made(errors([error], {("ort", "a"): simulated, ("ort", "b"): best}))["c"]
+    assert budget.limit + budget.calibration + budget.engine == pytest.approx(
+        budget.observed, rel=1e-6
+    )
+    for low, high in budget.intervals.values():
         assert low <= high

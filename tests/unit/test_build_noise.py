@@ -29,9 +29,9 @@ def noises(fixed: bool = False, **cells: Sample) -> Mapping[str, Noise]:
 def test_equal_noise_is_pooled_by_degrees() -> None:
     found = noises(a=built(0, 0.1), b=built(5, 5.1, 5.2), c=built(-3, -3.1))
     expected = (0.005 + 2 * 0.01 + 0.005) / 4
-    for one in found.values():
-        assert one.pooled_sqnr == pytest.approx((expected, 4))
-        assert one.sqnr == pytest.approx(one.image), "images are alike"
+    for noise in found.values():
+        assert noise.pooled_sqnr == pytest.approx((expected, 4))
+        assert noise.sqnr == pytest.approx(noise.image), "images are alike"
     assert found["b"].sqnr == pytest.approx((0.01, 4)), "its own is larger"
     assert found["a"].sqnr == pytest.approx((expected, 1)), "one degree stays one"
 
@@ -90,11 +90,11 @@ def test_one_build_leaves_the_noise_unknown() -> None:
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5), st.integers(2, 5))
 def test_equal_bits_give_exactly_zero(values: list[float], builds: int) -> None:
     row = np.array([values])
-    one = Sample(np.repeat(row, builds, axis=0), np.full(len(values), 10.0))
+    sample = Sample(np.repeat(row, builds, axis=0), np.full(len(values), 10.0))
     for fixed in (False, True):
-        found = noises(fixed, a=one, b=one)["a"]
-        assert (found.sqnr[0], found.image[0]) == (0.0, 0.0)
-    assert noises(fixed=True, a=one)["a"] is EXACT
+        noise = noises(fixed, a=sample, b=sample)["a"]
+        assert (noise.sqnr[0], noise.image[0]) == (0.0, 0.0)
+    assert noises(fixed=True, a=sample)["a"] is EXACT
 
 
 def test_only_where_builds_cannot_differ_equal_bits_are_no_noise() -> None:
@@ -108,9 +108,9 @@ def test_the_two_views_are_estimated_apart() -> None:
     """One image swings, all others stand: the typical image hardly moves."""
     errors = np.ones((3, 100))
     errors[:, 0] = [100, 1000, 10000]
-    found = noises(a=Sample(errors, np.full(100, 1e6)))["a"]
-    assert found.sqnr[0] == pytest.approx(np.log(errors.sum(axis=1)).var(ddof=1))
-    assert found.image[0] == pytest.approx((math.log(10) / 100) ** 2)
+    noise = noises(a=Sample(errors, np.full(100, 1e6)))["a"]
+    assert noise.sqnr[0] == pytest.approx(np.log(errors.sum(axis=1)).var(ddof=1))
+    assert noise.image[0] == pytest.approx((math.log(10) / 100) ** 2)
 
 
 def test_an_assumed_noise_is_known() -> None:
@@ -123,5 +123,5 @@ def test_few_equal_cells_are_hardly_ever_called_noisy() -> None:
     noisy = 0
     for _ in range(tries := 400):
         found = noises(**{f"c{i}": built(*generator.normal(0, 0.1, 5), images=1) for i in range(5)})
-        noisy += sum(one.sqnr[1] == 4 for one in found.values())
+        noisy += sum(noise.sqnr[1] == 4 for noise in found.values())
     assert noisy <= stats.binom.ppf(0.999, 5 * tries, 0.01)

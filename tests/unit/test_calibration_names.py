@@ -51,10 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_run_can_be_read_again_and_its_page_is_whole(folder: Path) -> None:
     outcome = judge_again("latest", folder / "results")
-    found = outcome.judgement.calibration
-    assert found is not None
-    assert found.images == 4
-    assert found.evaluation_images == 1
+    report = outcome.judgement.calibration
+    assert report is not None
+    assert report.images == 4
+    assert report.evaluation_images == 1
     page = outcome.report.read_text("utf-8")
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page

@@ -96,14 +96,14 @@ def report(
         run_id="r", name="n", created="now", baseline="v", heads=(), images=len(there), epsilon=1e-3, cells=(),
         reference=None, simulations=(), tables={}, facts={"images": {"preprocess": preprocess}}, calibration=facts,
     )  # fmt: skip
-    found = Evidence(manifest, [], [], lambda *_: {})
-    made = calibration_report(store, found, None, tables or {}, {}, scaled)
+    evidence = Evidence(manifest, [], [], lambda *_: {})
+    made = calibration_report(store, evidence, None, tables or {}, {}, scaled)
     assert made is not None
     return made
 
 
 def concerns(made: CalibrationReport) -> list[Concern]:
-    return [one.concern for one in made.said()]
+    return [claim.concern for claim in made.said()]
 
 
 # Sound, and large enough
@@ -177,7 +177,7 @@ def test_images_of_one_colour_are_not_told_to_be_unlike(tmp_path: Path) -> None:
 def test_images_of_one_colour_are_no_scenes_of_their_own(tmp_path: Path) -> None:
     film = np.repeat(pictures(1, 1), 10, axis=0)
     made = report(tmp_path, np.concatenate([film, grey(10)]), pictures(2, 20))
-    (scenes,) = [one for one in made.claims if one.concern is Concern.SCENES]
+    (scenes,) = [claim for claim in made.claims if claim.concern is Concern.SCENES]
     assert scenes.text.startswith(
         "The 10 calibration images of 20 that can be compared show 1 scene"
     )
@@ -185,29 +185,29 @@ def test_images_of_one_colour_are_no_scenes_of_their_own(tmp_path: Path) -> None
 
 def test_one_flat_image_is(tmp_path: Path) -> None:
     made = report(tmp_path, np.concatenate([pictures(1, 4), grey(1)]), pictures(2, 20))
-    (flat,) = [one for one in made.claims if one.concern is Concern.FLAT]
+    (flat,) = [claim for claim in made.claims if claim.concern is Concern.FLAT]
     assert flat.text.startswith("1 of 5 calibration images is dark or of one colour, and 0 of 20")
 
 
 def test_pairs_of_copies_are_not_called_frames_of_a_video(tmp_path: Path) -> None:
     """A set that lists every image twice: the copies are neighbours by name."""
     made = report(tmp_path, np.repeat(pictures(1, 10), 2, axis=0), pictures(2, 20))
-    (scenes,) = [one for one in made.claims if one.concern is Concern.SCENES]
+    (scenes,) = [claim for claim in made.claims if claim.concern is Concern.SCENES]
     assert "show 10 scenes: the largest has 2 nearly identical images" in scenes.text
     assert "video" not in scenes.text
     film = report(tmp_path, np.repeat(pictures(1, 4), 5, axis=0), pictures(2, 20))
-    assert any("as frames of a video" in one.text for one in film.claims)
+    assert any("as frames of a video" in claim.text for claim in film.claims)
 
 
 def test_of_a_set_that_is_both_nothing_is_to_be_taken_out(tmp_path: Path) -> None:
     """Taken out of one set, none would be left."""
     same = pictures(1, 20)
     made = report(tmp_path, same, same, names="aa")
-    (overlap,) = [one for one in made.claims if one.concern is Concern.OVERLAP]
+    (overlap,) = [claim for claim in made.claims if claim.concern is Concern.OVERLAP]
     assert overlap.text.startswith("20 of 20 evaluation images are nearly the same picture")
     assert overlap.advice.startswith("Evaluate on other images")
     half = report(tmp_path, same, np.concatenate([same[:10], pictures(2, 10)]))
-    (overlap,) = [one for one in half.claims if one.concern is Concern.OVERLAP]
+    (overlap,) = [claim for claim in half.claims if claim.concern is Concern.OVERLAP]
     assert overlap.advice.startswith("Take them out of one set")
 
 
@@ -237,7 +237,7 @@ def test_ranges_that_decide_no_scale_are_not_told_to_be_clipped(tmp_path: Path) 
     there[:, 3] *= 10
     told = report(tmp_path, pictures(1, 20), pictures(2, 40), maxima=(here, there))
     assert concerns(told) == [Concern.UNSEEN]
-    others = tuple(one for one in TENSORS if one != "t3")
+    others = tuple(tensor for tensor in TENSORS if tensor != "t3")
     made = report(tmp_path, pictures(1, 20), pictures(2, 40), maxima=(here, there), scaled=others)
     assert made.claims == ()
     assert made.unseen == ()
@@ -349,8 +349,8 @@ def trials(fed: float, other: float, better: float | None) -> list[Trial]:
 
 
 def said(made: list[Trial], images: int) -> tuple[list[Claim], str | None, tuple[str, ...]]:
-    told = judged(made, images)[1]
-    return list(told.claims), told.well, told.unknown
+    preprocessing = judged(made, images)[1]
+    return list(preprocessing.claims), preprocessing.well, preprocessing.unknown
 
 
 def test_more_found_for_sure_is_a_claim_and_a_little_more_is_none() -> None:

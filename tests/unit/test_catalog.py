@@ -76,13 +76,13 @@ def test_it_is_read_once() -> None:
 
 
 def test_every_row_knows_what_the_rules_ask_for() -> None:
-    for one in rows():
-        assert one.tensorrt, one.tag
-        assert one.cuda_major, one.tag
-        assert one.capability_min, one.tag
-        assert one.capability_max, one.tag
-        assert one.size_bytes, one.tag
-        assert one.reference == f"nvcr.io/nvidia/tensorrt:{one.tag}"
+    for facts in rows():
+        assert facts.tensorrt, facts.tag
+        assert facts.cuda_major, facts.tag
+        assert facts.capability_min, facts.tag
+        assert facts.capability_max, facts.tag
+        assert facts.size_bytes, facts.tag
+        assert facts.reference == f"nvcr.io/nvidia/tensorrt:{facts.tag}"
 
 
 def test_what_is_not_known_of_a_month_is_what_its_neighbours_agree_on() -> None:
@@ -102,14 +102,16 @@ def raw(**fields: Any) -> dict[str, Any]:
 
 
 def test_an_own_value_comes_before_what_follows() -> None:
-    (one,) = completed([raw(compute_capability_min="5.0", compute_capability_max="7.2", size_gb=3)])
-    assert (one.capability_min, one.capability_max) == ((5, 0), (7, 2))
-    assert one.size_bytes == 3_000_000_000
+    (facts,) = completed(
+        [raw(compute_capability_min="5.0", compute_capability_max="7.2", size_gb=3)]
+    )
+    assert (facts.capability_min, facts.capability_max) == ((5, 0), (7, 2))
+    assert facts.size_bytes == 3_000_000_000
 
 
 def test_a_size_that_is_not_known_is_the_larger_of_those_around() -> None:
     sizes = completed([raw(), raw(size_gb=3), raw(), raw(download_gb=4), raw()])
-    assert [one.size_bytes for one in sizes] == [int(gb * 1e9) for gb in (3, 3, 8, 8, 8)]
+    assert [size.size_bytes for size in sizes] == [int(gb * 1e9) for gb in (3, 3, 8, 8, 8)]
     assert completed([raw()])[0].size_bytes is None
 
 
@@ -128,13 +130,13 @@ def test_a_size_that_is_not_known_is_the_larger_of_those_around() -> None:
     )
 )
 def test_gaps_of_any_shape_are_filled(gaps: list[dict[str, Any]]) -> None:
-    found = completed([raw(**gap) for gap in gaps])
-    assert len(found) == len(gaps)
-    for gap, one in zip(gaps, found, strict=True):
+    all_facts = completed([raw(**gap) for gap in gaps])
+    assert len(all_facts) == len(gaps)
+    for gap, facts in zip(gaps, all_facts, strict=True):
         if gap.get("cuda"):
-            assert one.cuda == gap["cuda"]
+            assert facts.cuda == gap["cuda"]
         if gap.get("min_driver"):
-            assert one.driver_min == gap["min_driver"]
+            assert facts.driver_min == gap["min_driver"]
 
 
 # Selectors
@@ -201,12 +203,12 @@ def test_an_unknown_tag_says_which_one_was_meant(tag: str, hint: str) -> None:
 
 
 def test_a_month_after_the_newest_is_taken_for_its_successor() -> None:
-    found, newest = find("27.01-py3"), rows()[-1]
-    assert found is not None
-    assert (found.tensorrt, found.cuda_major) == (newest.tensorrt, newest.cuda_major)
-    assert found.confidence == "inferred"
-    assert found.capability_max is None  # it may know cards that nobody has yet
-    assert found.reference == "nvcr.io/nvidia/tensorrt:27.01-py3"
+    facts, newest = find("27.01-py3"), rows()[-1]
+    assert facts is not None
+    assert (facts.tensorrt, facts.cuda_major) == (newest.tensorrt, newest.cuda_major)
+    assert facts.confidence == "inferred"
+    assert facts.capability_max is None  # it may know cards that nobody has yet
+    assert facts.reference == "nvcr.io/nvidia/tensorrt:27.01-py3"
 
 
 # What a container reports
@@ -244,16 +246,16 @@ def test_differences_are_told() -> None:
 
 
 def test_what_a_container_reports_wins() -> None:
-    found = corrected(row("24.04"), {"tensorrt": "10.5.0", "python": "3.12.3"})
-    assert (found.tensorrt, found.python, found.cuda) == ("10.5.0", "3.12.3", "12.4.1")
-    assert found.confidence == "reported"
-    assert found.capability_min == (7, 5)  # the rules follow what it is, not what was published
-    assert found.driver_min == "550.54.15"
+    facts = corrected(row("24.04"), {"tensorrt": "10.5.0", "python": "3.12.3"})
+    assert (facts.tensorrt, facts.python, facts.cuda) == ("10.5.0", "3.12.3", "12.4.1")
+    assert facts.confidence == "reported"
+    assert facts.capability_min == (7, 5)  # the rules follow what it is, not what was published
+    assert facts.driver_min == "550.54.15"
 
 
 def test_another_cuda_release_has_another_driver_that_nobody_told() -> None:
-    found = corrected(row("24.04"), {"cuda": "13.0.2"})
-    assert (found.cuda_major, found.driver_min, found.driver_branches) == (13, None, ())
+    facts = corrected(row("24.04"), {"cuda": "13.0.2"})
+    assert (facts.cuda_major, facts.driver_min, facts.driver_branches) == (13, None, ())
 
 
 def test_a_silent_container_is_what_was_published() -> None:
@@ -263,10 +265,10 @@ def test_a_silent_container_is_what_was_published() -> None:
 @given(st.sampled_from(rows()))
 def test_a_container_that_is_what_was_published_changes_no_rule(one: Any) -> None:
     told = {"tensorrt": one.tensorrt, "cuda": one.cuda or ""}
-    found = corrected(one, told)
+    facts = corrected(one, told)
     assert differences(one, told) == ()
-    assert found.driver_min == one.driver_min
-    assert (found.capability_min, found.capability_max) == (one.capability_min, one.capability_max)
+    assert facts.driver_min == one.driver_min
+    assert (facts.capability_min, facts.capability_max) == (one.capability_min, one.capability_max)
 
 
 def test_the_catalogue_travels_with_the_job() -> None:

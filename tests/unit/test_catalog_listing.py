@@ -60,7 +60,7 @@ def test_a_compute_capability_in_place_of_a_name() -> None:
 )
 def test_the_machine_readable_answer(question: tuple[str | None, str | None]) -> None:
     summary: Any = json.loads(json.dumps(listing(*question).summary(), allow_nan=False))
-    assert [one["tag"] for one in summary["containers"]] == [row.tag for row in rows()]
+    assert [container["tag"] for container in summary["containers"]] == [row.tag for row in rows()]
     for one, row in zip(summary["containers"], rows(), strict=True):
         assert (one["status"] == "ok") is (one["reason"] is None)
         if question[0] is not None:

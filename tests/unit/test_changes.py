@@ -41,7 +41,7 @@ def test_inputs_are_told_first_and_once() -> None:
 
 def test_a_cell_that_broke() -> None:
     broken = cell_result("a", SHARED, status=Status.CRASHED, reason="segmentation fault")
-    found = {one.what: (one.before, one.after) for one in changed(lambda _: broken)}
+    found = {change.what: (change.before, change.after) for change in changed(lambda _: broken)}
     assert found["status"] == ("ok", "crashed")
     assert found["reason"] == (None, "segmentation fault")
 
@@ -63,7 +63,7 @@ def test_errors_verdicts_and_gates_of_a_head() -> None:
     verdict = Verdict(kind=Kind.ENGINE_REGRESSION, cell=CELL, head="small")
     worse = dataclasses.replace(head("small", 0.03, verdicts=(verdict,)), gates=(gate,))
     found = changed(lambda cell: dataclasses.replace(cell, heads=(worse,)))
-    assert {one.what for one in found} == {"sqnr_db", "verdicts", "gates"}
+    assert {change.what for change in found} == {"sqnr_db", "verdicts", "gates"}
     text = RunDifference("x", "y", found).text()
     assert "small: sqnr_db 19.21 dB → 15.23 dB" in text
     assert "small: verdicts none → engine_regression" in text
@@ -76,7 +76,7 @@ def test_what_is_within_rounding_or_its_interval_is_no_news() -> None:
     overlapping = latency(0.0123 * 1.01)
     assert changed(lambda cell: dataclasses.replace(cell, latency=overlapping)) == []
     slow = changed(lambda cell: dataclasses.replace(cell, latency=latency(0.0246)))
-    assert [one.what for one in slow] == ["latency_s"]
+    assert [change.what for change in slow] == ["latency_s"]
     assert "12.3 ms → 24.6 ms" in RunDifference("x", "y", slow).text()
 
 

@@ -69,9 +69,12 @@ def found(
             )
         )
     made = choices(
-        network, records, lambda one: layers.get(one.sha256), lambda _, one: sqnr[one.sha256]
+        network,
+        records,
+        lambda stored: layers.get(stored.sha256),
+        lambda _, stored: sqnr[stored.sha256],
     )
-    return {one.head: one for one in made}
+    return {choice.head: choice for choice in made}
 
 
 def test_the_layer_that_parts_good_builds_from_bad_ones() -> None:
@@ -178,8 +181,8 @@ def test_float_passes_and_builds_without_layers_or_table_are_left_out() -> None:
 def test_whatever_is_named_parts_the_builds(builds: list[Built]) -> None:
     for choice in found(builds).values():
         assert min(choice.better_db) > min(choice.worse_db)
-        for table in {one[0] for one in builds}:
-            mine = [one for one in builds if one[0] == table]
+        for table in {build[0] for build in builds}:
+            mine = [build for build in builds if build[0] == table]
             values = [one[2] for one in mine]
             if max(values) - min(values) < LEAST_DB:
                 continue
@@ -211,13 +214,16 @@ TESTED = Finding(
 
 def answered(head: str, **changes: Any) -> Judgement:
     """Returns a judgement with this head's answer changed."""
-    made = whole()
-    answers = [replace(one, **changes) if one.head == head else one for one in made.answers]
-    return replace(made, answers=tuple(answers))
+    judgement = whole()
+    answers = [
+        replace(answer, **changes) if answer.head == head else answer
+        for answer in judgement.answers
+    ]
+    return replace(judgement, answers=tuple(answers))
 
 
 def answer_of(judgement: Judgement, head: str) -> Answer:
-    (found,) = (one for one in judgement.answers if one.head == head)
+    (found,) = (answer for answer in judgement.answers if answer.head == head)
     return found
 
 
@@ -350,8 +356,8 @@ def test_layers_that_were_chosen_together_try_once_and_tables_multiply() -> None
     network, names = chain(6)
     together = dict.fromkeys(names[:4], "fp32")
     bad, good = ({}, 15.0), (together, 22.0)
-    one = found([("t", *bad), ("t", *bad), ("t", *good)], network=network)["small"]
-    assert one.chance == pytest.approx(1 / 3)
+    choice = found([("t", *bad), ("t", *bad), ("t", *good)], network=network)["small"]
+    assert choice.chance == pytest.approx(1 / 3)
     both = found(
         [(table, *build) for table in "tu" for build in (bad, bad, good)], network=network
     )["small"]

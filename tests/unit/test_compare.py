@@ -66,10 +66,10 @@ def expected(y: np.ndarray, r: np.ndarray, epsilon: float = 1e-3) -> dict[str, f
 
 
 def test_every_metric_is_what_plain_numpy_gives(tmp_path: Path) -> None:
-    found = compared(tmp_path, OUTPUT, REFERENCE).error
+    metrics = compared(tmp_path, OUTPUT, REFERENCE).error
     for name, value in expected(OUTPUT, REFERENCE).items():
-        assert getattr(found, name) == pytest.approx(value, rel=1e-6), name
-    assert (found.elements, found.nonfinite) == (OUTPUT.size, 0)
+        assert getattr(metrics, name) == pytest.approx(value, rel=1e-6), name
+    assert (metrics.elements, metrics.nonfinite) == (OUTPUT.size, 0)
 
 
 def test_so_it_is_over_many_blocks_and_more_rows_than_are_kept(
@@ -98,9 +98,9 @@ def test_any_numbers_in_any_byte_order(
         "byte_order": "big" if dtype[0] == ">" else "little",
         "dtype": "float64" if dtype[2] == "8" else "float32",
     }
-    found = compared(tmp_path_factory.getbasetemp() / "any", a, b, (dtype, dtype), **how).error
-    assert found.elements == len(pairs)
-    assert found.mae == pytest.approx(np.abs(a.astype("f8") - b.astype("f8")).mean(), rel=1e-5)
+    metrics = compared(tmp_path_factory.getbasetemp() / "any", a, b, (dtype, dtype), **how).error
+    assert metrics.elements == len(pairs)
+    assert metrics.mae == pytest.approx(np.abs(a.astype("f8") - b.astype("f8")).mean(), rel=1e-5)
 
 
 def test_equal_files_are_bit_identical_and_signed_zeros_are_equal(tmp_path: Path) -> None:
@@ -233,8 +233,8 @@ def test_the_wrong_byte_order_is_suspected_from_the_magnitudes(tmp_path: Path) -
     right = compare_paths(a, b, formats(byte_order="big,little"))
     assert right.error.mse == pytest.approx(expected(OUTPUT, REFERENCE)["mse"])
     # Told for sure, it is done all the same, and said.
-    told = compare_paths(a, b, formats(byte_order="little"))
-    assert "looks like big-endian" in told.files[0].notes[0]
+    result = compare_paths(a, b, formats(byte_order="little"))
+    assert "looks like big-endian" in result.files[0].notes[0]
 
 
 def test_doubles_are_suspected_and_read(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_folders_are_compared_by_the_names_of_their_files(tmp_path: Path) -> None:
     result = compare_paths(*folders(tmp_path), formats())
-    assert [one.name for one in result.files] == ["large.npy", "small/0.bin", "small/1.bin"]
+    assert [file.name for file in result.files] == ["large.npy", "small/0.bin", "small/1.bin"]
     assert (result.only_a, result.only_b) == (("only.bin",), ())
     assert result.error.elements == 2 * OUTPUT.size
     assert result.error.mse == pytest.approx(expected(OUTPUT, REFERENCE)["mse"])
@@ -296,7 +296,7 @@ def test_folders_are_compared_by_the_names_of_their_files(tmp_path: Path) -> Non
 
 def test_some_files_of_folders(tmp_path: Path) -> None:
     result = compare_paths(*folders(tmp_path), formats(), select=["small/*"])
-    assert [one.name for one in result.files] == ["small/0.bin", "small/1.bin"]
+    assert [file.name for file in result.files] == ["small/0.bin", "small/1.bin"]
 
 
 def test_all_problems_of_folders_are_told_at_once(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_archives_by_the_names_of_their_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", small=OUTPUT, large=OUTPUT[:1])
     np.savez(tmp_path / "b.npz", small=REFERENCE, large=REFERENCE[:1])
     result = compare_paths(tmp_path / "a.npz", tmp_path / "b.npz", formats())
-    assert [one.name for one in result.files] == ["a.npz[small]", "a.npz[large]"]
+    assert [file.name for file in result.files] == ["a.npz[small]", "a.npz[large]"]
 
 
 def test_a_file_beside_an_archive_of_other_arrays(tmp_path: Path) -> None:

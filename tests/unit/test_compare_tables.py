@@ -27,7 +27,7 @@ SCALES = {f"layer{index}/out": 2.0 ** (index % 9 - 4) * (1 + index / 40) for ind
 
 
 def cache(scales: Mapping[str, float]) -> str:
-    rows = (f"{name}: {struct.pack('>f', one).hex()}" for name, one in scales.items())
+    rows = (f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in scales.items())
     return "\n".join(["TRT-8503-EntropyCalibration2", *rows, ""])
 
 
@@ -41,19 +41,19 @@ def files(folder: Path, a: str | bytes, b: str | bytes, names: tuple[str, str] =
 
 
 def told(folder: Path, a: Mapping[str, float], b: Mapping[str, float]) -> str:
-    found = compare_tables(*files(folder, cache(a), cache(b)))
-    assert found is not None
-    return found.text()
+    result = compare_tables(*files(folder, cache(a), cache(b)))
+    assert result is not None
+    return result.text()
 
 
 def test_numbers_of_a_comparison(tmp_path: Path) -> None:
     names = list(SCALES)
-    a = {name: one * (1.5 if name == names[3] else 1.03 if index % 2 else 1.0) for index, (name, one) in enumerate(SCALES.items())}  # fmt: skip
+    a = {name: scale * (1.5 if name == names[3] else 1.03 if index % 2 else 1.0) for index, (name, scale) in enumerate(SCALES.items())}  # fmt: skip
     a["mine"] = 1.0
     b = {**SCALES, "yours": 1.0}
-    found = compare_tables(*files(tmp_path, cache(a), cache(b)))
-    assert found is not None
-    summary = found.summary()
+    result = compare_tables(*files(tmp_path, cache(a), cache(b)))
+    assert result is not None
+    summary = result.summary()
     assert summary["both"] == 40
     assert (summary["same"], summary["within_0.5_percent"], summary["within_10_percent"]) == (20, 20, 39)  # fmt: skip
     assert summary["tensors"][0]["tensor"] == names[3]
@@ -61,7 +61,7 @@ def test_numbers_of_a_comparison(tmp_path: Path) -> None:
     assert summary["ratio_median"] == pytest.approx(1.015, abs=0.016)
     assert (summary["only_a"], summary["only_b"]) == (["mine"], ["yours"])
     assert summary["mistake"] is None
-    text = found.text()
+    text = result.text()
     for part in ("40 tensors have a range in both", "within 0.5%: 20 (50%)", "within 10%: 39 (98%)", "only in A, 1: mine", "only in B, 1: yours", "+0.58"):  # fmt: skip
         assert part in text, part
 
@@ -79,7 +79,7 @@ def test_numbers_of_a_comparison(tmp_path: Path) -> None:
 def test_a_mistake_of_either_side_is_named(
     tmp_path: Path, spoil: Callable[[float], float], said: str
 ) -> None:
-    bad = {name: spoil(one) for name, one in SCALES.items()}
+    bad = {name: spoil(scale) for name, scale in SCALES.items()}
     text = told(tmp_path, bad, SCALES)
     assert said in text
     assert "\nA: its" in text or "\nA: the bytes" in text
@@ -92,10 +92,10 @@ def test_a_mistake_of_either_side_is_named(
 
 def test_two_calibrators_of_one_network_are_no_mistake(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
-    a = {name: float(one * random.uniform(0.5, 1.1)) for name, one in SCALES.items()}
-    found = compare_tables(*files(tmp_path, cache(a), cache(SCALES)))
-    assert found is not None
-    assert found.contrast.mistake is None
+    a = {name: float(scale * random.uniform(0.5, 1.1)) for name, scale in SCALES.items()}
+    result = compare_tables(*files(tmp_path, cache(a), cache(SCALES)))
+    assert result is not None
+    assert result.contrast.mistake is None
     shuffled = dict(zip(SCALES, random.permutation(list(SCALES.values())).tolist(), strict=True))
     assert "another network's" in told(tmp_path, shuffled, SCALES)
 
@@ -113,11 +113,13 @@ def test_every_form_is_the_same_table(tmp_path: Path) -> None:
         "prefixed": cache({f"yolov3/{name}": one / 127 for name, one in ranges.items()}),
     }
     for name, content in forms.items():
-        found = compare_tables(*files(tmp_path, content, cache({name: one / 127 for name, one in ranges.items()}), (name, "ref.cache")))  # fmt: skip
-        assert found is not None
-        assert len(found.contrast.tensors) >= 4
-        assert all(one.ratio == pytest.approx(1, abs=1e-6) for one in found.contrast.tensors), name
-        assert "are the same" in found.text()
+        result = compare_tables(*files(tmp_path, content, cache({name: one / 127 for name, one in ranges.items()}), (name, "ref.cache")))  # fmt: skip
+        assert result is not None
+        assert len(result.contrast.tensors) >= 4
+        assert all(
+            tensor.ratio == pytest.approx(1, abs=1e-6) for tensor in result.contrast.tensors
+        ), name
+        assert "are the same" in result.text()
 
 
 @pytest.mark.parametrize(
@@ -190,11 +192,11 @@ ANY = st.floats(width=32)
 def test_any_two_tables_are_told(a: dict[str, float], b: dict[str, float]) -> None:
     tables = []
     for scales in (a, b):
-        usable = {name: one for name, one in scales.items() if name.strip() and not name.startswith("\ufeff")}  # fmt: skip
+        usable = {name: scale for name, scale in scales.items() if name.strip() and not name.startswith("\ufeff")}  # fmt: skip
         text = trt_cache.write(trt_cache.Cache(header=None, words="words", scales=usable or {"x": 1.0}))  # fmt: skip
         tables.append(read(text.encode()))
-    found = contrast(*tables)
-    assert found.within(math.inf) == len(found.tensors)
-    assert len(found.tensors) + len(found.only_a) <= len(tables[0].names)
+    table_contrast = contrast(*tables)
+    assert table_contrast.within(math.inf) == len(table_contrast.tensors)
+    assert len(table_contrast.tensors) + len(table_contrast.only_a) <= len(tables[0].names)
     if tables[0].values == tables[1].values:
-        assert found.within(0) == len(found.tensors)
+        assert table_contrast.within(0) == len(table_contrast.tensors)

@@ -49,15 +49,16 @@ NEW = "615.10"
     ],
 )
 def test_which_containers_a_gpu_can_run(name: str, first: str, last: str) -> None:
-    able = [one.tag for one in catalog.rows() if gpu_obstacle(one, NEW, gpu(name)) is None]
+    able = [facts.tag for facts in catalog.rows() if gpu_obstacle(facts, NEW, gpu(name)) is None]
     assert (able[0], able[-1]) == (f"{first}-py3", f"{last}-py3")
-    tags = [one.tag for one in catalog.rows()]
+    tags = [facts.tag for facts in catalog.rows()]
     assert able == tags[tags.index(able[0]) : tags.index(able[-1]) + 1]
 
 
 def test_no_gpu_spans_everything() -> None:
     spans = [
-        all(gpu_obstacle(one, NEW, gpu(m.name)) is None for one in catalog.rows()) for m in MODELS
+        all(gpu_obstacle(facts, NEW, gpu(m.name)) is None for facts in catalog.rows())
+        for m in MODELS
     ]
     assert not any(spans)
 
@@ -178,7 +179,7 @@ def test_a_driver_too_old_says_which_is_needed() -> None:
 
 DRIVERS = st.tuples(st.integers(300, 620), st.integers(0, 250)).map(lambda v: f"{v[0]}.{v[1]:02d}")
 ROWS = st.sampled_from(catalog.rows())
-GPUS = st.sampled_from(MODELS).map(lambda one: gpu(one.name))
+GPUS = st.sampled_from(MODELS).map(lambda gpu_model: gpu(gpu_model.name))
 
 
 @given(ROWS, GPUS.filter(lambda one: not one.data_centre), DRIVERS, DRIVERS)

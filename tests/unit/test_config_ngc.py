@@ -11,9 +11,9 @@ from trt_matrix.errors import ConfigError
 
 
 def entry(value: Any) -> Ngc:
-    found = config(changed(environments=[{"ngc": value}], baseline="ngc-26.05")).environments[0]
-    assert isinstance(found, Ngc)
-    return found
+    ngc = config(changed(environments=[{"ngc": value}], baseline="ngc-26.05")).environments[0]
+    assert isinstance(ngc, Ngc)
+    return ngc
 
 
 def test_tags() -> None:

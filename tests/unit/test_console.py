@@ -71,7 +71,7 @@ def test_json_lines_are_one_object_each() -> None:
     with JsonLines(stream) as progress:
         play(progress)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [one["event"] for one in events] == [
+    assert [event["event"] for event in events] == [
         "expect", "note", "warning", "done", "done", "expect", "done",
     ]  # fmt: skip
     assert events[4] == {
@@ -168,4 +168,4 @@ def test_a_terminal_has_a_row_for_each_place_and_download() -> None:
     assert "MB/5.0" in " ".join(rows[3])
     for where in ("a/gpu:0", "b", "never begun"):
         terminal.ended(where)
-    assert [one.description for one in terminal.bar.tasks] == ["all", "a/gpu:1: \\[infer] fp32"]
+    assert [task.description for task in terminal.bar.tasks] == ["all", "a/gpu:1: \\[infer] fp32"]

@@ -215,8 +215,8 @@ def test_a_dead_output_is_compared_although_its_reference_is_summed_in_another_w
     reference = np.random.default_rng(3).normal(0, 1, (4, 384)).astype(np.float32)
     alive, dead = compare(reference * np.float32(1.1), reference), compare(reference * 0, reference)
     assert not np.array_equal(alive["r2"], dead["r2"])
-    one, other = (Side(Sample(sums["d2"][np.newaxis], sums["r2"])) for sums in (dead, alive))
-    assert contrast(one, other).sqnr.log == pytest.approx(math.log(100), rel=1e-3)
+    side, other = (Side(Sample(sums["d2"][np.newaxis], sums["r2"])) for sums in (dead, alive))
+    assert contrast(side, other).sqnr.log == pytest.approx(math.log(100), rel=1e-3)
 
 
 def null(generator: np.random.Generator, share: float) -> tuple[Floats, Floats]:

@@ -35,7 +35,10 @@ def test_equal_cells_have_nothing_between() -> None:
 
 def test_a_corner_separates_two_factors() -> None:
     found = steps({"a": (0, 0), "b": (1, 1), "corner": (0, 1)})
-    assert [(one.end, sorted(one.factors)) for one in found] == [("corner", ["f1"]), ("b", ["f0"])]
+    assert [(step.end, sorted(step.factors)) for step in found] == [
+        ("corner", ["f1"]),
+        ("b", ["f0"]),
+    ]
 
 
 def test_without_a_corner_they_stay_together() -> None:
@@ -50,12 +53,12 @@ def test_a_cell_on_another_device_is_no_evidence() -> None:
 
 def test_a_version_between_is_evidence() -> None:
     found = steps({"a": (0, 0), "b": (2, 2), "c": (1, 0), "d": (1, 2)})
-    assert [one.end for one in found] == ["c", "d", "b"]
+    assert [step.end for step in found] == ["c", "d", "b"]
 
 
 def test_of_three_factors_one_can_be_separated() -> None:
     found = steps({"a": (0, 0, 0), "b": (1, 1, 1), "c": (0, 0, 1)})
-    assert [sorted(one.factors) for one in found] == [["f2"], ["f0", "f1"]]
+    assert [sorted(step.factors) for step in found] == [["f2"], ["f0", "f1"]]
 
 
 values = st.integers(0, 2)
@@ -71,8 +74,8 @@ def test_no_path_needs_fewer_cells_or_then_fewer_steps(rows: list[tuple[int, ...
         assert found == ()
         return
     assert (found[0].start, found[-1].end) == ("a", "b")
-    assert all(one.end == other.start for one, other in pairwise(found))
-    assert all(one.factors == apart(one.start, one.end) != frozenset() for one in found)
+    assert all(step.end == other.start for step, other in pairwise(found))
+    assert all(step.factors == apart(step.start, step.end) != frozenset() for step in found)
 
     held = [place for place in points if apart("a", place) | apart(place, "b") <= apart("a", "b")]
     between = [place for place in held if place not in ("a", "b")]
@@ -87,12 +90,12 @@ def test_no_path_needs_fewer_cells_or_then_fewer_steps(rows: list[tuple[int, ...
         for middle in permutations(between, length)
     ]
     whole = [path for path in paths if all(apart(*pair) for pair in pairwise(path))]
-    assert cost(["a", *(one.end for one in found)]) == min(map(cost, whole))
+    assert cost(["a", *(step.end for step in found)]) == min(map(cost, whole))
 
 
 @given(st.lists(st.tuples(values, values, values), min_size=2, max_size=6))
 def test_the_way_back_needs_as_many_cells(rows: list[tuple[int, ...]]) -> None:
     points = dict(zip("abcdef", rows, strict=False))
     there, back = steps(points), steps(points, "b", "a")
-    assert sum(len(one.factors) for one in there) == sum(len(one.factors) for one in back)
+    assert sum(len(step.factors) for step in there) == sum(len(step.factors) for step in back)
     assert len(there) == len(back)

@@ -23,27 +23,27 @@ HEADS = (("large", "large"), ("small", "small"))
 
 
 def test_a_whole_table_covers_every_head() -> None:
-    found = coverage(networks.detector(), Arrived(), HEADS)
-    assert {head: one.ratio for head, one in found.items()} == {"large": 1.0, "small": 1.0}
-    assert found["small"].mapped > found["large"].mapped > 4
+    coverages = coverage(networks.detector(), Arrived(), HEADS)
+    assert {head: one.ratio for head, one in coverages.items()} == {"large": 1.0, "small": 1.0}
+    assert coverages["small"].mapped > coverages["large"].mapped > 4
 
 
 def test_a_tensor_that_lacks_its_scale_counts_for_the_heads_behind_it() -> None:
     everything = coverage(networks.detector(), Arrived(), HEADS)
     arrived = Arrived(unmapped=["s2", "up"], unknown=["mixed"], zero=["sum"], missing=["s4", "up"])
-    found = coverage(networks.detector(), arrived, HEADS)
-    assert found["large"].unmapped == ("s2", "s4")
-    assert found["small"].unmapped == ("s2", "s4", "up", "mixed")
-    assert (found["large"].zero, found["small"].zero) == ((), ("sum",))
-    for head, one in found.items():
+    coverages = coverage(networks.detector(), arrived, HEADS)
+    assert coverages["large"].unmapped == ("s2", "s4")
+    assert coverages["small"].unmapped == ("s2", "s4", "up", "mixed")
+    assert (coverages["large"].zero, coverages["small"].zero) == ((), ("sum",))
+    for head, one in coverages.items():
         assert one.total == everything[head].mapped
 
 
 def test_names_that_no_head_depends_on_count_for_none() -> None:
     """TensorRT's network has tensors of its own, and tables have names of other networks."""
     arrived = Arrived(unmapped=["(Unnamed Layer* 3) [Shuffle]_output"], unknown=["elsewhere"])
-    found = coverage(networks.detector(), arrived, HEADS)
-    assert all(one.ratio == 1.0 for one in found.values())
+    coverages = coverage(networks.detector(), arrived, HEADS)
+    assert all(one.ratio == 1.0 for one in coverages.values())
 
 
 def test_names_are_those_of_the_folded_network() -> None:
@@ -54,8 +54,8 @@ def test_names_are_those_of_the_folded_network() -> None:
         b.weight(name, networks.np.ones(4, "f4"))
     b.node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], "head")
     model = b.model({"image": [1, 3, 8, 8]}, ["head"])
-    found = coverage(model, Arrived(unmapped=["c"]), [("h", "head")])
-    assert found["h"] == Coverage(mapped=2)
+    coverages = coverage(model, Arrived(unmapped=["c"]), [("h", "head")])
+    assert coverages["h"] == Coverage(mapped=2)
 
 
 def test_an_old_form_has_the_same_tensors() -> None:
@@ -86,9 +86,9 @@ def test_what_a_job_tells_of_scales_is_read(tmp_path: Path) -> None:
     answers = ResultFolder(tmp_path)
     assert answers.scales("p", {}) is None
     assert answers.scales("p", {"scales": None}) is None
-    told = answers.scales("p", scales(missing=["c"], defaulted=7, surprise=1))
-    assert told is not None
-    assert (told.unmapped, told.zero, told.missing) == (("a",), ("b",), ("c",))
+    answer = answers.scales("p", scales(missing=["c"], defaulted=7, surprise=1))
+    assert answer is not None
+    assert (answer.unmapped, answer.zero, answer.missing) == (("a",), ("b",), ("c",))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def judged(found: Coverage | None, least: float | None) -> Judgement:
 
 
 def with_coverage(evidence: Evidence, found: Coverage | None, least: float | None) -> Evidence:
-    def told(one: Measurement) -> Measurement:
-        return one.model_copy(update={"coverage": found and {"small": found}})
+    def told(measurement: Measurement) -> Measurement:
+        return measurement.model_copy(update={"coverage": found and {"small": found}})
 
     records = [
         record.model_copy(update={"measurements": tuple(map(told, record.measurements))})
@@ -173,7 +173,7 @@ def test_a_table_that_did_not_arrive_is_not_judged() -> None:
 def test_what_arrived_well_enough_is_judged(found: Coverage | None, least: float | None) -> None:
     judgement = judged(found, least)
     (head,) = by_id(judgement)["old/cpu/int8-shared-entropy"].heads
-    assert [one.kind for one in head.verdicts] == [Kind.ENGINE_REGRESSION]
+    assert [verdict.kind for verdict in head.verdicts] == [Kind.ENGINE_REGRESSION]
     assert head.budget is not None
 
 

@@ -23,7 +23,7 @@ def test_the_plugin_upsamples_as_its_definition_says(plugin: str) -> None:
         DATA / "network.onnx", providers=["CPUExecutionProvider"]
     )
     images = ARRAYS["images"]
-    answers = [session.run(["large", "small"], {"image": one[None]}) for one in images]
+    answers = [session.run(["large", "small"], {"image": image[None]}) for image in images]
     for index, head in enumerate(("large", "small")):
         reference = np.concatenate([answer[index] for answer in answers])
         assert sqnr_db(ARRAYS[f"{plugin}-fp32-{head}"], reference) > 130
@@ -33,8 +33,8 @@ def test_the_plugin_upsamples_as_its_definition_says(plugin: str) -> None:
 def test_layers_tell_in_which_precision_the_plugin_and_its_neighbours_ran(plugin: str) -> None:
     assert TOLD[plugin]["version"] == "8.5.1.7"
     assert TOLD[plugin]["creators"] == [["UpsampleNearest 1"]]
-    for name, one in TOLD[plugin]["passes"].items():
-        ((layer),) = one["custom"]
+    for name, pass_ in TOLD[plugin]["passes"].items():
+        ((layer),) = pass_["custom"]
         assert (layer["name"], layer["precision"]) == ("upsample", "fp32")
         assert [each["name"] for each in layer["before"] + layer["after"]] == ["conv2", "conv3"]
         assert layer["scaled"] == ({"up": True} if name.startswith("int8") else None)

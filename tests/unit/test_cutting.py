@@ -47,8 +47,8 @@ def normalised() -> onnx.ModelProto:
 MODELS = {"detector": detector, "old": old_detector, "ranked": detections, "folded": normalised}
 EVERY = [
     (name, tensor)
-    for name, made in MODELS.items()
-    for tensor in inner_of(made())
+    for name, model in MODELS.items()
+    for tensor in inner_of(model())
     if tensor != "dets"  # ranked: no error of its elements says anything
 ]
 
@@ -57,7 +57,7 @@ def whole(model: onnx.ModelProto, tensor: str) -> np.ndarray:
     """Returns a tensor as the whole network computes it."""
     more = onnx.ModelProto()
     more.CopyFrom(model)
-    if tensor not in {one.name for one in model.graph.output}:
+    if tensor not in {value.name for value in model.graph.output}:
         more.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
     return networks.run(more, {"image": networks.image()})[tensor]
 
@@ -74,8 +74,8 @@ def table_of(model: onnx.ModelProto) -> Table:
 def test_what_is_left_computes_the_tensor_and_nothing_else(name: str, tensor: str) -> None:
     model = MODELS[name]()
     left = cut(model, [tensor])
-    assert [one.name for one in graph.outputs(left)] == [tensor]
-    assert [one.name for one in graph.inputs(left)] == ["image"]
+    assert [output.name for output in graph.outputs(left)] == [tensor]
+    assert [tensor_info.name for tensor_info in graph.inputs(left)] == ["image"]
     cone = set(graph.backward_cone(graph.named(model), tensor))
     assert {node.name for node in left.graph.node} == cone
     loading.load(left.SerializeToString(), "left.onnx")
@@ -96,7 +96,7 @@ def test_quantised_and_simulated_networks_give_it_out_too(
     table = table_of(left)
     for placement in (options, simulation_of(options)):
         placed = place(left, table, placement).model
-        assert [one.name for one in graph.outputs(placed)] == [tensor]
+        assert [output.name for output in graph.outputs(placed)] == [tensor]
         found = networks.run(placed, {"image": networks.image()})[tensor]
         expected = whole(MODELS[name](), tensor)
         assert found.shape == expected.shape
@@ -107,7 +107,7 @@ def test_quantised_and_simulated_networks_give_it_out_too(
 def test_an_inner_tensor_beside_an_output_that_depends_on_it() -> None:
     model = detections()
     both = cut(model, ["dets", "scores"])
-    assert [one.name for one in graph.outputs(both)] == ["dets", "scores"]
+    assert [output.name for output in graph.outputs(both)] == ["dets", "scores"]
     assert len(both.graph.node) == len(model.graph.node)
     found = networks.run(both, {"image": networks.image()})
     for tensor in ("dets", "scores"):
@@ -134,7 +134,7 @@ def test_the_shape_and_type_of_an_inner_tensor_are_inferred() -> None:
 
 def test_weights_listed_as_inputs_do_not_become_inputs_when_they_are_dropped() -> None:
     left = cut(old_detector(), ["s2"])
-    assert {one.name for one in left.graph.input} == {"image", "c1.weight", "c1.bias"}
+    assert {value.name for value in left.graph.input} == {"image", "c1.weight", "c1.bias"}
 
 
 def test_a_second_input_that_only_the_rest_needs_is_gone() -> None:
@@ -143,7 +143,7 @@ def test_a_second_input_that_only_the_rest_needs_is_gone() -> None:
     b.conv("image", "raw", 3, 2)
     b.node("Mul", ["raw", "sizes"], "scaled")
     model = b.model({"image": [1, 3, 8, 8], "sizes": [1]}, ["scaled"])
-    assert [one.name for one in graph.inputs(cut(model, ["raw"]))] == ["image"]
+    assert [tensor_info.name for tensor_info in graph.inputs(cut(model, ["raw"]))] == ["image"]
 
 
 def test_a_plugin_behind_the_head_is_gone_with_its_domain() -> None:
@@ -210,5 +210,5 @@ def test_outputs_left_out_are_told_in_order() -> None:
 def test_a_network_of_an_inner_head_has_another_fingerprint() -> None:
     """What was measured of the whole network is not what is measured of the rest."""
     models = [detections(), cut(detections(), ["raw"]), cut(detections(), ["scores"])]
-    hashes = {Network(one.SerializeToString(), one).fp32.sha256 for one in models}
+    hashes = {Network(model.SerializeToString(), model).fp32.sha256 for model in models}
     assert len(hashes) == 3

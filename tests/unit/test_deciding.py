@@ -34,12 +34,12 @@ def record(placement: str | None, pass_: Pass = SHARED, held: tuple[str, ...] = 
     start = Start(
         environment="v", device="gpu", identity={}, probe=probe, command=(), started="", wall_s=1.0
     )
-    one = Measurement(
+    measurement = Measurement(
         fingerprint="f", name=pass_.name, repeat=0, status="ok", model_sha256="m", table=ENTROPY,
         placement=placement, start=start,
     )  # fmt: skip
     return Record(
-        cell=f"v/{pass_.name}/{placement}", environment="v", device="gpu", pass_=pass_, status="ok", measurements=(one,)
+        cell=f"v/{pass_.name}/{placement}", environment="v", device="gpu", pass_=pass_, status="ok", measurements=(measurement,)
     )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def clipped(*records: Record) -> dict[str, tuple[str, ...]]:
     """Tensor that is told to be clipped → the cells in which it is."""
     known = deciding_of(networks.detector())
     assert known
-    found = table_report(TOLD, records, RANGES, {}, decided(records, RANGES, known))
-    return {one.tensor: one.cells for use in found.tables for one in use.clipped}
+    report = table_report(TOLD, records, RANGES, {}, decided(records, RANGES, known))
+    return {one.tensor: one.cells for use in report.tables for one in use.clipped}
 
 
 def test_heads_that_stay_in_float_and_what_is_inside_a_fusion_are_clipped_by_nobody() -> None:

@@ -91,7 +91,7 @@ def test_a_wrong_shape_names_the_head_its_shape_and_what_is_wanted(style: str) -
         _, told = told_of(heads, settings_of(style), shapes={**shapes, head: wrong})
         assert told == [str(caught.value)]
         with pytest.raises(DecodeError, match="no output of head"):
-            detect({name: one for name, one in outputs.items() if name != head}, decode)
+            detect({name: output for name, output in outputs.items() if name != head}, decode)
     for shape in ((), (0,), (1, *values.shape)):
         with pytest.raises(DecodeError, match="is expected"):
             detect({**outputs, head: np.zeros(shape, np.float32)}, decode)
@@ -117,7 +117,7 @@ def test_which_heads_make_a_box(style: str) -> None:
     else:
         assert all(names == tuple(heads) for names in made_of.values())
     first = {next(iter(names)) for names in made_of.values()}
-    names = [one.head for one in decode.heads]
+    names = [head.head for head in decode.heads]
     assert {names[index] for index in detect(outputs, decode).heads} <= first
 
 
@@ -328,7 +328,7 @@ def test_heads_that_do_not_fit_a_style(
 
 def test_heads_without_a_role_are_not_read_where_others_have_one() -> None:
     decode = recorded({**YUNET, "kps_8": {}}, settings_of("yunet"))
-    assert "kps_8" not in [one.head for one in decode.heads]
+    assert "kps_8" not in [head.head for head in decode.heads]
 
 
 @pytest.mark.parametrize("name", ["mine", "yunet"])

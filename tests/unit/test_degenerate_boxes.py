@@ -50,23 +50,25 @@ def test_every_box_is_kept_or_counted_and_what_is_kept_has_an_area(
 ) -> None:
     given_ = table([corners for corners, _ in rows], [head for _, head in rows])
     outputs = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 2), np.float32)}
-    (found,) = detect_all(outputs, lambda _: given_, ["a", "b"])
-    assert np.isfinite(found.corners).all()
-    assert (found.corners[:, 2:] > found.corners[:, :2]).all()
+    (boxes,) = detect_all(outputs, lambda _: given_, ["a", "b"])
+    assert np.isfinite(boxes.corners).all()
+    assert (boxes.corners[:, 2:] > boxes.corners[:, :2]).all()
     for head in (0, 1):
-        kept = int((found.heads == head).sum())
-        assert kept + found.degenerate.get(head, 0) == sum(one == head for _, one in rows)
+        kept = int((boxes.heads == head).sum())
+        assert kept + boxes.degenerate.get(head, 0) == sum(one == head for _, one in rows)
     good = [
         corners for corners, _ in rows
         if np.isfinite(corners).all() and corners[0] < corners[2] and corners[1] < corners[3]
     ]  # fmt: skip
-    assert found.corners.tolist() == good, "in their order"
+    assert boxes.corners.tolist() == good, "in their order"
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
 def test_what_was_left_out_stays_counted_whatever_follows(numbers: list[int]) -> None:
-    parts = [table([[0, 0, 0, 5]] * one + [[0, 0, 5, 5]], [0] * (one + 1)) for one in numbers]
-    joined = concatenate([one.usable() for one in parts])
+    parts = [
+        table([[0, 0, 0, 5]] * number + [[0, 0, 5, 5]], [0] * (number + 1)) for number in numbers
+    ]
+    joined = concatenate([part.usable() for part in parts])
     kept = suppress(joined, iou_threshold=0.5, max_candidates=10, max_detections=10)
     moved = kept.in_image(scale=(2.0, 2.0), offset=(1.0, 1.0))
     assert moved.degenerate.get(0, 0) == sum(numbers)
@@ -85,9 +87,9 @@ def test_the_built_in_decoders_count_too() -> None:
         [[9, 9, 4, 4, 0.9], [9, 9, 0, 4, 0.9], [9, 9, -4, -4, 0.9], [math.nan, 9, 4, 4, 0.9],
          [9, 9, 0, 0, 0.001]], np.float32,
     )  # fmt: skip
-    found = detect({"boxes": rows}, settings)
-    assert len(found) == 1
-    assert found.degenerate == {0: 3}, "one too faint to be a box is none to be counted"
+    boxes = detect({"boxes": rows}, settings)
+    assert len(boxes) == 1
+    assert boxes.degenerate == {0: 3}, "one too faint to be a box is none to be counted"
 
 
 # Of cells, beside those of the reference

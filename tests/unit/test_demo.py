@@ -49,7 +49,9 @@ def test_the_old_network_is_what_old_parsers_read(models: dict[str, onnx.ModelPr
     old = models["digits3-opset9.onnx"]
     assert old.ir_version == 3
     assert old.opset_import[0].version == 9
-    assert {one.name for one in old.graph.initializer} < {one.name for one in old.graph.input}
+    assert {tensor.name for tensor in old.graph.initializer} < {
+        value.name for value in old.graph.input
+    }
     assert {node.op_type for node in old.graph.node} == {
         "Conv",
         "Relu",
@@ -86,7 +88,7 @@ def test_medium_and_small_alone_lie_behind_upsampling(models: dict[str, onnx.Mod
 
 def test_the_model_card_states_its_size(models: dict[str, onnx.ModelProto]) -> None:
     model = models["digits3.onnx"]
-    constants = {one.name: int(np.prod(one.dims)) for one in model.graph.initializer}
+    constants = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     parameters = sum(size for name, size in constants.items() if not name.endswith("/scales"))
     card = (DEMO / "README.md").read_text()
     assert abs(parameters - 829_133) <= 8

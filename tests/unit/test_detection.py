@@ -114,8 +114,8 @@ def by_the_formulae(values: Floats, settings: Decoding) -> list[tuple[float, ...
     return sorted(found, key=lambda one: -one[1])
 
 
-def rows(found: Boxes) -> Floats:
-    return np.column_stack([found.classes, found.scores, found.corners])
+def rows(boxes: Boxes) -> Floats:
+    return np.column_stack([boxes.classes, boxes.scores, boxes.corners])
 
 
 CASES = [(family, 16) for family in Family] + [(Family.YOLOV8, 1)]
@@ -127,10 +127,10 @@ def test_boxes_follow_the_formulae(family: Family, bins: int, layout: Layout) ->
     settings = decoding(family, layout, bins)
     values = raw(settings)
     expected = by_the_formulae(values, settings)
-    found = candidates("small", laid_out(values, layout), settings)
-    found = found.take(np.argsort(-found.scores, kind="stable"))
+    boxes = candidates("small", laid_out(values, layout), settings)
+    boxes = boxes.take(np.argsort(-boxes.scores, kind="stable"))
     assert len(expected) > 5
-    np.testing.assert_allclose(rows(found), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(rows(boxes), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", Layout)
@@ -141,7 +141,7 @@ def test_cells_may_be_one_axis_or_two(layout: Layout) -> None:
     shapes = [laid_out(values, layout), laid_out(flat, layout).squeeze()]
     if layout is Layout.BOXES:
         shapes.append(np.moveaxis(values, 1, -1))
-    results = [rows(candidates("small", one, settings)) for one in shapes]
+    results = [rows(candidates("small", shape, settings)) for shape in shapes]
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
 
@@ -161,12 +161,12 @@ def demo_outputs(seed: int, images: int = 1) -> Mapping[str, Floats]:
 def test_it_decodes_as_the_demo_does(seed: int) -> None:
     outputs = {head: values[0] for head, values in demo_outputs(seed).items()}
     expected = evaluate.detections(dict(outputs))
-    found = detect(outputs, DEMO)
+    boxes = detect(outputs, DEMO)
     assert len(expected) == 100
-    assert found.classes.tolist() == [label for label, _, _ in expected]
-    assert found.scores.tolist() == [score for _, score, _ in expected]
-    sizes = found.corners[:, 2:] - found.corners[:, :2]
-    placed = np.concatenate([found.corners[:, :2], sizes], axis=1)
+    assert boxes.classes.tolist() == [label for label, _, _ in expected]
+    assert boxes.scores.tolist() == [score for _, score, _ in expected]
+    sizes = boxes.corners[:, 2:] - boxes.corners[:, :2]
+    placed = np.concatenate([boxes.corners[:, :2], sizes], axis=1)
     np.testing.assert_allclose(placed, [box for _, _, box in expected], rtol=1e-5, atol=1e-4)
 
 
@@ -176,8 +176,8 @@ def test_boxes_remember_their_head() -> None:
         values[:, 3, 5] = 0
         values[4, 3, 5] = 9
         values[5 + index, 3, 5] = 9
-    found = detect(outputs, DEMO)
-    confident = found.take(found.scores > 0.9)
+    boxes = detect(outputs, DEMO)
+    confident = boxes.take(boxes.scores > 0.9)
     assert dict(zip(confident.heads.tolist(), confident.classes.tolist(), strict=True)) == {
         0: 0, 1: 1, 2: 2,
     }  # fmt: skip
@@ -186,9 +186,9 @@ def test_boxes_remember_their_head() -> None:
 def test_all_images_of_mapped_outputs() -> None:
     outputs = demo_outputs(7, images=3)
     detector = partial(detect, decoding=DEMO)
-    found = list(detect_all(outputs, detector, list(DEMO.heads)))
-    assert len(found) == 3
-    for index, boxes in enumerate(found):
+    all_boxes = list(detect_all(outputs, detector, list(DEMO.heads)))
+    assert len(all_boxes) == 3
+    for index, boxes in enumerate(all_boxes):
         alone = detect({head: values[index] for head, values in outputs.items()}, DEMO)
         np.testing.assert_array_equal(rows(boxes), rows(alone))
 
@@ -208,11 +208,11 @@ def test_broken_outputs_hold_no_broken_boxes(family: Family) -> None:
         values[:, :, 1, 2] = bad
         values[:, : settings.geometry, 2, 3] = bad
         values[:, settings.geometry :, 3, 4] = bad
-        found = detect({"small": laid_out(values, Layout.CHANNELS_FIRST)}, settings)
-        assert len(found)
-        assert np.isfinite(found.corners).all()
-        assert (found.areas > 0).all()
-        assert ((found.scores > 0.3) & (found.scores <= 1)).all()
+        boxes = detect({"small": laid_out(values, Layout.CHANNELS_FIRST)}, settings)
+        assert len(boxes)
+        assert np.isfinite(boxes.corners).all()
+        assert (boxes.areas > 0).all()
+        assert ((boxes.scores > 0.3) & (boxes.scores <= 1)).all()
 
 
 @pytest.mark.parametrize("family", Family)
@@ -230,9 +230,9 @@ def test_broken_cells_leave_the_others_alone() -> None:
     silent[:, 4, 1] = -99
     broken[:, :, 1] = np.nan
     expected = by_the_formulae(silent, settings)
-    found = candidates("small", laid_out(broken, Layout.CHANNELS_FIRST), settings)
+    boxes = candidates("small", laid_out(broken, Layout.CHANNELS_FIRST), settings)
     assert 0 < len(expected) < len(before)
-    assert sorted(found.scores.tolist()) == pytest.approx(sorted(one[1] for one in expected))
+    assert sorted(boxes.scores.tolist()) == pytest.approx(sorted(one[1] for one in expected))
 
 
 @pytest.mark.parametrize("k", [1.05, 1.2, 2.0])
@@ -250,10 +250,10 @@ def test_scale_x_y_moves_centres_as_darknet_does(k: float) -> None:
         for x in (sigmoid(float(t)) for t in values[:, :2].reshape(-1))
     }
     shifts = (after.corners - before.corners)[:, :2].round(3)
-    assert {float(one) for one in shifts.reshape(-1)} <= {
+    assert {float(float64) for float64 in shifts.reshape(-1)} <= {
         near for one in moved for near in (one, round(one - 0.001, 3), round(one + 0.001, 3))
     }
-    sizes = [one.corners[:, 2:] - one.corners[:, :2] for one in (before, after)]
+    sizes = [boxes.corners[:, 2:] - boxes.corners[:, :2] for boxes in (before, after)]
     np.testing.assert_allclose(sizes[1], sizes[0], rtol=1e-6)
     assert np.abs(shifts).max() > 0.1
 
@@ -262,24 +262,24 @@ def test_negative_distances_are_no_box() -> None:
     settings = decoding(Family.YOLOV8, bins=1)
     values = np.full((1, 7, ROWS, COLUMNS), 5, np.float32)
     values[:, :2, 0, 0] = -6
-    found = candidates("small", laid_out(values, Layout.CHANNELS_FIRST), settings)
-    assert len(found) == 3 * (ROWS * COLUMNS - 1)
+    boxes = candidates("small", laid_out(values, Layout.CHANNELS_FIRST), settings)
+    assert len(boxes) == 3 * (ROWS * COLUMNS - 1)
 
 
 def test_boxes_beyond_the_image_are_kept_as_they_are() -> None:
     settings = decoding(Family.YOLOV8_DECODED)
     values = np.full((7, 1), -1, np.float32)
     values[:, 0] = [500, -90, 40, 20, 0.9, 0, 0]
-    found = detect({"small": values}, settings)
-    assert found.corners.tolist() == [[480, -100, 520, -80]]
+    boxes = detect({"small": values}, settings)
+    assert boxes.corners.tolist() == [[480, -100, 520, -80]]
 
 
 def test_what_lies_above_1_counts_as_1() -> None:
     """In INT8, probabilities that share their scale with pixels come out as 0, 5, 10, …"""
     values = np.array([[20, 20, 10, 10, 5.0, 0, 0.9]], np.float32)
     settings = decoding(Family.YOLOV8_DECODED, Layout.BOXES)
-    found = detect({"small": values}, settings)
-    assert found.scores.tolist() == pytest.approx([1, 0.9])
+    boxes = detect({"small": values}, settings)
+    assert boxes.scores.tolist() == pytest.approx([1, 0.9])
 
 
 def test_a_network_that_fires_everywhere_gives_its_limit_of_boxes() -> None:
@@ -299,14 +299,14 @@ def test_a_network_that_applies_the_sigmoid_itself_gives_the_same_boxes(family: 
     if family in plain:
         squashed[:, plain[family]] = values[:, plain[family]]
     expected = candidates("small", laid_out(values, settings.layout), settings)
-    found = candidates(
+    boxes = candidates(
         "small",
         laid_out(squashed.astype(np.float32), settings.layout),
         replace(settings, activated=True),
     )
-    assert len(found) == len(expected) > 0
-    assert np.allclose(found.corners, expected.corners, atol=1e-4)
-    assert np.allclose(found.scores, expected.scores, atol=1e-6)
+    assert len(boxes) == len(expected) > 0
+    assert np.allclose(boxes.corners, expected.corners, atol=1e-4)
+    assert np.allclose(boxes.scores, expected.scores, atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "score"), [(Family.YOLOV5, 0.25), (Family.YOLOV8, 0.5)])
@@ -339,8 +339,8 @@ def test_thresholds_up_to_the_ends(family: Family, threshold: float) -> None:
     logits = values[:, settings.geometry :]
     probable = 1 / (1 + np.exp(-logits))
     scores = probable if family is Family.YOLOV8 else probable[:, :1] * probable[:, 1:]
-    found = candidates("small", laid_out(values, Layout.CHANNELS_FIRST), settings)
-    assert len(found) == np.count_nonzero(scores > np.float32(threshold))
+    boxes = candidates("small", laid_out(values, Layout.CHANNELS_FIRST), settings)
+    assert len(boxes) == np.count_nonzero(scores > np.float32(threshold))
 
 
 @pytest.mark.parametrize(

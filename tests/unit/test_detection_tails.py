@@ -54,28 +54,30 @@ class Detector(Builder):
     def ending(self, *outputs: Output) -> onnx.ModelProto:
         model = self.model({"image": [1, 3, 16, 16]}, ["boxes"])
         del model.graph.output[:]
-        model.graph.output.extend(helper.make_tensor_value_info(*one) for one in outputs)
+        model.graph.output.extend(helper.make_tensor_value_info(*output) for output in outputs)
         return model
 
 
 def suppressed(*, gathered: bool) -> onnx.ModelProto:
-    one = Detector()
-    one.node("Transpose", ["scores"], "by_class", perm=[0, 2, 1])
-    one.weight("most", np.array([CELLS]))
-    one.several("NonMaxSuppression", ["boxes", "by_class", "most", "iou", "least"], ["selected"])
+    detector = Detector()
+    detector.node("Transpose", ["scores"], "by_class", perm=[0, 2, 1])
+    detector.weight("most", np.array([CELLS]))
+    detector.several(
+        "NonMaxSuppression", ["boxes", "by_class", "most", "iou", "least"], ["selected"]
+    )
     if not gathered:
-        return one.ending(("selected", TensorProto.INT64, ["found", 3]))
-    one.weight("which", np.array(2))
-    one.node("Gather", ["selected", "which"], "place", axis=1)
-    one.node("Gather", ["boxes", "place"], "dets", axis=1)
-    return one.ending(("dets", TensorProto.FLOAT, [1, "found", 4]))
+        return detector.ending(("selected", TensorProto.INT64, ["found", 3]))
+    detector.weight("which", np.array(2))
+    detector.node("Gather", ["selected", "which"], "place", axis=1)
+    detector.node("Gather", ["boxes", "place"], "dets", axis=1)
+    return detector.ending(("dets", TensorProto.FLOAT, [1, "found", 4]))
 
 
 def plugin(operator: str = "EfficientNMS_TRT", domain: str = "") -> onnx.ModelProto:
-    one = Detector()
+    detector = Detector()
     outputs = ["num_dets", "det_boxes", "det_scores", "det_classes"]
-    one.several(operator, ["boxes", "scores"], outputs, domain=domain, plugin_version="1")
-    model = one.ending(
+    detector.several(operator, ["boxes", "scores"], outputs, domain=domain, plugin_version="1")
+    model = detector.ending(
         ("num_dets", TensorProto.INT32, [1, 1]),
         ("det_boxes", TensorProto.FLOAT, [1, 10, 4]),
         ("det_scores", TensorProto.FLOAT, [1, 10]),
@@ -87,14 +89,14 @@ def plugin(operator: str = "EfficientNMS_TRT", domain: str = "") -> onnx.ModelPr
 
 
 def best_rows() -> onnx.ModelProto:
-    one = Detector()
-    one.node("ReduceMax", ["scores"], "best", axes=[2], keepdims=0)
-    one.several("TopK", ["best", "kept"], ["top", "places"], axis=1)
-    one.node("Unsqueeze", ["places", "2"], "column")
-    one.weight("wide", np.array([1, KEPT, 4]))
-    one.node("Expand", ["column", "wide"], "index")
-    one.node("GatherElements", ["boxes", "index"], "dets", axis=1)
-    return one.ending(
+    detector = Detector()
+    detector.node("ReduceMax", ["scores"], "best", axes=[2], keepdims=0)
+    detector.several("TopK", ["best", "kept"], ["top", "places"], axis=1)
+    detector.node("Unsqueeze", ["places", "2"], "column")
+    detector.weight("wide", np.array([1, KEPT, 4]))
+    detector.node("Expand", ["column", "wide"], "index")
+    detector.node("GatherElements", ["boxes", "index"], "dets", axis=1)
+    return detector.ending(
         ("dets", TensorProto.FLOAT, [1, KEPT, 4]), ("top", TensorProto.FLOAT, [1, KEPT])
     )
 
@@ -137,7 +139,7 @@ def test_a_plugin_is_told_with_what_to_write_in_its_place(
     assert heads == {"raw-1": {"output": "boxes"}, "raw-2": {"output": "scores"}}
     assert wrong(matrix, changed(heads=heads)) == []
     found = checked(matrix)
-    assert [one.name for one in graph.outputs(found.model)] == ["boxes", "scores"]
+    assert [output.name for output in graph.outputs(found.model)] == ["boxes", "scores"]
     assert operator not in {node.op_type for node in found.model.graph.node}
     assert all(node.domain == "" for node in found.model.graph.node)
 
@@ -206,7 +208,7 @@ def test_boxes_of_the_cut_network_are_those_that_its_own_suppression_left() -> N
     kept = 0
     for seed in range(4):
         (selected,) = run(whole, seed, "selected")
-        boxes, by_class = (one[0] for one in run(front, seed, "boxes", "by_class"))
+        boxes, by_class = (array[0] for array in run(front, seed, "boxes", "by_class"))
         classes, cells = np.nonzero(by_class > 0.3)
         found = suppress(
             Boxes(

@@ -103,17 +103,17 @@ def evidence(store: Store, **changes: Any) -> BoxEvidence:
 
 
 def test_boxes_are_in_pixels_of_their_images(store: Store) -> None:
-    one, two = evidence(store).boxes_of(outputs(store))
-    assert one.corners.tolist() == [[4, 2, 8, 4]]
+    boxes, two = evidence(store).boxes_of(outputs(store))
+    assert boxes.corners.tolist() == [[4, 2, 8, 4]]
     assert two.corners.tolist() == [[32, 36, 48, 44]]
-    assert one.scores.tolist() == pytest.approx([0.9])
+    assert boxes.scores.tolist() == pytest.approx([0.9])
 
 
 def test_boxes_are_decoded_once_for_their_contents(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = outputs(store), outputs(store, shift=2)
-    first = [evidence(store).boxes_of(one) for one in asked]
+    first = [evidence(store).boxes_of(stored_objects) for stored_objects in asked]
     changes = evidence(store).changes_of(asked[1], asked[0])
 
     def never(*_: object) -> None:
@@ -121,9 +121,9 @@ def test_boxes_are_decoded_once_for_their_contents(
 
     monkeypatch.setattr(detections, "detect_all", never)
     monkeypatch.setattr(detections, "compare_all", never)
-    again = [evidence(store).boxes_of(one) for one in asked]
-    for one, other in zip(first, again, strict=True):
-        for boxes, same in zip(one, other, strict=True):
+    again = [evidence(store).boxes_of(stored_objects) for stored_objects in asked]
+    for all_boxes, other in zip(first, again, strict=True):
+        for boxes, same in zip(all_boxes, other, strict=True):
             assert np.array_equal(boxes.corners, same.corners)
             assert np.array_equal(boxes.heads, same.heads)
     assert np.array_equal(evidence(store).changes_of(asked[1], asked[0]), changes)
@@ -218,8 +218,8 @@ def test_a_decoder_of_the_users_own_is_the_stored_one(store: Store) -> None:
     decode = DECODE.model_copy(
         update={"style": None, "entry_point": "mine:boxes", "source": stored}
     )
-    one, _ = evidence(store, decode=decode).boxes_of(outputs(store))
-    assert one.classes.tolist() == [3]
+    boxes, _ = evidence(store, decode=decode).boxes_of(outputs(store))
+    assert boxes.classes.tolist() == [3]
     store.path(stored).unlink()
     with pytest.raises(
         OutputGoneError, match="the file of mine:boxes, stored with the run, is gone"
@@ -239,8 +239,8 @@ def test_an_image_without_boxes_keeps_its_place() -> None:
     full = next(detect_all({"a": np.zeros((1, 1), np.float32)}, lambda _: one_box(), ["a"]))
     sides = [empty, full, empty, empty, full]
     again = detections._split(detections._table(iter(sides)), len(sides))
-    assert [len(one) for one in again] == [0, 1, 0, 0, 1]
-    assert [len(one) for one in detections._split(detections._table(iter([empty])), 1)] == [0]
+    assert [len(boxes) for boxes in again] == [0, 1, 0, 0, 1]
+    assert [len(boxes) for boxes in detections._split(detections._table(iter([empty])), 1)] == [0]
     assert detections._split(detections._table(iter([])), 0) == ()
 
 
@@ -353,7 +353,7 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     shutil.copytree(results, tmp_path / "results", symlinks=True)
     store = Store(tmp_path / "results")
     run = store.open_run("latest")
-    int8 = next(one for one in run.records() if "int8-shared" in one.cell)
+    int8 = next(record for record in run.records() if "int8-shared" in record.cell)
     store.path(int8.measurements[0].outputs["small"]).unlink(
         missing_ok=True
     )  # not kept once it is judged
@@ -369,10 +369,10 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     told = again.text()
     assert "boxes: not known in " in told
     assert "is stored no more: `trt-matrix run` measures it again" in told
-    by_cell = {one.cell.id: one for one in again.judgement.cells}
+    by_cell = {result.cell.id: result for result in again.judgement.cells}
     assert by_cell[int8.cell].heads[0].error.sqnr_db is not None
     assert by_cell[int8.cell].heads[0].passed is False, "a gate that cannot be judged"
-    exact = next(one for one in again.judgement.cells if one.cell.pass_.name == "fp32")
+    exact = next(result for result in again.judgement.cells if result.cell.pass_.name == "fp32")
     assert exact.heads[0].boxes is not None
     report = (tmp_path / "results" / "latest" / "report.html").read_text()
     assert "is stored no more" in report

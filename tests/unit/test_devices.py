@@ -33,7 +33,9 @@ def test_the_fake_has_the_surface_of_the_real_module(monkeypatch: pytest.MonkeyP
         theirs = list(inspect.signature(getattr(pynvml, name)).parameters.values())
         ours = list(inspect.signature(getattr(Nvml(), name)).parameters.values())
         assert len(ours) <= len(theirs), name
-        assert all(one.default is not one.empty for one in theirs[len(ours) :]), name
+        assert all(parameter.default is not parameter.empty for parameter in theirs[len(ours) :]), (
+            name
+        )
 
 
 @pytest.mark.parametrize(
@@ -49,27 +51,27 @@ def test_the_fake_has_the_surface_of_the_real_module(monkeypatch: pytest.MonkeyP
 )
 def test_no_driver(monkeypatch: pytest.MonkeyPatch, error: int, problem: str) -> None:
     Nvml(start=error).install(monkeypatch)
-    found = read_driver()
-    assert (found.version, found.problem, found.gpus) == (None, problem, ())
+    driver = read_driver()
+    assert (driver.version, driver.problem, driver.gpus) == (None, problem, ())
 
 
 def test_without_the_fake_the_real_library_says_whether_there_is_a_driver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    found = read_driver()
-    assert (found.version is None) is (found.problem is not None)
+    driver = read_driver()
+    assert (driver.version is None) is (driver.problem is not None)
 
 
 def test_a_driver_and_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     t4 = Card(name="Tesla T4", uuid="GPU-2", brand=pynvml.NVML_BRAND_TESLA, capability=(7, 5))
     rtx = Card(name="NVIDIA GeForce RTX 4090", uuid="GPU-3", brand=pynvml.NVML_BRAND_GEFORCE)
     nvml = Nvml(Card(), t4, rtx).install(monkeypatch)
-    found = read_driver()
-    assert (found.version, found.problem, found.cuda) == ("580.159.04", None, "13.0")
-    assert [one.index for one in found.gpus] == [0, 1, 2]
-    assert [one.data_centre for one in found.gpus] == [True, True, False]
-    first = found.gpus[0]
+    driver = read_driver()
+    assert (driver.version, driver.problem, driver.cuda) == ("580.159.04", None, "13.0")
+    assert [gpu.index for gpu in driver.gpus] == [0, 1, 2]
+    assert [gpu.data_centre for gpu in driver.gpus] == [True, True, False]
+    first = driver.gpus[0]
     assert (first.name, first.uuid, first.capability) == ("NVIDIA H200", H200, (9, 0))
     assert first.memory_bytes == 150_754_820_096
     assert nvml.opened == 0
@@ -78,9 +80,9 @@ def test_a_driver_and_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lost_gpu_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = Card(refuses={"nvmlDeviceGetHandleByIndex": pynvml.NVML_ERROR_GPU_IS_LOST})
     nvml = Nvml(lost, Card(uuid="GPU-2")).install(monkeypatch)
-    found = read_driver()
-    assert [one.uuid for one in found.gpus] == ["GPU-2"]
-    assert found.silent == ("gpu:0: GPU is lost",)
+    driver = read_driver()
+    assert [gpu.uuid for gpu in driver.gpus] == ["GPU-2"]
+    assert driver.silent == ("gpu:0: GPU is lost",)
     assert nvml.opened == 0
 
 

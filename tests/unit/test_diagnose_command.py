@@ -95,41 +95,44 @@ def asked(what: Path | str, results: Path, **options: object) -> Diagnosis:
 
 def test_without_a_run_it_calibrates_itself_and_says_so(tmp_path: Path) -> None:
     path = write(tmp_path)
-    found = asked(path, tmp_path / "results")
-    assert found.run is None
-    assert found.table == "entropy of this machine"
-    assert any("nothing is measured" in note for note in found.notes)
-    assert all(head.measured == () for head in found.heads)
+    diagnosis = asked(path, tmp_path / "results")
+    assert diagnosis.run is None
+    assert diagnosis.table == "entropy of this machine"
+    assert any("nothing is measured" in note for note in diagnosis.notes)
+    assert all(head.measured == () for head in diagnosis.heads)
     assert (tmp_path / "results" / "tiny.diagnosis.json").exists()
 
 
 def test_a_run_gives_its_table_its_gates_and_what_was_measured(ran: tuple[Path, Path]) -> None:
     path, results = ran
     for what in (path, "latest"):
-        found = asked(what, results)
-        assert found.run is not None
-        assert (results / found.run / "diagnosis.json").exists()
-        assert found.table.startswith("entropy of reference")
-        head = next(one for one in found.heads if one.head == "large")
-        assert "here/cpu/int8-shared-entropy" in [one.cell for one in head.measured]
+        diagnosis = asked(what, results)
+        assert diagnosis.run is not None
+        assert (results / diagnosis.run / "diagnosis.json").exists()
+        assert diagnosis.table.startswith("entropy of reference")
+        head = next(
+            head_diagnosis for head_diagnosis in diagnosis.heads if head_diagnosis.head == "large"
+        )
+        assert "here/cpu/int8-shared-entropy" in [error.cell for error in head.measured]
         assert head.int8.lost is not None
         assert head.int8.ap_drop is not None
-        assert found.engine == "onnxruntime"
+        assert diagnosis.engine == "onnxruntime"
 
 
 def test_all_int8_is_what_the_runs_own_simulation_says(ran: tuple[Path, Path]) -> None:
     _, results = ran
-    found = asked("latest", results, images=15)
-    assert found.images_confirmed_on == 0
+    diagnosis = asked("latest", results, images=15)
+    assert diagnosis.images_confirmed_on == 0
     run = Store(results).open_run("latest")
     manifest = run.manifest()
     assert manifest.reference is not None
     (simulated,) = [
-        one
-        for one in manifest.simulations
-        if one.table == found.table_sha256 and one.placement == found.placement
+        simulation
+        for simulation in manifest.simulations
+        if simulation.table == diagnosis.table_sha256
+        and simulation.placement == diagnosis.placement
     ]
-    for head in found.heads:
+    for head in diagnosis.heads:
         outputs = simulated.outputs[head.head], manifest.reference.outputs[head.head]
         sums = run.store.sums(*outputs, manifest.epsilon)[:15]
         assert head.int8.sqnr_db == pytest.approx(metrics(sums).sqnr_db, abs=0.01)
@@ -153,9 +156,9 @@ def test_the_network_that_is_written_has_the_chosen_layers_in_float(
 ) -> None:
     path, results = ran
     output = tmp_path / "mixed.onnx"
-    found = asked(path, results, goals=("sqnr_db=33",), output=output)
-    assert found.search.chosen is not None
-    assert found.search.chosen.layers
+    diagnosis = asked(path, results, goals=("sqnr_db=33",), output=output)
+    assert diagnosis.search.chosen is not None
+    assert diagnosis.search.chosen.layers
     model = onnx.load(output)
     onnx.checker.check_model(model)
     dequantised = {
@@ -167,7 +170,7 @@ def test_the_network_that_is_written_has_the_chosen_layers_in_float(
     for node in model.graph.node:
         if node.op_type == "Conv":
             in_int8 = node.input[1] in dequantised
-            assert in_int8 == (node.name not in found.search.chosen.layers)
+            assert in_int8 == (node.name not in diagnosis.search.chosen.layers)
 
 
 def test_another_table_is_chosen_by_algorithm_by_digest_and_by_file(
@@ -177,7 +180,7 @@ def test_another_table_is_chosen_by_algorithm_by_digest_and_by_file(
     minmax = asked(path, results, table="minmax")
     assert minmax.table.startswith("minmax of")
     assert asked(path, results, table=minmax.table_sha256[:10]).table_sha256 == minmax.table_sha256
-    names = [one.name for one in minmax.tensors if one.kind == "activation"]
+    names = [tensor.name for tensor in minmax.tensors if tensor.kind == "activation"]
     table = Table(amax=dict.fromkeys(names, 3.0), provenance=Provenance(algorithm="own"))
     file = tmp_path / "own.json"
     file.write_text(to_json(table))
@@ -214,8 +217,8 @@ def test_a_network_that_came_quantised_is_diagnosed_in_float(tmp_path: Path) -> 
     table = diagnoses.minmax(model, diagnoses.images(2))
     placed = place(model, table, TENSORRT).model
     (tmp_path / "tiny.onnx").write_bytes(placed.SerializeToString())
-    found = asked(path, tmp_path / "results")
-    assert any("came quantised" in note for note in found.notes)
+    diagnosis = asked(path, tmp_path / "results")
+    assert any("came quantised" in note for note in diagnosis.notes)
 
 
 def test_a_network_whose_float_form_is_not_known_is_refused(tmp_path: Path) -> None:
@@ -236,9 +239,9 @@ def test_images_that_are_gone_from_the_store_are_told(tmp_path: Path) -> None:
 
 
 def test_one_image_alone_is_enough_to_look_at(ran: tuple[Path, Path]) -> None:
-    found = asked("latest", ran[1], images=1)
-    assert found.images_chosen_on == 1
-    assert found.search.confirmed_holds is None
+    diagnosis = asked("latest", ran[1], images=1)
+    assert diagnosis.images_chosen_on == 1
+    assert diagnosis.search.confirmed_holds is None
 
 
 def test_ranked_rows_are_not_told_in_decibels_and_what_is_left_is() -> None:
@@ -263,9 +266,9 @@ def test_what_is_measured_is_of_the_images_that_are_simulated(ran: tuple[Path, P
     (record,) = [one for one in run.records() if one.cell == "here/cpu/int8-shared-entropy"]
     assert manifest.reference is not None
     for images in (3, 18):
-        found = asked("latest", results, images=images)
-        for head in found.heads:
-            (real,) = [one for one in head.measured if one.cell == record.cell]
+        diagnosis = asked("latest", results, images=images)
+        for head in diagnosis.heads:
+            (real,) = [error for error in head.measured if error.cell == record.cell]
             outputs = (
                 record.measurements[0].outputs[head.head],
                 manifest.reference.outputs[head.head],

@@ -37,24 +37,27 @@ def subject(seed: int, folder: Path, options: PlacementOptions, **given: object)
     return diagnoses.subject(model, folder, options=options, data=data, **given)  # type: ignore[arg-type]
 
 
-def unfit(found: Diagnosis) -> set[str]:
+def unfit(diagnosis: Diagnosis) -> set[str]:
     """Returns what has a range that does not fit; that channels differ in an activation accuses no range."""
     return {
-        one.name
-        for one in found.tensors
-        if set(one.causes) - ({"channels of unlike range"} if one.kind == "activation" else set())
+        tensor.name
+        for tensor in diagnosis.tensors
+        if set(tensor.causes)
+        - ({"channels of unlike range"} if tensor.kind == "activation" else set())
     }
 
 
 @pytest.mark.parametrize(("seed", "placement"), [(2, 1), (9, 0), (17, 1)])
 def test_a_sound_network_is_not_accused(seed: int, placement: int, tmp_path: Path) -> None:
     """Largest magnitudes of the very images: ranges hold all there is, and none is far too wide."""
-    found = diagnosed(subject(seed, tmp_path, PLACEMENTS[placement]))
-    for head in found.heads:
+    diagnosis = diagnosed(subject(seed, tmp_path, PLACEMENTS[placement]))
+    for head in diagnosis.heads:
         assert head.beyond_db is not None
         assert head.beyond_db < BEYOND_DB
-    assert not [one for one in found.tensors if {"clipped", "range too wide"} & set(one.causes)]
-    text = Done(diagnosis=found, file=tmp_path, network=None).text()
+    assert not [
+        tensor for tensor in diagnosis.tensors if {"clipped", "range too wide"} & set(tensor.causes)
+    ]
+    text = Done(diagnosis=diagnosis, file=tmp_path, network=None).text()
     assert "something is wrong" not in text
 
 
@@ -64,26 +67,28 @@ def test_a_clipped_tensor_is_named_alone_and_the_set_frees_it(seed: int, tmp_pat
     sound = subject(seed, tmp_path / "sound", options)
     leaders = scale_groups(sound.model)
     quantisers = quantised(sound.model, sound.table, options).state.tensors
-    planted = str(np.random.default_rng(seed).choice(sorted({leaders[one] for one in quantisers})))
+    planted = str(
+        np.random.default_rng(seed).choice(sorted({leaders[quantiser] for quantiser in quantisers}))
+    )
     group = {tensor for tensor, leader in leaders.items() if leader == planted}
     before = diagnosed(sound)
-    kept = {one.head: one.int8.sqnr_db or 0 for one in before.heads}
+    kept = {head.head: head.int8.sqnr_db or 0 for head in before.heads}
     gates = {head: db - 2 for head, db in kept.items()}
     one = subject(seed, tmp_path / "planted", options, factors={planted: 0.1}, gates=gates)
-    found = diagnosed(one, most_cost=1.0)
-    hit = {head.head for head in found.heads if (head.beyond_db or 0) > BEYOND_DB}
+    diagnosis = diagnosed(one, most_cost=1.0)
+    hit = {head.head for head in diagnosis.heads if (head.beyond_db or 0) > BEYOND_DB}
     assert hit
-    for head in found.heads:
+    for head in diagnosis.heads:
         if head.head in hit:
             assert {suspect.name for suspect in head.suspects} <= group
             assert "clipped" in head.suspects[0].causes
-    assert group & unfit(found)
-    assert unfit(found) - unfit(before) <= group
+    assert group & unfit(diagnosis)
+    assert unfit(diagnosis) - unfit(before) <= group
     # What is said to cure it has none of these tensors in int8, and no layer too many.
-    assert found.search.failing
-    assert found.search.chosen
-    assert found.search.minimal
-    exclude = frozenset(found.search.chosen.layers)
+    assert diagnosis.search.failing
+    assert diagnosis.search.chosen
+    assert diagnosis.search.minimal
+    exclude = frozenset(diagnosis.search.chosen.layers)
     cured = place(one.model, one.table, replace(options, exclude=exclude))
     assert not group & cured.quantised.keys()
 
@@ -103,12 +108,14 @@ def test_a_weight_channel_of_300_times_the_others_is_named_alone(seed: int, tmp_
     diagnoses.dead_channel(model, planted.output[0], 300.0)
     data = branching_networks.pictures(IMAGES, seed + 50)
     one = diagnoses.subject(model, tmp_path, options=PER_TENSOR, data=data)
-    found = diagnosed(one)
-    weights = {tensor.name for tensor in found.tensors if tensor.kind == "weights"}
-    assert weights & unfit(found) == {planted.name}
-    worst = max(found.heads, key=lambda head: head.beyond_db or 0)
+    diagnosis = diagnosed(one)
+    weights = {tensor.name for tensor in diagnosis.tensors if tensor.kind == "weights"}
+    assert weights & unfit(diagnosis) == {planted.name}
+    worst = max(diagnosis.heads, key=lambda head: head.beyond_db or 0)
     assert (worst.beyond_db or 0) > BEYOND_DB
-    assert [(one.kind, one.name) for one in worst.suspects] == [("weights", planted.name)]
+    assert [(suspect.kind, suspect.name) for suspect in worst.suspects] == [
+        ("weights", planted.name)
+    ]
 
 
 def test_other_images_lead_to_the_same_set(tmp_path: Path) -> None:
@@ -126,9 +133,9 @@ def test_other_images_lead_to_the_same_set(tmp_path: Path) -> None:
             factors={"conv27": 0.1},
             gates={"box2": 25},
         )
-        found = diagnosed(one, most_cost=1.0)
-        assert found.search.chosen
-        sets.add(found.search.chosen.layers)
+        diagnosis = diagnosed(one, most_cost=1.0)
+        assert diagnosis.search.chosen
+        sets.add(diagnosis.search.chosen.layers)
     assert len(sets) == 1
 
 
@@ -137,8 +144,8 @@ def test_what_relu_and_clip_cut_off_is_not_called_clipped(tmp_path: Path) -> Non
     one = subject(2, tmp_path, ONNXRUNTIME)
     limits = clamps(one.model)
     assert limits
-    assert {(one.low, one.high) for one in limits.values()} <= {(0, float("inf")), (0, 6)}
-    found = diagnosed(one)
-    before = [tensor for tensor in found.tensors if tensor.name in limits]
+    assert {(limit.low, limit.high) for limit in limits.values()} <= {(0, float("inf")), (0, 6)}
+    diagnosis = diagnosed(one)
+    before = [tensor for tensor in diagnosis.tensors if tensor.name in limits]
     assert before
     assert not [tensor for tensor in before if "clipped" in tensor.causes]

@@ -52,7 +52,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EngineLo
     folder = tmp_path_factory.mktemp("recorded")
     manifest = Manifest.model_validate_json((h200.DATA / "manifest.json").read_bytes())
     every = [
-        Record.model_validate(one) for one in json.loads((h200.DATA / "records.json").read_text())
+        Record.model_validate(load) for load in json.loads((h200.DATA / "records.json").read_text())
     ]
     sums: Mapping[str, Sums] = dict(np.load(h200.DATA / "sums.npz"))
     layers = json.loads((h200.DATA / "layers.json").read_text())
@@ -70,7 +70,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EngineLo
         assert manifest.asked
         builds = builds_of(
             manifest,
-            [one for one in every if not any(part in one.cell for part in without)],
+            [record for record in every if not any(part in record.cell for part in without)],
             tables,
             network,
             layers_of if told else lambda _: None,
@@ -101,26 +101,26 @@ def _demo_images() -> npt.NDArray[np.float32]:
 def test_the_set_that_was_found_by_hand_is_found_before_anything_was_held(
     recorded: Callable[..., EngineLoss | None],
 ) -> None:
-    found = recorded(*HELD)
-    assert found
-    assert found.why == "integers given on"
-    assert found.layers == RESIZINGS
-    assert found.heads == ("small", "medium")
-    assert found.elsewhere
-    assert found.elsewhere.fp32_layers == f"fp32_layers: {json.dumps(list(RESIZINGS))}"
-    assert "has to prove it" in found.sentence
-    assert f"{EQUAL_BUILDS} builds with equal ranges lost nothing" in found.sentence
+    loss = recorded(*HELD)
+    assert loss
+    assert loss.why == "integers given on"
+    assert loss.layers == RESIZINGS
+    assert loss.heads == ("small", "medium")
+    assert loss.elsewhere
+    assert loss.elsewhere.fp32_layers == f"fp32_layers: {json.dumps(list(RESIZINGS))}"
+    assert "has to prove it" in loss.sentence
+    assert f"{EQUAL_BUILDS} builds with equal ranges lost nothing" in loss.sentence
 
 
 def test_every_recorded_build_keeps_what_is_simulated(
     recorded: Callable[..., EngineLoss | None],
 ) -> None:
     """Nothing is fitted: 26 builds of three versions with four tables, on the same images."""
-    found = recorded()
-    assert found
-    assert sum(len(way.cells) for way in found.ways) == 26
+    loss = recorded()
+    assert loss
+    assert sum(len(way.cells) for way in loss.ways) == 26
     lost = 0
-    for way in found.ways:
+    for way in loss.ways:
         for head, kept in way.measured_db.items():
             simulated, qdq = way.given_on_db[head], way.qdq_db[head]
             assert simulated is not None
@@ -136,12 +136,12 @@ def test_every_recorded_build_keeps_what_is_simulated(
 
 
 def test_that_it_was_held_and_measured_is_told(recorded: Callable[..., EngineLoss | None]) -> None:
-    found = recorded()
-    assert found
-    assert found.layers == RESIZINGS
-    assert "8 builds that held them kept" in found.sentence
-    assert "has to prove" not in found.sentence
-    text = "\n".join(engine_loss_lines(found))
+    loss = recorded()
+    assert loss
+    assert loss.layers == RESIZINGS
+    assert "8 builds that held them kept" in loss.sentence
+    assert "has to prove" not in loss.sentence
+    text = "\n".join(engine_loss_lines(loss))
     assert "neck16/upsample/Resize" in text
     assert "0.667" in text
 
@@ -151,11 +151,11 @@ def test_one_version_that_never_chose_otherwise_is_enough(
     recorded: Callable[..., EngineLoss | None], told: bool
 ) -> None:
     """No two of its builds differ, so nothing can be seen by comparing builds."""
-    found = recorded(*HELD, "8.5.", "own", "ort", told=told)
-    assert found
-    assert [way.in_int8 for way in found.ways] == [RESIZINGS]
-    assert found.layers == RESIZINGS
-    assert "not measured here" in found.sentence
+    loss = recorded(*HELD, "8.5.", "own", "ort", told=told)
+    assert loss
+    assert [way.in_int8 for way in loss.ways] == [RESIZINGS]
+    assert loss.layers == RESIZINGS
+    assert "not measured here" in loss.sentence
 
 
 def test_builds_that_lose_nothing_are_not_told_of(
@@ -171,7 +171,7 @@ def test_builds_that_lose_nothing_are_not_told_of(
 def subject(folder: Path, factor: float) -> Subject:
     """A detector whose resizing has an output range of `factor` times its input's; outputs in float."""
     model = canonical(networks.detector())
-    shape = [one.dim_value for one in model.graph.input[0].type.tensor_type.shape.dim]
+    shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     data = np.random.default_rng(5).normal(0, 1, (6, *shape[1:])).astype("f4")
     made = diagnoses.subject(model, folder, options=TENSORRT, data=data)
     resize = next(node for node in model.graph.node if node.op_type == "Resize")
@@ -228,10 +228,10 @@ def test_a_loss_that_resizing_does_not_explain_is_not_put_on_it(tmp_path: Path) 
     qdq, given = simulated(one, given_on=False), simulated(one, given_on=True)
     (head,) = [name for name in qdq if qdq[name] - given[name] > 4]
     assert asked(one, build(one, qdq)) is None
-    found = asked(one, build(one, given))
-    assert found
-    assert found.why == "integers given on"
-    assert found.heads == (head,)
+    loss = asked(one, build(one, given))
+    assert loss
+    assert loss.why == "integers given on"
+    assert loss.heads == (head,)
     for away in (0.5, 2.0):
         errors = {**qdq, head: qdq[head] - away * (qdq[head] - given[head])}
         other = asked(one, build(one, errors))
@@ -255,11 +255,11 @@ def test_what_no_number_of_decibels_tells_is_not_put_on_resizings(
     tmp_path: Path, kept: float
 ) -> None:
     one = subject(tmp_path, 0.6)
-    made = build(one, simulated(one, given_on=False))
+    built = build(one, simulated(one, given_on=False))
     head = one.heads[-1][0]
     reference = np.full((len(one.images), 100), 0.0 if kept == 0 else 1.0, np.float32)
     broken = compare(np.full_like(reference, kept or 1.0), reference, 1e-3)
-    assert asked(one, replace(made, sums={**made.sums, head: broken})) is None
+    assert asked(one, replace(built, sums={**built.sums, head: broken})) is None
 
 
 def test_where_builds_differ_by_another_layer_that_is_told(tmp_path: Path) -> None:
@@ -269,11 +269,11 @@ def test_where_builds_differ_by_another_layer_that_is_told(tmp_path: Path) -> No
     choice = Choice(
         head=head, layers=("some/Add",), worse_db=(9.0,), better_db=(20.0, 21.0), tables=1
     )
-    found = asked(one, build(one, {**qdq, head: 9.0}), build(one, qdq), choices=(choice,))
-    assert found
-    assert found.why == "builds differ"
-    assert found.layers == ("some/Add",)
-    assert "has to prove it" in found.sentence
+    loss = asked(one, build(one, {**qdq, head: 9.0}), build(one, qdq), choices=(choice,))
+    assert loss
+    assert loss.why == "builds differ"
+    assert loss.layers == ("some/Add",)
+    assert "has to prove it" in loss.sentence
 
 
 def test_position_clears_what_a_sound_head_lies_behind() -> None:

@@ -28,8 +28,8 @@ def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
     )
 
 
-def head(found: Diagnosis, name: str) -> HeadDiagnosis:
-    return next(one for one in found.heads if one.head == name)
+def head(diagnosis: Diagnosis, name: str) -> HeadDiagnosis:
+    return next(head_diagnosis for head_diagnosis in diagnosis.heads if head_diagnosis.head == name)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -44,23 +44,23 @@ def test_one_clipped_tensor_is_named_with_its_images_and_its_layers_are_the_set(
         gates={"head_a": 20, "head_b": 20, "head_c": 20},
         data=data,
     )
-    found = diagnosed(subject)
-    one = head(found, "head_b")
-    assert one.beyond_db is not None
-    assert one.beyond_db > 3
-    assert one.suspects[0].name in ("b_mid", "b_in")
-    assert one.suspects[0].group == "b1"
-    assert "clipped" in one.suspects[0].causes
-    assert one.suspects[0].images
-    assert one.parts[0].group == "b1"
+    diagnosis = diagnosed(subject)
+    head_diagnosis = head(diagnosis, "head_b")
+    assert head_diagnosis.beyond_db is not None
+    assert head_diagnosis.beyond_db > 3
+    assert head_diagnosis.suspects[0].name in ("b_mid", "b_in")
+    assert head_diagnosis.suspects[0].group == "b1"
+    assert "clipped" in head_diagnosis.suspects[0].causes
+    assert head_diagnosis.suspects[0].images
+    assert head_diagnosis.parts[0].group == "b1"
     for other in ("head_a", "head_c"):
-        assert (head(found, other).beyond_db or 0) < 3
-    assert [goal.where for goal in found.search.failing] == ["head_b"]
+        assert (head(diagnosis, other).beyond_db or 0) < 3
+    assert [goal.where for goal in diagnosis.search.failing] == ["head_b"]
     # The tensor lies between the two: it is float only where both layers are.
-    assert found.search.chosen is not None
-    assert found.search.chosen.layers == ("b1", "b")
-    assert found.search.minimal
-    assert found.search.confirmed_holds is True
+    assert diagnosis.search.chosen is not None
+    assert diagnosis.search.chosen.layers == ("b1", "b")
+    assert diagnosis.search.minimal
+    assert diagnosis.search.confirmed_holds is True
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -73,9 +73,13 @@ def test_one_weight_channel_of_300_times_the_others_is_named_and_only_that_layer
     gates = {"head_a": 15, "head_b": 15, "head_c": 15}
     subject = diagnoses.subject(model, tmp_path, options=options, gates=gates)
     found = diagnosed(subject)
-    told = [one for one in found.tensors if "channels of unlike range" in one.causes]
-    assert ("weights", "c1") in [(one.kind, one.name) for one in told]
-    assert [one.name for one in told if one.kind == "weights"] == ["c1"]
+    tensor_diagnoses = [
+        tensor for tensor in found.tensors if "channels of unlike range" in tensor.causes
+    ]
+    assert ("weights", "c1") in [(diagnosis.kind, diagnosis.name) for diagnosis in tensor_diagnoses]
+    assert [diagnosis.name for diagnosis in tensor_diagnoses if diagnosis.kind == "weights"] == [
+        "c1"
+    ]
     suspect = head(found, "head_c").suspects[0]
     assert (suspect.kind, suspect.name) == ("weights", "c1")
     assert not [one for one in head(found, "head_a").suspects if one.group == "c1"]
@@ -96,12 +100,12 @@ def test_a_trunk_that_all_heads_share_is_left_in_float_rather_than_every_head(
         factors={"t1": 0.08, "trunk1_out": 0.08},
         gates={"head_a": 15, "head_b": 15, "head_c": 15},
     )
-    found = diagnosed(subject, most_cost=1.0)
-    assert {goal.where for goal in found.search.failing} == {"head_a", "head_b", "head_c"}
-    assert found.search.chosen is not None
-    assert set(found.search.chosen.layers) == {"trunk1", "trunk2"}
+    diagnosis = diagnosed(subject, most_cost=1.0)
+    assert {goal.where for goal in diagnosis.search.failing} == {"head_a", "head_b", "head_c"}
+    assert diagnosis.search.chosen is not None
+    assert set(diagnosis.search.chosen.layers) == {"trunk1", "trunk2"}
     for name in ("head_a", "head_b", "head_c"):
-        assert head(found, name).suspects[0].group == "trunk1"
+        assert head(diagnosis, name).suspects[0].group == "trunk1"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -112,11 +116,11 @@ def test_a_late_layer_of_one_head_is_found_in_that_head_alone(seed: int, tmp_pat
         factors={"head_a": 0.1},
         gates={"head_a": 20, "head_b": 20, "head_c": 20},
     )
-    found = diagnosed(subject)
-    assert found.search.chosen is not None
-    assert found.search.chosen.layers == ("a",)
-    assert head(found, "head_a").suspects[0].name == "head_a"
-    assert all(part.group != "a" for part in head(found, "head_b").parts)
+    diagnosis = diagnosed(subject)
+    assert diagnosis.search.chosen is not None
+    assert diagnosis.search.chosen.layers == ("a",)
+    assert head(diagnosis, "head_a").suspects[0].name == "head_a"
+    assert all(part.group != "a" for part in head(diagnosis, "head_b").parts)
 
 
 def test_shuffled_images_do_not_change_what_is_found(tmp_path: Path) -> None:
@@ -132,38 +136,38 @@ def test_shuffled_images_do_not_change_what_is_found(tmp_path: Path) -> None:
             data=data[order],
         )
         subject.folder.mkdir()
-        found = diagnosed(subject)
-        assert found.search.chosen is not None
-        sets.append(found.search.chosen.layers)
+        diagnosis = diagnosed(subject)
+        assert diagnosis.search.chosen is not None
+        sets.append(diagnosis.search.chosen.layers)
     assert set(sets) == {("b1", "b")}
 
 
 def test_nothing_is_wrong_where_nothing_was_planted(tmp_path: Path) -> None:
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
-    found = diagnosed(subject)
-    for one in found.heads:
-        assert one.beyond_db is not None
-        assert one.beyond_db < 3
+    diagnosis = diagnosed(subject)
+    for head_diagnosis in diagnosis.heads:
+        assert head_diagnosis.beyond_db is not None
+        assert head_diagnosis.beyond_db < 3
         # Of a sound network the parts add up to what the whole loses.
-        assert one.trust == pytest.approx(1.0, abs=0.5)
-    assert found.search.chosen is None
-    assert found.search.failing == ()
-    assert "none need be in float" in found.search.sentence
+        assert head_diagnosis.trust == pytest.approx(1.0, abs=0.5)
+    assert diagnosis.search.chosen is None
+    assert diagnosis.search.failing == ()
+    assert "none need be in float" in diagnosis.search.sentence
 
 
 def test_no_set_is_enough_where_the_cost_is_not_to_be_had(tmp_path: Path) -> None:
     subject = diagnoses.subject(
         diagnoses.three_heads(), tmp_path, gates={"head_a": 55, "head_b": 55}
     )
-    found = diagnosed(subject, most_cost=0.2)
-    assert found.search.chosen is None
-    assert found.elsewhere is None
-    assert found.search.best is not None
-    assert found.search.best.cost <= 0.2
-    assert found.search.best.failing
-    assert "no set is enough" in found.search.sentence
+    diagnosis = diagnosed(subject, most_cost=0.2)
+    assert diagnosis.search.chosen is None
+    assert diagnosis.elsewhere is None
+    assert diagnosis.search.best is not None
+    assert diagnosis.search.best.cost <= 0.2
+    assert diagnosis.search.best.failing
+    assert "no set is enough" in diagnosis.search.sentence
     # Which limits break is named, and no other one: head_c has none.
-    assert found.search.sentence.startswith(
+    assert diagnosis.search.sentence.startswith(
         "2 of 2 limits do not hold in int8 (head_a: SQNR at least 55 dB and head_b: SQNR at least 55 dB), and"
     )
 
@@ -175,12 +179,12 @@ def test_a_set_is_never_called_confirmed_by_the_images_that_it_was_chosen_on(
     subject = diagnoses.subject(
         diagnoses.three_heads(), tmp_path, factors={"head_a": 0.1}, gates={"head_a": 20}, data=few
     )
-    found = diagnosed(subject)
-    assert found.images_confirmed_on == 0
-    assert found.search.chosen is not None
-    assert found.search.confirmed is None
-    assert found.search.confirmed_holds is None
-    assert "too few images" in found.search.sentence
+    diagnosis = diagnosed(subject)
+    assert diagnosis.images_confirmed_on == 0
+    assert diagnosis.search.chosen is not None
+    assert diagnosis.search.confirmed is None
+    assert diagnosis.search.confirmed_holds is None
+    assert "too few images" in diagnosis.search.sentence
     assert all(not set(one) & set(other) for one, other in [split(64)])
 
 
@@ -191,12 +195,12 @@ def test_other_images_that_do_not_hold_are_told(tmp_path: Path) -> None:
     data[1::2] *= 10
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 30}, data=data)
     subject = replace(subject, table=table)
-    found = diagnosed(subject, most_cost=0.5)
-    assert found.search.confirmed_holds is not True
-    if found.search.chosen is not None:
-        assert found.search.confirmed is not None
-        assert found.search.confirmed.failing
-        assert "no set is confirmed" in found.search.sentence
+    diagnosis = diagnosed(subject, most_cost=0.5)
+    assert diagnosis.search.confirmed_holds is not True
+    if diagnosis.search.chosen is not None:
+        assert diagnosis.search.confirmed is not None
+        assert diagnosis.search.confirmed.failing
+        assert "no set is confirmed" in diagnosis.search.sentence
 
 
 def test_what_was_computed_once_is_read_again(
@@ -244,19 +248,19 @@ def test_other_heads_limits_do_not_count_where_one_is_asked_for(tmp_path: Path) 
     subject = diagnoses.subject(
         diagnoses.three_heads(), tmp_path, gates={"head_a": 55, "head_b": 10}
     )
-    found = diagnosed(subject, heads=("head_b",))
-    assert found.search.failing == ()
-    assert len(found.heads) == 3
+    diagnosis = diagnosed(subject, heads=("head_b",))
+    assert diagnosis.search.failing == ()
+    assert len(diagnosis.heads) == 3
     with pytest.raises(DiagnosisError, match="no head 'nobody'"):
         diagnosed(subject, heads=("nobody",))
 
 
 def test_a_limit_of_boxes_is_not_taken_for_kept_where_nothing_decodes_them(tmp_path: Path) -> None:
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path)
-    found = diagnosed(subject, goals=(("ap_drop", 0.01),))
-    assert found.search.goals == ()
-    assert any("boxes are not known" in note for note in found.notes)
-    assert "holds" not in found.search.sentence
+    diagnosis = diagnosed(subject, goals=(("ap_drop", 0.01),))
+    assert diagnosis.search.goals == ()
+    assert any("boxes are not known" in note for note in diagnosis.notes)
+    assert "holds" not in diagnosis.search.sentence
 
 
 def test_placements_of_both_engines_are_diagnosed(tmp_path: Path) -> None:
@@ -270,8 +274,8 @@ def test_placements_of_both_engines_are_diagnosed(tmp_path: Path) -> None:
             options=options,
             gates={"head_b": 20},
         )
-        found = diagnosed(subject)
-        assert found.search.chosen is not None
+        diagnosis = diagnosed(subject)
+        assert diagnosis.search.chosen is not None
         # Only where outputs are in int8 does the first layer ask for the tensor between them, too: elsewhere
         # it is then the last in int8, and what it gives is float.
-        assert found.search.chosen.layers == (("b1", "b") if name == "o" else ("b",))
+        assert diagnosis.search.chosen.layers == (("b1", "b") if name == "o" else ("b",))

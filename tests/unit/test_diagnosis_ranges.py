@@ -34,20 +34,20 @@ def test_a_tensor_that_no_table_helps_is_left_alone() -> None:
 
 
 def mixed(one: Subject, folder: Path) -> tuple[Diagnosis, MixRecord | None]:
-    made = diagnose(one, DiagnosisWish(), Store(folder / "results"), lambda _: None)
-    return made, made.mix
+    diagnosis = diagnose(one, DiagnosisWish(), Store(folder / "results"), lambda _: None)
+    return diagnosis, diagnosis.mix
 
 
 def test_a_range_that_is_wrong_is_put_right_and_the_gain_is_that_of_the_whole_network(
     tmp_path: Path,
 ) -> None:
     one = subject(three_heads(), tmp_path, factors={"trunk2_out": 0.05})
-    made, mix = mixed(one, tmp_path)
+    diagnosis, mix = mixed(one, tmp_path)
     assert mix is not None
     assert mix.changed == 1
     assert mix.confirmed is not None
-    assert made.other_images is not None
-    for head in made.heads:
+    assert diagnosis.other_images is not None
+    for head in diagnosis.heads:
         before, after = head.int8.sqnr_db, mix.chosen.heads[head.head].sqnr_db
         assert before is not None
         assert after is not None

@@ -75,10 +75,12 @@ def own_weights(layers: Collection[str]) -> dict[Part, Collection[str]]:
 def test_nothing_is_put_into_float_where_all_limits_hold() -> None:
     needs = own_weights("abc")
     gains = {"h": dict.fromkeys(needs, 1e-4)}
-    found = search(dict.fromkeys("abc", 0.3), needs, gains, {"h": 20}, additive(needs, gains)).run()
-    assert found.chosen is not None
-    assert found.chosen.layers == frozenset()
-    assert len(found.tried) == 1
+    result = search(
+        dict.fromkeys("abc", 0.3), needs, gains, {"h": 20}, additive(needs, gains)
+    ).run()
+    assert result.chosen is not None
+    assert result.chosen.layers == frozenset()
+    assert len(result.tried) == 1
 
 
 def test_the_one_layer_that_is_to_blame_is_found_and_nothing_else() -> None:
@@ -87,23 +89,23 @@ def test_the_one_layer_that_is_to_blame_is_found_and_nothing_else() -> None:
     gains = {"h": dict.fromkeys(needs, 1e-05)}
     gains["h"][weights("l17")] = 1e-1
     one = search(dict.fromkeys(layers, 1 / 40), needs, gains, {"h": 25}, additive(needs, gains))
-    found = one.run()
-    assert found.chosen is not None
-    assert found.chosen.layers == {"l17"}
-    assert found.minimal
-    assert len(found.tried) <= 8
+    result = one.run()
+    assert result.chosen is not None
+    assert result.chosen.layers == {"l17"}
+    assert result.minimal
+    assert len(result.tried) <= 8
 
 
 def test_a_tensor_that_two_layers_read_is_freed_by_both_together() -> None:
     """Neither of the two gives anything back alone: one at a time finds nothing."""
     layers = ["a", "b", "c", "d"]
     needs = {**own_weights(layers), activation("x"): {"b", "c"}}
-    gains = {"h": {activation("x"): 1e-1, **{weights(one): 1e-6 for one in layers}}}
-    found = search(
+    gains = {"h": {activation("x"): 1e-1, **{weights(layer): 1e-6 for layer in layers}}}
+    result = search(
         dict.fromkeys(layers, 0.2), needs, gains, {"h": 30}, additive(needs, gains)
     ).run()
-    assert found.chosen is not None
-    assert found.chosen.layers == {"b", "c"}
+    assert result.chosen is not None
+    assert result.chosen.layers == {"b", "c"}
 
 
 def test_no_set_is_enough_within_the_cost_and_the_best_is_named() -> None:
@@ -117,53 +119,53 @@ def test_no_set_is_enough_within_the_cost_and_the_best_is_named() -> None:
         additive(needs, gains),
         most_cost=0.5,
     )
-    found = one.run()
-    assert found.chosen is None
-    assert found.best.cost <= 0.5
-    assert found.best.failing
-    assert found.best.layers & {"a", "b"}
+    result = one.run()
+    assert result.chosen is None
+    assert result.best.cost <= 0.5
+    assert result.best.failing
+    assert result.best.layers & {"a", "b"}
 
 
 def test_a_prediction_that_is_wrong_costs_evaluations_and_no_truth() -> None:
     """The parts' errors are predicted ten times too large for one layer, and it lies first."""
     layers = [f"l{number}" for number in range(12)]
     needs = own_weights(layers)
-    truth = {"h": {weights(one): 1e-3 for one in layers}}
+    truth = {"h": {weights(layer): 1e-3 for layer in layers}}
     told = {"h": {**truth["h"], weights("l3"): 1e-2}}
     costs = dict.fromkeys(layers, 1 / 24)
-    found = search(costs, needs, told, {"h": 24}, additive(needs, truth)).run()
-    assert found.chosen is not None
+    result = search(costs, needs, told, {"h": 24}, additive(needs, truth)).run()
+    assert result.chosen is not None
     # 12e-3 must fall to 3.98e-3: nine layers have to go, whichever.
-    assert len(found.chosen.layers) == 9
-    assert not found.chosen.failing
+    assert len(result.chosen.layers) == 9
+    assert not result.chosen.failing
 
 
 def test_what_was_never_seen_to_hold_is_never_chosen() -> None:
     """A network in which more float is worse, now and then: the chosen set is one that was evaluated."""
     layers = [f"l{number}" for number in range(8)]
     needs = own_weights(layers)
-    gains = {"h": {weights(one): 1e-3 for one in layers}}
+    gains = {"h": {weights(layer): 1e-3 for layer in layers}}
 
     def model(chosen: frozenset[str]) -> Mapping[str, float]:
         return {"h": 1e-1 if len(chosen) % 2 else 1e-4 * (9 - len(chosen))}
 
-    found = search(dict.fromkeys(layers, 0.05), needs, gains, {"h": 33}, model).run()
-    assert found.chosen is not None
-    assert model(found.chosen.layers)["h"] <= 10**-3.3
-    assert found.chosen in found.tried
+    result = search(dict.fromkeys(layers, 0.05), needs, gains, {"h": 33}, model).run()
+    assert result.chosen is not None
+    assert model(result.chosen.layers)["h"] <= 10**-3.3
+    assert result.chosen in result.tried
 
 
 def test_evaluations_end_and_a_set_that_was_not_stepped_back_is_not_called_minimal() -> None:
     layers = [f"l{number:02}" for number in range(30)]
     needs = own_weights(layers)
-    gains = {"h": {weights(one): 1e-3 for one in layers}}
+    gains = {"h": {weights(layer): 1e-3 for layer in layers}}
     one = search(
         dict.fromkeys(layers, 1 / 60), needs, gains, {"h": 20}, additive(needs, gains),
         most_evaluations=3,
     )  # fmt: skip
-    found = one.run()
-    assert len(found.tried) <= 4
-    assert not found.minimal
+    result = one.run()
+    assert len(result.tried) <= 4
+    assert not result.minimal
 
 
 @settings(max_examples=60)
@@ -182,7 +184,7 @@ def test_no_member_can_go_and_the_cost_is_near_the_least(
     limits = {head: data.draw(st.floats(5, 40)) for head in gains}
     model = additive(needs, gains)
     one = search(costs, needs, gains, limits, model, most_cost=1.0)
-    found = one.run()
+    result = one.run()
 
     def good(chosen: frozenset[str]) -> bool:
         return all(
@@ -193,12 +195,12 @@ def test_no_member_can_go_and_the_cost_is_near_the_least(
     sets = [frozenset(c) for n in range(layers + 1) for c in itertools.combinations(names, n)]
     cheapest = min((one.cost(chosen) for chosen in sets if good(chosen)), default=None)
     assume(cheapest is not None)
-    assert found.chosen is not None
-    assert good(found.chosen.layers)
-    assert found.minimal
-    for layer in found.chosen.layers:
-        assert not good(found.chosen.layers - {layer})
-    assert found.chosen.cost <= cheapest + 0.5
+    assert result.chosen is not None
+    assert good(result.chosen.layers)
+    assert result.minimal
+    for layer in result.chosen.layers:
+        assert not good(result.chosen.layers - {layer})
+    assert result.chosen.cost <= cheapest + 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12))
@@ -207,9 +209,9 @@ def test_nothing_on_the_front_is_beaten(points: list[tuple[float, float]]) -> No
     one = search({"a": 0.5}, needs, {"h": {}}, {"h": 10}, lambda _: {"h": 1.0})
     tried = []
     for index, (cost, loss) in enumerate(points):
-        made = one.look(frozenset())
+        tried_layers = one.look(frozenset())
         tried.append(
-            type(made)(
+            type(tried_layers)(
                 layers=frozenset([str(index)]), cost=cost, errors=errors({"h": loss}), failing=()
             )
         )
@@ -228,5 +230,5 @@ def test_nothing_on_the_front_is_beaten(points: list[tuple[float, float]]) -> No
 def test_a_head_that_is_not_finite_does_not_hold_and_breaks_nothing(unknown: float) -> None:
     needs = own_weights("ab")
     gains = {"h": {weights("a"): 0.1}}
-    found = search({"a": 0.1, "b": 0.1}, needs, gains, {"h": 10}, lambda _: {"h": unknown}).run()
-    assert found.chosen is None
+    result = search({"a": 0.1, "b": 0.1}, needs, gains, {"h": 10}, lambda _: {"h": unknown}).run()
+    assert result.chosen is None

@@ -80,7 +80,7 @@ def made(
 ) -> tuple[onnx.ModelProto, diagnoses.Table, Simulator, list[str]]:
     model = canonical(NETWORKS[name])
     table = diagnoses.minmax(model, diagnoses.images(2))
-    heads = [one.name for one in model.graph.output]
+    heads = [value.name for value in model.graph.output]
     return model, table, Simulator(quantised(model, table, options), heads), heads
 
 
@@ -103,13 +103,13 @@ def test_any_layers_in_float_give_the_bits_of_the_placed_network(
         placed = place(model, table, replace(simulation_of(options), exclude=exclude))
         wanted = whole_outputs(placed.model, image, heads)
         state = leaving(exclude)
-        for found in (
+        for array in (
             simulator.run(image, state),
             simulator.outputs(state, floats),
             simulator.outputs(state, integers),
         ):
             for head in heads:
-                np.testing.assert_array_equal(found[head], wanted[head], err_msg=str(chosen))
+                np.testing.assert_array_equal(array[head], wanted[head], err_msg=str(chosen))
 
 
 @settings(max_examples=40)
@@ -149,14 +149,14 @@ def test_an_unchanged_head_is_the_very_array_of_the_base() -> None:
 def test_segments_hold_every_node_once_and_wait_for_nothing_behind_them(network: str) -> None:
     model = canonical(NETWORKS[network])
     found = segments(model, {"c1"})
-    assert sorted(index for one in found for index in one.nodes) == list(
+    assert sorted(index for segment in found for index in segment.nodes) == list(
         range(len(model.graph.node))
     )
     known = {info.name for info in graph.inputs(model)}
-    for one in found:
-        assert set(one.reads) <= known
-        assert len(one.layers) <= 1
-        known.update(one.gives)
+    for segment in found:
+        assert set(segment.reads) <= known
+        assert len(segment.layers) <= 1
+        known.update(segment.gives)
     assert {value.name for value in model.graph.output} <= known
 
 
@@ -166,14 +166,14 @@ def test_every_quantiser_is_in_exactly_one_group(network: str, placement: str) -
     _, _, simulator, _ = made(network, PLACEMENTS[placement])
     every = simulator.found.state
     found = groups(simulator.found)
-    assert sorted(name for one in found for name in one.tensors) == sorted(every.tensors)
-    assert sorted(name for one in found for name in one.layers) == sorted(every.layers)
-    assert len({one.name for one in found}) == len(found)
+    assert sorted(name for group in found for name in group.tensors) == sorted(every.tensors)
+    assert sorted(name for group in found for name in group.layers) == sorted(every.layers)
+    assert len({group.name for group in found}) == len(found)
 
 
 def test_groups_are_called_after_the_layer_the_join_or_the_input() -> None:
     _, _, simulator, _ = made("detector", ONNXRUNTIME)
-    found = {one.name: one for one in groups(simulator.found)}
+    found = {group.name: group for group in groups(simulator.found)}
     assert found["image"].operator == "input"
     # The convolution with its activation; the branch that only the concatenation reads moves with it.
     assert found["conv_c2"].tensors == ("c2", "s4")
@@ -213,7 +213,7 @@ def test_what_a_pair_can_hold_ends_half_a_step_beyond(
     zero: int, dtype: str, limits: tuple[float, float]
 ) -> None:
     pair = QuantiserPair("x", 0.5, zero, dtype)
-    assert pair.limits == tuple(0.5 * one for one in limits)
+    assert pair.limits == tuple(0.5 * limit for limit in limits)
 
 
 @pytest.mark.parametrize("unsigned", [False, True])
@@ -232,10 +232,10 @@ def test_a_tensor_on_its_own_is_quantised_as_the_operators_do(
         data=diagnoses.images(5),
     )
     simulator = diagnoses.simulator(one)
-    told = theory(one, simulator, range(5), lambda _: None)
+    theories = theory(one, simulator, range(5), lambda _: None)
     bases = [simulator.base(one.image(index), State()).raw for index in range(5)]
     for pair in simulator.found.state.pairs:
-        found = told["activation", pair.tensor]
+        found = theories["activation", pair.tensor]
         behind = clamps(one.model).get(pair.tensor)
         error = clipped = elements = 0.0
         amax = 0.0
@@ -252,7 +252,11 @@ def test_a_tensor_on_its_own_is_quantised_as_the_operators_do(
         assert found.clipped_share == pytest.approx(clipped / elements, abs=1e-12)
         assert found.amax == amax
         assert found.name == pair.tensor
-    assert {one.name for one in told.values() if "clipped" in one.causes} == {
+    assert {
+        tensor_theory.name
+        for tensor_theory in theories.values()
+        if "clipped" in tensor_theory.causes
+    } == {
         "b_in",
         "b_mid",
         "image",

@@ -42,9 +42,9 @@ def test_weights_with_one_channel_300_times_the_others_are_told() -> None:
     weight[5] *= 300
     scale = np.abs(weight).max() / 127
     whole = (np.rint(weight / scale) * scale).astype("f4")
-    found = weights_theory("conv", [(weight, whole)], axis=0)
-    assert found.causes == (Cause.CHANNELS,)
-    assert found.unlike_channels == pytest.approx(15 / 16)
+    tensor_theory = weights_theory("conv", [(weight, whole)], axis=0)
+    assert tensor_theory.causes == (Cause.CHANNELS,)
+    assert tensor_theory.unlike_channels == pytest.approx(15 / 16)
     largest = np.abs(weight).reshape(16, -1).max(axis=1)[:, None, None, None] / 127
     each = (np.rint(weight / largest) * largest).astype("f4")
     assert weights_theory("conv", [(weight, each)], axis=0).causes == ()
@@ -103,23 +103,23 @@ def test_a_head_without_a_finite_error_has_no_distance(simulated: float) -> None
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True))
 def test_every_form_names_every_layer_or_says_which_it_cannot(names: list[str]) -> None:
-    found = elsewhere(names, {})
-    assert json.loads(found.fp32_layers.removeprefix("fp32_layers: ")) == names
-    patterns = shlex.split(found.modelopt)[1:]
+    tool_settings = elsewhere(names, {})
+    assert json.loads(tool_settings.fp32_layers.removeprefix("fp32_layers: ")) == names
+    patterns = shlex.split(tool_settings.modelopt)[1:]
     for name, pattern in zip(names, patterns, strict=True):
         assert re.match(pattern, name)
         assert not re.match(pattern, name + "0")
-    told = [name for name in names if f"{name!r}" in " ".join(found.problems)]
-    if found.polygraphy:
-        given_ = [one.removesuffix(":float32") for one in shlex.split(found.polygraphy)[3:]]
+    told = [name for name in names if f"{name!r}" in " ".join(tool_settings.problems)]
+    if tool_settings.polygraphy:
+        given_ = [one.removesuffix(":float32") for one in shlex.split(tool_settings.polygraphy)[3:]]
         assert sorted({*told, *given_}) == sorted(names)
     else:
         assert sorted(told) == sorted(names)
 
 
 def test_a_layer_is_held_with_the_activation_that_is_fused_into_it() -> None:
-    found = elsewhere(["conv1"], {"conv1": ("silu", "mul")})
-    assert found.fp32_layers == 'fp32_layers: ["conv1", "silu", "mul"]'
-    assert found.trtexec == (
+    tool_settings = elsewhere(["conv1"], {"conv1": ("silu", "mul")})
+    assert tool_settings.fp32_layers == 'fp32_layers: ["conv1", "silu", "mul"]'
+    assert tool_settings.trtexec == (
         "--precisionConstraints=obey --layerPrecisions=conv1:fp32,silu:fp32,mul:fp32"
     )

@@ -50,7 +50,7 @@ def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
 
 
 def medians(rounds: Sequence[Measurement]) -> list[float]:
-    return [one.latency.samples_s[0] for one in rounds if one.latency]
+    return [measurement.latency.samples_s[0] for measurement in rounds if measurement.latency]
 
 
 def test_disturbed_repeats_tell_no_latency_where_others_do() -> None:
@@ -89,7 +89,9 @@ def test_a_gpu_that_nobody_looked_at_is_told() -> None:
     assert watched(looked_at(quiet, 1)) is False
     assert watched(quiet) is False
     assert watched(quiet.model_copy(update={"device": "cpu"})) is None
-    untimed = tuple(one.model_copy(update={"latency": None}) for one in quiet.measurements)
+    untimed = tuple(
+        measurement.model_copy(update={"latency": None}) for measurement in quiet.measurements
+    )
     assert watched(quiet.model_copy(update={"measurements": untimed})) is None, "nothing to doubt"
     spoilt = looked_at(record("a", (0.01, None), (0.05, BUSY)), 1)
     assert watched(spoilt) is False, "of the repeat that counts"
@@ -152,7 +154,7 @@ def test_people_and_programs_are_told() -> None:
         f"disturbed: trt/gpu:0/fp32, {BUSY}; its latency is not to be trusted: run again with --fresh"
         in outcome.text().splitlines()
     )
-    assert [one["disturbed"] for one in outcome.summary()["cells"]] == [BUSY, None]
+    assert [cell["disturbed"] for cell in outcome.summary()["cells"]] == [BUSY, None]
     assert [row["disturbed"] for row in frames.long_table(made)] == [BUSY, None]
 
 

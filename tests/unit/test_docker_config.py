@@ -18,10 +18,10 @@ def test_versions_are_added_to_the_image() -> None:
     one = config(changed(environments=[{**IMAGE, "versions": ["1.26.0", "1.32.0"], "with": ["x"]}]))
     assert one.environment_ids() == ("slim-1.26.0", "slim-1.32.0")
     assert one.environments[0].requirements(1) == ("onnxruntime==1.32.0", "x")  # type: ignore[union-attr]
-    made = environments_of(one, Path("/"))
-    assert all(type(environment) is DockerEnvironment for environment in made.values())
+    environments = environments_of(one, Path("/"))
+    assert all(type(environment) is DockerEnvironment for environment in environments.values())
     assert engine_options_of(one)["slim-1.26.0"]["provider"] == "CPUExecutionProvider"
-    assert [axis.devices for axis in axes_of(one, made, {})] == [{"cpu"}, {"cpu"}]
+    assert [axis.devices for axis in axes_of(one, environments, {})] == [{"cpu"}, {"cpu"}]
 
 
 def test_an_image_alone_is_one_environment() -> None:
@@ -36,8 +36,8 @@ def test_hosts_are_part_of_an_id() -> None:
     entries = [{"ngc": ["24.04-py3"]}, {"ngc": ["24.04-py3"], "host": "t4box"}]
     one = config(changed(environments=entries, hosts=hosts))
     assert one.environment_ids() == ("ngc-24.04-py3", "t4box-ngc-24.04-py3")
-    made = environments_of(one, Path("/"))
-    assert all(type(environment) is NgcEnvironment for environment in made.values())
+    environments = environments_of(one, Path("/"))
+    assert all(type(environment) is NgcEnvironment for environment in environments.values())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def python(version: str, libc: str | None = "glibc 2.31", **packages: str) -> Py
         implementation="CPython",
         platform="linux-x86_64",
         libc=libc,
-        distributions={name: {"version": one} for name, one in packages.items()},
+        distributions={name: {"version": package} for name, package in packages.items()},
     )
 
 
@@ -66,11 +66,11 @@ def test_the_rendered_dockerfile() -> None:
 
 
 def test_what_an_inspection_tells() -> None:
-    found = image_of("x:1", {
+    image = image_of("x:1", {
         "Id": "sha256:1", "RepoDigests": None, "Architecture": "amd64", "Size": 7,
         "Config": {"Env": ["PATH=/bin", "EMPTY", "A=b=c"],
                    "Labels": {"com.nvidia.tensorrt.version": "8.6.1", "secret": "x"}},
     })  # fmt: skip
-    assert found.variables == {"PATH": "/bin", "EMPTY": "", "A": "b=c"}
-    assert found.facts["labels"] == {"com.nvidia.tensorrt.version": "8.6.1"}
+    assert image.variables == {"PATH": "/bin", "EMPTY": "", "A": "b=c"}
+    assert image.facts["labels"] == {"com.nvidia.tensorrt.version": "8.6.1"}
     assert image_of("x", {"Id": "sha256:2", "Config": None}).digests == ()

@@ -174,15 +174,15 @@ def test_a_container_is_locked_in() -> None:
     assert found["read_only"]
     assert not found["use_config_proxy"]
     assert found["mem_limit"] == found["memswap_limit"] == 1 << 30
-    limits = {one["Name"]: one["Hard"] for one in found["ulimits"]}
+    limits = {ulimit["Name"]: ulimit["Hard"] for ulimit in found["ulimits"]}
     assert limits == {"core": 0, "memlock": -1, "stack": 67108864}
-    assert [one["ReadOnly"] for one in found["mounts"]] == [True, False]
+    assert [mount["ReadOnly"] for mount in found["mounts"]] == [True, False]
     assert "device_requests" not in found
 
 
 def test_an_engine_without_rights_gets_no_raised_limits() -> None:
     found = options.options(replace(WANTED, limits=options.ProcessLimits.ENGINE))
-    assert [one["Name"] for one in found["ulimits"]] == ["core"]
+    assert [ulimit["Name"] for ulimit in found["ulimits"]] == ["core"]
     assert not [one for one in options.command_line(replace(WANTED, limits=options.ProcessLimits.ENGINE))
                 if "memlock" in one]  # fmt: skip
 
@@ -298,8 +298,8 @@ def test_this_process_is_alive() -> None:
 
 @drawn(st.text())
 def test_other_labels_are_no_owner(text: str) -> None:
-    found = Owner.parse(text)
-    assert found is None or isinstance(found, Owner)
+    owner = Owner.parse(text)
+    assert owner is None or isinstance(owner, Owner)
 
 
 # Other machines
@@ -310,19 +310,19 @@ SMI = """0, NVIDIA H200, GPU-5a1f2a3b-1111-2222-3333-444455556666, 9.0, 143771, 
 
 
 def test_gpus_of_another_machine() -> None:
-    found = driver_of(SMI)
-    assert found.version == "580.65.06"
-    assert [(one.index, one.capability, one.data_centre) for one in found.gpus] == [
+    driver = driver_of(SMI)
+    assert driver.version == "580.65.06"
+    assert [(one.index, one.capability, one.data_centre) for one in driver.gpus] == [
         (0, (9, 0), True),
         (1, (8, 6), False),
     ]
-    assert found.gpus[0].memory_bytes == 143771 << 20
+    assert driver.gpus[0].memory_bytes == 143771 << 20
 
 
 @drawn(st.text(alphabet="0123456789,. \nGPUx-[]", max_size=300))
 def test_what_is_no_table_of_gpus(text: str) -> None:
-    found = driver_of(text)
-    assert (found.version is None) == (found.problem is not None)
+    driver = driver_of(text)
+    assert (driver.version is None) == (driver.problem is not None)
 
 
 @pytest.mark.parametrize(
@@ -358,10 +358,10 @@ def test_a_container_of_podman_is_locked_in_too() -> None:
     assert not found["httpproxy"]
     memory = found["resource_limits"]["memory"]
     assert memory["limit"] == memory["swap"] == 1 << 30
-    assert {one["type"]: one["hard"] for one in found["r_limits"]} == {
+    assert {r_limit["type"]: r_limit["hard"] for r_limit in found["r_limits"]} == {
         "core": 0, "memlock": (1 << 64) - 1, "stack": 67108864,
     }  # fmt: skip
-    assert [one["options"][-1] for one in found["mounts"]][1:] == ["ro", "rw"]
+    assert [mount["options"][-1] for mount in found["mounts"]][1:] == ["ro", "rw"]
     assert "devices" not in found
     assert not [one for one in podman.command_line(WANTED) if one.startswith("--device")]
 
@@ -381,7 +381,8 @@ def test_podman_has_no_way_to_a_gpu_but_cdi(device: str, name: str) -> None:
 
 def test_what_every_engine_may_give_is_the_last_that_is_asked() -> None:
     asked = [
-        dict(options.limits(replace(WANTED, limits=one))) for one in sorted(options.ProcessLimits)
+        dict(options.limits(replace(WANTED, limits=ProcessLimit)))
+        for ProcessLimit in sorted(options.ProcessLimits)
     ]
     assert [sorted(one) for one in asked] == [
         ["core", "memlock", "stack"], ["core"], ["core", "nofile", "nproc"],

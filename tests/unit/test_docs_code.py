@@ -67,11 +67,11 @@ def commands(text: str) -> Iterator[tuple[str, bool]]:
     for _, content in blocks(text):
         for line in content.splitlines():
             for part in re.split(r" #|\s{3,}", line.strip())[0].split(" && "):
-                if found := TOOL.match(part.strip()):
-                    yield found[1], False
+                if match_ := TOOL.match(part.strip()):
+                    yield match_[1], False
     for span in spans(text):
-        if found := TOOL.match(span):
-            yield found[1], True
+        if match_ := TOOL.match(span):
+            yield match_[1], True
 
 
 def refused(arguments: str, *, named: bool = False) -> str | None:
@@ -111,7 +111,7 @@ def test_wrong_command_lines_are_found() -> None:
         True,
     ]
     assert refused("judge RUN --most-cells 2000") is None
-    assert len([one for page in SHOWN for one in commands(text_of(page))]) > 70
+    assert len([command for page in SHOWN for command in commands(text_of(page))]) > 70
 
 
 def test_commands_that_messages_name_are_taken_too() -> None:
@@ -196,9 +196,9 @@ def missing_files(text: str) -> list[str]:
 
 def expanded(name: str) -> Iterator[str]:
     """Yields a/b and a/c of a/{b,c}."""
-    if found := re.search(r"\{([^}]*)\}", name):
-        for one in found[1].split(","):
-            yield from expanded(name.replace(found[0], one, 1))
+    if match_ := re.search(r"\{([^}]*)\}", name):
+        for one in match_[1].split(","):
+            yield from expanded(name.replace(match_[0], one, 1))
     else:
         yield name
 

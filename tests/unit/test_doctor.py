@@ -45,9 +45,9 @@ def test_without_a_matrix_it_tells_of_the_host(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     this_machine(monkeypatch, NO_GPU)
-    found = examine(tmp_path / "matrix.yaml")
-    text = found.text()
-    assert found.exit_code() is ExitCode.OK
+    report = examine(tmp_path / "matrix.yaml")
+    text = report.text()
+    assert report.exit_code() is ExitCode.OK
     assert "driver      no NVIDIA driver" in text
     assert "docker      28.2.2, no NVIDIA runtime, no CDI" in text
     assert "disk        100 GB free for images" in text
@@ -56,20 +56,20 @@ def test_without_a_matrix_it_tells_of_the_host(
 
 def test_every_environment_of_the_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     this_machine(monkeypatch, NO_GPU)
-    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
-    lines = found.text().splitlines()
+    report = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    lines = report.text().splitlines()
     assert "  ort-1.26.0     cpu    can run" in lines
     assert "  ngc-19.09-py3  gpu:*  unavailable: no NVIDIA driver" in lines
     assert "2 of 3 can run here" in lines
     assert lines[-1].startswith("to do: for the cells on GPUs, install NVIDIA's driver")
-    assert found.exit_code() is ExitCode.COULD_NOT_RUN
+    assert report.exit_code() is ExitCode.COULD_NOT_RUN
 
 
 def test_all_can_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     this_machine(monkeypatch, host(gpu("T4"), gpu("T4", 1)))
-    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
-    text = found.text()
-    assert found.exit_code() is ExitCode.OK
+    report = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    text = report.text()
+    assert report.exit_code() is ExitCode.OK
     assert "driver      NVIDIA 610.43.02, runs CUDA 13.0 natively" in text
     assert "gpu:1       NVIDIA T4, compute capability 7.5, GPU-00000001-0000" in text
     assert "docker      28.2.2, GPUs through NVIDIA runtime" in text
@@ -82,12 +82,12 @@ def test_versions_of_tensorrt_that_could_run_here_and_how(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     this_machine(monkeypatch, host(gpu("H200"), driver="580.65"))
-    found = examine(tmp_path / "matrix.yaml")
-    text = found.text()
+    report = examine(tmp_path / "matrix.yaml")
+    text = report.text()
     assert "TensorRT that could run here:\n  ngc                 8.5.0.12 to " in text
     assert "  venv: tensorrt      CUDA 11: 8.5.1.7 to 10.13.0.35; CUDA 12: 8.6.0 to" in text
     assert "venv: tensorrt-rtx  no version runs on these GPUs with this driver" in text
-    assert set(found.summary()["offers"]) == {"ngc", "venv: tensorrt", "venv: tensorrt-rtx"}
+    assert set(report.summary()["offers"]) == {"ngc", "venv: tensorrt", "venv: tensorrt-rtx"}
     this_machine(monkeypatch, host(gpu("L4"), driver="535.1", docker="Docker does not answer"))
     text = examine(tmp_path / "matrix.yaml").text()
     assert "; but Docker does not answer" in text
@@ -116,19 +116,19 @@ def test_an_image_that_is_here_is_not_pulled_and_may_contradict_the_catalogue(
 
 def test_docker_without_a_way_to_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     this_machine(monkeypatch, host(gpu("T4"), nvidia_runtime=False))
-    found = examine(written(tmp_path, devices=["gpu:0"]))
+    report = examine(written(tmp_path, devices=["gpu:0"]))
     assert (
         "unavailable: Docker cannot reach the GPUs: install nvidia-container-toolkit"
-        in found.text()
+        in report.text()
     )
-    assert found.exit_code() is ExitCode.COULD_NOT_RUN
+    assert report.exit_code() is ExitCode.COULD_NOT_RUN
 
 
 def test_no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     this_machine(monkeypatch, NO_DOCKER)
-    found = examine(written(tmp_path))
-    assert "docker      Docker does not answer" in found.text()
-    assert found.exit_code() is ExitCode.OK  # nothing in this matrix asks for it
+    report = examine(written(tmp_path))
+    assert "docker      Docker does not answer" in report.text()
+    assert report.exit_code() is ExitCode.OK  # nothing in this matrix asks for it
 
 
 def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ def test_a_wrong_matrix_does_not_hide_the_host(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     this_machine(monkeypatch, NO_GPU)
-    found = examine(written(tmp_path, repeats=0))
-    assert found.exit_code() is ExitCode.BAD_CONFIG
-    assert "docker      28.2.2" in found.text()
-    assert "repeats" in found.text()
-    assert found.summary()["problems"]
+    report = examine(written(tmp_path, repeats=0))
+    assert report.exit_code() is ExitCode.BAD_CONFIG
+    assert "docker      28.2.2" in report.text()
+    assert "repeats" in report.text()
+    assert report.summary()["problems"]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_the_machine_readable_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: HostFacts
 ) -> None:
     this_machine(monkeypatch, here)
-    found = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
-    summary = json.loads(json.dumps(found.summary(), allow_nan=False))
-    assert [one["environment"] for one in summary["environments"]] == [
+    report = examine(written(tmp_path, devices=["cpu", "gpu:*"]))
+    summary = json.loads(json.dumps(report.summary(), allow_nan=False))
+    assert [environment["environment"] for environment in summary["environments"]] == [
         "ort-1.26.0", "ort-1.32.0", "ngc-19.09-py3",
     ]  # fmt: skip
     assert summary["host"]["docker"] == here.docker
@@ -177,7 +177,7 @@ def test_other_machines_are_told_and_their_trouble_is_not_this_ones(
 
     monkeypatch.setattr(hosts, "remote_engine", reached)
     ngc = {"ngc": ["24.04-py3"]}
-    found = examine(
+    report = examine(
         written(
             tmp_path,
             devices=["cpu", "gpu:*"],
@@ -190,27 +190,27 @@ def test_other_machines_are_told_and_their_trouble_is_not_this_ones(
             baseline="ort-1.32.0",
         )
     )
-    rows = [line.split(None, 1) for line in found.text().splitlines() if line]
+    rows = [line.split(None, 1) for line in report.text().splitlines() if line]
     assert [
         "box",
         "docker 28.2.2, GPUs through NVIDIA runtime, NVIDIA 535.54.03, gpu:0 NVIDIA T4",
     ] in rows
     assert ["gone", "me@gone: Connection refused"] in rows
     assert ["box-ngc-24.04-py3", "gpu:0  can run"] in rows
-    assert found.summary()["hosts"]["gone"] == "me@gone: Connection refused"
-    assert found.pulls == [], "that is another machine's disk"
-    assert "install NVIDIA's driver" not in found.text(), "nothing here waits for it"
+    assert report.summary()["hosts"]["gone"] == "me@gone: Connection refused"
+    assert report.pulls == [], "that is another machine's disk"
+    assert "install NVIDIA's driver" not in report.text(), "nothing here waits for it"
 
 
 def test_a_rootless_engine_is_told_with_what_it_cannot_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     this_machine(monkeypatch, replace(NO_GPU, rootless=True))
-    found = examine(tmp_path / "matrix.yaml")
-    assert "docker      28.2.2, rootless, no NVIDIA runtime, no CDI" in found.text()
-    assert "to do" not in found.text()
+    report = examine(tmp_path / "matrix.yaml")
+    assert "docker      28.2.2, rootless, no NVIDIA runtime, no CDI" in report.text()
+    assert "to do" not in report.text()
     this_machine(monkeypatch, replace(NO_GPU, rootless=True, limits=False))
-    found = examine(tmp_path / "matrix.yaml")
-    assert "28.2.2, rootless, no limits of memory and processes, no NVIDIA" in found.text()
-    assert "to do: let rootless Docker limit what a job takes" in found.text()
-    assert found.summary()["host"]["limits"] is False
+    report = examine(tmp_path / "matrix.yaml")
+    assert "28.2.2, rootless, no limits of memory and processes, no NVIDIA" in report.text()
+    assert "to do: let rootless Docker limit what a job takes" in report.text()
+    assert report.summary()["host"]["limits"] is False

@@ -37,7 +37,7 @@ def test_a_run_without_doubts_says_nothing_of_any(ran: Ran) -> None:
 
 def test_a_guess_is_above_the_verdict_until_it_is_deleted(ran: Ran) -> None:
     page, summary, told = again(ran, guessed=["the size [640, 640]", "the preprocessing"])
-    assert any(GUESS in one for one in told.lines)
+    assert any(GUESS in line for line in told.lines)
     shown = GUESS[0].upper() + GUESS[1:]
     assert page.index(shown) < page.index("<h1>")
     plain = summary.replace("\\", "")

@@ -157,8 +157,8 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
     exact = application(model, images)
     probe, tensors = calibration_model(model)
     running = onnxruntime.InferenceSession(probe.SerializeToString())
-    values = zip([one.name for one in running.get_outputs()],
-                 zip(*(running.run(None, {"image": one[np.newaxis]}) for one in images), strict=True),
+    values = zip([get_output.name for get_output in running.get_outputs()],
+                 zip(*(running.run(None, {"image": image[np.newaxis]}) for image in images), strict=True),
                  strict=True)  # fmt: skip
     amax = {"image": 1.0} | {name: float(np.abs(column).max()) for name, column in values}
     ranges = {name: amax[name] for name in tensors}
@@ -171,7 +171,7 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
     (folder / "app.cache").write_text(cache(ranges))
     (folder / "other.cache").write_text(cache({"of": 1.0, "another": 2.0}))
     (folder / "layers.json").write_text(json.dumps({"Layers": layers(model), "Bindings": []}))
-    times = [{"name": one["Name"], "timeMs": 5.0, "averageMs": 0.5} for one in layers(model)]
+    times = [{"name": layer["Name"], "timeMs": 5.0, "averageMs": 0.5} for layer in layers(model)]
     (folder / "profile.json").write_text(json.dumps([{"count": 10}, *times]))
     for name in ("no-table", "other-table", "not-shared", "no-cache"):
         raw(folder / name, int8)
@@ -205,12 +205,16 @@ def done(experiment: Path) -> Outcome:
 
 
 def cell(done: Outcome, beginning: str) -> CellResult:
-    [found] = [one for one in done.judgement.cells if one.cell.id.startswith(beginning)]
-    return found
+    [cell_result] = [
+        result for result in done.judgement.cells if result.cell.id.startswith(beginning)
+    ]
+    return cell_result
 
 
 def test_only_what_was_recorded_is_planned(done: Outcome) -> None:
-    assert [one.cell.id for one in done.judgement.cells if one.cell.environment == "app"] == [
+    assert [
+        result.cell.id for result in done.judgement.cells if result.cell.environment == "app"
+    ] == [
         "app/gpu:P4/fp32",
         "app/gpu:P4/int8-implicit-own",
     ]
@@ -218,9 +222,9 @@ def test_only_what_was_recorded_is_planned(done: Outcome) -> None:
 
 @pytest.mark.parametrize("name", ["big-endian", "npz", "channels-last", "indexed"])
 def test_however_they_were_written_the_numbers_are_the_same(done: Outcome, name: str) -> None:
-    found, app = cell(done, name), cell(done, "app/gpu:P4/fp32")
-    assert found.status is Status.OK
-    for head, other in zip(found.heads, app.heads, strict=True):
+    result, app = cell(done, name), cell(done, "app/gpu:P4/fp32")
+    assert result.status is Status.OK
+    for head, other in zip(result.heads, app.heads, strict=True):
         assert app.cell.id in head.identical_to
         assert head.error.sqnr_db == other.error.sqnr_db
         assert head.error.sqnr_db is not None
@@ -228,10 +232,10 @@ def test_however_they_were_written_the_numbers_are_the_same(done: Outcome, name:
 
 
 def test_what_is_stated_is_marked_and_nothing_is_timed(done: Outcome) -> None:
-    found = cell(done, "app/gpu:P4/fp32")
-    assert found.engine_version == "4.0.1 (stated, not probed)"
-    assert found.latency is None
-    probed = found.facts["probed"]
+    result = cell(done, "app/gpu:P4/fp32")
+    assert result.engine_version == "4.0.1 (stated, not probed)"
+    assert result.latency is None
+    probed = result.facts["probed"]
     assert probed["stated"] == {"cuDNN": "7.1.4 (stated, not probed)"}
     assert probed["gpu"] == {"name": "Tesla P4 (stated, not probed)"}
     page = done.report.read_text()
@@ -240,9 +244,9 @@ def test_what_is_stated_is_marked_and_nothing_is_timed(done: Outcome) -> None:
 
 
 def test_a_calibration_cache_gives_an_error_budget(done: Outcome) -> None:
-    found = cell(done, "app/gpu:P4/int8")
-    assert found.repeats == 2
-    for head in found.heads:
+    result = cell(done, "app/gpu:P4/int8")
+    assert result.repeats == 2
+    for head in result.heads:
         assert head.budget is not None
         # The application ran this very Q/DQ network: rounding is all that its engine adds.
         assert abs(head.budget.engine) < 0.1 * head.budget.observed
@@ -250,17 +254,17 @@ def test_a_calibration_cache_gives_an_error_budget(done: Outcome) -> None:
 
 
 def test_what_it_recorded_of_layers_is_as_if_our_job_had_told_it(done: Outcome) -> None:
-    found = cell(done, "app/gpu:P4/int8")
-    shares = sorted(head.integer_share or 0.0 for head in found.heads)
+    result = cell(done, "app/gpu:P4/int8")
+    shares = sorted(head.integer_share or 0.0 for head in result.heads)
     assert 0 < shares[0] < shares[1] == 1.0  # the last convolution is of one head
     assert {head.integer_share for head in cell(done, "no-table/").heads} == {None}
 
 
 def test_without_its_cache_there_is_no_budget(done: Outcome) -> None:
-    found = cell(done, "no-table/")
-    assert (found.status, found.repeats) == (Status.OK, 1)
-    assert [head.budget for head in found.heads] == [None, None]
-    assert [head.passed for head in found.heads] == [None, False]
+    result = cell(done, "no-table/")
+    assert (result.status, result.repeats) == (Status.OK, 1)
+    assert [head.budget for head in result.heads] == [None, None]
+    assert [head.passed for head in result.heads] == [None, False]
 
 
 @pytest.mark.parametrize(
@@ -275,28 +279,30 @@ def test_without_its_cache_there_is_no_budget(done: Outcome) -> None:
 def test_a_table_that_cannot_be_used_costs_no_output(
     done: Outcome, name: str, said: list[str]
 ) -> None:
-    found = cell(done, name)
-    assert (found.status, found.reason) == (Status.OK, None)
-    assert found.run is not None
-    assert found.run.table is None
-    assert [head.budget for head in found.heads] == [None, None]
-    assert not {one.kind for head in found.heads for one in head.verdicts} & {Kind.NOT_COMPARABLE}
-    assert [head.passed for head in found.heads] == [None, False], "judged all the same"
+    result = cell(done, name)
+    assert (result.status, result.reason) == (Status.OK, None)
+    assert result.run is not None
+    assert result.run.table is None
+    assert [head.budget for head in result.heads] == [None, None]
+    assert not {verdict.kind for head in result.heads for verdict in head.verdicts} & {
+        Kind.NOT_COMPARABLE
+    }
+    assert [head.passed for head in result.heads] == [None, False], "judged all the same"
     for text in said:
-        assert text in (found.table_problem or "")
+        assert text in (result.table_problem or "")
     for answer in done.judgement.answers:
-        told = [one.text for one in answer.findings if found.cell.id in one.cells]
+        told = [finding.text for finding in answer.findings if result.cell.id in finding.cells]
         assert any(said[0] in text for text in told), answer.head
 
 
 def test_nan_is_counted_and_named(done: Outcome) -> None:
-    found = cell(done, "nan/")
-    large, small = found.heads
-    assert [one.kind for one in large.verdicts] == [Kind.OK]
-    assert [one.kind for one in small.verdicts] == [Kind.BROKEN_OUTPUT]
+    result = cell(done, "nan/")
+    large, small = result.heads
+    assert [verdict.kind for verdict in large.verdicts] == [Kind.OK]
+    assert [verdict.kind for verdict in small.verdicts] == [Kind.BROKEN_OUTPUT]
     assert "NaN or infinite in 1 of 4 images" in (small.verdicts[0].why or "")
     assert small.error.nonfinite == 3
-    assert found.facts["probed"]["files"]["fp32"]["small"]["nonfinite"] == {"small/photo-2.bin": 3}
+    assert result.facts["probed"]["files"]["fp32"]["small"]["nonfinite"] == {"small/photo-2.bin": 3}
 
 
 @pytest.mark.parametrize(
@@ -315,12 +321,12 @@ def test_nan_is_counted_and_named(done: Outcome) -> None:
 def test_what_is_wrong_with_files_is_told_of_that_cell(
     done: Outcome, name: str, status: Status, said: list[str]
 ) -> None:
-    found = cell(done, name)
-    assert found.status is status
-    assert found.heads == ()
+    result = cell(done, name)
+    assert result.status is status
+    assert result.heads == ()
     for text in said:
-        assert text in (found.reason or "")
-    assert "Error" not in (found.reason or "")
+        assert text in (result.reason or "")
+    assert "Error" not in (result.reason or "")
 
 
 def test_other_passes_of_the_same_environment_are_not_lost(done: Outcome) -> None:
@@ -338,7 +344,7 @@ def test_the_next_run_reads_only_what_changed(done: Outcome, experiment: Path) -
         offline=True,
         progress=told,
     )
-    assert {one.cell.environment: one.reused for one in again.judgement.cells} == {
+    assert {result.cell.environment: result.reused for result in again.judgement.cells} == {
         "app": True,
         "npz": False,
         "indexed": True,
@@ -404,9 +410,11 @@ def test_slips_in_matrix_yaml(
 def test_names_of_passes_follow_the_engine() -> None:
     tensorrt = recordable("tensorrt", "entropy", ["entropy2", "minmax"])
     assert tensorrt["int8"].name == "int8-implicit-own"
-    assert {name for name in tensorrt if name != "int8"} == {one.name for one in tensorrt.values()}
+    assert {name for name in tensorrt if name != "int8"} == {
+        pass_.name for pass_ in tensorrt.values()
+    }
     assert {"fp16", "int8-shared-entropy", "int8-implicit-own-entropy2"} <= set(tensorrt)
     onnx_runtime = recordable("onnxruntime", None, ["entropy2"])
     wanted = {"fp32", "tf32", "fp16", "bf16", "int8", "int8-own", "int8-shipped"}
     assert set(onnx_runtime) == wanted
-    assert all(one.made_inside for one in (tensorrt["int8"], onnx_runtime["int8"]))
+    assert all(pass_.made_inside for pass_ in (tensorrt["int8"], onnx_runtime["int8"]))

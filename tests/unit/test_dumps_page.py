@@ -34,9 +34,11 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     run = session.run_experiment(
         tmp_path / "matrix.yaml", tmp_path / "results", select=[], offline=True, progress=Told()
     )
-    [found] = [one for one in run.judgement.cells if one.cell.id == "my-program/cpu/int8-own"]
-    small = found.heads[2]
-    assert [one.kind for one in small.verdicts] == [Kind.CALIBRATION_PROBLEM]
+    [cell_result] = [
+        result for result in run.judgement.cells if result.cell.id == "my-program/cpu/int8-own"
+    ]
+    small = cell_result.heads[2]
+    assert [verdict.kind for verdict in small.verdicts] == [Kind.CALIBRATION_PROBLEM]
     told = run.judgement.sentences["small"]
     page = " ".join(PAGE.split())
     known, why = (
@@ -50,9 +52,9 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     # Another processor sums float32 in another order: its last digit may be another one.
     number = r"(\d+\.\d)"
     pattern = re.sub(r"\d\\\.\d", lambda _: number, re.escape(known))
-    found = re.search(pattern, told)
-    assert found, told
-    assert [float(one) for one in found.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
+    cell_result = re.search(pattern, told)
+    assert cell_result, told
+    assert [float(group) for group in cell_result.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
 
 
 def test_the_entries_of_the_page_are_valid() -> None:

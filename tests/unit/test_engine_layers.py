@@ -38,26 +38,32 @@ def shares(quantised: bool = True, **precisions: str | None) -> dict[str, Execut
 
 
 def test_all_on_integers() -> None:
-    found = shares()
-    assert {head: share.ratio for head, share in found.items()} == {"large": 1.0, "small": 1.0}
-    assert (found["large"].macs_total, found["small"].macs_total) == (LARGE, SMALL)
-    assert found["small"].operators["Concat"] == 1
-    assert found["small"].float_operators == {}
+    executed_shares = shares()
+    assert {head: share.ratio for head, share in executed_shares.items()} == {
+        "large": 1.0,
+        "small": 1.0,
+    }
+    assert (executed_shares["large"].macs_total, executed_shares["small"].macs_total) == (
+        LARGE,
+        SMALL,
+    )
+    assert executed_shares["small"].operators["Concat"] == 1
+    assert executed_shares["small"].float_operators == {}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "tf32"])
 def test_a_silent_fallback_is_named_for_the_heads_behind_it(precision: str) -> None:
-    found = shares(conv_small=precision)
-    assert found["large"].ratio == 1.0
-    assert found["small"].float_layers == ("conv_small",)
-    assert found["small"].macs_int == SMALL - COUNTS["conv_small"]
+    executed_shares = shares(conv_small=precision)
+    assert executed_shares["large"].ratio == 1.0
+    assert executed_shares["small"].float_layers == ("conv_small",)
+    assert executed_shares["small"].macs_int == SMALL - COUNTS["conv_small"]
 
 
 def test_in_a_float_engine_nothing_fell_back() -> None:
     precisions = dict.fromkeys(COUNTS, "fp32")
-    found = shares(quantised=False, **precisions)
-    assert {share.macs_int for share in found.values()} == {0}
-    assert {share.float_layers for share in found.values()} == {()}
+    executed_shares = shares(quantised=False, **precisions)
+    assert {share.macs_int for share in executed_shares.values()} == {0}
+    assert {share.float_layers for share in executed_shares.values()} == {()}
 
 
 def test_what_is_not_told_is_not_called_float() -> None:
@@ -72,10 +78,16 @@ def test_fused_layers_and_the_qdq_network() -> None:
     _, names = calibration_model(networks.detector())
     table = Table(amax=dict.fromkeys(names, 4.0), provenance=Provenance(algorithm="made up"))
     placed = place(networks.detector(), table).model
-    whole = [EngineLayer(tensors=one.tensors, precision="int8") for one in layers(placed)]
-    found = engine_share(whole, placed, HEADS, quantised=True)
-    assert {head: share.ratio for head, share in found.items()} == {"large": 1.0, "small": 1.0}
-    assert (found["large"].macs_total, found["small"].macs_total) == (LARGE, SMALL)
+    whole = [EngineLayer(tensors=layer.tensors, precision="int8") for layer in layers(placed)]
+    executed_shares = engine_share(whole, placed, HEADS, quantised=True)
+    assert {head: share.ratio for head, share in executed_shares.items()} == {
+        "large": 1.0,
+        "small": 1.0,
+    }
+    assert (executed_shares["large"].macs_total, executed_shares["small"].macs_total) == (
+        LARGE,
+        SMALL,
+    )
 
 
 def test_a_head_that_is_not_there() -> None:

@@ -27,7 +27,7 @@ SAME = 0.93
 
 def recorded(network: str) -> dict[str, Histogram]:
     """Returns tensor → histogram of a recorded calibration."""
-    found = {}
+    histograms = {}
     with np.load(RECORDED / f"{network}.npz") as stored:
         for tensor, reach, counts in zip(
             stored["tensors"], stored["ranges"], stored["counts"], strict=True
@@ -35,8 +35,8 @@ def recorded(network: str) -> dict[str, Histogram]:
             histogram = Histogram(str(tensor))
             histogram.amax = histogram.doubling.range = float(reach)
             histogram.doubling.counts[:] = counts
-            found[str(tensor)] = histogram
-    return found
+            histograms[str(tensor)] = histogram
+    return histograms
 
 
 def cache(network: str) -> Mapping[str, float]:
@@ -68,7 +68,7 @@ def test_the_candidates_are_those_of_networks_not_made_here(network: str, tensor
         name: thresholds.threshold(histogram, "entropy", {})
         for name, histogram in histograms.items()
     }
-    check(mine, theirs, {name: one.doubling.width for name, one in histograms.items()})
+    check(mine, theirs, {name: histogram.doubling.width for name, histogram in histograms.items()})
 
 
 @pytest.mark.parametrize("network", ["nanodet_m_320", "ultraface_slim_320"])
@@ -76,8 +76,8 @@ def test_other_rules_give_other_candidates(network: str) -> None:
     """The share above can fail: minmax's candidate, the last filled bin, is TensorRT's in few tensors."""
     histograms, theirs = recorded(network), cache(network)
     last = {
-        name: (np.flatnonzero(one.doubling.counts)[-1] + 1.5) * one.doubling.width
-        for name, one in histograms.items()
+        name: (np.flatnonzero(histogram.doubling.counts)[-1] + 1.5) * histogram.doubling.width
+        for name, histogram in histograms.items()
     }
     same = [abs(last[name] / theirs[name] - 1) < 1e-4 for name in last]
     assert np.mean(same) < 0.6
@@ -89,7 +89,7 @@ def test_the_demo_from_its_images_on() -> None:
     with opened(f"{ROOT / 'demo' / 'matrix-h200.yaml'}={table}", quick=False) as network:
         histograms = histograms_over(network, network.calibration, ["entropy"])
         mine = ranges(network, histograms, "entropy")
-    width = {one.tensor: one.doubling.width for one in histograms}
+    width = {histogram.tensor: histogram.doubling.width for histogram in histograms}
     theirs = json.loads(table.read_text())["amax"]
     assert mine.keys() == theirs.keys()
     check(mine, theirs, width)

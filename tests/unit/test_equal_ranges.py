@@ -92,16 +92,16 @@ def test_the_ranges_that_ran_there_are_those_that_are_made_here() -> None:
     carried = {
         name: value
         for result in map(Record.model_validate, json.loads((EQUAL / "records.json").read_text()))
-        for one in result.measurements
-        for name, value in one.carried.items()
+        for measurement in result.measurements
+        for name, value in measurement.carried.items()
     }
     assert carried == equal_ranges(form, table.amax)
     assert set(carried) == {"neck16/reduce", "neck16/upsample", "neck8/reduce", "neck8/upsample"}
     # A cell's facts have them, and what was held; a cell where neither was so has neither.
     facts = {
-        (folder.name, one.cell.pass_.name): one.facts
+        (folder.name, cell.cell.pass_.name): cell.facts
         for folder in (MIXED, EQUAL)
-        for one in judged(folder).cells
+        for cell in judged(folder).cells
     }
     assert facts["h200-equal", "int8-implicit-shared-file"]["carried"] == carried
     held = facts["h200-mixed", "int8-implicit-mixed"]
@@ -121,7 +121,7 @@ def test_the_verdict_on_the_h200_is_the_implicit_scales_and_the_first_fix_holds_
     assert (first.kind, first.basis) == (FixKind.LAYERS, Basis.MEASURED)
     assert first.cells == ("trt-8.5.3.1/gpu:*/int8-implicit-mixed",)
     # With equal ranges nothing of the kind is said.
-    kinds = {one.kind for answer in judged(EQUAL).answers for one in answer.findings}
+    kinds = {finding.kind for finding in judged(EQUAL).findings}
     assert Kind.IMPLICIT_REGRESSION not in kinds
 
 
@@ -130,7 +130,7 @@ CELL = "trt-8.5.3.1/gpu:*/int8-implicit-shared-file"
 
 def builds(cell: str = CELL, kept: float = 14.7, **changes: Any) -> ImplicitBuilds:
     """Builds with a table that ran the resizing in int8; Q/DQ would keep 22.5 dB."""
-    made = ImplicitBuilds(
+    implicit_builds = ImplicitBuilds(
         table="entropy2",
         cells=(cell,),
         in_int8=("up",),
@@ -139,7 +139,7 @@ def builds(cell: str = CELL, kept: float = 14.7, **changes: Any) -> ImplicitBuil
         qdq_db={"small": 22.5},
         given_on_db={"small": 14.6},
     )
-    return made.model_copy(update=changes)
+    return implicit_builds.model_copy(update=changes)
 
 
 def loss(*ways: ImplicitBuilds) -> EngineLoss:
@@ -158,9 +158,9 @@ def loss(*ways: ImplicitBuilds) -> EngineLoss:
     )
 
 
-def diagnosis(found: EngineLoss | None) -> Diagnosis:
+def diagnosis(engine_loss: EngineLoss | None) -> Diagnosis:
     return Diagnosis.model_construct(
-        engine_loss=found,
+        engine_loss=engine_loss,
         search=SearchRecord.model_construct(chosen=None, best=None),
         table_sha256="none of these",
         placement="",
@@ -168,20 +168,20 @@ def diagnosis(found: EngineLoss | None) -> Diagnosis:
     )
 
 
-def rows(judgement: Judgement, found: EngineLoss) -> list[Fix]:
-    told = with_fixes(dataclasses.replace(judgement, diagnosis=diagnosis(found)), Simulated())
-    return [one for one in told.fixes if one.kind is FixKind.RANGES]
+def rows(judgement: Judgement, engine_loss: EngineLoss) -> list[Fix]:
+    told = with_fixes(dataclasses.replace(judgement, diagnosis=diagnosis(engine_loss)), Simulated())
+    return [fix for fix in told.fixes if fix.kind is FixKind.RANGES]
 
 
 def test_a_loss_by_two_ranges_is_mended_by_one() -> None:
     judgement = judged(MIXED)
-    (one,) = rows(judgement, loss())
-    assert one.needed
-    assert best_fix([one], "small") is one
-    assert one.basis is Basis.SIMULATED
-    assert "14.7 to 22.5 dB" in one.why
-    assert "in tables that lose so, the two differ by up to 1.50 times" in one.why
-    assert "--trt 8.5.3.1" in one.command
+    (fix,) = rows(judgement, loss())
+    assert fix.needed
+    assert best_fix([fix], "small") is fix
+    assert fix.basis is Basis.SIMULATED
+    assert "14.7 to 22.5 dB" in fix.why
+    assert "in tables that lose so, the two differ by up to 1.50 times" in fix.why
+    assert "--trt 8.5.3.1" in fix.command
     assert not rows(judgement, loss().model_copy(update={"resizings": ()}))
 
 
@@ -190,34 +190,36 @@ def sound(*cells: Cell) -> Judgement:
     return judgements.judgement(
         [
             judgements.cell_result(
-                one.environment,
-                one.pass_,
+                cell.environment,
+                cell.pass_,
                 [judgements.head("small", 0.04, gate_sqnr_db=10)],
-                device=one.device,
+                device=cell.device,
                 version="8.5.3.1",
             )
-            for one in cells
+            for cell in cells
         ]
     )
 
 
 def test_a_table_that_loses_so_is_told_of_where_another_is_in_use_and_all_gates_hold() -> None:
-    found = loss(builds(SHARED.id, 22.4), builds(OWN.id, table_sha256="12ab34cd56ef" + 52 * "0"))
+    engine_loss = loss(
+        builds(SHARED.id, 22.4), builds(OWN.id, table_sha256="12ab34cd56ef" + 52 * "0")
+    )
     assert not with_fixes(sound(SHARED, OWN), Simulated()).fixes
-    (one,) = rows(sound(SHARED, OWN), found)
-    assert one.against == OWN.id
-    assert one.what == "one range on both sides of up in tables/12ab34cd56ef.json"
-    assert "migrate tables/12ab34cd56ef.json --to cache --trt 8.5.3.1" in one.command
+    (fix,) = rows(sound(SHARED, OWN), engine_loss)
+    assert fix.against == OWN.id
+    assert fix.what == "one range on both sides of up in tables/12ab34cd56ef.json"
+    assert "migrate tables/12ab34cd56ef.json --to cache --trt 8.5.3.1" in fix.command
     # It is no remedy of a head that nothing is wrong with.
-    mended = dataclasses.replace(sound(SHARED, OWN), fixes=(one,))
-    assert not one.needed
+    mended = dataclasses.replace(sound(SHARED, OWN), fixes=(fix,))
+    assert not fix.needed
     assert best_fix(mended.fixes) is best_fix(mended.fixes, "small") is None
     assert on_card(mended, "small") == ()
     # Of a diagnosis that does not say which table it was, the cell's own does.
     known = Simulated(tables={OWN.id: "98" * 32})
-    told = dataclasses.replace(sound(OWN), diagnosis=diagnosis(loss(builds(OWN.id))))
-    (one,) = with_fixes(told, known).fixes
-    assert one.what.endswith("in tables/989898989898.json")
+    judgement = dataclasses.replace(sound(OWN), diagnosis=diagnosis(loss(builds(OWN.id))))
+    (fix,) = with_fixes(judgement, known).fixes
+    assert fix.what.endswith("in tables/989898989898.json")
 
 
 def test_only_what_ran_in_int8_without_being_held_and_lost_is_mended() -> None:
@@ -234,25 +236,25 @@ def test_only_what_ran_in_int8_without_being_held_and_lost_is_mended() -> None:
 def test_what_one_version_loses_is_not_told_of_another_with_the_same_table() -> None:
     other = dataclasses.replace(SHARED, environment="trt-8.6.0")
     both = builds(cells=(SHARED.id, other.id), measured_db={"small": (22.3, 14.7)})
-    (one,) = rows(sound(SHARED, other), loss(both))
-    assert one.against == other.id
+    (fix,) = rows(sound(SHARED, other), loss(both))
+    assert fix.against == other.id
     lose = builds(cells=(SHARED.id, other.id), measured_db={"small": (16.0, 14.7)})
-    (one,) = rows(sound(SHARED, other), loss(lose))
-    assert one.now.sqnr_db == {"small": 14.7}, "the worst, where neither is the baseline"
-    assert "In trt-8.6.0 small 14.7 to 22.5 dB" in one.why
-    assert "a gain in 2 environments" in one.why
+    (fix,) = rows(sound(SHARED, other), loss(lose))
+    assert fix.now.sqnr_db == {"small": 14.7}, "the worst, where neither is the baseline"
+    assert "In trt-8.6.0 small 14.7 to 22.5 dB" in fix.why
+    assert "a gain in 2 environments" in fix.why
     based = dataclasses.replace(sound(SHARED, other), baseline=SHARED.environment)
-    (one,) = rows(based, loss(lose))
-    assert one.now.sqnr_db == {"small": 16.0}
+    (fix,) = rows(based, loss(lose))
+    assert fix.now.sqnr_db == {"small": 16.0}
 
 
 def test_by_how_much_the_ranges_differ_is_that_of_the_farthest_either_way() -> None:
     second = Resizing(layer="up2", source="c", target="d", source_range=4.0, target_range=10.0)
-    found = loss(builds(SHARED.id, in_int8=("up", "up2")))
-    found = found.model_copy(update={"resizings": (*found.resizings, second)})
-    (one,) = rows(sound(SHARED), found)
-    assert "up to 2.50 times" in one.why
-    assert one.what.startswith("one range on both sides of up and up2")
+    engine_loss = loss(builds(SHARED.id, in_int8=("up", "up2")))
+    engine_loss = engine_loss.model_copy(update={"resizings": (*engine_loss.resizings, second)})
+    (fix,) = rows(sound(SHARED), engine_loss)
+    assert "up to 2.50 times" in fix.why
+    assert fix.what.startswith("one range on both sides of up and up2")
 
 
 # Which layers are held for it
@@ -300,13 +302,13 @@ def test_layers_are_held_where_the_shared_table_loses_by_them(
 
 
 def test_of_several_resizings_those_are_held_that_the_losing_builds_ran() -> None:
-    found = loss(builds(SHARED.id), builds(OWN.id, in_int8=("up", "up2")))
-    found = found.model_copy(update={"layers": ("up", "up2")})
-    assert layers_to_hold(diagnosis(found), [SHARED, OWN]) == ("up",)
+    engine_loss = loss(builds(SHARED.id), builds(OWN.id, in_int8=("up", "up2")))
+    engine_loss = engine_loss.model_copy(update={"layers": ("up", "up2")})
+    assert layers_to_hold(diagnosis(engine_loss), [SHARED, OWN]) == ("up",)
     # Where no resizing is to blame, builds do not say which of the layers it was.
-    found = found.model_copy(update={"resizings": (), "why": "builds differ"})
-    assert layers_to_hold(diagnosis(found), [SHARED, OWN]) == ("up", "up2")
-    assert layers_to_hold(diagnosis(found), [OWN]) == ()
+    engine_loss = engine_loss.model_copy(update={"resizings": (), "why": "builds differ"})
+    assert layers_to_hold(diagnosis(engine_loss), [SHARED, OWN]) == ("up", "up2")
+    assert layers_to_hold(diagnosis(engine_loss), [OWN]) == ()
     assert layers_to_hold(diagnosis(None), [SHARED]) == ()
 
 

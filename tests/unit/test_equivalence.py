@@ -48,16 +48,21 @@ def test_within_one_decibel_in_either_direction(share: float, worse: int, *, sam
 
 
 def test_the_same_bits_are_said_to_be_so() -> None:
-    (one,) = equal(cell("base", 0, 0), cell("a", 0, 0), cell("b", 0, 0))
-    assert one.environments == ("base", "a", "b")
-    assert (one.same_bits, one.all, one.within_db) == (True, True, 0)
-    assert (one.head, one.device, one.pass_, one.baseline) == ("small", "cpu", "int8", "base")
+    (equivalence,) = equal(cell("base", 0, 0), cell("a", 0, 0), cell("b", 0, 0))
+    assert equivalence.environments == ("base", "a", "b")
+    assert (equivalence.same_bits, equivalence.all, equivalence.within_db) == (True, True, 0)
+    assert (equivalence.head, equivalence.device, equivalence.pass_, equivalence.baseline) == (
+        "small",
+        "cpu",
+        "int8",
+        "base",
+    )
 
 
 def test_one_that_differs_is_left_out_and_that_is_told() -> None:
-    (one,) = equal(cell("base", 0, 0), cell("a", 0, 0), cell("bad", 6, 6))
-    assert one.environments == ("base", "a")
-    assert not one.all
+    (equivalence,) = equal(cell("base", 0, 0), cell("a", 0, 0), cell("bad", 6, 6))
+    assert equivalence.environments == ("base", "a")
+    assert not equivalence.all
 
 
 def test_builds_that_differ_are_in_the_bound() -> None:

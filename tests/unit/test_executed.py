@@ -42,39 +42,42 @@ def shares(graph: onnx.ModelProto) -> dict[str, ExecutedShare]:
 
 
 def test_the_placement_for_onnxruntime_runs_on_integers_whole(tmp_path: Path) -> None:
-    found = shares(executed(placed(WHOLE), tmp_path))
-    assert {head: share.ratio for head, share in found.items()} == {"large": 1.0, "small": 1.0}
-    assert found["large"].macs_total == found["large"].macs_int == LARGE
-    assert found["small"].macs_total == SMALL
-    assert found["small"].float_layers == ()
-    assert found["small"].operators["Concat"] == 1
-    assert found["small"].operators["Add"] == 1
-    assert found["large"].operators == {}
+    executed_shares = shares(executed(placed(WHOLE), tmp_path))
+    assert {head: share.ratio for head, share in executed_shares.items()} == {
+        "large": 1.0,
+        "small": 1.0,
+    }
+    assert executed_shares["large"].macs_total == executed_shares["large"].macs_int == LARGE
+    assert executed_shares["small"].macs_total == SMALL
+    assert executed_shares["small"].float_layers == ()
+    assert executed_shares["small"].operators["Concat"] == 1
+    assert executed_shares["small"].operators["Add"] == 1
+    assert executed_shares["large"].operators == {}
 
 
 def test_heads_left_in_float_are_named(tmp_path: Path) -> None:
     options = PlacementOptions(fuse=False, int32_bias=True)
-    found = shares(executed(placed(options), tmp_path))
-    assert found["large"].float_layers == ("conv_large",)
-    assert found["large"].macs_int == LARGE - COUNTS["conv_large"]
-    assert found["small"].float_layers == ("conv_small",)
-    assert found["small"].ratio == (SMALL - COUNTS["conv_small"]) / SMALL
+    executed_shares = shares(executed(placed(options), tmp_path))
+    assert executed_shares["large"].float_layers == ("conv_large",)
+    assert executed_shares["large"].macs_int == LARGE - COUNTS["conv_large"]
+    assert executed_shares["small"].float_layers == ("conv_small",)
+    assert executed_shares["small"].ratio == (SMALL - COUNTS["conv_small"]) / SMALL
 
 
 def test_a_float_network_has_no_integer_share_and_nothing_to_complain_of(tmp_path: Path) -> None:
-    found = shares(executed(networks.detector(), tmp_path))
-    for share in found.values():
+    executed_shares = shares(executed(networks.detector(), tmp_path))
+    for share in executed_shares.values():
         assert share.macs_int == 0
         assert share.ratio == 0.0
         assert share.float_layers == ()
         assert share.operators == {}
-    assert found["small"].float_operators["Resize"] == 1
+    assert executed_shares["small"].float_operators["Resize"] == 1
 
 
 def test_without_optimisation_every_quantised_layer_ran_in_float(tmp_path: Path) -> None:
-    found = shares(executed(placed(WHOLE), tmp_path, optimised=False))
-    assert found["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
-    assert found["large"].ratio == 0.0
+    executed_shares = shares(executed(placed(WHOLE), tmp_path, optimised=False))
+    assert executed_shares["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
+    assert executed_shares["large"].ratio == 0.0
 
 
 def test_layers_whose_scales_were_folded_away_are_named(tmp_path: Path) -> None:
@@ -84,36 +87,44 @@ def test_layers_whose_scales_were_folded_away_are_named(tmp_path: Path) -> None:
     networks.run(given, {"image": image()}, optimised=True, saved=saved, config=config)
     graph = onnx.load(saved)
     assert shares(graph)["large"].ratio == 0.0
-    found = executed_share(graph, given, HEADS)
-    assert found["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
-    assert found["small"].ratio == 0.0
+    executed_shares = executed_share(graph, given, HEADS)
+    assert executed_shares["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
+    assert executed_shares["small"].ratio == 0.0
 
 
 def test_an_excluded_layer_is_float_but_not_silently(tmp_path: Path) -> None:
     options = PlacementOptions(
         fuse=False, int32_bias=True, quantise_outputs=True, exclude=frozenset({"conv_c4"})
     )
-    found = shares(executed(placed(options), tmp_path))["small"]
-    assert found.macs_int == SMALL - COUNTS["conv_c4"]
-    assert found.float_layers == ()
+    share = shares(executed(placed(options), tmp_path))["small"]
+    assert share.macs_int == SMALL - COUNTS["conv_c4"]
+    assert share.float_layers == ()
 
 
 @pytest.mark.parametrize("version", ["1.18.1", "1.26.0"])
 def test_older_versions_name_their_nodes_otherwise(version: str) -> None:
     graph = onnx.load(RECORDED / f"placed-for-ort-ran-by-ort-{version}.onnx")
-    found = shares(graph)
-    assert {head: share.ratio for head, share in found.items()} == {"large": 1.0, "small": 1.0}
-    assert found["small"].operators == {"Add": 1, "Concat": 1, "LeakyRelu": 1, "Resize": 1}
-    assert found["small"].float_operators == {"Relu": 3}
+    executed_shares = shares(graph)
+    assert {head: share.ratio for head, share in executed_shares.items()} == {
+        "large": 1.0,
+        "small": 1.0,
+    }
+    assert executed_shares["small"].operators == {
+        "Add": 1,
+        "Concat": 1,
+        "LeakyRelu": 1,
+        "Resize": 1,
+    }
+    assert executed_shares["small"].float_operators == {"Relu": 3}
 
 
 @pytest.mark.parametrize("version", ["1.18.1", "1.26.0"])
 def test_convolutions_fused_with_their_activation_stay_in_float(version: str) -> None:
     graph = onnx.load(RECORDED / f"placed-for-trt-ran-by-ort-{version}.onnx")
-    found = shares(graph)
+    executed_shares = shares(graph)
     assert "FusedConv" in networks.operators(graph)
-    assert found["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
-    assert found["large"].ratio == 0.0
+    assert executed_shares["large"].float_layers == ("conv_c1", "conv_c2", "conv_large")
+    assert executed_shares["large"].ratio == 0.0
 
 
 def test_the_network_that_was_given_serves_as_well_as_the_float_one() -> None:
@@ -149,9 +160,9 @@ def test_gemm_and_matmul(tmp_path: Path) -> None:
     table = Table(amax=amax, provenance=Provenance(algorithm="made up"))
     for options in (ONNXRUNTIME, PlacementOptions(fuse=False, int32_bias=True)):
         graph = executed(place(model, table, options).model, tmp_path)
-        found = executed_share(graph, model, ["y"])["y"]
-        assert found.macs_total == 10 * 768 + 10 * 5
-        assert found.ratio == 1.0, networks.operators(graph)
+        share = executed_share(graph, model, ["y"])["y"]
+        assert share.macs_total == 10 * 768 + 10 * 5
+        assert share.ratio == 1.0, networks.operators(graph)
 
 
 def test_layers_that_share_a_weight_are_told_apart(tmp_path: Path) -> None:
@@ -163,9 +174,9 @@ def test_layers_that_share_a_weight_are_told_apart(tmp_path: Path) -> None:
     table = Table(amax=amax, provenance=Provenance(algorithm="made up"))
     options = PlacementOptions(fuse=False, int32_bias=True)
     graph = executed(place(model, table, options).model, tmp_path)
-    found = executed_share(graph, model, ["y"])["y"]
-    assert found.float_layers == ("conv_y",)
-    assert found.ratio == 0.5
+    share = executed_share(graph, model, ["y"])["y"]
+    assert share.float_layers == ("conv_y",)
+    assert share.ratio == 0.5
 
 
 def test_shape_arithmetic_is_not_counted(tmp_path: Path) -> None:
@@ -179,8 +190,8 @@ def test_shape_arithmetic_is_not_counted(tmp_path: Path) -> None:
     b.node("Reshape", ["c", "shape"], "r")
     b.node("Softmax", ["r"], "y")
     model = b.model({"image": ["n", 3, 16, 16]}, ["y"])
-    found = executed_share(executed(model, tmp_path, optimised=False), model, ["y"])["y"]
-    assert found.float_operators == {"Softmax": 1}
+    share = executed_share(executed(model, tmp_path, optimised=False), model, ["y"])["y"]
+    assert share.float_operators == {"Softmax": 1}
 
 
 def test_a_head_without_layers_of_which_nothing_ran_on_integers_has_ratio_0(tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ def images(seed: int, number: int, *, colour: float = 15, light: float = 110) ->
 
 
 def statistics(pixels: np.ndarray, how: Pixels) -> np.ndarray:
-    return np.stack([fed.statistics(how.value(one).astype(np.float32), how) for one in pixels])
+    return np.stack([fed.statistics(how.value(pixel).astype(np.float32), how) for pixel in pixels])
 
 
 def concerns(here: np.ndarray, there: np.ndarray, how: Pixels = UNIT) -> list[Concern]:
     one, other = statistics(here, how), statistics(there, how)
-    found = set_claims(fed.differences(one, other, how), fed.swapped(one, other, how))
-    return [claim.concern for claim in found]
+    claims = set_claims(fed.differences(one, other, how), fed.swapped(one, other, how))
+    return [claim.concern for claim in claims]
 
 
 def test_statistics_are_those_of_what_was_fed() -> None:
@@ -68,10 +68,10 @@ def test_dark_images_are_told_with_their_brightness(how: Pixels) -> None:
     )
     (claim,) = set_claims(fed.differences(one, other, how), fed.swapped(one, other, how))
     assert claim.concern is Concern.OTHER_IMAGES
-    found = re.search(r"darker \(brightness (\d+) of 255, (\d+) in the evaluation\)", claim.text)
-    assert found
-    assert int(found[1]) == pytest.approx(12, abs=2)
-    assert int(found[2]) == pytest.approx(111, abs=8)
+    match_ = re.search(r"darker \(brightness (\d+) of 255, (\d+) in the evaluation\)", claim.text)
+    assert match_
+    assert int(match_[1]) == pytest.approx(12, abs=2)
+    assert int(match_[2]) == pytest.approx(111, abs=8)
 
 
 @pytest.mark.parametrize("draw", range(5))

@@ -56,7 +56,11 @@ def test_of_random_runs_without_boxes(seed: int) -> None:
     made = with_fixes(Draw(seed, boxless=True).judgement())
     agree(made)
     told = headline(made)
-    said = [*told.lines(), *(one.number + one.why for one in questions(made, told)), summary(made)]
+    said = [
+        *told.lines(),
+        *(question.number + question.why for question in questions(made, told)),
+        summary(made),
+    ]
     assert not re.search(r"\b(box(es)?|decode|AP)\b", "\n".join(said), re.IGNORECASE)
 
 
@@ -97,8 +101,8 @@ def test_floating_point_alone_is_said_to_be_all() -> None:
 
 def test_what_no_cell_ran_is_not_called_harmless() -> None:
     idle = [
-        cell_result("v1", one, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
-        for one in (FP32, SHARED)
+        cell_result("v1", pass_, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
+        for pass_ in (FP32, SHARED)
     ]
     made = judgement(idle, heads=("small",), baseline="v1")
     told = headline(made)
@@ -113,11 +117,11 @@ def beside_boxes(gate: float | None) -> Judgement:
     for version in ("v1", "v2"):
         det = replace(head("small", 1e-3, gate_sqnr_db=None), boxes=boxes(0))
         scene = head("scene", 1e-2, gate_sqnr_db=gate)
-        made = cell_result(
+        result = cell_result(
             version, SHARED, [det, replace(scene, passed=None if gate is None else True)]
         )
         whole = CellBoxes(whole=boxes(0), heads={"small": boxes(0)})
-        cells.append(replace(made, boxes=whole))
+        cells.append(replace(result, boxes=whole))
     report = BoxReport(heads=("small",), shown_score=0.3, match_iou=0.5, sizes={})
     return judgement(cells, heads=("small", "scene"), baseline="v1", boxes=report)
 
@@ -152,15 +156,15 @@ def test_what_every_version_does_is_not_counted_to_one_that_also_failed() -> Non
     cells = []
     for version in ("v1", "v2"):
         why = "NaN or infinite in 4 of 4 images"
-        told = Verdict(kind=Kind.BROKEN_OUTPUT, cell=version, head="small", why=why)
-        cells.append(cell_result(version, SHARED, [head("small", None, verdicts=(told,))]))
+        verdict = Verdict(kind=Kind.BROKEN_OUTPUT, cell=version, head="small", why=why)
+        cells.append(cell_result(version, SHARED, [head("small", None, verdicts=(verdict,))]))
     asked = "Is it a version's fault?"
     made = judgement(cells, heads=("small",), baseline="v1")
-    answers = {one.question: one for one in questions(made, headline(made))}
+    answers = {question.question: question for question in questions(made, headline(made))}
     assert answers[asked].answer == NO
     crashed = cell_result("v2", OWN, status=Status.CRASHED, reason="killed")
     made = judgement([*cells, crashed], heads=("small",), baseline="v1")
-    answers = {one.question: one for one in questions(made, headline(made))}
+    answers = {question.question: question for question in questions(made, headline(made))}
     assert (answers[asked].answer, answers[asked].number) == (YES, "1 of 2 versions")
     assert answers[asked].why == "v2 crashed."
 
@@ -168,7 +172,7 @@ def test_what_every_version_does_is_not_counted_to_one_that_also_failed() -> Non
 def agree(made: Judgement) -> None:
     told = headline(made)
     facts = dict(told.facts)
-    answers = {one.question: one for one in questions(made, told)}
+    answers = {question.question: question for question in questions(made, told)}
     open_ = {
         (first.fault.partition(PERHAPS)[2], answer.head)
         for answer in made.answers
@@ -188,10 +192,10 @@ def agree(made: Judgement) -> None:
         assert not told.remedy
     # That nothing was found stands beside no fault.
     if "nothing found" in facts.get("Whose", ""):
-        assert all(one.nothing or one.state == "clean" for one in told.strips)
+        assert all(strip.nothing or strip.state == "clean" for strip in told.strips)
     # A measured promise is nobody's to ignore.
     if told.measured and facts.get("Send to", "").startswith("nobody"):
-        assert "→" not in told.remedy or any(one.kind == "version" for one in made.fixes)
+        assert "→" not in told.remedy or any(fix.kind == "version" for fix in made.fixes)
     for strip in told.strips:
         if strip.shares:
             assert sum(strip.shares.percents.values()) == 100
@@ -199,15 +203,15 @@ def agree(made: Judgement) -> None:
             assert strip.state not in ("clean", "none")
     for answer in made.answers:
         assert answer.advice
-        assert all(one.advice for one in answer.findings)
+        assert all(finding.advice for finding in answer.findings)
     # Said to be measured where an engine showed it, to be kept where a cell kept it.
     if told.measured:
-        assert made.choices or any(one.basis is Basis.MEASURED for one in made.fixes)
+        assert made.choices or any(fix.basis is Basis.MEASURED for fix in made.fixes)
     kept = {
-        f"{one.error.sqnr_db:z.1f}"
+        f"{head_result.error.sqnr_db:z.1f}"
         for result in made.cells
-        for one in result.heads
-        if one.error.sqnr_db is not None
+        for head_result in result.heads
+        if head_result.error.sqnr_db is not None
     }
     if "against" not in told.text:
         assert set(re.findall(r"(-?[0-9.]+) dB", told.text.partition(";")[0])) <= kept

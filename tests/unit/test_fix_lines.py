@@ -21,7 +21,7 @@ MADE = told(
 
 
 def test_the_terminal_tells_what_who_why_and_how() -> None:
-    assert [one.replace("\u202f", " ") for one in lines(MADE)] == [
+    assert [line.replace("\u202f", " ") for line in lines(MADE)] == [
         "what would fix it, most first:",
         "  1. keep 2 layers in float: stem/Conv and small/Conv (measured in ort-1.32.0/cpu/int8-mixed; "
         "11.0 ms (1.10 ×) an inference; gates hold)",
@@ -44,7 +44,7 @@ def test_nothing_is_printed_where_nothing_is_wrong() -> None:
 
 def test_the_summary_has_a_table_of_equal_width() -> None:
     rows = summary(MADE).split("### What would fix it")[1].split("###")[0].splitlines()
-    table = [one for one in rows if one.startswith("|")]
+    table = [row for row in rows if row.startswith("|")]
     assert len(table) == 4
     assert len({one.count("|") for one in table}) == 1
     assert "16.0 → 22.4" in table[2]
@@ -69,6 +69,6 @@ def test_a_card_tells_only_what_helps_its_head() -> None:
 
 def test_names_are_escaped() -> None:
     hostile = replace(MIXED, exclude=("<script>x</script>",))
-    made = told(cell(BASELINE), cell(BASELINE, hostile, 22))
-    assert "<script>x" not in render(made)
-    assert "<script>x" not in summary(made)
+    judgement = told(cell(BASELINE), cell(BASELINE, hostile, 22))
+    assert "<script>x" not in render(judgement)
+    assert "<script>x" not in summary(judgement)

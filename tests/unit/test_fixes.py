@@ -43,8 +43,8 @@ from trt_matrix.report import views
 
 def test_where_nothing_is_wrong_nothing_is_fixed() -> None:
     """Another table is 8 dB better, and nobody needs it."""
-    made = told(cell(BASELINE, small_db=25), cell(BASELINE, MINMAX, 33), diagnosis=diagnosis())
-    assert (made.fixes, made.no_fix) == ((), ())
+    judgement = told(cell(BASELINE, small_db=25), cell(BASELINE, MINMAX, 33), diagnosis=diagnosis())
+    assert (judgement.fixes, judgement.no_fix) == ((), ())
 
 
 def test_a_table_that_is_bad_and_not_in_use_needs_no_fix() -> None:
@@ -52,38 +52,38 @@ def test_a_table_that_is_bad_and_not_in_use_needs_no_fix() -> None:
 
 
 def test_boxes_that_go_are_wrong_though_every_gate_holds() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, small_db=25, whole=boxes(30)), cell(BASELINE, MIXED, 25, whole=boxes(0))
     )
-    assert kinds(made) == [FixKind.LAYERS]
-    assert "30 to 0 of 400 boxes lost" in only(made).why
+    assert kinds(judgement) == [FixKind.LAYERS]
+    assert "30 to 0 of 400 boxes lost" in only(judgement).why
 
 
 # Another table
 
 
 def test_a_better_table_that_ran_there_is_measured() -> None:
-    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, latency_s=0.02)))
-    assert (one.kind, one.what, one.basis) == (FixKind.TABLE, "the minmax table", Basis.MEASURED)
-    assert one.command == "calibration: {shared: minmax}"
-    assert one.now.sqnr_db["small"] == pytest.approx(16)
-    assert one.reaches.sqnr_db["small"] == pytest.approx(21)
-    assert (one.now.holds, one.reaches.holds) == (False, True)
-    assert one.reaches.latency_s == 0.02
-    assert one.cells == (f"{BASELINE}/cpu/int8-own-minmax",)
+    fix = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, latency_s=0.02)))
+    assert (fix.kind, fix.what, fix.basis) == (FixKind.TABLE, "the minmax table", Basis.MEASURED)
+    assert fix.command == "calibration: {shared: minmax}"
+    assert fix.now.sqnr_db["small"] == pytest.approx(16)
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(21)
+    assert (fix.now.holds, fix.reaches.holds) == (False, True)
+    assert fix.reaches.latency_s == 0.02
+    assert fix.cells == (f"{BASELINE}/cpu/int8-own-minmax",)
 
 
 def test_another_table_of_the_algorithm_in_use_is_told_by_who_made_it() -> None:
     """It was "use the entropy table" with `shared: entropy`, where just that was in use and lost."""
     own = replace(SHARED, source=TableSource.OWN)
-    one = only(told(cell(BASELINE), cell(BASELINE, own, 21)))
-    assert (one.what, one.command) == ("the own entropy table", "")
-    made = told(
+    fix = only(told(cell(BASELINE), cell(BASELINE, own, 21)))
+    assert (fix.what, fix.command) == ("the own entropy table", "")
+    judgement = told(
         cell(BASELINE),
         errors={(PLACED.name, "cd" * 32): {"small": 0.004, "large": 0.001}},
         algorithms={"cd" * 32: "entropy"},
     )
-    assert (only(made).what, only(made).command) == (
+    assert (only(judgement).what, only(judgement).command) == (
         "the entropy table that an environment of this run made",
         "",
     )
@@ -102,18 +102,18 @@ def test_a_table_that_is_better_by_what_builds_differ_is_none() -> None:
 
 
 def test_a_table_that_gains_decibels_and_loses_boxes_is_told_as_no_fix() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, whole=boxes(10, 0.05)), cell(BASELINE, MINMAX, 18, whole=boxes(30, 0.11))
     )
-    assert made.fixes == ()
-    (sentence,) = made.no_fix
+    assert judgement.fixes == ()
+    (sentence,) = judgement.no_fix
     assert "it is no fix" in sentence
     assert "AP drop 0.050 to 0.110" in sentence
 
 
 def test_a_head_that_is_clearly_worse_by_it_is_told() -> None:
-    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, 28)))
-    assert "large loses 2.0 dB by it" in one.why
+    fix = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, 28)))
+    assert "large loses 2.0 dB by it" in fix.why
     assert "loses" not in only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21, 29.6))).why
 
 
@@ -123,21 +123,21 @@ def test_a_table_that_was_only_simulated_says_so_and_that_nobody_saw_its_boxes()
         (PLACED.name, "e"): {"small": 0.0001, "large": 0.0001},
         ("tensorrt", "t"): {"small": 0.0001, "large": 0.0001},
     }
-    made = told(
+    judgement = told(
         cell(BASELINE, whole=boxes(30)), errors=known, algorithms={"m": "minmax", "t": "mse"}
     )
-    one = only(made)
-    assert (one.what, one.basis, one.cells) == ("the minmax table", Basis.SIMULATED, ())
-    assert "boxes was not looked at" in one.why
-    assert one.reaches.sqnr_db["small"] == pytest.approx(23.01, abs=0.01)
+    fix = only(judgement)
+    assert (fix.what, fix.basis, fix.cells) == ("the minmax table", Basis.SIMULATED, ())
+    assert "boxes was not looked at" in fix.why
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(23.01, abs=0.01)
 
 
 def test_what_the_engine_loses_it_loses_with_another_table_too() -> None:
     known = {(PLACED.name, "m"): {"small": 0.005, "large": 0.001}}
     bad = cell(BASELINE, engine=0.01)
-    one = only(told(bad, errors=known, algorithms={"m": "minmax"}))
-    assert one.reaches.sqnr_db["small"] == pytest.approx(18.24, abs=0.01)
-    assert one.reaches.holds is False
+    fix = only(told(bad, errors=known, algorithms={"m": "minmax"}))
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(18.24, abs=0.01)
+    assert fix.reaches.holds is False
 
 
 def test_recorded_outputs_without_simulations_have_no_simulated_way_out() -> None:
@@ -149,21 +149,21 @@ def test_recorded_outputs_without_simulations_have_no_simulated_way_out() -> Non
 
 
 def test_a_scale_a_channel_is_measured_where_it_ran() -> None:
-    made = told(cell(BASELINE, PER_TENSOR))
-    assert made.fixes == ()
+    judgement = told(cell(BASELINE, PER_TENSOR))
+    assert judgement.fixes == ()
     # Of both the first that is planned is in use.
-    one = only(told(cell(BASELINE, PER_TENSOR), cell(BASELINE, SHARED, 22)))
-    assert (one.kind, one.basis) == (FixKind.WEIGHTS, Basis.MEASURED)
-    assert one.command == "quantisation: {weights: per_channel}"
+    fix = only(told(cell(BASELINE, PER_TENSOR), cell(BASELINE, SHARED, 22)))
+    assert (fix.kind, fix.basis) == (FixKind.WEIGHTS, Basis.MEASURED)
+    assert fix.command == "quantisation: {weights: per_channel}"
     assert told(cell(BASELINE, SHARED), cell(BASELINE, PER_TENSOR, 12)).fixes == ()
 
 
 def test_a_scale_a_channel_is_else_simulated_with_the_same_table() -> None:
     errors = {(PLACED.name, TABLE): {"small": 0.004, "large": 0.001}}
     bad = cell(BASELINE, PER_TENSOR)
-    found = only(told(bad, errors=errors))
-    assert (found.kind, found.basis) == (FixKind.WEIGHTS, Basis.SIMULATED)
-    assert found.reaches.sqnr_db["small"] == pytest.approx(23.98, abs=0.01)
+    fix = only(told(bad, errors=errors))
+    assert (fix.kind, fix.basis) == (FixKind.WEIGHTS, Basis.SIMULATED)
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(23.98, abs=0.01)
     other = {(PLACED.name, "another table"): errors[PLACED.name, TABLE]}
     assert told(bad, errors=other).fixes == ()
 
@@ -176,11 +176,11 @@ def mix(small_db: float, lost: float) -> MixRecord:
 
 
 def test_the_best_known_range_for_each_tensor_is_simulated() -> None:
-    made = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(18.5, 10)))
-    one = only(made)
-    assert (one.kind, one.command) == (FixKind.TENSORS, "calibration: {shared: best}")
-    assert one.reaches.sqnr_db["small"] == 18.5
-    assert "will differ" in one.why
+    judgement = told(cell(BASELINE), diagnosis=diagnosis(chosen=None, mix=mix(18.5, 10)))
+    fix = only(judgement)
+    assert (fix.kind, fix.command) == (FixKind.TENSORS, "calibration: {shared: best}")
+    assert fix.reaches.sqnr_db["small"] == 18.5
+    assert "will differ" in fix.why
 
 
 def test_the_mix_is_not_told_where_it_is_in_use_or_costs_boxes() -> None:
@@ -195,8 +195,8 @@ def test_the_mix_is_not_told_where_it_is_in_use_or_costs_boxes() -> None:
 
 
 def test_other_layers_in_float_are_not_another_way() -> None:
-    made = told(cell("trt", IMPLICIT), cell("trt", SHARED, 16), cell("trt", MIXED, 25))
-    assert FixKind.WAY not in kinds(made)
+    judgement = told(cell("trt", IMPLICIT), cell("trt", SHARED, 16), cell("trt", MIXED, 25))
+    assert FixKind.WAY not in kinds(judgement)
 
 
 # Images
@@ -216,16 +216,16 @@ def curve(trend: Trend) -> Curve:
 
 
 def test_other_images_are_never_said_to_have_been_tried() -> None:
-    one = only(told(cell(BASELINE), calibration=report(costs=(cost(3.0),))))
-    assert (one.kind, one.basis, one.reaches) == (FixKind.IMAGES, Basis.UNKNOWN, Kept())
-    assert "up to small 3.0 dB more" in one.why
+    fix = only(told(cell(BASELINE), calibration=report(costs=(cost(3.0),))))
+    assert (fix.kind, fix.basis, fix.reaches) == (FixKind.IMAGES, Basis.UNKNOWN, Kept())
+    assert "up to small 3.0 dB more" in fix.why
 
 
 def test_images_that_cannot_help_are_no_row_but_a_sentence() -> None:
     claim = Claim(concern=Concern.OTHER_IMAGES, text="They are darker.", advice="Take others.")
-    made = told(cell(BASELINE), calibration=report(costs=(cost(0.3),), claims=(claim,)))
-    assert made.fixes == ()
-    assert "Other images would hardly help" in made.no_fix[0]
+    judgement = told(cell(BASELINE), calibration=report(costs=(cost(0.3),), claims=(claim,)))
+    assert judgement.fixes == ()
+    assert "Other images would hardly help" in judgement.no_fix[0]
 
 
 def test_more_images_are_told_where_the_curve_still_rises_and_not_where_it_is_flat() -> None:
@@ -243,59 +243,59 @@ def test_an_image_that_decides_ranges_is_simulated_without() -> None:
     without = Without(
         decider=decider, image="night.jpg", gains_db=(("small", 2.0), ("large", -0.1))
     )
-    one = only(told(cell(BASELINE), calibration=report(without=(without,))))
-    assert (one.what, one.basis) == (
+    fix = only(told(cell(BASELINE), calibration=report(without=(without,))))
+    assert (fix.what, fix.basis) == (
         "leave night.jpg out of the calibration images", Basis.SIMULATED,
     )  # fmt: skip
-    assert one.reaches.sqnr_db["small"] == pytest.approx(18)
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(18)
     harmless = replace(without, gains_db=(("small", 0.2), ("large", 3.0)))
     assert told(cell(BASELINE), calibration=report(without=(harmless,))).fixes == ()
 
 
 def test_where_the_baseline_does_well_with_the_table_no_image_is_to_blame() -> None:
-    made = told(
+    judgement = told(
         cell("old", verdicts=[regression("old")]),
         cell(BASELINE, small_db=22),
         calibration=report(costs=(cost(3.0),)),
     )
-    assert kinds(made) == [FixKind.VERSION]
+    assert kinds(judgement) == [FixKind.VERSION]
 
 
 # Order, latency, gates
 
 
 def test_what_is_found_comes_before_decibels() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, whole=boxes(20, 0.1)),
         cell(BASELINE, MINMAX, 25, whole=boxes(20, 0.1)),
         cell(BASELINE, MIXED, 19, whole=boxes(1, 0.01)),
     )
-    assert kinds(made) == [FixKind.LAYERS, FixKind.TABLE]
+    assert kinds(judgement) == [FixKind.LAYERS, FixKind.TABLE]
 
 
 def test_without_boxes_a_gate_that_holds_comes_before_decibels() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, large_db=15, small_db=10),
         cell(BASELINE, MINMAX, 28, 19),
         cell(BASELINE, MIXED, 21, 21),
     )
-    assert kinds(made)[0] is FixKind.LAYERS
-    assert made.fixes[0].reaches.holds
+    assert kinds(judgement)[0] is FixKind.LAYERS
+    assert judgement.fixes[0].reaches.holds
 
 
 def test_one_box_more_or_less_is_chance() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, small_db=25, whole=boxes(3)), cell(BASELINE, MIXED, 25, whole=boxes(1))
     )
-    assert made.fixes == ()
+    assert judgement.fixes == ()
 
 
 def test_boxes_that_come_back_as_ghosts_have_not_come_back() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, small_db=25, whole=boxes(30)),
         cell(BASELINE, MIXED, 25, whole=boxes(0, new=60)),
     )
-    assert made.fixes == ()
+    assert judgement.fixes == ()
 
 
 def test_a_latency_that_was_disturbed_or_of_another_batch_is_not_compared() -> None:
@@ -312,32 +312,32 @@ def test_a_latency_that_was_disturbed_or_of_another_batch_is_not_compared() -> N
 
 
 def test_heads_without_boxes_are_judged_by_decibels_alone() -> None:
-    one = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21)))
-    assert (one.now.lost, one.reaches.lost, one.now.ap_drop) == (None, None, None)
-    assert "boxes" not in one.why
+    fix = only(told(cell(BASELINE), cell(BASELINE, MINMAX, 21)))
+    assert (fix.now.lost, fix.reaches.lost, fix.now.ap_drop) == (None, None, None)
+    assert "boxes" not in fix.why
 
 
 def test_where_it_gains_nothing_is_never_where_it_gains() -> None:
     """Of two tables of one version it gained with one: "in trt-8.6.0 14 to 23 dB; no gain in trt-8.6.0"."""
-    for one in h200.judged(h200.ROOT / "tests/data/h200-images").fixes:
-        where = one.why.split(" ")[1]
-        without = one.why.partition("no gain in ")[2].rstrip(".").replace(" and ", ", ")
-        assert where not in without.split(", "), one.why
-        ends = re.findall(r"([\d.]+) to ([\d.]+) dB", one.why)
+    for fix in h200.judged(h200.ROOT / "tests/data/h200-images").fixes:
+        where = fix.why.split(" ")[1]
+        without = fix.why.partition("no gain in ")[2].rstrip(".").replace(" and ", ", ")
+        assert where not in without.split(", "), fix.why
+        ends = re.findall(r"([\d.]+) to ([\d.]+) dB", fix.why)
         assert all(before != after for before, after in ends)
 
 
 def test_the_same_way_out_in_several_environments_is_one_row() -> None:
     """Told of the baseline, and that it gains nothing in one of them."""
-    made = told(
+    judgement = told(
         cell("a"), cell("a", MINMAX, 21),
         cell(BASELINE, small_db=17), cell(BASELINE, MINMAX, 21),
         cell("c"), cell("c", MINMAX, 15),
     )  # fmt: skip
-    one = only(made)
-    assert one.against == f"{BASELINE}/cpu/{SHARED.name}"
-    assert len(one.cells) == 2
-    assert "no gain in c" in one.why
+    fix = only(judgement)
+    assert fix.against == f"{BASELINE}/cpu/{SHARED.name}"
+    assert len(fix.cells) == 2
+    assert "no gain in c" in fix.why
 
 
 # Over everything
@@ -346,20 +346,20 @@ def test_the_same_way_out_in_several_environments_is_one_row() -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_a_fix_gains_or_is_not_tried(seed: int) -> None:
     """Of judgements drawn at random: no row that gains nothing, none of what is not there, no NaN in a sentence."""
-    made = with_fixes(random_judgements.Draw(seed).judgement())
-    cells = {one.cell.id for one in made.cells}
-    for one in made.fixes:
-        assert one.against in cells
-        assert set(one.cells) <= cells
-        assert one.against not in one.cells
-        assert "nan" not in one.why and "None" not in one.why  # noqa: PT018
-        if one.basis is Basis.MEASURED:
-            assert one.cells
+    judgement = with_fixes(random_judgements.Draw(seed).judgement())
+    cells = {result.cell.id for result in judgement.cells}
+    for fix in judgement.fixes:
+        assert fix.against in cells
+        assert set(fix.cells) <= cells
+        assert fix.against not in fix.cells
+        assert "nan" not in fix.why and "None" not in fix.why  # noqa: PT018
+        if fix.basis is Basis.MEASURED:
+            assert fix.cells
 
 
 def test_a_matrix_of_many_versions_is_looked_through() -> None:
-    made = with_fixes(whole())
-    assert all(one.basis is Basis.MEASURED for one in made.fixes)
+    judgement = with_fixes(whole())
+    assert all(fix.basis is Basis.MEASURED for fix in judgement.fixes)
 
 
 @pytest.mark.parametrize(
@@ -404,18 +404,18 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
 def advised(*, fixed_db: float = 23.0, kind: Kind = Kind.INT8_LIMIT) -> tuple[Judgement, str]:
     """A head with a finding and the advice to look for layers, beside a cell with layers in float."""
     look = "Try which layers to keep in float: trt-matrix diagnose."
-    found = Finding(kind=kind, fault="f", text="t", advice=look, environments=(BASELINE,))
+    finding = Finding(kind=kind, fault="f", text="t", advice=look, environments=(BASELINE,))
     answer = Answer(
-        head="small", fault="f", findings=(found,), text="t", advice=look, confidence="",
+        head="small", fault="f", findings=(finding,), text="t", advice=look, confidence="",
         passed=False,
     )  # fmt: skip
-    made = told(cell(BASELINE), cell(BASELINE, MIXED, fixed_db), answers=(answer,))
-    return made, look
+    judgement = told(cell(BASELINE), cell(BASELINE, MIXED, fixed_db), answers=(answer,))
+    return judgement, look
 
 
 def test_8_bits_own_loss_gets_the_layers_that_were_found_to_help() -> None:
-    made, _ = advised()
-    (answer,) = made.answers
+    judgement, _ = advised()
+    (answer,) = judgement.answers
     assert answer.advice == (
         "Keep 2 layers in float: stem/Conv and small/Conv: 16.0 → 23.0 dB (measured)."
     )
@@ -435,12 +435,12 @@ def test_8_bits_own_loss_gets_the_layers_that_were_found_to_help() -> None:
 def test_what_does_not_help_or_is_of_another_cause_leaves_the_advice(
     fixed_db: float, kind: Kind
 ) -> None:
-    made, look = advised(fixed_db=fixed_db, kind=kind)
-    assert (made.answers[0].advice, made.answers[0].findings[0].advice) == (look, look)
+    judgement, look = advised(fixed_db=fixed_db, kind=kind)
+    assert (judgement.answers[0].advice, judgement.answers[0].findings[0].advice) == (look, look)
 
 
 def test_where_the_gate_fails_all_the_same_there_is_more_to_look_for() -> None:
-    made, look = advised(fixed_db=18.0)
-    (answer,) = made.answers
+    judgement, look = advised(fixed_db=18.0)
+    (answer,) = judgement.answers
     assert answer.advice.startswith("Keep 2 layers in float: ")
     assert answer.advice.endswith(f"16.0 → 18.0 dB (measured). {look}")

@@ -29,7 +29,7 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
 def test_layers_in_float_are_measured_beside_what_was_predicted() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, whole=boxes(20, 0.1)),
         cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01)),
         errors={
@@ -37,13 +37,13 @@ def test_layers_in_float_are_measured_beside_what_was_predicted() -> None:
         },
         diagnosis=diagnosis(),
     )
-    one = only(made)
-    assert (one.kind, one.basis) == (FixKind.LAYERS, Basis.MEASURED)
-    assert one.command == 'quantisation: {exclude: ["stem/Conv", "small/Conv"]}'
-    assert one.predicted is not None
-    assert one.predicted.sqnr_db["small"] == pytest.approx(22.5)
-    assert one.predicted.ap_drop == pytest.approx(0.01)
-    assert one.reaches.sqnr_db["small"] == pytest.approx(22.4)
+    fix = only(judgement)
+    assert (fix.kind, fix.basis) == (FixKind.LAYERS, Basis.MEASURED)
+    assert fix.command == 'quantisation: {exclude: ["stem/Conv", "small/Conv"]}'
+    assert fix.predicted is not None
+    assert fix.predicted.sqnr_db["small"] == pytest.approx(22.5)
+    assert fix.predicted.ap_drop == pytest.approx(0.01)
+    assert fix.reaches.sqnr_db["small"] == pytest.approx(22.4)
 
 
 def _in_float() -> str:
@@ -52,17 +52,17 @@ def _in_float() -> str:
 
 def test_what_was_predicted_of_another_set_is_not_told_of_this_one() -> None:
     other = diagnosis(chosen=record(25, 0, ("neck",)), confirmed=record(25, 0, ("neck",)))
-    made = told(cell(BASELINE), cell(BASELINE, MIXED, 22), diagnosis=other)
-    (measured,) = [one for one in made.fixes if one.basis is Basis.MEASURED]
+    judgement = told(cell(BASELINE), cell(BASELINE, MIXED, 22), diagnosis=other)
+    (measured,) = [fix for fix in judgement.fixes if fix.basis is Basis.MEASURED]
     assert measured.predicted is None
 
 
 def test_layers_that_gain_decibels_and_lose_precision_are_no_fix() -> None:
-    made = told(
+    judgement = told(
         cell(BASELINE, whole=boxes(10, 0.02)), cell(BASELINE, MIXED, 22, whole=boxes(10, 0.08))
     )
-    assert made.fixes == ()
-    assert "no fix" in made.no_fix[0]
+    assert judgement.fixes == ()
+    assert "no fix" in judgement.no_fix[0]
 
 
 def _report(*ran_in_int8: str, cells: tuple[str, ...]) -> LayerReport:
@@ -72,43 +72,43 @@ def _report(*ran_in_int8: str, cells: tuple[str, ...]) -> LayerReport:
 
 def test_a_version_that_did_not_keep_them_in_float_is_told() -> None:
     mixed = cell(BASELINE, MIXED, 20)
-    made = told(
+    judgement = told(
         cell(BASELINE), mixed, layers=_report("stem/Conv", "else/Conv", cells=(mixed.cell.id,))
     )
-    assert f"{BASELINE} ran stem/Conv in int8 all the same" in only(made).why
+    assert f"{BASELINE} ran stem/Conv in int8 all the same" in only(judgement).why
     honest = told(cell(BASELINE), mixed, layers=_report("else/Conv", cells=(mixed.cell.id,)))
     assert "all the same" not in only(honest).why
 
 
 def test_where_they_were_not_kept_and_nothing_is_gained_that_is_why() -> None:
     mixed = cell(BASELINE, MIXED, 16.1)
-    made = told(cell(BASELINE), mixed, layers=_report("stem/Conv", cells=(mixed.cell.id,)))
-    assert made.fixes == ()
-    assert made.no_fix == (
+    judgement = told(cell(BASELINE), mixed, layers=_report("stem/Conv", cells=(mixed.cell.id,)))
+    assert judgement.fixes == ()
+    assert judgement.no_fix == (
         f"In {mixed.cell.id} nothing is gained by 2 layers in float: it ran stem/Conv in int8 all the same.",
     )
 
 
 def test_a_broken_output_is_no_fix() -> None:
     broken = Verdict(kind=Kind.BROKEN_OUTPUT, cell="c", head="small", why="all zero")
-    made = told(cell(BASELINE), cell(BASELINE, MIXED, 90, verdicts=[broken]))
-    assert made.fixes == ()
+    judgement = told(cell(BASELINE), cell(BASELINE, MIXED, 90, verdicts=[broken]))
+    assert judgement.fixes == ()
 
 
 def test_implicit_layers_are_held_by_the_options_of_the_environment() -> None:
-    made = told(cell("trt", IMPLICIT), cell("trt", IMPLICIT_MIXED, 22))
-    assert only(made).command == 'options: {fp32_layers: ["stem/Conv", "small/Conv"]}'
+    judgement = told(cell("trt", IMPLICIT), cell("trt", IMPLICIT_MIXED, 22))
+    assert only(judgement).command == 'options: {fp32_layers: ["stem/Conv", "small/Conv"]}'
     assert told(cell("trt", IMPLICIT), cell("trt", MIXED, 22)).fixes == ()
 
 
 def test_an_environment_that_holds_layers_shows_what_that_does() -> None:
     held = {"probed": {"engine": {"options": {"fp32_layers": ["up/Resize"]}}}}
-    made = told(
+    judgement = told(
         cell("trt", IMPLICIT, version="8.6.0"),
         cell("trt-held", IMPLICIT, 22, version="8.6.0", facts=held),
     )
-    one = only(made)
-    assert (one.kind, one.command) == (FixKind.LAYERS, 'options: {fp32_layers: ["up/Resize"]}')
+    fix = only(judgement)
+    assert (fix.kind, fix.command) == (FixKind.LAYERS, 'options: {fp32_layers: ["up/Resize"]}')
     other = told(
         cell("trt", IMPLICIT, version="8.6.0"),
         cell("trt-held", IMPLICIT, 22, version="8.5.0", facts=held),
@@ -117,16 +117,16 @@ def test_an_environment_that_holds_layers_shows_what_that_does() -> None:
 
 
 def test_layers_that_no_engine_ran_are_simulated_on_the_images_that_did_not_choose_them() -> None:
-    one = only(told(cell(BASELINE, whole=boxes(20, 0.1)), diagnosis=diagnosis()))
-    assert (one.kind, one.basis, one.cells) == (FixKind.LAYERS, Basis.SIMULATED, ())
-    assert (one.now.sqnr_db["small"], one.reaches.sqnr_db["small"]) == (16.5, 22.0)
-    assert (one.now.lost, one.reaches.lost) == (10, 1)
-    assert one.reaches.latency_s is None
-    assert "64 images that it was not chosen on" in one.why
+    fix = only(told(cell(BASELINE, whole=boxes(20, 0.1)), diagnosis=diagnosis()))
+    assert (fix.kind, fix.basis, fix.cells) == (FixKind.LAYERS, Basis.SIMULATED, ())
+    assert (fix.now.sqnr_db["small"], fix.reaches.sqnr_db["small"]) == (16.5, 22.0)
+    assert (fix.now.lost, fix.reaches.lost) == (10, 1)
+    assert fix.reaches.latency_s is None
+    assert "64 images that it was not chosen on" in fix.why
 
 
 def test_a_set_that_other_images_did_not_confirm_does_not_hold() -> None:
-    one = only(
+    fix = only(
         told(
             cell(BASELINE),
             diagnosis=diagnosis(
@@ -134,12 +134,12 @@ def test_a_set_that_other_images_did_not_confirm_does_not_hold() -> None:
             ),
         )
     )
-    assert one.reaches.holds is False
-    assert "a limit does not hold there" in one.why
+    assert fix.reaches.holds is False
+    assert "a limit does not hold there" in fix.why
 
 
 def test_where_no_set_is_enough_the_best_is_told_as_that() -> None:
-    one = only(
+    fix = only(
         told(
             cell(BASELINE),
             diagnosis=diagnosis(
@@ -147,9 +147,9 @@ def test_where_no_set_is_enough_the_best_is_told_as_that() -> None:
             ),
         )
     )
-    assert one.reaches.holds is False
-    assert "no set that was tried keeps every limit" in one.why
-    assert "the 64 images that it was chosen on" in one.why
+    assert fix.reaches.holds is False
+    assert "no set that was tried keeps every limit" in fix.why
+    assert "the 64 images that it was chosen on" in fix.why
 
 
 def test_a_diagnosis_of_another_table_or_placement_says_nothing_of_this_cell() -> None:

@@ -19,17 +19,17 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
 def test_a_version_that_a_test_says_is_better_is_named_once_for_all() -> None:
-    made = told(
+    judgement = told(
         cell("old-1", small_db=15, verdicts=[regression("old-1")]),
         cell("old-2", small_db=16, verdicts=[regression("old-2")]),
         cell(BASELINE, small_db=22),
         cell("new", small_db=22),
     )
-    one = only(made)
-    assert one.kind is FixKind.VERSION
-    assert one.what == f"one of {BASELINE} and new"
-    assert one.against == f"old-1/cpu/{SHARED.name}"  # the worst
-    assert "a gain in 2 environments" in one.why
+    fix = only(judgement)
+    assert fix.kind is FixKind.VERSION
+    assert fix.what == f"one of {BASELINE} and new"
+    assert fix.against == f"old-1/cpu/{SHARED.name}"  # the worst
+    assert "a gain in 2 environments" in fix.why
 
 
 def test_a_version_that_is_better_and_no_test_says_so_is_no_fix() -> None:
@@ -49,13 +49,13 @@ def test_a_version_that_loses_the_same_is_no_fix() -> None:
 
 
 def test_a_version_that_is_itself_suspected_is_not_named() -> None:
-    made = told(
+    judgement = told(
         cell("old", verdicts=[regression("old")]),
         cell("other", small_db=24, verdicts=[regression("other", Kind.CALIBRATOR_REGRESSION)]),
         cell(BASELINE, small_db=22),
     )
-    versions = [one for one in made.fixes if one.kind is FixKind.VERSION]
-    assert all("other" not in one.what for one in versions)
+    versions = [fix for fix in judgement.fixes if fix.kind is FixKind.VERSION]
+    assert all("other" not in version.what for version in versions)
 
 
 def test_the_baseline_itself_may_be_the_worse_one() -> None:
@@ -67,19 +67,19 @@ def test_the_baseline_itself_may_be_the_worse_one() -> None:
 
 def test_a_version_that_runs_float_is_no_fix() -> None:
     nothing = Verdict(kind=Kind.NOTHING_QUANTISED, cell="c", head="small", why="float")
-    made = told(
+    judgement = told(
         cell("old", verdicts=[regression("old")]),
         cell(BASELINE, small_db=90, verdicts=[nothing]),
     )
-    assert made.fixes == ()
+    assert judgement.fixes == ()
 
 
 # Another way
 
 
 def test_qdq_nodes_of_the_same_table_replace_implicit_scales() -> None:
-    made = told(cell("trt", IMPLICIT), cell("trt", SHARED, 22), cell("trt", MINMAX, 24))
-    (way,) = [one for one in made.fixes if one.kind is FixKind.WAY]
+    judgement = told(cell("trt", IMPLICIT), cell("trt", SHARED, 22), cell("trt", MINMAX, 24))
+    (way,) = [fix for fix in judgement.fixes if fix.kind is FixKind.WAY]
     assert way.cells == (f"trt/cpu/{SHARED.name}",)
 
 

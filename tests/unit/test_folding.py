@@ -23,7 +23,7 @@ def graphs(draw: st.DrawFn) -> list[Item]:
     items: list[Item] = []
     for place in range(draw(st.integers(1, 40))):
         reads = draw(st.sets(st.integers(0, place - 1), max_size=3)) if place else set()
-        least = max((int(items[one].part) for one in reads), default=0)
+        least = max((int(items[read].part) for read in reads), default=0)
         items.append(
             Item(
                 reads=tuple(sorted(reads)),
@@ -40,26 +40,26 @@ def graphs(draw: st.DrawFn) -> list[Item]:
 def test_every_layer_is_in_one_box_and_nothing_leads_back(
     items: list[Item], most: int, most_columns: int
 ) -> None:
-    found = fold(items, most, most_columns)
-    assert sorted(one for box in found.boxes for one in box) == list(range(len(items)))
-    assert all(len({items[one].part for one in box}) == 1 for box in found.boxes)
-    assert all(u < v for u, v in found.edges)
-    box_of = {layer: place for place, box in enumerate(found.boxes) for layer in box}
+    folded = fold(items, most, most_columns)
+    assert sorted(one for box in folded.boxes for one in box) == list(range(len(items)))
+    assert all(len({items[one].part for one in box}) == 1 for box in folded.boxes)
+    assert all(u < v for u, v in folded.edges)
+    box_of = {layer: place for place, box in enumerate(folded.boxes) for layer in box}
     wanted = {(box_of[read], box_of[at]) for at, one in enumerate(items) for read in one.reads}
-    assert set(found.edges) == {(u, v) for u, v in wanted if u != v}
+    assert set(folded.edges) == {(u, v) for u, v in wanted if u != v}
 
 
 def test_two_ways_that_cross_are_not_folded_into_a_loop() -> None:
     """u1 → v1 and u2 → v2 may each be folded, but not both: u1 → v2 and u2 → v1 would lead round."""
-    found = fold([item(), item(), item(0, 1), item(0, 1)], most=2, most_columns=9)
-    assert len(found.boxes) == 2
-    assert found.edges == ((0, 1),)
+    folded = fold([item(), item(), item(0, 1), item(0, 1)], most=2, most_columns=9)
+    assert len(folded.boxes) == 2
+    assert folded.edges == ((0, 1),)
 
 
 @pytest.mark.parametrize("length", [60, 600, 3000])
 def test_a_long_chain_becomes_boxes_of_like_size(length: int) -> None:
-    found = fold(chain(length), most=60, most_columns=21)
-    sizes = [len(box) for box in found.boxes]
+    folded = fold(chain(length), most=60, most_columns=21)
+    sizes = [len(box) for box in folded.boxes]
     assert 11 <= len(sizes) <= 21
     assert max(sizes) <= 3 * length / len(sizes)
 
@@ -68,16 +68,16 @@ def test_thousands_of_layers_in_blocks_of_which_none_are_alike_are_folded_at_onc
     items = chain(3000)
     for at in range(14, 3000, 7):
         items[at] = item(at - 7, at - 1)
-    found = fold([replace(one, alike=at % 2) for at, one in enumerate(items)], 60, 21)
-    assert len(found.boxes) <= 21
-    assert max(len(box) for box in found.boxes) < 600
+    folded = fold([replace(one, alike=at % 2) for at, one in enumerate(items)], 60, 21)
+    assert len(folded.boxes) <= 21
+    assert max(len(box) for box in folded.boxes) < 600
 
 
 def test_an_activation_is_drawn_with_its_layer_but_not_where_others_read_that_layer_too() -> None:
-    found = fold([item(), item(0, operator="Relu"), item(1)], 60, 21)
-    assert found.boxes == ((0, 1), (2,))
-    found = fold([item(), item(0, operator="Relu"), item(0, 1)], 60, 21)
-    assert found.boxes == ((0,), (1,), (2,))
+    folded = fold([item(), item(0, operator="Relu"), item(1)], 60, 21)
+    assert folded.boxes == ((0, 1), (2,))
+    folded = fold([item(), item(0, operator="Relu"), item(0, 1)], 60, 21)
+    assert folded.boxes == ((0,), (1,), (2,))
 
 
 def test_what_is_suspected_or_ran_otherwise_is_folded_last() -> None:

@@ -56,20 +56,20 @@ def test_what_is_inside_is_written_out_and_computes_the_same() -> None:
     found, names = inlined(model, "n")
     assert names == (f"{DOMAIN}.Block", f"{DOMAIN}.Inner")
     assert operators(found) == ["Conv", "Relu", "Conv", "Relu", "Relu", "Neg"]
-    y, r = (run(one, {"image": networks.image()}) for one in (found, model))
+    y, r = (run(model_proto, {"image": networks.image()}) for model_proto in (found, model))
     assert all(np.array_equal(y[name], r[name]) for name in r)
 
 
 def test_convolutions_inside_are_quantised() -> None:
-    found, _ = inlined(with_function(), "n")
-    made = {name: 1.0 for node in found.graph.node for name in node.output} | {"image": 1.0}
-    placed = place(found, Table(amax=made, provenance=Provenance(algorithm="test")))
+    model, _ = inlined(with_function(), "n")
+    made = {name: 1.0 for node in model.graph.node for name in node.output} | {"image": 1.0}
+    placed = place(model, Table(amax=made, provenance=Provenance(algorithm="test")))
     assert list(placed.layers.values()) == ["int8", "int8"]
 
 
 def test_a_function_of_another_opset_is_brought_along() -> None:
-    found, _ = inlined(with_function(opset=17, inside=13), "n")
-    assert operators(found).count("Conv") == 2
+    model, _ = inlined(with_function(opset=17, inside=13), "n")
+    assert operators(model).count("Conv") == 2
 
 
 def test_a_function_that_nobody_can_convert_is_refused_with_what_to_do() -> None:

@@ -36,7 +36,7 @@ def array(store: Store, value: float) -> Object:
 
 def measured(store: Store, value: float) -> Measurement:
     """Stores a measurement whose output is `value` everywhere."""
-    made = Measurement(
+    measurement = Measurement(
         fingerprint=digest(["measurement", value]),
         name="fp32",
         repeat=0,
@@ -44,24 +44,24 @@ def measured(store: Store, value: float) -> Measurement:
         model_sha256=store.put(b"network", ".onnx").sha256,
         outputs={"small": array(store, value)},
     )
-    store.keep(made, made.fingerprint)
-    return made
+    store.keep(measurement, measurement.fingerprint)
+    return measurement
 
 
 def calibrated(store: Store, amax: float) -> str:
     """Stores a calibration; returns the digest of its table."""
     ranges = {"x": amax}
-    made = Calibration(
+    calibration = Calibration(
         fingerprint=digest(["calibration", amax]), status=Status.OK, tables={"minmax": ranges}
     )
-    store.keep(made, made.fingerprint)
+    store.keep(calibration, calibration.fingerprint)
     return from_ranges(ranges, Provenance(algorithm="minmax")).digest
 
 
 def finished(store: Store, value: float, days_ago: float, *, amax: float = 1.0) -> Run:
     """Makes a run of one cell, with a reference of zeros, as old as it is said to be."""
     run = store.new_run("demo", NOW - days_ago * DAY)
-    reference, one = measured(store, 0.0), measured(store, value)
+    reference, measurement = measured(store, 0.0), measured(store, value)
     table = calibrated(store, amax)
     cell = "a/cpu/fp32"
     run.write_record(
@@ -71,11 +71,11 @@ def finished(store: Store, value: float, days_ago: float, *, amax: float = 1.0) 
             device="cpu",
             pass_=Pass(precision=Precision.FP32),
             status=Status.OK,
-            measurements=(one,),
+            measurements=(measurement,),
         )
     )
     run.write_text("report.html", "<html>")
-    store.sums(one.outputs["small"], reference.outputs["small"], 1e-3)
+    store.sums(measurement.outputs["small"], reference.outputs["small"], 1e-3)
     run.write_manifest(
         Manifest(
             run_id=run.id,
@@ -127,9 +127,9 @@ def whole(run: Run) -> None:
     reference = run.manifest().reference
     assert reference is not None
     for record in run.records():
-        for one in record.measurements:
-            assert run.store.get(Measurement, one.fingerprint) == one
-            sums = run.store.sums(one.outputs["small"], reference.outputs["small"], 1e-3)
+        for measurement in record.measurements:
+            assert run.store.get(Measurement, measurement.fingerprint) == measurement
+            sums = run.store.sums(measurement.outputs["small"], reference.outputs["small"], 1e-3)
             assert len(sums) == 4
 
 
@@ -245,11 +245,11 @@ def test_what_an_interrupted_run_measured_since_is_kept(store: Store) -> None:
 
 
 def test_without_a_finished_run_all_is_kept(store: Store) -> None:
-    one = measured(store, 1.0)
+    measurement = measured(store, 1.0)
     age_all(store)
     done = collected(store, keep=1)
     assert (done.freed_bytes, done.kept_runs) == (0, 0)
-    assert store.has(one.outputs["small"])
+    assert store.has(measurement.outputs["small"])
 
 
 def test_damaged_and_half_written_files_go_and_unknown_facts_stay(store: Store) -> None:

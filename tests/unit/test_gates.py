@@ -28,8 +28,14 @@ def boxes(
     return BoxErrors(changes={ALL: made}, ap_drop=ap_drop, ap50_drop=ap50_drop)
 
 
-def failed(nmse: float | None, found: BoxErrors | None, gate: HeadGate = ALL_LIMITS) -> list[str]:
-    return [one.name for one in gate_results(gate, errors(nmse), found) if not one.passed]
+def failed(
+    nmse: float | None, box_errors: BoxErrors | None, gate: HeadGate = ALL_LIMITS
+) -> list[str]:
+    return [
+        gate_result.name
+        for gate_result in gate_results(gate, errors(nmse), box_errors)
+        if not gate_result.passed
+    ]
 
 
 def test_every_limit_that_is_set_is_judged_and_no_other() -> None:
@@ -37,7 +43,7 @@ def test_every_limit_that_is_set_is_judged_and_no_other() -> None:
     assert len(gate_results(ALL_LIMITS, errors(0.001), boxes())) == 5
     assert gate_results(HeadGate(head="small", sqnr_db=None), errors(0.5), None) == ()
     only = HeadGate(head="small", sqnr_db=None, iou=0.8)
-    assert [one.name for one in gate_results(only, errors(0.5), boxes())] == ["iou"]
+    assert [gate_result.name for gate_result in gate_results(only, errors(0.5), boxes())] == ["iou"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +106,10 @@ def row(
     found: BoxErrors | None = None,
 ) -> tuple[CellResult, HeadResult]:
     found = found or boxes()
-    one = replace(head("small", nmse), boxes=found, gates=gate_results(gate, errors(nmse), found))
-    return cell_result(environment, pass_, (one,)), one
+    head_result = replace(
+        head("small", nmse), boxes=found, gates=gate_results(gate, errors(nmse), found)
+    )
+    return cell_result(environment, pass_, (head_result,)), head_result
 
 
 def test_gates_that_hold_are_told_in_one_sentence() -> None:
@@ -138,9 +146,12 @@ def test_cells_that_did_not_run_are_counted() -> None:
 def test_a_limit_within_the_interval_is_not_sure() -> None:
     def told(*ends: tuple[float, float]) -> str:
         only = HeadGate(head="small", sqnr_db=None, ap_drop=0.1)
-        found = [replace(boxes(ap_drop=0.09), intervals={"ap_drop": one}) for one in ends]
+        all_errors = [replace(boxes(ap_drop=0.09), intervals={"ap_drop": end}) for end in ends]
         return gates_sentence(
-            [row(f"e{index}", SHARED, 0.001, only, one) for index, one in enumerate(found)]
+            [
+                row(f"e{index}", SHARED, 0.001, only, box_errors)
+                for index, box_errors in enumerate(all_errors)
+            ]
         )
 
     sure, unsure = (0.08, 0.0999), (0.0801, 0.1102)
@@ -163,12 +174,12 @@ def test_a_limit_within_the_interval_is_not_sure() -> None:
 def test_an_interval_on_one_side_of_the_limit_decides(
     ends: tuple[float, float], unsure: bool
 ) -> None:
-    found = replace(boxes(ap_drop=sum(ends) / 2), intervals={"ap_drop": ends})
+    box_errors = replace(boxes(ap_drop=sum(ends) / 2), intervals={"ap_drop": ends})
     gate = HeadGate(head="small", sqnr_db=None, ap_drop=0.1)
-    (one,) = gate_results(gate, errors(0.001), found)
-    assert one.interval == ends
-    assert one.unsure is unsure
-    assert ("95 %" in one.text()) is unsure
+    (gate_result,) = gate_results(gate, errors(0.001), box_errors)
+    assert gate_result.interval == ends
+    assert gate_result.unsure is unsure
+    assert ("95 %" in gate_result.text()) is unsure
 
 
 def test_gates_that_fail_name_their_cells_and_values() -> None:

@@ -106,9 +106,9 @@ def test_a_name_holds_itself_and_any_text_is_a_name(one: str, more: str) -> None
     ],
 )
 def test_gpus_by_name(name: str, capability: tuple[int, int], data_centre: bool) -> None:
-    found = model(name)
-    assert found is not None
-    assert (found.capability, found.data_centre) == (capability, data_centre)
+    gpu_model = model(name)
+    assert gpu_model is not None
+    assert (gpu_model.capability, gpu_model.data_centre) == (capability, data_centre)
 
 
 @pytest.mark.parametrize("name", ["", "H20", "6000", "9.9", "RTX", "Radeon 7900", "…"])
@@ -122,10 +122,10 @@ def test_an_unknown_name_has_similar_ones() -> None:
 
 
 def test_every_model_is_found_by_its_own_name_and_is_there_once() -> None:
-    assert len(MODELS) == len({words(one.name) for one in MODELS})
-    for one in MODELS:
-        assert model(one.name) == one
-        assert model(f"NVIDIA GeForce {one.name}") == one
+    assert len(MODELS) == len({words(gpu_model.name) for gpu_model in MODELS})
+    for gpu_model in MODELS:
+        assert model(gpu_model.name) == gpu_model
+        assert model(f"NVIDIA GeForce {gpu_model.name}") == gpu_model
     assert (
         not set(DATA_CENTRE)
         - set(OTHERS)

@@ -25,9 +25,9 @@ def judgement() -> Judgement:
 
 
 def heads(judgement: Judgement, cell: str) -> Mapping[str, HeadResult]:
-    (found,) = [one for one in judgement.cells if one.cell.id == cell]
-    assert found.status is Status.OK
-    return {one.head: one for one in found.heads}
+    (cell_result,) = [result for result in judgement.cells if result.cell.id == cell]
+    assert cell_result.status is Status.OK
+    return {head.head: head for head in cell_result.heads}
 
 
 def sqnr(result: HeadResult) -> float:
@@ -37,18 +37,18 @@ def sqnr(result: HeadResult) -> float:
 
 def test_fp32_agrees_and_reduced_precisions_are_no_regression(judgement: Judgement) -> None:
     for precision, least in (("fp32", 127), ("tf32", 54), ("fp16", 54)):
-        for one in heads(judgement, f"trt-8.5.3.1/gpu:*/{precision}").values():
-            assert sqnr(one) > least
-            assert {verdict.kind for verdict in one.verdicts} == {Kind.OK}
+        for head in heads(judgement, f"trt-8.5.3.1/gpu:*/{precision}").values():
+            assert sqnr(head) > least
+            assert {verdict.kind for verdict in head.verdicts} == {Kind.OK}
 
 
 def test_explicit_int8_is_what_its_simulation_says(judgement: Judgement) -> None:
     """Q/DQ: the engine part is a tenth of the error at most, and both builds are bit-identical."""
-    for one in heads(judgement, SHARED).values():
-        assert one.budget
-        assert abs(one.budget.engine) < 0.1 * one.budget.observed
-        assert one.budget.noise == 0
-        assert one.integer_share == 1
+    for head in heads(judgement, SHARED).values():
+        assert head.budget
+        assert abs(head.budget.engine) < 0.1 * head.budget.observed
+        assert head.budget.noise == 0
+        assert head.integer_share == 1
 
 
 def test_implicit_int8_loses_the_small_head_with_the_very_same_table(judgement: Judgement) -> None:
@@ -70,11 +70,11 @@ def test_builds_of_its_own_calibration_differ_too_much_to_tell(judgement: Judgem
 
 
 def test_its_facts_are_those_of_the_gpu(judgement: Judgement) -> None:
-    (one,) = [cell for cell in judgement.cells if cell.cell.id == SHARED]
-    assert one.engine_version == "8.5.3.1"
-    assert "H200" in json.dumps(dict(one.facts))
-    assert one.latency
-    assert one.latency.median_s < 0.001
+    (result,) = [cell for cell in judgement.cells if cell.cell.id == SHARED]
+    assert result.engine_version == "8.5.3.1"
+    assert "H200" in json.dumps(dict(result.facts))
+    assert result.latency
+    assert result.latency.median_s < 0.001
 
 
 def test_it_makes_a_report_and_summaries(judgement: Judgement) -> None:
@@ -107,9 +107,9 @@ def test_the_next_version_tells_the_same_story(judgement: Judgement) -> None:
 
 def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     """Every build that ran the upsampling in int8 is worse than every build that did not."""
-    layers = {one.head: one.layers for one in judgement.choices}
+    layers = {choice.head: choice.layers for choice in judgement.choices}
     assert layers == {"medium": ("neck16/upsample/Resize",), "small": ("neck8/upsample/Resize",)}
-    (small,) = (one for one in judgement.choices if one.head == "small")
+    (small,) = (choice for choice in judgement.choices if choice.head == "small")
     assert (len(small.worse_db), len(small.better_db), small.tables) == (11, 8, 2)
     assert max(small.worse_db) < 17.3
     assert len(small.held_db) == 7
@@ -133,10 +133,10 @@ def test_three_versions_choose_alike_and_are_bit_identical(judgement: Judgement)
     records = json.loads((h200.DATA / "records.json").read_text())
     outputs: dict[str, set[str]] = {}
     for record in records:
-        for one in record["measurements"]:
-            if one["status"] == "ok":
-                name = f"{record['environment']} {one['name']}"
-                outputs.setdefault(name, set()).add(one["outputs"]["small"]["sha256"])
+        for measurement in record["measurements"]:
+            if measurement["status"] == "ok":
+                name = f"{record['environment']} {measurement['name']}"
+                outputs.setdefault(name, set()).add(measurement["outputs"]["small"]["sha256"])
     versions = ("trt-8.5.1.7", "trt-8.5.3.1", "trt-8.6.0")
     explicit = [outputs[f"{version} int8-shared-entropy"] for version in versions]
     assert explicit[0] == explicit[1] == explicit[2]
@@ -158,21 +158,28 @@ def test_held_in_fp32_the_lost_heads_come_back(
     assert sqnr(free["small"]) < 17
     assert sqnr(held["small"]) > 22
     assert sqnr(held["medium"]) > 24.5
-    told = [verdict for one in held.values() for verdict in one.verdicts]
+    verdicts = [verdict for head in held.values() for verdict in head.verdicts]
     # At most that another table might keep 1 dB more, in exact arithmetic: nothing of this engine.
-    assert {one.suspected or one.kind for one in told} <= {Kind.OK, Kind.CALIBRATION_PROBLEM}
+    assert {verdict.suspected or verdict.kind for verdict in verdicts} <= {
+        Kind.OK,
+        Kind.CALIBRATION_PROBLEM,
+    }
 
 
 def test_three_versions_are_shown_to_lose_the_same(judgement: Judgement) -> None:
     """By Q/DQ nodes all heads to the bit: not the absence of a difference, but a finding."""
-    equal = {one.head: one for one in judgement.equal if one.pass_ == "int8-shared-entropy"}
+    equal = {
+        equivalence.head: equivalence
+        for equivalence in judgement.equal
+        if equivalence.pass_ == "int8-shared-entropy"
+    }
     assert set(equal) == {"large", "medium", "small"}
-    for one in equal.values():
-        assert one.environments == ("trt-8.5.3.1", "trt-8.5.1.7", "trt-8.6.0")
-        assert one.same_bits
-        assert one.all
-        assert one.within_db == 0
-    (large,) = (one for one in judgement.answers if one.head == "large")
+    for equivalence in equal.values():
+        assert equivalence.environments == ("trt-8.5.3.1", "trt-8.5.1.7", "trt-8.6.0")
+        assert equivalence.same_bits
+        assert equivalence.all
+        assert equivalence.within_db == 0
+    (large,) = (answer for answer in judgement.answers if answer.head == "large")
     assert (
         "Not the version's: trt-8.5.3.1, trt-8.5.1.7 and trt-8.6.0 lose the same to the bit"
         in large.text
@@ -180,35 +187,37 @@ def test_three_versions_are_shown_to_lose_the_same(judgement: Judgement) -> None
 
 
 def test_no_version_is_accused(judgement: Judgement) -> None:
-    told = {one.kind for cell in judgement.cells for one in cell.all_verdicts}
-    assert not told & {Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION, Kind.LATENCY_REGRESSION}
-    assert Kind.BROKEN_OUTPUT not in told
+    kinds = {verdict.kind for cell in judgement.cells for verdict in cell.all_verdicts}
+    assert not kinds & {Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION, Kind.LATENCY_REGRESSION}
+    assert Kind.BROKEN_OUTPUT not in kinds
 
 
 def test_what_two_builds_cannot_decide_is_told_with_what_would(judgement: Judgement) -> None:
     """Implicit `small` is 6 dB worse than its Q/DQ twin in all of 6 builds."""
     for version in ("trt-8.5.1.7", "trt-8.5.3.1", "trt-8.6.0"):
-        found = heads(judgement, f"{version}/gpu:*/int8-implicit-shared-entropy")["small"].verdicts
-        kinds = {one.suspected or one.kind for one in found}
+        verdicts = heads(judgement, f"{version}/gpu:*/int8-implicit-shared-entropy")[
+            "small"
+        ].verdicts
+        kinds = {verdict.suspected or verdict.kind for verdict in verdicts}
         assert Kind.IMPLICIT_REGRESSION in kinds
-        assert Kind.OK not in {one.kind for one in found}
+        assert Kind.OK not in {verdict.kind for verdict in verdicts}
 
 
 def test_two_versions_of_cudnn_are_no_difference() -> None:
     judgement = h200.judged(h200.CUDNN)
-    told = {
-        verdict.kind for cell in judgement.cells for one in cell.heads for verdict in one.verdicts
+    kinds = {
+        verdict.kind for cell in judgement.cells for head in cell.heads for verdict in head.verdicts
     }
     # Its CUDA provider multiplies in float between Q and DQ, and rounds all the same.
-    assert told == {Kind.OK}
-    assert all(one.same_bits and one.all for one in judgement.equal)
-    assert {one.head for one in judgement.equal} == {"large", "medium", "small"}
+    assert kinds == {Kind.OK}
+    assert all(equivalence.same_bits and equivalence.all for equivalence in judgement.equal)
+    assert {equivalence.head for equivalence in judgement.equal} == {"large", "medium", "small"}
     libraries = {
-        one["version"].partition(".0.")[0]
+        library["version"].partition(".0.")[0]
         for record in json.loads((h200.CUDNN / "records.json").read_text())
         for measurement in record["measurements"]
         if measurement["start"]
-        for one in measurement["start"]["probe"]["mapped"]["libraries"]
-        if "cudnn_engines_precompiled" in one["path"]
+        for library in measurement["start"]["probe"]["mapped"]["libraries"]
+        if "cudnn_engines_precompiled" in library["path"]
     }
     assert libraries == {"9.14.0", "9.19"}

@@ -19,7 +19,7 @@ HEADS = ("large", "medium", "small")
 @pytest.fixture(scope="module")
 def builds() -> list[Measurement]:
     records = map(Record.model_validate, json.loads((DATA / "records.json").read_text()))
-    return [one for record in records for one in record.measurements]
+    return [measurement for record in records for measurement in record.measurements]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,10 @@ def test_every_build_ran_in_a_container_that_saw_one_gpu_and_no_network(
     builds: list[Measurement],
 ) -> None:
     assert len(builds) == 6
-    for one in builds:
-        assert one.start
-        assert one.start.identity["kind"] == "image"
-        command = " ".join(one.start.command)
+    for build in builds:
+        assert build.start
+        assert build.start.identity["kind"] == "image"
+        command = " ".join(build.start.command)
         assert "--device=nvidia.com/gpu=GPU-" in command
         for limit in ("--network=none", "--cap-drop=ALL", "--read-only"):
             assert limit in command
@@ -44,9 +44,9 @@ def test_it_loses_what_it_lost_outside_of_containers() -> None:
     """Same version and table as tests/data/h200-equal and h200-mixed, another build."""
 
     def sqnr(folder: str, name: str) -> list[float | None]:
-        for one in h200.judged(DATA.parent / folder).cells:
-            if one.cell.pass_.name == name:
-                return [head.error.sqnr_db for head in one.heads]
+        for result in h200.judged(DATA.parent / folder).cells:
+            if result.cell.pass_.name == name:
+                return [head.error.sqnr_db for head in result.heads]
         raise AssertionError(name)
 
     assert all(db and db > 120 for db in sqnr("h200-docker", "fp32"))
@@ -61,16 +61,16 @@ def test_its_layers_were_timed_by_our_own_job(
 ) -> None:
     model = onnx.load(h200.ROOT / "demo" / "digits3.onnx")
     work = shapes.macs(model)
-    for one in builds:
-        assert one.layers
-        assert one.latency
-        assert one.latency.device_s
-        told = times[one.layers.sha256]
-        assert told.runs == 50
-        whole = sum(layer.seconds for layer in told.layers)
+    for build in builds:
+        assert build.layers
+        assert build.latency
+        assert build.latency.device_s
+        layer_times = times[build.layers.sha256]
+        assert layer_times.runs == 50
+        whole = sum(layer.seconds for layer in layer_times.layers)
         # Layers one by one do not overlap, and the profiler waits between them.
-        assert 1.1 < whole / sorted(one.latency.device_s)[len(one.latency.device_s) // 2] < 1.4
-        shares = latency_shares(by_tensors(told.layers, model, work), work)
+        assert 1.1 < whole / sorted(build.latency.device_s)[len(build.latency.device_s) // 2] < 1.4
+        shares = latency_shares(by_tensors(layer_times.layers, model, work), work)
         assert set(shares) == set(work)
         assert min(shares.values()) > 0
         # Adding, resizing and reformatting take the rest: a ninth in fp32, a quarter in int8.

@@ -29,7 +29,7 @@ def data(name: str) -> Path:
 def builds(name: str) -> dict[str, tuple[Measurement, ...]]:
     """Returns cell → its builds."""
     records = map(Record.model_validate, json.loads(read(data(name), "records.json")))
-    return {one.cell: one.measurements for one in records}
+    return {record.cell: record.measurements for record in records}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def resized(name: str, build: Measurement) -> tuple[bool, ...]:
     assert build.layers
     layers = json.loads(read(data(name), "layers.json"))[build.layers.sha256]
     return tuple(
-        any(made in tensors and precision == INT8 for tensors, precision in layers)
-        for made in RESIZINGS
+        any(resizing in tensors and precision == INT8 for tensors, precision in layers)
+        for resizing in RESIZINGS
     )
 
 
@@ -69,36 +69,36 @@ def test_every_build_had_one_gpu_by_cdi_and_no_network(
     images: Mapping[str, Sequence[Measurement]],
 ) -> None:
     assert len(images) == 19
-    for one in (build for measured in images.values() for build in measured):
-        assert one.start
-        assert one.start.identity["kind"] == "image"
-        command = " ".join(one.start.command)
+    for measurement in (build for measured in images.values() for build in measured):
+        assert measurement.start
+        assert measurement.start.identity["kind"] == "image"
+        command = " ".join(measurement.start.command)
         assert command.count("--device=nvidia.com/gpu=GPU-") == 1
         for limit in ("--network=none", "--cap-drop=ALL", "--read-only"):
             assert limit in command
-        assert one.start.disturbed is None, "four GPUs worked at once"
-        version = one.start.environment.removeprefix("trt-").removesuffix("-held")
-        assert one.start.probe["engine"]["version"] == version
+        assert measurement.start.disturbed is None, "four GPUs worked at once"
+        version = measurement.start.environment.removeprefix("trt-").removesuffix("-held")
+        assert measurement.start.probe["engine"]["version"] == version
 
 
 def test_qdq_is_the_same_to_the_bit_in_both_versions_from_images_and_from_packages(
     images: Mapping[str, Sequence[Measurement]],
 ) -> None:
     both = [*images.items(), *builds("packages").items()]
-    made = [one for cell, found in both if cell.endswith("int8-shared-entropy") for one in found
+    made = [measurement for cell, measurements in both if cell.endswith("int8-shared-entropy") for measurement in measurements
             if not cell.endswith("implicit-shared-entropy")]  # fmt: skip
     assert len(made) == 8
     for head in HEADS:
-        assert len({one.outputs[head].sha256 for one in made}) == 1
+        assert len({measurement.outputs[head].sha256 for measurement in made}) == 1
 
 
 def test_packages_ran_with_their_own_libraries() -> None:
     for cell, measured in builds("packages").items():
-        for one in measured:
-            assert one.start
-            assert one.start.identity["kind"] == "venv"
-            assert one.start.identity["python"]["version"] == "3.10.13"
-            mapped = one.start.probe["mapped"]["libraries"]
+        for measurement in measured:
+            assert measurement.start
+            assert measurement.start.identity["kind"] == "venv"
+            assert measurement.start.identity["python"]["version"] == "3.10.13"
+            mapped = measurement.start.probe["mapped"]["libraries"]
             packages = {library["package"] for library in mapped}
             cuda = "cu11" if "8.5" in cell else "cu12"
             assert {
@@ -113,19 +113,19 @@ def test_a_table_that_the_run_makes_is_carried_with_equal_ranges_and_loses_nothi
     images: Mapping[str, Sequence[Measurement]],
 ) -> None:
     """Which was predicted from 8.5.3.1: in 8.5.1.7 and 8.6.0 too, and in int8."""
-    made = [
-        one
+    measurements = [
+        image
         for version in ("8.5.1.7", "8.6.0")
-        for one in images[f"trt-{version}/gpu:1/int8-implicit-shared-entropy"]
+        for image in images[f"trt-{version}/gpu:1/int8-implicit-shared-entropy"]
     ]
-    assert [resized("images", one) for one in made] == [
+    assert [resized("images", measurement) for measurement in measurements] == [
         (True, True),
         (True, True),
         (False, True),
         (True, True),
     ]
-    for one in made:
-        told = db("images", one)
+    for measurement in measurements:
+        told = db("images", measurement)
         assert told["medium"] == pytest.approx(24.9, abs=0.1)
         assert told["small"] == pytest.approx(22.5, abs=0.1)
 
@@ -135,10 +135,10 @@ def test_its_own_table_loses_by_each_resizing_in_int8_and_recovers_where_they_ar
 ) -> None:
     seen: dict[tuple[bool, ...], set[tuple[float, float]]] = {}
     for cell, measured in images.items():
-        for one in measured if cell.endswith("own-entropy2") else ():
-            told = db("images", one)
+        for measurement in measured if cell.endswith("own-entropy2") else ():
+            told = db("images", measurement)
             pair = round(told["medium"], 1), round(told["small"], 1)
-            seen.setdefault(resized("images", one), set()).add(pair)
+            seen.setdefault(resized("images", measurement), set()).add(pair)
     assert seen == {
         (True, True): {(16.9, 14.7)},
         (True, False): {(16.9, 18.5)},  # what the first loses goes on to the small head
@@ -170,10 +170,14 @@ def test_versions_are_said_to_lose_the_same_where_that_was_shown(judgement: Judg
 
 def _spans(measured: Sequence[Measurement]) -> list[tuple[datetime, datetime]]:
     """Returns when each start of these began and ended."""
-    starts = {one.start.started: one.start for one in measured if one.start}
+    starts = {
+        measurement.start.started: measurement.start
+        for measurement in measured
+        if measurement.start
+    }
     return [
-        (began, began + timedelta(seconds=one.wall_s))
-        for told, one in sorted(starts.items())
+        (began, began + timedelta(seconds=start.wall_s))
+        for told, start in sorted(starts.items())
         for began in [datetime.fromisoformat(told)]
     ]
 
@@ -182,7 +186,9 @@ def test_two_gpus_do_twice_the_work_in_the_same_time_and_do_not_slow_each_other(
     one, both = builds("one-gpu"), builds("two-gpus")
     alone = _spans([build for measured in one.values() for build in measured])
     lanes = {
-        gpu: _spans([build for cell, found in both.items() if gpu in cell for build in found])
+        gpu: _spans(
+            [build for cell, measurements in both.items() if gpu in cell for build in measurements]
+        )
         for gpu in ("gpu:1", "gpu:3")
     }
     for spans in (alone, *lanes.values()):
@@ -205,16 +211,16 @@ def test_two_versions_of_cudnn_are_the_same_to_the_bit_and_that_is_told() -> Non
     loaded: dict[str, set[str]] = {}
     int8 = []
     for cell, measured in builds("cudnn").items():
-        for one in measured:
-            assert one.start
-            engine = one.start.probe["engine"]
+        for measurement in measured:
+            assert measurement.start
+            engine = measurement.start.probe["engine"]
             assert "CUDNN" in engine["options"]["tactic_sources"]
-            for library in one.start.probe["mapped"]["libraries"]:
+            for library in measurement.start.probe["mapped"]["libraries"]:
                 if library["package"] == "nvidia-cudnn-cu11":
                     named = Path(library["path"]).name
                     loaded.setdefault(library["version"], set()).add(named)
             if "int8" in cell:
-                int8.append(one.outputs["small"].sha256)
+                int8.append(measurement.outputs["small"].sha256)
     # Its tactics were allowed, and its convolutions were never loaded.
     only = {"libcudnn.so.8", "libcudnn_ops_infer.so.8"}
     assert loaded == {"8.6.0.163": only, "8.9.4.25": only}

@@ -13,21 +13,21 @@ def test_the_picture_in_the_tree_is_that_of_the_records() -> None:
 
 def test_what_it_claims_is_so() -> None:
     found, explicit = list(builds()), explicit_db()
-    lost = [one for one in found if one.in_int8]
-    kept = [one for one in found if not one.in_int8]
-    versions = {one.version for one in found}
-    assert max(one.sqnr_db for one in lost) + 5 < min(one.sqnr_db for one in kept)
-    assert {one.version for one in lost} == versions, "in every version alike"
-    assert all(not one.in_int8 for one in found if one.held), "what was held was obeyed"
+    lost = [build for build in found if build.in_int8]
+    kept = [build for build in found if not build.in_int8]
+    versions = {build.version for build in found}
+    assert max(build.sqnr_db for build in lost) + 5 < min(build.sqnr_db for build in kept)
+    assert {build.version for build in lost} == versions, "in every version alike"
+    assert all(not build.in_int8 for build in found if build.held), "what was held was obeyed"
     assert len(explicit) == 2 * len(versions)
     assert max(explicit) - min(explicit) < 0.05, "by Q/DQ nodes versions do not differ"
-    assert abs(min(explicit) - min(one.sqnr_db for one in kept)) < 0.5
+    assert abs(min(explicit) - min(build.sqnr_db for build in kept)) < 0.5
 
 
 def test_it_follows_the_builds() -> None:
     found = tuple(builds())
     shown = drawn(found, 22.3)
-    assert shown.count("<circle") - 2 == sum(not one.held for one in found)
+    assert shown.count("<circle") - 2 == sum(not build.held for build in found)
     other = drawn(
         (replace(found[0], sqnr_db=14.2), *found[1:], Build("9.9", 20, True, False)), 22.3
     )

@@ -26,8 +26,8 @@ def verdict(kind: Kind, **changes: object) -> Verdict:
 
 def told(*cells: CellResult, blame: str = "") -> dict[str, str]:
     """Returns the answer for head small, as a page shows it."""
-    (one,) = answers(("small",), cells, BASELINE, {"small": blame} if blame else {})
-    return {name: getattr(one, name) for name in ("fault", "text", "advice", "confidence")}
+    (answer,) = answers(("small",), cells, BASELINE, {"small": blame} if blame else {})
+    return {name: getattr(answer, name) for name in ("fault", "text", "advice", "confidence")}
 
 
 def with_verdicts(
@@ -36,10 +36,10 @@ def with_verdicts(
 ) -> CellResult:  # fmt: skip
     """Returns a cell whose head keeps 20 dB and all of its boxes."""
     changes = {"boxes": boxes(), **changes}
-    made = head(
+    head_result = head(
         "small", 0.01, calibration=calibration, gate_sqnr_db=gate_sqnr_db, verdicts=verdicts
     )
-    return cell_result(name, pass_, [dataclasses.replace(made, **changes)])
+    return cell_result(name, pass_, [dataclasses.replace(head_result, **changes)])
 
 
 def test_nothing_wrong() -> None:
@@ -131,13 +131,13 @@ def test_what_is_not_decided_says_what_it_looks_like_and_what_would_decide(
 
 def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
     everything = [verdict(kind, why="why") for kind in Kind if kind is not Kind.OK]
-    (one,) = answers(("small",), [with_verdicts("old", *everything)], BASELINE)
-    assert [each.kind for each in one.findings[:2]] == [Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION]
-    kinds = {one.kind for one in one.findings}
+    (answer,) = answers(("small",), [with_verdicts("old", *everything)], BASELINE)
+    assert [each.kind for each in answer.findings[:2]] == [Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION]
+    kinds = {finding.kind for finding in answer.findings}
     # What did not run has no head, and a latency is about the whole cell.
     assert kinds == set(Kind) - {Kind.OK, Kind.LATENCY_REGRESSION, Kind.COULD_NOT_RUN}
-    assert all(one.text and one.advice and one.fault for one in one.findings)
-    assert one.findings[-1].kind is Kind.PRECISION_FALLBACK
+    assert all(finding.text and finding.advice and finding.fault for finding in answer.findings)
+    assert answer.findings[-1].kind is Kind.PRECISION_FALLBACK
 
 
 def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
@@ -148,7 +148,7 @@ def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
     assert one["fault"] == "the engine's int8 kernels"
     better = with_verdicts("float", verdict(Kind.PRECISION_FALLBACK), gate_sqnr_db=21)
     (answer,) = answers(("small",), [holds, fails, float_too, better], BASELINE)
-    assert [(one.kind, one.fails) for one in answer.findings] == [
+    assert [(finding.kind, finding.fails) for finding in answer.findings] == [
         (Kind.FP32_REGRESSION, False),
         (Kind.ENGINE_LOSS, True),
         (Kind.ENGINE_REGRESSION, False),
@@ -157,8 +157,8 @@ def test_what_a_gate_fails_of_stands_before_what_holds_it() -> None:
 
 
 def test_no_int8_cell() -> None:
-    (one,) = answers(("small",), [], BASELINE)
-    assert (one.fault, one.passed) == ("nothing to judge", None)
+    (answer,) = answers(("small",), [], BASELINE)
+    assert (answer.fault, answer.passed) == ("nothing to judge", None)
 
 
 def test_a_head_is_not_acquitted_while_nobody_saw_its_boxes() -> None:
@@ -175,20 +175,20 @@ def test_a_head_is_not_acquitted_while_nobody_saw_its_boxes() -> None:
 
 def test_one_build_of_an_engine_that_chooses_is_no_acquittal() -> None:
     once = dataclasses.replace(with_verdicts("old"), repeats=1)
-    (one,) = answers(("small",), [once, with_verdicts(BASELINE)], BASELINE)
-    assert (one.clean, one.unseen) == (False, ("another build of old",))
+    (answer,) = answers(("small",), [once, with_verdicts(BASELINE)], BASELINE)
+    assert (answer.clean, answer.unseen) == (False, ("another build of old",))
     sure = dataclasses.replace(once, fixed=True)
-    (one,) = answers(("small",), [sure, with_verdicts(BASELINE)], BASELINE)
-    assert (one.clean, one.unseen) == (True, ())
+    (answer,) = answers(("small",), [sure, with_verdicts(BASELINE)], BASELINE)
+    assert (answer.clean, answer.unseen) == (True, ())
 
 
 def test_a_table_that_another_one_beats_is_nobodys() -> None:
     bad = with_verdicts(
         "old", verdict(Kind.CALIBRATION_PROBLEM), pass_=OWN, error=errors(0.02), gate_sqnr_db=15
     )
-    (one,) = answers(("small",), [bad, with_verdicts(BASELINE)], BASELINE)
-    assert one.findings[0].beaten
-    assert one.fault == "nobody's, with another table than the own entropy table"
+    (answer,) = answers(("small",), [bad, with_verdicts(BASELINE)], BASELINE)
+    assert answer.findings[0].beaten
+    assert answer.fault == "nobody's, with another table than the own entropy table"
 
 
 def test_what_all_versions_lose_is_said_of_all() -> None:
@@ -200,10 +200,10 @@ def test_what_all_versions_lose_is_said_of_all() -> None:
 
 def test_a_fallback_alone_is_no_fault() -> None:
     better = with_verdicts("old", verdict(Kind.PRECISION_FALLBACK))
-    (one,) = answers(("small",), [better, with_verdicts(BASELINE)], BASELINE)
-    assert [each.kind for each in one.findings] == [Kind.PRECISION_FALLBACK]
-    assert one.clean
-    assert not one.findings[0].fails
+    (answer,) = answers(("small",), [better, with_verdicts(BASELINE)], BASELINE)
+    assert [each.kind for each in answer.findings] == [Kind.PRECISION_FALLBACK]
+    assert answer.clean
+    assert not answer.findings[0].fails
 
 
 def test_of_what_is_not_decided_the_largest_stands_first() -> None:

@@ -50,7 +50,7 @@ def boxed(result: CellResult, lost: float, drop: float, new: float = 0.0) -> Cel
         precision={ALL: AveragePrecision(ap=0.8 - drop, ap50=0.9, objects=200)},
         ap_drop=drop,
     )
-    heads = tuple(replace(one, boxes=errors) for one in result.heads)
+    heads = tuple(replace(head_result, boxes=errors) for head_result in result.heads)
     return replace(result, heads=heads, boxes=CellBoxes(whole=errors, heads={"small": errors}))
 
 
@@ -106,7 +106,7 @@ def test_the_layer_that_builds_chose_is_told_with_what_it_cost() -> None:
         "in trt-8.6.0, int8-implicit-shared-entropy"
     )
     assert told.measured is True
-    assert [one.head for one in told.strips] == ["small", "medium", "large"]
+    assert [strip.head for strip in told.strips] == ["small", "medium", "large"]
     assert fact(told, "Since").startswith("no version's step")
     assert "TensorRT" in fact(told, "Send to")
 
@@ -130,9 +130,9 @@ def test_nothing_planned_and_nothing_run_are_said_to_be_so() -> None:
 def timed(*pairs: tuple[float, float]) -> Judgement:
     """Returns one version for each (fp32's, int8's) time in seconds."""
     cells = [
-        one
+        result
         for number, (fp32, int8) in enumerate(pairs)
-        for one in (
+        for result in (
             cell_result(f"v{number}", FP32, [fp32_head("small")], latency_s=fp32),
             cell_result(f"v{number}", SHARED, [head("small")], latency_s=int8),
         )
@@ -198,13 +198,13 @@ def test_of_any_judgement_it_is_short_and_its_decibels_were_measured(seed: int) 
     assert 1 < len(told.lines()) <= 5
     assert len(told.strips) == len(made.heads)
     known = {
-        f"{one.error.sqnr_db:z.1f}"
+        f"{head_result.error.sqnr_db:z.1f}"
         for result in made.cells
-        for one in result.heads
-        if one.error.sqnr_db is not None
+        for head_result in result.heads
+        if head_result.error.sqnr_db is not None
     }
-    for one in told.strips:
-        assert one.sqnr_db is None or f"{one.sqnr_db:z.1f}" in known
+    for strip in told.strips:
+        assert strip.sqnr_db is None or f"{strip.sqnr_db:z.1f}" in known
     for db in re.findall(r" at (-?[\d.]+) dB", told.text):
         assert db in known
     if made.network and made.network.clean:
@@ -239,7 +239,7 @@ def test_the_worst_head_stands_first() -> None:
         )
     ]
     told = headline(judgement(cells, heads=HEADS))
-    assert [one.head for one in told.strips] == ["medium", "small", "large"]
+    assert [strip.head for strip in told.strips] == ["medium", "small", "large"]
 
 
 def test_a_table_that_another_one_beats_is_not_what_int8_costs() -> None:
@@ -295,11 +295,11 @@ def test_no_head_is_blamed_for_the_boxes_that_another_loses_with_a_table() -> No
         cell_result("v1", MINMAX, [head("large", 0.001), head("small", 0.002)]), lost=20, drop=0.05
     )
     made = judgement([entropy, minmax], heads=("large", "small"), baseline="v1", boxes=REPORT)
-    told = {one.head: one for one in headline(made).strips}
-    assert {name: one.lost for name, one in told.items()} == {"large": 20, "small": 20}
-    assert told["small"].sqnr_db == pytest.approx(27.0, abs=0.1)
+    strips = {strip.head: strip for strip in headline(made).strips}
+    assert {name: strip.lost for name, strip in strips.items()} == {"large": 20, "small": 20}
+    assert strips["small"].sqnr_db == pytest.approx(27.0, abs=0.1)
     # A head whose boxes are its own is spoken of with the table that keeps most of it.
-    apart = [replace(one, heads=one.heads[1:]) for one in (entropy, minmax)]
+    apart = [replace(result, heads=result.heads[1:]) for result in (entropy, minmax)]
     (alone,) = headline(judgement(apart, heads=("small",), baseline="v1", boxes=REPORT)).strips
     assert (alone.lost, alone.sqnr_db) == (100, pytest.approx(30.0, abs=0.1))
 
@@ -340,6 +340,6 @@ def test_what_a_fix_gains_where_no_harm_was_seen_is_no_remedy_of_that_head() -> 
         now=Kept(sqnr_db={"large": 24.0, "small": 14.0}),
         reaches=Kept(sqnr_db={"large": 24.5, "small": 20.0}),
     )
-    found = {one.head: one for one in headline(replace(made, fixes=(one,))).strips}
-    assert found["small"].reaches == "14.0 → 20.0 dB"
-    assert (found["large"].state, found["large"].reaches) == ("none", "")
+    strips = {strip.head: strip for strip in headline(replace(made, fixes=(one,))).strips}
+    assert strips["small"].reaches == "14.0 → 20.0 dB"
+    assert (strips["large"].state, strips["large"].reaches) == ("none", "")

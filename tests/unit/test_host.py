@@ -184,10 +184,10 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(engine, "local_engine", Silent)
     monkeypatch.setattr(module, "read_driver", lambda: Driver(version="580.1", gpus=(gpu("T4"),)))
-    found = read_host()
-    assert found.docker == "Docker does not answer: is it installed and started?"
-    assert (found.driver, found.gpus) == ("580.1", (gpu("T4"),))
-    assert found.images == {}
+    host_facts = read_host()
+    assert host_facts.docker == "Docker does not answer: is it installed and started?"
+    assert (host_facts.driver, host_facts.gpus) == ("580.1", (gpu("T4"),))
+    assert host_facts.images == {}
 
 
 ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}

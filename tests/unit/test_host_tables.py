@@ -32,13 +32,15 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 def int8(outcome: Outcome) -> CellResult:
-    (found,) = (one for one in outcome.judgement.cells if "int8" in one.cell.pass_.name)
-    assert found.status is Status.OK
-    return found
+    (cell_result,) = (
+        result for result in outcome.judgement.cells if "int8" in result.cell.pass_.name
+    )
+    assert cell_result.status is Status.OK
+    return cell_result
 
 
 def limits(outcome: Outcome) -> Mapping[str, float]:
-    budgets: Mapping[str, Budget | None] = {one.head: one.budget for one in int8(outcome).heads}
+    budgets: Mapping[str, Budget | None] = {head.head: head.budget for head in int8(outcome).heads}
     return {head: budget.limit for head, budget in budgets.items() if budget}
 
 
@@ -58,13 +60,13 @@ def test_candidates_are_of_either_images_and_say_that_no_cell_runs_them(
 ) -> None:
     outcome = run(recording, ["minmax"])
     manifest = Store(recording.folder / "results").open_run(outcome.folder.name).manifest()
-    notes = [str(one["note"]) for one in manifest.tables.values() if one["note"]]
-    assert sum("calibration images" in one for one in notes) == len(EVERY) - 1, "minmax is shared"
-    assert sum("evaluation images" in one for one in notes) == len(EVERY)
-    assert {one.table for one in manifest.simulations} == manifest.tables.keys()
-    assert {one.placement for one in manifest.simulations} == {Placed(engine="tensorrt").name}, (
-        "what runs in int8"
-    )
+    notes = [str(table["note"]) for table in manifest.tables.values() if table["note"]]
+    assert sum("calibration images" in note for note in notes) == len(EVERY) - 1, "minmax is shared"
+    assert sum("evaluation images" in note for note in notes) == len(EVERY)
+    assert {simulation.table for simulation in manifest.simulations} == manifest.tables.keys()
+    assert {simulation.placement for simulation in manifest.simulations} == {
+        Placed(engine="tensorrt").name
+    }, "what runs in int8"
 
 
 def test_best_is_a_shared_table_like_any_other(tmp_path: Path) -> None:
@@ -75,15 +77,15 @@ def test_best_is_a_shared_table_like_any_other(tmp_path: Path) -> None:
     outcome = run(made, ["entropy", "minmax"], "best")
     run_ = Store(tmp_path / "results").open_run(outcome.folder.name)
     manifest = run_.manifest()
-    (digest,) = (name for name, one in manifest.tables.items() if one["algorithm"] == "best")
+    (digest,) = (name for name, table in manifest.tables.items() if table["algorithm"] == "best")
     note = manifest.tables[digest]["note"]
     assert "calibration images" in note
     assert "trial" in note
     ranges = ranges_of(run_, manifest)
     own = {
-        one["algorithm"]: ranges[name]
-        for name, one in manifest.tables.items()
-        if one["images_sha256"] == manifest.tables[digest]["images_sha256"] and name != digest
+        table["algorithm"]: ranges[name]
+        for name, table in manifest.tables.items()
+        if table["images_sha256"] == manifest.tables[digest]["images_sha256"] and name != digest
     }
     start = note.split("'s,")[0]
     assert own.keys() | {start} == set(EVERY)

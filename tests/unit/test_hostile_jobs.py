@@ -45,7 +45,7 @@ def run(tmp_path: Path, script: str, *, results_bytes: int | None = None) -> dic
     for name in ("fp32", "int8-shared-entropy"):
         assert records[f"well/cpu/{name}"].status is Status.OK
     assert not list((trial.store.root / "work").iterdir()), "nothing is left behind"
-    return {one.pass_.name: one for one in records.values() if one.environment == "bad"}
+    return {record.pass_.name: record for record in records.values() if record.environment == "bad"}
 
 
 # 1: check, then use
@@ -111,7 +111,7 @@ finish()
     run(tmp_path, script)
     assert host.read_bytes() == SECRET
     assert SECRET not in [
-        one.read_bytes() for one in (tmp_path / "results").rglob("*") if one.is_file()
+        path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()
     ]
 
 
@@ -128,7 +128,7 @@ os.chdir("/")
 """ + HONEST.replace("finish()", "")
     deep = run(tmp_path, script)
     assert deep["fp32"].status is Status.CRASHED or deep["fp32"].status is Status.OK
-    assert {one.status for one in run(tmp_path, HONEST).values()} == {Status.OK}
+    assert {record.status for record in run(tmp_path, HONEST).values()} == {Status.OK}
 
 
 def test_what_a_killed_run_left_is_removed_however_deep_it_is(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ finish()
 def test_what_is_shown_alone_costs_no_cell(tmp_path: Path, attack: str) -> None:
     script = HONEST.replace("finish()", "finish()\n" + attack)
     records = run(tmp_path, "stage = lambda text: None\n" + attack + script)
-    assert {one.status for one in records.values()} == {Status.OK}
+    assert {record.status for record in records.values()} == {Status.OK}
 
 
 # 5: what was taken is nobody else's
@@ -240,7 +240,7 @@ def test_a_disk_that_a_job_filled_is_its_own_failure(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2_000_000}))
     script = "import time\nopen(os.path.join(RESULT, 'large'), 'wb').write(b'x' * 3_000_000)\ntime.sleep(60)"
     records = run(tmp_path, script)
-    assert {one.status for one in records.values()} == {Status.CRASHED}
+    assert {record.status for record in records.values()} == {Status.CRASHED}
     assert "it filled the disk with 0.0 GB" in (records["fp32"].reason or "")
 
 
@@ -262,9 +262,9 @@ class Returning:
 
 
 def member(name: str, size: int = 3, type_: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(f"results/{name}")
-    made.size, made.type, made.linkname = size, type_, "/etc/passwd"
-    return made
+    tar_info = tarfile.TarInfo(f"results/{name}")
+    tar_info.size, tar_info.type, tar_info.linkname = size, type_, "/etc/passwd"
+    return tar_info
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_links_do_not_come_back_and_files_do(tmp_path: Path) -> None:
         member("a/b"),
     ]
     fetch_results(cast("Container", Returning(members)), tmp_path)
-    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["b"]
-    assert not any(one.is_symlink() for one in tmp_path.rglob("*"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b"]
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
 def test_what_does_not_fit_does_not_come_back(

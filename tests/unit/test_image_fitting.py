@@ -57,9 +57,9 @@ def test_a_letterboxed_image_keeps_its_proportions() -> None:
 def test_a_letterboxed_image_may_lie_at_the_top_left() -> None:
     settings = Preprocess(position="top_left", pad=0, scale=1)
     for size in ((640, 480), (480, 640)):
-        found = placement(size, (320, 320), settings)
-        assert (found.left, found.top) == (0, 0)
-        assert {found.inner_width, found.inner_height} == {320, 240}
+        image_placement = placement(size, (320, 320), settings)
+        assert (image_placement.left, image_placement.top) == (0, 0)
+        assert {image_placement.inner_width, image_placement.inner_height} == {320, 240}
     values, place = fit(Image.new("RGB", (40, 20), "white"), (30, 30), settings)
     assert (values[:15] == 255).all()
     assert (values[15:] == 0).all()
@@ -147,8 +147,13 @@ def test_what_is_at_its_default_is_not_written_down() -> None:
 
 
 def test_a_stretched_image_fills_the_input() -> None:
-    found = placement((640, 480), (240, 320), Preprocess(resize="stretch"))
-    assert (found.scale_x, found.scale_y, found.left, found.top) == (0.5, 0.5, 0, 0)
+    image_placement = placement((640, 480), (240, 320), Preprocess(resize="stretch"))
+    assert (
+        image_placement.scale_x,
+        image_placement.scale_y,
+        image_placement.left,
+        image_placement.top,
+    ) == (0.5, 0.5, 0, 0)
     assert placement((1, 7), (240, 320), Preprocess(resize="stretch")).inner_width == 320
 
 
@@ -157,15 +162,18 @@ SIDE = st.integers(1, 5000)
 
 @given(SIDE, SIDE, st.integers(1, 700), st.integers(1, 700))
 def test_every_image_fits(width: int, height: int, rows: int, columns: int) -> None:
-    found = placement((width, height), (rows, columns), Preprocess(resize="letterbox"))
-    assert 1 <= found.inner_width <= columns
-    assert 1 <= found.inner_height <= rows
-    assert found.inner_width == columns or found.inner_height == rows
-    assert 0 <= columns - found.inner_width - 2 * found.left <= 1
-    assert 0 <= rows - found.inner_height - 2 * found.top <= 1
+    image_placement = placement((width, height), (rows, columns), Preprocess(resize="letterbox"))
+    assert 1 <= image_placement.inner_width <= columns
+    assert 1 <= image_placement.inner_height <= rows
+    assert image_placement.inner_width == columns or image_placement.inner_height == rows
+    assert 0 <= columns - image_placement.inner_width - 2 * image_placement.left <= 1
+    assert 0 <= rows - image_placement.inner_height - 2 * image_placement.top <= 1
     # To the pixel, in exact arithmetic; a very long image is still one pixel wide.
     factor = min(Fraction(columns, width), Fraction(rows, height))
-    for inner, side in ((found.inner_width, width), (found.inner_height, height)):
+    for inner, side in (
+        (image_placement.inner_width, width),
+        (image_placement.inner_height, height),
+    ):
         assert inner == 1 or abs(inner - side * factor) <= Fraction(1, 2) + Fraction(1, 10**6)
 
 

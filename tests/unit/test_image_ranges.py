@@ -30,17 +30,21 @@ def maxima(
 
 
 def said(calibration: npt.NDArray[np.float64], evaluation: npt.NDArray[np.float64]) -> list[str]:
-    found = ranges.unseen(TENSORS, calibration, evaluation, HEADS)
-    return [one.text for one in unseen_claims(found, len(evaluation), len(TENSORS))]
+    unseens = ranges.unseen(TENSORS, calibration, evaluation, HEADS)
+    return [
+        unseen_claim.text for unseen_claim in unseen_claims(unseens, len(evaluation), len(TENSORS))
+    ]
 
 
 def test_tensors_that_evaluation_images_drive_further_are_named_with_their_heads() -> None:
     here, there = maxima(1, 32), maxima(2, 64)
     there[:40, :3] = 4 * here[:, :3].max(axis=0)
-    found = ranges.unseen(TENSORS, here, there, HEADS)
-    assert [one.tensor for one in found if one.sure] == ["t0", "t1", "t2"]
-    assert all(one.heads == ("small",) and one.factor == pytest.approx(4) for one in found[:3])
-    assert {one.far for one in found[:3]} == {40}
+    unseens = ranges.unseen(TENSORS, here, there, HEADS)
+    assert [unseen.tensor for unseen in unseens if unseen.sure] == ["t0", "t1", "t2"]
+    assert all(
+        unseen.heads == ("small",) and unseen.factor == pytest.approx(4) for unseen in unseens[:3]
+    )
+    assert {unseen.far for unseen in unseens[:3]} == {40}
     (text,) = said(here, there)
     assert text.startswith("3 of 100 tensors behind small reach more than 1.25 times")
     assert "t0 4.0 times what calibration showed, in 40 of 64 evaluation images" in text
@@ -88,7 +92,7 @@ def test_the_image_that_alone_decides_ranges_is_found() -> None:
     assert (first.image, len(first.tensors), first.of) == (17, len(first.tensors), 100)
     assert set(TENSORS[:30]) <= set(first.tensors)
     assert first.furthest >= first.factor == pytest.approx(3, rel=0.05)
-    assert [one.image for one in ranges.suspects(TENSORS, here)] == [17]
+    assert [suspect.image for suspect in ranges.suspects(TENSORS, here)] == [17]
 
 
 def test_images_of_sound_sets_are_seldom_tried_without() -> None:
@@ -133,9 +137,9 @@ def test_any_magnitudes_can_be_looked_at(
     here: npt.NDArray[np.float32], there: npt.NDArray[np.float32]
 ) -> None:
     with np.errstate(over="ignore"):
-        for one in ranges.unseen("abcd", here, there, {}):
-            assert one.reached > one.seen
-            assert one.images >= one.far
+        for unseen in ranges.unseen("abcd", here, there, {}):
+            assert unseen.reached > unseen.seen
+            assert unseen.images >= unseen.far
         for two in ranges.deciders("abcd", here):
             column = here[:, "abcd".index(two.tensors[0])]
             assert column.argmax() == two.image

@@ -89,7 +89,7 @@ def test_a_held_layer_that_no_head_needs_is_told(ranked: Path) -> None:
 
 def test_an_inner_head_is_given_out_and_the_rest_left_away(matrix: Path) -> None:
     found = of(matrix, heads={"inner": {"output": "s4", "stride": 4}})
-    assert [one.name for one in graph.outputs(found.model)] == ["s4"]
+    assert [output.name for output in graph.outputs(found.model)] == ["s4"]
     assert loading.load(found.content, "given") == found.model
     assert len(found.model.graph.node) == 4
     assert found.notes == (
@@ -115,7 +115,7 @@ def test_a_variant_gives_the_same_inner_tensor_out(matrix: Path) -> None:
     variant(matrix, old_detector())
     found = of(matrix, heads={"inner": {"output": "joined"}}, model__variants=["old.onnx"])
     (old,) = found.variants
-    assert [one.name for one in graph.outputs(old.model)] == ["joined"]
+    assert [output.name for output in graph.outputs(old.model)] == ["joined"]
     assert loading.load(old.content, "given") == old.model
     read_experiment(matrix, [])
     one, other = (
@@ -134,7 +134,7 @@ def test_a_variant_that_lacks_it_says_so_and_a_map_says_what_it_is_called(matrix
     assert "heads.inner.variants" in problem
     heads["inner"]["variants"] = {"old.onnx": "concat_7"}
     found = of(matrix, heads=heads, model__variants=["old.onnx"])
-    assert [one.name for one in graph.outputs(found.variants[0].model)] == ["joined"]
+    assert [output.name for output in graph.outputs(found.variants[0].model)] == ["joined"]
     read_experiment(matrix, [])
     heads["inner"]["variants"] = {"older.onnx": "concat_7"}
     problems = wrong(matrix, changed(heads=heads, model__variants=["old.onnx"]))
@@ -216,24 +216,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     matrix.write_text(yaml.safe_dump(content))
     told = Told()
     session.run_experiment(matrix, folder / "results", select=[], offline=True, progress=told)
-    assert any("head dets: its rows are ranked by TopK" in one for one in told.lines)
+    assert any("head dets: its rows are ranked by TopK" in line for line in told.lines)
     return folder
 
 
 def test_the_manifest_keeps_what_ranks_and_no_limit_of_it(run: Path) -> None:
     manifest = Store(run / "results").open_run("latest").manifest()
     assert list(manifest.ranked) == ["dets"]
-    assert [one.sqnr_db for one in manifest.heads] == [None, 20, 20], "dets, inner, raw"
+    assert [head.sqnr_db for head in manifest.heads] == [None, 20, 20], "dets, inner, raw"
     assert manifest.reference is not None
     assert set(manifest.reference.outputs) == {"raw", "dets", "inner"}
 
 
 def test_a_ranked_head_has_no_verdict_but_why_and_the_others_have(run: Path) -> None:
     judgement = judge_again("latest", run / "results").judgement
-    int8 = [one for one in judgement.cells if one.cell.pass_.precision is Precision.INT8]
+    int8 = [result for result in judgement.cells if result.cell.pass_.precision is Precision.INT8]
     assert int8
     for cell in int8:
-        heads = {one.head: one for one in cell.heads}
+        heads = {head.head: head for head in cell.heads}
         assert [one.kind for one in heads["dets"].verdicts] == [Kind.NOT_COMPARABLE]
         (verdict,) = heads["dets"].verdicts
         assert "its rows are ranked by TopK (node topk_best)" in (verdict.why or "")
@@ -242,7 +242,7 @@ def test_a_ranked_head_has_no_verdict_but_why_and_the_others_have(run: Path) -> 
         for name in ("raw", "inner"):
             assert heads[name].budget is not None
             assert Kind.NOT_COMPARABLE not in [one.kind for one in heads[name].verdicts]
-            assert [one.name for one in heads[name].gates] == ["sqnr_db"]
+            assert [gate.name for gate in heads[name].gates] == ["sqnr_db"]
 
 
 def test_a_manifest_of_before_ranks_nothing(run: Path) -> None:
@@ -254,6 +254,6 @@ def test_a_manifest_of_before_ranks_nothing(run: Path) -> None:
 def test_a_ticket_of_an_inner_head_is_whole_and_gives_the_same_again(
     run: Path, tmp_path: Path
 ) -> None:
-    made = make("latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["here/*"]))
-    assert made.content.cells
-    assert all(one.reproduce is not None for one in made.content.cells)
+    ticket = make("latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["here/*"]))
+    assert ticket.content.cells
+    assert all(cell.reproduce is not None for cell in ticket.content.cells)

@@ -44,12 +44,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = ["gcc", "-shared", "-fPIC", "-o", str(folder / "cudart" / "libcudart.so")]
     subprocess.run([*library, str(FAKES / "cudart" / "cudart.c")], check=True)
     for name, version in VERSIONS.items():
-        made = pack(
+        packed = pack(
             folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
         there = folder / f"there-{name}"
-        unpack(made.file, there)
+        unpack(packed.file, there)
         subprocess.run(
             [sys.executable, "pack/run-pack.py"],
             cwd=there, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(run: Path) -> dict[str, Record]:
-    return {one.cell: one for one in Store(run / "results").open_run("latest").records()}
+    return {record.cell: record for record in Store(run / "results").open_run("latest").records()}
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def records(run: Path) -> dict[str, Record]:
     ],
 )
 def test_every_form_gives_it_out_by_the_same_name(run: Path, cell: str) -> None:
-    found = records(run)[cell]
-    assert found.status is Status.OK, found.reason
-    for one in found.measurements:
-        assert set(one.outputs) == {"inner", "small"}
-        assert (one.variant == "tiny-opset9.onnx") == ("5.1.5" in cell)
+    record = records(run)[cell]
+    assert record.status is Status.OK, record.reason
+    for measurement in record.measurements:
+        assert set(measurement.outputs) == {"inner", "small"}
+        assert (measurement.variant == "tiny-opset9.onnx") == ("5.1.5" in cell)
 
 
 def test_the_reference_gives_it_out_and_what_no_head_is_is_in_no_cell(run: Path) -> None:

@@ -230,13 +230,14 @@ def test_nan_outputs_are_broken_with_and_without_a_gate() -> None:
     experiment.cell("old", SHARED, 0.002, 0.002, table="t", nonfinite=1)
     results = by_id(experiment.judged())
     kinds = {
-        name: [one.kind for one in result.heads[0].verdicts] for name, result in results.items()
+        name: [verdict.kind for verdict in result.heads[0].verdicts]
+        for name, result in results.items()
     }
     assert kinds == {
         "new/cpu/int8-shared-entropy": [Kind.OK],
         "old/cpu/int8-shared-entropy": [Kind.BROKEN_OUTPUT],
     }
-    assert any(one.kind is Kind.BROKEN_OUTPUT for one in experiment.judged().failing)
+    assert any(finding.kind is Kind.BROKEN_OUTPUT for finding in experiment.judged().failing)
 
 
 def test_gates_apply_to_int8_alone_and_name_the_cells_below() -> None:
@@ -287,17 +288,17 @@ def test_every_planned_cell_is_judged_also_those_that_failed() -> None:
     experiment.failed("old", SHARED, Status.CRASHED, "ended by SIGSEGV")
     experiment.failed("ngc", SHARED, Status.UNAVAILABLE, "no NVIDIA driver")
     judgement = experiment.judged()
-    assert [(one.status, one.reason) for one in judgement.cells] == [
+    assert [(result.status, result.reason) for result in judgement.cells] == [
         (Status.CRASHED, "ended by SIGSEGV"),
         (Status.UNAVAILABLE, "no NVIDIA driver"),
     ]
-    assert all(one.heads == () for one in judgement.cells)
+    assert all(result.heads == () for result in judgement.cells)
     assert judgement.sentences["small"].startswith(
         "old crashed (1 cell: int8-shared-entropy): ended by SIGSEGV."
     )
     (answer,) = judgement.answers
     assert (answer.fault, answer.unseen) == ("old crashed", ("any result of it",))
-    assert [one.fault for one in judgement.failing] == ["old crashed"]
+    assert [finding.fault for finding in judgement.failing] == ["old crashed"]
 
 
 def test_facts_shares_and_latency_reach_the_result() -> None:

@@ -22,8 +22,8 @@ SCHEMA = Path(__file__).parents[2] / "runner" / "judgement.schema.json"
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
-def written(folder: Path, made: Judgement, **more: Any) -> Path:
-    return JudgementFile(schema_version=1, judgement=made, **more).write(folder)
+def written(folder: Path, judgement: Judgement, **more: Any) -> Path:
+    return JudgementFile(schema_version=1, judgement=judgement, **more).write(folder)
 
 
 def test_the_committed_schema_is_that_of_the_types() -> None:
@@ -32,11 +32,11 @@ def test_the_committed_schema_is_that_of_the_types() -> None:
 
 def odd() -> Judgement:
     """Numbers that JSON has no way to write, and text that somebody else's parser would take for more."""
-    made = whole()
-    cell = next(one for one in made.cells if one.heads)
+    judgement = whole()
+    cell = next(result for result in judgement.cells if result.heads)
     heads = (replace(cell.heads[0], integer_share=math.inf), *cell.heads[1:])
-    cells = (replace(cell, heads=heads, log_tail='"]}\u2028</script>\x00'), *made.cells[1:])
-    return replace(made, cells=cells)
+    cells = (replace(cell, heads=heads, log_tail='"]}\u2028</script>\x00'), *judgement.cells[1:])
+    return replace(judgement, cells=cells)
 
 
 @pytest.mark.parametrize("make", [whole, odd])
@@ -45,10 +45,13 @@ def test_a_file_is_as_its_schema_says_and_gives_the_judgement_back(
 ) -> None:
     path = written(tmp_path, make(), pictures={"a.png": PICTURE}, seconds={"wall": 1.5})
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
-    assert [one.message[:200] for one in validator.iter_errors(json.loads(path.read_text()))] == []
-    found = JudgementFile.read(tmp_path)
-    assert found.judgement == make()
-    assert (found.pictures, found.seconds) == ({"a.png": PICTURE}, {"wall": 1.5})
+    assert [
+        iter_error.message[:200]
+        for iter_error in validator.iter_errors(json.loads(path.read_text()))
+    ] == []
+    judgement_file = JudgementFile.read(tmp_path)
+    assert judgement_file.judgement == make()
+    assert (judgement_file.pictures, judgement_file.seconds) == ({"a.png": PICTURE}, {"wall": 1.5})
 
 
 def test_a_schema_refuses_what_is_no_judgement(tmp_path: Path) -> None:
@@ -61,27 +64,33 @@ def test_a_schema_refuses_what_is_no_judgement(tmp_path: Path) -> None:
 
 def test_any_judgement_comes_back(tmp_path: Path) -> None:
     for seed in range(12):
-        made = Draw(seed).judgement()
-        assert JudgementFile.read(written(tmp_path, made)).judgement == made
+        judgement = Draw(seed).judgement()
+        assert JudgementFile.read(written(tmp_path, judgement)).judgement == judgement
 
 
 def test_facts_of_many_cells_are_written_once(tmp_path: Path) -> None:
-    made = whole()
-    stored = json.loads(written(tmp_path, made).read_text())
-    different = {json.dumps(one.facts, sort_keys=True) for one in made.cells if one.facts}
-    assert len(stored["facts"]) == len(different) < len([one for one in made.cells if one.facts])
+    judgement = whole()
+    stored = json.loads(written(tmp_path, judgement).read_text())
+    different = {
+        json.dumps(result.facts, sort_keys=True) for result in judgement.cells if result.facts
+    }
+    assert (
+        len(stored["facts"])
+        == len(different)
+        < len([result for result in judgement.cells if result.facts])
+    )
 
 
 def test_everything_is_made_of_the_file_alone(tmp_path: Path) -> None:
     """In an empty folder: no store, no outputs, no network, no engine."""
-    made = replace(whole(), name="alone")
+    judgement = replace(whole(), name="alone")
     (tmp_path / "there").mkdir()
-    path = written(tmp_path / "there", made, pictures={}, seconds={"wall": 61.0})
+    path = written(tmp_path / "there", judgement, pictures={}, seconds={"wall": 61.0})
     done = rendered(path, tmp_path / "here")
     assert {one.name for one in (tmp_path / "here").iterdir()} == {
         "report.html", "summary.md", "junit.xml", "results.csv", "results.parquet",
     }  # fmt: skip
-    assert (tmp_path / "here" / "report.html").read_text() == render(made, {})
+    assert (tmp_path / "here" / "report.html").read_text() == render(judgement, {})
     assert "61.0 s" in done.text()
 
 

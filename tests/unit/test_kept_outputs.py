@@ -105,10 +105,10 @@ def test_outputs_of_which_sums_and_boxes_are_known_go(once: Path) -> None:
     assert set(outputs(once, "fp32").values()) == {True}, "new cells are compared with it"
     manifest = json.loads((once / "latest/manifest.json").read_text())
     objects = once / ".store/objects"
-    stored = {one["sha256"] for one in manifest["reference"]["outputs"].values()}
+    stored = {output["sha256"] for output in manifest["reference"]["outputs"].values()}
     assert all((objects / f"{one}.npy").exists() for one in stored)
     simulated = {
-        one["sha256"] for each in manifest["simulations"] for one in each["outputs"].values()
+        output["sha256"] for each in manifest["simulations"] for output in each["outputs"].values()
     }
     assert simulated
     assert not [one for one in simulated if (objects / f"{one}.npy").exists()]
@@ -116,7 +116,7 @@ def test_outputs_of_which_sums_and_boxes_are_known_go(once: Path) -> None:
 
 def test_what_is_kept_is_within_what_plan_says(once: Path, tmp_path: Path) -> None:
     told = footprint(read_experiment(matrix(tmp_path), []))
-    left = sum(one.stat().st_size for one in (once / ".store/objects").iterdir())
+    left = sum(path.stat().st_size for path in (once / ".store/objects").iterdir())
     kept = sum(told.kept.values())
     assert left / 3 < kept, "the bound is one"
     assert left < kept < 3 * left, "and says something"
@@ -161,16 +161,20 @@ def test_where_sums_are_damaged_the_cell_says_so_and_the_next_run_mends_it(
 ) -> None:
     before = judgement(results)
     record = json.loads((results / "latest/records/here/cpu/int8-own-minmax.json").read_text())
-    mine = {one["sha256"] for one in record["measurements"][0]["outputs"].values()}
+    mine = {output["sha256"] for output in record["measurements"][0]["outputs"].values()}
     for fact in (results / ".store/facts/object").iterdir():
         if mine & set(json.loads(fact.read_text())["sources"]):
             fact.write_text(fact.read_text()[:-9])
     told = judge_again("latest", results).judgement
-    cells = {one.cell.id: one for one in told.cells}
+    cells = {result.cell.id: result for result in told.cells}
     shared = cells["here/cpu/int8-shared-minmax"]
-    gone = [one for one in (shared, cells["here/cpu/int8-own-minmax"]) if one.status != "ok"]
+    gone = [
+        result for result in (shared, cells["here/cpu/int8-own-minmax"]) if result.status != "ok"
+    ]
     assert gone
-    assert all(one.status == "not_run" and "run again" in (one.reason or "") for one in gone)
+    assert all(
+        result.status == "not_run" and "run again" in (result.reason or "") for result in gone
+    )
     assert cells["here/cpu/fp32"].status == "ok"
     run(matrix(tmp_path), results)
     assert judgement(results) == before

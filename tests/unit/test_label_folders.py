@@ -53,14 +53,17 @@ def labelled(images: list[Path], files: Mapping[str, str], **classes: Any) -> di
 
 
 def boxes(coco: Mapping[str, Any]) -> list[tuple[int, int, list[float]]]:
-    return [(one["image_id"], one["category_id"], one["bbox"]) for one in coco["annotations"]]
+    return [
+        (annotation["image_id"], annotation["category_id"], annotation["bbox"])
+        for annotation in coco["annotations"]
+    ]
 
 
 def test_shares_become_pixels_of_each_image(images: list[Path]) -> None:
     coco = labelled(images, {"a.txt": "2 0.5 0.5 0.25 0.4\n\n0 0.25 0.5 0.5 1.0\n"}, number=5)
     assert boxes(coco) == [(1, 2, [7.5, 3.0, 5.0, 4.0]), (1, 0, [0.0, 0.0, 10.0, 10.0])]
-    assert [one["file_name"] for one in coco["images"]] == ["a.png", "b.jpg"]
-    assert [one["id"] for one in coco["categories"]] == list(range(5))
+    assert [image["file_name"] for image in coco["images"]] == ["a.png", "b.jpg"]
+    assert [category["id"] for category in coco["categories"]] == list(range(5))
 
 
 def test_an_image_on_its_side_is_read_upright(images: list[Path]) -> None:
@@ -82,7 +85,9 @@ def test_pixels_of_voc_are_counted_from_1_and_the_last_belongs_to_the_box(
     objects = voc_object("dog", (1, 1, WIDTH, HEIGHT)) + voc_object("cat", (5, 5, 5, 5), 1)
     coco = labelled(images, {"a.xml": voc(objects), "b.xml": voc()}, number=2, names=("cat", "dog"))
     assert boxes(coco) == [(1, 1, [0, 0, WIDTH, HEIGHT]), (1, 0, [4, 4, 1, 1])]
-    assert [one["iscrowd"] for one in coco["annotations"]] == [0, 1], "difficult: not counted"
+    assert [annotation["iscrowd"] for annotation in coco["annotations"]] == [0, 1], (
+        "difficult: not counted"
+    )
 
 
 def test_vocs_own_twenty_classes_need_no_names(images: list[Path]) -> None:
@@ -95,7 +100,7 @@ def test_vocs_own_twenty_classes_need_no_names(images: list[Path]) -> None:
 def test_names_that_the_network_does_not_know_are_further_categories(images: list[Path]) -> None:
     objects = voc_object("dog", (1, 1, 2, 2)) + voc_object("cow", (1, 1, 2, 2))
     coco = labelled(images, {"a.xml": voc(objects), "b.xml": voc()}, number=1, names=("dog",))
-    assert [one[1] for one in boxes(coco)] == [0, 1]
+    assert [box[1] for box in boxes(coco)] == [0, 1]
     assert len(coco["categories"]) == 2
 
 
@@ -104,8 +109,8 @@ def test_category_ids_that_were_for_a_coco_file_shift_no_name(images: list[Path]
     objects = "".join(voc_object(name, (1, 1, 2, 2)) for name in ("cat", "dog", "cow"))
     files = {"a.xml": voc(objects), "b.xml": voc()}
     coco = labelled(images, files, number=2, names=("cat", "dog"), category_ids=(1, 2))
-    assert [one[1] for one in boxes(coco)] == [1, 2, 3]
-    assert {1, 2, 3} <= {one["id"] for one in coco["categories"]}
+    assert [box[1] for box in boxes(coco)] == [1, 2, 3]
+    assert {1, 2, 3} <= {category["id"] for category in coco["categories"]}
 
 
 def test_both_kinds_say_the_same_as_coco(tmp_path: Path) -> None:
@@ -138,8 +143,11 @@ def test_both_kinds_say_the_same_as_coco(tmp_path: Path) -> None:
         content = checked(matrix).labels
         assert content is not None
         found = json.loads(content)
-        for one in found["annotations"]:
-            one["bbox"], one["area"] = [round(v, 6) for v in one["bbox"]], round(one["area"], 6)
+        for annotation in found["annotations"]:
+            annotation["bbox"], annotation["area"] = (
+                [round(v, 6) for v in annotation["bbox"]],
+                round(annotation["area"], 6),
+            )
         assert found == coco
 
 
@@ -169,7 +177,7 @@ def test_category_ids_of_a_coco_file_make_no_other_classes_of_yolos_numbers(
         labelled(images, {"a.txt": "1 .5 .5 .1 .1"}, number=len(ids), category_ids=ids)
     assert boxes(labelled(images, {"a.txt": "", "b.txt": ""}, category_ids=ids)) == []
     coco = labelled(images, {"a.txt": "1 .5 .5 .1 .1"}, category_ids=(0, 1))
-    assert [one[1] for one in boxes(coco)] == [1]
+    assert [box[1] for box in boxes(coco)] == [1]
 
 
 def test_one_file_among_many_images_does_not_make_the_others_empty(tmp_path: Path) -> None:

@@ -93,20 +93,20 @@ def trial_of(
     repeats: int = 1,
 ) -> Trial:
     cells = [
-        Cell(environment=one.name, device=device, pass_=pass_)
-        for one in environments
-        for device in (devices[one.name] if isinstance(devices, dict) else devices)
+        Cell(environment=environment.name, device=device, pass_=pass_)
+        for environment in environments
+        for device in (devices[environment.name] if isinstance(devices, dict) else devices)
         for pass_ in passes
     ]
     trial = Trial(
         tmp_path, cells=cells, repeats=repeats, shared=None if FP32 in passes else "entropy"
     )
     matrix = trial.matrix
-    machines = machines or dict.fromkeys((one.name for one in environments), HERE)
+    machines = machines or dict.fromkeys((environment.name for environment in environments), HERE)
     settings = dataclasses.replace(matrix.wants.settings, machines=machines)
     matrix.wants = dataclasses.replace(matrix.wants, settings=settings)
     matrix.jobs.wants = matrix.rounds.wants = matrix.wants
-    matrix.environments = {one.name: one for one in environments}
+    matrix.environments = {environment.name: environment for environment in environments}
     matrix.engine_options = {one: {} for one in ("reference", *matrix.environments)}
     return trial
 
@@ -140,8 +140,8 @@ def test_devices_work_at_once_each_on_one_job_round_after_round(tmp_path: Path) 
     environments = [Watched(name, diary, meet=meet) for name in ("a", "b")]
     trial = trial_of(tmp_path, environments, repeats=3)
     records = trial.records()
-    assert {one.status for one in records.values()} == {Status.OK}
-    assert {len(one.measurements) for one in records.values()} == {3}
+    assert {record.status for record in records.values()} == {Status.OK}
+    assert {len(record.measurements) for record in records.values()} == {3}
     assert diary.clashes == []
     for place in ("GPU-aaaa", "GPU-bbbb"):
         _rounds([name for where, name in diary.jobs if where == place])
@@ -167,7 +167,7 @@ def test_no_gpu_is_at_work_while_the_processor_is_measured(tmp_path: Path) -> No
     ]
     devices = {"trt": DEVICES, "ort": ["cpu"]}
     trial_of(tmp_path, environments, devices, repeats=2).records()
-    assert [one for one in diary.jobs if one[0] == "cpu"] == diary.jobs[:2]
+    assert [job for job in diary.jobs if job[0] == "cpu"] == diary.jobs[:2]
     assert set(diary.beside[:2]) == {frozenset()}
 
 
@@ -180,7 +180,7 @@ def test_processors_of_two_machines_work_at_once(tmp_path: Path) -> None:
         for name, machine in machines.items()
     ]
     records = trial_of(tmp_path, environments, ["cpu"], machines=machines).records()
-    assert {one.status for one in records.values()} == {Status.OK}
+    assert {record.status for record in records.values()} == {Status.OK}
     assert {place for place, _ in diary.jobs} == {"cpu", "t4box/cpu"}
 
 
@@ -199,9 +199,9 @@ def test_tables_stand_in_the_order_of_the_plan_whoever_was_first(tmp_path: Path)
                 if second_first and self.device == "gpu:0":
                     assert ended.wait(PATIENCE_S)
                 ending = super().run(job)
-                made = job.result / "calibration.json"
-                if made.exists():
-                    made.write_text(made.read_text().replace("2.0", str(self.amax)))
+                path = job.result / "calibration.json"
+                if path.exists():
+                    path.write_text(path.read_text().replace("2.0", str(self.amax)))
                 if self.device == "gpu:1":
                     ended.set()
                 return ending
@@ -209,7 +209,7 @@ def test_tables_stand_in_the_order_of_the_plan_whoever_was_first(tmp_path: Path)
         environments = [Ranges("a", "gpu:0", 3.0), Ranges("b", "gpu:1", 4.0)]
         devices = {"a": ["gpu:0"], "b": ["gpu:1"]}
         trial = trial_of(folder, environments, devices, [SHARED, OWN])
-        assert {one.status for one in trial.records().values()} == {Status.OK}
+        assert {record.status for record in trial.records().values()} == {Status.OK}
         return list(trial.matrix.tables)
 
     tables = found(tmp_path / "1", second_first=False)
@@ -236,7 +236,7 @@ def test_trouble_on_one_device_loses_nothing_of_another(tmp_path: Path) -> None:
     trial = trial_of(tmp_path, [sick, well], devices, repeats=3)
     with pytest.raises(StoreError, match="the disk of this device is full"):
         trial.records()
-    records = {one.cell: one for one in trial.matrix.records(stopped="the disk was full")}
+    records = {record.cell: record for record in trial.matrix.records(stopped="the disk was full")}
     assert records["well/gpu:1/fp32"].status is Status.OK
     assert len(records["well/gpu:1/fp32"].measurements) == 3
     assert records["sick/gpu:0/fp32"].status is Status.NOT_RUN
@@ -287,10 +287,10 @@ def test_an_interrupt_stops_the_jobs_of_all_devices_and_keeps_what_ended(
     assert set(hanging) == {"a/gpu:0", "b/gpu:1"}
     for pid in hanging.values():
         assert not Path(f"/proc/{pid}").exists()
-    assert not [one for one in threading.enumerate() if one.name.startswith("worker")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
     assert not list((trial.store.root / "work").iterdir())
     again = trial_of(tmp_path, [ScriptedEnvironment(name) for name in ("a", "b")], devices, [FP32])
-    assert [one.reused for one in again.records().values()] == [1, 1]
+    assert [record.reused for record in again.records().values()] == [1, 1]
 
 
 def test_an_interrupt_ends_the_wait_for_another_run(
@@ -303,7 +303,7 @@ def test_an_interrupt_ends_the_wait_for_another_run(
         pytest.raises(KeyboardInterrupt),
     ):
         trial.matrix.run()
-    assert not [one for one in threading.enumerate() if one.name.startswith("worker")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
 
 
 def test_what_is_interrupted_begins_nothing_new(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_what_is_interrupted_begins_nothing_new(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trial.matrix.run()
     assert len(diary.jobs) < 1000
-    counts = [len(one.measurements) for one in trial.matrix.records(stopped="interrupted")]
+    counts = [len(record.measurements) for record in trial.matrix.records(stopped="interrupted")]
     assert sum(counts) <= len(diary.jobs)
 
 
@@ -387,9 +387,9 @@ def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
     lane = Lane("e", "cpu", (cell,))
     lane.measurements["fp32"] = [
         Measurement.model_construct(
-            name="fp32", status=one, reason=None if one is Status.OK else "gone"
+            name="fp32", status=statuse, reason=None if statuse is Status.OK else "gone"
         )
-        for one in statuses
+        for statuse in statuses
     ]
     record = lane.record(cell, 2, None)
     assert (record.status, record.reason) == (status, reason)

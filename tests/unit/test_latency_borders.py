@@ -34,9 +34,9 @@ def mean_at(p: float, least: float = 0.0) -> float:
 
 @pytest.mark.parametrize("share", SIDES)
 def test_a_slowdown_counts_from_5_percent_on(share: float) -> None:
-    found = pair(apart(math.log1p(0.05 * share), spread=1e-4))
-    assert (found is not None) is (share > 1)
-    assert found is None or found.kind is Kind.LATENCY_REGRESSION
+    verdict = pair(apart(math.log1p(0.05 * share), spread=1e-4))
+    assert (verdict is not None) is (share > 1)
+    assert verdict is None or verdict.kind is Kind.LATENCY_REGRESSION
 
 
 @pytest.mark.parametrize("share", SIDES)
@@ -46,17 +46,17 @@ def test_it_is_found_where_more_than_2_percent_is_certain_but_for_1_of_200(
 ) -> None:
     mean = mean_at(share * 0.005 / looks, LEAST)
     records = matrix({"base": [0.01] * ROUNDS, "slow": apart(mean)})
-    (found,) = latency_verdicts(records, "base", Rules(looks=looks)).values()
-    assert found.effect
-    assert found.effect.p == pytest.approx(share * 0.005 / looks)
-    assert found.kind is (Kind.LATENCY_REGRESSION if share < 1 else Kind.INCONCLUSIVE)
+    (verdict,) = latency_verdicts(records, "base", Rules(looks=looks)).values()
+    assert verdict.effect
+    assert verdict.effect.p == pytest.approx(share * 0.005 / looks)
+    assert verdict.kind is (Kind.LATENCY_REGRESSION if share < 1 else Kind.INCONCLUSIVE)
 
 
 @pytest.mark.parametrize("share", SIDES)
 def test_it_is_looked_into_where_any_slowdown_is_certain_but_for_1_of_50(share: float) -> None:
-    found = pair(apart(mean_at(share * 0.02)))
-    assert (found is not None) is (share < 1)
-    assert found is None or found.kind is Kind.INCONCLUSIVE
+    verdict = pair(apart(mean_at(share * 0.02)))
+    assert (verdict is not None) is (share < 1)
+    assert verdict is None or verdict.kind is Kind.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("devices", "found"), [(1, True), (2, True), (3, False)])
@@ -67,20 +67,23 @@ def test_luck_may_make_a_find_in_9_of_1000_matrices(devices: int, *, found: bool
         for number in range(devices)
         for record in matrix({"base": [0.01] * 4, "slow": [0.02] * 4}, device=f"gpu:{number}")
     ]
-    kinds = {one.kind for one in latency_verdicts(records, "base", Rules()).values()}
+    kinds = {
+        latency_verdict.kind
+        for latency_verdict in latency_verdicts(records, "base", Rules()).values()
+    }
     assert kinds == {Kind.LATENCY_REGRESSION if found else Kind.INCONCLUSIVE}
 
 
 @pytest.mark.parametrize("mean", [0.058, 0.07, 0.085])
 def test_as_many_repeats_are_asked_for_as_decide_if_what_is_seen_goes_on(mean: float) -> None:
-    found = pair(apart(mean))
+    verdict = pair(apart(mean))
 
     def p(rounds: int) -> float:
         return float(stats.t.sf((mean - LEAST) * math.sqrt(rounds) / SPREAD, rounds - 1))
 
     more = next(rounds for rounds in range(ROUNDS + 1, 200) if p(rounds) <= 0.005) - ROUNDS
-    assert found
-    assert (found.kind, found.needs) == (
+    assert verdict
+    assert (verdict.kind, verdict.needs) == (
         Kind.INCONCLUSIVE, f"{more} more repeat{'s' if more > 1 else ''}",
     )  # fmt: skip
 
@@ -91,9 +94,9 @@ def test_of_what_all_noise_speaks_for_its_own_must_not_do_as_much_once_in_ten(sh
     mean = float(stats.t.isf(share * 0.1, ROUNDS - 1)) * 0.15 / math.sqrt(ROUNDS)
     steady = {name: [0.01] * ROUNDS for name in "abcdefghij"}
     rows = {"base": [0.01] * ROUNDS, "slow": apart(mean, 0.15)} | steady
-    found = told(matrix(rows)).get("slow")
-    assert (found is not None) is (share < 1)
-    assert found is None or found.kind is Kind.INCONCLUSIVE
+    verdict = told(matrix(rows)).get("slow")
+    assert (verdict is not None) is (share < 1)
+    assert verdict is None or verdict.kind is Kind.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("share", SIDES)
@@ -110,9 +113,9 @@ def test_others_that_wander_by_half_of_a_slowdown_are_luck_in_sight(share: float
 
 def test_two_rounds_of_equal_times_are_a_test_and_one_is_none() -> None:
     steady = {name: [0.01, 0.01] for name in ("base", "a", "b", "c")}
-    found = told(matrix(steady | {"slow": [0.02, 0.02]}))["slow"]
-    assert found.effect
-    assert (found.effect.known, found.effect.builds) == (True, 2)
+    verdict = told(matrix(steady | {"slow": [0.02, 0.02]}))["slow"]
+    assert verdict.effect
+    assert (verdict.effect.known, verdict.effect.builds) == (True, 2)
     once = {name: seconds[:1] for name, seconds in steady.items()}
     (alone,) = told(matrix(once | {"slow": [0.02]})).values()
     assert alone.effect
@@ -128,7 +131,7 @@ def test_each_look_has_its_share_of_what_luck_may_do(looks: int, kind: Kind) -> 
         for record in matrix({"base": [0.01] * 4, "slow": [0.02] * 4}, device=device)
     ]
     found = latency_verdicts(records, "base", Rules(looks=looks)).values()
-    assert {one.kind for one in found} == {kind}
+    assert {verdict.kind for verdict in found} == {kind}
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,10 @@ def test_three_rounds_are_enough_up_to_what_luck_may_do_over_all_pairs(
     rows |= {f"v{number}": quiet for number in range(steady)}
     others: dict[str, Sequence[float]] = {"base": quiet}
     others |= {f"v{number}": quiet for number in range(rest)}
-    records = [one for number in range(devices) for one in matrix(rows, device=f"gpu:{number}")]
+    records = [
+        record for number in range(devices) for record in matrix(rows, device=f"gpu:{number}")
+    ]
     records += matrix(others, device="gpu:last")
-    found = latency_verdicts(records, "base", Rules())
-    assert {one.kind for one in found.values()} == {kind}
-    assert len(found) == devices
+    verdicts = latency_verdicts(records, "base", Rules())
+    assert {verdict.kind for verdict in verdicts.values()} == {kind}
+    assert len(verdicts) == devices

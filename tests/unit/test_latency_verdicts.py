@@ -76,8 +76,8 @@ def record(
 
 def told(records: Sequence[Record]) -> dict[str, Verdict]:
     """Returns environment → its verdict."""
-    found = latency_verdicts(records, "base", Rules())
-    return {cell.partition("/")[0]: one for cell, one in found.items()}
+    verdicts = latency_verdicts(records, "base", Rules())
+    return {cell.partition("/")[0]: verdict for cell, verdict in verdicts.items()}
 
 
 BASE = (0.0100, 0.0101, 0.0099, 0.0100)
@@ -328,10 +328,10 @@ def test_three_rounds_of_a_baseline_that_stands_alone_do_not_accuse_all_others()
     """It scatters, and three of its rounds agree by chance: were it one cell, that would do."""
     generator = np.random.default_rng(1)
     rows = {f"v{n}": 0.01 * np.exp(generator.normal(0, 0.01, 3)) for n in range(6)}
-    low = {"base": [0.0092, 0.0093, 0.0092]} | {name: one.tolist() for name, one in rows.items()}
-    found = told(matrix(low))
-    assert len(found) == 6
-    assert {one.needs for one in found.values()} <= {"1 more repeat", "2 more repeats"}
+    low = {"base": [0.0092, 0.0093, 0.0092]} | {name: row.tolist() for name, row in rows.items()}
+    verdicts = told(matrix(low))
+    assert len(verdicts) == 6
+    assert {verdict.needs for verdict in verdicts.values()} <= {"1 more repeat", "2 more repeats"}
     others = {"base": rows["v0"].tolist(), "slow": [0.0108, 0.0109, 0.0108]}
     others |= {name: rows[name].tolist() for name in list(rows)[1:]}
     assert told(matrix(others))["slow"].kind is Kind.LATENCY_REGRESSION
@@ -395,7 +395,7 @@ def test_cells_that_share_a_measurement_are_one_cell() -> None:
     crowd = told([*records, *copies, twin])
     assert alone
     assert crowd["slow"].effect == crowd["twin"].effect == alone
-    assert {one.kind for one in crowd.values()} == {Kind.LATENCY_REGRESSION}
+    assert {verdict.kind for verdict in crowd.values()} == {Kind.LATENCY_REGRESSION}
 
 
 def test_a_step_between_two_others_has_the_noise_of_all() -> None:
@@ -423,9 +423,9 @@ def test_a_step_between_two_others_has_the_noise_of_all() -> None:
 def test_the_sentence_names_the_slowest_first_and_what_is_open() -> None:
     rows: dict[str, Sequence[float]] = {"base": BASE}
     rows |= {f"s{n}": [one * (1.2 + n / 10) for one in BASE] for n in range(7)}
-    found = told(matrix(rows))
+    verdicts = told(matrix(rows))
     other = told(matrix({"base": BASE, "old": SLOW}, [("base", "old")] * 4))
-    sentence = latency_sentence([*found.values(), *other.values()], "base")
+    sentence = latency_sentence([*verdicts.values(), *other.values()], "base")
     assert sentence.startswith(
         "Slower than base, beyond the noise: s6/cpu/fp32 takes 80 % longer than base/cpu/fp32; s5"
     )

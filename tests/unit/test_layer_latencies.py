@@ -99,8 +99,8 @@ def own(subject: Subject, times: Mapping[str, float], more: Sequence[LayerTime] 
         LayerTime(name=f"fused {number}", tensors=tuple(makers[name].output), seconds=ms / 1000)
         for number, (name, ms) in enumerate(times.items())
     ]
-    told = LayerTimes(runs=20, layers=(*layers, *more))
-    return dataclasses.replace(subject, times=CellTimes(cell="trt/gpu:0/int8", times=told))
+    layer_times = LayerTimes(runs=20, layers=(*layers, *more))
+    return dataclasses.replace(subject, times=CellTimes(cell="trt/gpu:0/int8", times=layer_times))
 
 
 def test_the_cheapest_set_is_the_cheapest_in_time(planted: Subject) -> None:
@@ -110,7 +110,7 @@ def test_the_cheapest_set_is_the_cheapest_in_time(planted: Subject) -> None:
         tensors=tuple(planted.model.graph.node[0].output),
         seconds=0.095,
     )
-    for one, share in (
+    for diagnosis, share in (
         (found(planted, profile=DEAR), 60 / 95),
         (found(own(planted, DEAR)), 60 / 95),
         # What is added takes time, and is of no layer, though it is called after one.
@@ -118,10 +118,10 @@ def test_the_cheapest_set_is_the_cheapest_in_time(planted: Subject) -> None:
         # What was asked for by hand counts before what was measured.
         (found(own(planted, dict.fromkeys(LAYERS, 1.0)), profile=DEAR), 60 / 95),
     ):
-        assert one.cost_unit == "measured time"
-        assert one.search.chosen is not None
-        assert set(one.search.chosen.layers) == {"trunk2", "trunk3"}
-        assert one.search.chosen.cost == pytest.approx(share)
+        assert diagnosis.cost_unit == "measured time"
+        assert diagnosis.search.chosen is not None
+        assert set(diagnosis.search.chosen.layers) == {"trunk2", "trunk3"}
+        assert diagnosis.search.chosen.cost == pytest.approx(share)
     told = found(own(planted, DEAR))
     assert any("took in trt/gpu:0/int8, the median of 20 runs" in note for note in told.notes)
 
@@ -137,12 +137,14 @@ def test_the_cheapest_set_is_the_cheapest_in_time(planted: Subject) -> None:
 def test_times_that_are_no_use_are_told_and_not_used(
     planted: Subject, times: Mapping[str, float], why: str
 ) -> None:
-    one = found(own(planted, times))
-    assert one.cost_unit == "multiply-accumulates"
-    assert one.search == found(planted).search
-    assert any(why in note for note in one.notes)
+    diagnosis = found(own(planted, times))
+    assert diagnosis.cost_unit == "multiply-accumulates"
+    assert diagnosis.search == found(planted).search
+    assert any(why in note for note in diagnosis.notes)
 
 
 def test_tensors_of_another_network_are_of_no_layer(planted: Subject) -> None:
-    told = [LayerTime(name="trunk1", tensors=("unknown",), seconds=1.0)]
-    assert [one.layers for one in by_tensors(told, planted.model, LAYERS)] == [frozenset()]
+    layer_times = [LayerTime(name="trunk1", tensors=("unknown",), seconds=1.0)]
+    assert [by_tensor.layers for by_tensor in by_tensors(layer_times, planted.model, LAYERS)] == [
+        frozenset()
+    ]

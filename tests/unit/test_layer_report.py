@@ -24,10 +24,10 @@ def test_layers_are_parted_by_the_heads_that_depend_on_them(network: NetworkMap)
     parts = {part.heads: part for part in network.parts}
     assert list(parts) == [("big", "little"), ("big",), ("little",)]
     trunk, own = parts["big", "little"], parts["little",]
-    assert [one.operator for one in trunk.layers] == ["Conv", "Relu", "Conv", "Relu"]
+    assert [layer.operator for layer in trunk.layers] == ["Conv", "Relu", "Conv", "Relu"]
     assert (trunk.reads, own.reads) == ((), (0,))
-    assert {one.operator for one in own.layers} >= {"Resize", "Concat", "Add"}
-    assert all((one.macs > 0) == (one.operator == "Conv") for _, one in network.layers)
+    assert {layer.operator for layer in own.layers} >= {"Resize", "Concat", "Add"}
+    assert all((layer.macs > 0) == (layer.operator == "Conv") for _, layer in network.layers)
 
 
 def test_a_tensor_feeds_the_heads_behind_it(network: NetworkMap) -> None:
@@ -62,18 +62,18 @@ def test_a_head_that_the_network_lacks_is_an_error() -> None:
 
 
 def test_tensorrt_tells_layers_by_the_tensors_they_give_out(network: NetworkMap) -> None:
-    told = [
+    layers = [
         EngineLayer(tensors=("c1", "s2"), precision="int8"),
         EngineLayer(tensors=("up",), precision="fp16"),
         EngineLayer(tensors=("joined", "elsewhere"), precision=None),
     ]
-    ran = from_layers(network, told)
+    ran = from_layers(network, layers)
     assert ran == {"conv_c1": "int8", "relu_s2": "int8", "resize_up": "fp16"}
 
 
 def macs(network: NetworkMap, head: str, *but: str) -> int:
-    cone = [one for part, one in network.layers if head in part.heads]
-    return sum(one.macs for one in cone if one.name not in but)
+    cone = [layer for part, layer in network.layers if head in part.heads]
+    return sum(layer.macs for layer in cone if layer.name not in but)
 
 
 def share(integer: int, floats: tuple[str, ...] = (), **operators: dict[str, int]) -> Share:
@@ -103,15 +103,15 @@ def test_layers_that_do_not_add_up_are_not_told(network: NetworkMap) -> None:
 
 def record(name: str, **measured: object) -> Record:
     fields = {"fingerprint": "f", "repeat": 0, "status": Status.OK, "model_sha256": "m"}
-    one = Measurement.model_validate(fields | {"name": "int8-shared-entropy"} | measured)
+    measurement = Measurement.model_validate(fields | {"name": "int8-shared-entropy"} | measured)
     pass_ = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
     return Record(
         cell=f"{name}/cpu/int8-shared-entropy",
         environment=name,
         device="cpu",
         pass_=pass_,
-        status=one.status,
-        measurements=(one,),
+        status=measurement.status,
+        measurements=(measurement,),
     )
 
 
@@ -126,17 +126,17 @@ def test_cells_that_ran_alike_are_one_way(network: NetworkMap) -> None:
         record("f", layers=LAYERS.model_copy(update={"sha256": "cd" * 32}), shares=whole),
     ]
     told = {LAYERS.sha256: [EngineLayer(tensors=("c1",), precision="int8")]}
-    found = layer_report(network, records, lambda one: told.get(one.sha256))
-    names = [[cell.partition("/")[0] for cell in way.cells] for way in found.ways]
+    report = layer_report(network, records, lambda stored: told.get(stored.sha256))
+    names = [[cell.partition("/")[0] for cell in way.cells] for way in report.ways]
     assert names == [["a", "c", "f"], ["b"]], "where layers.json is gone, the shares tell"
-    assert found.untold == ("e/cpu/int8-shared-entropy",)
+    assert report.untold == ("e/cpu/int8-shared-entropy",)
 
 
 def test_float_cells_ran_in_float_and_are_not_told(network: NetworkMap) -> None:
     one = record("a", shares={"big": share(macs(network, "big"))})
     float_ = one.model_copy(update={"pass_": Pass(precision=Precision.FP32)})
-    found = layer_report(network, [float_], lambda _: None)
-    assert (found.ways, found.untold) == ((), ())
+    report = layer_report(network, [float_], lambda _: None)
+    assert (report.ways, report.untold) == ((), ())
 
 
 def test_the_model_is_not_changed() -> None:

@@ -87,11 +87,11 @@ def test_wrong_claims_are_as_rare_as_their_level(gain: float, scatter: float, wr
 
 
 def test_where_nothing_can_be_said_nothing_is() -> None:
-    one = Point(images=1, sqnr_db=(20.0,))
-    assert curve("small", [one], LEAST) is None
-    assert curve("small", [one, Point(images=4, sqnr_db=(math.inf,))], LEAST) is None
+    point = Point(images=1, sqnr_db=(20.0,))
+    assert curve("small", [point], LEAST) is None
+    assert curve("small", [point, Point(images=4, sqnr_db=(math.inf,))], LEAST) is None
     # A quarter with one draw has no scatter.
-    two = curve("small", [one, Point(images=4, sqnr_db=(30.0,))], LEAST)
+    two = curve("small", [point, Point(images=4, sqnr_db=(30.0,))], LEAST)
     assert two is not None
     assert two.trend is Trend.UNDECIDED
     assert curves({"a": {}, "b": {4: []}}, LEAST) == ()

@@ -26,7 +26,7 @@ def levels(image: Image.Image) -> npt.NDArray[np.float64]:
 
 
 def descriptions(images: list[Image.Image]) -> alike.Floats:
-    return np.stack([alike.describe(levels(one)) for one in images])
+    return np.stack([alike.describe(levels(image)) for image in images])
 
 
 def scene(seed: int, size: int = 200) -> Image.Image:
@@ -47,14 +47,14 @@ def demo(part: str, number: int) -> list[Image.Image]:
     ]
 
 
-def found(one: list[Image.Image], other: list[Image.Image]) -> alike.Likeness:
-    return alike.likeness(descriptions(one), descriptions(other))
+def found(images: list[Image.Image], other: list[Image.Image]) -> alike.Likeness:
+    return alike.likeness(descriptions(images), descriptions(other))
 
 
 def concerns(like: alike.Likeness) -> set[Concern]:
     names = [f"{index}.jpg" for index in range(like.compared[0])]
     others = [f"e{index}.jpg" for index in range(like.compared[1])]
-    return {one.concern for one in likeness_claims(like, names, others)}
+    return {likeness_claim.concern for likeness_claim in likeness_claims(like, names, others)}
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -86,7 +86,7 @@ def test_an_evaluation_image_that_is_a_calibration_image_is_named(how: str) -> N
     evaluation = demo("evaluation", 10)
     evaluation[3] = SAME[how](calibration[7])
     like = found(calibration, evaluation)
-    assert [(one.one, one.other, one.mirrored) for one in like.across] == [(7, 3, False)]
+    assert [(twins.one, twins.other, twins.mirrored) for twins in like.across] == [(7, 3, False)]
     assert like.across[0].cosine >= alike.COPY
     (claim,) = likeness_claims(like, [f"c{i}" for i in range(20)], [f"e{i}" for i in range(10)])
     assert claim.text.startswith("1 of 10 evaluation images is nearly the same picture")
@@ -98,7 +98,7 @@ def test_a_mirrored_copy_is_found_and_called_that() -> None:
     evaluation = demo("evaluation", 10)
     evaluation[3] = calibration[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     like = found(calibration, evaluation)
-    assert [(one.one, one.other, one.mirrored) for one in like.across] == [(7, 3, True)]
+    assert [(twins.one, twins.other, twins.mirrored) for twins in like.across] == [(7, 3, True)]
     exact = alike.describe(levels(evaluation[3]))
     turned = alike.mirrored(descriptions([calibration[7]]))[0]
     # The grid's areas of 320 pixels are not symmetric to the pixel.
@@ -174,7 +174,7 @@ def test_one_camera_that_sees_different_things_makes_no_copies(draw: int) -> Non
     assert (like.across, like.scenes) == ((), ())
     images[40] = jpeg(images[5], 50)
     like = found(images[:30], images[30:])
-    assert [(one.one, one.other) for one in like.across] == [(5, 10)]
+    assert [(twins.one, twins.other) for twins in like.across] == [(5, 10)]
 
 
 # Frames
@@ -202,7 +202,7 @@ def test_a_video_cut_into_both_sets_is_told_as_that() -> None:
         [*frames[::2], *(scene(50 + i) for i in range(20))],
         [*frames[1::2], *(scene(90 + i) for i in range(20))],
     )
-    assert {one.other for one in like.across} == set(range(10))
+    assert {twins.other for twins in like.across} == set(range(10))
     assert Concern.OVERLAP in concerns(like)
 
 
@@ -251,7 +251,7 @@ def test_of_too_many_images_some_are_compared_and_it_is_told(
     like = alike.likeness(every, every[:5])
     assert like.compared == (10, 5)
     # The indices are those of the images, not of what was compared.
-    assert {(one.one, one.other) for one in like.across} <= {(i, i) for i in range(30)}
+    assert {(twins.one, twins.other) for twins in like.across} <= {(i, i) for i in range(30)}
     assert like.across
 
 

@@ -44,18 +44,23 @@ def groups(model: onnx.ModelProto | None = None, custom: Sequence[str] = ()) -> 
     return behind(model or pyramid(), [(name, name) for name in HEADS], custom)
 
 
-def sentence(bad: Sequence[str], good: Sequence[str], found: Sequence[Behind] | None = None) -> str:
-    told = lineage(found or groups(), bad, good)
+def sentence(
+    bad: Sequence[str], good: Sequence[str], behinds: Sequence[Behind] | None = None
+) -> str:
+    told = lineage(behinds or groups(), bad, good)
     assert told
     return told.sentence
 
 
 def test_operators_are_grouped_by_the_heads_behind_them() -> None:
-    found = {one.heads: one for one in groups()}
-    assert [one.name for one in found["medium", "small"].operators] == ["up_12", "concat_13"]
-    assert [one.name for one in found["small",].operators] == ["up_17"]
-    assert found[HEADS].operators == ()
-    assert found[HEADS].others == {"Conv": 1, "Relu": 1}
+    behinds = {group.heads: group for group in groups()}
+    assert [operator.name for operator in behinds["medium", "small"].operators] == [
+        "up_12",
+        "concat_13",
+    ]
+    assert [operator.name for operator in behinds["small",].operators] == ["up_17"]
+    assert behinds[HEADS].operators == ()
+    assert behinds[HEADS].others == {"Conv": 1, "Relu": 1}
 
 
 def test_the_bad_heads_lie_behind_the_resizes() -> None:
@@ -96,8 +101,8 @@ def test_good_heads_that_share_everything_leave_nothing_to_explain() -> None:
 def test_a_head_of_which_nothing_is_known_is_no_evidence() -> None:
     told = lineage(groups(), ["small"], ["large"])
     assert told
-    [found] = told.suspects
-    assert [one.node for one in found.operators] == ["up_12", "up_17", "concat_13"]
+    [suspects] = told.suspects
+    assert [operator.node for operator in suspects.operators] == ["up_12", "up_17", "concat_13"]
 
 
 @pytest.mark.parametrize(("bad", "good"), [([], HEADS), (HEADS, []), ([], [])])
@@ -122,7 +127,7 @@ def test_custom_operators_come_first_and_are_called_so() -> None:
 
 def test_a_plugin_in_the_standard_domain_is_custom() -> None:
     model = pyramid()
-    node = next(one for one in model.graph.node if one.name == "concat_13")
+    node = next(node_proto for node_proto in model.graph.node if node_proto.name == "concat_13")
     node.op_type = "ConcatPlugin_TRT"
     told = sentence(["medium", "small"], ["large"], groups(model))
     assert "behind concat_13 (custom ConcatPlugin_TRT), up_12 (Resize)" in told.replace(" and", ",")
@@ -145,13 +150,13 @@ def test_suspects_are_exactly_what_no_good_head_is_behind(data: st.DataObject) -
     good = [name for name in known if name not in bad]
     told = lineage(groups(), bad, good)
     assert told
-    whole = [one for one in told.suspects if len(one.heads) == len(bad)]
+    whole = [suspect for suspect in told.suspects if len(suspect.heads) == len(bad)]
     cones = {head: set(graph.backward_cone(model, head)) for head in (*bad, *good)}
     expected = set.intersection(*map(cones.get, bad)).difference(*map(cones.get, good))
-    assert {one.node for found in whole for one in found.operators} == {
+    assert {operator.node for suspects in whole for operator in suspects.operators} == {
         name for name in expected if name.split("_")[0] in ("up", "concat")
     }
-    counted = sum(number for found in whole for number in found.others.values())
+    counted = sum(number for suspects in whole for number in suspects.others.values())
     assert counted == sum(name.split("_")[0] not in ("up", "concat") for name in expected)
 
 

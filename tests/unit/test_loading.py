@@ -77,7 +77,7 @@ def test_a_run_is_told_short_and_its_columns_can_be_spelled(loaded: Results) -> 
     )
     assert "<th>sqnr_db</th>" in loaded._repr_html_()
     for name in NAMES:
-        assert all(one.isidentifier() and not iskeyword(one) for one in loaded.docs[name])
+        assert all(doc.isidentifier() and not iskeyword(doc) for doc in loaded.docs[name])
 
 
 def test_the_heads_are_those_of_the_judgement(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_heads_are_those_of_the_judgement(folder: Path) -> None:
         heads = trt_matrix.load(folder).heads
         assert len(heads) == len(whole.cells) * len(whole.heads)
         for named in ("verdicts", "gates_failed", "identical_to"):
-            assert {type(one) for one in heads[named]} == {list}
+            assert {type(head) for head in heads[named]} == {list}
             assert heads[named].map(len).max()
         assert types.is_float_dtype(heads["nmse"])
         assert types.is_bool_dtype(heads["passed"])

@@ -48,17 +48,17 @@ def sums(reference: Boxes, test: Boxes, settings: Matching = SETTINGS) -> Sums:
 
 
 def counted(reference: Boxes, test: Boxes) -> dict[str, int]:
-    found = totals(sums(reference, test))
+    changes = totals(sums(reference, test))
     names = ("reference", "test", "kept", "lost", "faded", "new", "risen")
-    return {name: getattr(found, name) for name in names if getattr(found, name)}
+    return {name: getattr(changes, name) for name in names if getattr(changes, name)}
 
 
 def test_a_box_that_moved_is_kept_with_its_overlap_and_score_change() -> None:
-    found = totals(sums(box(0, 0.9), box(2, 0.7)))
-    assert (found.kept, found.lost, found.new) == (1, 0, 0)
-    assert found.mean_iou == pytest.approx(80 / 120)
-    assert found.mean_score_change == pytest.approx(-0.2)
-    assert found.mean_abs_score_change == pytest.approx(0.2)
+    changes = totals(sums(box(0, 0.9), box(2, 0.7)))
+    assert (changes.kept, changes.lost, changes.new) == (1, 0, 0)
+    assert changes.mean_iou == pytest.approx(80 / 120)
+    assert changes.mean_score_change == pytest.approx(-0.2)
+    assert changes.mean_abs_score_change == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,14 @@ def test_boxes_against_themselves_change_nothing() -> None:
         generator.integers(0, 3, 50),
         generator.integers(0, HEADS, 50),
     )
-    found = totals(sums(some, some))
-    assert found.kept == found.reference == found.test > 20
-    assert (found.lost, found.new, found.mean_iou, found.mean_abs_score_change) == (0, 0, 1.0, 0.0)
+    changes = totals(sums(some, some))
+    assert changes.kept == changes.reference == changes.test > 20
+    assert (changes.lost, changes.new, changes.mean_iou, changes.mean_abs_score_change) == (
+        0,
+        0,
+        1.0,
+        0.0,
+    )
 
 
 def test_the_test_box_of_highest_score_chooses_first() -> None:
@@ -183,14 +188,14 @@ def test_no_images_and_no_pairs_have_no_means() -> None:
 
 def test_counts_are_those_of_one_repeat_and_shares_those_of_all() -> None:
     kept, lost = sums(box(0, 0.9), box(2, 0.9)), sums(box(0, 0.9), NONE)
-    found = totals(np.concatenate([kept, lost, lost]), repeats=3)
-    assert (found.reference, found.kept, found.lost) == (
+    changes = totals(np.concatenate([kept, lost, lost]), repeats=3)
+    assert (changes.reference, changes.kept, changes.lost) == (
         1,
         pytest.approx(1 / 3),
         pytest.approx(2 / 3),
     )
-    assert found.lost_share == pytest.approx(2 / 3)
-    assert found.mean_iou == totals(kept).mean_iou, "of the pairs that there are"
+    assert changes.lost_share == pytest.approx(2 / 3)
+    assert changes.mean_iou == totals(kept).mean_iou, "of the pairs that there are"
 
 
 def test_shares_without_any_box() -> None:

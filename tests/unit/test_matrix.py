@@ -35,13 +35,13 @@ def test_every_cell_gets_a_record_with_all_repeats(tmp_path: Path) -> None:
     assert list(records) == [cell.id for cell in trial.matrix.cells]
     for record in records.values():
         assert record.status is Status.OK
-        assert [one.repeat for one in record.measurements] == [0, 1]
-        assert {one.name for one in record.measurements} == {record.pass_.name}
+        assert [measurement.repeat for measurement in record.measurements] == [0, 1]
+        assert {measurement.name for measurement in record.measurements} == {record.pass_.name}
         assert record.reused == 0
-        for one in record.measurements:
-            assert one.latency is not None
-            assert one.latency.samples_s == (0.001, 0.002)
-            array = trial.store.array(one.outputs["small"])
+        for measurement in record.measurements:
+            assert measurement.latency is not None
+            assert measurement.latency.samples_s == (0.001, 0.002)
+            array = trial.store.array(measurement.outputs["small"])
             assert array.shape == (IMAGES, 2)
             assert array.max() == array.min() == 1.0
     assert trial.told.steps == trial.told.expected
@@ -92,7 +92,7 @@ def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
     )
     records = again.records()
     assert all(record.reused == 2 for record in records.values())
-    assert {cell: one.measurements for cell, one in records.items()} == {
+    assert {cell: record.measurements for cell, record in records.items()} == {
         cell: one.measurements for cell, one in first.items()
     }
     assert again.told.steps == again.told.expected
@@ -103,7 +103,7 @@ def test_undecided_cells_get_more_repeats_until_they_are_decided(tmp_path: Path)
     asked: list[dict[str, int]] = []
 
     def undecided(matrix: Matrix) -> set[str]:
-        asked.append({one.cell: len(one.measurements) for one in matrix.records()})
+        asked.append({record.cell: len(record.measurements) for record in matrix.records()})
         return {"a/cpu/int8-shared-entropy", "b/cpu/fp32"} if len(asked) < 3 else set()
 
     trial = Trial(
@@ -171,7 +171,7 @@ def test_two_names_of_one_environment_share_measurements_and_neither_is_called_r
     twins = [ScriptedEnvironment(name, fingerprint="twin") for name in ("a", "b")]
     records = Trial(tmp_path, *twins).records()
     assert set(statuses(records).values()) == {Status.OK}
-    assert sum(one.starts for one in twins) == 3, "one calibration, two repeats"
+    assert sum(twin.starts for twin in twins) == 3, "one calibration, two repeats"
     assert not any(record.reused for record in records.values())
 
 
@@ -184,7 +184,7 @@ def test_without_a_reference_all_is_told_and_recorded(tmp_path: Path) -> None:
     assert "no such operator" in str(caught.value)
     assert environment.starts == 0
     records = trial.matrix.records(stopped="without the reference nothing can be compared")
-    assert {one.status for one in records} == {Status.NOT_RUN}
+    assert {record.status for record in records} == {Status.NOT_RUN}
 
 
 def test_an_interrupted_run_keeps_what_ended_and_goes_on(
@@ -197,11 +197,13 @@ def test_an_interrupted_run_keeps_what_ended_and_goes_on(
     def until_the_third(environment: ScriptedEnvironment) -> Callable[..., Ending]:
         real = environment.run
         return lambda *a, **k: (
-            real(*a, **k) if sum(one.starts for one in environments) < 2 else interrupt()
+            real(*a, **k)
+            if sum(scripted_environment.starts for scripted_environment in environments) < 2
+            else interrupt()
         )
 
-    for one in environments:
-        monkeypatch.setattr(one, "run", until_the_third(one))
+    for scripted_environment in environments:
+        monkeypatch.setattr(scripted_environment, "run", until_the_third(scripted_environment))
     with pytest.raises(KeyboardInterrupt):
         trial.matrix.run()
     first, second = trial.matrix.records(stopped="interrupted; run again to go on from here")
@@ -213,7 +215,7 @@ def test_an_interrupted_run_keeps_what_ended_and_goes_on(
         tmp_path, ScriptedEnvironment("a"), ScriptedEnvironment("b"), passes=[FP32]
     ).records()
     assert set(statuses(records).values()) == {Status.OK}
-    assert [one.reused for one in records.values()] == [1, 1]
+    assert [record.reused for record in records.values()] == [1, 1]
 
 
 def interrupt() -> NoReturn:
@@ -290,13 +292,13 @@ def test_what_was_truncated_is_measured_again(tmp_path: Path) -> None:
     assert environment.starts == 1, "its second repeat gave the same bytes as the first"
     for cell, record in records.items():
         assert record.status is Status.OK
-        assert [one.outputs for one in record.measurements] == [
-            one.outputs for one in made[cell].measurements
+        assert [measurement.outputs for measurement in record.measurements] == [
+            measurement.outputs for measurement in made[cell].measurements
         ]
         assert all(
             again.store.has(output)
-            for one in record.measurements
-            for output in one.outputs.values()
+            for measurement in record.measurements
+            for output in measurement.outputs.values()
         )
 
 

@@ -89,7 +89,7 @@ def test_passes_without_a_turn_get_a_new_start(tmp_path: Path) -> None:
     records = trial.records()
     assert records["sick/cpu/fp32"].status is Status.CRASHED
     assert "SIGABRT in stage 'build fp32'" in (records["sick/cpu/fp32"].reason or "")
-    assert {one.status for cell, one in records.items() if "int8" in cell} == {Status.OK}
+    assert {record.status for cell, record in records.items() if "int8" in cell} == {Status.OK}
     assert sick.starts == 3
     logs = trial.run.folder / "logs/sick/cpu"
     assert sorted(path.name for path in logs.iterdir()) == [

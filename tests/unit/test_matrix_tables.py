@@ -75,11 +75,11 @@ def test_tables_of_the_evaluation_images_are_simulated_and_run_nowhere(tmp_path:
     reference = ScriptedEnvironment("reference", [HONEST, HONEST, LIMIT, HONEST])
     trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference)
     records = trial.records()
-    used = {one.table for record in records.values() for one in record.measurements}
+    used = {measurement.table for record in records.values() for measurement in record.measurements}
     (digest,) = trial.matrix.tables.keys() - used
     facts = trial.matrix.used.facts()[digest]
     assert facts["note"] == NOTE.format("evaluation")
-    assert digest in {one.table for one in trial.matrix.simulations}
+    assert digest in {simulation.table for simulation in trial.matrix.simulations}
     assert trial.told.steps == trial.told.expected
 
 

@@ -21,12 +21,12 @@ def test_it_gives_the_largest_magnitudes_and_the_heads(opset: int) -> None:
     b = Builder()
     b.node("Relu", [b.conv("image", "c1", 3, 8, strides=[2, 2])], "r1")
     b.conv("r1", "head", 8, 4)
-    made, tensors = calibration_model(b.model({"image": [1, 3, 16, 16]}, ["head"], opset=opset))
+    model, tensors = calibration_model(b.model({"image": [1, 3, 16, 16]}, ["head"], opset=opset))
     image = np.random.default_rng(1).normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
-    inner = [one for one in tensors if one != "image"]
-    values = dict(zip(inner, run(made, image, inner), strict=True)) | {"image": image}
-    maxima = maxima_model(made, tensors, ("head",))
-    assert [one.name for one in maxima.graph.output] == ["head", OUTPUT]
+    inner = [tensor for tensor in tensors if tensor != "image"]
+    values = dict(zip(inner, run(model, image, inner), strict=True)) | {"image": image}
+    maxima = maxima_model(model, tensors, ("head",))
+    assert [value.name for value in maxima.graph.output] == ["head", OUTPUT]
     row, head = run(maxima, image, [OUTPUT, "head"])
     assert row.shape == (1, len(tensors))
     np.testing.assert_array_equal(row[0], [np.abs(values[name]).max() for name in tensors])
@@ -34,18 +34,18 @@ def test_it_gives_the_largest_magnitudes_and_the_heads(opset: int) -> None:
 
 
 def test_the_network_itself_is_not_touched() -> None:
-    made, tensors = calibration_model(detector())
-    before = made.SerializeToString()
-    maxima_model(made, tensors)
-    assert made.SerializeToString() == before
+    model, tensors = calibration_model(detector())
+    before = model.SerializeToString()
+    maxima_model(model, tensors)
+    assert model.SerializeToString() == before
 
 
 def test_names_that_are_taken_are_left_alone() -> None:
     b = Builder()
     b.conv("image", "maxima", 3, 4)
     b.node("Relu", ["maxima"], "maxima_")
-    made, tensors = calibration_model(b.model({"image": [1, 3, 8, 8]}, ["maxima_"]))
-    (row,) = run(maxima_model(made, tensors), np.ones((1, 3, 8, 8), np.float32), [OUTPUT])
+    model, tensors = calibration_model(b.model({"image": [1, 3, 8, 8]}, ["maxima_"]))
+    (row,) = run(maxima_model(model, tensors), np.ones((1, 3, 8, 8), np.float32), [OUTPUT])
     assert row.shape == (1, len(tensors))
 
 

@@ -48,7 +48,7 @@ def test_a_cache_becomes_a_network_that_onnx_runtime_runs(here: Path, call: Call
     assert np.isfinite(large).all()
     model = onnx.load(here / "out.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert [one.name for one in model.graph.output] == ["large", "small"]
+    assert [value.name for value in model.graph.output] == ["large", "small"]
     assert not list(here.glob(".*")), "nothing half-written stays"
 
 
@@ -63,7 +63,7 @@ def test_with_matrix_yaml_heads_images_and_engines_come_from_it(here: Path, call
     assert told["heads"]["inner"]["sqnr_db"] > 20, "an inner tensor is compared too"
     assert told["simulation"]["images"] == 4
     assert told["simulation"]["agreement_with_the_tables_own_db"] is None, "to the bit"
-    assert [one.name for one in onnx.load(here / "out.onnx").graph.output] == ["large", "small"]
+    assert [value.name for value in onnx.load(here / "out.onnx").graph.output] == ["large", "small"]
     assert told["avoided"][0]["tensor"] == "s2"
     assert told["heads"]["small"]["other_placement_sqnr_db"] > 15
     assert len(told["tensors"]) == 15
@@ -247,9 +247,9 @@ def test_weights_beside_the_network_are_embedded_and_never_read_from_elsewhere(
     code, _, err = call("net.cache", "-m", "sub/net.onnx", "-o", "one.onnx")
     assert code == ExitCode.OK, err
     call("net.cache", "-m", "net.onnx", "-o", "two.onnx")
-    one, two = (onnx.load(here / name).graph for name in ("one.onnx", "two.onnx"))
-    assert one.node == two.node
-    values = [{t.name: numpy_helper.to_array(t) for t in each.initializer} for each in (one, two)]
+    graph, two = (onnx.load(here / name).graph for name in ("one.onnx", "two.onnx"))
+    assert graph.node == two.node
+    values = [{t.name: numpy_helper.to_array(t) for t in each.initializer} for each in (graph, two)]
     assert values[0].keys() == values[1].keys()
     assert all((array == values[1][name]).all() for name, array in values[0].items())
     model = onnx.load(here / "sub" / "net.onnx", load_external_data=False)

@@ -48,12 +48,14 @@ def test_a_table_goes_into_the_network_that_matrix_yaml_feeds(matrix: Path) -> N
     (folder / "table.json").write_text(to_json(table))
     wish = MigrationWish(table=folder / "table.json", output=folder / "qdq.onnx", config=matrix)
     done = migrate_to_qdq(wish)
-    made = onnx.load(folder / "qdq.onnx")
-    assert [(one.name, one.shape) for one in graph.inputs(made)] == [("image", (1, 3, 16, 16))]
+    model = onnx.load(folder / "qdq.onnx")
+    assert [(tensor.name, tensor.shape) for tensor in graph.inputs(model)] == [
+        ("image", (1, 3, 16, 16))
+    ]
     image = np.random.default_rng(0).uniform(0, 1, (1, 3, 16, 16)).astype("f4")
     others = {"im_shape": np.ones((1, 2), "f4"), "scale_factor": np.array([[2, 4]], "f4")}
     there = run(paddle(), {"image": image, **others})
-    here = run(made, {"image": image})
+    here = run(model, {"image": image})
     assert np.abs(here["on_image"] - there["on_image"]).max() < 0.5, (
         "8 bits; without the factors it is twice"
     )
@@ -64,7 +66,11 @@ def test_a_table_goes_into_the_network_that_matrix_yaml_feeds(matrix: Path) -> N
 def test_without_a_word_of_inputs_the_network_stays_as_it_is(matrix: Path) -> None:
     say(matrix)
     source = source_of(None, matrix)
-    assert [one.name for one in graph.inputs(source.model)] == ["image", "im_shape", "scale_factor"]
+    assert [tensor.name for tensor in graph.inputs(source.model)] == [
+        "image",
+        "im_shape",
+        "scale_factor",
+    ]
     assert source.notes == ()
     with pytest.raises(ConfigError, match="it has 3 inputs: image .* model.constants"):
         made_up(source, matrix.parent)
@@ -88,4 +94,4 @@ def test_what_does_not_fit_is_told_where_it_stands(
             matrix.parent / "tiny.onnx",
             *configuration.load(matrix),
         )
-    assert any(told in one for one in caught.value.problems)
+    assert any(told in problem for problem in caught.value.problems)

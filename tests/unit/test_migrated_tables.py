@@ -63,7 +63,11 @@ def not_held(call: Call, *arguments: str) -> str:
     """Why a table was not held against ranges."""
     code, out, err = call(*arguments)
     assert code == ExitCode.OK, err
-    (line,) = [one for one in out.splitlines() if "not held against the network's ranges" in one]
+    (line,) = [
+        splitline
+        for splitline in out.splitlines()
+        if "not held against the network's ranges" in splitline
+    ]
     assert "fit those" not in out
     return line.split("ranges: ", 1)[1]
 
@@ -190,7 +194,7 @@ def test_a_single_range_far_above_all_that_was_seen_is_told(here: Path, call: Ca
     made = scales(here)
     changed(here, made | {"s4": 40 * made["s4"]})
     _, out, _ = call("t.cache", *fed(here))
-    (line,) = [one for one in out.splitlines() if one.startswith("warning")]
+    (line,) = [splitline for splitline in out.splitlines() if splitline.startswith("warning")]
     assert line.startswith("warning: s4: its range")
     assert "times the largest magnitude on 8 images" in line
     assert "3.2 of 127 steps" in line or "3.1 of 127 steps" in line or "3.3 of 127 steps" in line
@@ -211,8 +215,8 @@ def test_a_factor_in_all_ranges_is_no_single_ranges_fault() -> None:
     seen = [{f"t{index}": 1.0 + index for index in range(20)}]
     times_ten = {name: 10 * amax for name, amax in seen[0].items()}
     assert far_above(times_ten, seen) == ()
-    (one,) = far_above(times_ten | {"t3": 1000.0}, seen)
-    assert one.tensor == "t3"
+    (above,) = far_above(times_ten | {"t3": 1000.0}, seen)
+    assert above.tensor == "t3"
 
 
 def test_what_was_never_seen_but_as_zero_has_no_ratio() -> None:
@@ -249,7 +253,7 @@ def snippet(out: str) -> str:
     """The lines of matrix.yaml in a report."""
     _, after = out.split("To prove it in engines")
     lines = after.splitlines()[1:]
-    return textwrap.dedent("\n".join(one for one in lines if one.startswith("  ")))
+    return textwrap.dedent("\n".join(line for line in lines if line.startswith("  ")))
 
 
 def with_snippet(here: Path, out: str) -> configuration.Config:
@@ -275,7 +279,7 @@ def test_the_lines_for_matrix_yaml_are_valid_whatever_the_file_is_called(here: P
         assert isinstance(config.calibration.shared, SharedTable)
         assert config.calibration.shared.table == Path(name)
         assert config.repeats == 5
-        assert [str(one) for one in config.precisions] == ["fp32", "int8"]
+        assert [str(precision) for precision in config.precisions] == ["fp32", "int8"]
         assert "\u202e" not in out
     for name in NEVER:
         out = "\n".join(

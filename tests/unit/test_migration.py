@@ -36,7 +36,7 @@ def cache(scales: Mapping[str, float]) -> bytes:
 
 
 def heads_of(model: onnx.ModelProto) -> list[tuple[str, str]]:
-    return [(one.name, one.name) for one in model.graph.output]
+    return [(value.name, value.name) for value in model.graph.output]
 
 
 def moved(model: onnx.ModelProto, content: bytes, **changes: object) -> ToQdq:
@@ -46,7 +46,7 @@ def moved(model: onnx.ModelProto, content: bytes, **changes: object) -> ToQdq:
 
 
 def fates(found: ToQdq) -> dict[str, TensorFate]:
-    return {one.called: one.fate for one in found.tensors}
+    return {tensor.called: tensor.fate for tensor in found.tensors}
 
 
 def bits(scale: float) -> int:
@@ -72,19 +72,19 @@ def test_a_cache_survives_q_dq_to_the_bit_or_is_listed(data: st.DataObject) -> N
     found = {name: value / 127 for name, value in back.values.items()}
     assert not back.unusable
     # Every tensor of the table is told once; what is used has the bits of the cache.
-    told = {one.tensor: one for one in there.tensors}
+    told = {tensor.tensor: tensor for tensor in there.tensors}
     assert len(told) == len(there.tensors) == len(scales) + 2
     assert found.keys() == there.scales.keys()
     for name, scale in scales.items():
-        one = told[name]
-        if one.fate is TensorFate.USED:
+        traced = told[name]
+        if traced.fate is TensorFate.USED:
             assert bits(found[name]) == bits(scale)
-        elif one.fate is TensorFate.CARRIED:
-            assert one.source is not None
-            led = scales.get(one.source)
+        elif traced.fate is TensorFate.CARRIED:
+            assert traced.source is not None
+            led = scales.get(traced.source)
             assert led is None or bits(found[name]) == bits(led)
         else:
-            assert name not in found, one
+            assert name not in found, traced
     added = {one.tensor for one in there.added}
     assert found.keys() <= scales.keys() | added
     # And once more: what came back is a fixed point.
@@ -126,24 +126,26 @@ def test_tables_of_real_engines_survive(name: str) -> None:
     amax = json.loads((ROOT / "tests/data/h200/tables" / f"{name}.json").read_text())["amax"]
     scales = {tensor: trt_cache.from_bits(bits(one / 127)) for tensor, one in amax.items()}
     there = moved(model, cache(scales))
-    back = {tensor: one / 127 for tensor, one in from_qdq(there.model).values.items()}
+    back = {tensor: value / 127 for tensor, value in from_qdq(there.model).values.items()}
     used = there.with_fate(TensorFate.USED)
     assert len(used) == 26
-    assert all(bits(back[one.tensor]) == bits(scales[one.tensor]) for one in used)
-    assert {one.fate for one in there.tensors} == {
+    assert all(bits(back[traced.tensor]) == bits(scales[traced.tensor]) for traced in used)
+    assert {tensor.fate for tensor in there.tensors} == {
         TensorFate.USED, TensorFate.CARRIED, TensorFate.FUSED, TensorFate.OUTPUT,
     }  # fmt: skip
-    assert {one.tensor for one in there.with_fate(TensorFate.OUTPUT)} == {
+    assert {traced.tensor for traced in there.with_fate(TensorFate.OUTPUT)} == {
         "large",
         "medium",
         "small",
     }
-    assert {one.tensor for one in there.with_fate(TensorFate.CARRIED)} == {
+    assert {traced.tensor for traced in there.with_fate(TensorFate.CARRIED)} == {
         "neck8/reduce", "neck8/upsample", "neck16/reduce", "neck16/upsample",
     }  # fmt: skip
     assert not there.added
     assert not there.lacking
-    assert all(one.int8 == one.layers and one.scaled == one.wanted for one in there.heads.values())
+    assert all(
+        head.int8 == head.layers and head.scaled == head.wanted for head in there.heads.values()
+    )
 
 
 # What becomes of each tensor
@@ -175,7 +177,7 @@ def test_each_fate() -> None:
     }  # fmt: skip
     assert set(found.lacking) == {"s4", "mixed"}
     assert "conv_c5" in found.float_layers
-    why = {one.tensor: one.why for one in found.tensors}
+    why = {tensor.tensor: tensor.why for tensor in found.tensors}
     assert why["s4"]
     assert "zero" in str(why["mixed"])
 
@@ -203,8 +205,8 @@ def of(model: onnx.ModelProto) -> dict[str, TensorFate]:
 def test_an_addition_is_fused_into_one_of_two_convolutions() -> None:
     b = Builder()
     b.node("Add", [b.conv("image", "first", 3, 4), b.conv("image", "second", 3, 4)], "sum")
-    found = of(b.model({"image": [1, 3, 4, 4]}, ["sum"]))
-    assert (found["first"], found["second"]) == (TensorFate.FLOAT, TensorFate.FUSED)
+    tensor_fates = of(b.model({"image": [1, 3, 4, 4]}, ["sum"]))
+    assert (tensor_fates["first"], tensor_fates["second"]) == (TensorFate.FLOAT, TensorFate.FUSED)
 
 
 def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
@@ -222,8 +224,8 @@ def test_two_activations_of_one_tensor_are_no_fusion_and_a_swish_is() -> None:
     b.node("Tanh", ["p"], "t")
     b.node("Mul", ["m", "t"], "mish")
     b.conv("mish", "y", 4, 2)
-    found = of(b.model({"image": [1, 3, 4, 4]}, ["y"]))
-    assert {found[name] for name in ("x", "s", "m", "p", "t")} == {TensorFate.FUSED}
+    tensor_fates = of(b.model({"image": [1, 3, 4, 4]}, ["y"]))
+    assert {tensor_fates[name] for name in ("x", "s", "m", "p", "t")} == {TensorFate.FUSED}
 
 
 def test_a_head_that_a_layer_reads_has_its_scale_and_stays_float() -> None:
@@ -238,9 +240,11 @@ def test_a_head_that_a_layer_reads_has_its_scale_and_stays_float() -> None:
         "second": TensorFate.OUTPUT,
     }
     made = {name for node in found.model.graph.node for name in node.output}
-    quantisers = [one for one in found.model.graph.node if one.op_type == "QuantizeLinear"]
+    quantisers = [node for node in found.model.graph.node if node.op_type == "QuantizeLinear"]
     assert "first" in made
-    assert any(one.input[0] == "first" for one in quantisers), "the head is what is quantised"
+    assert any(quantiser.input[0] == "first" for quantiser in quantisers), (
+        "the head is what is quantised"
+    )
 
 
 def test_joined_tensors_are_told_apart_from_carried_ones() -> None:
@@ -271,9 +275,9 @@ def test_the_largest_wins_also_where_an_input_is_wider_than_the_concatenation() 
 def test_a_scale_that_cannot_be_used_comes_from_before_the_relu_and_that_is_told() -> None:
     found = moved(networks.detector(), cache(detector_scales(s4=0.0, c2=0.75)))
     assert fates(found)["s4"] is TensorFate.UNUSABLE
-    (one,) = found.added
-    assert (one.tensor, one.scale, one.source) == ("s4", 0.75, "c2")
-    assert "Relu" in one.why
+    (added,) = found.added
+    assert (added.tensor, added.scale, added.source) == ("s4", 0.75, "c2")
+    assert "Relu" in added.why
     assert not found.lacking
 
 
@@ -282,12 +286,12 @@ def test_a_table_made_after_fusion_has_what_carries_the_same_values() -> None:
     for name in ("lateral", "joined"):
         del scales[name]
     form = canonical(networks.detector())
-    found = completed(form, {name: 127 * one for name, one in scales.items()})
-    assert set(found) == {"joined"}
-    assert found["joined"].source in ("up", "s2")
-    assert found["joined"].amax == 127 * 0.5
+    ranges = completed(form, {name: 127 * scale for name, scale in scales.items()})
+    assert set(ranges) == {"joined"}
+    assert ranges["joined"].source in ("up", "s2")
+    assert ranges["joined"].amax == 127 * 0.5
     made = moved(networks.detector(), cache(scales))
-    assert {one.tensor for one in made.added} == {"joined", "lateral"}
+    assert {added.tensor for added in made.added} == {"joined", "lateral"}
     assert not made.lacking
 
 
@@ -304,8 +308,10 @@ def test_a_concatenation_with_an_unknown_input_is_not_guessed() -> None:
     scales = detector_scales()
     for name in ("joined", "up", "lateral", "c3"):
         del scales[name]
-    found = completed(canonical(networks.detector()), {n: 127 * one for n, one in scales.items()})
-    assert "joined" not in found
+    ranges = completed(
+        canonical(networks.detector()), {n: 127 * scale for n, scale in scales.items()}
+    )
+    assert "joined" not in ranges
 
 
 # Names
@@ -316,7 +322,7 @@ def test_a_prefix_is_found_in_a_table_made_after_fusion() -> None:
     found = moved(networks.detector(), cache({f"net/{name}": 0.5 for name in read_by_layers}))
     assert found.scales.keys() >= set(read_by_layers)
     assert found.naming.affixes is not None
-    assert all(one.fate is not TensorFate.UNKNOWN for one in found.tensors)
+    assert all(tensor.fate is not TensorFate.UNKNOWN for tensor in found.tensors)
 
 
 def test_softmax_of_the_parser_is_offered_and_not_taken() -> None:
@@ -364,14 +370,14 @@ def test_a_cache_has_carried_tensors_too_and_no_scales_of_weights() -> None:
     assert set(made.outputs) == {"large", "small"}
     assert not set(parsed.scales) & {"large", "small"}
     assert not any("weight" in name for name in parsed.scales)
-    assert {one.tensor for one in made.added} == {"c1", "c2", "c4"}
+    assert {added.tensor for added in made.added} == {"c1", "c2", "c4"}
 
 
 def test_what_was_quantised_nowhere_lacks_a_scale_and_is_named() -> None:
     model = networks.detector()
     given = place(model, read(cache(detector_scales())).table(), TENSORRT).model
     back = from_qdq(given)
-    values = {name: one for name, one in back.values.items() if name != "mixed"}
+    values = {name: value for name, value in back.values.items() if name != "mixed"}
     made = to_cache(replace(back, values=values), model, HEADER, names={}, least=0.9)
     assert set(made.lacking) == {"mixed"}
     assert "mixed" not in trt_cache.parse(made.text).scales

@@ -86,7 +86,7 @@ def run(folder: Path, told: Told | None = None) -> Outcome:
 
 
 def cells(outcome: Outcome, name: str) -> list[CellResult]:
-    return [one for one in outcome.judgement.cells if one.cell.pass_.name == name]
+    return [result for result in outcome.judgement.cells if result.cell.pass_.name == name]
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +101,15 @@ def test_the_planted_layer_in_float_holds_the_gate_in_every_environment(
 ) -> None:
     _, outcome = failed
     plain = cells(outcome, "int8-shared-file")
-    assert [head.passed for one in plain for head in one.heads] == [False] * 6
+    assert [head.passed for result in plain for head in result.heads] == [False] * 6
     mixed = cells(outcome, "int8-mixed")
-    assert [one.cell.environment for one in mixed] == ["here", "there"]
-    for one in mixed:
-        assert one.status is Status.OK
-        assert one.cell.pass_.exclude == FREE
-        assert one.placed is not None
-        assert one.placed.told.endswith("2 layers kept in float")
-        assert [head.passed for head in one.heads] == [True] * 3
+    assert [result.cell.environment for result in mixed] == ["here", "there"]
+    for result in mixed:
+        assert result.status is Status.OK
+        assert result.cell.pass_.exclude == FREE
+        assert result.placed is not None
+        assert result.placed.told.endswith("2 layers kept in float")
+        assert [head.passed for head in result.heads] == [True] * 3
 
 
 def test_what_was_simulated_of_the_set_is_what_engines_give(failed: tuple[Path, Outcome]) -> None:
@@ -128,7 +128,7 @@ def test_what_was_tried_hides_nothing(failed: tuple[Path, Outcome]) -> None:
     for answer in outcome.judgement.answers:
         assert answer.passed is False
         assert not answer.clean
-        told = {cell for one in answer.findings for cell in one.cells}
+        told = {cell for finding in answer.findings for cell in finding.cells}
         assert told
         assert not any("mixed" in cell for cell in told)
 
@@ -137,13 +137,13 @@ def test_the_same_again_measures_and_computes_nothing(failed: tuple[Path, Outcom
     folder, before = failed
     told = Told()
     after = run(folder, told)
-    assert all(one.reused for one in after.judgement.cells if one.status is Status.OK)
+    assert all(result.reused for result in after.judgement.cells if result.status is Status.OK)
     assert not any("groups, alone" in stage for stage in told.stages)
     assert after.judgement.diagnosis is not None
     assert before.judgement.diagnosis is not None
     assert after.judgement.diagnosis.search == before.judgement.diagnosis.search
-    assert [one.cell for one in cells(after, "int8-mixed")] == [
-        one.cell for one in cells(before, "int8-mixed")
+    assert [result.cell for result in cells(after, "int8-mixed")] == [
+        result.cell for result in cells(before, "int8-mixed")
     ]
 
 
@@ -159,7 +159,7 @@ def test_the_user_says_which_layers_or_none(tmp_path: Path, mixed: list[str] | N
     write(tmp_path, quantisation={"mixed": mixed})
     outcome = run(tmp_path)
     assert outcome.judgement.diagnosis is None
-    found = {one.cell.pass_.exclude for one in cells(outcome, "int8-mixed")}
+    found = {result.cell.pass_.exclude for result in cells(outcome, "int8-mixed")}
     assert found == ({tuple(mixed)} if mixed else set())
 
 
@@ -167,15 +167,17 @@ def test_excluded_layers_are_in_float_in_every_pass_and_in_what_is_tried(tmp_pat
     write(tmp_path, gate=60, quantisation={"exclude": list(FREE)})
     outcome = run(tmp_path)
     quantised = [
-        one for one in outcome.judgement.cells if one.cell.pass_.precision is Precision.INT8
+        result
+        for result in outcome.judgement.cells
+        if result.cell.pass_.precision is Precision.INT8
     ]
     assert quantised
-    assert all(one.cell.pass_.exclude[:2] == FREE for one in quantised)
+    assert all(result.cell.pass_.exclude[:2] == FREE for result in quantised)
     # The clipped tensor is in float, so its range does no harm.
     assert all(head.error.sqnr_db and head.error.sqnr_db > 25 for head in quantised[0].heads)
     # 60 dB is reached with most of it in float, or not at all: whatever is tried keeps them there.
-    for one in cells(outcome, "int8-mixed"):
-        assert set(one.cell.pass_.exclude) > set(FREE)
+    for result in cells(outcome, "int8-mixed"):
+        assert set(result.cell.pass_.exclude) > set(FREE)
 
 
 @pytest.mark.parametrize("key", ["exclude", "mixed"])
@@ -202,8 +204,8 @@ def test_a_killed_diagnosis_leaves_the_run_and_goes_on(
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     records = Store(tmp_path / "results").open_run("latest").records()
-    assert {one.pass_.name for one in records} >= {"fp32", "int8-shared-file"}
-    assert all(one.status is Status.OK for one in records)
+    assert {record.pass_.name for record in records} >= {"fp32", "int8-shared-file"}
+    assert all(record.status is Status.OK for record in records)
     assert cells(run(tmp_path), "int8-mixed")
 
 
@@ -232,21 +234,25 @@ SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="en
 
 def planned(*found: Pass) -> list[Cell]:
     return [
-        Cell(environment=name, device="cpu", pass_=one) for name in ("ort", "trt") for one in found
+        Cell(environment=name, device="cpu", pass_=pass_)
+        for name in ("ort", "trt")
+        for pass_ in found
     ]
 
 
 def test_each_way_to_int8_tries_its_own_layers() -> None:
     wanted = passes([Precision.FP32, Precision.INT8], ["minmax"], "entropy", ["entropy2"])
     found = mixed_cells(planned(*wanted), {False: ("a",), True: ("b", "c")})
-    assert [(one.id, one.pass_.exclude) for one in found] == [
+    assert [(cell.id, cell.pass_.exclude) for cell in found] == [
         ("ort/cpu/int8-mixed", ("a",)),
         ("ort/cpu/int8-implicit-mixed", ("b", "c")),
         ("trt/cpu/int8-mixed", ("a",)),
         ("trt/cpu/int8-implicit-mixed", ("b", "c")),
     ]
     assert not mixed_cells(planned(*wanted), {})
-    assert [one.pass_.name for one in mixed_cells(planned(*wanted), {False: ("a",)})] == [
+    assert [
+        mixed_cell.pass_.name for mixed_cell in mixed_cells(planned(*wanted), {False: ("a",)})
+    ] == [
         "int8-mixed",
         "int8-mixed",
     ]
@@ -261,8 +267,8 @@ def test_what_is_not_planned_is_not_tried() -> None:
 
 def test_of_two_kinds_of_weights_the_first_is_tried() -> None:
     wanted = passes([Precision.INT8], [], "entropy", weights=("per_tensor", "per_channel"))
-    explicit = [one for one in wanted if not one.implicit]
-    (name,) = {one.id for one in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
+    explicit = [pass_ for pass_ in wanted if not pass_.implicit]
+    (name,) = {mixed_cell.id for mixed_cell in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
     assert name == "ort/cpu/int8-mixed-per-tensor"
 
 
@@ -274,10 +280,10 @@ def test_an_obstacle_stays_one() -> None:
 
 
 def test_the_name_of_a_placement_says_which_layers_and_is_read_back() -> None:
-    one = Placed(engine="tensorrt", in_float=kept_in_float(["b", "a"]))
-    assert one.in_float == kept_in_float(("a", "b")) != kept_in_float(("a", "c"))
-    assert placed_of(one.name) == one
-    assert one.options(["a", "b"]).exclude == {"a", "b"}
+    placed = Placed(engine="tensorrt", in_float=kept_in_float(["b", "a"]))
+    assert placed.in_float == kept_in_float(("a", "b")) != kept_in_float(("a", "c"))
+    assert placed_of(placed.name) == placed
+    assert placed.options(["a", "b"]).exclude == {"a", "b"}
     assert placed_of("tensorrt-int8-per_channel-float_outputs-0_in_float_00000000") is None
 
 

@@ -29,7 +29,7 @@ ALGORITHMS = ("minmax", "percentile")
 
 MODEL, TENSORS = calibration_model(detector())
 SESSION = onnxruntime.InferenceSession(MODEL.SerializeToString())
-INNER = [one for one in TENSORS if one != "image"]
+INNER = [tensor for tensor in TENSORS if tensor != "image"]
 
 
 def pixels(seed: int, number: int) -> np.ndarray:
@@ -49,7 +49,10 @@ def ranges(fed: np.ndarray) -> tuple[dict[str, float], ...]:
         for name, histogram in histograms.items():
             histogram.add(values[name])
     return tuple(
-        {name: thresholds.threshold(one, algorithm, {}) for name, one in histograms.items()}
+        {
+            name: thresholds.threshold(histogram, algorithm, {})
+            for name, histogram in histograms.items()
+        }
         for algorithm in ALGORITHMS
     )
 
@@ -68,10 +71,10 @@ def seen(fed: Pixels) -> dict[str, tuple[dict[str, float], ...]]:
 SEEN = {name: seen(fed) for name, fed in FEDS.items()}
 
 
-def found(made: PixelForm, fed: Pixels, algorithm: int, seed: int = 50) -> Nearest:
-    """What is said of a table of other images, preprocessed as `made`."""
+def found(form: PixelForm, fed: Pixels, algorithm: int, seed: int = 50) -> Nearest:
+    """What is said of a table of other images, preprocessed as `form`."""
     images = fed.value(pixels(seed, 40))
-    table = ranges(made.of(images, fed))[algorithm]
+    table = ranges(form.of(images, fed))[algorithm]
     name = next(one for one, other in FEDS.items() if other == fed)
     told = nearest(table, SEEN[name])
     assert told is not None
@@ -128,8 +131,10 @@ def test_a_table_with_nothing_in_common_or_unusable_ranges_says_nothing() -> Non
 
 def test_the_claim_has_both_ranges_of_the_input() -> None:
     told = Nearest(forms=("pixel / 255",), distance=0.1, fed=0.5, tensors=16)
-    one = FedTable(table="d" * 64, name="recorded", nearest=told, input_amax=1.0, input_fed=0.9961)
-    (claim,) = table_claims([one])
+    table = FedTable(
+        table="d" * 64, name="recorded", nearest=told, input_amax=1.0, input_fed=0.9961
+    )
+    (claim,) = table_claims([table])
     assert claim.concern is Concern.TABLE
     assert "its range of the network's input is 1, what was fed reaches 0.9961" in claim.text
     assert "fit pixel / 255 (off by 11 %), and not what was fed (off by 65 %)" in claim.text
@@ -145,14 +150,14 @@ def test_the_claim_has_both_ranges_of_the_input() -> None:
 
 
 def test_forms_that_are_one_are_tried_once() -> None:
-    assert [one.name for one in forms(UNIT)] == [
+    assert [form.name for form in forms(UNIT)] == [
         AS_FED,
         "(pixel − 127.5) / 127.5",
         "raw pixels, 0 to 255",
         "pixel / 255 with ImageNet's mean and deviation",
     ]
     grey = Pixels(scale=1.0, mean=(127.5,), std=(127.5,))
-    assert [one.name for one in forms(grey)] == [AS_FED, "pixel / 255", "raw pixels, 0 to 255"]
+    assert [form.name for form in forms(grey)] == [AS_FED, "pixel / 255", "raw pixels, 0 to 255"]
     assert len(with_exchanged(forms(grey))) == 3
     assert len(with_exchanged(forms(UNIT))) == 8
 

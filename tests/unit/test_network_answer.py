@@ -32,9 +32,9 @@ FP16 = Pass(precision=Precision.FP16)
 
 
 def cell(name: str = BASELINE, whole: BoxErrors | None = None, **changes: Any) -> CellResult:
-    one = replace(head("small", 0.001, verdicts=(OK,), gate_sqnr_db=20), boxes=boxes())
-    made = cell_result(name, SHARED, [one])
-    return replace(made, boxes=CellBoxes(whole=whole) if whole else None, **changes)
+    head_result = replace(head("small", 0.001, verdicts=(OK,), gate_sqnr_db=20), boxes=boxes())
+    result = cell_result(name, SHARED, [head_result])
+    return replace(result, boxes=CellBoxes(whole=whole) if whole else None, **changes)
 
 
 def answer(*cells: CellResult, sentence: str = "") -> Answer:
@@ -55,16 +55,16 @@ def test_boxes_that_anybody_would_miss_are_told(share: float, *, told: bool) -> 
         assert bool(one.findings) is told
         assert one.clean is not told
         if told:
-            (found,) = one.findings
-            assert found.kind is Kind.UNEXPLAINED_LOSS
-            assert (found.severity, found.fails) == (Severity.VISIBLE, False)
-            assert found.advice == "No head has a cause by itself: compare the boxes below."
+            (finding,) = one.findings
+            assert finding.kind is Kind.UNEXPLAINED_LOSS
+            assert (finding.severity, finding.fails) == (Severity.VISIBLE, False)
+            assert finding.advice == "No head has a cause by itself: compare the boxes below."
 
 
 def test_a_gate_that_fails_is_severe_however_few_boxes() -> None:
     one = answer(cell(whole=boxes(lost=1, ap_drop=0.001), passed=False), sentence="Its gate.")
-    (found,) = one.findings
-    assert (found.severity, found.fails, one.passed) == (Severity.SEVERE, True, False)
+    (finding,) = one.findings
+    assert (finding.severity, finding.fails, one.passed) == (Severity.SEVERE, True, False)
     assert one.fault == "1 of 1,000 boxes are lost; the gate fails"
     assert one.text.endswith("Its gate.")
 
@@ -76,13 +76,13 @@ def test_what_a_gate_accepts_is_no_finding() -> None:
 
 def test_a_gate_that_nobody_can_judge_does_not_hold() -> None:
     one = answer(cell(passed=False))
-    (found,) = one.findings
-    assert (found.kind, found.fails) == (Kind.NOT_COMPARABLE, True)
-    assert "cannot be judged in ort-1.32.0/cpu/int8-shared-entropy" in found.text
+    (finding,) = one.findings
+    assert (finding.kind, finding.fails) == (Kind.NOT_COMPARABLE, True)
+    assert "cannot be judged in ort-1.32.0/cpu/int8-shared-entropy" in finding.text
     assert one.fault == "the gate fails: what became of boxes is not known"
     assert one.advice.startswith("Say how the outputs become boxes (`decode`)")
     assert (one.severity, one.confidence) == (Severity.SEVERE, "seen, not inferred")
-    assert (found.cells, found.environments) == ((cell().cell.id,), (BASELINE,))
+    assert (finding.cells, finding.environments) == ((cell().cell.id,), (BASELINE,))
     assert not one.clean
 
 
@@ -94,8 +94,8 @@ def test_of_several_cells_the_span_is_told() -> None:
     assert one.severity is Severity.SEVERE
 
 
-def by_minmax(one: CellResult) -> CellResult:
-    return replace(one, cell=replace(one.cell, pass_=MINMAX))
+def by_minmax(result: CellResult) -> CellResult:
+    return replace(result, cell=replace(result.cell, pass_=MINMAX))
 
 
 def test_a_hair_of_ap_does_not_make_the_table_that_loses_more_boxes_the_best() -> None:
@@ -115,8 +115,8 @@ def test_half_a_hundredth_of_ap_decides_whatever_boxes_are_lost(share: float, lo
 def test_the_best_table_is_that_of_the_mean_over_versions_however_many_ran() -> None:
     """Twice as many versions are twice as many boxes, and no worse table."""
     two = [cell(name, boxes(0.03, lost=10)) for name in ("v1", "v2")]
-    one = by_minmax(cell("v1", boxes(0.03, lost=14)))
-    assert answer(*two, one).findings[0].cells == tuple(each.cell.id for each in two)
+    result = by_minmax(cell("v1", boxes(0.03, lost=14)))
+    assert answer(*two, result).findings[0].cells == tuple(each.cell.id for each in two)
     ap = [cell(name, boxes(0.03, lost=10)) for name in ("v1", "v2")]
     assert answer(*ap, by_minmax(cell("v1", boxes(0.04, lost=10)))).findings[0].environments == (
         "v1",
@@ -222,8 +222,8 @@ def test_fp32_has_no_gate_and_is_judged_by_its_own_level() -> None:
 def test_a_cell_that_failed_fails_the_run() -> None:
     gone = cell_result("old", SHARED, status=Status.CRASHED, reason="ended by SIGSEGV")
     one = answer(cell(), gone)
-    (found,) = one.findings
-    assert (found.kind, found.fails, found.severity) == (
+    (finding,) = one.findings
+    assert (finding.kind, finding.fails, finding.severity) == (
         Kind.COULD_NOT_RUN, True, Severity.SEVERE,
     )  # fmt: skip
     assert one.fault == "old crashed"
@@ -234,8 +234,8 @@ def test_a_cell_that_failed_fails_the_run() -> None:
 def test_a_cell_that_was_never_started_is_told_and_no_fault(status: Status) -> None:
     gone = cell_result("ngc", SHARED, status=status, reason=NO_DRIVER)
     one = answer(cell(), gone)
-    (found,) = one.findings
-    assert (found.fault, found.fails, found.severity) == (
+    (finding,) = one.findings
+    assert (finding.fault, finding.fails, finding.severity) == (
         "1 cell did not run",
         False,
         Severity.NONE,
@@ -250,16 +250,18 @@ def test_a_cell_that_was_never_started_is_told_and_no_fault(status: Status) -> N
 
 def test_a_version_that_fails_from_some_version_on_is_told_so() -> None:
     good, bad = cell("v1"), cell_result("v2", SHARED, status=Status.JOB_FAILED, reason="no parser")
-    (found,) = answer(good, bad).findings
-    assert ", since v2 (v1 is the last that ran): no parser." in found.text
-    (found,) = answer(bad, good).findings
-    assert ", since v2 (v1" in found.text, "the versions say so, and not their order in matrix.yaml"
+    (finding,) = answer(good, bad).findings
+    assert ", since v2 (v1 is the last that ran): no parser." in finding.text
+    (finding,) = answer(bad, good).findings
+    assert ", since v2 (v1" in finding.text, (
+        "the versions say so, and not their order in matrix.yaml"
+    )
     newer = cell("v10")
-    (found,) = answer(newer, bad).findings
-    assert ", until v2 (v10 is the first that ran): no parser." in found.text
-    (found,) = answer(good, bad, newer).findings
-    assert "since" not in found.text
-    assert "until" not in found.text
+    (finding,) = answer(newer, bad).findings
+    assert ", until v2 (v10 is the first that ran): no parser." in finding.text
+    (finding,) = answer(good, bad, newer).findings
+    assert "since" not in finding.text
+    assert "until" not in finding.text
 
 
 def test_the_worst_head_leads_where_the_network_itself_has_nothing() -> None:

@@ -177,11 +177,11 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = ["gcc", "-shared", "-fPIC", "-o", str(folder / "cudart" / "libcudart.so")]
     subprocess.run([*library, str(FAKES / "cudart" / "cudart.c")], check=True)
     select = ["trt-8.6.1/*/fp32"]
-    made = pack(
+    packed = pack(
         folder / "matrix.yaml", folder / "results", folder / "pack.tar",
         select=select, progress=Told(),
     )  # fmt: skip
-    with tarfile.open(made.file) as archive:
+    with tarfile.open(packed.file) as archive:
         archive.extractall(folder / "there", filter="data")
     subprocess.run(
         [sys.executable, "pack/run-pack.py"],
@@ -217,10 +217,10 @@ def test_a_packed_plugin_is_compiled_there(there: Path) -> None:
 
 
 def ticket(there: Path, folder: Path, **wish: Any) -> tuple[MadeTicket, Path]:
-    made = make("latest", there / "results", folder / "t.zip", TicketWish(**wish))
-    with zipfile.ZipFile(made.path) as archive:
+    made_ticket = make("latest", there / "results", folder / "t.zip", TicketWish(**wish))
+    with zipfile.ZipFile(made_ticket.path) as archive:
         archive.extractall(folder)
-    return made, folder / "ticket"
+    return made_ticket, folder / "ticket"
 
 
 def sources_in(ticket: Path) -> list[str]:
@@ -230,11 +230,13 @@ def sources_in(ticket: Path) -> list[str]:
 def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
     there: Path, tmp_path: Path
 ) -> None:
-    made, root = ticket(there, tmp_path, hide=[AUTHOR])
+    made_ticket, root = ticket(there, tmp_path, hide=[AUTHOR])
     (source,) = sources_in(root)
     assert source.startswith("// written by hidden-1\n")
     assert source.partition("\n")[2] == SOURCE.read_text()
-    (cell,) = (one for one in made.content.cells if one.reproduce)
+    (cell,) = (
+        cell_of_ticket for cell_of_ticket in made_ticket.content.cells if cell_of_ticket.reproduce
+    )
     script = root / str(cell.reproduce)
     script.chmod(0o755)
     done = subprocess.run(
@@ -247,16 +249,18 @@ def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
 
 
 def test_verify_loads_no_code_out_of_a_ticket(there: Path, tmp_path: Path) -> None:
-    made, _ = ticket(there, tmp_path)
-    done = rerun(made.path, CELL, offline=True, environment_of=lambda *_: InstantEnvironment())
+    made_ticket, _ = ticket(there, tmp_path)
+    done = rerun(
+        made_ticket.path, CELL, offline=True, environment_of=lambda *_: InstantEnvironment()
+    )
     assert done.word == "cannot judge"
     assert "loads plugins, code of whoever made the ticket" in done.reason
 
 
 def test_plugins_stay_at_home_where_that_is_wanted(there: Path, tmp_path: Path) -> None:
-    made, root = ticket(there, tmp_path, no_plugins=True)
+    made_ticket, root = ticket(there, tmp_path, no_plugins=True)
     assert sources_in(root) == []
-    assert [(one.reproduce, one.why_not) for one in made.content.cells] == [
+    assert [(cell.reproduce, cell.why_not) for cell in made_ticket.content.cells] == [
         (None, "its network needs plugins, which were left out with --no-plugins")
     ]
 
@@ -267,8 +271,8 @@ def test_a_ticket_says_why_it_has_no_plugins(there: Path, tmp_path: Path) -> Non
         shutil.copytree(there / "results", results, symlinks=True)
         run = Store(results).open_run("latest")
         change(run)
-        made = make("latest", results, tmp_path / "t.zip", TicketWish(hide=[AUTHOR]))
-        (cell,) = made.content.cells
+        made_ticket = make("latest", results, tmp_path / "t.zip", TicketWish(hide=[AUTHOR]))
+        (cell,) = made_ticket.content.cells
         assert cell.reproduce is None
         return cell.why_not
 

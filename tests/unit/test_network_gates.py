@@ -60,8 +60,8 @@ class Together(World):
 
     def boxes(self, outputs: Outputs) -> tuple[Boxes, ...]:
         lost = all(outputs[head].sha256.startswith("damaged") for head in HEADS)
-        made = box("near", 0)
-        return ((made.take(np.zeros(0, np.intp)) if lost else made),) * IMAGES
+        boxes = box("near", 0)
+        return ((boxes.take(np.zeros(0, np.intp)) if lost else boxes),) * IMAGES
 
     def evidence(self, *, labelled: bool = True) -> Evidence:
         evidence = super().evidence(labelled=labelled)
@@ -102,7 +102,7 @@ def test_a_detector_that_lost_every_box_fails_the_gates_of_all_heads_that_feed_i
     judgement = judged(all_lost(), heads=heads)
     (cell,) = judgement.cells
     assert [head.passed for head in cell.heads] == [False, False]
-    assert [(one.value or 0) > 0.4 for head in cell.heads for one in head.gates] == [True, True]
+    assert [(gate.value or 0) > 0.4 for head in cell.heads for gate in head.gates] == [True, True]
     for head in cell.heads:
         assert head.boxes is not None
         assert head.boxes.made_of == HEADS
@@ -138,7 +138,7 @@ def test_heads_of_a_style_make_their_own_boxes() -> None:
 def test_the_network_is_gated_in_every_precision_but_fp32(pass_: Pass) -> None:
     judgement = judged(all_lost(pass_), LOSES_NONE)
     (cell,) = judgement.cells
-    assert (cell.passed, [one.value for one in cell.gates]) == (False, [1.0])
+    assert (cell.passed, [gate.value for gate in cell.gates]) == (False, [1.0])
     assert judgement.gates_failed == ((cell.cell.id, WHOLE_NETWORK),)
 
 
@@ -190,7 +190,9 @@ def test_labels_without_an_object_do_not_hold() -> None:
     empty = read_labels({**coco(), "annotations": []}, range(IMAGES))
     boxes = replace(
         evidence.boxes,
-        precision_of=lambda one: average_precision(empty, dict(enumerate(world.boxes(one)))),
+        precision_of=lambda stored_objects: average_precision(
+            empty, dict(enumerate(world.boxes(stored_objects)))
+        ),
         draws_of=None,
     )
     judgement = judged(world, Gate(ap_drop=0.5), boxes=boxes)

@@ -21,7 +21,7 @@ def chain(*, norm: bool = False, copy: bool = False, names: bool = True) -> onnx
         if norm:
             for part, value in (("s", 1.5), ("b", 0.1), ("m", 0.0), ("v", 1.0)):
                 b.weight(f"{part}{index}", [value] * 4)
-            b.weights[-4:] = [onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(one).astype("f4"), one.name) for one in b.weights[-4:]]  # fmt: skip
+            b.weights[-4:] = [onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype("f4"), weight.name) for weight in b.weights[-4:]]  # fmt: skip
             y = b.node("BatchNormalization", [y, *(f"{part}{index}" for part in "sbmv")], str(number + 1), name=f"bn{index}")  # fmt: skip
         x = b.node("Relu", [y], str(number + 2), name=f"conv{index}/relu")
         if copy:

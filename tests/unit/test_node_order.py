@@ -43,10 +43,10 @@ def test_a_branch_that_reads_what_a_later_node_makes_waits_for_it() -> None:
     b.node("If", ["yes"], "y", then_branch=outer, else_branch=inner)
     b.node("Abs", ["image"], "late")
     model = b.model({"image": [1, 3, 4, 4]}, ["y"])
-    found = load(model.SerializeToString(), "n.onnx")
-    assert operators(found) == ["Abs", "If"]
+    model_proto = load(model.SerializeToString(), "n.onnx")
+    assert operators(model_proto) == ["Abs", "If"]
     x = networks.image((1, 3, 4, 4))
-    assert np.array_equal(run(found, {"image": x})["y"], -np.abs(x))
+    assert np.array_equal(run(model_proto, {"image": x})["y"], -np.abs(x))
 
 
 def test_a_circle_is_refused_by_the_name_of_a_node() -> None:

@@ -28,7 +28,10 @@ def drawn(seed: int, images: int, *, small: float = 1.0, large: float = 1.0) -> 
 
 
 def said(here: list[list[float]], there: list[list[float]]) -> list[str]:
-    return [one.text for one in size_claims(sizes(here, there), len(here), len(there), "labels")]
+    return [
+        size_claim.text
+        for size_claim in size_claims(sizes(here, there), len(here), len(there), "labels")
+    ]
 
 
 def test_a_set_without_small_objects_is_told_with_its_numbers() -> None:
@@ -68,7 +71,7 @@ def test_boxes_without_an_area_and_empty_sets_are_no_objects() -> None:
     assert said([[0.0, -5.0]] * 50, [[0.0]] * 50) == []
     assert said([], [[400.0]] * 50) == []
     assert said([[400.0]] * 50, []) == []
-    assert [one.calibration for one in sizes([[float("nan"), 1e11]], [[]])] == [0, 0, 0]
+    assert [size.calibration for size in sizes([[float("nan"), 1e11]], [[]])] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

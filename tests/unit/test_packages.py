@@ -54,10 +54,10 @@ def test_a_lock_that_is_none(text: str) -> None:
 @given(st.integers(0, len(LOCK)), st.text(max_size=5))
 def test_a_lock_with_anything_in_it_is_read_or_refused(position: int, inserted: str) -> None:
     try:
-        found = read_lock(LOCK[:position] + inserted + LOCK[position:])
+        packages = read_lock(LOCK[:position] + inserted + LOCK[position:])
     except LockError:
         return
-    assert all(package.files for package in found.values())
+    assert all(package.files for package in packages.values())
 
 
 @given(st.text())

@@ -80,8 +80,8 @@ def samples(count: int, seed: int) -> list[dict[str, npt.NDArray[Any]]]:
 def fill(folder: Path, count: int = 4) -> None:
     for part, seed in (("a", 0), ("b", 1)):
         (folder / part).mkdir(exist_ok=True)
-        for index, one in enumerate(samples(count, seed)):
-            np.savez(folder / part / f"{index}.npz", **one)
+        for index, array in enumerate(samples(count, seed)):
+            np.savez(folder / part / f"{index}.npz", **array)
 
 
 def put(folder: Path, model: onnx.ModelProto) -> None:
@@ -111,20 +111,20 @@ def answer(model: onnx.ModelProto, fed: Mapping[str, Any]) -> npt.NDArray[np.flo
 def test_what_is_fed_as_one_gives_what_several_inputs_gave(opset: int, batch: int) -> None:
     model = sized("N")
     model.opset_import[0].version = opset
-    made = prepare(model, Wishes(each=True, batch=batch))
-    (info,) = graph.inputs(made.model)
+    prepared = prepare(model, Wishes(each=True, batch=batch))
+    (info,) = graph.inputs(prepared.model)
     assert (info.name, info.dtype, info.shape) == ("samples", "float32", (batch, 3 * 256 + 2 + 1))
-    onnx.checker.check_model(made.model, full_check=True)
+    onnx.checker.check_model(prepared.model, full_check=True)
     some = samples(batch, 5)
-    apart = {name: np.stack([one[name] for one in some]) for name in some[0]}
-    rows = [np.concatenate([value.ravel() for value in one.values()]) for one in some]
+    apart = {name: np.stack([array[name] for array in some]) for name in some[0]}
+    rows = [np.concatenate([value.ravel() for value in array.values()]) for array in some]
     packed = np.stack(rows).astype("f4")
-    assert np.array_equal(answer(made.model, {"samples": packed}), answer(model, apart))
+    assert np.array_equal(answer(prepared.model, {"samples": packed}), answer(model, apart))
 
 
 def test_an_input_without_a_batch_is_fed_whole() -> None:
-    made = prepare(state(), Wishes(each=True))
-    assert made.parts == (
+    prepared = prepare(state(), Wishes(each=True))
+    assert prepared.parts == (
         Part("sound", (20,), "float32"),
         Part("state", (2, 1, 8), "float32", batched=False),
     )
@@ -132,7 +132,7 @@ def test_an_input_without_a_batch_is_fed_whole() -> None:
     fed = {"sound": random.normal(size=(1, 20)), "state": random.normal(size=(2, 1, 8))}
     fed = {name: value.astype("f4") for name, value in fed.items()}
     packed = np.concatenate([value.ravel() for value in fed.values()])[None]
-    assert np.array_equal(answer(made.model, {"samples": packed}), answer(state(), fed))
+    assert np.array_equal(answer(prepared.model, {"samples": packed}), answer(state(), fed))
     with pytest.raises(PreparationError, match="batch"):
         prepare(state(), Wishes(each=True, batch=3))
 
@@ -141,7 +141,7 @@ def test_a_constant_beside_stays_one(tmp_path: Path) -> None:
     fill(tmp_path)
     assert told(tmp_path, sized(), model__constants={"wanted": [True]}) == []
     found = checked(tmp_path / "matrix.yaml")
-    assert [one.name for one in found.parts] == ["images", "sizes"]
+    assert [part.name for part in found.parts] == ["images", "sizes"]
 
 
 def test_a_network_with_a_tensor_called_samples_keeps_it() -> None:
@@ -206,12 +206,14 @@ def test_implicit_int8_is_not_tried_since_it_has_one_scale_for_all(tmp_path: Pat
     assert (
         told(tmp_path, sized(), environments=environments, baseline="rt", devices=["gpu:0"]) == []
     )
-    found = session.plan_experiment(tmp_path / "matrix.yaml", tmp_path / "results", select=[]).cells
-    implicit = [one for one in found if one.pass_.implicit]
+    cells = session.plan_experiment(tmp_path / "matrix.yaml", tmp_path / "results", select=[]).cells
+    implicit = [cell for cell in cells if cell.pass_.implicit]
     assert implicit
-    assert {one.obstacle for one in implicit} == {(Status.UNSUPPORTED, ONE_SCALE)}
+    assert {cell.obstacle for cell in implicit} == {(Status.UNSUPPORTED, ONE_SCALE)}
     assert all(
-        one.obstacle != (Status.UNSUPPORTED, ONE_SCALE) for one in found if not one.pass_.implicit
+        cell.obstacle != (Status.UNSUPPORTED, ONE_SCALE)
+        for cell in cells
+        if not cell.pass_.implicit
     )
 
 
@@ -256,14 +258,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_every_engine_is_fed_what_each_sample_brings(ran: Ran) -> None:
     run = Store(ran.results).open_run("latest")
-    records = {one.cell: one for one in run.records()}
-    assert {one.status for one in records.values()} == {Status.OK}
+    records = {record.cell: record for record in run.records()}
+    assert {record.status for record in records.values()} == {Status.OK}
     assert "mine/cpu/fp32" in records
-    assert any("int8" in one for one in records)
+    assert any("int8" in record for record in records)
     reference = run.manifest().reference
     assert reference is not None
-    for index, one in enumerate(samples(4, 1)):
-        there = answer(sized(), {name: value[None] for name, value in one.items()})[0]
+    for index, array in enumerate(samples(4, 1)):
+        there = answer(sized(), {name: value[None] for name, value in array.items()})[0]
         here = run.store.array(reference.outputs["large"])[index]
         assert np.allclose(here, there, rtol=1e-5)
         own = run.store.array(records["mine/cpu/fp32"].measurements[0].outputs["large"])[index]
@@ -285,8 +287,8 @@ def test_no_part_has_the_scale_of_another(ran: Ran) -> None:
 
 def test_init_reads_from_the_samples_what_each_brings(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
-    for index, one in enumerate(samples(4, 0)):
-        np.savez(tmp_path / "samples" / f"{index}.npz", **one)
+    for index, array in enumerate(samples(4, 0)):
+        np.savez(tmp_path / "samples" / f"{index}.npz", **array)
     (tmp_path / "net.onnx").write_bytes(sized("N").SerializeToString())
     matrix = tmp_path / "matrix.yaml"
     arguments = ["init", str(tmp_path / "net.onnx"), "--images", str(tmp_path / "samples")]

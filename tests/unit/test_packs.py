@@ -35,7 +35,7 @@ def first(trip: Trip) -> Packed:
 
 
 def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -> None:
-    assert [one.rpartition("@")[2] for one in first.requests] == [
+    assert [request.rpartition("@")[2] for request in first.requests] == [
         "calibrate", "repeat-0", "repeat-1",
     ]  # fmt: skip
     merged = merge(trip.answers, trip.results)
@@ -62,7 +62,7 @@ def test_two_trips_give_the_numbers_of_a_direct_run(trip: Trip, first: Packed) -
     assert "`trt-matrix pack` again" in own["reason"]
 
     second = trip.pack()
-    assert [one.rpartition("@")[2] for one in second.requests] == ["repeat-0", "repeat-1"]
+    assert [request.rpartition("@")[2] for request in second.requests] == ["repeat-0", "repeat-1"]
     assert "2 job starts" in second.text()
     trip.carry(second)
     assert merge(trip.answers, trip.results).environments == {"lab": 2}
@@ -83,8 +83,8 @@ def test_without_a_name_only_what_is_elsewhere_is_packed(tmp_path: Path) -> None
         pack(matrix, tmp_path / "results", tmp_path / "pack.tar", **arguments)
     far = "  - {elsewhere: [far], engine: onnxruntime}\n"
     matrix.write_text(matrix.read_text() + far)
-    made = pack(matrix, tmp_path / "results", tmp_path / "pack.tar", **arguments)
-    assert {one.partition("@")[0] for one in made.requests} == {"far"}
+    packed = pack(matrix, tmp_path / "results", tmp_path / "pack.tar", **arguments)
+    assert {request.partition("@")[0] for request in packed.requests} == {"far"}
 
 
 def test_when_it_ran_is_not_known_of_packs_that_did_not_say(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_ended_is_kept_when_it_is_run_again(trip: Trip, first: Packed) -> N
     assert (work / "lab@cpu@calibrate" / "done.json").stat().st_mtime_ns == calibrated
     assert (passes / "fp32" / "pass.json").stat().st_mtime_ns == kept
     again = json.loads((repeat / "start-2" / "request" / "request.json").read_text())
-    assert [one["name"] for one in again["passes"]] == ["int8-shared-entropy"]
+    assert [pass_["name"] for pass_ in again["passes"]] == ["int8-shared-entropy"]
     merged = merge(trip.answers, trip.results)
     assert (merged.environments, merged.failed) == ({"lab": 5}, 0)
 
@@ -252,8 +252,8 @@ def test_what_is_no_archive(trip: Trip, tmp_path: Path, content: bytes) -> None:
 def named(name: object) -> Callable[[bytes], bytes]:
     def change(content: bytes) -> bytes:
         request = json.loads(content)
-        for one in request["passes"]:
-            one["name"] = name
+        for pass_ in request["passes"]:
+            pass_["name"] = name
         return json.dumps({**request, "passes": request["passes"]}).encode()
 
     return change

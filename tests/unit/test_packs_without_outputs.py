@@ -50,9 +50,9 @@ class Photographs(Trip):
 
 @pytest.fixture(scope="module")
 def trip(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
-    found = Photographs(tmp_path_factory.mktemp("photographs"))
-    found.rows("here/*")
-    return found
+    photographs = Photographs(tmp_path_factory.mktemp("photographs"))
+    photographs.rows("here/*")
+    return photographs
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,9 @@ def test_judged_without_outputs_all_is_as_with_them(
     without, whole = both
     outputs = [one for one in files_of(without) if one.endswith(".npy")]
     assert outputs
-    assert all("@repeat-0/" in one and "/fp32/" in one for one in outputs), "what others need"
+    assert all("@repeat-0/" in output and "/fp32/" in output for output in outputs), (
+        "what others need"
+    )
     left = sum(one["size_bytes"] for one in manifest(without)["left"].values())
     instead = sum(len(one) for name, one in files_of(without).items() if name.endswith(".bin"))
     assert not [one for one in files_of(whole) if one.endswith(".bin")]
@@ -113,9 +115,9 @@ def test_judged_without_outputs_all_is_as_with_them(
     assert second[0] == second[1]
     own = [
         head
-        for one in second[0]["judgement"]["cells"]
-        if (one["cell"]["environment"], one["cell"]["pass_"].get("source")) == ("lab", "own")
-        for head in one["heads"]
+        for cell in second[0]["judgement"]["cells"]
+        if (cell["cell"]["environment"], cell["cell"]["pass_"].get("source")) == ("lab", "own")
+        for head in cell["heads"]
     ]
     assert len(own) == 3
     assert all(head["against_fp32"]["sqnr_db"] for head in own)
@@ -213,7 +215,9 @@ def fewer(found: Sums) -> None:
 
 def as_the_reference(trip: Photographs) -> Callable[[Any], None]:
     manifest_ = json.loads((trip.results / "latest/manifest.json").read_text())
-    reference = {head: one["sha256"] for head, one in manifest_["reference"]["outputs"].items()}
+    reference = {
+        head: output["sha256"] for head, output in manifest_["reference"]["outputs"].items()
+    }
 
     def change(found: Any) -> None:
         for name, one in found["left"].items():
@@ -319,12 +323,12 @@ def test_left_files_that_the_archive_brings_itself_are_not_taken(
     """Who brings outputs is judged by them."""
 
     def add(found: Any) -> None:
-        folder = next(one.rpartition("/")[0] for one in found["files"] if SHARED in one)
+        folder = next(file.rpartition("/")[0] for file in found["files"] if SHARED in file)
         found["added"] = {f"{folder}/left.json": b'{"settle": {}, "files": {}, "own": {}}'}
 
     found = tried(trip, resealed(both[1], tmp_path / "r.tar", {}, add), results)
     assert found["status"] == "ok"
-    assert not any(one["left"] for one in found["measurements"])
+    assert not any(measurement["left"] for measurement in found["measurements"])
 
 
 def both_ways(found: Any) -> None:

@@ -86,7 +86,7 @@ def test_a_run_shows_its_worst_images_with_both_sets_of_boxes(results: Path) -> 
     text, document = page(results)
     assert "img-src data:" in text
     boxes = document.by_id("images")
-    found = [one.attributes["href"] for one in boxes.all("image")]
+    found = [element.attributes["href"] for element in boxes.all("image")]
     assert len(found) == 2
     for uri in found:
         assert uri
@@ -94,12 +94,12 @@ def test_a_run_shows_its_worst_images_with_both_sets_of_boxes(results: Path) -> 
         assert header == "data:image/jpeg;base64"
         assert Image.open(io.BytesIO(base64.b64decode(content))).size == (16, 24)
     fed = boxes.all("img")
-    assert [seen(one.attributes["src"] or "").shape for one in fed] == [(16, 16, 3)] * 2
+    assert [seen(element.attributes["src"] or "").shape for element in fed] == [(16, 16, 3)] * 2
     assert "fed 16 × 16 RGB, 0.106 to 0.871" in boxes.text
     assert "no pixel" not in boxes.text
-    drawings = [one for one in boxes.all("svg") if "picture" in one.classes]
+    drawings = [element for element in boxes.all("svg") if "picture" in element.classes]
     assert drawings[0].attributes["viewbox"] == "0 0 16 24"
-    assert any("box" in one.classes for one in drawings[0].all("rect"))
+    assert any("box" in element.classes for element in drawings[0].all("rect"))
 
 
 def test_a_run_tells_its_tables_layers_and_stages(results: Path) -> None:
@@ -152,7 +152,7 @@ def test_what_is_not_stored_any_more_is_told(results: Path, tmp_path: Path) -> N
     judge_again("latest", mine)
     _, document = page(mine)
     assert "not stored with this run any more" in document.by_id("images").text
-    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
+    assert not [element for element in document.walk() if element.attributes.get("id") == "layers"]
     assert "cannot be read from its folder any more" in document.by_id("tables").text
 
 
@@ -166,7 +166,7 @@ def test_damaged_files_of_a_run_are_left_out(results: Path, tmp_path: Path) -> N
         path.write_bytes(content)
     judge_again("latest", mine)
     _, document = page(mine)
-    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
+    assert not [element for element in document.walk() if element.attributes.get("id") == "layers"]
     assert "cannot be read from its folder any more" in document.by_id("tables").text
 
 
@@ -281,12 +281,12 @@ def red(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def test_a_picture_of_what_was_fed_is_that_of_the_stored_array(results: Path) -> None:
     run = Store(results).open_run("latest")
     (name,) = (found := pictures(run.store, run.manifest(), [worst("0.png")])).fed
-    one = found.fed[name]
-    assert (one.order, one.width, one.height, one.clipped) == ("rgb", 16, 16, 0)
+    image = found.fed[name]
+    assert (image.order, image.width, image.height, image.clipped) == ("rgb", 16, 16, 0)
     assert run.manifest().asked
     array = run.store.array(run.manifest().asked.evaluation)[0]
-    assert (one.low, one.high) == (array.min(), array.max())
-    picture = seen(one.picture)
+    assert (image.low, image.high) == (array.min(), array.max())
+    picture = seen(image.picture)
     assert picture.shape == (16, 16, 3), "what pads it, too"
     assert abs(picture[:, 0].mean() - 114) < 10, "the padding beside a narrow image is grey"
     assert picture[:, 0].std() < picture[:, 8].std() / 2
@@ -313,9 +313,9 @@ def test_what_no_pixel_gives_is_counted_and_cut_off(results: Path) -> None:
         values[:, :, 10:11] = -0.2
         return values
 
-    one = refed(run, half).fed["0.png"]
-    assert one.clipped == pytest.approx(11 / 16)
-    assert one.high == np.inf
+    image = refed(run, half).fed["0.png"]
+    assert image.clipped == pytest.approx(11 / 16)
+    assert image.high == np.inf
     raw = refed(run, lambda values: values * 255).fed["0.png"]
     assert raw.clipped > 0.9, "raw pixels, where the run says pixel / 255"
 

@@ -29,8 +29,8 @@ OWN_PER_TENSOR = dataclasses.replace(OWN, per_tensor=True)
 def placed(
     name: str, placement: Placed, kind: Kind, pass_: Pass = SHARED, *, saturates_: bool = False, calibration: float = 0.002
 ) -> CellResult:  # fmt: skip
-    made = with_verdicts(name, verdict(kind), pass_=pass_, calibration=calibration)
-    return dataclasses.replace(made, placed=placement, may_saturate=saturates_)
+    result = with_verdicts(name, verdict(kind), pass_=pass_, calibration=calibration)
+    return dataclasses.replace(result, placed=placement, may_saturate=saturates_)
 
 
 def wide(layer: str, *heads: str) -> WideWeight:
@@ -102,8 +102,8 @@ def test_a_wide_weight_is_told_of_the_heads_behind_it_alone() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.CALIBRATION_PROBLEM, Kind.INT8_LIMIT, Kind.ENGINE_LOSS])
 def test_a_wide_weight_is_not_blamed_for_what_costs_with_a_scale_a_channel(kind: Kind) -> None:
-    (one,) = answers(("small",), [placed(BASELINE, INT8, kind)], BASELINE, wide=[wide("conv_a", "small")])  # fmt: skip
-    assert "conv_a" not in one.text
+    (answer,) = answers(("small",), [placed(BASELINE, INT8, kind)], BASELINE, wide=[wide("conv_a", "small")])  # fmt: skip
+    assert "conv_a" not in answer.text
 
 
 def test_the_weight_of_a_layer_that_stays_in_float_is_not_wide() -> None:
@@ -196,12 +196,12 @@ def test_outputs_are_advised_against_only_where_all_cells_that_are_told_quantise
 
 def test_the_limit_of_two_placements_names_neither() -> None:
     gate = verdict(Kind.INT8_LIMIT, against="the gate")
-    one = dataclasses.replace(with_verdicts(BASELINE, gate), placed=INT8)
+    result = dataclasses.replace(with_verdicts(BASELINE, gate), placed=INT8)
     other = dataclasses.replace(
         with_verdicts("other", gate), placed=dataclasses.replace(INT8, weights=Weights.PER_TENSOR)
     )
-    assert "in this placement (int8 activations, weights per channel" in told(one)["text"]
-    assert "in this placement" not in told(one, other)["text"]
+    assert "in this placement (int8 activations, weights per channel" in told(result)["text"]
+    assert "in this placement" not in told(result, other)["text"]
 
 
 def test_the_detector_of_the_tests_has_no_wide_weight() -> None:

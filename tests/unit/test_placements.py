@@ -49,7 +49,7 @@ EVERY = [
 def table_of(model: onnx.ModelProto, seeds: int = 4, share: float = 1.0) -> Table:
     """What the network's own values reach, so that little is clipped; `share` of that clips more."""
     with_outputs, tensors = calibration_model(model)
-    shape = [one.dim_value for one in model.graph.input[0].type.tensor_type.shape.dim]
+    shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     amax: dict[str, float] = {}
     for seed in range(seeds):
         feed = {"image": image(tuple(shape), seed=seed)}
@@ -86,7 +86,7 @@ def test_a_name_is_read_back_as_the_placement_it_names(placed: Placed) -> None:
 
 
 def test_all_names_differ() -> None:
-    assert len({one.name for one in EVERY}) == len(EVERY)
+    assert len({placed.name for placed in EVERY}) == len(EVERY)
 
 
 def test_records_of_before_there_was_a_choice_mean_what_they_did() -> None:
@@ -96,8 +96,8 @@ def test_records_of_before_there_was_a_choice_mean_what_they_did() -> None:
 
 @given(st.text(max_size=60))
 def test_any_other_text_is_no_placement(text: str) -> None:
-    found = placed_of(text)
-    assert found is None or found.name == text or text in ("onnxruntime", "tensorrt")
+    placed = placed_of(text)
+    assert placed is None or placed.name == text or text in ("onnxruntime", "tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_parts_of_names_are_no_placements(text: str) -> None:
 def test_uint8_is_for_x86_with_vnni_alone(
     processor: Processor | None, expected: Activations, why: str
 ) -> None:
-    found = activations_for("onnxruntime", on_cpu=True, asked=None, processor=processor)
-    assert found.activations is expected
-    assert why in found.why
+    choice = activations_for("onnxruntime", on_cpu=True, asked=None, processor=processor)
+    assert choice.activations is expected
+    assert why in choice.why
 
 
 def test_no_gpu_and_no_other_engine_gets_uint8() -> None:
@@ -140,8 +140,8 @@ def test_no_gpu_and_no_other_engine_gets_uint8() -> None:
 @pytest.mark.parametrize("asked", list(Activations))
 def test_what_matrix_yaml_asks_for_is_given(asked: Activations) -> None:
     for processor in (VNNI, OLD, ARM, None):
-        found = activations_for("onnxruntime", on_cpu=True, asked=asked, processor=processor)
-        assert found.activations is asked
+        choice = activations_for("onnxruntime", on_cpu=True, asked=asked, processor=processor)
+        assert choice.activations is asked
 
 
 def test_only_uint8_on_x86_without_vnni_may_saturate() -> None:
@@ -153,15 +153,15 @@ def test_only_uint8_on_x86_without_vnni_may_saturate() -> None:
     assert not saturates(int8, on_cpu=True, processor=OLD)
     assert not saturates(int8, on_cpu=True, processor=OLD, session={INT8_KERNELS: "1"})
     assert saturates(int8, on_cpu=True, processor=OLD, session={}), "made uint8 first"
-    for one in (int8, UINT8):
-        assert not saturates(one, on_cpu=True, processor=OLD, session={PRECISE: "1"})
+    for placed in (int8, UINT8):
+        assert not saturates(placed, on_cpu=True, processor=OLD, session={PRECISE: "1"})
     assert saturates(UINT8, on_cpu=True, processor=OLD, session={INT8_KERNELS: "1", PRECISE: "0"})
 
 
 @given(st.one_of(st.none(), st.integers(), st.text()), st.one_of(st.none(), st.text(), st.lists(st.one_of(st.text(), st.integers()))))  # fmt: skip
 def test_a_probe_that_tells_nonsense_makes_no_processor(machine: object, flags: object) -> None:
-    found = processor_of(machine, flags)
-    assert (found is not None) == (isinstance(machine, str) and isinstance(flags, list))
+    processor = processor_of(machine, flags)
+    assert (processor is not None) == (isinstance(machine, str) and isinstance(flags, list))
 
 
 # The grid
@@ -177,10 +177,10 @@ def test_uint8_around_128_has_the_steps_of_int8(make, share: float, *, outputs: 
     unsigned = replace(UINT8, int8_outputs=outputs)
     signed = replace(unsigned, activations=Activations.INT8)
     for placed_as in (lambda one: one.options(), lambda one: simulation_of(one.options())):
-        one, other = (place(model, table, placed_as(p)).model for p in (signed, unsigned))
+        model_proto, other = (place(model, table, placed_as(p)).model for p in (signed, unsigned))
         for seed in range(3):
             feed = {"image": 3 * image(seed=seed)}
-            expected = networks.run(one, feed)
+            expected = networks.run(model_proto, feed)
             for head, array in networks.run(other, feed).items():
                 np.testing.assert_array_equal(array, expected[head])
 
@@ -199,7 +199,7 @@ def lost_and_apart(
     for head, array in networks.run(engine, feed, optimised=True, config=config).items():
         ends = (whole[head], array)
         signal = float((expected[head] ** 2).sum())
-        lost, apart = (float(((one - expected[head]) ** 2).sum()) / signal for one in ends)
+        lost, apart = (float(((end - expected[head]) ** 2).sum()) / signal for end in ends)
         yield sqnr_db(lost) or math.inf, sqnr_db(apart) or math.inf
 
 
@@ -233,11 +233,13 @@ def test_they_saturate_where_this_tool_says_so(make: Callable[[], onnx.ModelProt
 
 def test_zero_points_of_activations_are_128_and_those_of_weights_0() -> None:
     model = networks.detector()
-    made = place(model, table_of(model), UINT8.options()).model
-    values = {one.name: numpy_helper.to_array(one) for one in made.graph.initializer}
+    model_proto = place(model, table_of(model), UINT8.options()).model
+    values = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in model_proto.graph.initializer
+    }
     kinds = {name.rpartition("/")[2]: values[name] for name in values}
     zeros = [values[f"{tensor}/zero_point"] for tensor in place(model, table_of(model), UINT8.options()).quantised]  # fmt: skip
-    assert {(one.dtype, int(one)) for one in zeros} == {(np.dtype("uint8"), int(UNSIGNED_ZERO))}
+    assert {(zero.dtype, int(zero)) for zero in zeros} == {(np.dtype("uint8"), int(UNSIGNED_ZERO))}
     assert kinds["weight"].dtype == np.int8
     assert not any(values[name].any() for name in values if name.endswith("weight_zero_point"))
 
@@ -248,9 +250,9 @@ def test_zero_points_of_activations_are_128_and_those_of_weights_0() -> None:
 def test_heads_are_float_in_every_engine_and_int8_where_asked() -> None:
     model = networks.detector()
     for placed in EVERY:
-        made = place(model, table_of(model), placed.options()).model
-        makers = {name: node.op_type for node in made.graph.node for name in node.output}
-        kinds = {makers[one.name] for one in made.graph.output}
+        model_proto = place(model, table_of(model), placed.options()).model
+        makers = {name: node.op_type for node in model_proto.graph.node for name in node.output}
+        kinds = {makers[value.name] for value in model_proto.graph.output}
         assert kinds == ({"DequantizeLinear"} if placed.int8_outputs else {"Conv"}), placed.name
 
 
@@ -259,11 +261,11 @@ def test_layers_that_the_placement_leaves_in_float_are_no_fallback(tmp_path) -> 
     given_ = place(model, table_of(model), UINT8.options()).model
     saved = str(tmp_path / "executed.onnx")
     networks.run(given_, {"image": image()}, optimised=True, saved=saved, config={"session.qdqisint8allowed": "1"})  # fmt: skip
-    found = executed_share(onnx.load(saved), given_, ["large", "small"])
-    assert found["large"].placed_float == ("conv_large",)
-    assert found["small"].placed_float == ("conv_small",)
-    assert found["small"].float_layers == ()
-    for share in found.values():
+    shares = executed_share(onnx.load(saved), given_, ["large", "small"])
+    assert shares["large"].placed_float == ("conv_large",)
+    assert shares["small"].placed_float == ("conv_small",)
+    assert shares["small"].float_layers == ()
+    for share in shares.values():
         assert share.macs_int + share.placed_float_macs == share.macs_total
 
 
@@ -272,9 +274,9 @@ def test_a_layer_that_an_engine_left_in_float_by_itself_still_is_one(tmp_path) -
     given_ = place(model, table_of(model), UINT8.options()).model
     saved = str(tmp_path / "executed.onnx")
     networks.run(given_, {"image": image()}, optimised=False, saved=saved)
-    found = executed_share(onnx.load(saved), given_, ["large"])["large"]
-    assert found.float_layers == ("conv_c1", "conv_c2")
-    assert found.placed_float == ("conv_large",)
+    share = executed_share(onnx.load(saved), given_, ["large"])["large"]
+    assert share.float_layers == ("conv_c1", "conv_c2")
+    assert share.placed_float == ("conv_large",)
 
 
 def test_what_stands_between_a_layer_and_its_quantisation_is_looked_through() -> None:
@@ -284,5 +286,5 @@ def test_what_stands_between_a_layer_and_its_quantisation_is_looked_through() ->
     b.node("Sigmoid", ["d"], "s")
     b.node("Reshape", ["s", b.weight("flat", np.array([1, -1]))], "y")
     model = b.model({"image": [1, 3, 8, 8]}, ["y"])
-    made = place(model, table_of(model), Placed(engine="tensorrt").options()).model
-    assert float_ends(made) == ("conv_d",)
+    model_proto = place(model, table_of(model), Placed(engine="tensorrt").options()).model
+    assert float_ends(model_proto) == ("conv_d",)

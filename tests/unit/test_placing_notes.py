@@ -143,7 +143,7 @@ def test_of_a_network_without_a_float_form_nothing_is_told(tmp_path: Path) -> No
     made = experiment(tmp_path)
     assert len(made.notes) > 1
     made.network.is_float = False
-    assert not any("two ranges" in one or "no weights" in one for one in made.notes)
+    assert not any("two ranges" in note or "no weights" in note for note in made.notes)
 
 
 def test_a_run_tells_both_of_the_cells_that_it_plans(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def ids(cells: tuple[Cell, ...]) -> list[str]:
 
 def test_int8_runs_once_with_every_table() -> None:
     found = passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy", ["entropy2"])
-    assert [one.name for one in found] == [
+    assert [pass_.name for pass_ in found] == [
         "fp32", "int8-shared-entropy", "int8-own-entropy", "int8-own-minmax",
         "int8-implicit-shared-entropy", "int8-implicit-own-entropy2",
     ]  # fmt: skip
@@ -45,12 +45,12 @@ def test_own_tables_are_made_by_the_job_or_by_tensorrt() -> None:
 
 
 def test_no_shared_table_no_shared_pass() -> None:
-    assert [one.name for one in passes([Precision.INT8], ["mse"], None)] == ["int8-own-mse"]
+    assert [pass_.name for pass_ in passes([Precision.INT8], ["mse"], None)] == ["int8-own-mse"]
 
 
 def test_a_precision_without_tables_is_one_pass() -> None:
     found = passes([Precision.TF32, Precision.FP16], ["entropy"], "entropy")
-    assert [one.name for one in found] == ["tf32", "fp16"]
+    assert [pass_.name for pass_ in found] == ["tf32", "fp16"]
 
 
 def test_cells_come_in_the_order_of_the_file() -> None:

@@ -29,13 +29,15 @@ from trt_matrix.core.boxes.precision_draws import (
 )
 
 
-def of_weights(labels: Labels, found: dict[int, Boxes], taken: list[int], limit: int = 100) -> Any:
+def of_weights(
+    labels: Labels, all_boxes: dict[int, Boxes], taken: list[int], limit: int = 100
+) -> Any:
     weights = np.array(taken, np.int32)[:, np.newaxis]
-    return weighted(hits(labels, found, limit), weights)[0]
+    return weighted(hits(labels, all_boxes, limit), weights)[0]
 
 
 def of_evaluation(
-    truth: dict[str, Any], found: dict[int, Boxes], taken: list[int], limit: int = 100
+    truth: dict[str, Any], all_boxes: dict[int, Boxes], taken: list[int], limit: int = 100
 ) -> list[float]:
     """AP and AP50 by the evaluation, of a data set that holds each image as often as it was taken."""
     sources = [image for image, times in enumerate(taken) for _ in range(times)]
@@ -47,12 +49,12 @@ def of_evaluation(
             if one["image_id"] == image
         ],
         images=len(sources),
-        categories=tuple(one["id"] for one in truth["categories"]),
+        categories=tuple(category["id"] for category in truth["categories"]),
     )
     labels = read_labels(repeated, range(len(sources)))
     result = average_precision(
         labels,
-        {index: found[image] for index, image in enumerate(sources)},
+        {index: all_boxes[image] for index, image in enumerate(sources)},
         max_detections=limit,
     )[ALL]
     return [np.nan if one is None else one for one in (result.ap, result.ap50)]
@@ -62,9 +64,9 @@ def of_evaluation(
 def test_each_image_once_is_the_evaluation(seed: int) -> None:
     truth = json.loads(DEMO.read_text())
     ids = [image["id"] for image in truth["images"]]
-    labels, found = read_labels(truth, ids), noisy(truth, seed)
-    known = average_precision(labels, found)[ALL]
-    assert of_weights(labels, found, [1] * len(ids)) == pytest.approx(
+    labels, all_boxes = read_labels(truth, ids), noisy(truth, seed)
+    known = average_precision(labels, all_boxes)[ALL]
+    assert of_weights(labels, all_boxes, [1] * len(ids)) == pytest.approx(
         [known.ap, known.ap50], abs=1e-12
     )
 
@@ -97,25 +99,25 @@ def test_a_draw_is_the_evaluation_of_its_images(
     )
     amount = sum(len(some) for _, some, _ in images)
     scores = iter(random.sample([(one + 1) / 64 for one in range(amount)], amount))
-    found = {
+    all_boxes = {
         index: boxes(*((*place, next(scores), label) for place, label in some))
         for index, (_, some, _) in enumerate(images)
     }
     labels = read_labels(truth, range(len(images)))
-    assert of_weights(labels, found, taken, limit) == pytest.approx(
-        of_evaluation(truth, found, taken, limit), abs=1e-12, nan_ok=True
+    assert of_weights(labels, all_boxes, taken, limit) == pytest.approx(
+        of_evaluation(truth, all_boxes, taken, limit), abs=1e-12, nan_ok=True
     )
 
 
 def test_a_rival_at_low_overlap_frees_the_object_at_high() -> None:
     """The better box is beside its object: from an IoU of 0.75 on the other one finds it."""
     truth = coco([annotation([0, 0, 10, 10])], categories=(1,))
-    found = {0: boxes((0, 0, 10, 7, 0.9, 0), (0, 0, 10, 10, 0.8, 0))}
-    one = hits(read_labels(truth, [0]), found, 100)
+    all_boxes = {0: boxes((0, 0, 10, 7, 0.9, 0), (0, 0, 10, 10, 0.8, 0))}
+    one = hits(read_labels(truth, [0]), all_boxes, 100)
     assert one.found[:5].tolist() == [[True, False]] * 5
     assert one.found[5:].tolist() == [[False, True]] * 5
-    assert of_weights(read_labels(truth, [0]), found, [1]) == pytest.approx(
-        of_evaluation(truth, found, [1])
+    assert of_weights(read_labels(truth, [0]), all_boxes, [1]) == pytest.approx(
+        of_evaluation(truth, all_boxes, [1])
     )
 
 
@@ -143,8 +145,10 @@ def test_each_draw_takes_as_many_images_as_there_are() -> None:
 def test_the_interval_is_as_wide_as_new_images_scatter() -> None:
     """Half of 200 images have their one object found: AP is a share, of a known deviation."""
     truth = coco([annotation([0, 0, 10, 10], image) for image in range(200)], 200, (1,))
-    found = {image: boxes((0, 0, 10, 10, 0.9, 0)) if image % 2 else boxes() for image in range(200)}
-    low, high = interval(precision_draws(read_labels(truth, range(200)), found)[:, 1]) or (0, 0)
+    all_boxes = {
+        image: boxes((0, 0, 10, 10, 0.9, 0)) if image % 2 else boxes() for image in range(200)
+    }
+    low, high = interval(precision_draws(read_labels(truth, range(200)), all_boxes)[:, 1]) or (0, 0)
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 200), rel=0.15)
 
 
@@ -157,8 +161,8 @@ def test_labels_without_objects_have_no_interval() -> None:
 
 def test_draws_without_any_object_do_not_count() -> None:
     truth = coco([annotation([0, 0, 10, 10])], images=3, categories=(1,))
-    found = {0: boxes((0, 0, 10, 10, 0.9, 0)), 1: boxes(), 2: boxes()}
-    draws = precision_draws(read_labels(truth, range(3)), found)
+    all_boxes = {0: boxes((0, 0, 10, 10, 0.9, 0)), 1: boxes(), 2: boxes()}
+    draws = precision_draws(read_labels(truth, range(3)), all_boxes)
     assert 0 < np.isnan(draws[:, 0]).mean() < 0.5
     assert interval(draws[:, 0]) == pytest.approx((1.0, 1.0))
 

@@ -46,7 +46,7 @@ def test_an_open_batch_is_one(batch: Any) -> None:
 def test_height_and_width_come_from_the_preprocessing_and_reach_the_heads() -> None:
     found = prepared(dynamic(["batch", 3, "h", "w"]), size=(32, 64))
     assert image_input(found.model).shape == (3, 32, 64)
-    assert [one.shape for one in outputs(found.model)] == [(1, 6, 8, 16), (1, 6, 16, 32)]
+    assert [output.shape for output in outputs(found.model)] == [(1, 6, 8, 16), (1, 6, 16, 32)]
 
 
 def test_a_size_changes_nothing_that_the_file_fixes() -> None:
@@ -118,7 +118,7 @@ def test_a_batch_that_tracing_left_is_one_where_that_is_asked_for() -> None:
     b.node("Relu", ["x"], "y")
     assert likely(b.model({"x": [3, 2]}, ["y"])).wishes.shapes == {"x": [1, 2]}
     found = prepared(traced(), shapes={"image": (1, 3, 16, 16)})
-    assert [one.shape for one in outputs(found.model)] == [(1, 6, 4, 4), (1, 6, 8, 8)]
+    assert [output.shape for output in outputs(found.model)] == [(1, 6, 4, 4), (1, 6, 8, 8)]
     same(detector(), found, {"image": networks.image()})
 
 
@@ -173,7 +173,7 @@ def test_a_first_size_that_is_no_batch_may_be_the_same_number(
     model = of_four(*nodes)
     model.opset_import[0].version = 12  # where axes are attributes
     found = prepared(model, shapes={"image": (1, 3, 8, 8)})
-    assert [one.shape for one in outputs(found.model)] == [shape]
+    assert [output.shape for output in outputs(found.model)] == [shape]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_sizes_of_outputs_that_are_those_of_another_export_are_passed_over(shape
     model = dynamic(shape, [1, 6, 20, 20])
     wishes = {"shapes": {"image": (1, 3, 16, 16)}}
     found = prepared(model, **wishes)
-    assert [one.shape for one in outputs(found.model)] == [(1, 6, 4, 4), (1, 6, 8, 8)]
+    assert [output.shape for output in outputs(found.model)] == [(1, 6, 4, 4), (1, 6, 8, 8)]
     if shape[0] != 2:  # then all that was traced with two images is forgotten
         assert found.facts["stale"] == ["large", "small"]
     assert outputs(model)[0].shape == (1, 6, 20, 20), "the user's own is not changed"
@@ -278,7 +278,7 @@ def test_float16_becomes_float32_with_the_same_weights(input_too: bool) -> None:
     assert found.facts == {"raised": ["float16"]}
     assert operators(found.model) == operators(detector())
     assert image_input(found.model).name == "image"
-    assert {one.dtype for one in outputs(found.model)} == {"float32"}
+    assert {output.dtype for output in outputs(found.model)} == {"float32"}
     assert "float16" not in str(found.model)
     halves, wide = ({one.name: numpy_helper.to_array(one) for one in each.graph.initializer}
                     for each in (model, found.model))  # fmt: skip

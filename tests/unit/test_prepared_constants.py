@@ -39,7 +39,7 @@ def test_a_constant_of_integers() -> None:
     found = prepared(model, constants={"orig_target_sizes": [[320, 240]]})
     feed = {"images": networks.image(), "orig_target_sizes": np.array([[320, 240]], "i8")}
     same(model, found, feed)
-    assert [one.shape for one in outputs(found.model)] == [(1, 4, 4, 4), (1, 16, 4)]
+    assert [output.shape for output in outputs(found.model)] == [(1, 4, 4, 4), (1, 16, 4)]
 
 
 def test_what_is_missing_is_told_with_every_input_and_the_line_to_write() -> None:
@@ -77,7 +77,7 @@ def test_a_mask_of_the_images_size_is_filled_with_one_number() -> None:
     del model.graph.output[0].type.tensor_type.shape.dim[:]
     model.graph.output[0].type.tensor_type.ClearField("shape")
     found = prepared(model, constants={"pixel_mask": 1}, size=(4, 6))
-    assert [one.shape for one in outputs(found.model)] == [(1, 3, 4, 6)]
+    assert [output.shape for output in outputs(found.model)] == [(1, 3, 4, 6)]
     (mask,) = [one for one in found.model.graph.initializer if one.name == "pixel_mask"]
     assert numpy_helper.to_array(mask).tolist() == np.ones((1, 1, 4, 6)).tolist()
     several = b.model({"image": ["n", 3, "h", "w"], "pixel_mask": ["n", "h", "w"]}, ["y"])

@@ -39,10 +39,10 @@ def test_every_cell_ran_what_was_prepared(ran: Ran) -> None:
         "file_sha256": hashlib.sha256((ran.folder / "net.onnx").read_bytes()).hexdigest(),
         "sha256": facts["sha256"],
     }
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     assert ran.records["fp32"].measurements[0].model_sha256 == facts["sha256"]
     assert any(
-        "net.onnx is prepared before it runs: its nodes are put" in one for one in ran.told.lines
+        "net.onnx is prepared before it runs: its nodes are put" in line for line in ran.told.lines
     )
 
 
@@ -65,7 +65,7 @@ def test_the_reference_is_the_users_own_network(ran: Ran) -> None:
 
 
 def test_int8_runs_on_integers(ran: Ran) -> None:
-    (int8,) = (one for name, one in ran.records.items() if name.startswith("int8-shared"))
+    (int8,) = (record for name, record in ran.records.items() if name.startswith("int8-shared"))
     measured = int8.measurements[0]
     assert measured.shares is not None
     assert measured.shares["map"].ratio > 0.9  # the last layer, before the head, is left in float
@@ -78,5 +78,5 @@ def test_nothing_is_measured_again(ran: Ran) -> None:
 
 
 def test_the_ticket_tells_it_and_holds_what_ran(ran: Ran, tmp_path: Path) -> None:
-    made = make("latest", ran.results, tmp_path / "ticket.zip", TicketWish(images=1))
-    assert all(one.reproduce for one in made.content.cells)
+    ticket = make("latest", ran.results, tmp_path / "ticket.zip", TicketWish(images=1))
+    assert all(cell.reproduce for cell in ticket.content.cells)

@@ -15,9 +15,9 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("version", ["3.11.7", "2.7.18", "3.13.0rc1", "3.12.0+", "3.5.2"])
 def test_a_python_is_told(version: str) -> None:
-    found = told_python(json.dumps(GOOD | {"version": version}))
-    assert found.release == tuple(map(int, version.split(".")[:2]))
-    assert found.distributions == GOOD["distributions"]
+    python = told_python(json.dumps(GOOD | {"version": version}))
+    assert python.release == tuple(map(int, version.split(".")[:2]))
+    assert python.distributions == GOOD["distributions"]
 
 
 @pytest.mark.parametrize(

@@ -166,12 +166,12 @@ def test_it_has_the_passes_that_it_has_functions_for(
     tiny: Path, functions: Any, precisions: list[str], passes: list[str]
 ) -> None:
     tiny.write_text(yaml.safe_dump(of(entry(entry_point=functions), precisions=precisions)))
-    assert [one.pass_.name for one in read_experiment(tiny, ["*"]).cells] == passes
+    assert [cell.pass_.name for cell in read_experiment(tiny, ["*"]).cells] == passes
 
 
 def test_a_function_on_a_gpu_has_cells_on_gpus(tiny: Path) -> None:
     tiny.write_text(yaml.safe_dump(of(entry(device="gpu"), devices=["cpu", "gpu:0"])))
-    assert [one.device for one in read_experiment(tiny, []).cells] == ["gpu:0"]
+    assert [cell.device for cell in read_experiment(tiny, []).cells] == ["gpu:0"]
 
 
 def test_a_changed_file_is_another_cell(tiny: Path) -> None:
@@ -250,7 +250,7 @@ class Ran:
             self.folder = folder / "results" / "latest"
             self.run = Store(folder / "results").open_run("latest")
             self.manifest: Manifest = self.run.manifest()
-            self.records: dict[str, Record] = {one.cell: one for one in self.run.records()}
+            self.records: dict[str, Record] = {record.cell: record for record in self.run.records()}
 
 
 @pytest.fixture(scope="module")
@@ -263,23 +263,25 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_its_rows_are_rows_as_any_other(ran: Ran) -> None:
-    told = {cell: one.status for cell, one in ran.records.items() if cell.startswith("mine")}
-    assert told == {
+    statuses = {
+        cell: record.status for cell, record in ran.records.items() if cell.startswith("mine")
+    }
+    assert statuses == {
         "mine/cpu/fp32": Status.OK,
         "mine/cpu/bf16": Status.JOB_FAILED,
         "mine/cpu/int8-shared-entropy": Status.OK,
         "mine/cpu/int8-own": Status.OK,
     }
-    one = ran.records["mine/cpu/int8-shared-entropy"].measurements[0]
+    measurement = ran.records["mine/cpu/int8-shared-entropy"].measurements[0]
     other = ran.records["here/cpu/int8-shared-entropy"].measurements[0]
-    assert (one.model_sha256, one.table, one.placement) == (
+    assert (measurement.model_sha256, measurement.table, measurement.placement) == (
         other.model_sha256,
         other.table,
         other.placement,
     )
-    assert one.start is not None
-    assert one.start.probe["engine"]["name"] == "onnxruntime"
-    assert len(one.latency.samples_s) >= 2 if one.latency else False
+    assert measurement.start is not None
+    assert measurement.start.probe["engine"]["name"] == "onnxruntime"
+    assert len(measurement.latency.samples_s) >= 2 if measurement.latency else False
     own = ran.records["mine/cpu/int8-own"].measurements[0]
     assert own.table is None, "nobody knows with which table"
 
@@ -300,11 +302,11 @@ def test_errors_are_against_the_named_reference(ran: Ran) -> None:
     assert ran.manifest.reference.start.environment == "mine"
     assert ran.manifest.facts["reference"]["cell"] == "mine/cpu/fp32"
     assert ran.manifest.facts["reference"]["version"]
-    assert any("every error is against mine/cpu/fp32" in one for one in ran.told.lines)
+    assert any("every error is against mine/cpu/fp32" in line for line in ran.told.lines)
     judged = JudgementFile.read(ran.folder / "judgement.json").judgement
-    found = {one.cell.id: [head.error for head in one.heads] for one in judged.cells}
-    assert [one.nmse for one in found["mine/cpu/fp32"]] == [0, 0]
-    coarse = [one.sqnr_db for one in found["mine/cpu/int8-own"]]
+    found = {result.cell.id: [head.error for head in result.heads] for result in judged.cells}
+    assert [metrics.nmse for metrics in found["mine/cpu/fp32"]] == [0, 0]
+    coarse = [metrics.sqnr_db for metrics in found["mine/cpu/int8-own"]]
     assert len(coarse) == 2
     assert all(one is not None and 5 < one < 60 for one in coarse)
 
@@ -328,8 +330,8 @@ def test_a_function_in_a_strangers_ticket_is_not_run(ran: Ran, tmp_path: Path) -
     asked = tmp_path / "requests" / f"{job_id(record.cell)}.json"
     asked.parent.mkdir()
     asked.write_text(json.dumps({"engine": "python"}))
-    found = again._run(
+    rerun = again._run(
         tmp_path, tmp_path / "job", record, read_experiment(ran.source, []).reference
     )
-    assert (found.word, found.reason) == ("cannot judge", again.OWN_FUNCTION)
+    assert (rerun.word, rerun.reason) == ("cannot judge", again.OWN_FUNCTION)
     assert not (tmp_path / "job").exists()

@@ -100,8 +100,8 @@ def test_tensorrt_placement_of_the_detector() -> None:
     assert [source(model, "add_sum", i) for i in (0, 1)] == ["Conv", "DequantizeLinear"]
     # Weights and data are quantised, biases are not, heads are float.
     assert [source(model, "conv_c4", i) for i in (0, 1, 2)] == ["DequantizeLinear"] * 2 + ["input"]
-    made = graph.producers(model)
-    assert made["small"].op_type == made["large"].op_type == "Conv"
+    nodes = graph.producers(model)
+    assert nodes["small"].op_type == nodes["large"].op_type == "Conv"
     # The branch that only the concatenation reads has its scale, the other one its own.
     amax, scales = minmax(networks.detector()).amax, placement.quantised
     assert amax["lateral"] < amax["joined"]
@@ -259,8 +259,8 @@ def test_a_head_that_other_layers_read_keeps_its_name() -> None:
     for options in (TENSORRT, ONNXRUNTIME, WHOLE):
         found = networks.run(placed(model, options).model, {"image": image((1, 3, 4, 4))})
         assert set(found) == {"head", "y"}
-    made = graph.producers(placed(model, TENSORRT).model)
-    assert made["head"].op_type == "Conv"
+    nodes = graph.producers(placed(model, TENSORRT).model)
+    assert nodes["head"].op_type == "Conv"
     assert graph.producers(placed(model, ONNXRUNTIME).model)["head"].op_type == "Conv"
     assert graph.producers(placed(model, WHOLE).model)["head"].op_type == "DequantizeLinear"
 

@@ -45,11 +45,11 @@ def test_the_scales_that_we_place_are_read_back_exactly(
 ) -> None:
     model = make()
     placed = place(model, minmax(model), options)
-    found = read(placed.model.SerializeToString())
-    assert found.form is TableForm.NETWORK
-    assert found.form.scales
-    assert found.unusable == {}
-    table = found.table()
+    read_table = read(placed.model.SerializeToString())
+    assert read_table.form is TableForm.NETWORK
+    assert read_table.form.scales
+    assert read_table.unusable == {}
+    table = read_table.table()
     assert {name: np.float32(table.scale(name)) for name in table.amax} == {
         name: np.float32(scale) for name, scale in placed.quantised.items()
     }
@@ -61,17 +61,17 @@ def test_of_onnx_runtimes_quantiser_the_names_are_those_that_it_was_given(
     form: str, activations: QuantType, tmp_path: Path
 ) -> None:
     model = mixed()
-    found = from_qdq(
+    table = from_qdq(
         by_tool(model, tmp_path, form, activations=activations, ActivationSymmetric=True)
     )
     given_names = {"image", *(name for node in model.graph.node for name in node.output)}
-    assert set(found.names) <= given_names
+    assert set(table.names) <= given_names
     ranges = minmax(model, *(networks.image(seed=seed) for seed in range(8))).amax
-    common = [name for name in found.values if name in ranges]
+    common = [name for name in table.values if name in ranges]
     assert len(common) >= 10
-    assert len(found.values) >= len(found.unusable)  # Softmax and Sigmoid have grids of their own
+    assert len(table.values) >= len(table.unusable)  # Softmax and Sigmoid have grids of their own
     for name in ("image", "r1", "silu", "classes"):
-        assert found.values[name] == pytest.approx(ranges[name], rel=0.02), name
+        assert table.values[name] == pytest.approx(ranges[name], rel=0.02), name
 
 
 def test_int8_and_moved_uint8_are_the_same_grid_and_no_other_is_approximated() -> None:
@@ -84,16 +84,16 @@ def test_int8_and_moved_uint8_are_the_same_grid_and_no_other_is_approximated() -
     b.pair(b.conv("i", "j", 4, 4), "k", [0.1] * 4, 0, np.int8, axis=1)
     b.pair(b.conv("k", "l", 4, 4), "m", 0.001, 0, np.int16)
     b.conv("m", "y", 4, 4)
-    found = from_qdq(b.model({"image": SHAPE}, ["y"], opset=21))
+    table = from_qdq(b.model({"image": SHAPE}, ["y"], opset=21))
     grid = LEVELS * float(np.float32(0.03))
-    assert found.values == {"image": grid, "c": grid, "j": LEVELS * float(np.float32(0.1))}
-    assert {name: why[:30] for name, why in found.unusable.items()} == {
+    assert table.values == {"image": grid, "c": grid, "j": LEVELS * float(np.float32(0.1))}
+    assert {name: why[:30] for name, why in table.unusable.items()} == {
         "d": "it is uint8 with zero point 0,",
         "f": "it is int8 with zero point -12",
         "h": "it has a scale for each of 4 c",
         "l": "it is int16, and a table's gri",
     }
-    assert found.table().unusable == found.unusable
+    assert table.table().unusable == table.unusable
 
 
 def test_two_scales_of_one_tensor_are_told_and_the_same_twice_is_one() -> None:
@@ -105,9 +105,9 @@ def test_two_scales_of_one_tensor_are_told_and_the_same_twice_is_one() -> None:
     b.pair(c, "e", 0.02, 128)
     b.conv("d", "y", 4, 4)
     b.conv("e", "z", 4, 4)
-    found = from_qdq(b.model({"image": SHAPE}, ["y", "z"]))
-    assert list(found.values) == ["c"]
-    assert "2 scales, such as 0.03 and 0.05" in found.unusable["image"]
+    table = from_qdq(b.model({"image": SHAPE}, ["y", "z"]))
+    assert list(table.values) == ["c"]
+    assert "2 scales, such as 0.03 and 0.05" in table.unusable["image"]
 
 
 def test_constants_count_wherever_they_stand_and_weights_never() -> None:
@@ -137,9 +137,9 @@ def test_scales_in_another_file_or_computed_are_told_and_no_file_is_opened(
     scale.ClearField("raw_data")
     (tmp_path / "weights.bin").write_bytes(np.float32(7).tobytes())
     monkeypatch.chdir(tmp_path)
-    found = read(model.SerializeToString())
-    assert list(found.values) == ["image"]
-    assert "another file" in found.unusable["c"]
+    table = read(model.SerializeToString())
+    assert list(table.values) == ["image"]
+    assert "another file" in table.unusable["c"]
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_a_damaged_network_is_refused_or_read_and_nothing_else(data: st.DataObje
         content[data.draw(st.integers(2, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(2, len(content)))
     try:
-        found = read(bytes(content[:cut]))
+        table = read(bytes(content[:cut]))
     except TableError:
         return
-    assert found.names
+    assert table.names
 
 
 def test_a_network_in_circles_is_read_without_hanging() -> None:

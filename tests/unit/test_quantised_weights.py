@@ -78,20 +78,20 @@ def test_weights_round_to_the_nearest_step(weight: np.ndarray, axis: int | None)
     scale = weight_scale(weight, axis)
     assert scale.dtype == np.float32
     assert (scale > 0).all()
-    found = quantise_weight(weight, scale, axis)
-    assert np.abs(found.integers.astype(int)).max() <= 127
+    array = quantise_weight(weight, scale, axis)
+    assert np.abs(array.integers.astype(int)).max() <= 127
     shape = [-1 if index == axis else 1 for index in range(3)] if axis is not None else []
     step = scale.reshape(shape)
     near = np.where(weight_scale(weight, axis) == 1, 1, 0.5001).reshape(shape)
-    assert (np.abs(found.values() - weight) <= near * step).all()
+    assert (np.abs(array.values() - weight) <= near * step).all()
 
 
 def test_a_bias_is_rounded_to_steps_of_input_times_weight_scale() -> None:
     scale = np.array([0.01, 0.02], "f4")
-    found = quantise_bias(np.array([1.0, -1.0], "f4"), 0.05, scale)
-    assert (found.scale == np.float32(0.05) * scale).all()
-    assert found.integers.tolist() == [2000, -1000]
-    assert found.integers.dtype == np.int32
+    array = quantise_bias(np.array([1.0, -1.0], "f4"), 0.05, scale)
+    assert (array.scale == np.float32(0.05) * scale).all()
+    assert array.integers.tolist() == [2000, -1000]
+    assert array.integers.dtype == np.int32
 
 
 def test_a_bias_that_would_overflow_int32_widens_its_channel_alone() -> None:
@@ -100,9 +100,9 @@ def test_a_bias_that_would_overflow_int32_widens_its_channel_alone() -> None:
     before = weight_scale(weight, 0)
     scale = scale_for_bias(before, weight, 0, bias, 0.01)
     assert scale[1] == before[1]
-    found = quantise_bias(bias, 0.01, scale)
-    assert np.abs(found.integers.astype(np.int64)).max() < 2**31 - 1
-    np.testing.assert_allclose(found.values(), bias, rtol=1e-6)
+    array = quantise_bias(bias, 0.01, scale)
+    assert np.abs(array.integers.astype(np.int64)).max() < 2**31 - 1
+    np.testing.assert_allclose(array.values(), bias, rtol=1e-6)
 
 
 @given(
@@ -112,8 +112,8 @@ def test_a_bias_that_would_overflow_int32_widens_its_channel_alone() -> None:
 )
 def test_no_bias_overflows(weight: np.ndarray, bias: np.ndarray, input_scale: float) -> None:
     scale = scale_for_bias(weight_scale(weight, 0), weight, 0, bias, input_scale)
-    found = quantise_bias(bias, input_scale, scale)
-    assert (np.abs(found.values() - bias) <= 0.51 * found.scale + 1e-6 * np.abs(bias)).all()
+    array = quantise_bias(bias, input_scale, scale)
+    assert (np.abs(array.values() - bias) <= 0.51 * array.scale + 1e-6 * np.abs(bias)).all()
 
 
 # Names

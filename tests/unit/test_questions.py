@@ -21,8 +21,12 @@ def of_head(head: MeasuredHead) -> list[Hypothesis]:
     return ask([head], "base", Noises([head], 1.5), Rules())
 
 
-def kinds(made: list[Hypothesis], of: CellError) -> set[tuple[Kind, str]]:
-    return {(one.kind, one.against) for one in made if one.cell == of.cell}
+def kinds(hypotheses: list[Hypothesis], of: CellError) -> set[tuple[Kind, str]]:
+    return {
+        (hypothesis.kind, hypothesis.against)
+        for hypothesis in hypotheses
+        if hypothesis.cell == of.cell
+    }
 
 
 BASE = cell("base", 0.004)
@@ -31,17 +35,17 @@ BASE = cell("base", 0.004)
 def test_a_mixed_cell_is_asked_nothing_and_those_behind_it_are() -> None:
     held = cell("held", 0.1, mixed=True, cell="held/cpu/mixed")
     new = cell("new", 0.016)
-    made = asked(held, BASE, new, t=0.004)
-    assert kinds(made, held) == set()
-    assert (Kind.ENGINE_REGRESSION, BASE.cell) in kinds(made, new)
+    hypotheses = asked(held, BASE, new, t=0.004)
+    assert kinds(hypotheses, held) == set()
+    assert (Kind.ENGINE_REGRESSION, BASE.cell) in kinds(hypotheses, new)
 
 
 def test_the_baseline_is_compared_on_its_other_devices_with_the_first() -> None:
     first = replace(BASE, device="gpu:0", cell="base/gpu:0/int8")
     second = replace(BASE, device="gpu:1", cell="base/gpu:1/int8")
-    made = asked(first, second)
-    assert kinds(made, first) == set()
-    assert kinds(made, second) == {(Kind.ENGINE_REGRESSION, first.cell)}
+    hypotheses = asked(first, second)
+    assert kinds(hypotheses, first) == set()
+    assert kinds(hypotheses, second) == {(Kind.ENGINE_REGRESSION, first.cell)}
 
 
 @pytest.mark.parametrize(
@@ -53,8 +57,8 @@ def test_builds_of_either_side_may_have_chosen(one: bool, other: bool, guarded: 
         replace(free(name, 0.004, 0.004), fixed=not chooses)
         for name, chooses in (("base", one), ("new", other))
     ]
-    (made,) = (each for each in asked(*sides) if each.kind is Kind.ENGINE_REGRESSION)
-    assert made.guarded is guarded
+    (hypothesis,) = (each for each in asked(*sides) if each.kind is Kind.ENGINE_REGRESSION)
+    assert hypothesis.guarded is guarded
 
 
 def test_of_two_own_tables_the_calibrator_is_asked_and_of_unknown_ones_the_version() -> None:
@@ -80,8 +84,8 @@ def test_a_baseline_better_than_its_scales_allow_accuses_no_unknown_table() -> N
 def test_only_what_ran_partly_in_float_may_have_fallen_back(
     share: float | None, *, told: bool
 ) -> None:
-    made = asked(replace(BASE, integer_share=share), t=0.02)
-    assert ((Kind.PRECISION_FALLBACK, "its simulation") in kinds(made, BASE)) is told
+    hypotheses = asked(replace(BASE, integer_share=share), t=0.02)
+    assert ((Kind.PRECISION_FALLBACK, "its simulation") in kinds(hypotheses, BASE)) is told
 
 
 def test_implicit_scales_are_compared_with_their_twin_and_without_one_with_exact_arithmetic() -> (
@@ -92,10 +96,10 @@ def test_implicit_scales_are_compared_with_their_twin_and_without_one_with_exact
         (Kind.ENGINE_LOSS, "its simulation"),
         (Kind.CALIBRATION_PROBLEM, "the best table"),
     }
-    made = asked(implicit, BASE, t=0.004)
-    assert (Kind.IMPLICIT_REGRESSION, BASE.cell) in kinds(made, implicit)
-    assert Kind.ENGINE_LOSS not in {kind for kind, _ in kinds(made, implicit)}
-    assert Kind.IMPLICIT_REGRESSION not in {kind for kind, _ in kinds(made, BASE)}
+    hypotheses = asked(implicit, BASE, t=0.004)
+    assert (Kind.IMPLICIT_REGRESSION, BASE.cell) in kinds(hypotheses, implicit)
+    assert Kind.ENGINE_LOSS not in {kind for kind, _ in kinds(hypotheses, implicit)}
+    assert Kind.IMPLICIT_REGRESSION not in {kind for kind, _ in kinds(hypotheses, BASE)}
 
 
 @pytest.mark.parametrize(("share", "states"), [(0.99, False), (1.01, True)])
@@ -107,18 +111,24 @@ def test_builds_have_states_where_another_version_has_one_half_a_decibel_better(
 
     def loss(*others: CellError) -> Hypothesis:
         made = asked(lost, *others, t=0.004, s=0.004)
-        (found,) = (one for one in made if one.kind is Kind.ENGINE_LOSS and one.cell == lost.cell)
+        (found,) = (
+            hypothesis
+            for hypothesis in made
+            if hypothesis.kind is Kind.ENGINE_LOSS and hypothesis.cell == lost.cell
+        )
         return found
 
     assert loss(better).guarded is states
-    assert [one.cell for one in loss(better).others] == [better.cell]
+    assert [other.cell for other in loss(better).others] == [better.cell]
     assert not loss(replace(better, held=True)).guarded, "its choice was taken from it"
     assert not loss(replace(better, table="s")).guarded, "other scales are other arithmetic"
     assert not loss(replace(better, held=True), replace(better, table="s")).others
     sure = replace(lost, fixed=True)
-    made = asked(sure, better, t=0.004)
+    hypotheses = asked(sure, better, t=0.004)
     assert not any(
-        one.guarded for one in made if one.cell == sure.cell and one.kind is Kind.ENGINE_LOSS
+        hypothesis.guarded
+        for hypothesis in hypotheses
+        if hypothesis.cell == sure.cell and hypothesis.kind is Kind.ENGINE_LOSS
     )
     assert loss(better).pass_ == "cpu/int8-shared", "each pass is a chance for builds that choose"
 
@@ -126,10 +136,10 @@ def test_builds_have_states_where_another_version_has_one_half_a_decibel_better(
 def test_of_a_table_it_is_asked_against_the_gate_the_best_and_a_scale_a_channel() -> None:
     per_tensor = Placed(engine="onnxruntime", weights=Weights.PER_TENSOR)
     channel = per_tensor.per_channel.name
-    one = cell("base", 0.05, placement=per_tensor.name)
+    error = cell("base", 0.05, placement=per_tensor.name)
     head = MeasuredHead(
         head="small",
-        cells=[one],
+        cells=[error],
         simulations={
             (per_tensor.name, "t"): exact(0.05),
             (per_tensor.name, "s"): exact(0.02),
@@ -137,7 +147,7 @@ def test_of_a_table_it_is_asked_against_the_gate_the_best_and_a_scale_a_channel(
         },
         gate_nmse=0.01,
     )
-    assert kinds(of_head(head), one) == {
+    assert kinds(of_head(head), error) == {
         (Kind.ENGINE_LOSS, "its simulation"),
         (Kind.INT8_LIMIT, "the gate"),
         (Kind.CALIBRATION_PROBLEM, "the best table"),
@@ -145,7 +155,7 @@ def test_of_a_table_it_is_asked_against_the_gate_the_best_and_a_scale_a_channel(
     }
     # A scale a channel that holds the gate shows that 8 bits are enough.
     enough = replace(head, simulations={**head.simulations, (channel, "t"): exact(0.0099)})
-    assert Kind.INT8_LIMIT not in {kind for kind, _ in kinds(of_head(enough), one)}
+    assert Kind.INT8_LIMIT not in {kind for kind, _ in kinds(of_head(enough), error)}
 
 
 def test_a_reduced_precision_is_asked_against_its_level_and_the_baseline() -> None:
@@ -154,9 +164,9 @@ def test_a_reduced_precision_is_asked_against_its_level_and_the_baseline() -> No
              cell=f"{name}/cpu/fp16", sample=builds(1e-5))
         for name in ("base", "new")
     ]  # fmt: skip
-    made = asked(*half)
-    assert kinds(made, half[0]) == {(Kind.FP16_REGRESSION, "40 dB")}
-    assert kinds(made, half[1]) == {
+    hypotheses = asked(*half)
+    assert kinds(hypotheses, half[0]) == {(Kind.FP16_REGRESSION, "40 dB")}
+    assert kinds(hypotheses, half[1]) == {
         (Kind.FP16_REGRESSION, "40 dB"),
         (Kind.FP16_REGRESSION, half[0].cell),
     }

@@ -18,8 +18,8 @@ def of(model: onnx.ModelProto, *heads: str) -> Rankings:
 
 
 def told(model: onnx.ModelProto, head: str) -> tuple[str, str, tuple[str, ...]] | None:
-    found = of(model, head).rows.get(head)
-    return found and (found.operator, found.node, found.before)
+    ranked = of(model, head).rows.get(head)
+    return ranked and (ranked.operator, ranked.node, ranked.before)
 
 
 # Ranked

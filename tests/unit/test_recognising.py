@@ -107,12 +107,12 @@ def test_published_networks_are_recognised(
     behind: Tails | None,
     decode: dict[str, Any],
 ) -> None:
-    (found,) = recognised(seen(shapes, behind), size)
-    assert found.doubt == ""
-    assert found.decode == decode
+    (proposal,) = recognised(seen(shapes, behind), size)
+    assert proposal.doubt == ""
+    assert proposal.decode == decode
     heads: dict[str, dict[str, Any]] = {name: {} for name in shapes}
-    heads |= {name: dict(settings) for name, settings in found.heads.items()}
-    assert told_of(heads, found.decode, size, shapes)[1] == []
+    heads |= {name: dict(settings) for name, settings in proposal.heads.items()}
+    assert told_of(heads, proposal.decode, size, shapes)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,12 @@ def test_the_convolutions_behind_85_channels_say_whose_they_are(
         )
         for name, shape in MAPS_85.items()
     ]
-    found = recognised(outputs, S416)
-    assert decode is None or found[0].decode == decode
-    assert [one.doubt for one in found] == [""] or all(one.doubt for one in found)
-    assert len(found) == 1 or decode is None
+    proposals = recognised(outputs, S416)
+    assert decode is None or proposals[0].decode == decode
+    assert [proposal.doubt for proposal in proposals] == [""] or all(
+        proposal.doubt for proposal in proposals
+    )
+    assert len(proposals) == 1 or decode is None
 
 
 @pytest.mark.parametrize(
@@ -151,22 +153,22 @@ def test_the_convolutions_behind_rows_of_85_columns_say_whose_they_are(
     parts: set[int], sure: bool | None
 ) -> None:
     output = SeenOutput(name="o", shape=(3549, 85), tail=SQUASHED, parts=frozenset(parts))
-    found = recognised([output], S416)
-    assert [(one.decode["style"], not one.doubt) for one in found] == (
+    proposals = recognised([output], S416)
+    assert [(proposal.decode["style"], not proposal.doubt) for proposal in proposals] == (
         [] if sure is None else [("yolox", sure)]
     )
 
 
 def test_roles_follow_names_where_shapes_are_alike() -> None:
-    (found,) = recognised(seen(YUNET), S640)
-    assert found.heads["obj_16"] == {"stride": 16, "role": "objectness"}
-    assert found.heads["cls_32"] == {"stride": 32, "role": "scores"}
-    assert not any(name.startswith("kps") for name in found.heads)
+    (proposal,) = recognised(seen(YUNET), S640)
+    assert proposal.heads["obj_16"] == {"stride": 16, "role": "objectness"}
+    assert proposal.heads["cls_32"] == {"stride": 32, "role": "scores"}
+    assert not any(name.startswith("kps") for name in proposal.heads)
     reverse = dict(reversed(YUNET.items()))
-    assert recognised(seen(reverse), S640)[0].heads == found.heads
+    assert recognised(seen(reverse), S640)[0].heads == proposal.heads
     swapped: dict[str, Shape] = {"reg": (2, 80, 80), "hm": (7, 80, 80), "wh": (2, 80, 80)}
-    (found,) = recognised(seen(swapped), S320)
-    assert {name: held["role"] for name, held in found.heads.items()} == {
+    (proposal,) = recognised(seen(swapped), S320)
+    assert {name: held["role"] for name, held in proposal.heads.items()} == {
         "hm": "scores", "wh": "sizes", "reg": "offsets",
     }  # fmt: skip
 
@@ -209,11 +211,11 @@ def test_what_shapes_and_names_do_not_decide_is_said(
     styles: set[str],
     doubt: str,
 ) -> None:
-    found = recognised(seen(shapes, behind), size)
-    assert {one.decode["style"] for one in found} >= styles
+    proposals = recognised(seen(shapes, behind), size)
+    assert {proposal.decode["style"] for proposal in proposals} >= styles
     if doubt:
-        assert all(one.doubt for one in found) or len(found) > 1
-        assert any(doubt in one.doubt for one in found)
+        assert all(proposal.doubt for proposal in proposals) or len(proposals) > 1
+        assert any(doubt in proposal.doubt for proposal in proposals)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def networks(draw: st.DrawFn) -> tuple[tuple[int, int], list[SeenOutput]]:
     rows = st.sampled_from(
         [
             *cells,
-            *(2 * one for one in cells),
+            *(2 * cell for cell in cells),
             sum(cells[:3]),
             sum(cells),
             3 * sum(cells[:3]),
@@ -369,12 +371,12 @@ def test_what_is_recognised_without_a_doubt_can_be_decoded(
     network: tuple[tuple[int, int], list[SeenOutput]],
 ) -> None:
     size, outputs = network
-    found = recognised(outputs, size)
-    if len(found) == 1 and not found[0].doubt:
-        shapes = {one.name: one.shape for one in outputs}
+    proposals = recognised(outputs, size)
+    if len(proposals) == 1 and not proposals[0].doubt:
+        shapes = {output.name: output.shape for output in outputs}
         heads: dict[str, Any] = {name: {} for name in shapes}
-        heads |= {name: dict(settings) for name, settings in found[0].heads.items()}
-        assert told_of(heads, found[0].decode, size, shapes)[1] == []
+        heads |= {name: dict(settings) for name, settings in proposals[0].heads.items()}
+        assert told_of(heads, proposals[0].decode, size, shapes)[1] == []
 
 
 def test_queries_that_a_ranking_chose_are_recognised_too() -> None:

@@ -26,7 +26,7 @@ def answer(outcome: Outcome, head: str = "small") -> Answer:
 
 
 def kinds(outcome: Outcome, head: str = "small") -> set[Kind]:
-    return {one.kind for one in answer(outcome, head).findings}
+    return {finding.kind for finding in answer(outcome, head).findings}
 
 
 def told(outcome: Outcome, head: str = "small") -> str:
@@ -34,17 +34,23 @@ def told(outcome: Outcome, head: str = "small") -> str:
 
 
 def test_fp16_that_lost_a_head_and_fp16_that_is_nan(tmp_path: Path) -> None:
-    made = Recording(tmp_path)
-    made.version("trt103", "10.3.0", fp32=exactly, fp16=noisy(0.001, 1))
-    made.version("trt86", "8.6.1", fp32=exactly, fp16=only("small", noisy(0.3, 2), noisy(0.001, 2)))
-    made.version("trt1016", "10.16.0", fp32=exactly, fp16=lambda y, _h, _r: np.full_like(y, np.nan))
-    outcome = made.run(GATE)
+    recording = Recording(tmp_path)
+    recording.version("trt103", "10.3.0", fp32=exactly, fp16=noisy(0.001, 1))
+    recording.version(
+        "trt86", "8.6.1", fp32=exactly, fp16=only("small", noisy(0.3, 2), noisy(0.001, 2))
+    )
+    recording.version(
+        "trt1016", "10.16.0", fp32=exactly, fp16=lambda y, _h, _r: np.full_like(y, np.nan)
+    )
+    outcome = recording.run(GATE)
     for head in ("large", "small"):
         first = answer(outcome, head).findings[0]
         assert first.kind is Kind.BROKEN_OUTPUT, "NaN leads the card"
         assert first.environments == ("trt1016",)
         assert "NaN or infinite in 16 of 16 images" in first.text
-    (bad,) = (one for one in answer(outcome).findings if one.kind is Kind.FP16_REGRESSION)
+    (bad,) = (
+        finding for finding in answer(outcome).findings if finding.kind is Kind.FP16_REGRESSION
+    )
     assert bad.environments == ("trt86",)
     assert "trt103" in bad.text, "the version that is well is named beside it"
     assert Kind.FP16_REGRESSION not in kinds(outcome, "large")
@@ -54,9 +60,9 @@ def test_fp16_that_lost_a_head_and_fp16_that_is_nan(tmp_path: Path) -> None:
 
 
 def test_fp16_that_is_bad_is_told_without_any_gate_too(tmp_path: Path) -> None:
-    made = Recording(tmp_path)
-    made.version("v1", "8.5.1", fp32=exactly, fp16=noisy(0.3, 2))
-    outcome = made.run()
+    recording = Recording(tmp_path)
+    recording.version("v1", "8.5.1", fp32=exactly, fp16=noisy(0.3, 2))
+    outcome = recording.run()
     assert answer(outcome).findings[0].kind is Kind.FP16_REGRESSION
     assert answer(outcome).severity is Severity.SEVERE
     assert not answer(outcome).clean
@@ -64,11 +70,11 @@ def test_fp16_that_is_bad_is_told_without_any_gate_too(tmp_path: Path) -> None:
 
 def test_a_cell_that_holds_its_gate_is_not_told_that_8_bits_are_not_enough(tmp_path: Path) -> None:
     """50 dB, gate 30 dB; 8 bits in every layer could keep less, whatever the table."""
-    made = Recording(tmp_path)
-    made.cache(factor=2.8)  # as other images may give: told, and used
-    made.version("app", "8.6.1", fp32=exactly, int8=noisy(0.003))
-    made.environments[0]["passes"]["int8"]["table"] = "dumps/calibration-2.8.cache"
-    outcome = made.run({"sqnr_db": 30})
+    recording = Recording(tmp_path)
+    recording.cache(factor=2.8)  # as other images may give: told, and used
+    recording.version("app", "8.6.1", fp32=exactly, int8=noisy(0.003))
+    recording.environments[0]["passes"]["int8"]["table"] = "dumps/calibration-2.8.cache"
+    outcome = recording.run({"sqnr_db": 30})
     assert Kind.INT8_LIMIT not in kinds(outcome)
     assert not kinds(outcome) & {Kind.CALIBRATION_PROBLEM, Kind.ENGINE_LOSS}
     assert "some of it ran in float" in told(outcome)
@@ -77,7 +83,7 @@ def test_a_cell_that_holds_its_gate_is_not_told_that_8_bits_are_not_enough(tmp_p
 
 def test_one_bright_image_decides_nothing(tmp_path: Path) -> None:
     """It has nearly all of the energy; there the second version is worse, and better everywhere else."""
-    made = Recording(tmp_path, dark=True)
+    recording = Recording(tmp_path, dark=True)
 
     def spoiled(bright: float, others: float) -> object:
         def spoil(output: np.ndarray, head: str, _repeat: int) -> np.ndarray:
@@ -89,9 +95,9 @@ def test_one_bright_image_decides_nothing(tmp_path: Path) -> None:
 
         return spoil
 
-    made.version("v1", "8.5.1", fp32=exactly, int8_implicit_shared_minmax=spoiled(0.03, 0.04))
-    made.version("v2", "8.6.1", fp32=exactly, int8_implicit_shared_minmax=spoiled(0.05, 0.02))
-    outcome = made.run(GATE)
+    recording.version("v1", "8.5.1", fp32=exactly, int8_implicit_shared_minmax=spoiled(0.03, 0.04))
+    recording.version("v2", "8.6.1", fp32=exactly, int8_implicit_shared_minmax=spoiled(0.05, 0.02))
+    outcome = recording.run(GATE)
     assert not kinds(outcome) & {Kind.ENGINE_REGRESSION, Kind.VERSION_REGRESSION}
     assert answer(outcome).confidence == "not decided"
     assert "one image" in told(outcome).lower()
@@ -113,13 +119,13 @@ def test_int8_far_below_its_own_simulation_in_every_version_is_never_nobodys(
     tmp_path: Path, gate: dict[str, float] | None, repeats: int
 ) -> None:
     """The founding story: TensorRT 4 and 6 lose the same head, with scales that would keep it."""
-    made = Recording(tmp_path)
+    recording = Recording(tmp_path)
     for seed, (name, number) in enumerate((("trt4", "4.0.1"), ("trt6", "6.0.1"))):
-        made.version(
+        recording.version(
             name, number, repeats, table=True, fp32=exactly,
             int8=only("small", noisy(0.14, seed), noisy(0.01, seed)),
         )  # fmt: skip
-    outcome = made.run(gate)
+    outcome = recording.run(gate)
     small = answer(outcome)
     assert not small.clean
     assert small.severity is Severity.SEVERE
@@ -150,14 +156,14 @@ def test_int8_far_below_its_own_simulation_in_every_version_is_never_nobodys(
 def test_broken_int8_without_a_gate_leads_and_fails(
     tmp_path: Path, spoil: object, words: str
 ) -> None:
-    made = Recording(tmp_path)
+    recording = Recording(tmp_path)
     good = noisy(0.01)
-    made.version("v1", "8.5.1", fp32=exactly, int8_implicit_shared_minmax=good)
-    made.version(
+    recording.version("v1", "8.5.1", fp32=exactly, int8_implicit_shared_minmax=good)
+    recording.version(
         "v2", "8.6.1", fp32=exactly,
         int8_implicit_shared_minmax=only("small", lambda y, _h, _r: spoil(y).astype(np.float32), good),
     )  # fmt: skip
-    outcome = made.run()
+    outcome = recording.run()
     first = answer(outcome).findings[0]
     assert (first.kind, first.environments) == (Kind.BROKEN_OUTPUT, ("v2",))
     assert words in first.text
@@ -166,11 +172,15 @@ def test_broken_int8_without_a_gate_leads_and_fails(
 
 
 def test_versions_whose_own_tables_nobody_knows_are_compared_all_the_same(tmp_path: Path) -> None:
-    made = Recording(tmp_path)
-    made.version("trt4", "4.0.1", fp32=exactly, int8=noisy(0.02, 1))
-    made.version("trt6", "6.0.1", fp32=exactly, int8=only("small", noisy(0.2, 2), noisy(0.02, 2)))
-    outcome = made.run()
-    (found,) = (one for one in answer(outcome).findings if one.severity is Severity.SEVERE)
+    recording = Recording(tmp_path)
+    recording.version("trt4", "4.0.1", fp32=exactly, int8=noisy(0.02, 1))
+    recording.version(
+        "trt6", "6.0.1", fp32=exactly, int8=only("small", noisy(0.2, 2), noisy(0.02, 2))
+    )
+    outcome = recording.run()
+    (found,) = (
+        finding for finding in answer(outcome).findings if finding.severity is Severity.SEVERE
+    )
     assert found.environments == ("trt6",)
     suspected = {
         verdict.suspected or verdict.kind

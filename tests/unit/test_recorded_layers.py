@@ -34,10 +34,10 @@ def taken(folder: Path, information: Any = None, profile: Any = None) -> TakenLa
 
 def test_a_real_engines_layers(tmp_path: Path) -> None:
     model = network("/model.0/conv/Conv", "/model.0/act/Sigmoid", "/model.0/act/Mul")
-    found = take_layers(LayerFiles(information=SAMPLE), model)
-    assert found.answer is not None
-    assert not found.notes
-    convolution = found.answer["layers"][1]
+    layers = take_layers(LayerFiles(information=SAMPLE), model)
+    assert layers.answer is not None
+    assert not layers.notes
+    convolution = layers.answer["layers"][1]
     assert convolution["precision"] == "int8"
     assert convolution["tensors"] == [f"{name}_out" for name in layers_of(model) if name[0] == "/"]
 
@@ -45,29 +45,29 @@ def test_a_real_engines_layers(tmp_path: Path) -> None:
 def test_layers_and_their_times(tmp_path: Path) -> None:
     layer = {"Name": "/conv + PWN(act)", "Inputs": [{"Name": "x", "Format/Datatype": "Int8"}]}
     times = [{"count": 20}, {"name": "/conv + PWN(act)", "averageMs": 2.0}]
-    found = taken(tmp_path, {"Layers": [layer]}, times)
-    assert found.answer is not None
-    assert found.answer["layers"][0]["precision"] == "int8"
-    assert found.answer["times"] == {
+    layers = taken(tmp_path, {"Layers": [layer]}, times)
+    assert layers.answer is not None
+    assert layers.answer["layers"][0]["precision"] == "int8"
+    assert layers.answer["times"] == {
         "runs": 20,
         "layers": [
             {"name": "/conv + PWN(act)", "tensors": ["/conv_out", "act_out"], "seconds": 0.002}
         ],
         "problem": None,
     }
-    told = LayersAnswer.model_validate(found.answer).times  # what `diagnose` reads
-    assert told is not None
-    assert (told.runs, told.layers[0].seconds) == (20, 0.002)
+    answer = LayersAnswer.model_validate(layers.answer).times  # what `diagnose` reads
+    assert answer is not None
+    assert (answer.runs, answer.layers[0].seconds) == (20, 0.002)
     alone = taken(tmp_path, None, times)
     assert alone.answer is not None
     assert [one["precision"] for one in alone.answer["layers"]] == [None]
 
 
 def test_a_node_without_a_name_is_called_after_its_tensor(tmp_path: Path) -> None:
-    found = taken(tmp_path, {"Layers": ["node_of_y"]})
-    assert found.answer is not None
-    assert found.answer["layers"][0]["tensors"] == ["y"]
-    assert "detailed" in found.notes[0]
+    layers = taken(tmp_path, {"Layers": ["node_of_y"]})
+    assert layers.answer is not None
+    assert layers.answer["layers"][0]["tensors"] == ["y"]
+    assert "detailed" in layers.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_a_node_without_a_name_is_called_after_its_tensor(tmp_path: Path) -> Non
 def test_what_cannot_be_used_is_told_and_raises_nothing(
     tmp_path: Path, information: Any, profile: Any, said: str
 ) -> None:
-    found = taken(tmp_path, information, profile)
-    assert found.answer is None
-    assert said in found.notes[0]
+    layers = taken(tmp_path, information, profile)
+    assert layers.answer is None
+    assert said in layers.notes[0]
 
 
 def test_a_missing_file_is_told() -> None:
-    found = take_layers(LayerFiles(profile=Path("/nowhere/profile.json")), network("a"))
-    assert (found.answer, len(found.notes)) == (None, 1)
-    assert "profile.json: its times are not used: No such file" in found.notes[0]
+    layers = take_layers(LayerFiles(profile=Path("/nowhere/profile.json")), network("a"))
+    assert (layers.answer, len(layers.notes)) == (None, 1)
+    assert "profile.json: its times are not used: No such file" in layers.notes[0]
 
 
 JSON = st.recursive(
@@ -121,5 +121,5 @@ JSON = st.recursive(
 def test_any_json_is_read_or_told(
     tmp_path_factory: pytest.TempPathFactory, layers: Any, profile: Any
 ) -> None:
-    found = taken(tmp_path_factory.getbasetemp(), {"Layers": [layers]}, [profile])
-    assert found.answer is not None or found.notes
+    taken_layers = taken(tmp_path_factory.getbasetemp(), {"Layers": [layers]}, [profile])
+    assert taken_layers.answer is not None or taken_layers.notes

@@ -17,7 +17,7 @@ FED = {"resize": "stretch", "scale": 1.0, "mean": 127.0, "std": 128.0}
 def cache(recording: Recording, fed: np.ndarray) -> Path:
     """Writes the cache that a program makes of images as it feeds them, (n, 3, h, w)."""
     inner, tensors = calibration_model(recording.model)
-    names = tuple(one for one in tensors if one != "images")
+    names = tuple(tensor for tensor in tensors if tensor != "images")
     found = {**computed(inner, fed, names), "images": fed}
     lines = [
         f"{name}: {struct.pack('>f', float(np.abs(array).max()) / 127).hex()}"
@@ -47,9 +47,9 @@ def judged(folder: Path, scale: float, mean: float) -> Outcome:
 
 
 def report(outcome: Outcome) -> CalibrationReport:
-    found = outcome.judgement.calibration
-    assert found is not None
-    return found
+    calibration_report = outcome.judgement.calibration
+    assert calibration_report is not None
+    return calibration_report
 
 
 def test_pixels_over_255_in_place_of_centred_ones_are_named(tmp_path: Path) -> None:
@@ -57,14 +57,14 @@ def test_pixels_over_255_in_place_of_centred_ones_are_named(tmp_path: Path) -> N
     (claim,) = [one for one in report(outcome).claims if one.concern is Concern.TABLE]
     assert "The table of app seems made with another preprocessing" in claim.text
     assert "fit pixel / 255 (off by" in claim.text
-    (told,) = report(outcome).tables
-    assert told.input_amax == pytest.approx(1.0, rel=1e-3)
-    assert told.input_fed == pytest.approx(1.0, rel=1e-3)
+    (table,) = report(outcome).tables
+    assert table.input_amax == pytest.approx(1.0, rel=1e-3)
+    assert table.input_fed == pytest.approx(1.0, rel=1e-3)
     assert "The table of app seems made with another preprocessing" in outcome.report.read_text()
     assert "another preprocessing" in outcome.text()
 
 
 def test_a_table_of_what_was_fed_is_not_accused(tmp_path: Path) -> None:
-    found = report(judged(tmp_path, 1 / 128, 127 / 128))
-    assert [one.concern for one in found.claims] == []
-    assert "the table of app fits what was fed" in found.well
+    calibration_report = report(judged(tmp_path, 1 / 128, 127 / 128))
+    assert [claim.concern for claim in calibration_report.claims] == []
+    assert "the table of app fits what was fed" in calibration_report.well

@@ -45,8 +45,8 @@ USED: Mapping[str, tuple[Write, str]] = {
     "as-is": (lines, ""),
     "other-header": (lambda scales: lines(scales, "TRT-8XXX-EntropyCalibration2 "), ""),
     "crlf": (lambda scales: "\ufeff" + lines(scales, end="\r\n"), ""),
-    "ort-text": (lambda scales: "".join(f"{name} {127 * one}\n" for name, one in scales.items()), "ONNX Runtime's table as text"),
-    "ort-json": (lambda scales: json.dumps({name: [-127 * one, 127 * one] for name, one in scales.items()}), "as JSON"),
+    "ort-text": (lambda scales: "".join(f"{name} {127 * scale}\n" for name, scale in scales.items()), "ONNX Runtime's table as text"),
+    "ort-json": (lambda scales: json.dumps({name: [-127 * scale, 127 * scale] for name, scale in scales.items()}), "as JSON"),
     "prefixed": (lambda scales: lines(scales, name="yolov3/{}".format), "prefix 'yolov3/' taken off"),
     "mapped": (lambda scales: lines(scales, name=lambda one: f"blob{sorted(scales).index(one)}"), ""),
     "brighter": (times(2), "2 times what the reference's ranges ask for"),
@@ -55,10 +55,10 @@ USED: Mapping[str, tuple[Write, str]] = {
 
 WRONG: Mapping[str, tuple[Write, str]] = {
     "amax": (times(127), "its scales are 127 times what the reference's ranges ask for"),
-    "inverse": (lambda scales: lines({name: 1 / one for name, one in scales.items()}), "1 / scale"),
+    "inverse": (lambda scales: lines({name: 1 / scale for name, scale in scales.items()}), "1 / scale"),
     "little-endian": (lambda scales: lines(scales, bits=lambda one: struct.pack("<f", one).hex()), "stand in reverse"),
     "unsigned": (times(127 / 255), "divided by 255, as for unsigned numbers"),
-    "cut": (lambda scales: json.dumps({name: [0, 127 * one] for name, one in scales.items()})[:-9], "was it cut?"),
+    "cut": (lambda scales: json.dumps({name: [0, 127 * scale] for name, scale in scales.items()})[:-9], "was it cut?"),
     "empty": (lambda _: "", "it is empty"),
     "binary": (lambda _: b"ftrt\x00\xff" * 500, "is it an engine, or a timing cache?"),
     "renamed": (lambda scales: lines(scales, name=lambda one: f"blob{sorted(scales).index(one)}"), "names: {theirs: ours}"),
@@ -70,13 +70,13 @@ UNREAD = ("missing", "folder")
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    made = Recording(tmp_path_factory.mktemp("tables"))
-    text = made.cache().read_text().splitlines()[1:]
+    recording = Recording(tmp_path_factory.mktemp("tables"))
+    text = recording.cache().read_text().splitlines()[1:]
     pairs = (line.rsplit(": ", 1) for line in text)
     scales = {name: struct.unpack(">f", bytes.fromhex(bits))[0] for name, bits in pairs}
-    made.version("app", "8.6.1", 1, fp32=exactly, int8=noisy(0.02))
+    recording.version("app", "8.6.1", 1, fp32=exactly, int8=noisy(0.02))
     files = "../app/int8/{repeat}/{head}/{image}.bin"
-    folder = made.folder / "tables"
+    folder = recording.folder / "tables"
     folder.mkdir()
     (folder / "folder").mkdir()
     for name in (*USED, *WRONG, *UNREAD):
@@ -86,47 +86,47 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         told: dict[str, Any] = {"files": files.removeprefix("../app/"), "table": f"tables/{name}"}
         if name == "mapped":
             told["names"] = {f"blob{index}": one for index, one in enumerate(sorted(scales))}
-        made.environments.append({"dumps": "dumps/app", "name": name, "version": "8.6.1", "device": "gpu:T4",
+        recording.environments.append({"dumps": "dumps/app", "name": name, "version": "8.6.1", "device": "gpu:T4",
                                   "passes": {"int8": told}})  # fmt: skip
-    return made.run({"sqnr_db": 20})
+    return recording.run({"sqnr_db": 20})
 
 
 def cell(outcome: Outcome, name: str) -> CellResult:
-    (found,) = (one for one in outcome.judgement.cells if one.cell.environment == name and "int8" in one.cell.pass_.name)  # fmt: skip
-    return found
+    (cell_result,) = (result for result in outcome.judgement.cells if result.cell.environment == name and "int8" in result.cell.pass_.name)  # fmt: skip
+    return cell_result
 
 
 @pytest.mark.parametrize("name", [*USED, *WRONG, *UNREAD])
 def test_outputs_are_never_lost_for_a_table(outcome: Outcome, name: str) -> None:
-    found, other = cell(outcome, name), cell(outcome, "as-is")
-    assert (found.status, found.reason) == (Status.OK, None)
-    assert [one.passed for one in found.heads] == [True, True]
-    assert [one.error for one in found.heads] == [one.error for one in other.heads]
-    assert not {one.kind for one in found.all_verdicts} & {Kind.NOT_COMPARABLE}
+    result, other = cell(outcome, name), cell(outcome, "as-is")
+    assert (result.status, result.reason) == (Status.OK, None)
+    assert [head.passed for head in result.heads] == [True, True]
+    assert [head.error for head in result.heads] == [head.error for head in other.heads]
+    assert not {verdict.kind for verdict in result.all_verdicts} & {Kind.NOT_COMPARABLE}
 
 
 @pytest.mark.parametrize("name", USED)
 def test_every_form_gives_the_same_budget(outcome: Outcome, name: str) -> None:
-    found, other = cell(outcome, name), cell(outcome, "as-is")
-    assert found.table_problem is None
-    assert USED[name][1] in " ".join(found.facts.get("table", {}).get("notes", ()))
-    for one, as_is in zip(found.heads, other.heads, strict=True):
-        assert one.budget is not None
+    result, other = cell(outcome, name), cell(outcome, "as-is")
+    assert result.table_problem is None
+    assert USED[name][1] in " ".join(result.facts.get("table", {}).get("notes", ()))
+    for head, as_is in zip(result.heads, other.heads, strict=True):
+        assert head.budget is not None
         if name != "brighter":
             assert as_is.budget is not None
-            assert one.budget.calibration == pytest.approx(as_is.budget.calibration, rel=0.05, abs=1e-7)  # fmt: skip
+            assert head.budget.calibration == pytest.approx(as_is.budget.calibration, rel=0.05, abs=1e-7)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*WRONG, *UNREAD])
 def test_a_wrong_one_is_told_on_every_card_and_not_simulated(outcome: Outcome, name: str) -> None:
-    found = cell(outcome, name)
+    result = cell(outcome, name)
     said = WRONG[name][1] if name in WRONG else "cannot be read as a calibration table"
-    assert said in (found.table_problem or "")
-    assert [one.budget for one in found.heads] == [None, None]
-    assert found.run is not None
-    assert found.run.table is None
+    assert said in (result.table_problem or "")
+    assert [head.budget for head in result.heads] == [None, None]
+    assert result.run is not None
+    assert result.run.table is None
     for answer in outcome.judgement.answers:
-        (told,) = (one for one in answer.findings if found.cell.id in one.cells and one.kind is Kind.NOT_COMPARABLE)  # fmt: skip
+        (told,) = (finding for finding in answer.findings if result.cell.id in finding.cells and finding.kind is Kind.NOT_COMPARABLE)  # fmt: skip
         assert said in told.text
         assert told.severity is Severity.VISIBLE
         assert not told.fails
@@ -138,30 +138,30 @@ def test_a_table_of_brighter_images_than_those_of_matrix_yaml_is_not_called_wron
     tmp_path: Path,
 ) -> None:
     """Calibration images of matrix.yaml are nearly black, so the table is 255 times what they ask for."""
-    made = Recording(tmp_path)
-    table = made.cache()  # of the calibration images as they were
+    recording = Recording(tmp_path)
+    table = recording.cache()  # of the calibration images as they were
     for path in sorted((tmp_path / "images" / "calibration").iterdir()):
         Image.fromarray((np.asarray(Image.open(path)) > 127).astype(np.uint8)).save(path)
-    made.version("app", "8.6.1", 1, fp32=exactly, int8=noisy(0.02))
-    made.environments[0]["passes"]["int8"]["table"] = str(table.relative_to(tmp_path))
-    found = cell(made.run(), "app")
-    assert found.table_problem is None
-    assert all(one.budget for one in found.heads)
+    recording.version("app", "8.6.1", 1, fp32=exactly, int8=noisy(0.02))
+    recording.environments[0]["passes"]["int8"]["table"] = str(table.relative_to(tmp_path))
+    result = cell(recording.run(), "app")
+    assert result.table_problem is None
+    assert all(head.budget for head in result.heads)
 
 
 def test_shared_tables_of_two_programs_that_are_none_are_not_taken_for_the_same_scales(
     tmp_path: Path,
 ) -> None:
-    made = Recording(tmp_path)
+    recording = Recording(tmp_path)
     for number, name in enumerate(("one", "other")):
-        made.version(name, f"8.6.{number}", 2, fp32=exactly, int8_implicit_shared_minmax=noisy(0.02 + 0.2 * number, number, 0.01))  # fmt: skip
-        table = made.cache(factor=1.5 + number)
-        made.environments[number]["passes"]["int8-implicit-shared-minmax"]["table"] = str(table.relative_to(tmp_path))  # fmt: skip
-    outcome = made.run({"sqnr_db": 5})
+        recording.version(name, f"8.6.{number}", 2, fp32=exactly, int8_implicit_shared_minmax=noisy(0.02 + 0.2 * number, number, 0.01))  # fmt: skip
+        table = recording.cache(factor=1.5 + number)
+        recording.environments[number]["passes"]["int8-implicit-shared-minmax"]["table"] = str(table.relative_to(tmp_path))  # fmt: skip
+    outcome = recording.run({"sqnr_db": 5})
     for name in ("one", "other"):
         assert "is not this experiment's shared table" in (cell(outcome, name).table_problem or "")
-    verdicts = [one for result in outcome.judgement.cells for one in result.all_verdicts]
-    kinds = {kind for one in verdicts for kind in (one.kind, one.suspected)}
+    verdicts = [verdict for result in outcome.judgement.cells for verdict in result.all_verdicts]
+    kinds = {kind for verdict in verdicts for kind in (verdict.kind, verdict.suspected)}
     assert Kind.ENGINE_REGRESSION not in kinds
     assert Kind.VERSION_REGRESSION in kinds
 

@@ -145,7 +145,7 @@ def test_weights_are_held_against_the_format_whatever_they_are(
 ) -> None:
     model = network([conv("x", "y")], [weight(numbers, "w")])
     found = values(model, {}, FORMATS[precision])
-    finite = [one for one in numbers if np.isfinite(one)]
+    finite = [number for number in numbers if np.isfinite(number)]
     largest = max((abs(one) for one in finite), default=0.0)
     if largest > FORMATS[precision].largest * (1 + FORMATS[precision].roundoff):
         assert "beyond" in found.weights["w"]
@@ -186,13 +186,13 @@ def test_the_demo_in_bfloat16_is_valid_and_the_same_function(file: str) -> None:
     # written is computed, its weights as they were rounded.
     exact = onnx.ModelProto.FromString(made.model.SerializeToString())
     del exact.graph.value_info[:]
-    for one in exact.graph.initializer:
-        if one.data_type == TensorProto.BFLOAT16:
-            rounded = numpy_helper.to_array(one).astype(np.float32)
-            one.CopyFrom(numpy_helper.from_array(rounded, one.name))
-    casts = [one for one in exact.graph.node if one.op_type == "Cast"]
-    for one in casts:
-        one.attribute[0].i = TensorProto.FLOAT
+    for tensor in exact.graph.initializer:
+        if tensor.data_type == TensorProto.BFLOAT16:
+            rounded = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    casts = [node_proto for node_proto in exact.graph.node if node_proto.op_type == "Cast"]
+    for cast in casts:
+        cast.attribute[0].i = TensorProto.FLOAT
     assert len(casts) == 4
     x = np.random.default_rng(0).random((1, 3, 320, 320), np.float32)
     for got, wanted in zip(run(exact, x), run(model, x), strict=True):

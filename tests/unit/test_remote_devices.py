@@ -44,12 +44,12 @@ def cells_of(
         baseline="ort-1.32.0",
     )
     matrix.write_text(yaml.safe_dump(content))
-    found = read_experiment(matrix, [])
+    experiment = read_experiment(matrix, [])
     cells = {
-        f"{one.environment}/{one.device}": one.obstacle[0] if one.obstacle else Status.OK
-        for one in found.cells
+        f"{cell.environment}/{cell.device}": cell.obstacle[0] if cell.obstacle else Status.OK
+        for cell in experiment.cells
     }
-    return cells, dict(found.machines)
+    return cells, dict(experiment.machines)
 
 
 def test_a_hosts_gpus_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,15 +22,15 @@ def report_of(near: Sequence[Boxes], *, own: bool = True) -> BoxReport:
     decode = evidence.boxes.decode
     if own:
         decode = decode.model_copy(update={"style": None, "entry_point": "mine:boxes"})
-    found = judge_boxes(replace(evidence, boxes=replace(evidence.boxes, decode=decode)))
-    assert found.report is not None
-    return found.report
+    boxes = judge_boxes(replace(evidence, boxes=replace(evidence.boxes, decode=decode)))
+    assert boxes.report is not None
+    return boxes.report
 
 
 def test_a_box_over_a_better_one_of_its_class_is_counted() -> None:
     """100 pixels wide: 10 to the right is an IoU of 0.82, 20 of 0.67, which NMS may leave."""
-    found = report_of([box("near", 0), box("near", 10, 0.8), box("near", 20, 0.7)])
-    assert found.repeated == Repeated(boxes=IMAGES, shown=4 * IMAGES, iou=0.7)
+    report = report_of([box("near", 0), box("near", 10, 0.8), box("near", 20, 0.7)])
+    assert report.repeated == Repeated(boxes=IMAGES, shown=4 * IMAGES, iou=0.7)
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,11 @@ def box(fate: Fate) -> ShownBox:
 
 def cell() -> CellResult:
     gate = HeadGate(head="small", sqnr_db=20, ap_drop=0.05)
-    one = replace(head("small", 0.001), boxes=errors(2.5))
-    gates = gate_results(gate, one.error, one.boxes)
-    one = replace(one, gates=gates, passed=all_hold(gates))
+    head_result = replace(head("small", 0.001), boxes=errors(2.5))
+    gates = gate_results(gate, head_result.error, head_result.boxes)
+    head_result = replace(head_result, gates=gates, passed=all_hold(gates))
     boxes = CellBoxes(whole=errors(2.5), heads={"small": errors(2.5)})
-    return replace(cell_result("ort-1.32.0", SHARED, (one,)), boxes=boxes)
+    return replace(cell_result("ort-1.32.0", SHARED, (head_result,)), boxes=boxes)
 
 
 def judged(**changed: object) -> Judgement:
@@ -120,13 +120,13 @@ def test_both_sets_of_boxes_are_embedded() -> None:
 def test_a_gate_on_boxes_that_fails_is_shown_in_the_matrix() -> None:
     document = parse(render(judged()))
     assert "✗ AP drop 0.093, at most 0.05" in document.by_id("results").text
-    failed = [one for one in document.by_id("matrix").all("a") if "fail" in one.classes]
+    failed = [element for element in document.by_id("matrix").all("a") if "fail" in element.classes]
     assert "✗ AP drop 0.093, at most 0.05" in (failed[0].attributes["title"] or "")
 
 
 def test_a_run_without_boxes_says_how_to_have_them() -> None:
     document = parse(render(judged(boxes=None)))
-    assert not [one for one in document.walk() if one.attributes.get("id") == "boxes"]
+    assert not [element for element in document.walk() if element.attributes.get("id") == "boxes"]
     assert "does not say how to decode boxes" in document.by_id("questions").text
     problem = BoxReport(
         heads=(), shown_score=0.25, match_iou=0.5, sizes={}, problem="mine:boxes raised KeyError"
@@ -170,11 +170,11 @@ def test_a_picture_is_drawn_once_with_both_sets_of_boxes() -> None:
     document = parse(page)
     section = document.by_id("images")
     assert page.count(picture()) == 1
-    (drawing,) = [one for one in section.all("svg") if "picture" in one.classes]
+    (drawing,) = [element for element in section.all("svg") if "picture" in element.classes]
     assert drawing.all("use")[0].attributes["href"] == "#picture-0"
-    kinds = [one.classes & {"fp32", "gone", "int8"} for one in drawing.all("rect")]
-    assert [one for one in kinds if one] == [{"gone"}, {"fp32"}, {"int8"}]
-    sides = [one.classes for one in drawing.all("g")]
+    kinds = [element.classes & {"fp32", "gone", "int8"} for element in drawing.all("rect")]
+    assert [kind for kind in kinds if kind] == [{"gone"}, {"fp32"}, {"int8"}]
+    sides = [element.classes for element in drawing.all("g")]
     assert sides == [{"from-fp32"}, {"from-fp32"}, {"from-int8"}], "each side can be hidden"
     assert "img-src data:;" in page
     assert "\u202e" not in page
@@ -186,9 +186,9 @@ def fed(**changes: Any) -> FedImage:
 
 
 def test_beside_a_picture_stands_what_was_fed() -> None:
-    def told(one: FedImage) -> str:
+    def told(image: FedImage) -> str:
         return (
-            parse(render(judged(), {HOSTILE: picture()}, fed={HOSTILE: one})).by_id("images").text
+            parse(render(judged(), {HOSTILE: picture()}, fed={HOSTILE: image})).by_id("images").text
         )
 
     assert "fed 320 × 320 RGB, -1 to 1" in told(fed())

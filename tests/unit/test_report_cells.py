@@ -33,30 +33,30 @@ def cell(environment: str, pass_: Pass = SHARED, **changes: object) -> CellResul
 
 
 def test_a_cell_tells_its_stages_its_table_and_its_command() -> None:
-    one = cell("v1", run=run(build=(1.0, 3.0), infer=(0.5, 0.5), odd=(0.25,)))
-    section = parse(render(judgement([one, cell("v1", FP32)], heads=("small",)))).by_id("cells")
+    result = cell("v1", run=run(build=(1.0, 3.0), infer=(0.5, 0.5), odd=(0.25,)))
+    section = parse(render(judgement([result, cell("v1", FP32)], heads=("small",)))).by_id("cells")
     row = section.by_id("cell-v1/cpu/int8-shared-entropy")
     assert "2.00" in row.text, "median of both repeats"
     assert "2026-11-23 09:15:00 UTCtable abababababab" in row.text
     assert "engine 1.50 MB · timing cache read" in row.text
     assert "trt-matrix run --fresh -s v1/cpu/int8-shared-entropy" in row.text
-    heads = [one.text for one in section.all("table")[0].all("thead")[0].all("th")]
+    heads = [element.text for element in section.all("table")[0].all("thead")[0].all("th")]
     assert heads[3:6] == ["build", "infer", "odd"], "a job's order, unknown stages last"
-    (other,) = [one for one in section.all("tr") if one.text.startswith("fp32")]
+    (other,) = [element for element in section.all("tr") if element.text.startswith("fp32")]
     assert "ok 3 ––––" in other.text, "it has no stages and no run"
 
 
 def test_every_planned_cell_has_its_place() -> None:
     made = whole()
     section = parse(render(made)).by_id("cells")
-    ids = [one.attributes["id"] for one in section.all("tr") if "id" in one.attributes]
-    assert ids == [cell_anchor(one.cell.id) for one in made.cells]
+    ids = [element.attributes["id"] for element in section.all("tr") if "id" in element.attributes]
+    assert ids == [cell_anchor(result.cell.id) for result in made.cells]
 
 
 def test_a_reason_that_all_cells_of_a_place_share_is_told_once() -> None:
     gone = [
-        cell_result("ngc", one, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
-        for one in (FP32, SHARED)
+        cell_result("ngc", pass_, status=Status.UNAVAILABLE, reason="no NVIDIA driver")
+        for pass_ in (FP32, SHARED)
     ]
     section = parse(render(judgement(gone, heads=("small",)))).by_id("cells")
     assert section.text.count("no NVIDIA driver") == 1
@@ -68,14 +68,14 @@ def test_a_reason_that_all_cells_of_a_place_share_is_told_once() -> None:
 def test_a_place_with_a_log_is_open_and_the_others_are_not() -> None:
     crashed = cell_result("b", FP32, status=Status.CRASHED, reason="killed", log_tail="frame 0")
     section = parse(render(judgement([cell("a"), crashed], heads=("small",)))).by_id("cells")
-    found = [one for one in section.all("details") if "place" in one.classes]
-    assert ["open" in one.attributes for one in found] == [False, True]
-    assert found[1].all("pre")[0].text == "frame 0"
+    elements = [element for element in section.all("details") if "place" in element.classes]
+    assert ["open" in element.attributes for element in elements] == [False, True]
+    assert elements[1].all("pre")[0].text == "frame 0"
 
 
 def test_disturbed_latencies_are_told_with_their_cell() -> None:
-    one = cell("a", disturbed="1 of 2 repeats: another process used the GPU")
-    text = parse(render(judgement([one], heads=("small",)))).by_id("cells").text
+    result = cell("a", disturbed="1 of 2 repeats: another process used the GPU")
+    text = parse(render(judgement([result], heads=("small",)))).by_id("cells").text
     assert "disturbed: 1 of 2 repeats: another process used the GPU" in text
 
 
@@ -88,7 +88,7 @@ def test_facts_that_all_share_are_told_once() -> None:
     made = judgement(cells, heads=("small",))
     common = common_facts(made)
     assert common == (("engine", "ort"), ("list", "1\n2"))
-    assert [[one.pairs for one in place.facts] for place in places(made, common)] == [
+    assert [[fact.pairs for fact in place.facts] for place in places(made, common)] == [
         [(("version", "1"),)],
         [(("version", "2"),)],
         [],
@@ -99,13 +99,13 @@ def test_facts_that_all_share_are_told_once() -> None:
 def test_passes_with_other_facts_are_told_apart() -> None:
     cells = [cell("a", facts={"table": "x"}), cell("a", FP32, facts={"table": "y"})]
     (place,) = places(judgement(cells), ())
-    assert [one.passes for one in place.facts] == [("int8-shared-entropy",), ("fp32",)]
+    assert [fact.passes for fact in place.facts] == [("int8-shared-entropy",), ("fp32",)]
 
 
 def test_a_stage_is_told_by_its_median() -> None:
-    one = cell("a", run=run(build=(1.0, 9.0, 2.0)))
-    assert stage_s(one, "build") == 2
-    assert stage_s(one, "infer") is None
+    result = cell("a", run=run(build=(1.0, 9.0, 2.0)))
+    assert stage_s(result, "build") == 2
+    assert stage_s(result, "infer") is None
     assert stage_s(cell("a"), "build") is None
 
 
@@ -119,9 +119,9 @@ def test_anchors_are_plain_and_apart() -> None:
     names = ["a b", "a  b", "a-b", "\ud800", "\u202e", "x" * 9000, "x" * 9001, "<a>", "", "a\nb"]
     anchors = [cell_anchor(name) for name in names]
     assert len(set(anchors)) == len(names)
-    for one in anchors:
-        assert re.fullmatch(r"cell-[A-Za-z0-9._:/*-]*", one)
-        assert len(one) < 140
+    for anchor in anchors:
+        assert re.fullmatch(r"cell-[A-Za-z0-9._:/*-]*", anchor)
+        assert len(anchor) < 140
 
 
 def measurement(repeat: int, **changes: object) -> Measurement:

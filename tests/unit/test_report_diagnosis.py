@@ -56,22 +56,27 @@ def diagnosis(*, chosen: bool) -> Diagnosis:
 
 
 def test_groups_and_tensors_stand_with_what_they_cost() -> None:
-    made = replace(versions((8, 0.2)), diagnosis=diagnosis(chosen=True))
-    page = parse(render(made))
+    judgement = replace(versions((8, 0.2)), diagnosis=diagnosis(chosen=True))
+    page = parse(render(judgement))
     assert_inert(page)
     section = page.by_id("diagnosis")
     assert "Two layers in float keep every limit." in section.text
     groups, tensors = section.all("table")
-    assert all(len(column_counts(one)) == 1 for one in (groups, tensors))
+    assert all(len(column_counts(element)) == 1 for element in (groups, tensors))
     assert len(groups.all("tr")) == 1 + 12
     assert "12 of 20" in groups.text
-    assert [one.all("th")[0].text for one in tensors.all("tr")[1:3]] == ["tensor39", "tensor38"]
+    assert [element.all("th")[0].text for element in tensors.all("tr")[1:3]] == [
+        "tensor39",
+        "tensor38",
+    ]
 
 
 def test_whether_it_is_a_few_layers_is_what_the_search_found() -> None:
-    made = versions((8, 0.2))
-    found = asked(replace(made, diagnosis=diagnosis(chosen=True)), "Is it a few")
-    assert (found.answer, found.number) == ("Yes", "2")
-    found = asked(replace(made, diagnosis=diagnosis(chosen=False)), "Is it a few")
-    assert (found.answer, found.number) == ("No", "0")
-    assert "diagnosis" not in {one.attributes.get("id") for one in parse(render(made)).walk()}
+    judgement = versions((8, 0.2))
+    question = asked(replace(judgement, diagnosis=diagnosis(chosen=True)), "Is it a few")
+    assert (question.answer, question.number) == ("Yes", "2")
+    question = asked(replace(judgement, diagnosis=diagnosis(chosen=False)), "Is it a few")
+    assert (question.answer, question.number) == ("No", "0")
+    assert "diagnosis" not in {
+        element.attributes.get("id") for element in parse(render(judgement)).walk()
+    }

@@ -45,30 +45,31 @@ def test_tables_are_regular_and_labelled(page: Element) -> None:
     for table in tables:
         assert len(column_counts(table)) == 1
         assert table.all("caption")[0].text
-        assert all(one.attributes.get("scope") for one in table.all("th"))
+        assert all(element.attributes.get("scope") for element in table.all("th"))
 
 
 def test_references_inside_the_page_resolve(page: Element) -> None:
-    ids = [one.attributes["id"] for one in page.walk() if "id" in one.attributes]
+    ids = [element.attributes["id"] for element in page.walk() if "id" in element.attributes]
     assert len(ids) == len(set(ids))
-    for one in page.walk():
-        target = one.attributes.get("href") or ""
+    for element in page.walk():
+        target = element.attributes.get("href") or ""
         assert target == "" or (target.startswith("#") and target[1:] in ids)
-        assert set((one.attributes.get("aria-labelledby") or "").split()) <= set(ids)
+        assert set((element.attributes.get("aria-labelledby") or "").split()) <= set(ids)
 
 
 def test_the_page_is_inert_and_its_policy_forbids_all_else(page: Element) -> None:
     assert_inert(page)
     policy = next(
-        one.attributes["content"]
-        for one in page.all("meta")
-        if one.attributes.get("http-equiv") == "Content-Security-Policy"
+        element.attributes["content"]
+        for element in page.all("meta")
+        if element.attributes.get("http-equiv") == "Content-Security-Policy"
     )
     style = page.all("style")[0].raw
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     first, _, own = page.all("script")
     scripts = [
-        base64.b64encode(hashlib.sha256(one.raw.encode()).digest()).decode() for one in (first, own)
+        base64.b64encode(hashlib.sha256(element.raw.encode()).digest()).decode()
+        for element in (first, own)
     ]
     assert policy == (
         f"default-src 'none'; style-src 'sha256-{digest}'; "
@@ -93,7 +94,7 @@ def test_the_embedded_data_is_the_judgement(page: Element) -> None:
     read = json.loads(page.by_id("judgement").raw)
     made = whole()
     assert read == json.loads(json.dumps(data(made)))
-    assert [cell["id"] for cell in read["cells"]] == [one.cell.id for one in made.cells]
+    assert [cell["id"] for cell in read["cells"]] == [result.cell.id for result in made.cells]
     cell = read["cells"][1]
     assert cell["cell"]["pass"] == {
         "precision": "int8",
@@ -134,7 +135,7 @@ def test_a_large_matrix_is_whole_and_tells_the_rest_of_a_part() -> None:
     read = json.loads(document.by_id("judgement").raw)
     assert len(read["cells"]) == len(whole().cells)
     assert read["left_out"] == [f"details of {len(whole().cells) - 9} cells"]
-    assert all(set(one) == {"id", "status"} for one in read["cells"] if "repeats" not in one)
+    assert all(set(cell) == {"id", "status"} for cell in read["cells"] if "repeats" not in cell)
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a & b", "it's", "\u2028", "\ud800"])

@@ -73,14 +73,14 @@ def test_facts_that_are_stored_apart_come_back_whole(facts: list[dict[str, Any]]
     back = [
         overlaid(read["common_facts"], read["cell_facts"][cell["facts"]]) for cell in read["cells"]
     ]
-    assert back == [lean(one) for one in facts]
+    assert back == [lean(fact) for fact in facts]
 
 
 def test_of_more_cells_than_are_told_only_the_status_stays() -> None:
     cells = [cell_result(f"env-{number}", heads=[head()]) for number in range(3)]
     kept = cells[1].cell.id
     read = data(judgement(cells), {kept})
-    assert [len(one) > 2 for one in read["cells"]] == [False, True, False]
+    assert [len(cell) > 2 for cell in read["cells"]] == [False, True, False]
     assert [row[0] for row in read["results"]["rows"]] == [kept]
     assert read["left_out"] == ["details of 2 cells"]
 
@@ -91,6 +91,6 @@ def test_findings_name_their_cells_by_place_and_stand_once() -> None:
     (crashed, _) = read["network"]["findings"]
     assert [read["cells"][place]["status"] for place in crashed["cells"]] == ["crashed"]
     small = read["answers"][2]
-    assert [type(one) for one in small["findings"]] == [dict, int, int]
+    assert [type(finding) for finding in small["findings"]] == [dict, int, int]
     assert read["network"]["findings"][small["findings"][1]]["fault"] == "ort-1.22.1 crashed"
     assert small["shares"]["engine"] == pytest.approx(0.81, abs=0.01)

@@ -18,8 +18,8 @@ from trt_matrix.report.views import matrix
 FP16 = Pass(precision=Precision.FP16)
 
 
-def shown(one: HeadResult, pass_: Pass = SHARED) -> Shown:
-    (group,) = matrix(judgement([cell_result("a", pass_, [one])], heads=("small",))).groups
+def shown(head_result: HeadResult, pass_: Pass = SHARED) -> Shown:
+    (group,) = matrix(judgement([cell_result("a", pass_, [head_result])], heads=("small",))).groups
     return head_shown(group.rows[0], "small")
 
 
@@ -41,18 +41,18 @@ def test_floating_point_that_lost_is_coloured_by_what_a_test_says(
     kind: Kind, log: float | None, level: int
 ) -> None:
     """fp16 at 10 dB beside 60 dB was as white as that."""
-    one = replace(fp32_head("small", 0.09), verdicts=told(kind, log))
-    assert shown(one, FP16).level == level
+    head_result = replace(fp32_head("small", 0.09), verdicts=told(kind, log))
+    assert shown(head_result, FP16).level == level
 
 
 def test_int8_is_coloured_by_its_own_8_bits_whatever_a_test_says() -> None:
-    one = head("small", 0.0061, verdicts=told(Kind.ENGINE_REGRESSION, 6.79))
-    assert shown(one).level == 0
+    head_result = head("small", 0.0061, verdicts=told(Kind.ENGINE_REGRESSION, 6.79))
+    assert shown(head_result).level == 0
 
 
 def test_what_cannot_be_judged_says_so_and_has_no_colour() -> None:
-    one = head("small", 0.5, gate_sqnr_db=None, verdicts=told(Kind.NOT_COMPARABLE, None))
-    assert shown(one) == Shown(text="3.0", note="not judged")
+    head_result = head("small", 0.5, gate_sqnr_db=None, verdicts=told(Kind.NOT_COMPARABLE, None))
+    assert shown(head_result) == Shown(text="3.0", note="not judged")
 
 
 @pytest.mark.parametrize("times", [(None, None), (0.01, None), (0.01, 0.02)])
@@ -65,5 +65,5 @@ def test_there_is_a_column_of_time_where_anything_was_timed(times: tuple[Any, An
     table = parse(render(judgement(cells, heads=("small",)))).by_id("matrix").all("table")[0]
     assert len(column_counts(table)) == 1
     header = table.all("th")[1:3]
-    assert ("Time" in " ".join(one.text for one in header)) is (times[0] is not None)
+    assert ("Time" in " ".join(element.text for element in header)) is (times[0] is not None)
     assert ("not timed" in table.text) is (times[0] is not None and times[1] is None)

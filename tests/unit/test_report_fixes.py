@@ -37,7 +37,7 @@ def with_fixes(*found: Fix) -> Judgement:
 
 def test_without_any_there_is_no_such_section() -> None:
     page = parse(render(with_fixes()))
-    assert not [one for one in page.walk() if one.attributes.get("id") == "fixes"]
+    assert not [element for element in page.walk() if element.attributes.get("id") == "fixes"]
     assert "Fixes" not in page.all("nav")[0].text
 
 
@@ -89,9 +89,9 @@ def test_each_is_a_row_with_what_it_reaches_and_who_says_so(number: int) -> None
 def test_gains_are_in_ap_where_it_is_known_and_in_decibels_else() -> None:
     made = fixes(with_fixes(fix(1), fix(4)))
     assert made.unit == "AP"
-    assert [one.width for one in made.rows] == [pytest.approx(BAR / 4), BAR]
+    assert [row.width for row in made.rows] == [pytest.approx(BAR / 4), BAR]
     made = fixes(with_fixes(fix(1, ap=False), fix(4, ap=False)))
-    assert (made.unit, [one.gain for one in made.rows]) == ("dB", [1.0, 4.0])
+    assert (made.unit, [row.gain for row in made.rows]) == ("dB", [1.0, 4.0])
 
 
 def test_what_nobody_tried_promises_no_number() -> None:

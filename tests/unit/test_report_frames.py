@@ -99,7 +99,7 @@ def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:
     numbers = [column.name for column in COLUMNS if column.type == NUMBER]
     assert frame[numbers].isna().all(axis=None)
     assert frame[["passed", "batch", "integer_share"]].isna().all(axis=None)
-    assert [list(one) for one in frame["float_layers"]] == [[]] * len(frame)
+    assert [list(float_layer) for float_layer in frame["float_layers"]] == [[]] * len(frame)
 
 
 def test_identical_outputs_have_no_sqnr_and_no_error() -> None:
@@ -153,11 +153,11 @@ def test_both_files_hold_the_table(tmp_path: Path) -> None:
 
 
 def test_the_same_judgement_gives_the_same_bytes(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
+    path, two = tmp_path / "one", tmp_path / "two"
+    for folder in (path, two):
         write(frames.long_table(whole()), folder)
     for name in ("results.csv", "results.parquet"):
-        assert (one / name).read_bytes() == (two / name).read_bytes()
+        assert (path / name).read_bytes() == (two / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def test_without_pyarrow_there_is_no_parquet_file_least_of_all_an_old_one(
 
 
 def test_the_parquet_file_is_of_one_form_whatever_it_holds(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder, made in ((one, judgement([])), (two, whole())):
+    path, two = tmp_path / "one", tmp_path / "two"
+    for folder, made in ((path, judgement([])), (two, whole())):
         folder.mkdir()
         write(frames.long_table(made), folder)
-    assert pq.read_schema(one / "results.parquet").equals(
+    assert pq.read_schema(path / "results.parquet").equals(
         pq.read_schema(two / "results.parquet"), check_metadata=True
     )
 

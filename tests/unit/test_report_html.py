@@ -60,17 +60,17 @@ def test_of_many_heads_the_worst_are_shown_and_none_that_is_bad_is_hidden() -> N
     page = parse(render(judgement([cell_result(BASELINE, SHARED, rows)], heads=tuple(heads))))
     strips = page.by_id("strips").all("tr")[1:]
     assert len(strips) == 12
-    shown = [one for one in strips if "shut" not in one.classes]
+    shown = [strip for strip in strips if "shut" not in strip.classes]
     assert len(shown) == 4
-    assert {one.all("bdi")[0].text for one in shown[:2]} == {"h3", "h7"}
+    assert {element.all("bdi")[0].text for element in shown[:2]} == {"h3", "h7"}
     bad = [head(name, 0.1) for name in heads]
     page = parse(render(judgement([cell_result(BASELINE, SHARED, bad)], heads=tuple(heads))))
-    assert not [one for one in page.by_id("strips").all("tr") if "shut" in one.classes]
+    assert not [element for element in page.by_id("strips").all("tr") if "shut" in element.classes]
 
 
 def test_every_planned_cell_is_in_the_matrix(page: Element) -> None:
     section = page.by_id("matrix")
-    rows = [one for one in section.all("tr") if "data-environment" in one.attributes]
+    rows = [element for element in section.all("tr") if "data-environment" in element.attributes]
     assert len(rows) == len(VERSIONS) * 4 + len(NGC)
     idle = section.all("tbody")[-1]
     assert "24 cells of 6 environments, unavailable: no NVIDIA driver: install one" in idle.text
@@ -82,7 +82,7 @@ def test_every_planned_cell_is_in_the_matrix(page: Element) -> None:
 def groups_of(section: Element, number: int) -> list[list[str]]:
     """Returns the fields of the rows that stand for several, of the `number`-th pass."""
     return [
-        [one.text for one in row.children if isinstance(one, Element)]
+        [child.text for child in row.children if isinstance(child, Element)]
         for row in section.all("tbody")[number].all("tr")
         if "alike" in row.classes
     ]
@@ -96,12 +96,12 @@ def test_versions_that_do_the_same_are_one_row_and_a_step_is_told(page: Element)
         "Bort-1.27.0 to ort-1.32.0same bytes",
     ]
     made = whole()
-    found = [
-        dataclasses.replace(one, versions={"ONNX Runtime": one.engine_version or ""})
-        for one in made.cells
+    results = [
+        dataclasses.replace(result, versions={"ONNX Runtime": result.engine_version or ""})
+        for result in made.cells
     ]
-    stepped = parse(render(dataclasses.replace(made, cells=tuple(found)))).by_id("matrix")
-    steps = [one.text for one in stepped.all("tr") if "step" in one.classes]
+    stepped = parse(render(dataclasses.replace(made, cells=tuple(results)))).by_id("matrix")
+    steps = [element.text for element in stepped.all("tr") if "step" in element.classes]
     assert "Step at ort-1.27.0: large +0.7 dB, medium +4.6 dB, small +7.1 dB" in steps
     assert not steps[0].startswith("Step at ort-1.18"), "the first one is none"
 
@@ -112,8 +112,8 @@ def test_neighbours_are_one_row_only_where_all_that_matters_is_alike() -> None:
     told = dataclasses.replace(
         base, verdicts=(Verdict(kind=Kind.ENGINE_LOSS, cell="c", head="small"),)
     )
-    for one, rows in ((base, 1), (head("small", 0.0122), 0), (other, 0), (told, 0)):
-        cells = [cell_result("a", SHARED, [base]), cell_result("b", SHARED, [one])]
+    for head_result, rows in ((base, 1), (head("small", 0.0122), 0), (other, 0), (told, 0)):
+        cells = [cell_result("a", SHARED, [base]), cell_result("b", SHARED, [head_result])]
         section = parse(render(judgement(cells, heads=("small",)))).by_id("matrix")
         assert len(groups_of(section, 0)) == rows
     crashed = cell_result("b", SHARED, status=Status.CRASHED)
@@ -126,8 +126,8 @@ def test_neighbours_are_one_row_only_where_all_that_matters_is_alike() -> None:
 def test_of_many_unlike_versions_the_worst_and_the_newest_are_shown() -> None:
     cells = [cell_result(f"v{n}", SHARED, [head("small", 0.01 * 1.1**n)]) for n in range(40)]
     section = parse(render(judgement(cells, heads=("small",), baseline="v20"))).by_id("matrix")
-    rows = [one for one in section.all("tr") if "data-environment" in one.attributes]
-    shown = [one.attributes["data-environment"] for one in rows if "shut" not in one.classes]
+    rows = [element for element in section.all("tr") if "data-environment" in element.attributes]
+    shown = [row.attributes["data-environment"] for row in rows if "shut" not in row.classes]
     assert shown == ["v20", *(f"v{n}" for n in range(32, 40))]
     assert len(rows) == 40
 
@@ -154,7 +154,7 @@ def test_a_field_shows_what_is_left_and_what_is_missing(page: Element) -> None:
 
 def test_verdicts_are_told_in_words_with_their_size_and_sureness() -> None:
     effect = Effect(log=1.4, low=1.2, high=1.6, p=0.0, builds=5)
-    told = Verdict(kind=Kind.ENGINE_REGRESSION, cell="c", head="small", effect=effect)
+    verdict = Verdict(kind=Kind.ENGINE_REGRESSION, cell="c", head="small", effect=effect)
     undecided = Verdict(
         kind=Kind.INCONCLUSIVE,
         cell="c",
@@ -163,10 +163,10 @@ def test_verdicts_are_told_in_words_with_their_size_and_sureness() -> None:
         needs="2 more repeats",
         suspected=Kind.ENGINE_LOSS,
     )
-    unknown = dataclasses.replace(told, effect=dataclasses.replace(effect, known=False))
-    verdicts = (told, undecided, unknown, Verdict(kind=Kind.OK, cell="c", head="small"))
-    one = cell_result(heads=(head("small", verdicts=verdicts),))
-    text = render(judgement([one], heads=("small",)))
+    unknown = dataclasses.replace(verdict, effect=dataclasses.replace(effect, known=False))
+    verdicts = (verdict, undecided, unknown, Verdict(kind=Kind.OK, cell="c", head="small"))
+    result = cell_result(heads=(head("small", verdicts=verdicts),))
+    text = render(judgement([result], heads=("small",)))
     assert "engine regression</span> +6.1 dB (5.2 to 6.9)" in text
     assert (
         "inconclusive</span> perhaps engine loss +6.1 dB (5.2 to 6.9); 2 more repeats would decide"
@@ -201,12 +201,12 @@ def test_the_budget_has_a_bar_and_its_numbers_in_every_row(page: Element) -> Non
     assert [cell.text for cell in old.all("td")[1:]] == ["11.80", "2.10", "+0.50", "+9.20", "0.30"]
     assert [cell.text for cell in new.all("td")[1:]] == ["2.30", "2.10", "+0.50", "−0.30", "0.30"]
     widths = {
-        one.attributes["class"]: float(one.attributes["width"].rstrip("%"))
-        for one in old.all("rect")
+        element.attributes["class"]: float(element.attributes["width"].rstrip("%"))
+        for element in old.all("rect")
     }
     assert set(widths) == {"limit", "calibration", "engine"}
     assert widths["engine"] == pytest.approx(widths["limit"] * 9.2 / 2.1, rel=0.001)
-    assert "gain" in {one.attributes["class"] for one in new.all("rect")}
+    assert "gain" in {element.attributes["class"] for element in new.all("rect")}
     assert row_of(small, "ort-1.22.1", 2).all("td")[0].text == "crashed"
 
 
@@ -230,9 +230,12 @@ def test_the_latency_table_has_intervals_and_ratios(page: Element) -> None:
 
 def test_float_layers_are_named(page: Element) -> None:
     row = row_of(page.by_id("integers"), "ort-1.26.0")
-    assert [one.text for one in row.all("td")[0].all("li")] == ["/up2/Resize", "/neck/Concat_1"]
+    assert [element.text for element in row.all("td")[0].all("li")] == [
+        "/up2/Resize",
+        "/neck/Concat_1",
+    ]
     assert "99.7 % 2 layers in float" in row.all("td")[0].text
-    assert not [one for one in page.by_id("integers").all("tr") if "FP32" in one.text]
+    assert not [element for element in page.by_id("integers").all("tr") if "FP32" in element.text]
 
 
 def test_facts_are_told_once_and_the_log_of_the_crash_stands_with_its_cell(page: Element) -> None:
@@ -283,7 +286,7 @@ def test_a_matrix_where_nothing_ran() -> None:
     document = parse(render(judgement(cells)))
     assert "Gate nothing measured that has one" in document.by_id("cards").text
     assert "Nothing ran: no NVIDIA driver." in document.by_id("verdict").text
-    ids = {one.attributes.get("id") for one in document.walk()}
+    ids = {element.attributes.get("id") for element in document.walk()}
     assert not ids & {"budget", "latency", "versions", "fixes", "images", "metrics"}, (
         "nothing in them"
     )

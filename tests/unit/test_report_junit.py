@@ -46,10 +46,10 @@ def test_every_gate_is_a_test_and_every_broken_cell_is_told() -> None:
 
 
 def test_what_a_run_fails_for_without_a_gate_is_a_failure_too() -> None:
-    told = Verdict(kind=Kind.BROKEN_OUTPUT, cell="a", head="small", why="all zero")
+    verdict = Verdict(kind=Kind.BROKEN_OUTPUT, cell="a", head="small", why="all zero")
     made = judgement(
         [
-            cell_result("a", heads=(head("small", gate_sqnr_db=None, verdicts=(told,)),)),
+            cell_result("a", heads=(head("small", gate_sqnr_db=None, verdicts=(verdict,)),)),
             cell_result("b", heads=(gated(HELD),)),
         ],
         heads=("small",),

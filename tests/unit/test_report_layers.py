@@ -30,7 +30,7 @@ def chain(length: int, heads: int = 1) -> NetworkMap:
 
 
 def suspicion(*nodes: str, bad: str = "small", good: str = "large") -> Lineage:
-    operators = tuple(SuspectOperator(node=one, operator="Resize", custom=False) for one in nodes)
+    operators = tuple(SuspectOperator(node=node, operator="Resize", custom=False) for node in nodes)
     suspects = (Suspects(heads=(bad,), operators=operators, others={}),)
     return Lineage(bad=(bad,), good=(good,), suspects=suspects, sentence="")
 
@@ -47,7 +47,9 @@ def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
 
 def way(environment: str, network: NetworkMap, **precisions: str) -> Way:
     """Convolutions on integers, all else in float, but for `precisions`."""
-    ran = {one.name: "int8" if one.operator == "Conv" else "float" for _, one in network.layers}
+    ran = {
+        layer.name: "int8" if layer.operator == "Conv" else "float" for _, layer in network.layers
+    }
     return Way(cells=(f"{environment}/cpu/{SHARED.name}",), precisions=ran | precisions)
 
 
@@ -73,7 +75,7 @@ def test_one_layer_that_a_version_ran_otherwise_stands_out() -> None:
     found = layers(judged(network, way("a", network), odd))
     assert found
     before, row, after = found.parts[0].rows
-    assert [one.name for one in row.layers] == ["conv_c77", "relu_r77"]
+    assert [layer.name for layer in row.layers] == ["conv_c77", "relu_r77"]
     assert row.agreed is None
     assert row.told == ("int8: 1 Conv · float: 1 Relu", "float")
     assert before.agreed
@@ -84,7 +86,7 @@ def test_one_layer_that_a_version_ran_otherwise_stands_out() -> None:
 def test_what_always_differs_stays_one_row() -> None:
     """ONNX Runtime runs every Relu in float, TensorRT on integers: no row a layer."""
     network = chain(200)
-    relus = {one.name: "int8" for _, one in network.layers if one.operator == "Relu"}
+    relus = {layer.name: "int8" for _, layer in network.layers if layer.operator == "Relu"}
     found = layers(judged(network, way("a", network), way("b", network, **relus)))
     assert found
     (row,) = found.parts[0].rows
@@ -117,8 +119,8 @@ def test_a_suspect_has_a_row_of_its_own_and_its_part_is_marked(network: NetworkM
     assert found
     rows = {part.title: part for part in found.parts}
     assert [title for title, part in rows.items() if part.behind_bad] == ["small alone"]
-    (row,) = [one for one in rows["small alone"].rows if one.suspect]
-    assert [one.name for one in row.layers] == ["resize_up"]
+    (row,) = [layer_row for layer_row in rows["small alone"].rows if layer_row.suspect]
+    assert [layer.name for layer in row.layers] == ["resize_up"]
     section = parse(render(made)).by_id("layers")
     assert "behind bad heads alone" in section.text
     assert "only bad heads behind it" in parse(render(made)).by_id("network").text
@@ -128,7 +130,7 @@ def test_ways_beyond_a_pages_width_are_counted(network: NetworkMap) -> None:
     many = [way(f"v{i}", network, resize_up=f"p{i}") for i in range(MOST_WAYS + 3)]
     found = layers(judged(network, *many))
     assert found
-    assert [one.letter for one in found.columns] == list("ABCDEFGH")
+    assert [column.letter for column in found.columns] == list("ABCDEFGH")
     assert found.left_out == 3
     assert (
         "3 more ways of fewer cells" in parse(render(judged(network, *many))).by_id("layers").text
@@ -137,7 +139,7 @@ def test_ways_beyond_a_pages_width_are_counted(network: NetworkMap) -> None:
 
 def test_without_the_network_there_is_no_such_section() -> None:
     document = parse(render(judgement([cell_result()])))
-    assert not [one for one in document.walk() if one.attributes.get("id") == "layers"]
+    assert not [element for element in document.walk() if element.attributes.get("id") == "layers"]
 
 
 def hostile(text: str) -> onnx.ModelProto:
@@ -155,7 +157,7 @@ def test_names_of_layers_stay_text(text: str) -> None:
     page = render(made)
     document = parse(page)
     assert_inert(document)
-    assert all(len(column_counts(one)) == 1 for one in document.all("table"))
+    assert all(len(column_counts(element)) == 1 for element in document.all("table"))
     for section in map(document.by_id, ("layers", "network")):
         assert not set(section.raw) & set("\u202e")
         assert len(section.raw) < 20_000

@@ -35,7 +35,7 @@ ASKED_FOR = (BASELINE, "silent", "below", "worse", "open", "plain", "unavailable
 def told(most: int) -> set[str]:
     made = judgement(CELLS)
     kept = detailed(made, most)
-    return {one.cell.environment for one in made.cells if one.cell.id in kept}
+    return {result.cell.environment for result in made.cells if result.cell.id in kept}
 
 
 @pytest.mark.parametrize("most", range(len(CELLS) + 2))
@@ -62,5 +62,5 @@ def test_of_more_than_a_page_should_hold_few_are_told() -> None:
 
 
 def test_nothing_is_left_out_where_all_have_room() -> None:
-    assert detailed(judgement(CELLS), len(CELLS)) == {one.cell.id for one in CELLS}
+    assert detailed(judgement(CELLS), len(CELLS)) == {result.cell.id for result in CELLS}
     assert detailed(judgement([]), 0) == set()

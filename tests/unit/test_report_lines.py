@@ -18,8 +18,8 @@ from trt_matrix.report.panels import panels
 
 
 def versions(*nmse: float, latency_s: float | None = 0.01) -> Judgement:
-    def engine(one: CellResult, number: int) -> CellResult:
-        return replace(one, versions={"ONNX Runtime": f"1.{number}"})
+    def engine(result: CellResult, number: int) -> CellResult:
+        return replace(result, versions={"ONNX Runtime": f"1.{number}"})
 
     cells = [
         engine(one, number)
@@ -42,10 +42,10 @@ def test_a_step_is_marked_where_it_is_and_nowhere_else() -> None:
 def test_the_picture_is_of_what_the_headline_speaks_of() -> None:
     """It showed a flat line 4 dB above the gate, of Q/DQ, below a headline of 14.7 dB in implicit int8."""
     made = h200.judged()
-    told = headline(made).strips[0]
+    strip = headline(made).strips[0]
     first = panels(made)[0]
     assert "INT8 implicit, own entropy2 table" in first.note
-    assert f"{told.head}: {told.sqnr_db:.1f}" in first.svg
+    assert f"{strip.head}: {strip.sqnr_db:.1f}" in first.svg
     # No version's step, says the headline: builds chose, and nothing is marked.
     assert "stepline" not in first.svg
     assert "Medium and small: by the layers that builds chose, so no step." in first.note
@@ -62,8 +62,10 @@ def test_where_nothing_is_int8_the_line_is_of_what_ran_instead() -> None:
     fp16 = Pass(precision=Precision.FP16)
     made = versions(0.01, 0.001)
     cells = [
-        replace(one, cell=replace(one.cell, pass_=fp16)) if one.cell.pass_ == SHARED else one
-        for one in made.cells
+        replace(result, cell=replace(result.cell, pass_=fp16))
+        if result.cell.pass_ == SHARED
+        else result
+        for result in made.cells
     ]
     first = panels(replace(made, cells=tuple(cells)))[0]
     assert first.note.startswith("FP16")
@@ -74,9 +76,9 @@ def test_a_version_that_gave_nan_is_marked_and_one_that_did_not_run_is_not() -> 
     nan = head("small", None, nonfinite=7)
     made = versions(0.01, 0.01, 0.01, 0.02)
     cells = [
-        replace(one, heads=(nan,)) if one.cell.id.startswith("ort-1.2/cpu/int8") else one
-        for one in made.cells
-        if not one.cell.id.startswith("ort-1.1/cpu/int8")
+        replace(result, heads=(nan,)) if result.cell.id.startswith("ort-1.2/cpu/int8") else result
+        for result in made.cells
+        if not result.cell.id.startswith("ort-1.1/cpu/int8")
     ]
     (drawn, *_) = panels(replace(made, cells=tuple(cells)))
     assert drawn.svg.count("✗ NaN") == 1
@@ -85,7 +87,7 @@ def test_a_version_that_gave_nan_is_marked_and_one_that_did_not_run_is_not() -> 
 
 def test_gates_are_drawn_where_the_first_version_did_not_run_the_pass() -> None:
     made = versions(0.01, 0.01, 0.01)
-    cells = [one for one in made.cells if not one.cell.id.startswith("ort-1.0/cpu/int8")]
+    cells = [result for result in made.cells if not result.cell.id.startswith("ort-1.0/cpu/int8")]
     assert "gate 20" in panels(replace(made, cells=tuple(cells)))[0].svg
 
 
@@ -97,23 +99,29 @@ def test_of_one_version_there_is_no_line(made: Judgement) -> None:
 def test_versions_of_two_engines_are_not_joined() -> None:
     made = versions(0.01, 0.02, 0.01)
     other = [
-        replace(one, versions={"TensorRT": "8"}) if one.cell.environment == "ort-1.1" else one
-        for one in made.cells
+        replace(result, versions={"TensorRT": "8"})
+        if result.cell.environment == "ort-1.1"
+        else result
+        for result in made.cells
     ]
     first = panels(replace(made, cells=tuple(other)))[0]
     assert "Versions 1.0, 1.2." in first.svg
-    names = [one for one in panels(h200.judged()) if "Versions 8.5.1.7, 8.5.3.1, 8.6.0." in one.svg]
+    names = [
+        panel for panel in panels(h200.judged()) if "Versions 8.5.1.7, 8.5.3.1, 8.6.0." in panel.svg
+    ]
     assert names, "a version that stands there twice, with another option, is one point"
 
 
 def test_what_was_not_timed_has_no_line_and_batches_are_not_mixed() -> None:
-    assert [one.title for one in panels(versions(0.01, 0.02, latency_s=None))] == [
+    assert [panel.title for panel in panels(versions(0.01, 0.02, latency_s=None))] == [
         "Signal kept, dB"
     ]
     made = versions(0.01, 0.02)
     odd = [
-        replace(one, latency=replace(one.latency, batch=4)) if one.latency and number == 0 else one
-        for number, one in enumerate(made.cells)
+        replace(result, latency=replace(result.latency, batch=4))
+        if result.latency and number == 0
+        else result
+        for number, result in enumerate(made.cells)
     ]
     assert len(panels(replace(made, cells=tuple(odd)))) == 1
 
@@ -131,9 +139,9 @@ def test_what_was_not_timed_has_no_line_and_batches_are_not_mixed() -> None:
     ids=range(6),
 )
 def test_every_mark_is_inside_and_the_text_is_well_formed(made: Judgement) -> None:
-    for one in panels(made):
-        root = ET.fromstring(str(one.svg))
-        assert "nan" not in one.svg
+    for panel in panels(made):
+        root = ET.fromstring(str(panel.svg))
+        assert "nan" not in panel.svg
         for mark in root.iter():
             for name, end in (("cx", WIDTH), ("cy", HEIGHT), ("x", WIDTH), ("y", HEIGHT)):
                 assert 0 <= float(mark.get(name, 0)) <= end
@@ -150,7 +158,7 @@ def test_names_of_heads_stay_text() -> None:
     cells = [
         replace(cell_result(f"v{n}", SHARED, [head(evil)]), versions={"E": str(n)}) for n in (1, 2)
     ]
-    drawn = "".join(one.svg for one in panels(judgement(cells, heads=(evil,), baseline="v1")))
+    drawn = "".join(panel.svg for panel in panels(judgement(cells, heads=(evil,), baseline="v1")))
     assert "<script" not in drawn
     assert "\u202e" not in drawn
     assert re.search("script", drawn)

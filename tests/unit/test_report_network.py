@@ -38,7 +38,7 @@ def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
 
 def way(environment: str, network: NetworkMap, name: str = SHARED.name, **changed: Any) -> Way:
     """All in int8, but for what is given; None takes a layer out."""
-    ran = {one.name: "int8" for _, one in network.layers} | changed
+    ran = {layer.name: "int8" for _, layer in network.layers} | changed
     told = {layer: side for layer, side in ran.items() if side is not None}
     return Way(cells=(f"{environment}/cpu/{name}",), precisions=told)
 
@@ -65,7 +65,7 @@ def pyramid(blocks: int, heads: int) -> NetworkMap:
         top = b.node("Add", [lateral, top], f"merge{number}") if top else lateral
         y = b.node("Relu", [b.conv(top, f"mid{number}", 2, 2, k=1)], f"mid{number}_r")
         names.append(b.conv(y, f"head{number}", 2, 2, k=1))
-    return network_map(b.model({"image": [1, 2, 4, 4]}, names), [(one, one) for one in names])
+    return network_map(b.model({"image": [1, 2, 4, 4]}, names), [(name, name) for name in names])
 
 
 def diagnosed(network: NetworkMap, gains: dict[str, dict[str, float]]) -> Diagnosis:
@@ -119,9 +119,9 @@ def page(large: NetworkMap) -> Element:
 
 def side(made: Judgement, layer: str, place: int = 0) -> tuple[str, str]:
     found = drawn(made)
-    at = next(i for i, one in enumerate(found.boxes) if one.title.startswith(layer))
-    one = found.builds[place].sides[at]
-    return one.kind, one.text
+    at = next(i for i, box in enumerate(found.boxes) if box.title.startswith(layer))
+    box_side = found.builds[place].sides[at]
+    return box_side.kind, box_side.text
 
 
 # What is told of a box
@@ -129,19 +129,21 @@ def side(made: Judgement, layer: str, place: int = 0) -> tuple[str, str]:
 
 def test_an_activation_in_float_says_nothing_of_the_layer_before_it(network: NetworkMap) -> None:
     """ONNX Runtime told of every Relu, and of no convolution, where layers were left in float."""
-    relus = {one.name: "float" for _, one in network.layers if one.operator == "Relu"}
+    relus = {layer.name: "float" for _, layer in network.layers if layer.operator == "Relu"}
     assert relus
     silent = Way(cells=(f"a/cpu/{SHARED.name}",), precisions=relus)
-    assert {one.kind for one in drawn(judged(network, silent)).builds[0].sides} == {"untold"}
+    assert {box_side.kind for box_side in drawn(judged(network, silent)).builds[0].sides} == {
+        "untold"
+    }
     fused = way("a", network, **relus)
-    assert {one.kind for one in drawn(judged(network, fused)).builds[0].sides} == {"int8"}
+    assert {box_side.kind for box_side in drawn(judged(network, fused)).builds[0].sides} == {"int8"}
 
 
 def test_an_addition_on_integers_says_nothing_of_the_convolutions_of_its_box(
     large: NetworkMap,
 ) -> None:
     """ONNX Runtime's shares told of every addition, and of no convolution."""
-    sums = {one.name: "int8" for _, one in large.layers if one.operator == "Add"}
+    sums = {layer.name: "int8" for _, layer in large.layers if layer.operator == "Add"}
     told = Way(cells=(f"a/cpu/{SHARED.name}",), precisions=sums)
     made = drawn(judged(large, told))
     mixed = [
@@ -150,15 +152,21 @@ def test_an_addition_on_integers_says_nothing_of_the_convolutions_of_its_box(
         if "Conv" in box.name and "Add" in box.name
     ]
     assert mixed
-    assert {(one.kind, one.text) for one in mixed} == {("untold", "?")}
+    assert {(box_side.kind, box_side.text) for box_side in mixed} == {("untold", "?")}
 
 
 def test_of_a_folded_box_no_layer_is_passed_over(large: NetworkMap) -> None:
     inside = {f"conv_s{i}b": "float" for i in range(75)}
-    texts = [one.text for one in drawn(judged(large, way("a", large, **inside))).builds[0].sides]
-    assert any("/" in one for one in texts)
+    texts = [
+        box_side.text
+        for box_side in drawn(judged(large, way("a", large, **inside))).builds[0].sides
+    ]
+    assert any("/" in text for text in texts)
     missing = dict.fromkeys(inside)
-    texts = [one.text for one in drawn(judged(large, way("a", large, **missing))).builds[0].sides]
+    texts = [
+        box_side.text
+        for box_side in drawn(judged(large, way("a", large, **missing))).builds[0].sides
+    ]
     assert "int8?" in texts
 
 
@@ -166,7 +174,7 @@ def test_layers_that_were_held_in_float_are_told_so_and_the_others_follow() -> N
     b = Builder()
     x = b.conv(b.conv(b.conv("image", "a", 2, 2, k=1), "b", 2, 2, k=1), "c", 2, 2, k=1)
     held = network_map(b.model({"image": [1, 2, 4, 4]}, [x]), [("c", "c")])
-    macs = {one.name: one.macs for _, one in held.layers}
+    macs = {layer.name: layer.macs for _, layer in held.layers}
     share = Share(
         integer_macs=macs["conv_a"] + macs["conv_c"], total_macs=sum(macs.values()),
         float_layers=(), integer_operators={}, float_operators={},
@@ -178,7 +186,7 @@ def test_layers_that_were_held_in_float_are_told_so_and_the_others_follow() -> N
 
 
 def test_the_two_builds_that_are_shown_are_of_one_pass_and_differ_most(large: NetworkMap) -> None:
-    everything = dict.fromkeys((one.name for _, one in large.layers), "float")
+    everything = dict.fromkeys((layer.name for _, layer in large.layers), "float")
     ways = (
         way("a", large),
         way("b", large, conv_s3b="float"),
@@ -191,8 +199,8 @@ def test_the_two_builds_that_are_shown_are_of_one_pass_and_differ_most(large: Ne
     ]
     made = replace(judged(large, *ways), cells=tuple(cells))
     builds = drawn(made).builds
-    assert [one.column.letter for one in builds if one.shown] == ["A", "C"]
-    assert [sum(side.differs for side in one.sides) for one in builds] == [2, 0, 2, 0]
+    assert [build.column.letter for build in builds if build.shown] == ["A", "C"]
+    assert [sum(side.differs for side in build.sides) for build in builds] == [2, 0, 2, 0]
 
 
 # What a layer costs
@@ -202,7 +210,7 @@ def test_the_worst_stands_for_a_box_and_shares_add_up(large: NetworkMap) -> None
     gains = {f"conv_s{i}a": {"head0": 0.9 if i == 7 else 0.25} for i in range(75)}
     made = judged(large, diagnosis=diagnosed(large, gains))
     found = drawn(made)
-    assert [one.key for one in found.measures] == ["sensitivity", "own", "work"]
+    assert [measure.key for measure in found.measures] == ["sensitivity", "own", "work"]
     shares = {
         key: [float(box.values[key].text) for box in found.boxes if key in box.values]
         for key in ("sensitivity", "own", "work")
@@ -224,8 +232,8 @@ def test_what_costs_something_and_is_no_layer_is_told(network: NetworkMap) -> No
 def test_measured_time_is_called_latency_and_work_is_not(network: NetworkMap) -> None:
     (work,) = measures(judged(network))
     assert (work.name, work.title) == ("work", "% of multiply-accumulates")
-    found = diagnosed(network, {"conv_c1": {"large": 1.0}})
-    timed = found.model_copy(update={"cost_unit": "measured time"})
+    diagnosis = diagnosed(network, {"conv_c1": {"large": 1.0}})
+    timed = diagnosis.model_copy(update={"cost_unit": "measured time"})
     last = measures(judged(network, diagnosis=timed))[-1]
     assert (last.name, last.title) == ("latency", "% of measured time")
     assert last.values == {"conv_c1": {"": pytest.approx(10)}}
@@ -270,16 +278,17 @@ def test_a_head_stands_behind_the_layer_that_gives_it_out() -> None:
 def test_every_box_leads_to_a_row_that_is_there(large: NetworkMap) -> None:
     odd = {f"conv_s{i}a": "float" for i in range(75)}
     document = parse(render(judged(large, way("a", large), way("b", large, **odd))))
-    ids = {one.attributes.get("id") for one in document.walk()}
-    links = {one.attributes["href"] for one in document.by_id("network").all("a")}
+    ids = {element.attributes.get("id") for element in document.walk()}
+    links = {element.attributes["href"] for element in document.by_id("network").all("a")}
     assert len(links) > 10
-    assert {one.lstrip("#") for one in links if one} <= ids
+    assert {link.lstrip("#") for link in links if link} <= ids
 
 
 def test_builds_have_the_same_boxes_at_the_same_places(page: Element) -> None:
-    one, other, cost = page.all("figure")
+    element, other, cost = page.all("figure")
     places = [
-        [link.attributes["transform"] for link in figure.all("a")] for figure in (one, other, cost)
+        [link.attributes["transform"] for link in figure.all("a")]
+        for figure in (element, other, cost)
     ]
     assert places[0] == places[1] == places[2]
     assert len(set(places[0])) == len(places[0])
@@ -287,9 +296,11 @@ def test_builds_have_the_same_boxes_at_the_same_places(page: Element) -> None:
 
 def test_every_box_can_be_reached_and_has_a_name(page: Element) -> None:
     builds, cost = page.all("figure")[:2], page.all("figure")[2]
-    for link in [one for figure in page.all("figure") for one in figure.all("a")]:
+    for link in [element for figure in page.all("figure") for element in figure.all("a")]:
         assert link.attributes["href"]
-    assert all(": int8" in one.text or "/" in one.text for one in builds[1].all("title")[:5])
+    assert all(
+        ": int8" in element.text or "/" in element.text for element in builds[1].all("title")[:5]
+    )
     assert all("leads to head" in link.all("title")[0].text for link in cost.all("a"))
 
 
@@ -305,11 +316,11 @@ def test_six_hundred_layers_stay_small_and_well_formed(large: NetworkMap) -> Non
 def test_a_network_of_too_many_heads_is_not_drawn_and_listed_all_the_same() -> None:
     b = Builder()
     names = [b.conv("image", f"head{i}", 2, 2, k=1) for i in range(MOST_HEADS + 1)]
-    made = network_map(b.model({"image": [1, 2, 4, 4]}, names), [(one, one) for one in names])
+    made = network_map(b.model({"image": [1, 2, 4, 4]}, names), [(name, name) for name in names])
     assert drawing(judged(made), layers(judged(made))) is None
     document = parse(render(judged(made, way("a", made))))
     assert "head24 alone" in document.by_id("layers").text
-    assert not [one for one in document.walk() if one.attributes.get("id") == "network"]
+    assert not [element for element in document.walk() if element.attributes.get("id") == "network"]
 
 
 # Model Explorer
@@ -325,17 +336,21 @@ def test_node_data_are_by_nodes_of_the_network_in_the_form_that_is_documented(
     assert list(files) == [
         "precision-A.json", "precision-B.json", "sensitivity.json", "own.json", "work.json",
     ]  # fmt: skip
-    nodes = {one.name for one in detector().graph.node}
+    nodes = {node.name for node in detector().graph.node}
     for content in files.values():
         assert {"name", "results"} <= set(content) <= {"name", "results", "thresholds"}
         assert set(content["results"]) <= nodes | {"image"}
     assert files["precision-B.json"]["results"]["resize_up"]["value"] == "fp32"
     assert files["sensitivity.json"]["results"]["conv_c1"] == {"value": 1.5}
-    limits = [one["value"] for one in files["sensitivity.json"]["thresholds"]]
+    limits = [threshold["value"] for threshold in files["sensitivity.json"]["thresholds"]]
     assert limits == [0.1, 0.3, 0.7, 3, 1e9]
 
 
 def test_without_the_network_there_is_neither() -> None:
     made = judgement([cell_result()])
     assert model_explorer.node_data(made) == {}
-    assert not [one for one in parse(render(made)).walk() if one.attributes.get("id") == "network"]
+    assert not [
+        element
+        for element in parse(render(made)).walk()
+        if element.attributes.get("id") == "network"
+    ]

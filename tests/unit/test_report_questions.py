@@ -41,21 +41,27 @@ def answer(made: Judgement, start: str) -> str:
 
 
 def asked(made: Judgement, start: str) -> PageQuestion:
-    (found,) = [one for one in questions(made, headline(made)) if one.question.startswith(start)]
-    return found
+    (page_question,) = [
+        question
+        for question in questions(made, headline(made))
+        if question.question.startswith(start)
+    ]
+    return page_question
 
 
 def test_six_in_the_order_in_which_one_asks_and_each_leads_to_its_section() -> None:
     document = parse(render(whole()))
     rows = document.by_id("questions").all("tr")[1:]
     assert len(rows) == 6
-    ids = {one.attributes.get("id") for one in document.walk()}
-    for one, row in zip(questions(whole(), headline(whole())), rows, strict=True):
-        assert row.text.startswith(f"{one.question} {one.answer} {one.number}".replace("  ", " "))
-        assert one.why in row.text.replace(
+    ids = {element.attributes.get("id") for element in document.walk()}
+    for question, row in zip(questions(whole(), headline(whole())), rows, strict=True):
+        assert row.text.startswith(
+            f"{question.question} {question.answer} {question.number}".replace("  ", " ")
+        )
+        assert question.why in row.text.replace(
             "trt-matrix diagnose latest", "`trt-matrix diagnose latest`"
         )
-        assert " ".join(one.evidence.split()) in row.text
+        assert " ".join(question.evidence.split()) in row.text
         for link in row.all("a"):
             assert (link.attributes["href"] or "")[1:] in ids
 
@@ -72,8 +78,8 @@ ANSWERS = {
 
 @pytest.mark.parametrize("start", ANSWERS)
 def test_what_the_h200_run_answers(start: str) -> None:
-    found = asked(h200.judged(), start)
-    assert (found.answer, found.number) == ANSWERS[start]
+    question = asked(h200.judged(), start)
+    assert (question.answer, question.number) == ANSWERS[start]
 
 
 def test_no_needs_something_that_was_looked_at() -> None:
@@ -102,11 +108,13 @@ def test_versions_are_innocent_only_where_a_test_says_so() -> None:
 
 
 def test_version_calibration_and_limit_are_told_apart() -> None:
-    told = [
+    verdicts = [
         Verdict(kind=kind, cell="c", head="small")
         for kind in (Kind.ENGINE_LOSS, Kind.CALIBRATION_PROBLEM, Kind.INT8_LIMIT)
     ]
-    made = judgement([cell_result(BASELINE, heads=[head(verdicts=tuple(told))])], heads=("small",))
+    made = judgement(
+        [cell_result(BASELINE, heads=[head(verdicts=tuple(verdicts))])], heads=("small",)
+    )
     text = answer(made, "Is it a version")
     assert text == (
         "small: the engine's int8 kernels (what is lost was seen; whose it is, by its largest part, not by a test). How the loss is made up: small 50 % 8 bits, "
@@ -152,16 +160,16 @@ def test_a_table_that_may_be_to_blame_is_not_called_innocent(
 ) -> None:
     """The headline says that it is not decided; below it nothing says no."""
     made = judgement([cell_result(heads=[head(verdicts=(perhaps(suspected),))])], heads=("small",))
-    found = asked(made, "Is it the calibration")
-    assert found.answer == answered
-    assert ("small, is not decided" in found.why) is (answered == "Unknown")
+    question = asked(made, "Is it the calibration")
+    assert question.answer == answered
+    assert ("small, is not decided" in question.why) is (answered == "Unknown")
 
 
 def test_the_table_of_a_head_in_which_nothing_is_wrong_is_not_to_blame() -> None:
     """Two heads were broken by the engine; the third held, and lost most of that by its table."""
     made = h200.judged(h200.ROOT / "tests/data/h200-images")
-    found = asked(made, "Is it the calibration")
-    assert (found.answer, found.number) == ("No", "2 to 4 %")
+    question = asked(made, "Is it the calibration")
+    assert (question.answer, question.number) == ("No", "2 to 4 %")
     cells = [cell_result(heads=[head(nmse=0.008, limit=0.002, calibration=0.006)])]
     sound = asked(judgement(cells, heads=("small",)), "Is it the calibration")
     assert (sound.answer, sound.number) == ("Yes", "75 %")
@@ -192,8 +200,8 @@ def test_what_fails_in_every_version_is_no_versions_fault(
     ]
     cells += [cell_result(name, FP32, [fp32_head()]) for name in ("a", "b")]
     cells += [cell_result("c", SHARED, status=Status.UNAVAILABLE, reason="no driver")]
-    found = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
-    assert (found.answer, found.number) == (answered, number)
+    question = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
+    assert (question.answer, question.number) == (answered, number)
 
 
 def test_of_one_version_that_fails_another_would_tell() -> None:
@@ -201,9 +209,9 @@ def test_of_one_version_that_fails_another_would_tell() -> None:
         cell_result("a", FP32, [fp32_head()]),
         cell_result("a", SHARED, status=Status.CRASHED, reason="killed"),
     ]
-    found = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
-    assert found.answer == "Unknown"
-    assert found.why.endswith("another version would tell.")
+    question = asked(judgement(cells, heads=("small",), baseline="a"), "Is it a version")
+    assert question.answer == "Unknown"
+    assert question.why.endswith("another version would tell.")
 
 
 def test_where_nothing_is_int8_neither_a_table_nor_8_bits_are_to_blame() -> None:
@@ -224,10 +232,10 @@ def test_what_keeps_more_than_8_bits_can_is_said_to_be_spared() -> None:
         budget=dataclasses.replace(head().budget, observed=nmse, limit=0.0075),  # type: ignore[type-var]
     )
     made = judgement([cell_result(heads=[better])], heads=("small",))
-    found = asked(made, "Is it 8 bits")
-    assert found.answer == "Unknown"
-    assert "21.2 dB of small" in found.why
-    assert "27.0 were measured: more than that" in found.why
+    question = asked(made, "Is it 8 bits")
+    assert question.answer == "Unknown"
+    assert "21.2 dB of small" in question.why
+    assert "27.0 were measured: more than that" in question.why
 
 
 def test_only_what_was_shown_of_all_versions_is_told_as_shown() -> None:
@@ -258,12 +266,12 @@ def test_a_custom_layer_is_named_with_the_heads_behind_it() -> None:
 @pytest.mark.parametrize("cells", [[], [cell_result(f"ngc-{NGC[0]}", FP32, status=Status.CRASHED)]])
 def test_with_nothing_measured_every_question_still_has_an_answer(cells: list[object]) -> None:
     made = judgement(cells)  # type: ignore[arg-type]
-    assert all(one.answer and one.why for one in questions(made, headline(made)))
+    assert all(question.answer and question.why for question in questions(made, headline(made)))
 
 
 def test_versions_are_those_found_inside_a_real_tensorrt_process() -> None:
-    records = [Record.model_validate(one) for one in json.loads(H200.read_text())]
-    start = next(one.measurements[0].start for one in records if "trt-8.5.3.1" in one.cell)
+    records = [Record.model_validate(load) for load in json.loads(H200.read_text())]
+    start = next(record.measurements[0].start for record in records if "trt-8.5.3.1" in record.cell)
     assert versions(start) == {
         "TensorRT": "8.5.3.1",
         "cuDNN": "8",
@@ -283,8 +291,8 @@ def test_rows_of_one_engine_stand_together_and_else_in_their_order() -> None:
         "d": {"TensorRT": "8", "cuDNN": "8.9"},
     }
     cells = [
-        dataclasses.replace(cell_result(name, SHARED, [head()]), versions=found)
-        for name, found in stacks.items()
+        dataclasses.replace(cell_result(name, SHARED, [head()]), versions=stack)
+        for name, stack in stacks.items()
     ]
     (group,) = matrix(judgement(cells)).groups
     assert [row.result.cell.environment for row in group.rows] == ["a", "d", "c", "b"]

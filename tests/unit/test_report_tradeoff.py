@@ -46,16 +46,16 @@ def cell(
 
 
 def test_the_front_is_what_no_other_beats_in_both() -> None:
-    (found,) = of(
+    (tradeoff,) = of(
         cell("slow", 0.03, 0.001),
         cell("fast", 0.01, 0.01),
         cell("beaten", 0.031, 0.002),
         cell("between", 0.02, 0.005),
     )
-    names = [one.row.result.cell.environment for one in found.front]
+    names = [point.row.result.cell.environment for point in tradeoff.front]
     assert names == ["fast", "between", "slow"]
-    assert [one.number for one in found.front] == [1, 2, 3]
-    assert [one.number for one in found.points] == [3, 1, None, 2]
+    assert [point.number for point in tradeoff.front] == [1, 2, 3]
+    assert [point.number for point in tradeoff.points] == [3, 1, None, 2]
 
 
 @given(
@@ -69,16 +69,16 @@ def test_a_point_is_on_the_front_where_nothing_is_as_good_and_better_in_one(
     drawn: list[tuple[float, float]],
 ) -> None:
     cells = [cell(f"v{i}", one, nmse) for i, (one, nmse) in enumerate(drawn)]
-    (found,) = of(*cells)
-    front = [(one.latency_s, one.sqnr_db) for one in found.front]
+    (tradeoff,) = of(*cells)
+    front = [(point.latency_s, point.sqnr_db) for point in tradeoff.front]
     assert front == sorted(front)
     assert [one for _, one in front] == sorted({one for _, one in front})
-    for point in found.points:
+    for point in tradeoff.points:
         beaten = any(
             other.latency_s <= point.latency_s
             and other.sqnr_db >= point.sqnr_db
             and (other.latency_s, other.sqnr_db) != (point.latency_s, point.sqnr_db)
-            for other in found.points
+            for other in tradeoff.points
         )
         assert beaten or (point.latency_s, point.sqnr_db) in front
 
@@ -94,7 +94,7 @@ def test_devices_and_batches_are_not_mixed() -> None:
         replace(big, cell=replace(big.cell, environment="c")),
         cell("g", 0.001, 0.01, device="gpu:0"),
     )
-    assert [(one.device, one.batch, len(one.points)) for one in found] == [
+    assert [(tradeoff.device, tradeoff.batch, len(tradeoff.points)) for tradeoff in found] == [
         ("cpu", 1, 2),
         ("cpu", 8, 2),
     ], "one cell alone has nothing to trade"
@@ -108,16 +108,16 @@ def test_what_has_no_place_is_left_out() -> None:
         cell("zero", 0.0, 0.01),
         cell("b", 0.02, 0.02),
     )
-    assert [one.row.result.cell.environment for one in found[0].points] == ["a", "b"]
+    assert [point.row.result.cell.environment for point in found[0].points] == ["a", "b"]
 
 
 def test_what_equals_the_reference_stands_at_the_upper_edge() -> None:
     exact = cell_result("exact", FP32, [fp32_head("small", 0.0)], latency_s=0.02)
-    (found,) = of(cell("a", 0.01, 0.01), cell("b", 0.02, 0.1, IMPLICIT), exact)
-    assert [one.kind for one in found.points] == ["int8", "int8 implicit", "fp32"]
-    assert math.isinf(found.points[2].sqnr_db)
-    assert found.top_db == pytest.approx(26), "6 dB above the best int8 cell, 20 dB"
-    assert found.bottom_db == pytest.approx(8)
+    (tradeoff,) = of(cell("a", 0.01, 0.01), cell("b", 0.02, 0.1, IMPLICIT), exact)
+    assert [point.kind for point in tradeoff.points] == ["int8", "int8 implicit", "fp32"]
+    assert math.isinf(tradeoff.points[2].sqnr_db)
+    assert tradeoff.top_db == pytest.approx(26), "6 dB above the best int8 cell, 20 dB"
+    assert tradeoff.bottom_db == pytest.approx(8)
 
 
 def page(*cells: CellResult, heads: tuple[str, ...] = ("small",)) -> Element:
@@ -126,7 +126,9 @@ def page(*cells: CellResult, heads: tuple[str, ...] = ("small",)) -> Element:
 
 def test_a_plot_has_attributes_only() -> None:
     """A strict policy forbids style attributes."""
-    drawings = [one for one in parse(render(whole())).all("svg") if "plot" in one.classes]
+    drawings = [
+        element for element in parse(render(whole())).all("svg") if "plot" in element.classes
+    ]
     assert len(drawings) == len(HEADS)
     for drawing in drawings:
         assert drawing.attributes["role"] == "img"
@@ -140,24 +142,27 @@ def test_a_mark_for_every_point_and_a_number_for_those_on_the_front() -> None:
         cell("d", 0.3, 0.05, IMPLICIT),
     )  # fmt: skip
     section = page(*cells).by_id("tradeoff")
-    (drawing,) = [one for one in section.all("svg") if "plot" in one.classes]
-    shapes = {one.attributes.get("id") for one in section.all("g")}
+    (drawing,) = [element for element in section.all("svg") if "plot" in element.classes]
+    shapes = {element.attributes.get("id") for element in section.all("g")}
     marks = list(drawing.all("use"))
-    assert [one.attributes["href"] for one in marks] == [*["#mark-int8"] * 3, "#mark-int8-implicit"]
-    assert all((one.attributes["href"] or "")[1:] in shapes for one in marks), "drawn by nothing"
-    (numbers,) = [one for one in drawing.all("g") if "numbers" in one.classes]
-    assert [one.text for one in numbers.all("text")] == ["1", "2"]
-    assert [one for one in drawing.all("line") if "gate" in one.classes]
+    assert [mark.attributes["href"] for mark in marks] == [
+        *["#mark-int8"] * 3,
+        "#mark-int8-implicit",
+    ]
+    assert all((mark.attributes["href"] or "")[1:] in shapes for mark in marks), "drawn by nothing"
+    (numbers,) = [element for element in drawing.all("g") if "numbers" in element.classes]
+    assert [element.text for element in numbers.all("text")] == ["1", "2"]
+    assert [element for element in drawing.all("line") if "gate" in element.classes]
 
 
 def test_places_say_what_the_axes_say() -> None:
     """Between two ticks a mark stands where its number does: the axes are not ornaments."""
-    (found,) = of(cell("a", 0.010, 0.01), cell("b", 0.014, 0.001), cell("c", 0.0112, 0.1))
-    drawn = plot(found)
-    across = [(float(one.text), one.at) for one in drawn.across]
-    up = [(float(one.text), one.at) for one in drawn.up]
+    (tradeoff,) = of(cell("a", 0.010, 0.01), cell("b", 0.014, 0.001), cell("c", 0.0112, 0.1))
+    drawn = plot(tradeoff)
+    across = [(float(tick.text), tick.at) for tick in drawn.across]
+    up = [(float(tick.text), tick.at) for tick in drawn.up]
     ((_, marks),) = drawn.marks
-    for mark, point in zip(marks, found.points, strict=True):
+    for mark, point in zip(marks, tradeoff.points, strict=True):
         x = np.interp(point.latency_s * 1e3, *zip(*across, strict=True))
         y = np.interp(point.sqnr_db, *zip(*up, strict=True))
         assert (mark.x, mark.y) == (pytest.approx(x, abs=0.11), pytest.approx(y, abs=0.11))
@@ -168,32 +173,32 @@ def test_places_say_what_the_axes_say() -> None:
     "slowest", [0.01, 0.010001, 0.0101, 0.0131, 0.02, 0.2, 0.2001, 0.5, 10.0, 1000.0, 1e9]
 )
 def test_any_range_of_latencies_can_be_drawn(slowest: float) -> None:
-    (found,) = of(cell("a", 0.01, 0.01), cell("b", slowest, 0.01))
-    drawn = plot(found)
-    texts = [one.text for one in drawn.across]
+    (tradeoff,) = of(cell("a", 0.01, 0.01), cell("b", slowest, 0.01))
+    drawn = plot(tradeoff)
+    texts = [tick.text for tick in drawn.across]
     assert 2 <= len(set(texts)) == len(texts) <= ACROSS + 1, "two ticks of one text say nothing"
     values = [float(text.replace(",", "")) for text in texts]
     assert values == sorted(values)
-    assert all(LEFT <= one.at <= RIGHT for one in drawn.across)
-    assert all(TOP <= one.at <= BOTTOM for one in drawn.up)
+    assert all(LEFT <= tick.at <= RIGHT for tick in drawn.across)
+    assert all(TOP <= tick.at <= BOTTOM for tick in drawn.up)
     for _, marks in drawn.marks:
-        assert all(LEFT <= one.x <= RIGHT and TOP <= one.y <= BOTTOM for one in marks)
+        assert all(LEFT <= mark.x <= RIGHT and TOP <= mark.y <= BOTTOM for mark in marks)
 
 
 def test_what_is_above_the_scale_stands_on_its_edge_and_ticks_do_not() -> None:
     exact = cell_result("exact", FP32, [fp32_head("small", 0.0)], latency_s=0.02)
-    (found,) = of(cell("a", 0.01, 0.0105), exact)
-    drawn = plot(found)
+    (tradeoff,) = of(cell("a", 0.01, 0.0105), exact)
+    drawn = plot(tradeoff)
     marks = dict(drawn.marks)
-    assert found.top_db == pytest.approx(26, abs=0.3)
+    assert tradeoff.top_db == pytest.approx(26, abs=0.3)
     assert marks["fp32"][0].y >= TOP
-    steps = np.diff([one.at for one in drawn.up])
+    steps = np.diff([tick.at for tick in drawn.up])
     assert steps == pytest.approx(steps[0], abs=0.11), "one unit is as high everywhere"
 
 
 def test_the_front_runs_in_steps_through_its_marks() -> None:
-    (found,) = of(cell("slow", 0.03, 0.001), cell("fast", 0.01, 0.01), cell("off", 0.02, 0.02))
-    drawn = plot(found)
+    (tradeoff,) = of(cell("slow", 0.03, 0.001), cell("fast", 0.01, 0.01), cell("off", 0.02, 0.02))
+    drawn = plot(tradeoff)
     ((_, (slow, fast, _)),) = drawn.marks
     assert drawn.front == f"M{fast.x},{fast.y}H{slow.x}V{slow.y}"
 
@@ -222,5 +227,5 @@ def test_the_page_lists_the_front_beside_each_plot() -> None:
 
 def test_a_page_without_times_has_no_such_section() -> None:
     document = parse(render(judgement([cell("a", None, 0.01)], heads=("small",))))
-    ids = {one.attributes.get("id") for one in document.walk()}
+    ids = {element.attributes.get("id") for element in document.walk()}
     assert not ids & {"tradeoff", "latency"}

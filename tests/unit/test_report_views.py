@@ -25,7 +25,7 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
     ) -> CellResult:
         return cell_result(name, pass_, status=Status.UNAVAILABLE, reason=reason, log_tail=log_tail)
 
-    made = matrix(
+    rows = matrix(
         judgement(
             [
                 gone("a", FP32),
@@ -42,13 +42,15 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
             ]
         )
     )
-    assert [(one.reason, [place.environment for place in one.places]) for one in made.idle] == [
+    assert [
+        (places.reason, [place.environment for place in places.places]) for places in rows.idle
+    ] == [
         ("no driver", ["a", "b"]),
         ("disk full", ["d"]),
     ]
-    assert made.idle[0].passes == ("fp32", "int8-shared-entropy")
-    assert made.idle[1].places == (RowPlace("d", "cpu"),)
-    shown = [[row.result.cell.environment for row in group.rows] for group in made.groups]
+    assert rows.idle[0].passes == ("fp32", "int8-shared-entropy")
+    assert rows.idle[1].places == (RowPlace("d", "cpu"),)
+    shown = [[row.result.cell.environment for row in group.rows] for group in rows.groups]
     assert shown == [["c", "e", "f"], ["c", "f"]]
 
 

@@ -21,8 +21,8 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 def test_ghost_boxes_are_told_where_no_box_is_lost() -> None:
     """Hundreds of new boxes, none lost: severe, and the card has a reason that names them."""
     boxes = BoxErrors(changes={ALL: changes(reference=200, new=90)})
-    made = dataclasses.replace(head("small", 0.001, gate_sqnr_db=None), boxes=boxes)
-    cell = cell_result(BASELINE, SHARED, [made])
+    head_result = dataclasses.replace(head("small", 0.001, gate_sqnr_db=None), boxes=boxes)
+    cell = cell_result(BASELINE, SHARED, [head_result])
     results = with_unexplained([dataclasses.replace(cell, boxes=CellBoxes(whole=boxes))])
     (answer,) = answers(("small",), results, BASELINE)
     assert answer.severity is Severity.SEVERE
@@ -34,10 +34,12 @@ def test_ghost_boxes_are_told_where_no_box_is_lost() -> None:
 
 def test_small_boxes_that_are_all_lost_are_told_where_they_are_few() -> None:
     small = {ALL: changes(reference=10_000, lost=30), "small": changes(reference=30, lost=30)}
-    made = dataclasses.replace(
+    head_result = dataclasses.replace(
         head("small", 0.001, gate_sqnr_db=None), boxes=BoxErrors(changes=small)
     )
-    (answer,) = answers(("small",), with_unexplained([cell_result("v", SHARED, [made])]), "v")
+    (answer,) = answers(
+        ("small",), with_unexplained([cell_result("v", SHARED, [head_result])]), "v"
+    )
     assert answer.severity is Severity.SEVERE
     assert "of small ones 30 of 30 are lost" in answer.text
 
@@ -100,8 +102,8 @@ def test_lost_boxes_stand_beside_a_finding_too_weak_to_explain_them() -> None:
         against="the best table",
     )  # fmt: skip
     boxes = BoxErrors(changes={ALL: changes(reference=100, lost=50)})
-    made = head("small", 0.01, gate_sqnr_db=None, verdicts=(weak,))
-    cell = cell_result("v", SHARED, [dataclasses.replace(made, boxes=boxes)])
+    head_result = head("small", 0.01, gate_sqnr_db=None, verdicts=(weak,))
+    cell = cell_result("v", SHARED, [dataclasses.replace(head_result, boxes=boxes)])
     (answer,) = answers(("small",), [cell], "v")
     assert answer.findings[0].kind is Kind.CALIBRATION_PROBLEM
     assert "50 of 100 boxes" in answer.text, answer.text
@@ -118,8 +120,10 @@ def test_a_number_stands_with_the_table_that_it_was_measured_with() -> None:
             against="the best table",
         )  # fmt: skip
         rest = nmse - 0.02
-        made = head("small", nmse, gate_sqnr_db=None, limit=0.02, calibration=rest, verdicts=(bad,))
-        cells.append(cell_result("v", pass_, [made]))
+        head_result = head(
+            "small", nmse, gate_sqnr_db=None, limit=0.02, calibration=rest, verdicts=(bad,)
+        )
+        cells.append(cell_result("v", pass_, [head_result]))
     told = headline(judgement(cells, baseline="v", heads=("small",))).text
     assert told == "INT8 with the own entropy table leaves small at 12.1 dB in v."
 
@@ -128,8 +132,8 @@ def test_ranked_rows_of_a_network_without_boxes_are_told_without_them() -> None:
     """A classifier that ends in its five best classes: `say how its rows become boxes` is no advice for it."""
     ranked = Ranked(operator="TopK", node="TopK_3", before=("raw",))
     why = why_not_compared("small", ranked, {"small": "top"})
-    told = Verdict(kind=Kind.NOT_COMPARABLE, cell="v/cpu/shared", head="small", why=why)
-    cell = cell_result("v", SHARED, [head("small", 0.5, gate_sqnr_db=None, verdicts=(told,))])
+    verdict = Verdict(kind=Kind.NOT_COMPARABLE, cell="v/cpu/shared", head="small", why=why)
+    cell = cell_result("v", SHARED, [head("small", 0.5, gate_sqnr_db=None, verdicts=(verdict,))])
     for boxless in (False, True):
         (answer,) = answers(("small",), [cell], "v", boxless=boxless)
         (finding,) = answer.findings

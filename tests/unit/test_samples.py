@@ -201,7 +201,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_arrays_are_what_every_cell_was_fed(ran: Ran) -> None:
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     reference = ran.manifest.reference
     assert reference is not None
     model = two_frames()
@@ -225,9 +225,9 @@ def test_the_report_says_what_arrays_cannot_tell(ran: Ran) -> None:
 
 def test_migrate_compares_on_them(ran: Ran, tmp_path: Path) -> None:
     source = source_of(None, ran.source)
-    found = images_of(source, None, 2, tmp_path)
-    assert found is not None
-    assert (found.count, found.told) == (2, "the evaluation arrays of matrix.yaml")
-    assert np.array_equal(np.load(found.array)[1], np.load(ran.folder / "b" / "1.npy"))
+    images = images_of(source, None, 2, tmp_path)
+    assert images is not None
+    assert (images.count, images.told) == (2, "the evaluation arrays of matrix.yaml")
+    assert np.array_equal(np.load(images.array)[1], np.load(ran.folder / "b" / "1.npy"))
     with pytest.raises(ConfigError, match="matrix.yaml has arrays"):
         images_of(source, ran.folder, 2, tmp_path)

@@ -36,7 +36,7 @@ def test_no_planted_secret_is_left(form: str) -> None:
             # As a job that logs its request does; a block's lines are then one.
             value = json.dumps({"note": value})
         told = json.dumps(redacted(value), ensure_ascii=False).lower()
-        if any(json.dumps(one, ensure_ascii=False)[1:-1].lower() in told for one in secrets):
+        if any(json.dumps(secret, ensure_ascii=False)[1:-1].lower() in told for secret in secrets):
             left.append((place, shape))
     assert left == []
 
@@ -100,5 +100,5 @@ def test_no_secret_is_written_down_in_the_corpus_itself() -> None:
     """They are made from a seed, so that no scanner of repositories has to be silenced."""
     text = (Path(__file__).parent / "secret_corpus.py").read_text("utf-8")
     for _, _, secrets in shapes(10):
-        for one in secrets:
-            assert len(one) < 24 or one not in text
+        for secret in secrets:
+            assert len(secret) < 24 or secret not in text

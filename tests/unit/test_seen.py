@@ -102,7 +102,7 @@ class World:
             heads=(HeadGate(head="small", sqnr_db=self.gate),),
             images=IMAGES,
             epsilon=1e-3,
-            cells=tuple(one.cell for one in self.records),
+            cells=tuple(record.cell for record in self.records),
             reference=self._measured("reference", self.arrays["reference"], 0, {}),
             simulations=tuple(self.simulations),
             tables={},
@@ -112,19 +112,19 @@ class World:
         def sums_of(y: Object, r: Object) -> Sums:
             return compare(self.arrays[y.sha256], self.arrays[r.sha256])
 
-        cells = [one.planned() for one in self.records]
+        cells = [record.planned() for record in self.records]
         return Evidence(
             manifest, cells, self.records, sums_of, flat_of=lambda y: flat(self.arrays[y.sha256])
         )
 
     def broken(self) -> list[str | None]:
         evidence = self.evidence
-        return [broken(evidence, one, "small") for one in self.records]
+        return [broken(evidence, record, "small") for record in self.records]
 
     def told(self) -> list[Verdict]:
         evidence = self.evidence
         found = told_by_head(evidence, head_errors(evidence))
-        return [one for some in found.values() for one in some]
+        return [verdict for some in found.values() for verdict in some]
 
     def unquantised(self) -> str | None:
         return nothing_quantised(self.evidence, self.records[-1], "small")
@@ -166,9 +166,9 @@ def test_one_element_that_is_not_finite_is_broken_in_every_precision(
 ) -> None:
     world = World().cell("base", with_value(value, (1, 3), (1, 4)), pass_=pass_)
     assert world.broken() == ["NaN or infinite in 1 of 4 images"]
-    (one,) = world.told()
-    assert (one.kind, one.head) == (Kind.BROKEN_OUTPUT, "small")
-    assert any(found.kind is Kind.BROKEN_OUTPUT for found in world.judged().failing)
+    (verdict,) = world.told()
+    assert (verdict.kind, verdict.head) == (Kind.BROKEN_OUTPUT, "small")
+    assert any(finding.kind is Kind.BROKEN_OUTPUT for finding in world.judged().failing)
 
 
 def test_repeats_that_are_broken_are_counted() -> None:
@@ -188,7 +188,7 @@ def test_repeats_that_are_broken_are_counted() -> None:
 def test_an_output_that_is_flat_is_broken(array: np.ndarray, why: str) -> None:
     world = World().cell("base", noisy(30)).cell("old", array)
     assert world.broken() == [None, why]
-    kinds = {one.cell.split("/")[0]: one.kind for one in world.told()}
+    kinds = {verdict.cell.split("/")[0]: verdict.kind for verdict in world.told()}
     assert kinds == {"base": Kind.OK, "old": Kind.BROKEN_OUTPUT}
 
 
@@ -223,7 +223,7 @@ def test_where_the_reference_has_one_minus_infinity_only_more_of_them_are_broken
     assert reference_note(world.evidence, "small") == (
         "one element of the reference of small is NaN or infinite, and left out of every number"
     )
-    base = next(one for one in world.told() if one.cell.startswith("base"))
+    base = next(verdict for verdict in world.told() if verdict.cell.startswith("base"))
     assert base.kind is Kind.OK
     finite = World(reference).cell("base", noisy(30))
     assert finite.broken() == [None], (
@@ -254,7 +254,7 @@ def test_a_reference_that_says_nothing_is_told_and_nobody_is_blamed(
 ) -> None:
     world = World(reference, gate=20.0).cell("base", GOOD).cell("old", np.zeros_like(GOOD))
     assert reference_problem(world.evidence, "small") == why
-    assert {(one.kind, one.why) for one in world.told()} == {(Kind.NOT_COMPARABLE, why)}
+    assert {(verdict.kind, verdict.why) for verdict in world.told()} == {(Kind.NOT_COMPARABLE, why)}
     (answer,) = world.judged().answers
     assert answer.fault == "the reference's own output"
     assert answer.findings[0].fails
@@ -277,8 +277,8 @@ def shares(integer: int) -> dict[str, Share]:
 def test_nothing_is_quantised_where_no_multiplication_ran_on_integers() -> None:
     world = World().cell("base", noisy(30), noisy(30), shares=shares(0))
     assert world.unquantised() == "no multiplication ran on integers"
-    (one,) = world.told()
-    assert one.kind is Kind.NOTHING_QUANTISED
+    (verdict,) = world.told()
+    assert verdict.kind is Kind.NOTHING_QUANTISED
     assert World().cell("base", noisy(30), shares=shares(1)).unquantised() is None
 
 

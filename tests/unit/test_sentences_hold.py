@@ -39,92 +39,96 @@ def judged() -> tuple[Judgement, ...]:
     return tuple(with_fixes(Draw(seed).judgement()) for seed in range(AMOUNT))
 
 
-def texts(made: Judgement) -> Iterator[str]:
+def texts(judgement: Judgement) -> Iterator[str]:
     """Yields everything that the answers say, in every report."""
-    for answer in told(made):
+    for answer in told(judgement):
         yield from (answer.fault, answer.text, answer.advice, answer.confidence, *answer.unseen)
         yield made_up(answer)
-        for one in answer.findings:
-            yield from (one.fault, one.text, one.advice, one.confidence)
-    yield from made.sentences.values()
-    for one in questions(made, headline(made)):
-        yield from (one.why, one.evidence)
-    page = summary(made).split("### SQNR")[0].replace("\\", "")
-    terminal = Outcome(made, Path("run"), Path("report.html"), {"wall": 1.0}).text()
+        for finding in answer.findings:
+            yield from (finding.fault, finding.text, finding.advice, finding.confidence)
+    yield from judgement.sentences.values()
+    for question in questions(judgement, headline(judgement)):
+        yield from (question.why, question.evidence)
+    page = summary(judgement).split("### SQNR")[0].replace("\\", "")
+    terminal = Outcome(judgement, Path("run"), Path("report.html"), {"wall": 1.0}).text()
     yield from (line.strip() for line in f"{page}\n{terminal}".splitlines())
-    yield from made.no_fix
-    for one in made.fixes:
-        yield from (one.what, one.why)
-    for card in cards(made):
+    yield from judgement.no_fix
+    for fix in judgement.fixes:
+        yield from (fix.what, fix.why)
+    for card in cards(judgement):
         yield from (card.word, card.gate, *card.remedies)
 
 
-def told(made: Judgement) -> tuple[Answer, ...]:
-    assert made.network
-    return (made.network, *made.answers)
+def told(judgement: Judgement) -> tuple[Answer, ...]:
+    assert judgement.network
+    return (judgement.network, *judgement.answers)
 
 
-def rows(made: Judgement, head: str | None = None) -> Iterator[tuple[CellResult, HeadResult]]:
-    for result in made.judged:
-        for one in result.heads:
-            if head is None or one.head == head:
-                yield result, one
+def rows(judgement: Judgement, head: str | None = None) -> Iterator[tuple[CellResult, HeadResult]]:
+    for result in judgement.judged:
+        for head_result in result.heads:
+            if head is None or head_result.head == head:
+                yield result, head_result
 
 
-def wrong(made: Judgement, head: str | None) -> bool:
+def wrong(judgement: Judgement, head: str | None) -> bool:
     """Whether anything is lost, failed, broken, not decided or run in part, asked of the results alone."""
-    if any(one.status.failed or (one.heads and one.reason) for one in made.cells):
+    if any(result.status.failed or (result.heads and result.reason) for result in judgement.cells):
         return True
-    if head is None and any(one.passed is False for one in made.judged):
+    if head is None and any(result.passed is False for result in judgement.judged):
         return True
     return any(
-        one.passed is False
-        or any(v.kind in FAULTS - {Kind.PRECISION_FALLBACK} for v in one.verdicts)
-        or any(v.kind in (Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE) for v in one.verdicts)
-        or severity.of_boxes(one.boxes).rank >= Severity.VISIBLE.rank
-        for _, one in rows(made, head)
+        row.passed is False
+        or any(v.kind in FAULTS - {Kind.PRECISION_FALLBACK} for v in row.verdicts)
+        or any(v.kind in (Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE) for v in row.verdicts)
+        or severity.of_boxes(row.boxes).rank >= Severity.VISIBLE.rank
+        for _, row in rows(judgement, head)
     )
 
 
-def shares(one: HeadResult) -> dict[str, float] | None:
+def shares(head: HeadResult) -> dict[str, float] | None:
     """Returns the parts of the error, from its budget alone."""
-    if one.budget is None:
+    if head.budget is None:
         return None
     parts = {
-        "8 bits": one.budget.limit,
-        "the table": one.budget.calibration,
-        "the engine": max(one.budget.engine, 0.0),
+        "8 bits": head.budget.limit,
+        "the table": head.budget.calibration,
+        "the engine": max(head.budget.engine, 0.0),
     }
     return {name: part / sum(parts.values()) for name, part in parts.items()}
 
 
 @pytest.mark.parametrize("number", range(20))
 def test_sentences_hold(number: int) -> None:
-    for made in judged()[number::20]:
-        everything = list(texts(made))
+    for judgement in judged()[number::20]:
+        everything = list(texts(judgement))
         for text in everything:
             assert not WORDLESS.search(text), text
-        holds_of_acquittals(made, everything)
-        holds_of_shares(made, everything)
-        holds_of_answers(made)
+        holds_of_acquittals(judgement, everything)
+        holds_of_shares(judgement, everything)
+        holds_of_answers(judgement)
 
 
-def holds_of_acquittals(made: Judgement, everything: list[str]) -> None:
-    if wrong(made, None):
+def holds_of_acquittals(judgement: Judgement, everything: list[str]) -> None:
+    if wrong(judgement, None):
         found = [text for text in everything if ACQUITTAL.search(text)]
-        lone = {one.head: one for one in made.answers if not wrong(made, one.head)}
+        lone = {
+            answer.head: answer for answer in judgement.answers if not wrong(judgement, answer.head)
+        }
         # A clean head may be called so, in its own sentences and where it is named.
         assert not [
             text
             for text in found
-            if not any(name in text or text in texts_of(one) for name, one in lone.items())
+            if not any(name in text or text in texts_of(answer) for name, answer in lone.items())
         ]
-    for answer in made.answers:
-        if wrong(made, answer.head):
-            mine = " ".join((answer.fault, answer.text, answer.advice, made.sentences[answer.head]))
+    for answer in judgement.answers:
+        if wrong(judgement, answer.head):
+            mine = " ".join(
+                (answer.fault, answer.text, answer.advice, judgement.sentences[answer.head])
+            )
             assert not ACQUITTAL.search(mine), mine
             assert not answer.clean
-    for card in cards(made):
+    for card in cards(judgement):
         if card.mark == "✓":
             assert card.answer
             assert card.answer.clean
@@ -134,24 +138,26 @@ def texts_of(answer: Answer) -> tuple[str, ...]:
     return (answer.fault, answer.text, answer.advice, "no harm")
 
 
-def holds_of_shares(made: Judgement, everything: list[str]) -> None:
+def holds_of_shares(judgement: Judgement, everything: list[str]) -> None:
     largest = set()
-    for answer in made.answers:
+    for answer in judgement.answers:
         if answer.shares is None:
             continue
-        mine = next(one for r, one in rows(made, answer.head) if r.cell.id == answer.shares.cell)
+        mine = next(
+            row for r, row in rows(judgement, answer.head) if r.cell.id == answer.shares.cell
+        )
         parts = shares(mine)
         assert parts
         said = {name: int(share) for share, name in SHARE.findall(made_up(answer))}
         assert sum(said.values()) == 100
         assert all(abs(said.get(name, 0) - 100 * part) < 1 for name, part in parts.items())
-        assert made_up(answer) in made.sentences[answer.head]
-        assert f"{answer.head} {answer.shares.sentence()}" in version_or_calibration(made)
+        assert made_up(answer) in judgement.sentences[answer.head]
+        assert f"{answer.head} {answer.shares.sentence()}" in version_or_calibration(judgement)
         largest.add(max(parts, key=lambda name: parts[name]))
     known = {
         f"{percent} % {name}"
-        for _, one in rows(made)
-        for name, part in (shares(one) or {}).items()
+        for _, row in rows(judgement)
+        for name, part in (shares(row) or {}).items()
         for percent in (math.floor(100 * part), math.ceil(100 * part))
     }
     for text in everything:
@@ -160,36 +166,40 @@ def holds_of_shares(made: Judgement, everything: list[str]) -> None:
             assert not INNOCENT_TABLE.search(text), text
 
 
-def holds_of_answers(made: Judgement) -> None:
-    by_id = {one.cell.id: one for one in made.cells}
-    for answer in told(made):
-        named = {cell for one in answer.findings for cell in one.cells}
-        assert {one.cell.id for one in made.cells if one.status.failed} <= named
-        worst = severity.worst(one.severity for one in answer.findings if not one.beaten)
+def holds_of_answers(judgement: Judgement) -> None:
+    by_id = {result.cell.id: result for result in judgement.cells}
+    for answer in told(judgement):
+        named = {cell for finding in answer.findings for cell in finding.cells}
+        assert {result.cell.id for result in judgement.cells if result.status.failed} <= named
+        worst = severity.worst(
+            finding.severity for finding in answer.findings if not finding.beaten
+        )
         assert answer.severity.rank >= worst.rank
-        for one in answer.findings:
-            assert one.severity.rank < Severity.VISIBLE.rank or "footnote" not in one.advice
+        for finding in answer.findings:
+            assert finding.severity.rank < Severity.VISIBLE.rank or "footnote" not in finding.advice
             tested = [
                 v.effect.builds
-                for cell in one.cells
+                for cell in finding.cells
                 for head in by_id[cell].heads
                 if head.head == answer.head
                 for v in head.verdicts
-                if v.effect and v.kind is one.kind
+                if v.effect and v.kind is finding.kind
             ]
             if tested and min(tested) == 1:
-                for text in (one.confidence, one.text, one.fault):
+                for text in (finding.confidence, finding.text, finding.fault):
                     assert not CERTAIN.search(text), text
-    acquitted = [one for one in made.answers if "Not the version's" in one.text]
+    acquitted = [answer for answer in judgement.answers if "Not the version's" in answer.text]
     for answer in acquitted:
-        assert any(one.all and one.head == answer.head for one in made.equal)
+        assert any(
+            equivalence.all and equivalence.head == answer.head for equivalence in judgement.equal
+        )
 
 
 def test_a_card_says_of_a_head_what_its_strip_says() -> None:
     seen = set()
-    for made in judged()[:300]:
-        strips_ = {one.head: one for one in strips(made)}
-        for card in cards(made):
+    for judgement in judged()[:300]:
+        strips_ = {one.head: one for one in strips(judgement)}
+        for card in cards(judgement):
             if card.head in strips_:
                 strip = strips_[card.head]
                 assert (card.state, card.word) == (strip.state, strip.word)

@@ -129,10 +129,10 @@ def test_a_run_measures_all_and_the_next_nothing(
     assert 0 < took["environments"] < took["wall"]
     assert 0 < took["engines"] < took["wall"]
     assert "Resize" in [
-        one["operator"]
+        operator["operator"]
         for group in manifest["lineage"]
         if group["heads"] == ["small"]
-        for one in group["operators"]
+        for operator in group["operators"]
     ]
     tables = [from_json(path.read_text()) for path in (newest / "tables").iterdir()]
     assert {"entropy"} <= {table.provenance.algorithm for table in tables}
@@ -364,7 +364,7 @@ def test_what_was_not_selected_is_not_called_nothing(experiment: Path, tmp_path:
         )
         for select in (["*/fp32"], [])
     ]
-    some, every = (one.text() for one in outcomes)
+    some, every = (outcome.text() for outcome in outcomes)
     left = len(outcomes[1].judgement.cells) - len(outcomes[0].judgement.cells)
     assert left
     assert f"{left} cells of matrix.yaml not selected" in some

@@ -125,7 +125,7 @@ def test_apart_is_what_one_loses_more() -> None:
 
 @given(st.lists(st.sampled_from(list(Severity))))
 def test_the_worst_of_all_is_not_below_any(some: list[Severity]) -> None:
-    assert all(worst(some).rank >= one.rank for one in some)
+    assert all(worst(some).rank >= severity.rank for severity in some)
     assert worst(some) in [*some, NONE]
 
 

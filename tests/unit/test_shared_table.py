@@ -61,8 +61,8 @@ class Place:
         images = write_images(folder / "images" / "calibration", 6, 1)
         write_images(folder / "images" / "evaluation", 4, 2)
         inner, _ = calibration_model(self.model)
-        found = computed(inner, images, tuple(one.name for one in inner.graph.output))
-        self.amax = {"images": 1.0, **{name: float(np.abs(one).max()) for name, one in found.items()}}  # fmt: skip
+        found = computed(inner, images, tuple(value.name for value in inner.graph.output))
+        self.amax = {"images": 1.0, **{name: float(np.abs(array).max()) for name, array in found.items()}}  # fmt: skip
         self.scales = {name: float(np.float32(value / 127)) for name, value in self.amax.items()}
 
     def source(self, name: str, shared: Any, **more: Any) -> Path:
@@ -107,11 +107,11 @@ class Ran:
 
     @property
     def records(self) -> Mapping[str, Record]:
-        return {one.pass_.name: one for one in self.run.records()}
+        return {record.pass_.name: record for record in self.run.records()}
 
     @property
     def warnings(self) -> str:
-        return "\n".join(one for one in self.told.lines if one.startswith("warning: "))
+        return "\n".join(line for line in self.told.lines if line.startswith("warning: "))
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +148,9 @@ FORMS: Mapping[str, Callable[[Scales], str | bytes]] = {
     "other-header.cache": lambda scales: lines(scales, "TRT-8XXX-EntropyCalibration2 "),
     "crlf-bom.cache": lambda scales: "\ufeff" + lines(scales, end="\r\n"),
     "0x.cache": lambda scales: lines(scales, text=lambda one: f"0x{bits(one)}"),
-    "ort-ep.txt": lambda scales: "".join(f"{name} {one * 127!r}\n" for name, one in scales.items()),
-    "ort-ep.json": lambda scales: json.dumps({name: [-one * 127, one * 127] for name, one in scales.items()}),
-    "ours.json": lambda scales: to_json(from_ranges({name: 127 * one for name, one in scales.items()}, Provenance(algorithm="minmax"))),
+    "ort-ep.txt": lambda scales: "".join(f"{name} {scale * 127!r}\n" for name, scale in scales.items()),
+    "ort-ep.json": lambda scales: json.dumps({name: [-scale * 127, scale * 127] for name, scale in scales.items()}),
+    "ours.json": lambda scales: to_json(from_ranges({name: 127 * scale for name, scale in scales.items()}, Provenance(algorithm="minmax"))),
     "prefixed.cache": lambda scales: lines(scales, name="yolov3/{}".format),
     "nodes.cache": lambda scales: lines(scales, name=node_of),
     "scoped-nodes.cache": lambda scales: lines(scales, name=lambda one: f"model/{node_of(one)}" if node_of(one) != one else one),
@@ -158,7 +158,7 @@ FORMS: Mapping[str, Callable[[Scales], str | bytes]] = {
 
 WRONG: Mapping[str, tuple[Callable[[Scales], str], str]] = {
     "amax-for-scale.cache": (times(127), "127 times what the reference's ranges ask for"),
-    "inverse.cache": (lambda scales: lines({name: 1 / one for name, one in scales.items()}), "1 / scale"),
+    "inverse.cache": (lambda scales: lines({name: 1 / scale for name, scale in scales.items()}), "1 / scale"),
     "little-endian.cache": (lambda scales: lines(scales, text=lambda one: struct.pack("<f", one).hex()), "stand in reverse"),
     "unsigned.cache": (times(127 / 255), "divided by 255, as for unsigned numbers"),
     "pixels.cache": (times(255), "pixels of 0 to 255"),
@@ -172,10 +172,10 @@ def test_every_form_is_the_same_table_and_measured_once(
 ) -> None:
     scales = {**place_.scales}
     ran = place_.run(name, {"table": place_.table(name, FORMS[name](scales))})
-    one, other = ran.records["int8-shared-file"], as_is.records["int8-shared-file"]
-    assert (one.status, other.status) == (Status.OK, Status.OK)
-    assert one.measurements[0].table == other.measurements[0].table
-    assert one.reused == 1
+    record, other = ran.records["int8-shared-file"], as_is.records["int8-shared-file"]
+    assert (record.status, other.status) == (Status.OK, Status.OK)
+    assert record.measurements[0].table == other.measurements[0].table
+    assert record.reused == 1
     assert "not used" not in ran.warnings
 
 
@@ -204,7 +204,7 @@ def test_its_ranges_are_those_that_the_engine_ran_with(place_: Place, as_is: Ran
     shared, own = as_is.records["int8-shared-file"], as_is.records["int8-own-minmax"]
     store = as_is.run.store
     for head in ("large", "small"):
-        y, r = (store.array(one.measurements[0].outputs[head]) for one in (shared, own))
+        y, r = (store.array(record.measurements[0].outputs[head]) for record in (shared, own))
         assert np.abs(y - r).max() <= 0.05 * np.abs(r).max()
 
 
@@ -214,16 +214,16 @@ def test_a_wrong_one_is_named_and_costs_its_cells_alone(
 ) -> None:
     write, said = WRONG[name]
     ran = place_.run(name, {"table": place_.table(name, write(place_.scales))})
-    found = ran.records["int8-shared-file"]
-    assert found.status is Status.UNAVAILABLE
-    assert said in (found.reason or "")
-    assert f"tables/{name}" in (found.reason or "")
-    assert found.measurements == ()
+    record = ran.records["int8-shared-file"]
+    assert record.status is Status.UNAVAILABLE
+    assert said in (record.reason or "")
+    assert f"tables/{name}" in (record.reason or "")
+    assert record.measurements == ()
     assert said in ran.warnings
     for other in ("fp32", "int8-own-minmax"):
         assert ran.records[other].status is Status.OK
         assert ran.records[other].measurements[0].outputs == as_is.records[other].measurements[0].outputs  # fmt: skip
-    assert not any("infer" in one and "int8-shared-file" in one for one in ran.told.stages)
+    assert not any("infer" in stage and "int8-shared-file" in stage for stage in ran.told.stages)
     assert ran.told.steps == ran.told.expected
 
 
@@ -251,7 +251,7 @@ def test_odd_calibration_images_of_matrix_yaml_do_not_make_a_right_table_wrong(
 
 
 def test_a_table_of_half_the_network_runs_and_says_what_it_lacks(place_: Place) -> None:
-    half = {name: one for index, (name, one) in enumerate(place_.scales.items()) if index % 2 or name == "images"}  # fmt: skip
+    half = {name: scale for index, (name, scale) in enumerate(place_.scales.items()) if index % 2 or name == "images"}  # fmt: skip
     half["larqe"] = place_.scales["large"]
     half.pop("large", None)
     ran = place_.run("half", {"table": place_.table("half.cache", lines(half))})
@@ -266,8 +266,8 @@ def test_a_map_of_names_is_followed_and_its_slips_are_told(place_: Place, as_is:
     file = place_.table("blobs.cache", lines(place_.scales, name=other.__getitem__))
     names = {theirs: ours for ours, theirs in other.items()} | {"blob_x": "c1x"}
     ran = place_.run("blobs", {"table": file, "names": names})
-    found = ran.records["int8-shared-file"]
-    assert found.measurements[0].table == as_is.records["int8-shared-file"].measurements[0].table
+    record = ran.records["int8-shared-file"]
+    assert record.measurements[0].table == as_is.records["int8-shared-file"].measurements[0].table
     assert "`names` has 'blob_x', which the table does not" in ran.warnings
 
 
@@ -304,11 +304,11 @@ def test_what_is_no_table_of_this_network_ends_before_anything_runs(
 
 
 def test_a_network_with_qdq_is_a_table(place_: Place, as_is: Ran) -> None:
-    table = from_ranges({name: 127 * one for name, one in place_.scales.items()}, Provenance(algorithm="x"))  # fmt: skip
+    table = from_ranges({name: 127 * scale for name, scale in place_.scales.items()}, Provenance(algorithm="x"))  # fmt: skip
     placed = place(place_.model, table, TENSORRT)
     ran = place_.run("qdq", {"table": place_.table("qdq.onnx", placed.model.SerializeToString())})
-    found = ran.records["int8-shared-file"]
-    assert found.status is Status.OK
+    record = ran.records["int8-shared-file"]
+    assert record.status is Status.OK
     assert ran.run.manifest().facts["shared_table"]["form"] == "the scales of a quantised network"
     y, r = (
         as_is.run.store.array(one.records["int8-shared-file"].measurements[0].outputs["small"])
@@ -355,22 +355,22 @@ def test_tickets_and_packs_have_the_table_with_them(place_: Place, tmp_path: Pat
 def test_recorded_outputs_of_a_shared_table_are_never_lost_for_it(
     tmp_path: Path, spoil: float, table: bool
 ) -> None:
-    made = Recording(tmp_path)
-    file = made.cache(factor=spoil)
-    made.version("app", "8.6.1", 2, fp32=exactly, int8_implicit_shared_file=noisy(0.02))
-    outcome = made.run(
+    recording = Recording(tmp_path)
+    file = recording.cache(factor=spoil)
+    recording.version("app", "8.6.1", 2, fp32=exactly, int8_implicit_shared_file=noisy(0.02))
+    outcome = recording.run(
         calibration={
             "algorithms": ["minmax"],
             "shared": {"table": str(file.relative_to(tmp_path))},
         }
     )
-    (found,) = (one for one in outcome.judgement.cells if one.cell.pass_.source is TableSource.SHARED)  # fmt: skip
-    assert found.cell.pass_.name == "int8-implicit-shared-file"
-    assert (found.status, found.reason) == (Status.OK, None)
-    assert found.run is not None
-    assert (found.run.table is not None) == table
-    assert [one.error is not None for one in found.heads] == [True, True]
-    assert [one.budget is not None for one in found.heads] == [table, table]
+    (cell_result,) = (result for result in outcome.judgement.cells if result.cell.pass_.source is TableSource.SHARED)  # fmt: skip
+    assert cell_result.cell.pass_.name == "int8-implicit-shared-file"
+    assert (cell_result.status, cell_result.reason) == (Status.OK, None)
+    assert cell_result.run is not None
+    assert (cell_result.run.table is not None) == table
+    assert [head.error is not None for head in cell_result.heads] == [True, True]
+    assert [head.budget is not None for head in cell_result.heads] == [table, table]
 
 
 def test_every_engine_gets_it_under_its_own_pass(tmp_path: Path) -> None:
@@ -385,19 +385,19 @@ def test_every_engine_gets_it_under_its_own_pass(tmp_path: Path) -> None:
         ],
     )
     planned = session.plan_experiment(source, made.results, select=[])
-    names = {(one.environment, one.pass_.name) for one in planned.cells}
+    names = {(cell.environment, cell.pass_.name) for cell in planned.cells}
     assert {("here", "int8-shared-file"), ("t4", "int8-shared-file"), ("t4", "int8-implicit-shared-file")} <= names  # fmt: skip
     assert ("here", "int8-implicit-shared-file") not in names
 
 
 def test_a_quantised_network_keeps_its_own_scales(tmp_path: Path) -> None:
     made = Place(tmp_path)
-    table = from_ranges({name: 127 * one for name, one in made.scales.items()}, Provenance(algorithm="x"))  # fmt: skip
+    table = from_ranges({name: 127 * scale for name, scale in made.scales.items()}, Provenance(algorithm="x"))  # fmt: skip
     (tmp_path / "model.onnx").write_bytes(place(made.model, table).model.SerializeToString())
     ran = made.run("own", {"table": made.table("a.cache", times(127)(made.scales))})
     assert set(ran.records) == {"fp32", "int8-shipped"}
     assert "shared_table" not in ran.run.manifest().facts
-    assert all(one.status is Status.OK for one in ran.records.values())
+    assert all(record.status is Status.OK for record in ran.records.values())
 
 
 def test_nothing_is_calibrated_for_a_table_that_no_cell_needs(tmp_path: Path) -> None:
@@ -406,5 +406,5 @@ def test_nothing_is_calibrated_for_a_table_that_no_cell_needs(tmp_path: Path) ->
     told = Told()
     source = made.source("fp32", {"table": file})
     session.run_experiment(source, made.results, select=["*/fp32"], offline=True, progress=told)
-    assert not any("calibrate" in one for one in told.lines)
-    assert not any("warning" in one for one in told.lines)
+    assert not any("calibrate" in line for line in told.lines)
+    assert not any("warning" in line for line in told.lines)

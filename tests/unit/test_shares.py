@@ -29,41 +29,41 @@ def budget(limit: float, calibration: float, engine: float) -> Budget:
 def row(
     name: str, nmse: float | None, pass_: Pass = SHARED, device: str = "cpu", **changes: Any
 ) -> Row:
-    one = head("small", nmse, **changes)
-    return cell_result(name, pass_, [one], device=device), one
+    head_result = head("small", nmse, **changes)
+    return cell_result(name, pass_, [head_result], device=device), head_result
 
 
 def test_shares_are_parts_of_what_was_observed() -> None:
-    found = shares_of("c", budget(0.002, 0.005, 0.003))
-    assert found
-    assert (found.limit, found.table, found.engine) == pytest.approx((0.2, 0.5, 0.3))
-    assert found.largest == "the table"
-    assert found.sentence() == "50 % the table, 30 % the engine, 20 % 8 bits"
+    shares = shares_of("c", budget(0.002, 0.005, 0.003))
+    assert shares
+    assert (shares.limit, shares.table, shares.engine) == pytest.approx((0.2, 0.5, 0.3))
+    assert shares.largest == "the table"
+    assert shares.sentence() == "50 % the table, 30 % the engine, 20 % 8 bits"
 
 
 def test_what_rounds_to_nothing_is_left_out() -> None:
     for share, told in ((0.0049, False), (0.0051, True)):
-        found = shares_of("c", budget(1 - share, share, 0.0))
-        assert found
-        assert ("the table" in found.sentence()) is told
+        shares = shares_of("c", budget(1 - share, share, 0.0))
+        assert shares
+        assert ("the table" in shares.sentence()) is told
 
 
 @given(*[strategies.floats(1e-9, 1.0)] * 3)
 def test_percents_are_a_hundred_together_and_each_is_within_one_of_its_share(
     limit: float, table: float, engine: float
 ) -> None:
-    found = shares_of("c", budget(limit, table, engine))
-    if found is None:
+    shares = shares_of("c", budget(limit, table, engine))
+    if shares is None:
         return
-    assert sum(found.percents.values()) == 100
-    for name, share in found.parts:
-        assert abs(found.percents[name] - 100 * share) < 1
+    assert sum(shares.percents.values()) == 100
+    for name, share in shares.parts:
+        assert abs(shares.percents[name] - 100 * share) < 1
 
 
 def test_an_engine_that_is_better_than_exact_has_no_share() -> None:
-    found = shares_of("c", budget(0.006, 0.002, -0.0005))
-    assert found
-    assert (found.limit, found.table, found.engine) == pytest.approx((0.75, 0.25, 0.0))
+    shares = shares_of("c", budget(0.006, 0.002, -0.0005))
+    assert shares
+    assert (shares.limit, shares.table, shares.engine) == pytest.approx((0.75, 0.25, 0.0))
 
 
 def test_a_cell_that_was_spared_has_none() -> None:
@@ -77,10 +77,10 @@ def test_a_cell_that_was_spared_has_none() -> None:
 def test_shares_add_up_and_none_is_negative(
     limit: float, calibration: float, engine: float
 ) -> None:
-    found = shares_of("c", budget(limit, calibration, engine))
-    if found:
-        assert sum(share for _, share in found.parts) == pytest.approx(1)
-        assert min(share for _, share in found.parts) >= 0
+    shares = shares_of("c", budget(limit, calibration, engine))
+    if shares:
+        assert sum(share for _, share in shares.parts) == pytest.approx(1)
+        assert min(share for _, share in shares.parts) >= 0
 
 
 # By which cells a head is judged

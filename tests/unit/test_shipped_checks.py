@@ -52,14 +52,14 @@ def test_what_comes_quantised_has_one_int8_pass_and_no_other() -> None:
     found = passes(
         [Precision.INT8, Precision.FP32], ["minmax"], "entropy", ["entropy2"], shipped=True
     )
-    assert [one.name for one in found] == ["int8-shipped", "fp32"]
+    assert [pass_.name for pass_ in found] == ["int8-shipped", "fp32"]
     assert SHIPPED.source is TableSource.SHIPPED
     assert not SHIPPED.made_inside
 
 
 def test_it_has_it_also_where_int8_was_not_asked_for() -> None:
     found = passes([Precision.FP32], ["minmax"], "entropy", shipped=True)
-    assert [one.name for one in found] == ["fp32", "int8-shipped"]
+    assert [pass_.name for pass_ in found] == ["fp32", "int8-shipped"]
 
 
 def test_recorded_outputs_may_be_those_of_the_network_as_shipped() -> None:

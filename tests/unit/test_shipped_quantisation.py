@@ -19,12 +19,12 @@ def test_a_float_network_is_not_quantised() -> None:
 
 
 def test_pairs_around_weights_and_activations() -> None:
-    found = quantisation_of(pairs())
-    assert found is not None
-    assert (found.forms, found.weights, found.activations) == ((QuantisedForm.QDQ,), 3, 4)
-    assert (found.scope, found.types) == ("weights and activations", ("int8", "uint8"))
-    assert found.nodes == {"DequantizeLinear": 7, "QuantizeLinear": 4}
-    assert found.sentence() == (
+    shipped = quantisation_of(pairs())
+    assert shipped is not None
+    assert (shipped.forms, shipped.weights, shipped.activations) == ((QuantisedForm.QDQ,), 3, 4)
+    assert (shipped.scope, shipped.types) == ("weights and activations", ("int8", "uint8"))
+    assert shipped.nodes == {"DequantizeLinear": 7, "QuantizeLinear": 4}
+    assert shipped.sentence() == (
         "quantised already: weights and activations (int8, uint8), QDQ: 7 DequantizeLinear, "
         "4 QuantizeLinear"
     )
@@ -32,28 +32,28 @@ def test_pairs_around_weights_and_activations() -> None:
 
 @pytest.mark.parametrize("form", list(QuantisedForm))
 def test_what_the_quantiser_of_onnx_runtime_writes(form: QuantisedForm, tmp_path: Path) -> None:
-    found = quantisation_of(by_tool(mixed(), tmp_path, str(form)))
-    assert found is not None
-    assert form in found.forms
-    assert found.scope == "weights and activations"
-    assert "uint8" in found.types
+    shipped = quantisation_of(by_tool(mixed(), tmp_path, str(form)))
+    assert shipped is not None
+    assert form in shipped.forms
+    assert shipped.scope == "weights and activations"
+    assert "uint8" in shipped.types
 
 
 def test_weights_alone() -> None:
     b = Quantising()
     b.qconv("image", "y", 3, 4)
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
-    assert found is not None
-    assert (found.scope, found.types) == ("weights alone", ("int8",))
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
+    assert shipped is not None
+    assert (shipped.scope, shipped.types) == ("weights alone", ("int8",))
 
 
 def test_activations_alone() -> None:
     b = Quantising()
     b.pair("image", "in", 0.02, 128)
     b.conv("in", "y", 3, 4)
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
-    assert found is not None
-    assert (found.scope, found.types) == ("activations alone", ("uint8",))
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
+    assert shipped is not None
+    assert (shipped.scope, shipped.types) == ("activations alone", ("uint8",))
 
 
 def test_a_bias_in_int32_alone_is_no_quantised_layer() -> None:
@@ -61,9 +61,9 @@ def test_a_bias_in_int32_alone_is_no_quantised_layer() -> None:
     w = b.weight("w", b.normal(4, 3, 1, 1))
     bias = b.integers("bias", b.normal(4), None, np.int32)
     b.node("Conv", ["image", w, bias], "y")
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
-    assert found is not None
-    assert not found.anything
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
+    assert shipped is not None
+    assert not shipped.anything
 
 
 def test_half_precision_weights_and_one_stray_dequantizelinear_are_a_float_network() -> None:
@@ -74,9 +74,9 @@ def test_half_precision_weights_and_one_stray_dequantizelinear_are_a_float_netwo
     b.node("Conv", ["image", "w32"], "c", pads=[1] * 4)
     b.integers("offset", b.normal(1, 4, 1, 1), None)
     b.node("Add", ["c", "offset"], "y")
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
-    assert found is not None
-    assert not found.anything
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
+    assert shipped is not None
+    assert not shipped.anything
 
 
 def test_weights_behind_a_transpose_and_behind_their_own_quantizelinear() -> None:
@@ -88,9 +88,9 @@ def test_weights_behind_a_transpose_and_behind_their_own_quantizelinear() -> Non
     b.node("MatMul", ["flat", "wt"], "m")
     b.pair(b.weight("v", b.normal(5, 4)), "vq", 0.01, 0, np.int8)
     b.node("MatMul", ["m", "vq"], "y")
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
-    assert found is not None
-    assert (found.weights, found.activations) == (2, 1)
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"]))
+    assert shipped is not None
+    assert (shipped.weights, shipped.activations) == (2, 1)
 
 
 def test_float8_is_no_integer() -> None:
@@ -100,7 +100,7 @@ def test_float8_is_no_integer() -> None:
     b.node("QuantizeLinear", ["image", s, "z"], "q")
     b.node("DequantizeLinear", ["q", s, "z"], "in")
     b.conv("in", "y", 3, 4)
-    found = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"], opset=19, ir_version=9))
-    assert found is not None
-    assert found.types == ("float8e4m3fn",)
-    assert not found.integer
+    shipped = quantisation_of(b.model({"image": [1, 3, 8, 8]}, ["y"], opset=19, ir_version=9))
+    assert shipped is not None
+    assert shipped.types == ("float8e4m3fn",)
+    assert not shipped.integer

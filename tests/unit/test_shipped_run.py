@@ -53,7 +53,7 @@ class Ran:
                 {
                     "name": "shipped",
                     "model": {"onnx": "net.onnx", **model_settings},
-                    "heads": {one.name: {} for one in model.graph.output},
+                    "heads": {value.name: {} for value in model.graph.output},
                     "data": dict(data or {**FOLDERS, "preprocess": {"mean": 0.5, "std": 0.25}}),
                     "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
                     "repeats": 1,
@@ -84,7 +84,7 @@ class Ran:
 
     @property
     def records(self) -> Mapping[str, Record]:
-        return {one.pass_.name: one for one in self.run.records()}
+        return {record.pass_.name: record for record in self.run.records()}
 
     def sqnr(self, outputs: Mapping[str, Any], head: str) -> float:
         reference = self.manifest.reference
@@ -96,11 +96,13 @@ class Ran:
 def test_pairs_run_as_shipped_beside_their_own_simulation(tmp_path: Path) -> None:
     ran = Ran(tmp_path, pairs(), session_config=EXACT)
     assert list(ran.records) == ["fp32", "int8-shipped"]
-    assert {one.status for one in ran.records.values()} == {Status.OK}
+    assert {record.status for record in ran.records.values()} == {Status.OK}
     cell = ran.records["int8-shipped"].measurements[0]
     assert cell.model_sha256 == ran.manifest.facts["model"]["quantised"]["sha256"]
     assert ran.records["fp32"].measurements[0].model_sha256 == ran.manifest.facts["model"]["sha256"]
-    (simulated,) = [one for one in ran.manifest.simulations if one.table == cell.table]
+    (simulated,) = [
+        simulation for simulation in ran.manifest.simulations if simulation.table == cell.table
+    ]
     # Its activations are uint8 and its outputs quantised: its limit is taken in that placement.
     assert {simulated.placement, cell.placement} == {"onnxruntime-uint8-per_channel-int8_outputs"}
     assert simulated.model_sha256 == cell.model_sha256
@@ -152,9 +154,9 @@ def test_a_float_network_without_layers_has_an_int8_cell_of_ratio_0(tmp_path: Pa
     b.node("AveragePool", ["s"], "y", kernel_shape=[2, 2])
     ran = Ran(tmp_path, b.model({"image": [1, 3, 16, 16]}, ["y"]))
     for name, record in ran.records.items():
-        for one in record.measurements:
-            assert one.shares is not None, name
-            assert one.shares["y"].ratio == 0.0
+        for measurement in record.measurements:
+            assert measurement.shares is not None, name
+            assert measurement.shares["y"].ratio == 0.0
 
 
 def test_what_has_no_float_form_is_its_own_reference(tmp_path: Path) -> None:
@@ -195,10 +197,10 @@ def test_the_plan_knows_it_and_packs_and_tickets_hold_it(tmp_path: Path) -> None
     assert planned.known == {"here/cpu/fp32": 1, "here/cpu/int8-shipped": 1}
     assert planned.text().startswith("net.onnx is quantised already")
     assert planned.summary()["notes"] == list(planned.notes)
-    made = make(
+    ticket = make(
         "latest", ran.results, tmp_path / "ticket.zip", TicketWish(no_weights=True, images=2)
     )
-    assert "Random weights stand in" in made.text()
+    assert "Random weights stand in" in ticket.text()
     packed = pack(
         ran.source, tmp_path / "elsewhere", tmp_path / "p.tar", select=["here/*"], progress=Told()
     )

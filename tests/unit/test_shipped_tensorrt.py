@@ -28,7 +28,7 @@ def write(folder: Path, model: onnx.ModelProto, **stated: Any) -> Path:
     settings = {
         "name": "shipped",
         "model": {"onnx": "net.onnx", **stated},
-        "heads": {one.name: {} for one in model.graph.output},
+        "heads": {value.name: {} for value in model.graph.output},
         "data": {"calibration": images, "evaluation": images},
         "precisions": ["fp32", "fp16", "int8"],
         "repeats": 1,
@@ -43,16 +43,18 @@ def write(folder: Path, model: onnx.ModelProto, **stated: Any) -> Path:
 
 def asked(folder: Path, matrix: Path) -> dict[str, Any]:
     """Returns pass → what the one request of a pack asks of it."""
-    made = pack(matrix, folder / "results", folder / "p.tar", select=[], progress=Told())
-    assert len(made.requests) == 1
+    packed = pack(matrix, folder / "results", folder / "p.tar", select=[], progress=Told())
+    assert len(packed.requests) == 1
     with tarfile.open(folder / "p.tar") as archive:
         (name,) = [
-            one for one in archive.getnames() if "/requests/" in one and one.endswith(".json")
+            getname
+            for getname in archive.getnames()
+            if "/requests/" in getname and getname.endswith(".json")
         ]
         stream = archive.extractfile(name)
         assert stream is not None
         request = json.load(stream)
-    return {one["name"]: one for one in request["passes"]}
+    return {pass_["name"]: pass_ for pass_ in request["passes"]}
 
 
 def known(folder: Path, file: str) -> onnx.ModelProto:

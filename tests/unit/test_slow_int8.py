@@ -47,27 +47,27 @@ def none(stored: Object) -> None:
 
 
 def why(
-    told: Judgement | None = None,
+    judgement: Judgement | None = None,
     ran: tuple[Record, ...] | None = None,
     times_of: Callable[[Object], LayerTimes | None] = kept,
 ) -> dict[str, str]:
-    found = with_slow(told or judged(), ran or records(), times_of).slow
-    assert all(one.reasons for one in found)
-    return {one.cell: " ".join(one.reasons) for one in found}
+    int8s = with_slow(judgement or judged(), ran or records(), times_of).slow
+    assert all(int8.reasons for int8 in int8s)
+    return {int8.cell: " ".join(int8.reasons) for int8 in int8s}
 
 
 def retimed(change: Callable[[str, Any], Any]) -> tuple[Record, ...]:
     """Returns the records with other times: (pass, `Timing`) → `Timing`."""
     return tuple(
-        one.model_copy(
+        record.model_copy(
             update={
                 "measurements": tuple(
-                    each.model_copy(update={"latency": change(one.pass_.name, each.latency)})
-                    for each in one.measurements
+                    each.model_copy(update={"latency": change(record.pass_.name, each.latency)})
+                    for each in record.measurements
                 )
             }
         )
-        for one in records()
+        for record in records()
     )
 
 
@@ -103,9 +103,9 @@ def test_without_layer_times_only_the_clocks_speak() -> None:
 
 def test_layers_that_took_no_time_tell_nothing() -> None:
     def stopped(stored: Object) -> LayerTimes | None:
-        told = kept(stored)
-        return told and replace(
-            told, layers=tuple(replace(one, seconds=0.0) for one in told.layers)
+        times = kept(stored)
+        return times and replace(
+            times, layers=tuple(replace(layer, seconds=0.0) for layer in times.layers)
         )
 
     assert why(times_of=stopped) == why(times_of=none)
@@ -113,7 +113,7 @@ def test_layers_that_took_no_time_tell_nothing() -> None:
 
 def test_where_nothing_was_recorded_nothing_is_said() -> None:
     """ONNX Runtime on a processor: 4 times slower, all on integers, and no clock but the host's."""
-    found = {one.cell for one in h200.judged().slow}
+    found = {int8.cell for int8 in h200.judged().slow}
     assert found
     assert not any(one.startswith("ort-") for one in found)
 
@@ -122,12 +122,12 @@ def test_layers_in_float_are_named_only_where_every_layer_is_known() -> None:
     layers = judged().layers
     assert layers
     way = next(one for one in layers.ways if QDQ in one.cells)
-    work = {one.name: one.macs for _, one in layers.network.layers if one.macs}
+    work = {layer.name: layer.macs for _, layer in layers.network.layers if layer.macs}
     largest = max(work, key=lambda name: work[name])
     share = 100 * work[largest] / sum(work.values())
 
     def among(*precisions: Mapping[str, str]) -> str:
-        ways = tuple(Way(cells=(QDQ,), precisions=one) for one in precisions)
+        ways = tuple(Way(cells=(QDQ,), precisions=precision) for precision in precisions)
         return why(replace(judged(), layers=replace(layers, ways=ways)))[QDQ]
 
     held = {**way.precisions, largest: "fp32"}
@@ -172,12 +172,14 @@ def test_a_gpu_that_waits_for_its_layers_is_told() -> None:
 
 def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
     def more(stored: Object) -> LayerTimes | None:
-        told = kept(stored)
+        times = kept(stored)
         layers = [
-            replace(one, seconds=9 * one.seconds) if one.name.startswith("Reformatting") else one
-            for one in (told.layers if told else ())
+            replace(layer_time, seconds=9 * layer_time.seconds)
+            if layer_time.name.startswith("Reformatting")
+            else layer_time
+            for layer_time in (times.layers if times else ())
         ]
-        return replace(told, layers=tuple(layers)) if told else None
+        return replace(times, layers=tuple(layers)) if times else None
 
     assert "reformatting" not in why()[QDQ]
     assert (
@@ -189,7 +191,7 @@ def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
 def test_of_a_disturbed_clock_nothing_else_is_said() -> None:
     def busy(cell: str, repeats: int) -> tuple[Record, ...]:
         return tuple(
-            one.model_copy(
+            record.model_copy(
                 update={
                     "measurements": tuple(
                         each.model_copy(
@@ -200,16 +202,16 @@ def test_of_a_disturbed_clock_nothing_else_is_said() -> None:
                                 )
                             }
                         )
-                        for number, each in enumerate(one.measurements)
+                        for number, each in enumerate(record.measurements)
                     )
                 }
             )
-            if one.cell == cell
-            else one
-            for one in records()
+            if record.cell == cell
+            else record
+            for record in records()
         )
 
-    number = next(len(one.measurements) for one in records() if one.cell == QDQ)
+    number = next(len(record.measurements) for record in records() if record.cell == QDQ)
     said = f"What was timed was disturbed: {number} of {number} repeats: busy."
     assert why(ran=busy(QDQ, number))[QDQ] == said
     assert why(ran=busy("trt-8.5.3.1/gpu:0/fp32", 99))[QDQ].startswith("What was timed was")
@@ -218,8 +220,8 @@ def test_of_a_disturbed_clock_nothing_else_is_said() -> None:
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>"])
 def test_the_page_tells_it_beside_the_times(evil: str) -> None:
-    (one,) = judged().slow
-    hostile = replace(judged(), slow=(replace(one, reasons=(*one.reasons, evil)),))
+    (int8,) = judged().slow
+    hostile = replace(judged(), slow=(replace(int8, reasons=(*int8.reasons, evil)),))
     page = render(hostile)
     text = parse(page).by_id("latency").text
     assert f"{QDQ}: Not decided: repeats" in text
@@ -250,15 +252,15 @@ def test_the_second_line_of_the_headline_tells_the_cause() -> None:
     ],
 )
 def test_of_int8_that_is_slower_the_measured_cause_is_told(slower: Any, said: str) -> None:
-    cell = next(one for one in judged().cells if one.cell.id == QDQ)
-    fp32 = next(one for one in judged().cells if one.cell.pass_.name == "fp32")
+    cell = next(result for result in judged().cells if result.cell.id == QDQ)
+    fp32 = next(result for result in judged().cells if result.cell.pass_.name == "fp32")
     assert cell.latency
     assert fp32.latency
     late = replace(
         cell.latency,
         **{name: 3 * getattr(fp32.latency, name) for name in ("median_s", "low_s", "high_s")},
     )
-    made = replace(judged(), cells=(fp32, replace(cell, latency=late)))
+    judgement = replace(judged(), cells=(fp32, replace(cell, latency=late)))
 
     def clocks(name: str, latency: Any) -> Any:
         gpu = (
@@ -268,7 +270,7 @@ def test_of_int8_that_is_slower_the_measured_cause_is_told(slower: Any, said: st
         )
         return latency.model_copy(update=gpu)
 
-    told = cost(with_slow(made, retimed(clocks), none))
+    told = cost(with_slow(judgement, retimed(clocks), none))
     assert "INT8 is 3.0 times slower than FP32 on gpu:0" in told
     assert (said in told) if said else "Why" not in told
 
@@ -280,8 +282,8 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
         "Why: 24 of 24 layers that multiply ran in float, 100 % of the multiplications, in both cells."
         in told
     )
-    one = replace(recorded, slow=recorded.slow[:1])
-    assert "100 % of the multiplications, in 1 of 2 cells." in cost(one)
+    judgement = replace(recorded, slow=recorded.slow[:1])
+    assert "100 % of the multiplications, in 1 of 2 cells." in cost(judgement)
     unlike = replace(recorded.slow[0], clause="9 of 24 layers that multiply ran in float")
     apart = cost(replace(recorded, slow=(unlike, recorded.slow[1])))
     assert "and the like in the other" in apart
@@ -289,9 +291,9 @@ def test_causes_of_several_cells_are_told_once_with_how_many_have_them() -> None
     assert _clause((unlike, recorded.slow[1]), of=12).endswith(", and the like in 1 more of 12")
     assert _clause((unlike, *recorded.slow), of=3).endswith(", and the like in all 2 others")
     assert _clause((unlike,), of=3).endswith(", in 1 of 3 cells")
-    old = tuple(replace(one, cause=None, clause="") for one in recorded.slow)
+    old = tuple(replace(int8, cause=None, clause="") for int8 in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=old)), "a judgement of before there were causes"
-    disturbed = tuple(replace(one, cause=SlowCause.DISTURBED) for one in recorded.slow)
+    disturbed = tuple(replace(int8, cause=SlowCause.DISTURBED) for int8 in recorded.slow)
     assert "Why" not in cost(replace(recorded, slow=disturbed))
 
 
@@ -315,13 +317,13 @@ def test_why_layers_have_no_times_is_told_with_every_cell_of_which_it_is_true() 
 
 def test_why_layers_have_no_times_stands_where_they_would_be() -> None:
     evil = "<script>alert(1)</script> `x`"
-    told = replace(judged(), untimed=(Untimed(cells=(QDQ,), problem=evil),))
-    page = render(told)
+    judgement = replace(judged(), untimed=(Untimed(cells=(QDQ,), problem=evil),))
+    page = render(judgement)
     said = f"Layers were to be timed one by one, and were not, in {QDQ}: {evil}"
     assert said in parse(page).by_id("latency").text
     assert evil not in page
-    assert "Layers were not timed in trt-8.5.3.1/gpu:0/int8-shared-file: " in summary(told)
-    assert evil not in summary(told)
+    assert "Layers were not timed in trt-8.5.3.1/gpu:0/int8-shared-file: " in summary(judgement)
+    assert evil not in summary(judgement)
     assert "not timed" not in summary(judged())
     assert "to be timed" not in parse(render(judged())).by_id("latency").text
 

@@ -84,7 +84,7 @@ def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: Wants) -> N
     assert set(asked) - {"repeat"} == set(protocol.REQUEST_KEYS), "the job asks for no repeat"
     protocol.write_json(str(tmp_path / protocol.REQUEST), asked)
     read = protocol.read_request(str(tmp_path))
-    assert [one["compare_with"] for one in read["passes"]] == [None, "fp32"]
+    assert [pass_["compare_with"] for pass_ in read["passes"]] == [None, "fp32"]
     assert Path(read["evaluation"]).name == wants.data.evaluation.file
 
 

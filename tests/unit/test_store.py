@@ -115,18 +115,18 @@ def test_a_damaged_fact_is_measured_again_and_told(store: Store, content: bytes)
 
 
 def test_derived_objects_are_made_once(store: Store) -> None:
-    made = []
+    paths = []
 
     def make(target: Path) -> None:
-        made.append(target)
+        paths.append(target)
         target.write_bytes(b"derived")
 
     first = store.derive({"a": 1}, ".bin", make)
     assert store.derive({"a": 1}, ".bin", make) == first
-    assert len(made) == 1
+    assert len(paths) == 1
     store.path(first).unlink()
     assert store.derive({"a": 1}, ".bin", make) == first
-    assert len(made) == 2
+    assert len(paths) == 2
 
 
 def test_sums_are_computed_once_for_two_contents(
@@ -176,7 +176,7 @@ def test_a_run_reads_back_in_the_order_of_the_plan(store: Store) -> None:
     run.make_latest()
     again = store.open_run("latest")
     assert again.id == run.id
-    assert [one.head for one in again.manifest().heads] == ["small", "large"]
+    assert [head.head for head in again.manifest().heads] == ["small", "large"]
     assert [record.cell for record in again.records()] == list(cells)
     (run.folder / "records/b/cpu/fp32.json").write_text("{")
     with pytest.raises(StoreError, match="fp32.json: damaged"):

@@ -24,19 +24,19 @@ EXACT = 100.0
 
 
 def weights(model: onnx.ModelProto) -> dict[str, Any]:
-    return {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def quantised_apart(model: onnx.ModelProto) -> dict[str, float]:
     """Returns output → SQNR of the network as it came against its float form."""
-    y, r = (run(one, {"image": IMAGE}) for one in (model, stripped(model).model))
+    y, r = (run(model_proto, {"image": IMAGE}) for model_proto in (model, stripped(model).model))
     return {name: sqnr(y[name], r[name]) for name in y}
 
 
 def test_pairs_are_taken_out_and_heads_keep_their_names() -> None:
     found = stripped(pairs())
     assert operators(found.model) == ["Conv", "Relu", "Conv", "Conv"]
-    assert [one.name for one in found.model.graph.output] == ["large", "small"]
+    assert [value.name for value in found.model.graph.output] == ["large", "small"]
     assert [node.name for node in found.model.graph.node] == [
         "conv_c1",
         "relu_r1",
@@ -119,7 +119,7 @@ def test_weights_that_are_still_float_stay_as_they_are() -> None:
     b.pair(w, "wq", 0.5, 0, np.int8)  # a scale so coarse that folding it would be seen
     b.node("Conv", ["in", "wq"], "y", pads=[1] * 4)
     found = stripped(b.model({"image": SHAPE}, ["y"]))
-    (given,) = (numpy_helper.to_array(one) for one in b.weights if one.name == "w")
+    (given,) = (numpy_helper.to_array(weight) for weight in b.weights if weight.name == "w")
     assert np.array_equal(weights(found.model)["w"], given)
     assert list(found.amax) == ["image"]
     assert (found.rounded, stripped(pairs()).rounded) == (0, 3)
@@ -241,10 +241,10 @@ def test_heads_that_are_integers_become_float() -> None:
     b.node("QuantizeLinear", [b.conv("image", "c", 3, 4), s, z], "y")
     model = b.model({"image": SHAPE}, ["y"])
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
-    found = stripped(model).model
-    assert found.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    model_proto = stripped(model).model
+    assert model_proto.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
     steps = run(model, {"image": IMAGE})["y"].astype("f4")
-    assert sqnr((steps - 128) * np.float32(0.1), run(found, {"image": IMAGE})["y"]) > 25
+    assert sqnr((steps - 128) * np.float32(0.1), run(model_proto, {"image": IMAGE})["y"]) > 25
 
 
 def test_one_tensor_as_two_heads() -> None:
@@ -252,8 +252,8 @@ def test_one_tensor_as_two_heads() -> None:
     b.conv("image", "c", 3, 4)
     b.pair("c", "one", 0.1, 128)
     b.pair("c", "two", 0.05, 128)
-    found = stripped(b.model({"image": SHAPE}, ["one", "two"])).model
-    outputs = run(found, {"image": IMAGE})
+    model = stripped(b.model({"image": SHAPE}, ["one", "two"])).model
+    outputs = run(model, {"image": IMAGE})
     assert np.array_equal(outputs["one"], outputs["two"])
 
 

@@ -39,10 +39,10 @@ CELLS_OF = {"x": ("c",), "image": ("c",), "small": ("c",)}
 
 
 def test_a_tensor_that_is_mostly_clipped_is_told_by_name_with_its_heads() -> None:
-    found = clipped_tensors(
+    clipped = clipped_tensors(
         {"x": 0.585, "image": 1.0}, {"x": 7.29, "image": 1.0}, {"x": 0.83}, HEADS_OF, CELLS_OF
     )
-    assert sentence("the shared entropy table", found, HEADS) == (
+    assert sentence("the shared entropy table", clipped, HEADS) == (
         "the shared entropy table clips 83 % of tensor x (amax 0.585 of 7.29), behind which small and medium lie"
     )
 
@@ -67,15 +67,17 @@ def test_what_is_worth_a_word(amax: float, share: float | None, told: bool) -> N
 def test_ranges_that_decide_no_scale_are_not_told() -> None:
     """What a Relu reads has its output's range, so its own may clip what it likes."""
     args = ({"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}, {}, HEADS_OF)
-    assert [one.tensor for one in clipped_tensors(*args, {"y": ("c",)})] == ["y"]
+    assert [clipped_tensor.tensor for clipped_tensor in clipped_tensors(*args, {"y": ("c",)})] == [
+        "y"
+    ]
     assert clipped_tensors({"x": 0.1}, {}, {"x": 0.9}, HEADS_OF, CELLS_OF) == ()
 
 
 def test_sentences_of_many_tensors_of_no_known_heads_and_of_heads_themselves() -> None:
     ranges = {f"t{index}": 0.5 for index in range(5)} | {"small": 0.4}
     of = dict.fromkeys(ranges, ("c",))
-    found = clipped_tensors(ranges, dict.fromkeys(ranges, 10.0), {}, HEADS_OF, of)
-    text = sentence("it", found, HEADS)
+    clipped = clipped_tensors(ranges, dict.fromkeys(ranges, 10.0), {}, HEADS_OF, of)
+    text = sentence("it", clipped, HEADS)
     assert text.startswith(
         "it keeps 4 % of the range of tensor small (amax 0.4 of 10), a head itself"
     )
@@ -94,7 +96,7 @@ def test_any_tables_give_sentences(
     ranges: Mapping[str, float], seen: Mapping[str, float], shares: Mapping[str, float]
 ) -> None:
     found = clipped_tensors(ranges, seen, shares, {}, dict.fromkeys(ranges, ("c",)))
-    assert all(one.amax < one.seen for one in found)
+    assert all(clipped.amax < clipped.seen for clipped in found)
     if found:
         assert sentence("it", found, HEADS)
 
@@ -105,10 +107,15 @@ def test_any_tables_give_sentences(
 def test_a_calibrator_that_follows_its_rule_but_for_one_tensor() -> None:
     rule = {f"t{index}": 1.0 + index for index in range(52)} | {"/x": 1.0}
     made = {name: amax * 1.002 for name, amax in rule.items()} | {"/x": 2.1}
-    found = compared_with_rule("EntropyCalibration2", made, rule, {"/x": ("small",)})
-    assert found
-    assert (found.tensors, found.compared, found.same, found.near) == (53, 53, 52, 52)
-    assert found.sentence() == (
+    comparison = compared_with_rule("EntropyCalibration2", made, rule, {"/x": ("small",)})
+    assert comparison
+    assert (comparison.tensors, comparison.compared, comparison.same, comparison.near) == (
+        53,
+        53,
+        52,
+        52,
+    )
+    assert comparison.sentence() == (
         "of its 53 scales 52 are what TensorRT's entropy2 rule gives for these images; "
         "/x differs 2.1 times (behind it small)"
     )
@@ -143,22 +150,22 @@ def stored(digest: str) -> Mapping[str, float]:
 
 def test_the_minmax_of_a_real_tensorrt_is_its_rule_on_a_gpu_too() -> None:
     """8.6.0 on an H200, and the largest magnitudes that ONNX Runtime saw on a CPU."""
-    found = compared_with_rule(
+    comparison = compared_with_rule(
         "MinMaxCalibration", stored("327455dc7807"), stored("faa10d8a37fa"), {}
     )
-    assert found
-    assert (found.tensors, found.compared, found.same) == (54, 54, 54)
+    assert comparison
+    assert (comparison.tensors, comparison.compared, comparison.same) == (54, 54, 54)
 
 
 def test_the_entropy_of_before_was_not_tensorrts() -> None:
     """Recorded before `entropy` became TensorRT's own: 22 tensors of 54 within 0.5 %, where the rule gives 93 %."""
-    found = compared_with_rule(
+    comparison = compared_with_rule(
         "EntropyCalibration2", stored("7301ca8fe2ff"), stored("17bc48c1f460"), {}
     )
-    assert found
-    assert found.compared == 54
-    assert found.same < 0.5 * found.compared
-    assert found.differing
+    assert comparison
+    assert comparison.compared == 54
+    assert comparison.same < 0.5 * comparison.compared
+    assert comparison.differing
 
 
 # In a run
@@ -197,13 +204,13 @@ def record(
     start = Start(
         environment=name, device="cpu", identity={"kind": kind}, probe={}, command=(), started="", wall_s=1.0,
     )  # fmt: skip
-    one = Measurement(
+    measurement = Measurement(
         fingerprint="f", name=pass_.name, repeat=0, status="ok", model_sha256="m", table=table, placement=placement,
         cache=file if pass_.implicit else None, start=start,
     )  # fmt: skip
     return Record(
         cell=f"{name}/cpu/{pass_.name}", environment=name, device="cpu", pass_=pass_, status="ok",
-        measurements=(one,),
+        measurements=(measurement,),
     )  # fmt: skip
 
 
@@ -214,19 +221,24 @@ def decides(*records: Record) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
 
 
 def use(report: TableReport, digest: str) -> TableUse:
-    (found,) = (one for one in report.tables if one.digest == digest)
-    return found
+    (table_use,) = (table for table in report.tables if table.digest == digest)
+    return table_use
 
 
 def test_a_run_tells_what_its_cells_tables_clip_and_how_a_calibrator_differs() -> None:
     records = [record("v", SHARED, ENTROPY), record("t", OWN, CACHE)]
-    found = table_report(manifest(), records, RANGES, HEADS_OF, decides(*records))
-    shared, own = use(found, ENTROPY), use(found, CACHE)
-    assert [(one.tensor, one.share) for one in shared.clipped] == [("x", 0.83), ("small", None)]
-    assert [one.tensor for one in own.clipped] == ["small"], "held against the reference's minmax"
-    assert use(found, MINMAX).clipped == (), "no cell ran with it"
+    report = table_report(manifest(), records, RANGES, HEADS_OF, decides(*records))
+    shared, own = use(report, ENTROPY), use(report, CACHE)
+    assert [(clipped.tensor, clipped.share) for clipped in shared.clipped] == [
+        ("x", 0.83),
+        ("small", None),
+    ]
+    assert [clipped.tensor for clipped in own.clipped] == ["small"], (
+        "held against the reference's minmax"
+    )
+    assert use(report, MINMAX).clipped == (), "no cell ran with it"
     assert own.rule
-    assert (own.rule.same, [one.tensor for one in own.rule.differing]) == (2, ["x"])
+    assert (own.rule.same, [differing.tensor for differing in own.rule.differing]) == (2, ["x"])
     assert shared.rule is None
     assert called(shared) == "the shared entropy table"
     assert called(own) == "the own EntropyCalibration2 table of t"
@@ -246,8 +258,8 @@ def test_nothing_is_compared_where_the_images_or_the_rule_are_not_known(why: str
         one = one.model_copy(update={"measurements": (measured,)})
     if why == "gone":
         del ranges[ENTROPY]
-    found = table_report(told, [one], ranges, HEADS_OF, decides(one))
-    assert use(found, CACHE).rule is None
+    report = table_report(told, [one], ranges, HEADS_OF, decides(one))
+    assert use(report, CACHE).rule is None
 
 
 # On a card
@@ -257,7 +269,7 @@ def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
     """A real judgement, one of whose findings is made one of `kind`, with what tables say beside it."""
     judged = h200.judged()
     answer = next(one for one in judged.answers if one.findings)
-    cell = next(one.cell.id for one in judged.cells if "int8" in one.cell.id)
+    cell = next(result.cell.id for result in judged.cells if "int8" in result.cell.id)
     blamed = dataclasses.replace(answer.findings[0], kind=kind, cells=(cell,))
     other = dataclasses.replace(answer, findings=(blamed, *answer.findings[1:]))
     answers = tuple(other if one is answer else one for one in judged.answers)
@@ -266,12 +278,12 @@ def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
     report = table_report(manifest(), records, RANGES, heads_of, decides(*records))
     tables = tuple(
         dataclasses.replace(
-            one,
-            cells=(cell,) if one.digest == wanted else (),
-            clipped=tuple(dataclasses.replace(each, cells=(cell,)) for each in one.clipped),
+            table,
+            cells=(cell,) if table.digest == wanted else (),
+            clipped=tuple(dataclasses.replace(each, cells=(cell,)) for each in table.clipped),
         )
         for wanted in [CACHE if kind is Kind.CALIBRATOR_REGRESSION else ENTROPY]
-        for one in report.tables
+        for table in report.tables
     )
     return (
         dataclasses.replace(judged, answers=answers),
@@ -290,16 +302,16 @@ def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
 )  # fmt: skip
 def test_a_card_says_it_where_its_table_is_blamed(kind: Kind, said: str | None) -> None:
     judged, report, head = with_report(kind)
-    found = with_tables(judged, report)
-    assert found.tables is report
-    for before, after in zip(judged.answers, found.answers, strict=True):
-        texts = (after.text, after.findings[0].text if after.findings else "", found.sentences[after.head])  # fmt: skip
+    judgement = with_tables(judged, report)
+    assert judgement.tables is report
+    for before, after in zip(judged.answers, judgement.answers, strict=True):
+        texts = (after.text, after.findings[0].text if after.findings else "", judgement.sentences[after.head])  # fmt: skip
         if said and after.head == head:
             assert all(said in text for text in texts)
         else:
             assert after == before
-            assert found.sentences[after.head] == judged.sentences[after.head]
-    page = html.render(found)
+            assert judgement.sentences[after.head] == judged.sentences[after.head]
+    page = html.render(judgement)
     if said:
         assert "of tensor x (amax 0.585 of 7.29)" in page or "entropy2 rule" in page
 

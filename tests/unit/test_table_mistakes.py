@@ -99,9 +99,11 @@ def test_another_network_is_seen_by_ratios_all_over_the_place(name: str) -> None
     assert mistake(wide(TABLE[name]), seen, scales=True) is None
     for factor in (1.0, 30.0):
         tables = [times(factor)(shuffled(wide(TABLE[name]), seed)) for seed in range(20)]
-        found = [one for table in tables if (one := mistake(table, seen, scales=True)) and one.sure]
-        assert len(found) >= 14, "by chance a few look alike, and are not called wrong"
-        for one in found:
+        mistakes = [
+            one for table in tables if (one := mistake(table, seen, scales=True)) and one.sure
+        ]
+        assert len(mistakes) >= 14, "by chance a few look alike, and are not called wrong"
+        for one in mistakes:
             assert "have nothing to do with the reference's ranges" in one.text
             assert "another network's" in one.text
 

@@ -32,7 +32,7 @@ def test_a_common_prefix_or_suffix_is_found(called: object, whole: bool) -> None
         theirs["images"] = "images"
     found = naming(list(theirs.values()), OURS, {}, 0.9)
     right = {other: name for name, other in theirs.items() if other != name}
-    assert {one: other for one, other in found.names.items() if other != "images"} == {
+    assert {name: other for name, other in found.names.items() if other != "images"} == {
         one: other for one, other in right.items() if other != "images"
     }
     assert found.affixes is not None
@@ -46,7 +46,7 @@ def test_names_that_are_alike_stay() -> None:
 
 def test_numbers_that_share_a_digit_by_chance_are_not_mapped() -> None:
     numbers = tuple(str(number) for number in range(185, 300))
-    found = naming([f"1{one}" for one in numbers], numbers, {}, 0.9)
+    found = naming([f"1{number}" for number in numbers], numbers, {}, 0.9)
     assert found.affixes is None
     assert found.unmapped == numbers
 
@@ -78,8 +78,11 @@ def test_the_users_map_goes_before_all_else() -> None:
 
 def test_a_wrong_map_says_which_name_was_meant() -> None:
     found = naming(list(OURS), OURS, {"imagez": "images", "images": "imagos"}, 0.9)
-    assert any("has 'imagez'" in one and "did you mean 'images'" in one for one in found.problems)
-    assert any("to 'imagos'" in one for one in found.problems)
+    assert any(
+        "has 'imagez'" in problem and "did you mean 'images'" in problem
+        for problem in found.problems
+    )
+    assert any("to 'imagos'" in problem for problem in found.problems)
 
 
 NAMES = st.lists(st.text("ab/:0_", min_size=1, max_size=8), unique=True, max_size=20)

@@ -50,10 +50,10 @@ def near(values: object) -> None:
     ],
 )  # fmt: skip
 def test_caches_of_tensorrt_and_of_those_who_write_alike(content: bytes, algorithm: str) -> None:
-    found = read(content)
-    assert found.form is TableForm.CACHE
-    assert found.provenance.algorithm == algorithm
-    near(found.values)
+    table = read(content)
+    assert table.form is TableForm.CACHE
+    assert table.provenance.algorithm == algorithm
+    near(table.values)
 
 
 def test_tables_that_onnx_runtime_itself_writes(tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ def test_tables_that_onnx_runtime_itself_writes(tmp_path: Path) -> None:
         ("calibration.json", TableForm.JSON),
         ("calibration.flatbuffers", TableForm.FLATBUFFERS),
     ):
-        found = read((tmp_path / file).read_bytes())
-        assert found.form is form
-        near(found.values)
-        assert not found.form.scales
+        table = read((tmp_path / file).read_bytes())
+        assert table.form is form
+        near(table.values)
+        assert not table.form.scales
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_tables_that_onnx_runtime_itself_writes(tmp_path: Path) -> None:
 def test_json_in_every_spelling(entry: object, wrapped: bool) -> None:
     ranges = {name: entry(amax) for name, amax in AMAX.items()}  # type: ignore[operator]
     content = {"CLS": "TensorsData", "data": ranges} if wrapped else ranges
-    found = read(json.dumps(content).encode())
-    assert found.form is TableForm.JSON
-    near(found.values)
+    table = read(json.dumps(content).encode())
+    assert table.form is TableForm.JSON
+    near(table.values)
 
 
 def test_a_cache_with_decimal_scales_and_our_own_table() -> None:
     decimal = "".join(f"{name}: {amax / 127!r}\n" for name, amax in AMAX.items())
-    found = read(f"TRT-8601-EntropyCalibration2\n{decimal}".encode())
-    assert found.form is TableForm.DECIMAL
-    near(found.values)
+    table = read(f"TRT-8601-EntropyCalibration2\n{decimal}".encode())
+    assert table.form is TableForm.DECIMAL
+    near(table.values)
     own = read(to_json(from_ranges({**AMAX, "dead": 0.0}, Provenance(algorithm="minmax"))).encode())
     assert own.form is TableForm.OWN
     assert own.provenance.algorithm == "minmax"
@@ -156,12 +156,12 @@ def test_one_line_of_100_mb_is_refused_at_once() -> None:
 
 def _read_or_refuse(content: bytes) -> None:
     try:
-        found = read(content)
+        read_table = read(content)
     except TableError:
         return
-    assert found.names
-    table = found.table()
-    assert table.amax.keys() | table.unusable.keys() == set(found.names)
+    assert read_table.names
+    table = read_table.table()
+    assert table.amax.keys() | table.unusable.keys() == set(read_table.names)
 
 
 FRAGMENTS = st.sampled_from(
@@ -219,11 +219,11 @@ HEADER = trt_cache.Header(version=(8, 5, 3), algorithm="EntropyCalibration2")
 def test_what_we_write_as_a_cache_is_read_as_that(
     scales: dict[str, float], header: trt_cache.Header | None
 ) -> None:
-    found = read(_cache(scales, header))
-    assert (found.form, found.header) == (TableForm.CACHE, header)
-    assert found.values == {name: 127 * scale for name, scale in scales.items()}
-    again = read(_cache({name: found.table().scale(name) for name in found.values}, header))
-    assert again.values == found.values
+    table = read(_cache(scales, header))
+    assert (table.form, table.header) == (TableForm.CACHE, header)
+    assert table.values == {name: 127 * scale for name, scale in scales.items()}
+    again = read(_cache({name: table.table().scale(name) for name in table.values}, header))
+    assert again.values == table.values
 
 
 @given(SCALES, st.dictionaries(NAMES, st.text(max_size=20), max_size=3))
@@ -232,10 +232,10 @@ def test_what_we_write_as_our_own_is_read_as_that(
 ) -> None:
     without = {name: why for name, why in unusable.items() if name not in ranges}
     table = Table(amax=ranges, unusable=without, provenance=Provenance(algorithm="x"))
-    found = read(to_json(table).encode())
-    assert found.form is TableForm.OWN
-    assert found.table() == table
-    assert found.table().digest == table.digest
+    read_table = read(to_json(table).encode())
+    assert read_table.form is TableForm.OWN
+    assert read_table.table() == table
+    assert read_table.table().digest == table.digest
 
 
 @settings(max_examples=30)
@@ -246,8 +246,8 @@ def test_what_onnx_runtime_writes_is_read_in_each_of_its_forms(amax: dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         write_calibration_table(ranges, folder)
         for file in ("calibration.json", "calibration.flatbuffers"):
-            found = read(Path(folder, file).read_bytes())
-            assert found.values == {name: pytest.approx(one, rel=1e-6) for name, one in amax.items()}  # fmt: skip
+            table = read(Path(folder, file).read_bytes())
+            assert table.values == {name: pytest.approx(one, rel=1e-6) for name, one in amax.items()}  # fmt: skip
 
 
 @settings(max_examples=60)
@@ -266,6 +266,6 @@ def test_what_a_quantiser_writes_is_read_as_the_scales_of_its_network(
     nodes.append(helper.make_node("Sum", [f"d{index} of" for index in range(len(scales))], ["out of"]))  # fmt: skip
     image, out = (helper.make_tensor_value_info(name, 1, [1]) for name in ("input of all", "out of"))  # fmt: skip
     graph = helper.make_graph(nodes, "g", [image], [out], constants)
-    found = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())  # fmt: skip
-    assert found.form is TableForm.NETWORK
-    assert found.values == {name: 127 * scale for name, scale in scales.items()}
+    table = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())  # fmt: skip
+    assert table.form is TableForm.NETWORK
+    assert table.values == {name: 127 * scale for name, scale in scales.items()}

@@ -38,13 +38,13 @@ def manifest(**tables: Mapping[str, Any]) -> Manifest:
         cells=(),
         reference=None,
         simulations=(),
-        tables={name * 64: told for name, told in tables.items()},
+        tables={name * 64: table for name, table in tables.items()},
         facts={},
     )
 
 
 def record(environment: str, pass_: Pass, table: str | None, status: Status = Status.OK) -> Record:
-    one = Measurement(
+    measurement = Measurement(
         fingerprint="f", name=pass_.name, repeat=0, status=status, model_sha256="m", table=table
     )
     return Record(
@@ -53,7 +53,7 @@ def record(environment: str, pass_: Pass, table: str | None, status: Status = St
         device="cpu",
         pass_=pass_,
         status=status,
-        measurements=(one, one),
+        measurements=(measurement, measurement),
     )
 
 
@@ -79,7 +79,7 @@ RUN = (
 def test_tables_are_compared_with_the_shared_one() -> None:
     found = report(*RUN)
     assert found.against == A
-    assert [one.digest for one in found.tables] == [A, B, LIMIT, C]
+    assert [table.digest for table in found.tables] == [A, B, LIMIT, C]
     shared, own, limit, _ = found.tables
     assert (shared.shared, shared.own_of, shared.compared) == (True, ("v2",), 0)
     assert shared.furthest is None
@@ -104,12 +104,12 @@ def test_what_is_clipped_is_told_by_the_minmax_table_of_the_same_images() -> Non
 
 
 def test_the_tensors_that_differ_most_come_first_with_the_heads_they_feed() -> None:
-    found = report(*RUN).tensors
-    assert [(one.tensor, one.heads, one.spread) for one in found] == [
+    all_ranges = report(*RUN).tensors
+    assert [(ranges.tensor, ranges.heads, ranges.spread) for ranges in all_ranges] == [
         ("up", ("small",), 4.0),
         ("small", ("small",), 1.1),
     ]
-    assert found[0].amax == {A: 4.0, B: 1.0}, "the limit's table ran nowhere"
+    assert all_ranges[0].amax == {A: 4.0, B: 1.0}, "the limit's table ran nowhere"
 
 
 def test_without_a_shared_table_the_baselines_own_is_what_others_are_compared_with() -> None:
@@ -117,14 +117,14 @@ def test_without_a_shared_table_the_baselines_own_is_what_others_are_compared_wi
     assert report(record("v1", OWN, B)).against == B
     nothing = report()
     assert nothing.against is None
-    assert all(one.compared == 0 and one.median_ratio is None for one in nothing.tables)
+    assert all(table.compared == 0 and table.median_ratio is None for table in nothing.tables)
     assert nothing.tensors == ()
 
 
 def test_tables_that_cannot_be_read_are_named() -> None:
     found = report(*RUN, ranges={A: RANGES[A]})
     assert found.missing == (LIMIT, C, B)
-    assert [one.digest for one in found.tables] == [A]
+    assert [table.digest for table in found.tables] == [A]
     assert found.tables[0].kept is None
 
 

@@ -77,12 +77,12 @@ def test_json_round_trip_is_exact(amax: dict[str, float], unusable: dict[str, st
 
 
 def test_the_digest_is_of_the_ranges_alone() -> None:
-    one = Table(amax={"a": 1.0, "b": 2.0}, provenance=BY)
+    table = Table(amax={"a": 1.0, "b": 2.0}, provenance=BY)
     other = Table(
         amax={"b": 2.0, "a": 1.0}, unusable={"c": "zero"}, provenance=Provenance(algorithm="x")
     )
-    assert one.digest == other.digest
-    assert one.digest != Table(amax={"a": 1.0, "b": 2.0000001}, provenance=BY).digest
+    assert table.digest == other.digest
+    assert table.digest != Table(amax={"a": 1.0, "b": 2.0000001}, provenance=BY).digest
     assert (
         Table(amax={"ab": 1.0}, provenance=BY).digest
         != Table(amax={"a": 1.0}, provenance=BY).digest

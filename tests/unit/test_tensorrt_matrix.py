@@ -94,11 +94,11 @@ def rows(folder: Path) -> Rows:
         ("trt-8.6.1", "8.6.1"),
         ("trt-11.0", "11.0.0.114"),
     ):
-        made = pack(
+        packed = pack(
             folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
-        unpack(made.file, folder / name)
+        unpack(packed.file, folder / name)
         subprocess.run(
             [sys.executable, "pack/run-pack.py"],
             cwd=folder / name, check=True, stdout=subprocess.DEVNULL,
@@ -131,10 +131,10 @@ def test_an_old_parser_takes_the_variant_that_it_reads(rows: Rows, folder: Path)
         assert (row["status"], row["repeats"], row["reason"]) == ("ok", "2", "")
     assert float(rows["trt-5.1.5", "fp32", "small"]["nmse"]) < 1e-10
     read = {
-        (record.environment, one.variant, tuple(one.refused))
+        (record.environment, measurement.variant, tuple(measurement.refused))
         for record in Store(folder / "results").open_run("latest").records()
-        for one in record.measurements
-        if record.status is Status.OK and one.variant
+        for measurement in record.measurements
+        if record.status is Status.OK and measurement.variant
     }
     assert read == {
         ("trt-5.1.5", "tiny-opset9.onnx", ("tiny.onnx",)),
@@ -146,16 +146,18 @@ def test_an_old_parser_takes_the_variant_that_it_reads(rows: Rows, folder: Path)
 def test_a_ticket_holds_the_form_that_was_read_and_what_was_built(
     rows: Rows, folder: Path, tmp_path: Path
 ) -> None:
-    made = make("latest", folder / "results", tmp_path / "t.zip", TicketWish(cells=["trt-5.1.5/*"]))
-    with zipfile.ZipFile(made.path) as archive:
+    ticket = make(
+        "latest", folder / "results", tmp_path / "t.zip", TicketWish(cells=["trt-5.1.5/*"])
+    )
+    with zipfile.ZipFile(ticket.path) as archive:
         archive.extractall(tmp_path)
     root = tmp_path / "ticket"
     cell = "trt-5.1.5@gpu-all@int8-implicit-own-entropy2"
     asked = json.loads((root / "reproduce" / "requests" / f"{cell}.json").read_text())
     variant = (folder / "tiny-opset9.onnx").read_bytes()
     assert [
-        (root / "reproduce" / "objects" / one["model"]).read_bytes() == variant
-        for one in asked["passes"]
+        (root / "reproduce" / "objects" / pass_["model"]).read_bytes() == variant
+        for pass_ in asked["passes"]
     ] == [True, True]
     layers = json.loads((root / "run" / "layers" / f"{cell}.json").read_text())
     assert layers["layers"]
@@ -212,7 +214,7 @@ def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before
 
     run = Store(folder / "results").open_run("latest")
     judged = judgement_of(run, tuple(record.planned() for record in run.records()))
-    pairs = {(one.head, *one.environments) for one in judged.bridges}
+    pairs = {(bridge.head, *bridge.environments) for bridge in judged.bridges}
     assert pairs == {
         (head, *names)
         for head in ("large", "small")
@@ -257,11 +259,11 @@ def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder:
     (folder / "own.gone").rename(folder / "own.cache")
     merge(folder / "f" / "pack" / "results.tar", results)
     session.run_experiment(source, results, select=["trt-file/*"], offline=True, progress=Told())
-    records = {one.pass_.name: one for one in Store(results).open_run("latest").records()}
+    records = {record.pass_.name: record for record in Store(results).open_run("latest").records()}
     implicit = records["int8-implicit-shared-file"]
-    for one in (implicit, records["int8-shared-file"]):
-        assert (one.status, one.reason) == (Status.OK, None)
-        assert one.measurements[0].table is not None
+    for record in (implicit, records["int8-shared-file"]):
+        assert (record.status, record.reason) == (Status.OK, None)
+        assert record.measurements[0].table is not None
     coverage = implicit.measurements[0].coverage
     assert coverage
     assert all((one.unmapped, one.ratio) == ((), 1.0) for one in coverage.values())
@@ -283,10 +285,10 @@ def test_diagnosing_the_run_holds_every_implicit_build_against_its_own_table(
         assert all(len(sums) == 3 for sums in one.sums.values())
         # 5.1.5 cannot tell its layers.
         assert bool(one.ran) == one.cell.startswith("trt-8.6.1")
-    found = engine_loss(subject, range(3), store, lambda _: None)
+    loss = engine_loss(subject, range(3), store, lambda _: None)
     # The fake computes int8 in its own way: whatever it loses is told of these builds and no others.
-    if found:
-        assert {cell for way in found.ways for cell in way.cells} <= {one.cell for one in built}
-    explicit = [one.cell for one in subject.measured]
+    if loss:
+        assert {cell for way in loss.ways for cell in way.cells} <= {one.cell for one in built}
+    explicit = [measured.cell for measured in subject.measured]
     assert explicit
     assert not [cell for cell in explicit if "implicit" in cell]

@@ -68,18 +68,18 @@ def members(path: Path) -> dict[str, bytes]:
 
 def test_no_planted_secret_is_in_any_byte(made: MadeTicket, results: Path, tmp_path: Path) -> None:
     stored = {str(path): path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    planted = {one.split(" in ")[0] for one in tickets.leaks(stored, tmp_path)}
+    planted = {leak.split(" in ")[0] for leak in tickets.leaks(stored, tmp_path)}
     assert len(planted) >= 13, "the canary sings"
     assert tickets.leaks(members(made.path), tmp_path) == []
 
 
 def test_what_was_taken_out_is_listed_without_saying_it(made: MadeTicket) -> None:
-    kinds = {one.kind for one in made.content.removed}
+    kinds = {out.kind for out in made.content.removed}
     assert {
         "user name", "host name", "home path", "token or password", "IP address", "UUID",
         "e-mail address", "environment variable", "asked for with --hide", "comment",
     } <= kinds  # fmt: skip
-    assert all(one.count > 0 and one.file for one in made.content.removed)
+    assert all(out.count > 0 and out.file for out in made.content.removed)
     assert "×" in made.text()
 
 
@@ -125,9 +125,9 @@ def test_a_secret_that_slipped_through_stops_the_ticket(
 
 
 def test_cells_are_chosen_and_the_report_stays_whole(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", TicketWish(cells=["here/*/fp32"]))
-    assert [one.cell for one in made.content.cells if one.reproduce] == ["here/cpu/fp32"]
-    whys = {one.why_not for one in made.content.cells if not one.reproduce}
+    ticket = make("latest", results, tmp_path / "t.zip", TicketWish(cells=["here/*/fp32"]))
+    assert [cell.cell for cell in ticket.content.cells if cell.reproduce] == ["here/cpu/fp32"]
+    whys = {cell.why_not for cell in ticket.content.cells if not cell.reproduce}
     assert "not asked for with --cell" in whys
     with pytest.raises(NothingSelectedError, match="no cell matches gpux"):
         make("latest", results, tmp_path / "t.zip", TicketWish(cells=["gpux"]))
@@ -138,10 +138,10 @@ def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path:
     shutil.copytree(results, old, symlinks=True)
     path = old / "latest" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"asked": None}))
-    made = make("latest", old, tmp_path / "t.zip", TicketWish())
-    assert not [one for one in made.content.cells if one.reproduce]
-    assert "run it again, then make the ticket" in made.text()
-    assert verify(made.path).content == made.content
+    ticket = make("latest", old, tmp_path / "t.zip", TicketWish())
+    assert not [cell for cell in ticket.content.cells if cell.reproduce]
+    assert "run it again, then make the ticket" in ticket.text()
+    assert verify(ticket.path).content == ticket.content
 
 
 # Run again: by the script alone, and by verify
@@ -196,7 +196,7 @@ def test_another_place_cannot_be_judged(made: MadeTicket, clean: Path) -> None:
     done = rerun(clean, CELL, offline=True)
     assert done.word == "cannot judge"
     assert "reproduce.sh with a Python of yours" in done.reason
-    never = next(one.cell for one in made.content.cells if one.cell.startswith("inside"))
+    never = next(cell.cell for cell in made.content.cells if cell.cell.startswith("inside"))
     assert "nothing was started" in rerun(made.path, never, offline=True).reason
 
 
@@ -230,7 +230,7 @@ def test_a_corpus_in_logs_reasons_and_tables_is_in_no_byte_of_the_ticket(
     lines: list[str] = []
     for _, text, secrets in shapes(3):
         lines.append(f"\x1b[31m{text}\x1b[0m")
-        planted += [one for one in secrets if len(one) >= 8]
+        planted += [secret for secret in secrets if len(secret) >= 8]
     for path in (newest / "logs").rglob("*.log"):
         path.write_text("\n".join(lines))
     for path in (newest / "tables").glob("*.json"):
@@ -239,16 +239,16 @@ def test_a_corpus_in_logs_reasons_and_tables_is_in_no_byte_of_the_ticket(
         path.write_text(json.dumps(table))
     for path in (newest / "records").rglob("*.json"):
         record = json.loads(path.read_text())
-        for one in record["measurements"]:
-            one["start"]["probe"]["engine"] = "text"
-            one["start"]["probe"]["packages"] = ["numpy"]
+        for measurement in record["measurements"]:
+            measurement["start"]["probe"]["engine"] = "text"
+            measurement["start"]["probe"]["packages"] = ["numpy"]
         record["reason"] = " ".join(lines)
         path.write_text(json.dumps(record))
-    made = make("latest", mine, tmp_path / "t.zip", TicketWish())
-    files = members(made.path)
+    ticket = make("latest", mine, tmp_path / "t.zip", TicketWish())
+    files = members(ticket.path)
     assert len(planted) > 150
     content = b"\n".join(
-        one for name, one in files.items() if not name.endswith((".npy", ".onnx", ".py"))
+        file for name, file in files.items() if not name.endswith((".npy", ".onnx", ".py"))
     ).lower()
     assert [one for one in planted if one.lower().encode() in content] == []
-    assert verify(made.path).content == made.content
+    assert verify(ticket.path).content == ticket.content

@@ -25,8 +25,8 @@ FILES = {"a.txt": b"one", "run/b.json": b"{}" * 500, "cells/x/reproduce.sh": b"#
 
 def content_of(files: Mapping[str, bytes]) -> bytes:
     stated = {
-        name: {"sha256": hashlib.sha256(one).hexdigest(), "size_bytes": len(one)}
-        for name, one in files.items()
+        name: {"sha256": hashlib.sha256(file).hexdigest(), "size_bytes": len(file)}
+        for name, file in files.items()
     }
     content = TicketContent.model_validate(
         {
@@ -39,9 +39,9 @@ def content_of(files: Mapping[str, bytes]) -> bytes:
 
 def ticket(path: Path, files: Mapping[str, bytes] = FILES, **more: bytes) -> Path:
     """Writes a ticket that states `files`, and holds `more` or other contents beside."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for name, content in {**files, NAME: content_of(files), **more}.items():
-            made.writestr(f"ticket/{name}", content)
+            zip_file.writestr(f"ticket/{name}", content)
     return path
 
 
@@ -58,9 +58,9 @@ def refusal(path: Path) -> str:
 
 
 def test_a_whole_ticket_is_told_and_unpacked(path: Path, tmp_path: Path) -> None:
-    found = verify(ticket(path))
-    assert "whole, 3 files" in found.text()
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    verified = verify(ticket(path))
+    assert "whole, 3 files" in verified.text()
+    assert verified.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     unpack(path, tmp_path / "x")
     for name, content in FILES.items():
         assert (tmp_path / "x" / name).read_bytes() == content
@@ -68,11 +68,11 @@ def test_a_whole_ticket_is_told_and_unpacked(path: Path, tmp_path: Path) -> None
 
 
 def test_files_that_are_missing_added_or_changed(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr(f"ticket/{NAME}", content_of(FILES))
-        made.writestr("ticket/a.txt", "two")
-        made.writestr("ticket/run/b.json", FILES["run/b.json"])
-        made.writestr("ticket/evil.sh", "x")
+    with zipfile.ZipFile(path, "w") as zip_file:
+        zip_file.writestr(f"ticket/{NAME}", content_of(FILES))
+        zip_file.writestr("ticket/a.txt", "two")
+        zip_file.writestr("ticket/run/b.json", FILES["run/b.json"])
+        zip_file.writestr("ticket/evil.sh", "x")
     said = refusal(path)
     assert "'a.txt' was changed" in said
     assert "'cells/x/reproduce.sh' is missing" in said
@@ -89,8 +89,8 @@ def test_files_that_are_missing_added_or_changed(path: Path) -> None:
 )  # fmt: skip
 def test_names_that_lead_elsewhere(path: Path, name: str) -> None:
     ticket(path)
-    with zipfile.ZipFile(path, "a") as made:
-        made.writestr(zipfile.ZipInfo(name), "x")
+    with zipfile.ZipFile(path, "a") as zip_file:
+        zip_file.writestr(zipfile.ZipInfo(name), "x")
     assert "is no file below ticket/" in refusal(path)
 
 
@@ -99,8 +99,8 @@ def test_links_devices_and_folders(path: Path, kind: int) -> None:
     ticket(path)
     info = zipfile.ZipInfo("ticket/link")
     info.external_attr = (kind | 0o777) << 16
-    with zipfile.ZipFile(path, "a") as made:
-        made.writestr(info, "/etc/passwd")
+    with zipfile.ZipFile(path, "a") as zip_file:
+        zip_file.writestr(info, "/etc/passwd")
     assert "is no plain file" in refusal(path)
 
 
@@ -108,8 +108,8 @@ def test_links_devices_and_folders(path: Path, kind: int) -> None:
 @pytest.mark.parametrize(("name", "said"), [("a.txt", "there twice"), ("A.TXT", "where case")])
 def test_two_of_one_name(path: Path, name: str, said: str) -> None:
     ticket(path)
-    with zipfile.ZipFile(path, "a") as made:
-        made.writestr(f"ticket/{name}", "x")
+    with zipfile.ZipFile(path, "a") as zip_file:
+        zip_file.writestr(f"ticket/{name}", "x")
     assert said in refusal(path)
 
 
@@ -135,8 +135,8 @@ def test_a_member_that_is_longer_than_it_says(path: Path) -> None:
 
 def test_encrypted_and_foreign_packing(path: Path) -> None:
     ticket(path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as made:
-        made.writestr("ticket/x", b"x" * 1000)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as zip_file:
+        zip_file.writestr("ticket/x", b"x" * 1000)
     assert "in a way that tickets are not" in refusal(path)
     ticket(path)
     raw = bytearray(path.read_bytes())
@@ -154,8 +154,8 @@ def test_a_damaged_manifest(path: Path, content: bytes) -> None:
 def test_what_is_no_ticket(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and nothing")
     assert "is no zip file" in refusal(path)
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("ticket/x", "x")
+    with zipfile.ZipFile(path, "w") as zip_file:
+        zip_file.writestr("ticket/x", "x")
     assert "it is no ticket" in refusal(path)
     path.unlink()
     assert "No such file" in refusal(path)
@@ -205,8 +205,8 @@ def test_written_zips_are_the_same_each_time_and_whole(tmp_path: Path) -> None:
     for name in ("1.zip", "2.zip"):
         archive.write(root, tmp_path / name)
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
-    with zipfile.ZipFile(tmp_path / "1.zip") as made:
-        modes = {info.filename: info.external_attr >> 16 & 0o777 for info in made.infolist()}
+    with zipfile.ZipFile(tmp_path / "1.zip") as zip_file:
+        modes = {info.filename: info.external_attr >> 16 & 0o777 for info in zip_file.infolist()}
     assert modes["ticket/cells/x/reproduce.sh"] == 0o755
     assert modes["ticket/a.txt"] == 0o644
     with pytest.raises(StoreError, match="no/such"):

@@ -176,12 +176,14 @@ def test_names_in_a_network_change_together_and_the_function_stays() -> None:
     model.graph.node[1].attribute.append(onnx.helper.make_attribute("notes", [USER, b"\xff" * 4]))
     model.functions.add(name=USER, domain=HOST)
     redactor = Redactor([Secret(HiddenKind.USER, USER), Secret(HiddenKind.HOST, HOST)])
-    made = onnx.load_from_string(redacted(model.SerializeToString(), redactor, "f"))
-    said = str(made)
+    model_proto = onnx.load_from_string(redacted(model.SerializeToString(), redactor, "f"))
+    said = str(model_proto)
     assert not [one for one in (USER, HOST, MAIL) if one in said]
-    assert [one.input[0] for one in made.graph.node if one.op_type == "Concat"] == ["user-1.up"]
-    assert made.graph.node[1].attribute[-1].strings[1] == b"\xff" * 4
-    assert [one.raw_data for one in made.graph.initializer] == [
+    assert [node.input[0] for node in model_proto.graph.node if node.op_type == "Concat"] == [
+        "user-1.up"
+    ]
+    assert model_proto.graph.node[1].attribute[-1].strings[1] == b"\xff" * 4
+    assert [tensor.raw_data for tensor in model_proto.graph.initializer] == [
         one.raw_data for one in model.graph.initializer
     ]
     assert (HiddenKind.COMMENT, "f") in redactor.counts
@@ -204,7 +206,7 @@ def test_secrets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "A_TOKEN": "abcabc",
         "PWD": "/x/y/zz",
     }
-    found = {(one.kind, one.text) for one in secrets_here(environ, tmp_path / "results")}
+    found = {(secret.kind, secret.text) for secret in secrets_here(environ, tmp_path / "results")}
     assert {
         (HiddenKind.USER, "otto"), (HiddenKind.TOKEN, "abcabc"), (HiddenKind.HOST, "reg.acme.net"),
         (HiddenKind.REGISTRY, login), (HiddenKind.REGISTRY, "hunter2hunter2"),
@@ -216,5 +218,5 @@ def test_secrets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"auths": 3}', '{"auths": {"x": 3}}', "\x00"])
 def test_a_damaged_docker_config_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
-    found = secrets_here({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
-    assert not [one for one in found if one.kind is HiddenKind.REGISTRY]
+    secrets = secrets_here({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
+    assert not [secret for secret in secrets if secret.kind is HiddenKind.REGISTRY]

@@ -26,45 +26,49 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    return {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def networks_in(made: MadeTicket) -> list[onnx.ModelProto]:
-    with zipfile.ZipFile(made.path) as archive:
+def networks_in(ticket: MadeTicket) -> list[onnx.ModelProto]:
+    with zipfile.ZipFile(ticket.path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".onnx")]
         return [onnx.load_from_string(archive.read(name)) for name in names]
 
 
-def arrays_in(made: MadeTicket) -> list[np.ndarray]:
-    with zipfile.ZipFile(made.path) as archive:
+def arrays_in(ticket: MadeTicket) -> list[np.ndarray]:
+    with zipfile.ZipFile(ticket.path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         return [np.load(io.BytesIO(archive.read(name))) for name in names]
 
 
 def test_no_weight_of_the_network_is_left(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", TicketWish(no_weights=True))
-    real = np.unique(np.concatenate([one.ravel() for one in weights(tickets.detector()).values()]))
+    ticket = make("latest", results, tmp_path / "t.zip", TicketWish(no_weights=True))
+    real = np.unique(
+        np.concatenate([weight.ravel() for weight in weights(tickets.detector()).values()])
+    )
     real = real[~np.isin(real, (1, 2))]  # the scales of its Resize
-    models = networks_in(made)
+    models = networks_in(ticket)
     assert len(models) >= 3
     for model in models:
-        floats = [one.ravel() for one in weights(model).values() if one.dtype == np.float32]
+        floats = [
+            weight.ravel() for weight in weights(model).values() if weight.dtype == np.float32
+        ]
         assert not np.isin(np.concatenate(floats), real).any()
-    stand_in = made.content.stand_in
+    stand_in = ticket.content.stand_in
     assert stand_in
     assert stand_in.what == ("weights",)
     assert set(stand_in.heads) == {"large", "small"}
     assert all(stand_in.heads["small"].values())
     assert ("NOT survive" in stand_in.sentence) is not stand_in.survives
-    done = rerun(made.path, CELL, offline=True, environment_of=local)
+    done = rerun(ticket.path, CELL, offline=True, environment_of=local)
     assert done.word == "cannot judge"
     assert "stands in for the original" in done.reason
     assert [line.split()[-1] for line in done.table[1:]] != ["-", "-"], "it runs all the same"
 
 
 def test_no_image_is_left(results: Path, tmp_path: Path) -> None:
-    made = make("latest", results, tmp_path / "t.zip", TicketWish(no_images=True))
-    given_ = [one for one in arrays_in(made) if one.shape == (4, 3, 16, 16)]
+    ticket = make("latest", results, tmp_path / "t.zip", TicketWish(no_images=True))
+    given_ = [array for array in arrays_in(ticket) if array.shape == (4, 3, 16, 16)]
     own = np.load(next(iter(sorted((results / ".store" / "objects").glob("*.npy")))))
     assert given_
     for path in (results / ".store" / "objects").glob("*.npy"):
@@ -72,24 +76,26 @@ def test_no_image_is_left(results: Path, tmp_path: Path) -> None:
         if own.dtype == np.float32 and own.shape == (4, 3, 16, 16):
             for image in own:
                 assert not any(np.allclose(image, one) for array in given_ for one in array)
-    assert made.content.stand_in
-    assert made.content.stand_in.what == ("images",)
-    assert ("images", "reproduce") in {(one.kind, one.file) for one in made.content.removed}
+    assert ticket.content.stand_in
+    assert ticket.content.stand_in.what == ("images",)
+    assert ("images", "reproduce") in {(out.kind, out.file) for out in ticket.content.removed}
 
 
 def test_random_weights_have_the_statistics_of_the_real_ones() -> None:
     model = networks.detector()
-    made, count = random_weights(model, 3)
-    real, drawn = weights(model), weights(made)
+    model_proto, count = random_weights(model, 3)
+    real, drawn = weights(model), weights(model_proto)
     assert count == len(real) - 1
     assert np.array_equal(drawn["twice"], real["twice"]), "the scales of Resize are no weights"
-    for name, one in real.items():
-        if one.ndim == 4:
-            np.testing.assert_allclose(drawn[name].mean((1, 2, 3)), one.mean((1, 2, 3)), atol=1e-6)
-            np.testing.assert_allclose(drawn[name].std((1, 2, 3)), one.std((1, 2, 3)), rtol=1e-4)
-            assert not np.isin(drawn[name], one).any()
+    for name, array in real.items():
+        if array.ndim == 4:
+            np.testing.assert_allclose(
+                drawn[name].mean((1, 2, 3)), array.mean((1, 2, 3)), atol=1e-6
+            )
+            np.testing.assert_allclose(drawn[name].std((1, 2, 3)), array.std((1, 2, 3)), rtol=1e-4)
+            assert not np.isin(drawn[name], array).any()
     assert weights(random_weights(model, 3)[0])["c1.weight"].tolist() == drawn["c1.weight"].tolist()
-    onnx.checker.check_model(made)
+    onnx.checker.check_model(model_proto)
 
 
 def test_weights_in_constants_and_inner_graphs_are_replaced() -> None:
@@ -105,10 +111,10 @@ def test_weights_in_constants_and_inner_graphs_are_replaced() -> None:
         [numpy_helper.from_array(np.arange(-50, 50, dtype=np.int8), "quantised")],
     )  # fmt: skip
     model = onnx.helper.make_model(graph)
-    made, count = random_weights(model, 0)
+    model_proto, count = random_weights(model, 0)
     assert count == 3
-    assert values.tobytes() not in made.SerializeToString()
-    assert weights(made)["quantised"].dtype == np.int8
+    assert values.tobytes() not in model_proto.SerializeToString()
+    assert weights(model_proto)["quantised"].dtype == np.int8
     model.graph.sparse_initializer.add()
     with pytest.raises(GraphError, match="sparse weights"):
         random_weights(model, 0)

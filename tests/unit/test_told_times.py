@@ -20,7 +20,7 @@ TOLD = LayerTimes(runs=20, layers=())
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return [Record.model_validate(one) for one in json.loads((DATA / "records.json").read_text())]
+    return [Record.model_validate(load) for load in json.loads((DATA / "records.json").read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +29,19 @@ def table() -> Table:
 
 
 def cell(records: list[Record], table: Table, environments: tuple[str, ...] = (TRT,)) -> str | None:
-    found = timed(records, environments, TRT, table, lambda _: TOLD)
-    return found.cell if found else None
+    cell_times = timed(records, environments, TRT, table, lambda _: TOLD)
+    return cell_times.cell if cell_times else None
 
 
 def changed(records: list[Record], **start: Any) -> list[Record]:
     def other(record: Record) -> Record:
-        made = tuple(
-            one.model_copy(update={"start": one.start.model_copy(update=start)})
-            if one.start
-            else one
-            for one in record.measurements
+        measurements = tuple(
+            measurement.model_copy(update={"start": measurement.start.model_copy(update=start)})
+            if measurement.start
+            else measurement
+            for measurement in record.measurements
         )
-        return record.model_copy(update={"measurements": made})
+        return record.model_copy(update={"measurements": measurements})
 
     return [other(one) for one in records]
 
@@ -50,9 +50,9 @@ def test_q_dq_comes_before_implicit_and_what_was_held_tells_nothing(
     records: list[Record], table: Table
 ) -> None:
     assert cell(records, table) == f"{TRT}/gpu:*/int8-shared-file"
-    implicit = [one for one in records if one.pass_.implicit]
+    implicit = [record for record in records if record.pass_.implicit]
     assert cell(implicit, table) == f"{TRT}/gpu:*/int8-implicit-shared-file"
-    assert cell([one for one in records if one.pass_.mixed], table) is None
+    assert cell([record for record in records if record.pass_.mixed], table) is None
 
 
 def test_another_engine_a_disturbed_start_and_held_layers_tell_nothing(

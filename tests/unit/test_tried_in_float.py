@@ -55,10 +55,10 @@ def test_a_remedy_that_fails_its_gate_fails_no_run() -> None:
     assert (code(alone), code(beside)) == (ExitCode.OK, ExitCode.OK)
     assert beside.gates_failed == ()
     trial = beside.cells[-1]
-    assert not [v for one in trial.heads for v in one.verdicts if v.kind in FAULTS]
+    assert not [v for head in trial.heads for v in head.verdicts if v.kind in FAULTS]
     assert beside.answers == alone.answers
     assert beside.network == alone.network
-    assert [one.gate for one in cards(beside)] == [one.gate for one in cards(alone)]
+    assert [card.gate for card in cards(beside)] == [card.gate for card in cards(alone)]
     assert asked(beside) == asked(alone)
     assert summary(beside).split("###")[0] == summary(alone).split("###")[0]
     assert not ET.fromstring(junit(beside)).findall(".//failure")
@@ -95,8 +95,8 @@ def test_a_remedy_that_crashes_is_told() -> None:
 def test_the_network_answer_does_not_take_it_for_the_best_table() -> None:
     worse = replace(BAD, passed=None)
     results = with_unexplained([worse, TRIED_WELL])
-    told = network_answer(results, (), "")
-    assert told.findings[0].cells == (worse.cell.id,)
+    answer = network_answer(results, (), "")
+    assert answer.findings[0].cells == (worse.cell.id,)
 
 
 # Tests
@@ -125,10 +125,14 @@ def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None
         simulations=simulated,
     )
     found = verdicts([beside], "base", Rules())
-    mixed = [one for one in found if one.cell.endswith("mixed")]
+    mixed = [verdict for verdict in found if verdict.cell.endswith("mixed")]
     assert mixed
-    assert not [one for one in mixed if one.kind in FAULTS or one.kind is Kind.INCONCLUSIVE]
-    assert [one for one in found if one not in mixed] == list(verdicts([alone], "base", Rules()))
+    assert not [
+        verdict for verdict in mixed if verdict.kind in FAULTS or verdict.kind is Kind.INCONCLUSIVE
+    ]
+    assert [verdict for verdict in found if verdict not in mixed] == list(
+        verdicts([alone], "base", Rules())
+    )
     assert equivalences([beside], "base", Rules()) == equivalences([alone], "base", Rules())
     noises = Noises([beside], 1.5)
     assert budgets(beside, noises).keys() == {one.cell for one in cells}
@@ -138,7 +142,7 @@ def test_that_floats_are_slower_is_no_finding() -> None:
     slow = {"base": [1.0, 1.0, 1.0, 1.0], "new": [2.0, 2.0, 2.0, 2.0]}
     records = test_latency_verdicts.matrix(slow)
     assert latency_verdicts(records, "base", Rules())
-    mixed = [one.model_copy(update={"pass_": MIXED}) for one in records]
+    mixed = [record.model_copy(update={"pass_": MIXED}) for record in records]
     assert latency_verdicts(mixed, "base", Rules()) == {}
 
 

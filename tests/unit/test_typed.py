@@ -86,9 +86,9 @@ def site(_: Wants, engine: str = "tensorrt", **facts: Any) -> Site:
 
 
 def asked(wants: Wants, answers: Answers) -> TypedNetworks:
-    found = TypedNetworks(answers, wants)  # type: ignore[arg-type]
-    found.site = site(wants, "onnxruntime")
-    return found
+    typed_networks = TypedNetworks(answers, wants)  # type: ignore[arg-type]
+    typed_networks.site = site(wants, "onnxruntime")
+    return typed_networks
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_tensor_reaches_as_far_as_on_the_worst_set_of_images(store: Store) -> 
     assert networks_.of(site(wants), FP16) is made
     assert len(answers.asked) == 2
     assert answers.progress.steps == answers.progress.expected
-    assert len({one.fingerprint for one in answers.asked}) == 2
+    assert len({calibration.fingerprint for calibration in answers.asked}) == 2
 
 
 def test_where_a_tensor_is_infinite_those_of_int8_are_asked_alone(store: Store) -> None:
@@ -220,8 +220,10 @@ def test_the_card_of_a_head_that_fp16_loses_says_what_is_near_the_end(
         "near_the_end": {"logits": 31000.0}, "weights_that_became_zero": {"values": 0, "of": []},
         "ranges": "60 tensors on the evaluation images",
     }  # fmt: skip
-    one = Verdict(kind=kind, cell="trt/gpu:0/fp16", head="small", **{"effect": EFFECT, **changes})
-    losing = dataclasses.replace(fp32_head("small", 1e-2), verdicts=(one,))
+    verdict = Verdict(
+        kind=kind, cell="trt/gpu:0/fp16", head="small", **{"effect": EFFECT, **changes}
+    )
+    losing = dataclasses.replace(fp32_head("small", 1e-2), verdicts=(verdict,))
     cell = cell_result(
         "trt", Pass(precision=FP16), [losing], device="gpu:0", facts={CONVERTED: facts(raw)}
     )

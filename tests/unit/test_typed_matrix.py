@@ -107,11 +107,11 @@ def run(folder: Path, told: Told) -> None:
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> Rows:
     for name, version in VERSIONS.items():
-        made = pack(
+        packed = pack(
             folder / "matrix.yaml", folder / "results", folder / f"{name}.tar",
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
-        unpack(made.file, folder / name)
+        unpack(packed.file, folder / name)
         subprocess.run(
             [sys.executable, "pack/run-pack.py"],
             cwd=folder / name, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
@@ -130,10 +130,10 @@ def rows(folder: Path) -> Rows:
 def measured(folder: Path, environment: str, name: str) -> Measurement:
     """Returns the measurement of a pass that went well."""
     (found,) = (
-        one
+        measurement
         for record in Store(folder / "results").open_run("latest").records()
         if record.environment == environment and record.pass_.name == name
-        for one in record.measurements
+        for measurement in record.measurements
     )
     assert found.status is Status.OK, found.reason
     return found
@@ -153,13 +153,15 @@ def test_both_run_everywhere_and_keep_what_roundings_leave(
 def test_where_types_decide_the_converted_network_ran(
     rows: Rows, folder: Path, environment: str
 ) -> None:
-    one = measured(folder, environment, "fp16")
-    assert one.typed is not None
-    assert set(one.typed["in_float32"]) == KEPT
-    assert "reaches" in one.typed["in_float32"]["still_large"]
-    assert one.typed["ranges"].endswith("tensors on the evaluation images"), "one set is both"
+    measurement = measured(folder, environment, "fp16")
+    assert measurement.typed is not None
+    assert set(measurement.typed["in_float32"]) == KEPT
+    assert "reaches" in measurement.typed["in_float32"]["still_large"]
+    assert measurement.typed["ranges"].endswith("tensors on the evaluation images"), (
+        "one set is both"
+    )
     store = Store(folder / "results")
-    (file,) = (store.root / "objects").rglob(f"{one.model_sha256}.onnx")
+    (file,) = (store.root / "objects").rglob(f"{measurement.model_sha256}.onnx")
     types = element_types(onnx.load(file))
     assert types["still_large"] == TensorProto.FLOAT
     assert types["c5"] == TensorProto.FLOAT16
@@ -167,11 +169,11 @@ def test_where_types_decide_the_converted_network_ran(
 
 
 def test_where_flags_decide_the_float_network_ran(rows: Rows, folder: Path) -> None:
-    one = measured(folder, "trt-10", "fp16")
-    assert one.typed is None
-    assert one.model_sha256 == measured(folder, "trt-10", "fp32").model_sha256
-    assert one.build is not None
-    assert "FP16" in one.build["flags"]
+    measurement = measured(folder, "trt-10", "fp16")
+    assert measurement.typed is None
+    assert measurement.model_sha256 == measured(folder, "trt-10", "fp32").model_sha256
+    assert measurement.build is not None
+    assert "FP16" in measurement.build["flags"]
     bf16 = measured(folder, "trt-10", "bf16")
     assert bf16.build is not None
     assert "BF16" in bf16.build["flags"]
@@ -206,10 +208,10 @@ def test_it_is_known_afterwards(rows: Rows, folder: Path) -> None:
 
 
 def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path: Path) -> None:
-    made = make(
+    ticket = make(
         "latest", folder / "results", tmp_path / "t.zip", TicketWish(cells=["trt-11/*/fp16"])
     )
-    with zipfile.ZipFile(made.path) as archive:
+    with zipfile.ZipFile(ticket.path) as archive:
         archive.extractall(tmp_path)
     root, cell = tmp_path / "ticket", "trt-11@gpu-all@fp16"
     asked = json.loads((root / "reproduce" / "requests" / f"{cell}.json").read_text())
@@ -230,8 +232,8 @@ def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
     rows: Rows, folder: Path, tmp_path: Path
 ) -> None:
     wish = TicketWish(cells=["trt-11/*/fp16"], no_weights=True)
-    made = make("latest", folder / "results", tmp_path / "t.zip", wish)
-    with zipfile.ZipFile(made.path) as archive:
+    ticket = make("latest", folder / "results", tmp_path / "t.zip", wish)
+    with zipfile.ZipFile(ticket.path) as archive:
         archive.extractall(tmp_path)
     jobs = tmp_path / "ticket" / "reproduce"
     asked = json.loads((jobs / "requests" / "trt-11@gpu-all@fp16.json").read_text())
@@ -242,11 +244,11 @@ def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
         for one in networks.detector().graph.initializer
         if len(one.dims) == 4
     }
-    drawn = {one.name: numpy_helper.to_array(one) for one in stand_in.graph.initializer}
+    drawn = {tensor.name: numpy_helper.to_array(tensor) for tensor in stand_in.graph.initializer}
     pairs = [
         (values, drawn[f"{name}/float16"])
         for name, values in real.items()
         if f"{name}/float16" in drawn
     ]
     assert pairs
-    assert not any(np.allclose(one, other, atol=1e-3) for one, other in pairs)
+    assert not any(np.allclose(array, other, atol=1e-3) for array, other in pairs)

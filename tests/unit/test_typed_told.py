@@ -56,5 +56,5 @@ def test_only_what_has_a_near_end_is_looked_at_for_overflows(
     """bfloat16 and TF32 reach as far as float32: they lose digits."""
     bad = Verdict(kind=kind, cell="c", head="small", effect=EFFECT, against="40 dB")
     losing = dataclasses.replace(fp32_head("small", 1e-2), verdicts=(bad,))
-    (one,) = answers(("small",), [cell_result("v", Pass(precision=precision), [losing])], "v")
-    assert ("overflows" in one.findings[0].advice) is overflows
+    (answer,) = answers(("small",), [cell_result("v", Pass(precision=precision), [losing])], "v")
+    assert ("overflows" in answer.findings[0].advice) is overflows

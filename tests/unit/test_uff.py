@@ -78,7 +78,7 @@ def test_what_cannot_serve_is_told(
     (matrix.parent / "empty.uff").touch()
     (matrix.parent / "tiny.pb").write_bytes(b"a network")
     problems = wrong(matrix, changed(model__uff=stated))
-    assert any(where in one and told in one for one in problems), problems
+    assert any(where in problem and told in problem for problem in problems), problems
 
 
 def test_a_network_with_channels_last_has_no_uff_form(matrix: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_network_with_channels_last_has_no_uff_form(matrix: Path) -> None:
     model = builder.model({"image": [1, 16, 16, 3]}, ["large", "small"])
     (matrix.parent / "last.onnx").write_bytes(model.SerializeToString())
     problems = wrong(matrix, changed(model__onnx="last.onnx", model__uff=STATED))
-    assert any("--inputs-as-nchw" in one for one in problems), problems
+    assert any("--inputs-as-nchw" in problem for problem in problems), problems
 
 
 def test_tensorrts_float_passes_are_offered_it_and_no_other(matrix: Path, tmp_path: Path) -> None:
@@ -126,11 +126,11 @@ def answered(folder: Path, images: int = 2, batch: int = 1) -> Path:
     (folder / "cudart").mkdir()
     library = ["gcc", "-shared", "-fPIC", "-o", str(folder / "cudart" / "libcudart.so")]
     subprocess.run([*library, str(FAKES / "cudart" / "cudart.c")], check=True)
-    made = pack(
+    packed = pack(
         folder / "matrix.yaml", folder / "results", folder / "pack.tar",
         select=["trt-6.0.1/*"], progress=Told(),
     )  # fmt: skip
-    unpack(made.file, folder / "there")
+    unpack(packed.file, folder / "there")
     subprocess.run(
         [sys.executable, "pack/run-pack.py"],
         cwd=folder / "there", check=True, stdout=subprocess.DEVNULL, env=at(folder, "6.0.1"),
@@ -144,7 +144,7 @@ def answered(folder: Path, images: int = 2, batch: int = 1) -> Path:
 
 def records(run: Path) -> dict[str, Record]:
     found = Store(run / "results").open_run("latest").records()
-    return {one.cell: one for one in found if one.environment == "trt-6.0.1"}
+    return {record.cell: record for record in found if record.environment == "trt-6.0.1"}
 
 
 def test_a_run_reads_it_and_says_so(run: Path) -> None:
@@ -152,17 +152,23 @@ def test_a_run_reads_it_and_says_so(run: Path) -> None:
     for name in ("fp32", "int8-implicit-own-entropy2", "int8-implicit-shared-entropy"):
         record = found[f"trt-6.0.1/gpu:*/{name}"]
         assert record.status is Status.OK, record.reason
-        assert {one.variant for one in record.measurements} == {"tiny.uff"}
-        assert {tuple(one.refused) for one in record.measurements} == {("tiny.onnx",)}
+        assert {measurement.variant for measurement in record.measurements} == {"tiny.uff"}
+        assert {tuple(measurement.refused) for measurement in record.measurements} == {
+            ("tiny.onnx",)
+        }
     manifest = Store(run / "results").open_run("latest").manifest()
     assert manifest.facts["model"]["uff"]["file"] == "tiny.uff"
 
 
 def test_a_ticket_says_that_it_holds_no_uff(run: Path, tmp_path: Path) -> None:
-    made = make(
+    ticket = make(
         "latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["trt-6.0.1/*/fp32"])
     )
-    (cell,) = (one for one in made.content.cells if one.cell == "trt-6.0.1/gpu:*/fp32")
+    (cell,) = (
+        cell_of_ticket
+        for cell_of_ticket in ticket.content.cells
+        if cell_of_ticket.cell == "trt-6.0.1/gpu:*/fp32"
+    )
     assert cell.reproduce is None
     assert "UFF file" in (cell.why_not or "")
 
@@ -171,18 +177,18 @@ def test_its_images_go_in_batches(tmp_path: Path) -> None:
     """UFF files know no batch: they are built and run for so many, the last batch short here."""
     batched = answered(tmp_path, images=3, batch=2)
     found = records(batched)
-    assert {one.status for one in found.values() if one.pass_.precision is Precision.FP32} == {
-        Status.OK
-    }
+    assert {
+        record.status for record in found.values() if record.pass_.precision is Precision.FP32
+    } == {Status.OK}
     judgement = JudgementFile.read(batched / "results" / "latest").judgement
-    (cell,) = (one for one in judgement.cells if one.cell.id == "trt-6.0.1/gpu:*/fp32")
+    (cell,) = (result for result in judgement.cells if result.cell.id == "trt-6.0.1/gpu:*/fp32")
     assert cell.latency is not None
     assert cell.latency.batch == 2
     # Against the reference, which ONNX Runtime computed of the ONNX form.
-    assert min(one.error.sqnr_db or 200 for one in cell.heads) > 60
+    assert min(head.error.sqnr_db or 200 for head in cell.heads) > 60
     implicit = [
-        one
-        for one in judgement.cells
-        if one.cell.id == "trt-6.0.1/gpu:*/int8-implicit-shared-entropy"
+        result
+        for result in judgement.cells
+        if result.cell.id == "trt-6.0.1/gpu:*/int8-implicit-shared-entropy"
     ]
-    assert [one.status for one in implicit] == [Status.OK], implicit[0].reason
+    assert [result.status for result in implicit] == [Status.OK], implicit[0].reason

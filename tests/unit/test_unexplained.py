@@ -29,7 +29,7 @@ def lost(
     gate_sqnr_db: float | None = None,
     **changes: Any,
 ) -> HeadResult:
-    made = head(
+    head_result = head(
         "small",
         nmse,
         limit=limit,
@@ -37,16 +37,16 @@ def lost(
         gate_sqnr_db=gate_sqnr_db,
         verdicts=verdicts or (OK,),
     )
-    return replace(made, **changes)
+    return replace(head_result, **changes)
 
 
-def looked_at(one: HeadResult, pass_: Pass = SHARED, **more: Any) -> tuple[Verdict, ...]:
-    (result,) = with_unexplained([cell_result(BASELINE, pass_, [one], **more)])
+def looked_at(head_result: HeadResult, pass_: Pass = SHARED, **more: Any) -> tuple[Verdict, ...]:
+    (result,) = with_unexplained([cell_result(BASELINE, pass_, [head_result], **more)])
     return result.heads[0].verdicts
 
 
 def kinds(verdicts: Iterable[Verdict]) -> list[Kind]:
-    return [one.kind for one in verdicts]
+    return [verdict.kind for verdict in verdicts]
 
 
 def test_without_harm_nothing_is_told() -> None:
@@ -56,10 +56,10 @@ def test_without_harm_nothing_is_told() -> None:
 
 
 def test_a_gate_that_fails_is_told_with_what_it_looks_like() -> None:
-    (one,) = looked_at(lost(gate_sqnr_db=20))
-    assert (one.kind, one.suspected) == (Kind.UNEXPLAINED_LOSS, Kind.ENGINE_LOSS)
-    assert (one.cell, one.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
-    assert one.why == (
+    (verdict,) = looked_at(lost(gate_sqnr_db=20))
+    assert (verdict.kind, verdict.suspected) == (Kind.UNEXPLAINED_LOSS, Kind.ENGINE_LOSS)
+    assert (verdict.cell, verdict.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
+    assert verdict.why == (
         "a gate fails (SQNR 17.0 dB, at least 20 dB) (60 % the engine, 20 % 8 bits, 20 % the table)"
     )
     (table,) = looked_at(lost(limit=0.004, calibration=0.014, gate_sqnr_db=20))
@@ -71,10 +71,10 @@ def test_a_gate_that_fails_is_told_with_what_it_looks_like() -> None:
 )
 def test_what_is_mostly_8_bits_own_is_8_bits_own(share: float, kind: Kind) -> None:
     limit = 0.02 * MOST * share
-    (one,) = looked_at(lost(limit=limit, calibration=0.009, gate_sqnr_db=22))
-    assert one.kind is kind
+    (verdict,) = looked_at(lost(limit=limit, calibration=0.009, gate_sqnr_db=22))
+    assert verdict.kind is kind
     if kind is Kind.INT8_LIMIT:
-        assert "of the error is what 8 bits cost with the best table known" in (one.why or "")
+        assert "of the error is what 8 bits cost with the best table known" in (verdict.why or "")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_gate_that_the_best_table_nearly_holds_is_no_limit_of_8_bits(
 ) -> None:
     """Without a test, half a decibel."""
     limit = 0.01 * 10 ** (share * NEARLY_DB / 10)
-    (one,) = looked_at(lost(limit=limit, calibration=0.0, gate_sqnr_db=20))
-    assert one.kind is kind
+    (verdict,) = looked_at(lost(limit=limit, calibration=0.0, gate_sqnr_db=20))
+    assert verdict.kind is kind
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.99, False), (1.01, True)])
@@ -95,10 +95,10 @@ def test_boxes_that_anybody_would_miss_are_told_without_a_gate(share: float, *, 
         (boxes(lost=5 * share), "5 of 1000 boxes are lost"),
         (boxes(ap_drop=0.01 * share), "AP falls by 0.010"),
     ):
-        found = looked_at(lost(boxes=some))
-        assert (kinds(found) == [Kind.UNEXPLAINED_LOSS]) is told
+        verdicts = looked_at(lost(boxes=some))
+        assert (kinds(verdicts) == [Kind.UNEXPLAINED_LOSS]) is told
         if told and "AP" in words:
-            assert words in (found[0].why or "")
+            assert words in (verdicts[0].why or "")
 
 
 def box_gate(*, passed: bool, name: str = "ap_drop") -> tuple[GateResult, ...]:
@@ -108,19 +108,21 @@ def box_gate(*, passed: bool, name: str = "ap_drop") -> tuple[GateResult, ...]:
 def test_that_the_best_table_would_hold_a_gate_says_nothing_of_another_gate() -> None:
     """The SQNR gate holds here; that of boxes fails, and 8 bits are most of the error."""
     sqnr = GateResult(name="sqnr_db", limit=10.0, value=17.0, passed=True)
-    one = lost(limit=0.018, calibration=0.001, gates=(sqnr, *box_gate(passed=False)), passed=False)
-    (found,) = looked_at(replace(one, gate_sqnr_db=10.0))
-    assert found.kind is Kind.INT8_LIMIT
-    assert (found.cell, found.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
-    assert "; 90 % of the error is what 8 bits cost" in (found.why or "")
+    head_result = lost(
+        limit=0.018, calibration=0.001, gates=(sqnr, *box_gate(passed=False)), passed=False
+    )
+    (verdict,) = looked_at(replace(head_result, gate_sqnr_db=10.0))
+    assert verdict.kind is Kind.INT8_LIMIT
+    assert (verdict.cell, verdict.head) == (cell_result(BASELINE, SHARED).cell.id, "small")
+    assert "; 90 % of the error is what 8 bits cost" in (verdict.why or "")
 
 
 def test_boxes_that_a_gate_of_boxes_accepts_are_told_to_be_within_it() -> None:
     for gates, accepted in ((box_gate(passed=True), True), (box_gate(passed=False), False)):
-        one = lost(boxes=boxes(ap_drop=0.05), gates=gates, passed=all_hold(gates))
-        (found,) = looked_at(one)
-        assert found.kind is Kind.UNEXPLAINED_LOSS
-        assert ("within the gate" in (found.why or "")) is accepted
+        head_result = lost(boxes=boxes(ap_drop=0.05), gates=gates, passed=all_hold(gates))
+        (verdict,) = looked_at(head_result)
+        assert verdict.kind is Kind.UNEXPLAINED_LOSS
+        assert ("within the gate" in (verdict.why or "")) is accepted
     sqnr = lost(0.001, boxes=boxes(ap_drop=0.05), gate_sqnr_db=20)
     assert kinds(looked_at(sqnr)) == [Kind.UNEXPLAINED_LOSS], "a gate of dB accepts no boxes"
 
@@ -138,8 +140,8 @@ def test_a_fallback_or_half_a_table_explains_no_loss(kind: Kind) -> None:
 
 
 def test_without_a_budget_nothing_is_suspected() -> None:
-    (one,) = looked_at(lost(gate_sqnr_db=20, budget=None))
-    assert (one.kind, one.suspected) == (Kind.UNEXPLAINED_LOSS, None)
+    (verdict,) = looked_at(lost(gate_sqnr_db=20, budget=None))
+    assert (verdict.kind, verdict.suspected) == (Kind.UNEXPLAINED_LOSS, None)
     spared = lost(0.02, limit=0.03, calibration=0.0, gate_sqnr_db=20)
     assert looked_at(spared)[0].suspected is None, "it ran layers in float, and fails all the same"
 
@@ -149,8 +151,8 @@ def floating(pass_: Pass, some: BoxErrors | None, **changes: Any) -> tuple[Verdi
 
 
 def test_reduced_floating_point_is_looked_at_too() -> None:
-    (one,) = floating(FP16, boxes(lost=100))
-    assert (one.kind, one.why) == (Kind.UNEXPLAINED_LOSS, "100 of 1000 boxes are lost")
+    (verdict,) = floating(FP16, boxes(lost=100))
+    assert (verdict.kind, verdict.why) == (Kind.UNEXPLAINED_LOSS, "100 of 1000 boxes are lost")
 
 
 def test_cells_that_did_not_run_are_left_as_they_are() -> None:
@@ -172,7 +174,7 @@ def test_it_fails_the_answer_of_its_head() -> None:
 
 
 def test_fp32_that_loses_a_fifth_of_all_boxes_is_never_clean() -> None:
-    one = replace(fp32_head(), verdicts=(OK,), boxes=boxes(lost=200))
-    results = with_unexplained([cell_result(BASELINE, FP32, [one])])
+    head_result = replace(fp32_head(), verdicts=(OK,), boxes=boxes(lost=200))
+    results = with_unexplained([cell_result(BASELINE, FP32, [head_result])])
     (answer,) = answers(("small",), results, BASELINE)
     assert not answer.clean

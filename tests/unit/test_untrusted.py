@@ -48,7 +48,7 @@ def test_a_wide_tree_of_every_sort_is_removed_and_nothing_beside_it(tmp_path: Pa
     for name in ("a/b/c", "a/b", "b"):
         (tree / name).chmod(0)
     remove(tree)
-    assert [one.name for one in tmp_path.iterdir()] == ["kept"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert (kept / "file").read_text() == "kept"
 
 

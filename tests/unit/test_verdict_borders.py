@@ -50,10 +50,10 @@ def made(
     pass_: str = "int8",
     name: str = "new",
 ) -> Hypothesis:
-    one, other = (Side(sample, noise) for sample in samples)
+    side, other = (Side(sample, noise) for sample in samples)
     return Hypothesis(
         kind=kind, cell=f"{name}/cpu/int8", head="small", against="base/cpu/int8",
-        contrast=Contrast(one, other, sqnr, image), least=LEAST, others=tuple(others),
+        contrast=Contrast(side, other, sqnr, image), least=LEAST, others=tuple(others),
         guarded=guarded, pass_=pass_,
     )  # fmt: skip
 
@@ -62,7 +62,10 @@ def decided(
     *family: Hypothesis, heads: int = 1, rules: Rules | None = None
 ) -> list[tuple[Kind, str | None]]:
     some = [errors([cell("base", 0.004)])] * heads
-    return [(one.kind, one.needs) for one in family_verdicts(family, some, rules or Rules())]
+    return [
+        (family_verdict.kind, family_verdict.needs)
+        for family_verdict in family_verdicts(family, some, rules or Rules())
+    ]
 
 
 def at(p: float, *variances: float, least: float = 0.0) -> float:
@@ -164,8 +167,8 @@ def test_every_head_and_every_free_pass_is_a_chance_for_builds_that_choose(
 
 def test_every_version_more_is_a_chance_too_and_counts_in_what_is_asked_for() -> None:
     others = [cell(name, 0.004, sample=built(0.004, 0.02, 0.004, 0.02)) for name in ("a", "b")]
-    one = made(CLEAR, samples=CHOSEN, guarded=True, others=others)
-    ((kind, needs),) = decided(one)
+    hypothesis = made(CLEAR, samples=CHOSEN, guarded=True, others=others)
+    ((kind, needs),) = decided(hypothesis)
     assert kind is Kind.INCONCLUSIVE
     needed = builds_needed(4, 3, 0.009)
     assert needed < builds_needed(2, 3, 0.009), "alike builds of others are evidence"
@@ -187,10 +190,10 @@ def one_image(
 
 
 def test_one_image_that_contradicts_all_others_is_told() -> None:
-    (found,) = one_image(carried=0.605)
-    assert (found.kind, found.needs) == (Kind.INCONCLUSIVE, "more evaluation images")
-    assert (found.why or "").startswith("one image has 60 % of the error and says so")
-    assert (found.why or "").endswith("the typical image says the opposite")
+    (verdict,) = one_image(carried=0.605)
+    assert (verdict.kind, verdict.needs) == (Kind.INCONCLUSIVE, "more evaluation images")
+    assert (verdict.why or "").startswith("one image has 60 % of the error and says so")
+    assert (verdict.why or "").endswith("the typical image says the opposite")
 
 
 @pytest.mark.parametrize("share", SIDES)
@@ -238,9 +241,9 @@ def versions(*views: View, head: str = "small") -> list[Hypothesis]:
     return [
         Hypothesis(
             kind=Kind.ENGINE_LOSS, cell=f"v{number}/{head}", head=head, against="its simulation",
-            contrast=Contrast(Side(built(0.016)), Side(exact(0.004)), one, NOTHING), least=LEAST,
+            contrast=Contrast(Side(built(0.016)), Side(exact(0.004)), view, NOTHING), least=LEAST,
         )
-        for number, one in enumerate(views)
+        for number, view in enumerate(views)
     ]  # fmt: skip
 
 
@@ -256,14 +259,14 @@ def test_what_versions_lose_alike_is_found_at_one_in_a_thousand(
     asked = versions(*views)
     if groups == 2:
         asked += versions(*[View(LEAST, known(1), (), ())] * 3, head="other")
-    found = list(alike(asked, set(), Rules(looks=looks)))
-    assert [one.cell for one in found] == (
+    verdicts = list(alike(asked, set(), Rules(looks=looks)))
+    assert [verdict.cell for verdict in verdicts] == (
         ["v0/small", "v1/small", "v2/small"] if share < 1 else []
     )
-    for one in found:
-        assert (one.against, one.versions) == ("its simulation", 3)
-        assert one.effect
-        assert one.effect.log == pytest.approx(mean, abs=0.011)
+    for verdict in verdicts:
+        assert (verdict.against, verdict.versions) == ("its simulation", 3)
+        assert verdict.effect
+        assert verdict.effect.log == pytest.approx(mean, abs=0.011)
 
 
 @pytest.mark.parametrize("share", SIDES)
@@ -272,7 +275,7 @@ def test_versions_alike_are_no_surer_of_the_images_than_the_least_sure_of_them(
 ) -> None:
     mean = at(share * 0.001, 0.04, least=LEAST)
     images = [known(0.01), (0.04, 1e9), (0.0, 2.0)]
-    views = [View(mean, one, (), ()) for one in images]
+    views = [View(mean, image, (), ()) for image in images]
     assert bool(list(alike(versions(*views), set(), Rules()))) is (share < 1)
 
 

@@ -85,7 +85,7 @@ def test_a_cell_whose_layers_are_held_is_no_witness_against_builds_that_choose()
     pair = [free(name, *[nmse] * 3) for name, nmse in (("base", 0.004), ("new", 0.016))]
     others = [free(name, *[0.004] * 3) for name in ("a", "b", "c", "d")]
     assert told(*pair, *others, gate=None)["new"] == {Kind.ENGINE_REGRESSION}
-    held = [replace(one, held=True) for one in others]
+    held = [replace(other, held=True) for other in others]
     assert told(*pair, *held, gate=None)["new"] == {Kind.INCONCLUSIVE}
 
 
@@ -99,7 +99,7 @@ def test_every_device_is_one_more_chance_for_builds_that_choose() -> None:
         ]
 
     assert told(*on("gpu:0"), gate=None)["new"] == {Kind.ENGINE_REGRESSION}
-    three = [one for device in ("gpu:0", "gpu:1", "gpu:2") for one in on(device)]
+    three = [error for device in ("gpu:0", "gpu:1", "gpu:2") for error in on(device)]
     assert told(*three, gate=None)["new"] == {Kind.INCONCLUSIVE}
 
 

@@ -35,7 +35,9 @@ def rows_of(name: str) -> list[Row]:
     three = [(variant, 3 if 3 in family.repeats else family.repeats[0]) for variant in variants]
     others = [
         (variants[number % len(variants)], repeats)
-        for number, repeats in enumerate(one for one in family.repeats if one != 3 and one <= 5)
+        for number, repeats in enumerate(
+            repeat for repeat in family.repeats if repeat != 3 and repeat <= 5
+        )
     ]
     chosen = list(dict.fromkeys(three + others))
     each = max(1, round(MATRICES * family.weight / len(chosen)))
@@ -71,8 +73,8 @@ def test_one_build_of_an_engine_that_may_build_otherwise_accuses_nobody() -> Non
     make = FAMILIES["loud"].variants["sd 0.1, 3 dB"]
     generator = np.random.default_rng(3)
     kinds = [{kind for _, _, kind in told(make(generator, 1)).kinds} for _ in range(10)]
-    assert all(one <= {"ok", "inconclusive"} for one in kinds)
-    assert sum("inconclusive" in one for one in kinds) >= 8
+    assert all(kind <= {"ok", "inconclusive"} for kind in kinds)
+    assert sum("inconclusive" in kind for kind in kinds) >= 8
 
 
 def matrix(name: str = "engine-one", variant: str = "6 dB", seed: int = 1) -> Matrix:

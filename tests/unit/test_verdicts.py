@@ -72,8 +72,8 @@ def test_the_limit_is_beyond_the_gate_by_whatever_the_images_show(
         simulations={("engine", "t"): level(0.01 * share, ENERGY)},
         gate_nmse=0.01,
     )
-    found = {one.kind for one in verdicts([head], "base", Rules())}
-    assert (Kind.INT8_LIMIT in found) is limit
+    kinds = {verdict.kind for verdict in verdicts([head], "base", Rules())}
+    assert (Kind.INT8_LIMIT in kinds) is limit
 
 
 def test_a_cell_that_holds_its_gate_has_shown_that_8_bits_are_enough() -> None:
@@ -107,7 +107,10 @@ def test_one_table_that_costs_more_implicitly_is_neither_the_tables_nor_the_vers
         implicit=True,
     )
     head = errors((explicit, implicit), None, t=0.004)
-    found = {(one.cell, one.kind, one.against) for one in verdicts([head], "base", Rules())}
+    found = {
+        (verdict.cell, verdict.kind, verdict.against)
+        for verdict in verdicts([head], "base", Rules())
+    }
     assert found == {
         ("base/gpu/int8-shared", Kind.OK, None),
         ("base/gpu/int8-implicit", Kind.IMPLICIT_REGRESSION, "base/gpu/int8-shared"),
@@ -233,8 +236,10 @@ def test_the_best_table_is_chosen_on_one_half_and_judged_on_the_other() -> None:
     )
     assert head.best["engine"].nmse == pytest.approx(0.004)
     assert head.best["engine"].exact
-    one = replace(head, simulations={("engine", "a"): _half(0.001, 0.004)})
-    assert one.best["engine"].errors == pytest.approx(one.simulations["engine", "a"].errors)
+    measured_head = replace(head, simulations={("engine", "a"): _half(0.001, 0.004)})
+    assert measured_head.best["engine"].errors == pytest.approx(
+        measured_head.simulations["engine", "a"].errors
+    )
 
 
 def test_of_many_tables_that_scatter_by_chance_none_is_a_problem() -> None:
@@ -255,7 +260,8 @@ def test_of_many_tables_that_scatter_by_chance_none_is_a_problem() -> None:
             gate_nmse=None,
         )
         problems += any(
-            one.kind is Kind.CALIBRATION_PROBLEM for one in verdicts([head], "base", Rules())
+            verdict.kind is Kind.CALIBRATION_PROBLEM
+            for verdict in verdicts([head], "base", Rules())
         )
     assert problems == 0
 
@@ -271,10 +277,10 @@ def test_views_that_contradict_on_one_dominant_image_are_told_and_not_decided() 
     one = cell("base", 0.004, sample=builds(0.004, 0.004, pattern=heavy))
     other = cell("new", 0.004, sample=builds(0.004, 0.004, pattern=lost))
     head = MeasuredHead(head="small", cells=[one, other], simulations={}, gate_nmse=None)
-    (found,) = (v for v in verdicts([head], "base", Rules()) if v.cell == other.cell)
-    assert (found.kind, found.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_REGRESSION)
-    assert found.needs == "more evaluation images"
-    assert "one image has" in (found.why or "")
+    (verdict,) = (v for v in verdicts([head], "base", Rules()) if v.cell == other.cell)
+    assert (verdict.kind, verdict.suspected) == (Kind.INCONCLUSIVE, Kind.ENGINE_REGRESSION)
+    assert verdict.needs == "more evaluation images"
+    assert "one image has" in (verdict.why or "")
 
 
 def test_one_image_is_not_enough() -> None:
@@ -282,8 +288,8 @@ def test_one_image_is_not_enough() -> None:
     one = cell("base", 0.004, sample=Sample(np.full((3, 1), 0.04), energy))
     other = cell("new", 0.004, sample=Sample(np.full((3, 1), 0.4), energy))
     head = MeasuredHead(head="small", cells=[one, other], simulations={}, gate_nmse=None)
-    found = {v.cell: v for v in verdicts([head], "base", Rules())}[other.cell]
-    assert (found.kind, found.needs) == (Kind.INCONCLUSIVE, "more evaluation images")
+    verdict = {v.cell: v for v in verdicts([head], "base", Rules())}[other.cell]
+    assert (verdict.kind, verdict.needs) == (Kind.INCONCLUSIVE, "more evaluation images")
 
 
 def test_a_step_is_found_as_the_whole_is() -> None:
@@ -319,10 +325,10 @@ def test_little_that_only_other_images_would_decide_is_not_chased(share: float, 
         gate_nmse=None,
     )
     assert head.best["engine"].errors == pytest.approx(good.errors), "on both halves"
-    (found,) = verdicts([head], "base", Rules())
-    assert found.kind is kind
+    (verdict,) = verdicts([head], "base", Rules())
+    assert verdict.kind is kind
     if kind is Kind.INCONCLUSIVE:
-        assert (found.suspected, found.needs) == (
+        assert (verdict.suspected, verdict.needs) == (
             Kind.CALIBRATION_PROBLEM,
             "more evaluation images",
         )

@@ -33,7 +33,7 @@ def planted(times: float) -> onnx.ModelProto:
     """
     model = networks.detector()
     values = {one.name: one for one in model.graph.initializer}
-    arrays = {name: numpy_helper.to_array(one).copy() for name, one in values.items()}
+    arrays = {name: numpy_helper.to_array(value).copy() for name, value in values.items()}
     arrays["c1.weight"][3], arrays["c1.bias"][3] = 0, -1
     wide = arrays["c2.weight"]
     median = np.median(np.abs(wide).max(axis=(1, 2, 3)))
@@ -58,7 +58,7 @@ def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
             {
                 "name": "planted",
                 "model": {"onnx": "net.onnx"},
-                "heads": {one.name: {} for one in model.graph.output},
+                "heads": {value.name: {} for value in model.graph.output},
                 "data": {
                     "calibration": {"images": "calibration"},
                     "evaluation": {"images": "evaluation"},
@@ -81,11 +81,11 @@ def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
 
 def sqnr(judgement: Judgement, pass_: str, head: str) -> float:
     (found,) = [
-        one.error.sqnr_db
+        head_result.error.sqnr_db
         for result in judgement.cells
         if result.cell.pass_.name == pass_
-        for one in result.heads
-        if one.head == head
+        for head_result in result.heads
+        if head_result.head == head
     ]
     assert found is not None
     return found
@@ -100,10 +100,10 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
 
 @pytest.mark.parametrize("times", [195, 300])
 def test_the_planted_weight_is_named_with_the_heads_behind(times: float) -> None:
-    (found,) = wide_weights(planted(times), [("large", "large"), ("small", "small")])
-    assert (found.layer, found.channel, found.channels) == ("conv_c2", 5, 12)
-    assert found.spread == pytest.approx(times, rel=0.2)
-    assert found.heads == ("large", "small")
+    (weight,) = wide_weights(planted(times), [("large", "large"), ("small", "small")])
+    assert (weight.layer, weight.channel, weight.channels) == ("conv_c2", 5, 12)
+    assert weight.spread == pytest.approx(times, rel=0.2)
+    assert weight.heads == ("large", "small")
 
 
 def test_an_ordinary_network_has_none() -> None:
@@ -122,18 +122,20 @@ def test_per_tensor_loses_per_channel_does_not_and_the_weight_is_named(
         assert sqnr(judgement, PER_CHANNEL, head) > 25
         assert sqnr(judgement, PER_TENSOR, head) < sqnr(judgement, PER_CHANNEL, head) - 10
         (answer,) = [one for one in judgement.answers if one.head == head]
-        told = [one for one in answer.findings if one.kind is Kind.PER_TENSOR_WEIGHTS]
-        assert [one.cells for one in told] == [
+        findings = [
+            finding for finding in answer.findings if finding.kind is Kind.PER_TENSOR_WEIGHTS
+        ]
+        assert [finding.cells for finding in findings] == [
             (f"here/cpu/{PER_TENSOR}", "here/cpu/int8-own-minmax-per-tensor")
         ]
-        assert "conv_c2 (channel 5 of 12 is " in told[0].text
+        assert "conv_c2 (channel 5 of 12 is " in findings[0].text
         # Per channel nothing of it is lost: at most another table is better, on noise.
         others = {
             verdict.kind
             for result in judgement.cells
             if result.cell.pass_.name == PER_CHANNEL
-            for one in result.heads
-            for verdict in one.verdicts
+            for head_result in result.heads
+            for verdict in head_result.verdicts
         }
         assert others <= {Kind.OK, Kind.CALIBRATION_PROBLEM}
 
@@ -150,7 +152,7 @@ def test_page_plan_and_record_tell_the_weight_and_the_scales(
     assert all(planned.known[cell.id] == 2 for cell in planned.cells)
     for path in (folder / "results" / "latest").rglob("*per-tensor*.json"):
         record = Record.model_validate_json(path.read_text())
-        assert {one.placement for one in record.measurements} == {
+        assert {measurement.placement for measurement in record.measurements} == {
             "onnxruntime-int8-per_tensor-float_outputs"
         }
 
@@ -160,8 +162,8 @@ def test_per_tensor_alone_is_told_against_a_scale_a_channel_too(tmp_path: Path) 
     kinds = {
         verdict.kind
         for result in outcome.judgement.cells
-        for one in result.heads
-        for verdict in one.verdicts
+        for head in result.heads
+        for verdict in head.verdicts
         if result.cell.pass_.per_tensor
     }
     assert Kind.PER_TENSOR_WEIGHTS in kinds
@@ -183,19 +185,19 @@ def test_any_magnitudes_give_the_ratio_to_the_median_of_those_that_are_not_zero(
     magnitudes: list[float],
 ) -> None:
     weight = np.array(magnitudes, "f4").reshape(-1, 1, 1, 1)
-    found = wide_weights(layer(weight), [("y", "y")])
-    alive = sorted(one for one in magnitudes if one > 0)
+    weights = wide_weights(layer(weight), [("y", "y")])
+    alive = sorted(magnitude for magnitude in magnitudes if magnitude > 0)
     expected = max(alive) / float(np.median(np.array(alive, "f4").astype("f8"))) if alive else 1.0
-    assert bool(found) == (expected > WIDE)
-    if found:
-        assert found[0].spread == pytest.approx(expected, rel=1e-6)
+    assert bool(weights) == (expected > WIDE)
+    if weights:
+        assert weights[0].spread == pytest.approx(expected, rel=1e-6)
 
 
 def test_channels_are_those_of_the_output_in_every_kind_of_layer() -> None:
     weight = np.ones((6, 5), "f4")
     weight[:, 2] = 100  # MatMul: columns are outputs
-    (found,) = wide_weights(layer(weight, "MatMul"), [("y", "y")])
-    assert (found.channel, found.channels) == (2, 5)
+    (wide_weight,) = wide_weights(layer(weight, "MatMul"), [("y", "y")])
+    assert (wide_weight.channel, wide_weight.channels) == (2, 5)
     rows = np.ones((5, 6), "f4").T.copy()
     rows[2] = 100  # a row is an input: all outputs are alike
     assert wide_weights(layer(rows, "MatMul"), [("y", "y")]) == ()
@@ -213,8 +215,8 @@ def test_a_folded_batch_normalisation_is_looked_at_as_engines_see_it() -> None:
     for name, value in (("scale", [1, 1, 1, 400]), ("shift", [0] * 4), ("mean", [0] * 4), ("var", [1] * 4)):  # fmt: skip
         b.weight(name, np.array(value, "f4"))
     b.node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], "y")
-    (found,) = wide_weights(b.model({"image": [1, 3, 4, 4]}, ["y"]), [("y", "y")])
-    assert found.channel == 3
+    (weight,) = wide_weights(b.model({"image": [1, 3, 4, 4]}, ["y"]), [("y", "y")])
+    assert weight.channel == 3
 
 
 def test_operators_of_other_domains_are_left_alone() -> None:

@@ -228,9 +228,9 @@ def test_an_old_onnx_runtime_is_had_with_a_numpy_and_a_python_that_it_needs(
 ) -> None:
     def entry(*more: str) -> Venv:
         stated = {"venv": "onnxruntime", "versions": [release], "with": list(more)}
-        (found,) = config(changed(environments=[stated])).environments
-        assert isinstance(found, Venv)
-        return found
+        (venv,) = config(changed(environments=[stated])).environments
+        assert isinstance(venv, Venv)
+        return venv
 
     assert entry().requirements(0) == (f"onnxruntime=={release}", *beside)
     assert entry().pythons(0) == pythons

@@ -31,7 +31,10 @@ def read(tensor: Tensor) -> np.ndarray:
 
 
 def arrays(path: Path) -> Mapping[str, np.ndarray]:
-    return {str(one.member).removesuffix(".npy"): read(one) for one in tensors(path, FileFormat())}
+    return {
+        str(tensor.member).removesuffix(".npy"): read(tensor)
+        for tensor in tensors(path, FileFormat())
+    }
 
 
 def reason(path: Path) -> str:
@@ -60,7 +63,7 @@ def encoded(array: np.ndarray, save: Any = np.save) -> str:
 
 
 def polygraphy(payloads: Sequence[str], name: str = "small") -> str:
-    iterations = [{"outputs": {name: {"values": {"array": one}}}} for one in payloads]
+    iterations = [{"outputs": {name: {"values": {"array": payload}}}} for payload in payloads]
     return json.dumps({"lst": [["runner", iterations]]})
 
 
@@ -75,7 +78,9 @@ def test_iterations_of_a_real_file_are_put_together() -> None:
     np.testing.assert_array_equal(found["out/a"], np.concatenate([VALUES, VALUES + 1]))
     np.testing.assert_array_equal(found["labels"], [[1, 7], [1, 7]])
     labels = next(
-        one for one in tensors(DATA / "one-runner.json", FileFormat()) if "labels" in one.where
+        tensor
+        for tensor in tensors(DATA / "one-runner.json", FileFormat())
+        if "labels" in tensor.where
     )
     assert labels.note == "holds int64, compared as numbers"
 
@@ -154,7 +159,7 @@ def test_channels_last_is_brought_in_order(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(trtexec({"a": np.moveaxis(planes, 1, -1)}))
     (tensor,) = tensors(tmp_path / "x.json", FileFormat(layout=ChannelOrder.NHWC))
     assert tensor.shape == planes.shape
-    blocks = [one.copy() for one in tensor.blocks(24)]
+    blocks = [block.copy() for block in tensor.blocks(24)]
     np.testing.assert_array_equal(np.concatenate(blocks).reshape(planes.shape), planes)
 
 
@@ -227,7 +232,7 @@ def test_trtexec_against_polygraphy(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(trtexec({"a": VALUES + 1, "only": VALUES}))
     (tmp_path / "b.json").write_text(polygraphy([encoded(VALUES)], "a"))
     done = compare_paths(tmp_path / "a.json", tmp_path / "b.json", formats())
-    assert [one.name for one in done.files] == ["a.json[a]"]
+    assert [file.name for file in done.files] == ["a.json[a]"]
     assert done.files[0].error.mae == 1.0
     assert done.only_a == ("a.json[only]",)
     assert "six digits" in done.text()

@@ -115,14 +115,14 @@ def plant(results: Path) -> None:
         path.write_text(path.read_text() + LOG)
     for path in (newest / "records").rglob("*.json"):
         record = json.loads(path.read_text())
-        for one in record["measurements"]:
-            one["log_tail"] = LOG
-            one["start"]["command"] += ["--token", TOKEN]
-            one["start"]["probe"]["environment"] = {
+        for measurement in record["measurements"]:
+            measurement["log_tail"] = LOG
+            measurement["start"]["command"] += ["--token", TOKEN]
+            measurement["start"]["probe"]["environment"] = {
                 "NVIDIA_VISIBLE_DEVICES": f"GPU-{UUIDS[0]}", "LICENCE": VARIABLE,
             }  # fmt: skip
-            one["start"]["probe"]["gpu"] = {"name": "NVIDIA T4", "uuid": f"GPU-{UUIDS[1]}"}
-            one["start"]["identity"]["path"] = f"/home/{USER}/venv"
+            measurement["start"]["probe"]["gpu"] = {"name": "NVIDIA T4", "uuid": f"GPU-{UUIDS[1]}"}
+            measurement["start"]["identity"]["path"] = f"/home/{USER}/venv"
         record["reason"] = record["reason"] or f"as {USER} on {HOST}: {LOG}"
         path.write_text(json.dumps(record))
     manifest = json.loads((newest / "manifest.json").read_text())

@@ -93,7 +93,7 @@ class Trip:
             json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
         )
         (record,) = (one for one in records if one["cell"] == cell)
-        return [one["start"]["started"] for one in record["measurements"]]
+        return [measurement["start"]["started"] for measurement in record["measurements"]]
 
     def began(self, name: str) -> str:
         """Returns when run-pack.py started this there."""

@@ -116,8 +116,8 @@ class Session(object):
 
     def __init__(self, session):
         self._session = session
-        self._inputs = {one.name: one.type for one in session.get_inputs()}
-        self._outputs = [one.name for one in session.get_outputs()]
+        self._inputs = {get_input.name: get_input.type for get_input in session.get_inputs()}
+        self._outputs = [get_output.name for get_output in session.get_outputs()]
 
     def run(self, inputs, outputs):
         """Returns the arrays of `outputs`.

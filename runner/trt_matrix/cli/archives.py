@@ -44,7 +44,7 @@ def pack(
 
     patterns = [*(select or []), *(f"{name}/*" for name in environment or [])]
     with chosen(quiet=quiet, as_json=False) as progress:
-        made = packing(
+        packed = packing(
             experiment(matrix, config),
             results,
             output,
@@ -52,7 +52,7 @@ def pack(
             progress=progress,
             settling=settling,
         )
-    print_text(made.text())
+    print_text(packed.text())
 
 
 @app.command()

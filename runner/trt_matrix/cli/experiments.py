@@ -205,5 +205,5 @@ def diff(
     """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
     from trt_matrix.judging import run as judging
 
-    found = judging.difference(before, after, results, print_warning)
-    tell(found, as_json=as_json)
+    difference = judging.difference(before, after, results, print_warning)
+    tell(difference, as_json=as_json)

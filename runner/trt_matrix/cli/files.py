@@ -212,9 +212,9 @@ def doctor(matrix: Matrix = None, config: Config = None, as_json: AsJson = False
     """Say what this machine offers, what of matrix.yaml can run on it, and what to do."""
     from trt_matrix.commands.doctor import examine
 
-    found = examine(experiment(matrix, config))
-    tell(found, as_json=as_json)
-    raise typer.Exit(found.exit_code())
+    report = examine(experiment(matrix, config))
+    tell(report, as_json=as_json)
+    raise typer.Exit(report.exit_code())
 
 
 @app.command()

@@ -120,18 +120,18 @@ def _asked(image: ImageFacts, gpu: Gpu, driver: str | None) -> Listed:
 
 
 def _gpu(name: str) -> Gpu:
-    found = model(name)
-    if found is None:
+    gpu = model(name)
+    if gpu is None:
         close = ", ".join(similar(name))
         meant = f"did you mean {close}?" if close else "T4, A100, RTX 4090 and others are."
         problem = f"{name!r:.60} is not known; {meant} Or give its compute capability, such as 8.6"
         raise ConfigError(FOR_GPU, [problem])
     return Gpu(
         index=0,
-        name=found.name,
+        name=gpu.name,
         uuid="",
-        capability=found.capability,
-        data_centre=found.data_centre,
+        capability=gpu.capability,
+        data_centre=gpu.data_centre,
     )
 
 

@@ -70,7 +70,9 @@ class CheckReport:
 
     def exit_code(self) -> ExitCode:
         return (
-            ExitCode.COULD_NOT_RUN if any(self._bad(one) for one in self.answers) else ExitCode.OK
+            ExitCode.COULD_NOT_RUN
+            if any(self._bad(answer) for answer in self.answers)
+            else ExitCode.OK
         )
 
     def text(self, *, every_node: bool) -> str:
@@ -114,8 +116,8 @@ class CheckReport:
     def _bad(self, answer: Mapping[str, Any]) -> bool:
         forms = answer["forms"].values()
         return any(
-            one["refused"] or any("error" in each for each in one["built"].values())
-            for one in forms
+            form["refused"] or any("error" in each for each in form["built"].values())
+            for form in forms
         )
 
     def _table(self, answer: Mapping[str, Any], *, every_node: bool) -> list[str]:
@@ -192,10 +194,10 @@ def check(
 
 
 def _forms(path: Path, model: onnx.ModelProto, table: Path | None) -> list[NetworkForm]:
-    found = quantisation_of(model)
-    if found is not None and found.anything:
+    shipped = quantisation_of(model)
+    if shipped is not None and shipped.anything:
         if table is not None:
-            message = f"{found.sentence()}; a table goes into the float network: name that"
+            message = f"{shipped.sentence()}; a table goes into the float network: name that"
             raise ConfigError(str(path), [message])
         return [NetworkForm(name=SHIPPED, model=model, notes={})]
     return [NetworkForm(name=FLOAT, model=model, notes={}), _half(model), _qdq(model, table)]
@@ -203,16 +205,16 @@ def _forms(path: Path, model: onnx.ModelProto, table: Path | None) -> list[Netwo
 
 def _half(model: onnx.ModelProto) -> NetworkForm:
     try:
-        made = convert(model, Precision.FP16, {})
+        converted = convert(model, Precision.FP16, {})
     except graph.GraphError as error:
         return NetworkForm(name=HALF, model=None, notes={}, problem=str(error))
-    notes = {node: f"stays in float32: {why}" for node, why in made.kept.items()}
-    return NetworkForm(name=HALF, model=made.model, notes=notes)
+    notes = {node: f"stays in float32: {why}" for node, why in converted.kept.items()}
+    return NetworkForm(name=HALF, model=converted.model, notes=notes)
 
 
 def _qdq(model: onnx.ModelProto, table: Path | None) -> NetworkForm:
     if table is not None:
-        heads = [(one.name, one.name) for one in graph.outputs(model)]
+        heads = [(output.name, output.name) for output in graph.outputs(model)]
         made = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
         notes = {node: f"stays in float: {why}" for node, why in made.float_layers.items()}
         return NetworkForm(name=QDQ, model=made.model, notes=notes)

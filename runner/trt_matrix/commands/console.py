@@ -93,7 +93,7 @@ class Terminal:
 
     def ended(self, where: str) -> None:
         with self.lock:
-            for what in [one for one in self.rows if _is_of(one, where)]:
+            for what in [row for row in self.rows if _is_of(row, where)]:
                 self.bar.remove_task(self.rows.pop(what))
 
     def transfer(self, what: str, done: int, total: int) -> None:

@@ -69,9 +69,12 @@ class DoctorReport:
         else:
             lines.append(f"{self.matrix}:")
             lines += _table(
-                [(f"  {one.environment}", one.device, _fate(one)) for one in self.findings]
+                [
+                    (f"  {finding.environment}", finding.device, _fate(finding))
+                    for finding in self.findings
+                ]
             )
-            able = sum(one.obstacle is None for one in self.findings)
+            able = sum(finding.obstacle is None for finding in self.findings)
             lines.append(f"{able} of {len(self.findings)} can run here")
             if self.pulls:
                 lines.append(f"to pull: {_told(self.pulls)}")
@@ -90,12 +93,12 @@ class DoctorReport:
             "problems": list(self.problem.problems) if self.problem else [],
             "environments": [
                 {
-                    "environment": one.environment,
-                    "device": one.device,
-                    "status": str(one.obstacle[0]) if one.obstacle else "ok",
-                    "reason": one.obstacle[1] if one.obstacle else None,
+                    "environment": finding.environment,
+                    "device": finding.device,
+                    "status": str(finding.obstacle[0]) if finding.obstacle else "ok",
+                    "reason": finding.obstacle[1] if finding.obstacle else None,
                 }
-                for one in self.findings
+                for finding in self.findings
             ],
             "notes": list(self.notes),
             "advice": _advice(self),
@@ -153,7 +156,9 @@ def _containers(config: Config) -> Mapping[str, ImageFacts]:
 
 def _notes(image: ImageFacts, host: HostFacts) -> list[str]:
     told = host.images.get(image.reference or "", {})
-    return [f"note: {image.tag}: its {one}" for one in catalog.differences(image, told)]
+    return [
+        f"note: {image.tag}: its {difference}" for difference in catalog.differences(image, told)
+    ]
 
 
 def _told(images: Sequence[ImageFacts]) -> str:
@@ -252,7 +257,9 @@ def _containers_here(driver: Driver, host: HostFacts) -> str:
 
 def _advice(diagnosis: DoctorReport) -> list[str]:
     """Returns what to do about this host, where an environment waits for it."""
-    waiting = {one.device for one in diagnosis.findings if one.obstacle and one.here}
+    waiting = {
+        finding.device for finding in diagnosis.findings if finding.obstacle and finding.here
+    }
     found = []
     if diagnosis.driver.version is None and waiting - {"cpu"}:
         found.append(

@@ -104,5 +104,5 @@ def _changed_images(experiment: Experiment) -> int:
 
 def _weights(experiment: Experiment) -> int:
     """Returns the size of the network's weights in float32, or of its file where that is larger."""
-    elements = sum(math.prod(one.dims) for one in experiment.checked.model.graph.initializer)
+    elements = sum(math.prod(tensor.dims) for tensor in experiment.checked.model.graph.initializer)
     return max(4 * elements, experiment.network.fp32.size_bytes)

@@ -63,7 +63,7 @@ class Collected:
 
     @property
     def freed_bytes(self) -> int:
-        return sum(one.size_bytes for one in (self.run_files, self.facts, self.objects))
+        return sum(files.size_bytes for files in (self.run_files, self.facts, self.objects))
 
     def text(self) -> str:
         would = "would be " if self.dry_run else ""
@@ -99,11 +99,11 @@ def age(text: str) -> datetime.timedelta:
     Raises:
         ConfigError: it is none of these.
     """
-    found = AGE.fullmatch(text)
-    if not found:
+    match_ = AGE.fullmatch(text)
+    if not match_:
         source = "--older-than"
         raise ConfigError(source, [f"{text!a:.40} is no age: write 12h, 30d or 2w"])
-    return datetime.timedelta(**{UNITS[found[2]]: int(found[1])})
+    return datetime.timedelta(**{UNITS[match_[2]]: int(match_[1])})
 
 
 def collect_in(
@@ -234,7 +234,9 @@ class _Needs:
         fact = _read(Calibration, file)
         if fact is None:
             return False
-        made = (from_ranges(one, Provenance(algorithm=name)) for name, one in fact.tables.items())
+        made = (
+            from_ranges(table, Provenance(algorithm=name)) for name, table in fact.tables.items()
+        )
         return any(table.digest in self.named for table in made)
 
     def _unneeded_derived(self, files: Sequence[Path]) -> Iterator[Path]:
@@ -243,10 +245,10 @@ class _Needs:
         What was made of a derived object is looked at after that object: until nothing changes.
         """
         waiting = {file: _read(Derived, file) for file in files}
-        while found := [
+        while paths := [
             file for file, fact in waiting.items() if fact and (self._new(file) or self._made(fact))
         ]:
-            for file in found:
+            for file in paths:
                 fact = waiting.pop(file)
                 self.named.add(fact.sha256 if fact else "")
         yield from waiting

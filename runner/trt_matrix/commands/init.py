@@ -217,12 +217,14 @@ def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
     lines = list(
         comment("Not decided, since names and shapes fit what follows; choose, and complete it:")
     )
-    for one in proposals:
-        lines += comment(f"- {one.reason}. Not known: {one.doubt or 'which of these it is'}.")
-        lines.append(f"#   decode: {flow(one.decode)}")
+    for proposal in proposals:
+        lines += comment(
+            f"- {proposal.reason}. Not known: {proposal.doubt or 'which of these it is'}."
+        )
+        lines.append(f"#   decode: {flow(proposal.decode)}")
         lines += [
             f"#   heads: {quoted(name)}: {flow(settings)}"
-            for name, settings in one.heads.items()
+            for name, settings in proposal.heads.items()
             if settings
         ]
     return "\n".join(lines)
@@ -299,13 +301,13 @@ def _in_front_of_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     before = dict.fromkeys(tensor for _, ranked in limited.values() for tensor in ranked.before)
     if not before or any(UNREADABLE.search(name) for name in (*limited, *before)):
         return model, ""
-    made = cut(model, [*(name for name in outputs if name not in limited), *before])
+    model_proto = cut(model, [*(name for name in outputs if name not in limited), *before])
     lines = [f"{name!r} {reason}." for name, (reason, _) in limited.items()]
     lines += [
         "So the network is cut in front of that end. Its own suppression is not run: `decode` says below how "
         "boxes are made of these tensors."
     ]
-    return made, "".join(f"  {line}\n" for text in lines for line in comment(text))
+    return model_proto, "".join(f"  {line}\n" for text in lines for line in comment(text))
 
 
 def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:

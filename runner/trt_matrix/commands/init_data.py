@@ -45,7 +45,7 @@ def given(folder: Path, called: str) -> Given:
     """
     apart = all((folder / part).is_dir() for part in PARTS)
     folders = {part: folder / part for part in PARTS} if apart else {"": folder}
-    found = {part: _files(one) for part, one in folders.items()}
+    found = {part: _files(path) for part, path in folders.items()}
     keys = {key for key, _ in found.values()}
     if len(keys) > 1:
         raise ConfigError(str(folder), ["one part holds images, the other arrays: take one kind"])
@@ -74,11 +74,11 @@ def given(folder: Path, called: str) -> Given:
 
 def _arrays_of(folder: Path) -> Mapping[str, tuple[int, ...]]:
     """Returns what the first .npz of a folder holds; nothing where it cannot be read: the run says why."""
-    first = min((one for one in folder.iterdir() if one.suffix.lower() == ".npz"), default=None)
+    first = min((path for path in folder.iterdir() if path.suffix.lower() == ".npz"), default=None)
     if first is None:
         return {}
     try:
-        return {name: one.shape for name, one in read_arrays(first).items()}
+        return {name: read_array.shape for name, read_array in read_arrays(first).items()}
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
 
@@ -92,7 +92,7 @@ def _files(folder: Path) -> tuple[Literal["images", "arrays"], int]:
     try:
         images, strange = image_files(folder)
         arrays, unlike = image_files(folder, samples.SUFFIXES, "array")
-        inner = any(one.is_dir() for one in folder.iterdir())
+        inner = any(path.is_dir() for path in folder.iterdir())
     except OSError as error:
         raise ConfigError(str(folder), [error.strerror or "cannot be read"]) from error
     if images or not arrays:
@@ -167,7 +167,7 @@ def _arrays(
         f"  # shape {list(image.sample)}, or an .npz that holds one; it is fed as it is.\n"
     )
     if parts:
-        each = ", ".join(f"{one.name} {list(one.shape)}" for one in parts)
+        each = ", ".join(f"{part.name} {list(part.shape)}" for part in parts)
         lines = "\n".join(
             comment(
                 f"128 or more samples like those the network will see; not those you evaluate on. Each is an .npz with an array for each input, fed as it is: {each}."

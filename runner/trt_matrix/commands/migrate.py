@@ -132,8 +132,8 @@ def migrate(
             equal = equalising.equalised(wish, progress.stage)
             text, summary = equal.text(), equal.summary()
         else:
-            made = migrating.migrate_to_cache(wish, progress.stage)
-            text, summary = told.cache_text(made), told.cache_summary(made)
+            cache = migrating.migrate_to_cache(wish, progress.stage)
+            text, summary = told.cache_text(cache), told.cache_summary(cache)
     typer.echo(json.dumps(summary, indent=1, allow_nan=False) if as_json else text)
 
 
@@ -155,11 +155,11 @@ def _header(trt: str | None, algorithm: str | None, table: ReadTable) -> Header:
             )
     elif algorithm not in ALGORITHMS:
         problems.append(f"--algorithm {algorithm!r:.40} is none of {', '.join(ALGORITHMS)}")
-    found = VERSION.fullmatch(trt or "")
+    match_ = VERSION.fullmatch(trt or "")
     version = stated.version if stated else None
-    if found:
-        version = int(found[1]), int(found[2]), int(found[3] or 0)
-    if trt is not None and found is None:
+    if match_:
+        version = int(match_[1]), int(match_[2]), int(match_[3] or 0)
+    if trt is not None and match_ is None:
         problems.append(f"--trt {trt!r:.40} is no version such as 8.6.1")
     elif version is None:
         problems.append(

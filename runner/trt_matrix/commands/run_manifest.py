@@ -62,11 +62,11 @@ def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
         batch=settings.batch,
         evaluation=data.evaluation,
         calibration=data.calibration,
-        engines={name: one.engine for name, one in experiment.environments.items()},
+        engines={name: environment.engine for name, environment in experiment.environments.items()},
         engine_options=experiment.engine_options,
         timing=settings.timing,
         transplant=settings.transplant,
-        plugins=tuple(one.request() for one in matrix.wants.plugins),
+        plugins=tuple(plugin.request() for plugin in matrix.wants.plugins),
     )
 
 

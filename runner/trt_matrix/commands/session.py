@@ -133,7 +133,7 @@ def plan_experiment(source: Path, results: Path, *, select: Sequence[str]) -> Pl
 
 
 def _mixed_note(experiment: Experiment) -> tuple[str, ...]:
-    shared = any(one.pass_.source is TableSource.SHARED for one in experiment.cells)
+    shared = any(cell.pass_.source is TableSource.SHARED for cell in experiment.cells)
     if not (shared and experiment.checked.config.quantisation.finds_mixed):
         return ()
     loses = "" if experiment.checked.boxless else " or loses boxes"
@@ -249,8 +249,8 @@ def _relative(path: Path, folder: Path) -> Path:
 
 
 def _warn_of_overlap(checked: Checked, progress: Progress) -> None:
-    for one, other in overlap(checked.calibration, checked.evaluation)[:3]:
-        progress.warn(f"{other} is also a calibration image ({one.name}): its error is too small")
+    for path, other in overlap(checked.calibration, checked.evaluation)[:3]:
+        progress.warn(f"{other} is also a calibration image ({path.name}): its error is too small")
 
 
 # What is written down

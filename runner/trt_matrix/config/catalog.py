@@ -84,8 +84,8 @@ def _filled(values: Sequence[str | None]) -> list[str | None]:
 
 
 def _between(values: Sequence[str | None], place: int) -> str | None:
-    before = next((one for one in reversed(values[:place]) if one), None)
-    after = next((one for one in values[place + 1 :] if one), None)
+    before = next((value for value in reversed(values[:place]) if value), None)
+    after = next((value for value in values[place + 1 :] if value), None)
     return before if before == after else None
 
 
@@ -105,8 +105,8 @@ def _near(sizes: Sequence[float | None], place: int) -> int | None:
     """Returns the size on disk in bytes, or the larger one of the nearest known before and after."""
     if (own := sizes[place]) is not None:
         return int(own * 1e9)
-    before = next((one for one in reversed(sizes[:place]) if one), 0.0)
-    after = next((one for one in sizes[place + 1 :] if one), 0.0)
+    before = next((size for size in reversed(sizes[:place]) if size), 0.0)
+    after = next((size for size in sizes[place + 1 :] if size), 0.0)
     return int(max(before, after) * 1e9) or None
 
 
@@ -193,7 +193,7 @@ PROBE = ("tensorrt", "cuda", "cudnn", "python")
 
 def reported(labels: Mapping[str, str], variables: Iterable[str] = ()) -> Mapping[str, str]:
     """Returns the versions in an image's labels and variables (`NAME=value`), without starting it."""
-    env = dict(one.partition("=")[::2] for one in variables)
+    env = dict(variable.partition("=")[::2] for variable in variables)
     found = {}
     for field, label in LABELS.items():
         told = labels.get(label) or env.get(VARIABLES[field]) or ""

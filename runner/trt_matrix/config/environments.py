@@ -289,9 +289,9 @@ class Dumps(Section):
 
     @model_validator(mode="after")
     def _passes_and_repeats(self) -> Self:
-        for name, one in self.passes.items():
-            if self.repeats > 1 and "{repeat" not in one.files:
-                message = f"{self.repeats} repeats, but {name} has no {{repeat}} in {one.files!r}"
+        for name, pass_ in self.passes.items():
+            if self.repeats > 1 and "{repeat" not in pass_.files:
+                message = f"{self.repeats} repeats, but {name} has no {{repeat}} in {pass_.files!r}"
                 raise ValueError(message)
         return self
 

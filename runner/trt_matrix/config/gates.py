@@ -66,7 +66,7 @@ def own_limits(gate: HeadGateSection | NetworkGate) -> Mapping[Precision, BoxLim
 def recorded(gate: HeadGateSection | NetworkGate) -> Mapping[str, Any]:
     """Returns the fields of `manifest.Gate`."""
     own = {
-        precision: one.model_dump(include=one.model_fields_set)
-        for precision, one in own_limits(gate).items()
+        precision: own_limit.model_dump(include=own_limit.model_fields_set)
+        for precision, own_limit in own_limits(gate).items()
     }
-    return gate.model_dump(exclude={str(one) for one in OWN}) | {"by_precision": own}
+    return gate.model_dump(exclude={str(precision) for precision in OWN}) | {"by_precision": own}

@@ -111,8 +111,8 @@ class Venv(WithFunction):
             message = 'name at least one version: `versions: ["1.32.0"]`'
             raise ValueError(message)
         elif self.engine == "tensorrt":
-            for one in self.versions:
-                wheel(self.venv, one, None)
+            for version in self.versions:
+                wheel(self.venv, version, None)
         of_engine(self.options, self.engine)
         with_engine(self, self.engine)
         return self
@@ -153,7 +153,11 @@ class Venv(WithFunction):
             return tuple(one.replace(VERSION, version) for one in self._stated)
         stated = {_distribution(one) for one in self.with_}
         if found := self.tensorrt(index, driver):
-            own = (one for one in found.requirements if _distribution(one) not in stated)
+            own = (
+                requirement
+                for requirement in found.requirements
+                if _distribution(requirement) not in stated
+            )
             return (*own, *self.with_)
         release = self.versions[index]
         own = (one for one in beside(release) if _distribution(one) not in stated)
@@ -170,5 +174,5 @@ class Venv(WithFunction):
 
 def _distribution(requirement: str) -> str:
     """Returns the name that a requirement begins with, as indexes spell it."""
-    found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
+    match_ = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
+    return re.sub(r"[-_.]+", "-", match_[0]).lower() if match_ else requirement

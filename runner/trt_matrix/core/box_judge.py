@@ -69,11 +69,11 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
         return JudgedBoxes(_report(boxes, problem=str(error)), {})
     judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
-    found = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
+    images = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
     report = _report(
         boxes,
         precision=judge.fp32 or {},
-        worst=found,
+        worst=images,
         repeated=_repeated(boxes, evidence.reference.outputs),
         degenerate={
             head: number
@@ -168,7 +168,7 @@ class _Judge:
         self.draws: dict[tuple[str, str], Floats] = {}
 
     def cell(self, record: Record) -> CellBoxes:
-        repeats = [one.outputs for one in good(record)]
+        repeats = [measurement.outputs for measurement in good(record)]
         try:
             sums = np.concatenate(
                 [self.boxes.changes_of(outputs, self.reference) for outputs in repeats]
@@ -176,10 +176,12 @@ class _Judge:
             lacking = self.degenerate(repeats)
             heads = {}
             for head, made_of in self.boxes.made_of.items():
-                alone = [{**self.reference, **{h: one[h] for h in made_of}} for one in repeats]
+                alone = [
+                    {**self.reference, **{h: repeat[h] for h in made_of}} for repeat in repeats
+                ]
                 draws = self._drawn(alone)
-                found = self._errors(sums[:, self.boxes.indices(head)], alone, draws)
-                heads[head] = replace(found, made_of=made_of, degenerate=lacking[head])
+                errors = self._errors(sums[:, self.boxes.indices(head)], alone, draws)
+                heads[head] = replace(errors, made_of=made_of, degenerate=lacking[head])
                 if draws is not None:
                     self.draws[record.cell, head] = draws
             every = max(sum(one.values()) for one in map(self._degenerate, repeats))
@@ -191,7 +193,7 @@ class _Judge:
 
     def degenerate(self, repeats: Sequence[Outputs]) -> Mapping[str, int]:
         """Returns head → boxes without an area of the repeat that has most, over all images."""
-        found = [self._degenerate(one) for one in repeats]
+        found = [self._degenerate(repeat) for repeat in repeats]
         return {
             head: max(sum(one.get(i, 0) for i in self.boxes.indices(head)) for one in found)
             for head in self.boxes.made_of
@@ -203,10 +205,10 @@ class _Judge:
         if self.boxes.draws_of is None or len(self.boxes.images) < 2:
             return None
         try:
-            drawn = [self.boxes.draws_of(one) for one in repeats]
+            drawn = [self.boxes.draws_of(repeat) for repeat in repeats]
         except OutputGoneError:
             return None  # of an older run the AP is known still
-        if all(one is drawn[0] for one in drawn):
+        if all(array is drawn[0] for array in drawn):
             return drawn[0]
         return across(drawn)
 
@@ -219,7 +221,7 @@ class _Judge:
         }
         if self.boxes.precision_of is None or self.fp32 is None:
             return BoxErrors(changes=changes)
-        precision = _mean_precision([self.boxes.precision_of(one) for one in repeats])
+        precision = _mean_precision([self.boxes.precision_of(repeat) for repeat in repeats])
         before, after = self.fp32[ALL], precision[ALL]
         return BoxErrors(
             changes=changes,
@@ -255,16 +257,16 @@ def _each_once(boxes: BoxEvidence) -> BoxEvidence:
 def _by_content(heads: Sequence[str], ask: Callable[..., T]) -> Callable[..., T]:
     @functools.cache
     def known(*contents: tuple[Object, ...]) -> T:
-        return ask(*(dict(zip(heads, one, strict=True)) for one in contents))
+        return ask(*(dict(zip(heads, content, strict=True)) for content in contents))
 
-    return lambda *outputs: known(*(tuple(one[head] for head in heads) for one in outputs))
+    return lambda *outputs: known(*(tuple(output[head] for head in heads) for output in outputs))
 
 
 def _mean_precision(repeats: Sequence[Precision]) -> Precision:
     return {
         size: AveragePrecision(
-            ap=_mean([one[size].ap for one in repeats]),
-            ap50=_mean([one[size].ap50 for one in repeats]),
+            ap=_mean([repeat[size].ap for repeat in repeats]),
+            ap50=_mean([repeat[size].ap50 for repeat in repeats]),
             objects=first.objects,
         )
         for size, first in repeats[0].items()

@@ -41,7 +41,7 @@ def cell_run(record: Record) -> CellRun | None:
 
 def _stages(measurements: Sequence[Measurement]) -> dict[str, tuple[float, ...]]:
     found: dict[str, list[float]] = {}
-    for one in measurements:
-        for stage, seconds in one.stages.items():
+    for measurement in measurements:
+        for stage, seconds in measurement.stages.items():
             found.setdefault(stage, []).append(seconds)
     return {stage: tuple(seconds) for stage, seconds in found.items()}

@@ -62,9 +62,9 @@ def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable
         "latency verdict": (_kinds(old), _kinds(new)),
         f"{WHOLE_NETWORK}'s gates": (_failed(old), _failed(new)),
     }
-    for what, (one, other) in pairs.items():
-        if one != other:
-            yield Change(name, None, what, one, other)
+    for what, (pair, other) in pairs.items():
+        if pair != other:
+            yield Change(name, None, what, pair, other)
     yield from _latency(name, old, new)
     heads = {head.head: head for head in old.heads}
     for head in new.heads:
@@ -73,24 +73,24 @@ def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable
 
 
 def _latency(name: str, old: CellResult, new: CellResult) -> Iterable[Change]:
-    one, other = old.latency, new.latency
-    if one is None or other is None:
+    latency, other = old.latency, new.latency
+    if latency is None or other is None:
         return
-    apart = one.high_s < other.low_s or other.high_s < one.low_s
-    if apart and abs(other.median_s / one.median_s - 1) >= LEAST_LATENCY:
-        yield Change(name, None, "latency_s", one.median_s, other.median_s)
+    apart = latency.high_s < other.low_s or other.high_s < latency.low_s
+    if apart and abs(other.median_s / latency.median_s - 1) >= LEAST_LATENCY:
+        yield Change(name, None, "latency_s", latency.median_s, other.median_s)
 
 
 def _head(name: str, old: HeadResult, new: HeadResult) -> Iterable[Change]:
-    one, other = old.error, new.error
-    if (one.sqnr_db is None) != (other.sqnr_db is None) or (
-        one.sqnr_db is not None
+    metrics, other = old.error, new.error
+    if (metrics.sqnr_db is None) != (other.sqnr_db is None) or (
+        metrics.sqnr_db is not None
         and other.sqnr_db is not None
-        and abs(one.sqnr_db - other.sqnr_db) >= LEAST_DB
+        and abs(metrics.sqnr_db - other.sqnr_db) >= LEAST_DB
     ):
-        yield Change(name, new.head, "sqnr_db", one.sqnr_db, other.sqnr_db)
+        yield Change(name, new.head, "sqnr_db", metrics.sqnr_db, other.sqnr_db)
     pairs = {
-        "nonfinite": (one.nonfinite, other.nonfinite),
+        "nonfinite": (metrics.nonfinite, other.nonfinite),
         "verdicts": (_kinds(old), _kinds(new)),
         "gates": (_failed(old), _failed(new)),
         "integer share": (old.integer_share, new.integer_share),
@@ -101,7 +101,7 @@ def _head(name: str, old: HeadResult, new: HeadResult) -> Iterable[Change]:
 
 
 def _kinds(result: CellResult | HeadResult) -> str:
-    return ", ".join(dict.fromkeys(str(one.kind) for one in result.verdicts)) or "none"
+    return ", ".join(dict.fromkeys(str(verdict.kind) for verdict in result.verdicts)) or "none"
 
 
 def _failed(result: CellResult | HeadResult) -> str:

@@ -48,12 +48,12 @@ class Evidence:
     @functools.cached_property
     def fp32_of(self) -> Mapping[tuple[str, str], Measurement]:
         """(environment, device) → the first repeat of its own fp32."""
-        found: dict[tuple[str, str], Measurement] = {}
+        measurements: dict[tuple[str, str], Measurement] = {}
         for record in self.records:
             if record.pass_.precision is Precision.FP32:
-                for one in good(record)[:1]:
-                    found.setdefault((record.environment, record.device), one)
-        return found
+                for measurement in good(record)[:1]:
+                    measurements.setdefault((record.environment, record.device), measurement)
+        return measurements
 
     def sqnr_of(self, head: str, output: Object) -> float | None:
         """Returns one output's SQNR against the reference in dB; None where it has none."""
@@ -65,19 +65,23 @@ class Evidence:
 
 def good(record: Record) -> list[Measurement]:
     """Returns the repeats that were measured."""
-    return [one for one in record.measurements if one.status is Status.OK]
+    return [measurement for measurement in record.measurements if measurement.status is Status.OK]
 
 
 def timed(record: Record) -> list[Measurement]:
     """Returns the repeats that tell the latency: those undisturbed, or all where none was."""
-    rounds = [one for one in good(record) if one.latency and one.latency.samples_s]
-    return [one for one in rounds if not _disturbance(one)] or rounds
+    rounds = [
+        measurement
+        for measurement in good(record)
+        if measurement.latency and measurement.latency.samples_s
+    ]
+    return [measurement for measurement in rounds if not _disturbance(measurement)] or rounds
 
 
 def disturbed(record: Record) -> str | None:
     """Returns what disturbed how many of its repeats; None where nothing did."""
     measured = good(record)
-    reasons = [reason for one in measured if (reason := _disturbance(one))]
+    reasons = [reason for measurement in measured if (reason := _disturbance(measurement))]
     if not reasons:
         return None
     if len(measured) == 1:
@@ -88,7 +92,7 @@ def disturbed(record: Record) -> str | None:
 def latency_disturbed(record: Record) -> bool:
     """Whether the repeats that tell the latency were disturbed, since all were."""
     rounds = timed(record)
-    return bool(rounds) and all(_disturbance(one) for one in rounds)
+    return bool(rounds) and all(_disturbance(measurement) for measurement in rounds)
 
 
 def watched(record: Record) -> bool | None:
@@ -99,7 +103,9 @@ def watched(record: Record) -> bool | None:
     rounds = timed(record)
     if record.device == "cpu" or not rounds:
         return None
-    return all(one.start is not None and bool(one.start.gpu) for one in rounds)
+    return all(
+        measurement.start is not None and bool(measurement.start.gpu) for measurement in rounds
+    )
 
 
 def _disturbance(measurement: Measurement) -> str | None:

@@ -59,7 +59,7 @@ def judge(evidence: Evidence) -> Judgement:
     manifest = evidence.manifest
     errors = head_errors(evidence)
     noises = Noises(errors, evidence.rules.float_build_db)
-    budget_of = {one.head: budgets(one, noises) for one in errors}
+    budget_of = {error.head: budgets(error, noises) for error in errors}
     owners = _owners(evidence.records)
     heads = tuple(gate.head for gate in manifest.heads)
     slower = latency_verdicts(evidence.records, manifest.baseline, evidence.rules)
@@ -100,17 +100,21 @@ def judge(evidence: Evidence) -> Judgement:
         sentences=sentences(answered, results, manifest.baseline, boxes.draws),
         equal=equal,
         bridges=bridges(errors, evidence.rules),
-        gates_set=any(one.is_set for one in (manifest.gate, *manifest.heads) if one),
+        gates_set=any(gate.is_set for gate in (manifest.gate, *manifest.heads) if gate),
         network=network_answer(results, answered, network),
         network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
-        lineage=lineages(manifest.lineage, [one for one in results if not one.cell.pass_.mixed]),
-        wide_weights=tuple(WideLayer(**one.model_dump()) for one in manifest.wide_weights),
+        lineage=lineages(
+            manifest.lineage, [result for result in results if not result.cell.pass_.mixed]
+        ),
+        wide_weights=tuple(
+            WideLayer(**wide_weight.model_dump()) for wide_weight in manifest.wide_weights
+        ),
         custom=tuple(
-            CustomLayer(node=one.name, operator=one.operator, heads=group.heads)
+            CustomLayer(node=operator.name, operator=operator.operator, heads=group.heads)
             for group in manifest.lineage
-            for one in group.operators
-            if one.custom
+            for operator in group.operators
+            if operator.custom
         ),
         boxes=boxes.report,
         boxless=manifest.boxless,
@@ -139,12 +143,14 @@ def _cell_result(
     boxes: CellBoxes | None,
 ) -> CellResult:
     measured = good(record)
-    failed = [one for one in record.measurements if one.status is not Status.OK]
+    failed = [
+        measurement for measurement in record.measurements if measurement.status is not Status.OK
+    ]
     latest = (measured or failed)[-1:] or []
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
     engine = probe.get("engine", {})
-    rounds = [one.latency for one in timed(record) if one.latency]
+    rounds = [measurement.latency for measurement in timed(record) if measurement.latency]
     reference = evidence.manifest.reference
     gate = evidence.manifest.gate
     gates = (
@@ -161,7 +167,10 @@ def _cell_result(
         reason=record.reason,
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
-        table_problem=next((one.table_problem for one in measured if one.table_problem), None),
+        table_problem=next(
+            (measurement.table_problem for measurement in measured if measurement.table_problem),
+            None,
+        ),
         placed=placed,
         may_saturate=placed is not None
         and engine.get("name") == "onnxruntime"
@@ -175,7 +184,9 @@ def _cell_result(
         latency_disturbed=latency_disturbed(record),
         watched=watched(record),
         engine_version=engine.get("version") if isinstance(engine, dict) else None,
-        latency=latency([one.samples_s for one in rounds], rounds[0].batch) if rounds else None,
+        latency=latency([samples.samples_s for samples in rounds], rounds[0].batch)
+        if rounds
+        else None,
         heads=tuple(
             _head_result(
                 evidence,
@@ -209,29 +220,32 @@ def _cell_result(
     )
 
 
-def _network_facts(one: Measurement) -> Mapping[str, Any]:
+def _network_facts(measurement: Measurement) -> Mapping[str, Any]:
     """Returns the form of the network that was read, what of the table arrived, what was held, and custom layers."""
     facts: dict[str, Any] = {}
-    if one.variant:
-        facts["network"] = {"read": one.variant, "refused": dict(one.refused)}
-    if one.typed:
-        facts[reduced.CONVERTED] = reduced.facts(one.typed)
-    if one.coverage:
+    if measurement.variant:
+        facts["network"] = {"read": measurement.variant, "refused": dict(measurement.refused)}
+    if measurement.typed:
+        facts[reduced.CONVERTED] = reduced.facts(measurement.typed)
+    if measurement.coverage:
         facts["scales"] = {
-            "heads": {head: found.model_dump(mode="json") for head, found in one.coverage.items()},
-            "defaulted": ((one.build or {}).get("scales") or {}).get("defaulted"),
+            "heads": {
+                head: coverage.model_dump(mode="json")
+                for head, coverage in measurement.coverage.items()
+            },
+            "defaulted": ((measurement.build or {}).get("scales") or {}).get("defaulted"),
         }
-    if one.table_problem or one.table_notes:
+    if measurement.table_problem or measurement.table_notes:
         facts["table"] = {
-            **({"not used": one.table_problem} if one.table_problem else {}),
-            **({"notes": list(one.table_notes)} if one.table_notes else {}),
+            **({"not used": measurement.table_problem} if measurement.table_problem else {}),
+            **({"notes": list(measurement.table_notes)} if measurement.table_notes else {}),
         }
-    if one.carried:
-        facts["carried"] = dict(one.carried)
-    if one.held:
-        facts["held"] = list(one.held)
-    if one.custom_layers:
-        facts["custom layers"] = [dict(layer) for layer in one.custom_layers]
+    if measurement.carried:
+        facts["carried"] = dict(measurement.carried)
+    if measurement.held:
+        facts["held"] = list(measurement.held)
+    if measurement.custom_layers:
+        facts["custom layers"] = [dict(layer) for layer in measurement.custom_layers]
     return facts
 
 
@@ -249,7 +263,10 @@ def _head_result(
     first = measured[0]
     reference = evidence.manifest.reference
     assert reference is not None  # noqa: S101 - the caller compares only with a reference
-    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
+    sums = [
+        evidence.sums_of(measurement.outputs[head], reference.outputs[head])
+        for measurement in measured
+    ]
     error = metrics(np.concatenate(sums))
     if error.nonfinite:
         # What the reference itself has is left out on both sides, and no fault of the cell.

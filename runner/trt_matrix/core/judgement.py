@@ -104,7 +104,7 @@ class CellResult:
     @property
     def all_verdicts(self) -> tuple[Verdict, ...]:
         """Those about the whole cell, and those about each head."""
-        return self.verdicts + tuple(one for head in self.heads for one in head.verdicts)
+        return self.verdicts + tuple(verdict for head in self.heads for verdict in head.verdicts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,13 +192,20 @@ class Judgement:
     @property
     def judged(self) -> tuple[CellResult, ...]:
         """Cells but those in which layers are tried in float: their gates fail nothing, being those of a remedy."""
-        return tuple(one for one in self.cells if not one.cell.pass_.mixed)
+        return tuple(result for result in self.cells if not result.cell.pass_.mixed)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of every head, head by head."""
+        return tuple(finding for answer in self.answers for finding in answer.findings)
 
     @property
     def failing(self) -> tuple[Finding, ...]:
         """Findings for which the run fails, each once."""
-        told = (*self.answers, *((self.network,) if self.network else ()))
-        return tuple(dict.fromkeys(one for answer in told for one in answer.findings if one.fails))
+        of_network = self.network.findings if self.network else ()
+        return tuple(
+            dict.fromkeys(finding for finding in (*self.findings, *of_network) if finding.fails)
+        )
 
     @property
     def reference_ap(self) -> float | None:
@@ -222,11 +229,11 @@ class Judgement:
     @property
     def additions(self) -> tuple[str, ...]:
         """Entries of matrix.yaml that would tell confounded factors apart, each once."""
-        found = (one.attribution for result in self.cells for one in result.all_verdicts)
+        found = (verdict.attribution for result in self.cells for verdict in result.all_verdicts)
         lines = (
             line
-            for one in found
-            if one and one.addition and one.addition.yaml
-            for line in one.addition.yaml.splitlines()
+            for attribution in found
+            if attribution and attribution.addition and attribution.addition.yaml
+            for line in attribution.addition.yaml.splitlines()
         )
         return tuple(dict.fromkeys(lines))

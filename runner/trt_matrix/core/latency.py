@@ -69,7 +69,7 @@ def latency(rounds: Sequence[Sequence[float]], batch: int) -> Latency | None:
         p75_s=p75,
         p90_s=p90,
         p99_s=p99,
-        rounds_s=tuple(float(np.median(one)) for one in arrays),
+        rounds_s=tuple(float(np.median(array)) for array in arrays),
         scatters=scattered(arrays),
         samples=len(pooled),
         batch=batch,

@@ -46,7 +46,7 @@ class Gate(Limits):
     @property
     def is_set(self) -> bool:
         """Whether any precision has a limit."""
-        return any(self.limits(one).named for one in Precision)
+        return any(self.limits(precision).named for precision in Precision)
 
 
 class HeadGate(Gate):

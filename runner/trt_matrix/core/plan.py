@@ -47,7 +47,7 @@ class Axis:
             return self.recording.passes
         if self.functions:
             return _of_functions(self.functions, passes)
-        return [one for one in passes if self.offers(one)]
+        return [pass_ for pass_ in passes if self.offers(pass_)]
 
     def offers(self, pass_: Pass) -> bool:
         """Whether a pass has any meaning for its engine."""
@@ -59,12 +59,12 @@ class Axis:
 def _of_functions(functions: Collection[str], passes: Sequence[Pass]) -> list[Pass]:
     """Returns the passes that functions are there for: what a function makes of int8 has no table of ours."""
     found = []
-    for one in passes:
-        if one.precision is not Precision.INT8:
-            found += [one] if one.precision in functions else []
-        elif "int8-qdq" in functions and one.source is not TableSource.OWN and not one.implicit:
-            found.append(one)
-    if "int8" in functions and any(one.precision is Precision.INT8 for one in passes):
+    for pass_ in passes:
+        if pass_.precision is not Precision.INT8:
+            found += [pass_] if pass_.precision in functions else []
+        elif "int8-qdq" in functions and pass_.source is not TableSource.OWN and not pass_.implicit:
+            found.append(pass_)
+    if "int8" in functions and any(pass_.precision is Precision.INT8 for pass_ in passes):
         found.append(Pass(precision=Precision.INT8, source=TableSource.OWN))
     return found
 
@@ -92,8 +92,8 @@ def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> M
     inside = engine == "tensorrt"
     own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
     found = passes(tuple(Precision), (), shared, calibrators, weights=("per_channel", "per_tensor"))
-    usable = [one for one in found if inside or not one.implicit]
-    return {str(Precision.INT8): own, **{one.name: one for one in [*usable, own, SHIPPED]}}
+    usable = [pass_ for pass_ in found if inside or not pass_.implicit]
+    return {str(Precision.INT8): own, **{pass_.name: pass_ for pass_ in [*usable, own, SHIPPED]}}
 
 
 def passes(
@@ -133,7 +133,7 @@ def passes(
             found.append(SHIPPED)
             continue
         explicit = [(TableSource.SHARED, shared)] if shared is not None else []
-        explicit += [(TableSource.OWN, one) for one in algorithms]
+        explicit += [(TableSource.OWN, algorithm) for algorithm in algorithms]
         found += [
             Pass(
                 precision=precision,
@@ -146,7 +146,7 @@ def passes(
             for source, one in explicit
         ]
         implicit = [(TableSource.SHARED, shared)] if shared is not None else []
-        implicit += [(TableSource.OWN, one) for one in calibrators]
+        implicit += [(TableSource.OWN, calibrator) for calibrator in calibrators]
         found += [
             Pass(precision=precision, source=source, algorithm=one, implicit=True)
             for source, one in implicit
@@ -160,10 +160,10 @@ def mixed_passes(passes: Iterable[Pass], layers: Sequence[str]) -> tuple[Pass, .
     Of weights with a scale a channel and with one for all, what stands first.
     """
     ways: dict[bool, Pass] = {}
-    for one in passes:
-        if one.source is TableSource.SHARED and not one.mixed and layers:
-            kept = tuple(dict.fromkeys((*one.exclude, *layers)))
-            ways.setdefault(one.implicit, replace(one, exclude=kept, mixed=True))
+    for pass_ in passes:
+        if pass_.source is TableSource.SHARED and not pass_.mixed and layers:
+            kept = tuple(dict.fromkeys((*pass_.exclude, *layers)))
+            ways.setdefault(pass_.implicit, replace(pass_, exclude=kept, mixed=True))
     return tuple(ways.values())
 
 
@@ -176,18 +176,18 @@ def mixed_cells(cells: Iterable[Cell], layers: Mapping[bool, Sequence[str]]) -> 
     """
     planned = tuple(cells)
     wanted = {
-        one
+        mixed_pass
         for implicit, names in layers.items()
-        for one in mixed_passes((each.pass_ for each in planned), names)
-        if one.implicit is implicit
+        for mixed_pass in mixed_passes((each.pass_ for each in planned), names)
+        if mixed_pass.implicit is implicit
     }
     found = {}
     for cell in planned:
         if cell.recorded is not None:
             continue  # nobody can record it now
-        for one in wanted:
-            if replace(one, exclude=cell.pass_.exclude, mixed=False) == cell.pass_:
-                made = replace(cell, pass_=one)
+        for pass_ in wanted:
+            if replace(pass_, exclude=cell.pass_.exclude, mixed=False) == cell.pass_:
+                made = replace(cell, pass_=pass_)
                 found[made.id] = made
     return tuple(found.values())
 
@@ -228,7 +228,7 @@ def without_device(axes: Iterable[Axis], devices: Sequence[str]) -> tuple[str, .
         if axis.places(devices):
             continue
         kinds = sorted(axis.devices)
-        written = ", ".join(["cpu" if one == "cpu" else '"gpu:*"' for one in kinds])
+        written = ", ".join(["cpu" if kind == "cpu" else '"gpu:*"' for kind in kinds])
         told.append(
             f"{axis.environment} is left out: it runs on {' or '.join(kinds)}, and `devices` has "
             f"{', '.join(devices)} alone; add it: `devices: [{', '.join(devices)}, {written}]`"

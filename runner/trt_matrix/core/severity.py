@@ -48,9 +48,11 @@ def box_harm(boxes: BoxErrors) -> list[str]:
         parts.append(f"{changes.new:g} new boxes beside {changes.reference:g}")
     whole = _of(changes.lost_share, LOST)
     parts += [
-        f"of {size} ones {one.lost:g} of {one.reference:g} {'is' if one.lost == 1 else 'are'} lost"
-        for size, one in boxes.changes.items()
-        if size != ALL and one.reference >= ENOUGH and _of(one.lost_share, LOST).rank > whole.rank
+        f"of {size} ones {change.lost:g} of {change.reference:g} {'is' if change.lost == 1 else 'are'} lost"
+        for size, change in boxes.changes.items()
+        if size != ALL
+        and change.reference >= ENOUGH
+        and _of(change.lost_share, LOST).rank > whole.rank
     ]
     if boxes.ap_drop is not None and boxes.ap_drop >= LEAST_AP:
         parts.append(f"AP falls by {boxes.shown_drop:.3f}")
@@ -84,7 +86,7 @@ def boxes_apart(cell: BoxErrors | None, other: BoxErrors | None) -> Severity:
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
-    return max(severities, key=lambda one: one.rank, default=Severity.NONE)
+    return max(severities, key=lambda severity: severity.rank, default=Severity.NONE)
 
 
 def _of(value: float | None, borders: tuple[float, float]) -> Severity:

@@ -8,18 +8,20 @@ MOST_APART = timedelta(minutes=3)
 """Between the newest rounds of two cells of one device, whose times are compared."""
 
 
-def timed_together(one: CellResult, other: CellResult) -> bool:
+def timed_together(result: CellResult, other: CellResult) -> bool:
     """Tells whether two cells were timed while the machine did the same.
 
     Rounds of all cells are interleaved but those in which layers are tried in float: these come when all
     else is done. A GPU that was watched around both tells of other work; a processor does not.
     """
-    late = one.cell.pass_.mixed != other.cell.pass_.mixed
-    if late and not (one.watched and other.watched):
+    late = result.cell.pass_.mixed != other.cell.pass_.mixed
+    if late and not (result.watched and other.watched):
         return False
-    if (one.cell.environment, one.cell.device) != (other.cell.environment, other.cell.device):
+    if (result.cell.environment, result.cell.device) != (other.cell.environment, other.cell.device):
         return True
-    starts = [_moment(each.run.started) for each in (one, other) if each.run and each.run.started]
+    starts = [
+        _moment(each.run.started) for each in (result, other) if each.run and each.run.started
+    ]
     if len(starts) < 2:
         return True
     first, last = starts

@@ -27,7 +27,7 @@ def visible(text: str) -> str:
     A name holding U+202E (right-to-left override) would otherwise rewrite what stands beside it, and a
     job's ESC ] would rename the terminal: whatever is shown to people goes through here once.
     """
-    return UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+    return UNSEEN.sub(lambda match_: f"[U+{ord(match_[0]):04X}]", text)
 
 
 def one_line(text: str) -> str:

@@ -30,7 +30,7 @@ class ImageBoxes:
         self.subject = subject
         self.decode = subject.decode
         self.store = store
-        self.heads = tuple(one.head for one in subject.decode.heads)
+        self.heads = tuple(head.head for head in subject.decode.heads)
         self.made_of = heads_of_a_box(subject.decode)
         self.detector = detector_of(store, subject.decode)
         self.matching = matching_of(subject.decode)
@@ -40,8 +40,8 @@ class ImageBoxes:
 
     def detect(self, outputs: Outputs, index: int) -> Boxes:
         """Returns the boxes of the image of that index, in its own pixels."""
-        (found,) = detect_all(outputs, self.detector, self.heads)
-        return in_own_pixels(found, self.subject.evaluation[index])
+        (boxes,) = detect_all(outputs, self.detector, self.heads)
+        return in_own_pixels(boxes, self.subject.evaluation[index])
 
     def changes(self, reference: Boxes, test: Boxes) -> Sums:
         """Returns the sums of one image, shape (heads, sizes)."""
@@ -84,8 +84,8 @@ class ImageBoxes:
         """Returns AP over these images, all sizes."""
         names = [self.subject.evaluation[index].file_name for index in indices]
         known = self._labels_of(tuple(names))
-        found = dict(zip(known.image_ids, boxes, strict=True))
-        return average_precision(known.labels, found, sizes=())[ALL]
+        all_boxes = dict(zip(known.image_ids, boxes, strict=True))
+        return average_precision(known.labels, all_boxes, sizes=())[ALL]
 
     def _labels_of(self, names: tuple[str, ...]) -> ImageLabels:
         if names not in self._labels:

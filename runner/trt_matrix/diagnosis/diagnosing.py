@@ -169,8 +169,8 @@ def _shares(
 
 def _as_it_is(evaluation: Evaluation, images: Sequence[int], goals: tuple[Goal, ...]) -> SetRecord:
     """Returns what the network costs with all in int8."""
-    found = evaluation.evaluate((), images, "int8 on other images").errors(evaluation.full)
-    return set_record((), 0.0, found, failing(goals, found))
+    errors = evaluation.evaluate((), images, "int8 on other images").errors(evaluation.full)
+    return set_record((), 0.0, errors, failing(goals, errors))
 
 
 def _mixed(
@@ -258,15 +258,15 @@ def _goals(
         raise DiagnosisError(message)
     wanted = wish.heads or tuple(heads)
     if wish.goals:
-        found = [Goal(head, name, limit) for head in wanted for name, limit in wish.goals]
+        goals = [Goal(head, name, limit) for head in wanted for name, limit in wish.goals]
     else:
         gates = {name: gate for name, gate in subject.gates.items() if name in wanted}
-        found = list(goals_of(gates, None if wish.heads else subject.gate))
+        goals = list(goals_of(gates, None if wish.heads else subject.gate))
         # Gates may be wide: what is lost beyond them is to be mended as well, where anybody would see it.
-        found += harmless(full.whole) if not wish.heads else ()
+        goals += harmless(full.whole) if not wish.heads else ()
     boxed = evaluation.boxes.heads if evaluation.boxes else ()
     usable = []
-    for goal in found:
+    for goal in goals:
         of_boxes = goal.name != "sqnr_db"
         if of_boxes and not boxed:
             notes.append(f"{goal.text()}: not looked at, since boxes are not known")
@@ -316,9 +316,9 @@ def _head(
         beyond_db=prediction.beyond_db,
         trust=prediction.trust,
         measured=tuple(
-            MeasuredError(cell=one.cell, sqnr_db=metrics(one.sums[head][images]).sqnr_db)
-            for one in subject.measured
-            if head in one.sums
+            MeasuredError(cell=measured.cell, sqnr_db=metrics(measured.sums[head][images]).sqnr_db)
+            for measured in subject.measured
+            if head in measured.sums
         ),
         worst_images=tuple(
             subject.files[images[place]] for place in known.evaluated.worst[head][:WORST_NAMED]

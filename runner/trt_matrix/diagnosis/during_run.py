@@ -30,28 +30,28 @@ def layers_of_last_run(experiment: Experiment, store: Store) -> Layers:
     if not experiment.checked.config.quantisation.finds_mixed:
         return {}
     run = last_run(experiment, store)
-    found = diagnosis_of(run) if run else None
-    return _layers(found, experiment.cells) if found else {}
+    diagnosis = diagnosis_of(run) if run else None
+    return _layers(diagnosis, experiment.cells) if diagnosis else {}
 
 
-def _layers(found: Diagnosis, cells: Sequence[Cell]) -> Layers:
-    chosen = found.search.chosen.layers if found.search.chosen else ()
+def _layers(diagnosis: Diagnosis, cells: Sequence[Cell]) -> Layers:
+    chosen = diagnosis.search.chosen.layers if diagnosis.search.chosen else ()
     # What implicit builds lose beyond 8 bits has layers of its own.
-    layers = {False: chosen, True: layers_to_hold(found, cells) or chosen}
+    layers = {False: chosen, True: layers_to_hold(diagnosis, cells) or chosen}
     return {implicit: names for implicit, names in layers.items() if names}
 
 
-def layers_to_hold(found: Diagnosis, cells: Sequence[Cell]) -> tuple[str, ...]:
+def layers_to_hold(diagnosis: Diagnosis, cells: Sequence[Cell]) -> tuple[str, ...]:
     """Returns what is held in floating point with the shared table in implicit int8.
 
     Of what the simulation of implicit builds found, that by which builds with the shared table lose: what
     is lost with the calibrator's own table is no reason to hold anything with another.
 
     Args:
-        found: The diagnosis of the run.
+        diagnosis: The diagnosis of the run.
         cells: That were measured, or are planned.
     """
-    loss = found.engine_loss
+    loss = diagnosis.engine_loss
     if loss is None:
         return ()
     shared = {
@@ -82,7 +82,7 @@ def layers_to_try(run: Run, cells: Sequence[Cell], progress: Progress) -> Layers
     progress.note(f"{reason}: looking for the layers to keep in float")
     try:
         subject = of_run(run, None)
-        made = kept(
+        diagnosis = kept(
             subject, DiagnosisWish(), run.store, lambda what: progress.stage("diagnose", what)
         )
     except (ConfigError, DiagnosisError, GraphError) as error:
@@ -90,8 +90,8 @@ def layers_to_try(run: Run, cells: Sequence[Cell], progress: Progress) -> Layers
         return {}
     finally:
         progress.ended("diagnose")
-    progress.note(made.search.sentence)
-    if made.engine_loss:
-        progress.note(made.engine_loss.sentence)
-    progress.done("diagnose", Status.OK, f"{sum(made.seconds.values()):.0f} s", steps=0)
-    return _layers(made, cells)
+    progress.note(diagnosis.search.sentence)
+    if diagnosis.engine_loss:
+        progress.note(diagnosis.engine_loss.sentence)
+    progress.done("diagnose", Status.OK, f"{sum(diagnosis.seconds.values()):.0f} s", steps=0)
+    return _layers(diagnosis, cells)

@@ -118,24 +118,24 @@ class Evaluation:
             bare: States of which no boxes are wanted.
         """
         boxed = dict.fromkeys((*states, *([self.full] if worst is None else [])))
-        every = [*boxed, *(one for one in dict.fromkeys(bare) if one not in boxed)]
+        every = [*boxed, *(fromkey for fromkey in dict.fromkeys(bare) if fromkey not in boxed)]
         self.simulator = self.simulator.covering(every)
-        key = digest([[one.key() for one in every], len(boxed)])[:40]
+        key = digest([[state.key() for state in every], len(boxed)])[:40]
         facts: list[EvaluatedImage | None] = [None] * len(images)
 
         def one(place: int) -> None:
             facts[place] = self._image(images[place], every, len(boxed), key)
 
         for_all(one, len(images), what, self.told)
-        made = [one for one in facts if one is not None]
-        return Evaluated(self, every, tuple(images), made, worst)
+        evaluated_images = [fact for fact in facts if fact is not None]
+        return Evaluated(self, every, tuple(images), evaluated_images, worst)
 
     def float_precision(self, images: tuple[int, ...]) -> AveragePrecision:
         """Returns AP of the float network."""
         assert self.boxes is not None  # noqa: S101 - asked only where boxes are decoded
         if images not in self._float_precision:
-            found = [self._reference(index).boxes for index in images]
-            self._float_precision[images] = self.boxes.precision(images, found)
+            all_boxes = [self._reference(index).boxes for index in images]
+            self._float_precision[images] = self.boxes.precision(images, all_boxes)
         return self._float_precision[images]
 
     def _key(self, index: int) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Evaluation:
         reference = self._reference(index)
         bases = []
         if len(states) > FEW:
-            bases = [self.simulator.base(image, one) for one in (FLOAT, self.full)]
+            bases = [self.simulator.base(image, state) for state in (FLOAT, self.full)]
         # Arrays of the bases live as long as this: what is one of them need not be looked at twice. The
         # float base's are the reference's.
         lasting = {
@@ -276,9 +276,9 @@ class _Detected:
         return len(self.found) - 1
 
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
-        tables = [_table(one) for one in self.found]
+        tables = [_table(boxes) for boxes in self.found]
         return {
-            "changes": np.array([self.how.changes(self.floats, one) for one in self.found]),
+            "changes": np.array([self.how.changes(self.floats, boxes) for boxes in self.found]),
             "starts": np.cumsum([0, *map(len, tables)], dtype=np.int64),
             "boxes": np.concatenate(tables),
         }
@@ -313,7 +313,7 @@ class Evaluated:
     def sums(self, state: State) -> npt.NDArray[np.void]:
         """Returns the sums of a state, shape (images, heads)."""
         place = self._places[state]
-        return np.stack([one.sums[place] for one in self._facts])
+        return np.stack([fact.sums[place] for fact in self._facts])
 
     def errors(self, state: State, *, precision: bool = True) -> StateErrors:
         """Returns what a state costs.
@@ -328,27 +328,27 @@ class Evaluated:
         place = self._places[state]
         if boxes is None or place >= len(self._facts[0].lists):
             return ImageErrors(heads=heads, sums=self.sums(state)).errors(self.worst)
-        changes = np.stack([one.changes[one.lists[place, 0]] for one in self._facts])
+        changes = np.stack([fact.changes[fact.lists[place, 0]] for fact in self._facts])
         wanted = precision and self.evaluation.subject.labels is not None
         reference = self.evaluation.float_precision(self.images) if wanted else None
-        found = {
+        precisions = {
             variant: self._precision(state, number)
             for number, variant in enumerate(boxes.variants)
             if wanted
         }
-        of_heads, whole = boxes.errors(changes, found, reference)
-        made = ImageErrors(heads=heads, sums=self.sums(state), boxes=of_heads, whole=whole)
-        return made.errors(self.worst)
+        of_heads, whole = boxes.errors(changes, precisions, reference)
+        errors = ImageErrors(heads=heads, sums=self.sums(state), boxes=of_heads, whole=whole)
+        return errors.errors(self.worst)
 
     def _precision(self, state: State, variant: int) -> AveragePrecision:
         """Returns the AP of a state's variant; equal boxes are evaluated once."""
         boxes = self.evaluation.boxes
         assert boxes is not None  # noqa: S101 - asked only where boxes are decoded
         place = self._places[state]
-        key = tuple(int(one.lists[place, variant]) for one in self._facts)
+        key = tuple(int(fact.lists[place, variant]) for fact in self._facts)
         if key not in self._known:
-            found = [one.of(place, variant) for one in self._facts]
-            self._known[key] = boxes.precision(self.images, found)
+            all_boxes = [fact.of(place, variant) for fact in self._facts]
+            self._known[key] = boxes.precision(self.images, all_boxes)
         return self._known[key]
 
 
@@ -368,12 +368,12 @@ def _boxes(table: npt.NDArray[np.void]) -> Boxes:
     )
 
 
-def _nearer(state: State, one: Base, other: Base) -> Base:
-    return one if state.distance(one.state) <= state.distance(other.state) else other
+def _nearer(state: State, base: Base, other: Base) -> Base:
+    return base if state.distance(base.state) <= state.distance(other.state) else other
 
 
 def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[np.void]:
-    flat = [np.asarray(one, np.float32).reshape(1, -1) for one in (value, reference)]
+    flat = [np.asarray(array, np.float32).reshape(1, -1) for array in (value, reference)]
     found: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
     return found
 
@@ -381,5 +381,5 @@ def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[n
 def _decoding(subject: Subject) -> Any:
     if subject.decode is None:
         return None
-    images: Iterable[Any] = (one.model_dump() for one in subject.evaluation)
+    images: Iterable[Any] = (image.model_dump() for image in subject.evaluation)
     return [subject.decode.model_dump(mode="json"), *images]

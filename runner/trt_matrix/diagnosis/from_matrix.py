@@ -77,7 +77,9 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         images=store.array(data.evaluation),
         images_sha256=data.evaluation.sha256,
         files=tuple(path.name for path in checked.evaluation),
-        gates={one.head: one for one in head_gates(config, checked.rankings.rows)},
+        gates={
+            head_gate.head: head_gate for head_gate in head_gates(config, checked.rankings.rows)
+        },
         gate=network_gate(config),
         decode=facts.get("decode"),
         labels=facts.get("labels"),
@@ -127,7 +129,7 @@ def _tables(experiment: Experiment, store: Store, images: Object, told: Told) ->
             settings.input,
             store.array(images),
             list(network.tensors),
-            [str(one["name"]) for one in algorithms],
+            [str(algorithm["name"]) for algorithm in algorithms],
             lambda done: told(f"calibrating: image {done}"),
             settings.batch,
         )

@@ -62,7 +62,7 @@ def of_run(run: Run, table: str | None) -> Subject:
     exclude = base.exclude if base else ()
     sums_of = _sums_of(run.store, manifest)
     heads, notes = comparable(asked.heads, manifest.ranked, manifest.decode, source)
-    if any(one.pass_.source is TableSource.SHIPPED for one in records):
+    if any(record.pass_.source is TableSource.SHIPPED for record in records):
         notes = (QUANTISED, *notes)
     return Subject(
         name=manifest.name,
@@ -119,10 +119,10 @@ def _network(store: Store, file: Object, source: str) -> onnx.ModelProto:
 
 def require_float(network: onnx.ModelProto, source: str) -> None:
     """Raises ConfigError where a network came quantised: what its float form would give is not known."""
-    found = next((node for node in network.graph.node if node.op_type in QUANTISING), None)
-    if found is not None:
+    node_proto = next((node for node in network.graph.node if node.op_type in QUANTISING), None)
+    if node_proto is not None:
         problem = (
-            f"the network came quantised (node {found.name!r}): diagnose the float network that it was "
+            f"the network came quantised (node {node_proto.name!r}): diagnose the float network that it was "
             "made of, or set `model: {quantised: strip}`"
         )
         raise ConfigError(source, [problem])
@@ -137,7 +137,7 @@ def _array(store: Store, stored: Object, source: str) -> Any:
 
 def _files(manifest: Manifest) -> tuple[str, ...]:
     if manifest.evaluation:
-        return tuple(one.file_name for one in manifest.evaluation)
+        return tuple(image.file_name for image in manifest.evaluation)
     return tuple(f"image {number}" for number in range(manifest.images))
 
 
@@ -152,8 +152,8 @@ class _Base:
 
 def _placed(manifest: Manifest, base: _Base | None) -> Placed:
     """Returns the placement that is simulated: the baseline's own, else what its engine needs."""
-    if base and (found := placed_of(base.measurement.placement or "")):
-        return found
+    if base and (placed := placed_of(base.measurement.placement or "")):
+        return placed
     asked = manifest.asked.engines if manifest.asked else {}
     engine = asked.get(manifest.baseline, "onnxruntime")
     return Placed(
@@ -164,33 +164,35 @@ def _placed(manifest: Manifest, base: _Base | None) -> Placed:
 
 def _baseline(manifest: Manifest, records: Sequence[Record]) -> _Base | None:
     """Returns the baseline's int8 measurement with the shared table, else with one of its own."""
-    found = [
-        _Base(one, record.pass_.exclude)
+    bases = [
+        _Base(measurement, record.pass_.exclude)
         for source in (TableSource.SHARED, TableSource.OWN, TableSource.SHIPPED)
         for record in records
         if record.environment == manifest.baseline
         and record.pass_.source is source
         and not record.pass_.mixed
-        for one in record.measurements
-        if one.status is Status.OK and one.table in manifest.tables
+        for measurement in record.measurements
+        if measurement.status is Status.OK and measurement.table in manifest.tables
     ]
-    return found[0] if found else None
+    return bases[0] if bases else None
 
 
 def _tables_of(run: Run, manifest: Manifest) -> dict[str, Table]:
     """Returns what it is called → table, for those that are still in the run's folder."""
-    found: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
     for sha256 in manifest.tables:
         path = run.folder / "tables" / f"{sha256[:12]}.json"
         try:
-            one = from_json(path.read_text("utf-8"))
+            table = from_json(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, TableError):
             continue
-        label = f"{one.provenance.algorithm} of {one.provenance.environment or 'an unknown maker'}"
-        if one.provenance.note:
+        label = (
+            f"{table.provenance.algorithm} of {table.provenance.environment or 'an unknown maker'}"
+        )
+        if table.provenance.note:
             label += f" ({sha256[:8]})"
-        found[label if label not in found else f"{label} {sha256[:8]}"] = one
-    return found
+        tables[label if label not in tables else f"{label} {sha256[:8]}"] = table
+    return tables
 
 
 def _chosen(
@@ -199,16 +201,16 @@ def _chosen(
     base: _Base | None,
     source: str,
 ) -> tuple[Table, str]:
-    usable = [(name, one) for name, one in known.items() if one.amax]
+    usable = [(name, table) for name, table in known.items() if table.amax]
     if wanted is not None:
         return named_table(wanted, dict(usable), source)
     if base is not None:
-        for name, one in usable:
-            if one.digest == base.measurement.table:
-                return one, name
-    for name, one in usable:
-        if one.provenance.note is None:
-            return one, name
+        for name, table in usable:
+            if table.digest == base.measurement.table:
+                return table, name
+    for name, table in usable:
+        if table.provenance.note is None:
+            return table, name
     problem = "it has no table to diagnose: it ran nothing in int8, or its tables are gone"
     raise ConfigError(source, [problem])
 
@@ -222,12 +224,12 @@ def named_table(wanted: str, known: Mapping[str, Table], source: str) -> tuple[T
     path = Path(wanted)
     if path.is_file():
         return _read_table(path), path.name
-    plain = [(n, one) for n, one in known.items() if one.provenance.note is None]
-    for name, one in (*plain, *known.items()):
-        if wanted in (name, one.provenance.algorithm) or (
-            len(wanted) >= 6 and one.digest.startswith(wanted)
+    plain = [(n, table) for n, table in known.items() if table.provenance.note is None]
+    for name, table in (*plain, *known.items()):
+        if wanted in (name, table.provenance.algorithm) or (
+            len(wanted) >= 6 and table.digest.startswith(wanted)
         ):
-            return one, name
+            return table, name
     listed = ", ".join(known) or "none"
     problem = f"no table {wanted!r}, and no such file; there are {listed}"
     raise ConfigError(source, [problem])
@@ -265,8 +267,8 @@ def builds_of(
     sums_of: SumsOf,
 ) -> Builds | None:
     """Returns the implicit builds of a run; None where it has none."""
-    found = built(records, manifest.reference, tables, network, layers_of, sums_of)
-    if not found:
+    builts = built(records, manifest.reference, tables, network, layers_of, sums_of)
+    if not builts:
         return None
 
     def sqnr_of(head: str, output: Object) -> float | None:
@@ -274,7 +276,7 @@ def builds_of(
         sums = sums_of(output, outputs[head]) if head in outputs else None
         return None if sums is None else metrics(sums).sqnr_db
 
-    implicit = [one for one in records if one.pass_.implicit]
+    implicit = [record for record in records if record.pass_.implicit]
     return Builds(
-        network=network, built=found, choices=choices(network, implicit, layers_of, sqnr_of)
+        network=network, built=builts, choices=choices(network, implicit, layers_of, sqnr_of)
     )

@@ -41,24 +41,24 @@ def engine_loss(
     if builds is None:
         return None
     tables: dict[object, list[Built]] = {}
-    for one in builds.built:
-        tables.setdefault((one.table.digest, repr(one.options)), []).append(one)
+    for built in builds.built:
+        tables.setdefault((built.table.digest, repr(built.options)), []).append(built)
     simulated = []
     for same in tables.values():
         try:
             simulated.append(_OfTable(subject, same, images, store, told))
         except GraphError:
             continue  # a table of no tensor that Q/DQ would need: nothing to hold its builds against
-    ways = [way for one in simulated for way in one.ways()]
+    ways = [way for table in simulated for way in table.ways()]
     if not any(way.loses for way in ways):
         return None
     if all(way.explained(head) for way in ways for head in way.loses):
-        return _given_on([one for one in simulated if one.loses], ways, len(images))
+        return _given_on([table for table in simulated if table.loses], ways, len(images))
     lost = {head for way in ways for head in way.loses}
-    chosen = [one for one in builds.choices if one.head in lost]
-    if lost == {one.head for one in chosen}:
+    chosen = [choice for choice in builds.choices if choice.head in lost]
+    if lost == {choice.head for choice in chosen}:
         return of_choices(ways, chosen, len(images))
-    seen = [build for one in simulated for build in one.seen()]
+    seen = [build for table in simulated for build in table.seen()]
     return of_position(ways, by_position(builds.network, seen), len(images))
 
 
@@ -87,15 +87,15 @@ class _OfTable:
 
     def ways(self) -> list[ResizingBuilds]:
         groups: dict[tuple[frozenset[str], frozenset[str]], list[Built]] = {}
-        for one in self.builds:
-            groups.setdefault((self._in_int8(one), self._held(one)), []).append(one)
+        for build in self.builds:
+            groups.setdefault((self._in_int8(build), self._held(build)), []).append(build)
         qdq = self._db(self.found.state)
         return [
             ResizingBuilds(
                 table=self.name,
                 digest=self.table.digest,
-                cells=tuple(one.cell for one in same),
-                in_int8=tuple(one for one in self.resizings if one.layer in in_int8),
+                cells=tuple(built.cell for built in same),
+                in_int8=tuple(resizing for resizing in self.resizings if resizing.layer in in_int8),
                 held=held,
                 measured={
                     head: kept for head in self.evaluation.heads if (kept := self._kept(same, head))
@@ -113,7 +113,7 @@ class _OfTable:
 
     def given_on(self, in_int8: Collection[str]) -> Mapping[str, float]:
         """Returns head → dB, with these resizings in int8 and each tensor's own range."""
-        chosen = [one for one in self.resizings if one.layer in in_int8]
+        chosen = [resizing for resizing in self.resizings if resizing.layer in in_int8]
         return self._db(implicit(self.found, self.table, chosen))
 
     def _db(self, state: State) -> Mapping[str, float]:
@@ -122,7 +122,9 @@ class _OfTable:
             errors = self.evaluation.evaluate([state], self.images, what, worst={
                 head: [0] for head in self.evaluation.heads
             }).errors(state)  # fmt: skip
-            self._known[state] = {head: _of(one.nmse) for head, one in errors.heads.items()}
+            self._known[state] = {
+                head: _of(head_errors.nmse) for head, head_errors in errors.heads.items()
+            }
         return self._known[state]
 
     def seen(self) -> list[SeenBuild]:
@@ -130,12 +132,14 @@ class _OfTable:
         return [
             SeenBuild(
                 table=self.table.digest,
-                ran=one.ran,
+                ran=build.ran,
                 lost=frozenset(
-                    head for head in one.sums if self._measured(one, head) <= qdq[head] - LEAST_DB
+                    head
+                    for head in build.sums
+                    if self._measured(build, head) <= qdq[head] - LEAST_DB
                 ),
             )
-            for one in self.builds
+            for build in self.builds
         ]
 
     def _kept(self, builds: Sequence[Built], head: str) -> tuple[float, ...]:
@@ -143,20 +147,20 @@ class _OfTable:
 
         That is so of NaN, and of a head that is all zeros in the reference: neither says what lost it.
         """
-        if not all(head in one.sums for one in builds):
+        if not all(head in build.sums for build in builds):
             return ()
-        found = tuple(self._measured(one, head) for one in builds)
+        found = tuple(self._measured(build, head) for build in builds)
         return () if -math.inf in (*found, self._db(self.found.state)[head]) else found
 
-    def _measured(self, one: Built, head: str) -> float:
-        return _of(metrics(one.sums[head][self.images]).nmse)
+    def _measured(self, built: Built, head: str) -> float:
+        return _of(metrics(built.sums[head][self.images]).nmse)
 
-    def _in_int8(self, one: Built) -> frozenset[str]:
+    def _in_int8(self, built: Built) -> frozenset[str]:
         """Of a build that does not tell its layers, all: what is measured says whether that is so."""
-        return frozenset(r.layer for r in self.resizings if one.ran.get(r.layer, INT8) == INT8)
+        return frozenset(r.layer for r in self.resizings if built.ran.get(r.layer, INT8) == INT8)
 
-    def _held(self, one: Built) -> frozenset[str]:
-        return frozenset(r.layer for r in self.resizings if one.held & {r.layer, r.target})
+    def _held(self, built: Built) -> frozenset[str]:
+        return frozenset(r.layer for r in self.resizings if built.held & {r.layer, r.target})
 
 
 def _given_on(
@@ -168,7 +172,7 @@ def _given_on(
         may |= {one.layer: one for one in way.in_int8 if way.loses}
 
     def kept(held: frozenset[str]) -> list[Mapping[str, float]]:
-        return [one.given_on(may.keys() - held) for one in losing]
+        return [table.given_on(may.keys() - held) for table in losing]
 
     best = kept(frozenset(may))
 

@@ -32,8 +32,10 @@ def measured(
     """
     found = []
     for record, builds in _int8(records, implicit=False):
-        same = [one for one in builds if one.table == table.digest]
-        same = [one for one in same if placed_of(one.placement or "") == placed]
+        same = [build for build in builds if build.table == table.digest]
+        same = [
+            measurement for measurement in same if placed_of(measurement.placement or "") == placed
+        ]
         if same and (errors := _errors(same[0], reference, sums_of)):
             found.append(Measured(cell=record.cell, sums=errors))
     return tuple(found)
@@ -58,19 +60,19 @@ def built(
         sums_of: → the sums of an output against the reference's.
     """
     by_digest = {one.digest: (name, one) for name, one in tables.items()}
-    found = []
+    builts = []
     for record, builds in _int8(records, implicit=True):
-        for one in builds:
-            placed = placed_of(one.placement or "")
-            errors = _errors(one, reference, sums_of)
-            if one.table not in by_digest or placed is None or not errors:
+        for build in builds:
+            placed = placed_of(build.placement or "")
+            errors = _errors(build, reference, sums_of)
+            if build.table not in by_digest or placed is None or not errors:
                 continue
-            name, table = by_digest[one.table]
-            if one.carried:
+            name, table = by_digest[build.table]
+            if build.carried:
                 name = f"{name}, ranges made equal"
-                table = replace(table, amax={**table.amax, **one.carried})
-            layers = layers_of(one.layers) if one.layers else None
-            found.append(
+                table = replace(table, amax={**table.amax, **build.carried})
+            layers = layers_of(build.layers) if build.layers else None
+            builts.append(
                 Built(
                     cell=record.cell,
                     table=table,
@@ -78,11 +80,11 @@ def built(
                     # What is held is no matter of where Q/DQ stands.
                     options=replace(placed, in_float="").options(),
                     ran=from_layers(network, layers) if layers else {},
-                    held=held_layers(one.start) | frozenset(record.pass_.exclude),
+                    held=held_layers(build.start) | frozenset(record.pass_.exclude),
                     sums=errors,
                 )
             )
-    return tuple(found)
+    return tuple(builts)
 
 
 def timed(
@@ -109,16 +111,16 @@ def timed(
         for record, builds in _int8(records, implicit=implicit):
             if record.pass_.mixed or record.pass_.exclude or record.environment not in environments:
                 continue
-            for one in builds:
+            for build in builds:
                 if (
-                    one.layers is None
-                    or one.start is None
-                    or one.start.disturbed
-                    or held_layers(one.start)
+                    build.layers is None
+                    or build.start is None
+                    or build.start.disturbed
+                    or held_layers(build.start)
                 ):
                     continue
-                if times := times_of(one.layers):
-                    order = (record.environment != baseline, implicit, one.table != table.digest)
+                if times := times_of(build.layers):
+                    order = (record.environment != baseline, implicit, build.table != table.digest)
                     found.append((order, CellTimes(cell=record.cell, times=times)))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
@@ -134,11 +136,13 @@ def _int8(
             yield record, good(record)
 
 
-def _errors(one: Measurement, reference: Measurement | None, sums_of: SumsOf) -> Mapping[str, Sums]:
+def _errors(
+    measurement: Measurement, reference: Measurement | None, sums_of: SumsOf
+) -> Mapping[str, Sums]:
     if reference is None:
         return {}
     found = {}
-    for head, output in one.outputs.items():
+    for head, output in measurement.outputs.items():
         if head in reference.outputs:
             sums = sums_of(output, reference.outputs[head])
             if sums is not None:

@@ -45,7 +45,10 @@ def _of_matrix(source: Path, results: Path, table: str | None, told: Told) -> tu
         subject = of_run(run, table)
         config = experiment.checked.config
         # What is asked for now counts, not what the run was asked.
-        gates = {one.head: one for one in head_gates(config, experiment.checked.rankings.rows)}
+        gates = {
+            head_gate.head: head_gate
+            for head_gate in head_gates(config, experiment.checked.rankings.rows)
+        }
         return dataclasses.replace(subject, gates=gates, gate=network_gate(config)), store
     return of_matrix(experiment, store, table, told), store
 

@@ -153,20 +153,28 @@ def _key(subject: Subject, wished: DiagnosisWish) -> Mapping[str, Any]:
             {
                 "heads": subject.heads,
                 "table": (subject.table.digest, subject.table_name),
-                "others": {name: one.digest for name, one in subject.others.items()},
+                "others": {name: other.digest for name, other in subject.others.items()},
                 "placement": subject.placement,
                 "options": repr(dataclasses.replace(options, exclude=frozenset())),
                 "exclude": sorted(options.exclude),
                 "files": subject.files,
-                "gates": {name: one.model_dump(mode="json") for name, one in subject.gates.items()},
+                "gates": {
+                    name: gate.model_dump(mode="json") for name, gate in subject.gates.items()
+                },
                 "gate": subject.gate.model_dump(mode="json") if subject.gate else None,
                 "decode": subject.decode.model_dump(mode="json") if subject.decode else None,
-                "evaluation": [one.model_dump(mode="json") for one in subject.evaluation],
+                "evaluation": [image.model_dump(mode="json") for image in subject.evaluation],
                 "notes": subject.notes,
-                "measured": [(one.cell, _hashes(one)) for one in subject.measured],
+                "measured": [(measured.cell, _hashes(measured)) for measured in subject.measured],
                 "built": [
-                    (one.cell, _hashes(one), one.table.digest, sorted(one.held), repr(one.ran))
-                    for one in (subject.builds.built if subject.builds else ())
+                    (
+                        built.cell,
+                        _hashes(built),
+                        built.table.digest,
+                        sorted(built.held),
+                        repr(built.ran),
+                    )
+                    for built in (subject.builds.built if subject.builds else ())
                 ],
                 "times": repr(subject.times),
                 "wish": dataclasses.asdict(wished),
@@ -175,8 +183,10 @@ def _key(subject: Subject, wished: DiagnosisWish) -> Mapping[str, Any]:
     }
 
 
-def _hashes(one: Measured) -> Mapping[str, str]:
-    return {head: hashlib.sha256(sums.tobytes()).hexdigest() for head, sums in one.sums.items()}
+def _hashes(measured: Measured) -> Mapping[str, str]:
+    return {
+        head: hashlib.sha256(sums.tobytes()).hexdigest() for head, sums in measured.sums.items()
+    }
 
 
 def _write(subject: Subject, made: Diagnosis) -> Path:

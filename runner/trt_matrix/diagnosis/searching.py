@@ -54,15 +54,15 @@ class Searching:
     def run(self) -> SearchRecord:
         """Searches, and confirms what is found on the other images."""
         search = self._search(self.goals)
-        made = search.run()
-        start = made.tried[0]
+        result = search.run()
+        start = result.tried[0]
         exploring = search if start.failing else self._search(self._each_head())
-        path = made.paths[0] if made.paths else exploring.order(exploring.look(frozenset()))
+        path = result.paths[0] if result.paths else exploring.order(exploring.look(frozenset()))
         for size in EXPLORED:
             if size <= len(path):
                 exploring.look(frozenset(path[:size]))
         tried = tuple(exploring.tried.values())
-        chosen = made.chosen if start.failing else None
+        chosen = result.chosen if start.failing else None
         confirmed: SetRecord | None = None
         holds: bool | None = None
         looks = 0
@@ -75,11 +75,11 @@ class Searching:
             confirmed=confirmed,
             confirmed_holds=holds,
             looks=looks,
-            minimal=made.minimal and chosen is made.chosen,
-            best=self._told(made.best) if start.failing and not chosen else None,
+            minimal=result.minimal and chosen is result.chosen,
+            best=self._told(result.best) if start.failing and not chosen else None,
             front=self._front(tried),
             evaluations=len(tried),
-            sentence=self._sentence(start, chosen, made.best, holds=holds, looks=looks),
+            sentence=self._sentence(start, chosen, result.best, holds=holds, looks=looks),
         )
 
     @functools.cached_property
@@ -143,7 +143,9 @@ class Searching:
         """
         rest = [layer for layer in path if layer not in chosen.layers]
         larger = [chosen.layers | set(rest[:more]) for more in LARGER if more <= len(rest)]
-        known = [one.layers for one in search.tried.values() if one.holds]
+        known = [
+            tried_layers.layers for tried_layers in search.tried.values() if tried_layers.holds
+        ]
         dearer = {one for one in (*larger, *known) if search.cost(one) > chosen.cost}
         ranked = sorted(dearer, key=lambda one: (search.cost(one), sorted(one)))
         first: SetRecord | None = None
@@ -154,13 +156,13 @@ class Searching:
                 continue
             looks += 1
             state = self.excluding(tried.layers)
-            found = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
-            errors = found.errors(state)
+            evaluated = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
+            errors = evaluated.errors(state)
             broken = failing(self.goals, errors)
-            made = set_record(self._ordered(layers), tried.cost, errors, broken)
-            first = first or made
+            record = set_record(self._ordered(layers), tried.cost, errors, broken)
+            first = first or record
             if not broken:
-                return tried, made, True, looks
+                return tried, record, True, looks
         assert first is not None  # noqa: S101 - the chosen set holds, so it was judged
         return chosen, first, False, looks
 
@@ -168,18 +170,22 @@ class Searching:
         """Returns the sets that no cheaper one beats for some head, or for all boxes together."""
         kept: dict[frozenset[str], TriedLayers] = {}
         for head, _ in self.subject.heads:
-            for one in front(tried, functools.partial(loss, where=head, name="sqnr_db")):
-                kept[one.layers] = one
+            for tried_layers in front(tried, functools.partial(loss, where=head, name="sqnr_db")):
+                kept[tried_layers.layers] = tried_layers
         if self.evaluation.boxes:
             name = "ap_drop" if self.subject.labels else "lost"
-            for one in front(tried, functools.partial(loss, where=WHOLE_NETWORK, name=name)):
-                kept[one.layers] = one
-        found = sorted(kept.values(), key=lambda one: (one.cost, len(one.layers)))
-        return tuple(map(self._told, found))
+            for tried_layers in front(
+                tried, functools.partial(loss, where=WHOLE_NETWORK, name=name)
+            ):
+                kept[tried_layers.layers] = tried_layers
+        tried_layerses = sorted(
+            kept.values(), key=lambda tried_layers: (tried_layers.cost, len(tried_layers.layers))
+        )
+        return tuple(map(self._told, tried_layerses))
 
-    def _told(self, one: TriedLayers) -> SetRecord:
+    def _told(self, tried: TriedLayers) -> SetRecord:
         # What was only explored was held against no limit of the user's.
-        judged = dataclasses.replace(one, failing=failing(self.goals, one.errors))
+        judged = dataclasses.replace(tried, failing=failing(self.goals, tried.errors))
         return tried_record(judged, self._order)
 
     def _ordered(self, layers: frozenset[str] | set[str]) -> list[str]:

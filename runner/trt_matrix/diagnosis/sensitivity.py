@@ -38,10 +38,10 @@ class Sensitivity:
 
     def weights_share(self, group: Group, head: str) -> float | None:
         """Returns what share of a group's error its weights make; None where it has no weights, or nothing else."""
-        units = [one for one in self.units if one.group is group]
+        units = [unit for unit in self.units if unit.group is group]
         if len(units) < 2:
             return None
-        errors = {one.parts[0][0]: self.of_units[one.parts].heads[head].nmse for one in units}
+        errors = {unit.parts[0][0]: self.of_units[unit.parts].heads[head].nmse for unit in units}
         total = sum(errors.values())
         return errors["weights"] / total if total > 0 else None
 
@@ -54,28 +54,29 @@ class Sensitivity:
         """
         result: dict[Part, float] = {}
         for group in self.groups:
-            units = [one for one in self.units if one.group is group]
+            units = [unit for unit in self.units if unit.group is group]
             if goal.name == "sqnr_db":
-                for one in units:
-                    result[one.parts[0]] = goal.loss(self.of_units[one.parts])
+                for unit in units:
+                    result[unit.parts[0]] = goal.loss(self.of_units[unit.parts])
                 continue
             alone = goal.loss(self.alone[group.name])
             back = goal.loss(self.full) - goal.loss(self.left_out[group.name])
             gain = max(0.0, (max(0.0, alone) + max(0.0, back)) / 2)
             errors = [
-                sum(head.nmse for head in self.of_units[one.parts].heads.values()) for one in units
+                sum(head.nmse for head in self.of_units[unit.parts].heads.values())
+                for unit in units
             ]
             total = sum(errors)
-            for one, error in zip(units, errors, strict=True):
-                result[one.parts[0]] = gain * (error / total if total > 0 else 1 / len(units))
+            for unit, error in zip(units, errors, strict=True):
+                result[unit.parts[0]] = gain * (error / total if total > 0 else 1 / len(units))
         return {part: gain for part, gain in result.items() if 0 < gain < float("inf")}
 
 
 def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
-    found = []
+    units = []
     for group in groups:
         if group.tensors:
-            found.append(
+            units.append(
                 Unit(
                     group=group,
                     parts=tuple(map(activation, group.tensors)),
@@ -83,14 +84,14 @@ def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
                 )
             )
         if group.layers:
-            found.append(
+            units.append(
                 Unit(
                     group=group,
                     parts=tuple(map(weights, group.layers)),
                     state=every.with_only((), group.layers),
                 )
             )
-    return tuple(found)
+    return tuple(units)
 
 
 def sensitivity(
@@ -107,8 +108,8 @@ def sensitivity(
     units = units_of(groups, every)
     weights_only = State(frozenset(), every.layers)
     activations_only = State(every.pairs, frozenset())
-    alone = {one.name: one.alone(every) for one in groups}
-    left_out = {one.name: one.left_out(every) for one in groups}
+    alone = {group.name: group.alone(every) for group in groups}
+    left_out = {group.name: group.left_out(every) for group in groups}
     states = [
         weights_only,
         activations_only,
@@ -116,23 +117,23 @@ def sensitivity(
         *left_out.values(),
     ]
     what = f"{len(groups)} groups, alone and left out"
-    found = evaluation.evaluate(states, images, what, bare=[one.state for one in units])
+    evaluated = evaluation.evaluate(states, images, what, bare=[unit.state for unit in units])
 
     def errors(states_of: Mapping[str, State]) -> Mapping[str, StateErrors]:
         result = {}
         for number, (name, state) in enumerate(states_of.items()):
             evaluation.told(f"boxes of groups: {number + 1} of {len(states_of)}")
-            result[name] = found.errors(state)
+            result[name] = evaluated.errors(state)
         return result
 
     return Sensitivity(
         groups=tuple(groups),
         units=units,
-        full=found.errors(every),
-        weights_only=found.errors(weights_only),
-        activations_only=found.errors(activations_only),
+        full=evaluated.errors(every),
+        weights_only=evaluated.errors(weights_only),
+        activations_only=evaluated.errors(activations_only),
         alone=errors(alone),
         left_out=errors(left_out),
-        of_units={one.parts: found.errors(one.state, precision=False) for one in units},
-        evaluated=found,
+        of_units={unit.parts: evaluated.errors(unit.state, precision=False) for unit in units},
+        evaluated=evaluated,
     )

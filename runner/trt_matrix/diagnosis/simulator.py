@@ -61,26 +61,26 @@ class Simulator:
     """One network; every method may be called from several threads."""
 
     def __init__(
-        self, found: Quantised, heads: Collection[str], tensors: Collection[str] = ()
+        self, quantised: Quantised, heads: Collection[str], tensors: Collection[str] = ()
     ) -> None:
         """Makes the sessions of the float network.
 
         Args:
-            found: The network and its quantisers.
+            quantised: The network and its quantisers.
             heads: Output tensors that are wanted.
             tensors: Further tensors that some state may quantise.
 
         Raises:
             DiagnosisError: ONNX Runtime cannot run the network.
         """
-        self.found = found
+        self.found = quantised
         self.heads = tuple(heads)
-        self.input = graph.require_float32_input(found.model).name
-        self._batch = batch_of(found.model)
-        self.tensors = found.state.tensors | set(tensors)
-        self.segments = segments(found.model, self.tensors | set(heads))
-        self._values = {tensor.name: tensor for tensor in found.model.graph.initializer}
-        self._types = _types_of(found.model)
+        self.input = graph.require_float32_input(quantised.model).name
+        self._batch = batch_of(quantised.model)
+        self.tensors = quantised.state.tensors | set(tensors)
+        self.segments = segments(quantised.model, self.tensors | set(heads))
+        self._values = {tensor.name: tensor for tensor in quantised.model.graph.initializer}
+        self._types = _types_of(quantised.model)
         self._sessions: dict[tuple[int, frozenset[str]], onnxruntime.InferenceSession] = {}
         self._quantisers: dict[QuantiserPair, onnxruntime.InferenceSession] = {}
         self._last = self._last_readers()
@@ -97,12 +97,12 @@ class Simulator:
 
     def base(self, image: npt.NDArray[np.float32], state: State) -> Base:
         """Computes everything of one image, shape (1, …), which fills a batch where the network takes several."""
-        made = Base(state, {}, {})
-        self._walk(state, None, made.raw, made.values, image)
+        base = Base(state, {}, {})
+        self._walk(state, None, base.raw, base.values, image)
         wanted = self.tensors.union(self.heads)
-        for name in made.raw.keys() - wanted:
-            del made.raw[name]
-        return made
+        for name in base.raw.keys() - wanted:
+            del base.raw[name]
+        return base
 
     def outputs(self, state: State, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in `state`; only what differs from `base` is computed.
@@ -248,7 +248,7 @@ class Simulator:
                 if node.name in on:
                     node.input[index] = f"{node.name}/quantised/{index}"
                     values.append(numpy_helper.from_array(value, node.input[index]))
-        made = helper.make_graph(
+        graph_proto = helper.make_graph(
             nodes,
             "segment",
             [
@@ -261,16 +261,20 @@ class Simulator:
             ],
             values,
         )
-        model = helper.make_model(made, opset_imports=whole.opset_import, functions=whole.functions)
+        model = helper.make_model(
+            graph_proto, opset_imports=whole.opset_import, functions=whole.functions
+        )
         model.ir_version = whole.ir_version
         graph.drop_unused_initialisers(model)
         return model
 
     def _last_readers(self) -> list[list[str]]:
         """Returns for each segment the tensors that nothing behind it reads; heads are kept."""
-        last = {name: index for index, one in enumerate(self.segments) for name in one.reads}
-        for index, one in enumerate(self.segments):
-            for name in one.gives:
+        last = {
+            name: index for index, segment in enumerate(self.segments) for name in segment.reads
+        }
+        for index, segment in enumerate(self.segments):
+            for name in segment.gives:
                 last.setdefault(name, index)
         result: list[list[str]] = [[] for _ in self.segments]
         for name, index in last.items():
@@ -318,15 +322,15 @@ def _types_of(model: onnx.ModelProto) -> Mapping[str, int]:
     Raises:
         DiagnosisError: it cannot run the network, or a value between nodes is no tensor.
     """
-    told = onnx.ModelProto()
-    told.CopyFrom(model)
-    given = {value.name for value in told.graph.output}
+    model_proto = onnx.ModelProto()
+    model_proto.CopyFrom(model)
+    given = {value.name for value in model_proto.graph.output}
     names = [
         name for node in model.graph.node for name in node.output if name and name not in given
     ]
-    told.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = _session(told)
-    found = {}
+    model_proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = _session(model_proto)
+    data_types = {}
     for one in (*session.get_inputs(), *session.get_outputs()):
         if one.type not in _TYPES:
             message = (
@@ -334,8 +338,8 @@ def _types_of(model: onnx.ModelProto) -> Mapping[str, int]:
                 "in front of it (`heads: {NAME: {output: TENSOR}}`)"
             )
             raise DiagnosisError(message)
-        found[one.name] = _TYPES[one.type]
-    return found
+        data_types[one.name] = _TYPES[one.type]
+    return data_types
 
 
 def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
@@ -343,7 +347,7 @@ def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
     read = pair.scale if pair.read_scale is None else pair.read_scale
     read_scale = numpy_helper.from_array(np.asarray(read, np.float32), "read_scale")
     zero = numpy_helper.from_array(np.asarray(pair.zero_point, pair.dtype), "zero")
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         [
             helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
             helper.make_node("DequantizeLinear", ["q", "read_scale", "zero"], ["y"]),
@@ -353,6 +357,6 @@ def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [scale, read_scale, zero],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)])
+    model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     return model

@@ -105,9 +105,9 @@ class Subject:
     def made_of_calibration(self) -> Mapping[str, Table]:
         """The other tables but those that were made of the very images that they would be judged on."""
         return {
-            name: one
-            for name, one in self.others.items()
-            if one.provenance.images_sha256 != self.images_sha256
+            name: other
+            for name, other in self.others.items()
+            if other.provenance.images_sha256 != self.images_sha256
         }
 
     def image(self, index: int) -> npt.NDArray[np.float32]:
@@ -132,7 +132,7 @@ def comparable(
     Raises:
         ConfigError: none is left.
     """
-    boxed = {one.head for one in decode.heads} if decode else set()
+    boxed = {decoded_head.head for decoded_head in decode.heads} if decode else set()
     notes = []
     kept = []
     for head, tensor in heads:

@@ -119,10 +119,10 @@ def theory(
     Raises:
         DiagnosisError: a tensor is NaN or infinite in the float network.
     """
-    found = simulator.found
+    quantised = simulator.found
     chosen = images[:: max(1, -(-len(images) // MOST_IMAGES))]
-    limits = clamps(found.model)
-    pairs = sorted(found.state.pairs)
+    limits = clamps(quantised.model)
+    pairs = sorted(quantised.state.pairs)
     twins = _twins(pairs, limits)
     seen = {
         pair: _Seen(
@@ -142,18 +142,20 @@ def theory(
             one.add(place, value if clamp is None else np.clip(value, clamp.low, clamp.high))
 
     for_all(look, len(chosen), "every tensor on its own", told)
-    leaders = scale_groups(found.model)
+    leaders = scale_groups(quantised.model)
     together: dict[str, list[QuantiserPair]] = {}
     for pair in seen:
         together.setdefault(leaders.get(pair.tensor, pair.tensor), []).append(pair)
     files = [subject.files[index] for index in chosen]
-    made = {
-        pair: one
+    theories = {
+        pair: tensor_theory
         for leader, same in together.items()
-        for pair, one in _activations([seen[pair] for pair in same], subject, leader, files)
+        for pair, tensor_theory in _activations(
+            [seen[pair] for pair in same], subject, leader, files
+        )
     }
-    made |= {pair: replace(made[twin], name=pair.tensor) for pair, twin in twins.items()}
-    return {**{activation(pair.tensor): made[pair] for pair in pairs}, **_weights(found)}
+    theories |= {pair: replace(theories[twin], name=pair.tensor) for pair, twin in twins.items()}
+    return {**{activation(pair.tensor): theories[pair] for pair in pairs}, **_weights(quantised)}
 
 
 def _twins(
@@ -161,13 +163,13 @@ def _twins(
 ) -> Mapping[QuantiserPair, QuantiserPair]:
     """Returns pair before Relu or Clip → the same one behind it: both do the same to what matters."""
     of = {pair.tensor: pair for pair in pairs}
-    found = {}
+    quantiser_pairs = {}
     for pair in pairs:
         clamp = limits.get(pair.tensor)
         after = of.get(clamp.gives) if clamp else None
         if after and replace(after, tensor=pair.tensor) == pair and after.tensor not in limits:
-            found[pair] = after
-    return found
+            quantiser_pairs[pair] = after
+    return quantiser_pairs
 
 
 def _activations(
@@ -178,13 +180,13 @@ def _activations(
     best = _best([one.histogram for one in seen])
     # A larger value that calibration saw is a reason for a range that no image here needs.
     largest = [
-        one.amax[leader]
-        for one in subject.others.values()
-        if one.provenance.algorithm in MINMAX and leader in one.amax
+        table.amax[leader]
+        for table in subject.others.values()
+        if table.provenance.algorithm in MINMAX and leader in table.amax
     ]
     shared = max((*(one.histogram.amax for one in seen), *largest))
     tables = [subject.table, *subject.made_of_calibration.values()]
-    ranges = np.array(sorted({one.amax[leader] for one in tables if leader in one.amax}))
+    ranges = np.array(sorted({table.amax[leader] for table in tables if leader in table.amax}))
     for one, best_mse in zip(seen, best, strict=True):
         pair = one.pair
         mse = float(one.squares.sum()) / max(one.elements, 1)
@@ -216,14 +218,16 @@ def _activations(
 
 def _best(histograms: Sequence[Histogram]) -> list[float]:
     """Returns each one's mean square error by the one symmetric range that is best for all."""
-    ranges = [float(threshold_of(one, "mse", {})) for one in histograms if one.amax > 0]
+    ranges = [
+        float(threshold_of(histogram, "mse", {})) for histogram in histograms if histogram.amax > 0
+    ]
     if not ranges:
         return [0.0] * len(histograms)
-    errors = np.stack([_errors(one, np.array(ranges)) for one in histograms])
+    errors = np.stack([_errors(histogram, np.array(ranges)) for histogram in histograms])
     best = int(errors.sum(axis=0).argmin())
     return [
-        float(error[best]) / max(_elements(one), 1.0)
-        for one, error in zip(histograms, errors, strict=True)
+        float(error[best]) / max(_elements(histogram), 1.0)
+        for histogram, error in zip(histograms, errors, strict=True)
     ]
 
 
@@ -247,17 +251,17 @@ def _next(table: Table, others: Mapping[str, Table], leader: str) -> tuple[float
     own = table.amax.get(leader)
     if own is None:
         return None
-    ranges = [(one.amax[leader], name) for name, one in others.items() if leader in one.amax]
+    ranges = [(other.amax[leader], name) for name, other in others.items() if leader in other.amax]
     above = [one for one in ranges if one[0] > own * 1.001]
     below = [one for one in ranges if one[0] < own * 0.999]
     return min(above) if above else max(below) if below else None
 
 
-def _weights(found: Quantised) -> Mapping[Part, TensorTheory]:
-    values = {tensor.name: tensor for tensor in found.model.graph.initializer}
-    made = {}
-    for node in found.model.graph.node:
-        parameters = found.parameters.get(node.name)
+def _weights(quantised: Quantised) -> Mapping[Part, TensorTheory]:
+    values = {tensor.name: tensor for tensor in quantised.model.graph.initializer}
+    theories = {}
+    for node in quantised.model.graph.node:
+        parameters = quantised.parameters.get(node.name)
         if not parameters:
             continue
         pairs = [
@@ -268,5 +272,5 @@ def _weights(found: Quantised) -> Mapping[Part, TensorTheory]:
             for index, value in sorted(parameters.items())
         ]
         axis = channel_axis(node, pairs[0][0].ndim) if pairs[0][0].ndim > 1 else 0
-        made[weights(node.name)] = weights_theory(node.name, pairs, axis)
-    return made
+        theories[weights(node.name)] = weights_theory(node.name, pairs, axis)
+    return theories

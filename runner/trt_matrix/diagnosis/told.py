@@ -41,44 +41,48 @@ class Done:
         }
 
     def text(self) -> str:
-        one = self.diagnosis
+        diagnosis = self.diagnosis
         lines = [
-            f"{one.name}: int8 by the table {one.table}, placed for {one.placement}; "
-            f"simulated on {count(one.images_chosen_on, 'image')}"
-            + (f", confirmed on {one.images_confirmed_on} others" if one.search.confirmed else ""),
-            *one.notes,
+            f"{diagnosis.name}: int8 by the table {diagnosis.table}, placed for {diagnosis.placement}; "
+            f"simulated on {count(diagnosis.images_chosen_on, 'image')}"
+            + (
+                f", confirmed on {diagnosis.images_confirmed_on} others"
+                if diagnosis.search.confirmed
+                else ""
+            ),
+            *diagnosis.notes,
         ]
-        for head in one.heads:
+        for head in diagnosis.heads:
             lines += ["", *_head(head)]
-        lines += ["", *_tensors(one), *_mix(one), "", *_search(one)]
-        if one.engine_loss:
-            lines += ["", *engine_loss_lines(one.engine_loss)]
+        lines += ["", *_tensors(diagnosis), *_mix(diagnosis), "", *_search(diagnosis)]
+        if diagnosis.engine_loss:
+            lines += ["", *engine_loss_lines(diagnosis.engine_loss)]
         if self.network:
             lines.append(f"wrote {self.network}: the network with Q/DQ, those layers in float")
-        lines += ["", f"wrote {self.file} in {sum(one.seconds.values()):.0f} s"]
+        lines += ["", f"wrote {self.file} in {sum(diagnosis.seconds.values()):.0f} s"]
         return "\n".join(lines)
 
 
 # One head
 
 
-def _head(one: HeadDiagnosis) -> list[str]:
-    lines = [f"head {one.head}: {_told(one.int8)} (simulated)"]
+def _head(head: HeadDiagnosis) -> list[str]:
+    lines = [f"head {head.head}: {_told(head.int8)} (simulated)"]
     lines.append(
-        f"  expected: {_db(one.rounding_db)} by rounding alone with the best ranges, {_db(one.predicted_db)} as its "
-        f"parts add up, {_db(one.int8.sqnr_db)} simulated"
-        + "".join(f", {_db(real.sqnr_db)} measured in {real.cell}" for real in one.measured[:1])
+        f"  expected: {_db(head.rounding_db)} by rounding alone with the best ranges, {_db(head.predicted_db)} as its "
+        f"parts add up, {_db(head.int8.sqnr_db)} simulated"
+        + "".join(f", {_db(real.sqnr_db)} measured in {real.cell}" for real in head.measured[:1])
     )
     lines.append(
-        f"  weights alone {_db(one.weights_only_db)}, activations alone {_db(one.activations_only_db)}; "
-        f"parts over whole {_ratio(one.trust)}"
-        + (_TRUSTED if one.trust is not None and 2 / 3 <= one.trust <= 3 / 2 else _UNTRUSTED)
+        f"  weights alone {_db(head.weights_only_db)}, activations alone {_db(head.activations_only_db)}; "
+        f"parts over whole {_ratio(head.trust)}"
+        + (_TRUSTED if head.trust is not None and 2 / 3 <= head.trust <= 3 / 2 else _UNTRUSTED)
     )
-    if one.beyond_db is not None and one.beyond_db >= BEYOND_DB:
+    if head.beyond_db is not None and head.beyond_db >= BEYOND_DB:
         lines.append(
-            f"  something is wrong beside 8 bits: {one.beyond_db:.1f} dB beyond rounding alone"
+            f"  something is wrong beside 8 bits: {head.beyond_db:.1f} dB beyond rounding alone"
         )
-        for suspect in one.suspects[:4]:
+        for suspect in head.suspects[:4]:
             causes = suspect.causes or ((ONE_SCALE,) if suspect.kind == "weights" else ())
             why = f": {', '.join(causes)}" if causes else ""
             images = f"; most on {listed(suspect.images, 3)}" if suspect.images else ""
@@ -86,16 +90,16 @@ def _head(one: HeadDiagnosis) -> list[str]:
                 f"    {suspect.kind} {suspect.name}{why}: on its own {suspect.avoidable_share:.0%} of the error as its "
                 f"parts add up; {suspect.gain_db:+.1f} dB with {suspect.group} in float{images}"
             )
-    elif one.beyond_db is not None:
+    elif head.beyond_db is not None:
         lines.append(
-            f"  nothing is wrong beside 8 bits: {max(one.beyond_db, 0):.1f} dB beyond rounding alone"
+            f"  nothing is wrong beside 8 bits: {max(head.beyond_db, 0):.1f} dB beyond rounding alone"
         )
-    if one.parts:
+    if head.parts:
         lines.append("  what one group in float gives back (simulated), most first:")
-        lines += _rows(_part_rows(one.parts[:SHOWN_PARTS]))
-        if len(one.parts) > SHOWN_PARTS:
+        lines += _rows(_part_rows(head.parts[:SHOWN_PARTS]))
+        if len(head.parts) > SHOWN_PARTS:
             lines.append(
-                f"    and {count(len(one.parts) - SHOWN_PARTS, 'group')} more, in the file"
+                f"    and {count(len(head.parts) - SHOWN_PARTS, 'group')} more, in the file"
             )
     return lines
 
@@ -105,28 +109,28 @@ _UNTRUSTED = ": they do not add up, only sets that were evaluated tell anything"
 
 
 def _part_rows(parts: Sequence[GroupCost]) -> list[list[str]]:
-    boxes = any(one.lost_back is not None for one in parts)
-    precision = any(one.ap_back is not None for one in parts)
+    boxes = any(part.lost_back is not None for part in parts)
+    precision = any(part.ap_back is not None for part in parts)
     header = ["group", "dB back", "on worst", *(["boxes"] if boxes else ())]
     header += [*(["AP"] if precision else ()), "of error", "its weights", "cost"]
     rows = [header]
-    for one in parts:
-        name = f"{one.group} (the input)" if one.operator == INPUT else one.group
-        row = [name, f"{one.gain_db:+.2f}", f"{one.worst_gain_db:+.2f}"]
+    for part in parts:
+        name = f"{part.group} (the input)" if part.operator == INPUT else part.group
+        row = [name, f"{part.gain_db:+.2f}", f"{part.worst_gain_db:+.2f}"]
         if boxes:
-            row.append("–" if one.lost_back is None else f"{one.lost_back:+.0f}")
+            row.append("–" if part.lost_back is None else f"{part.lost_back:+.0f}")
         if precision:
-            row.append("–" if one.ap_back is None else f"{one.ap_back:+.3f}")
-        weights = "–" if one.weights_share is None else f"{one.weights_share:.0%}"
-        rows.append([*row, f"{one.share:.1%}", weights, f"{one.cost:.1%}"])
+            row.append("–" if part.ap_back is None else f"{part.ap_back:+.3f}")
+        weights = "–" if part.weights_share is None else f"{part.weights_share:.0%}"
+        rows.append([*row, f"{part.share:.1%}", weights, f"{part.cost:.1%}"])
     return rows
 
 
 # Tensors
 
 
-def _tensors(one: Diagnosis) -> list[str]:
-    every = _once(one.tensors)
+def _tensors(diagnosis: Diagnosis) -> list[str]:
+    every = _once(diagnosis.tensors)
     bad = [tensor for tensor in every if tensor.causes]
     unlike = [t for t in bad if t.causes == (Cause.CHANNELS,) and t.kind == "activation"]
     unfit = [tensor for tensor in bad if tensor not in unlike]
@@ -142,7 +146,7 @@ def _tensors(one: Diagnosis) -> list[str]:
     if not bad:
         return lines
     shares: dict[str, float] = {}
-    for head in one.heads:
+    for head in diagnosis.heads:
         for part in head.parts:
             shares[part.group] = max(shares.get(part.group, 0.0), part.share)
 
@@ -174,20 +178,27 @@ def _tensors(one: Diagnosis) -> list[str]:
 
 def _once(every: Sequence[TensorDiagnosis]) -> Sequence[TensorDiagnosis]:
     """Returns one tensor for each range of a group: what carries its values on is quantised with it."""
-    found = {(one.kind, one.group, one.range, one.amax): one for one in reversed(every)}
-    return [one for one in every if found[one.kind, one.group, one.range, one.amax] is one]
+    diagnoses = {
+        (diagnosis.kind, diagnosis.group, diagnosis.range, diagnosis.amax): diagnosis
+        for diagnosis in reversed(every)
+    }
+    return [
+        diagnosis
+        for diagnosis in every
+        if diagnoses[diagnosis.kind, diagnosis.group, diagnosis.range, diagnosis.amax] is diagnosis
+    ]
 
 
-def _mix(one: Diagnosis) -> list[str]:
+def _mix(diagnosis: Diagnosis) -> list[str]:
     """Returns what the network keeps where each tensor has the best of the known ranges."""
-    mix = one.mix
+    mix = diagnosis.mix
     if mix is None:
         return []
-    before = {head.head: head.int8 for head in one.heads}, one.whole
-    after, images = mix.chosen, f"the {count(one.images_chosen_on, 'image')} that chose them"
-    if mix.confirmed is not None and one.other_images is not None:
-        before = one.other_images.heads, one.other_images.whole
-        after, images = mix.confirmed, count(one.images_confirmed_on, "other image")
+    before = {head.head: head.int8 for head in diagnosis.heads}, diagnosis.whole
+    after, images = mix.chosen, f"the {count(diagnosis.images_chosen_on, 'image')} that chose them"
+    if mix.confirmed is not None and diagnosis.other_images is not None:
+        before = diagnosis.other_images.heads, diagnosis.other_images.whole
+        after, images = mix.confirmed, count(diagnosis.images_confirmed_on, "other image")
     heads, whole = before
     parts = [
         f"{name} {_plain(heads[name].sqnr_db)} to {_db(kept.sqnr_db)}"
@@ -209,8 +220,8 @@ def _mix(one: Diagnosis) -> list[str]:
 # The search
 
 
-def _search(one: Diagnosis) -> list[str]:
-    search = one.search
+def _search(diagnosis: Diagnosis) -> list[str]:
+    search = diagnosis.search
     lines = [search.sentence]
     if search.chosen and search.chosen.layers:
         lines.append(f"  in float: {listed(search.chosen.layers, 12)}")
@@ -219,35 +230,37 @@ def _search(one: Diagnosis) -> list[str]:
     if search.front:
         lines.append(f"  sets by cost ({count(search.evaluations, 'set')} evaluated, simulated):")
         lines += _rows(
-            _set_rows(search.front, [head.head for head in one.heads], limits=bool(search.goals))
+            _set_rows(
+                search.front, [head.head for head in diagnosis.heads], limits=bool(search.goals)
+            )
         )
-    if one.elsewhere:
-        lines += _elsewhere(one.elsewhere)
+    if diagnosis.elsewhere:
+        lines += _elsewhere(diagnosis.elsewhere)
     return lines
 
 
-def _elsewhere(told: ToolSettings, *, explicit: bool = True) -> list[str]:
+def _elsewhere(tool_settings: ToolSettings, *, explicit: bool = True) -> list[str]:
     """Args: explicit: whether leaving out Q/DQ nodes does anything for it."""
     lines = ["  for use elsewhere:"]
     lines += [
         f"    {name:<12}{text}"
         for name, text in (
-            ("matrix.yaml", f"options: {{{told.fp32_layers}}} of TensorRT environments"),
-            ("trtexec", told.trtexec),
-            ("Polygraphy", told.polygraphy),
-            ("ModelOpt", told.modelopt if explicit else ""),
+            ("matrix.yaml", f"options: {{{tool_settings.fp32_layers}}} of TensorRT environments"),
+            ("trtexec", tool_settings.trtexec),
+            ("Polygraphy", tool_settings.polygraphy),
+            ("ModelOpt", tool_settings.modelopt if explicit else ""),
         )
         if text
     ]
-    return [*lines, *(f"    {problem}" for problem in told.problems)]
+    return [*lines, *(f"    {problem}" for problem in tool_settings.problems)]
 
 
 # Implicit builds
 
 
-def engine_loss_lines(one: EngineLoss) -> list[str]:
-    lines = [f"implicit int8: {one.sentence}"]
-    if one.resizings:
+def engine_loss_lines(loss: EngineLoss) -> list[str]:
+    lines = [f"implicit int8: {loss.sentence}"]
+    if loss.resizings:
         header = ["resizing", "input's range", "output's", "values times"]
         lines += _rows(
             [
@@ -259,14 +272,14 @@ def engine_loss_lines(one: EngineLoss) -> list[str]:
                         f"{r.target_range:.4g}",
                         f"{r.target_range / r.source_range:.3f}",
                     ]
-                    for r in one.resizings
+                    for r in loss.resizings
                 ),
             ]
         )
-    lines.append(f"  builds, dB measured / simulated so / by Q/DQ, {count(one.images, 'image')}:")
-    heads = list(one.ways[0].measured_db)[:6]
+    lines.append(f"  builds, dB measured / simulated so / by Q/DQ, {count(loss.images, 'image')}:")
+    heads = list(loss.ways[0].measured_db)[:6]
     rows = [["builds", "table", "resizings in int8", *heads]]
-    for way in one.ways[:SHOWN_SETS]:
+    for way in loss.ways[:SHOWN_SETS]:
         numbers = [
             " / ".join(
                 map(
@@ -283,42 +296,42 @@ def engine_loss_lines(one: EngineLoss) -> list[str]:
         which = listed(way.in_int8, 2) or ("none: held" if way.held else "none")
         rows.append([str(len(way.cells)), way.table, which, *numbers])
     lines += _rows(rows)
-    if one.elsewhere:
-        lines += _elsewhere(one.elsewhere, explicit=False)
+    if loss.elsewhere:
+        lines += _elsewhere(loss.elsewhere, explicit=False)
     return lines
 
 
 def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str], *, limits: bool) -> list[list[str]]:
     shown = heads[:6]
-    boxes = any(one.whole.lost is not None for one in sets)
-    precision = any(one.whole.ap_drop is not None for one in sets)
+    boxes = any(record.whole.lost is not None for record in sets)
+    precision = any(record.whole.ap_drop is not None for record in sets)
     header = ["layers", "cost", *(f"{head} dB" for head in shown)]
     header += [*(["lost"] if boxes else ()), *(["AP drop"] if precision else ())]
     rows = [[*header, *(["limits"] if limits else ()), ""]]
     step = max(1, -(-len(sets) // SHOWN_SETS))
-    for one in [*sets[:-1:step], sets[-1]]:
-        row = [str(len(one.layers)), f"{one.cost:.1%}"]
-        row += [_plain(one.heads[head].sqnr_db) for head in shown]
+    for record in [*sets[:-1:step], sets[-1]]:
+        row = [str(len(record.layers)), f"{record.cost:.1%}"]
+        row += [_plain(record.heads[head].sqnr_db) for head in shown]
         if boxes:
-            row.append("–" if one.whole.lost is None else f"{one.whole.lost:.0f}")
+            row.append("–" if record.whole.lost is None else f"{record.whole.lost:.0f}")
         if precision:
-            row.append("–" if one.whole.ap_drop is None else f"{one.whole.ap_drop:z.3f}")
+            row.append("–" if record.whole.ap_drop is None else f"{record.whole.ap_drop:z.3f}")
         if limits:
-            row.append(f"{len(one.failing)} broken" if one.failing else "all hold")
-        rows.append([*row, listed(one.layers, 3)])
+            row.append(f"{len(record.failing)} broken" if record.failing else "all hold")
+        rows.append([*row, listed(record.layers, 3)])
     return rows
 
 
 # Words
 
 
-def _told(one: Numbers) -> str:
-    parts = [_db(one.sqnr_db), f"{_db(one.worst_sqnr_db)} on the worst images"]
-    if one.lost is not None:
-        share = f" ({one.lost_share:.1%})" if one.lost_share is not None else ""
-        parts.append(f"{one.lost:.0f} boxes lost{share}")
-    if one.ap_drop is not None:
-        parts.append(f"AP drop {one.ap_drop:z.3f}")
+def _told(numbers: Numbers) -> str:
+    parts = [_db(numbers.sqnr_db), f"{_db(numbers.worst_sqnr_db)} on the worst images"]
+    if numbers.lost is not None:
+        share = f" ({numbers.lost_share:.1%})" if numbers.lost_share is not None else ""
+        parts.append(f"{numbers.lost:.0f} boxes lost{share}")
+    if numbers.ap_drop is not None:
+        parts.append(f"AP drop {numbers.ap_drop:z.3f}")
     return ", ".join(parts)
 
 

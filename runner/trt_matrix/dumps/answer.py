@@ -67,10 +67,10 @@ def answer(answering: Answering, request: Path, result: Path, log: Path) -> None
     asked = protocol.read_request(str(request))
     probe: dict[str, Any] = {"schema_version": protocol.SCHEMA_VERSION, **answering.facts()}
     with log.open("a", encoding="utf-8") as stream:
-        for one in asked["passes"]:
-            seen, told = _pass(answering, asked, one, result)
-            probe.setdefault("files", {})[one["name"]] = seen
-            stream.writelines(f"{one['name']}: {line}\n" for line in told)
+        for pass_ in asked["passes"]:
+            seen, told = _pass(answering, asked, pass_, result)
+            probe.setdefault("files", {})[pass_["name"]] = seen
+            stream.writelines(f"{pass_['name']}: {line}\n" for line in told)
     protocol.write_json(str(result / protocol.PROBE), probe)
     protocol.write_json(
         str(result / protocol.RESULT),

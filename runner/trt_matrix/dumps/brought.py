@@ -123,12 +123,12 @@ class Brought:
         )
 
 
-def brought(name: str, found: ReadTable, names: Mapping[str, str], target: Target) -> Brought:
+def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Target) -> Brought:
     """Brings a table to the network's names.
 
     Args:
         name: Of its file.
-        found: What it holds.
+        table: What it holds.
         names: The user's map, theirs → the network's.
         target: Whose table it is to be.
 
@@ -136,13 +136,13 @@ def brought(name: str, found: ReadTable, names: Mapping[str, str], target: Targe
         GraphError: see `calibration_model`.
     """
     _, wanted = calibration_model(target.model)
-    called = naming(found.names, wanted, names, target.least)
+    called = naming(table.names, wanted, names, target.least)
     if called.unmapped and called.affixes is None:
         others = other_names(target.model, target.variants, wanted)
-        called = naming(found.names, wanted, names, target.least, others)
+        called = naming(table.names, wanted, names, target.least, others)
     return Brought(
         name=name,
-        found=found.renamed(called.names),
+        found=table.renamed(called.names),
         wanted=wanted,
         called=called,
         target=target,

@@ -38,7 +38,7 @@ def files_below(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
     Raises:
         DumpError: a folder cannot be listed.
     """
-    found = {}
+    paths = {}
 
     def refuse(error: OSError) -> None:
         raise error
@@ -49,10 +49,10 @@ def files_below(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
             for file in files:
                 path = Path(parent, file)
                 name = path.relative_to(folder).as_posix()
-                wanted = not patterns or any(fnmatchcase(name, one) for one in patterns)
+                wanted = not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
                 if wanted and not file.startswith("."):
-                    found[name] = path
-    return dict(sorted(found.items()))
+                    paths[name] = path
+    return dict(sorted(paths.items()))
 
 
 def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
@@ -165,7 +165,7 @@ def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]
         side = math.isqrt(positions)
         if rest == 0 and side * side == positions:
             found.append((axes[0], axes[1], side, side))
-    return [one for one in dict.fromkeys(found) if one != tuple(shape)]
+    return [fromkey for fromkey in dict.fromkeys(found) if fromkey != tuple(shape)]
 
 
 def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
@@ -182,7 +182,7 @@ def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
     if not found:
         message = f"{path} is a zip file without arrays (.npy members): is it another file?"
         raise DumpError(message)
-    if len({one.member for one in found}) < len(found):
+    if len({tensor.member for tensor in found}) < len(found):
         message = f"{path} holds two arrays of one name: write it again with numpy.savez"
         raise DumpError(message)
     return tuple(found)

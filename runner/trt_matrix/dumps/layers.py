@@ -31,7 +31,7 @@ class LayerFiles:
     profile: Path | None = None
 
     def paths(self) -> tuple[Path, ...]:
-        return tuple(one for one in (self.information, self.profile) if one is not None)
+        return tuple(path for path in (self.information, self.profile) if path is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ def take_layers(files: LayerFiles, model: onnx.ModelProto) -> TakenLayers:
         answer = _information(files.information, network, notes)
     if files.profile is not None and (times := _times(files.profile, network, notes)):
         if answer is None:
-            names = [one["name"] for one in times["layers"]]
+            names = [layer["name"] for layer in times["layers"]]
             answer = {"source": "profiler", "layers": layer_information.named(names, network)}
         answer["times"] = times
     if answer is None:
@@ -92,12 +92,12 @@ def _information(
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         notes.append(f"{path.name}: its layers are not used: {_reason(error)}")
         return None
-    if not any(one["origin"] for one in layers):
+    if not any(layer["origin"] for layer in layers):
         notes.append(
             f"{path.name}: its layers are not used: none of its {len(layers)} names a node of this network"
         )
         return None
-    if all(one["precision"] is None for one in layers):
+    if all(layer["precision"] is None for layer in layers):
         notes.append(f"{path.name} has names of layers alone, and no precisions: {DETAILED}")
     return {"source": "inspector", "layers": layers}
 
@@ -111,7 +111,7 @@ def _times(path: Path, network: Mapping[str, list[str]], notes: list[str]) -> di
         notes.append(f"{path.name}: its times are not used: {_reason(error)}")
         return None
     layers = layer_information.named(list(profile), network)
-    if not any(one["origin"] for one in layers):
+    if not any(layer["origin"] for layer in layers):
         notes.append(
             f"{path.name}: its times are not used: none of its {len(layers)} layers names a node of this network"
         )
@@ -119,8 +119,12 @@ def _times(path: Path, network: Mapping[str, list[str]], notes: list[str]) -> di
     return {
         "runs": _runs(json.loads(content)),
         "layers": [
-            {"name": one["name"], "tensors": one["tensors"], "seconds": profile[one["name"]] / 1000}
-            for one in layers
+            {
+                "name": layer["name"],
+                "tensors": layer["tensors"],
+                "seconds": profile[layer["name"]] / 1000,
+            }
+            for layer in layers
         ],
         "problem": None,
     }
@@ -128,7 +132,7 @@ def _times(path: Path, network: Mapping[str, list[str]], notes: list[str]) -> di
 
 def _runs(entries: Sequence[Mapping[str, Any]]) -> int:
     """Returns over how many runs a profile was taken, 1 where that is not told: there was one."""
-    counts = [one["count"] for one in entries if isinstance(one.get("count"), int)]
+    counts = [entry["count"] for entry in entries if isinstance(entry.get("count"), int)]
     return min(max([1, *map(int, counts)]), MOST_RUNS)
 
 

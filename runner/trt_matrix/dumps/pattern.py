@@ -34,8 +34,8 @@ def fields(pattern: str) -> frozenset[str]:
 def filled(pattern: str, values: Mapping[str, str | int]) -> str:
     """Returns a file's name; `values` has all of the pattern's fields."""
 
-    def text(found: re.Match[str]) -> str:
-        name, width = found.groups()
+    def text(match_: re.Match[str]) -> str:
+        name, width = match_.groups()
         return f"{values[name]:{width or ''}}" if name in NUMBERS else str(values[name])
 
     return FIELD.sub(text, pattern)
@@ -45,10 +45,10 @@ def matching(pattern: str, values: Mapping[str, str | int]) -> re.Pattern[str]:
     """Returns what matches the names of files that differ in the fields which `values` lacks."""
     parts = []
     end = 0
-    for found in FIELD.finditer(pattern):
-        parts.append(re.escape(pattern[end : found.start()]))
-        name = found[1]
-        known = re.escape(filled(found[0], values)) if name in values else None
+    for match_ in FIELD.finditer(pattern):
+        parts.append(re.escape(pattern[end : match_.start()]))
+        name = match_[1]
+        known = re.escape(filled(match_[0], values)) if name in values else None
         parts.append(known or (r"\d+" if name in NUMBERS else r"[^/]+"))
-        end = found.end()
+        end = match_.end()
     return re.compile("".join([*parts, re.escape(pattern[end:])]))

@@ -145,10 +145,10 @@ def _tensor(recorded: Recorded, name: str, head: str, shape: Shape, images: int)
     members = tensors(path, form)
     tensor = members[0]
     if tensor.member is not None:
-        called = {one.member: one for one in members}
+        called = {member.member: member for member in members}
         wanted = f"{recorded.called(head)}.npy"
         if wanted not in called and (len(members) > 1 or "head" not in fields(recorded.files)):
-            there = ", ".join(one.where for one in members[:NAMED])
+            there = ", ".join(member.where for member in members[:NAMED])
             message = f"{path} has no array {recorded.called(head)!r}, only {there}: see `heads`"
             raise DumpError(message)
         tensor = called.get(wanted, tensor)

@@ -113,8 +113,8 @@ def other_layouts(
         channels = channels_first[1]
         for layouts in (("nchw", "nhwc"), ("nhwc", "nchw")):
             planes_a, planes_b = (
-                one.reshape(channels, -1) if layout == "nchw" else one.reshape(-1, channels).T
-                for one, layout in zip((a, b), layouts, strict=True)
+                array.reshape(channels, -1) if layout == "nchw" else array.reshape(-1, channels).T
+                for array, layout in zip((a, b), layouts, strict=True)
             )
             if _nmse(planes_a, planes_b) <= NEAR * as_read:
                 return layouts, channels_first

@@ -55,11 +55,11 @@ def take(file: TableFile, asked: TableContext) -> Taken:
     """Reads a table; says why it is not used rather than raise."""
     name = file.path.name
     try:
-        found, content = read_table(file.path)
+        table, content = read_table(file.path)
     except TableError as error:
         return _unread(f"{name} cannot be read as a calibration table: {error}", asked)
     target = Target(model=asked.model, heads=asked.heads, least=asked.least)
-    mine = brought(name, found, file.names, target)
+    mine = brought(name, table, file.names, target)
     notes = [*mine.called.problems, *mine.notes()]
     if asked.shared is not None:
         problem = _other_than_shared(name, mine.found, asked.shared)
@@ -75,7 +75,7 @@ def take(file: TableFile, asked: TableContext) -> Taken:
             f"{name} names {len(mine.wanted) - len(unmapped)} of {len(mine.wanted)} tensors; "
             f"{mine.called.advice()}"
         )
-    exact = found.form is TableForm.CACHE and not mine.called.names
+    exact = table.form is TableForm.CACHE and not mine.called.names
     cache = content if exact and _is_plain(content) else _cache(mine.found)
     return Taken(notes=tuple(notes), scales=scales, cache=cache)
 

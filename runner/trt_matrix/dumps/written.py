@@ -187,7 +187,7 @@ def _of_polygraphy(path: Path, content: bytes) -> dict[str, tuple[Array, str]]:
         raise NoNumbersError(message) from error
     found = {}
     for name, iterations in _named(path, told).items():
-        arrays = [_array(f"{path}[{name}]", one) for one in iterations]
+        arrays = [_array(f"{path}[{name}]", iteration) for iteration in iterations]
         shapes = {array.shape[1:] for array in arrays}
         if len(arrays) > 1 and (len(shapes) > 1 or not arrays[0].ndim):
             message = (
@@ -212,7 +212,7 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
             runners = [("", told)]
         else:
             runners = [
-                (_STAMP.sub("", str(runner)), [one["outputs"] for one in iterations])
+                (_STAMP.sub("", str(runner)), [iteration["outputs"] for iteration in iterations])
                 for runner, iterations in told["lst"]
             ]
         found: dict[str, list[Any]] = {}
@@ -221,9 +221,9 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
                 if unequal := [*(outputs.keys() ^ iterations[0].keys())]:
                     message = f"{path}[{unequal[0]}]: not every iteration has it: save each alone"
                     raise DumpError(message)
-                for name, one in outputs.items():
+                for name, output in outputs.items():
                     called = f"{runner}/{name}" if len(runners) > 1 else name
-                    found.setdefault(called, []).append(one.get("values", one)["array"])
+                    found.setdefault(called, []).append(output.get("values", output)["array"])
                     if len(found[called]) != number + 1:
                         message = f"{path}[{called}]: two runners are called {runner!r}, but for their times"
                         raise DumpError(message)

@@ -121,7 +121,7 @@ def _state(uuid: str, ours: frozenset[int]) -> GpuState:
         utilisation=None if used is None else used.gpu / 100,
         slowdowns=tuple(name for bit, name in SLOWDOWNS.items() if reasons & bit),
         held_back_ns=_held_back(handle),
-        processes=tuple(_process(one.pid) for one in processes if one.pid not in ours),
+        processes=tuple(_process(process.pid) for process in processes if process.pid not in ours),
     )
 
 

@@ -75,20 +75,20 @@ class DumpsEnvironment:
                 known[key].name: DumpedPass(
                     outputs=Recorded(
                         folder=self._folder,
-                        files=one.files,
+                        files=pass_.files,
                         images=images,
                         form=form,
                         names={head: entry.heads.get(head, head) for head in heads},
                     ),
                     table=None
-                    if one.table is None
-                    else TableFile(path=root / one.table, names=one.names),
+                    if pass_.table is None
+                    else TableFile(path=root / pass_.table, names=pass_.names),
                     layers=LayerFiles(
-                        information=None if one.layers is None else root / one.layers,
-                        profile=None if one.profile is None else root / one.profile,
+                        information=None if pass_.layers is None else root / pass_.layers,
+                        profile=None if pass_.profile is None else root / pass_.profile,
                     ),
                 )
-                for key, one in entry.passes.items()
+                for key, pass_ in entry.passes.items()
             },
         )
 
@@ -121,7 +121,7 @@ class DumpsEnvironment:
             "files": len(files),
         }
         settings = self._entry.model_dump(mode="json", exclude={"name", "stated", "version"})
-        images = [list(one.outputs.images) for one in self._passes[:1]]
+        images = [list(pass_.outputs.images) for pass_ in self._passes[:1]]
         key = {
             "settings": settings,
             "images": images,
@@ -152,8 +152,8 @@ class DumpsEnvironment:
         """Returns path → [size in bytes, time of the last change in ns]."""
         paths = files_below(self._folder, ())
         found = {name: path.stat() for name, path in paths.items()}
-        beside = [one.table.path for one in self._passes if one.table]
-        beside += [path for one in self._passes for path in one.layers.paths()]
+        beside = [pass_.table.path for pass_ in self._passes if pass_.table]
+        beside += [path for pass_ in self._passes for path in pass_.layers.paths()]
         for path in beside:
             # One that is missing is told with its pass, whose outputs are there.
             with contextlib.suppress(OSError):

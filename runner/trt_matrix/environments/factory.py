@@ -52,11 +52,11 @@ def environments_of(
         evaluation: Its images: recorded outputs are named after them.
     """
     cache = default_cache(os.environ)
-    found: dict[str, Environment] = {}
+    environments: dict[str, Environment] = {}
     for entry in config.environments:
         for index, name in enumerate(entry.ids()):
-            found[name] = _environment(entry, index, name, config, root, cache, evaluation)
-    return found
+            environments[name] = _environment(entry, index, name, config, root, cache, evaluation)
+    return environments
 
 
 def _environment(
@@ -177,12 +177,12 @@ def _tensorrt(config: Config, entry: EnvironmentEntry) -> TensorRt:
 
 def machines_of(config: Config) -> Mapping[str, Machine]:
     """Returns id → the machine that its jobs run on; asks every host of matrix.yaml that is used."""
-    found: dict[str, Machine] = {}
+    machines: dict[str, Machine] = {}
     for entry in config.environments:
         host = entry.host if isinstance(entry, Ngc | Image) else None
         machine = _machine_at(host, config.hosts[host]) if host else preflight.this_machine()
-        found.update(dict.fromkeys(entry.ids(), machine))
-    return found
+        machines.update(dict.fromkeys(entry.ids(), machine))
+    return machines
 
 
 def _machine_at(name: str, address: str) -> Machine:

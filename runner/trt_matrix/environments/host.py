@@ -163,7 +163,7 @@ def _writable(folders: Sequence[str]) -> str:
 
     Newer rootless engines read `~/.config/cdi` besides (https://github.com/moby/moby/pull/51624).
     """
-    return next((one for one in folders if not one.startswith(SYSTEM)), cdi.FOLDER)
+    return next((folder for folder in folders if not folder.startswith(SYSTEM)), cdi.FOLDER)
 
 
 def _lists_devices(info: Mapping[str, Any]) -> bool:

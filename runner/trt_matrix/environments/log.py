@@ -28,7 +28,7 @@ def readable(chunks: Iterable[bytes]) -> Iterator[bytes]:
         whole = held + chunk
         held = _C1 if whole.endswith(_C1) else b""  # the second byte comes with the next chunk
         if shown := whole[: len(whole) - len(held)]:
-            yield _STEERING.sub(lambda one: _ESCAPE if one[0] == b"\x1b" else b"?", shown)
+            yield _STEERING.sub(lambda match_: _ESCAPE if match_[0] == b"\x1b" else b"?", shown)
     if held:
         yield held
 

@@ -63,7 +63,7 @@ class Sources:
     @property
     def facts(self) -> dict[str, Any]:
         """What can change which packages requirements give; empty where nothing is named."""
-        held = sorted(one.name for one in self.wheels.glob("*.whl")) if self.wheels else []
+        held = sorted(path.name for path in self.wheels.glob("*.whl")) if self.wheels else []
         return {"index": list(self.index), "wheels": held} if self.index or self.wheels else {}
 
 
@@ -222,7 +222,7 @@ def _installed(cwd: Path) -> str:
 def _pyenv(env: Mapping[str, str]) -> list[str]:
     """Returns the folders of pyenv's Pythons, newest first: of these uv sees the chosen one alone."""
     root = Path(env.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    return sorted((str(one) for one in root.glob("3.*/bin")), key=_numbers, reverse=True)
+    return sorted((str(path) for path in root.glob("3.*/bin")), key=_numbers, reverse=True)
 
 
 def _numbers(path: str) -> list[int]:

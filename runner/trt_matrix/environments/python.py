@@ -79,11 +79,11 @@ def told_python(answer: str | bytes) -> Python:
         ValueError: it is no such line.
     """
     try:
-        found = _PythonAnswer.model_validate(json.loads(answer))
+        python_answer = _PythonAnswer.model_validate(json.loads(answer))
     except RecursionError as error:
         message = "nested too deep"
         raise ValueError(message) from error
-    return Python(**found.model_dump())
+    return Python(**python_answer.model_dump())
 
 
 def ask_python(executable: Path, env: Mapping[str, str], *flags: str) -> Python:

@@ -15,29 +15,29 @@ def explain(said: str, python: str) -> str:
     """
     text = " ".join(said.split())
     for pattern, explanation in _EXPLANATIONS:
-        if found := re.search(pattern, text):
-            return explanation(found, python)
+        if match_ := re.search(pattern, text):
+            return explanation(match_, python)
     return f"uv failed: {text[:500] or 'it said nothing'}"
 
 
-def _missing_offline(found: re.Match[str], _: str) -> str:
+def _missing_offline(match_: re.Match[str], _: str) -> str:
     return (
-        f"{_wanted(found)} is not in the package cache and this run is offline; "
+        f"{_wanted(match_)} is not in the package cache and this run is offline; "
         "run once with network, on this machine or with a copy of its uv cache"
     )
 
 
-def _wanted(found: re.Match[str]) -> str:
+def _wanted(match_: re.Match[str]) -> str:
     """Returns the user's requirement where uv names it, else the package it found missing."""
-    text = found.string
+    text = match_.string
     required = re.search(r"you require ([^\s,]+)", text) or re.search(
         r"Failed to \w+:? `([^`]+)`", text
     )
     return required[1].rstrip(".") if required else "a package"
 
 
-def _no_wheel(found: re.Match[str], python: str) -> str:
-    tags = re.search(r"following Python \w+ tags?: (.*)", found.string)
+def _no_wheel(match_: re.Match[str], python: str) -> str:
+    tags = re.search(r"following Python \w+ tags?: (.*)", match_.string)
     releases = list(dict.fromkeys(re.findall(r"`cp3(\d+)", tags[1]))) if tags else []
     advice = (
         f"there are wheels for Python {', '.join(f'3.{minor}' for minor in releases)}: "
@@ -45,7 +45,7 @@ def _no_wheel(found: re.Match[str], python: str) -> str:
         if releases
         else "choose another version, or another `python:` in matrix.yaml"
     )
-    return f"{found[1]} has no wheel for Python {python}; {advice}"
+    return f"{match_[1]} has no wheel for Python {python}; {advice}"
 
 
 _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
@@ -56,72 +56,72 @@ _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
     (r"network was disabled|Network connectivity is disabled", _missing_offline),
     (
         r"(?:error sending request|Failed to fetch|dns error|tcp connect error|timed out)",
-        lambda found, _: (
+        lambda match_, _: (
             "the package index cannot be reached "
-            f"({found.string.rpartition('cause: ')[2].strip()[:200]}); "
+            f"({match_.string.rpartition('cause: ')[2].strip()[:200]}); "
             "check the network and its proxy, or use --offline where all packages are cached"
         ),
     ),
     (
         r"Hash mismatch for `([^`]+)`",
-        lambda found, _: (
-            f"{found[1]} is not the file that it was when it was resolved (its hash differs); "
+        lambda match_, _: (
+            f"{match_[1]} is not the file that it was when it was resolved (its hash differs); "
             "remove the folder `resolutions` in the cache to resolve anew, if you trust the index"
         ),
     ),
     (r"(?:Because|and) (\S+) has no wheels with a matching Python", _no_wheel),
     (
         r"(?:Because|and) (\S+) has no wheels with a matching platform",
-        lambda found, _: f"{found[1]} has no wheel for this platform; choose another version",
+        lambda match_, _: f"{match_[1]} has no wheel for this platform; choose another version",
     ),
     (
         r"(?:Because|and) (tensorrt[-\w]*libs)\S* has no (?:usable )?wheels",
-        lambda found, _: (
-            f"{found[1]} is only on NVIDIA's own package index, whose address is in NVIDIA's installation "
+        lambda match_, _: (
+            f"{match_[1]} is only on NVIDIA's own package index, whose address is in NVIDIA's installation "
             "guide of TensorRT: name it as `index:` of the environment in matrix.yaml, or a folder that "
             "has the wheel as `wheels:`"
         ),
     ),
     (
         r"(?:Because|and) (\S+) has no usable wheels|building from source is disabled",
-        lambda found, python: (
-            f"{_wanted(found)} has no wheel that fits Python {python} on this platform, and "
+        lambda match_, python: (
+            f"{_wanted(match_)} has no wheel that fits Python {python} on this platform, and "
             "nothing is built from source here; choose another version, or another `python:`, in "
             "matrix.yaml, or name a wheel file"
         ),
     ),
     (
         r"there (?:is|are) no versions? of (\S+)",
-        lambda found, _: (
-            f"{found[1].rstrip('.')} does not exist; choose another version in matrix.yaml"
+        lambda match_, _: (
+            f"{match_[1].rstrip('.')} does not exist; choose another version in matrix.yaml"
         ),
     ),
     (
         # With --no-index: what a wheel of the folder asks for need not be named in matrix.yaml.
         r"(?:Because|and) (\S+) was not found in the provided package locations",
-        lambda found, _: (
-            f"the folder named by `wheels:` has no wheel of {found[1]}; fetch it into that folder, or check the "
+        lambda match_, _: (
+            f"the folder named by `wheels:` has no wheel of {match_[1]}; fetch it into that folder, or check the "
             "spelling in matrix.yaml"
         ),
     ),
     (
         r"Because (\S+) was not found in the package registry",
-        lambda found, _: f"no package is called {found[1]}; check the spelling in matrix.yaml",
+        lambda match_, _: f"no package is called {match_[1]}; check the spelling in matrix.yaml",
     ),
     (
         r"requires? Python|Requires-Python|does not satisfy Python",
-        lambda found, python: (
-            f"Python {python} is too old or too new: {_cause(found.string)}; "
+        lambda match_, python: (
+            f"Python {python} is too old or too new: {_cause(match_.string)}; "
             "set another `python:` for it in matrix.yaml"
         ),
     ),
     (
         r"(?:Couldn't parse requirement .*? cause: |error: (?=Unexpected ))(.*)",
-        lambda found, _: f"a requirement in matrix.yaml cannot be read: {found[1][:200]}",
+        lambda match_, _: f"a requirement in matrix.yaml cannot be read: {match_[1][:200]}",
     ),
     (
         r"unsatisfiable|incompatible",
-        lambda found, _: f"the requirements contradict each other: {_cause(found.string)}",
+        lambda match_, _: f"the requirements contradict each other: {_cause(match_.string)}",
     ),
 )
 

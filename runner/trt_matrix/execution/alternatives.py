@@ -49,10 +49,12 @@ def floats(network: Network, engine: str) -> tuple[Alternative, ...]:
     """Returns the float networks to try where the engine's parser refuses the first."""
     if engine != PARSES_ONNX:
         return ()
-    found = [Alternative(one.name, one.fp32) for one in network.variants if one.is_float]
+    alternatives = [
+        Alternative(variant.name, variant.fp32) for variant in network.variants if variant.is_float
+    ]
     if uff := network.uff:
-        found.append(Alternative(uff.name, uff.object, uff.interface()))
-    return tuple(found)
+        alternatives.append(Alternative(uff.name, uff.object, uff.interface()))
+    return tuple(alternatives)
 
 
 def shipped(network: Network, engine: str) -> tuple[Alternative, ...]:
@@ -60,7 +62,9 @@ def shipped(network: Network, engine: str) -> tuple[Alternative, ...]:
     if engine != PARSES_ONNX:
         return ()
     return tuple(
-        Alternative(one.name, one.shipped.object) for one in network.variants if one.shipped
+        Alternative(variant.name, variant.shipped.object)
+        for variant in network.variants
+        if variant.shipped
     )
 
 
@@ -72,13 +76,13 @@ def quantised(
     Raises:
         GraphError: see `Network.quantised`; or a variant makes what an excluded layer makes in another way.
     """
-    found = []
+    alternatives = []
     for one in _older_explicit(network, placed.engine):
         mine = renamed(network, one, exclude)
         there = replace(placed, in_float=kept_in_float(mine))
         model = one.quantised(store, table, there, mine, simulated=False)
-        found.append(Alternative(one.name, model))
-    return tuple(found)
+        alternatives.append(Alternative(one.name, model))
+    return tuple(alternatives)
 
 
 def quantised_before(
@@ -94,8 +98,8 @@ def quantised_before(
         mine = renamed(network, one, exclude)
         there = replace(placed, in_float=kept_in_float(mine))
         known.append((one.name, one.quantised_before(store, table, there, mine)))
-    found = tuple(Alternative(name, model) for name, model in known if model)
-    return found if len(found) == len(known) else None
+    alternatives = tuple(Alternative(name, model) for name, model in known if model)
+    return alternatives if len(alternatives) == len(known) else None
 
 
 def renamed(network: Network, variant: Network, layers: Collection[str]) -> tuple[str, ...]:
@@ -122,7 +126,7 @@ def _older_explicit(network: Network, engine: str) -> Sequence[Network]:
     if engine != PARSES_ONNX:
         return ()
     least = max(opset(network.model), OPSET)
-    return [one for one in network.variants if max(opset(one.model), OPSET) < least]
+    return [variant for variant in network.variants if max(opset(variant.model), OPSET) < least]
 
 
 def unlike(

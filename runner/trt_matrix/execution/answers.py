@@ -345,7 +345,7 @@ def log_of_failure(log: Path, name: str) -> str:
     except FileNotFoundError:
         return ""
     line = rb"^" + re.escape(name.encode()) + rb": failed in stage .*\n?"
-    ends = [found.end() for found in re.finditer(line, content, re.MULTILINE)]
+    ends = [match_.end() for match_ in re.finditer(line, content, re.MULTILINE)]
     if not ends:
         return ""
     end = ends[-1]

@@ -42,16 +42,16 @@ def read_form(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object
     if not wanted.alternatives:
         return wanted.model, {}
     forms = (Alternative(name, wanted.model), *wanted.alternatives)
-    read = next((one for one in forms if one.model.file == answer.model), None)
+    read = next((form for form in forms if form.model.file == answer.model), None)
     if read is None:
         message = (
             f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
         )
         raise AnswerError(message)
     refused = {
-        one.name: answer.refused[one.model.file]
-        for one in forms
-        if one.model.file in answer.refused
+        form.name: answer.refused[form.model.file]
+        for form in forms
+        if form.model.file in answer.refused
     }
     told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
     return wanted.model if read.uff else read.model, told

@@ -93,9 +93,9 @@ class TableSimulator:
         exact = _session(reference, threads)
         batch = batch_of(reference)
         first = exact(self._outputs, {image: np.repeat(images[:1], batch, axis=0)})
-        self._images = ImageSubset(images, sum(one.nbytes for one in first), batch)
+        self._images = ImageSubset(images, sum(array.nbytes for array in first), batch)
         self._exact = {
-            part: [exact(self._outputs, {image: one}) for one in self._images.of(part)]
+            part: [exact(self._outputs, {image: array}) for array in self._images.of(part)]
             for part in ImagePart
         }
 
@@ -181,7 +181,7 @@ class WantedTable:
             "counts": [CHOOSE_IMAGES, CONFIRM_IMAGES, MOST_TRIALS, CLOSE],
             "model": self.wants.network.fp32.sha256,
             "options": repr(self.options),
-            "tables": {name: one.digest for name, one in self.tables.items()},
+            "tables": {name: table.digest for name, table in self.tables.items()},
             "heads": settings.heads,
             "host": settings.host,
             "reference": self.site.identity.fingerprint,
@@ -189,8 +189,8 @@ class WantedTable:
 
     def known(self, store: Store) -> Table | None:
         """Returns what was made earlier; makes nothing."""
-        found = store.derived(self.key)
-        return _read(store, found) if found else None
+        stored = store.derived(self.key)
+        return _read(store, stored) if stored else None
 
     def made(self, store: Store, told: Callable[[int, int], None]) -> Table:
         """Returns the table, made where it is not known.
@@ -204,11 +204,11 @@ class WantedTable:
             target.write_text(to_json(self._search(store, told)), "utf-8")
 
         stored = store.derive(self.key, ".json", make)
-        found = _read(store, stored)
-        if found is None:
+        table = _read(store, stored)
+        if table is None:
             message = f"it was made before and cannot be read: delete {store.path(stored)}"
             raise TableError(message)
-        return found
+        return table
 
     def _search(self, store: Store, told: Callable[[int, int], None]) -> Table:
         wants = self.wants
@@ -237,7 +237,7 @@ class WantedTable:
 def note(found: Best, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
     kinds = list(found.changed.values())
-    taken = [f"{kinds.count(one)} of {one}" for one in dict.fromkeys(kinds)]
+    taken = [f"{kinds.count(fromkey)} of {fromkey}" for fromkey in dict.fromkeys(kinds)]
     but = f"but for {listed(taken, len(taken))}" if taken else "unchanged"
     left = f"; {count(found.left, 'tensor')} had no turn" if found.left else ""
     return (
@@ -246,8 +246,8 @@ def note(found: Best, counts: tuple[int, int]) -> str:
     )
 
 
-def _read(store: Store, found: Object) -> Table | None:
+def _read(store: Store, stored: Object) -> Table | None:
     try:
-        return from_json(store.path(found).read_text("utf-8"))
+        return from_json(store.path(stored).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, TableError):
         return None

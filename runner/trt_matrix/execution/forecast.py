@@ -137,8 +137,9 @@ def _known(
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]
     return sum(
-        known_measurement(store, one, settled) is not None or _came_back(wants, site, one)
-        for one in wanted
+        known_measurement(store, wanted_pass, settled) is not None
+        or _came_back(wants, site, wanted_pass)
+        for wanted_pass in wanted
     )
 
 
@@ -156,7 +157,7 @@ def _shared(
     if wanted != best.BEST:
         return _table(store, wants, site, every, wanted)
     tables = {name: _table(store, wants, site, every, name) for name in every}
-    known = {name: one for name, one in tables.items() if one is not None}
+    known = {name: table for name, table in tables.items() if table is not None}
     if len(known) < len(tables):
         return None
     return best.WantedTable(wants, site, known, searched_placement(wants, environments)).known(

@@ -38,7 +38,7 @@ class FunctionFiles:
         Args:
             parts: What the one tensor that is fed holds, where the network takes several inputs.
         """
-        apart = [[one.name, list(one.shape), one.dtype] for one in parts]
+        apart = [[part.name, list(part.shape), part.dtype] for part in parts]
         return {
             **({"parts": apart} if apart else {}),
             "file": self.file,

@@ -73,20 +73,20 @@ class HostTables:
     def _of_calibration(self, site: Site, *, limit: bool) -> None:
         wants, shared = self._wants, self._wants.settings.shared
         every = list(wants.settings.algorithms)
-        found = self._calibrated(wants, site, every, "calibrate")
-        if isinstance(found, str) and shared in every and every != [shared]:
+        tables = self._calibrated(wants, site, every, "calibrate")
+        if isinstance(tables, str) and shared in every and every != [shared]:
             # An algorithm that nobody asked for must not cost the table that cells run with.
-            found = self._calibrated(wants, site, [shared], "calibrate-shared")
-        if isinstance(found, str):
+            tables = self._calibrated(wants, site, [shared], "calibrate-shared")
+        if isinstance(tables, str):
             if shared is not None:
-                self.shared = f"there is no shared table: {found}"
+                self.shared = f"there is no shared table: {tables}"
                 self._progress.warn(self.shared)
             elif limit:
-                self._progress.warn(f"the limit is known from the evaluation images only: {found}")
+                self._progress.warn(f"the limit is known from the evaluation images only: {tables}")
             return
-        self.made[CALIBRATION] = found
-        if shared is not None and shared in found:
-            self.shared = found[shared]
+        self.made[CALIBRATION] = tables
+        if shared is not None and shared in tables:
+            self.shared = tables[shared]
 
     def _search(self, site: Site, options: PlacementOptions) -> None:
         """Makes the shared table of the others' ranges."""
@@ -138,11 +138,11 @@ class HostTables:
             ),
         )
         algorithms = list(wants.settings.algorithms)
-        found = self._calibrated(wants, site, algorithms, "calibrate-for-limit")
-        if isinstance(found, str):
-            self._progress.warn(f"the limit is known from the calibration images only: {found}")
+        tables = self._calibrated(wants, site, algorithms, "calibrate-for-limit")
+        if isinstance(tables, str):
+            self._progress.warn(f"the limit is known from the calibration images only: {tables}")
         else:
-            self.made[EVALUATION] = found
+            self.made[EVALUATION] = tables
 
     def _calibrated(
         self, wants: Wants, site: Site, algorithms: Sequence[str], name: str
@@ -152,18 +152,20 @@ class HostTables:
         done = self._jobs.calibrate(site, wants.calibration(site, algorithms), name)
         if done.status is not Status.OK:
             return done.reason or str(done.status)
-        made = {one: wants.table(site, done, one) for one in algorithms}
-        for algorithm, table in made.items():
+        tables = {algorithm: wants.table(site, done, algorithm) for algorithm in algorithms}
+        for algorithm, table in tables.items():
             if (clipped := clipped_by(done, algorithm)) is not None:
                 self.clipped.setdefault(table.digest, clipped)
-        return made
+        return tables
 
 
 def clipped_by(calibration: Calibration, algorithm: str) -> Mapping[str, float] | None:
     """Returns tensor → share of its nonzero values beyond the range; None where a program did not tell."""
     shares = calibration.clipped.get(algorithm)
     # A run writes them for every table: what is not worth a word is left out.
-    return None if shares is None else {name: one for name, one in shares.items() if one >= TOLD}
+    return (
+        None if shares is None else {name: share for name, share in shares.items() if share >= TOLD}
+    )
 
 
 def _noted(table: Table, images: str) -> Table:

@@ -81,12 +81,12 @@ class ImageSets:
         (made,) = self._jobs(wants).measure(
             self.site, [wants.measurement(self.site, name, 0, model=content)]
         )
-        found = made.measurement
-        if found.status is not Status.OK:
-            raise UnknownError(found.reason or str(found.status))
+        measurement = made.measurement
+        if measurement.status is not Status.OK:
+            raise UnknownError(measurement.reason or str(measurement.status))
         return SeenImages(
-            maxima=found.outputs[own],
-            outputs={head: one for head, one in found.outputs.items() if head != own},
+            maxima=measurement.outputs[own],
+            outputs={head: output for head, output in measurement.outputs.items() if head != own},
         )
 
     def table(
@@ -111,10 +111,12 @@ class ImageSets:
         part = self.part(data.calibration, chosen)
         changed = dataclasses.replace(data, calibration=part, calibration_images=len(chosen))
         wants = dataclasses.replace(self.wants, data=changed)
-        made = self.jobs.calibrate(self.site, wants.calibration(self.site, [algorithm]), name)
-        if made.status is not Status.OK:
-            raise UnknownError(made.reason or str(made.status))
-        return wants.table(self.site, made, algorithm)
+        calibration = self.jobs.calibrate(
+            self.site, wants.calibration(self.site, [algorithm]), name
+        )
+        if calibration.status is not Status.OK:
+            raise UnknownError(calibration.reason or str(calibration.status))
+        return wants.table(self.site, calibration, algorithm)
 
     def simulated(self, tables: Sequence[tuple[Tried, Table]]) -> list[Tried]:
         """Returns each with what its table must cost, those whose simulation failed left out."""
@@ -139,7 +141,7 @@ class ImageSets:
                     ),
                 )
             )
-        made = self.jobs.measure(self.site, [one for _, one in wanted])
+        made = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
         return [
             tried.model_copy(update={"outputs": one.measurement.outputs})
             for (tried, _), one in zip(wanted, made, strict=True)
@@ -154,7 +156,9 @@ class ImageSets:
         Raises:
             UnknownError: the calibration failed.
         """
-        options = {one: self.wants.settings.algorithms.get(one, {}) for one in algorithms}
+        options = {
+            algorithm: self.wants.settings.algorithms.get(algorithm, {}) for algorithm in algorithms
+        }
         wants = dataclasses.replace(
             self.wants,
             settings=dataclasses.replace(self.wants.settings, algorithms=options),
@@ -162,10 +166,10 @@ class ImageSets:
                 self.wants.data, calibration=images, calibration_images=number
             ),
         )
-        made = self.jobs.calibrate(self.site, wants.calibration(self.site, algorithms), name)
-        if made.status is not Status.OK:
-            raise UnknownError(made.reason or str(made.status))
-        return tuple(made.tables[one] for one in algorithms)
+        calibration = self.jobs.calibrate(self.site, wants.calibration(self.site, algorithms), name)
+        if calibration.status is not Status.OK:
+            raise UnknownError(calibration.reason or str(calibration.status))
+        return tuple(calibration.tables[algorithm] for algorithm in algorithms)
 
     def reference(self, images: Object, number: int, name: str) -> Mapping[str, Object]:
         """Returns the float network's outputs for other images.

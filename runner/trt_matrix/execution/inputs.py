@@ -113,8 +113,8 @@ class Network:
         options = _options(placed, exclude, simulated)
 
         def make(target: Path) -> None:
-            made = place(self.model, table, options)
-            target.write_bytes(made.model.SerializeToString(deterministic=True))
+            placement = place(self.model, table, options)
+            target.write_bytes(placement.model.SerializeToString(deterministic=True))
 
         return store.derive(self._key(table, options), ".onnx", make)
 

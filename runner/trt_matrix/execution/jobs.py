@@ -38,29 +38,29 @@ def known_measurement(
     store: Store, wanted: WantedPass, settled: Settled = unsettled
 ) -> Measurement | None:
     """Returns what is stored, under the name wanted now; None where an output is gone that is needed."""
-    found = store.get(Measurement, wanted.fingerprint)
-    if found is None:
+    measurement = store.get(Measurement, wanted.fingerprint)
+    if measurement is None:
         return None
-    outputs = found.outputs.values()
+    outputs = measurement.outputs.values()
     if not store.has_all(outputs):
-        damaged = any(store.is_there(one) and not store.has(one) for one in outputs)
-        if damaged or not settled(found.outputs, wanted.use):
+        damaged = any(store.is_there(output) and not store.has(output) for output in outputs)
+        if damaged or not settled(measurement.outputs, wanted.use):
             return None
-    return _asked_as(found, wanted)
+    return _asked_as(measurement, wanted)
 
 
-def _asked_as(found: Measurement, wanted: WantedPass) -> Measurement:
+def _asked_as(measurement: Measurement, wanted: WantedPass) -> Measurement:
     """Returns a measurement under the name, of the table and the placement that were asked for.
 
     Two tables that differ by rounding can give one network, and so one measurement; and a network that
     came quantised is its own simulation for every engine. Recorded outputs may be of another table than
     was asked for.
     """
-    return found.model_copy(
+    return measurement.model_copy(
         update={
             "name": wanted.name,
-            "table": None if found.table_problem else wanted.table or found.table,
-            "placement": wanted.placement or found.placement,
+            "table": None if measurement.table_problem else wanted.table or measurement.table,
+            "placement": wanted.placement or measurement.placement,
         }
     )
 
@@ -123,13 +123,19 @@ class Jobs:
             with self.turn(site):
                 # Another run may have measured them while this one waited for its turn.
                 found = self._known(wanted, computed=computed)
-                missing = [one for one in wanted if one.name not in found]
+                missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in found]
                 found |= self._measured(site, missing, self._own(found))
         for name, made in found.items():
-            one = made.measurement
-            detail = "reused" if made.reused else one.reason or f"{sum(one.stages.values()):.1f} s"
-            self.progress.done(f"{site.where}/{name}", one.status, detail, reused=made.reused)
-        return [found[one.name] for one in wanted]
+            measurement = made.measurement
+            detail = (
+                "reused"
+                if made.reused
+                else measurement.reason or f"{sum(measurement.stages.values()):.1f} s"
+            )
+            self.progress.done(
+                f"{site.where}/{name}", measurement.status, detail, reused=made.reused
+            )
+        return [found[wanted_pass.name] for wanted_pass in wanted]
 
     def calibrate(
         self, site: Site, wanted: WantedCalibration, name: str = "calibrate"
@@ -163,10 +169,10 @@ class Jobs:
                 wanted.fingerprint: index for index, (_, wanted) in reversed(list(enumerate(asked)))
             }
             turns = sorted(first.values())
-            made = all_of([functools.partial(self._known_or_made, *asked[one]) for one in turns])
-            found = dict(zip(turns, made, strict=True))
+            made = all_of([functools.partial(self._known_or_made, *asked[turn]) for turn in turns])
+            calibrations = dict(zip(turns, made, strict=True))
             return [
-                found[index] if index in found else self._known_or_made(*one)
+                calibrations[index] if index in calibrations else self._known_or_made(*one)
                 for index, one in enumerate(asked)
             ]
 
@@ -181,23 +187,32 @@ class Jobs:
             self.progress.ended(site.where)
 
     def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
-        made = self._start(site, name).calibration(wanted)
-        self._spent(made.seconds)
-        if made.status is Status.OK:
-            self.store.keep(made, wanted.fingerprint)
+        calibration = self._start(site, name).calibration(wanted)
+        self._spent(calibration.seconds)
+        if calibration.status is Status.OK:
+            self.store.keep(calibration, wanted.fingerprint)
         self.progress.done(
-            f"{site.where}/{name}", made.status, made.reason or f"{made.seconds:.1f} s"
+            f"{site.where}/{name}",
+            calibration.status,
+            calibration.reason or f"{calibration.seconds:.1f} s",
         )
-        return made
+        return calibration
 
     def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, Made]:
         """Returns pass name → its measurement, where that is known already."""
         usable = [
-            one for one in wanted if computed or not self.fresh or one.fingerprint in self._ours
+            wanted_pass
+            for wanted_pass in wanted
+            if computed or not self.fresh or wanted_pass.fingerprint in self._ours
         ]
-        known = [(one.name, known_measurement(self.store, one, self.settled)) for one in usable]
+        known = [
+            (wanted_pass.name, known_measurement(self.store, wanted_pass, self.settled))
+            for wanted_pass in usable
+        ]
         return {
-            name: Made(found, found.fingerprint not in self._ours) for name, found in known if found
+            name: Made(measurement, measurement.fingerprint not in self._ours)
+            for name, measurement in known
+            if measurement
         }
 
     def _own(self, found: Mapping[str, Made]) -> Mapping[str, Object] | None:
@@ -214,8 +229,10 @@ class Jobs:
         After a crash the passes that had no turn get a new start; the one in work does not. Where
         another used the GPU meanwhile, or it was throttled, all are run again, once.
         """
-        pending = list({one.fingerprint: one for one in reversed(wanted)}.values())[::-1]
-        made: dict[str, Measurement] = {}
+        pending = list(
+            {wanted_pass.fingerprint: wanted_pass for wanted_pass in reversed(wanted)}.values()
+        )[::-1]
+        measurements: dict[str, Measurement] = {}
         starts, again = 0, True
         while pending:
             starts += 1
@@ -227,11 +244,24 @@ class Jobs:
                 continue
             if reason := _disturbance(ended):
                 self.progress.warn(f"{site.where}: {reason}; do not trust its latency")
-            made |= {one.fingerprint: one for one in ended}
-            pending = [one for one in pending if one.fingerprint not in made]
-        self._spent(sum(sum(one.stages.values()) for one in made.values()))
-        self._ours |= {one.fingerprint for one in made.values() if one.status is Status.OK}
-        return {one.name: Made(_asked_as(made[one.fingerprint], one), False) for one in wanted}
+            measurements |= {measurement.fingerprint: measurement for measurement in ended}
+            pending = [
+                wanted_pass
+                for wanted_pass in pending
+                if wanted_pass.fingerprint not in measurements
+            ]
+        self._spent(sum(sum(measurement.stages.values()) for measurement in measurements.values()))
+        self._ours |= {
+            measurement.fingerprint
+            for measurement in measurements.values()
+            if measurement.status is Status.OK
+        }
+        return {
+            wanted_pass.name: Made(
+                _asked_as(measurements[wanted_pass.fingerprint], wanted_pass), False
+            )
+            for wanted_pass in wanted
+        }
 
     def _spent(self, seconds: float) -> None:
         with self._lock:  # jobs on several devices end at any time
@@ -278,4 +308,11 @@ class Jobs:
 
 def _disturbance(ended: Sequence[Measurement]) -> str | None:
     """Returns why the start that these passes share cannot be trusted."""
-    return next((one.start.disturbed for one in ended if one.start and one.start.disturbed), None)
+    return next(
+        (
+            measurement.start.disturbed
+            for measurement in ended
+            if measurement.start and measurement.start.disturbed
+        ),
+        None,
+    )

@@ -93,15 +93,17 @@ class Lane:
         return f"{self.environment}/{self.device}/{name}"
 
     def failed(self, name: str) -> bool:
-        return any(one.status is not Status.OK for one in self.measurements.get(name, ()))
+        return any(
+            measurement.status is not Status.OK for measurement in self.measurements.get(name, ())
+        )
 
     def started(self, repeat: int) -> str:
         """Returns when its first pass of this repeat was started, ISO 8601; empty where nobody knows."""
         starts = [
-            one.start.started if one.start else ""
+            measurement.start.started if measurement.start else ""
             for measured in self.measurements.values()
-            for one in measured
-            if one.repeat == repeat
+            for measurement in measured
+            if measurement.repeat == repeat
         ]
         return min(starts, default="")
 
@@ -135,13 +137,13 @@ class Lane:
         measurements = self.measurements.get(name, ())
         if obstacle := cell.obstacle or self.obstacle:
             return obstacle
-        good = sum(one.status is Status.OK for one in measurements)
-        for one in measurements:
-            if one.status is Status.UNAVAILABLE and good:
+        good = sum(measurement.status is Status.OK for measurement in measurements)
+        for measurement in measurements:
+            if measurement.status is Status.UNAVAILABLE and good:
                 # Nothing was found wrong with it: what was measured stands.
-                return Status.OK, f"{good} of {cell.repeats(repeats)} repeats: {one.reason}"
-            if one.status is not Status.OK:
-                return one.status, one.reason
+                return Status.OK, f"{good} of {cell.repeats(repeats)} repeats: {measurement.reason}"
+            if measurement.status is not Status.OK:
+                return measurement.status, measurement.reason
         if len(measurements) >= cell.repeats(repeats):
             return Status.OK, None
         if name in self.refused:

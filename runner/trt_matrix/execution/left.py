@@ -137,18 +137,20 @@ def left_of(
         file = answer.outputs[head].file if head in answer.outputs else ""
         if file not in facts.files or head not in told.flat:
             raise _problem(name, head, "it did not come, and nothing is told of it")
-        one, r = facts.files[file], reference[head]
-        if one.size_bytes != r.size_bytes:
+        left_file, r = facts.files[file], reference[head]
+        if left_file.size_bytes != r.size_bytes:
             raise _problem(
-                name, head, f"it has {one.size_bytes} bytes, the reference {r.size_bytes}"
+                name, head, f"it has {left_file.size_bytes} bytes, the reference {r.size_bytes}"
             )
-        outputs[head] = Object(sha256=one.sha256, suffix=r.suffix, size_bytes=one.size_bytes)
+        outputs[head] = Object(
+            sha256=left_file.sha256, suffix=r.suffix, size_bytes=left_file.size_bytes
+        )
         array = store.array(r)
         sums[head] = _sums(answers, name, f"sums-{number}.bin", len(array))
         theirs = store.sums(r, r, facts.settle["epsilon"])
         if wrong := _contradiction(sums[head], theirs, array[0].size, facts.settle["epsilon"]):
             raise _problem(name, head, wrong)
-        if one.sha256 == r.sha256 and sums[head]["d2"].any():
+        if left_file.sha256 == r.sha256 and sums[head]["d2"].any():
             raise _problem(name, head, "it is the reference by its hash, and differs by its sums")
         if told.flat[head] == FLAT[0] and not _even(sums[head]):
             raise _problem(name, head, "it is constant, and has another energy in another image")
@@ -210,9 +212,9 @@ def _contradiction(sums: Sums, theirs: Sums, elements: int, epsilon: float) -> s
     """
     d2, d1, dmax, r2, y2, ry = (sums[name] for name in ("d2", "d1", "dmax", "r2", "y2", "ry"))
     n, over, bad = (sums[name] for name in ("n", "over", "nonfinite"))
-    if not all(np.isfinite(one).all() for one in (d2, d1, dmax, r2, y2, ry)):
+    if not all(np.isfinite(array).all() for array in (d2, d1, dmax, r2, y2, ry)):
         return "a sum is not finite"
-    if any((one < 0).any() for one in (d2, d1, dmax, r2, y2, n, over, bad)):
+    if any((array < 0).any() for array in (d2, d1, dmax, r2, y2, n, over, bad)):
         return "a sum that cannot be is negative"
     if (n + bad != elements).any() or (over > n).any():
         return "it counts more or fewer elements than there are"

@@ -211,17 +211,20 @@ class Matrix:
 
     def _measured_by(self, named: NamedReference, host: Measurement) -> Measurement:
         """Measures a cell as the reference: apart from its own repeats, which have their turn among the others."""
-        one = named.environment
-        made = prepare(
-            {one.name: one}, offline=self.offline, progress=self.progress, workers=self.workers
-        )[one.name]
-        if isinstance(made, str):
-            message = f"the reference cannot be made: {made}"
+        environment = named.environment
+        identity = prepare(
+            {environment.name: environment},
+            offline=self.offline,
+            progress=self.progress,
+            workers=self.workers,
+        )[environment.name]
+        if isinstance(identity, str):
+            message = f"the reference cannot be made: {identity}"
             raise EnvironmentUnavailableError(message)
-        lane = Lane(one.name, named.cell.device, (named.cell,))
+        lane = Lane(environment.name, named.cell.device, (named.cell,))
         shapes = self._shapes(host)
         site = dataclasses.replace(
-            self._site(lane, made), environment=one, timing=None, shapes=shapes
+            self._site(lane, identity), environment=environment, timing=None, shapes=shapes
         )
         self.networks.give(lane, site, named.cell)
         (wanted,) = self.rounds.wanted(lane, site, 0)
@@ -306,13 +309,13 @@ class Matrix:
         finally:  # in the order of the plan, whichever device was first
             for lane in self.lanes.values():
                 if not lane.recorded:
-                    for made in itertools.chain.from_iterable(lane.measurements.values()):
-                        self.used.take(lane.environment, made)
+                    for measurement in itertools.chain.from_iterable(lane.measurements.values()):
+                        self.used.take(lane.environment, measurement)
         for lane in self.lanes.values():
             if lane.recorded:
-                for made in self.recorded.checked(lane):
-                    self.used.take(lane.environment, made)
-                    self.foreign[made.table or ""] = lane.environment
+                for measurement in self.recorded.checked(lane):
+                    self.used.take(lane.environment, measurement)
+                    self.foreign[measurement.table or ""] = lane.environment
 
     def measure_again(self, cells: Collection[str], repeat: int) -> None:
         """Measures one repeat more of `cells` (ids)."""

@@ -23,14 +23,14 @@ def measured(jobs: Jobs, progress: Progress, site: Site, wanted: WantedPass) -> 
     """
     progress.expect(1)
     (made,) = jobs.measure(site, [wanted])
-    found = made.measurement
-    if found.status is not Status.OK:
+    measurement = made.measurement
+    if measurement.status is not Status.OK:
         message = (
             f"the reference ({site.environment.name}) could not run this network: "
-            f"{found.reason}\n{found.log_tail or ''}".rstrip()
+            f"{measurement.reason}\n{measurement.log_tail or ''}".rstrip()
         )
         raise EnvironmentUnavailableError(message)
-    return found
+    return measurement
 
 
 def check_variants(
@@ -43,16 +43,16 @@ def check_variants(
     """
     network = wants.network
     wanted = [
-        wants.measurement(site, f"variant-{number}", 0, model=one.fp32)
-        for number, one in enumerate(network.variants)
+        wants.measurement(site, f"variant-{number}", 0, model=variant.fp32)
+        for number, variant in enumerate(network.variants)
     ]
     progress.expect(len(wanted))
     problems = []
     for one, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
-        found = made.measurement
-        reason = found.reason
-        if found.status is Status.OK:
-            reason = alternatives.unlike(jobs.store, reference.outputs, found.outputs)
+        measurement = made.measurement
+        reason = measurement.reason
+        if measurement.status is Status.OK:
+            reason = alternatives.unlike(jobs.store, reference.outputs, measurement.outputs)
         if reason:
             problems.append(f"{one.name} is not the function of {network.name}: {reason}")
     if problems:

@@ -20,8 +20,8 @@ def request_of(
 
     `own` is as `Wants.settle_at` takes it.
     """
-    names = {one.name for one in passes}
-    plugins = [one.request() for one in wants.plugins_at(site)]
+    names = {pass_.name for pass_ in passes}
+    plugins = [plugin_files.request() for plugin_files in wants.plugins_at(site)]
     settle = wants.settle_at(site, own) if passes else None
     return {
         "schema_version": protocol.SCHEMA_VERSION,
@@ -31,7 +31,7 @@ def request_of(
         "heads": [list(pair) for pair in wants.settings.heads],
         "evaluation": wants.data.evaluation.file,
         "calibration": _calibration(calibration) if calibration else None,
-        "passes": [_pass(one, names) for one in passes],
+        "passes": [_pass(pass_, names) for pass_ in passes],
         "timing": dict(site.timing) if site.timing else None,
         # The job does not care; equal questions that are answered elsewhere are told apart by it.
         "repeat": passes[0].repeat if passes else None,
@@ -46,13 +46,13 @@ def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
         "model": wanted.model.file,
         "images": wanted.images.file,
         "tensors": list(wanted.tensors),
-        "algorithms": [dict(one) for one in wanted.algorithms],
+        "algorithms": [dict(algorithm) for algorithm in wanted.algorithms],
     }
 
 
 def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
     implicit = wanted.implicit
-    alternatives = [one.asked for one in wanted.alternatives]
+    alternatives = [alternative.asked for alternative in wanted.alternatives]
     return {
         "name": wanted.name,
         "precision": str(wanted.precision),

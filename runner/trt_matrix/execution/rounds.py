@@ -45,11 +45,11 @@ class Rounds:
                 return
             # Histograms take one core: on a processor the engine of another job has use for the next.
             at_once = AT_ONCE if device_kind(shared[0].device) == "cpu" else 1
-            made = self.jobs.calibrate_together(
+            calibrations = self.jobs.calibrate_together(
                 [(site, asked) for _, site, asked in wanted],
                 functools.partial(self.workers.all, at_once=at_once),
             )
-            for (lane, _, _), calibration in zip(wanted, made, strict=True):
+            for (lane, _, _), calibration in zip(wanted, calibrations, strict=True):
                 lane.calibration = calibration
 
         self._on_each_device(lanes, one_device)

@@ -30,11 +30,11 @@ def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> 
     try:
         graph = onnx.load(executed, load_external_data=False)
         original = onnx.load(given, load_external_data=False)
-        found = executed_share(graph, original, [tensor for _, tensor in heads])
+        shares = executed_share(graph, original, [tensor for _, tensor in heads])
     except (DecodeError, GraphError) as error:
         message = f"{executed.name} is no graph that this network can have become: {error}"
         raise AnswerError(message) from error
-    return _stored(found, heads)
+    return _stored(shares, heads)
 
 
 def shares_of_layers(
@@ -51,15 +51,17 @@ def shares_of_layers(
     Raises:
         AnswerError: the layers cannot be those of this network.
     """
-    layers = [EngineLayer(tensors=one.tensors, precision=one.precision) for one in answer.layers]
+    layers = [
+        EngineLayer(tensors=layer.tensors, precision=layer.precision) for layer in answer.layers
+    ]
     try:
         original = onnx.load(given, load_external_data=False)
         names = [tensor for _, tensor in heads]
-        found = engine_share(layers, original, names, quantised=quantised)
+        shares = engine_share(layers, original, names, quantised=quantised)
     except (DecodeError, GraphError) as error:
         message = f"the engine's layers are not those of this network: {error}"
         raise AnswerError(message) from error
-    return _stored(found, heads)
+    return _stored(shares, heads)
 
 
 def coverage_of(
@@ -86,18 +88,18 @@ def coverage_of(
 
 
 def _stored(
-    found: Mapping[str, executed_shares.ExecutedShare], heads: Sequence[tuple[str, str]]
+    shares: Mapping[str, executed_shares.ExecutedShare], heads: Sequence[tuple[str, str]]
 ) -> Mapping[str, Share]:
     return {
         head: Share(
-            integer_macs=found[tensor].macs_int,
-            total_macs=found[tensor].macs_total,
-            float_layers=tuple(found[tensor].float_layers),
-            placed_float=tuple(found[tensor].placed_float),
-            placed_float_macs=found[tensor].placed_float_macs,
-            integer_operators=dict(found[tensor].operators),
-            float_operators=dict(found[tensor].float_operators),
+            integer_macs=shares[tensor].macs_int,
+            total_macs=shares[tensor].macs_total,
+            float_layers=tuple(shares[tensor].float_layers),
+            placed_float=tuple(shares[tensor].placed_float),
+            placed_float_macs=shares[tensor].placed_float_macs,
+            integer_operators=dict(shares[tensor].operators),
+            float_operators=dict(shares[tensor].float_operators),
         )
         for head, tensor in heads
-        if tensor in found
+        if tensor in shares
     }

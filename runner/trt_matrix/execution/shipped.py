@@ -37,7 +37,7 @@ class Shipped:
         """Whether an output of the network comes from a DequantizeLinear, as most tools leave it."""
         graph = onnx.load_from_string(self.content).graph
         makers = {name: node.op_type for node in graph.node for name in node.output}
-        return any(makers.get(one.name) == "DequantizeLinear" for one in graph.output)
+        return any(makers.get(value.name) == "DequantizeLinear" for value in graph.output)
 
     def placed(self, engine: str) -> Placed:
         """Returns the placement that is nearest to its own: its limit is taken there."""
@@ -83,13 +83,13 @@ def table_of(amax: Mapping[str, float], unusable: Mapping[str, str], sha256: str
     return Table(amax=table.amax, provenance=table.provenance, unusable=told | dict(table.unusable))
 
 
-def quantisation_facts(found: ShippedQuantisation, *, stripped: bool) -> Mapping[str, Any]:
+def quantisation_facts(shipped: ShippedQuantisation, *, stripped: bool) -> Mapping[str, Any]:
     """Returns what a run writes down of a network's own quantisation."""
     return {
         "used": "strip" if stripped else "shipped",
-        "forms": [str(form) for form in found.forms],
-        "nodes": dict(found.nodes),
-        "weights": found.weights,
-        "activations": found.activations,
-        "types": list(found.types),
+        "forms": [str(form) for form in shipped.forms],
+        "nodes": dict(shipped.nodes),
+        "weights": shipped.weights,
+        "activations": shipped.activations,
+        "types": list(shipped.types),
     }

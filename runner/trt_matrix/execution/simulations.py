@@ -34,7 +34,7 @@ class Simulations:
 
         Does those that are not done yet: TensorRT's own tables are known after its passes only.
         """
-        done = {(one.placement, one.table) for one in self.made}
+        done = {(measurement.placement, measurement.table) for measurement in self.made}
         wanted = []
         for placed, (exclude, tables) in self._placements(lanes, site_of).items():
             for table in tables:
@@ -117,5 +117,8 @@ def searched_placement(wants: Wants, environments: Iterable[Environment]) -> Pla
 
     Of the whole matrix, so that the table is the same whichever cells are selected.
     """
-    engine = next((one.engine for one in environments if one.engine in ENGINES), "tensorrt")
+    engine = next(
+        (environment.engine for environment in environments if environment.engine in ENGINES),
+        "tensorrt",
+    )
     return wants.explicit(engine).options()

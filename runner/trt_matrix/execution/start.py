@@ -87,37 +87,39 @@ class JobStart:
             ending = self._run(
                 folder, asked,
                 [
-                    *(file for one in wanted for file in one.objects),
+                    *(file for wanted_pass in wanted for file in wanted_pass.objects),
                     *([*self.site.reference.values(), *(own or {}).values()] if "settle" in asked else []),
                 ],
                 lambda: self._take_finished(answers, wanted),
             )  # fmt: skip
             start = self._facts(answers, ending)
             self._take(answers, wanted, start, ended=True)
-            missing = [one for one in wanted if one.name not in self.taken]
+            missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in self.taken]
             if missing:
                 status, reason = self._explain(ending, answers)
                 names = blamed(
                     status,
                     answers.stage(),
-                    [one.name for one in missing],
+                    [wanted_pass.name for wanted_pass in missing],
                     progressed=len(missing) < len(wanted),
                 )
-                for one in missing:
-                    if one.name in names:
-                        self.taken[one.name] = self._failed(one, status, reason, start)
-            if any(one.status is not Status.OK for one in self.taken.values()):
+                for wanted_pass in missing:
+                    if wanted_pass.name in names:
+                        self.taken[wanted_pass.name] = self._failed(
+                            wanted_pass, status, reason, start
+                        )
+            if any(measurement.status is not Status.OK for measurement in self.taken.values()):
                 self._require(answers)
         # Passes taken while the job ran knew neither its length nor its last probe, nor all that it said of them.
-        made = [
+        measurements = [
             taken.model_copy(
                 update={"start": start, "log_tail": self._said_of(taken) or taken.log_tail}
             )
             for taken in self.taken.values()
         ]
-        for measurement in made:
+        for measurement in measurements:
             self._keep(measurement)
-        return made
+        return measurements
 
     def calibration(self, wanted: WantedCalibration) -> Calibration:
         with self.store.workspace() as folder:
@@ -188,11 +190,11 @@ class JobStart:
         with explained(folder):
             asked.mkdir()
             result.mkdir()
-            for name, one in {
+            for name, stored in {
                 one.file: one
                 for one in (*objects, *self.wants.files_at(self.site), self.wants.data.evaluation)
             }.items():
-                same_file_system_link(self.store.path(one), asked / name)
+                same_file_system_link(self.store.path(stored), asked / name)
             protocol.write_json(str(asked / protocol.REQUEST), request)
         answers = self._answers(folder)
         quota = Quota(result, self.wants.settings.results_bytes)
@@ -222,7 +224,7 @@ class JobStart:
         return ending
 
     def _take_finished(self, answers: ResultFolder, wanted: Sequence[WantedPass]) -> None:
-        waiting = [one.name for one in wanted if one.name not in self.taken]
+        waiting = [wanted_pass.name for wanted_pass in wanted if wanted_pass.name not in self.taken]
         if any(answers.finished(name) for name in waiting):
             start = self._facts(answers, Ending(exit_code=None))
             self._take(answers, wanted, start, ended=False)
@@ -231,23 +233,25 @@ class JobStart:
         self, answers: ResultFolder, wanted: Sequence[WantedPass], start: Start, *, ended: bool
     ) -> None:
         """Moves what finished passes left into the store."""
-        for one in wanted:
-            if one.name in self.taken:
+        for wanted_pass in wanted:
+            if wanted_pass.name in self.taken:
                 continue
             try:
-                with taking(f"the answer of {one.name}"):
-                    answer = answers.answer(one.name, ended=ended)
+                with taking(f"the answer of {wanted_pass.name}"):
+                    answer = answers.answer(wanted_pass.name, ended=ended)
                     if answer is None:
                         continue
                     measurement = (
-                        self.taker.measurement(answers, answer, one, start)
+                        self.taker.measurement(answers, answer, wanted_pass, start)
                         if answer.error is None
-                        else self._failure(answer.status, answer.error, one, start)
+                        else self._failure(answer.status, answer.error, wanted_pass, start)
                     )
             except AnswerError as error:
-                measurement = self._failed(one, Status.CRASHED, self._see_log(str(error)), start)
+                measurement = self._failed(
+                    wanted_pass, Status.CRASHED, self._see_log(str(error)), start
+                )
             self._keep(measurement)
-            self.taken[one.name] = measurement
+            self.taken[wanted_pass.name] = measurement
 
     def _keep(self, measurement: Measurement) -> None:
         """Stores a success; a failure is tried again by the next run."""
@@ -306,7 +310,9 @@ class JobStart:
 
 
 def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
-    missing = [one["name"] for one in wanted.algorithms if one["name"] not in made]
+    missing = [
+        algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in made
+    ]
     if missing:
         message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
         raise AnswerError(message)

@@ -46,15 +46,15 @@ class RecordedTables:
 
     def given(self, given: GivenTable) -> Table | str:
         """Returns the table of a file, or what is wrong with it: nothing runs with what cannot be right."""
-        found = mistakes.mistake(given.values, self._seen(), scales=given.scales)
-        if found is None:
+        mistake = mistakes.mistake(given.values, self._seen(), scales=given.scales)
+        if mistake is None:
             return given.table
-        if not found.sure:
-            self._progress.warn(f"the shared table {given.file}: {found.text}")
-            made = given.table.provenance
-            doubtful = dataclasses.replace(made, note=f"{made.note}; {found.text}")
+        if not mistake.sure:
+            self._progress.warn(f"the shared table {given.file}: {mistake.text}")
+            provenance = given.table.provenance
+            doubtful = dataclasses.replace(provenance, note=f"{provenance.note}; {mistake.text}")
             return dataclasses.replace(given.table, provenance=doubtful)
-        reason = f"the shared table {given.file} is not used: {found.text}"
+        reason = f"the shared table {given.file} is not used: {mistake.text}"
         self._progress.warn(reason)
         return reason
 
@@ -64,32 +64,40 @@ class RecordedTables:
         Without its table goes one whose table is wrong; what is to be told stands in all of them.
         """
         for name, measured in lane.measurements.items():
-            for index, one in enumerate(measured):
-                measured[index] = found = self._checked(one)
+            for index, measurement in enumerate(measured):
+                measured[index] = found = self._checked(measurement)
                 self._tell(lane.id(name), found)
                 if found.table and found.cache:
                     yield found
 
-    def _tell(self, cell: str, one: Measurement) -> None:
-        problem = [f"its table is not used: {one.table_problem}"] if one.table_problem else []
-        for text in (*problem, *one.table_notes):
+    def _tell(self, cell: str, measurement: Measurement) -> None:
+        problem = (
+            [f"its table is not used: {measurement.table_problem}"]
+            if measurement.table_problem
+            else []
+        )
+        for text in (*problem, *measurement.table_notes):
             if (cell, text) not in self._told:
                 self._progress.warn(f"{cell}: {text}")
             self._told.add((cell, text))
 
-    def _checked(self, one: Measurement) -> Measurement:
-        if not one.cache or not one.table:
-            return one
-        found = self._mistake(one, self._store.path(one.cache).read_text("utf-8"))
-        reason = found.text if found and found.sure else self._unusable(one)
+    def _checked(self, measurement: Measurement) -> Measurement:
+        if not measurement.cache or not measurement.table:
+            return measurement
+        mistake = self._mistake(measurement, self._store.path(measurement.cache).read_text("utf-8"))
+        reason = mistake.text if mistake and mistake.sure else self._unusable(measurement)
         if reason:
-            return one.model_copy(update={"table": None, "coverage": None, "table_problem": reason})
-        if found and found.text not in one.table_notes:
-            return one.model_copy(update={"table_notes": (*one.table_notes, found.text)})
-        return one
+            return measurement.model_copy(
+                update={"table": None, "coverage": None, "table_problem": reason}
+            )
+        if mistake and mistake.text not in measurement.table_notes:
+            return measurement.model_copy(
+                update={"table_notes": (*measurement.table_notes, mistake.text)}
+            )
+        return measurement
 
-    def _mistake(self, one: Measurement, text: str) -> Mistake | None:
-        told = ((one.build or {}).get("scales") or {}).get("form")
+    def _mistake(self, measurement: Measurement, text: str) -> Mistake | None:
+        told = ((measurement.build or {}).get("scales") or {}).get("form")
         key = (text, str(told))
         if key not in self._found:
             scales = told is None or TableForm(told).scales
@@ -97,9 +105,9 @@ class RecordedTables:
             self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
         return self._found[key]
 
-    def _unusable(self, one: Measurement) -> str | None:
+    def _unusable(self, measurement: Measurement) -> str | None:
         """Returns that too many of a head's scales are no scales; None where enough are."""
-        for head, arrived in (one.coverage or {}).items():
+        for head, arrived in (measurement.coverage or {}).items():
             if not enough(arrived.mapped, arrived.total, self._wants.settings.coverage):
                 return (
                     f"{len(arrived.zero)} of the scales of head {head} cannot be used (zero, negative, NaN or "

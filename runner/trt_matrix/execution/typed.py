@@ -121,16 +121,16 @@ def typed_before(
     return Typed(model=model, facts={}) if model else None
 
 
-def facts_of(made: Converted, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:
+def facts_of(converted: Converted, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:
     """Returns what is told of a converted network, as JSON values."""
-    zeroed = sum(made.zeroed.values())
+    zeroed = sum(converted.zeroed.values())
     return {
         "type": FORMATS[precision].name,
-        "nodes": made.reduced,
-        "in_float32": _first(made.kept),
-        "nodes_in_float32": len(made.kept),
-        "near_the_end": _first(dict(sorted(made.near.items(), key=lambda one: -one[1]))),
-        "weights_that_became_zero": {"values": zeroed, "of": list(_first(made.zeroed))},
+        "nodes": converted.reduced,
+        "in_float32": _first(converted.kept),
+        "nodes_in_float32": len(converted.kept),
+        "near_the_end": _first(dict(sorted(converted.near.items(), key=lambda one: -one[1]))),
+        "weights_that_became_zero": {"values": zeroed, "of": list(_first(converted.zeroed))},
         "ranges": ranges.told,
     }
 

@@ -33,7 +33,11 @@ class UsedTables:
         """Returns digest → every table that a cell uses or that is a candidate for the limit."""
         return {
             **self.used,
-            **{name: one for name, one in self.host.candidates.items() if name not in self.used},
+            **{
+                name: candidate
+                for name, candidate in self.host.candidates.items()
+                if name not in self.used
+            },
         }
 
     def facts(self) -> Mapping[str, Mapping[str, Any]]:

@@ -34,7 +34,7 @@ class Giving:
         """Returns one question a set of images."""
         data = wants.data
         sets = dict.fromkeys((data.calibration.sha256, data.evaluation.sha256))
-        images = {one.sha256: one for one in (data.calibration, data.evaluation)}
+        images = {stored.sha256: stored for stored in (data.calibration, data.evaluation)}
         return tuple(wants.ranges(site, self.model, self.tensors, images[one]) for one in sets)
 
 
@@ -79,10 +79,19 @@ class TypedNetworks:
                 self.jobs.store.put(giving.content, ".onnx")
             asked = giving.asked(self.wants, self.site)
             self.jobs.progress.expect(len(asked))
-            found = [self.jobs.calibrate(self.site, one, "ranges") for one in asked]
-            failed = next((one for one in found if one.status is not Status.OK), None)
+            calibrations = [
+                self.jobs.calibrate(self.site, calibration, "ranges") for calibration in asked
+            ]
+            failed = next(
+                (
+                    calibration
+                    for calibration in calibrations
+                    if calibration.status is not Status.OK
+                ),
+                None,
+            )
             if failed is None:
-                return _joined(found, giving)
+                return _joined(calibrations, giving)
             reason = failed.reason or str(failed.status)
         return Ranges(amax={}, told=WEIGHTS_ALONE.format(reason=reason))
 
@@ -105,9 +114,16 @@ def known(store: Store, wants: Wants, reference: Site | None, precision: Precisi
     if reference is None:
         return None
     giving = _givings(wants)[0]
-    found = [store.get(Calibration, one.fingerprint) for one in giving.asked(wants, reference)]
-    good = [one for one in found if one is not None and one.status is Status.OK]
-    if len(good) < len(found):
+    calibrations = [
+        store.get(Calibration, calibration.fingerprint)
+        for calibration in giving.asked(wants, reference)
+    ]
+    good = [
+        calibration
+        for calibration in calibrations
+        if calibration is not None and calibration.status is Status.OK
+    ]
+    if len(good) < len(calibrations):
         return None
     return typed_before(store, wants.network, precision, _joined(good, giving))
 
@@ -123,10 +139,10 @@ def _givings(wants: Wants) -> Sequence[Giving]:
     return (Giving(content, object_of(content, ".onnx"), tensors), calibrated)
 
 
-def _joined(found: Sequence[Calibration], giving: Giving) -> Ranges:
+def _joined(calibrations: Sequence[Calibration], giving: Giving) -> Ranges:
     amax: dict[str, float] = {}
-    for one in found:
-        table: Mapping[str, float] = one.tables[MINMAX]
+    for calibration in calibrations:
+        table: Mapping[str, float] = calibration.tables[MINMAX]
         amax |= {name: max(value, amax.get(name, 0.0)) for name, value in table.items()}
-    sets = "calibration and evaluation images" if len(found) > 1 else "evaluation images"
+    sets = "calibration and evaluation images" if len(calibrations) > 1 else "evaluation images"
     return Ranges(amax=amax, told=f"{len(giving.tensors)} tensors on the {sets}")

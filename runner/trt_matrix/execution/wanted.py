@@ -150,7 +150,7 @@ class Implicit:
 
     @property
     def objects(self) -> tuple[Object, ...]:
-        return tuple(one for one in (self.images, self.table) if one)
+        return tuple(stored for stored in (self.images, self.table) if stored)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,7 +176,7 @@ class WantedPass:
     @property
     def objects(self) -> tuple[Object, ...]:
         """What the job reads, beside the evaluation images."""
-        others = (one.model for one in self.alternatives)
+        others = (alternative.model for alternative in self.alternatives)
         typed = (self.typed.model,) if self.typed and self.typed.model else ()
         return (self.model, *others, *typed, *(self.implicit.objects if self.implicit else ()))
 
@@ -207,7 +207,7 @@ class Wants:
 
     def files_at(self, site: Site) -> tuple[Object, ...]:
         """Returns what every job of a site is given besides networks and images."""
-        plugins = [file for one in self.plugins_at(site) for file in one.objects]
+        plugins = [file for plugin_files in self.plugins_at(site) for file in plugin_files.objects]
         functions = self.functions.get(site.environment.name)
         return (*plugins, *(functions.objects if functions else ()))
 
@@ -224,8 +224,8 @@ class Wants:
             return None
         return {
             **self.settings.settle,
-            "reference": {head: one.file for head, one in site.reference.items()},
-            "own": {head: one.file for head, one in own.items()} if own else None,
+            "reference": {head: stored.file for head, stored in site.reference.items()},
+            "own": {head: stored.file for head, stored in own.items()} if own else None,
         }
 
     def activations(self, site: Site) -> PlacementChoice:
@@ -362,11 +362,11 @@ class Wants:
             key["implicit"] = {
                 "scales": implicit.scales,
                 "calibrator": implicit.calibrator,
-                "files": [one.sha256 for one in implicit.objects],
+                "files": [stored.sha256 for stored in implicit.objects],
                 **({"held": implicit.held} if implicit.held else {}),
             }
         if alternatives:
-            key["alternatives"] = [one.key for one in alternatives]
+            key["alternatives"] = [alternative.key for alternative in alternatives]
         if typed:
             key["typed"] = typed.key
         return WantedPass(
@@ -385,7 +385,7 @@ class Wants:
         )
 
     def _site_key(self, site: Site) -> Mapping[str, Any]:
-        plugins = [one.request() for one in self.plugins_at(site)]
+        plugins = [plugin_files.request() for plugin_files in self.plugins_at(site)]
         return {
             **({"batch": self.settings.batch_request()} if self.settings.batch > 1 else {}),
             **({"plugins": plugins} if plugins else {}),

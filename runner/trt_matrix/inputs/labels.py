@@ -59,7 +59,9 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
         raise LabelsError(message)
     image_ids = tuple(ids[name] for name in images)
     on_each = Counter(
-        str(one.get("image_id")) for one in coco["annotations"] if isinstance(one, dict)
+        str(annotation.get("image_id"))
+        for annotation in coco["annotations"]
+        if isinstance(annotation, dict)
     )
     crowded = [name for name in images if on_each[str(ids[name])] > MOST_BOXES]
     if crowded:
@@ -71,10 +73,10 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
 def areas(labels: ImageLabels) -> Areas:
     """Returns the areas of the boxes of each image, in the order of the images; crowds are left out."""
     found: dict[int, list[float]] = {image: [] for image in labels.image_ids}
-    for one in labels.labels.annotations:
-        if not one.get("iscrowd"):
-            _, _, width, height = one["bbox"]
-            found[labels.labels.images[one["image_id"]]].append(float(width) * float(height))
+    for annotation in labels.labels.annotations:
+        if not annotation.get("iscrowd"):
+            _, _, width, height = annotation["bbox"]
+            found[labels.labels.images[annotation["image_id"]]].append(float(width) * float(height))
     return tuple(tuple(found[image]) for image in labels.image_ids)
 
 

@@ -39,7 +39,7 @@ def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
         ConfigError: files that are no samples; names each of them. `target` is useless then.
         OSError: `target` cannot be written.
     """
-    shape = parts[0].shape if len(parts) == 1 else (sum(one.elements for one in parts),)
+    shape = parts[0].shape if len(parts) == 1 else (sum(part.elements for part in parts),)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), *shape)}
     problems = []
     # Written, not memory-mapped: on a full disk a write fails, a mapped page kills the process.
@@ -52,8 +52,8 @@ def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
             except SampleError as error:
                 problems.append(f"{path}: {error}")
             else:
-                for one in made:
-                    stream.write(one.tobytes())
+                for array in made:
+                    stream.write(array.tobytes())
     if problems:
         raise ConfigError(str(files[0].parent), problems)
 

@@ -41,7 +41,7 @@ Array = npt.NDArray[Any]
 
 def calibration_report(
     store: Store,
-    found: Evidence,
+    evidence: Evidence,
     boxes: BoxEvidence | None,
     tables: Mapping[str, Ranges],
     heads_of: Mapping[str, tuple[str, ...]],
@@ -51,24 +51,24 @@ def calibration_report(
 
     Args:
         store: Holds what was written down.
-        found: Of the run.
+        evidence: Of the run.
         boxes: The same; None where none are decoded.
         tables: Digest → ranges of the run's tables.
         heads_of: Tensor → heads that depend on it; empty where the network is not known.
         scaled: Tensors whose range decides a scale in some cell; empty where none ran in int8, or the network is
             not known: of all tensors is told then what was seen of them.
     """
-    facts = found.manifest.calibration
+    facts = evidence.manifest.calibration
     if facts is None:
         return None
-    return _Judging(store, found, facts, boxes, tables, heads_of, scaled).report()
+    return _Judging(store, evidence, facts, boxes, tables, heads_of, scaled).report()
 
 
 class _Judging:
     def __init__(
         self,
         store: Store,
-        found: Evidence,
+        evidence: Evidence,
         facts: CalibrationFacts,
         boxes: BoxEvidence | None,
         tables: Mapping[str, Ranges],
@@ -76,8 +76,8 @@ class _Judging:
         scaled: Collection[str],
     ) -> None:
         self.store = store
-        self.found = found
-        self.manifest: Manifest = found.manifest
+        self.found = evidence
+        self.manifest: Manifest = evidence.manifest
         self.facts = facts
         self.boxes = boxes
         self.tables = tables
@@ -86,7 +86,7 @@ class _Judging:
         self.columns = [at for at, name in enumerate(facts.tensors) if name in scaled] or list(
             range(len(facts.tensors))
         )
-        self.rules: Rules = found.rules
+        self.rules: Rules = evidence.rules
         self.claims: list[Claim] = []
         self.well: list[str] = []
         self.unknown = list(facts.unknown)
@@ -94,32 +94,34 @@ class _Judging:
     def report(self) -> CalibrationReport:
         facts = self.facts
         sets = (facts.calibration, facts.evaluation)
-        here, there = (self._array(one.described) if one.described else None for one in sets)
-        made = CalibrationReport(
+        here, there = (
+            self._array(image_set.described) if image_set.described else None for image_set in sets
+        )
+        report = CalibrationReport(
             images=len(facts.calibration.files),
             evaluation_images=len(facts.evaluation.files),
             costs=costs(self.manifest, head_errors(self.found)),
             tensors=len(self.columns),
             algorithm=facts.algorithm,
         )
-        if not all(one.described for one in sets):
+        if not all(image_set.described for image_set in sets):
             pass  # samples that are no images: said where that was seen
         elif here is None or there is None:
             self.unknown.append("likeness of images: what was written down of them is gone")
         else:
-            made = self._likeness(made, here, there)
-            made = self._fed(made, here, there)
+            report = self._likeness(report, here, there)
+            report = self._fed(report, here, there)
         maxima = [
-            self._array(one.maxima) if one.maxima else None
-            for one in (facts.calibration, facts.evaluation)
+            self._array(image_set.maxima) if image_set.maxima else None
+            for image_set in (facts.calibration, facts.evaluation)
         ]
         if maxima[0] is not None and maxima[1] is not None:
-            made = self._ranges(made, maxima[0], maxima[1])
+            report = self._ranges(report, maxima[0], maxima[1])
         inputs = self.manifest.asked.input if self.manifest.asked else ""
         tables, of_tables = fed_tables(facts, self.tables, inputs, here)
         tried, of_trials = trials(facts, self.boxes)
-        made = replace(
-            made,
+        report = replace(
+            report,
             sizes=self._sizes(),
             sizes_of=facts.areas_of,
             curves=self._curves(),
@@ -131,7 +133,7 @@ class _Judging:
         self._take(of_tables)
         self._take(of_trials)
         return replace(
-            made,
+            report,
             claims=tuple(self.claims),
             well=tuple(self.well),
             unknown=tuple(dict.fromkeys(self.unknown)),
@@ -164,36 +166,36 @@ class _Judging:
 
     # Images
 
-    def _likeness(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
-        found = alike.likeness(here["description"], there["description"])
+    def _likeness(self, report: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+        likeness = alike.likeness(here["description"], there["description"])
         files, others = self.facts.calibration.files, self.facts.evaluation.files
-        compared = sum(found.compared)
-        self._say(claims.likeness_claims(found, files, others), claims.likeness_well(found))
-        if found.compared != (len(here), len(there)):
+        compared = sum(likeness.compared)
+        self._say(claims.likeness_claims(likeness, files, others), claims.likeness_well(likeness))
+        if likeness.compared != (len(here), len(there)):
             self.unknown.append(
                 f"likeness of all images: {compared:,} of {len(here) + len(there):,} were compared"
             )
-        if made.costs and claims.holds_evaluation(found):
+        if report.costs and claims.holds_evaluation(likeness):
             self.unknown.append(
                 "what other images could give: the calibration set has most of the evaluation images"
             )
-            made = replace(made, costs=())
-        pairs = sorted(found.across, key=lambda one: (-one.cosine, one.other))
+            report = replace(report, costs=())
+        pairs = sorted(likeness.across, key=lambda twins: (-twins.cosine, twins.other))
         return replace(
-            made,
+            report,
             pairs=tuple(
                 AlikePair(
-                    calibration=files[one.one],
-                    evaluation=others[one.other],
-                    cosine=one.cosine,
-                    mirrored=one.mirrored,
+                    calibration=files[pair.one],
+                    evaluation=others[pair.other],
+                    cosine=pair.cosine,
+                    mirrored=pair.mirrored,
                 )
-                for one in pairs[:MOST]
+                for pair in pairs[:MOST]
             ),
             pairs_in_all=len(pairs),
         )
 
-    def _fed(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+    def _fed(self, report: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
         ones, others = here["statistics"], there["statistics"]
         how = self._pixels(ones.shape[1])
         if how is not None:
@@ -206,7 +208,9 @@ class _Judging:
                 if fed.can_tell(ones, others, how)
                 else f"{measures}: {self._too_few(ones, others)}",
             )
-        return replace(made, channels=fed.channels(ones), evaluation_channels=fed.channels(others))
+        return replace(
+            report, channels=fed.channels(ones), evaluation_channels=fed.channels(others)
+        )
 
     def _pixels(self, channels: int) -> fed.Pixels | None:
         stated = self.manifest.facts.get("images", {}).get("preprocess", {})
@@ -227,7 +231,7 @@ class _Judging:
 
     # Ranges
 
-    def _ranges(self, made: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
+    def _ranges(self, report: CalibrationReport, here: Array, there: Array) -> CalibrationReport:
         names = [self.facts.tensors[at] for at in self.columns]
         here, there = here[:, self.columns], there[:, self.columns]
         files = self.facts.calibration.files
@@ -241,10 +245,10 @@ class _Judging:
         )
         deciders = ranges.deciders(names, here)
         return replace(
-            made,
+            report,
             unseen=unseen[:MOST],
             unseen_in_all=len(unseen),
-            deciders=tuple((files[one.image], one) for one in deciders[:FEW]),
+            deciders=tuple((files[decider.image], decider) for decider in deciders[:FEW]),
             without=self._without(deciders),
         )
 
@@ -253,8 +257,10 @@ class _Judging:
         if whole is None:
             return ()
         everything = set(whole.images)
-        by_image = {next(iter(everything - set(one.images))): one for one in self.facts.without}
-        made = []
+        by_image = {
+            next(iter(everything - set(tried.images))): tried for tried in self.facts.without
+        }
+        withouts = []
         for decider in deciders:
             if decider.image not in by_image:
                 continue
@@ -266,15 +272,15 @@ class _Judging:
                     gains.append((head, kept - before))
             gains.sort(key=lambda one: -abs(one[1]))
             image = self.facts.calibration.files[decider.image]
-            made.append(Without(decider=decider, image=image, gains_db=tuple(gains)))
-        self._say(claims.without_claims(made, self.rules.least_effect_db))
-        return tuple(made)
+            withouts.append(Without(decider=decider, image=image, gains_db=tuple(gains)))
+        self._say(claims.without_claims(withouts, self.rules.least_effect_db))
+        return tuple(withouts)
 
     def _heads(self) -> Sequence[str]:
         return [gate.head for gate in self.manifest.heads]
 
-    def _sqnr(self, head: str, one: Tried) -> float | None:
-        output = one.outputs.get(head)
+    def _sqnr(self, head: str, tried: Tried) -> float | None:
+        output = tried.outputs.get(head)
         if output is None:
             return None
         try:
@@ -291,9 +297,9 @@ class _Judging:
         found = sizes(here, there)
         known, rare = (
             [
-                one.name
-                for one in found
-                if one.evaluation and can_tell(one, len(here), len(there)) is told
+                size.name
+                for size in found
+                if size.evaluation and can_tell(size, len(here), len(there)) is told
             ]
             for told in (True, False)
         )
@@ -311,10 +317,10 @@ class _Judging:
             return ()
         found: dict[str, dict[int, list[float]]] = {}
         for head in self._heads():
-            for one in (*self.facts.subsets, whole):
-                kept = self._sqnr(head, one)
+            for tried in (*self.facts.subsets, whole):
+                kept = self._sqnr(head, tried)
                 if kept is not None:
-                    found.setdefault(head, {}).setdefault(len(one.images), []).append(kept)
+                    found.setdefault(head, {}).setdefault(len(tried.images), []).append(kept)
         least = self.rules.least_effect_db
         made = curves(found, least)
         self._say(claims.curve_claims(made, self.facts.algorithm), claims.enough(made, least))
@@ -327,8 +333,10 @@ class _Judging:
         found = []
         for head in self._heads():
             kept = self._sqnr(head, whole)
-            others = [self._sqnr(head, one) for one in self.facts.orders]
-            moved = [abs(one - kept) for one in others if one is not None and kept is not None]
+            others = [self._sqnr(head, order) for order in self.facts.orders]
+            moved = [
+                abs(other - kept) for other in others if other is not None and kept is not None
+            ]
             if moved:
                 found.append((head, max(moved)))
         if found:
@@ -348,8 +356,8 @@ class _Judging:
             and (name := record.pass_.algorithm or "").startswith(ENTROPY)
             # In which order a program of the user's own took its images, nobody knows.
             and not any(
-                one.start is None or one.start.identity.get("kind") == "dumps"
-                for one in record.measurements
+                measurement.start is None or measurement.start.identity.get("kind") == "dumps"
+                for measurement in record.measurements
             )
         )
         if made and len(self.facts.calibration.files) > 1:
@@ -360,6 +368,6 @@ class _Judging:
 
     # Preprocessing
 
-    def _take(self, told: ToldPreprocessing) -> None:
-        self._say(iter(told.claims), told.well)
-        self.unknown += told.unknown
+    def _take(self, preprocessing: ToldPreprocessing) -> None:
+        self._say(iter(preprocessing.claims), preprocessing.well)
+        self.unknown += preprocessing.unknown

@@ -199,16 +199,16 @@ class _Forensics:
         """
         number = self.data.calibration_images
         tensors = self.matrix.wants.network.tensors
-        found = suspects(tensors, maxima) if maxima is not None else ()
+        deciders = suspects(tensors, maxima) if maxima is not None else ()
         if self.algorithm is None or not self.matrix.wants.network.is_float:
-            if found or self.asked.learning_curve:
+            if deciders or self.asked.learning_curve:
                 self.unknown.append(
                     "what fewer images cost: the network came quantised, no table is made of images"
                 )
             return {}
         draws = self._draws(number) if self.asked.learning_curve else []
         orders = self._orders(number) if self.asked.learning_curve else []
-        alone = [tuple(i for i in range(number) if i != one.image) for one in found]
+        alone = [tuple(i for i in range(number) if i != decider.image) for decider in deciders]
         if not draws and not alone:
             return {}
         whole = tuple(range(number))
@@ -223,11 +223,11 @@ class _Forensics:
                 self.unknown.append(f"what {len(chosen)} calibration images cost: {error}")
                 continue
             tables.append((Tried(name="", images=chosen, outputs={}), table))
-        made = {one.images: one for one in self.sets.simulated(tables)}
+        made = {tried.images: tried for tried in self.sets.simulated(tables)}
         return {
             "whole": made.get(whole),
-            "subsets": tuple(made[one] for one in draws if one in made),
-            "orders": tuple(made[one] for one in orders if one in made),
+            "subsets": tuple(made[draw] for draw in draws if draw in made),
+            "orders": tuple(made[order] for order in orders if order in made),
             "without": tuple(made[one] for one in alone if one in made),
         }
 
@@ -238,7 +238,7 @@ class _Forensics:
         random = np.random.default_rng(int(self.data.calibration.sha256[:8], 16))
         every = tuple(range(number))
         shuffled = tuple(map(int, random.permutation(number)))
-        return [one for one in dict.fromkeys((every[::-1], shuffled)) if one != every]
+        return [fromkey for fromkey in dict.fromkeys((every[::-1], shuffled)) if fromkey != every]
 
     def _draws(self, number: int) -> list[tuple[int, ...]]:
         """Returns the images of each draw, in the set's order: an algorithm may depend on it."""
@@ -283,7 +283,7 @@ class _Forensics:
         number = self.data.evaluation_images
         known = with_exchanged(forms(pixels_of(self.checked.config.data.preprocess)))
         self.progress.expect(len(known))
-        made = []
+        tried = []
         for index, form in enumerate(known):
             array = self._in_form(self.data.evaluation, range(number), form)
             try:
@@ -291,8 +291,8 @@ class _Forensics:
             except UnknownError as error:
                 self.unknown.append(f"preprocessing {form.name}: {error}")
                 continue
-            made.append(Tried(name=form.name, outputs=outputs))
-        return tuple(made)
+            tried.append(Tried(name=form.name, outputs=outputs))
+        return tuple(tried)
 
     def _in_form(self, images: Object, chosen: Sequence[int], form: PixelForm) -> Object:
         how = pixels_of(self.checked.config.data.preprocess)

@@ -71,7 +71,7 @@ def described(
     key = {
         "described": DESCRIBED_VERSION,
         "array": array.sha256,
-        "placements": [astuple(one) for one in placements],
+        "placements": [astuple(placement) for placement in placements],
         "preprocess": settings.recorded(),
     }
     return store.derive(key, ".npy", make)

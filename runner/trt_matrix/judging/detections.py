@@ -79,14 +79,14 @@ def box_evidence_of(
 
     `given`: SHA-256 of an output → what stands in for it, and gives the same boxes.
     """
-    found = _Detections(store, decode, evaluation, labels, stage, given)
+    detections = _Detections(store, decode, evaluation, labels, stage, given)
     return BoxEvidence(
         decode=decode,
         images=evaluation,
-        boxes_of=found.boxes,
-        changes_of=found.changes,
-        precision_of=found.precision if labels else None,
-        draws_of=found.draws if labels else None,
+        boxes_of=detections.boxes,
+        changes_of=detections.changes,
+        precision_of=detections.precision if labels else None,
+        draws_of=detections.draws if labels else None,
     )
 
 
@@ -121,10 +121,10 @@ class _Detections:
         self._stage = stage
         self._made: Counter[str] = Counter()
         self._last: tuple[tuple[Object, ...], Mapping[int, Boxes]] | None = None
-        self.heads = tuple(one.head for one in decode.heads)
+        self.heads = tuple(head.head for head in decode.heads)
         facts = decode.model_dump(mode="json", exclude={*MATCHING, *COUNTING})
         # Not its digest: the store asks which contents a derived object was made of.
-        self.how = [BOXES_VERSION, facts, [one.model_dump() for one in images]]
+        self.how = [BOXES_VERSION, facts, [image.model_dump() for image in images]]
 
     def boxes(self, outputs: Outputs) -> tuple[Boxes, ...]:
         def make(target: Path) -> None:
@@ -136,9 +136,11 @@ class _Detections:
 
     def changes(self, test: Outputs, reference: Outputs) -> Sums:
         def make(target: Path) -> None:
-            one, other = self.boxes(reference), self.boxes(test)
+            all_boxes, other = self.boxes(reference), self.boxes(test)
             self._tell("boxes against the reference's")
-            np.save(target, compare_all(one, other, len(self.heads), matching_of(self.decode)))
+            np.save(
+                target, compare_all(all_boxes, other, len(self.heads), matching_of(self.decode))
+            )
 
         settings = {name: getattr(self.decode, name) for name in MATCHING}
         key = ("changes", self._key(test), self._key(reference), settings)
@@ -149,8 +151,10 @@ class _Detections:
     def precision(self, outputs: Outputs) -> Mapping[str, AveragePrecision]:
         def make(target: Path) -> None:
             self._tell("average precision")
-            made = average_precision(self._labels.labels, self._by_id(outputs))
-            target.write_text(json.dumps({name: asdict(one) for name, one in made.items()}))
+            precisions = average_precision(self._labels.labels, self._by_id(outputs))
+            target.write_text(
+                json.dumps({name: asdict(precision) for name, precision in precisions.items()})
+            )
 
         assert self.labels is not None  # noqa: S101 - asked only where there are labels
         key = ("ap", self._key(outputs), self.labels.sha256, self.decode.category_ids)
@@ -175,8 +179,8 @@ class _Detections:
         """Returns image id → boxes; both questions about an AP are asked one after the other."""
         asked = tuple(outputs[head] for head in self.heads)
         if self._last is None or self._last[0] != asked:
-            found = dict(zip(self._labels.image_ids, self._detected(outputs), strict=True))
-            self._last = (asked, found)
+            all_boxes = dict(zip(self._labels.image_ids, self._detected(outputs), strict=True))
+            self._last = (asked, all_boxes)
         return self._last[1]
 
     def _tell(self, what: str) -> None:
@@ -207,22 +211,24 @@ class _Detections:
             message = "the labels stored with the run are gone: `trt-matrix run` again"
             raise OutputGoneError(message)
         content = self.store.path(self.labels).read_bytes()
-        names = [one.file_name for one in self.images]
+        names = [image.file_name for image in self.images]
         return parse(content, names, self.decode.category_ids)
 
     def _detected(self, outputs: Outputs) -> Iterator[Boxes]:
         """Yields the boxes of each image in its own pixels."""
         self._require(outputs)
         arrays = {
-            head: self.given[one.sha256] if one.sha256 in self.given else self.store.array(one)
-            for head, one in ((head, outputs[head]) for head in self.heads)
+            head: self.given[stored.sha256]
+            if stored.sha256 in self.given
+            else self.store.array(stored)
+            for head, stored in ((head, outputs[head]) for head in self.heads)
         }
         counts = {head: len(array) for head, array in arrays.items()}
         if set(counts.values()) != {len(self.images)}:
             message = f"outputs of {counts} images, the run has {len(self.images)}"
             raise DecodeError(message)
-        found = detect_all(arrays, self._detector, self.heads)
-        for image, boxes in zip(self.images, found, strict=True):
+        all_boxes = detect_all(arrays, self._detector, self.heads)
+        for image, boxes in zip(self.images, all_boxes, strict=True):
             yield in_own_pixels(boxes, image)
 
 
@@ -240,7 +246,7 @@ def detector_of(store: Store, decode: RecordedDecode) -> Detector:
     if source is None or entry_point is None or not store.has(source):
         message = f"the file of {entry_point}, stored with the run, is gone: `trt-matrix run` again"
         raise OutputGoneError(message)
-    heads = tuple(one.head for one in decode.heads)
+    heads = tuple(head.head for head in decode.heads)
     return detector(store.path(source).read_bytes(), entry_point, heads)
 
 
@@ -252,9 +258,9 @@ def in_own_pixels(boxes: Boxes, image: EvaluationImage) -> Boxes:
     )
 
 
-def _table(found: Iterator[Boxes]) -> npt.NDArray[np.void]:
+def _table(all_boxes: Iterator[Boxes]) -> npt.NDArray[np.void]:
     parts = []
-    for image, boxes in enumerate(found):
+    for image, boxes in enumerate(all_boxes):
         part = np.empty(len(boxes), STORED)
         part["image"], part["corners"], part["score"] = image, boxes.corners, boxes.scores
         part["label"], part["head"] = boxes.classes, boxes.heads

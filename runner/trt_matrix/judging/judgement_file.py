@@ -60,8 +60,8 @@ class JudgementFile(BaseModel):
         """
         facts: dict[str, tuple[int, Mapping[str, Any]]] = {}
         cells = [
-            replace(one, facts={AT: _place(one.facts, facts)}) if one.facts else one
-            for one in self.judgement.cells
+            replace(result, facts={AT: _place(result.facts, facts)}) if result.facts else result
+            for result in self.judgement.cells
         ]
         stored = self.model_copy(
             update={
@@ -92,8 +92,8 @@ class JudgementFile(BaseModel):
         try:
             found = cls.model_validate_json(content)
             cells = [
-                replace(one, facts=found.facts[one.facts[AT]]) if one.facts else one
-                for one in found.judgement.cells
+                replace(result, facts=found.facts[result.facts[AT]]) if result.facts else result
+                for result in found.judgement.cells
             ]
         except (KeyError, IndexError, TypeError) as error:
             message = f"{path}: damaged: facts of a cell are not in it; {again}"

@@ -30,16 +30,18 @@ def release(run: Run, settled: SettledBeside) -> int | None:
     if manifest.keep == "outputs" or manifest.reference is None:
         return 0
     kept = needed(manifest, records)
-    found: dict[str, Object] = {}
+    stored_objects: dict[str, Object] = {}
     for outputs, use in asked(manifest, records):
         if settled(manifest.reference.outputs, outputs, use):
-            found |= {one.sha256: one for one in outputs.values()}
+            stored_objects |= {output.sha256: output for output in outputs.values()}
         else:
-            kept |= {one.sha256 for one in outputs.values()}
+            kept |= {output.sha256 for output in outputs.values()}
     try:
         with run.store.alone():
             kept |= _needed_by_others(run)
-            return run.store.release(one for name, one in found.items() if name not in kept)
+            return run.store.release(
+                stored for name, stored in stored_objects.items() if name not in kept
+            )
     except StoreError:
         return None
 
@@ -47,11 +49,11 @@ def release(run: Run, settled: SettledBeside) -> int | None:
 def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outputs, Use]]:
     """Yields the outputs of a run, but for the reference's, and what is asked of them."""
     for record in records:
-        for one in record.measurements:
-            if one.status is Status.OK:
-                yield one.outputs, Use.JUDGED
-    for one in manifest.simulations:
-        yield one.outputs, Use.COMPARED
+        for measurement in record.measurements:
+            if measurement.status is Status.OK:
+                yield measurement.outputs, Use.JUDGED
+    for simulation in manifest.simulations:
+        yield simulation.outputs, Use.COMPARED
     if facts := manifest.calibration:
         whole = (facts.whole,) if facts.whole else ()
         for tried in (*facts.subsets, *whole, *facts.orders, *facts.without):
@@ -62,14 +64,20 @@ def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outpu
 
 def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
     """Returns SHA-256 of the outputs that a run keeps."""
-    found = list(manifest.reference.outputs.values()) if manifest.reference else []
+    stored_objects = list(manifest.reference.outputs.values()) if manifest.reference else []
     if manifest.keep == "outputs":
-        found += [one for outputs, _ in asked(manifest, records) for one in outputs.values()]
+        stored_objects += [
+            output for outputs, _ in asked(manifest, records) for output in outputs.values()
+        ]
     for record in records:
         if record.pass_.precision is Precision.FP32:
-            good = [one for one in record.measurements if one.status is Status.OK]
-            found += [one for first in good[:1] for one in first.outputs.values()]
-    return {one.sha256 for one in found}
+            good = [
+                measurement
+                for measurement in record.measurements
+                if measurement.status is Status.OK
+            ]
+            stored_objects += [output for first in good[:1] for output in first.outputs.values()]
+    return {stored.sha256 for stored in stored_objects}
 
 
 def _needed_by_others(run: Run) -> set[str]:
@@ -92,7 +100,7 @@ def _needed_by(folder: Path) -> set[str]:
             if manifest.keep == "outputs" or cell.endswith(f"/{Precision.FP32}")
         ]
         files = [folder / "records" / f"{cell}.json" for cell in cells]
-        return needed(manifest, [Record.model_validate_json(one.read_bytes()) for one in files])
+        return needed(manifest, [Record.model_validate_json(file.read_bytes()) for file in files])
     except (OSError, ValueError):
         every = [folder / "manifest.json", *(folder / "records").rglob("*.json")]
-        return set().union(*(hashes(one.read_text("utf-8", "replace")) for one in every))
+        return set().union(*(hashes(path.read_text("utf-8", "replace")) for path in every))

@@ -159,7 +159,9 @@ def _opened(folder: Path) -> Run:
 
 def _cells(run: Run) -> Iterator[dict[str, Any]]:
     for record in run.records():
-        good = [one for one in record.measurements if one.status is Status.OK]
+        good = [
+            measurement for measurement in record.measurements if measurement.status is Status.OK
+        ]
         first = good[0] if good else None
         yield {
             "cell": record.cell,
@@ -183,9 +185,9 @@ def _engine_version(measurement: Measurement | None) -> Any:
 
 def _good(run: Run) -> Iterator[tuple[str, Measurement]]:
     for record in run.records():
-        for one in record.measurements:
-            if one.status is Status.OK:
-                yield record.cell, one
+        for measurement in record.measurements:
+            if measurement.status is Status.OK:
+                yield record.cell, measurement
 
 
 def _images(run: Run) -> "pd.DataFrame":
@@ -196,12 +198,12 @@ def _images(run: Run) -> "pd.DataFrame":
     if reference is None or reference.status is not Status.OK:
         return pd.DataFrame()
     frames = []
-    for cell, one in _good(run):
+    for cell, measurement in _good(run):
         for gate in manifest.heads:
             sums = run.store.sums(
-                one.outputs[gate.head], reference.outputs[gate.head], manifest.epsilon
+                measurement.outputs[gate.head], reference.outputs[gate.head], manifest.epsilon
             )
-            place = {"cell": cell, "head": gate.head, "repeat": one.repeat}
+            place = {"cell": cell, "head": gate.head, "repeat": measurement.repeat}
             index = {"image": np.arange(len(sums))}
             frames.append(
                 pd.DataFrame(place | index | {name: sums[name] for name in SUMS.names or ()})
@@ -210,14 +212,16 @@ def _images(run: Run) -> "pd.DataFrame":
 
 
 def _latencies(run: Run) -> Iterator[dict[str, Any]]:
-    for cell, one in _good(run):
-        for sample, seconds in enumerate(one.latency.samples_s if one.latency else ()):
+    for cell, measurement in _good(run):
+        for sample, seconds in enumerate(
+            measurement.latency.samples_s if measurement.latency else ()
+        ):
             yield {
                 "cell": cell,
-                "repeat": one.repeat,
+                "repeat": measurement.repeat,
                 "sample": sample,
                 "seconds": seconds,
-                "batch": one.latency.batch if one.latency else None,
+                "batch": measurement.latency.batch if measurement.latency else None,
             }
 
 

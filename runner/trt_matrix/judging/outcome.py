@@ -34,7 +34,7 @@ class Outcome:
 
         With `strict` 4 comes first, and counts cells that were never meant to run here too.
         """
-        failing = [one.kind is Kind.COULD_NOT_RUN for one in self.judgement.failing]
+        failing = [finding.kind is Kind.COULD_NOT_RUN for finding in self.judgement.failing]
         if strict and any(result.status is not Status.OK for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         if self.judgement.gates_failed or False in failing:
@@ -51,7 +51,9 @@ class Outcome:
         lines += [line for head in self.judgement.heads for line in self._head(head)]
         lines += fix_lines.lines(self.judgement)
         lines += images.lines(self.judgement.calibration) if self.judgement.calibration else []
-        lines += [f"lineage: {one.sentence}" for one in self.judgement.lineage[:MOST_LINEAGES]]
+        lines += [
+            f"lineage: {lineage.sentence}" for lineage in self.judgement.lineage[:MOST_LINEAGES]
+        ]
         if self.judgement.additions:
             lines.append("to tell them apart, add to `environments` of matrix.yaml:")
             lines += [f"  {line}" for line in self.judgement.additions]
@@ -130,14 +132,14 @@ class Outcome:
             "report": str(self.report),
             "seconds": dict(self.seconds),
             "sentences": dict(self.judgement.sentences),
-            "answers": {one.head: _plain(one) for one in self.judgement.answers},
+            "answers": {answer.head: _plain(answer) for answer in self.judgement.answers},
             "network": _plain(self.judgement.network) if self.judgement.network else None,
-            "lineage": [one.sentence for one in self.judgement.lineage],
-            "fixes": [dataclasses.asdict(one) for one in self.judgement.fixes],
+            "lineage": [lineage.sentence for lineage in self.judgement.lineage],
+            "fixes": [dataclasses.asdict(fix) for fix in self.judgement.fixes],
             "no_fix": list(self.judgement.no_fix),
             "additions": list(self.judgement.additions),
             "network_sentence": self.judgement.network_sentence,
-            "calibration": [one.text for one in self.judgement.calibration.said()]
+            "calibration": [claim.text for claim in self.judgement.calibration.said()]
             if self.judgement.calibration
             else None,
             "latency_sentence": self.judgement.latency_sentence,

@@ -37,7 +37,7 @@ class Pictures:
     def renamed(self, new: Callable[[str], str]) -> "Pictures":
         return Pictures(
             {new(name): one for name, one in self.cut_out.items()},
-            {new(name): one for name, one in self.fed.items()},
+            {new(name): image for name, image in self.fed.items()},
         )
 
 
@@ -51,8 +51,8 @@ def pictures(store: Store, manifest: Manifest, worst: Sequence[WorstImage]) -> P
         return Pictures(found, fed)
     batch = store.array(asked)
     settings = facts.get("preprocess") or {}
-    places = {one.file_name: (index, one) for index, one in enumerate(manifest.evaluation)}
-    wanted = list(dict.fromkeys(one.file_name for one in worst if one.file_name in places))
+    places = {image.file_name: (index, image) for index, image in enumerate(manifest.evaluation)}
+    wanted = list(dict.fromkeys(image.file_name for image in worst if image.file_name in places))
     for name in wanted:
         index, place = places[name]
         if index < len(batch):

@@ -61,21 +61,21 @@ def fed_tables(
         )
     if not made:
         return (), ToldPreprocessing()
-    which = f"with what the table of {listed([one.name for one in made], 3)} was made"
+    which = f"with what the table of {listed([fed_table.name for fed_table in made], 3)} was made"
     if here is not None and _mostly_flat(here):
         return (), ToldPreprocessing(
             unknown=(f"{which}: most calibration images are of one colour",)
         )
     wrong = tuple(claims.table_claims(made))
     if wrong or _all_fit(made):
-        well = f"the table of {listed([one.name for one in made], 3)} fits what was fed"
+        well = f"the table of {listed([fed_table.name for fed_table in made], 3)} fits what was fed"
         return tuple(made), ToldPreprocessing(claims=wrong, well=None if wrong else well)
     return tuple(made), ToldPreprocessing(unknown=(f"{which}: no known preprocessing fits",))
 
 
-def _all_fit(made: Sequence[FedTable]) -> bool:
+def _all_fit(tables: Sequence[FedTable]) -> bool:
     """Whether what was fed is nearest, and near: a table of another network is nearest to something too."""
-    return all(AS_FED in one.nearest.forms and one.nearest.fed <= FITS for one in made)
+    return all(AS_FED in table.nearest.forms and table.nearest.fed <= FITS for table in tables)
 
 
 def _mostly_flat(described: Array) -> bool:
@@ -93,23 +93,23 @@ def trials(
     made: list[Trial] = []
     unknown: list[str] = []
     first: npt.NDArray[np.float64] | None = None
-    for one in facts.trials:
+    for trial in facts.trials:
         try:
-            ap50 = boxes.precision_of(one.outputs)["all"].ap50
-            draws = draws_of(one.outputs)[:, 1] if draws_of else None
+            ap50 = boxes.precision_of(trial.outputs)["all"].ap50
+            draws = draws_of(trial.outputs)[:, 1] if draws_of else None
         except UNKNOWN as error:
-            unknown.append(f"what is found with {one.name}: {error}")
+            unknown.append(f"what is found with {trial.name}: {error}")
             continue
         if ap50 is None or draws is None:
             continue
-        if one.name == AS_FED:
+        if trial.name == AS_FED:
             first = draws
         better = (
             float(np.nanquantile(draws - first, 0.025))
-            if one.name != AS_FED and first is not None and np.isfinite(draws - first).any()
+            if trial.name != AS_FED and first is not None and np.isfinite(draws - first).any()
             else None
         )
-        made.append(Trial(form=one.name, ap50=float(ap50), better_by=better))
+        made.append(Trial(form=trial.name, ap50=float(ap50), better_by=better))
     if first is None:
         return tuple(made), ToldPreprocessing(unknown=tuple(unknown))
     return judged(made, len(facts.evaluation.files), unknown)
@@ -128,9 +128,9 @@ def judged(
     which = "whether another preprocessing finds more"
     if images < LEAST_IMAGES:
         few = f"{which}: {count(images, 'evaluation image')} tell too little"
-        plain = tuple(replace(one, better_by=None) for one in made)
+        plain = tuple(replace(trial, better_by=None) for trial in made)
         return plain, ToldPreprocessing(unknown=(*unknown, few))
-    if max(one.ap50 for one in made) == 0:
+    if max(trial.ap50 for trial in made) == 0:
         nothing = f"{which}: the float network finds nothing that is labelled"
         return tuple(made), ToldPreprocessing(unknown=(*unknown, nothing))
     wrong = tuple(claims.trial_claims(made))

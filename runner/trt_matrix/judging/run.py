@@ -72,15 +72,15 @@ def report(
     judgement = judgement_of(run, cells, stage)
     stage("report", "write")
     shown = pictures_of(run, judgement) if images else None
-    made = JudgementFile(
+    judgement_file = JudgementFile(
         schema_version=1,
         judgement=judgement,
         pictures=shown and shown.cut_out,
         fed=shown.fed if shown else {},
         seconds=dict(run.manifest().seconds),
     )
-    written = made.write(run.folder)
-    del judgement, made  # of 10,000 cells they are large, and are read again
+    written = judgement_file.write(run.folder)
+    del judgement, judgement_file  # of 10,000 cells they are large, and are read again
     return rendered(written, run.folder, most_cells=most_cells)
 
 
@@ -112,9 +112,9 @@ def rendered(
     # Here, since pyarrow, where it is, and templates take most of a second, and `plan` needs none.
     from trt_matrix.report import frames, html, junit, model_explorer, summary  # noqa: PLC0415
 
-    found = JudgementFile.read(source)
-    judgement = found.judgement
-    pictures, fed = (found.pictures, found.fed) if images else (None, {})
+    judgement_file = JudgementFile.read(source)
+    judgement = judgement_file.judgement
+    pictures, fed = (judgement_file.pictures, judgement_file.fed) if images else (None, {})
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         frames.write(frames.long_table(judgement), folder)
@@ -122,7 +122,7 @@ def rendered(
     write_text(folder / summary.SUMMARY, summary.summary(judgement))
     _write_node_data(folder / model_explorer.FOLDER, model_explorer.node_data(judgement))
     page = write_text(folder / "report.html", html.render(judgement, pictures, most_cells, fed))
-    return Outcome(judgement, folder, page, found.seconds)
+    return Outcome(judgement, folder, page, judgement_file.seconds)
 
 
 def _write_node_data(folder: Path, files: Mapping[str, str]) -> None:
@@ -224,10 +224,10 @@ def _known(sums_of: SumsOf, y: Object, r: Object) -> bool:
     return True
 
 
-def _compared(one: Measurement, reference: Measurement, known: Known) -> bool:
+def _compared(measurement: Measurement, reference: Measurement, known: Known) -> bool:
     return all(
         known(output, reference.outputs[head])
-        for head, output in one.outputs.items()
+        for head, output in measurement.outputs.items()
         if head in reference.outputs
     )
 
@@ -238,13 +238,13 @@ def _told(record: Record, manifest: Manifest, known: Known) -> Record:
     if reference is None or record.status is not Status.OK:
         return record
     left = [
-        one
-        for one in record.measurements
-        if one.status is not Status.OK or _compared(one, reference, known)
+        measurement
+        for measurement in record.measurements
+        if measurement.status is not Status.OK or _compared(measurement, reference, known)
     ]
     if len(left) == len(record.measurements):
         return record
-    if any(one.status is Status.OK for one in left):
+    if any(measurement.status is Status.OK for measurement in left):
         return record.model_copy(update={"measurements": tuple(left)})
     return record.model_copy(
         update={"measurements": (), "status": Status.NOT_RUN, "reason": GONE, "reused": 0}
@@ -259,9 +259,9 @@ def _with_sums(manifest: Manifest, known: Known) -> Manifest:
     if reference is None:
         return manifest
     left = [
-        one
-        for one in manifest.simulations
-        if one.status is not Status.OK or _compared(one, reference, known)
+        simulation
+        for simulation in manifest.simulations
+        if simulation.status is not Status.OK or _compared(simulation, reference, known)
     ]
     if len(left) == len(manifest.simulations):
         return manifest

@@ -111,7 +111,9 @@ def layers_of(store: Store) -> LayersOf:
         answer = _layers(store, stored)
         if answer is None:
             return None
-        return [EngineLayer(tensors=one.tensors, precision=one.precision) for one in answer.layers]
+        return [
+            EngineLayer(tensors=layer.tensors, precision=layer.precision) for layer in answer.layers
+        ]
 
     return read
 
@@ -126,8 +128,8 @@ def times_of(store: Store) -> Callable[[Object], LayerTimes | None]:
         return LayerTimes(
             runs=answer.times.runs,
             layers=tuple(
-                LayerTime(name=one.name, tensors=one.tensors, seconds=one.seconds)
-                for one in answer.times.layers
+                LayerTime(name=layer.name, tensors=layer.tensors, seconds=layer.seconds)
+                for layer in answer.times.layers
             ),
         )
 

@@ -109,15 +109,15 @@ class MergedEnvironment(_Elsewhere):
     def holds(self, asked: Mapping[str, Any]) -> bool:
         """Whether every pass of a request was answered there, well or badly."""
         return all(
-            (self.folder / pass_key(asked, one)).is_dir()
-            and _answers(self.folder / pass_key(asked, one), asked)
-            for one in asked["passes"]
+            (self.folder / pass_key(asked, pass_)).is_dir()
+            and _answers(self.folder / pass_key(asked, pass_), asked)
+            for pass_ in asked["passes"]
         )
 
     def run(self, job: JobRun) -> Ending:
         result = job.result
         asked = json.loads((job.request / protocol.REQUEST).read_text("utf-8"))
-        keys = [pass_key(asked, one) for one in asked["passes"]]
+        keys = [pass_key(asked, pass_) for pass_ in asked["passes"]]
         if asked["calibration"]:
             keys.append(calibration_key(asked))
         job.log.write_bytes(b"")
@@ -169,8 +169,8 @@ def _replay(answer: Path, result: Path, log: Path) -> Ending:
         target.unlink(missing_ok=True)
         same_file_system_link(file, target)
     if (answer / LEFT).is_file():
-        for one in (answer / "result" / protocol.PASSES).iterdir():
-            shutil.copyfile(answer / LEFT, result / protocol.PASSES / one.name / LEFT)
+        for path in (answer / "result" / protocol.PASSES).iterdir():
+            shutil.copyfile(answer / LEFT, result / protocol.PASSES / path.name / LEFT)
     with log.open("ab") as stream:
         stream.write((answer / LOG).read_bytes())
     return Ending(

@@ -81,7 +81,7 @@ def merge(archive: Path, results: Path) -> Merged:
                 kept, broken = _keep(start, pool(store.root, environment))
             counts[environment] = counts.get(environment, 0) + kept
             failed += broken
-    return Merged(counts, failed, sum(one.size_bytes for one in manifest.left.values()))
+    return Merged(counts, failed, sum(left_file.size_bytes for left_file in manifest.left.values()))
 
 
 def answering(results: Path) -> Callable[[Environment], Environment]:
@@ -156,7 +156,9 @@ def _requests(
     if not path.is_file():
         message = f"{archive}: answers a pack that was not made from {store.results}"
         raise StoreError(message)
-    requests = {one["id"]: one for one in json.loads(path.read_text("utf-8"))["requests"]}
+    requests = {
+        request["id"]: request for request in json.loads(path.read_text("utf-8"))["requests"]
+    }
     told = {*manifest.files, *manifest.left}
     unknown = {name.split("/")[0] for name in told} - requests.keys()
     if unknown:
@@ -194,13 +196,16 @@ class _Start:
         given = self.asked["settle"]["own"]
         if given is not None:
             return {head: file.partition(".")[0] for head, file in given.items()}
-        (other,) = (one["compare_with"] for one in self.asked["passes"] if one["name"] == name)
+        (other,) = (
+            pass_["compare_with"] for pass_ in self.asked["passes"] if pass_["name"] == name
+        )
         answer = f"{_of_pass(other)}{protocol.PASS}"
         if other is None or answer not in self.files:
             return {}
-        told = valid(PassAnswer, plain_json(content(self.folder, answer, MOST_JSON_BYTES)))
+        pass_answer = valid(PassAnswer, plain_json(content(self.folder, answer, MOST_JSON_BYTES)))
         found = {
-            head: self.files.get(_of_pass(other) + one.file) for head, one in told.outputs.items()
+            head: self.files.get(_of_pass(other) + output.file)
+            for head, output in pass_answer.outputs.items()
         }
         return {head: sha256 for head, sha256 in found.items() if sha256}
 
@@ -220,7 +225,7 @@ def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Star
         raise StoreError(message)
     try:
         asked = _unpointed(asked)
-        keys = [pass_key(asked, one) for one in asked["passes"]]
+        keys = [pass_key(asked, pass_) for pass_ in asked["passes"]]
         keys += [calibration_key(asked)] if asked["calibration"] else []
         before = f"{name}/"
         left = {
@@ -240,8 +245,8 @@ def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Star
             {**files, **{one: file.sha256 for one, file in left.items()}},
             left,
         )
-        for one in asked["passes"]:  # here, before anything is kept
-            read.left_facts(one["name"])
+        for pass_ in asked["passes"]:  # here, before anything is kept
+            read.left_facts(pass_["name"])
     except (AttributeError, KeyError, TypeError, ValueError, UntrustedError) as error:
         message = f"{archive}: {request} is no request ({error!r:.200}); copy it again"
         raise StoreError(message) from error
@@ -252,11 +257,11 @@ def _keep(start: _Start, target: Path) -> tuple[int, int]:
     """Copies the answers of one start to `target`; returns how many, and how many of them failed."""
     result = start.folder / "result"
     kept = broken = 0
-    for one in start.asked["passes"]:
-        answered = (result / protocol.PASSES / one["name"] / protocol.PASS).is_file()
-        if answered or one["name"] in start.ending.failed:
-            answer = target / pass_key(start.asked, one)
-            _write(start, answer, None if not answered else one["name"])
+    for pass_ in start.asked["passes"]:
+        answered = (result / protocol.PASSES / pass_["name"] / protocol.PASS).is_file()
+        if answered or pass_["name"] in start.ending.failed:
+            answer = target / pass_key(start.asked, pass_)
+            _write(start, answer, None if not answered else pass_["name"])
             kept, broken = kept + 1, broken + (not answered)
     if start.asked["calibration"]:
         answered = (result / protocol.CALIBRATION).is_file()

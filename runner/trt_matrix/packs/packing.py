@@ -115,9 +115,9 @@ def _elsewhere(config: Config) -> list[str]:
     """
     found = [
         f"{name}/*"
-        for one in config.environments
-        if isinstance(one, Elsewhere)
-        for name in one.ids()
+        for environment in config.environments
+        if isinstance(environment, Elsewhere)
+        for name in environment.ids()
     ]
     if not found:
         message = "matrix.yaml has no `elsewhere:` environment; name what to pack with -e"

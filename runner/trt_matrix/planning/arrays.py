@@ -27,9 +27,9 @@ def data_of(checked: Checked, store: Store) -> ImageArrays:
 
         return store.derive(key, ".npy", make)
 
-    made = _data(checked, array)
-    assert made is not None  # noqa: S101 - `array` always returns one
-    return made
+    arrays = _data(checked, array)
+    assert arrays is not None  # noqa: S101 - `array` always returns one
+    return arrays
 
 
 def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None:
@@ -48,8 +48,8 @@ def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None
 
 def parts_fed(checked: Checked) -> Sequence[Part]:
     """Returns what is read of a sample's file, in the order in which it is fed."""
-    one = Part(checked.input, checked.sample, checked.pixels or "float32")
-    return checked.parts or (one,)
+    part = Part(checked.input, checked.sample, checked.pixels or "float32")
+    return checked.parts or (part,)
 
 
 def known_data(checked: Checked, store: Store) -> ImageArrays | None:
@@ -82,7 +82,7 @@ def _array_key(checked: Checked, files: Sequence[Path]) -> Mapping[str, Any]:
             "type": checked.pixels,
         }
         if checked.parts:
-            fed["parts"] = [astuple(one) for one in checked.parts]
+            fed["parts"] = [astuple(part) for part in checked.parts]
         return {"arrays": content_hashes(files), **fed, "version": SAMPLES_VERSION}
     return {
         "images": content_hashes(files),

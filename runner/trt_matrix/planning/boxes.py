@@ -53,8 +53,8 @@ def head_gates(config: Config, ranked: Collection[str] = ()) -> tuple[HeadGate, 
         config: matrix.yaml.
         ranked: Heads whose rows are ranked: SQNR says nothing of them, so no limit on it is kept.
     """
-    made = [HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items()]
-    return tuple(one.without_sqnr() if one.head in ranked else one for one in made)
+    gates = [HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items()]
+    return tuple(gate.without_sqnr() if gate.head in ranked else gate for gate in gates)
 
 
 def network_gate(config: Config) -> Gate | None:
@@ -257,17 +257,17 @@ def _prior_level(level: Any) -> PriorGrid:
 
 
 def _check_heads(decode: RecordedDecode, style: Style) -> None:
-    for one in decode.heads:
-        if one.role is not None and one.role not in style.roles:
+    for head in decode.heads:
+        if head.role is not None and head.role not in style.roles:
             has = ", ".join(sorted(style.roles)) or "none: each head holds whole boxes"
-            refuse(f"head {one.head!r}: {style.name} has no role {one.role!r}; it has {has}")
-        if style.roles and (one.anchors or one.scale_x_y != 1):
-            refuse(f"head {one.head!r}: {style.name} has no anchors and no scale_x_y of a head")
+            refuse(f"head {head.head!r}: {style.name} has no role {head.role!r}; it has {has}")
+        if style.roles and (head.anchors or head.scale_x_y != 1):
+            refuse(f"head {head.head!r}: {style.name} has no anchors and no scale_x_y of a head")
 
 
 def _try(decode: RecordedDecode, source: bytes | None, shapes: Shapes) -> None:
     """Raises DecodeError where outputs of these shapes have no boxes, whatever their values."""
-    heads = [one.head for one in decode.heads]
+    heads = [head.head for head in decode.heads]
     known = {head: shape for head in heads if (shape := shapes.get(head)) is not None}
     style = style_of(decode)
     if style is not None:

@@ -94,14 +94,14 @@ class Experiment:
             return ()
         # What cannot run here is packed for where it can: what no version of its engine can do is not.
         planned = [
-            one
-            for one in self.cells
-            if one.pass_.source in (TableSource.OWN, TableSource.SHARED)
-            and not (one.obstacle and one.obstacle[0] is Status.UNSUPPORTED)
-            and one.recorded is None
+            cell
+            for cell in self.cells
+            if cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
+            and not (cell.obstacle and cell.obstacle[0] is Status.UNSUPPORTED)
+            and cell.recorded is None
         ]
         carried = any(
-            one.pass_.implicit and one.pass_.source is TableSource.SHARED for one in planned
+            cell.pass_.implicit and cell.pass_.source is TableSource.SHARED for cell in planned
         )
         model, given = self.checked.model, self.given
         equal = self.checked.config.calibration.carried_equal
@@ -114,9 +114,9 @@ class Experiment:
             *carrier_notes(
                 model,
                 (
-                    (rules_of(self.environments[one.environment].engine), one.pass_.exclude)
-                    for one in planned
-                    if not one.pass_.implicit and one.pass_.exclude
+                    (rules_of(self.environments[cell.environment].engine), cell.pass_.exclude)
+                    for cell in planned
+                    if not cell.pass_.implicit and cell.pass_.exclude
                 ),
             ),
         )
@@ -126,15 +126,20 @@ class Experiment:
         asked = self.checked.config.quantisation
         choices: dict[tuple[str, str], PlacementChoice] = {}
         for cell in self.cells:
-            one = self.environments[cell.environment]
+            environment = self.environments[cell.environment]
             explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
-            if not explicit or cell.obstacle or cell.recorded or one.engine != "onnxruntime":
+            if (
+                not explicit
+                or cell.obstacle
+                or cell.recorded
+                or environment.engine != "onnxruntime"
+            ):
                 continue
-            identity = one.identity()
+            identity = environment.identity()
             packed = identity is not None and identity.facts.get("kind") == PACKED
             machine = self.machines.get(cell.environment, Machine())
             choices[cell.environment, cell.device] = activations_for(
-                one.engine,
+                environment.engine,
                 on_cpu=cell.device == "cpu",
                 asked=_asked_activations(asked),
                 processor=None if packed else machine.processor,
@@ -196,7 +201,7 @@ def read_experiment(
     checked = check(config, document, root)
     network = _network(checked, document)
     found = environments_of(config, root, checked.evaluation)
-    environments = {name: around(one) for name, one in found.items()}
+    environments = {name: around(environment) for name, environment in found.items()}
     given = _given(checked, document, network, environments)
     calibration = config.calibration
     shipped = network.shipped
@@ -235,7 +240,10 @@ def read_experiment(
         reference=reference,
         engine_options={
             **engine_options_of(config),
-            **{name: one.options(checked.parts) for name, one in checked.functions.items()},
+            **{
+                name: function.options(checked.parts)
+                for name, function in checked.functions.items()
+            },
             reference.name: reference_options(config.engines.onnxruntime.threads),
         },
         cells=cells,
@@ -293,8 +301,8 @@ def _given(
     """
     if checked.table is None or checked.shipped:
         return None
-    engines = {rules_of(one.engine) for one in environments.values()}
-    variants = [one.model for one in network.variants]
+    engines = {rules_of(environment.engine) for environment in environments.values()}
+    variants = [variant.model for variant in network.variants]
     try:
         return given_table(
             checked.config, checked.table, network.model, variants, checked.heads, engines
@@ -311,9 +319,11 @@ def _network(checked: Checked, document: Document) -> Network:
     """
     problems = []
     variants = []
-    for index, one in enumerate(checked.variants):
+    for index, variant in enumerate(checked.variants):
         try:
-            variants.append(Network(one.content, one.model, one.name, shipped=one.shipped))
+            variants.append(
+                Network(variant.content, variant.model, variant.name, shipped=variant.shipped)
+            )
         except graph.GraphError as error:
             problems.append(f"{document.where(('model', 'variants', index))}: {error}")
     name = str(checked.config.model.onnx)
@@ -332,10 +342,10 @@ def _network(checked: Checked, document: Document) -> Network:
         raise ConfigError(document.source, problems) from error
     if not problems:
         least = checked.config.calibration.coverage
-        for index, variant in enumerate(variants):
-            if found := names_problem(variant.tensors, network.tensors, least):
+        for index, other in enumerate(variants):
+            if problem := names_problem(other.tensors, network.tensors, least):
                 where = document.where(("model", "variants", index))
-                problems.append(f"{where}: {variant.name}: {found}")
+                problems.append(f"{where}: {other.name}: {problem}")
     if problems:
         raise ConfigError(document.source, problems)
     return network
@@ -384,7 +394,7 @@ def _settle(checked: Checked) -> Mapping[str, Any] | None:
     if checked.config.keep == "outputs" or gates is None:
         return None
     # As JSON spells it: it is compared with what came back.
-    asked = {"epsilon": EPSILON, "gates": [asdict(one) for one in gates]}
+    asked = {"epsilon": EPSILON, "gates": [asdict(gate) for gate in gates]}
     return dict(json.loads(json.dumps(asked)))
 
 

@@ -24,21 +24,24 @@ def function_files(config: Config, root: Path, add: Add) -> Mapping[str, Functio
         root: Its folder.
         add: Takes every problem.
     """
-    found: dict[str, FunctionFiles] = {}
+    all_files: dict[str, FunctionFiles] = {}
     for index, entry in enumerate(config.environments):
         if not isinstance(entry, WithFunction) or entry.program is None:
             continue
         where = ("environments", index)
         contents: dict[str, bytes] = {}
-        for key, file in (("entry_point", entry.program), *(("files", one) for one in entry.files)):
+        for key, file in (
+            ("entry_point", entry.program),
+            *(("files", path) for path in entry.files),
+        ):
             for problem in _read(root / file, file.name, contents):
                 add((*where, key), problem)
         name = entry.program.name
         for problem in _missing(contents.get(name), name, entry.functions):
             add((*where, "entry_point"), problem)
-        made = FunctionFiles(file=name, functions=entry.functions, files=contents)
-        found |= dict.fromkeys(entry.ids(), made)
-    return found
+        files = FunctionFiles(file=name, functions=entry.functions, files=contents)
+        all_files |= dict.fromkeys(entry.ids(), files)
+    return all_files
 
 
 def _read(path: Path, name: str, contents: dict[str, bytes]) -> Iterator[str]:
@@ -90,11 +93,11 @@ def _names(source: bytes) -> set[str] | None:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
             case ast.Assign(targets=targets):
-                found |= {one.id for one in targets if isinstance(one, ast.Name)}
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
                 found.add(name)
             case ast.ImportFrom(names=names) | ast.Import(names=names):
-                found |= {one.asname or one.name for one in names}
+                found |= {alias.asname or alias.name for alias in names}
             case ast.Expr():
                 pass
             case _:  # under a condition, in a loop: it may bind anything

@@ -99,7 +99,7 @@ def head_notes(
     whole: onnx.ModelProto,
     given: onnx.ModelProto,
     heads: Sequence[tuple[str, str]],
-    found: Rankings,
+    rankings: Rankings,
 ) -> tuple[str, ...]:
     """Returns what a person should know of the heads before anything runs.
 
@@ -108,22 +108,22 @@ def head_notes(
         whole: The network as its file holds it.
         given: The same as engines are given it.
         heads: (head, tensor).
-        found: What rankings do to them.
+        rankings: What rankings do to them.
     """
     return (
-        *_ranked_notes(config, dict(heads), found),
+        *_ranked_notes(config, dict(heads), rankings),
         *(
-            f"head {head}: {one.operator} (node {one.node}) chooses what is mixed into it; its elements "
+            f"head {head}: {gate.operator} (node {gate.node}) chooses what is mixed into it; its elements "
             "keep their places, so it is compared by SQNR, and jumps where the choice changes"
-            for head, one in found.gates.items()
+            for head, gate in rankings.gates.items()
         ),
         *_cut_notes(whole, given, heads),
     )
 
 
-def _ranked_notes(config: Config, heads: Mapping[str, str], found: Rankings) -> Iterator[str]:
+def _ranked_notes(config: Config, heads: Mapping[str, str], rankings: Rankings) -> Iterator[str]:
     decoded = config.decoded_heads()
-    for head, ranked in found.rows.items():
+    for head, ranked in rankings.rows.items():
         how = (
             "compared as boxes, not by SQNR"
             if head in decoded

@@ -19,7 +19,7 @@ def hindered_by_network(
     """Returns the cells, `unsupported` where the network is quantised already or several inputs forbid it."""
     found = tuple(cells)
     if shipped := checked.shipped:
-        engines = {name: one.engine for name, one in environments.items()}
+        engines = {name: environment.engine for name, environment in environments.items()}
         found = hindered(
             found, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
         )

@@ -64,9 +64,9 @@ class ImageFolders:
         classes = _classes(self.config)
         try:
             if path.is_dir():
-                found = read_folder(path, images, classes)
-                content = found.coco
-                self._tell_unlabelled(where, found.without, len(images))
+                folder = read_folder(path, images, classes)
+                content = folder.coco
+                self._tell_unlabelled(where, folder.without, len(images))
             else:
                 content = named_file(path, LIMIT_LABELS_BYTES)
             names = [path.name for path in images]

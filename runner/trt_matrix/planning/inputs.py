@@ -38,7 +38,7 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
         config: matrix.yaml.
         model: As its file holds it.
     """
-    known = [one.name for one in graph.inputs(model)]
+    known = [tensor.name for tensor in graph.inputs(model)]
     for key in ("shapes", "constants"):
         for name in getattr(config.model, key):
             if name not in known:

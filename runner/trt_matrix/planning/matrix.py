@@ -219,7 +219,7 @@ def _boxes(
     shapes = {output.name: output.shape for output in graph.outputs(model)}
     heads = {name: shapes.get(head.output or name) for name, head in config.heads.items()}
     shaped = shapes_of(heads, config.model.batch)
-    found = check_decode(config, root, (image.height, image.width), shaped, problems.add)
-    if found and labels:
-        check_categories(found.decode, labels, problems.add)
-    return found
+    decode = check_decode(config, root, (image.height, image.width), shaped, problems.add)
+    if decode and labels:
+        check_categories(decode.decode, labels, problems.add)
+    return decode

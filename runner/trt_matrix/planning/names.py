@@ -76,7 +76,9 @@ class Names:
             for value in sorted({str(one) for one in values if values.count(one) > 1}):
                 self._problems.add((axis,), f"{value} is there twice")
         algorithms = self.config.calibration.algorithms
-        for value in sorted({one for one in algorithms if algorithms.count(one) > 1}):
+        for value in sorted(
+            {algorithm for algorithm in algorithms if algorithms.count(algorithm) > 1}
+        ):
             self._problems.add(("calibration", "algorithms"), f"{value} is there twice")
 
     def hosts(self) -> None:

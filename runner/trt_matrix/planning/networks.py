@@ -107,7 +107,7 @@ class Networks:
         """Returns the network's other forms; they must take and give tensors of the same names."""
         for head, problem in unknown_variants(self.config):
             self._problems.add(("heads", head, "variants"), problem)
-        outputs = [one.name for one in graph.outputs(whole)] if whole else []
+        outputs = [output.name for output in graph.outputs(whole)] if whole else []
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)

@@ -29,9 +29,9 @@ def wide_notes(wide: Sequence[WideWeight]) -> tuple[str, ...]:
     """Returns which weights have channels that differ too much for one scale, where there are any."""
     if not wide:
         return ()
-    named = listed([wide_weight(one) for one in wide[:NAMED]])
+    named = listed([wide_weight(weight) for weight in wide[:NAMED]])
     more = f" and {count(len(wide) - NAMED, 'more')}" if len(wide) > NAMED else ""
-    behind = list(dict.fromkeys(head for one in wide for head in one.heads))
+    behind = list(dict.fromkeys(head for weight in wide for head in weight.heads))
     return (
         f"{count(len(wide), 'weight')} with output channels that differ by more than {WIDE:.0f} times: "
         f"{named}{more}; {listed(behind)} {verb('is', behind)} behind. A scale a channel (the default) does "
@@ -81,9 +81,11 @@ def float_end_layers(model: onnx.ModelProto) -> tuple[tuple[str, ...], float]:
     except GraphError:
         return (), 0.0
     kinds = {node.name: node.op_type for node in placed.graph.node}
-    ends = tuple(one for one in float_ends(placed) if kinds[one] in WITHOUT_FLOAT_OUTPUT)
+    ends = tuple(
+        float_end for float_end in float_ends(placed) if kinds[float_end] in WITHOUT_FLOAT_OUTPUT
+    )
     total = sum(counts.values())
-    return ends, sum(counts.get(one, 0) for one in ends) / total if total else 0.0
+    return ends, sum(counts.get(end, 0) for end in ends) / total if total else 0.0
 
 
 def range_notes(

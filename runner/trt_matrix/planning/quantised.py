@@ -90,8 +90,8 @@ def used(
             "file_sha256": sha256(given).hexdigest(),
             "sha256": object_of(content, ".onnx").sha256,
         }
-    found = quantisation_of(model)
-    if found is None:
+    shipped_quantisation = quantisation_of(model)
+    if shipped_quantisation is None:
         return Used(
             model=model,
             content=content,
@@ -103,15 +103,15 @@ def used(
             parts=fed.parts,
         )
     made, why = _stripped(model)
-    told = _problem(source, found, use, why)
+    told = _problem(source, shipped_quantisation, use, why)
     if told:
         raise GraphError(told)
     as_float = made.model if made else model
     shipped = None
-    if found.anything:
-        notes.append(_note(source, found, use, made, why))
+    if shipped_quantisation.anything:
+        notes.append(_note(source, shipped_quantisation, use, made, why))
         facts["quantised"] = {
-            **quantisation_facts(found, stripped=use == "strip"),
+            **quantisation_facts(shipped_quantisation, stripped=use == "strip"),
             "sha256": object_of(content, ".onnx").sha256,
             "relus": list(made.relus) if made else [],
             "rounded_weights": made.rounded if made else None,
@@ -120,7 +120,9 @@ def used(
         if use == "shipped":
             digest = object_of(content, ".onnx").sha256
             table = table_of(made.amax if made else {}, made.unusable if made else {}, digest)
-            shipped = Shipped(content=content, found=found, table=table, no_float=why)
+            shipped = Shipped(
+                content=content, found=shipped_quantisation, table=table, no_float=why
+            )
     return Used(
         model=as_float,
         content=made.model.SerializeToString(deterministic=True) if made else content,
@@ -163,15 +165,16 @@ def told_of(model: onnx.ModelProto, source: str, wishes: Wishes = NO_WISHES) -> 
     model, functions = inlined(model, source)
     notes = [_functions_note(source, functions)] if functions else []
     model = prepare(model, wishes).model
-    found = quantisation_of(model)
-    if found is None or not found.anything:
+    shipped = quantisation_of(model)
+    if shipped is None or not shipped.anything:
         return tuple(notes)
     if external_files(model):  # to be read later; whether it can be stripped is seen then
-        notes.append(f"{source} is {found.sentence()}. {AS_SHIPPED}")
+        notes.append(f"{source} is {shipped.sentence()}. {AS_SHIPPED}")
     else:
         made, why = _stripped(model)
         notes.append(
-            _problem(source, found, "shipped", why) or _note(source, found, "shipped", made, why)
+            _problem(source, shipped, "shipped", why)
+            or _note(source, shipped, "shipped", made, why)
         )
     return tuple(notes)
 
@@ -183,26 +186,26 @@ def _stripped(model: onnx.ModelProto) -> tuple[Stripped | None, str | None]:
         return None, str(error)
 
 
-def _problem(source: str, found: ShippedQuantisation, use: Use, why: str | None) -> str | None:
-    if not found.anything:
+def _problem(source: str, shipped: ShippedQuantisation, use: Use, why: str | None) -> str | None:
+    if not shipped.anything:
         return None
     if use == "strip" and why:
         return (
-            f"{source}: {found.sentence()}; it cannot be stripped to a float network: {why}; give the "
+            f"{source}: {shipped.sentence()}; it cannot be stripped to a float network: {why}; give the "
             "network that it was made of"
         )
-    if use == "shipped" and not found.integer:
+    if use == "shipped" and not shipped.integer:
         return (
-            f"{source}: it is quantised to {', '.join(found.types)}, which are no integers of 8 bits: "
+            f"{source}: it is quantised to {', '.join(shipped.types)}, which are no integers of 8 bits: "
             "no int8 cell can be it; set model.quantised: strip to quantise it anew"
         )
     return None
 
 
 def _note(
-    source: str, found: ShippedQuantisation, use: Use, made: Stripped | None, why: str | None
+    source: str, shipped: ShippedQuantisation, use: Use, made: Stripped | None, why: str | None
 ) -> str:
-    begin = f"{source} is {found.sentence()}"
+    begin = f"{source} is {shipped.sentence()}"
     relus = (
         f" {count(len(made.relus), 'Relu')} that its quantiser left out were put back."
         if made and made.relus
@@ -222,7 +225,7 @@ def _note(
     alone = (
         " Only its weights are: its layers compute in float. To have all of it quantised, set "
         "model.quantised: strip."
-        if not found.activations
+        if not shipped.activations
         else ""
     )
     reference = (

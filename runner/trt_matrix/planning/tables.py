@@ -48,11 +48,11 @@ def shared_content(config: Config, root: Path, add: Add) -> TableContent | None:
         return None
     path = root / stated.table
     try:
-        found, content = read_table(path)
+        table, content = read_table(path)
     except TableError as error:
         add(PATH, f"{path} cannot be read as a calibration table: {error}")
         return None
-    return TableContent(stated, found, sha256(content).hexdigest())
+    return TableContent(stated, table, sha256(content).hexdigest())
 
 
 def given_table(
@@ -110,10 +110,10 @@ def given_table(
     )
 
 
-def _facts(found: ReadTable, file: Path, digest: str) -> dict[str, Any]:
-    maker = str(found.header) if found.header else found.provenance.algorithm
+def _facts(table: ReadTable, file: Path, digest: str) -> dict[str, Any]:
+    maker = str(table.header) if table.header else table.provenance.algorithm
     known = {} if maker.startswith("unknown") else {"maker": maker}
-    return {"file": str(file), "sha256": digest, "form": str(found.form), **known}
+    return {"file": str(file), "sha256": digest, "form": str(table.form), **known}
 
 
 def _of_nothing(mine: Brought) -> str:

@@ -102,7 +102,7 @@ class BudgetBar:
 
 def budget_scale(budgets: Sequence[Budget], gate_nmse: float | None) -> BarScale:
     """Returns one NMSE axis for all `budgets` of a head, with the gate on it where it lies near."""
-    ends = [max(_end(one), one.limit + one.calibration) for one in budgets]
+    ends = [max(_end(budget), budget.limit + budget.calibration) for budget in budgets]
     axis = scale(ends)
     if gate_nmse is not None and ends and axis.end < gate_nmse <= GATE_REACH * axis.end:
         return scale([gate_nmse])
@@ -169,7 +169,7 @@ class LatencyMark:
 
 def latency_scale(latencies: Iterable[Latency]) -> BarScale:
     """Returns an axis that holds nine samples of ten; a rare slow one may lie beyond."""
-    return scale(max(one.high_s, one.p90_s) for one in latencies)
+    return scale(max(latency.high_s, latency.p90_s) for latency in latencies)
 
 
 def latency_mark(latency: Latency, axis: BarScale) -> LatencyMark:

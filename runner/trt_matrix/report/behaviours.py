@@ -51,7 +51,7 @@ class Behaviour:
     @property
     def loss(self) -> float:
         """Its largest loss in any head, in dB, for the order of what is worst."""
-        losses = [loss for one in self.rows[0].result.heads if (loss := loss_db(one)) is not None]
+        losses = [loss for head in self.rows[0].result.heads if (loss := loss_db(head)) is not None]
         return max(losses, default=float("inf") if self.rows[0].result.heads else -1.0)
 
 
@@ -72,8 +72,8 @@ class Idle(NamedTuple):
     @property
     def line(self) -> str:
         """Returns `30 cells of 6 environments, unavailable: no NVIDIA driver`."""
-        cells = sum(len(one.passes) for one in self.missing)
-        names = list(dict.fromkeys(one.place.environment for one in self.missing))
+        cells = sum(len(missing.passes) for missing in self.missing)
+        names = list(dict.fromkeys(missing.place.environment for missing in self.missing))
         where = listed(names, 1) if len(names) == 1 else count(len(names), "environment")
         what = str(self.status).replace("_", " ")
         return f"{count(cells, 'cell')} of {where}, {what}: {self.reason or 'no reason recorded'}"
@@ -89,22 +89,22 @@ class SeenPass:
     @property
     def hidden(self) -> int:
         """Rows behind the button."""
-        return sum(len(one.rows) for one in self.behaviours if one.rest)
+        return sum(len(behaviour.rows) for behaviour in self.behaviours if behaviour.rest)
 
 
 def seen(groups: Iterable[PassGroup]) -> tuple[SeenPass, ...]:
     """Returns each pass that was tried anywhere."""
-    made = (SeenPass(group=one, behaviours=_behaviours(one)) for one in groups)
-    return tuple(one for one in made if one.behaviours)
+    made = (SeenPass(group=group, behaviours=_behaviours(group)) for group in groups)
+    return tuple(pass_ for pass_ in made if pass_.behaviours)
 
 
 def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     """Returns what was never tried, a line a reason."""
     found: dict[tuple[Status, str | None], dict[RowPlace, list[str]]] = {}
-    for one in results:
-        if one.status.never_started:
-            places = found.setdefault((one.status, one.reason), {})
-            places.setdefault(place(one), []).append(one.cell.pass_.name)
+    for result in results:
+        if result.status.never_started:
+            places = found.setdefault((result.status, result.reason), {})
+            places.setdefault(place(result), []).append(result.cell.pass_.name)
     return tuple(
         Idle(
             status,
@@ -135,12 +135,12 @@ def _behaviours(group: PassGroup) -> tuple[Behaviour, ...]:
             clusters = clusters[-1:]
             runs[-1] = (0, runs[-1][1])
     lettered = 1 < len(clusters) <= len(ascii_uppercase) and len(runs) <= MOST
-    found = []
+    behaviours = []
     for index, (number, run) in enumerate(runs):
         above = runs[index - 1][1][-1] if index and len(runs) <= MOST else None
         if above and not _versions_of_one_thing(group, above, run[0]):
             above = None
-        found.append(
+        behaviours.append(
             Behaviour(
                 letter=ascii_uppercase[number] if lettered and run[0].result.heads else "",
                 rows=tuple(run),
@@ -148,26 +148,30 @@ def _behaviours(group: PassGroup) -> tuple[Behaviour, ...]:
                 step=_step(above, run[0]) if above else "",
             )
         )
-    return _folded(found)
+    return _folded(behaviours)
 
 
-def _folded(found: Sequence[Behaviour]) -> tuple[Behaviour, ...]:
-    if len(found) <= MOST:
-        return tuple(found)
-    worst = sorted(range(len(found)), key=lambda index: -found[index].loss)[:WORST]
-    kept = {*worst, len(found) - 1}
-    kept |= {index for index, one in enumerate(found) if any(row.is_baseline for row in one.rows)}
+def _folded(behaviours: Sequence[Behaviour]) -> tuple[Behaviour, ...]:
+    if len(behaviours) <= MOST:
+        return tuple(behaviours)
+    worst = sorted(range(len(behaviours)), key=lambda index: -behaviours[index].loss)[:WORST]
+    kept = {*worst, len(behaviours) - 1}
+    kept |= {
+        index
+        for index, behaviour in enumerate(behaviours)
+        if any(row.is_baseline for row in behaviour.rows)
+    }
     return tuple(
-        one
+        behaviour
         if index in kept
-        else Behaviour(letter="", rows=one.rows, same_bits=one.same_bits, rest=True)
-        for index, one in enumerate(found)
+        else Behaviour(letter="", rows=behaviour.rows, same_bits=behaviour.same_bits, rest=True)
+        for index, behaviour in enumerate(behaviours)
     )
 
 
-def _alike(one: Row, other: Row) -> bool:
+def _alike(row: Row, other: Row) -> bool:
     """Whether two rows of one pass read the same: bit-identical, or the same to a tenth of a dB in every head."""
-    here, there = one.result, other.result
+    here, there = row.result, other.result
     if here.status is not Status.OK or there.status is not Status.OK:
         return False
     if here.cell.device != there.cell.device or not here.heads or here.passed != there.passed:
@@ -202,11 +206,11 @@ def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
 
 
 def _told(head: HeadResult) -> frozenset[Kind]:
-    return frozenset(one.kind for one in head.verdicts if one.kind is not Kind.OK)
+    return frozenset(verdict.kind for verdict in head.verdicts if verdict.kind is not Kind.OK)
 
 
-def _same_bits(one: Row, other: Row) -> bool:
-    return all(other.result.cell.id in head.identical_to for head in one.result.heads)
+def _same_bits(row: Row, other: Row) -> bool:
+    return all(other.result.cell.id in head.identical_to for head in row.result.heads)
 
 
 def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
@@ -265,7 +269,7 @@ def _step(above: Row, below: Row) -> str:
 def _open(head: HeadResult) -> bool:
     """Whether what it lost is not decided, or nothing is said of it: one image may carry it all."""
     kinds = _told(head)
-    return Kind.INCONCLUSIVE in kinds and not any(KINDS[one].fault for one in kinds)
+    return Kind.INCONCLUSIVE in kinds and not any(KINDS[kind].fault for kind in kinds)
 
 
 def _lost(before: float, after: float) -> severity.Severity:
@@ -273,7 +277,7 @@ def _lost(before: float, after: float) -> severity.Severity:
 
 
 def _small(changes: Iterable[float]) -> bool:
-    return max((abs(one) for one in changes), default=0.0) < severity.SQNR_DB[0]
+    return max((abs(change) for change in changes), default=0.0) < severity.SQNR_DB[0]
 
 
 def _engine(result: CellResult) -> str | None:

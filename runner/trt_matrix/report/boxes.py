@@ -20,7 +20,7 @@ class BoxRows(NamedTuple):
 
 def box_rows(groups: Iterable[PassGroup]) -> tuple[BoxRows, ...]:
     """Returns the groups in which any cell has boxes."""
-    found = []
+    rowses = []
     for group in groups:
         sides: tuple[list[Row], list[Row]] = ([], [])
         for row in group.rows:
@@ -28,8 +28,8 @@ def box_rows(groups: Iterable[PassGroup]) -> tuple[BoxRows, ...]:
                 sides[is_unchanged(row.result.boxes)].append(row)
         changed, unchanged = sides
         if changed or unchanged:
-            found.append(BoxRows(group, tuple(changed), tuple(unchanged)))
-    return tuple(found)
+            rowses.append(BoxRows(group, tuple(changed), tuple(unchanged)))
+    return tuple(rowses)
 
 
 def is_unchanged(boxes: CellBoxes | None) -> bool:

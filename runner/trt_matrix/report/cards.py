@@ -54,7 +54,7 @@ class Card:
     @property
     def told_above(self) -> bool:
         """Whether all that was found of the head is what the first card tells."""
-        return self.lead is not None and any(one is self.lead for one in self.elsewhere)
+        return self.lead is not None and any(finding is self.lead for finding in self.elsewhere)
 
     @property
     def text(self) -> str:
@@ -82,7 +82,7 @@ class Card:
     @property
     def besides(self) -> tuple[Finding, ...]:
         """What else there is to deal with."""
-        return self._rest(lambda one: not one.beaten and not planned(one))
+        return self._rest(lambda finding: not finding.beaten and not planned(finding))
 
     @property
     def failing_cells(self) -> str:
@@ -95,7 +95,7 @@ class Card:
     @property
     def unused(self) -> tuple[Finding, ...]:
         """What was found with tables alone that another one beats: no harm where those are not used."""
-        return self._rest(lambda one: one.beaten)
+        return self._rest(lambda finding: finding.beaten)
 
     @property
     def planned(self) -> tuple[Finding, ...]:
@@ -105,9 +105,13 @@ class Card:
     def _rest(self, wanted: Callable[[Finding], bool]) -> tuple[Finding, ...]:
         if self.answer is None:
             return ()
-        told = (self.lead, *self.elsewhere)
-        found = (one for one in self.answer.findings if all(one is not other for other in told))
-        return tuple(one for one in found if wanted(one))
+        findings = (self.lead, *self.elsewhere)
+        found = (
+            finding
+            for finding in self.answer.findings
+            if all(finding is not other for other in findings)
+        )
+        return tuple(finding for finding in found if wanted(finding))
 
     @property
     def gate(self) -> str:
@@ -125,12 +129,12 @@ class Card:
 
 def cards(judgement: Judgement) -> tuple[Card, ...]:
     """Returns the whole network's, where it has anything to say, then one a head."""
-    answers = {one.head: one for one in judgement.answers}
+    answers = {answer.head: answer for answer in judgement.answers}
     first = _network(judgement)
-    told = first.answer.findings if first and first.answer else ()
+    findings = first.answer.findings if first and first.answer else ()
     return (
         *((first,) if first else ()),
-        *(_card(judgement, head, answers.get(head), told) for head in judgement.heads),
+        *(_card(judgement, head, answers.get(head), findings) for head in judgement.heads),
     )
 
 
@@ -138,14 +142,14 @@ def _network(judgement: Judgement) -> Card | None:
     answer = judgement.network
     if answer is None or (answer.clean and answer.passed is None and not answer.findings):
         return None
-    gated = [one for one in judgement.judged if one.passed is not None]
+    gated = [result for result in judgement.judged if result.passed is not None]
     return Card(
         head=WHOLE_NETWORK,
         answer=answer,
         paragraph="",
-        passed=sum(one.passed is True for one in gated),
-        failed=tuple(one.cell.id for one in gated if one.passed is False),
-        ungated=sum(one.passed is None for one in judgement.judged if one.heads),
+        passed=sum(result.passed is True for result in gated),
+        failed=tuple(result.cell.id for result in gated if result.passed is False),
+        ungated=sum(result.passed is None for result in judgement.judged if result.heads),
         precisions=_precisions(gated),
     )
 
@@ -154,29 +158,32 @@ def _card(
     judgement: Judgement, head: str, answer: Answer | None, elsewhere: Sequence[Finding]
 ) -> Card:
     rows = [
-        (result, one) for result in judgement.judged for one in result.heads if one.head == head
+        (result, head_result)
+        for result in judgement.judged
+        for head_result in result.heads
+        if head_result.head == head
     ]
-    gated = [result for result, one in rows if one.passed is not None]
-    known = {result.cell.id: one.error.sqnr_db for result, one in rows}
+    gated = [result for result, row in rows if row.passed is not None]
+    known = {result.cell.id: row.error.sqnr_db for result, row in rows}
     return Card(
         head=head,
         answer=answer,
         paragraph=judgement.sentences.get(head, ""),
-        passed=sum(one.passed is True for _, one in rows),
-        failed=tuple(result.cell.id for result, one in rows if one.passed is False),
+        passed=sum(row.passed is True for _, row in rows),
+        failed=tuple(result.cell.id for result, row in rows if row.passed is False),
         ungated=sum(
-            one.passed is None for result, one in rows if result.cell.pass_.precision.gated
+            row.passed is None for result, row in rows if result.cell.pass_.precision.gated
         ),
         precisions=_precisions(gated),
         sqnr_db=known.get(answer.shares.cell) if answer and answer.shares else None,
         remedies=on_card(judgement, head),
         elsewhere=tuple(
-            one
-            for one in (answer.findings if answer else ())
-            if one.kind is Kind.COULD_NOT_RUN and one in elsewhere
+            finding
+            for finding in (answer.findings if answer else ())
+            if finding.kind is Kind.COULD_NOT_RUN and finding in elsewhere
         ),
     )
 
 
 def _precisions(results: Iterable[CellResult]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(one.cell.pass_.precision) for one in results))
+    return tuple(dict.fromkeys(str(result.cell.pass_.precision) for result in results))

@@ -40,23 +40,23 @@ class PlaceCells:
     @property
     def told(self) -> bool:
         """Whether any of its cells left a log: those are the ones to read."""
-        return any(one.log_tail for one in self.results)
+        return any(result.log_tail for result in self.results)
 
     @property
     def reason(self) -> str | None:
         """The reason that all of its cells share; None where they do not."""
-        reasons = {one.reason for one in self.results}
+        reasons = {result.reason for result in self.results}
         return reasons.pop() if len(reasons) == 1 else None
 
     @property
     def unwatched(self) -> tuple[str, ...]:
         """Passes during which nobody could see whether something else used the device."""
-        return tuple(one.cell.pass_.name for one in self.results if one.watched is False)
+        return tuple(result.cell.pass_.name for result in self.results if result.watched is False)
 
     @property
     def statuses(self) -> tuple[tuple[Status, int], ...]:
-        found = [one.status for one in self.results]
-        return tuple((status, found.count(status)) for status in Status if status in found)
+        statuses = [result.status for result in self.results]
+        return tuple((status, statuses.count(status)) for status in Status if status in statuses)
 
 
 def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
@@ -74,7 +74,7 @@ def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, 
     for group in fact_groups(judgement):
         facts.setdefault(place(group.results[0]), []).append(
             PlaceFacts(
-                passes=tuple(one.cell.pass_.name for one in group.results),
+                passes=tuple(result.cell.pass_.name for result in group.results),
                 pairs=tuple(pair for pair in flat(group.facts) if pair not in shared),
             )
         )
@@ -90,8 +90,8 @@ def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, 
 
 
 def _stages(results: Sequence[CellResult]) -> tuple[str, ...]:
-    had = {stage for one in results if one.run for stage in one.run.stages}
-    return tuple(one for one in STAGES if one in had) + tuple(sorted(had.difference(STAGES)))
+    had = {stage for result in results if result.run for stage in result.run.stages}
+    return tuple(stage for stage in STAGES if stage in had) + tuple(sorted(had.difference(STAGES)))
 
 
 def stage_s(result: CellResult, stage: str) -> float | None:

@@ -50,8 +50,10 @@ def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
     budgets = [budget for _, pairs in chosen for _, budget in pairs if budget]
     if not budgets:
         return None
-    gates = {one.gate_sqnr_db for row in rows(groups) if (one := row.head(head))} - {None}
-    gate_db = max((one for one in gates if one is not None), default=None)
+    gates = {
+        head_result.gate_sqnr_db for row in rows(groups) if (head_result := row.head(head))
+    } - {None}
+    gate_db = max((gate for gate in gates if gate is not None), default=None)
     gate_nmse = None if gate_db is None else 10.0 ** (-gate_db / 10)
     axis = budget_scale(budgets, gate_nmse)
     return BudgetChart(
@@ -63,8 +65,10 @@ def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
             BudgetGroup(
                 group,
                 tuple(
-                    Drawn(row, one, budget_bar(one, axis) if one else None, _step(row, head, axis))
-                    for row, one in pairs
+                    Drawn(
+                        row, pair, budget_bar(pair, axis) if pair else None, _step(row, head, axis)
+                    )
+                    for row, pair in pairs
                 ),
             )
             for group, pairs in chosen
@@ -74,7 +78,7 @@ def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
 
 def _step(row: Row, head: str, axis: BarScale) -> float | None:
     against = (
-        next((one for one in row.baseline.heads if one.head == head), None)
+        next((head_result for head_result in row.baseline.heads if head_result.head == head), None)
         if row.baseline
         else None
     )
@@ -127,11 +131,11 @@ def _latency_chart(groups: Sequence[PassGroup], device: str) -> LatencyChart:
         )
         for group in groups
     ]
-    axis = latency_scale(one for _, pairs in chosen for _, one in pairs if one)
+    axis = latency_scale(pair for _, pairs in chosen for _, pair in pairs if pair)
     drawn = (
         LatencyGroup(
-            group, tuple(TimedRow(row, latency_mark(one, axis)) for row, one in pairs if one)
+            group, tuple(TimedRow(row, latency_mark(pair, axis)) for row, pair in pairs if pair)
         )
         for group, pairs in chosen
     )
-    return LatencyChart(device, axis, tuple(one for one in drawn if one.timed))
+    return LatencyChart(device, axis, tuple(group for group in drawn if group.timed))

@@ -349,4 +349,4 @@ COLUMNS = (
 
 def filled(*, boxless: bool) -> tuple[Column, ...]:
     """Returns the columns that can hold something."""
-    return tuple(one for one in COLUMNS if not (boxless and one.name.startswith(OF_BOXES)))
+    return tuple(column for column in COLUMNS if not (boxless and column.name.startswith(OF_BOXES)))

@@ -95,16 +95,16 @@ def ap_end(name: str, end: int) -> Callable[[Entry], Any]:
 
 def failed_gates(entry: Entry) -> Any:
     gates = entry.result.gates if entry.result else ()
-    return [one.text() for one in gates if not one.passed]
+    return [gate.text() for gate in gates if not gate.passed]
 
 
 def network_failed(entry: Entry) -> Any:
-    return [one.text() for one in entry.cell.gates if not one.passed]
+    return [gate.text() for gate in entry.cell.gates if not gate.passed]
 
 
 def sqnr_limit(entry: Entry) -> Any:
     gates = entry.result.gates if entry.result else ()
-    return next((one.limit for one in gates if one.name == "sqnr_db"), None)
+    return next((gate.limit for gate in gates if gate.name == "sqnr_db"), None)
 
 
 def result_field(name: str) -> Callable[[Entry], Any]:
@@ -124,14 +124,14 @@ def counted(name: str) -> Callable[[Entry], Any]:
 
 
 def verdict_kinds(entry: Entry) -> Any:
-    told = entry.result.verdicts if entry.result else ()
-    return list(dict.fromkeys(str(verdict.kind) for verdict in told))
+    verdicts = entry.result.verdicts if entry.result else ()
+    return list(dict.fromkeys(str(verdict.kind) for verdict in verdicts))
 
 
 def factors(part: str) -> Callable[[Entry], Any]:
     def value(entry: Entry) -> Any:
-        told = entry.result.verdicts if entry.result else ()
-        found = (getattr(one.attribution, part) for one in told if one.attribution)
+        verdicts = entry.result.verdicts if entry.result else ()
+        found = (getattr(verdict.attribution, part) for verdict in verdicts if verdict.attribution)
         names = dict.fromkeys(change.factor for changes in found for change in changes)
         return list(names)
 
@@ -141,9 +141,9 @@ def factors(part: str) -> Callable[[Entry], Any]:
 def _worst(entry: Entry) -> Verdict | None:
     """Returns the verdict, of those that say that something is wrong or may be, with the largest effect."""
     found = [
-        (loss, one)
-        for one in (entry.result.verdicts if entry.result else ())
-        if one.kind is not Kind.OK and (loss := loss_db(one)) is not None
+        (loss, verdict)
+        for verdict in (entry.result.verdicts if entry.result else ())
+        if verdict.kind is not Kind.OK and (loss := loss_db(verdict)) is not None
     ]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
@@ -158,8 +158,8 @@ def effect(name: str) -> Callable[[Entry], Any]:
 
 
 def bound_db(entry: Entry) -> Any:
-    bounds = [one.bound_db for one in entry.result.verdicts] if entry.result else []
-    return next((one for one in bounds if one is not None), None)
+    bounds = [verdict.bound_db for verdict in entry.result.verdicts] if entry.result else []
+    return next((bound for bound in bounds if bound is not None), None)
 
 
 def latency_verdicts(entry: Entry) -> Any:

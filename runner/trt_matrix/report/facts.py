@@ -81,19 +81,21 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     """
     detailed = replace(
         judgement,
-        cells=tuple(one for one in judgement.cells if kept is None or one.cell.id in kept),
+        cells=tuple(result for result in judgement.cells if kept is None or result.cell.id in kept),
     )
     groups = fact_groups(detailed)
-    index = {one.cell.id: number for number, group in enumerate(groups) for one in group.results}
+    index = {
+        result.cell.id: number for number, group in enumerate(groups) for result in group.results
+    }
     every = [_lean(group.facts) for group in groups]
     common = functools.reduce(_shared, every) if len(every) > 1 else {}
     whole = len(detailed.cells) <= WHOLE
     number = len(judgement.cells) - len(detailed.cells)
     everything: dict[str, Any] = _lean(
         {
-            one.name: getattr(judgement, one.name)
-            for one in fields(judgement)
-            if one.name not in TOLD
+            field.name: getattr(judgement, field.name)
+            for field in fields(judgement)
+            if field.name not in TOLD
         }
     )
     everything |= _lean(_answers(judgement))
@@ -103,21 +105,21 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     everything["left_out"] = [] if whole else ["against_fp32", "boxes by size"]
     everything["left_out"] += [f"details of {number} cells"] if number else []
     everything["cells"] = [
-        _cell(one, index, whole=whole)
-        if kept is None or one.cell.id in kept
-        else {"id": one.cell.id, "status": one.status}
-        for one in judgement.cells
+        _cell(result, index, whole=whole)
+        if kept is None or result.cell.id in kept
+        else {"id": result.cell.id, "status": result.status}
+        for result in judgement.cells
     ]
     everything["results"] = _table(_results(detailed, whole=whole))
     return everything
 
 
 def _answers(judgement: Judgement) -> dict[str, Any]:
-    places = {one.cell.id: number for number, one in enumerate(judgement.cells)}
-    shared = {one: number for number, one in enumerate(_findings(judgement.network))}
+    places = {result.cell.id: number for number, result in enumerate(judgement.cells)}
+    shared = {finding: number for number, finding in enumerate(_findings(judgement.network))}
     return {
         "network": judgement.network and _answer(judgement.network, places, {}),
-        "answers": [_answer(one, places, shared) for one in judgement.answers],
+        "answers": [_answer(answer, places, shared) for answer in judgement.answers],
     }
 
 
@@ -130,14 +132,15 @@ def _answer(
 ) -> dict[str, Any]:
     found: dict[str, Any] = plain(replace(answer, findings=()))
     found["findings"] = [
-        shared[one] if one in shared else _finding(one, places) for one in answer.findings
+        shared[finding] if finding in shared else _finding(finding, places)
+        for finding in answer.findings
     ]
     return found
 
 
-def _finding(one: Finding, places: Mapping[str, int]) -> dict[str, Any]:
-    found: dict[str, Any] = plain(one)
-    found["cells"] = [places[cell] for cell in one.cells if cell in places]
+def _finding(finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
+    found: dict[str, Any] = plain(finding)
+    found["cells"] = [places[cell] for cell in finding.cells if cell in places]
     return found
 
 
@@ -252,8 +255,8 @@ def plain(value: object, depth: int = DEEPEST) -> Any:
         return plain(value.model_dump(), depth)
     if is_dataclass(value):
         return {
-            one.name.rstrip("_"): plain(getattr(value, one.name), depth - 1)
-            for one in fields(value)
+            field.name.rstrip("_"): plain(getattr(value, field.name), depth - 1)
+            for field in fields(value)
         }
     if isinstance(value, Diagnosis):
         return plain(value.model_dump(mode="json"), depth)

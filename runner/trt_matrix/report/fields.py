@@ -51,29 +51,29 @@ def level(value: float | None, borders: Sequence[float]) -> int:
 
 
 def head_shown(row: Row, name: str) -> Shown:
-    one = row.head(name)
-    if one is None:
+    head = row.head(name)
+    if head is None:
         return Shown(text="–", note="no reference")
-    failed = one.passed is False
-    if one.error.nonfinite:
-        return Shown(text="NaN", note=count(one.error.nonfinite, "value"), level=4, failed=failed)
-    if one.error.identical:
+    failed = head.passed is False
+    if head.error.nonfinite:
+        return Shown(text="NaN", note=count(head.error.nonfinite, "value"), level=4, failed=failed)
+    if head.error.identical:
         return Shown(text="exact", failed=failed)
-    if one.error.sqnr_db is None:
+    if head.error.sqnr_db is None:
         return Shown(text="undefined", level=4, failed=failed)
-    if any(verdict.kind is Kind.NOT_COMPARABLE for verdict in one.verdicts):
-        return Shown(text=fixed(one.error.sqnr_db), note="not judged", failed=failed)
-    best, loss = best_db(one), loss_db(one)
+    if any(verdict.kind is Kind.NOT_COMPARABLE for verdict in head.verdicts):
+        return Shown(text=fixed(head.error.sqnr_db), note="not judged", failed=failed)
+    best, loss = best_db(head), loss_db(head)
     note = ""
     if loss is None:
         # Of floating point no 8 bits are the measure, but what a test says that it lost.
-        told = (v.effect.db for v in one.verdicts if v.kind in FAULTS and v.effect)
+        told = (v.effect.db for v in head.verdicts if v.kind in FAULTS and v.effect)
         loss = max(told, default=None)
     if best is not None and loss is not None and abs(loss) >= SAME_DB:
-        apart = db_apart(one.error.sqnr_db, best)
+        apart = db_apart(head.error.sqnr_db, best)
         note = signed(apart) if apart else ""
     return Shown(
-        text=fixed(one.error.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed
+        text=fixed(head.error.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed
     )
 
 
@@ -118,7 +118,7 @@ def time_shown(row: Row) -> Shown:
     if latency is None:
         return Shown(text="–", note="not timed" if row.result.status is Status.OK else "")
     ratio = row.latency_ratio(row.fp32)
-    slower = any(one.kind is Kind.LATENCY_REGRESSION for one in row.result.verdicts)
+    slower = any(verdict.kind is Kind.LATENCY_REGRESSION for verdict in row.result.verdicts)
     apart = bool(ratio and ratio > 1 and row.fp32 and not row.overlaps(row.fp32))
     notes = [
         f"{fixed(ratio, 2 if ratio < 10 else 1)}× fp32" if ratio is not None else "",
@@ -170,12 +170,12 @@ def _gate(row: Row, names: Sequence[str]) -> bool:
 
 def words(row: Row, name: str) -> str:
     """Returns all that the matrix knows of one head in one cell, in words."""
-    one = row.head(name)
+    head = row.head(name)
     cell = row.result.cell
     parts = [f"{cell.environment} on {cell.device}, {pass_title(cell.pass_)}, {name}"]
-    if one is None:
+    if head is None:
         return f"{parts[0]}: no reference to compare with"
-    error = one.error
+    error = head.error
     parts.append(
         "equal to the reference"
         if error.identical
@@ -183,7 +183,7 @@ def words(row: Row, name: str) -> str:
         if error.sqnr_db is not None
         else "undefined"
     )
-    best, loss = best_db(one), loss_db(one)
+    best, loss = best_db(head), loss_db(head)
     if best is not None and error.sqnr_db is not None and loss is not None and loss >= SAME_DB:
         parts.append(
             f"{fixed(db_apart(best, error.sqnr_db))} dB below the best 8 bits of its placement"
@@ -192,15 +192,16 @@ def words(row: Row, name: str) -> str:
         parts.append("bit-identical to the baseline")
     elif row.change_db(name) is not None:
         parts.append(f"{signed(row.change_db(name))} dB to the baseline")
-    parts += [f"{'✓' if gate.passed else '✗'} {gate.text()}" for gate in one.gates]
-    if row.is_int8 and one.integer_share is not None:
-        parts.append(f"{percent(one.integer_share)} integer")
+    parts += [f"{'✓' if gate.passed else '✗'} {gate.text()}" for gate in head.gates]
+    if row.is_int8 and head.integer_share is not None:
+        parts.append(f"{percent(head.integer_share)} integer")
     parts += [
-        f"{one.kind.replace('_', ' ')}" + (f" {signed(one.effect.db)} dB" if one.effect else "")
-        for one in one.verdicts
-        if one.kind is not Kind.OK
+        f"{verdict.kind.replace('_', ' ')}"
+        + (f" {signed(verdict.effect.db)} dB" if verdict.effect else "")
+        for verdict in head.verdicts
+        if verdict.kind is not Kind.OK
     ]
-    parts += [told for verdict in one.verdicts if (told := unseen(verdict))]
+    parts += [told for verdict in head.verdicts if (told := unseen(verdict))]
     if error.nonfinite:
         parts.append(f"{count(error.nonfinite, 'value')} NaN or infinite")
     return f"{parts[0]}: {'; '.join(parts[1:])}"

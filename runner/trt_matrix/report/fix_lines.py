@@ -33,15 +33,15 @@ class FixLine:
 
 
 def fix_rows(judgement: Judgement) -> tuple[FixLine, ...]:
-    return tuple(_row(one, judgement.heads) for one in judgement.fixes)
+    return tuple(_row(fix, judgement.heads) for fix in judgement.fixes)
 
 
-def _row(one: Fix, heads: Sequence[str]) -> FixLine:
-    now, reaches = one.now, one.reaches
-    known = one.basis is not Basis.UNKNOWN
-    predicted = one.predicted.sqnr_db if one.predicted else {}
+def _row(fix: Fix, heads: Sequence[str]) -> FixLine:
+    now, reaches = fix.now, fix.reaches
+    known = fix.basis is not Basis.UNKNOWN
+    predicted = fix.predicted.sqnr_db if fix.predicted else {}
     return FixLine(
-        fix=one,
+        fix=fix,
         sqnr_db=tuple(
             _change(now.sqnr_db.get(head), reaches.sqnr_db.get(head), 1, known=known)
             for head in heads
@@ -55,7 +55,7 @@ def _row(one: Fix, heads: Sequence[str]) -> FixLine:
         lost=_change(now.lost, reaches.lost, 0, known=known),
         latency=_latency(now, reaches),
         gates={True: "hold", False: "do not hold", None: ABSENT}[reaches.holds],
-        shown_by=_shown_by(one),
+        shown_by=_shown_by(fix),
     )
 
 
@@ -73,20 +73,20 @@ def _latency(now: Kept, reaches: Kept) -> str:
     return f"{duration(reaches.latency_s)} ({ratio:.2f} ×)"
 
 
-def _shown_by(one: Fix) -> str:
-    if one.basis is Basis.MEASURED:
-        return f"measured in {listed(one.cells, 1)}"
-    return str(one.basis) if one.basis is Basis.SIMULATED else "not tried"
+def _shown_by(fix: Fix) -> str:
+    if fix.basis is Basis.MEASURED:
+        return f"measured in {listed(fix.cells, 1)}"
+    return str(fix.basis) if fix.basis is Basis.SIMULATED else "not tried"
 
 
 def on_card(judgement: Judgement, head: str) -> tuple[str, ...]:
     """Returns what would help one head, the most first: `ort-1.32.0: 15.2 to 22.4 dB (measured)`."""
     found = []
-    for one in judgement.fixes:
-        db = gain(one.now, one.reaches, (head,)).best_db
-        if one.needed and db >= WORTH_DB:
-            before, after = one.now.sqnr_db[head], one.reaches.sqnr_db[head]
-            told = f"{one.what}: {before:z.1f} to {after:z.1f} dB ({one.basis}; {one.against})"
+    for fix in judgement.fixes:
+        db = gain(fix.now, fix.reaches, (head,)).best_db
+        if fix.needed and db >= WORTH_DB:
+            before, after = fix.now.sqnr_db[head], fix.reaches.sqnr_db[head]
+            told = f"{fix.what}: {before:z.1f} to {after:z.1f} dB ({fix.basis}; {fix.against})"
             found.append((db, told))
     return tuple(told for _, told in sorted(found, key=lambda each: -each[0]))[:MOST_ON_CARD]
 

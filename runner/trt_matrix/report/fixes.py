@@ -38,39 +38,39 @@ class Fixes(NamedTuple):
     @property
     def zero(self) -> float:
         """Where bars begin: in the middle where something loses, else at the left."""
-        return BAR + 5 if any((one.gain or 0.0) < 0 for one in self.rows) else 1.0
+        return BAR + 5 if any((row.gain or 0.0) < 0 for row in self.rows) else 1.0
 
     @property
     def timed(self) -> bool:
-        return any(one.later != ABSENT for one in self.rows)
+        return any(row.later != ABSENT for row in self.rows)
 
     @property
     def boxed(self) -> bool:
-        return any(one.lost is not None for one in self.rows)
+        return any(row.lost is not None for row in self.rows)
 
 
 def fixes(judgement: Judgement) -> Fixes:
     found = judgement.fixes
     ap = judgement.reference_ap is not None and any(
-        one.now.ap_drop is not None and one.reaches.ap_drop is not None for one in found
+        fix.now.ap_drop is not None and fix.reaches.ap_drop is not None for fix in found
     )
     reference = judgement.reference_ap
-    gains = [_ap_gain(one, reference) if ap else _db_gain(one, judgement.heads) for one in found]
-    most = max((abs(one) for one in gains if one is not None), default=0.0) or 1.0
+    gains = [_ap_gain(fix, reference) if ap else _db_gain(fix, judgement.heads) for fix in found]
+    most = max((abs(gain) for gain in gains if gain is not None), default=0.0) or 1.0
     return Fixes(
         "AP" if ap else "dB",
         tuple(
             FixRow(
-                fix=one,
-                mark=MARKS[one.basis],
+                fix=fix,
+                mark=MARKS[fix.basis],
                 gain=gain,
                 width=0.0 if gain is None else round(BAR * abs(gain) / most, 1),
-                then=_then(judgement, one, ap=ap),
-                gains_db=tuple(_gain_of(one, head) for head in judgement.heads),
-                lost=one.reaches.lost,
-                later=_later(one.reaches.latency_s, one.now.latency_s),
+                then=_then(judgement, fix, ap=ap),
+                gains_db=tuple(_gain_of(fix, head) for head in judgement.heads),
+                lost=fix.reaches.lost,
+                later=_later(fix.reaches.latency_s, fix.now.latency_s),
             )
-            for one, gain in zip(found, gains, strict=True)
+            for fix, gain in zip(found, gains, strict=True)
         ),
     )
 

@@ -45,10 +45,10 @@ class _Boxes:
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
         self.members: dict[int, list[int]] = {place: [place] for place in range(len(items))}
-        self.before = {place: set(one.reads) for place, one in enumerate(items)}
+        self.before = {place: set(item.reads) for place, item in enumerate(items)}
         self.after: dict[int, set[int]] = {place: set() for place in self.before}
-        for place, one in enumerate(items):
-            for read in one.reads:
+        for place, item in enumerate(items):
+            for read in item.reads:
                 self.after[read].add(place)
 
     def contract(self, u: int, v: int) -> None:
@@ -102,8 +102,8 @@ class _Boxes:
         """Returns how much would be hidden by folding these into one."""
         together = [self.items[one] for one in (*self.members[u], *self.members[v])]
         return (
-            any(one.alone for one in together),
-            len({one.alike for one in together}) > 1,
+            any(item.alone for item in together),
+            len({item.alike for item in together}) > 1,
             len(together),
             min(self.members[u]),
         )
@@ -152,8 +152,8 @@ def fold(items: Sequence[Item], most: int, most_columns: int) -> Folded:
 def _follows(boxes: _Boxes, v: int) -> bool:
     """Whether this one layer is drawn with what it reads."""
     members = boxes.members[v]
-    one = boxes.items[members[0]]
-    return len(members) == 1 and one.operator in FOLLOWERS and not one.alone
+    item = boxes.items[members[0]]
+    return len(members) == 1 and item.operator in FOLLOWERS and not item.alone
 
 
 def _contract_all(boxes: _Boxes, wanted: Callable[[int, int], bool]) -> None:

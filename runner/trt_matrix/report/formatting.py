@@ -135,11 +135,11 @@ def effect(one: Effect) -> str:
     return f"{text} ({fixed(one.low_db, 1)} to {fixed(one.high_db, 1)})"
 
 
-def unseen(one: Verdict) -> str:
+def unseen(verdict: Verdict) -> str:
     """Returns the second half of `ok`: how much worse it may be all the same; empty where that is not known."""
-    if one.kind is not Kind.OK or one.bound_db is None:
+    if verdict.kind is not Kind.OK or verdict.bound_db is None:
         return ""
-    bound = max(one.bound_db, 0.0)
+    bound = max(verdict.bound_db, 0.0)
     if bound < 0.05:
         return "no worse than the baseline"
     text = fixed(math.ceil(bound * 10 - 1e-9) / 10)

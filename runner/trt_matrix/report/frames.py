@@ -38,7 +38,7 @@ def long_table(judgement: Judgement) -> list[dict[str, Any]]:
             severity=severities.get((cell.cell.id, head)),
         )
         for cell in judgement.cells
-        for results in [{one.head: one for one in cell.heads}]
+        for results in [{head_result.head: head_result for head_result in cell.heads}]
         for head in judgement.heads
     )
     return [{column.name: _value(column, entry) for column in COLUMNS} for entry in entries]
@@ -73,7 +73,7 @@ def write(table: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Path, ...]:
         OSError: the folder cannot be written.
     """
     csv_path, parquet_path = folder / CSV, folder / PARQUET
-    protocol.write_bytes(str(csv_path), _csv([one.name for one in COLUMNS], table))
+    protocol.write_bytes(str(csv_path), _csv([column.name for column in COLUMNS], table))
     try:
         parquet = _parquet(table)
     except ModuleNotFoundError:
@@ -100,7 +100,10 @@ def _parquet(table: Sequence[Mapping[str, Any]]) -> bytes:
         NAMES: pa.list_(pa.field("element", pa.string())),
     }
     schema = pa.schema(
-        [pa.field(one.name, types[one.type], metadata={"description": one.doc}) for one in COLUMNS]
+        [
+            pa.field(column.name, types[column.type], metadata={"description": column.doc})
+            for column in COLUMNS
+        ]
     )
     sink = io.BytesIO()
     pq.write_table(_arrow(table, schema), sink)
@@ -145,10 +148,12 @@ def _no_formula(value: Any) -> Any:
 
 def _severities(judgement: Judgement) -> Mapping[tuple[str, str], Severity]:
     """Returns (cell, head) → how much the worst matters of what was found of that head there."""
-    found: dict[tuple[str, str], Severity] = {}
+    severities: dict[tuple[str, str], Severity] = {}
     for answer in judgement.answers:
-        for one in answer.findings:
-            for cell in one.cells:
+        for finding in answer.findings:
+            for cell in finding.cells:
                 key = (cell, answer.head)
-                found[key] = severity.worst((one.severity, found.get(key, Severity.NONE)))
-    return found
+                severities[key] = severity.worst(
+                    (finding.severity, severities.get(key, Severity.NONE))
+                )
+    return severities

@@ -66,7 +66,9 @@ def render(
         fed: Evaluation image's file name → it as it was fed.
     """
     kept = limits.detailed(judgement, most_cells)
-    part = replace(judgement, cells=tuple(one for one in judgement.cells if one.cell.id in kept))
+    part = replace(
+        judgement, cells=tuple(result for result in judgement.cells if result.cell.id in kept)
+    )
     matrix = views.matrix(judgement)
     shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
     charted = (charts.budget_chart(shown.groups, head) for head in judgement.heads)
@@ -91,17 +93,17 @@ def render(
             seen=behaviours.seen(matrix.groups),
             idle=behaviours.idle(judgement.cells),
             kept=kept,
-            boxed=any(one.boxes and one.boxes.whole for one in judgement.cells),
-            timed=any(one.latency for one in judgement.cells),
+            boxed=any(result.boxes and result.boxes.whole for result in judgement.cells),
+            timed=any(result.latency for result in judgement.cells),
             common=behaviours.common_versions(matrix.groups),
-            devices=len({one.cell.device for one in judgement.cells}),
+            devices=len({result.cell.device for result in judgement.cells}),
             folds=_folds(judgement, budgeted),
             panels=panels.panels(judgement),
             fixes=fixes.fixes(judgement),
             matrix=shown,
             detailed=len(kept),
             budgets=budgeted,
-            scattering=any(one.latency and one.latency.scatters for one in part.cells),
+            scattering=any(result.latency and result.latency.scatters for result in part.cells),
             latencies=charts.latency_charts(shown.groups),
             measured=views.measured(shown.groups),
             reasons=reasons.reasons(part),
@@ -133,7 +135,9 @@ def embedded(value: Any) -> Markup:
 
 def _count_statuses(judgement: Judgement) -> dict[Status, int]:
     """Returns how many cells ended in each status, those that occur."""
-    counts = {status: sum(one.status is status for one in judgement.cells) for status in Status}
+    counts = {
+        status: sum(result.status is status for result in judgement.cells) for status in Status
+    }
     return {status: number for status, number in counts.items() if number}
 
 
@@ -169,9 +173,16 @@ def _templates() -> Environment:
 
 def _joined(suffix: str) -> str:
     """Returns the templates folder's files of this suffix joined, `report.*` first, then by name."""
-    named = (one for one in TEMPLATES.iterdir() if one.name.endswith(f".{suffix}"))
-    ordered = sorted(named, key=lambda one: (not one.name.startswith("report."), one.name))
-    return "\n".join(one.read_text(encoding="utf-8") for one in ordered)
+    named = (
+        traversable
+        for traversable in TEMPLATES.iterdir()
+        if traversable.name.endswith(f".{suffix}")
+    )
+    ordered = sorted(
+        named,
+        key=lambda traversable: (not traversable.name.startswith("report."), traversable.name),
+    )
+    return "\n".join(traversable.read_text(encoding="utf-8") for traversable in ordered)
 
 
 def _content_hash(text: str) -> str:

@@ -31,7 +31,7 @@ def images(judgement: Judgement) -> dict[str, Any]:
 
 def told(seen: CalibrationReport) -> Sequence[str]:
     """Returns the sentences that answer whether the calibration set is good: what is wrong first."""
-    wrong = [f"{'A hint: ' if one.hint else ''}{one.text}" for one in seen.said()]
+    wrong = [f"{'A hint: ' if claim.hint else ''}{claim.text}" for claim in seen.said()]
     more = len(wrong) - MOST
     bound = costs_told(seen.costs)
     rest = [f"And {more} more in the section below."] if more > 0 else []
@@ -48,7 +48,8 @@ def told(seen: CalibrationReport) -> Sequence[str]:
 def lines(seen: CalibrationReport) -> list[str]:
     """Returns what a terminal tells: what is wrong and what to do; nothing of a sound set."""
     told = [
-        f"calibration images: {one.text} {one.advice}".rstrip() for one in seen.said(hints=False)
+        f"calibration images: {claim.text} {claim.advice}".rstrip()
+        for claim in seen.said(hints=False)
     ]
     more = len(told) - MOST
     rest = (

@@ -40,7 +40,7 @@ def junit(judgement: Judgement) -> str:
     nowhere = ungated.get("", ())
     if nowhere:
         suite = ET.SubElement(root, "testsuite", name=WHOLE_NETWORK, timestamp=judgement.created)
-        suite.extend(_finding_case(WHOLE_NETWORK, head, one) for head, one in nowhere)
+        suite.extend(_finding_case(WHOLE_NETWORK, head, finding) for head, finding in nowhere)
         _count(suite)
     _count(root)
     ET.indent(root)
@@ -61,19 +61,19 @@ def _ungated(judgement: Judgement) -> Mapping[str, Sequence[tuple[str, Finding]]
     answers = (*((judgement.network,) if judgement.network else ()), *judgement.answers)
     gated = set(judgement.gates_failed)
     for answer in answers:
-        for one in answer.findings:
-            if one.fails and one.kind is not Kind.COULD_NOT_RUN:
-                for cell in one.cells or ("",):
+        for finding in answer.findings:
+            if finding.fails and finding.kind is not Kind.COULD_NOT_RUN:
+                for cell in finding.cells or ("",):
                     if (cell, answer.head) not in gated:
-                        found.setdefault(cell, []).append((answer.head, one))
+                        found.setdefault(cell, []).append((answer.head, finding))
     return found
 
 
-def _finding_case(where: str, head: str, one: Finding) -> ET.Element:
-    case = _case(where, f"{head} {one.kind}")
-    failure = ET.SubElement(case, "failure", type=str(one.kind))
-    failure.set("message", _clean(f"{head}: {one.fault}"))
-    failure.text = _clean(f"{one.text}\n{one.advice}")
+def _finding_case(where: str, head: str, finding: Finding) -> ET.Element:
+    case = _case(where, f"{head} {finding.kind}")
+    failure = ET.SubElement(case, "failure", type=str(finding.kind))
+    failure.set("message", _clean(f"{head}: {finding.fault}"))
+    failure.text = _clean(f"{finding.text}\n{finding.advice}")
     return case
 
 
@@ -96,7 +96,7 @@ def _cases(
         )
         for gate in gates
     ]
-    cases += [_finding_case(where, head, one) for head, one in ungated]
+    cases += [_finding_case(where, head, finding) for head, finding in ungated]
     yield from cases or [_case(where, "runs")]
 
 
@@ -110,7 +110,7 @@ def _gate_case(where: str, name: str, gate: GateResult, why: str) -> ET.Element:
 
 
 def _why(judgement: Judgement, head: HeadResult) -> str:
-    verdicts = ", ".join(dict.fromkeys(str(one.kind) for one in head.verdicts))
+    verdicts = ", ".join(dict.fromkeys(str(verdict.kind) for verdict in head.verdicts))
     return f"verdicts: {verdicts or 'none'}\n{judgement.sentences.get(head.head, '')}"
 
 

@@ -43,7 +43,7 @@ class LayerRow:
 
     @property
     def kinds(self) -> tuple[tuple[str, int], ...]:
-        return tuple(Counter(one.operator for one in self.layers).most_common())
+        return tuple(Counter(layer.operator for layer in self.layers).most_common())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +82,8 @@ def layers(judgement: Judgement) -> Layers | None:
     suspects = {
         operator.node
         for lineage in judgement.lineage
-        for found in lineage.suspects
-        for operator in found.operators
+        for suspect in lineage.suspects
+        for operator in suspect.operators
     }
     return Layers(
         network=report.network,
@@ -105,9 +105,9 @@ def row_id(part: int, row: int) -> str:
 def row_ids(table: Layers) -> Mapping[str, str]:
     """Returns layer → the id of its row."""
     found: dict[str, str] = {}
-    for place, one in enumerate(table.parts):
-        found |= {layer.name: row_id(place, len(one.rows)) for layer in one.part.layers}
-        for number, row in enumerate(one.rows):
+    for place, part in enumerate(table.parts):
+        found |= {layer.name: row_id(place, len(part.rows)) for layer in part.part.layers}
+        for number, row in enumerate(part.rows):
             found |= {layer.name: row_id(place, number) for layer in row.layers}
     return found
 
@@ -121,7 +121,9 @@ def part_title(network: NetworkMap, part: NetworkPart) -> str:
 def is_behind_bad(judgement: Judgement, part: NetworkPart) -> bool:
     """Whether heads that are bad together depend on these layers, and none that is good meanwhile."""
     heads = set(part.heads)
-    return any(heads & set(one.bad) and not heads & set(one.good) for one in judgement.lineage)
+    return any(
+        heads & set(lineage.bad) and not heads & set(lineage.good) for lineage in judgement.lineage
+    )
 
 
 def _column(
@@ -129,7 +131,7 @@ def _column(
 ) -> PrecisionColumn:
     """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
-    cells = [one.cell for one in judgement.cells if one.cell.id in ids]
+    cells = [result.cell for result in judgement.cells if result.cell.id in ids]
     return PrecisionColumn(
         letter=chr(ord("A") + index),
         environments=tuple(dict.fromkeys(cell.environment for cell in cells)),
@@ -216,6 +218,7 @@ def _told(run: Sequence[Layer], precisions: Sequence[str | None]) -> str:
     if len(sides) == 1:
         return next(iter(sides))
     return " · ".join(
-        f"{side}: " + ", ".join(f"{n} {kind}" for (one, kind), n in counts.items() if one == side)
+        f"{side}: "
+        + ", ".join(f"{n} {kind}" for (count, kind), n in counts.items() if count == side)
         for side in sides
     )

@@ -29,14 +29,14 @@ def detailed(judgement: Judgement, most: int | None = None) -> Collection[str]:
     if most is None:
         most = len(cells) if len(cells) <= MOST else FEW
     if len(cells) > most:
-        failing = frozenset(cell for one in judgement.failing for cell in one.cells)
-        rank = {one.cell.id: _rank(one, judgement.baseline, failing) for one in cells}
-        cells = tuple(sorted(cells, key=lambda one: rank[one.cell.id]))[:most]
-    return {one.cell.id for one in cells}
+        failing = frozenset(cell for finding in judgement.failing for cell in finding.cells)
+        rank = {result.cell.id: _rank(result, judgement.baseline, failing) for result in cells}
+        cells = tuple(sorted(cells, key=lambda result: rank[result.cell.id]))[:most]
+    return {result.cell.id for result in cells}
 
 
 def _rank(result: CellResult, baseline: str, failing: Collection[str]) -> int:
-    kinds = {one.kind for one in result.all_verdicts}
+    kinds = {verdict.kind for verdict in result.all_verdicts}
     reasons = (
         result.cell.environment == baseline,
         result.status.failed,

@@ -93,7 +93,8 @@ def panel(
     ]
     parts += _ends(axis, ends)
     described = "; ".join(
-        f"{line.label}: {_listed([fixed(one, decimals) for one in line.values])}" for line in lines
+        f"{line.label}: {_listed([fixed(value, decimals) for value in line.values])}"
+        for line in lines
     )
     gone = f"; NaN in {_listed([names[one] for one in broken])}" if broken else ""
     label = escape(f"{title}. Versions {_listed(names)}. {visible(described)}{gone}")
@@ -140,7 +141,7 @@ class _Axis:
         ]
 
     def names(self, names: Sequence[str]) -> list[str]:
-        width = max(len(one) for one in names)
+        width = max(len(name) for name in names)
         fitting = max(2, min(LABELS, int((self.end - LEFT) / (CHARACTER * width + 6))))
         every = math.ceil(len(names) / fitting)
         chosen = {len(names) - 1 - every * n for n in range(fitting)}

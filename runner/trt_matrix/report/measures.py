@@ -46,30 +46,30 @@ class Measure:
 
 def measures(judgement: Judgement) -> tuple[Measure, ...]:
     """Returns those of which anything is known, what is asked for most first."""
-    found = judgement.diagnosis
+    diagnosis = judgement.diagnosis
     made = [_work(judgement)]
-    if found is not None:
+    if diagnosis is not None:
         made = [
             Measure(
                 key="sensitivity", name="sensitivity ◇", title="dB back in float ◇", unit="dB",
                 words="{} dB back in float ◇", limits=(0.1, 0.3, 0.7, 3), adds_up=False,
-                values=_parts(found, lambda part: part.gain_db),
+                values=_parts(diagnosis, lambda part: part.gain_db),
             ),
             Measure(
                 key="own", name="own error ◇", title="own error ◇, % of all", unit="%",
                 words="{} % of all errors ◇", limits=(2, 5, 10, 25), adds_up=True,
-                values=_parts(found, lambda part: 100 * part.share),
+                values=_parts(diagnosis, lambda part: 100 * part.share),
             ),
             *made,
         ]  # fmt: skip
-    return tuple(one for one in made if one.values)
+    return tuple(measure for measure in made if measure.values)
 
 
 def _parts(
-    found: Diagnosis, value: Callable[[GroupCost], float]
+    diagnosis: Diagnosis, value: Callable[[GroupCost], float]
 ) -> Mapping[str, Mapping[str, float]]:
     made: dict[str, dict[str, float]] = {}
-    for head in found.heads:
+    for head in diagnosis.heads:
         for part in head.parts:
             made.setdefault(part.group, {})[head.head] = value(part)
     return made
@@ -77,14 +77,14 @@ def _parts(
 
 def _work(judgement: Judgement) -> Measure:
     """Returns the time of layers where an engine's profile was given, else their multiply-accumulates."""
-    found = judgement.diagnosis
+    diagnosis = judgement.diagnosis
     layers = [layer for _, layer in judgement.layers.network.layers] if judgement.layers else []
-    whole = sum(one.macs for one in layers)
-    values = {one.name: 100 * one.macs / whole for one in layers if one.macs}
+    whole = sum(layer.macs for layer in layers)
+    values = {layer.name: 100 * layer.macs / whole for layer in layers if layer.macs}
     unit = "multiply-accumulates"
-    if found is not None and found.cost_unit != unit:
-        unit = found.cost_unit
-        parts = [part for head in found.heads for part in head.parts]
+    if diagnosis is not None and diagnosis.cost_unit != unit:
+        unit = diagnosis.cost_unit
+        parts = [part for head in diagnosis.heads for part in head.parts]
         values = {part.group: 100 * part.cost for part in parts if part.cost}
     return Measure(
         key=WORK, name="work" if unit.startswith("multiply") else "latency", title=f"% of {unit}", unit="%", words=f"{{}} % of {unit}",

@@ -52,16 +52,16 @@ def _builds(judgement: Judgement) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _measured(one: Measure) -> tuple[str, Any]:
-    colours = EFFORT if one.key == WORK else HARM
-    return one.key, {
-        "name": f"{one.title}{', of the head that it costs most' if one.by_head else ''}",
+def _measured(measure: Measure) -> tuple[str, Any]:
+    colours = EFFORT if measure.key == WORK else HARM
+    return measure.key, {
+        "name": f"{measure.title}{', of the head that it costs most' if measure.by_head else ''}",
         "results": {
             layer: {"value": float(f"{max(values.values()):.6g}")}
-            for layer, values in one.values.items()
+            for layer, values in measure.values.items()
         },
         "thresholds": [
             {"value": limit, "bgColor": colour}
-            for limit, colour in zip((*one.limits, BEYOND), colours, strict=True)
+            for limit, colour in zip((*measure.limits, BEYOND), colours, strict=True)
         ],
     }

@@ -121,10 +121,10 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
     if not layers or len(network.heads) > MOST_HEADS:
         return None
     suspects = {
-        one.node
-        for found in judgement.lineage
-        for where in found.suspects
-        for one in where.operators
+        operator.node
+        for lineage in judgement.lineage
+        for where in lineage.suspects
+        for operator in where.operators
     }
     folded = fold(_items(network, table.columns, suspects), MOST_BOXES, MOST_COLUMNS)
     if len(folded.boxes) > MOST_DRAWN:
@@ -156,7 +156,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
         height=placed.height,
         text=f"{count(len(layers), 'layer')} in {count(len(folded.boxes), 'tile')}, leading to {listed(network.heads)}",
         folded=any(_main(content)[1] > 1 for content in contents),
-        not_drawn=_not_drawn(known, {one.name for one in layers}),
+        not_drawn=_not_drawn(known, {layer.name for layer in layers}),
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _items(
             reads=layer.reads,
             part=part.heads,
             operator=layer.operator,
-            alike=tuple(one.way.precisions.get(layer.name) for one in columns),
+            alike=tuple(column.way.precisions.get(layer.name) for column in columns),
             alone=layer.name in suspects,
         )
         for part, layer in network.layers
@@ -203,8 +203,8 @@ def _tops(placed: Layered) -> list[tuple[int, int]]:
 def _main(content: Sequence[Layer]) -> tuple[str, int]:
     """Returns the kind of layer that a box is called after, and how many of it are in it."""
     leading = _leading(content)
-    heavy = [one for one in leading if one.macs] or leading
-    ((kind, number),) = Counter(one.operator for one in heavy).most_common(1)
+    heavy = [layer for layer in leading if layer.macs] or leading
+    ((kind, number),) = Counter(layer.operator for layer in heavy).most_common(1)
     return kind, number
 
 
@@ -219,13 +219,15 @@ def _box(
 ) -> Box:
     kind, number = _main(content)
     label = kind if number == 1 else f"{number} {kind}"
-    names = [one.name for one in content]
+    names = [layer.name for layer in content]
     suspect = any(name in suspects for name in names)
-    values = {one.key: one.of(names) for one in known}
+    values = {measure.key: measure.of(names) for measure in known}
     told = [_called(content)]
     told += ["only bad heads behind it"] if suspect else []
-    told += [f"leads to {listed([network.heads[one] for one in heads], 4)}"]
-    told += [_in_words(one, values[one.key], names) for one in known if values[one.key]]
+    told += [f"leads to {listed([network.heads[head] for head in heads], 4)}"]
+    told += [
+        _in_words(measure, values[measure.key], names) for measure in known if values[measure.key]
+    ]
     return Box(
         x=top[0],
         y=top[1],
@@ -236,10 +238,10 @@ def _box(
         heads=heads,
         suspect=suspect,
         values={
-            one.key: Value(text=fixed(worst), level=one.level(worst))
-            for one in known
-            if values[one.key]
-            for worst in [max(values[one.key].values())]
+            measure.key: Value(text=fixed(worst), level=measure.level(worst))
+            for measure in known
+            if values[measure.key]
+            for worst in [max(values[measure.key].values())]
         },
     )
 
@@ -248,7 +250,7 @@ def _called(content: Sequence[Layer]) -> str:
     first, last = content[0], content[-1]
     if len(content) == 1:
         return f"{short(first.name, 60)}, {short(first.operator, 24)}"
-    kinds = Counter(one.operator for one in content).most_common(4)
+    kinds = Counter(layer.operator for layer in content).most_common(4)
     what = ", ".join(f"{number} {short(kind, 24)}" for kind, number in kinds)
     return f"{short(first.name, 60)} to {short(last.name, 60)}, {len(content)} layers: {what}"
 
@@ -331,10 +333,10 @@ def _ran(column: PrecisionColumn, content: Sequence[Layer]) -> tuple[str, str]:
     Activations say nothing of the layer that they follow, nor pools and additions of those that multiply. A `?` stands where of some nothing was told.
     """
     leading = _leading(content)
-    ran = [column.way.precisions.get(one.name) for one in leading]
+    ran = [column.way.precisions.get(layer.name) for layer in leading]
     told = Counter(one for one in ran if one is not None)
     unsure = "?" if told.total() < len(ran) else ""
-    heavy = [column.way.precisions.get(one.name) for one in leading if one.macs]
+    heavy = [column.way.precisions.get(layer.name) for layer in leading if layer.macs]
     if not told or (heavy and not any(heavy)):
         return "untold", "?"
     if len(told) == 1:
@@ -347,14 +349,14 @@ def _ran(column: PrecisionColumn, content: Sequence[Layer]) -> tuple[str, str]:
 
 def _leading(content: Sequence[Layer]) -> Sequence[Layer]:
     """Returns the layers that a box is drawn for: all but the activations behind them."""
-    return [one for one in content if one.operator not in FOLLOWERS] or content
+    return [layer for layer in content if layer.operator not in FOLLOWERS] or content
 
 
 def _not_drawn(known: Sequence[Measure], layers: set[str]) -> str:
     """Returns what the drawing leaves out: quantisers of the network's inputs belong to no layer."""
     return "; ".join(
-        _in_words(one, one.values[name], [name]).join((f"{short(name, 60)}: ", ""))
-        for one in known
-        for name in one.values
+        _in_words(measure, measure.values[name], [name]).join((f"{short(name, 60)}: ", ""))
+        for measure in known
+        for name in measure.values
         if name not in layers
     )

@@ -27,7 +27,7 @@ def panels(judgement: Judgement) -> tuple[Panel, ...]:
     columns = _columns(judgement)
     if len(columns) < 2:
         return ()
-    names = _labels([one.environment for one in columns])
+    names = _labels([column.environment for column in columns])
     passes = _passes(columns)
     if not passes:
         return ()
@@ -46,30 +46,32 @@ class VersionColumn(NamedTuple):
 
 def _columns(judgement: Judgement) -> list[VersionColumn]:
     """Returns the versions of the baseline's engine on the device that has most, each version once."""
-    ok = [one for one in judgement.judged if one.status is Status.OK and one.heads]
-    engines = {one.cell.environment: next(iter(one.versions), None) for one in ok}
+    ok = [result for result in judgement.judged if result.status is Status.OK and result.heads]
+    engines = {result.cell.environment: next(iter(result.versions), None) for result in ok}
     engine = engines.get(judgement.baseline)
-    mine = [one for one in ok if engines[one.cell.environment] == engine]
-    devices = [one.cell.device for one in mine if one.cell.environment == judgement.baseline]
+    mine = [result for result in ok if engines[result.cell.environment] == engine]
+    devices = [
+        result.cell.device for result in mine if result.cell.environment == judgement.baseline
+    ]
     columns: dict[str, dict[Pass, CellResult]] = {}
     versions: dict[str, str] = {}
-    for one in mine:
-        if devices and one.cell.device == devices[0]:
-            name = one.cell.environment
-            version = next(iter(one.versions.values()), name)
+    for result in mine:
+        if devices and result.cell.device == devices[0]:
+            name = result.cell.environment
+            version = next(iter(result.versions.values()), name)
             if versions.setdefault(version, name) == name:
-                columns.setdefault(name, {})[one.cell.pass_] = one
+                columns.setdefault(name, {})[result.cell.pass_] = result
     return [VersionColumn(name, cells) for name, cells in columns.items()]
 
 
 def _passes(columns: Sequence[VersionColumn]) -> list[Pass]:
     """Returns the int8 passes that most versions ran, the first of the plan first; without any, those of less than fp32."""
     found: dict[Pass, int] = {}
-    for one in columns:
-        for pass_ in one.cells:
+    for column in columns:
+        for pass_ in column.cells:
             if pass_.precision is not Precision.FP32 and not pass_.mixed:
                 found[pass_] = found.get(pass_, 0) + 1
-    int8 = {one: number for one, number in found.items() if one.precision is Precision.INT8}
+    int8 = {pass_: number for pass_, number in found.items() if pass_.precision is Precision.INT8}
     found = int8 or found
     most = max(found.values(), default=0)
     return [pass_ for pass_, number in found.items() if number == most and number > 1]
@@ -79,16 +81,16 @@ def _worst_pass(judgement: Judgement, passes: Sequence[Pass]) -> Pass:
     """Returns the pass that the first strip tells of: a picture in which nothing is wrong says nothing of it."""
     first = next(iter(strips(judgement)), None)
     rows = [
-        (one.cell.pass_, head)
-        for one in judgement.judged
-        if one.cell.pass_ in passes
-        for head in one.heads
+        (result.cell.pass_, head)
+        for result in judgement.judged
+        if result.cell.pass_ in passes
+        for head in result.heads
         if first and head.head == first.head
     ]
     if first is None:
         return passes[0]
-    told = [pass_ for pass_, one in rows if one.error.sqnr_db == first.sqnr_db is not None]
-    failing = [pass_ for pass_, one in rows if one.passed is False]
+    told = [pass_ for pass_, row in rows if row.error.sqnr_db == first.sqnr_db is not None]
+    failing = [pass_ for pass_, row in rows if row.passed is False]
     return next(iter((*told, *failing, *passes)))
 
 
@@ -105,7 +107,9 @@ def _labels(names: Sequence[str]) -> list[str]:
 def _values(
     columns: Sequence[VersionColumn], pass_: Pass, of: Callable[[CellResult], float | None]
 ) -> tuple[float | None, ...]:
-    return tuple(_finite(of(one.cells[pass_])) if pass_ in one.cells else None for one in columns)
+    return tuple(
+        _finite(of(column.cells[pass_])) if pass_ in column.cells else None for column in columns
+    )
 
 
 def _finite(value: float | None) -> float | None:
@@ -117,12 +121,13 @@ def _decibels(
 ) -> Panel | None:
     def of(head: str) -> Callable[[CellResult], float | None]:
         return lambda cell: next(
-            (one.error.sqnr_db for one in cell.heads if one.head == head), None
+            (head_result.error.sqnr_db for head_result in cell.heads if head_result.head == head),
+            None,
         )
 
     lines = [Line(head, _values(columns, pass_, of(head))) for head in judgement.heads]
     # What builds of one version choose for themselves is no step from one version to the next.
-    chosen = [one.head for one in judgement.choices if pass_.implicit]
+    chosen = [choice.head for choice in judgement.choices if pass_.implicit]
     told = (
         f" {capital(listed(chosen, 3))}: by the layers that builds chose, so no step."
         if chosen
@@ -133,8 +138,8 @@ def _decibels(
             gate.limit
             for column in columns
             if pass_ in column.cells
-            for one in column.cells[pass_].heads
-            for gate in one.gates
+            for head_result in column.cells[pass_].heads
+            for gate in head_result.gates
             if gate.name == "sqnr_db"
         },
         reverse=True,
@@ -146,7 +151,7 @@ def _decibels(
         _worst(lines),
         gates=[(gate, f"gate {gate:g}") for gate in gates],
         steps=_steps(
-            [one for one in lines if one.label not in chosen],
+            [line for line in lines if line.label not in chosen],
             lambda a, b: db_apart(b, a),
             STEP_DB,
             lambda change: f"{_sign(change)} dB",
@@ -156,14 +161,14 @@ def _decibels(
             index
             for index, column in enumerate(columns)
             if pass_ in column.cells
-            and any(one.error.nonfinite for one in column.cells[pass_].heads)
+            and any(head_result.error.nonfinite for head_result in column.cells[pass_].heads)
         ],
     )
 
 
 def _worst(lines: Sequence[Line]) -> list[Line]:
-    known = [one for one in lines if any(value is not None for value in one.values)]
-    return sorted(known, key=lambda one: min(v for v in one.values if v is not None))[:MOST_LINES]
+    known = [line for line in lines if any(value is not None for value in line.values)]
+    return sorted(known, key=lambda line: min(v for v in line.values if v is not None))[:MOST_LINES]
 
 
 def _precision(
@@ -179,10 +184,13 @@ def _precision(
     fp32 = Pass(precision=Precision.FP32)
     lines = [
         Line("FP32", _values(columns, fp32, ap), floating=True),
-        *(Line(_short_pass(one), _values(columns, one, ap)) for one in passes[: MOST_LINES - 1]),
+        *(
+            Line(_short_pass(pass_), _values(columns, pass_, ap))
+            for pass_ in passes[: MOST_LINES - 1]
+        ),
     ]
-    known = [one for one in lines if any(value is not None for value in one.values)]
-    if not any(not one.floating for one in known) or judgement.boxes is None:
+    known = [line for line in lines if any(value is not None for value in line.values)]
+    if not any(not line.floating for line in known) or judgement.boxes is None:
         return None
     return panel(
         "AP of the network", "Overlap 0.50 to 0.95; 1 is best.", names, known, decimals=3, gates=[],
@@ -196,19 +204,23 @@ def _times(
     def ms(cell: CellResult) -> float | None:
         return 1e3 * cell.latency.median_s if cell.latency else None
 
-    batches = {cell.latency.batch for one in columns for cell in one.cells.values() if cell.latency}
+    batches = {
+        cell.latency.batch for column in columns for cell in column.cells.values() if cell.latency
+    }
     if len(batches) != 1:
         return None
     fp32 = Pass(precision=Precision.FP32)
     lines = [
         Line("FP32", _values(columns, fp32, ms), floating=True, ranges=_ranges(columns, fp32)),
         *(
-            Line(_short_pass(one), _values(columns, one, ms), ranges=_ranges(columns, one))
-            for one in passes[: MOST_LINES - 1]
+            Line(_short_pass(pass_), _values(columns, pass_, ms), ranges=_ranges(columns, pass_))
+            for pass_ in passes[: MOST_LINES - 1]
         ),
     ]
-    known = [one for one in lines if sum(value is not None for value in one.values) > 1]
-    longest = max((value for one in known for value in one.values if value is not None), default=0)
+    known = [line for line in lines if sum(value is not None for value in line.values) > 1]
+    longest = max(
+        (value for line in known for value in line.values if value is not None), default=0
+    )
     return panel(
         f"Time of {'one image' if batches == {1} else f'a batch of {batches.pop()}'}, ms",
         "Median; bars: 95 % of the median.",
@@ -220,8 +232,8 @@ def _ranges(
     columns: Sequence[VersionColumn], pass_: Pass
 ) -> tuple[tuple[float, float] | None, ...]:
     found = []
-    for one in columns:
-        latency = one.cells[pass_].latency if pass_ in one.cells else None
+    for column in columns:
+        latency = column.cells[pass_].latency if pass_ in column.cells else None
         found.append((1e3 * latency.low_s, 1e3 * latency.high_s) if latency else None)
     return tuple(found)
 
@@ -229,7 +241,7 @@ def _ranges(
 def _short_pass(pass_: Pass) -> str:
     source = None if pass_.source == "shared" and pass_.algorithm else pass_.source
     parts = ("impl." if pass_.implicit else None, source, pass_.algorithm)
-    return " ".join(str(one) for one in parts if one) or str(pass_.precision).upper()
+    return " ".join(str(part) for part in parts if part) or str(pass_.precision).upper()
 
 
 def _sign(value: float, decimals: int = 1) -> str:

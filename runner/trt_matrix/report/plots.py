@@ -43,10 +43,10 @@ class Plot:
     """By kind, in the order of the legend."""
 
 
-def plot(one: Tradeoff) -> Plot:
+def plot(tradeoff: Tradeoff) -> Plot:
     """Returns the geometry of a trade-off; the same trade-off gives the same plot."""
-    low, high, wide = _latencies(one.points)
-    bottom, top = math.floor(one.bottom_db), math.ceil(one.top_db)
+    low, high, wide = _latencies(tradeoff.points)
+    bottom, top = math.floor(tradeoff.bottom_db), math.ceil(tradeoff.top_db)
 
     def x(ms: float) -> float:
         share = math.log(ms / low, high / low) if wide else (ms - low) / (high - low)
@@ -56,12 +56,13 @@ def plot(one: Tradeoff) -> Plot:
         return round(BOTTOM - (db - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
 
     def mark(point: TradeoffPoint) -> Mark:
-        return Mark(x(point.latency_s * 1e3), y(min(point.sqnr_db, one.top_db)), point.number)
+        return Mark(x(point.latency_s * 1e3), y(min(point.sqnr_db, tradeoff.top_db)), point.number)
 
-    corners = [mark(point) for point in one.front]
+    corners = [mark(point) for point in tradeoff.front]
     steps = "".join(f"H{corner.x}V{corner.y}" for corner in corners[1:])
     by_kind = (
-        (kind, tuple(mark(point) for point in one.points if point.kind == kind)) for kind in KINDS
+        (kind, tuple(mark(point) for point in tradeoff.points if point.kind == kind))
+        for kind in KINDS
     )
     return Plot(
         across=tuple(
@@ -69,7 +70,7 @@ def plot(one: Tradeoff) -> Plot:
             for ms, text in (_decades(low, high) if wide else _even(low, high, ACROSS))
         ),
         up=tuple(Tick(y(db), text) for db, text in _even(bottom, top, UP)),
-        gate=None if one.gate_sqnr_db is None else y(one.gate_sqnr_db),
+        gate=None if tradeoff.gate_sqnr_db is None else y(tradeoff.gate_sqnr_db),
         front=f"M{corners[0].x},{corners[0].y}{steps}",
         marks=tuple((kind, marks) for kind, marks in by_kind if marks),
     )

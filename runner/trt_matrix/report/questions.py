@@ -52,9 +52,9 @@ class PageQuestion(NamedTuple):
     """What that part is called."""
 
 
-def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
+def questions(judgement: Judgement, headline: Headline) -> tuple[PageQuestion, ...]:
     """Returns the six questions in the order in which one asks them."""
-    strips = told.strips
+    strips = headline.strips
     sections = {
         "harm": ("matrix", "Matrix") if judgement.boxless else ("boxes", "Boxes"),
         "versions": ("matrix", "Matrix"),
@@ -63,7 +63,7 @@ def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
         "layers": ("layers", "Layers"),
     }
     asked = (
-        ("Does it matter?", _matters(judgement, told), reasoning.harm, "harm"),
+        ("Does it matter?", _matters(judgement, headline), reasoning.harm, "harm"),
         ("Is it a version's fault?", _version(judgement, strips), reasoning.version_or_calibration, "versions"),
         ("Is it the calibration's?", _calibration(judgement, strips), reasoning.calibration, "table"),
         ("Is it 8 bits' own?", _limit(judgement, strips), reasoning.limit, "budget"),
@@ -76,31 +76,36 @@ def questions(judgement: Judgement, told: Headline) -> tuple[PageQuestion, ...]:
     )
 
 
-def _matters(judgement: Judgement, told: Headline) -> ToldAnswer:
+def _matters(judgement: Judgement, headline: Headline) -> ToldAnswer:
     failed = judgement.gates_failed
-    gated = sum(one.gated for one in told.strips)
-    drops = [one.ap_drop for one in told.strips if one.ap_drop is not None]
+    gated = sum(strip.gated for strip in headline.strips)
+    drops = [strip.ap_drop for strip in headline.strips if strip.ap_drop is not None]
     whole, reference = whole_boxes(judgement), judgement.reference_ap
-    clause = harm(judgement, told.strips)
-    why = f"{capital(clause)}." if clause else told.text
+    clause = harm(judgement, headline.strips)
+    why = f"{capital(clause)}." if clause else headline.text
     number = "–"
     if whole and reference is not None:
         number = _ap(
-            max((one.ap_drop for one in whole if one.ap_drop is not None), default=0.0), reference
+            max((errors.ap_drop for errors in whole if errors.ap_drop is not None), default=0.0),
+            reference,
         )
     elif failed:
         number = f"{len(failed)} of {count(max(gated, len(failed)), 'gate')}"
     elif whole:
-        number = f"{max(one.changes['all'].lost for one in whole):g} boxes"
+        number = f"{max(errors.changes['all'].lost for errors in whole):g} boxes"
     elif drops:
         number = f"{MINUS}{max(drops):.3f} AP"
-    elif gone := sum(one.status.failed for one in judgement.cells):
+    elif gone := sum(result.status.failed for result in judgement.cells):
         number = f"{gone} of {count(len(judgement.cells), 'cell')}"
-    if told.state in ("severe", "visible"):
+    if headline.state in ("severe", "visible"):
         return ToldAnswer(YES, number, why)
     if not _measured(judgement):
-        return (told.state == "clean" and _no_int8(judgement)) or ToldAnswer(UNKNOWN, number, why)
-    unknown = HARM_UNKNOWN.intersection(what for one in judgement.answers for what in one.unseen)
+        return (headline.state == "clean" and _no_int8(judgement)) or ToldAnswer(
+            UNKNOWN, number, why
+        )
+    unknown = HARM_UNKNOWN.intersection(
+        what for answer in judgement.answers for what in answer.unseen
+    )
     if unknown:
         how = DECODE_SAYS if BOXES in unknown else GATE_SAYS
         return ToldAnswer(UNKNOWN, number, f"{why} To know: {how}.")
@@ -115,8 +120,10 @@ def _ap(drop: float, reference: float) -> str:
 
 def _measured(judgement: Judgement) -> bool:
     return any(
-        one.status is Status.OK and one.heads and one.cell.pass_.precision is Precision.INT8
-        for one in judgement.cells
+        result.status is Status.OK
+        and result.heads
+        and result.cell.pass_.precision is Precision.INT8
+        for result in judgement.cells
     )
 
 
@@ -127,23 +134,24 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     apart = _apart(judgement)
     number = "–" if apart is None else f"{fixed(apart)} dB"
     named = [
-        one
-        for answer in judgement.answers
-        for one in answer.findings
-        if one.kind in (*OF_VERSION, Kind.BROKEN_OUTPUT, Kind.COULD_NOT_RUN)
-        and one.environments
-        and (one.fails or one.severity.rank >= Severity.VISIBLE.rank)
-        and not one.beaten
+        finding
+        for finding in judgement.findings
+        if finding.kind in (*OF_VERSION, Kind.BROKEN_OUTPUT, Kind.COULD_NOT_RUN)
+        and finding.environments
+        and (finding.fails or finding.severity.rank >= Severity.VISIBLE.rank)
+        and not finding.beaten
     ]
     if named:
         tried = _tried(judgement)
         # What is so in all of them is none's, whatever else some of them do.
         some = [
-            one for one in named if one.kind in OF_VERSION or not tried.issubset(one.environments)
+            finding
+            for finding in named
+            if finding.kind in OF_VERSION or not tried.issubset(finding.environments)
         ]
         named = some or named
-        faults = list(dict.fromkeys(one.fault for one in named))
-        bad = dict.fromkeys(name for one in named for name in one.environments)
+        faults = list(dict.fromkeys(finding.fault for finding in named))
+        bad = dict.fromkeys(name for finding in named for name in finding.environments)
         versions = f"{len(bad)} of {count(len(tried), 'version')}"
         if len(tried) > 1 and not some:
             return ToldAnswer(NO, versions, f"{capital(listed(faults, 2))}: all that were tried.")
@@ -152,7 +160,10 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
             versions if apart is None else number,
             f"{capital(listed(faults, 2))}{'' if len(tried) > 1 else '; another version would tell'}.",
         )
-    if any(one.head in {each.head for each in strips} and tested(one) for one in judgement.choices):
+    if any(
+        choice.head in {each.head for each in strips} and tested(choice)
+        for choice in judgement.choices
+    ):
         return ToldAnswer(
             NO,
             number,
@@ -164,21 +175,23 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     if equal:
         within = (
             "to the bit"
-            if all(one.same_bits for one in equal)
-            else f"within {max(one.within_db for one in equal):.1f} dB (95 %)"
+            if all(equivalence.same_bits for equivalence in equal)
+            else f"within {max(equivalence.within_db for equivalence in equal):.1f} dB (95 %)"
         )
-        seen = _apart(judgement, {(one.head, one.device, one.pass_) for one in equal})
+        seen = _apart(
+            judgement,
+            {(equivalence.head, equivalence.device, equivalence.pass_) for equivalence in equal},
+        )
         told = "–" if seen is None else f"{fixed(seen)} dB"
         return ToldAnswer(
             NO, told, f"{run_of(equal[0].environments, order)} lose the same {within}."
         )
     small = [
-        one
-        for answer in judgement.answers
-        for one in answer.findings
-        if one.kind in OF_VERSION and not one.beaten
+        finding
+        for finding in judgement.findings
+        if finding.kind in OF_VERSION and not finding.beaten
     ]
-    if small and all(one.severity.rank <= Severity.HARMLESS.rank for one in small):
+    if small and all(finding.severity.rank <= Severity.HARMLESS.rank for finding in small):
         return ToldAnswer(NO, number, f"{capital(small[0].fault)}: real, and too small to see.")
     return ToldAnswer(
         UNKNOWN, number, f"That versions lose the same {_shown(judgement)}, and no test names one."
@@ -188,19 +201,19 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
 def _tried(judgement: Judgement) -> set[str]:
     """Returns the environments of which something was started, whatever became of it."""
     return {
-        one.cell.environment
-        for one in judgement.judged
-        if one.status is Status.OK or not one.status.never_started
+        result.cell.environment
+        for result in judgement.judged
+        if result.status is Status.OK or not result.status.never_started
     }
 
 
 def _shown(judgement: Judgement) -> str:
     """Returns where versions were shown to lose the same, where that is not everywhere."""
     heads: dict[str, dict[str, None]] = {}
-    for one in judgement.equal:
-        if one.all:
-            heads.setdefault(one.pass_, {})[one.head] = None
-    whole = [name for name, found in heads.items() if set(found) >= set(judgement.heads)]
+    for equivalence in judgement.equal:
+        if equivalence.all:
+            heads.setdefault(equivalence.pass_, {})[equivalence.head] = None
+    whole = [name for name, head in heads.items() if set(head) >= set(judgement.heads)]
     if whole:
         return f"was shown in {listed(whole, 3)} alone"
     some = list(dict.fromkeys(head for found in heads.values() for head in found))
@@ -219,30 +232,31 @@ def _apart(
     values: dict[tuple[str, str, str], list[float]] = {}
     for result in judgement.cells:
         if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed:
-            for one in result.heads:
-                key = (one.head, result.cell.device, result.cell.pass_.name)
-                if one.error.sqnr_db is not None and (of is None or key in of):
-                    values.setdefault(key, []).append(one.error.sqnr_db)
+            for head in result.heads:
+                key = (head.head, result.cell.device, result.cell.pass_.name)
+                if head.error.sqnr_db is not None and (of is None or key in of):
+                    values.setdefault(key, []).append(head.error.sqnr_db)
     spreads = [db_apart(max(some), min(some)) for some in values.values() if len(some) > 1]
     return max(spreads, default=None)
 
 
 def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
-    known = [one for one in strips if one.shares]
+    known = [strip for strip in strips if strip.shares]
     # What a head in which nothing is wrong lost by its table is no answer to whose fault the harm is.
-    known = [one for one in known if one.state not in ("clean", "none")] or known
+    known = [strip for strip in known if strip.state not in ("clean", "none")] or known
     number = _percent(known, "the table")
-    found = [
-        one
-        for answer in judgement.answers
-        for one in answer.findings
-        if one.kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
+    findings = [
+        finding
+        for finding in judgement.findings
+        if finding.kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
     ]
-    first = [lead(one.findings, one.unseen) for one in judgement.answers]
-    blamed = [one for one in first if one in found and one and not one.beaten]
-    if blamed and not any("layer's:" in one.fault for one in judgement.answers):
+    first = [lead(answer.findings, answer.unseen) for answer in judgement.answers]
+    blamed = [
+        finding for finding in first if finding in findings and finding and not finding.beaten
+    ]
+    if blamed and not any("layer's:" in answer.fault for answer in judgement.answers):
         return ToldAnswer(YES, number, f"{capital(blamed[0].fault)}.")
-    mostly = [one.head for one in known if one.shares and one.shares.table >= MOST]
+    mostly = [strip.head for strip in known if strip.shares and strip.shares.table >= MOST]
     if mostly:
         return ToldAnswer(
             YES, number, f"The table is the largest part of what {listed(mostly, 3)} lost."
@@ -257,7 +271,7 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
         return ToldAnswer(
             UNKNOWN, number, f"{saved}; whether it would for {listed(open_, 3)}, is not decided."
         )
-    beaten = [one.fault.removeprefix(NOBODYS) for one in found if one.beaten]
+    beaten = [finding.fault.removeprefix(NOBODYS) for finding in findings if finding.beaten]
     more = f"; {beaten[0]} costs more" if beaten else ""
     return ToldAnswer(NO, number, f"{saved}{more}.")
 
@@ -274,13 +288,13 @@ def _perhaps_table(answer: Answer) -> bool:
 
 def _no_int8(judgement: Judgement) -> ToldAnswer | None:
     """Returns that nothing is quantised, of a matrix that has no int8 at all."""
-    if any(one.cell.pass_.precision is Precision.INT8 for one in judgement.cells):
+    if any(result.cell.pass_.precision is Precision.INT8 for result in judgement.cells):
         return None
     return ToldAnswer(NO, "0", "No cell of this matrix is int8.") if judgement.cells else None
 
 
 def _limit(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
-    shares = [(one.head, one.shares.limit) for one in strips if one.shares]
+    shares = [(strip.head, strip.shares.limit) for strip in strips if strip.shares]
     if not shares:
         return _no_int8(judgement) or ToldAnswer(UNKNOWN, "–", _undivided(strips))
     number = _percent(strips, "8 bits")
@@ -303,7 +317,7 @@ def _limit(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
 
 def _undivided(strips: Sequence[Strip]) -> str:
     """Returns why no head's error has shares."""
-    known = next((one for one in strips if one.best_db is not None), None)
+    known = next((strip for strip in strips if strip.best_db is not None), None)
     if known is None or known.best_db is None:
         return "What 8 bits must cost was not computed: no table of an int8 cell is known."
     told = f"In exact 8-bit arithmetic the best table known keeps {known.best_db:.1f} dB of {known.head}"
@@ -318,7 +332,7 @@ def _undivided(strips: Sequence[Strip]) -> str:
 
 def _percent(strips: Sequence[Strip], part: str) -> str:
     """Returns `14 to 97 %`: the share of one part in each head, with the numbers that the bars have."""
-    told = [one.shares.percents[part] for one in strips if one.shares]
+    told = [strip.shares.percents[part] for strip in strips if strip.shares]
     if not told:
         return "–"
     return f"{min(told)} %" if min(told) == max(told) else f"{min(told)} to {max(told)} %"
@@ -326,9 +340,9 @@ def _percent(strips: Sequence[Strip], part: str) -> str:
 
 def _layers(judgement: Judgement) -> ToldAnswer:
     of = f" of {len(judgement.layers.network.layers)}" if judgement.layers else ""
-    chosen = [one for one in judgement.choices if tested(one)]
+    chosen = [choice for choice in judgement.choices if tested(choice)]
     if chosen:
-        names = list(dict.fromkeys(name for one in chosen for name in one.layers))
+        names = list(dict.fromkeys(name for choice in chosen for name in choice.layers))
         return ToldAnswer(
             YES, f"{len(names)}{of}", f"{listed(names, 3)}: held in float, every build recovered."
         )
@@ -336,17 +350,17 @@ def _layers(judgement: Judgement) -> ToldAnswer:
     if fix:
         how = "An engine showed it" if fix.basis is Basis.MEASURED else "Simulated, not yet run"
         return ToldAnswer(YES, _count_of(fix.what, of), f"{capital(fix.what)}. {how}.")
-    found = judgement.diagnosis
-    if found and found.search.chosen:
-        number = len(found.search.chosen.layers)
-        return ToldAnswer(YES, f"{number}{of}", found.search.sentence)
-    if found:
-        return ToldAnswer(NO, "0", found.search.sentence)
-    if not any(one.head for one in judgement.choices):
+    diagnosis = judgement.diagnosis
+    if diagnosis and diagnosis.search.chosen:
+        number = len(diagnosis.search.chosen.layers)
+        return ToldAnswer(YES, f"{number}{of}", diagnosis.search.sentence)
+    if diagnosis:
+        return ToldAnswer(NO, "0", diagnosis.search.sentence)
+    if not any(choice.head for choice in judgement.choices):
         return ToldAnswer(
             UNKNOWN, "–", "No layer was tried alone: `trt-matrix diagnose latest` tries them."
         )
-    names = list(dict.fromkeys(name for one in judgement.choices for name in one.layers))
+    names = list(dict.fromkeys(name for choice in judgement.choices for name in choice.layers))
     return ToldAnswer(
         UNKNOWN,
         f"{len(names)}{of}",
@@ -368,9 +382,9 @@ def _custom(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
     if any(answer.fault.startswith("a custom layer's") for answer in judgement.answers):
         return ToldAnswer(YES, number, "Builds are worse where it runs in int8.")
     blamed = [
-        one
-        for one in judgement.lineage
-        if any(each.custom for suspects in one.suspects for each in suspects.operators)
+        lineage
+        for lineage in judgement.lineage
+        if any(each.custom for suspects in lineage.suspects for each in suspects.operators)
     ]
     if blamed:
         return ToldAnswer(
@@ -378,8 +392,8 @@ def _custom(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
             number,
             f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad, 3)}. Holding it in float would tell.",
         )
-    behind = list(dict.fromkeys(head for one in custom for head in one.heads))
-    bad = [one.head for one in strips if one.state in ("severe", "visible")]
+    behind = list(dict.fromkeys(head for layer in custom for head in layer.heads))
+    bad = [strip.head for strip in strips if strip.state in ("severe", "visible")]
     if not bad:
         return ToldAnswer(
             NO, number, f"{listed(behind, 3)} {verb('is', behind)} behind it, and no head is bad."

@@ -49,12 +49,12 @@ def version_or_calibration(judgement: Judgement) -> str:
 def _faults(judgement: Judgement) -> list[str]:
     """Returns a sentence for each fault and the heads that have it, the worst first, and their shares."""
     groups: dict[str, list[str]] = {}
-    answers = sorted(judgement.answers, key=lambda one: (one.clean, -one.severity.rank))
-    for one in answers:
-        sure = f" ({known})" if (known := how_sure(one)) else ""
-        groups.setdefault(f"{one.fault}{sure}.", []).append(one.head)
+    answers = sorted(judgement.answers, key=lambda answer: (answer.clean, -answer.severity.rank))
+    for answer in answers:
+        sure = f" ({known})" if (known := how_sure(answer)) else ""
+        groups.setdefault(f"{answer.fault}{sure}.", []).append(answer.head)
     told = [f"{listed(heads, 3)}: {fault}" for fault, heads in groups.items()]
-    shares = [f"{one.head} {one.shares.sentence()}" for one in answers if one.shares]
+    shares = [f"{answer.head} {answer.shares.sentence()}" for answer in answers if answer.shares]
     made_of = f"How the loss is made up: {_some(shares)}." if shares else ""
     more = len(told) - MOST_HEADS
     rest = f"And {more} more in the cards above." if more > 0 else ""
@@ -71,7 +71,7 @@ def _alike(judgement: Judgement) -> list[str]:
     """Returns what versions were shown to share; that nothing of the kind was shown is told too."""
     heads: dict[str, list[str]] = {}
     for answer in judgement.answers:
-        equal = [one for one in judgement.equal if one.head == answer.head]
+        equal = [equivalence for equivalence in judgement.equal if equivalence.head == answer.head]
         for said in alike(equal, accused(answer.findings)):
             heads.setdefault(said, []).append(answer.head)
     told = [
@@ -89,11 +89,11 @@ def _alike(judgement: Judgement) -> list[str]:
 def _needs(judgement: Judgement) -> str:
     """Returns what would decide what is open, of which heads; builds with a layer held have decided theirs."""
     heads: dict[str, list[str]] = {}
-    decided = {one.head for one in judgement.choices if tested(one)}
+    decided = {choice.head for choice in judgement.choices if tested(choice)}
     for answer in judgement.answers:
-        for one in answer.findings:
-            if one.kind is Kind.INCONCLUSIVE and answer.head not in decided:
-                needs = one.advice.split(" would decide")[0]
+        for finding in answer.findings:
+            if finding.kind is Kind.INCONCLUSIVE and answer.head not in decided:
+                needs = finding.advice.split(" would decide")[0]
                 names = heads.setdefault(needs[:1].lower() + needs[1:], [])
                 if answer.head not in names:
                     names.append(answer.head)
@@ -102,11 +102,11 @@ def _needs(judgement: Judgement) -> str:
 
 
 def layers(judgement: Judgement) -> str:
-    told = [seen(one) for one in judgement.choices[:2]]
-    told += [sentence(one.sentence) for one in judgement.lineage[:2]]
+    told = [seen(choice) for choice in judgement.choices[:2]]
+    told += [sentence(lineage.sentence) for lineage in judgement.lineage[:2]]
     if not told:
         told = [_no_layers(judgement)]
-    if not any(tested(one) for one in judgement.choices):
+    if not any(tested(choice) for choice in judgement.choices):
         told.append("What one layer alone costs was not measured.")
     speeds = _speeds(judgement)
     if speeds:
@@ -115,8 +115,12 @@ def layers(judgement: Judgement) -> str:
 
 
 def _no_layers(judgement: Judgement) -> str:
-    leads = {one.head: lead(one.findings, one.unseen) for one in judgement.answers}
-    wrong = [head for head, one in leads.items() if one and one.kind is not Kind.COULD_NOT_RUN]
+    leads = {answer.head: lead(answer.findings, answer.unseen) for answer in judgement.answers}
+    wrong = [
+        head
+        for head, finding in leads.items()
+        if finding and finding.kind is not Kind.COULD_NOT_RUN
+    ]
     if len(wrong) == len(leads) > 0:
         return (
             "Not known: something was found of every head, so the network's graph sets none apart."
@@ -132,15 +136,15 @@ def _no_layers(judgement: Judgement) -> str:
 def _speeds(judgement: Judgement) -> str:
     """Says what the baseline takes in each precision, on the first device where it was timed."""
     timed = [
-        one
-        for one in judgement.judged
-        if one.latency and one.cell.environment == judgement.baseline
+        result
+        for result in judgement.judged
+        if result.latency and result.cell.environment == judgement.baseline
     ]
-    here = [one for one in timed if one.cell.device == timed[0].cell.device]
+    here = [result for result in timed if result.cell.device == timed[0].cell.device]
     fastest: dict[str, float] = {}
-    for one in here:
-        seconds = one.latency.median_s if one.latency else math.inf
-        name = one.cell.pass_.precision
+    for result in here:
+        seconds = result.latency.median_s if result.latency else math.inf
+        name = result.cell.pass_.precision
         fastest[name] = min(seconds, fastest.get(name, math.inf))
     if len(fastest) < 2:
         return ""
@@ -150,29 +154,29 @@ def _speeds(judgement: Judgement) -> str:
 
 def limit(judgement: Judgement) -> str:
     """Says what 8 bits must cost in each placement: with Q/DQ nodes, and with implicit scales."""
-    rows = [(result, one) for result, one in _int8(judgement) if one.budget]
+    rows = [(result, head) for result, head in _int8(judgement) if head.budget]
     told = []
     for head in judgement.heads:
         parts = []
         for implicit, per_tensor in itertools.product(WAYS, (False, True)):
             way = f"{WAYS[implicit]}{' and weights per tensor' if per_tensor else ''}"
             mine = [
-                one.budget
-                for result, one in rows
-                if one.head == head
+                row.budget
+                for result, row in rows
+                if row.head == head
                 and result.cell.pass_.implicit is implicit
                 and result.cell.pass_.per_tensor is per_tensor
-                and one.budget
+                and row.budget
             ]
-            limits = [_decibels(one.limit) for one in mine if one.limit > 0]
+            limits = [_decibels(budget.limit) for budget in mine if budget.limit > 0]
             if limits:
-                worst = max(one.observed for one in mine)
+                worst = max(budget.observed for budget in mine)
                 parts.append(f"{span(limits)} dB {way} (observed at worst {_db(worst)} dB)")
         if parts:
             told.append(f"{head} {', '.join(parts)}")
     if not told:
         return "Not known: no int8 cell has a simulation with its table."
-    placements = list(dict.fromkeys(one.placed.told for one, _ in rows if one.placed))
+    placements = list(dict.fromkeys(result.placed.told for result, _ in rows if result.placed))
     placed = f", in {'this placement' if len(placements) == 1 else 'each placement'}" * bool(
         placements
     )
@@ -187,13 +191,13 @@ def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]])
     """Says whether the limit alone is beyond a gate of SQNR, and what else says that 8 bits are too few."""
     told = []
     gated = [
-        (one, one.budget.limit, one.gate_sqnr_db)
-        for _, one in rows
-        if one.budget and one.gate_sqnr_db is not None
+        (row, row.budget.limit, row.gate_sqnr_db)
+        for _, row in rows
+        if row.budget and row.gate_sqnr_db is not None
     ]
     over = list(
         dict.fromkeys(
-            one.head for one, limit, gate in gated if limit > 0 and _decibels(limit) < gate
+            head.head for head, limit, gate in gated if limit > 0 and _decibels(limit) < gate
         )
     )
     if over:
@@ -201,9 +205,9 @@ def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]])
     elif gated:
         told.append("Every SQNR gate that is set allows that.")
     boxes = [
-        one.head
-        for one in judgement.answers
-        if one.head not in over and any(f.kind is Kind.INT8_LIMIT for f in one.findings)
+        answer.head
+        for answer in judgement.answers
+        if answer.head not in over and any(f.kind is Kind.INT8_LIMIT for f in answer.findings)
     ]
     if boxes:
         told.append(f"For {listed(boxes, 3)} most of what is lost is 8 bits' own all the same.")
@@ -227,9 +231,9 @@ def _kept(judgement: Judgement) -> str:
     told = []
     for head in judgement.heads:
         mine = [
-            (one.error.sqnr_db, result)
-            for result, one in _int8(judgement)
-            if one.head == head and one.error.sqnr_db is not None
+            (head_result.error.sqnr_db, result)
+            for result, head_result in _int8(judgement)
+            if head_result.head == head and head_result.error.sqnr_db is not None
         ]
         if mine:
             db, result = min(mine, key=lambda one: one[0])
@@ -256,9 +260,9 @@ def _boxes(judgement: Judgement) -> str:
     told = [_lost("the whole network", list(whole.values()))] if whole else []
     for head in judgement.heads:
         mine = [
-            (result, one.boxes)
-            for result, one in rows
-            if one.head == head and one.boxes and one.boxes.changes[ALL].reference
+            (result, row.boxes)
+            for result, row in rows
+            if row.head == head and row.boxes and row.boxes.changes[ALL].reference
         ]
         if mine:
             told.append(_lost(head, mine))
@@ -302,10 +306,10 @@ def calibration(judgement: Judgement) -> str:
             (
                 finding.beaten,
                 -finding.severity.rank,
-                f"{one.head}: {finding.text[:1].lower()}{finding.text[1:]}",
+                f"{answer.head}: {finding.text[:1].lower()}{finding.text[1:]}",
             )
-            for one in judgement.answers
-            for finding in one.findings
+            for answer in judgement.answers
+            for finding in answer.findings
             if finding.kind is Kind.CALIBRATION_PROBLEM
         ),
         key=lambda found: found[:2],
@@ -318,14 +322,14 @@ def calibration(judgement: Judgement) -> str:
 def _worth(judgement: Judgement) -> str:
     """Says what better tables would save, those made of the evaluation images among them."""
     splits = [
-        (one.head, one.budget)
-        for result, one in _int8(judgement)
+        (head.head, head.budget)
+        for result, head in _int8(judgement)
         if result.cell.environment == judgement.baseline
         and result.cell.pass_.source is TableSource.SHARED
         and not result.cell.pass_.implicit
         and not result.cell.pass_.per_tensor
-        and one.budget
-        and one.budget.limit > 0
+        and head.budget
+        and head.budget.limit > 0
     ]
     savings = [
         (head, 10 * math.log10(1 + split.calibration / split.limit))
@@ -357,27 +361,27 @@ def custom(judgement: Judgement) -> str:
     if not custom:
         told = ["The network has no custom operator."]
     else:
-        names = [f"{one.node} ({one.operator})" for one in custom]
-        behind = list(dict.fromkeys(head for one in custom for head in one.heads))
+        names = [f"{layer.node} ({layer.operator})" for layer in custom]
+        behind = list(dict.fromkeys(head for layer in custom for head in layer.heads))
         told = [f"{listed(names, 3)}: {listed(behind)} {verb('is', behind)} behind."]
         blamed = [
-            one
-            for one in judgement.lineage
-            if any(each.custom for suspects in one.suspects for each in suspects.operators)
+            lineage
+            for lineage in judgement.lineage
+            if any(each.custom for suspects in lineage.suspects for each in suspects.operators)
         ]
         told.append(
             f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad)}."
             if blamed
             else "No set of bad heads, and only they, lies behind it."
         )
-    shares = [one.integer_share for _, one in _int8(judgement) if one.integer_share is not None]
+    shares = [head.integer_share for _, head in _int8(judgement) if head.integer_share is not None]
     if shares and min(shares) == 1:
         told.append("All multiplications of the heads ran on integers.")
     elif shares:
         placed = list(
-            dict.fromkeys(name for _, one in _int8(judgement) for name in one.placed_float)
+            dict.fromkeys(name for _, head in _int8(judgement) for name in head.placed_float)
         )
-        unasked = any(one.float_layers for _, one in _int8(judgement))
+        unasked = any(head.float_layers for _, head in _int8(judgement))
         why = (
             f": {listed(placed, 3)} {verb('stand', placed)} before float outputs, and "
             "the engine has no kernel from int8 to float"
@@ -385,15 +389,15 @@ def custom(judgement: Judgement) -> str:
             else ""
         )
         told.append(
-            f"Of the heads' multiplications {span(100 * one for one in shares)} % ran on integers{why}."
+            f"Of the heads' multiplications {span(100 * share for share in shares)} % ran on integers{why}."
         )
     return " ".join(told)
 
 
 def _int8(judgement: Judgement) -> list[tuple[CellResult, HeadResult]]:
     return [
-        (result, one)
+        (result, head)
         for result in judgement.judged
         if result.status is Status.OK and result.cell.pass_.precision is Precision.INT8
-        for one in result.heads
+        for head in result.heads
     ]

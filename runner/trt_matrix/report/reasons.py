@@ -44,8 +44,8 @@ def reasons(judgement: Judgement) -> tuple[Reason, ...]:
             key = (where, str(verdict.kind), verdict.attribution)
             heads.setdefault(key, {}).update({verdict.head: None} if verdict.head else {})
     return tuple(
-        Reason(place=where, kind=kind, heads=tuple(found), attribution=attribution)
-        for (where, kind, attribution), found in heads.items()
+        Reason(place=where, kind=kind, heads=tuple(head), attribution=attribution)
+        for (where, kind, attribution), head in heads.items()
     )
 
 

@@ -62,8 +62,8 @@ def sections(
         "command": cells.command,
         "cell_anchor": anchors.cell_anchor,
         "worst_images": tuple(
-            Worst(one, numbers.get(one.file_name), fed.get(one.file_name))
-            for one in shown_images(judgement)
+            Worst(shown_image, numbers.get(shown_image.file_name), fed.get(shown_image.file_name))
+            for shown_image in shown_images(judgement)
         ),
         "box_rows": boxes.box_rows(matrix.groups),
         "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
@@ -75,11 +75,11 @@ def sections(
 
 def _slow(judgement: Judgement) -> list[tuple[list[str], tuple[str, ...]]]:
     """Returns what is known of why int8 is no faster, with the cells of which all of it is true."""
-    told = {one.cell.id for one in judgement.cells}
+    told = {result.cell.id for result in judgement.cells}
     found: dict[tuple[str, ...], list[str]] = {}
-    for one in judgement.slow:
-        if one.cell in told:
-            found.setdefault(one.reasons, []).append(one.cell)
+    for int8 in judgement.slow:
+        if int8.cell in told:
+            found.setdefault(int8.reasons, []).append(int8.cell)
     return [(cells, reasons) for reasons, cells in found.items()]
 
 
@@ -88,11 +88,13 @@ def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
 
     Those whose boxes are all where they were, as in fp32, are no bad ones.
     """
-    found = judgement.boxes.worst if judgement.boxes else ()
+    worst_images = judgement.boxes.worst if judgement.boxes else ()
     by_file: dict[str, WorstImage] = {}
-    for one in sorted(found, key=lambda one: (-one.changed, -_moved(one))):
-        if one.changed or _moved(one) > LEAST_MOVED:
-            by_file.setdefault(one.file_name, one)
+    for image in sorted(
+        worst_images, key=lambda worst_image: (-worst_image.changed, -_moved(worst_image))
+    ):
+        if image.changed or _moved(image) > LEAST_MOVED:
+            by_file.setdefault(image.file_name, image)
     return tuple(by_file.values())[:SHOWN]
 
 
@@ -104,19 +106,25 @@ def _moved(image: WorstImage) -> float:
 def _plots(judgement: Judgement, matrix: MatrixRows) -> tuple[TradeoffPlot, ...]:
     found = enumerate(tradeoffs(matrix.groups, judgement.heads))
     return tuple(
-        TradeoffPlot(one, plots.plot(one), f"plot-{index}", _title(one), _description(one))
-        for index, one in found
+        TradeoffPlot(
+            tradeoff,
+            plots.plot(tradeoff),
+            f"plot-{index}",
+            _title(tradeoff),
+            _description(tradeoff),
+        )
+        for index, tradeoff in found
     )
 
 
-def _title(one: Tradeoff) -> str:
-    where = visible(short(one.device, 60))
-    return f"Latency against SQNR of head {visible(short(one.head, 60))} on {where}"
+def _title(tradeoff: Tradeoff) -> str:
+    where = visible(short(tradeoff.device, 60))
+    return f"Latency against SQNR of head {visible(short(tradeoff.head, 60))} on {where}"
 
 
-def _description(one: Tradeoff) -> str:
+def _description(tradeoff: Tradeoff) -> str:
     front = "; ".join(
         f"{point.number}: {duration(point.latency_s)}, {fixed(point.sqnr_db)} dB"
-        for point in one.front
+        for point in tradeoff.front
     )
-    return f"{count(len(one.points), 'cell')}. On the front: {front}."
+    return f"{count(len(tradeoff.points), 'cell')}. On the front: {front}."

@@ -35,7 +35,7 @@ def summary(judgement: Judgement) -> str:
         _network(judgement),
         *(_head(judgement, head) for head in judgement.heads),
         *_fixes(judgement),
-        *(f"- {_text(one, 1200)}" for one in _images(judgement)),
+        *(f"- {_text(image, 1200)}" for image in _images(judgement)),
         f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
         if judgement.latency_sentence
         else None,
@@ -110,10 +110,12 @@ def _told(answer: Answer) -> str:
 def _verdict(judgement: Judgement) -> str:
     failed = judgement.gates_failed
     besides = [
-        one for one in judgement.failing if set(one.cells).isdisjoint(cell for cell, _ in failed)
+        finding
+        for finding in judgement.failing
+        if set(finding.cells).isdisjoint(cell for cell, _ in failed)
     ]
     others = (
-        f"**Failed without a gate: {_text(listed([one.fault for one in besides], 3), 600)}.**\n"
+        f"**Failed without a gate: {_text(listed([beside.fault for beside in besides], 3), 600)}.**\n"
         if besides
         else ""
     )
@@ -134,8 +136,8 @@ def _gates(judgement: Judgement, failed: Sequence[tuple[str, str]]) -> str:
 
 def _untimed(judgement: Judgement) -> Iterable[str]:
     """Yields why layers have no times, where the latency is told."""
-    for one in judgement.untimed:
-        yield f"\nLayers were not timed in {_who(one.cells)}: {_text(one.problem, 600)}"
+    for untimed in judgement.untimed:
+        yield f"\nLayers were not timed in {_who(untimed.cells)}: {_text(untimed.problem, 600)}"
 
 
 def _matrix(judgement: Judgement) -> Iterable[str]:
@@ -144,7 +146,7 @@ def _matrix(judgement: Judgement) -> Iterable[str]:
     yield "| --- | --- | --- |" + " ---: |" * len(heads) + " ---: | --- |"
     results = [cell for cell in judgement.cells if cell.status is Status.OK]
     for result in results[:MOST_ROWS]:
-        by_head = {one.head: one for one in result.heads}
+        by_head = {head.head: head for head in result.heads}
         cell = result.cell
         values = [_sqnr(by_head.get(head)) for head in judgement.heads]
         latency = _latency(result)
@@ -184,7 +186,9 @@ def _verdicts(result: CellResult) -> str:
         for kind, names in heads.items()
     ]
     told += [
-        one.kind.replace("_", " ") for one in result.verdicts if one.kind is not Kind.INCONCLUSIVE
+        verdict.kind.replace("_", " ")
+        for verdict in result.verdicts
+        if verdict.kind is not Kind.INCONCLUSIVE
     ]
     return "; ".join(told) or "ok"
 

@@ -44,7 +44,7 @@ def tables(judgement: Judgement) -> Tables | None:
     report = judgement.tables
     if report is None or not (report.tables or report.missing):
         return None
-    cells = {one.cell.id: one for one in judgement.cells}
+    cells = {result.cell.id: result for result in judgement.cells}
     rows = tuple(
         TableRow(
             use=use,
@@ -78,7 +78,7 @@ def _simulated(use: TableUse, head: str, cells: Mapping[str, CellResult]) -> flo
     for cell in sorted(
         use.cells, key=lambda name: name in cells and cells[name].cell.pass_.per_tensor
     ):
-        for one in cells[cell].heads if cell in cells else ():
-            if one.head == head and one.budget:
-                return sqnr_db(one.budget.limit + one.budget.calibration)
+        for head_result in cells[cell].heads if cell in cells else ():
+            if head_result.head == head and head_result.budget:
+                return sqnr_db(head_result.budget.limit + head_result.budget.calibration)
     return None

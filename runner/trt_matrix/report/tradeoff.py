@@ -39,8 +39,8 @@ class Tradeoff:
     @property
     def front(self) -> tuple[TradeoffPoint, ...]:
         """From the fastest to the most accurate."""
-        numbered = [one for one in self.points if one.number is not None]
-        return tuple(sorted(numbered, key=lambda one: one.number or 0))
+        numbered = [point for point in self.points if point.number is not None]
+        return tuple(sorted(numbered, key=lambda point: point.number or 0))
 
 
 def tradeoffs(groups: Sequence[PassGroup], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
@@ -57,7 +57,7 @@ def tradeoffs(groups: Sequence[PassGroup], heads: Iterable[str]) -> tuple[Tradeo
         for device, batch in places
         for head in heads
     )
-    return tuple(one for one in found if len(one.points) > 1)
+    return tuple(tradeoff for tradeoff in found if len(tradeoff.points) > 1)
 
 
 def _batch(row: Row) -> int:
@@ -66,10 +66,16 @@ def _batch(row: Row) -> int:
 
 def _tradeoff(head: str, device: str, batch: int, chosen: Sequence[Row]) -> Tradeoff:
     points = [point for row in chosen if (point := _point(row, head))]
-    gates = [one.gate_sqnr_db for row in chosen if (one := row.head(head))]
+    gates = [head_result.gate_sqnr_db for row in chosen if (head_result := row.head(head))]
     gate = max((one for one in gates if one is not None), default=None)
-    finite = [one.sqnr_db for one in points if math.isfinite(one.sqnr_db)]
-    lossy = [one.sqnr_db for one in points if one.kind.startswith("int8")]
+    finite = [
+        tradeoff_point.sqnr_db for tradeoff_point in points if math.isfinite(tradeoff_point.sqnr_db)
+    ]
+    lossy = [
+        tradeoff_point.sqnr_db
+        for tradeoff_point in points
+        if tradeoff_point.kind.startswith("int8")
+    ]
     lossy = [one for one in lossy if math.isfinite(one)] or finite or [0.0]
     marks = [*lossy, gate] if gate is not None else lossy
     return Tradeoff(
@@ -115,7 +121,7 @@ def _numbered(points: Sequence[TradeoffPoint]) -> tuple[TradeoffPoint, ...]:
         if points[index].sqnr_db > best:
             best = points[index].sqnr_db
             numbers[index] = len(numbers) + 1
-    return tuple(replace(one, number=numbers.get(index)) for index, one in enumerate(points))
+    return tuple(replace(point, number=numbers.get(index)) for index, point in enumerate(points))
 
 
 KINDS = (

@@ -34,52 +34,54 @@ class StripRow(NamedTuple):
     rest: bool
 
 
-def rows(told: Headline) -> tuple[StripRow, ...]:
-    many = len(told.strips) > SHOWN
+def rows(headline: Headline) -> tuple[StripRow, ...]:
+    many = len(headline.strips) > SHOWN
     return tuple(
         StripRow(
-            one,
-            parts(one),
-            one.shares.sentence().replace(", ", " · ").replace("the ", "") if one.shares else "",
-            rest=many and number >= SHOWN_OF_MANY and one.state not in ("severe", "visible"),
+            strip,
+            parts(strip),
+            strip.shares.sentence().replace(", ", " · ").replace("the ", "")
+            if strip.shares
+            else "",
+            rest=many and number >= SHOWN_OF_MANY and strip.state not in ("severe", "visible"),
         )
-        for number, one in enumerate(told.strips)
+        for number, strip in enumerate(headline.strips)
     )
 
 
-def parts(one: Strip) -> tuple[BarPart, ...]:
-    if one.shares is None:
+def parts(strip: Strip) -> tuple[BarPart, ...]:
+    if strip.shares is None:
         return ()
-    told = one.shares.percents
+    told = strip.shares.percents
     shares: Mapping[str, tuple[float, int]] = {
-        "limit": (one.shares.limit, told["8 bits"]),
-        "table": (one.shares.table, told["the table"]),
-        "engine": (one.shares.engine, told["the engine"]),
+        "limit": (strip.shares.limit, told["8 bits"]),
+        "table": (strip.shares.table, told["the table"]),
+        "engine": (strip.shares.engine, told["the engine"]),
     }
-    found, start = [], 0.0
+    bar_parts, start = [], 0.0
     for cause, (share, percent) in shares.items():
         if percent:
-            found.append(BarPart(cause, round(start, 1), round(BAR * share, 1)))
+            bar_parts.append(BarPart(cause, round(start, 1), round(BAR * share, 1)))
         start += BAR * share
-    return tuple(found)
+    return tuple(bar_parts)
 
 
-def has_ap(told: Headline) -> bool:
-    return any(one.ap_drop is not None for one in told.strips)
+def has_ap(headline: Headline) -> bool:
+    return any(strip.ap_drop is not None for strip in headline.strips)
 
 
-def has_shares(told: Headline) -> bool:
-    return any(one.shares for one in told.strips)
+def has_shares(headline: Headline) -> bool:
+    return any(strip.shares for strip in headline.strips)
 
 
-def has_boxes(told: Headline) -> bool:
-    return any(one.lost is not None for one in told.strips)
+def has_boxes(headline: Headline) -> bool:
+    return any(strip.lost is not None for strip in headline.strips)
 
 
-def copied(judgement: Judgement, told: Headline) -> str:
+def copied(judgement: Judgement, headline: Headline) -> str:
     """Returns the first screen as text for a mail."""
     first = f"{short(judgement.name, 80)}, run {short(judgement.run_id, 80)}"
-    return "\n".join((first, *(short(one, LONGEST) for one in told.lines())))
+    return "\n".join((first, *(short(line, LONGEST) for line in headline.lines())))
 
 
 def fix_command(judgement: Judgement) -> str:

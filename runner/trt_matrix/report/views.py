@@ -87,8 +87,8 @@ class Row:
             f"{cell.environment}/{cell.device}/",
         )
         others = here.identical_to if here else ()
-        same_pass = tuple(one.removesuffix(suffix) for one in others if one.endswith(suffix))
-        rest = tuple(one.removeprefix(prefix) for one in others if not one.endswith(suffix))
+        same_pass = tuple(other.removesuffix(suffix) for other in others if other.endswith(suffix))
+        rest = tuple(other.removeprefix(prefix) for other in others if not other.endswith(suffix))
         return same_pass + rest
 
     @property
@@ -138,7 +138,7 @@ class Row:
 
 
 def _head(result: CellResult | None, name: str) -> HeadResult | None:
-    return next((one for one in result.heads if one.head == name), None) if result else None
+    return next((head for head in result.heads if head.head == name), None) if result else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,9 +182,13 @@ def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> MatrixR
         by_place.setdefault(place(result), []).append(result)
     wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
     known = {
-        (place(one), one.cell.pass_): one for one in judgement.cells if one.status is Status.OK
+        (place(result), result.cell.pass_): result
+        for result in judgement.cells
+        if result.status is Status.OK
     }
-    stacks = {place(one): one.versions for one in reversed(judgement.cells) if one.versions}
+    stacks = {
+        place(result): result.versions for result in reversed(judgement.cells) if result.versions
+    }
     by_pass: dict[Pass, list[Row]] = {}
     for number, result in enumerate(judgement.cells):
         if place(result) in wholly_idle or (kept is not None and result.cell.id not in kept):
@@ -193,7 +197,7 @@ def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> MatrixR
         by_pass.setdefault(result.cell.pass_, []).append(row)
     return MatrixRows(
         groups=tuple(
-            PassGroup(pass_=one, rows=_by_stack(rows, stacks)) for one, rows in by_pass.items()
+            PassGroup(pass_=pass_, rows=_by_stack(rows, stacks)) for pass_, rows in by_pass.items()
         ),
         idle=tuple(
             IdlePlaces(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
@@ -222,10 +226,10 @@ _IdleKey = tuple[Status, str | None, tuple[str, ...]]
 
 def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
     """Returns the status and reason that all cells of a place share; None where one says more."""
-    endings = {(one.status, one.reason) for one in cells}
-    if len(endings) > 1 or cells[0].status is Status.OK or any(one.log_tail for one in cells):
+    endings = {(result.status, result.reason) for result in cells}
+    if len(endings) > 1 or cells[0].status is Status.OK or any(result.log_tail for result in cells):
         return None
-    return cells[0].status, cells[0].reason, tuple(one.cell.pass_.name for one in cells)
+    return cells[0].status, cells[0].reason, tuple(result.cell.pass_.name for result in cells)
 
 
 def _row(
@@ -254,8 +258,8 @@ def rows(groups: Iterable[PassGroup]) -> Iterator[Row]:
 def measured(groups: Iterable[PassGroup]) -> tuple[PassGroup, ...]:
     """Returns the groups with those rows alone that have numbers, and none without a row."""
     chosen = (
-        PassGroup(pass_=one.pass_, rows=tuple(row for row in one.rows if row.result.heads))
-        for one in groups
+        PassGroup(pass_=group.pass_, rows=tuple(row for row in group.rows if row.result.heads))
+        for group in groups
     )
     return tuple(group for group in chosen if group.rows)
 
@@ -264,7 +268,7 @@ def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
     """Returns head → its limits, as `SQNR at least 20 dB`; heads without a gate are left out."""
     found: dict[str, tuple[str, ...]] = {}
     for result in judgement.cells:
-        for one in result.heads:
-            if one.gates:
-                found.setdefault(one.head, tuple(gate.limit_text() for gate in one.gates))
+        for head in result.heads:
+            if head.gates:
+                found.setdefault(head.head, tuple(gate.limit_text() for gate in head.gates))
     return found

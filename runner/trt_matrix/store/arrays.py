@@ -67,18 +67,16 @@ def read_member(path: Path, name: str, most_bytes: int, *, alone: bool = True) -
             or holds Python objects.
     """
     with _parsing(), zipfile.ZipFile(path) as archive:
-        known = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+        known = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         only = next(iter(known.values())) if alone and len(known) == 1 else None
-        found = known.get(name) or only
-        if found is None:
+        zip_info = known.get(name) or only
+        if zip_info is None:
             message = f"no array in it is called {name!r}: {', '.join(sorted(known)[:8]) or 'none at all'}"
             raise ValueError(message)
-        if found.file_size > most_bytes:
-            message = (
-                f"{found.filename!a:.200} has {found.file_size} bytes, the network takes fewer"
-            )
+        if zip_info.file_size > most_bytes:
+            message = f"{zip_info.filename!a:.200} has {zip_info.file_size} bytes, the network takes fewer"
             raise ValueError(message)
-        with archive.open(found) as stream:
+        with archive.open(zip_info) as stream:
             array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     return array
 

@@ -64,10 +64,10 @@ class Facts(Objects):
             target = folder / f"derived{suffix}"
             with explained(target):
                 make(target)
-            made = self.adopt(target)
-        fact = Derived(**made.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
+            stored = self.adopt(target)
+        fact = Derived(**stored.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
         self._seal(self._derived(key), fact)
-        return made
+        return stored
 
     def derived(self, key: Any) -> Object | None:
         """Returns what `derive` made earlier for `key`; makes nothing."""

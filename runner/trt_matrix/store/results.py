@@ -105,10 +105,10 @@ class Store(Facts):
         """
         freed = 0
         with explained(self.root):
-            for one in outputs:
+            for output in outputs:
                 with contextlib.suppress(FileNotFoundError):
-                    self._file(one).unlink()
-                    freed += one.size_bytes
+                    self._file(output).unlink()
+                    freed += output.size_bytes
         return freed
 
     def require(self, size_bytes: int) -> None:

@@ -42,4 +42,4 @@ def unsealed(kind: type[T], content: bytes) -> T:
 def checksums(text: str) -> Mapping[str, str]:
     """Returns file → SHA-256, of lines as `sha256sum` writes them; others are passed over."""
     found = (_LINE.fullmatch(line) for line in text.splitlines())
-    return {one["name"]: one["sha256"] for one in found if one}
+    return {match_["name"]: match_["sha256"] for match_ in found if match_}

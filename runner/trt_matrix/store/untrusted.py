@@ -137,10 +137,10 @@ class Extent:
 
 def extent(folder: Path) -> Extent:
     """Measures a folder that may change meanwhile; stops counting at MOST_FILES."""
-    found = _Counted()
+    counted = _Counted()
     with contextlib.suppress(OSError):
-        found.count(os.open(folder, _FOLDER), 0)
-    return Extent(found.files, found.size_bytes, found.deep)
+        counted.count(os.open(folder, _FOLDER), 0)
+    return Extent(counted.files, counted.size_bytes, counted.deep)
 
 
 class _Counted:
@@ -186,7 +186,7 @@ def remove(folder: Path) -> None:
             prefix = f".{uuid.uuid4().hex}-"
             numbers = (f"{prefix}{number}" for number in itertools.count())
             # A sum, not `any`: every entry has its turn.
-            while sum(_removed(top, one, numbers) for one in _names(top)):
+            while sum(_removed(top, name, numbers) for name in _names(top)):
                 pass
         finally:
             os.close(top)

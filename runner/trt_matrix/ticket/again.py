@@ -63,7 +63,9 @@ def environment_here(matrix: Path, name: str) -> Environment | str:
         config, _ = configuration.load(matrix)
     except ConfigError as error:
         return f"the ticket's matrix.yaml cannot be used here: {'; '.join(error.problems[:3])}"
-    entry = next((one for one in config.environments if name in one.ids()), None)
+    entry = next(
+        (environment for environment in config.environments if name in environment.ids()), None
+    )
     if not isinstance(entry, Venv | Ngc | Image):
         return (
             "its environment was an interpreter, a recording or a machine of whoever made the "
@@ -98,9 +100,9 @@ def rerun(
     with tempfile.TemporaryDirectory(prefix="trt-matrix-ticket-") as name:
         folder = Path(name)
         content = unpack(path, folder / "ticket")
-        found = _found(path, content, cell)
-        if found.reproduce is None:
-            return _cannot(cell, found.why_not or "the ticket has no job of it")
+        cell_of_ticket = _found(path, content, cell)
+        if cell_of_ticket.reproduce is None:
+            return _cannot(cell, cell_of_ticket.why_not or "the ticket has no job of it")
         root = folder / "ticket"
         record = Record.model_validate_json((root / record_name(cell)).read_text("utf-8"))
         environment = environment_of(root / MATRIX, record.environment)
@@ -116,10 +118,15 @@ def rerun(
 
 
 def _found(path: Path, content: TicketContent, cell: str) -> CellOfTicket:
-    for one in content.cells:
-        if one.cell == cell:
-            return one
-    known = ", ".join(one.cell for one in content.cells if one.reproduce) or f"none; see {NAME}"
+    for cell_of_ticket in content.cells:
+        if cell_of_ticket.cell == cell:
+            return cell_of_ticket
+    known = (
+        ", ".join(
+            cell_of_ticket.cell for cell_of_ticket in content.cells if cell_of_ticket.reproduce
+        )
+        or f"none; see {NAME}"
+    )
     message = f"{path}: it has no cell {cell}; those that can be run again: {known}"
     raise NothingSelectedError(message)
 
@@ -137,7 +144,7 @@ def _run(jobs: Path, folder: Path, record: Record, environment: Environment) -> 
         return _cannot(record.cell, OWN_FUNCTION)
     expected = protocol.read_json(str(jobs / compare_again.EXPECTED))[job]
     pack = json.loads((jobs / "pack.json").read_text("utf-8"))
-    deadline_s = next(one["deadline_s"] for one in pack["requests"] if one["id"] == job)
+    deadline_s = next(request["deadline_s"] for request in pack["requests"] if request["id"] == job)
     ending, result = start(
         environment,
         asked,

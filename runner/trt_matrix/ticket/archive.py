@@ -149,7 +149,7 @@ def opened(path: Path) -> Iterator[Members]:
 
 def refused(path: Path, problems: list[str]) -> StoreError:
     most = 8
-    lines = [f"\n  - {one}" for one in problems[:most]]
+    lines = [f"\n  - {problem}" for problem in problems[:most]]
     if len(problems) > most:
         lines.append(f"\n  - and {len(problems) - most} more")
     return StoreError(f"{path}: refused{''.join(lines)}")

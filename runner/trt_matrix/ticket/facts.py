@@ -68,14 +68,14 @@ def write_run(
     """
     clean = folder.redactor.dataclass(judgement, "report.html")
     shown = pictures and pictures.renamed(lambda name: folder.redactor.text(name, "report.html"))
-    made = JudgementFile(
+    judgement_file = JudgementFile(
         schema_version=1,
         judgement=clean,
         pictures=shown and shown.cut_out,
         fed=shown.fed if shown else {},
         seconds=dict(manifest.seconds),
     )
-    rendered(made.write(folder.root), folder.root)
+    rendered(judgement_file.write(folder.root), folder.root)
     folder.json(MANIFEST, manifest.model_dump(mode="json"))
     for record in records:
         cell = folder.redactor.text(record.cell, MANIFEST)
@@ -139,20 +139,23 @@ def _write_matrix(folder: Folder, run: Run) -> None:
 def _write_environments(
     folder: Folder, manifest: Manifest, records: Sequence[Record]
 ) -> Mapping[str, str]:
-    found: dict[str, Start] = {}
+    starts: dict[str, Start] = {}
     if manifest.reference and manifest.reference.start:
-        found[manifest.reference.start.environment] = manifest.reference.start
+        starts[manifest.reference.start.environment] = manifest.reference.start
     for record in records:
         measurement = again(record)
         if measurement and measurement.start:
-            found[record.environment] = measurement.start
+            starts[record.environment] = measurement.start
     names: dict[str, str] = {}
-    for environment, start in found.items():
+    for environment, start in starts.items():
         facts = {"identity": start.identity, "probe": start.probe, "gpu": start.gpu}
         folder.json(f"{ENVIRONMENTS}/{environment}.json", facts)
         packages = requirements(start.identity)
         if packages:
             names[environment] = folder.text(f"{ENVIRONMENTS}/{environment}.txt", packages)
-    installed = sorted(f"{one.name}=={one.version}\n" for one in metadata.distributions())
+    installed = sorted(
+        f"{distribution.name}=={distribution.version}\n"
+        for distribution in metadata.distributions()
+    )
     folder.text(f"{ENVIRONMENTS}/trt-matrix.txt", "".join(dict.fromkeys(installed)))
     return names

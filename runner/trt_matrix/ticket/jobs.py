@@ -76,7 +76,7 @@ def inputs_of(run: Run, manifest: Manifest, asked: Asked, most: int) -> Inputs |
     return Inputs(
         evaluation=run.store.array(asked.evaluation)[list(kept)],
         reference={
-            head: run.store.array(one)[list(kept)] for head, one in reference.outputs.items()
+            head: run.store.array(output)[list(kept)] for head, output in reference.outputs.items()
         },
         kept=kept,
     )
@@ -135,8 +135,8 @@ class TicketJobs:
         self.plugins = plugins
         self.evaluation = folder.numbers(npy(inputs.evaluation), OBJECTS, ".npy")
         self.references = {
-            head: folder.numbers(npy(one), OBJECTS, ".npy")
-            for head, one in inputs.reference.items()
+            head: folder.numbers(npy(array), OBJECTS, ".npy")
+            for head, array in inputs.reference.items()
         }
         self.expected: dict[str, Any] = {}
         self.kept: list[Mapping[str, Any]] = []
@@ -238,13 +238,15 @@ class TicketJobs:
 
     def _sums(self, record: Record) -> Mapping[str, Sequence[Any]]:
         reference = self.manifest.reference
-        good = [one for one in record.measurements if one.status is Status.OK]
+        good = [
+            measurement for measurement in record.measurements if measurement.status is Status.OK
+        ]
         if reference is None or not self.inputs.measured:
             return {}
         return {
             head: [
-                self.run.store.sums(one.outputs[head], output, self.manifest.epsilon)
-                for one in good
+                self.run.store.sums(measurement.outputs[head], output, self.manifest.epsilon)
+                for measurement in good
             ]
             for head, output in reference.outputs.items()
         }

@@ -68,10 +68,10 @@ class MadeTicket:
 
     def text(self) -> str:
         removed: Counter[str] = Counter()
-        for one in self.content.removed:
-            removed[one.kind] += one.count
-        jobs = [one for one in self.content.cells if one.reproduce]
-        without = Counter(one.why_not for one in self.content.cells if one.why_not)
+        for out in self.content.removed:
+            removed[out.kind] += out.count
+        jobs = [cell for cell in self.content.cells if cell.reproduce]
+        without = Counter(cell.why_not for cell in self.content.cells if cell.why_not)
         lines = [
             f"{self.path}: {self.size_bytes / 1e6:.1f} MB, sha256 {self.sha256}",
             self._jobs(len(jobs)),
@@ -155,7 +155,7 @@ def make(
 
 def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str]:
     cells = [record.planned() for record in records]
-    unmatched = [one for one in patterns if not chosen_cells(cells, [one])]
+    unmatched = [pattern for pattern in patterns if not chosen_cells(cells, [pattern])]
     if unmatched:
         known = ", ".join(cell.id for cell in cells[:3])
         message = f"no cell matches {' '.join(unmatched)}; there are: {known} …"
@@ -172,7 +172,7 @@ def _redactor(
         [
             *hidden(list(wish.hide)),
             *secrets_here(os.environ, run.store.results),
-            *(Secret(HiddenKind.IMAGE_NAME, one) for one in names),
+            *(Secret(HiddenKind.IMAGE_NAME, name) for name in names),
         ],
         versions={*versions_in([*facts.stated(manifest, records)]), *_catalogued()},
         vocabulary={*_words()},
@@ -186,7 +186,7 @@ def _image_names(manifest: Manifest) -> Iterator[str]:
     """Yields the names of all images that a run wrote down, each once."""
     seen = manifest.calibration
     sets = (seen.calibration.files, seen.evaluation.files) if seen else ()
-    evaluated = (one.file_name for one in manifest.evaluation)
+    evaluated = (image.file_name for image in manifest.evaluation)
     yield from dict.fromkeys((*evaluated, *(name for files in sets for name in files)))
 
 
@@ -230,7 +230,7 @@ def _inputs(
     inputs = inputs_of(run, manifest, asked, wish.images) if asked else None
     if asked is None or inputs is None or not (wish.no_images or wish.no_weights):
         return inputs, None
-    chosen = [one for one in parts.records if one.cell in parts.chosen and again(one)]
+    chosen = [record for record in parts.records if record.cell in parts.chosen and again(record)]
     companions = [one for record in chosen if (one := companion_of(record, parts.records))]
     wanted = WantedStandIns(
         weights=wish.no_weights,
@@ -323,7 +323,7 @@ def _seal(
 
 
 def _how_to_use(cells: Sequence[CellOfTicket], stand_in: StandIn | None) -> str:
-    ready = [one for one in cells if one.reproduce]
+    ready = [cell for cell in cells if cell.reproduce]
     lines = ["", "### The ticket", ""]
     if ready:
         lines += [

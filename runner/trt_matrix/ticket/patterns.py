@@ -283,10 +283,10 @@ def _remote(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
     if not (by_program or prompt) or re.search(r"\.[A-Za-z]{2,}\Z", where):
         at = match.start("remote_user")
         yield Piece(match.string[match.start() : at])
-        found = re.compile(_PARTS["mail"]).match(match.string, at)
-        if found:
-            yield from _mail(found, versions)
-            yield Piece(match.string[found.end() : match.end()])
+        match_ = re.compile(_PARTS["mail"]).match(match.string, at)
+        if match_:
+            yield from _mail(match_, versions)
+            yield Piece(match.string[match_.end() : match.end()])
         else:
             yield Piece(match.string[at : match.end()])
         return

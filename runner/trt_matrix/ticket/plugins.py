@@ -41,17 +41,17 @@ def plugins_of(folder: Folder, run: Run, asked: Asked, objects: str, *, wanted: 
         return Plugins(why_not=OLD if _stated(run) else None)
     if not wanted:
         return Plugins(why_not=LEFT_OUT)
-    files = {file: _path(run, file) for one in asked.plugins for file in files_of(one)}
+    files = {file: _path(run, file) for plugin in asked.plugins for file in files_of(plugin)}
     if not all(path.is_file() for path in files.values()):
         return Plugins(why_not=GONE)
-    for one in asked.plugins:
-        for file in one.get("libraries", {}).values():
+    for plugin in asked.plugins:
+        for file in plugin.get("libraries", {}).values():
             # Nothing can be taken out of machine code.
             if kind := folder.redactor.leak(files[file].read_bytes(), SHORT):
                 return Plugins(
                     why_not=f"a library of its plugins holds a secret ({kind}): {INSTEAD}"
                 )
-    return Plugins(tuple(_entry(folder, run, one, objects) for one in asked.plugins))
+    return Plugins(tuple(_entry(folder, run, plugin, objects) for plugin in asked.plugins))
 
 
 def _entry(folder: Folder, run: Run, entry: Mapping[str, Any], objects: str) -> Mapping[str, Any]:
@@ -63,7 +63,10 @@ def _entry(folder: Folder, run: Run, entry: Mapping[str, Any], objects: str) -> 
                 for major, file in entry["libraries"].items()
             }
         }
-    return {**entry, "sources": [_source(folder, run, one, objects) for one in entry["sources"]]}
+    return {
+        **entry,
+        "sources": [_source(folder, run, source, objects) for source in entry["sources"]],
+    }
 
 
 def _source(folder: Folder, run: Run, one: Mapping[str, str], objects: str) -> Mapping[str, str]:

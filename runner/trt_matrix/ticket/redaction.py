@@ -120,8 +120,8 @@ class Redactor:
             self._remember(Secret(kind, text))
         if key.lower() in IMAGES:
             self._learn_registry(text)
-        for one in readings(plain(text)):
-            self._learn_forms(one)
+        for reading in readings(plain(text)):
+            self._learn_forms(reading)
 
     def _learn_forms(self, text: str) -> None:
         for _, pieces in found(text, self.versions):
@@ -271,7 +271,7 @@ class Redactor:
         for text in (told, *_wide(content), *_texts_of(told)):
             if match := expression.search(text):
                 lower = match[0].lower()
-                return next(kind for one, kind in secrets.items() if one.lower() == lower)
+                return next(kind for secret, kind in secrets.items() if secret.lower() == lower)
         return None
 
 
@@ -312,7 +312,7 @@ _READ = {"n": "\x1c", "r": "\x1d", "t": "\x1e"}
 
 def as_read(text: str) -> str:
     """Returns JSON inside of a text with the white space that it spells: a line that ends so, ends there."""
-    return _SPELT.sub(lambda one: _READ[one[1]], text)
+    return _SPELT.sub(lambda match_: _READ[match_[1]], text)
 
 
 def as_spelt(text: str) -> str:
@@ -373,9 +373,9 @@ def _rebuilt(value: Any, changed: Any) -> Any:
         return changed(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
-            one.name: _rebuilt(getattr(value, one.name), changed)
-            for one in dataclasses.fields(value)
-            if one.init
+            field.name: _rebuilt(getattr(value, field.name), changed)
+            for field in dataclasses.fields(value)
+            if field.init
         }
         return dataclasses.replace(value, **fields)
     if isinstance(value, Mapping):

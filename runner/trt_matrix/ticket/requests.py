@@ -26,7 +26,7 @@ def job_id(cell: str) -> str:
 
 def again(record: Record) -> Measurement | None:
     """Returns the measurement that stands for a cell: the last good one, else the last failure."""
-    good = [one for one in record.measurements if one.status is Status.OK]
+    good = [measurement for measurement in record.measurements if measurement.status is Status.OK]
     known = good or record.measurements
     return known[-1] if known else None
 
@@ -132,11 +132,11 @@ def expected_of(
 
 
 def _numbers(repeats: Sequence[Sums], kept: Sequence[int]) -> Mapping[str, Any]:
-    chosen = [one[list(kept)] for one in repeats]
+    chosen = [repeat[list(kept)] for repeat in repeats]
     nothing = {"nmse": [], "variance": 0.0, "degrees": 0}
-    if not chosen or any(one["nonfinite"].any() for one in chosen):
+    if not chosen or any(array["nonfinite"].any() for array in chosen):
         return nothing
-    sample = Sample(np.stack([one["d2"] for one in chosen]), chosen[0]["r2"])
+    sample = Sample(np.stack([array["d2"] for array in chosen]), chosen[0]["r2"])
     if not float(sample.energy.sum()) > 0:
         return nothing
     nmse = [float(one) for one in sample.by_repeat]

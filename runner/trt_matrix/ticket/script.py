@@ -153,7 +153,7 @@ def requirements(identity: Mapping[str, Any]) -> str:
         files = facts.get("files") if isinstance(facts, Mapping) else None
         if not isinstance(files, Mapping) or not files:
             continue  # it came with the image
-        hashes = " ".join(f"--hash=sha256:{one}" for one in sorted(files.values()))
+        hashes = " ".join(f"--hash=sha256:{file}" for file in sorted(files.values()))
         lines.append(f"{name}=={facts['version']} {hashes}\n")
     return "".join(lines)
 

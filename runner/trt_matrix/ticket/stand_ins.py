@@ -109,7 +109,7 @@ class StandIns:
         evaluation, calibration = self._images(inputs.evaluation)
         used = {key for record in self.wanted.records for key in _key(record, self.asked)}
         tables = {digest: self._table(digest) for _, digest in used}
-        own = {name: one for name, one in tables.items() if not _is_shipped(one)}
+        own = {name: table for name, table in tables.items() if not _is_shipped(table)}
         if self.wanted.weights and own:
             tables |= self._calibrated(model, calibration, own)
         outputs = self._outputs(model, shipped, evaluation, {key: tables[key[1]] for key in used})
@@ -220,39 +220,43 @@ class StandIns:
         self, model: onnx.ModelProto, shipped: onnx.ModelProto | None, tables: Mapping[str, Table]
     ) -> dict[str, Path]:
         """Returns SHA-256 of a network that a cell ran → what stands in for it."""
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         for record in self.wanted.records:
             measurement = again(record)
             if measurement is None:
                 continue
-            made = model
+            model_proto = model
             if shipped and record.pass_.source is TableSource.SHIPPED:
-                made = shipped
+                model_proto = shipped
             elif measurement.typed:
                 # By its weights alone: what the tensors of this one reach, nobody looked at.
-                made = convert(model, record.pass_.precision, {}).model
+                model_proto = convert(model, record.pass_.precision, {}).model
             elif measurement.table and not record.pass_.implicit:
                 placed = _placed(_placement(record, measurement, self.asked))
                 options = placed.options(record.pass_.exclude)
-                made = place(model, tables[measurement.table], options).model
-            found[measurement.model_sha256] = self.objects / self._put_model(made)
-        return found
+                model_proto = place(model, tables[measurement.table], options).model
+            paths[measurement.model_sha256] = self.objects / self._put_model(model_proto)
+        return paths
 
     def _judged(self, outputs: Mapping[str, Mapping[str, Floats]]) -> StandIn:
         gates = {gate.head: gate.sqnr_db for gate in self.manifest.heads}
-        heads: dict[str, dict[str, tuple[float | None, float | None]]] = {one: {} for one in gates}
+        heads: dict[str, dict[str, tuple[float | None, float | None]]] = {
+            gate: {} for gate in gates
+        }
         lost, apart = [], [0.0]
-        for one in self.manifest.simulations:
-            name = _name((one.placement or "", one.table or ""))
+        for simulation in self.manifest.simulations:
+            name = _name((simulation.placement or "", simulation.table or ""))
             if name not in outputs:
                 continue
-            facts = self.manifest.tables.get(one.table or "", {})
-            called = f"{facts.get('algorithm')} of {facts.get('environment')}, {one.placement}"
+            facts = self.manifest.tables.get(simulation.table or "", {})
+            called = (
+                f"{facts.get('algorithm')} of {facts.get('environment')}, {simulation.placement}"
+            )
             for head, gate in gates.items():
-                then = self._sqnr(one.outputs[head], head)
+                then = self._sqnr(simulation.outputs[head], head)
                 y, r = outputs[name][head], outputs[REFERENCE][head]
                 now = metrics(compare(y, r)).sqnr_db
-                heads[head][f"{called} ({(one.table or '')[:8]})"] = (then, now)
+                heads[head][f"{called} ({(simulation.table or '')[:8]})"] = (then, now)
                 if then is not None and now is not None:
                     apart.append(abs(then - now))
                 if not _alike(then, now, gate):
@@ -323,11 +327,11 @@ def _placement(record: Record, measurement: Measurement, asked: Asked) -> str:
 
 def _placed(name: str) -> Placed:
     """Raises GraphError where a record names a placement that nobody knows."""
-    found = placed_of(name)
-    if found is None:
+    placed = placed_of(name)
+    if placed is None:
         message = f"no placement is called {name!r}: was the run made by a newer trt-matrix?"
         raise GraphError(message)
-    return found
+    return placed
 
 
 def _is_shipped(table: Table) -> bool:

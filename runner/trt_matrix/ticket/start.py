@@ -43,8 +43,8 @@ def files_of(asked: Mapping[str, Any]) -> Iterator[str]:
     """Yields the names of the files that a request refers to."""
     calibration = asked["calibration"] or {}
     named = [asked["evaluation"], calibration.get("model"), calibration.get("images")]
-    for one in asked["passes"]:
-        named += [one["model"], one["table"], (one["implicit"] or {}).get("images")]
+    for pass_ in asked["passes"]:
+        named += [pass_["model"], pass_["table"], (pass_["implicit"] or {}).get("images")]
     for plugin in asked.get("plugins", ()):
         named += plugin_files(plugin)
     yield from (name for name in named if name)

@@ -23,13 +23,13 @@ class Verified:
 
     def text(self) -> str:
         content = self.content
-        ready = [one for one in content.cells if one.reproduce]
+        ready = [cell for cell in content.cells if cell.reproduce]
         lines = [
             f"{self.path}: whole, {len(content.files)} files as they were written",
             f"sha256 {self.sha256}",
             f"run {content.run} by trt-matrix {content.tool}",
             f"{len(ready)} of {len(content.cells)} cells can be run again{':' if ready else ''}",
-            *(f"  {one.cell} ({one.status})" for one in ready),
+            *(f"  {cell.cell} ({cell.status})" for cell in ready),
         ]
         if content.stand_in:
             lines.append(content.stand_in.sentence)

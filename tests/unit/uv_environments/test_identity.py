@@ -21,8 +21,8 @@ def test_a_venv_is_known_once_it_is_made_and_as_long_as_it_is_whole(
 ) -> None:
     assert venv.identity() is None
     assert not (tmp_path / "cache").exists(), "looking makes nothing"
-    made = venv.prepare(offline=False)
-    assert venv.identity() == made
+    identity = venv.prepare(offline=False)
+    assert venv.identity() == identity
     [stamp] = (tmp_path / "cache" / "environments").glob(f"*/{STAMP}")
     stamp.unlink()
     assert venv.identity() is None

@@ -90,12 +90,12 @@ def test_a_wheelhouse_is_enough_offline(
     # An index that is not there, as on a machine without a network.
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     stone = with_sources(tmp_path, Sources(wheels=house))
-    made = stone.prepare(offline=True)
-    assert made.facts["packages"]["pebble"]["version"] == "2.0"
+    identity = stone.prepare(offline=True)
+    assert identity.facts["packages"]["pebble"]["version"] == "2.0"
     # Another wheel in the folder is another question.
     make_wheel(house, "pebble", "3.0")
-    made = with_sources(tmp_path, Sources(wheels=house)).prepare(offline=True)
-    assert made.facts["packages"]["pebble"]["version"] == "3.0"
+    identity = with_sources(tmp_path, Sources(wheels=house)).prepare(offline=True)
+    assert identity.facts["packages"]["pebble"]["version"] == "3.0"
     for wheel in house.glob("*.whl"):
         wheel.unlink()
     with pytest.raises(EnvironmentUnavailableError, match="pebble"):
@@ -113,8 +113,8 @@ def test_an_index_comes_before_the_others(
     monkeypatch.delenv("UV_CONFIG_FILE")
     monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
-    made = with_sources(tmp_path, Sources(index=(str(index),))).prepare(offline=False)
-    assert made.facts["packages"]["pebble"]["version"] == "7.0"
+    identity = with_sources(tmp_path, Sources(index=(str(index),))).prepare(offline=False)
+    assert identity.facts["packages"]["pebble"]["version"] == "7.0"
 
 
 # Jobs

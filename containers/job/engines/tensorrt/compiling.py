@@ -46,8 +46,8 @@ def library(sources, flags, major, capability, folder):
     Raises:
         CompileError: see there.
     """
-    contents = {one["name"]: _read(one["file"]) for one in sources}
-    units = [one["name"] for one in sources if one["name"].endswith(UNITS)]
+    contents = {source["name"]: _read(source["file"]) for source in sources}
+    units = [source["name"] for source in sources if source["name"].endswith(UNITS)]
     if not units:
         raise CompileError(
             "none of %s is a source: their names end in %s"
@@ -160,7 +160,7 @@ def tensorrt_headers(major):
     ]
     folders += sorted(glob.glob("/usr/local/[tT]ensor[rR][tT]*/include"))
     folders += sorted(glob.glob("/opt/[tT]ensor[rR][tT]*/include"))
-    found = [one for one in folders if one and os.path.exists(os.path.join(one, "NvInfer.h"))]
+    found = [folder for folder in folders if folder and os.path.exists(os.path.join(folder, "NvInfer.h"))]
     if not found:
         raise CompileError(
             "the headers of TensorRT (NvInfer.h) are not here: NVIDIA's images and tar files have them, "

@@ -94,14 +94,14 @@ class Session(object):
             ValueError: the engine lacks one of the names, or an input has another type or shape.
             RunError, cuda.CudaError: it did not run.
         """
-        found = {one.name: one for one in self._bindings}
+        found = {binding.name: binding for binding in self._bindings}
         for name, array in sorted(inputs.items()):
             self._fill(found, name, array)
         missing = [name for name in outputs if name not in found or found[name].is_input]
         if missing:
             raise ValueError(
                 "the model has no output %s; it has: %s"
-                % (", ".join(missing), ", ".join(one.name for one in self._bindings if not one.is_input))
+                % (", ".join(missing), ", ".join(binding.name for binding in self._bindings if not binding.is_input))
             )
         wanted = [found[name] for name in outputs]
         self._execute(wanted)
@@ -109,7 +109,7 @@ class Session(object):
 
     def _fill(self, found, name, array):
         if name not in found or not found[name].is_input:
-            known = sorted(one.name for one in self._bindings if one.is_input)
+            known = sorted(binding.name for binding in self._bindings if binding.is_input)
             raise ValueError("the model has no input %r; it has: %s" % (name, ", ".join(known)))
         target = found[name].array
         if target.shape != array.shape:
@@ -125,9 +125,9 @@ class Session(object):
 
     def _execute(self, wanted):
         call, stream = self._cuda.call, self._stream
-        for one in self._bindings:
-            if one.is_input:
-                cuda.upload(self._cuda, one.address, one.array, stream)
+        for binding in self._bindings:
+            if binding.is_input:
+                cuda.upload(self._cuda, binding.address, binding.array, stream)
         call("cudaEventRecord", (self._start, stream))
         if not self._interface.enqueue(self._bindings, stream):
             raise RunError("TensorRT did not run the engine" + self._log.told())
@@ -164,16 +164,16 @@ class Session(object):
         self._interface.shape(context)
         profiler = Profiler()
         context.profiler = profiler
-        found = {one.name: one for one in self._bindings}
+        found = {binding.name: binding for binding in self._bindings}
         for name, array in sorted((inputs or {}).items()):
             self._fill(found, name, array)
-        for one in self._bindings:
-            if one.is_input:
+        for binding in self._bindings:
+            if binding.is_input:
                 if inputs is None:
-                    one.array[...] = 0
-                cuda.upload(self._cuda, one.address, one.array, self._stream)
+                    binding.array[...] = 0
+                cuda.upload(self._cuda, binding.address, binding.array, self._stream)
         self._cuda.call("cudaStreamSynchronize", (self._stream,))
-        addresses = [one.address for one in self._bindings]
+        addresses = [binding.address for binding in self._bindings]
         told = []
         for _ in range(runs):
             profiler.seconds = {}
@@ -301,7 +301,7 @@ class Numbered(object):
 
     def enqueue(self, bindings, stream):
         context = self._context
-        addresses = [one.address for one in bindings]
+        addresses = [binding.address for binding in bindings]
         if self._implicit:
             return context.execute_async(
                 batch_size=self._batch, bindings=addresses, stream_handle=stream

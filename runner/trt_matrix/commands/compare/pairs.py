@@ -48,7 +48,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
     if refusal:
         raise ConfigError(source, [refusal])
     try:
-        of_a, of_b = (_files(one, select) for one in (a, b))
+        of_a, of_b = (_files(path, select) for path in (a, b))
     except DumpError as error:
         raise ConfigError(source, [str(error)]) from error
     # Two files are compared whatever they are called.
@@ -72,8 +72,8 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
             problems.append(
                 f"{name_a}: no array is in both: A has {_arrays(found_a)}; B has {_arrays(found_b)}"
             )
-        for one, other in members.items():
-            pair = TensorPair(name=_joined(name_a, one), a=found_a[one], b=found_b[other])
+        for member, other in members.items():
+            pair = TensorPair(name=_joined(name_a, member), a=found_a[member], b=found_b[other])
             problems += _problems(pair, forms)
             pairs.append(_noted(pair, forms))
         only_a += [_joined(name_a, one) for one in found_a if one not in members]
@@ -121,7 +121,7 @@ def _tensors(
     One that holds no numbers at all is `left_out` where that is a list.
     """
     try:
-        return {one.member or "": one for one in tensors(path, form)}
+        return {tensor.member or "": tensor for tensor in tensors(path, form)}
     except NoNumbersError as error:
         (problems if left_out is None else left_out).append(str(error))
         return {}
@@ -187,7 +187,7 @@ def _noted(pair: TensorPair, forms: Forms) -> TensorPair:
             notes.append(f"{tensor.where} is float64: rounded to float32, relative error 6e-8")
         if tensor.note:
             notes.append(f"{tensor.where}: {tensor.note}")
-    shapes = [_long_axes(one.shape) for one in (pair.a, pair.b)]
+    shapes = [_long_axes(tensor.shape) for tensor in (pair.a, pair.b)]
     if all(shapes) and shapes[0] != shapes[1]:
         notes.append(
             f"compared in the order of the files: A is {pair.a.shape}, B is {pair.b.shape}"
@@ -197,23 +197,27 @@ def _noted(pair: TensorPair, forms: Forms) -> TensorPair:
 
 def _misread(pair: TensorPair) -> list[str]:
     """Says what raw files look like, where that is not what they are read as."""
-    others = [_likely(one) for one in (pair.a, pair.b)]
+    others = [_likely(tensor) for tensor in (pair.a, pair.b)]
     if not any(others):
         return []
-    likely = [other or one.dtype for one, other in zip((pair.a, pair.b), others, strict=True)]
+    likely = [other or tensor.dtype for tensor, other in zip((pair.a, pair.b), others, strict=True)]
     orders = [order_of(one) for one in likely]
     options = [
         f"{option} {','.join(dict.fromkeys(words))}"
         for option, words, read in (
-            ("--byte-order", orders, [order_of(one.dtype) for one in (pair.a, pair.b)]),
-            ("--dtype", [one.name for one in likely], [one.dtype.name for one in (pair.a, pair.b)]),
+            ("--byte-order", orders, [order_of(tensor.dtype) for tensor in (pair.a, pair.b)]),
+            (
+                "--dtype",
+                [one.name for one in likely],
+                [tensor.dtype.name for tensor in (pair.a, pair.b)],
+            ),
         )
         if words != read
     ]
     return [
-        f"{one.where} looks like {looks_like(other)}: read so, its magnitudes make sense, as "
-        f"{looks_like(one.dtype)} they do not; try {' '.join(options)}"
-        for one, other in zip((pair.a, pair.b), others, strict=True)
+        f"{tensor.where} looks like {looks_like(other)}: read so, its magnitudes make sense, as "
+        f"{looks_like(tensor.dtype)} they do not; try {' '.join(options)}"
+        for tensor, other in zip((pair.a, pair.b), others, strict=True)
         if other is not None
     ]
 
@@ -256,7 +260,7 @@ def _guess(a: Tensor, b: Tensor) -> str:
 
 def _axes(pair: TensorPair) -> list[str]:
     """Refuses shapes that differ in the order of their axes: such numbers do not belong together."""
-    a, b = (_long_axes(one.shape) for one in (pair.a, pair.b))
+    a, b = (_long_axes(tensor.shape) for tensor in (pair.a, pair.b))
     if a == b or sorted(a) != sorted(b):
         return []
     return [

@@ -33,56 +33,56 @@ class TableResult:
     contrast: TableContrast
 
     def text(self) -> str:
-        one = self.contrast
+        table_contrast = self.contrast
         parts = [
-            f"A: {line(self.a)}, {_described(one.a)}\n"
-            f"B: {line(self.b)}, {_described(one.b)} (the reference)",
+            f"A: {line(self.a)}, {_described(table_contrast.a)}\n"
+            f"B: {line(self.b)}, {_described(table_contrast.b)} (the reference)",
             "\n".join(self._numbers()),
         ]
-        if one.mistake:
-            parts.append(one.mistake)
-        if one.within(SAME) < len(one.tensors):
+        if table_contrast.mistake:
+            parts.append(table_contrast.mistake)
+        if table_contrast.within(SAME) < len(table_contrast.tensors):
             parts.append(self._furthest())
         if remarks := self._remarks():
             parts.append("\n".join(remarks))
         return "\n\n".join(parts)
 
     def summary(self) -> Mapping[str, Any]:
-        one = self.contrast
+        table_contrast = self.contrast
         return {
-            "a": {"file": self.a, **_facts(one.a)},
-            "b": {"file": self.b, **_facts(one.b)},
-            "both": len(one.tensors),
-            "ratio_median": one.median,
-            "ratio_spread": one.spread,
-            "same": one.within(SAME),
-            "within_0.5_percent": one.within(NEAR),
-            "within_10_percent": one.within(CLOSE),
-            "mistake": one.mistake,
-            "renamed": one.renamed,
+            "a": {"file": self.a, **_facts(table_contrast.a)},
+            "b": {"file": self.b, **_facts(table_contrast.b)},
+            "both": len(table_contrast.tensors),
+            "ratio_median": table_contrast.median,
+            "ratio_spread": table_contrast.spread,
+            "same": table_contrast.within(SAME),
+            "within_0.5_percent": table_contrast.within(NEAR),
+            "within_10_percent": table_contrast.within(CLOSE),
+            "mistake": table_contrast.mistake,
+            "renamed": table_contrast.renamed,
             "tensors": [
                 {"tensor": each.tensor, "a": each.a, "b": each.b, "ratio": each.ratio}
-                for each in one.tensors
+                for each in table_contrast.tensors
             ],
-            "only_a": list(one.only_a),
-            "only_b": list(one.only_b),
-            "unusable_a": dict(one.unusable_a),
-            "unusable_b": dict(one.unusable_b),
+            "only_a": list(table_contrast.only_a),
+            "only_b": list(table_contrast.only_b),
+            "unusable_a": dict(table_contrast.unusable_a),
+            "unusable_b": dict(table_contrast.unusable_b),
         }
 
     def _numbers(self) -> Sequence[str]:
-        one = self.contrast
-        both = len(one.tensors)
-        if one.median is None or one.spread is None:
+        table_contrast = self.contrast
+        both = len(table_contrast.tensors)
+        if table_contrast.median is None or table_contrast.spread is None:
             return ["no tensor has a range in both"]
-        if one.within(SAME) == both:
+        if table_contrast.within(SAME) == both:
             return [f"all {both:,} ranges that both have are the same"]
-        least, most = (pick(each.ratio for each in one.tensors) for pick in (min, max))
+        least, most = (pick(each.ratio for each in table_contrast.tensors) for pick in (min, max))
         return [
-            f"{both:,} tensors have a range in both; A / B: median {one.median:.4g}, two thirds within a "
-            f"factor of {one.spread:.4g} about it, {least:.4g} to {most:.4g}",
-            f"within {NEAR:.1%}: {one.within(NEAR):,} ({one.within(NEAR) / both:.0%}); "
-            f"within {CLOSE:.0%}: {one.within(CLOSE):,} ({one.within(CLOSE) / both:.0%})",
+            f"{both:,} tensors have a range in both; A / B: median {table_contrast.median:.4g}, two thirds within a "
+            f"factor of {table_contrast.spread:.4g} about it, {least:.4g} to {most:.4g}",
+            f"within {NEAR:.1%}: {table_contrast.within(NEAR):,} ({table_contrast.within(NEAR) / both:.0%}); "
+            f"within {CLOSE:.0%}: {table_contrast.within(CLOSE):,} ({table_contrast.within(CLOSE) / both:.0%})",
         ]
 
     def _furthest(self) -> str:
@@ -96,12 +96,14 @@ class TableResult:
         )
 
     def _remarks(self) -> list[str]:
-        one = self.contrast
-        remarks = [f"names of A became B's: {one.renamed}"] if one.renamed else []
-        for side, names in (("A", one.only_a), ("B", one.only_b)):
+        table_contrast = self.contrast
+        remarks = (
+            [f"names of A became B's: {table_contrast.renamed}"] if table_contrast.renamed else []
+        )
+        for side, names in (("A", table_contrast.only_a), ("B", table_contrast.only_b)):
             if names:
                 remarks.append(f"only in {side}, {len(names):,}: {listed_lines(names)}")
-        for side, unusable in (("A", one.unusable_a), ("B", one.unusable_b)):
+        for side, unusable in (("A", table_contrast.unusable_a), ("B", table_contrast.unusable_b)):
             remarks += [
                 f"{side} has no range for {line(name)}: {line(why)}"
                 for name, why in list(unusable.items())[:MOST]
@@ -142,7 +144,7 @@ def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult |
     if given:
         problem = f"{', '.join(given)}: of arrays, and both files are calibration tables"
         raise ConfigError(OPTIONS, [problem])
-    tables = [one for one in found.values() if isinstance(one, ReadTable)]
+    tables = [table for table in found.values() if isinstance(table, ReadTable)]
     return TableResult(a=str(a), b=str(b), contrast=contrast(*tables))
 
 
@@ -155,12 +157,12 @@ def _read(path: Path) -> ReadTable | str:
     if path.stat().st_size > LIMIT_BYTES and suffix != NETWORK:
         return "it is too large for one"
     try:
-        found, _ = read_table(path)
+        table, _ = read_table(path)
     except TableError as error:
         return str(error)
-    if found.form is TableForm.TEXT and all(_is_decimal(name) for name in found.names):
+    if table.form is TableForm.TEXT and all(_is_decimal(name) for name in table.names):
         return "it is columns of numbers"
-    return found
+    return table
 
 
 def _is_decimal(name: str) -> bool:
@@ -196,12 +198,12 @@ def _maker(table: ReadTable, before: str) -> str:
     return "" if maker.startswith("unknown") else f"{before}{line(maker)}"
 
 
-def _row(one: TensorRatio) -> tuple[str, ...]:
-    bits = math.log2(one.ratio)
+def _row(ratio: TensorRatio) -> tuple[str, ...]:
+    bits = math.log2(ratio.ratio)
     return (
-        line(one.tensor),
-        f"{one.a:.5g}",
-        f"{one.b:.5g}",
-        f"{one.ratio:.4g}",
+        line(ratio.tensor),
+        f"{ratio.a:.5g}",
+        f"{ratio.b:.5g}",
+        f"{ratio.ratio:.4g}",
         ABSENT if abs(bits) < 0.005 else f"{bits:+.2f}",
     )

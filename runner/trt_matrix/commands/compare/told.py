@@ -79,16 +79,16 @@ class Result:
     @cached_property
     def error(self) -> Metrics:
         """Over all elements of all files."""
-        return metrics(np.concatenate([one.sums for one in self.files]))
+        return metrics(np.concatenate([file.sums for file in self.files]))
 
     @cached_property
     def heads(self) -> tuple[tuple[str, Metrics, bool], ...]:
         """Glob of files that are of one head → all their elements' metrics, whether bit for bit the same."""
         found = []
-        for name, places in grouped([one.name for one in self.files]).items():
+        for name, places in grouped([file.name for file in self.files]).items():
             files = [self.files[place] for place in places]
-            error = metrics(np.concatenate([one.sums for one in files]))
-            found.append((name, error, all(one.bit_identical for one in files)))
+            error = metrics(np.concatenate([file.sums for file in files]))
+            found.append((name, error, all(file.bit_identical for file in files)))
         return tuple(found)
 
     def text(self) -> str:
@@ -106,7 +106,7 @@ class Result:
             "a": self.a,
             "b": self.b,
             "epsilon": self.epsilon,
-            "files": [_summary(one) for one in self.files],
+            "files": [_summary(file) for file in self.files],
             "heads": {name: asdict(error) for name, error, _ in self.heads},
             "all": asdict(self.error),
             "only_a": list(self.only_a),
@@ -120,20 +120,24 @@ class Result:
             ("", "elements", "SQNR", "NMSE", "MSE", "RMSE", "MAE", "max |d|", "cosine", over, "NaN/Inf"),
             ("", "", "dB", "", "unit²", "unit", "unit", "unit", "", "%", ""),
         ]  # fmt: skip
-        rows += [_row(one.name, one.error, bit_identical=one.bit_identical) for one in self.files]
+        rows += [
+            _row(file.name, file.error, bit_identical=file.bit_identical) for file in self.files
+        ]
         rows += [_row(f"all {name}", error, bit_identical=same) for name, error, same in self.heads]
         if len(self.files) > 1:
-            same = all(one.bit_identical for one in self.files)
+            same = all(file.bit_identical for file in self.files)
             rows.append(_row("all", self.error, bit_identical=same))
         return aligned(rows) + "\nunit: that of the outputs themselves"
 
     def _remarks(self) -> list[str]:
-        remarks = [f"{line(one.name)}: {visible(note)}" for one in self.files for note in one.notes]
+        remarks = [
+            f"{line(file.name)}: {visible(note)}" for file in self.files for note in file.notes
+        ]
         remarks += [
-            f"{line(one.name)}: {one.error.nonfinite:,} elements are left out, because A has "
-            f"{one.nonfinite_a} values, B has {one.nonfinite_b}"
-            for one in self.files
-            if one.error.nonfinite
+            f"{line(file.name)}: {file.error.nonfinite:,} elements are left out, because A has "
+            f"{file.nonfinite_a} values, B has {file.nonfinite_b}"
+            for file in self.files
+            if file.error.nonfinite
         ]
         for side, names in (("A", self.only_a), ("B", self.only_b)):
             if names:
@@ -155,7 +159,7 @@ class Result:
 
 def _loops(files: Sequence[Compared]) -> list[str]:
     """Says what the loop returns, where files hold what it reads past the end."""
-    known = [one for one in files if one.off_by_one is not None]
+    known = [file for file in files if file.off_by_one is not None]
     if not known:
         return []
     lines = [

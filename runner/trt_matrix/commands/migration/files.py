@@ -137,11 +137,11 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
     """Raises ConfigError where something would be written over what is read, which no --force means."""
-    given = {one.resolve() for one in inputs if one is not None}
+    given = {path.resolve() for path in inputs if path is not None}
     for path in outputs:
         if path.resolve() in given:
             raise ConfigError(str(path), ["it is read here too: name another file to write"])
-    if len({one.resolve() for one in outputs}) < len(outputs):
+    if len({output.resolve() for output in outputs}) < len(outputs):
         raise ConfigError(str(outputs[0]), ["two results are to be written there"])
 
 

@@ -129,8 +129,8 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
     read = (wish.table, source.path, wish.names, source.matrix)
     files.refuse_overwriting([wish.output], read)
     names = files.names_of(wish.names) if wish.names else source.names_of(wish.table)
-    if (found := quantisation_of(source.model)) is not None and found.anything:
-        message = f"{found.sentence()}; a table goes into the float network: name that"
+    if (shipped := quantisation_of(source.model)) is not None and shipped.anything:
+        message = f"{shipped.sentence()}; a table goes into the float network: name that"
         raise ConfigError(str(source.path), [message])
     options = replace(TENSORRT, unified_scales=wish.unified_scales, exclude=frozenset(wish.exclude))
     stage("placing", wish.output.name)
@@ -198,7 +198,7 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
 def _strange(made: ToQdq, source: Source) -> Sequence[str]:
     """Returns that a table seems another network's, where most of its names are no tensors of this one."""
     # What TensorRT's parsers add themselves is in no ONNX file.
-    names = [one for one in made.tensors if one.fate is not TensorFate.PARSER]
+    names = [tensor for tensor in made.tensors if tensor.fate is not TensorFate.PARSER]
     unknown = made.with_fate(TensorFate.UNKNOWN)
     if len(unknown) <= MOST_UNKNOWN * len(names):
         return ()
@@ -255,7 +255,7 @@ def _held(table: ReadTable, made: ToQdq, ranges: Sequence[Mapping[str, float]]) 
         why_not = "no range in it can be used" if values else "it has no ranges"
         return Held(why_not=f"{why_not}, of tensors that have one on these images")
     wrong = mistake(values, ranges, scales=table.form.scales)
-    used = {one.tensor for one in made.with_fate(TensorFate.USED)}
+    used = {traced.tensor for traced in made.with_fate(TensorFate.USED)}
     return Held(
         tensors=tensors,
         mistake=wrong,
@@ -294,7 +294,7 @@ def migrate_to_cache(wish: MigrationWish, stage: Stage = untold) -> MigratedToCa
     stage("reading", wish.table.name)
     # Where the float network is named, nothing of this one is needed but its scales.
     given = (files.unchecked_network_of if wish.model else files.network_of)(wish.table)
-    found = quantisation_of(given)
+    shipped = quantisation_of(given)
     names = files.names_of(wish.names) if wish.names else {}
     warnings: list[str] = []
     try:
@@ -322,6 +322,6 @@ def migrate_to_cache(wish: MigrationWish, stage: Stage = untold) -> MigratedToCa
         table=table,
         made=made,
         float_network=told,
-        weights=found.weights if found else 0,
+        weights=shipped.weights if shipped else 0,
         warnings=[*made.naming.problems, *warnings],
     )

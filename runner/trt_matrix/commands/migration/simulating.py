@@ -175,12 +175,12 @@ def _pass(called: str, file: str) -> Mapping[str, Any]:
 
 def _input(model: onnx.ModelProto) -> str:
     initialisers = {tensor.name for tensor in model.graph.initializer}
-    return next(one.name for one in model.graph.input if one.name not in initialisers)
+    return next(value.name for value in model.graph.input if value.name not in initialisers)
 
 
 def _with_outputs(model: onnx.ModelProto, heads: Sequence[tuple[str, str]]) -> onnx.ModelProto:
     """Returns a network that gives out all heads, inner tensors among them."""
-    known = {one.name for one in model.graph.output}
+    known = {value.name for value in model.graph.output}
     missing = [tensor for _, tensor in heads if tensor not in known]
     if not missing:
         return model

@@ -140,7 +140,7 @@ def as_stated(
         raise ConfigError(str(path), [str(error)]) from error
     if fed.parts:
         # What is made of it would take our one tensor in place of the user's inputs.
-        names = listed([repr(one.name) for one in fed.parts])
+        names = listed([repr(part.name) for part in fed.parts])
         problem = (
             f"{path}: it takes {names}, which the samples bring each for itself; networks of one input are worked on "
             "here: say in model.constants what all but one are fed"
@@ -152,7 +152,9 @@ def as_stated(
 
 def _of_model(path: Path) -> Source:
     model = network_of(path)
-    heads = [(one.name, one.name) for one in graph.outputs(model) if is_floating(one.dtype)]
+    heads = [
+        (output.name, output.name) for output in graph.outputs(model) if is_floating(output.dtype)
+    ]
     if not heads:
         raise ConfigError(str(path), ["no output is floating point: there is nothing to compare"])
     return Source(path=path, model=model, heads=heads)
@@ -220,15 +222,15 @@ def _only_input(source: Source) -> graph.TensorInfo:
     Raises:
         ConfigError: it has several, or none.
     """
-    found = graph.inputs(source.model)
-    if len(found) != 1:
-        names = ", ".join(f"{one.name} {shape_text(one)}" for one in found) or "none"
+    tensors = graph.inputs(source.model)
+    if len(tensors) != 1:
+        names = ", ".join(f"{tensor.name} {shape_text(tensor)}" for tensor in tensors) or "none"
         message = (
-            f"it has {len(found)} inputs: {names}; images fill one, so say what the others are fed in a matrix.yaml "
+            f"it has {len(tensors)} inputs: {names}; images fill one, so say what the others are fed in a matrix.yaml "
             "(`trt-matrix init` proposes it: model.constants) and give it by --config"
         )
         raise ConfigError(str(source.path), [message])
-    return found[0]
+    return tensors[0]
 
 
 def _of_array(source: Source, path: Path, limit: int, folder: Path) -> MigrationImages:
@@ -237,15 +239,15 @@ def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Migration
     except (OSError, ValueError, EOFError) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise ConfigError(str(path), [f"no folder, and no array of images: {told}"]) from error
-    one = _only_input(source)
-    wanted = (one.shape or ())[1:]
+    tensor = _only_input(source)
+    wanted = (tensor.shape or ())[1:]
     fits = len(wanted) == array.ndim - 1 and all(
         not isinstance(size, int) or size <= 0 or size == there
         for size, there in zip(wanted, array.shape[1:], strict=False)
     )
     if not fits:
         message = (
-            f"it holds {array.shape}, (images, …), and the network takes {shape_text(one)}: one image behind "
+            f"it holds {array.shape}, (images, …), and the network takes {shape_text(tensor)}: one image behind "
             "another, preprocessed, without the network's batch axis"
         )
         raise ConfigError(str(path), [message])
@@ -259,8 +261,10 @@ def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Migration
 
 def made_up(source: Source, folder: Path) -> MigrationImages:
     """Returns one image of noise: it shows that a network loads and runs, and nothing else."""
-    one = _only_input(source)
-    sizes = [size if isinstance(size, int) and size > 0 else OPEN_SIZE for size in one.shape or ()]
+    tensor = _only_input(source)
+    sizes = [
+        size if isinstance(size, int) and size > 0 else OPEN_SIZE for size in tensor.shape or ()
+    ]
     target = folder / "noise.npy"
     noise = np.random.default_rng(0).uniform(-1, 1, (1, *sizes[1:]))
     np.save(target, noise.astype(np.float32))

@@ -46,7 +46,7 @@ def qdq_text(done: MigratedToQdq) -> str:
         *_fates(made),
     ]
     lines += [
-        f"added: {_named(one.tensor for one in made.added)} had no scale of their own: "
+        f"added: {_named(added.tensor for added in made.added)} had no scale of their own: "
         f"{visible(made.added[0].tensor)} has that of {visible(made.added[0].source)}, {made.added[0].why}"
     ] if made.added else []  # fmt: skip
     lines += [
@@ -71,7 +71,7 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
         how += ["they are those of nodes"] if naming.by_nodes else []
         yield f"names: {count(len(naming.names), 'name')} became the network's: {' and '.join(how)}"
     elif naming.names:
-        pairs = [f"{visible(one)} is {visible(other)}" for one, other in naming.names.items()]
+        pairs = [f"{visible(name)} is {visible(other)}" for name, other in naming.names.items()]
         yield f"names: {listed(pairs, NAMED)}"
     if done.made.likely:
         pairs = [f"{visible(one)!r}: {visible(other)!r}" for one, other in done.made.likely.items()]
@@ -83,13 +83,13 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
 
 def _heads(done: MigratedToQdq) -> Iterator[str]:
     rows = [["head", "scales", "layers in int8", "of the work", *_columns(done)]]
-    for head, one in done.made.heads.items():
-        share = ABSENT if one.integer_share is None else _percent(one.integer_share)
+    for head, coverage in done.made.heads.items():
+        share = ABSENT if coverage.integer_share is None else _percent(coverage.integer_share)
         rows.append(
             [
                 visible(head),
-                f"{one.scaled} of {one.wanted}",
-                f"{one.int8} of {one.layers}",
+                f"{coverage.scaled} of {coverage.wanted}",
+                f"{coverage.int8} of {coverage.layers}",
                 share,
                 *_values(done, head),
             ]
@@ -123,7 +123,7 @@ def _db(value: float | None) -> str:
 
 
 def _fates(made: ToQdq) -> Iterator[str]:
-    counted = Counter(one.fate for one in made.tensors)
+    counted = Counter(tensor.fate for tensor in made.tensors)
     for fate, told in FATES.items():
         if not counted[fate]:
             continue
@@ -132,9 +132,11 @@ def _fates(made: ToQdq) -> Iterator[str]:
         yield f"  {counted[fate]:5}  {told}{told_names}"
 
 
-def _tensor(one: Traced) -> str:
-    name = one.called if one.fate in (TensorFate.UNKNOWN, TensorFate.PARSER) else one.tensor
-    why = f" ({one.why})" if one.why else f" → {one.source}" if one.source else ""
+def _tensor(traced: Traced) -> str:
+    name = (
+        traced.called if traced.fate in (TensorFate.UNKNOWN, TensorFate.PARSER) else traced.tensor
+    )
+    why = f" ({traced.why})" if traced.why else f" → {traced.source}" if traced.source else ""
     return f"{name}{why}"
 
 
@@ -150,9 +152,17 @@ def _joins(done: MigratedToQdq) -> Iterator[str]:
         )
 
 
-def _requantised(found: Sequence[Requantisation]) -> str:
-    concats = [one.tensor for one in found if one.operator == "Concat"]
-    adds = [one.tensor for one in found if one.operator != "Concat"]
+def _requantised(requantisations: Sequence[Requantisation]) -> str:
+    concats = [
+        requantisation.tensor
+        for requantisation in requantisations
+        if requantisation.operator == "Concat"
+    ]
+    adds = [
+        requantisation.tensor
+        for requantisation in requantisations
+        if requantisation.operator != "Concat"
+    ]
     parts = [
         f"{count(len(names), one, many)} ({_named(names)})"
         for names, one, many in (
@@ -205,9 +215,9 @@ def _held(done: MigratedToQdq) -> Iterator[str]:
     else:
         yield f"the table's {held.tensors} ranges fit those that the network has on these images"
     yield from (
-        f"warning: {visible(one.tensor)}: its range {one.amax:.3g} is {one.ratio:.3g} times the largest magnitude on "
-        f"{count(compared.images.count, 'image')} ({one.seen:.3g}), so {127 / one.ratio:.2g} of 127 steps are left for it"
-        for one in held.far_above[:NAMED]
+        f"warning: {visible(above.tensor)}: its range {above.amax:.3g} is {above.ratio:.3g} times the largest magnitude on "
+        f"{count(compared.images.count, 'image')} ({above.seen:.3g}), so {127 / above.ratio:.2g} of 127 steps are left for it"
+        for above in held.far_above[:NAMED]
     )
     if len(held.far_above) > NAMED:
         yield f"  and {len(held.far_above) - NAMED} more; --json names all"
@@ -222,10 +232,10 @@ def cache_text(done: MigratedToCache) -> str:
         f"  {len(made.own):5}  scales of its own, bit for bit",
     ]
     if made.added:
-        one = made.added[0]
+        added = made.added[0]
         lines.append(
             f"  {len(made.added):5}  added: {_named(one.tensor for one in made.added)}; "
-            f"{visible(one.tensor)}: {one.why}"
+            f"{visible(added.tensor)}: {added.why}"
         )
     if made.outputs:
         lines.append(
@@ -276,39 +286,40 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
         "likely_names": dict(made.likely),
         "tensors": [
             {
-                "tensor": one.tensor,
-                "called": one.called,
-                "fate": str(one.fate),
-                "scale": _finite(one.scale),
-                "written": one.written,
-                "source": one.source,
-                "why": one.why,
+                "tensor": tensor.tensor,
+                "called": tensor.called,
+                "fate": str(tensor.fate),
+                "scale": _finite(tensor.scale),
+                "written": tensor.written,
+                "source": tensor.source,
+                "why": tensor.why,
             }
-            for one in made.tensors
+            for tensor in made.tensors
         ],
-        "added": [_added(one) for one in made.added],
+        "added": [_added(added) for added in made.added],
         "lacking": dict(made.lacking),
         "float_layers": dict(made.float_layers),
         "layers": made.layers,
         "heads": {
             head: {
-                "scaled": one.scaled,
-                "wanted": one.wanted,
-                "lacking": list(one.lacking),
-                "int8_layers": one.int8,
-                "layers": one.layers,
-                "integer_share": one.integer_share,
+                "scaled": coverage.scaled,
+                "wanted": coverage.wanted,
+                "lacking": list(coverage.lacking),
+                "int8_layers": coverage.int8,
+                "layers": coverage.layers,
+                "integer_share": coverage.integer_share,
                 "sqnr_db": compared.sqnr_db[head] if compared else None,
                 "other_placement_sqnr_db": compared.other_db[head]
                 if compared and compared.other_db
                 else None,
             }
-            for head, one in made.heads.items()
+            for head, coverage in made.heads.items()
         },
         "unified_scales": done.wish.unified_scales,
-        "requantised": [_join(one) for one in made.requantised],
+        "requantised": [_join(requantisation) for requantisation in made.requantised],
         "avoided": [
-            _join(one) for one in (made.avoided if done.wish.unified_scales else made.requantised)
+            _join(requantisation)
+            for requantisation in (made.avoided if done.wish.unified_scales else made.requantised)
         ],
         "simulation": {
             "images": compared.images.count,
@@ -323,8 +334,8 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
             "tensors": done.held.tensors,
             "mistake": done.held.mistake.text if done.held.mistake else None,
             "far_above": [
-                {"tensor": one.tensor, "amax": one.amax, "seen": one.seen}
-                for one in done.held.far_above
+                {"tensor": above.tensor, "amax": above.amax, "seen": above.seen}
+                for above in done.held.far_above
             ],
         },
         "warnings": list(done.warnings),
@@ -341,7 +352,7 @@ def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
         "header": str(done.wish.header),
         "names": dict(made.naming.names),
         "scales": dict(made.own),
-        "added": [_added(one) for one in made.added],
+        "added": [_added(added) for added in made.added],
         "lacking": dict(made.lacking),
         "outputs_without": list(made.outputs),
         "others_without": made.without,
@@ -356,13 +367,13 @@ def _added(one: Any) -> Mapping[str, Any]:
     return {"tensor": one.tensor, "scale": one.scale, "source": one.source, "why": one.why}
 
 
-def _join(one: Requantisation) -> Mapping[str, Any]:
+def _join(requantisation: Requantisation) -> Mapping[str, Any]:
     return {
-        "node": one.node,
-        "operator": one.operator,
-        "tensor": one.tensor,
-        "scale": one.scale,
-        "other": one.other,
+        "node": requantisation.node,
+        "operator": requantisation.operator,
+        "tensor": requantisation.tensor,
+        "scale": requantisation.scale,
+        "other": requantisation.other,
     }
 
 

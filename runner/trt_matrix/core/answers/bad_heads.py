@@ -41,29 +41,39 @@ def _causes(head: HeadResult) -> list[str]:
     """Returns what was found of a head: effects, never gates, which one bad head may hold and another not."""
     known = FAULTS - SAY_NOTHING
     # What is called by its largest part, without a test, is no effect that an operator could have.
-    shares = [one for one in head.verdicts if one.kind is Kind.INT8_LIMIT and one.effect is None]
-    return [str(one.kind) for one in head.verdicts if one.kind in known and one not in shares]
+    shares = [
+        verdict
+        for verdict in head.verdicts
+        if verdict.kind is Kind.INT8_LIMIT and verdict.effect is None
+    ]
+    return [
+        str(verdict.kind)
+        for verdict in head.verdicts
+        if verdict.kind in known and verdict not in shares
+    ]
 
 
 def _case(result: CellResult, cause: str) -> _Case:
-    bad = tuple(one.head for one in result.heads if cause in _causes(one))
+    bad = tuple(head.head for head in result.heads if cause in _causes(head))
     good = tuple(
-        one.head
-        for one in result.heads
-        if one.head not in bad and not _undecided(one) and not _broken(one)
+        head.head
+        for head in result.heads
+        if head.head not in bad and not _undecided(head) and not _broken(head)
     )
     return bad, good
 
 
 def _broken(head: HeadResult) -> bool:
     """Whether its output is broken: whatever else is asked of it, it is not good."""
-    return any(one.kind is Kind.BROKEN_OUTPUT for one in head.verdicts)
+    return any(verdict.kind is Kind.BROKEN_OUTPUT for verdict in head.verdicts)
 
 
 def _undecided(head: HeadResult) -> bool:
-    return any(one.kind in SAY_NOTHING for one in head.verdicts)
+    return any(verdict.kind in SAY_NOTHING for verdict in head.verdicts)
 
 
 def _told(causes: Sequence[str], cells: Sequence[str], sentence: str) -> str:
     places = list(dict.fromkeys(cell.rpartition("/")[0].removesuffix("/cpu") for cell in cells))
-    return f"{listed([one.replace('_', ' ') for one in causes])} in {listed(places)}: {sentence}"
+    return (
+        f"{listed([cause.replace('_', ' ') for cause in causes])} in {listed(places)}: {sentence}"
+    )

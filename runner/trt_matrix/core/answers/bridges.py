@@ -19,37 +19,37 @@ def with_bridges(judgement: Judgement) -> Judgement:
     told = dict(judgement.sentences)
     for head in judgement.heads:
         said = bridge_sentences(
-            [one for one in judgement.bridges if one.head == head], judgement.layers
+            [bridge for bridge in judgement.bridges if bridge.head == head], judgement.layers
         )
         if said:
             told[head] = " ".join(filter(None, (told.get(head, ""), *said)))
     return replace(judgement, sentences=told)
 
 
-def bridge_sentences(found: Iterable[Bridge], layers: LayerReport | None = None) -> Sequence[str]:
+def bridge_sentences(bridges: Iterable[Bridge], layers: LayerReport | None = None) -> Sequence[str]:
     """Says whether Q/DQ loses the same as implicit int8, or by how much not, and behind which layers.
 
     Args:
-        found: Of one head.
+        bridges: Of one head.
         layers: In which precision layers ran, where that is known.
     """
     groups: dict[tuple[BridgeOutcome, tuple[str, str]], list[Bridge]] = {}
-    for one in found:
-        groups.setdefault((one.outcome, one.passes), []).append(one)
+    for bridge in bridges:
+        groups.setdefault((bridge.outcome, bridge.passes), []).append(bridge)
     return [_sentence(outcome, ones, layers) for (outcome, _), ones in groups.items()]
 
 
 def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerReport | None) -> str:
     implicit, explicit = ones[0].passes
     where = listed(list(dict.fromkeys(map(_where, ones))), MOST)
-    builds = count(min(one.builds for one in ones), "build")
+    builds = count(min(bridge.builds for bridge in ones), "build")
     within = (
-        f"{up(max(one.within_db for one in ones))} dB"
+        f"{up(max(bridge.within_db for bridge in ones))} dB"
         if outcome is not BridgeOutcome.UNKNOWN
         else ""
     )
     if outcome is BridgeOutcome.SAME:
-        bits = all(one.same_bits for one in ones)
+        bits = all(bridge.same_bits for bridge in ones)
         how = "to the bit" if bits else f"within {within} (95 %)"
         return (
             f"Moved to Q/DQ the table loses the same: {explicit} and {implicit} agree in {where} {how}, "
@@ -66,9 +66,9 @@ def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerRepor
             f"{within} apart in {where} (95 %), {builds} each; more repeats or images tell."
         )
     way = "loses" if outcome is BridgeOutcome.WORSE else "keeps"
-    by = span(abs(one.worse_db) for one in ones)
-    least = min(min(abs(one.low_db), abs(one.high_db)) for one in ones)
-    most = max(max(abs(one.low_db), abs(one.high_db)) for one in ones)
+    by = span(abs(bridge.worse_db) for bridge in ones)
+    least = min(min(abs(bridge.low_db), abs(bridge.high_db)) for bridge in ones)
+    most = max(max(abs(bridge.low_db), abs(bridge.high_db)) for bridge in ones)
     behind = _behind(ones, layers) if layers else ""
     return (
         f"Moved to Q/DQ the table {way} {by} dB more: {explicit} against {implicit} in {where} "
@@ -76,15 +76,15 @@ def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerRepor
     )
 
 
-def _where(one: Bridge) -> str:
-    implicit, explicit = one.environments
+def _where(bridge: Bridge) -> str:
+    implicit, explicit = bridge.environments
     return explicit if implicit == explicit else f"{explicit} (implicit in {implicit})"
 
 
 def _behind(ones: Sequence[Bridge], layers: LayerReport) -> str:
     """Returns which layers of the head ran in int8 in all builds of one side, and in none of the other."""
     cone = [layer.name for part, layer in layers.network.layers if ones[0].head in part.heads]
-    sides = {cell: [getattr(one, cell) for one in ones] for cell in ("implicit", "explicit")}
+    sides = {cell: [getattr(bridge, cell) for bridge in ones] for cell in ("implicit", "explicit")}
     parts = []
     for mine, other, called in (
         ("implicit", "explicit", "implicit int8"),

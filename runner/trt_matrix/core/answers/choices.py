@@ -24,8 +24,8 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
     They are blamed where a gate does not hold, and either they were tested or no test has named a cause of
     cells that fail; else they are told.
     """
-    custom = frozenset(one.node for one in judgement.custom)
-    answers = {one.head: one for one in judgement.answers}
+    custom = frozenset(layer.node for layer in judgement.custom)
+    answers = {answer.head: answer for answer in judgement.answers}
     sentences = dict(judgement.sentences)
     for choice in choices:
         head, seen = choice.head, sentence(choice)
@@ -50,7 +50,7 @@ def with_choices(judgement: Judgement, choices: Sequence[Choice]) -> Judgement:
 
 def blamed(answer: Answer, choice: Choice) -> bool:
     """Whether a choice that a head's error goes along with is what it is blamed on."""
-    named = any(one.kind in TESTED and one.fails for one in answer.findings)
+    named = any(finding.kind in TESTED and finding.fails for finding in answer.findings)
     return (
         answer.passed is False
         and (tested(choice) or (not named and choice.chance <= MOST_CHANCE))

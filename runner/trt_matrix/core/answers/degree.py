@@ -13,7 +13,7 @@ def state(answer: Answer | None) -> str:
     """Returns a word of `Strip.state`; nothing but a clean answer is `clean`."""
     if answer is None:
         return "none"
-    if answer.passed is False or any(one.fails for one in answer.findings):
+    if answer.passed is False or any(finding.fails for finding in answer.findings):
         return "severe"
     first = lead(answer.findings, answer.unseen)
     if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
@@ -47,4 +47,4 @@ def how_sure(answer: Answer) -> str:
 
 def is_open(findings: tuple[Finding, ...]) -> bool:
     """Whether anything is undecided that another table would not settle."""
-    return any(one.kind is Kind.INCONCLUSIVE and not one.beaten for one in findings)
+    return any(finding.kind is Kind.INCONCLUSIVE and not finding.beaten for finding in findings)

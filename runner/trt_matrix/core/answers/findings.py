@@ -66,9 +66,9 @@ def findings(
     return tuple(sorted(made, key=_order))
 
 
-def planned(one: Finding) -> bool:
+def planned(finding: Finding) -> bool:
     """Whether it only says that cells were never meant to run here."""
-    return one.kind is Kind.COULD_NOT_RUN and one.severity is Severity.NONE
+    return finding.kind is Kind.COULD_NOT_RUN and finding.severity is Severity.NONE
 
 
 def lead(found: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None:
@@ -79,15 +79,15 @@ def lead(found: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None
     matters.
     """
     wrong = (
-        one
-        for one in found
-        if one.kind is not Kind.PRECISION_FALLBACK
-        and not planned(one)
-        and not (one.beaten and HARM_UNKNOWN.intersection(unseen))
+        finding
+        for finding in found
+        if finding.kind is not Kind.PRECISION_FALLBACK
+        and not planned(finding)
+        and not (finding.beaten and HARM_UNKNOWN.intersection(unseen))
     )
     return next(wrong, None)
 
 
-def _order(one: Finding) -> tuple[int, bool, bool, int]:
-    place = 0 if one.kind in FIRST else 2 if one.kind in LAST and not one.fails else 1
-    return (place, one.beaten, not one.fails, -one.severity.rank)
+def _order(finding: Finding) -> tuple[int, bool, bool, int]:
+    place = 0 if finding.kind in FIRST else 2 if finding.kind in LAST and not finding.fails else 1
+    return (place, finding.beaten, not finding.fails, -finding.severity.rank)

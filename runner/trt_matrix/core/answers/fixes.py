@@ -52,8 +52,8 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     known = Known(judgement=judgement, simulated=simulated or Simulated())
     deployed = known.deployed()
     wrong = sorted(
-        (one for one in deployed if is_bad(one)),
-        key=lambda one: (one.cell.environment != judgement.baseline, _worst_db(one)),
+        (result for result in deployed if is_bad(result)),
+        key=lambda result: (result.cell.environment != judgement.baseline, _worst_db(result)),
     )
     shown = _equal_ranges(wrong, known)
     if not (wrong or shown):
@@ -61,7 +61,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     shown += [_shown(fix, now, known) for now in wrong for fix in tried(now, known)]
     shown += _diagnosed(wrong, known)
     # A table that the baseline does well with is no fault of its images.
-    sound = any(one.cell.environment == judgement.baseline for one in deployed) and (
+    sound = any(result.cell.environment == judgement.baseline for result in deployed) and (
         not wrong or wrong[0].cell.environment != judgement.baseline
     )
     report = None if sound else judgement.calibration
@@ -70,7 +70,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     for one in shown:
         key = (one.fix.kind, one.fix.what, one.fix.command)
         groups.setdefault(key, []).append(one)
-    found = sorted(
+    showns = sorted(
         (told for group in groups.values() if (told := _together(group, known))),
         key=lambda one: (
             not one.fix.needed,
@@ -83,14 +83,14 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     )
     fixed = replace(
         judgement,
-        fixes=tuple(one.fix for one in found),
+        fixes=tuple(one.fix for one in showns),
         no_fix=(
             *(sentence for group in groups.values() for sentence in _spoils(group)),
             *_without_effect(wrong, groups.values(), known),
             *(sentence for now in wrong[:1] for sentence in no_images(now, report)),
         ),
     )
-    return replace(fixed, answers=tuple(_advised(one, fixed) for one in fixed.answers))
+    return replace(fixed, answers=tuple(_advised(answer, fixed) for answer in fixed.answers))
 
 
 def _advised(answer: Answer, judgement: Judgement) -> Answer:
@@ -104,11 +104,11 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
         return answer
     found = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
 
-    def told(one: Finding) -> Finding:
-        if one.kind is not Kind.INT8_LIMIT:
-            return one
+    def told(finding: Finding) -> Finding:
+        if finding.kind is not Kind.INT8_LIMIT:
+            return finding
         enough = fix is None or fix.reaches.holds is not False
-        return replace(one, advice=found if enough else f"{found} {one.advice}")
+        return replace(finding, advice=found if enough else f"{found} {finding.advice}")
 
     findings = tuple(map(told, answer.findings))
     of_first = bool(findings) and answer.advice == answer.findings[0].advice
@@ -141,58 +141,62 @@ def _shown(fix: Fix, now: CellResult, known: Known, heads: tuple[str, ...] | Non
 
 def _worst_db(result: CellResult) -> float:
     bad = bad_heads(result)
-    known = [one.error.sqnr_db for one in result.heads if one.head in bad]
+    known = [head.error.sqnr_db for head in result.heads if head.head in bad]
     return min((one for one in known if one is not None), default=0.0)
 
 
 def _together(group: Sequence[_Shown], known: Known) -> _Shown | None:
     """Returns one way out over all environments; None where none of them shows that it gains."""
-    least = min(group, key=lambda one: list(Basis).index(one.fix.basis)).fix.basis
-    group = [one for one in group if one.fix.basis is least]
-    worth = [one for one in group if one.gain.worth or least is Basis.UNKNOWN]
+    least = min(group, key=lambda shown: list(Basis).index(shown.fix.basis)).fix.basis
+    group = [shown for shown in group if shown.fix.basis is least]
+    worth = [shown for shown in group if shown.gain.worth or least is Basis.UNKNOWN]
     if not worth:
         return None
     first = worth[0]  # the baseline's, or the worst
-    cells = tuple(dict.fromkeys(cell for one in worth for cell in one.fix.cells))
+    cells = tuple(dict.fromkeys(cell for shown in worth for cell in shown.fix.cells))
     parts = [first.fix.why]
     if least is not Basis.UNKNOWN:
         parts = [f"in {first.now.cell.environment} {_numbers(first)}", *parts]
         if first.fix.now.lost is not None and first.fix.reaches.lost is None:
             parts.append("what becomes of boxes was not looked at")
     if len(worth) < len(group):
-        gaining = {one.now.cell.environment for one in worth}
+        gaining = {shown.now.cell.environment for shown in worth}
         others = dict.fromkeys(
-            one.now.cell.id if one.now.cell.environment in gaining else one.now.cell.environment
-            for one in group
-            if one not in worth
+            shown.now.cell.id
+            if shown.now.cell.environment in gaining
+            else shown.now.cell.environment
+            for shown in group
+            if shown not in worth
         )
         parts.append(f"no gain in {listed(list(others), MOST)}")
-    elif len(names := {one.now.cell.environment for one in worth}) > 1:
+    elif len(names := {shown.now.cell.environment for shown in worth}) > 1:
         parts.append(f"a gain in {len(names)} environments")
-    parts += _unheld((cell for one in group for cell in one.fix.cells), known)
+    parts += _unheld((cell for shown in group for cell in shown.fix.cells), known)
     fix = replace(first.fix, why=f"{capital('; '.join(filter(None, parts)))}.", cells=cells)
     return replace(first, fix=fix)
 
 
-def _numbers(one: _Shown) -> str:
+def _numbers(shown: _Shown) -> str:
     """Returns `small 14.7 to 22.4 dB, AP drop 0.220 to 0.004, 12 to 0 of 722 boxes lost; large loses 0.8 dB`."""
-    now, reaches = one.fix.now, one.fix.reaches
-    told = one.heads or tuple(now.sqnr_db)
-    heads = sorted((head for head in told if head in one.gain.db), key=lambda x: -one.gain.db[x])
+    now, reaches = shown.fix.now, shown.fix.reaches
+    told = shown.heads or tuple(now.sqnr_db)
+    heads = sorted(
+        (head for head in told if head in shown.gain.db), key=lambda x: -shown.gain.db[x]
+    )
     ends = {head: (f"{now.sqnr_db[head]:.1f}", f"{reaches.sqnr_db[head]:.1f}") for head in heads}
     # What stays as it was is no news beside what gains.
     moved = [head for head in heads if ends[head][0] != ends[head][1]] or heads
     parts = [f"{head} {ends[head][0]} to {ends[head][1]} dB" for head in moved[:MOST]]
-    if one.gain.ap is not None:
+    if shown.gain.ap is not None:
         parts.append(f"AP drop {now.ap_drop:z.3f} to {reaches.ap_drop:z.3f}")
-    if one.gain.boxes is not None and (now.lost or reaches.lost):
+    if shown.gain.boxes is not None and (now.lost or reaches.lost):
         of = f" of {now.boxes or reaches.boxes:g}" if now.boxes or reaches.boxes else ""
         parts.append(f"{now.lost:g} to {reaches.lost:g}{of} boxes lost")
         if now.new is not None and reaches.new is not None and (now.new or reaches.new):
             new = f"{now.new:g} to {reaches.new:g} new ones beside them"
             same = f"{now.new:g} new ones beside them as before"
             parts.append(same if now.new == reaches.new else new)
-    worse = [f"{head} loses {db:.1f} dB by it" for head, db in one.gain.worse.items()]
+    worse = [f"{head} loses {db:.1f} dB by it" for head, db in shown.gain.worse.items()]
     return "; ".join(filter(None, (", ".join(parts), *worse)))
 
 
@@ -211,7 +215,7 @@ def _unheld(cells: Iterable[str], known: Known) -> Iterator[str]:
 
 def _spoils(group: Sequence[_Shown]) -> Iterator[str]:
     """Yields that heads gain by it and boxes go."""
-    spoilt = [one for one in group if one.gain.spoils]
+    spoilt = [shown for shown in group if shown.gain.spoils]
     if spoilt:
         first = spoilt[0]
         yield (
@@ -228,22 +232,22 @@ def _without_effect(
     told = {
         cell
         for group in groups
-        for one in group
-        if one.gain.spoils or one.gain.worth
-        for cell in one.fix.cells
+        for shown in group
+        if shown.gain.spoils or shown.gain.worth
+        for cell in shown.fix.cells
     }
-    beside = [one for now in wrong for one in known.beside(now) if one.cell.pass_.mixed]
+    beside = [result for now in wrong for result in known.beside(now) if result.cell.pass_.mixed]
     found: dict[str, list[str]] = {}
-    for one in beside:
-        if one.cell.id in told:
+    for result in beside:
+        if result.cell.id in told:
             continue
-        layers = count(len(one.cell.pass_.exclude), "layer")
+        layers = count(len(result.cell.pass_.exclude), "layer")
         why = f"nothing is gained by {layers} in float"
-        if not any(map(says_something, one.heads)):
+        if not any(map(says_something, result.heads)):
             why = f"the output with {layers} in float cannot be judged"
-        elif missed := not_held(one, known):
+        elif missed := not_held(result, known):
             why = f"{why}: it ran {listed(missed, MOST)} in int8 all the same"
-        found.setdefault(why, []).append(one.cell.id)
+        found.setdefault(why, []).append(result.cell.id)
     for why, cells in found.items():
         yield f"In {listed(list(dict.fromkeys(cells)), MOST)} {why}."
 
@@ -254,7 +258,7 @@ def _without_effect(
 def _diagnosed(wrong: Sequence[CellResult], known: Known) -> Iterator[_Shown]:
     """Yields what the diagnosis simulated, against the first cell of its table and placement."""
     diagnosis = known.judgement.diagnosis
-    now = next((one for one in wrong if diagnosis and is_of(diagnosis, one, known)), None)
+    now = next((result for result in wrong if diagnosis and is_of(diagnosis, result, known)), None)
     if diagnosis is None or now is None:
         return
     for fix in (_mix(diagnosis, now), _chosen(diagnosis, now)):
@@ -272,11 +276,11 @@ def _equal_ranges(wrong: Sequence[CellResult], known: Known) -> list[_Shown]:
     loss = diagnosis.engine_loss if diagnosis else None
     if loss is None or not loss.resizings:
         return []
-    found = []
-    ratios = [one.source_range / one.target_range for one in loss.resizings]
+    showns = []
+    ratios = [resizing.source_range / resizing.target_range for resizing in loss.resizings]
     most = max(max(ratio, 1 / ratio) for ratio in ratios)
     for way in loss.ways:
-        layers = [one.layer for one in loss.resizings if one.layer in way.in_int8]
+        layers = [resizing.layer for resizing in loss.resizings if resizing.layer in way.in_int8]
         for cell in dict.fromkeys(way.cells) if layers else ():
             now = known.by_id.get(cell)
             mine = _builds_of(cell, way)
@@ -303,13 +307,13 @@ def _equal_ranges(wrong: Sequence[CellResult], known: Known) -> list[_Shown]:
                 needed=now in wrong,
                 command=f"trt-matrix migrate {file} --to cache --trt {now.engine_version or 'VERSION'} -o equal.cache",
             )
-            found.append(_shown(fix, now, known, lost))
+            showns.append(_shown(fix, now, known, lost))
     return sorted(
-        found,
-        key=lambda one: (
-            not one.fix.needed,
-            one.now.cell.environment != known.judgement.baseline,
-            -one.gain.best_db,
+        showns,
+        key=lambda shown: (
+            not shown.fix.needed,
+            shown.now.cell.environment != known.judgement.baseline,
+            -shown.gain.best_db,
         ),
     )
 
@@ -380,7 +384,7 @@ def _held_against(
         images = count(diagnosis.images_confirmed_on, "image")
         before = of_set(diagnosis.other_images, gated=gated)
         return before, of_set(confirmed, gated=gated), f"{images} that it was not chosen on"
-    heads = {one.head: one.int8.sqnr_db for one in diagnosis.heads}
+    heads = {head.head: head.int8.sqnr_db for head in diagnosis.heads}
     holds = not diagnosis.search.failing if gated else None
     before = of_numbers(heads, diagnosis.whole, holds)
     images = count(diagnosis.images_chosen_on, "image")

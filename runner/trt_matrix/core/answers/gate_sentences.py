@@ -43,17 +43,23 @@ def network_gates_sentence(results: Sequence[CellResult]) -> str:
     Args:
         results: Every planned cell.
     """
-    results = [one for one in results if not one.cell.pass_.mixed]
-    gated = [(one, one) for one in results if one.gates]
+    results = [result for result in results if not result.cell.pass_.mixed]
+    gated = [(result, result) for result in results if result.gates]
     precisions = {cell.cell.pass_.precision for cell, _ in gated}
     free = {
-        one.cell.pass_.precision for one in results if one.status is Status.OK and not one.gates
+        result.cell.pass_.precision
+        for result in results
+        if result.status is Status.OK and not result.gates
     }
     # A precision of which no cell ran may have a gate: said to be unknown sooner than left out.
-    wanted = [one for one in results if one.cell.pass_.precision.gated and one.status != Status.OK]
-    wanted = [one for one in wanted if one.cell.pass_.precision in precisions or
-              one.cell.pass_.precision not in free]  # fmt: skip
-    broken = [one.cell.id for one in wanted if not one.status.never_started]
+    wanted = [
+        result
+        for result in results
+        if result.cell.pass_.precision.gated and result.status != Status.OK
+    ]
+    wanted = [result for result in wanted if result.cell.pass_.precision in precisions or
+              result.cell.pass_.precision not in free]  # fmt: skip
+    broken = [result.cell.id for result in wanted if not result.status.never_started]
     return _sentence(gated, broken, len(wanted) - len(broken), f"the {WHOLE_NETWORK}'s gate")
 
 
@@ -61,26 +67,30 @@ def _sentence(gated: Sequence[Gated], broken: Sequence[str], not_started: int, g
     if not gated:
         return ""
     limits = _each_limit(gated)
-    with_limit = [(one, [row for row in gated if _has(row, one)]) for one in limits]
-    failed = [told for one, rows in with_limit if (told := _failed(one, rows, gate))]
-    unsure = [told for one, rows in with_limit if (told := _unsure(one, rows))]
+    with_limit = [(limit, [row for row in gated if _has(row, limit)]) for limit in limits]
+    failed = [
+        told for gate_result, rows in with_limit if (told := _failed(gate_result, rows, gate))
+    ]
+    unsure = [told for gate_result, rows in with_limit if (told := _unsure(gate_result, rows))]
     return " ".join((*(failed or _held(gated, broken, not_started, gate)), *unsure))
 
 
 def _each_limit(gated: Sequence[Gated]) -> list[GateResult]:
     """Returns one result for every limit: a precision may have another than int8."""
-    found = {(one.name, one.limit): one for _, judged in gated for one in judged.gates}
-    return list(found.values())
+    gates = {(gate.name, gate.limit): gate for _, judged in gated for gate in judged.gates}
+    return list(gates.values())
 
 
 def _has(row: Gated, limit: GateResult) -> bool:
-    return any((one.name, one.limit) == (limit.name, limit.limit) for one in row[1].gates)
+    return any((gate.name, gate.limit) == (limit.name, limit.limit) for gate in row[1].gates)
 
 
 def _held(gated: Sequence[Gated], broken: Sequence[str], not_started: int, gate: str) -> list[str]:
     groups: dict[tuple[str, ...], list[Gated]] = {}
     for row in gated:
-        groups.setdefault(tuple(one.limit_text() for one in row[1].gates), []).append(row)
+        groups.setdefault(
+            tuple(gate_result.limit_text() for gate_result in row[1].gates), []
+        ).append(row)
     ran = " that ran" if not_started else ""
     nothing = f"{listed(broken, most=3)} gave nothing to judge" if broken else ""
     missing = f"{not_started} did not run" if not_started else ""
@@ -107,14 +117,14 @@ def _kind(rows: Sequence[Gated], broken: Sequence[str] = ()) -> str:
     """Returns `int8 and fp16`: the precisions of cells, in the order of the plan."""
     passes = [cell.cell.pass_.name for cell, _ in rows]
     passes += [one.rpartition("/")[2] for one in broken]
-    return listed(list(dict.fromkeys(one.partition("-")[0] for one in passes)))
+    return listed(list(dict.fromkeys(pass_.partition("-")[0] for pass_ in passes)))
 
 
 def _unsure(limit: GateResult, gated: Sequence[Gated]) -> str:
     found = [
-        (cell, one.interval)
+        (cell, gate.interval)
         for cell, judged in gated
-        if (one := _result(judged, limit.name)) and one.interval and one.unsure
+        if (gate := _result(judged, limit.name)) and gate.interval and gate.unsure
     ]
     if not found:
         return ""
@@ -132,8 +142,12 @@ def _unsure(limit: GateResult, gated: Sequence[Gated]) -> str:
 
 
 def _failed(limit: GateResult, gated: Sequence[Gated], gate: str) -> str:
-    results = [(cell, one) for cell, judged in gated if (one := _result(judged, limit.name))]
-    failed = [(cell, one) for cell, one in results if not one.passed]
+    results = [
+        (cell, gate_result)
+        for cell, judged in gated
+        if (gate_result := _result(judged, limit.name))
+    ]
+    failed = [(cell, result) for cell, result in results if not result.passed]
     if not failed:
         return ""
     unknown = [cell for cell, one in failed if one.value is None]
@@ -176,7 +190,7 @@ def disagreement_sentence(
 
 
 def _sqnr_and_ap(head: HeadResult) -> bool:
-    names = {one.name for one in head.gates}
+    names = {gate.name for gate in head.gates}
     return "sqnr_db" in names and not names.isdisjoint(AP_LIMITS)
 
 
@@ -184,12 +198,12 @@ def _gates_disagree(rows: Sequence[Row]) -> str:
     sqnr_alone, boxes_alone = [], []
     for cell, head in rows:
         sqnr = _result(head, "sqnr_db")
-        boxes = [one for one in head.gates if one is not sqnr]
-        if sqnr is None or any(one.value is None for one in boxes):
+        boxes = [gate for gate in head.gates if gate is not sqnr]
+        if sqnr is None or any(box.value is None for box in boxes):
             continue
-        if sqnr.passed and not all(one.passed for one in boxes):
+        if sqnr.passed and not all(box.passed for box in boxes):
             sqnr_alone.append(cell)
-        if not sqnr.passed and all(one.passed for one in boxes):
+        if not sqnr.passed and all(box.passed for box in boxes):
             boxes_alone.append(cell)
     parts = []
     if sqnr_alone:
@@ -214,20 +228,20 @@ class _Disagreement:
 
 
 def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
-    found = [
-        one
+    disagreements = [
+        disagreement
         for pair in _pairs(rows, baseline)
         for better, worse in (pair, pair[::-1])
-        for one in _disagreements(better, worse, draws)
+        for disagreement in _disagreements(better, worse, draws)
     ]
-    if not found:
+    if not disagreements:
         return ""
-    most = max(found, key=lambda one: one.ap)
-    better, worse = (one.cell for one in (most.better, most.worse))
+    most = max(disagreements, key=lambda disagreement: disagreement.ap)
+    better, worse = (result.cell for result in (most.better, most.worse))
     what = SPOKEN[most.limit].name.removesuffix(" drop")
     ends = SPOKEN[most.limit].range_text(*most.interval) if most.interval else ""
     sure = f" (95 %: {ends})" if ends else ""
-    others = len(found) - 1
+    others = len(disagreements) - 1
     more = f" {others} more {'pair does' if others == 1 else 'pairs do'} so." if others else ""
     return (
         f"SQNR got better, {what} got worse: {better.id} keeps {most.sqnr_db:z.1f} dB more than "
@@ -275,4 +289,4 @@ def _lost_between(
 
 
 def _result(judged: HeadResult | CellResult, name: str) -> GateResult | None:
-    return next((one for one in judged.gates if one.name == name), None)
+    return next((gate for gate in judged.gates if gate.name == name), None)

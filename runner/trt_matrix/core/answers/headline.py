@@ -70,7 +70,7 @@ class Headline:
             f"Do: {self.told_remedy}{f' {FIX_COSTS}: {facts[FIX_COSTS]}.' if FIX_COSTS in facts else ''}"
             if self.remedy
             else "",
-            f"Heads: {'; '.join(strip_text(one) for one in self.strips[:4])}"
+            f"Heads: {'; '.join(strip_text(strip) for strip in self.strips[:4])}"
             + (f"; and {len(self.strips) - 4} more" if len(self.strips) > 4 else "")
             if self.strips
             else "",
@@ -93,22 +93,22 @@ class Headline:
         return f"{self.remedy}{mark}."
 
 
-def strip_text(one: Strip) -> str:
+def strip_text(strip: Strip) -> str:
     """Returns `small 22.7 dB, 4 of 250 boxes lost, AP −0.00, 85 % 8 bits`."""
     parts = []
-    if one.broken:
+    if strip.broken:
         parts.append("NaN or infinite")
-    elif one.sqnr_db is not None:
-        parts.append(f"{one.sqnr_db:z.1f} dB")
-    if one.failing:
-        parts.append(f"gate fails in {one.failing} of {one.gated}")
-    if one.lost is not None:
-        parts.append(f"{one.lost:g} of {one.reference:g} boxes lost")
-    if one.shown_drop is not None:
-        parts.append(f"AP {-one.shown_drop:+.3f}".replace("-", "−"))
-    if one.shares:
-        parts.append(f"{one.shares.percents[one.shares.largest]} % {one.shares.largest}")
-    return f"{one.head} {', '.join(parts) or 'not known'}"
+    elif strip.sqnr_db is not None:
+        parts.append(f"{strip.sqnr_db:z.1f} dB")
+    if strip.failing:
+        parts.append(f"gate fails in {strip.failing} of {strip.gated}")
+    if strip.lost is not None:
+        parts.append(f"{strip.lost:g} of {strip.reference:g} boxes lost")
+    if strip.shown_drop is not None:
+        parts.append(f"AP {-strip.shown_drop:+.3f}".replace("-", "−"))
+    if strip.shares:
+        parts.append(f"{strip.shares.percents[strip.shares.largest]} % {strip.shares.largest}")
+    return f"{strip.head} {', '.join(parts) or 'not known'}"
 
 
 def headline(judgement: Judgement) -> Headline:
@@ -137,7 +137,7 @@ def _word(judgement: Judgement, how: str, whole: Answer) -> str:
         return "nothing planned"
     if how == "open":
         return "not decided"
-    ran = any(one.status is Status.OK for one in judgement.cells)
+    ran = any(result.status is Status.OK for result in judgement.cells)
     return degree(whole) if ran or how != "none" else "nothing ran"
 
 
@@ -145,7 +145,7 @@ def _state(told: Sequence[Strip], whole: Answer) -> str:
     """Returns that of what concerns all heads together, or of the worst head where that is worse."""
     own = lead(whole.findings)
     mine = state(whole) if own or not told or whole.passed is False else "clean"
-    found = [mine if whole.clean or mine != "clean" else "none", *(one.state for one in told)]
+    found = [mine if whole.clean or mine != "clean" else "none", *(strip.state for strip in told)]
     return min(found, key=ORDER.index)
 
 
@@ -154,8 +154,8 @@ def _leading(
 ) -> tuple[Answer | None, Finding | None]:
     """Returns the answer of the worst head and what it speaks of first; the whole network's where no head has any."""
     answers = {one.head: one for one in judgement.answers}
-    for one in told:
-        answer = answers.get(one.head)
+    for strip in told:
+        answer = answers.get(strip.head)
         first = lead(answer.findings, answer.unseen) if answer else None
         if answer and first:
             return answer, first
@@ -163,7 +163,7 @@ def _leading(
     if first:
         return whole, first
     # Of heads without a fault it speaks of one that somebody has yet to look at.
-    known = [answers[one.head] for one in told if one.head in answers]
+    known = [answers[strip.head] for strip in told if strip.head in answers]
     return next((one for one in known if not one.clean), next(iter(known), None)), None
 
 
@@ -171,7 +171,7 @@ def _leading(
 
 
 def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
-    if not any(one.status is Status.OK for one in judgement.cells):
+    if not any(result.status is Status.OK for result in judgement.cells):
         return _nothing_ran(judgement)
     parts = list(dict.fromkeys(_events(judgement, whole)))
     shown = parts[:2]
@@ -191,7 +191,7 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
         return f"{capital(kept)}."
-    if not any(one.status is Status.OK for one in judgement.cells if _is_int8(one)):
+    if not any(result.status is Status.OK for result in judgement.cells if _is_int8(result)):
         return "No cell in int8 ran, and nothing was found in the others."
     return "Nothing was found, but not all was looked at."
 
@@ -209,8 +209,8 @@ def _nothing_ran(judgement: Judgement) -> str:
         return "Nothing was planned."
     reasons = list(
         dict.fromkeys(
-            (one.reason or str(one.status).replace("_", " ")).split("\n")[0].rstrip(".")
-            for one in judgement.cells
+            (result.reason or str(result.status).replace("_", " ")).split("\n")[0].rstrip(".")
+            for result in judgement.cells
         )
     )
     return f"Nothing ran: {'; '.join(reasons[:MOST])}."
@@ -218,7 +218,9 @@ def _nothing_ran(judgement: Judgement) -> str:
 
 def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
     """Yields what is wrong, in the order in which a person must deal with it."""
-    by_head = [(answer.head, one) for answer in judgement.answers for one in answer.findings]
+    by_head = [
+        (answer.head, finding) for answer in judgement.answers for finding in answer.findings
+    ]
     for kind, said in (
         (Kind.BROKEN_OUTPUT, lambda one: f"{one.fault}"),
         (
@@ -227,30 +229,34 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
         ),
     ):
         heads: dict[str, list[str]] = {}
-        for head, one in by_head:
-            if one.kind is kind:
-                heads.setdefault(said(one), []).append(head)
+        for head, finding in by_head:
+            if finding.kind is kind:
+                heads.setdefault(said(finding), []).append(head)
         for text, names in heads.items():
             yield f"{text} ({listed(names, MOST)})"
     loses = harm(judgement, strips(judgement), worst_only=True)
     if loses:
         yield loses
     failed = [
-        one
-        for one in whole.findings
-        if one.kind is Kind.COULD_NOT_RUN and not planned(one) and one.severity is not Severity.NONE
+        finding
+        for finding in whole.findings
+        if finding.kind is Kind.COULD_NOT_RUN
+        and not planned(finding)
+        and finding.severity is not Severity.NONE
     ]
     if failed:
-        yield listed([one.fault for one in failed], 2)
+        yield listed([finding.fault for finding in failed], 2)
     for kind, name in FLOATS.items():
-        found = [(head, one) for head, one in by_head if one.kind is kind]
+        found = [(head, finding) for head, finding in by_head if finding.kind is kind]
         if found:
-            names = list(dict.fromkeys(name for _, one in found for name in one.environments))
+            names = list(
+                dict.fromkeys(name for _, finding in found for name in finding.environments)
+            )
             heads_ = list(dict.fromkeys(head for head, _ in found))
             yield f"{name} loses more than its rounding in {listed(names, MOST)} ({listed(heads_, MOST)})"
-    none = [one for _, one in by_head if one.kind is Kind.NOTHING_QUANTISED]
+    none = [finding for _, finding in by_head if finding.kind is Kind.NOTHING_QUANTISED]
     if none:
-        names = list(dict.fromkeys(name for one in none for name in one.environments))
+        names = list(dict.fromkeys(name for finding in none for name in finding.environments))
         yield f"nothing ran in INT8 in {listed(names, MOST)}: no gain, no loss"
 
 
@@ -263,17 +269,17 @@ def _remedy(
     fix = best_fix(judgement.fixes)
     if fix and whole.severity.rank >= Severity.VISIBLE.rank:
         return (
-            f"{capital(fix.action)}: {reached(judgement, fix, [one.head for one in told])}",
+            f"{capital(fix.action)}: {reached(judgement, fix, [strip.head for strip in told])}",
             fix.basis is Basis.MEASURED,
         )
     if whole.clean:
         return "", None
-    held = [one for one in told if one.measured and one.remedy.startswith(KEEP)]
+    held = [strip for strip in told if strip.measured and strip.remedy.startswith(KEEP)]
     if held:
-        names = [one.remedy.removeprefix(KEEP).removesuffix(OUT) for one in held[:MOST]]
-        reach = ", ".join(f"{one.head} {one.reaches}" for one in held[:MOST])
+        names = [strip.remedy.removeprefix(KEEP).removesuffix(OUT) for strip in held[:MOST]]
+        reach = ", ".join(f"{strip.head} {strip.reaches}" for strip in held[:MOST])
         return f"{KEEP}{listed(names)}{OUT}: {reach}", True
-    first = next((one for one in told if one.reaches), None)
+    first = next((strip for strip in told if strip.reaches), None)
     if first and first.state in ("severe", "visible"):
         return f"{capital(first.remedy)}: {first.head} {first.reaches}", first.measured
     advice = answer.advice if answer else whole.advice
@@ -300,7 +306,7 @@ def _facts(
     fix = best_fix(judgement.fixes)
     if fix and whole.severity.rank >= Severity.VISIBLE.rank:
         yield Fact(FIX_COSTS, fix_cost(judgement, fix))
-    idle = [one for one in judgement.cells if one.status is not Status.OK]
+    idle = [result for result in judgement.cells if result.status is not Status.OK]
     left = judgement.facts.get("unselected")
     rest = (
         f"{count(left, 'cell')} of matrix.yaml not selected"
@@ -309,7 +315,9 @@ def _facts(
     )
     if idle:
         reasons = list(
-            dict.fromkeys(f"{str(one.status).replace('_', ' ')}: {_brief(one)}" for one in idle)
+            dict.fromkeys(
+                f"{str(result.status).replace('_', ' ')}: {_brief(result)}" for result in idle
+            )
         )
         more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         yield Fact(

@@ -38,8 +38,8 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
     def bad_too(heads: Collection[str]) -> bool:
         return not heads or not set(bad).isdisjoint(heads)
 
-    for one in report.without:
-        gains = dict(one.gains_db)
+    for without in report.without:
+        gains = dict(without.gains_db)
         if any(gains.get(head, 0.0) >= WORTH_DB for head in bad):
             reaches = {
                 head: db + gains[head]
@@ -48,24 +48,24 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
             }
             yield Fix(
                 kind=FixKind.IMAGES,
-                what=f"leave {one.image} out of the calibration images",
+                what=f"leave {without.image} out of the calibration images",
                 why=(
                     f"simulated with {report.algorithm or 'the shared algorithm'}; it alone decides "
-                    f"{len(one.decider.tensors)} of {one.decider.of} ranges"
+                    f"{len(without.decider.tensors)} of {without.decider.of} ranges"
                 ),
                 basis=Basis.SIMULATED,
                 now=before,
                 reaches=Kept(sqnr_db=reaches),
                 against=now.cell.id,
             )
-    said = [one for one in report.said(hints=False) if one.concern in OF_IMAGES]
-    if not any(one.sure and bad_too(one.heads) for one in report.unseen):
-        said = [one for one in said if one.concern is not Concern.UNSEEN]
-    rising = [one for one in report.curves if one.head in bad and one.trend is Trend.GAINS]
+    said = [claim for claim in report.said(hints=False) if claim.concern in OF_IMAGES]
+    if not any(unseen.sure and bad_too(unseen.heads) for unseen in report.unseen):
+        said = [claim for claim in said if claim.concern is not Concern.UNSEEN]
+    rising = [curve for curve in report.curves if curve.head in bad and curve.trend is Trend.GAINS]
     said += curve_claims(rising, report.algorithm)
-    most = [one for one in report.costs if one.head in bad and one.loss_db >= WORTH]
+    most = [cost for cost in report.costs if cost.head in bad and cost.loss_db >= WORTH]
     if said or most:
-        parts = [*(one.text.removesuffix(".") for one in said[:MOST])]
+        parts = [*(claim.text.removesuffix(".") for claim in said[:MOST])]
         if most:
             parts.append(costs_told(most).removesuffix("."))
         yield Fix(
@@ -82,7 +82,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
 def _hopeless(now: CellResult, report: CalibrationReport) -> bool:
     """Whether no table of any images is known to keep more of a bad head, as far as its own algorithm goes."""
     bad = bad_heads(now)
-    costs = {one.head: one.loss_db for one in report.costs if one.head in bad}
+    costs = {cost.head: cost.loss_db for cost in report.costs if cost.head in bad}
     return bool(costs) and set(bad) <= set(costs) and max(costs.values()) < WORTH
 
 
@@ -92,6 +92,6 @@ def no_images(now: CellResult, report: CalibrationReport | None) -> Iterator[str
     if report is None or not bad:
         return
     if _hopeless(now, report):
-        yield costs_told([one for one in report.costs if one.head in bad])
-    elif told := enough([one for one in report.curves if one.head in bad], WORTH_DB):
+        yield costs_told([cost for cost in report.costs if cost.head in bad])
+    elif told := enough([curve for curve in report.curves if curve.head in bad], WORTH_DB):
         yield f"{capital(told)}."

@@ -23,9 +23,9 @@ def of_cell(result: CellResult) -> Kept:
     whole = result.boxes.whole if result.boxes else None
     changes = whole.changes[ALL] if whole else None
     gates = (result.passed, *(head.passed for head in result.heads))
-    known = [one for one in gates if one is not None]
+    known = [gate for gate in gates if gate is not None]
     return Kept(
-        sqnr_db={one.head: one.error.sqnr_db for one in result.heads if says_something(one)},
+        sqnr_db={head.head: head.error.sqnr_db for head in result.heads if says_something(head)},
         ap_drop=whole.ap_drop if whole else None,
         lost=changes.lost if changes else None,
         new=changes.new if changes else None,
@@ -44,7 +44,7 @@ def of_set(record: SetRecord, *, gated: bool) -> Kept:
         record: Of it.
         gated: Whether there is any limit.
     """
-    numbers = {name: one.sqnr_db for name, one in record.heads.items()}
+    numbers = {name: head.sqnr_db for name, head in record.heads.items()}
     return of_numbers(numbers, record.whole, holds=not record.failing if gated else None)
 
 
@@ -90,14 +90,14 @@ def of_errors(errors: Mapping[str, float], result: CellResult) -> Kept:
 def bad_heads(result: CellResult) -> tuple[str, ...]:
     """Returns the heads of a cell that something is wrong with, and whose numbers say something."""
     return tuple(
-        one.head
-        for one in result.heads
-        if one.error.sqnr_db is not None and says_something(one) and _bad(one)
+        head.head
+        for head in result.heads
+        if head.error.sqnr_db is not None and says_something(head) and _bad(head)
     )
 
 
 def _bad(head: HeadResult) -> bool:
-    found = any(one.kind in FAULTS for one in head.verdicts)
+    found = any(verdict.kind in FAULTS for verdict in head.verdicts)
     return head.passed is False or found or _seen(severity.of_boxes(head.boxes))
 
 
@@ -193,14 +193,14 @@ def beyond_builds(now: CellResult, other: CellResult, heads: Iterable[str]) -> b
     None where nobody knows how they differ.
     """
     known: list[bool] = []
-    theirs = {one.head: one for one in other.heads}
+    theirs = {head.head: head for head in other.heads}
     for head in now.heads:
         if head.head not in heads or head.head not in theirs:
             continue
         noises = [_noise(now, head), _noise(other, theirs[head.head])]
         better = (head.error.nmse or 0.0) - (theirs[head.head].error.nmse or 0.0)
         if None not in noises:
-            known.append(better > NOISES * sum(one**2 for one in noises if one) ** 0.5)
+            known.append(better > NOISES * sum(noise**2 for noise in noises if noise) ** 0.5)
     return any(known) if known else None
 
 

@@ -20,7 +20,7 @@ BEATABLE = (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION, Kind.PER_TENSO
 
 
 def made(
-    told: Sequence[ToldVerdict],
+    told_verdicts: Sequence[ToldVerdict],
     rows: Sequence[Row],
     fault: str,
     text: str,
@@ -30,50 +30,50 @@ def made(
     """Returns the finding, with how much it matters.
 
     Args:
-        told: The verdicts that it is made of, all of one kind.
+        told_verdicts: The verdicts that it is made of, all of one kind.
         rows: All cells of the head.
         fault: Whose it is.
         text: What was seen.
         advice: What to do next.
         least: How much it matters at least; from its verdicts where None.
     """
-    kind = told[0].verdict.kind
+    kind = told_verdicts[0].verdict.kind
     beatable = kind in BEATABLE
     spoken = speaking(int8_of(rows), everywhere=not beatable)
     judged = {result.cell.id for result, _ in spoken}
-    cells = tuple(dict.fromkeys(one.result.cell.id for one in told))
-    int8 = all(one.result.cell.pass_.precision == "int8" for one in told)
-    fails = KINDS[kind].fault and any(one.head.passed is False for one in told)
+    cells = tuple(dict.fromkeys(row.result.cell.id for row in told_verdicts))
+    int8 = all(row.result.cell.pass_.precision == "int8" for row in told_verdicts)
+    fails = KINDS[kind].fault and any(row.head.passed is False for row in told_verdicts)
     if kind is Kind.INCONCLUSIVE:
-        fails = any(_may_fail(one) for one in told)
-    matters = [_severity(one, rows) for one in told] if least is None else [least]
+        fails = any(_may_fail(row) for row in told_verdicts)
+    matters = [_severity(row, rows) for row in told_verdicts] if least is None else [least]
     return Finding(
         kind=kind,
         fault=fault,
         text=text,
         advice=advice,
-        environments=tuple(dict.fromkeys(one.result.cell.environment for one in told)),
+        environments=tuple(dict.fromkeys(row.result.cell.environment for row in told_verdicts)),
         cells=cells,
         severity=Severity.SEVERE if fails else severity.worst(matters),
-        confidence=sureness(kind, told),
+        confidence=sureness(kind, told_verdicts),
         fails=fails,
         beaten=int8 and not fails and bool(judged) and judged.isdisjoint(cells),
     )
 
 
-def _may_fail(one: ToldVerdict) -> bool:
+def _may_fail(row: ToldVerdict) -> bool:
     """Whether what is not decided would be half of what a head lacks to its gate, or more."""
-    if one.head.passed is not False:
+    if row.head.passed is not False:
         return False
-    gate, now, loss = one.head.gate_sqnr_db, one.head.error.sqnr_db, loss_db(one.verdict)
+    gate, now, loss = row.head.gate_sqnr_db, row.head.error.sqnr_db, loss_db(row.verdict)
     return gate is None or now is None or loss is None or loss >= (gate - now) / 2
 
 
-def _severity(one: ToldVerdict, rows: Sequence[Row]) -> Severity:
+def _severity(row: ToldVerdict, rows: Sequence[Row]) -> Severity:
     """Returns how much the effect costs in dB, or in boxes against what it is compared with."""
-    of_db = severity.of_db(loss_db(one.verdict))
-    if one.verdict.kind not in VERSIONS:
+    of_db = severity.of_db(loss_db(row.verdict))
+    if row.verdict.kind not in VERSIONS:
         return of_db
-    base = next((h for r, h in rows if r.cell.id == one.verdict.against), None)
-    boxes = severity.boxes_apart(one.head.boxes, base.boxes if base else None)
+    base = next((h for r, h in rows if r.cell.id == row.verdict.against), None)
+    boxes = severity.boxes_apart(row.head.boxes, base.boxes if base else None)
     return severity.worst((of_db, boxes))

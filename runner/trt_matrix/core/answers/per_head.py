@@ -72,9 +72,11 @@ def answers(
             baseline,
             {
                 Kind.CALIBRATION_PROBLEM: (blame or {}).get(head, ""),
-                Kind.PER_TENSOR_WEIGHTS: wide_sentence([one for one in wide if head in one.heads]),
+                Kind.PER_TENSOR_WEIGHTS: wide_sentence(
+                    [weight for weight in wide if head in weight.heads]
+                ),
             },
-            [one for one in equal if one.head == head],
+            [equivalence for equivalence in equal if equivalence.head == head],
             (problems or {}).get(head),
             boxless=boxless,
         )
@@ -94,11 +96,13 @@ def _answer(
 ) -> Answer:
     rows = rows_of(head, results)
     found = tuple(
-        replace(one, text=f"{one.text} {text}") if (text := more.get(one.kind)) else one
-        for one in findings(rows, results, baseline, problem, boxless=boxless)
+        replace(finding, text=f"{finding.text} {text}")
+        if (text := more.get(finding.kind))
+        else finding
+        for finding in findings(rows, results, baseline, problem, boxless=boxless)
     )
     int8 = int8_of(rows)
-    gated = [one.passed for _, one in rows if one.passed is not None]
+    gated = [row.passed for _, row in rows if row.passed is not None]
     passed = all(gated) if gated else None
     judged = speaking(int8)
     missing = _unseen(rows, int8, results, boxless=boxless)
@@ -108,11 +112,11 @@ def _answer(
     worst = _told_of(first, int8) or next(iter(judged), None)
     matters = severity.worst(
         (
-            *(one.severity for one in found if not one.beaten),
+            *(finding.severity for finding in found if not finding.beaten),
             *(_row_severity(row) for row in (*judged, *_floats(rows))),
         )
     )
-    lost = severity.worst(severity.of_boxes(one.boxes) for _, one in rows)
+    lost = severity.worst(severity.of_boxes(row.boxes) for _, row in rows)
     clean = not wrong and not missing and matters in HARMLESS and lost in HARMLESS
     equality = " ".join(alike(equal, accused(found), _gone(found)))
     told = (
@@ -178,16 +182,19 @@ def _row_severity(row: Row) -> Severity:
 
 def accused(found: Sequence[Finding]) -> frozenset[str]:
     """Returns the environments in which the version, or something that only it has, is named."""
-    return frozenset(name for one in found if one.kind in OF_VERSION for name in one.environments)
+    return frozenset(
+        name for finding in found if finding.kind in OF_VERSION for name in finding.environments
+    )
 
 
 def _gone(found: Sequence[Finding]) -> frozenset[str]:
     """Returns the environments that failed in some cell, or whose output is broken."""
     return frozenset(
         name
-        for one in found
-        if one.kind is Kind.BROKEN_OUTPUT or (one.kind is Kind.COULD_NOT_RUN and not planned(one))
-        for name in one.environments
+        for finding in found
+        if finding.kind is Kind.BROKEN_OUTPUT
+        or (finding.kind is Kind.COULD_NOT_RUN and not planned(finding))
+        for name in finding.environments
     )
 
 
@@ -198,7 +205,7 @@ def _unseen(
     found = []
     if not rows:
         return [(ANY, f"run a cell of it ({DOCTOR})")]
-    known = [one for _, one in int8 if one.budget]
+    known = [head for _, head in int8 if head.budget]
     if len(known) < len(int8):
         # A gate that holds says nothing of what its scales would keep: that may be far more.
         found.append(
@@ -206,14 +213,14 @@ def _unseen(
         )
     if boxless or _beside_boxes(int8):
         # No number of dB is safe in every application: only a gate says what this one bears.
-        if any(one.passed is None for _, one in int8):
+        if any(head.passed is None for _, head in int8):
             found.append((BEARABLE, GATE_SAYS))
-    elif any(one.boxes is None for _, one in int8):
+    elif any(head.boxes is None for _, head in int8):
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
         found.append((BOXES, DECODE_SAYS))
-    if any(v.kind is Kind.NOT_COMPARABLE for _, one in rows for v in one.verdicts):
+    if any(v.kind is Kind.NOT_COMPARABLE for _, row in rows for v in row.verdicts):
         found.append(("cells that could not be compared", "mend what they lack"))
-    left = sum(one.status is Status.NOT_RUN for one in results)
+    left = sum(result.status is Status.NOT_RUN for result in results)
     if left:
         found.append((f"{count(left, 'cell')} that had no turn", "run them"))
     elif not int8 and _planned_int8(results):
@@ -230,15 +237,15 @@ def _unseen(
 
 def _beside_boxes(int8: Sequence[Row]) -> bool:
     """Whether boxes are made of other heads alone: of a class of the whole image there are none."""
-    return all(one.boxes is None for _, one in int8) and any(
+    return all(head.boxes is None for _, head in int8) and any(
         other.boxes for result, _ in int8 for other in result.heads
     )
 
 
 def _planned_int8(results: Sequence[CellResult]) -> bool:
     """Whether cells are in int8, and none of them was started."""
-    quantised = [one for one in results if one.cell.pass_.precision is Precision.INT8]
-    return bool(quantised) and all(one.status.never_started for one in quantised)
+    quantised = [result for result in results if result.cell.pass_.precision is Precision.INT8]
+    return bool(quantised) and all(result.status.never_started for result in quantised)
 
 
 def _no_fault(
@@ -253,7 +260,7 @@ def _no_fault(
         return "nothing to judge"
     if clean:
         return "nobody's: nothing is wrong"
-    fallback = next((one for one in found if one.kind is Kind.PRECISION_FALLBACK), None)
+    fallback = next((finding for finding in found if finding.kind is Kind.PRECISION_FALLBACK), None)
     if fallback:
         return fallback.fault
     if passed is False:
@@ -286,7 +293,7 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
         if verdict.kind is Kind.OK and verdict.bound_db is not None
     ]
     parts = []
-    most = max((one.bound_db or 0.0 for one in others), default=math.inf)
+    most = max((other.bound_db or 0.0 for other in others), default=math.inf)
     if most <= TELLING_DB:
         bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
         some = any(
@@ -297,7 +304,7 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
         )
         whose = "of the cells that could be compared none" if some else "no version"
         parts.append(f"{whose} is {bound}")
-    if int8 and all(one.budget for _, one in int8):
+    if int8 and all(head.budget for _, head in int8):
         gains = _gains(int8)
         if gains:
             most = max(0.0, -min(gain for _, gain in gains))
@@ -305,8 +312,8 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
         parts += _spared(gains)
     elif keeps := [head.error.sqnr_db for _, head in int8 if head.error.sqnr_db is not None]:
         parts.append(f"int8 keeps {span(keeps)} dB, and what it could keep is not known")
-    if int8 and all(one.boxes for _, one in int8):
-        gone = any(one.boxes and one.boxes.changes[ALL].lost for _, one in int8)
+    if int8 and all(head.boxes for _, head in int8):
+        gone = any(head.boxes and head.boxes.changes[ALL].lost for _, head in int8)
         parts.append("boxes change less than matters" if gone else "no box is lost")
     if _floats(rows):
         parts.append("floating point is sound")
@@ -316,9 +323,12 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
 def _gains(int8: Sequence[Row]) -> list[tuple[str, float]]:
     """Returns (environment, how much better it is than exact arithmetic with its scales, in dB)."""
     return [
-        (result.cell.environment, 10 * math.log10((one.limit + one.calibration) / one.observed))
+        (
+            result.cell.environment,
+            10 * math.log10((budget.limit + budget.calibration) / budget.observed),
+        )
         for result, head in int8
-        if (one := head.budget) and one.observed > 0 and one.limit + one.calibration > 0
+        if (budget := head.budget) and budget.observed > 0 and budget.limit + budget.calibration > 0
     ]
 
 

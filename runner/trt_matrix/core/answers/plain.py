@@ -19,31 +19,31 @@ from trt_matrix.core.words import capital, count, listed, span
 
 def broken(rows: Sequence[Row]) -> list[Finding]:
     """Returns what is wrong with outputs in themselves, one finding a reason."""
-    found = []
-    for why, told in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
-        names = environments(told)
-        passes = list(dict.fromkeys(one.result.cell.pass_.name for one in told))
-        one = made(
-            told,
+    findings = []
+    for why, told_verdicts in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
+        names = environments(told_verdicts)
+        passes = list(dict.fromkeys(row.result.cell.pass_.name for row in told_verdicts))
+        finding = made(
+            told_verdicts,
             rows,
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
             f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
-            f"anything.{converted_sentences((one.result.cell.environment, one.result.facts) for one in told)}",
-            _broken_advice(why, told, rows),
+            f"anything.{converted_sentences((row.result.cell.environment, row.result.facts) for row in told_verdicts)}",
+            _broken_advice(why, told_verdicts, rows),
             Severity.SEVERE,
         )
-        found.append(replace(one, fails=True, beaten=False))
-    return found
+        findings.append(replace(finding, fails=True, beaten=False))
+    return findings
 
 
-def _broken_advice(why: str, told: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
+def _broken_advice(why: str, told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
     if "with its scales" in why:
         return (
             "Use another table, or keep layers in float: with these scales nothing is left of it."
         )
-    if any(one.result.cell.pass_.precision is Precision.FP32 for one in told):
+    if any(row.result.cell.pass_.precision is Precision.FP32 for row in told_verdicts):
         return "Mend fp32 there first: options, a custom layer, the parser."
-    places = {(one.result.cell.environment, one.result.cell.device) for one in told}
+    places = {(row.result.cell.environment, row.result.cell.device) for row in told_verdicts}
     floats = [
         (result, head)
         for result, head in rows
@@ -51,24 +51,26 @@ def _broken_advice(why: str, told: Sequence[ToldVerdict], rows: Sequence[Row]) -
         and (result.cell.environment, result.cell.device) in places
     ]
     wrong = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
-    if any(one.kind in wrong for _, head in floats for one in head.verdicts):
+    if any(verdict.kind in wrong for _, head in floats for verdict in head.verdicts):
         return "Mend fp32 there first: options, a custom layer, the parser."
-    if {(one.cell.environment, one.cell.device) for one, _ in floats} == places:
-        precisions = list(dict.fromkeys(str(one.result.cell.pass_.precision) for one in told))
+    if {(result.cell.environment, result.cell.device) for result, _ in floats} == places:
+        precisions = list(
+            dict.fromkeys(str(row.result.cell.pass_.precision) for row in told_verdicts)
+        )
         return (
-            f"fp32 is sound in {listed(environments(told), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
+            f"fp32 is sound in {listed(environments(told_verdicts), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
             "keep it in fp32."
         )
     return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
 
 
 def unquantised(rows: Sequence[Row]) -> list[Finding]:
-    found = []
-    for why, told in _by_why(told_of(rows, Kind.NOTHING_QUANTISED)).items():
-        names = environments(told)
-        found.append(
+    findings = []
+    for why, told_verdicts in _by_why(told_of(rows, Kind.NOTHING_QUANTISED)).items():
+        names = environments(told_verdicts)
+        findings.append(
             made(
-                told,
+                told_verdicts,
                 rows,
                 f"nothing was quantised in {listed(names, 3)}",
                 f"Int8 in {listed(names)} is none: {why}. That a gate holds there says nothing of int8.",
@@ -76,7 +78,7 @@ def unquantised(rows: Sequence[Row]) -> list[Finding]:
                 Severity.VISIBLE,
             )
         )
-    return found
+    return findings
 
 
 def tables(rows: Sequence[Row]) -> list[Finding]:
@@ -85,11 +87,11 @@ def tables(rows: Sequence[Row]) -> list[Finding]:
     for result, _ in rows:
         if result.table_problem:
             groups.setdefault(result.table_problem, []).append(result)
-    found = []
+    findings = []
     for why, results in groups.items():
-        names = list(dict.fromkeys(one.cell.environment for one in results))
-        ids = [one.cell.id for one in results]
-        found.append(
+        names = list(dict.fromkeys(result.cell.environment for result in results))
+        ids = [result.cell.id for result in results]
+        findings.append(
             Finding(
                 kind=Kind.NOT_COMPARABLE,
                 fault=f"not divided: the table of {listed(names, 3)} is not used",
@@ -102,26 +104,28 @@ def tables(rows: Sequence[Row]) -> list[Finding]:
                 confidence="seen, not inferred",
             )
         )
-    return found
+    return findings
 
 
 def unexplained(rows: Sequence[Row]) -> list[Finding]:
     """Returns losses of boxes, and gates that fail, of which no test names the cause."""
-    told = told_of(rows, Kind.UNEXPLAINED_LOSS)
-    if not told:
+    told_verdicts = told_of(rows, Kind.UNEXPLAINED_LOSS)
+    if not told_verdicts:
         return []
-    where = list(dict.fromkeys(one.result.cell.id for one in told))
-    suspected = dict.fromkeys(one.verdict.suspected for one in told if one.verdict.suspected)
+    where = list(dict.fromkeys(row.result.cell.id for row in told_verdicts))
+    suspected = dict.fromkeys(
+        row.verdict.suspected for row in told_verdicts if row.verdict.suspected
+    )
     whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
-    why = list(dict.fromkeys((one.verdict.why or "").replace(") (", "; ") for one in told))
+    why = list(dict.fromkeys((row.verdict.why or "").replace(") (", "; ") for row in told_verdicts))
     return [
         made(
-            told,
+            told_verdicts,
             rows,
             f"not known; the largest part of the error is {whose}" if whose else "not known",
             f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
-            f"Compare the budget{' and the boxes' if any(one.head.boxes for one in told) else ''} below.",
-            severity.worst(severity.of_boxes(one.head.boxes) for one in told),
+            f"Compare the budget{' and the boxes' if any(row.head.boxes for row in told_verdicts) else ''} below.",
+            severity.worst(severity.of_boxes(row.head.boxes) for row in told_verdicts),
         )
     ]
 
@@ -131,21 +135,23 @@ def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
 
     It is compared with none, being the baseline: a loss of its own would be lost from sight.
     """
-    found = []
+    findings = []
     for result, head in rows:
         if result.cell.environment != baseline or not head.error.nmse or head.budget:
             continue
         compared = [
-            (other.cell.environment, one.effect)
+            (other.cell.environment, verdict.effect)
             for other, its in rows
-            for one in its.verdicts
-            if one.against == result.cell.id and one.kind is Kind.OK and one.effect
+            for verdict in its.verdicts
+            if verdict.against == result.cell.id and verdict.kind is Kind.OK and verdict.effect
         ]
-        better = {name: -one.db for name, one in compared if one.high_db <= -severity.SQNR_DB[0]}
+        better = {
+            name: -effect.db for name, effect in compared if effect.high_db <= -severity.SQNR_DB[0]
+        }
         if 2 * len(better) <= len(compared) or result.cell.pass_.precision != "int8":
             continue
         names = list(better)
-        found.append(
+        findings.append(
             Finding(
                 kind=Kind.INCONCLUSIVE,
                 fault=f"not decided; perhaps {baseline}, the baseline itself",
@@ -159,7 +165,7 @@ def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
                 confidence=UNDECIDED,
             )
         )
-    return found
+    return findings
 
 
 def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
@@ -172,15 +178,15 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
             )
     tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
     rest = {key: cells for key, cells in groups.items() if key[0].never_started}
-    found = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
-    return [*found, _never_started(rest)] if rest else found
+    findings = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
+    return [*findings, _never_started(rest)] if rest else findings
 
 
 def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) -> Finding:
-    cells = [one for some in groups.values() for one in some]
-    names = list(dict.fromkeys(one.cell.environment for one in cells))
+    cells = [result for some in groups.values() for result in some]
+    names = list(dict.fromkeys(result.cell.environment for result in cells))
     told = [
-        f"{listed(list(dict.fromkeys(one.cell.environment for one in some)), 3)} ({why})"
+        f"{listed(list(dict.fromkeys(result.cell.environment for result in some)), 3)} ({why})"
         for (_, why), some in groups.items()
     ]
     return Finding(
@@ -189,7 +195,7 @@ def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) ->
         text=f"Not run, so nothing is known of them: {'; '.join(told)}.",
         advice="`trt-matrix doctor` says what can run here.",
         environments=tuple(names),
-        cells=tuple(one.cell.id for one in cells),
+        cells=tuple(result.cell.id for result in cells),
         confidence="seen, not inferred",
     )
 
@@ -204,8 +210,8 @@ LONGEST_REASON = 200
 
 def operator_of(result: CellResult) -> str | None:
     """Returns which operator of the network stopped it, where the engine says so."""
-    found = OPERATOR.search(result.reason or "")
-    return f"operator {next(filter(None, found.groups()))}" if found else None
+    match_ = OPERATOR.search(result.reason or "")
+    return f"operator {next(filter(None, match_.groups()))}" if match_ else None
 
 
 def _first(result: CellResult) -> str:
@@ -218,8 +224,8 @@ def _first(result: CellResult) -> str:
 def _not_run(
     status: Status, why: str, cells: Sequence[CellResult], results: Sequence[CellResult]
 ) -> Finding:
-    names = list(dict.fromkeys(one.cell.environment for one in cells))
-    passes = list(dict.fromkeys(one.cell.pass_.name for one in cells))
+    names = list(dict.fromkeys(result.cell.environment for result in cells))
+    passes = list(dict.fromkeys(result.cell.pass_.name for result in cells))
     told = {
         Status.OK: "ran in part",
         Status.JOB_FAILED: "failed",
@@ -227,9 +233,9 @@ def _not_run(
         Status.TIMED_OUT: "ran out of time",
     }[status]
     ran = dict.fromkeys(
-        one.cell.environment
-        for one in results
-        if one.status is Status.OK and one.cell.pass_.name in passes
+        result.cell.environment
+        for result in results
+        if result.status is Status.OK and result.cell.pass_.name in passes
     )
     failed = status.failed
     at = why if why.startswith("operator ") else ""
@@ -244,7 +250,7 @@ def _not_run(
         if failed
         else "Read the log of the repeat that failed: it may fail again.",
         environments=tuple(names),
-        cells=tuple(one.cell.id for one in cells),
+        cells=tuple(result.cell.id for result in cells),
         severity=Severity.SEVERE if failed else Severity.VISIBLE,
         confidence="seen, not inferred",
         fails=failed,
@@ -291,10 +297,14 @@ def _order_of(
     What the engines told of themselves comes first: `trt8601` is older than `trt10`.
     """
     found = {name: re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name) for name in names}
-    spoken = {name: (one[1], one[2]) for name, one in found.items() if one}
+    spoken = {name: (match_[1], match_[2]) for name, match_ in found.items() if match_}
     if len(spoken) < len(found) or len({before for before, _ in spoken.values()}) > 1:
         return None
-    told = {one.cell.environment: one.engine_version for one in results if one.engine_version}
+    told = {
+        result.cell.environment: result.engine_version
+        for result in results
+        if result.engine_version
+    }
     if all(re.match(r"\d", told.get(name, "")) for name in names):
         return {name: _numbers(told[name]) for name in names}
     if any(number.isdecimal() and int(number) > LARGEST_MAJOR for _, number in spoken.values()):
@@ -304,8 +314,8 @@ def _order_of(
 
 def _numbers(version: str) -> tuple[int, ...]:
     """Returns `(8, 6, 1)` of `8.6.1+cuda11`."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(one) for one in found[0].split(".")) if found else ()
+    match_ = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(one) for one in match_[0].split(".")) if match_ else ()
 
 
 def reference(problem: str | None) -> list[Finding]:
@@ -329,8 +339,8 @@ def reference(problem: str | None) -> list[Finding]:
     ]
 
 
-def _by_why(told: Iterable[ToldVerdict]) -> Mapping[str, list[ToldVerdict]]:
+def _by_why(rows: Iterable[ToldVerdict]) -> Mapping[str, list[ToldVerdict]]:
     groups: dict[str, list[ToldVerdict]] = {}
-    for one in told:
-        groups.setdefault(one.verdict.why or "", []).append(one)
+    for row in rows:
+        groups.setdefault(row.verdict.why or "", []).append(row)
     return groups

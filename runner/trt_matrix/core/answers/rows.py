@@ -22,11 +22,11 @@ class ToldVerdict(NamedTuple):
 def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
     """Returns every cell that has this head, but those in which layers are tried in float: a remedy, no fault."""
     return [
-        (result, one)
+        (result, head_result)
         for result in results
         if not result.cell.pass_.mixed
-        for one in result.heads
-        if one.head == head
+        for head_result in result.heads
+        if head_result.head == head
     ]
 
 
@@ -37,7 +37,7 @@ def int8_of(rows: Iterable[Row]) -> list[Row]:
 def says_something(head: HeadResult) -> bool:
     """Whether its error is that of int8: not of ranked rows, half a table, a broken output, or float."""
     nothing = (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
-    return not any(one.kind in nothing for one in head.verdicts)
+    return not any(verdict.kind in nothing for verdict in head.verdicts)
 
 
 def told_of(rows: Sequence[Row], *kinds: Kind) -> list[ToldVerdict]:
@@ -49,13 +49,13 @@ def told_of(rows: Sequence[Row], *kinds: Kind) -> list[ToldVerdict]:
     ]
 
 
-def environments(told: Iterable[ToldVerdict]) -> list[str]:
-    return list(dict.fromkeys(_name(one.result, one.verdict) for one in told))
+def environments(rows: Iterable[ToldVerdict]) -> list[str]:
+    return list(dict.fromkeys(_name(row.result, row.verdict) for row in rows))
 
 
-def losses(told: Iterable[ToldVerdict]) -> list[float]:
+def losses(rows: Iterable[ToldVerdict]) -> list[float]:
     """Returns what each verdict costs, in dB: of SQNR, or of the typical image where only that shows it."""
-    return [loss for one in told if (loss := loss_db(one.verdict)) is not None]
+    return [loss for row in rows if (loss := loss_db(row.verdict)) is not None]
 
 
 def loss_db(verdict: Verdict) -> float | None:

@@ -31,16 +31,16 @@ def sentences(
         baseline: The environment that the others are compared with.
         draws: Of the AP of each cell and head.
     """
-    return {one.head: _paragraph(one, results, baseline, draws) for one in answers}
+    return {answer.head: _paragraph(answer, results, baseline, draws) for answer in answers}
 
 
 def _paragraph(answer: Answer, results: Sequence[CellResult], baseline: str, draws: ApDraws) -> str:
     rows = rows_of(answer.head, results)
     int8 = int8_of(rows)
     texts = [
-        one.text
-        for one in answer.findings
-        if one.kind is not Kind.COULD_NOT_RUN or one.severity is not Severity.NONE
+        finding.text
+        for finding in answer.findings
+        if finding.kind is not Kind.COULD_NOT_RUN or finding.severity is not Severity.NONE
     ]
     parts = (
         *(texts or [answer.text]),
@@ -76,16 +76,18 @@ def alike(
             the same, its version did something else.
     """
     groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
-    for one in equal:
-        groups.setdefault((one.environments, one.all), []).append(one)
-    for (names, whole), found in groups.items():
-        bits = all(one.same_bits for one in found)
-        within = max(one.within_db for one in found)
+    for equivalence in equal:
+        groups.setdefault((equivalence.environments, equivalence.all), []).append(equivalence)
+    for (names, whole), group in groups.items():
+        bits = all(equivalence.same_bits for equivalence in group)
+        within = max(equivalence.within_db for equivalence in group)
         how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
-        fewest = min((one.builds for one in found if one.builds), default=None)
+        fewest = min(
+            (equivalence.builds for equivalence in group if equivalence.builds), default=None
+        )
         if fewest is not None:
             how += f", {count(fewest, 'build')} each,"
-        passes = list(dict.fromkeys(one.pass_ for one in found))
+        passes = list(dict.fromkeys(equivalence.pass_ for equivalence in group))
         left_out = {*accused, *gone}.difference(names)
         innocent = whole and not left_out and not set(names).intersection(accused)
         start = "Not the version's: " if innocent else ""
@@ -100,14 +102,17 @@ def up(value: float) -> str:
 def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
     """Returns the cells that were started and have no result of this head, and how many were not."""
     gated = {
-        result.cell.pass_.precision for result in results for one in result.heads if one.gates
+        result.cell.pass_.precision
+        for result in results
+        for head_result in result.heads
+        if head_result.gates
     } or {Precision.INT8}
     without = [
         result
         for result in results
         if result.cell.pass_.precision in gated
         and not result.cell.pass_.mixed
-        and not any(one.head == head for one in result.heads)
+        and not any(head_result.head == head for head_result in result.heads)
     ]
     broken = [result.cell.id for result in without if not result.status.never_started]
     return broken, len(without) - len(broken)

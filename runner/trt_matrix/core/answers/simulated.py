@@ -23,18 +23,18 @@ def simulated(evidence: Evidence) -> Simulated:
     """Returns what a run simulated; nothing where its reference is not known."""
     manifest, reference = evidence.manifest, evidence.reference
     errors = {}
-    for one in manifest.simulations if reference else ():
-        placed = placed_of(one.placement or "")
-        if placed is None or one.table is None or reference is None:
+    for measurement in manifest.simulations if reference else ():
+        placed = placed_of(measurement.placement or "")
+        if placed is None or measurement.table is None or reference is None:
             continue
-        found = {
+        metricses = {
             head: metrics(evidence.sums_of(output, reference.outputs[head]))
-            for head, output in one.outputs.items()
+            for head, output in measurement.outputs.items()
             if head in reference.outputs
         }
-        errors[placed.name, one.table] = {
+        errors[placed.name, measurement.table] = {
             head: each.nmse
-            for head, each in found.items()
+            for head, each in metricses.items()
             if each.nmse is not None and not each.nonfinite
         }
     seen = set(of_evaluation(manifest).values())

@@ -20,9 +20,10 @@ def environments_of(judgement: Judgement, *, int8: bool = True) -> tuple[str, ..
     """Returns the environments that gave int8 results, in the order of the matrix."""
     return tuple(
         dict.fromkeys(
-            one.cell.environment
-            for one in judgement.judged
-            if one.status is Status.OK and (not int8 or one.cell.pass_.precision is Precision.INT8)
+            result.cell.environment
+            for result in judgement.judged
+            if result.status is Status.OK
+            and (not int8 or result.cell.pass_.precision is Precision.INT8)
         )
     )
 
@@ -41,7 +42,7 @@ def run_of(names: Collection[str], order: Sequence[str]) -> str:
 
 def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]:
     """Returns one equality a head, each of all versions of the pass that the head is spoken of with; else none."""
-    found = []
+    equivalences = []
     for head in heads:
         rows = int8_of(rows_of(head, judgement.judged))
         spoken = speaking(rows)
@@ -53,7 +54,7 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
         cell = spoken[0][0].cell
         answer = next((one for one in judgement.answers if one.head == head), None)
         named = accused(answer.findings) if answer else frozenset()
-        one = next(
+        equivalence = next(
             (
                 one
                 for one in judgement.equal
@@ -68,10 +69,10 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
             ),
             None,
         )
-        if one is None:
+        if equivalence is None:
             return ()
-        found.append(one)
-    return tuple(found)
+        equivalences.append(equivalence)
+    return tuple(equivalences)
 
 
 def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
@@ -81,8 +82,8 @@ def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
         ways.setdefault((row[0].cell.pass_, row[0].cell.device), []).append(row)
     names = set(environments_of(judgement))
     return bool(ways) and all(
-        {one.cell.environment for one, _ in some} == names
-        and {one.cell.id for one, _ in some} <= {some[0][0].cell.id, *some[0][1].identical_to}
+        {result.cell.environment for result, _ in some} == names
+        and {result.cell.id for result, _ in some} <= {some[0][0].cell.id, *some[0][1].identical_to}
         for some in ways.values()
     )
 
@@ -112,8 +113,12 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
         return f"no version's step: {told}, and {len(choice.better_db)} did not"
     heads = [answer.head] if answer.head in judgement.heads else judgement.heads
     if equal := alike(judgement, heads):
-        within = max(one.within_db for one in equal)
-        how = "to the bit" if all(one.same_bits for one in equal) else f"within {up(within)} dB"
+        within = max(equivalence.within_db for equivalence in equal)
+        how = (
+            "to the bit"
+            if all(equivalence.same_bits for equivalence in equal)
+            else f"within {up(within)} dB"
+        )
         return f"{run_of(equal[0].environments, order)}, alike {how}"
     if finding is None or not finding.environments:
         return ""

@@ -45,14 +45,14 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
     """
     by_id = {one.cell: one for one in records}
     fp32 = {(one.environment, one.device): one for one in by_id.values() if one.pass_ == FP32}
-    found = []
+    int8s = []
     for pair in pairs(judgement.cells):
         cell = pair.result.cell
         record, base = by_id.get(cell.id), fp32.get((cell.environment, cell.device))
         if pair.faster or record is None or base is None:
             continue
         if busy := next(filter(None, map(_disturbed, (record, base))), None):
-            told = [_Reason(SlowCause.DISTURBED, f"What was timed was disturbed: {busy}.")]
+            reasons = [_Reason(SlowCause.DISTURBED, f"What was timed was disturbed: {busy}.")]
         else:
             sides = (
                 _Side.of(record, judgement.layers, times_of),
@@ -65,20 +65,20 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
                 _layers(*sides),
                 _launches(sides[0]),
             )
-            told = [one for one in tried if one]
-        if told:
-            explains = [one for one in told if one.cause]
-            most = min(explains, key=lambda one: ORDER.index(one.cause), default=None)
-            found.append(
+            reasons = [reason for reason in tried if reason]
+        if reasons:
+            explains = [reason for reason in reasons if reason.cause]
+            most = min(explains, key=lambda reason: ORDER.index(reason.cause), default=None)
+            int8s.append(
                 SlowInt8(
                     cell=cell.id,
                     ratio=pair.ratio,
-                    reasons=tuple(one.text for one in told),
+                    reasons=tuple(reason.text for reason in reasons),
                     cause=most.cause if most else None,
                     clause=most.clause if most else "",
                 )
             )
-    return replace(judgement, slow=tuple(found))
+    return replace(judgement, slow=tuple(int8s))
 
 
 def untimed(
@@ -92,8 +92,8 @@ def untimed(
     """
     found: dict[str, dict[str, None]] = {}
     for record in records:
-        for one in timed(record):
-            if one.layers and (problem := problem_of(one.layers)):
+        for measurement in timed(record):
+            if measurement.layers and (problem := problem_of(measurement.layers)):
                 found.setdefault(problem, {})[record.cell] = None
     return tuple(Untimed(cells=tuple(cells), problem=one) for one, cells in found.items())
 
@@ -133,31 +133,40 @@ class _Side:
     def of(cls, record: Record, report: LayerReport | None, times_of: TimesOf) -> "_Side":
         measured = timed(record)
         clocks = [
-            (float(np.median(one.latency.device_s)), float(np.median(one.latency.samples_s)))
-            for one in measured
-            if one.latency and one.latency.device_s
+            (
+                float(np.median(measurement.latency.device_s)),
+                float(np.median(measurement.latency.samples_s)),
+            )
+            for measurement in measured
+            if measurement.latency and measurement.latency.device_s
         ]
         if len(clocks) != len(measured):
             clocks = []
         gpu = tuple(one for one, _ in clocks), tuple(whole - one for one, whole in clocks)
         multiplying = (
-            {name for _, one in report.network.layers if one.macs for name in one.outputs}
+            {name for _, layer in report.network.layers if layer.macs for name in layer.outputs}
             if report
             else set()
         )
-        told = [times for one in measured if one.layers and (times := times_of(one.layers))]
-        if not told or not multiplying or len(told) != len(measured):
+        all_times = [
+            times
+            for measurement in measured
+            if measurement.layers and (times := times_of(measurement.layers))
+        ]
+        if not all_times or not multiplying or len(all_times) != len(measured):
             return cls(*gpu, 0, 0.0, 0.0, 0.0)
-        sums = np.median([_sums(one.layers, multiplying) for one in told], axis=0)
-        layers = round(float(np.median([len(one.layers) for one in told])))
+        sums = np.median(
+            [_sums(layer_times.layers, multiplying) for layer_times in all_times], axis=0
+        )
+        layers = round(float(np.median([len(layer_times.layers) for layer_times in all_times])))
         return cls(*gpu, layers, *map(float, sums))
 
 
 def _sums(layers: Iterable[LayerTime], multiplying: set[str]) -> tuple[float, float, float]:
     found = [0.0, 0.0, 0.0]
-    for one in layers:
-        kind = 1 if is_reformatting(one.name) else 0 if multiplying & {*one.tensors} else 2
-        found[kind] += one.seconds
+    for layer in layers:
+        kind = 1 if is_reformatting(layer.name) else 0 if multiplying & {*layer.tensors} else 2
+        found[kind] += layer.seconds
     return found[0], found[1], found[2]
 
 
@@ -166,9 +175,9 @@ def _scatter(pair: SpeedPair) -> _Reason | None:
     if pair.slower or not (pair.int8.scatters or pair.fp32.scatters):
         return None
     told = [
-        f"{called} {_span(one.rounds_s)} ms"
-        for called, one in (("int8", pair.int8), ("fp32", pair.fp32))
-        if one.scatters
+        f"{called} {_span(latency.rounds_s)} ms"
+        for called, latency in (("int8", pair.int8), ("fp32", pair.fp32))
+        if latency.scatters
     ]
     clause = f"repeats differ by more than their samples ({'; '.join(told)})"
     return _Reason(SlowCause.SCATTER, f"Not decided: {clause}.", clause)
@@ -176,17 +185,17 @@ def _scatter(pair: SpeedPair) -> _Reason | None:
 
 def _in_float(cell: str, report: LayerReport | None) -> _Reason | None:
     """Layers that multiply and ran in float; of builds that differ, the one with the least."""
-    ways = [one.precisions for one in report.ways if cell in one.cells] if report else []
+    ways = [way.precisions for way in report.ways if cell in way.cells] if report else []
     if not report or not ways:
         return None
-    macs = {one.name: one.macs for _, one in report.network.layers if one.macs}
+    macs = {layer.name: layer.macs for _, layer in report.network.layers if layer.macs}
     if not macs or any(name not in ran for ran in ways for name in macs):
         return None
 
     def floats(ran: Mapping[str, str]) -> list[str]:
         return sorted((name for name in macs if ran[name] != INT8), key=lambda name: -macs[name])
 
-    least = min((floats(one) for one in ways), key=lambda names: sum(map(macs.__getitem__, names)))
+    least = min((floats(way) for way in ways), key=lambda names: sum(map(macs.__getitem__, names)))
     share = sum(macs[name] for name in least) / sum(macs.values())
     if share < LEAST:
         return None
@@ -226,7 +235,9 @@ def _layers(int8: _Side, fp32: _Side) -> _Reason | None:
     kinds = [("those that multiply", int8.multiplying_s, fp32.multiplying_s)]
     if formats:
         kinds += [("reformatting", int8.reformatting_s, fp32.reformatting_s)]
-    mine, before = (one.others_s + (0.0 if formats else one.reformatting_s) for one in (int8, fp32))
+    mine, before = (
+        side.others_s + (0.0 if formats else side.reformatting_s) for side in (int8, fp32)
+    )
     kinds += [("all others", mine, before)]
     told = "; ".join(f"{called} {_us(one)} µs against {_us(other)}" for called, one, other in kinds)
     return _Reason(None, f"Its layers, profiled one by one: {told} in fp32.")

@@ -40,7 +40,7 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
 
         def loss(rows: list[Row], *, boxes: bool = together) -> tuple[float, float]:
             lost = _mean_lost(rows) if boxes else 0.0
-            return lost, _mean_log(one.error.nmse for _, one in rows)
+            return lost, _mean_log(row.error.nmse for _, row in rows)
 
         for some in sorted(passes.values(), key=loss):
             new = [row for row in some if _place(row) not in seen]
@@ -60,7 +60,7 @@ def _makes_boxes_with_others(row: Row) -> bool:
 
 def _mean_lost(rows: Iterable[Row]) -> float:
     """Returns the mean share of boxes that are lost."""
-    shares = [one.boxes.changes[ALL].lost_share or 0.0 for _, one in rows if one.boxes]
+    shares = [row.boxes.changes[ALL].lost_share or 0.0 for _, row in rows if row.boxes]
     return sum(shares) / len(shares)
 
 

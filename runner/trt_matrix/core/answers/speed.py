@@ -44,24 +44,24 @@ def pairs(results: Iterable[CellResult]) -> tuple[SpeedPair, ...]:
     """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
     results = list(results)
     fp32 = {
-        (one.cell.environment, one.cell.device): one.latency
-        for one in results
-        if one.cell.pass_ == Pass(precision=Precision.FP32) and one.latency
+        (result.cell.environment, result.cell.device): result.latency
+        for result in results
+        if result.cell.pass_ == Pass(precision=Precision.FP32) and result.latency
     }
-    found = []
-    for one in results:
-        base = fp32.get((one.cell.environment, one.cell.device))
+    speed_pairs = []
+    for result in results:
+        base = fp32.get((result.cell.environment, result.cell.device))
         if (
-            one.cell.pass_.precision is Precision.INT8
-            and one.status is Status.OK
-            and not one.cell.pass_.mixed
-            and one.latency
+            result.cell.pass_.precision is Precision.INT8
+            and result.status is Status.OK
+            and not result.cell.pass_.mixed
+            and result.latency
             and base
             and base.median_s > 0
-            and base.batch == one.latency.batch
+            and base.batch == result.latency.batch
         ):
-            found.append(SpeedPair(one, one.latency, base))
-    return tuple(found)
+            speed_pairs.append(SpeedPair(result, result.latency, base))
+    return tuple(speed_pairs)
 
 
 def cost(judgement: Judgement) -> str:
@@ -70,15 +70,15 @@ def cost(judgement: Judgement) -> str:
     A device a sentence, since what is slow on one says nothing of another.
     """
     by_device: dict[str, list[SpeedPair]] = {}
-    for one in pairs(judgement.cells):
-        by_device.setdefault(one.result.cell.device, []).append(one)
-    why = {one.cell: one for one in judgement.slow}
+    for pair in pairs(judgement.cells):
+        by_device.setdefault(pair.result.cell.device, []).append(pair)
+    why = {int8.cell: int8 for int8 in judgement.slow}
     told = [
         text
         for device, some in by_device.items()
         for text in (_device(device, some, why), *_why(some, why))
     ]
-    busy = [one.cell.id for one in judgement.cells if one.latency_disturbed]
+    busy = [result.cell.id for result in judgement.cells if result.latency_disturbed]
     if busy:
         told.append(
             f"Something else ran on the machine while {listed(busy, 1)} was timed: do not trust "
@@ -88,17 +88,17 @@ def cost(judgement: Judgement) -> str:
 
 
 def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> str:
-    slower = [one for one in some if one.slower]
-    faster = [one for one in some if one.faster]
-    ratios = f"{_times(one.ratio for one in some)} times FP32's time"
-    int8, fp32 = [one.int8.median_s for one in some], [one.fp32.median_s for one in some]
+    slower = [pair for pair in some if pair.slower]
+    faster = [pair for pair in some if pair.faster]
+    ratios = f"{_times(pair.ratio for pair in some)} times FP32's time"
+    int8, fp32 = [pair.int8.median_s for pair in some], [pair.fp32.median_s for pair in some]
     batch = some[0].int8.batch
     decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
     milliseconds = f"{_ms(int8, decimals)} against {_ms(fp32, decimals)} ms"
     of = "" if batch == 1 else f" of {batch} images"
     where = f"on {'a GPU' if device == ANY_GPU else device} ({milliseconds} an inference{of})"
     if len(slower) == len(some):
-        by = _times(one.ratio for one in some)
+        by = _times(pair.ratio for pair in some)
         return (
             f"INT8 is {by} times slower than FP32 {where}: as it is, it is not worth it."
             if _far(some)
@@ -106,12 +106,14 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
         )
     if len(faster) == len(some):
         return f"INT8 takes {ratios} {where}."
-    open_ = [one for one in some if not one.slower and not one.faster]
-    scattered = [told for told in _known(open_, why) if told.cause is SlowCause.SCATTER]
+    open_ = [pair for pair in some if not pair.slower and not pair.faster]
+    scattered = [
+        slow_int8 for slow_int8 in _known(open_, why) if slow_int8.cause is SlowCause.SCATTER
+    ]
     since = f": {_clause(scattered, of=len(open_))}" if scattered else ""
     if len(open_) == len(some):
         # A median that is far below, with intervals that overlap, is no "no faster".
-        if scattered or min(one.ratio for one in some) * SLOWER < 1:
+        if scattered or min(pair.ratio for pair in some) * SLOWER < 1:
             return f"Whether INT8 is faster than FP32 {where} is not decided{since}."
         return f"INT8 is no faster than FP32 {where}."
     rest = f"; in {len(open_)} that is not decided{since}" if open_ else ""
@@ -127,26 +129,26 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
 def _why(some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
     """Yields what was measured of why int8 is not faster, a cause a sentence; nothing where nothing explains it."""
     found: dict[SlowCause, list[SlowInt8]] = {}
-    for one in _known(some, why):
+    for int8 in _known(some, why):
         # That repeats scatter is told already, and what else ran at the time is told last.
-        if one.cause and one.cause not in (SlowCause.DISTURBED, SlowCause.SCATTER):
-            found.setdefault(one.cause, []).append(one)
+        if int8.cause and int8.cause not in (SlowCause.DISTURBED, SlowCause.SCATTER):
+            found.setdefault(int8.cause, []).append(int8)
     groups = sorted(found.values(), key=len, reverse=True)
     for those in groups[:MOST_CAUSES]:
         yield f"Why: {_clause(those, of=len(some))}."
 
 
 def _known(some: Iterable[SpeedPair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
-    cells = [one.result.cell.id for one in some if not one.faster]
-    return [why[one] for one in cells if one in why]
+    cells = [pair.result.cell.id for pair in some if not pair.faster]
+    return [why[cell] for cell in cells if cell in why]
 
 
 def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     """Returns a cause with the numbers of the slowest cell that has it, and in how many of so many cells it is."""
-    worst = max(those, key=lambda one: one.ratio)
+    worst = max(those, key=lambda int8: int8.ratio)
     if of == 1:
         return worst.clause
-    if len({one.clause for one in those}) == 1:
+    if len({int8.clause for int8 in those}) == 1:
         number = "both" if len(those) == of == 2 else f"all {of}"
         return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
     rest = len(those) - 1
@@ -166,7 +168,7 @@ def _cell(pair: SpeedPair) -> str:
 
 
 def _far(some: Sequence[SpeedPair]) -> bool:
-    return min(one.ratio for one in some) >= 1.5
+    return min(pair.ratio for pair in some) >= 1.5
 
 
 def _times(ratios: Iterable[float]) -> str:
@@ -176,10 +178,10 @@ def _times(ratios: Iterable[float]) -> str:
 def milliseconds(*seconds: float) -> tuple[str, ...]:
     """Returns times in milliseconds, all with the digits that the longest of them needs."""
     decimals = 2 if max(seconds) < TEN_MS else 1
-    return tuple(f"{1e3 * one:.{decimals}f}" for one in seconds)
+    return tuple(f"{1e3 * second:.{decimals}f}" for second in seconds)
 
 
 def _ms(seconds: Iterable[float], decimals: int) -> str:
-    values = sorted(1e3 * one for one in seconds)
+    values = sorted(1e3 * second for second in seconds)
     low, high = f"{values[0]:.{decimals}f}", f"{values[-1]:.{decimals}f}"
     return low if low == high else f"{low} to {high}"

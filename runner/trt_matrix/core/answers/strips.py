@@ -72,20 +72,24 @@ class Strip:
 
 def strips(judgement: Judgement) -> tuple[Strip, ...]:
     """Returns one a head, the worst first."""
-    answers = {one.head: one for one in judgement.answers}
+    answers = {answer.head: answer for answer in judgement.answers}
     found = [_strip(judgement, head, answers.get(head)) for head in judgement.heads]
-    return tuple(sorted(found, key=lambda one: one.harm, reverse=True))
+    return tuple(sorted(found, key=lambda strip: strip.harm, reverse=True))
 
 
 def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     rows = rows_of(head, judgement.judged)
     spoken = speaking(int8_of(rows))
     worst = _judged_by(rows, answer) or (spoken[0][1] if spoken else None)
-    boxes = [one.boxes for _, one in spoken if one.boxes and one.boxes.changes[ALL].reference]
-    losses = [one.changes[ALL] for one in boxes]
-    drops = [one for one in boxes if one.ap_drop is not None]
-    deepest = max(drops, key=lambda one: one.ap_drop or 0.0, default=None)
-    gated = [one.passed for _, one in rows if one.passed is not None]
+    boxes = [
+        head_result.boxes
+        for _, head_result in spoken
+        if head_result.boxes and head_result.boxes.changes[ALL].reference
+    ]
+    losses = [box.changes[ALL] for box in boxes]
+    drops = [box for box in boxes if box.ap_drop is not None]
+    deepest = max(drops, key=lambda errors: errors.ap_drop or 0.0, default=None)
+    gated = [row.passed for _, row in rows if row.passed is not None]
     what, reaches, measured = remedy(judgement, head, answer)
     return Strip(
         head=head,
@@ -93,14 +97,16 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
         word=degree(answer),
         fault=answer.fault if answer else "",
         nothing=_nothing(answer),
-        sqnr_db=_least_db([*(one for _, one in spoken), *([worst] if worst else [])]),
-        broken=max((one.error.nonfinite for _, one in rows), default=0),
+        sqnr_db=_least_db(
+            [*(head_result for _, head_result in spoken), *([worst] if worst else [])]
+        ),
+        broken=max((row.error.nonfinite for _, row in rows), default=0),
         best_db=_best_db(worst),
         gate_db=worst.gate_sqnr_db if worst else None,
         failing=gated.count(False),
         gated=len(gated),
-        lost=max((one.lost for one in losses), default=None),
-        reference=max((one.reference for one in losses), default=0.0),
+        lost=max((loss.lost for loss in losses), default=None),
+        reference=max((loss.reference for loss in losses), default=0.0),
         ap=deepest.precision[ALL].ap if deepest and ALL in deepest.precision else None,
         ap_drop=deepest.ap_drop if deepest else None,
         shares=answer.shares if answer else None,
@@ -113,11 +119,13 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
 def _judged_by(rows: Sequence[Row], answer: Answer | None) -> HeadResult | None:
     """Returns the cell whose error is taken apart; None where none is."""
     cell = answer.shares.cell if answer and answer.shares else None
-    return next((one for result, one in rows if result.cell.id == cell), None)
+    return next((row for result, row in rows if result.cell.id == cell), None)
 
 
 def _least_db(heads: Iterable[HeadResult]) -> float | None:
-    return min((one.error.sqnr_db for one in heads if one.error.sqnr_db is not None), default=None)
+    return min(
+        (head.error.sqnr_db for head in heads if head.error.sqnr_db is not None), default=None
+    )
 
 
 def _best_db(head: HeadResult | None) -> float | None:
@@ -136,7 +144,9 @@ def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str,
         return fix.action, reaches, fix.basis is Basis.MEASURED
     if answer is None or answer.clean:
         return "", "", None
-    held = next((one for one in judgement.choices if one.head == head and one.held_db), None)
+    held = next(
+        (choice for choice in judgement.choices if choice.head == head and choice.held_db), None
+    )
     if held and answer.advice.startswith("Keep "):
         least, back = min(held.worse_db), min(held.held_db)
         return answer.advice.split(":")[0], f"{_db(least)} → {_db(back)} dB", True
@@ -153,9 +163,9 @@ def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
     """Returns the first fix of what is wrong that gains something that is known: in a head, or in anything."""
     return next(
         (
-            one
-            for one in fixes
-            if one.needed and one.basis is not Basis.UNKNOWN and _gains(one, head)
+            fix
+            for fix in fixes
+            if fix.needed and fix.basis is not Basis.UNKNOWN and _gains(fix, head)
         ),
         None,
     )
@@ -164,15 +174,15 @@ def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
 def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
     """Returns ` in v1`, ` in v1, int8-shared-entropy`, where another could be meant: beside it the worst is told."""
     cells = {
-        one.cell.id: one.cell
-        for one in judgement.judged
-        if one.cell.pass_.precision is Precision.INT8 and not one.cell.pass_.mixed
+        result.cell.id: result.cell
+        for result in judgement.judged
+        if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed
     }
     now = cells.get(fix.against)
     if now is None:
         return ""
-    parts = [now.environment] if len({one.environment for one in cells.values()}) > 1 else []
-    if with_pass and len({one.pass_ for one in cells.values()}) > 1:
+    parts = [now.environment] if len({cell.environment for cell in cells.values()}) > 1 else []
+    if with_pass and len({cell.pass_ for cell in cells.values()}) > 1:
         parts.append(now.pass_.name)
     return f" in {', '.join(parts)}" if parts else ""
 

@@ -11,18 +11,18 @@ from trt_matrix.core.words import count, span
 UNDECIDED = "not decided"
 
 
-def sureness(kind: Kind, told: Sequence[ToldVerdict]) -> str:
+def sureness(kind: Kind, rows: Sequence[ToldVerdict]) -> str:
     """Returns `5 builds of each; by chance in fewer than 1 of 200 matrices`, or what it is in place of a test."""
     if kind is Kind.INCONCLUSIVE:
         return UNDECIDED
     level = KINDS[kind].level
-    effects = [one.verdict.effect for one in told if one.verdict.effect]
+    effects = [row.verdict.effect for row in rows if row.verdict.effect]
     if level is None:
         return "seen, not inferred"
     if not effects:
         return "what is lost was seen; whose it is, by its largest part, not by a test"
-    builds = sorted({one.builds for one in effects})
-    versions = max((one.verdict.versions or 0 for one in told), default=0)
+    builds = sorted({effect.builds for effect in effects})
+    versions = max((row.verdict.versions or 0 for row in rows), default=0)
     chance = f"by chance in fewer than 1 of {round(1 / level):,} matrices"
     if builds[-1] == 0:
         return f"exact arithmetic over these images; {chance}"
@@ -30,9 +30,9 @@ def sureness(kind: Kind, told: Sequence[ToldVerdict]) -> str:
         return f"{versions} versions alike; by chance in fewer than 1 of 1,000 matrices"
     if builds[0] <= 1:
         return "one build, far beyond what builds of this precision differ by"
-    if all(one.same_bits for one in effects):
+    if all(effect.same_bits for effect in effects):
         return f"builds are bit-identical; {chance}"
-    compared = all("/" in (one.verdict.against or "") for one in told)
+    compared = all("/" in (row.verdict.against or "") for row in rows)
     return f"{span_of_builds(builds)}{' of each' if compared else ''}; {chance}"
 
 

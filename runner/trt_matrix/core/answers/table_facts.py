@@ -16,7 +16,10 @@ def with_tables(judgement: Judgement, report: TableReport) -> Judgement:
     uses = {cell: use for use in report.tables for cell in use.cells}
     answers, sentences = [], dict(judgement.sentences)
     for answer in judgement.answers:
-        told = {one: _told(one, answer.head, judgement.heads, uses) for one in answer.findings}
+        told = {
+            finding: _told(finding, answer.head, judgement.heads, uses)
+            for finding in answer.findings
+        }
         answers.append(_answer(answer, told))
         said = dict.fromkeys(text for text in told.values() if text)
         sentences[answer.head] = " ".join(filter(None, (sentences.get(answer.head, ""), *said)))
@@ -25,10 +28,10 @@ def with_tables(judgement: Judgement, report: TableReport) -> Judgement:
 
 def _answer(answer: Answer, told: Mapping[Finding, str]) -> Answer:
     findings = tuple(
-        replace(one, text=f"{one.text} {told[one]}") if told[one] else one
-        for one in answer.findings
+        replace(finding, text=f"{finding.text} {told[finding]}") if told[finding] else finding
+        for finding in answer.findings
     )
-    first = next((told[one] for one in answer.findings[:1]), "")
+    first = next((told[finding] for finding in answer.findings[:1]), "")
     # The first finding's is what a card says.
     text = f"{answer.text} {first}" if first else answer.text
     return replace(answer, findings=findings, text=text)
@@ -41,9 +44,10 @@ def _told(finding: Finding, head: str, heads: tuple[str, ...], uses: Mapping[str
         texts = []
         for use in tables:
             before = [
-                one
-                for one in use.clipped
-                if (not one.heads or head in one.heads) and set(one.cells) & set(finding.cells)
+                clipped
+                for clipped in use.clipped
+                if (not clipped.heads or head in clipped.heads)
+                and set(clipped.cells) & set(finding.cells)
             ]
             if before:
                 texts.append(capital(f"{sentence(called(use), before, heads)}."))

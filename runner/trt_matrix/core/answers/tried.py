@@ -44,14 +44,16 @@ class Known:
     def cells(self) -> tuple[CellResult, ...]:
         """Those in int8 that ran."""
         return tuple(
-            one
-            for one in self.judgement.cells
-            if one.status is Status.OK and one.heads and one.cell.pass_.precision is Precision.INT8
+            result
+            for result in self.judgement.cells
+            if result.status is Status.OK
+            and result.heads
+            and result.cell.pass_.precision is Precision.INT8
         )
 
     @functools.cached_property
     def by_id(self) -> Mapping[str, CellResult]:
-        return {one.cell.id: one for one in self.cells}
+        return {result.cell.id: result for result in self.cells}
 
     @functools.cached_property
     def _by_place(self) -> Mapping[tuple[str, str], Sequence[CellResult]]:
@@ -59,27 +61,27 @@ class Known:
 
     @functools.cached_property
     def _by_pass(self) -> Mapping[tuple[Pass, str], Sequence[CellResult]]:
-        return _grouped(self.cells, lambda one: (one.cell.pass_, one.cell.device))
+        return _grouped(self.cells, lambda result: (result.cell.pass_, result.cell.device))
 
     def deployed(self) -> tuple[CellResult, ...]:
         """Returns the cells that others are held against, in the order of the plan."""
-        found: dict[tuple[str, str, bool], CellResult] = {}
-        for one in self.cells:
-            cell = one.cell
+        results: dict[tuple[str, str, bool], CellResult] = {}
+        for result in self.cells:
+            cell = result.cell
             key = (cell.environment, cell.device, cell.pass_.implicit)
-            before = found.get(key)
-            if not cell.pass_.mixed and (before is None or _rank(one) < _rank(before)):
-                found[key] = one
-        return tuple(found.values())
+            before = results.get(key)
+            if not cell.pass_.mixed and (before is None or _rank(result) < _rank(before)):
+                results[key] = result
+        return tuple(results.values())
 
     def beside(self, now: CellResult) -> Iterator[CellResult]:
         """Yields the other cells of the same environment and device."""
-        yield from (one for one in self._by_place[place(now)] if one is not now)
+        yield from (result for result in self._by_place[place(now)] if result is not now)
 
     def elsewhere(self, now: CellResult) -> Iterator[CellResult]:
         """Yields the cells of the same pass and device in other environments."""
         pass_ = self._by_pass[now.cell.pass_, now.cell.device]
-        yield from (one for one in pass_ if one is not now)
+        yield from (result for result in pass_ if result is not now)
 
     def table(self, result: CellResult) -> str:
         return self.simulated.tables.get(result.cell.id, "")
@@ -92,8 +94,8 @@ def _grouped(
     cells: Iterable[CellResult], key: Callable[[CellResult], K]
 ) -> Mapping[K, Sequence[CellResult]]:
     found: dict[K, list[CellResult]] = {}
-    for one in cells:
-        found.setdefault(key(one), []).append(one)
+    for result in cells:
+        found.setdefault(key(result), []).append(result)
     return found
 
 
@@ -121,7 +123,7 @@ def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
     pass_ = now.cell.pass_
     if pass_.source is TableSource.SHIPPED:
         return
-    found = []
+    fixes = []
     for other in known.beside(now):
         theirs = other.cell.pass_
         if theirs.mixed or theirs.source is TableSource.SHIPPED:
@@ -129,10 +131,10 @@ def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
         if replace(theirs, source=pass_.source, algorithm=pass_.algorithm) == pass_:
             # Of the algorithm in use it is the environment's own: no setting makes it the shared one.
             command = "" if theirs.algorithm == pass_.algorithm else _shared(theirs.algorithm)
-            found.append(measured(FixKind.TABLE, _called(other, now), now, other, command))
-    yield from found
+            fixes.append(measured(FixKind.TABLE, _called(other, now), now, other, command))
+    yield from fixes
     bad = bad_heads(now)
-    if not any(gain(one.now, one.reaches, bad).worth for one in found):
+    if not any(gain(fix.now, fix.reaches, bad).worth for fix in fixes):
         yield from _simulated_tables(now, known, bad)
 
 
@@ -242,7 +244,7 @@ def _held(result: CellResult) -> tuple[str, ...]:
 def not_held(result: CellResult, known: Known) -> tuple[str, ...]:
     """Returns the layers that a cell should have kept in float, and that some build of it ran in int8."""
     report = known.judgement.layers
-    ways = [one for one in report.ways if result.cell.id in one.cells] if report else []
+    ways = [way for way in report.ways if result.cell.id in way.cells] if report else []
     return tuple(
         layer
         for layer in result.cell.pass_.exclude
@@ -263,7 +265,7 @@ def _predicted(now: CellResult, mixed: CellResult, known: Known) -> Kept | None:
         if set(chosen.layers) == added:
             last = confirmed or chosen
             kept = Kept(
-                sqnr_db=heads or {name: one.sqnr_db for name, one in last.heads.items()},
+                sqnr_db=heads or {name: head.sqnr_db for name, head in last.heads.items()},
                 ap_drop=last.whole.ap_drop,
             )
     return kept if kept.sqnr_db else None
@@ -284,50 +286,50 @@ def _versions(now: CellResult, known: Known) -> Iterator[Fix]:
     Or, of the baseline, which no test compares with others: those that are better with 95 % of certainty.
     """
     better = [
-        one
-        for one in known.elsewhere(now)
-        if _held(one) == _held(now) and _is_better(one, now, known.judgement)
+        result
+        for result in known.elsewhere(now)
+        if _held(result) == _held(now) and _is_better(result, now, known.judgement)
     ]
     if not better:
         return
     bad = bad_heads(now)
     better.sort(
-        key=lambda one: (
-            one.cell.environment != known.judgement.baseline,
-            [-value for value in gain(of_cell(now), of_cell(one), bad).order],
+        key=lambda result: (
+            result.cell.environment != known.judgement.baseline,
+            [-value for value in gain(of_cell(now), of_cell(result), bad).order],
         )
     )
-    names = [one.cell.environment for one in better]
+    names = [result.cell.environment for result in better]
     what = listed(names, NAMED) if len(names) == 1 else f"one of {listed(names, NAMED)}"
     fix = measured(FixKind.VERSION, what, now, better[0], "")
-    yield replace(fix, cells=tuple(one.cell.id for one in better))
+    yield replace(fix, cells=tuple(result.cell.id for result in better))
 
 
 def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool:
     """Whether another version keeps more of some bad head, by a test, and is not shown to be alike there."""
     baseline = judgement.baseline
-    theirs = {one.head: one for one in other.heads}
+    theirs = {head.head: head for head in other.heads}
     for head in now.heads:
         if head.head not in bad_heads(now) or head.head not in theirs:
             continue
         alike = any(
-            {now.cell.environment, other.cell.environment} <= set(one.environments)
-            for one in judgement.equal
-            if (one.head, one.pass_, one.device)
+            {now.cell.environment, other.cell.environment} <= set(equivalence.environments)
+            for equivalence in judgement.equal
+            if (equivalence.head, equivalence.pass_, equivalence.device)
             == (head.head, now.cell.pass_.name, now.cell.device)
         )
         mine, its = head.verdicts, theirs[head.head].verdicts
         if now.cell.environment == baseline:
             told = any(
-                one.kind is Kind.OK
-                and one.against == now.cell.id
-                and one.effect
-                and one.effect.high_db < 0
-                for one in its
+                verdict.kind is Kind.OK
+                and verdict.against == now.cell.id
+                and verdict.effect
+                and verdict.effect.high_db < 0
+                for verdict in its
             )
         else:
-            suspect = any({one.kind, one.suspected} & OF_VERSION for one in its)
-            told = any(one.kind in OF_VERSION for one in mine) and not suspect
+            suspect = any({verdict.kind, verdict.suspected} & OF_VERSION for verdict in its)
+            told = any(verdict.kind in OF_VERSION for verdict in mine) and not suspect
         if told and not alike and beyond_builds(now, other, [head.head]) is not False:
             return True
     return False
@@ -338,17 +340,20 @@ def _ways(now: CellResult, known: Known) -> Iterator[Fix]:
     if not pass_.implicit:
         return
     others = [
-        one for one in known.beside(now) if not one.cell.pass_.implicit and not one.cell.pass_.mixed
+        result
+        for result in known.beside(now)
+        if not result.cell.pass_.implicit and not result.cell.pass_.mixed
     ]
     same = [
-        one
-        for one in others
-        if (one.cell.pass_.source, one.cell.pass_.algorithm) == (pass_.source, pass_.algorithm)
+        result
+        for result in others
+        if (result.cell.pass_.source, result.cell.pass_.algorithm)
+        == (pass_.source, pass_.algorithm)
     ]
     bad = bad_heads(now)
     best = max(
         same or others,
-        key=lambda one: gain(of_cell(now), of_cell(one), bad).order,
+        key=lambda result: gain(of_cell(now), of_cell(result), bad).order,
         default=None,
     )
     if best:
@@ -360,10 +365,10 @@ def _ways(now: CellResult, known: Known) -> Iterator[Fix]:
 def measured(kind: FixKind, what: str, now: CellResult, other: CellResult, command: str) -> Fix:
     """Returns what another cell shows."""
     alone = beyond_builds(now, other, bad_heads(now))
-    single = not all(one.fixed or one.repeats > 1 for one in (now, other))
+    single = not all(result.fixed or result.repeats > 1 for result in (now, other))
     why = "one build says nothing of the next" if alone is None and single else ""
     reaches = of_cell(other)
-    batches = {one.latency.batch for one in (now, other) if one.latency}
+    batches = {result.latency.batch for result in (now, other) if result.latency}
     if len(batches) > 1 or not timed_together(now, other):
         reaches = replace(reaches, latency_s=None)
     return Fix(

@@ -17,24 +17,26 @@ PERHAPS = "perhaps "
 """Behind it a finding that is not decided says whose fault it may be."""
 
 
-def undecided(told: Sequence[ToldVerdict], rows: Sequence[Row]) -> list[Finding]:
+def undecided(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> list[Finding]:
     """Returns what is not decided, a finding for each suspicion; what would cost most first."""
     groups: dict[Kind | None, list[ToldVerdict]] = {}
-    for one in told:
-        groups.setdefault(one.verdict.suspected, []).append(one)
+    for row in told_verdicts:
+        groups.setdefault(row.verdict.suspected, []).append(row)
     most = sorted(groups.items(), key=lambda group: -max(losses(group[1]), default=0.0))
     return [_open(kind, some, rows) for kind, some in most]
 
 
-def _open(suspected: Kind | None, told: Sequence[ToldVerdict], rows: Sequence[Row]) -> Finding:
+def _open(
+    suspected: Kind | None, told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]
+) -> Finding:
     whose = KINDS[suspected].suspicion if suspected else ""
-    where = environments(told)
-    wanted = f"{_needs(told)} would decide."
-    amounts = [amount for amount in losses(told) if amount > 0]
-    why = list(dict.fromkeys(one.verdict.why for one in told if one.verdict.why))
+    where = environments(told_verdicts)
+    wanted = f"{_needs(told_verdicts)} would decide."
+    amounts = [amount for amount in losses(told_verdicts) if amount > 0]
+    why = list(dict.fromkeys(row.verdict.why for row in told_verdicts if row.verdict.why))
     reason = f" {capital(why[0])}." if why else ""
     return made(
-        told,
+        told_verdicts,
         rows,
         f"not decidable yet; {PERHAPS}{whose}" if whose else "not decidable yet",
         f"In {listed(where, 3)} {span(amounts)} dB look like {whose}: {wanted}{reason}"
@@ -45,12 +47,12 @@ def _open(suspected: Kind | None, told: Sequence[ToldVerdict], rows: Sequence[Ro
     )
 
 
-def _needs(told: Sequence[ToldVerdict]) -> str:
+def _needs(rows: Sequence[ToldVerdict]) -> str:
     """Returns what would decide all of it: of several numbers of repeats the largest."""
-    needs = list(dict.fromkeys(one.verdict.needs or "more repeats" for one in told))
-    repeats = [one for one in needs if MORE_REPEATS.fullmatch(one)]
+    needs = list(dict.fromkeys(row.verdict.needs or "more repeats" for row in rows))
+    repeats = [need for need in needs if MORE_REPEATS.fullmatch(need)]
     most = max(repeats, key=lambda one: int(one.split()[0]), default=None)
-    return " and ".join(one for one in needs if one not in repeats or one == most)
+    return " and ".join(need for need in needs if need not in repeats or need == most)
 
 
 def _ranked_advice(head: str, why: str, *, boxless: bool) -> str:
@@ -64,31 +66,31 @@ def _ranked_advice(head: str, why: str, *, boxless: bool) -> str:
 
 
 def uncomparable(
-    told: Sequence[ToldVerdict], rows: Sequence[Row], *, boxless: bool = False
+    told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], *, boxless: bool = False
 ) -> Finding | None:
     """Cells that are not judged, with the reason of each."""
-    told = [one for one in told if one.verdict.why]
-    if not told:
+    told_verdicts = [row for row in told_verdicts if row.verdict.why]
+    if not told_verdicts:
         return None
-    reasons_ = list(dict.fromkeys(one.verdict.why or "" for one in told))
+    reasons_ = list(dict.fromkeys(row.verdict.why or "" for row in told_verdicts))
     if boxless:
         reasons_ = [without_boxes(one) for one in reasons_]
-    cells = [one.result.cell.id for one in told]
+    cells = [row.result.cell.id for row in told_verdicts]
     scales, ranked = COVERS in reasons_[0], "rows are ranked" in reasons_[0]
     if ranked:
-        boxes = all(one.head.boxes for one in told)
+        boxes = all(row.head.boxes for row in told_verdicts)
         return made(
-            told,
+            told_verdicts,
             rows,
             f"not told by SQNR: its rows are ranked{'' if boxes or boxless else ', and its boxes are not known'}",
             f"{capital(reasons_[0])}.",
             "See its boxes below."
             if boxes
-            else _ranked_advice(told[0].head.head, reasons_[0], boxless=boxless),
+            else _ranked_advice(told_verdicts[0].head.head, reasons_[0], boxless=boxless),
             Severity.NONE,
         )
     return made(
-        told,
+        told_verdicts,
         rows,
         "not comparable",
         f"Cannot judge {listed(cells, 3)}: {'; '.join(reasons_[:2])}.",

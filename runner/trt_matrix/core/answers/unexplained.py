@@ -43,24 +43,24 @@ def _looked_at(result: CellResult, head: HeadResult) -> HeadResult:
     harm = _harm(head)
     if not harm or _named(head.verdicts):
         return head
-    kept = tuple(one for one in head.verdicts if one.kind is not Kind.OK)
+    kept = tuple(verdict for verdict in head.verdicts if verdict.kind is not Kind.OK)
     return replace(head, verdicts=(*kept, _verdict(result, head, harm)))
 
 
 def _named(verdicts: Sequence[Verdict]) -> bool:
     """Whether a cause was found, or is looked for still; a fallback makes nothing worse."""
-    return any(one.kind in FAULTS or one.kind is Kind.INCONCLUSIVE for one in verdicts)
+    return any(verdict.kind in FAULTS or verdict.kind is Kind.INCONCLUSIVE for verdict in verdicts)
 
 
 def _harm(head: HeadResult) -> str:
     """Returns what was lost, in words: a gate that fails, or boxes or AP where anybody would see it."""
-    failed = [one.text() for one in head.gates if not one.passed]
+    failed = [gate.text() for gate in head.gates if not gate.passed]
     if failed:
         return f"a gate fails ({failed[0]})"
     if severity.of_boxes(head.boxes).rank < Severity.VISIBLE.rank or head.boxes is None:
         return ""
     parts = severity.box_harm(head.boxes)
-    if parts and BOX_GATES.intersection(one.name for one in head.gates):
+    if parts and BOX_GATES.intersection(gate.name for gate in head.gates):
         parts.append("within the gate")
     return ", ".join(parts)
 
@@ -68,7 +68,9 @@ def _harm(head: HeadResult) -> str:
 def _reachable(head: HeadResult) -> bool:
     """Whether the SQNR gate fails though the best table would hold it, or nearly: 8 bits are enough then."""
     gate = head.gate_sqnr_db
-    failed = any(one.name == "sqnr_db" and not one.passed for one in head.gates)
+    failed = any(
+        gate_result.name == "sqnr_db" and not gate_result.passed for gate_result in head.gates
+    )
     if not failed:
         return False
     return (

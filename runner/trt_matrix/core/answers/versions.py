@@ -14,16 +14,18 @@ from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, span, verb
 
 
-def engines(told: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str) -> Finding | None:
+def engines(
+    told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str
+) -> Finding | None:
     """Versions that lose at the same scales: only the engine changed there."""
-    if not told:
+    if not told_verdicts:
         return None
-    names = environments(told)
+    names = environments(told_verdicts)
     text = (
-        f"At the same scales {listed(names)} {verb('lose', names)} {amount(told)} against {baseline}, "
+        f"At the same scales {listed(names)} {verb('lose', names)} {amount(told_verdicts)} against {baseline}, "
         "with one table in both."
     )
-    heads = {id(one.head): one.head for one in told}.values()
+    heads = {id(row.head): row.head for row in told_verdicts}.values()
     base = next((head for result, head in rows if _is_shared_of(result, baseline)), None)
     moved = _moved(list(heads), base) if base else ()
     subject = "It runs" if len(names) == 1 else "They run"
@@ -35,47 +37,54 @@ def engines(told: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str) -> 
         and result.cell.environment not in names
         and says_something(head)
         and not any(
-            one.kind in (Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK) for one in head.verdicts
+            verdict.kind in (Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK)
+            for verdict in head.verdicts
         )
     ]
     return made(
-        told,
+        told_verdicts,
         rows,
-        _changed(told, "the engine's"),
-        f"{text}{told_moved}{factors_told(told)}",
-        _engine_advice(told, names, list(dict.fromkeys(sound)), moved[0] if moved else ()),
+        _changed(told_verdicts, "the engine's"),
+        f"{text}{told_moved}{factors_told(told_verdicts)}",
+        _engine_advice(told_verdicts, names, list(dict.fromkeys(sound)), moved[0] if moved else ()),
     )
 
 
-def versions(told: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str) -> Finding | None:
+def versions(
+    told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], baseline: str
+) -> Finding | None:
     """Versions that lose with tables of their own that nobody knows."""
-    if not told:
+    if not told_verdicts:
         return None
-    names = environments(told)
+    names = environments(told_verdicts)
     return made(
-        told,
+        told_verdicts,
         rows,
-        _changed(told, "the version's (its engine or its calibrator)"),
-        f"With its own table {listed(names)} {verb('lose', names)} {amount(told)} against {baseline}; "
-        f"whether by its engine or by its table, nobody can say without the tables.{factors_told(told)}",
+        _changed(told_verdicts, "the version's (its engine or its calibrator)"),
+        f"With its own table {listed(names)} {verb('lose', names)} {amount(told_verdicts)} against {baseline}; "
+        f"whether by its engine or by its table, nobody can say without the tables.{factors_told(told_verdicts)}",
         "Record the calibration cache of each version, or give all of them one table.",
     )
 
 
-def amount(told: Sequence[ToldVerdict]) -> str:
+def amount(rows: Sequence[ToldVerdict]) -> str:
     """Returns `6.1 dB`, with the view that shows it and its interval."""
-    effects = [one.verdict.effect for one in told if one.verdict.effect]
-    typical = bool(effects) and all(one.db < one.typical_db / 2 for one in effects)
+    effects = [row.verdict.effect for row in rows if row.verdict.effect]
+    typical = bool(effects) and all(effect.db < effect.typical_db / 2 for effect in effects)
     view = " on the typical image" if typical else ""
     ends = "" if typical else interval(effects)
-    return f"{span(losses(told))} dB{view}{f' ({ends})' if ends else ''}"
+    return f"{span(losses(rows))} dB{view}{f' ({ends})' if ends else ''}"
 
 
-def _changed(told: Sequence[ToldVerdict], unknown: str) -> str:
+def _changed(rows: Sequence[ToldVerdict], unknown: str) -> str:
     """Returns the one factor that changed, or those that changed together."""
-    found = [one.verdict.attribution for one in told if one.verdict.attribution]
-    alone = dict.fromkeys(change.factor for one in found for change in one.factors)
-    together = dict.fromkeys(change.factor for one in found for change in one.confounded)
+    attributions = [row.verdict.attribution for row in rows if row.verdict.attribution]
+    alone = dict.fromkeys(
+        change.factor for attribution in attributions for change in attribution.factors
+    )
+    together = dict.fromkeys(
+        change.factor for attribution in attributions for change in attribution.confounded
+    )
     if together:
         return f"the engine's ({' or '.join(together)}, which changed together)"
     if alone and CHOSEN.issuperset(alone):
@@ -86,10 +95,12 @@ def _changed(told: Sequence[ToldVerdict], unknown: str) -> str:
 
 
 def _engine_advice(
-    told: Sequence[ToldVerdict], names: Sequence[str], sound: Sequence[str], moved: Sequence[str]
+    rows: Sequence[ToldVerdict], names: Sequence[str], sound: Sequence[str], moved: Sequence[str]
 ) -> str:
-    additions = [one.verdict.attribution.addition for one in told if one.verdict.attribution]
-    missing = list(dict.fromkeys(name for one in additions if one for name in one.names))
+    additions = [row.verdict.attribution.addition for row in rows if row.verdict.attribution]
+    missing = list(
+        dict.fromkeys(name for addition in additions if addition for name in addition.names)
+    )
     if missing:
         return f"Add {listed(missing)} to matrix.yaml to tell what changed apart (below)."
     keep = f"keep {listed(moved)} out of int8" if moved else ""
@@ -115,7 +126,7 @@ def _moved(others: Sequence[HeadResult], base: HeadResult) -> tuple[list[str], s
         kinds = [
             kind
             for kind in getattr(base, after)
-            if all(kind in getattr(one, before) for one in others)
+            if all(kind in getattr(other, before) for other in others)
             and kind not in getattr(base, before)
         ]
         if kinds:
@@ -123,7 +134,7 @@ def _moved(others: Sequence[HeadResult], base: HeadResult) -> tuple[list[str], s
     return ()
 
 
-def factors_told(told: Sequence[ToldVerdict]) -> str:
+def factors_told(rows: Sequence[ToldVerdict]) -> str:
     """Returns what of the factors that changed is known to matter, behind a space; empty where nothing."""
-    found = reasons((name, one.verdict.attribution) for one in told for name in environments([one]))
+    found = reasons((name, row.verdict.attribution) for row in rows for name in environments([row]))
     return f" {found}" if found else ""

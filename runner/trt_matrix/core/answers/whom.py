@@ -51,11 +51,11 @@ FIXERS = {
 
 def whose(told: Sequence[Strip], whole: Answer) -> str:
     """Returns `a layer's: x (small), y (medium)`; of heads in which nothing was found only where it is so of all."""
-    found = [one for one in told if one.fault and one.state != "clean"]
-    found = [one for one in found if one.state != "none" or not one.nothing] or found
+    strips = [strip for strip in told if strip.fault and strip.state != "clean"]
+    strips = [strip for strip in strips if strip.state != "none" or not strip.nothing] or strips
     faults: dict[str, list[str]] = {}
-    for one in found:
-        faults.setdefault(one.fault, []).append(one.head)
+    for strip in strips:
+        faults.setdefault(strip.fault, []).append(strip.head)
     if not faults:
         return whole.fault
     groups, kinds = [], set()
@@ -110,10 +110,10 @@ def send_to(
 
 def _maintainers(judgement: Judgement, finding: Finding) -> str:
     names = [
-        next(iter(one.versions), "")
-        for one in judgement.cells
-        if one.versions
-        and one.cell.environment in (finding.environments or environments_of(judgement))
+        next(iter(result.versions), "")
+        for result in judgement.cells
+        if result.versions
+        and result.cell.environment in (finding.environments or environments_of(judgement))
     ]
-    engine = next((one for one in names if one), "the engine")
+    engine = next((name for name in names if name), "the engine")
     return f"the maintainers of {engine}, with a ticket (trt-matrix ticket)"

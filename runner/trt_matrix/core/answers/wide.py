@@ -9,10 +9,10 @@ NAMED = 3
 """Weights that a sentence names."""
 
 
-def wide_weight(one: WideWeight) -> str:
+def wide_weight(weight: WideWeight) -> str:
     """Returns `conv_4 (channel 7 of 32 is 195 times the median one)`."""
     return (
-        f"{one.layer} (channel {one.channel} of {one.channels} is {one.spread:.0f} times the "
+        f"{weight.layer} (channel {weight.channel} of {weight.channels} is {weight.spread:.0f} times the "
         "median one)"
     )
 
@@ -21,6 +21,6 @@ def wide_sentence(wide: Sequence[WideWeight]) -> str:
     """Returns which weights have channels that one scale loses; empty where there is none."""
     if not wide:
         return ""
-    named = "; ".join(wide_weight(one) for one in wide[:NAMED])
+    named = "; ".join(wide_weight(weight) for weight in wide[:NAMED])
     more = f"; and {count(len(wide) - NAMED, 'more')}" if len(wide) > NAMED else ""
     return f"Output channels differ most in {named}{more}."

@@ -136,8 +136,8 @@ def decoding_of(decode: RecordedDecode) -> Decoding:
     return Decoding(
         family=Family(decode.style or ""),
         heads={
-            one.head: HeadGrid(stride=one.stride, anchors=one.anchors, scale_x_y=one.scale_x_y)
-            for one in decode.heads
+            head.head: HeadGrid(stride=head.stride, anchors=head.anchors, scale_x_y=head.scale_x_y)
+            for head in decode.heads
         },
         classes=decode.classes,
         image_size=decode.image_size,

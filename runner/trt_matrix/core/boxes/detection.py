@@ -140,7 +140,7 @@ def gates(decoding: Decoding) -> tuple[PositionGate, ...]:
     end = at + (1 if decoding.family.objectness else decoding.classes)
     raw = _activation(decoding) is sigmoid
     least = (least_logit if raw else least_activated)(decoding.score_threshold)
-    found = []
+    position_gates = []
     for head, grid in decoding.heads.items():
         anchors = 1 if decoding.layout is Layout.BOXES else max(len(grid.anchors), 1)
         together = anchors * decoding.channels
@@ -154,7 +154,7 @@ def gates(decoding: Decoding) -> tuple[PositionGate, ...]:
             for one in range(first, together, decoding.channels)
             for label in range(decoding.classes)
         )
-        found.append(
+        position_gates.append(
             PositionGate(
                 heads={head: channels},
                 head=head,
@@ -163,7 +163,7 @@ def gates(decoding: Decoding) -> tuple[PositionGate, ...]:
                 least=least,
             )
         )
-    return tuple(found)
+    return tuple(position_gates)
 
 
 def check_shape(head: str, shape: tuple[int, ...], decoding: Decoding) -> None:

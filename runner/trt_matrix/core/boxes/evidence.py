@@ -42,7 +42,7 @@ class BoxEvidence:
     @property
     def heads(self) -> tuple[str, ...]:
         """Those that hold boxes, as `Boxes.heads` counts them."""
-        return tuple(one.head for one in self.decode.heads)
+        return tuple(head.head for head in self.decode.heads)
 
     @property
     def made_of(self) -> Mapping[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ def heads_of_a_box(decode: RecordedDecode) -> Mapping[str, tuple[str, ...]]:
     Raises:
         DecodeError: this version does not know the style, or its heads do not fit it.
     """
-    heads = tuple(one.head for one in decode.heads)
+    heads = tuple(head.head for head in decode.heads)
     groups = decode.together
     if groups is None:
         style = style_of(decode)

@@ -211,8 +211,8 @@ def compare_all(
         ValueError: one side has more images than the other.
     """
     found = [
-        compare(one, other, pair(one, other, settings.iou_threshold), heads, settings)
-        for one, other in zip(reference, test, strict=True)
+        compare(boxes, other, pair(boxes, other, settings.iou_threshold), heads, settings)
+        for boxes, other in zip(reference, test, strict=True)
     ]
     return np.array(found, CHANGES).reshape(len(found), heads, len(settings.sizes) + 1)
 

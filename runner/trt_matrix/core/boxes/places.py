@@ -41,7 +41,10 @@ class Places:
 
     def take(self, rows: Indices) -> "Places":
         """Returns the places of these rows; none are known where rows lie anywhere."""
-        some = [one[rows] if len(one) else one for one in (self.cells, self.strides, self.priors)]
+        some = [
+            array[rows] if len(array) else array
+            for array in (self.cells, self.strides, self.priors)
+        ]
         cells, strides, priors = some
         return Places(
             cells=cells, strides=strides, priors=priors, grids=self.grids, image=self.image
@@ -71,7 +74,7 @@ def places(
         clip_priors: Centres and sizes of priors end at the input's size.
     """
     image = np.array(image_size[::-1], np.float64)
-    grids = tuple(grid(image_size, one.stride) for one in levels)
+    grids = tuple(grid(image_size, level.stride) for level in levels)
     cells, strides, priors = [np.empty((0, 2))], [np.empty((0, 1))], [np.empty((0, 4))]
     for level, (rows, columns) in zip(levels, grids, strict=True):
         upper_left = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)

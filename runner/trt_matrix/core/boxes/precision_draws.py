@@ -109,14 +109,14 @@ def hits(labels: Labels, boxes: Mapping[int, Boxes], max_detections: int) -> Hit
         LabelsError: see `precision_draws`.
     """
     results = results_of(labels, boxes)
-    every = np.array([(one["image_id"], one["category_id"]) for one in results], np.intp)
+    every = np.array([(result["image_id"], result["category_id"]) for result in results], np.intp)
     every = every.reshape(-1, 2)
-    scores = np.array([one["score"] for one in results], np.float64)
+    scores = np.array([result["score"] for result in results], np.float64)
     ranked = np.argsort(-scores, kind="stable")
     chosen = ranked[_ranks(every[ranked]) < max_detections]
     place = np.empty(len(results), np.intp)
     place[chosen] = np.arange(len(chosen))
-    crowds = {one["id"] for one in labels.annotations if one["iscrowd"]}
+    crowds = {annotation["id"] for annotation in labels.annotations if annotation["iscrowd"]}
 
     evaluation = evaluation_of(labels, results, max_detections=max_detections)
     thresholds = evaluation.params.iouThrs
@@ -125,8 +125,8 @@ def hits(labels: Labels, boxes: Mapping[int, Boxes], max_detections: int) -> Hit
         side = ignored if labelled in crowds else found
         side[at, place[box - 1]] = True
     objects = np.zeros((len(labels.images), len(labels.categories)), np.intp)
-    for one in labels.annotations:
-        objects[one["image_id"], one["category_id"]] += not one["iscrowd"]
+    for annotation in labels.annotations:
+        objects[annotation["image_id"], annotation["category_id"]] += not annotation["iscrowd"]
     return Hits(every[chosen, 0], every[chosen, 1], found, ignored, objects)
 
 
@@ -147,9 +147,9 @@ def _pairs(evaluation: Any, images: Indices) -> Iterator[tuple[int, int, Mask]]:
     contested = {
         int(images[box - 1]) for box, one in all_pairs if boxes[box] > 1 or objects[one] > 1
     }
-    for (box, one), iou in all_pairs.items():
+    for (box, pair), iou in all_pairs.items():
         if int(images[box - 1]) not in contested:
-            yield box, one, thresholds <= iou
+            yield box, pair, thresholds <= iou
     if contested:
         evaluation.params.imgIds = sorted(contested)
         for threshold in thresholds:

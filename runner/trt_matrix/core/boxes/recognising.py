@@ -75,11 +75,11 @@ def pair_of(
         outputs: All of a network.
         others: Columns of further tables that may be there.
     """
-    tables = [(one, table) for one in outputs if (table := rows_of(one)) is not None]
+    tables = [(output, table) for output in outputs if (table := rows_of(output)) is not None]
     if len(tables) != len(outputs) or len({rows for _, (rows, _) in tables}) != 1:
         return None
-    boxes = [one for one, (_, columns) in tables if columns == 4]
-    rest = [(one, table) for one, table in tables if table[1] not in (4, *others)]
+    boxes = [output for output, (_, columns) in tables if columns == 4]
+    rest = [(output, table) for output, table in tables if table[1] not in (4, *others)]
     if len(boxes) != 1 or len(rest) != 1 or len(outputs) > 2 + len(others):
         return None
     ((scores, (rows, columns)),) = rest

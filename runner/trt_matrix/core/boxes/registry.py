@@ -12,7 +12,9 @@ from trt_matrix.core.manifest import RecordedDecode
 
 def found() -> Iterator[Style]:
     """Yields the styles of every module in `decoders`, by the modules' names."""
-    for module in sorted(one.name for one in pkgutil.iter_modules(decoders.__path__)):
+    for module in sorted(
+        iter_module.name for iter_module in pkgutil.iter_modules(decoders.__path__)
+    ):
         yield from importlib.import_module(f"{decoders.__name__}.{module}").STYLES
 
 
@@ -52,7 +54,9 @@ def recognised(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> tuple[P
         image: Height and width of its input in pixels.
     """
     fitting = tuple(
-        one for style in STYLES.values() if (one := style.recognise(outputs, image)) is not None
+        proposal
+        for style in STYLES.values()
+        if (proposal := style.recognise(outputs, image)) is not None
     )
     sure = tuple(one for one in fitting if not one.doubt)
     return sure if len(sure) == 1 else fitting

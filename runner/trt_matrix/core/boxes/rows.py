@@ -143,21 +143,21 @@ def _detector(decode: RecordedDecode, form: Rows) -> Detector:
     ]
 
     def detect(outputs: Mapping[str, Output]) -> Boxes:
-        gone = [one.head for one in decode.heads if one.head not in outputs]
+        gone = [head.head for head in decode.heads if head.head not in outputs]
         if gone:
             there = ", ".join(map(repr, outputs)) or "none"
             refuse(f"no output of head {gone[0]!r}; there are {there}: check decode.heads")
-        found = concatenate(
+        boxes = concatenate(
             [_candidates(outputs, decode, form, group, where, at) for group, where, at in groups]
         )
         if form.suppresses:
             return suppress(
-                found,
+                boxes,
                 iou_threshold=decode.nms_iou,
                 max_candidates=decode.max_candidates,
                 max_detections=decode.max_detections,
             )
-        return found.take(np.argsort(-found.scores, kind="stable")[: decode.max_detections])
+        return boxes.take(np.argsort(-boxes.scores, kind="stable")[: decode.max_detections])
 
     return detect
 
@@ -191,7 +191,7 @@ def _candidates(
 
 
 def _first(decode: RecordedDecode, group: _HeadGroup) -> int:
-    heads = [one.head for one in decode.heads]
+    heads = [head.head for head in decode.heads]
     return min(heads.index(head) for head in group.heads.values())
 
 
@@ -203,26 +203,26 @@ def _places(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Places:
 def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
     """Raises DecodeError where the heads' roles and strides make no boxes."""
     roles = ", ".join(form.channels)
-    found: list[_HeadGroup] = []
+    groups: list[_HeadGroup] = []
     by_stride: dict[int, dict[Role | None, str]] = {}
-    for one in decode.heads:
-        if one.role is None:
+    for head in decode.heads:
+        if head.role is None:
             if not form.joined:
                 refuse(
-                    f"head {one.head!r} has no role: {decode.style} makes a box of several heads, each "
+                    f"head {head.head!r} has no role: {decode.style} makes a box of several heads, each "
                     f"with a `role`: {roles}. Leave heads out of decode.heads that hold none of them"
                 )
-            found.append(_HeadGroup({JOINED: one.head}, one.stride))
+            groups.append(_HeadGroup({JOINED: head.head}, head.stride))
             continue
-        if one.role not in form.channels:
-            refuse(f"head {one.head!r}: {decode.style} has no role {one.role}; it has {roles}")
-        others = by_stride.setdefault(one.stride, {})
-        if one.role in others:
+        if head.role not in form.channels:
+            refuse(f"head {head.head!r}: {decode.style} has no role {head.role}; it has {roles}")
+        others = by_stride.setdefault(head.stride, {})
+        if head.role in others:
             refuse(
-                f"heads {others[one.role]!r} and {one.head!r} both hold {one.role} of "
-                f"{_of(one)}: give each the stride of its cells"
+                f"heads {others[head.role]!r} and {head.head!r} both hold {head.role} of "
+                f"{_of(head)}: give each the stride of its cells"
             )
-        others[one.role] = one.head
+        others[head.role] = head.head
     for stride, heads in by_stride.items():
         lacking = [role for role in form.channels if role not in heads]
         if lacking:
@@ -231,10 +231,10 @@ def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
                 f"{decode.style} makes a box of {roles}, heads of one stride together; check `role` "
                 "and `stride` of the heads"
             )
-        found.append(_HeadGroup(heads, stride))
-    if not found:
+        groups.append(_HeadGroup(heads, stride))
+    if not groups:
         refuse("decode.heads is empty: name the outputs that hold boxes")
-    return tuple(found)
+    return tuple(groups)
 
 
 def _of(head: DecodedHead) -> str:
@@ -246,7 +246,7 @@ def _levels(decode: RecordedDecode, form: Rows, stride: int) -> tuple[Level, ...
     if form.lie == "anywhere":
         return ()
     if form.lie == "priors":
-        levels = tuple(level_of(one) for one in decode.priors if stride in (0, one.stride))
+        levels = tuple(level_of(prior) for prior in decode.priors if stride in (0, prior.stride))
         if not levels:
             refuse(
                 f"decode.priors has none{f' of stride {stride}' if stride else ''}: {decode.style} "
@@ -288,7 +288,7 @@ def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> PositionGate
     least = least_below_largest if among else least_logit
     if decode.activated:
         least = least_activated
-    alone = tuple(channel for one in classes(scores) for channel in one)
+    alone = tuple(channel for class_ in classes(scores) for channel in class_)
     return PositionGate(
         heads={name: None if first else number for name, number in channels.items()},
         head=head,
@@ -349,9 +349,9 @@ def _columns(decode: RecordedDecode, form: Rows, role: Role | None) -> str:
 def _rows_text(decode: RecordedDecode, levels: Sequence[Level]) -> str:
     height, width = decode.image_size
     grids = [
-        f"{rows} × {columns}{f' × {one.anchors}' if one.anchors > 1 else ''} of stride {one.stride}"
-        for one in levels
-        for rows, columns in [grid(decode.image_size, one.stride)]
+        f"{rows} × {columns}{f' × {level.anchors}' if level.anchors > 1 else ''} of stride {level.stride}"
+        for level in levels
+        for rows, columns in [grid(decode.image_size, level.stride)]
     ]
     return f"cells {', '.join(grids)} in an input of {height} × {width} pixels"
 
@@ -360,8 +360,8 @@ def _permitted(
     decode: RecordedDecode, levels: Sequence[Level], channels: int
 ) -> tuple[tuple[int, ...], ...]:
     """Returns the shapes that an output of these grids can have."""
-    grids = [grid(decode.image_size, one.stride) for one in levels]
-    rows = sum(math.prod(cells) * one.anchors for cells, one in zip(grids, levels, strict=True))
+    grids = [grid(decode.image_size, level.stride) for level in levels]
+    rows = sum(math.prod(cells) * level.anchors for cells, level in zip(grids, levels, strict=True))
     if decode.layout == "boxes":
         return ((rows, channels), (rows,)) if channels == 1 else ((rows, channels),)
     first = decode.layout == "channels_first"

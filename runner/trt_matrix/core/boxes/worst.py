@@ -29,14 +29,14 @@ def worst(
     alike: dict[tuple[str, ...], list[str]] = {}
     for cell, outputs in cells.items():
         alike.setdefault(tuple(outputs[head].sha256 for head in boxes.heads), []).append(cell)
-    found: list[WorstImage] = []
+    images: list[WorstImage] = []
     for group in alike.values():
         try:
-            found += _of_group(boxes, reference, cells[group[0]], tuple(group))
+            images += _of_group(boxes, reference, cells[group[0]], tuple(group))
         except OutputGoneError:
             continue  # its counts are known from before, its boxes are not
-    found.sort(key=lambda one: -one.changed)
-    return tuple(found[:MOST])
+    images.sort(key=lambda image: -image.changed)
+    return tuple(images[:MOST])
 
 
 def _of_group(
@@ -54,7 +54,7 @@ def _of_group(
     images = []
     for image, heads in wanted.items():
         place = boxes.images[image]
-        one, other = _shown(before[image], after[image], boxes.heads, settings)
+        shown_boxes, other = _shown(before[image], after[image], boxes.heads, settings)
         images.append(
             WorstImage(
                 file_name=place.file_name,
@@ -62,7 +62,7 @@ def _of_group(
                 height=place.height,
                 cells=cells,
                 heads=tuple(heads),
-                reference=one,
+                reference=shown_boxes,
                 test=other,
             )
         )

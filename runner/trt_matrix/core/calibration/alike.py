@@ -120,12 +120,12 @@ def likeness(calibration: Floats, evaluation: Floats) -> Likeness:
     return Likeness(
         across=tuple(
             Twins(
-                one=int(here[one.one]),
-                other=int(there[one.other]),
-                cosine=one.cosine,
-                mirrored=one.mirrored,
+                one=int(here[twins.one]),
+                other=int(there[twins.other]),
+                cosine=twins.cosine,
+                mirrored=twins.mirrored,
             )
-            for one in across
+            for twins in across
         ),
         scenes=_scenes(ones, common, here),
         evaluation_scenes=_scenes(others, common, there),
@@ -178,7 +178,7 @@ def _pictures(descriptions: Floats, common: Floats) -> _Pictures:
 
 
 def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
-    found = []
+    twins = []
     here = _pictures(ones, common)
     for start in range(0, len(others) if len(ones) else 0, BLOCK):
         block = others[start : start + BLOCK]
@@ -190,7 +190,7 @@ def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
             best = int(cosines.argmax())
             # Mirrored pictures of different things come nearer to each other: symmetric scenes.
             if cosines[best] >= (COPY if is_mirrored else SCENE):
-                found.append(
+                twins.append(
                     Twins(
                         one=best,
                         other=int(start + row),
@@ -198,7 +198,7 @@ def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
                         mirrored=bool(is_mirrored),
                     )
                 )
-    return found
+    return twins
 
 
 def _scenes(

@@ -30,21 +30,21 @@ BETTER_AP50 = 0.02
 Found = Iterator[Claim]
 
 
-def likeness_claims(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+def likeness_claims(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
     """Yields what near-identical images there are, across the sets and within them."""
-    yield from _overlap(found, files, evaluation)
-    flat, others = len(found.flat), found.evaluation_flat
+    yield from _overlap(likeness, files, evaluation)
+    flat, others = len(likeness.flat), likeness.evaluation_flat
     for groups, number, of, whose, harm in (
         (
-            found.scenes,
-            found.compared[0] - flat,
+            likeness.scenes,
+            likeness.compared[0] - flat,
             len(files),
             "calibration",
             "they count little more than one image each; take few of each scene",
         ),
         (
-            found.evaluation_scenes,
-            found.compared[1] - others,
+            likeness.evaluation_scenes,
+            likeness.compared[1] - others,
             len(evaluation),
             "evaluation",
             "intervals over images are too narrow; take few of each scene",
@@ -63,37 +63,37 @@ def likeness_claims(found: Likeness, files: Sequence[str], evaluation: Sequence[
                 advice=f"{harm[:1].upper()}{harm[1:]}.",
             )
     here, there = (
-        amount / (of or 1) for amount, of in zip((flat, others), found.compared, strict=True)
+        amount / (of or 1) for amount, of in zip((flat, others), likeness.compared, strict=True)
     )
     if here >= FLAT and here >= 2 * there:
         yield Claim(
             concern=Concern.FLAT,
-            text=f"{flat} of {count(found.compared[0], 'calibration image')} {verb('is', [''] * flat)} dark or of one "
-            f"colour, and {others} of {count(found.compared[1], 'evaluation image')}: see "
-            f"{_names(found.flat, files)}.",
+            text=f"{flat} of {count(likeness.compared[0], 'calibration image')} {verb('is', [''] * flat)} dark or of one "
+            f"colour, and {others} of {count(likeness.compared[1], 'evaluation image')}: see "
+            f"{_names(likeness.flat, files)}.",
             advice="Take such images out: they show no layer anything.",
         )
 
 
-def likeness_well(found: Likeness) -> str | None:
+def likeness_well(likeness: Likeness) -> str | None:
     """Returns how many pictures were compared, and none alike; None where there were no two to compare."""
-    flat = len(found.flat) + found.evaluation_flat
-    compared = sum(found.compared) - flat
+    flat = len(likeness.flat) + likeness.evaluation_flat
+    compared = sum(likeness.compared) - flat
     if compared < 2:
         return None
     left_out = f" ({count(flat, 'image')} of one colour cannot be compared)" if flat else ""
     return f"no nearly identical pictures among {count(compared, 'image')}{left_out}"
 
 
-def holds_evaluation(found: Likeness) -> bool:
+def holds_evaluation(likeness: Likeness) -> bool:
     """Whether the calibration set has most evaluation images: a table of it has seen what it is judged on."""
-    copies = sum(one.cosine >= COPY for one in found.across)
-    return copies > 0.5 * found.compared[1]
+    copies = sum(twins.cosine >= COPY for twins in likeness.across)
+    return copies > 0.5 * likeness.compared[1]
 
 
-def _overlap(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
-    copies = [one for one in found.across if one.cosine >= COPY]
-    scenes = [one for one in found.across if one.cosine < COPY]
+def _overlap(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+    copies = [twins for twins in likeness.across if twins.cosine >= COPY]
+    scenes = [twins for twins in likeness.across if twins.cosine < COPY]
     for twins, what in (
         (copies, "nearly the same picture"),
         (scenes, "the same scene, cut or moved,"),
@@ -101,12 +101,10 @@ def _overlap(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -
         if not twins:
             continue
         first = twins[0]
-        mirrored = sum(one.mirrored for one in twins)
+        mirrored = sum(twin.mirrored for twin in twins)
         turned = f" ({mirrored} of them mirrored)" if mirrored else ""
-        are = (
-            f"{len(twins)} of {found.compared[1]} evaluation images {verb('is', [''] * len(twins))}"
-        )
-        every = len(twins) == found.compared[1]
+        are = f"{len(twins)} of {likeness.compared[1]} evaluation images {verb('is', [''] * len(twins))}"
+        every = len(twins) == likeness.compared[1]
         yield Claim(
             concern=Concern.OVERLAP,
             text=f"{are} {what} as a calibration image{turned}: {_short(evaluation[first.other])} as "
@@ -118,7 +116,7 @@ def _overlap(found: Likeness, files: Sequence[str], evaluation: Sequence[str]) -
         )
 
 
-def set_claims(found: Sequence[SetDifference], exchanged: float | None) -> Found:
+def set_claims(differences: Sequence[SetDifference], exchanged: float | None) -> Found:
     """Yields in what the fed images of the two sets are not alike."""
     if exchanged is not None:
         yield Claim(
@@ -130,10 +128,12 @@ def set_claims(found: Sequence[SetDifference], exchanged: float | None) -> Found
             hint=True,
         )
     others = [
-        one for one in found if not (exchanged is not None and one.measure == "red less blue")
+        difference
+        for difference in differences
+        if not (exchanged is not None and difference.measure == "red less blue")
     ]
     if others:
-        share = min(max(one.share, 1 - one.share) for one in others)
+        share = min(max(other.share, 1 - other.share) for other in others)
         yield Claim(
             concern=Concern.OTHER_IMAGES,
             text=f"The calibration images are not of the kind that is evaluated: {told(others)}; of pairs of one "
@@ -142,12 +142,12 @@ def set_claims(found: Sequence[SetDifference], exchanged: float | None) -> Found
         )
 
 
-def unseen_claims(found: Sequence[Unseen], images: int, tensors: int) -> Found:
+def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found:
     """Yields that evaluation images go where no calibration image did."""
-    sure = [one for one in found if one.sure]
+    sure = [unseen for unseen in unseens if unseen.sure]
     if not sure:
         return
-    heads = list(dict.fromkeys(head for one in sure for head in one.heads))
+    heads = list(dict.fromkeys(head for unseen in sure for head in unseen.heads))
     behind = f" behind {listed(heads, NAMED)}" if heads else ""
     first = sure[0]
     reach = (
@@ -164,43 +164,43 @@ def unseen_claims(found: Sequence[Unseen], images: int, tensors: int) -> Found:
     )
 
 
-def without_claims(found: Sequence[Without], least_db: float) -> Found:
+def without_claims(withouts: Sequence[Without], least_db: float) -> Found:
     """Yields which image decides ranges, where leaving it out changes a head by the least effect."""
-    for one in found:
-        changed = [(head, gain) for head, gain in one.gains_db if abs(gain) >= least_db]
+    for without in withouts:
+        changed = [(head, gain) for head, gain in without.gains_db if abs(gain) >= least_db]
         if not changed:
             continue
         told_ = listed([f"{head} {gain:+.1f} dB" for head, gain in changed], NAMED)
         gains = [gain > 0 for _, gain in changed]
         yield Claim(
             concern=Concern.DECIDER,
-            text=f"{_short(one.image)} alone decides the range of {len(one.decider.tensors)} of "
-            f"{count(one.decider.of, 'tensor')} ({one.decider.factor:.1f} times the next image, "
-            f"{_short(one.decider.tensors[0])} {one.decider.furthest:.1f} times); without it: {told_}.",
+            text=f"{_short(without.image)} alone decides the range of {len(without.decider.tensors)} of "
+            f"{count(without.decider.of, 'tensor')} ({without.decider.factor:.1f} times the next image, "
+            f"{_short(without.decider.tensors[0])} {without.decider.furthest:.1f} times); without it: {told_}.",
             advice="Look at it, and take it out if it is nothing that will be evaluated."
             if all(gains)
             else "Add more images of its kind: all that is known of these ranges hangs on one.",
         )
 
 
-def size_claims(found: Sequence[Size], images: int, evaluation: int, source: str) -> Found:
+def size_claims(sizes: Sequence[Size], images: int, evaluation: int, source: str) -> Found:
     """Yields which objects the calibration set lacks."""
-    for one in found:
-        if one.lacking:
+    for size in sizes:
+        if size.lacking:
             having = (
-                f"no {one.name} objects"
-                if not one.calibration
-                else f"{one.calibration:,} {one.name} objects in {count(one.calibration_images, 'image')}"
+                f"no {size.name} objects"
+                if not size.calibration
+                else f"{size.calibration:,} {size.name} objects in {count(size.calibration_images, 'image')}"
             )
             yield Claim(
                 concern=Concern.SIZES,
-                text=f"{_capital(having)} among {count(images, 'calibration image')}, {one.evaluation:,} in "
-                f"{one.evaluation_images} of {count(evaluation, 'evaluation image')} ({source}).",
-                advice=f"Add images with {one.name} objects to the calibration set.",
+                text=f"{_capital(having)} among {count(images, 'calibration image')}, {size.evaluation:,} in "
+                f"{size.evaluation_images} of {count(evaluation, 'evaluation image')} ({source}).",
+                advice=f"Add images with {size.name} objects to the calibration set.",
             )
 
 
-def curve_claims(found: Sequence[Curve], algorithm: str | None) -> Found:
+def curve_claims(curves: Sequence[Curve], algorithm: str | None) -> Found:
     """Yields whether more images would help; nothing where that is not decided."""
     for trend, begin, advice in (
         (Trend.GAINS, "More calibration images still help", "Calibrate on more images."),
@@ -210,10 +210,10 @@ def curve_claims(found: Sequence[Curve], algorithm: str | None) -> Found:
             "Use an algorithm that clips, or look for images that are unlike the others.",
         ),
     ):
-        heads = [one for one in found if one.trend is trend]
+        heads = [curve for curve in curves if curve.trend is trend]
         if heads:
             before, whole = (heads[0].points[index].images for index in (-2, -1))
-            gains = listed([f"{one.head} {one.gain_db:+.1f} dB" for one in heads], NAMED)
+            gains = listed([f"{head.head} {head.gain_db:+.1f} dB" for head in heads], NAMED)
             yield Claim(
                 concern=Concern.CURVE,
                 text=f"{begin}: from {before} to {whole} of them ({algorithm or 'simulated'}) {gains}.",
@@ -221,16 +221,16 @@ def curve_claims(found: Sequence[Curve], algorithm: str | None) -> Found:
             )
 
 
-def enough(found: Sequence[Curve], least_db: float) -> str | None:
+def enough(curves: Sequence[Curve], least_db: float) -> str | None:
     """Returns that more images of this kind will not help, of the heads of which that was shown."""
-    heads = [one for one in found if one.trend is Trend.ENOUGH]
+    heads = [curve for curve in curves if curve.trend is Trend.ENOUGH]
     if not heads:
         return None
     before, whole = (heads[0].points[index].images for index in (-2, -1))
-    who = listed([one.head for one in heads], NAMED)
+    who = listed([head.head for head in heads], NAMED)
     return (
         f"more images of this kind will not help {who}: from {before} to {whole} of them "
-        f"{span(abs(one.gain_db) for one in heads)} dB changed, less than {least_db:g} dB with 95 %"
+        f"{span(abs(head.gain_db) for head in heads)} dB changed, less than {least_db:g} dB with 95 %"
     )
 
 
@@ -255,33 +255,35 @@ def order_kept(found: Sequence[tuple[str, float]], algorithm: str | None) -> str
     return f"the order of the images moves heads {by} ({algorithm})"
 
 
-def table_claims(found: Sequence[FedTable]) -> Found:
+def table_claims(tables: Sequence[FedTable]) -> Found:
     """Yields which tables were made with another preprocessing."""
-    for one in found:
-        if not one.nearest.named:
+    for table in tables:
+        if not table.nearest.named:
             continue
         reach = (
-            f"its range of the network's input is {one.input_amax:.4g}, what was fed reaches "
-            f"{one.input_fed:.4g}; "
-            if one.input_amax is not None
+            f"its range of the network's input is {table.input_amax:.4g}, what was fed reaches "
+            f"{table.input_fed:.4g}; "
+            if table.input_amax is not None
             else ""
         )
         yield Claim(
             concern=Concern.TABLE,
-            text=f"The table of {_short(one.name)} seems made with another preprocessing: {reach}its first "
-            f"{count(one.nearest.tensors, 'range')} fit {listed(one.nearest.forms)} (off by "
-            f"{_percent(one.nearest.distance)}), and not what was fed (off by {_percent(one.nearest.fed)}).",
+            text=f"The table of {_short(table.name)} seems made with another preprocessing: {reach}its first "
+            f"{count(table.nearest.tensors, 'range')} fit {listed(table.nearest.forms)} (off by "
+            f"{_percent(table.nearest.distance)}), and not what was fed (off by {_percent(table.nearest.fed)}).",
             advice="Calibrate with the preprocessing of matrix.yaml, or put that right if it is wrong.",
         )
 
 
-def trial_claims(found: Sequence[Trial]) -> Found:
+def trial_claims(trials: Sequence[Trial]) -> Found:
     """Yields that the float network itself finds more with another preprocessing."""
-    fed = next((one for one in found if one.form == AS_FED), None)
-    better = [one for one in found if one.better_by is not None and one.better_by >= BETTER_AP50]
+    fed = next((trial for trial in trials if trial.form == AS_FED), None)
+    better = [
+        trial for trial in trials if trial.better_by is not None and trial.better_by >= BETTER_AP50
+    ]
     if fed is None or not better:
         return
-    best = max(better, key=lambda one: one.ap50)
+    best = max(better, key=lambda trial: trial.ap50)
     yield Claim(
         concern=Concern.PREPROCESSING,
         text=f"The float network itself does better on other input: AP50 {best.ap50:.2f} with {best.form}, "
@@ -299,16 +301,16 @@ def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
     """
     if not costs:
         return ""
-    lost = [one for one in costs if one.loss_db >= least_db]
-    names = listed(list(dict.fromkeys(one.algorithm for one in lost or costs)))
+    lost = [cost for cost in costs if cost.loss_db >= least_db]
+    names = listed(list(dict.fromkeys(cost.algorithm for cost in lost or costs)))
     if not lost:
-        most = max(one.loss_db for one in costs)
+        most = max(cost.loss_db for cost in costs)
         more = "no more" if most < 0.05 else f"at most {most:.1f} dB more"
         return (
             f"Other images would hardly help: {names} on the evaluation images themselves keeps {more} at "
-            f"{listed([one.head for one in costs])}."
+            f"{listed([cost.head for cost in costs])}."
         )
-    told_ = listed([f"{one.head} {one.loss_db:.1f} dB" for one in lost], NAMED)
+    told_ = listed([f"{cost.head} {cost.loss_db:.1f} dB" for cost in lost], NAMED)
     return (
         f"Other images could give up to {told_} more: so much more does {names} keep on the evaluation images "
         "themselves."

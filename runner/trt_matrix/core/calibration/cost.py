@@ -42,5 +42,5 @@ def costs(manifest: Manifest, heads: Sequence[MeasuredHead]) -> tuple[Cost, ...]
                     )
                 )
         if mine:
-            found.append(max(mine, key=lambda one: (one.kept_db, one.algorithm)))
+            found.append(max(mine, key=lambda cost: (cost.kept_db, cost.algorithm)))
     return tuple(found)

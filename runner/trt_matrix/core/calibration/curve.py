@@ -83,8 +83,8 @@ def curve(head: str, points: Sequence[Point], least_db: float) -> Curve | None:
         points: By images; each with its draws.
         least_db: A gain below is none.
     """
-    ordered = tuple(sorted(points, key=lambda one: one.images))
-    if len(ordered) < 2 or not all(math.isfinite(db) for one in ordered for db in one.sqnr_db):
+    ordered = tuple(sorted(points, key=lambda point: point.images))
+    if len(ordered) < 2 or not all(math.isfinite(db) for point in ordered for db in point.sqnr_db):
         return None
     before, whole = ordered[-2], ordered[-1]
     gain = whole.mean_db - before.mean_db

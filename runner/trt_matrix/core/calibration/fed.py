@@ -128,9 +128,11 @@ def differences(calibration: Floats, evaluation: Floats, how: Pixels) -> tuple[S
         how: What brings both to pixels.
     """
     here, there = _measures(calibration, how), _measures(evaluation, how)
-    found = [_difference(name, here[name], there[name]) for name in here]
+    set_differences = [_difference(name, here[name], there[name]) for name in here]
     return tuple(
-        one for one in found if one and one.p <= LEVEL and not 1 - APART < one.share < APART
+        difference
+        for difference in set_differences
+        if difference and difference.p <= LEVEL and not 1 - APART < difference.share < APART
     )
 
 
@@ -159,10 +161,11 @@ def swapped(calibration: Floats, evaluation: Floats, how: Pixels) -> float | Non
     if "red less blue" not in here:
         return None
     if any(
-        one.measure != "red less blue" for one in differences(calibration, evaluation, how)
-    ) or not (found := _difference("", here["red less blue"], there["red less blue"])):
+        difference.measure != "red less blue"
+        for difference in differences(calibration, evaluation, how)
+    ) or not (set_difference := _difference("", here["red less blue"], there["red less blue"])):
         return None
-    apart = found.p <= LEVEL and not 0.2 < found.share < 0.8
+    apart = set_difference.p <= LEVEL and not 0.2 < set_difference.share < 0.8
     turned = _difference("", -here["red less blue"], there["red less blue"])
     middle = float(np.median(there["red less blue"]))
     # Near grey, every exchange is invisible.
@@ -209,7 +212,7 @@ def _more(here: Floats, there: Floats) -> tuple[float, float]:
     return float(share), math.erfc(abs(share - 0.5) * pairs / spread / math.sqrt(2))
 
 
-def told(found: Sequence[SetDifference]) -> str:
+def told(set_differences: Sequence[SetDifference]) -> str:
     """Returns `darker (brightness 31 of 255, 114 in the evaluation)`."""
     words = {
         "brightness": ("brighter", "darker"),
@@ -218,8 +221,8 @@ def told(found: Sequence[SetDifference]) -> str:
     }
     return listed(
         [
-            f"{words[one.measure][one.share < 0.5]} ({one.measure} {one.calibration:.0f} of 255, "
-            f"{one.evaluation:.0f} in the evaluation)"
-            for one in found
+            f"{words[difference.measure][difference.share < 0.5]} ({difference.measure} {difference.calibration:.0f} of 255, "
+            f"{difference.evaluation:.0f} in the evaluation)"
+            for difference in set_differences
         ]
     )

@@ -85,29 +85,29 @@ def forms(fed: Pixels) -> tuple[PixelForm, ...]:
     if number == 3:
         others.append(("pixel / 255 with ImageNet's mean and deviation", 1 / 255, *_IMAGENET))
     for name, scale, means, stds in others:
-        made = Pixels(scale=scale, mean=means, std=stds)
-        if not any(_same(made, one.pixels) for one in known):
-            known.append(PixelForm(name=name, pixels=made))
+        pixels = Pixels(scale=scale, mean=means, std=stds)
+        if not any(_same(pixels, form.pixels) for form in known):
+            known.append(PixelForm(name=name, pixels=pixels))
     return tuple(known)
 
 
 def with_exchanged(known: Sequence[PixelForm]) -> tuple[PixelForm, ...]:
     """Returns the forms, and each of three channels with red and blue exchanged."""
-    return (*known, *(_exchanged(one) for one in known if len(one.pixels.mean) == 3))
+    return (*known, *(_exchanged(form) for form in known if len(form.pixels.mean) == 3))
 
 
-def _exchanged(one: PixelForm) -> PixelForm:
+def _exchanged(form: PixelForm) -> PixelForm:
     told = "red and blue exchanged"
-    name = told if one.name == AS_FED else f"{one.name}, {told}"
-    return replace(one, name=name, exchanged=True)
+    name = told if form.name == AS_FED else f"{form.name}, {told}"
+    return replace(form, name=name, exchanged=True)
 
 
-def _same(one: Pixels, other: Pixels) -> bool:
+def _same(pixels: Pixels, other: Pixels) -> bool:
     """Whether no pixel becomes another value, but by SAME of the range."""
-    for channel in range(len(one.mean)):
+    for channel in range(len(pixels.mean)):
         ends = [
             [(pixel * form.scale - form.mean[channel]) / form.std[channel] for pixel in (0, 255)]
-            for form in (one, other)
+            for form in (pixels, other)
         ]
         width = abs(ends[1][1] - ends[1][0])
         if any(abs(a - b) > SAME * width for a, b in zip(*ends, strict=True)):
@@ -173,7 +173,7 @@ def nearest(table: Ranges, seen: Mapping[str, Sequence[Ranges]]) -> Nearest | No
 
 
 def _fit(name: str, table: Ranges, ranges: Sequence[Ranges]) -> Fit | None:
-    found = []
+    fits = []
     for one in ranges:
         logs = [
             math.log(amax / one[tensor])
@@ -182,5 +182,5 @@ def _fit(name: str, table: Ranges, ranges: Sequence[Ranges]) -> Fit | None:
         ]
         if logs:
             distance = math.sqrt(math.fsum(log**2 for log in logs) / len(logs))
-            found.append(Fit(form=name, distance=distance, tensors=len(logs)))
-    return min(found, key=lambda fit: fit.distance, default=None)
+            fits.append(Fit(form=name, distance=distance, tensors=len(logs)))
+    return min(fits, key=lambda fit: fit.distance, default=None)

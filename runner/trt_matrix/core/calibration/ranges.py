@@ -70,13 +70,13 @@ def unseen(
     if not len(calibration) or not len(evaluation):
         return ()
     seen, reached = calibration.max(axis=0), evaluation.max(axis=0)
-    found = []
+    unseens = []
     for index in map(int, np.flatnonzero(reached > BEYOND * seen)):
         beyond = evaluation[:, index] > seen[index]
         far = int((evaluation[:, index] > BEYOND * seen[index]).sum())
         name = tensors[index]
         chance = _all_largest(int(beyond.sum()), len(calibration), len(evaluation))
-        found.append(
+        unseens.append(
             Unseen(
                 tensor=name,
                 heads=heads_of.get(name, ()),
@@ -87,7 +87,7 @@ def unseen(
                 sure=far > 1 and chance * len(tensors) <= LEVEL,
             )
         )
-    return tuple(sorted(found, key=lambda one: (not one.sure, -one.factor, one.tensor)))
+    return tuple(sorted(unseens, key=lambda one: (not one.sure, -one.factor, one.tensor)))
 
 
 def can_tell(calibration: int, evaluation: int, tensors: int) -> bool:
@@ -149,11 +149,13 @@ def deciders(tensors: Sequence[str], calibration: Floats) -> tuple[Decider, ...]
                 of=len(tensors),
             )
         )
-    return tuple(sorted(found, key=lambda one: (-len(one.tensors), one.image)))
+    return tuple(sorted(found, key=lambda decider: (-len(decider.tensors), decider.image)))
 
 
 def suspects(tensors: Sequence[str], calibration: Floats) -> tuple[Decider, ...]:
     """Returns the few images that decide so many ranges that it is worth trying without each."""
     if len(calibration) < 3:
         return ()
-    return tuple(one for one in deciders(tensors, calibration) if one.many)[:MOST_SUSPECTS]
+    return tuple(decider for decider in deciders(tensors, calibration) if decider.many)[
+        :MOST_SUSPECTS
+    ]

@@ -144,6 +144,6 @@ class CalibrationReport:
         """Returns the claims in their order."""
         order = list(Concern)
         return sorted(
-            (one for one in self.claims if hints or not one.hint),
-            key=lambda one: (one.hint, order.index(one.concern)),
+            (claim for claim in self.claims if hints or not claim.hint),
+            key=lambda claim: (claim.hint, order.index(claim.concern)),
         )

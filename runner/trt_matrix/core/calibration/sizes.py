@@ -36,10 +36,10 @@ class Size:
 def sizes(calibration: Areas, evaluation: Areas) -> tuple[Size, ...]:
     """Returns how many objects of each size the sets have; a box without an area is left out."""
     found = []
-    for one in COCO_SIZES:
+    for coco_size in COCO_SIZES:
         here, there = (
             [
-                sum(one.low_px2 <= area < one.high_px2 and area > 0 for area in areas)
+                sum(coco_size.low_px2 <= area < coco_size.high_px2 and area > 0 for area in areas)
                 for areas in every
             ]
             for every in (calibration, evaluation)
@@ -49,7 +49,7 @@ def sizes(calibration: Areas, evaluation: Areas) -> tuple[Size, ...]:
         other_rate = others / len(there) if there else 0.0
         found.append(
             Size(
-                name=one.name,
+                name=coco_size.name,
                 calibration=sum(here),
                 evaluation=sum(there),
                 calibration_images=images,
@@ -62,11 +62,11 @@ def sizes(calibration: Areas, evaluation: Areas) -> tuple[Size, ...]:
     return tuple(found)
 
 
-def can_tell(one: Size, images: int, evaluation: int) -> bool:
+def can_tell(size: Size, images: int, evaluation: int) -> bool:
     """Whether it would be seen that so many calibration images have none of a size that the evaluation has."""
-    if not (images and evaluation and one.evaluation_images):
+    if not (images and evaluation and size.evaluation_images):
         return False
-    return fewer(0, images, one.evaluation_images, evaluation) * len(COCO_SIZES) <= LEVEL
+    return fewer(0, images, size.evaluation_images, evaluation) * len(COCO_SIZES) <= LEVEL
 
 
 def fewer(images: int, of: int, others: int, of_others: int) -> float:

@@ -44,9 +44,9 @@ class Carried:
         return max(self.factor, 1 / self.factor)
 
 
-def carried(found: Quantised, table: Table) -> tuple[Carried, ...]:
+def carried(quantised: Quantised, table: Table) -> tuple[Carried, ...]:
     """Returns the resizings that a placement has between two pairs, in the network's order."""
-    ranges = {name: table.amax[name] for name in found.state.tensors if name in table.amax}
+    ranges = {name: table.amax[name] for name in quantised.state.tensors if name in table.amax}
     return tuple(
         Carried(
             layer=node.name,
@@ -56,7 +56,7 @@ def carried(found: Quantised, table: Table) -> tuple[Carried, ...]:
             source_range=ranges[node.input[0]],
             target_range=ranges[node.output[0]],
         )
-        for place, node in enumerate(found.model.graph.node)
+        for place, node in enumerate(quantised.model.graph.node)
         if node.op_type == "Resize"
         and carries(node)
         and node.input[0] in ranges
@@ -64,7 +64,7 @@ def carried(found: Quantised, table: Table) -> tuple[Carried, ...]:
     )
 
 
-def implicit(found: Quantised, table: Table, in_int8: Iterable[Carried]) -> State:
+def implicit(quantised: Quantised, table: Table, in_int8: Iterable[Carried]) -> State:
     """Returns the state in which every tensor has its own range, and these resizings give integers on."""
     sources = {one.target: one for one in in_int8}
 
@@ -77,7 +77,7 @@ def implicit(found: Quantised, table: Table, in_int8: Iterable[Carried]) -> Stat
             return replace(pair, scale=scale)
         return replace(pair, scale=before.source_range / LEVELS, read_scale=scale)
 
-    return replace(found.state, pairs=frozenset(map(own, found.state.pairs)))
+    return replace(quantised.state, pairs=frozenset(map(own, quantised.state.pairs)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,8 +129,8 @@ def smallest(
         layers: All that may be held.
         holds: Whether a set of them is enough; all of them are.
     """
-    kept = {one.layer for one in layers}
-    order = {one.layer: one.apart for one in layers}
+    kept = {layer.layer for layer in layers}
+    order = {layer.layer: layer.apart for layer in layers}
     for layer in sorted(order, key=lambda name: (order[name], name)):
         if holds(frozenset(kept - {layer})):
             kept.discard(layer)

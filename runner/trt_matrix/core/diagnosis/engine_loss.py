@@ -40,20 +40,20 @@ def by_position(network: NetworkMap, builds: Sequence[SeenBuild]) -> tuple[str, 
     does, and that no build with its table ran in int8 without losing every head behind them.
     """
     found: set[str] = set()
-    for table in {one.table for one in builds}:
-        same = [one for one in builds if one.table == table]
+    for table in {build.table for build in builds}:
+        same = [build for build in builds if build.table == table]
         cleared = {
             layer.name
-            for one in same
+            for build in same
             for part, layer in network.layers
-            if one.ran.get(layer.name) == INT8 and not one.lost.issuperset(part.heads)
+            if build.ran.get(layer.name) == INT8 and not build.lost.issuperset(part.heads)
         }
         found |= {
             layer.name
-            for one in same
+            for build in same
             for part, layer in network.layers
-            if one.ran.get(layer.name) == INT8
-            and one.lost.intersection(part.heads)
+            if build.ran.get(layer.name) == INT8
+            and build.lost.intersection(part.heads)
             and layer.name not in cleared
             and layer.operator not in MACS | POINTWISE
         }
@@ -73,10 +73,10 @@ def given_on(
     """
     unlike: dict[str, Carried] = {}
     for way in ways:
-        for one in way.in_int8 if way.loses else ():
-            if one.layer in held and one.apart >= unlike.get(one.layer, one).apart:
-                unlike[one.layer] = one
-    layers = tuple(one.layer for one in sorted(unlike.values(), key=lambda one: one.place))
+        for carried in way.in_int8 if way.loses else ():
+            if carried.layer in held and carried.apart >= unlike.get(carried.layer, carried).apart:
+                unlike[carried.layer] = carried
+    layers = tuple(carried.layer for carried in sorted(unlike.values(), key=lambda one: one.place))
     tested = [way for way in ways if way.held.issuperset(layers)]
     lost = _lost(ways)
     it, its = ("it", "its") if len(layers) == 1 else ("them", "their")
@@ -114,16 +114,16 @@ def of_choices(
     ways: Sequence[ResizingBuilds], choices: Sequence[Choice], images: int
 ) -> EngineLoss:
     """Returns a loss that goes along with what builds chose to run in int8."""
-    layers = tuple(dict.fromkeys(layer for one in choices for layer in one.layers))
+    layers = tuple(dict.fromkeys(layer for choice in choices for layer in choice.layers))
     told = "; ".join(
-        f"{one.head} keeps {span(one.worse_db)} dB in builds with {listed(one.layers)} in int8, "
-        f"{span(one.better_db)} dB in those without"
-        + (f" ({len(one.held_db)} because it was held)" if one.held_db else "")
-        for one in choices
+        f"{choice.head} keeps {span(choice.worse_db)} dB in builds with {listed(choice.layers)} in int8, "
+        f"{span(choice.better_db)} dB in those without"
+        + (f" ({len(choice.held_db)} because it was held)" if choice.held_db else "")
+        for choice in choices
     )
     sure = (
         "That was tested by holding."
-        if all(one.held_db for one in choices)
+        if all(choice.held_db for choice in choices)
         else "A run with these `fp32_layers` has to prove it."
     )
     text = f"{_beyond(ways)}. No simulation explains it, but builds differ: {told}. {sure}"
@@ -163,20 +163,20 @@ def _record(
         layers=layers,
         resizings=tuple(
             Resizing(
-                layer=one.layer,
-                source=one.source,
-                target=one.target,
-                source_range=one.source_range,
-                target_range=one.target_range,
+                layer=resizing.layer,
+                source=resizing.source,
+                target=resizing.target,
+                source_range=resizing.source_range,
+                target_range=resizing.target_range,
             )
-            for one in resizings
+            for resizing in resizings
         ),
         ways=tuple(
             ImplicitBuilds(
                 table=way.table,
                 table_sha256=way.digest,
                 cells=way.cells,
-                in_int8=tuple(one.layer for one in way.in_int8),
+                in_int8=tuple(carried.layer for carried in way.in_int8),
                 held=tuple(sorted(way.held)),
                 measured_db={head: tuple(map(_finite, db)) for head, db in way.measured.items()},
                 qdq_db={head: _finite(db) for head, db in way.qdq.items()},
@@ -204,8 +204,8 @@ def _beyond(ways: Sequence[ResizingBuilds]) -> str:
     told = []
     for head in _lost(ways):
         way = max(
-            (one for one in ways if one.lost(head)),
-            key=lambda one: one.qdq[head] - min(one.measured[head]),
+            (builds for builds in ways if builds.lost(head)),
+            key=lambda builds: builds.qdq[head] - min(builds.measured[head]),
         )
         told.append(
             f"{head} keeps {min(way.measured[head]):.1f} dB where Q/DQ nodes with its table "

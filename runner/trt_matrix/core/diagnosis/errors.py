@@ -93,15 +93,15 @@ def loss(errors: StateErrors, where: str, name: str) -> float:
 
 def goals_of(heads: Mapping[str, HeadGate], whole: Gate | None) -> tuple[Goal, ...]:
     """Returns every limit that int8 has to keep."""
-    found = [
+    goals = [
         Goal(name, limit, value)
         for name, gate in heads.items()
         for limit, value in gate.limits(Precision.INT8).named.items()
     ]
     if whole is not None:
         limits = whole.limits(Precision.INT8).named
-        found += [Goal(WHOLE_NETWORK, limit, value) for limit, value in limits.items()]
-    return tuple(found)
+        goals += [Goal(WHOLE_NETWORK, limit, value) for limit, value in limits.items()]
+    return tuple(goals)
 
 
 def harmless(whole: BoxErrors | None) -> tuple[Goal, ...]:
@@ -111,10 +111,10 @@ def harmless(whole: BoxErrors | None) -> tuple[Goal, ...]:
     """
     if whole is None or not whole.changes[ALL].reference:
         return ()
-    found = [Goal(WHOLE_NETWORK, "lost", max(LOST[0], 1 / whole.changes[ALL].reference))]
+    goals = [Goal(WHOLE_NETWORK, "lost", max(LOST[0], 1 / whole.changes[ALL].reference))]
     if whole.ap_drop is not None:
-        found.append(Goal(WHOLE_NETWORK, "ap_drop", AP[0]))
-    return tuple(found)
+        goals.append(Goal(WHOLE_NETWORK, "ap_drop", AP[0]))
+    return tuple(goals)
 
 
 def holds(goal: Goal, errors: StateErrors) -> bool:

@@ -43,15 +43,15 @@ class Group:
 INPUT = "input"
 
 
-def groups(found: Quantised) -> tuple[Group, ...]:
+def groups(quantised: Quantised) -> tuple[Group, ...]:
     """Returns the groups of all quantisers, each quantiser in one, in the network's order."""
-    model = found.model
+    model = quantised.model
     nodes = {node.name: node for node in model.graph.node}
     order = {node.name: index for index, node in enumerate(model.graph.node)}
     origins = _origins(model)
     leaders = scale_groups(model)
     members: dict[str, list[str]] = {}
-    for tensor in _in_order(model, found.state.tensors):
+    for tensor in _in_order(model, quantised.state.tensors):
         members.setdefault(leaders.get(tensor, tensor), []).append(tensor)
     tensors: dict[str, list[str]] = {}
     for together in members.values():
@@ -59,13 +59,13 @@ def groups(found: Quantised) -> tuple[Group, ...]:
         # The join stands behind what it joins.
         owner = max(owners, key=lambda name: order.get(name, -1))
         tensors.setdefault(owner, []).extend(together)
-    names = {*tensors, *found.state.layers}
+    names = {*tensors, *quantised.state.layers}
     return tuple(
         Group(
             name=name,
             operator=nodes[name].op_type if name in nodes else INPUT,
             tensors=tuple(tensors.get(name, ())),
-            layers=(name,) if name in found.state.layers else (),
+            layers=(name,) if name in quantised.state.layers else (),
         )
         for name in sorted(names, key=lambda name: order.get(name, -1))
     )

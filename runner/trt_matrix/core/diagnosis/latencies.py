@@ -50,15 +50,15 @@ def read_profile(content: bytes) -> Mapping[str, float]:
     """
     try:
         entries = pydantic.TypeAdapter(list[dict[str, object]]).validate_json(content)
-        layers = _LAYERS.validate_python([one for one in entries if "name" in one])
+        layers = _LAYERS.validate_python([entry for entry in entries if "name" in entry])
     except (pydantic.ValidationError, RecursionError) as error:
         message = (
             "it is no list of layers with name and averageMs, as trtexec --exportProfile writes"
         )
         raise ProfileError(message) from error
     found: dict[str, float] = {}
-    for one in layers:
-        found[one.name] = found.get(one.name, 0.0) + one.averageMs
+    for layer in layers:
+        found[layer.name] = found.get(layer.name, 0.0) + layer.averageMs
     if not sum(found.values()) > 0:
         raise ProfileError(NO_TIME)
     return found
@@ -80,19 +80,20 @@ def by_name(profile: Mapping[str, float], layers: Collection[str]) -> list[Timed
 
 
 def by_tensors(
-    told: Iterable[LayerTime], model: onnx.ModelProto, layers: Collection[str]
+    layer_times: Iterable[LayerTime], model: onnx.ModelProto, layers: Collection[str]
 ) -> list[TimedLayer]:
     """Returns what our own job told of a network's engine; `layers` are those that multiply."""
     makers = producers(model)
     return [
         TimedLayer(
-            one.seconds,
+            layer_time.seconds,
             _own(
-                one.name,
-                {makers[tensor].name for tensor in one.tensors if tensor in makers} & set(layers),
+                layer_time.name,
+                {makers[tensor].name for tensor in layer_time.tensors if tensor in makers}
+                & set(layers),
             ),
         )
-        for one in told
+        for layer_time in layer_times
     ]
 
 
@@ -120,17 +121,17 @@ def latency_shares(profile: Collection[TimedLayer], work: Mapping[str, int]) -> 
     Raises:
         ProfileError: it names too few of the layers, or none took any time.
     """
-    total = sum(one.time for one in profile)
+    total = sum(layer.time for layer in profile)
     if not total > 0:
         raise ProfileError(NO_TIME)
     shares = dict.fromkeys(work, 0.0)
     named: set[str] = set()
     for timed in profile:
         named |= timed.layers
-        weight = sum(work[one] for one in timed.layers)
-        for one in timed.layers:
-            part = work[one] / weight if weight else 1 / len(timed.layers)
-            shares[one] += timed.time / total * part
+        weight = sum(work[layer] for layer in timed.layers)
+        for layer in timed.layers:
+            part = work[layer] / weight if weight else 1 / len(timed.layers)
+            shares[layer] += timed.time / total * part
     known = sum(work[one] for one in named)
     if known < LEAST_NAMED * sum(work.values()):
         lacking = [one for one in work if one not in named]

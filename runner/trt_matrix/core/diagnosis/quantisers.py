@@ -98,8 +98,8 @@ class State:
     def key(self) -> list[object]:
         """Returns it as JSON, always in one order."""
         pairs = [
-            [one.tensor, one.scale, one.zero_point, one.dtype, one.as_head, one.read_scale]
-            for one in sorted(self.pairs)
+            [pair.tensor, pair.scale, pair.zero_point, pair.dtype, pair.as_head, pair.read_scale]
+            for pair in sorted(self.pairs)
         ]
         return [pairs, sorted(self.layers)]
 
@@ -187,7 +187,9 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair
     for node in placed.model.graph.node:
         if node.op_type != "QuantizeLinear" or node.name in own or node.input[0] in values:
             continue
-        after = next(one for one in readers[node.output[0]] if one.op_type == "DequantizeLinear")
+        after = next(
+            reader for reader in readers[node.output[0]] if reader.op_type == "DequantizeLinear"
+        )
         as_head = node.input[0] not in tensors
         tensor = after.output[0] if as_head else node.input[0]
         scale = numpy_helper.to_array(values[node.input[1]])

@@ -83,12 +83,12 @@ class SearchResult:
     @property
     def best(self) -> TriedLayers:
         """Returns the set that comes nearest to keeping every limit, the cheaper of equal ones."""
-        return min(self.tried, key=lambda one: (len(one.failing), _excess(one), one.cost))
+        return min(self.tried, key=lambda tried: (len(tried.failing), _excess(tried), tried.cost))
 
 
-def _excess(one: TriedLayers) -> float:
+def _excess(tried: TriedLayers) -> float:
     return math.fsum(
-        min(1e9, goal.loss(one.errors) / max(goal.allowed, 1e-12)) for goal in one.failing
+        min(1e9, goal.loss(tried.errors) / max(goal.allowed, 1e-12)) for goal in tried.failing
     )
 
 
@@ -219,17 +219,17 @@ class Search:
             guess = self._guess(path, start, trust)
             if guess is None or guess <= low or self.spent:
                 break
-            made = self.look(frozenset(path[:guess]))
-            if made.holds:
+            tried = self.look(frozenset(path[:guess]))
+            if tried.holds:
                 high = guess
                 break
             low = guess
-            trust = min(trust, self._trust(path[:guess], start, made)) * 0.9
+            trust = min(trust, self._trust(path[:guess], start, tried)) * 0.9
         step = max(1, low)
         while high is None and low < len(path) and not self.spent:
             guess = min(len(path), low + step)
-            made = self.look(frozenset(path[:guess]))
-            low, high = (low, guess) if made.holds else (guess, None)
+            tried = self.look(frozenset(path[:guess]))
+            low, high = (low, guess) if tried.holds else (guess, None)
             step *= 2
         while high is not None and high - low > 1 and not self.spent:
             middle = (low + high) // 2
@@ -249,20 +249,24 @@ class Search:
                 return length
         return None
 
-    def _trust(self, layers: Sequence[str], start: TriedLayers, made: TriedLayers) -> float:
+    def _trust(self, layers: Sequence[str], start: TriedLayers, tried: TriedLayers) -> float:
         """Returns what share of the predicted gain was really had, of the worst limit."""
         freed = self.freed.by(layers)
         shares = [
-            (goal.loss(start.errors) - goal.loss(made.errors)) / predicted
+            (goal.loss(start.errors) - goal.loss(tried.errors)) / predicted
             for goal in start.failing
             if (predicted := self._given(freed, goal)) > 0
         ]
         return max(0.05, min(1.0, min(shares, default=1.0)))
 
     def _cheapest(self) -> TriedLayers | None:
-        good = [one for one in self.tried.values() if one.holds and self.affordable(one.layers)]
+        good = [
+            tried for tried in self.tried.values() if tried.holds and self.affordable(tried.layers)
+        ]
         return min(
-            good, key=lambda one: (one.cost, len(one.layers), sorted(one.layers)), default=None
+            good,
+            key=lambda tried: (tried.cost, len(tried.layers), sorted(tried.layers)),
+            default=None,
         )
 
     def _step_back(self, chosen: TriedLayers) -> bool:
@@ -310,7 +314,9 @@ def front(
 ) -> tuple[TriedLayers, ...]:
     """Returns the sets that no cheaper one beats by `loss`, by rising cost."""
     result: list[TriedLayers] = []
-    for one in sorted(tried, key=lambda one: (one.cost, loss(one.errors), len(one.layers))):
-        if not result or loss(one.errors) < loss(result[-1].errors):
-            result.append(one)
+    for tried_layers in sorted(
+        tried, key=lambda one: (one.cost, loss(one.errors), len(one.layers))
+    ):
+        if not result or loss(tried_layers.errors) < loss(result[-1].errors):
+            result.append(tried_layers)
     return tuple(result)

@@ -62,7 +62,9 @@ def segments(model: onnx.ModelProto, kept: Collection[str]) -> tuple[Segment, ..
             before = home[of[maker]]
             layer_there = any(model.graph.node[one].op_type in MACS for one in before)
             alone = all(name not in kept and _all_same(users[name]) for name in given)
-            one_reader = len({one.name for name in given for one in users.get(name, ())}) == 1
+            one_reader = (
+                len({node_proto.name for name in given for node_proto in users.get(name, ())}) == 1
+            )
             if not alone or not one_reader or (has_layer and layer_there):
                 continue
             joined = [*before, *joined]
@@ -102,7 +104,10 @@ def _segment(
         for node in nodes
         for tensor in node.output
         if tensor
-        and (tensor in kept or any(one.name not in names for one in users.get(tensor, ())))
+        and (
+            tensor in kept
+            or any(node_proto.name not in names for node_proto in users.get(tensor, ()))
+        )
     ]
     direct = {name for node in nodes for name in node.input}
     return Segment(

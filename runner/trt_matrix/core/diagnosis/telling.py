@@ -49,9 +49,9 @@ def set_record(
     )
 
 
-def tried_record(one: TriedLayers, order: Mapping[str, int]) -> SetRecord:
-    layers = sorted(one.layers, key=lambda layer: order[layer])
-    return set_record(layers, one.cost, one.errors, one.failing)
+def tried_record(tried: TriedLayers, order: Mapping[str, int]) -> SetRecord:
+    layers = sorted(tried.layers, key=lambda layer: order[layer])
+    return set_record(layers, tried.cost, tried.errors, tried.failing)
 
 
 def goal_record(goal: Goal) -> GoalRecord:
@@ -128,11 +128,11 @@ def ordered(parts: Iterable[GroupCost]) -> tuple[GroupCost, ...]:
     return tuple(
         sorted(
             parts,
-            key=lambda one: (
-                -round(one.ap_back or 0.0, 3),
-                -(one.lost_back or 0.0),
-                -one.gain_db,
-                -one.share,
+            key=lambda cost: (
+                -round(cost.ap_back or 0.0, 3),
+                -(cost.lost_back or 0.0),
+                -cost.gain_db,
+                -cost.share,
             ),
         )
     )
@@ -150,13 +150,13 @@ def suspects(
     What is avoidable is predicted of it alone; what its group in float gives back was evaluated. Where the head
     loses by that, errors cancel, and it is not named.
     """
-    gains = {one.group: one.gain_db for one in parts}
+    gains = {cost.group: cost.gain_db for cost in parts}
     found = []
     for quantisers, error in avoidable.items():
         share = error / total if total > 0 else 0.0
         if share < SUSPECT_SHARE:
             continue
-        known = [(one, theory[one]) for one in quantisers if one in theory]
+        known = [(quantiser, theory[quantiser]) for quantiser in quantisers if quantiser in theory]
         (kind, name), worst = max(known, key=lambda one: one[1].avoidable)
         group = group_of[kind, name]
         if gains.get(group, 0.0) <= 0:
@@ -175,9 +175,9 @@ def suspects(
     return tuple(sorted(found, key=_certain_share, reverse=True))
 
 
-def _certain_share(one: Suspect) -> float:
+def _certain_share(suspect: Suspect) -> float:
     """Of a head's error, what a suspect costs by the prediction and by the evaluation alike."""
-    return min(one.avoidable_share, 1 - 10 ** (-one.gain_db / 10))
+    return min(suspect.avoidable_share, 1 - 10 ** (-suspect.gain_db / 10))
 
 
 def tensor_records(
@@ -185,26 +185,26 @@ def tensor_records(
 ) -> tuple[TensorDiagnosis, ...]:
     return tuple(
         TensorDiagnosis(
-            kind="weights" if one.weights else "activation",
-            name=one.name,
+            kind="weights" if tensor_theory.weights else "activation",
+            name=tensor_theory.name,
             group=group_of[quantiser],
-            error_steps=one.error_steps,
-            clipped_share=one.clipped_share,
-            range=one.range,
-            amax=one.amax,
-            next_range=one.next_range,
-            next_table=one.next_table,
-            unlike_channels=one.unlike_channels,
-            avoidable=one.avoidable,
-            causes=tuple(map(str, one.causes)),
-            images=one.images,
+            error_steps=tensor_theory.error_steps,
+            clipped_share=tensor_theory.clipped_share,
+            range=tensor_theory.range,
+            amax=tensor_theory.amax,
+            next_range=tensor_theory.next_range,
+            next_table=tensor_theory.next_table,
+            unlike_channels=tensor_theory.unlike_channels,
+            avoidable=tensor_theory.avoidable,
+            causes=tuple(map(str, tensor_theory.causes)),
+            images=tensor_theory.images,
         )
-        for quantiser, one in theory.items()
+        for quantiser, tensor_theory in theory.items()
     )
 
 
 def group_of(groups: Sequence[Group]) -> Mapping[Quantiser, str]:
     """Returns quantiser → the group that it moves with."""
-    found = {activation(tensor): one.name for one in groups for tensor in one.tensors}
-    found |= {weights(layer): one.name for one in groups for layer in one.layers}
+    found = {activation(tensor): group.name for group in groups for tensor in group.tensors}
+    found |= {weights(layer): group.name for group in groups for layer in group.layers}
     return found

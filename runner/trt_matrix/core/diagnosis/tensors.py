@@ -94,20 +94,20 @@ class TensorTheory:
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        found = []
+        causes = []
         if self.weights:
             if self.avoidable > AVOIDABLE_WEIGHTS and self.unlike_channels >= UNLIKE_SHARE:
-                found.append(Cause.CHANNELS)
-            return tuple(found)
+                causes.append(Cause.CHANNELS)
+            return tuple(causes)
         if self.error_steps > CLIPPED_STEPS:
-            found.append(Cause.CLIPPED)
+            causes.append(Cause.CLIPPED)
         if self.amax > 0 and self.range > WIDE * max(self.amax, self.shared_amax):
-            found.append(Cause.WIDE)
-        if not found and self.avoidable > AVOIDABLE:
-            found.append(Cause.RANGE)
+            causes.append(Cause.WIDE)
+        if not causes and self.avoidable > AVOIDABLE:
+            causes.append(Cause.RANGE)
         if self.unlike_channels >= UNLIKE_SHARE:
-            found.append(Cause.CHANNELS)
-        return tuple(found)
+            causes.append(Cause.CHANNELS)
+        return tuple(causes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
 
     Its pair may have the range of what that gives (`scale_groups`): what lies beyond is no value that is lost.
     """
-    values = {one.name: one for one in model.graph.initializer}
-    heads = {one.name for one in model.graph.output}
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    heads = {value.name for value in model.graph.output}
     found = {}
     for tensor, readers in graph.consumers(model).items():
         node = readers[0]
@@ -192,9 +192,9 @@ def best_of_known(theory: Iterable[TensorTheory]) -> Mapping[str, float]:
     Tensors that share a range are summed up; one that costs the same with all of them is left out.
     """
     errors: dict[str, dict[float, float]] = {}
-    for one in theory:
-        known = errors.setdefault(one.leader, {})
-        for amax, error in one.errors.items():
+    for tensor_theory in theory:
+        known = errors.setdefault(tensor_theory.leader, {})
+        for amax, error in tensor_theory.errors.items():
             known[amax] = known.get(amax, 0.0) + error
     return {
         leader: min(known, key=lambda amax: (known[amax], amax))
@@ -266,5 +266,9 @@ def expected(
 
 def _avoidable(parts: tuple[Part, ...], theory: Mapping[Part, TensorTheory]) -> float:
     known = [theory[part] for part in parts if part in theory]
-    whole = math.fsum(one.mse for one in known)
-    return max(0.0, 1 - math.fsum(one.best_mse for one in known) / whole) if whole > 0 else 0.0
+    whole = math.fsum(tensor_theory.mse for tensor_theory in known)
+    return (
+        max(0.0, 1 - math.fsum(tensor_theory.best_mse for tensor_theory in known) / whole)
+        if whole > 0
+        else 0.0
+    )

@@ -21,20 +21,21 @@ NAME_LENGTH = 60
 
 
 def addition(
-    one: Place, other: Place, confounded: Collection[str], *, uniform: Collection[str]
+    place: Place, other: Place, confounded: Collection[str], *, uniform: Collection[str]
 ) -> Addition:
     """Returns the fewest cells that separate `confounded`, the factors that `other` changed.
 
     Args:
-        one: A place, the nearer to the baseline.
+        place: A place, the nearer to the baseline.
         other: The place that differs from it.
         confounded: Factors, two or more.
         uniform: Factors of equal value in all of the matrix: an entry need not state them.
     """
-    if one.stated.get("kind") == other.stated.get("kind") == "image":
-        return crossed(one, other, confounded)
+    if place.stated.get("kind") == other.stated.get("kind") == "image":
+        return crossed(place, other, confounded)
     ways = [
-        _entries(base, target, confounded, uniform) for base, target in ((one, other), (other, one))
+        _entries(base, target, confounded, uniform)
+        for base, target in ((place, other), (other, place))
     ]
     entries = max(ways, key=len)
     separated = [factor for factor, _ in entries]
@@ -78,7 +79,7 @@ def _entry(
         return None
     if entry is None:
         return None
-    if not all(one in uniform for one in base.factors.values if one.startswith("option ")):
+    if not all(value in uniform for value in base.factors.values if value.startswith("option ")):
         entry["options"] = _overlaid(options(base.start), options(target.start), taken)
     if "Python" in uniform:
         entry.pop("python", None)
@@ -120,7 +121,7 @@ def _venv(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
 
 def _packages_behind(place: Place, factor: str) -> list[str]:
     """Returns the packages that a library's factor came with; none where one came without."""
-    found = {one.package for one in place.libraries(factor)}
+    found = {library.package for library in place.libraries(factor)}
     return [] if None in found else sorted(name for name in found if name)
 
 
@@ -128,9 +129,9 @@ def _interpreter(base: Place, target: Place, taken: Sequence[str]) -> Entry | No
     folders = list(base.stated.get("libraries", {}))
     variables = dict(base.stated.get("variables", {}))
     for factor in taken:
-        if mapped := [one for one in target.libraries(factor) if one.package is None]:
-            found = sorted({one.path.rpartition("/")[0] for one in mapped})
-            folders = [*found, *(one for one in folders if one not in found)]
+        if mapped := [library for library in target.libraries(factor) if library.package is None]:
+            found = sorted({library.path.rpartition("/")[0] for library in mapped})
+            folders = [*found, *(folder for folder in folders if folder not in found)]
         elif factor.startswith("variable ") and factor in target.factors.values:
             variables[factor.removeprefix("variable ")] = target.factors.values[factor]
         elif not factor.startswith("option "):

@@ -45,16 +45,16 @@ def attributed(
     told: Told, heads: Sequence[MeasuredHead], records: Iterable[Record], rules: Rules
 ) -> Told:
     """Returns the same verdicts, those about a difference between two cells with its attribution."""
-    by_head = {one.head: one for one in heads}
+    by_head = {head.head: head for head in heads}
     attributor = _Attributor(records, heads, rules)
     return {
         (cell, head): tuple(
-            attributor.latency(one)
-            if one.kind is Kind.LATENCY_REGRESSION
-            else attributor.error(one, by_head[head])
-            if one.kind in QUESTIONS and head in by_head
-            else one
-            for one in verdicts_
+            attributor.latency(verdict)
+            if verdict.kind is Kind.LATENCY_REGRESSION
+            else attributor.error(verdict, by_head[head])
+            if verdict.kind in QUESTIONS and head in by_head
+            else verdict
+            for verdict in verdicts_
         )
         for (cell, head), verdicts_ in told.items()
     }
@@ -68,7 +68,7 @@ class _Attributor:
     ) -> None:
         self.rules = rules
         self._heads = heads
-        self.records = {one.cell: one for one in records if one.status is Status.OK}
+        self.records = {record.cell: record for record in records if record.status is Status.OK}
         self._factors = functools.cache(self._read)
         self._steps = functools.cache(self._chain)
         self._design = functools.cache(self._compared)
@@ -80,16 +80,16 @@ class _Attributor:
 
     def _comparable(self, head: MeasuredHead, verdict: Verdict) -> tuple[list[str], Carries]:
         """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
-        cells = {one.cell: one for one in head.cells}
+        cells = {cell.cell: cell for cell in head.cells}
         bad = cells[verdict.cell]
         tested = verdict.kind is Kind.CALIBRATOR_REGRESSION
         # Of tables that nobody knows, the baseline's is another too.
         any_table = verdict.kind is Kind.VERSION_REGRESSION
         same = [
             cell
-            for cell, one in cells.items()
-            if one.pass_ == bad.pass_
-            and (any_table or (one.own if tested else one.table == bad.table))
+            for cell, error in cells.items()
+            if error.pass_ == bad.pass_
+            and (any_table or (error.own if tested else error.table == bad.table))
         ]
 
         @functools.cache
@@ -166,8 +166,8 @@ class _Attributor:
         )
 
     def _addition(self, step: Step) -> Addition:
-        one, other = (self._place(cell) for cell in (step.start, step.end))
-        return addition(one, other, step.factors, uniform=self._uniform)
+        place, other = (self._place(cell) for cell in (step.start, step.end))
+        return addition(place, other, step.factors, uniform=self._uniform)
 
     @functools.cached_property
     def _noises(self) -> Noises:

@@ -89,7 +89,9 @@ class Library:
     @property
     def family(self) -> str | None:
         """The factor that it belongs to."""
-        return next((one for one, pattern in FAMILIES.items() if pattern.match(self.name)), None)
+        return next(
+            (family for family, pattern in FAMILIES.items() if pattern.match(self.name)), None
+        )
 
 
 @dataclass(frozen=True)
@@ -273,10 +275,10 @@ def _gpu(gpu: Mapping[str, Any]) -> str | None:
 
 def _families(mapped: Iterable[Library], engine: str) -> Mapping[str, str | None]:
     versions: dict[str, dict[str, str]] = {}
-    for one in mapped:
-        if one.family and TITLES.get(engine) != one.family:
-            known = one.version or f"{one.size_bytes} bytes"
-            versions.setdefault(one.family, {})[one.name.partition(".so")[0]] = known
+    for library in mapped:
+        if library.family and TITLES.get(engine) != library.family:
+            known = library.version or f"{library.size_bytes} bytes"
+            versions.setdefault(library.family, {})[library.name.partition(".so")[0]] = known
     return {name: _family_value(parts) for name, parts in versions.items()}
 
 
@@ -295,12 +297,13 @@ def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[
     """
     if not _mapping(identity.get("libraries")):
         return {}
-    found = [(one.path.rpartition("/")[0], one) for one in mapped]
-    engines = {folder for folder, one in found if ENGINE_LIBRARY.match(one.name)}
+    found = [(library.path.rpartition("/")[0], library) for library in mapped]
+    engines = {folder for folder, library in found if ENGINE_LIBRARY.match(library.name)}
     return {
-        f"library {one.name.partition('.so')[0]}": one.version or f"{one.size_bytes} bytes"
-        for folder, one in found
-        if folder not in engines and one.family is None and one.package is None
+        f"library {library.name.partition('.so')[0]}": library.version
+        or f"{library.size_bytes} bytes"
+        for folder, library in found
+        if folder not in engines and library.family is None and library.package is None
     }
 
 
@@ -308,7 +311,7 @@ def _packages(
     loaded: Mapping[str, str], mapped: Iterable[Library], engine: str
 ) -> Mapping[str, str | None]:
     """Returns the mapped packages that no other factor stands for already."""
-    stood_for = {one.package for one in mapped if one.family}
+    stood_for = {library.package for library in mapped if library.family}
     return {
         name: version
         for name, version in loaded.items()

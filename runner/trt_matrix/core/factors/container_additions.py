@@ -18,11 +18,11 @@ NGC = re.compile(r"(?:(?P<host>.+)-)?ngc-(?P<tag>\d\d\.\d\d.*)")
 """Id of an NGC container's environment."""
 
 
-def crossed(one: Place, other: Place, confounded: Collection[str]) -> Addition:
+def crossed(place: Place, other: Place, confounded: Collection[str]) -> Addition:
     """Returns the one cell that separates the image's factors from the machine's, if it can be said.
 
     Args:
-        one: A container, the nearer to the baseline.
+        place: A container, the nearer to the baseline.
         other: Another one.
         confounded: Factors, two or more.
     """
@@ -32,9 +32,9 @@ def crossed(one: Place, other: Place, confounded: Collection[str]) -> Addition:
     if not around or not inside:
         return nothing
     left = tuple(sorted(name for group in (around, inside) if len(group) > 1 for name in group))
-    if _engine(one.stated) == _engine(other.stated):
-        return Addition(yaml=None, names=(f"{one.environment}/{other.start.device}",), left=left)
-    for base, target in ((one, other), (other, one)):
+    if _engine(place.stated) == _engine(other.stated):
+        return Addition(yaml=None, names=(f"{place.environment}/{other.start.device}",), left=left)
+    for base, target in ((place, other), (other, place)):
         if entry := _moved(base, target):
             name = entry.get("name") or f"{entry.get('host', '')}-ngc-{entry['ngc'][0]}".lstrip("-")
             return Addition(yaml=line(entry), names=(name,), left=left)
@@ -48,10 +48,10 @@ def _engine(stated: Mapping[str, Any]) -> Any:
 
 def _moved(base: Place, target: Place) -> Entry | None:
     """Returns the image of `base` on the machine of `target`; None where that cannot be written."""
-    found = NGC.fullmatch(target.environment)
-    if found is None and _engine(target.stated):
+    match_ = NGC.fullmatch(target.environment)
+    if match_ is None and _engine(target.stated):
         return None  # the engine's id does not tell what `hosts` calls it
-    host = {"host": found["host"]} if found and found["host"] else {}
+    host = {"host": match_["host"]} if match_ and match_["host"] else {}
     if own := NGC.fullmatch(base.environment):
         return {"ngc": [own["tag"]], **host}
     if base.stated.get("derived") or not base.stated.get("reference"):

@@ -86,7 +86,7 @@ class Design:
         names = {name: index for index, name in enumerate(sorted(set().union(*pairs.values())))}
         count = len(self._places)
         differ = np.zeros((count, count, len(names)), np.bool_)
-        for (row, column), found in pairs.items():
-            for name in found:
+        for (row, column), pair in pairs.items():
+            for name in pair:
                 differ[row, column, names[name]] = differ[column, row, names[name]] = True
         return differ

@@ -49,7 +49,7 @@ class Place:
 
     def libraries(self, factor: str) -> list[Library]:
         """Returns the mapped libraries that stand behind a factor."""
-        return [one for one in libraries(self.start) if one.family == factor]
+        return [library for library in libraries(self.start) if library.family == factor]
 
 
 def line(entry: Entry) -> str:

@@ -28,8 +28,8 @@ def versions(start: Start) -> Mapping[str, str]:
 
 def _version(mapped: Iterable[Library], pattern: re.Pattern[str]) -> str | None:
     """Returns the version of the first library of this name; the major that its name ends in, at least."""
-    for one in mapped:
-        if pattern.match(one.name):
-            soname = SONAME.search(one.name)
-            return one.version or (soname[1] if soname else None)
+    for library in mapped:
+        if pattern.match(library.name):
+            soname = SONAME.search(library.name)
+            return library.version or (soname[1] if soname else None)
     return None

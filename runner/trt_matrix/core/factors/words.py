@@ -23,34 +23,34 @@ def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
     return " ".join(f"{listed(names)}: {text}." for text, names in groups.items())
 
 
-def reason(one: Attribution) -> str:
+def reason(attribution: Attribution) -> str:
     """Returns `TensorRT changed alone`, or what is confounded and which cell to add."""
-    if not one.factors and not one.confounded:
+    if not attribution.factors and not attribution.confounded:
         return "nothing that was probed differs between the two"
-    if not one.separated:
+    if not attribution.separated:
         return (
-            f"{_names(one.confounded)} changed; taken apart, neither is told from noise yet: more "
+            f"{_names(attribution.confounded)} changed; taken apart, neither is told from noise yet: more "
             "repeats would decide"
         )
     parts = []
-    if one.factors:
-        parts.append(_alone(one))
-    if one.confounded:
-        parts.append(_confounded(one))
+    if attribution.factors:
+        parts.append(_alone(attribution))
+    if attribution.confounded:
+        parts.append(_confounded(attribution))
     return "; besides, ".join(parts)
 
 
-def _alone(one: Attribution) -> str:
-    if not one.through:
-        return f"{_names(one.factors)} changed alone"
-    each = "each changed" if len(one.factors) > 1 else "changed"
-    over = listed([cell.split("/")[0] for cell in one.through])
-    return f"{_names(one.factors)} {each} alone on the way over {over}, and the loss came with it"
+def _alone(attribution: Attribution) -> str:
+    if not attribution.through:
+        return f"{_names(attribution.factors)} changed alone"
+    each = "each changed" if len(attribution.factors) > 1 else "changed"
+    over = listed([cell.split("/")[0] for cell in attribution.through])
+    return f"{_names(attribution.factors)} {each} alone on the way over {over}, and the loss came with it"
 
 
-def _confounded(one: Attribution) -> str:
-    text = f"confounded: {_names(one.confounded)} changed together"
-    return f"{text}; {_help(one.addition)}" if one.addition else text
+def _confounded(attribution: Attribution) -> str:
+    text = f"confounded: {_names(attribution.confounded)} changed together"
+    return f"{text}; {_help(attribution.addition)}" if attribution.addition else text
 
 
 def _help(addition: Addition) -> str:

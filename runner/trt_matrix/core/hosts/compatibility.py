@@ -113,11 +113,11 @@ def version(text: str) -> Version:
     Raises:
         ValueError: it begins with no number.
     """
-    found = re.match(r"\s*v?(\d+(?:\.\d+)*)(\s*RC)?", text)
-    if found is None:
+    match_ = re.match(r"\s*v?(\d+(?:\.\d+)*)(\s*RC)?", text)
+    if match_ is None:
         message = f"{text!r:.40} is no version"
         raise ValueError(message)
-    return Version(found[1] + ("rc0" if found[2] else ""))
+    return Version(match_[1] + ("rc0" if match_[2] else ""))
 
 
 def capability(text: str) -> Capability:
@@ -196,8 +196,8 @@ def nearest_running(
 ) -> ImageFacts | None:
     """Returns the running candidate with the fewest releases between it and `image`; newer first."""
     ordered = [*candidates]
-    place = next((n for n, one in enumerate(ordered) if one.tag == image.tag), len(ordered))
-    able = [(abs(n - place), -n) for n, one in enumerate(ordered) if n != place and runs(one)]
+    place = next((n for n, facts in enumerate(ordered) if facts.tag == image.tag), len(ordered))
+    able = [(abs(n - place), -n) for n, facts in enumerate(ordered) if n != place and runs(facts)]
     return ordered[-min(able)[1]] if able else None
 
 
@@ -245,8 +245,8 @@ def _with_nearest(
     gpus: Sequence[Gpu],
     candidates: Sequence[ImageFacts],
 ) -> Obstacle:
-    def runs(one: ImageFacts) -> bool:
-        return any(gpu_obstacle(one, host.driver, gpu) is None for gpu in gpus)
+    def runs(facts: ImageFacts) -> bool:
+        return any(gpu_obstacle(facts, host.driver, gpu) is None for gpu in gpus)
 
     other = nearest_running(image, candidates, runs)
     status, reason = found

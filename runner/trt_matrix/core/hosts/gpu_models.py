@@ -81,30 +81,30 @@ def model(name: str) -> GpuModel | None:
     >>> model("NVIDIA A100-SXM4-80GB").capability
     (8, 0)
     """
-    if found := re.fullmatch(r"(?:sm_?)?(\d{1,2})(?:\.|(?=\d$))(\d)", name.strip().casefold()):
-        capability = (int(found[1]), int(found[2]))
-        same = [one for one in MODELS if one.capability == capability]
+    if match_ := re.fullmatch(r"(?:sm_?)?(\d{1,2})(?:\.|(?=\d$))(\d)", name.strip().casefold()):
+        capability = (int(match_[1]), int(match_[2]))
+        same = [gpu for gpu in MODELS if gpu.capability == capability]
         if not same:
             return None
         # Without a name, what is asked about is the architecture: a data-centre card may do more.
         return GpuModel(
             name=f"compute capability {capability[0]}.{capability[1]}",
             capability=capability,
-            data_centre=any(one.data_centre for one in same),
+            data_centre=any(gpu.data_centre for gpu in same),
         )
     wanted = words(name)
-    named = [one for one in MODELS if holds(wanted, words(one.name))]
+    named = [gpu for gpu in MODELS if holds(wanted, words(gpu.name))]
     if named:
         # The longest: a GeForce RTX 4070 Ti is no RTX 4070.
-        return max(named, key=lambda one: len(words(one.name)))
-    longer = [one for one in MODELS if holds(words(one.name), wanted)]
-    if len({one.capability for one in longer}) == 1:
-        return min(longer, key=lambda one: len(words(one.name)))
+        return max(named, key=lambda gpu: len(words(gpu.name)))
+    longer = [gpu for gpu in MODELS if holds(words(gpu.name), wanted)]
+    if len({gpu.capability for gpu in longer}) == 1:
+        return min(longer, key=lambda gpu: len(words(gpu.name)))
     return None
 
 
 def similar(name: str) -> list[str]:
     """Returns up to three names of GPUs that look like one that is not known."""
-    by_key = {" ".join(words(one.name)): one.name for one in MODELS}
+    by_key = {" ".join(words(gpu.name)): gpu.name for gpu in MODELS}
     close = difflib.get_close_matches(" ".join(words(name))[:60], by_key, n=3, cutoff=0.5)
     return [by_key[key] for key in close]

@@ -177,7 +177,7 @@ def wheel(named: str, of: str, driver: str | None) -> Wheel:
 
 def _line(package: str, of: str) -> _WheelLine:
     release = version(of).release
-    known = [one for one in LINES[package] if version(one.first).release <= release]
+    known = [line for line in LINES[package] if version(line.first).release <= release]
     if not known:
         first = LINES[package][0].first
         message = (
@@ -197,7 +197,7 @@ def _newest(majors: Sequence[int], driver: str | None) -> int:
     """Returns the newest CUDA that a driver runs; where it runs none, the oldest, which it is told about."""
     if driver is None:
         return 12 if 12 in majors else majors[-1]
-    runs = [one for one in majors if version(driver) >= version(MINOR_VERSION_DRIVER[one])]
+    runs = [major for major in majors if version(driver) >= version(MINOR_VERSION_DRIVER[major])]
     return max(runs, default=min(majors))
 
 

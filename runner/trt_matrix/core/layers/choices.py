@@ -64,7 +64,7 @@ def choices(
     """Returns the choice that each head's error goes along with, where there is one."""
     records = list(records)
     found = (_choice(network, head, records, layers_of, sqnr_of) for head in network.heads)
-    return tuple(one for one in found if one)
+    return tuple(choice for choice in found if choice)
 
 
 def _choice(
@@ -77,7 +77,7 @@ def _choice(
     tables = [
         builds
         for builds in _by_table(network, head, records, layers_of, sqnr_of).values()
-        if _spread(one.sqnr_db for one in builds) >= LEAST_DB
+        if _spread(build.sqnr_db for build in builds) >= LEAST_DB
     ]
     if not tables:
         return None
@@ -93,9 +93,12 @@ def _choice(
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
     made = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
     names = [made[name] for name in suspects]
-    taken = frozenset().union(*(one.held for builds in tables for one in builds))
+    taken = frozenset().union(*(build.held for builds in tables for build in builds))
     held = [
-        one.sqnr_db for builds in tables for one in builds if all(own & one.held for own in names)
+        build.sqnr_db
+        for builds in tables
+        for build in builds
+        if all(own & build.held for own in names)
     ]
     return Choice(
         head=head,
@@ -151,23 +154,27 @@ def _by_table(
     for record in records:
         if record.pass_.precision is not Precision.INT8:
             continue
-        for one in good(record):
-            layers = layers_of(one.layers) if one.layers else None
-            sqnr_db = sqnr_of(head, one.outputs[head]) if head in one.outputs else None
-            if one.table is None or not layers or sqnr_db is None:
+        for measurement in good(record):
+            layers = layers_of(measurement.layers) if measurement.layers else None
+            sqnr_db = (
+                sqnr_of(head, measurement.outputs[head]) if head in measurement.outputs else None
+            )
+            if measurement.table is None or not layers or sqnr_db is None:
                 continue
             ran = from_layers(network, layers)
-            build = Build(record.cell, ran, sqnr_db, held_layers(one.start))
-            builds.setdefault((one.table, one.placement, record.pass_.implicit), []).append(build)
+            build = Build(record.cell, ran, sqnr_db, held_layers(measurement.start))
+            builds.setdefault(
+                (measurement.table, measurement.placement, record.pass_.implicit), []
+            ).append(build)
     return builds
 
 
 def _parts(builds: Sequence[Build], layer: str) -> tuple[list[float], list[float]] | None:
     """Returns the SQNR of the builds with `layer` in int8, and of the others, where that parts them."""
-    if any(layer not in one.ran for one in builds):
+    if any(layer not in build.ran for build in builds):
         return None
-    worse = [one.sqnr_db for one in builds if one.ran[layer] == INT8]
-    better = [one.sqnr_db for one in builds if one.ran[layer] != INT8]
+    worse = [build.sqnr_db for build in builds if build.ran[layer] == INT8]
+    better = [build.sqnr_db for build in builds if build.ran[layer] != INT8]
     if not worse or not better or min(better) - max(worse) < LEAST_DB:
         return None
     return worse, better

@@ -39,20 +39,24 @@ def decided(
     """
     found: dict[str, dict[str, dict[str, None]]] = {}
     for record in records:
-        for one in good(record):
-            if not one.table or not one.placement or one.table not in ranges:
+        for measurement in good(record):
+            if (
+                not measurement.table
+                or not measurement.placement
+                or measurement.table not in ranges
+            ):
                 continue
             tensors = deciding(
-                one.placement,
-                ranges[one.table],
+                measurement.placement,
+                ranges[measurement.table],
                 implicit=record.pass_.implicit,
                 held=(
-                    *(held_layers(one.start) if record.pass_.implicit else ()),
+                    *(held_layers(measurement.start) if record.pass_.implicit else ()),
                     *record.pass_.exclude,
                 ),
             )
             for tensor in tensors:
-                found.setdefault(one.table, {}).setdefault(tensor, {})[record.cell] = None
+                found.setdefault(measurement.table, {}).setdefault(tensor, {})[record.cell] = None
     return {
         table: {tensor: tuple(cells) for tensor, cells in tensors.items()}
         for table, tensors in found.items()

@@ -177,7 +177,7 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
     layer_of, names = _layer_of_weight(original)
     makers = graph.producers(executed)
     large = _large_initialisers(executed)
-    found: dict[str, LayerRun] = {}
+    runs: dict[str, LayerRun] = {}
     for kernel in executed.graph.node:
         integer = kernel.op_type in _INTEGER_KERNELS
         if not integer and kernel.op_type not in _FLOAT_KERNELS:
@@ -190,10 +190,10 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
             continue
         in_float = LayerRun.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else LayerRun.FLOAT
         # An engine may split one layer into several kernels: one in float is enough to say so.
-        found[layer] = max(
-            found.get(layer, LayerRun.INTEGER), LayerRun.INTEGER if integer else in_float
+        runs[layer] = max(
+            runs.get(layer, LayerRun.INTEGER), LayerRun.INTEGER if integer else in_float
         )
-    return found
+    return runs
 
 
 def _quantised_layers(model: onnx.ModelProto) -> set[str]:
@@ -251,7 +251,7 @@ def _layer_of_weight(original: onnx.ModelProto) -> tuple[dict[str, str], set[str
         for weight in large.intersection(_root(tensor, makers) for tensor in node.input):
             owners.setdefault(weight, set()).add(node.name)
         owners.setdefault(weight_name(node.name), set()).add(node.name)
-    unique = {weight: next(iter(found)) for weight, found in owners.items() if len(found) == 1}
+    unique = {weight: next(iter(owner)) for weight, owner in owners.items() if len(owner) == 1}
     return unique, {node.name for node in layers}
 
 

@@ -53,7 +53,9 @@ def layer_report(
         measured = good(record)
         if record.pass_.precision is not Precision.INT8 or not measured:
             continue
-        told = [_ran(network, one, layers_of, record.pass_.exclude) for one in measured]
+        told = [
+            _ran(network, measurement, layers_of, record.pass_.exclude) for measurement in measured
+        ]
         for ran in dict.fromkeys(tuple(sorted(one.items())) for one in told if one):
             ways.setdefault(ran, []).append(record.cell)
         if not any(told):
@@ -66,12 +68,12 @@ def layer_report(
 
 
 def _ran(
-    network: NetworkMap, one: Measurement, layers_of: LayersOf, excluded: Collection[str]
+    network: NetworkMap, measurement: Measurement, layers_of: LayersOf, excluded: Collection[str]
 ) -> Ran:
-    layers = layers_of(one.layers) if one.layers else None
+    layers = layers_of(measurement.layers) if measurement.layers else None
     if layers:
         return from_layers(network, layers)
-    return from_shares(network, one.shares or {}, excluded)
+    return from_shares(network, measurement.shares or {}, excluded)
 
 
 def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
@@ -100,16 +102,16 @@ def from_shares(
     for head, share in shares.items():
         cone = [layer for part, layer in network.layers if head in part.heads]
         floats = {*share.float_layers, *share.placed_float, *excluded}
-        found |= {one.name: FLOAT for one in cone if one.macs and one.name in floats}
-        rest = [one for one in cone if one.macs and one.name not in floats]
-        if sum(one.macs for one in rest) == share.integer_macs:
-            found |= {one.name: INT8 for one in rest}
+        found |= {layer.name: FLOAT for layer in cone if layer.macs and layer.name in floats}
+        rest = [layer for layer in cone if layer.macs and layer.name not in floats]
+        if sum(layer.macs for layer in rest) == share.integer_macs:
+            found |= {layer.name: INT8 for layer in rest}
         elif share.integer_macs == 0:
-            found |= {one.name: FLOAT for one in rest}
-        kinds = Counter(one.operator for one in cone)
+            found |= {layer.name: FLOAT for layer in rest}
+        kinds = Counter(layer.operator for layer in cone)
         for kind in OTHERS & kinds.keys():
             sides = share.integer_operators.get(kind, 0), share.float_operators.get(kind, 0)
             if sides in ((kinds[kind], 0), (0, kinds[kind])):
                 side = INT8 if sides[0] else FLOAT
-                found |= {one.name: side for one in cone if one.operator == kind}
+                found |= {layer.name: side for layer in cone if layer.operator == kind}
     return found

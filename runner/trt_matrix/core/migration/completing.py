@@ -46,13 +46,13 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
     """
     leader = scale_groups(model)
     makers = graph.producers(model)
-    found: dict[str, DerivedRange] = {}
+    derived_ranges: dict[str, DerivedRange] = {}
 
     def known(tensor: str) -> float | None:
         led = leader.get(tensor, tensor)
         if led in amax:
             return amax[led]
-        return found[led].amax if led in found else amax.get(tensor)
+        return derived_ranges[led].amax if led in derived_ranges else amax.get(tensor)
 
     members: dict[str, list[str]] = {}
     for tensor, led in leader.items():
@@ -71,7 +71,7 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
             whole = {name: one for name, one in ranges.items() if one is not None}
             if whole and len(whole) == len(joined) == len(joined_by(maker)):
                 source = max(whole, key=lambda name: whole[name])
-                found[tensor] = DerivedRange(
+                derived_ranges[tensor] = DerivedRange(
                     amax=whole[source],
                     source=source,
                     why=f"the largest of the {count(len(whole), 'tensor')} that it joins",
@@ -85,11 +85,11 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
         if carried:
             source = max(carried, key=lambda name: carried[name])
             before = maker is not None and source in maker.input and maker.op_type in MONOTONE
-            found[tensor] = DerivedRange(
+            derived_ranges[tensor] = DerivedRange(
                 amax=carried[source],
                 source=source,
                 why=f"that of its input: {maker.op_type} keeps within it"
                 if before and maker
                 else "it has the same values",
             )
-    return found
+    return derived_ranges

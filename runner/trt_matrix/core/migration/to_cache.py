@@ -69,13 +69,16 @@ def to_cache(
     mine = table.renamed(called.names)
     plain = mine.table()
     known = {name for node in model.graph.node for name in node.output}
-    known.update(one.name for one in graph.inputs(model))
+    known.update(tensor.name for tensor in graph.inputs(model))
     # A newer form of an operator may have tensors of its own, which nobody else knows.
     every = [name for name in tensors(form) if name in known]
     leader = scale_groups(form)
     derived = completed(form, plain.amax)
     full = Table(
-        amax={**plain.amax, **{tensor: one.amax for tensor, one in derived.items()}},
+        amax={
+            **plain.amax,
+            **{tensor: derived_range.amax for tensor, derived_range in derived.items()},
+        },
         unusable={name: why for name, why in plain.unusable.items() if name not in derived},
         provenance=plain.provenance,
     )
@@ -92,7 +95,7 @@ def to_cache(
             added.append(Added(tensor=tensor, scale=scale, source=source, why=why))
     own = {name: plain.scale(name) for name in plain.amax}
     scales = {**own, **{one.tensor: one.scale for one in added}}
-    outputs = [one.name for one in graph.outputs(model) if one.dtype == "float32"]
+    outputs = [output.name for output in graph.outputs(model) if output.dtype == "float32"]
     return ToCache(
         text=write(Cache(header=header, scales=scales)),
         own=own,

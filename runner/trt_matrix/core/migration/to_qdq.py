@@ -79,7 +79,7 @@ class ToQdq:
     """The table with the network's names and what was added to it: what a simulation needs."""
 
     def with_fate(self, *fates: TensorFate) -> tuple[Traced, ...]:
-        return tuple(one for one in self.tensors if one.fate in fates)
+        return tuple(tensor for tensor in self.tensors if tensor.fate in fates)
 
 
 def to_qdq(
@@ -110,7 +110,8 @@ def to_qdq(
     plain = mine.table()
     derived = completed(form, plain.amax)
     full = from_ranges(
-        {**plain.amax, **{tensor: one.amax for tensor, one in derived.items()}}, plain.provenance
+        {**plain.amax, **{tensor: derived_range.amax for tensor, derived_range in derived.items()}},
+        plain.provenance,
     )
     # Without the ranges that were derived, a reason of the table's own goes before `not in the table`.
     reasons = {name: why for name, why in plain.unusable.items() if name not in full.amax}
@@ -152,7 +153,7 @@ def _added(
     derived: Mapping[str, DerivedRange],
     leader: Mapping[str, str],
 ) -> tuple[Added, ...]:
-    found = []
+    added = []
     for tensor, scale in placement.quantised.items():
         if tensor in plain.amax:
             continue
@@ -160,8 +161,8 @@ def _added(
         source, why = led, shared_because(form, tensor, led)
         if tensor in derived:
             source, why = derived[tensor].source, derived[tensor].why
-        found.append(Added(tensor=tensor, scale=scale, source=source, why=why))
-    return tuple(found)
+        added.append(Added(tensor=tensor, scale=scale, source=source, why=why))
+    return tuple(added)
 
 
 def _coverage(
@@ -169,7 +170,7 @@ def _coverage(
 ) -> dict[str, HeadCoverage]:
     macs = shapes.macs(form)
     nodes = {node.name: node for node in form.graph.node}
-    found = {}
+    coverages = {}
     for head, output in heads:
         cone = graph.backward_cone(form, output)
         near = {name for node in cone for name in (*nodes[node].input, *nodes[node].output)}
@@ -178,7 +179,7 @@ def _coverage(
         layers = [node for node in cone if node in placement.layers]
         int8 = [node for node in layers if placement.layers[node] == INT8]
         total = sum(macs[node] for node in layers)
-        found[head] = HeadCoverage(
+        coverages[head] = HeadCoverage(
             scaled=scaled,
             wanted=scaled + len(lacking),
             lacking=lacking,
@@ -186,7 +187,7 @@ def _coverage(
             int8=len(int8),
             integer_share=sum(macs[node] for node in int8) / total if total else None,
         )
-    return found
+    return coverages
 
 
 def _nowhere(one: Traced) -> bool:

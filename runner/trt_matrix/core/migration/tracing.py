@@ -91,8 +91,8 @@ def traced(
     known = {info.name for info in (*graph.inputs(model), *graph.outputs(model))}
     known.update(name for node in model.graph.node for name in node.output)
     here = {name for node in canonical.graph.node for name in node.output}
-    here.update(one.name for one in graph.inputs(model))
-    outputs = {one.name for one in graph.outputs(model)}
+    here.update(tensor.name for tensor in graph.inputs(model))
+    outputs = {output.name for output in graph.outputs(model)}
     found = []
     for tensor, amax in values.items():
         scale = amax / LEVELS
@@ -135,7 +135,7 @@ def _quantised(scale: float, written: float, apart: float) -> TensorFate:
 def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
     """Returns the tensors between an int8 layer and what an engine fuses into it."""
     users = graph.consumers(model)
-    outputs = {one.name for one in graph.outputs(model)}
+    outputs = {output.name for output in graph.outputs(model)}
     order = {name: index for index, name in enumerate(graph.producers(model))}
     found: set[str] = set()
     for node in model.graph.node:
@@ -150,7 +150,7 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
                 continue
             read_by = users[name]
             alone = len(read_by) == 1 or _is_activation(read_by, users)
-            if alone and all(_fuses(one, name, placement, order) for one in read_by):
+            if alone and all(_fuses(node_proto, name, placement, order) for node_proto in read_by):
                 found.add(name)
     return found
 
@@ -174,8 +174,8 @@ def _is_activation(
     users: Sequence[onnx.NodeProto], all_users: Mapping[str, Sequence[onnx.NodeProto]]
 ) -> bool:
     """Whether several nodes read a tensor as one activation: x · sigmoid(x), x · tanh(softplus(x))."""
-    products = [one for one in users if one.op_type == "Mul"]
-    others = [one for one in users if one.op_type != "Mul"]
+    products = [user for user in users if user.op_type == "Mul"]
+    others = [user for user in users if user.op_type != "Mul"]
     if len(products) != 1 or len(others) != 1:
         return False
     made = others[0].output[0]

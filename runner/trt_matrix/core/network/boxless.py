@@ -85,9 +85,9 @@ def boxless(
 
 def _every(part: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [
-        one
+        node_proto
         for node in part.node
-        for one in (node, *(each for inner in inner_graphs(node) for each in _every(inner)))
+        for node_proto in (node, *(each for inner in inner_graphs(node) for each in _every(inner)))
     ]
 
 
@@ -106,11 +106,11 @@ def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:
     if len(sizes) == 1:
         return False
     # The second stage of Faster R-CNN, run on a crop: four numbers for each class, perhaps not for the background.
-    vectors = [one[0] for one in sizes if len(one) == 1]
+    vectors = [size[0] for size in sizes if len(size) == 1]
     if any(a == CORNERS * (b - less) for a in vectors for b in vectors for less in (0, 1)):
         return True
     # CenterNet's kind at the image's own size: width and height, offsets, or distances to four sides.
-    maps = [one for one in sizes if len(one) > 1]
+    maps = [size for size in sizes if len(size) > 1]
     pairs = [one for one in maps if len(one) > 2 and {2, CORNERS}.intersection((one[0], one[-1]))]
     return len(maps) > 1 and bool(pairs)
 
@@ -119,7 +119,7 @@ class _Outputs:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made = graph.producers(model)
         self._known = inferred(model)
-        self._values = {one.name: one for one in model.graph.initializer}
+        self._values = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
             if (value := constant_of(node)) is not None:
                 self._values[node.output[0]] = value
@@ -184,7 +184,7 @@ class _Outputs:
 
     def _pool(self, name: str) -> onnx.NodeProto | None:
         """Returns what merged all places of the image before this tensor; None where one may still be in it."""
-        found: onnx.NodeProto | None = None
+        node_proto: onnx.NodeProto | None = None
         waiting, seen = [name], set[str]()
         while waiting:
             tensor = waiting.pop()
@@ -195,14 +195,14 @@ class _Outputs:
             if node is None:
                 return None
             if self._merges(node):
-                found = found or node
+                node_proto = node_proto or node
             elif node.op_type in _OF_ALL:
                 waiting += node.input
             elif node.op_type in _OF_FIRST:
                 waiting.append(node.input[0])
             else:
                 return None
-        return found
+        return node_proto
 
     def _merges(self, node: onnx.NodeProto) -> bool:
         """Whether it makes one vector of a map, or of tokens."""
@@ -210,8 +210,10 @@ class _Outputs:
             return True
         shape = self._known[node.input[0]].shape if node.input[0] in self._known else None
         if node.op_type in ("AveragePool", "MaxPool"):
-            made = self._known.get(node.output[0])
-            return bool(made and made.shape and len(made.shape) == 4 and made.shape[2:] == (1, 1))
+            tensor = self._known.get(node.output[0])
+            return bool(
+                tensor and tensor.shape and len(tensor.shape) == 4 and tensor.shape[2:] == (1, 1)
+            )
         if shape is None or len(shape) not in (3, 4):
             return False
         if node.op_type == "Gather":
@@ -273,4 +275,6 @@ class _Outputs:
 
 
 def _stride(size: tuple[int, int], image: tuple[int, int]) -> int | None:
-    return next((one for one in STRIDES if (size[0] * one, size[1] * one) == image), None)
+    return next(
+        (stride for stride in STRIDES if (size[0] * stride, size[1] * stride) == image), None
+    )

@@ -48,7 +48,7 @@ def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     order = [name for name in declared if name in wanted]
     order += [name for name in wanted if name not in given]
     outputs = [given[name] if name in given else _stated(name, known) for name in order]
-    outputs = [onnx.ValueInfoProto.FromString(one.SerializeToString()) for one in outputs]
+    outputs = [onnx.ValueInfoProto.FromString(output.SerializeToString()) for output in outputs]
     del result.graph.output[:]
     result.graph.output.extend(outputs)
     _drop_unneeded(result)
@@ -92,9 +92,9 @@ def obstacle(
         known: Types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
     """
     if tensor not in graph.producers(model):
-        if tensor in {one.name for one in graph.inputs(model)}:
+        if tensor in {tensor_info.name for tensor_info in graph.inputs(model)}:
             return "is the network's input: every engine is given the same"
-        if tensor in {one.name for one in model.graph.initializer}:
+        if tensor in {tensor_proto.name for tensor_proto in model.graph.initializer}:
             return "is a weight, the same for every image: name a tensor that depends on the input"
         if tensor in set(_inner(model.graph)):
             return (
@@ -102,9 +102,9 @@ def obstacle(
                 "alone: name a tensor of the network's main graph"
             )
         return UNKNOWN
-    if not _needed(model, {tensor}) & {one.name for one in graph.inputs(model)}:
+    if not _needed(model, {tensor}) & {tensor_info.name for tensor_info in graph.inputs(model)}:
         return "depends on no input of the network: it is the same for every image"
-    stated = {one.name: one.dtype for one in graph.outputs(model)}.get(tensor, "unknown")
+    stated = {output.name: output.dtype for output in graph.outputs(model)}.get(tensor, "unknown")
     dtype = known[tensor].dtype if stated == "unknown" and tensor in known else stated
     if dtype != "unknown" and "float" not in dtype:
         return (
@@ -119,7 +119,7 @@ def types_of(model: onnx.ModelProto, tensors: Collection[str]) -> Mapping[str, g
 
     Shapes that contradict each other are told by whoever needs them; here they tell no type.
     """
-    if set(tensors) <= {one.name for one in model.graph.output}:
+    if set(tensors) <= {value.name for value in model.graph.output}:
         return {}
     try:
         return shapes.inferred(model)
@@ -132,10 +132,10 @@ def tensors_of(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(
             (
-                *(one.name for one in model.graph.output),
+                *(value.name for value in model.graph.output),
                 *graph.producers(model),
-                *(one.name for one in model.graph.input),
-                *(one.name for one in model.graph.initializer),
+                *(value.name for value in model.graph.input),
+                *(tensor.name for tensor in model.graph.initializer),
             )
         )
     )
@@ -143,14 +143,14 @@ def tensors_of(model: onnx.ModelProto) -> tuple[str, ...]:
 
 def left_out(model: onnx.ModelProto, tensors: Collection[str]) -> tuple[str, ...]:
     """Returns the outputs that `cut` leaves away, in the network's order."""
-    return tuple(one.name for one in model.graph.output if one.name not in set(tensors))
+    return tuple(value.name for value in model.graph.output if value.name not in set(tensors))
 
 
 def _stated(tensor: str, known: Mapping[str, graph.TensorInfo]) -> onnx.ValueInfoProto:
     """Returns an output; of float32 where the network tells no type, since one must be stated."""
-    found = known.get(tensor)
-    dtype = _FLOATS.get(found.dtype if found else "", TensorProto.FLOAT)
-    return helper.make_tensor_value_info(tensor, dtype, found.shape if found else None)
+    tensor_info = known.get(tensor)
+    dtype = _FLOATS.get(tensor_info.dtype if tensor_info else "", TensorProto.FLOAT)
+    return helper.make_tensor_value_info(tensor, dtype, tensor_info.shape if tensor_info else None)
 
 
 def _drop_unneeded(model: onnx.ModelProto) -> None:
@@ -196,25 +196,32 @@ def _free(node: onnx.NodeProto) -> set[str]:
     return found
 
 
-def _every(one: onnx.GraphProto) -> list[onnx.NodeProto]:
-    found = list(one.node)
-    for node in one.node:
+def _every(graph_proto: onnx.GraphProto) -> list[onnx.NodeProto]:
+    nodes = list(graph_proto.node)
+    for node in graph_proto.node:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
-                found += _every(body)
-    return found
+                nodes += _every(body)
+    return nodes
 
 
-def _inner(one: onnx.GraphProto) -> list[str]:
-    own = {name for node in one.node for name in node.output}
-    return [name for node in _every(one) for name in node.output if name and name not in own]
+def _inner(graph_proto: onnx.GraphProto) -> list[str]:
+    own = {name for node in graph_proto.node for name in node.output}
+    return [
+        name for node in _every(graph_proto) for name in node.output if name and name not in own
+    ]
 
 
-def _rename(one: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for field in (one.input, one.output, one.value_info, one.initializer):
+def _rename(graph_proto: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for field in (
+        graph_proto.input,
+        graph_proto.output,
+        graph_proto.value_info,
+        graph_proto.initializer,
+    ):
         for value in field:
             value.name = names.get(value.name, value.name)
-    for node in one.node:
+    for node in graph_proto.node:
         for tensors in (node.input, node.output):
             for index, name in enumerate(tensors):
                 tensors[index] = names.get(name, name)

@@ -24,7 +24,7 @@ def inlined(model: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, tuple
     Raises:
         GraphError: they cannot be written out, such as for operators of another opset.
     """
-    names = tuple(sorted(f"{one.domain}.{one.name}" for one in model.functions))
+    names = tuple(sorted(f"{function.domain}.{function.name}" for function in model.functions))
     if not names:
         return model, ()
     try:
@@ -56,8 +56,8 @@ def _one_opset(model: onnx.ModelProto) -> bool:
     mine = opset(model)
     return all(
         entry.version == mine
-        for one in model.functions
-        for entry in one.opset_import
+        for function in model.functions
+        for entry in function.opset_import
         if entry.domain in ("", "ai.onnx")
     )
 

@@ -53,18 +53,18 @@ def require_float32_input(model: onnx.ModelProto) -> TensorInfo:
     Raises:
         GraphError: none or several inputs, or one of another type.
     """
-    found = inputs(model)
-    if len(found) != 1:
-        names = ", ".join(info.name for info in found) or "none"
-        message = f"expected one input, found {len(found)} ({names}): export with the image alone"
+    tensors = inputs(model)
+    if len(tensors) != 1:
+        names = ", ".join(info.name for info in tensors) or "none"
+        message = f"expected one input, found {len(tensors)} ({names}): export with the image alone"
         raise GraphError(message)
-    if found[0].dtype != "float32":
+    if tensors[0].dtype != "float32":
         message = (
-            f"input {found[0].name!r} is {found[0].dtype}, expected float32: export the network "
+            f"input {tensors[0].name!r} is {tensors[0].dtype}, expected float32: export the network "
             "with a float32 input (and float32 weights); casts belong inside it"
         )
         raise GraphError(message)
-    return found[0]
+    return tensors[0]
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -165,9 +165,9 @@ def require_names(model: onnx.ModelProto) -> None:
 
 def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
     """Returns an attribute of `node`, text as str, or `default`."""
-    for one in node.attribute:
-        if one.name == name:
-            value = helper.get_attribute_value(one)
+    for attribute_proto in node.attribute:
+        if attribute_proto.name == name:
+            value = helper.get_attribute_value(attribute_proto)
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return default
 

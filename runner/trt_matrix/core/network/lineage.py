@@ -53,7 +53,7 @@ def behind(
     for node in model.graph.node:
         if heads_of[node.name]:
             groups.setdefault(tuple(heads_of[node.name]), []).append(node)
-    strange = {one.node for one in graph.custom_operators(model)}
+    strange = {custom_operator.node for custom_operator in graph.custom_operators(model)}
     return tuple(
         _group(names, nodes, {*strange, *custom, *_unknown(nodes, model)})
         for names, nodes in groups.items()
@@ -62,7 +62,7 @@ def behind(
 
 def _unknown(nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> set[str]:
     """Returns nodes of the standard domain that no standard knows: how exporters write plugins."""
-    functions = {(one.domain, one.name) for one in model.functions}
+    functions = {(function.domain, function.name) for function in model.functions}
     return {
         node.name
         for node in nodes
@@ -85,18 +85,18 @@ def _group(
     ]
     return Behind(
         heads=heads,
-        operators=tuple(one for one in operators if _rank(one) is not None),
-        others=Counter(one.operator for one in operators if _rank(one) is None),
+        operators=tuple(operator for operator in operators if _rank(operator) is not None),
+        others=Counter(operator.operator for operator in operators if _rank(operator) is None),
     )
 
 
-def _rank(one: Operator) -> int | None:
+def _rank(operator: Operator) -> int | None:
     """Returns how early an operator is told; None for those that are only counted."""
-    if one.custom:
+    if operator.custom:
         return 0
-    if one.operator in COMMON:
+    if operator.operator in COMMON:
         return None
-    return 1 if one.operator in RESAMPLING else 2 if one.operator in JOINING else 3
+    return 1 if operator.operator in RESAMPLING else 2 if operator.operator in JOINING else 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,20 +157,20 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
     )
 
 
-def _order(one: Operator) -> int:
-    return _rank(one) or 0
+def _order(operator: Operator) -> int:
+    return _rank(operator) or 0
 
 
 def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
-    operators = sorted((one for group in groups for one in group.operators), key=_order)
+    operators = sorted((operator for group in groups for operator in group.operators), key=_order)
     others: Counter[str] = Counter()
     for group in groups:
         others.update(group.others)
     return Suspects(
         heads=heads,
         operators=tuple(
-            SuspectOperator(node=one.name, operator=one.operator, custom=one.custom)
-            for one in operators
+            SuspectOperator(node=operator.name, operator=operator.operator, custom=operator.custom)
+            for operator in operators
         ),
         others=dict(others.most_common()),
     )
@@ -178,35 +178,39 @@ def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
 
 def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspects]) -> str:
     start = f"{listed(bad)} {verb('is', bad)} bad, {listed(good)} {verb('is', good)} not; "
-    common = [one for one in suspects if len(one.heads) == len(bad)]
+    common = [suspect for suspect in suspects if len(suspect.heads) == len(bad)]
     if not suspects:
         return f"{start}all that is behind the former is behind the latter too: the graph explains nothing."
     if not common:
         start += "no operator is behind all of the former and none of the latter"
-    elif not any(one.operators for one in suspects):
+    elif not any(suspect.operators for suspect in suspects):
         return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {_them(bad)} apart: no operator stands out."
     else:
         subject = "only it lies" if len(bad) == 1 else "only they lie"
         start += f"{subject} behind {_told(common[0])}"
     parts = [
-        f"{listed(one.heads)} alone behind {_told(one)}"
-        for one in suspects
-        if one not in common and one.operators
+        f"{listed(suspect.heads)} alone behind {_told(suspect)}"
+        for suspect in suspects
+        if suspect not in common and suspect.operators
     ]
     return f"{'; '.join([start, *parts])}."
 
 
-def _told(one: Suspects) -> str:
+def _told(suspects: Suspects) -> str:
     """Returns `neck/Resize, mix_12 (custom Mix), 3 Conv and 4 others`."""
-    more = Counter(operator.operator for operator in one.operators[NAMED:])
-    names = [_name(operator) for operator in one.operators[:NAMED]]
-    return listed([*names, *_counts(one.others, more)], most=NAMED + 4)
+    more = Counter(operator.operator for operator in suspects.operators[NAMED:])
+    names = [_name(operator) for operator in suspects.operators[:NAMED]]
+    return listed([*names, *_counts(suspects.others, more)], most=NAMED + 4)
 
 
-def _name(one: SuspectOperator) -> str:
-    if one.custom:
-        return f"{one.node} (custom {one.operator})"
-    return one.node if one.operator.lower() in one.node.lower() else f"{one.node} ({one.operator})"
+def _name(operator: SuspectOperator) -> str:
+    if operator.custom:
+        return f"{operator.node} (custom {operator.operator})"
+    return (
+        operator.node
+        if operator.operator.lower() in operator.node.lower()
+        else f"{operator.node} ({operator.operator})"
+    )
 
 
 def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:

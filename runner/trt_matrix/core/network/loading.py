@@ -149,7 +149,10 @@ def _element_types(graph_: onnx.GraphProto) -> set[int]:
     found = {value.type.tensor_type.elem_type for value in stated}
     found |= {tensor.data_type for tensor in graph_.initializer}
     found |= {
-        one.t.data_type for node in graph_.node for one in node.attribute if one.HasField("t")
+        attribute.t.data_type
+        for node in graph_.node
+        for attribute in node.attribute
+        if attribute.HasField("t")
     }
     return found
 

@@ -89,7 +89,7 @@ def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Net
             )
             for index, names in enumerate(keys)
         ),
-        inputs=tuple(one.name for one in graph.inputs(model)),
+        inputs=tuple(tensor.name for tensor in graph.inputs(model)),
     )
 
 

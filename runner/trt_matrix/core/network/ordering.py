@@ -67,7 +67,7 @@ def _sorted(nodes: list[onnx.NodeProto]) -> list[int]:
         for tensor in node.output:
             if tensor:
                 makers.setdefault(tensor, index)  # a second maker is the checker's to refuse
-    needs = [[makers[one] for one in reads(node) if one in makers] for node in nodes]
+    needs = [[makers[read] for read in reads(node) if read in makers] for node in nodes]
     done: dict[int, None] = {}
     for first in range(len(nodes)):
         waiting = {first: iter(needs[first])}

@@ -116,9 +116,9 @@ def rankings(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Rankin
     return Rankings(rows=rows, gates=gates)
 
 
-def _stored(found: Mapping[_Source, _Row]) -> Ranked:
-    last = max(found, key=lambda one: one.order)
-    every = [found[one] for one in sorted(found, key=lambda one: -one.order)]
+def _stored(rows: Mapping[_Source, _Row]) -> Ranked:
+    last = max(rows, key=lambda source: source.order)
+    every = [rows[source] for source in sorted(rows, key=lambda one: -one.order)]
     before = (
         *(name for row in every for name in row.gathered),
         *(name for row in every for name in row.scored),
@@ -135,12 +135,12 @@ class _Flow:
             model = onnx.inliner.inline_local_functions(model)
         model = graph.named(model)
         self._known = shapes.inferred(model)
-        self._constants = {one.name: one for one in model.graph.initializer}
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and (value := graph.attribute(node, "value")) is not None:
                 self._constants[node.output[0]] = value  # type: ignore[assignment]
         self._sources: dict[tuple[str, str], _Source] = {}
-        self._inputs = {one.name for one in graph.inputs(model)}
+        self._inputs = {tensor.name for tensor in graph.inputs(model)}
         self.main = _Scope(None, {name: _Trace() for name in self._inputs})
         self._run(model.graph.node, self.main)
 
@@ -153,7 +153,12 @@ class _Flow:
 
     def _after(self, node: onnx.NodeProto, scope: _Scope) -> Sequence[_Trace | None]:
         """Returns what is known of each output of a node."""
-        bodies = [one for item in node.attribute for one in (item.g, *item.graphs) if one.node]
+        bodies = [
+            graph_proto
+            for item in node.attribute
+            for graph_proto in (item.g, *item.graphs)
+            if graph_proto.node
+        ]
         if bodies:
             return self._controlled(node, bodies, scope)
         given = {
@@ -255,12 +260,12 @@ class _Flow:
             parts.append(
                 _Trace(
                     {
-                        one: _Row(
+                        source: _Row(
                             row.axis if node.op_type == "GatherElements" else None,
                             row.gathered,
                             row.scored,
                         )
-                        for one, row in data.rows.items()
+                        for source, row in data.rows.items()
                     },
                     data.picks,
                     data.mixed,
@@ -272,30 +277,30 @@ class _Flow:
         self, node: onnx.NodeProto, bodies: Sequence[onnx.GraphProto], scope: _Scope
     ) -> list[_Trace | None]:
         """Returns the outputs of If (either branch), Loop and Scan (as many rounds as change something)."""
-        made: list[_Trace | None] = [None] * len(node.output)
+        traces: list[_Trace | None] = [None] * len(node.output)
         skipped = {"Loop": 2}.get(node.op_type, 0)
         first = 1 if node.op_type == "Loop" else 0
         given = list(node.input[skipped:]) if node.op_type in ("Loop", "Scan") else []
         for _ in range(len(given) + 2):
-            before = list(made)
+            before = list(traces)
             for body in bodies:
                 inner = _Scope(scope, name=node.name or node.op_type)
-                formal = [one.name for one in body.input][skipped:] if given else []
+                formal = [value.name for value in body.input][skipped:] if given else []
                 for place, (own, outer) in enumerate(zip(formal, given, strict=False)):
                     inner.formal[own] = (outer,) if outer else ()
-                    carried = made[place] if place < len(made) else None
+                    carried = traces[place] if place < len(traces) else None
                     trace = _maybe(scope.trace(outer) if outer else None, carried)
                     if trace is not None:
                         inner.traces[own] = _unplaced(trace)
                 self._run(body.node, inner)
-                results = [inner.trace(one.name) for one in body.output][first:]
-                made = [
+                results = [inner.trace(value.name) for value in body.output][first:]
+                traces = [
                     _maybe(known, None if new is None else _unplaced(new))
-                    for known, new in zip(made, (*results, *[None] * len(made)), strict=False)
+                    for known, new in zip(traces, (*results, *[None] * len(traces)), strict=False)
                 ]
-            if made == before:
+            if traces == before:
                 break
-        return made
+        return traces
 
     def _source(self, node: onnx.NodeProto, scope: _Scope) -> _Source:
         name = node.name or f"{scope.name}/{node.op_type}"
@@ -325,7 +330,7 @@ class _Flow:
             elif here.parent is None and name in self._own and self._is_float(name):
                 found[name] = None
             else:
-                waiting += [(here, one) for one in ordering.reads(here.makers[name])]
+                waiting += [(here, read) for read in ordering.reads(here.makers[name])]
         return tuple(found)
 
     def _is_float(self, tensor: str) -> bool:
@@ -354,7 +359,7 @@ def _summed(trace: _Trace) -> _Trace:
 
 def _unplaced(trace: _Trace) -> _Trace:
     """Returns the same where nobody knows on which axis: in and out of bodies."""
-    rows = {one: _Row(None, row.gathered, row.scored) for one, row in trace.rows.items()}
+    rows = {source: _Row(None, row.gathered, row.scored) for source, row in trace.rows.items()}
     return _Trace(rows, trace.picks, trace.mixed)
 
 
@@ -377,9 +382,9 @@ def _join(traces: Iterable[_Trace]) -> _Trace:
     return _Trace(rows, picks, mixed)
 
 
-def _both(one: _Row, other: _Row) -> _Row:
+def _both(row: _Row, other: _Row) -> _Row:
     return _Row(
-        one.axis if one.axis == other.axis else None,
-        tuple(dict.fromkeys((*one.gathered, *other.gathered))),
-        tuple(dict.fromkeys((*one.scored, *other.scored))),
+        row.axis if row.axis == other.axis else None,
+        tuple(dict.fromkeys((*row.gathered, *other.gathered))),
+        tuple(dict.fromkeys((*row.scored, *other.scored))),
     )

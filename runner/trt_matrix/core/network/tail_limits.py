@@ -40,12 +40,12 @@ def limits(model: onnx.ModelProto, heads: Mapping[str, str]) -> Mapping[str, tup
     except GraphError:
         return {}  # told by whoever needs its shapes
     known = types_of(model, [*heads.values(), ""])  # the latter: also where all of them are outputs
-    made = graph.producers(model)
-    own = {(one.domain, one.name) for one in model.functions}
+    nodes = graph.producers(model)
+    own = {(function.domain, function.name) for function in model.functions}
     result = {}
     for head, ranked in found.items():
         tensor = heads[head]
-        if plugin := _foreign(made, tensor, own):
+        if plugin := _foreign(nodes, tensor, own):
             whose = (
                 "a plugin of TensorRT"
                 if is_plugin_name(plugin.op_type)
@@ -79,28 +79,30 @@ def _varies(info: graph.TensorInfo | None, ranked: Ranked) -> bool:
 
 
 def _foreign(
-    made: Mapping[str, onnx.NodeProto], tensor: str, own: set[tuple[str, str]]
+    nodes: Mapping[str, onnx.NodeProto], tensor: str, own: set[tuple[str, str]]
 ) -> onnx.NodeProto | None:
     """Returns the nearest node before a tensor that ONNX Runtime cannot compute."""
     seen: set[str] = set()
     waiting = [tensor]
     while waiting:
         name = waiting.pop(0)
-        node = made.get(name)
+        node = nodes.get(name)
         if node is None or name in seen:
             continue
         seen.update(node.output)
-        for one in (node, *_inner(node)):
+        for node_proto in (node, *_inner(node)):
             if not (
-                is_standard(one) or one.domain in ORT_DOMAINS or (one.domain, one.op_type) in own
+                is_standard(node_proto)
+                or node_proto.domain in ORT_DOMAINS
+                or (node_proto.domain, node_proto.op_type) in own
             ):
-                return one
+                return node_proto
         waiting += reads(node)
     return None
 
 
-def _every(one: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in one.node:
+def _every(graph_proto: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph_proto.node:
         yield node
         yield from _inner(node)
 

@@ -27,8 +27,8 @@ def tails(model: onnx.ModelProto, tensors: Iterable[str]) -> Mapping[str, Tail]:
 
     Constants' paths count as well as the image's.
     """
-    made = graph.producers(model)
-    return {tensor: _tail(made, tensor) for tensor in tensors}
+    nodes = graph.producers(model)
+    return {tensor: _tail(nodes, tensor) for tensor in tensors}
 
 
 def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] | None:
@@ -40,7 +40,7 @@ def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] |
     """
     shapes = [known[name].shape if name in known else None for name in tail.convolutions]
     sizes = [shape[1] if shape and len(shape) == _MAP else None for shape in shapes]
-    channels = [one for one in sizes if isinstance(one, int)]
+    channels = [size for size in sizes if isinstance(size, int)]
     return frozenset(channels) if len(channels) == len(sizes) else None
 
 
@@ -48,14 +48,14 @@ _MAP = 4
 """Dimensions of what a convolution gives out."""
 
 
-def _tail(made: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
+def _tail(nodes: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
     found: set[str] = set()
     before: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [tensor]
     while waiting:
         name = waiting.pop()
-        node = made.get(name)
+        node = nodes.get(name)
         if node is None or name in seen:
             continue
         seen.add(name)

@@ -21,7 +21,9 @@ def take_float32(model: onnx.ModelProto, name: str) -> None:
         model: It is changed.
         name: An input of a type of `CASTABLE`.
     """
-    (value,) = (one for one in model.graph.input if one.name == name)
+    (value,) = (
+        value_info_proto for value_info_proto in model.graph.input if value_info_proto.name == name
+    )
     element = value.type.tensor_type.elem_type
     value.type.tensor_type.elem_type = TensorProto.FLOAT
     readers = [node for node in model.graph.node if name in reads(node)]

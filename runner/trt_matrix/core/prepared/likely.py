@@ -36,23 +36,29 @@ def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None =
         PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.
     """
     read = {name for node in model.graph.node for name in reads(node)}
-    found = [one for one in graph.inputs(model) if one.name in read] or list(graph.inputs(model))
-    if len(found) > 1 and brought and all(one.name in brought for one in found):
-        shapes = {one.name: _brought(one, brought[one.name]) for one in found if _open(one)}
+    tensors = [tensor for tensor in graph.inputs(model) if tensor.name in read] or list(
+        graph.inputs(model)
+    )
+    if len(tensors) > 1 and brought and all(tensor.name in brought for tensor in tensors):
+        shapes = {
+            tensor.name: _brought(tensor, brought[tensor.name])
+            for tensor in tensors
+            if _open(tensor)
+        }
         every = Wishes(shapes=shapes, each=True)
         return Likely(wishes=every, prepared=prepare(model, every), guesses=())
-    image = image_among(found)
-    others = [one for one in found if one != image]
+    image = image_among(tensors)
+    others = [tensor for tensor in tensors if tensor != image]
     if image is None:  # none, or several that may be it: the message says so
         return Likely(wishes=Wishes(), prepared=prepare(model, Wishes()), guesses=())
     refused = None
     for wishes in _proposals(model, image, others):
         try:
-            made = prepare(model, wishes)
+            prepared = prepare(model, wishes)
         except PreparationError as error:
             refused = refused or error
         else:
-            return Likely(wishes=wishes, prepared=made, guesses=_guesses(model, wishes, others))
+            return Likely(wishes=wishes, prepared=prepared, guesses=_guesses(model, wishes, others))
     assert refused is not None  # noqa: S101 - `_sizes` gives one at least
     raise refused
 
@@ -79,7 +85,7 @@ def _proposals(
             yield Wishes(
                 shapes=shapes,
                 constants={
-                    one.name: proposed(pinning.sized(one, symbols), side)[0] for one in others
+                    other.name: proposed(pinning.sized(other, symbols), side)[0] for other in others
                 },
                 size=size,
                 batch=batch,
@@ -117,5 +123,5 @@ def _guesses(model: onnx.ModelProto, wishes: Wishes, others: Sequence[TensorInfo
     return (
         *((f"the size {list(wishes.size or ())}",) if sized else ()),
         *(f"the shape of {name}" for name in wishes.shapes),
-        *(f"what {one.name} is fed" for one in others if not proposed(one, wishes.size)[1]),
+        *(f"what {other.name} is fed" for other in others if not proposed(other, wishes.size)[1]),
     )

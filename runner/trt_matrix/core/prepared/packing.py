@@ -68,16 +68,20 @@ def pack(model: onnx.ModelProto, parts: Sequence[Part], batch: int) -> None:
     """
     graph = model.graph
     taken = {tensor for node in graph.node for tensor in (*reads(node), *node.output)}
-    taken.update(one.name for one in graph.initializer)
-    taken.update(one.name for one in (*graph.output, *graph.input))
+    taken.update(tensor.name for tensor in graph.initializer)
+    taken.update(value_info_proto.name for value_info_proto in (*graph.output, *graph.input))
     name = _free(NAME, taken)
-    before = {one.name: one for one in graph.input}
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    before = {value_info_proto.name: value_info_proto for value_info_proto in graph.input}
+    opset = next(
+        operator_set_id_proto.version
+        for operator_set_id_proto in model.opset_import
+        if operator_set_id_proto.domain in ("", "ai.onnx")
+    )
     nodes = []
     begin = 0
     for part in parts:
         value = before[part.name].type.tensor_type
-        sizes = [one.dim_value for one in value.shape.dim]
+        sizes = [dimension.dim_value for dimension in value.shape.dim]
         cut, shaped = (_free(f"{part.name}/{what}", taken) for what in ("cut", "shaped"))
         nodes += _slice(graph, name, cut, (begin, begin + part.elements), opset, taken)
         shape = _constant(graph, f"{shaped}/shape", sizes, taken)
@@ -86,7 +90,11 @@ def pack(model: onnx.ModelProto, parts: Sequence[Part], batch: int) -> None:
         cast = _free(f"{part.name}/cast", taken)
         nodes.append(helper.make_node("Cast", [shaped], [part.name], name=cast, to=value.elem_type))
         begin += part.elements
-    kept = [one for one in graph.input if one.name not in {part.name for part in parts}]
+    kept = [
+        value_info_proto
+        for value_info_proto in graph.input
+        if value_info_proto.name not in {part.name for part in parts}
+    ]
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, begin]))
     graph.input.extend(kept)
@@ -102,7 +110,7 @@ def packed_input(name: str, parts: Sequence[Part]) -> ImageInput | SampleInput:
         parts: What it holds.
     """
     elements = (sum(part.elements for part in parts),)
-    maps = [one.shape for one in parts if one.batched and len(one.shape) == _IMAGE_RANK]
+    maps = [part.shape for part in parts if part.batched and len(part.shape) == _IMAGE_RANK]
     for sizes in maps[: len(maps) == 1]:
         if min(sizes[0], sizes[2]) > MOST_CHANNELS:
             continue
@@ -129,10 +137,10 @@ def _slice(
 ) -> list[onnx.NodeProto]:
     if opset < _SLICED_BY_INPUTS:
         begin, end = ends
-        made = helper.make_node(
+        node = helper.make_node(
             "Slice", [source], [target], name=target, starts=[begin], ends=[end], axes=[1]
         )
-        return [made]
+        return [node]
     inputs = [
         _constant(graph, f"{target}/{what}", [value], taken)
         for what, value in (("from", ends[0]), ("to", ends[1]), ("axis", 1))

@@ -203,13 +203,13 @@ def forget_stale(model: onnx.ModelProto) -> tuple[str, ...]:
         known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
     except onnx.shape_inference.InferenceError:
         known = model.graph.output  # whoever asks for shapes says so
-    pairs = [(stated, info(found)) for stated, found in zip(own, known, strict=True)]
+    pairs = [(stated, info(value)) for stated, value in zip(own, known, strict=True)]
     for value, stated in zip(model.graph.output, own, strict=True):
         value.CopyFrom(stated)
     stale = {
-        stated.name: found.shape
-        for stated, found in pairs
-        if found.shape is not None and _contradicts(info(stated).shape, found.shape)
+        stated.name: pair.shape
+        for stated, pair in pairs
+        if pair.shape is not None and _contradicts(info(stated).shape, pair.shape)
     }
     for value in model.graph.output:
         if value.name in stale:
@@ -236,8 +236,8 @@ def state_outputs(model: onnx.ModelProto) -> None:
         known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
     except onnx.shape_inference.InferenceError:
         return  # whoever asks for shapes says so
-    for output, found in zip(model.graph.output, known, strict=True):
-        output.CopyFrom(found)
+    for output, value in zip(model.graph.output, known, strict=True):
+        output.CopyFrom(value)
 
 
 def _called(shape: Sequence[Dim], place: int) -> str:

@@ -83,18 +83,18 @@ def prepare(model: onnx.ModelProto, wishes: Wishes) -> Prepared:
     """
     if _is_plain(model, wishes) and not pinning.contradicted(model):
         return Prepared(model=model)
-    made = _Preparation(model, wishes).prepared()
-    return made if made.facts else Prepared(model=model)
+    prepared = _Preparation(model, wishes).prepared()
+    return prepared if prepared.facts else Prepared(model=model)
 
 
 def _is_plain(model: onnx.ModelProto, wishes: Wishes) -> bool:
-    found = graph.inputs(model)
+    tensors = graph.inputs(model)
     return (
-        len(found) == 1
-        and found[0].dtype == "float32"
-        and not any(one.name in (*wishes.shapes, *wishes.constants) for one in found)
-        and all(fixed(size) for size in found[0].shape or (None,))
-        and (found[0].shape or ())[:1] == (wishes.batch,)
+        len(tensors) == 1
+        and tensors[0].dtype == "float32"
+        and not any(tensor.name in (*wishes.shapes, *wishes.constants) for tensor in tensors)
+        and all(fixed(size) for size in tensors[0].shape or (None,))
+        and (tensors[0].shape or ())[:1] == (wishes.batch,)
         and not half_types(model)
     )
 
@@ -137,19 +137,19 @@ class _Preparation:
 
     def _pack(self) -> tuple[Part, ...]:
         """Makes one input of all that are left; () with a problem where one cannot be fed."""
-        found = graph.inputs(self.model)
-        for info in found:
+        tensors = graph.inputs(self.model)
+        for info in tensors:
             if info.dtype not in (*CASTABLE, "float32", "bool"):
                 told = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
                 self.problems.append(((), told))
-        shapes = [self._pin_beside(info) for info in found]
+        shapes = [self._pin_beside(info) for info in tensors]
         if self.problems:
             return ()
-        known = [one for one in shapes if one is not None]
-        parts = parts_of(found, known, self.wishes.batch)
+        known = [shape for shape in shapes if shape is not None]
+        parts = parts_of(tensors, known, self.wishes.batch)
         pack(self.model, parts, self.wishes.batch)
-        self.facts["packed"] = {one.name: [one.dtype, *one.shape] for one in parts}
-        names = listed([repr(one.name) for one in parts])
+        self.facts["packed"] = {part.name: [part.dtype, *part.shape] for part in parts}
+        names = listed([repr(part.name) for part in parts])
         self.told.append(f"{names} are fed as one tensor, and cut apart inside")
         return parts
 
@@ -171,7 +171,7 @@ class _Preparation:
         self._pin(info)
         if len(self.problems) > before:
             return None
-        (pinned,) = (one for one in graph.inputs(self.model) if one.name == info.name)
+        (pinned,) = (tensor for tensor in graph.inputs(self.model) if tensor.name == info.name)
         return tuple(size for size in pinned.shape or () if isinstance(size, int))
 
     def _forget_stale(self) -> None:
@@ -194,7 +194,9 @@ class _Preparation:
     def _bake(self) -> None:
         """Makes initialisers of the inputs that the user gives a constant."""
         every = graph.inputs(self.model)
-        image = image_among([one for one in every if one.name not in self.wishes.constants])
+        image = image_among(
+            [tensor_info for tensor_info in every if tensor_info.name not in self.wishes.constants]
+        )
         symbols = (
             pinning.symbols_by(
                 image, self.wishes.shapes.get(image.name), self.wishes.size, self.wishes.batch
@@ -240,26 +242,28 @@ class _Preparation:
 
     def _image(self) -> TensorInfo | None:
         """Returns the input that images fill; None, with a problem, where that is unclear."""
-        found, every = graph.inputs(self.model), graph.inputs(self.before)
-        image = image_among(found)
-        if image and len(found) == 1:
+        tensors, every = graph.inputs(self.model), graph.inputs(self.before)
+        image = image_among(tensors)
+        if image and len(tensors) == 1:
             if image.dtype == "float32" or image.dtype in CASTABLE:
                 return image
             told = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
         elif not every:
             told = "the network has no input: nothing depends on an image"
-        elif not found:
-            names = listed([one.name for one in every])
+        elif not tensors:
+            names = listed([tensor.name for tensor in every])
             told = f"no input is left for the images: {names} are constants"
         else:
-            told = self._told_of_others(every, [one for one in found if one != image], image)
+            told = self._told_of_others(
+                every, [tensor for tensor in tensors if tensor != image], image
+            )
         self.problems.append(((), told))
         return None
 
     def _told_of_others(
         self, every: Sequence[TensorInfo], others: Sequence[TensorInfo], image: TensorInfo | None
     ) -> str:
-        names = ", ".join(f"{one.name} {one.dtype} {shape_text(one)}" for one in every)
+        names = ", ".join(f"{tensor.name} {tensor.dtype} {shape_text(tensor)}" for tensor in every)
         size = (pinning.own_size(image) if image else None) or self.wishes.size
         rest = "the others are" if image else "all but that one are"
         return (

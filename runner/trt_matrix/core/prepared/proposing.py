@@ -35,7 +35,7 @@ def image_among(infos: Sequence[TensorInfo]) -> TensorInfo | None:
     """Returns the input that images fill: the one alone, or the one of four dimensions; None in doubt."""
     if len(infos) == 1:
         return infos[0]
-    images = [one for one in infos if one.shape is None or len(one.shape) == IMAGE_RANK]
+    images = [info for info in infos if info.shape is None or len(info.shape) == IMAGE_RANK]
     return images[0] if len(images) == 1 else None
 
 
@@ -66,7 +66,7 @@ def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]
 
 def constants_text(infos: Sequence[TensorInfo], size: tuple[int, int] | None) -> str:
     """Returns `constants: {scale_factor: [1, 1]}` for matrix.yaml; VALUE where a name says nothing."""
-    found = ((yaml_word(one.name), *proposed(one, size)) for one in infos)
+    found = ((yaml_word(info.name), *proposed(info, size)) for info in infos)
     pairs = (f"{name}: {json.dumps(value) if said else 'VALUE'}" for name, value, said in found)
     return f"constants: {{{', '.join(pairs)}}}"
 

@@ -40,12 +40,13 @@ def raise_halves(model: onnx.ModelProto) -> None:
     _drop_casts(model, types)
 
 
-def _types(one: onnx.GraphProto) -> Iterator[int]:
-    yield from (tensor.data_type for tensor in one.initializer)
+def _types(graph_proto: onnx.GraphProto) -> Iterator[int]:
+    yield from (tensor.data_type for tensor in graph_proto.initializer)
     yield from (
-        value.type.tensor_type.elem_type for value in (*one.input, *one.output, *one.value_info)
+        value.type.tensor_type.elem_type
+        for value in (*graph_proto.input, *graph_proto.output, *graph_proto.value_info)
     )
-    for node in one.node:
+    for node in graph_proto.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t.data_type
@@ -55,12 +56,12 @@ def _types(one: onnx.GraphProto) -> Iterator[int]:
             yield from _types(inner)
 
 
-def _raise(one: onnx.GraphProto) -> None:
-    for tensor in one.initializer:
+def _raise(graph_proto: onnx.GraphProto) -> None:
+    for tensor in graph_proto.initializer:
         _raise_tensor(tensor)
-    for value in (*one.input, *one.output, *one.value_info):
+    for value in (*graph_proto.input, *graph_proto.output, *graph_proto.value_info):
         _raise_type(value.type)
-    for node in one.node:
+    for node in graph_proto.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 _raise_tensor(attribute.t)
@@ -133,9 +134,9 @@ def _between_floats(node: onnx.NodeProto, types: Mapping[str, int]) -> bool:
     )
 
 
-def rewire(one: onnx.GraphProto, instead: Mapping[str, str]) -> None:
+def rewire(graph_proto: onnx.GraphProto, instead: Mapping[str, str]) -> None:
     """Makes every node, those in graphs inside of it too, read other tensors: old name → new name."""
-    for node in one.node:
+    for node in graph_proto.node:
         for index, name in enumerate(node.input):
             if name in instead:
                 node.input[index] = instead[name]

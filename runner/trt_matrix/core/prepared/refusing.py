@@ -60,7 +60,7 @@ def _batch_built_in(
     That an output's first size is the same number says nothing: it may be 4 sides of boxes, or channels. So a node
     is looked for, before it, that reads a tensor of one image, formerly of the batch, and gives out the batch still.
     """
-    old = {fixed(one.shape[0]) for one in graph.inputs(before) if one.shape} - {None, 1}
+    old = {fixed(tensor.shape[0]) for tensor in graph.inputs(before) if tensor.shape} - {None, 1}
     if not old:
         return
     try:
@@ -90,7 +90,7 @@ def _batch_built_in(
 
 def _firsts(known: Mapping[str, TensorInfo]) -> Mapping[str, Dim]:
     """Returns tensor → its first size."""
-    return {name: one.shape[0] for name, one in known.items() if one.shape}
+    return {name: tensor.shape[0] for name, tensor in known.items() if tensor.shape}
 
 
 def _behind(

@@ -50,11 +50,11 @@ def adjustable(model: onnx.ModelProto, table: Table, options: PlacementOptions) 
     placed = place(model, table, replace(simulation_of(options), int32_bias=False))
     lead = scale_groups(canonical(model))
     leaders = {f"{tensor}/scale": lead[tensor] for tensor in placed.quantised}
-    made = placed.model
-    kept = [one for one in made.graph.initializer if one.name not in leaders]
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(kept)
-    made.graph.input.extend(
+    model_proto = placed.model
+    kept = [tensor for tensor in model_proto.graph.initializer if tensor.name not in leaders]
+    del model_proto.graph.initializer[:]
+    model_proto.graph.initializer.extend(kept)
+    model_proto.graph.input.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in leaders
     )
-    return Adjustable(made, leaders)
+    return Adjustable(model_proto, leaders)

@@ -233,8 +233,8 @@ def _write(
         tensor: writer.activation_pair(tensor, as_head=options.quantise_outputs and tensor in heads)
         for tensor in scales
     }
-    made = graph.producers(model)
-    nodes = [node for tensor in scales if tensor not in made for node in pairs[tensor]]
+    node_protos = graph.producers(model)
+    nodes = [node for tensor in scales if tensor not in node_protos for node in pairs[tensor]]
     for node in result.graph.node:
         produced = tuple(node.output)
         if node.name in found.layers:
@@ -246,7 +246,7 @@ def _write(
             if tensor in pairs:
                 node.output[index] = pairs[tensor][0].input[0]
         nodes.append(node)
-        nodes.extend(one for tensor in produced for one in pairs.get(tensor, ()))
+        nodes.extend(node_proto for tensor in produced for node_proto in pairs.get(tensor, ()))
     graph.replace_nodes(result, nodes)
     result.graph.initializer.extend(writer.initialisers)
     graph.drop_unused_initialisers(result)

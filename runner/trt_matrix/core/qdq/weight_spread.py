@@ -42,7 +42,7 @@ def wide_weights(
     layers = int8_layers(model)
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     cones = {head: set(graph.backward_cone(model, tensor)) for head, tensor in heads}
-    found = []
+    weights = []
     for node in model.graph.node:
         if node.name not in layers:
             continue
@@ -53,7 +53,7 @@ def wide_weights(
                 continue
             spread, channel, channels = _spread(node, numpy_helper.to_array(tensor))
             if behind and spread > least:
-                found.append(
+                weights.append(
                     WideWeight(
                         layer=node.name,
                         weight=name,
@@ -63,7 +63,7 @@ def wide_weights(
                         heads=behind,
                     )
                 )
-    return tuple(sorted(found, key=lambda one: -one.spread))
+    return tuple(sorted(weights, key=lambda weight: -weight.spread))
 
 
 def _spread(node: onnx.NodeProto, weight: np.ndarray) -> tuple[float, int, int]:

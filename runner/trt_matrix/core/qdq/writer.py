@@ -162,8 +162,8 @@ class QdqWriter:
                 ),
             )
         if quantised.axis is not None:
-            for one in nodes:
-                one.attribute.append(helper.make_attribute("axis", quantised.axis))
+            for node_proto in nodes:
+                node_proto.attribute.append(helper.make_attribute("axis", quantised.axis))
         return nodes
 
     def _add(self, name: str, array: npt.NDArray[np.generic]) -> str:

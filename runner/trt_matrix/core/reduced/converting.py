@@ -50,7 +50,7 @@ def float_tensors(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, .
     result = canonical(model)
     types = element_types(result)
     names = [name for node in result.graph.node for name in node.output if name]
-    known = {one.name for one in result.graph.output}
+    known = {value.name for value in result.graph.output}
     wanted = tuple(name for name in names if types.get(name) == TensorProto.FLOAT)
     result.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
@@ -78,23 +78,23 @@ def convert(model: onnx.ModelProto, precision: Precision, ranges: Mapping[str, f
         raise GraphError(message)
     base, raising = _of_opset(canonical(model), precision)
     types = element_types(base)
-    found = guard.values(base, ranges, wanted)
-    chosen, kept = _chosen(base, types, found, wanted)
+    values = guard.values(base, ranges, wanted)
+    chosen, kept = _chosen(base, types, values, wanted)
     _require_work(base, types, chosen, kept, raising, wanted)
     result = Writer(base, types, chosen, wanted).write()
     made = {name for node in base.graph.node if node.name in chosen for name in node.output}
     read = {name for node in base.graph.node if node.name in chosen for name in node.input}
     return Converted(
         model=result,
-        reduced=sum(bool(one.outputs) for one in chosen.values()),
+        reduced=sum(bool(reducible.outputs) for reducible in chosen.values()),
         kept=kept,
-        near={name: amax for name, amax in found.near.items() if name in made | read},
-        zeroed={name: count for name, count in found.zeroed.items() if name in read},
+        near={name: amax for name, amax in values.near.items() if name in made | read},
+        zeroed={name: count for name, count in values.zeroed.items() if name in read},
     )
 
 
 def _chosen(
-    model: onnx.ModelProto, types: Mapping[str, int], found: guard.Values, wanted: Format
+    model: onnx.ModelProto, types: Mapping[str, int], values: guard.Values, wanted: Format
 ) -> tuple[dict[str, Reducible], dict[str, str]]:
     """Returns the nodes to convert, and those of float32 that have to stay → why.
 
@@ -102,9 +102,9 @@ def _chosen(
     computes it once, and rounded sizes would be other sizes. So is what only reads float32, such as a
     comparison, where not all of it is converted anyway: converting for it alone would lose digits.
     """
-    live = {one.name for one in graph.inputs(model)}
-    empty = {one.name for one in model.graph.initializer if 0 in one.dims}
-    weights = {one.name for one in model.graph.initializer}
+    live = {tensor.name for tensor in graph.inputs(model)}
+    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    weights = {tensor.name for tensor in model.graph.initializer}
     low: set[str] = set()
     chosen: dict[str, Reducible] = {}
     kept: dict[str, str] = {}
@@ -116,19 +116,19 @@ def _chosen(
         if live.isdisjoint(ordering.reads(node)):
             continue
         live.update(node.output)
-        one = operators.reducible(node, opset(model), types, wanted)
-        if isinstance(one, str):
+        reducible = operators.reducible(node, opset(model), types, wanted)
+        if isinstance(reducible, str):
             if _in_float32(node, types):
-                kept[node.name] = one
+                kept[node.name] = reducible
             continue
-        if reason := _by_value(node, one, found):
+        if reason := _by_value(node, reducible, values):
             kept[node.name] = reason
             continue
-        inputs = frozenset(index for index in one.inputs if node.input[index] not in empty)
+        inputs = frozenset(index for index in reducible.inputs if node.input[index] not in empty)
         made = {node.input[index] for index in inputs} - weights
-        if inputs and (one.outputs or made <= low):
-            chosen[node.name] = Reducible(inputs, one.outputs)
-            low.update(node.output[index] for index in one.outputs)
+        if inputs and (reducible.outputs or made <= low):
+            chosen[node.name] = Reducible(inputs, reducible.outputs)
+            low.update(node.output[index] for index in reducible.outputs)
     return chosen, kept
 
 
@@ -144,11 +144,11 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
         message = f"the types of the network contradict each other: {error}"
         raise GraphError(message) from error
     found = {
-        one.name: one.type.tensor_type.elem_type
-        for one in (*known.value_info, *known.input, *known.output)
-        if one.type.HasField("tensor_type")
+        value.name: value.type.tensor_type.elem_type
+        for value in (*known.value_info, *known.input, *known.output)
+        if value.type.HasField("tensor_type")
     }
-    found |= {one.name: one.data_type for one in known.initializer}
+    found |= {tensor.name: tensor.data_type for tensor in known.initializer}
     found = {name: element for name, element in found.items() if element != TensorProto.UNDEFINED}
     for node in model.graph.node:
         for name in node.output:
@@ -175,15 +175,15 @@ def _of_opset(model: onnx.ModelProto, precision: Precision) -> tuple[onnx.ModelP
     return graph.named(raised), ""
 
 
-def _by_value(node: onnx.NodeProto, one: Reducible, found: guard.Values) -> str | None:
+def _by_value(node: onnx.NodeProto, reducible: Reducible, values: guard.Values) -> str | None:
     """Returns which number around a node keeps it in float32."""
     for name in (*node.input, *node.output):
-        if reason := found.tensors.get(name):
+        if reason := values.tensors.get(name):
             return f"{name} {reason}"
-    for index in sorted(one.inputs):
+    for index in sorted(reducible.inputs):
         name = node.input[index]
         # A bound beyond the end of the format bounds nothing there, and is moved to it.
-        if (reason := found.weights.get(name)) and not (node.op_type == "Clip" and index > 0):
+        if (reason := values.weights.get(name)) and not (node.op_type == "Clip" and index > 0):
             return f"its constant {name} {reason}"
     return None
 
@@ -206,7 +206,7 @@ def _require_work(
     wanted: Format,
 ) -> None:
     layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in MACS}
-    done = any(types.get(made) == wanted.element for made in layers.values())  # it came so
+    done = any(types.get(layer) == wanted.element for layer in layers.values())  # it came so
     if done or any(name in chosen for name in layers) or (chosen and not layers):
         return
     reasons = list(dict.fromkeys(kept[name] for name in layers or kept if name in kept))

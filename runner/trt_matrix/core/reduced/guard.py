@@ -49,14 +49,14 @@ def values(model: onnx.ModelProto, ranges: Mapping[str, float], wanted: Format) 
         if name not in tensors and amax > wanted.largest / NEAR
     }
     weights, zeroed = {}, {}
-    for one in model.graph.initializer:
-        if one.data_type != TensorProto.FLOAT:
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
             continue
-        reason, lost = _loss(one, wanted)
+        reason, lost = _loss(tensor, wanted)
         if reason:
-            weights[one.name] = reason
+            weights[tensor.name] = reason
         elif lost:
-            zeroed[one.name] = lost
+            zeroed[tensor.name] = lost
     return Values(tensors, near, weights, zeroed)
 
 

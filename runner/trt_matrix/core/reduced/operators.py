@@ -57,7 +57,7 @@ def reducible(
         types: Tensor → element type; what is no tensor, or unknown, is absent.
         wanted: The format.
     """
-    if any(one.type in GRAPHS for one in node.attribute):
+    if any(attribute.type in GRAPHS for attribute in node.attribute):
         return f"{node.op_type} holds networks of its own, which stay as they are"
     if node.domain not in STANDARD:
         return f"{node.op_type} is no operator of ONNX: what types it takes is not known"
@@ -73,7 +73,10 @@ def reducible(
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:
         return f"ONNX's opset {opset} has no {node.op_type}"
-    allowed = {one.type_param_str: one.allowed_type_strs for one in schema.type_constraints}
+    allowed = {
+        type_constraint.type_param_str: type_constraint.allowed_type_strs
+        for type_constraint in schema.type_constraints
+    }
     inputs = _places(node.input, schema.inputs, types)
     outputs = _places(node.output, schema.outputs, types)
     free = {index: name for index, name in inputs.items() if name in allowed}
@@ -108,7 +111,10 @@ def follows(node: onnx.NodeProto, output: str, opset: int, types: Mapping[str, i
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:
         return None
-    allowed = {one.type_param_str: one.allowed_type_strs for one in schema.type_constraints}
+    allowed = {
+        type_constraint.type_param_str: type_constraint.allowed_type_strs
+        for type_constraint in schema.type_constraints
+    }
     index = list(node.output).index(output)
     variable = schema.outputs[min(index, len(schema.outputs) - 1)].type_str
     # What may also be a sequence need not be a tensor where its input is one.

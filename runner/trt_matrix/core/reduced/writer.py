@@ -39,8 +39,8 @@ class Writer:
         self.types = dict(types)
         self.chosen = chosen
         self.wanted = wanted
-        self.weights = {one.name: one for one in self.result.graph.initializer}
-        self.heads = {one.name for one in self.result.graph.output}
+        self.weights = {tensor.name: tensor for tensor in self.result.graph.initializer}
+        self.heads = {value.name for value in self.result.graph.output}
         self.nodes: list[onnx.NodeProto] = []
         self.taken = set(types) | {
             name for node in model.graph.node for name in (node.name, *ordering.reads(node))
@@ -112,7 +112,7 @@ class Writer:
     def _captured(self, inner: onnx.GraphProto) -> None:
         """Gives a network inside a node, which stays as it is, what it takes from outside in float32."""
         own = {name for node in inner.node for name in node.output}
-        own |= {one.name for one in inner.input} | {one.name for one in inner.initializer}
+        own |= {value.name for value in inner.input} | {tensor.name for tensor in inner.initializer}
         for node in inner.node:
             for index, name in enumerate(node.input):
                 if name in self.low and name not in own:

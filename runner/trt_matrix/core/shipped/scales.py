@@ -138,8 +138,8 @@ def dequantised(
     exact = integers.astype(np.float64)
     try:
         shaped, zero = (
-            _along(one.astype(np.float64), integers.shape, axis, block)
-            for one in (scale.scale, _zero(scale))
+            _along(array.astype(np.float64), integers.shape, axis, block)
+            for array in (scale.scale, _zero(scale))
         )
         # The difference is exact in float32 up to 24 bits, as engines have it; then one rounding.
         values = (exact - zero).astype(np.float32) * shaped.astype(np.float32)

@@ -133,12 +133,14 @@ class Stripper:
         self, like: onnx.NodeProto, operator: str, inputs: list[str], output: str, **changed: object
     ) -> None:
         """Adds a float operator with the name and the attributes of `like`; None removes one."""
-        made = helper.make_node(operator, inputs, [output], name=like.name)
-        made.attribute.extend(one for one in like.attribute if one.name not in changed)
+        node = helper.make_node(operator, inputs, [output], name=like.name)
+        node.attribute.extend(
+            attribute for attribute in like.attribute if attribute.name not in changed
+        )
         for name, value in changed.items():
             if value is not None:
-                made.attribute.append(helper.make_attribute(name, value))
-        self._add(made)
+                node.attribute.append(helper.make_attribute(name, value))
+        self._add(node)
 
     def lift_output(self, node: onnx.NodeProto, scale: Scale) -> str:
         """Returns where a float operator has to write, whose integer output is `node`'s first.

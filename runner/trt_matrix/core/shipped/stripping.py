@@ -66,7 +66,11 @@ def stripped(model: onnx.ModelProto) -> Stripped:
     _drop_dead(result)
     graph.drop_unused_initialisers(result)
     used = {node.domain for node in result.graph.node} | {"", "ai.onnx"}
-    kept = [one for one in result.opset_import if one.domain in used]
+    kept = [
+        operator_set_id_proto
+        for operator_set_id_proto in result.opset_import
+        if operator_set_id_proto.domain in used
+    ]
     del result.opset_import[:]
     result.opset_import.extend(kept)
     _check(result)
@@ -81,8 +85,8 @@ def stripped(model: onnx.ModelProto) -> Stripped:
 
 def float_form(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """Returns the float network of a quantised one; None where none can be made, or it is float."""
-    found = quantisation_of(model)
-    if found is None or not found.anything:
+    shipped = quantisation_of(model)
+    if shipped is None or not shipped.anything:
         return None
     try:
         return stripped(model).model

@@ -110,15 +110,15 @@ class _Search:
             part: {name: simulate(ranges, part) for name, ranges in tables.items()}
             for part in ImagePart
         }
-        self.least = {part: _least(list(found.values())) for part, found in errors.items()}
+        self.least = {part: _least(list(error.values())) for part, error in errors.items()}
         costs = {
-            part: {name: self._cost(one, part) for name, one in found.items()}
-            for part, found in errors.items()
+            part: {name: self._cost(one, part) for name, one in error.items()}
+            for part, error in errors.items()
         }
         # The first of equal ones, and the first of all where every one breaks.
         self.start = min(tables, key=lambda name: costs[ImagePart.CONFIRM][name])
         self.amax = dict(tables[self.start])
-        self.cost = {part: found[self.start] for part, found in costs.items()}
+        self.cost = {part: cost[self.start] for part, cost in costs.items()}
         self.start_cost = self.cost[ImagePart.CONFIRM]
         self.allowed = errors[ImagePart.CONFIRM][self.start]
         """NMSE of each head that the second part must keep."""
@@ -158,7 +158,7 @@ class _Search:
         return {**self.amax, tensor: amax}
 
     def _cost(self, errors: Sequence[float], part: ImagePart) -> float:
-        if not all(math.isfinite(one) for one in errors):
+        if not all(math.isfinite(error) for error in errors):
             return math.inf
         ratios = [one / least for one, least in zip(errors, self.least[part], strict=True)]
         return sum(ratios) / len(ratios) if ratios else 0.0
@@ -167,7 +167,7 @@ class _Search:
 def _least(errors: Sequence[Sequence[float]]) -> list[float]:
     """Returns the smallest NMSE of each head over the single tables."""
     columns = zip(*errors, strict=True)
-    return [max(min(filter(math.isfinite, one), default=EXACT), EXACT) for one in columns]
+    return [max(min(filter(math.isfinite, column), default=EXACT), EXACT) for column in columns]
 
 
 def _by_spread(tables: Mapping[str, Ranges], tensors: Collection[str]) -> list[str]:

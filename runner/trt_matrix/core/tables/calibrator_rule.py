@@ -68,9 +68,9 @@ class RuleComparison:
         if self.near > self.same:
             told.append(f"{self.near - self.same} more within 10 %")
         named = [
-            f"{one.tensor} differs {max(one.ratio, 1 / one.ratio):.1f} times"
-            f"{f' (behind it {listed(one.heads)})' if one.heads else ''}"
-            for one in self.differing[:NAMED]
+            f"{differing.tensor} differs {max(differing.ratio, 1 / differing.ratio):.1f} times"
+            f"{f' (behind it {listed(differing.heads)})' if differing.heads else ''}"
+            for differing in self.differing[:NAMED]
         ]
         more = len(self.differing) - NAMED
         rest = [f"{more} more by less"] if more > 0 else []

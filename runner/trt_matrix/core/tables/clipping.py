@@ -65,12 +65,21 @@ def clipped_tensors(
         for tensor, amax in ranges.items()
         if tensor in cells_of and tensor in seen and amax < seen[tensor]
     ]
-    told = [one for one in found if _much(one)]
-    return tuple(sorted(told, key=lambda one: (-(one.share or 0), one.amax / one.seen, one.tensor)))
+    told = [clipped for clipped in found if _much(clipped)]
+    return tuple(
+        sorted(
+            told,
+            key=lambda clipped: (
+                -(clipped.share or 0),
+                clipped.amax / clipped.seen,
+                clipped.tensor,
+            ),
+        )
+    )
 
 
-def _much(one: Clipped) -> bool:
-    return (one.share or 0.0) > MOST_CLIPPED or one.amax < LEAST_KEPT * one.seen
+def _much(clipped: Clipped) -> bool:
+    return (clipped.share or 0.0) > MOST_CLIPPED or clipped.amax < LEAST_KEPT * clipped.seen
 
 
 def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> str:
@@ -87,29 +96,29 @@ def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> st
     return f"{table} {listed([*told, *rest], len(told) + len(rest))}"
 
 
-def _told(one: Clipped, heads: Sequence[str]) -> str:
-    of = f"tensor {one.tensor} (amax {one.amax:.3g} of {one.seen:.3g})"
-    share = one.share or 0.0
+def _told(clipped: Clipped, heads: Sequence[str]) -> str:
+    of = f"tensor {clipped.tensor} (amax {clipped.amax:.3g} of {clipped.seen:.3g})"
+    share = clipped.share or 0.0
     what = (
         f"clips {_percent(share)} of"
         if share >= 0.01
-        else f"keeps {_percent(one.amax / one.seen)} of the range of"
+        else f"keeps {_percent(clipped.amax / clipped.seen)} of the range of"
     )
-    return f"{what} {of}{_behind(one, heads)}"
+    return f"{what} {of}{_behind(clipped, heads)}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def _behind(one: Clipped, heads: Sequence[str]) -> str:
-    if not one.heads:
+def _behind(clipped: Clipped, heads: Sequence[str]) -> str:
+    if not clipped.heads:
         return ""
-    if one.tensor in one.heads:
+    if clipped.tensor in clipped.heads:
         return ", a head itself"
-    if len(heads) > 1 and set(one.heads) == set(heads):
+    if len(heads) > 1 and set(clipped.heads) == set(heads):
         return ", behind which all heads lie"
-    return f", behind which {listed(one.heads)} {_lie(one.heads)}"
+    return f", behind which {listed(clipped.heads)} {_lie(clipped.heads)}"
 
 
 def _lie(heads: Sequence[str]) -> str:

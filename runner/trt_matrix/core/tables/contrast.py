@@ -49,21 +49,21 @@ class TableContrast:
     @property
     def median(self) -> float | None:
         """Of A's ranges over B's."""
-        return statistics.median(one.ratio for one in self.tensors) if self.tensors else None
+        return statistics.median(tensor.ratio for tensor in self.tensors) if self.tensors else None
 
     @property
     def spread(self) -> float | None:
         """Factor about the median within which two thirds of the ratios lie, robust: 1 where all are one."""
         if not self.tensors:
             return None
-        logs = [math.log(one.ratio) for one in self.tensors]
+        logs = [math.log(tensor.ratio) for tensor in self.tensors]
         middle = statistics.median(logs)
-        deviation = statistics.median(abs(one - middle) for one in logs)
+        deviation = statistics.median(abs(log - middle) for log in logs)
         return math.exp(MAD_TO_DEVIATION * deviation)
 
     def within(self, share: float) -> int:
         """Returns how many ratios are no further from 1."""
-        return sum(abs(one.ratio - 1) <= share for one in self.tensors)
+        return sum(abs(tensor.ratio - 1) <= share for tensor in self.tensors)
 
 
 def contrast(a: ReadTable, b: ReadTable) -> TableContrast:
@@ -77,7 +77,7 @@ def contrast(a: ReadTable, b: ReadTable) -> TableContrast:
         for name, amax in of_a.amax.items()
         if name in of_b.amax
     ]
-    tensors.sort(key=lambda one: (-abs(math.log(one.a) - math.log(one.b)), one.tensor))
+    tensors.sort(key=lambda ratio: (-abs(math.log(ratio.a) - math.log(ratio.b)), ratio.tensor))
     in_a, in_b = frozenset(a.names), frozenset(b.names)
     return TableContrast(
         a=a,
@@ -110,6 +110,6 @@ def _decades(table: ReadTable) -> float:
     return statistics.pstdev(logs) if logs else math.inf
 
 
-def _sure(one: ReadTable, other: ReadTable) -> Mistake | None:
-    found = mistake(one.values, [other.table().amax], scales=one.form.scales)
+def _sure(table: ReadTable, other: ReadTable) -> Mistake | None:
+    found = mistake(table.values, [other.table().amax], scales=table.form.scales)
     return found if found is not None and found.sure else None

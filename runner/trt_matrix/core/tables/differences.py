@@ -106,7 +106,9 @@ def table_report(
     own: dict[str, list[str]] = {}
     shared: list[str] = []
     for record in records:
-        for table in dict.fromkeys(one.table for one in good(record) if one.table):
+        for table in dict.fromkeys(
+            measurement.table for measurement in good(record) if measurement.table
+        ):
             cells.setdefault(table, []).append(record.cell)
             if record.pass_.source is TableSource.OWN:
                 if record.environment not in own.setdefault(table, []):
@@ -233,28 +235,32 @@ def _rules(
     heads_of: Mapping[str, tuple[str, ...]],
 ) -> Mapping[str, RuleComparison]:
     """Returns digest → how a table that TensorRT made of the calibration images differs from its rule."""
-    found = {}
+    comparisons = {}
     for record in records:
         if not (record.pass_.made_inside and record.pass_.implicit):
             continue
-        for one in good(record):
-            table, calibrator = one.table, _calibrator(one, manifest)
+        for measurement in good(record):
+            table, calibrator = measurement.table, _calibrator(measurement, manifest)
             # What a program of the user's own calibrated on, nobody knows.
-            recorded = one.start is None or one.start.identity.get("kind") == "dumps"
+            recorded = (
+                measurement.start is None or measurement.start.identity.get("kind") == "dumps"
+            )
             if recorded or not table or table not in ranges or calibrator not in RULES:
                 continue
             rule = _of_calibration(manifest, ranges, RULES[calibrator], counted=True)
-            told = compared_with_rule(calibrator, ranges[table], rule, heads_of) if rule else None
-            if told:
-                found[table] = told
-    return found
+            comparison = (
+                compared_with_rule(calibrator, ranges[table], rule, heads_of) if rule else None
+            )
+            if comparison:
+                comparisons[table] = comparison
+    return comparisons
 
 
-def _calibrator(one: Measurement, manifest: Manifest) -> str:
+def _calibrator(measurement: Measurement, manifest: Manifest) -> str:
     """Returns what the cache of a measurement says of its maker; empty where it was not read."""
-    if not (one.cache and one.table and not one.table_problem):
+    if not (measurement.cache and measurement.table and not measurement.table_problem):
         return ""
-    return str(manifest.tables.get(one.table, {}).get("algorithm", ""))
+    return str(manifest.tables.get(measurement.table, {}).get("algorithm", ""))
 
 
 def _of_calibration(
@@ -322,15 +328,15 @@ def _distance(ratio: float) -> float:
 def _furthest(
     tables: Mapping[str, Ranges], heads_of: Mapping[str, tuple[str, ...]]
 ) -> tuple[TensorRanges, ...]:
-    found: list[TensorRanges] = []
+    all_ranges: list[TensorRanges] = []
     for tensor in _union(tables.values()):
         amax = {digest: ranges[tensor] for digest, ranges in tables.items() if tensor in ranges}
         spread = max(amax.values()) / min(amax.values())
         if spread > 1 + SAME:
             heads = heads_of.get(tensor, ())
-            found.append(TensorRanges(tensor=tensor, heads=heads, amax=amax, spread=spread))
-    found.sort(key=lambda one: (-one.spread, one.tensor))
-    return tuple(found[:MOST_TENSORS])
+            all_ranges.append(TensorRanges(tensor=tensor, heads=heads, amax=amax, spread=spread))
+    all_ranges.sort(key=lambda ranges: (-ranges.spread, ranges.tensor))
+    return tuple(all_ranges[:MOST_TENSORS])
 
 
 def _union(tables: Iterable[Ranges]) -> Iterable[str]:

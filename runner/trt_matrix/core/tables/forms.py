@@ -39,8 +39,8 @@ class ReadTable:
 
     def table(self) -> Table:
         """Returns the table; what cannot be a range is set apart."""
-        made = from_ranges(self.values, self.provenance)
-        return replace(made, unusable={**self.unusable, **made.unusable})
+        table = from_ranges(self.values, self.provenance)
+        return replace(table, unusable={**self.unusable, **table.unusable})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -157,16 +157,18 @@ def far_above(values: Ranges, seen: Sequence[Ranges]) -> tuple[FarAbove, ...]:
         for name in values
         if (amax := [one[name] for one in seen if why_unusable(one.get(name, 0.0)) is None])
     }
-    found = [
+    aboves = [
         FarAbove(tensor=name, amax=values[name], seen=most)
         for name, most in largest.items()
         if why_unusable(values[name]) is None
     ]
-    if not found:
+    if not aboves:
         return ()
     # A factor in all of them is another preprocessing's or other images', and no single range's.
-    least = FAR * max(1.0, statistics.median(one.ratio for one in found))
-    return tuple(sorted((one for one in found if one.ratio > least), key=lambda one: -one.ratio))
+    least = FAR * max(1.0, statistics.median(above.ratio for above in aboves))
+    return tuple(
+        sorted((above for above in aboves if above.ratio > least), key=lambda above: -above.ratio)
+    )
 
 
 def plausible(values: Ranges, seen: Sequence[Ranges]) -> bool:
@@ -332,7 +334,7 @@ def _closest(fits: Sequence[_Fit]) -> _Fit:
 def _fits(values: Ranges, seen: Sequence[Ranges]) -> list[_Fit]:
     """Returns how a table lies to each of the reference's with which it has a tensor in common."""
     usable = {name: value for name, value in values.items() if why_unusable(value) is None}
-    found = []
+    fits = []
     for ranges in seen:
         pairs = [
             (math.log(value), math.log(ranges[name]))
@@ -342,8 +344,8 @@ def _fits(values: Ranges, seen: Sequence[Ranges]) -> list[_Fit]:
         # Where most of what both name cannot be used, the rest is chance.
         common = sum(name in ranges for name in values)
         if pairs and 2 * len(pairs) > common:
-            found.append(_fit(pairs))
-    return found
+            fits.append(_fit(pairs))
+    return fits
 
 
 def _fit(pairs: Sequence[tuple[float, float]]) -> _Fit:
@@ -368,7 +370,7 @@ def _fit(pairs: Sequence[tuple[float, float]]) -> _Fit:
 def _spread(logs: Iterable[float]) -> float:
     values = list(logs)
     middle = statistics.median(values)
-    return MAD_TO_DEVIATION * statistics.median(abs(one - middle) for one in values)
+    return MAD_TO_DEVIATION * statistics.median(abs(value - middle) for value in values)
 
 
 def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

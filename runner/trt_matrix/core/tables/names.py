@@ -140,9 +140,9 @@ def _affixes(
     """Returns what one and the same of maps as many names as are needed; None where nothing does, or two do."""
     wants = frozenset(missing)
     tried: dict[Affixes, Mapping[str, str]] = {}
-    for one in _candidates(unknown, missing):
-        tried[one] = _renamed(one, unknown, wants)
-    ranked = sorted(tried, key=lambda one: (-len(tried[one]), len(str(one)), one))
+    for candidate in _candidates(unknown, missing):
+        tried[candidate] = _renamed(candidate, unknown, wants)
+    ranked = sorted(tried, key=lambda affixes: (-len(tried[affixes]), len(str(affixes)), affixes))
     best = next(iter(ranked), None)
     if best is None:
         return None
@@ -228,7 +228,7 @@ def _candidates(unknown: Sequence[str], missing: Sequence[str]) -> Sequence[Affi
         for prefix, core, suffix in _parts(name):
             if core in there:
                 votes[Affixes(ours=(prefix, suffix))] += 1
-    return [one for one, _ in votes.most_common(TRIED)]
+    return [affixes for affixes, _ in votes.most_common(TRIED)]
 
 
 def _cores(missing: Sequence[str]) -> Iterator[tuple[tuple[str, str], str]]:
@@ -243,7 +243,7 @@ def _cores(missing: Sequence[str]) -> Iterator[tuple[tuple[str, str], str]]:
 
 def _sampled(names: Sequence[str]) -> Sequence[str]:
     step = max(1, len(names) // SAMPLED)
-    return [one for one in names[::step] if len(one) <= LONGEST]
+    return [name for name in names[::step] if len(name) <= LONGEST]
 
 
 def _parts(name: str) -> Iterator[tuple[str, str, str]]:

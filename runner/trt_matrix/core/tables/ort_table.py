@@ -127,7 +127,7 @@ def _magnitude(name: str, value: Any) -> float:
         ends = [number]
         if number is not None and number < 0:
             return number  # no range, and told as that
-    known = [one for one in ends if one is not None]
+    known = [end for end in ends if end is not None]
     if len(known) < len(ends):
         message = (
             f"tensor {name[:120]!r} is {json.dumps(value)[:80]}, expected [lowest, highest], "

@@ -91,19 +91,21 @@ class _Names:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.constants = constants_of(model)
-        self.tensors = {one.name: one for one in model.graph.initializer}
+        self.tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
-            if (made := constant_of(node)) is not None:
-                self.tensors[made.name] = made
+            if (tensor_proto := constant_of(node)) is not None:
+                self.tensors[tensor_proto.name] = tensor_proto
         self._makers = graph.producers(model)
-        fixed = {one.name for one in (*model.graph.input, *model.graph.output)} | set(self.tensors)
+        fixed = {value.name for value in (*model.graph.input, *model.graph.output)} | set(
+            self.tensors
+        )
         self._fixed = fixed
         self._outputs: Mapping[str, str] = {}
         # An output that a DequantizeLinear gives is what the float network called it.
         self._outputs = {
-            source: one.name
-            for one in model.graph.output
-            if (source := self.float_name(one.name)) != one.name and source not in fixed
+            source: value.name
+            for value in model.graph.output
+            if (source := self.float_name(value.name)) != value.name and source not in fixed
         }
 
     def value(self, name: str) -> Array | None:
@@ -158,19 +160,19 @@ def _one(scale: Scale) -> float:
 
 def _why_not(scales: list[Scale]) -> str | None:
     """Returns why a table cannot hold a tensor's grid, None where it can."""
-    for one in scales:
-        if one.scale is None or (one.names[1] and one.zero is None):
+    for scale in scales:
+        if scale.scale is None or (scale.names[1] and scale.zero is None):
             return "its scale or zero point is computed by the network, or kept in another file"
-        if one.scale.size == 0 or not one.scale.dtype.name.startswith(("float", "bfloat")):
-            return f"its scale is no number ({one.scale.dtype}, {one.scale.size} elements)"
-        if np.unique(one.scale.astype(np.float64)).size > 1:
-            return f"it has a scale for each of {one.scale.size} channels, and a table has one a tensor"
-        if one.kind not in ZERO_POINTS:
-            return f"it is {one.kind}, and a table's grid is that of 8-bit integers"
-        zero = {0} if one.zero is None else {int(value) for value in one.zero.ravel()}
-        if zero != {ZERO_POINTS[one.kind]}:
-            return _asymmetric(one, zero)
-    told = {_one(one) for one in scales}
+        if scale.scale.size == 0 or not scale.scale.dtype.name.startswith(("float", "bfloat")):
+            return f"its scale is no number ({scale.scale.dtype}, {scale.scale.size} elements)"
+        if np.unique(scale.scale.astype(np.float64)).size > 1:
+            return f"it has a scale for each of {scale.scale.size} channels, and a table has one a tensor"
+        if scale.kind not in ZERO_POINTS:
+            return f"it is {scale.kind}, and a table's grid is that of 8-bit integers"
+        zero = {0} if scale.zero is None else {int(value) for value in scale.zero.ravel()}
+        if zero != {ZERO_POINTS[scale.kind]}:
+            return _asymmetric(scale, zero)
+    told = {_one(scale) for scale in scales}
     if len(told) > 1:
         named = " and ".join(f"{scale:.6g}" for scale in sorted(told)[:2])
         return f"it is quantised with {len(told)} scales, such as {named}, and a table has one"
@@ -192,7 +194,7 @@ def _nothing(model: onnx.ModelProto, unusable: Mapping[str, str]) -> str:
             f"none of the {len(unusable)} activations that it quantises has a scale that a table can hold: "
             f"{name!r}: {reason}; quantise it with symmetric activations"
         )
-    found = quantisation_of(model)
-    if found is None or not found.anything:
+    shipped = quantisation_of(model)
+    if shipped is None or not shipped.anything:
         return "it is a float network, which has no scales: name a calibration table or a network with Q/DQ"
-    return f"it has no scales of activations that stand in it ({found.sentence()})"
+    return f"it has no scales of activations that stand in it ({shipped.sentence()})"

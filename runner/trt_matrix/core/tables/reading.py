@@ -39,22 +39,22 @@ def read(content: bytes) -> ReadTable:
         raise TableError(message)
     text = _text(content)
     if text is None:
-        found = _ranges(TableForm.FLATBUFFERS, _flatbuffers(content))
+        read_table = _ranges(TableForm.FLATBUFFERS, _flatbuffers(content))
     elif not text.strip():
         message = "it is empty: did the program that wrote it end, and close the file?"
         raise TableError(message)
     elif text.lstrip().startswith("{"):
-        found = _json(text)
+        read_table = _json(text)
     else:
-        found = _lines(text)
-    if not found.names:
+        read_table = _lines(text)
+    if not read_table.names:
         message = "it names no tensor: did the program that wrote it end, and close the file?"
         raise TableError(message)
-    for name in found.names:
+    for name in read_table.names:
         if not name.strip() or "\n" in name or len(name) > 10_000:
             message = f"{name[:60]!r} is no tensor's name: write the table again"
             raise TableError(message)
-    return found
+    return read_table
 
 
 def is_network(beginning: bytes) -> bool:

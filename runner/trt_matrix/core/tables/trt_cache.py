@@ -132,8 +132,8 @@ def to_table(cache: Cache, *, environment: str | None = None, note: str | None =
 def _algorithm(words: str | None) -> str:
     if words is None:
         return "unknown (cache without a header)"
-    found = _ALGORITHM.fullmatch(words)
-    return found[1] if found else f"unknown ({words})"
+    match_ = _ALGORITHM.fullmatch(words)
+    return match_[1] if match_ else f"unknown ({words})"
 
 
 def from_table(table: Table, header: Header | None) -> str:

@@ -22,30 +22,34 @@ LEVEL = 0.001
 """Over all heads and passes of a kind."""
 
 
-def alike(made: Sequence[Hypothesis], held: Collection[str], rules: Rules) -> Iterable[Verdict]:
+def alike(
+    hypotheses: Sequence[Hypothesis], held: Collection[str], rules: Rules
+) -> Iterable[Verdict]:
     """Yields the verdicts of cells whose versions say the same together.
 
     Args:
-        made: All hypotheses of a matrix.
+        hypotheses: All hypotheses of a matrix.
         held: Ids of cells of which layers were held in floating point: they are no versions.
         rules: When a difference counts.
     """
     for kind in KINDS_ALIKE:
         groups: dict[tuple[str, str], list[Hypothesis]] = {}
-        for one in made:
-            if one.kind is kind and one.cell not in held:
-                groups.setdefault((one.head, one.pass_), []).append(one)
+        for hypothesis in hypotheses:
+            if hypothesis.kind is kind and hypothesis.cell not in held:
+                groups.setdefault((hypothesis.head, hypothesis.pass_), []).append(hypothesis)
         tested = [some for some in groups.values() if len(some) >= LEAST_VERSIONS]
         for some in tested:
-            if all(one.large for one in some) and _p(some) <= LEVEL / rules.looks / len(tested):
-                yield from (_verdict(one, len(some)) for one in some)
+            if all(hypothesis.large for hypothesis in some) and _p(
+                some
+            ) <= LEVEL / rules.looks / len(tested):
+                yield from (_verdict(hypothesis, len(some)) for hypothesis in some)
 
 
 def _p(some: Sequence[Hypothesis]) -> float:
     least = some[0].least
     views = (
-        _of_view([one.contrast.sqnr for one in some], least),
-        _of_view([one.contrast.image for one in some], least),
+        _of_view([hypothesis.contrast.sqnr for hypothesis in some], least),
+        _of_view([hypothesis.contrast.image for hypothesis in some], least),
     )
     return min(1.0, 2 * min(views))
 
@@ -61,12 +65,12 @@ def _of_view(views: Sequence[View], least: float) -> float:
     return one_sided(float(logs.mean()) - least, between, images)
 
 
-def _verdict(one: Hypothesis, versions: int) -> Verdict:
+def _verdict(hypothesis: Hypothesis, versions: int) -> Verdict:
     return Verdict(
-        kind=one.kind,
-        cell=one.cell,
-        head=one.head,
-        against=one.against,
-        effect=one.contrast.effect(one.least),
+        kind=hypothesis.kind,
+        cell=hypothesis.cell,
+        head=hypothesis.head,
+        against=hypothesis.against,
+        effect=hypothesis.contrast.effect(hypothesis.least),
         versions=versions,
     )

@@ -71,21 +71,21 @@ def bridges(heads: Sequence[MeasuredHead], rules: Rules) -> tuple[Bridge, ...]:
 
 
 def _pairs(head: MeasuredHead) -> Iterator[tuple[CellError, CellError]]:
-    implicit = [one for one in head.cells if _usable(one) and one.implicit]
-    both = {(one.environment, one.device) for one in head.cells if one.implicit}
-    for one in implicit:
+    implicit = [cell for cell in head.cells if _usable(cell) and cell.implicit]
+    both = {(cell.environment, cell.device) for cell in head.cells if cell.implicit}
+    for error in implicit:
         for other in head.cells:
             if (
                 _usable(other)
                 and not other.implicit
-                and (other.table, other.device) == (one.table, one.device)
-                and one.placement in (None, other.placement)
+                and (other.table, other.device) == (error.table, error.device)
+                and error.placement in (None, other.placement)
                 and (
-                    other.environment == one.environment
+                    other.environment == error.environment
                     or (other.environment, other.device) not in both
                 )
             ):
-                yield one, other
+                yield error, other
 
 
 def _usable(cell: CellError) -> bool:

@@ -65,17 +65,17 @@ def build_noise(
     image = _one_view(
         {h: {c: s.image_logs for c, s in cells.items()} for h, cells in samples.items()}
     )
-    found = {}
+    noises = {}
     for head, cells in samples.items():
         for cell, sample in cells.items():
             key = (head, cell)
             equal = fixed and sample.same_bits
-            found[key] = (
+            noises[key] = (
                 EXACT
                 if equal
                 else Noise(*(v[key][0] for v in (sqnr, image)), *(v[key][1] for v in (sqnr, image)))
             )
-    return found
+    return noises
 
 
 def _one_view(

@@ -49,7 +49,9 @@ def calibration_sentences(
         blames = dict.fromkeys(
             blame
             for cell in head.cells
-            if any(one.kind is Kind.CALIBRATION_PROBLEM for one in told[cell.cell, head.head])
+            if any(
+                verdict.kind is Kind.CALIBRATION_PROBLEM for verdict in told[cell.cell, head.head]
+            )
             and (blame := _blame(manifest, head, cell))
         )
         if blames:
@@ -87,20 +89,20 @@ def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
 
 
 def _sentences(blames: Sequence[Blame]) -> list[str]:
-    images = [one for one in blames if one.images_share >= 0.5]
-    algorithm = [one for one in blames if one.images_share < 0.5]
+    images = [blame for blame in blames if blame.images_share >= 0.5]
+    algorithm = [blame for blame in blames if blame.images_share < 0.5]
     found = []
     # Where one table's is the images' and another's the algorithm's, each sentence says whose.
     both = bool(images) and bool(algorithm)
     begin = [f"For {_names(some)} t" if both else "T" for some in (images, algorithm)]
     if images:
-        kept, now = (_db(one.seen for one in images), _db(one.observed for one in images))
+        kept, now = (_db(image.seen for image in images), _db(image.observed for image in images))
         found.append(
             f"{begin[0]}he calibration images are to blame, not the algorithm: "
             f"{_names(images)} on the evaluation images would keep {kept}, not {now}."
         )
     if algorithm:
-        kept, best = _db(one.seen for one in algorithm), _db(one.best for one in algorithm)
+        kept, best = _db(blame.seen for blame in algorithm), _db(blame.best for blame in algorithm)
         found.append(
             f"{begin[1]}he algorithm is to blame, not the images: "
             f"{_names(algorithm)} on the evaluation images themselves would keep {kept}, where {best} are "
@@ -110,8 +112,8 @@ def _sentences(blames: Sequence[Blame]) -> list[str]:
 
 
 def _names(blames: Sequence[Blame]) -> str:
-    return listed(list(dict.fromkeys(one.algorithm for one in blames)))
+    return listed(list(dict.fromkeys(blame.algorithm for blame in blames)))
 
 
 def _db(values: Iterable[float]) -> str:
-    return f"{span(-10 * math.log10(one) for one in values)} dB"
+    return f"{span(-10 * math.log10(value) for value in values)} dB"

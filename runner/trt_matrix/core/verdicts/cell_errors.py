@@ -84,7 +84,7 @@ class MeasuredHead:
 
 def _best(samples: Sequence[Sample]) -> Sample:
     energy = samples[0].energy
-    errors = np.stack([one.errors.mean(axis=0) for one in samples])
+    errors = np.stack([sample.errors.mean(axis=0) for sample in samples])
     chosen = np.empty_like(energy)
     # Every other image, since neighbours in a folder are often alike.
     halves = [np.arange(start, len(energy), 2) for start in (0, 1)]
@@ -105,11 +105,11 @@ class Noises:
                 of_head = samples.setdefault(cell.group, {}).setdefault(head.head, {})
                 of_head[cell.cell] = cell.sample
         self._noise = {
-            group: build_noise(found, fixed=group[-1]) for group, found in samples.items()
+            group: build_noise(sample, fixed=group[-1]) for group, sample in samples.items()
         }
         self._versions = {
-            group: {head: len(cells) for head, cells in found.items()}
-            for group, found in samples.items()
+            group: {head: len(cells) for head, cells in sample.items()}
+            for group, sample in samples.items()
         }
 
     def side(self, head: str, cell: CellError) -> Side:

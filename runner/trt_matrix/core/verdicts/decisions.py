@@ -34,14 +34,16 @@ def verdicts(heads: Iterable[MeasuredHead], baseline: str, rules: Rules) -> tupl
     """Returns the verdicts of every cell and head; `ok` where nothing is found."""
     heads = list(heads)
     noises = Noises(heads, rules.float_build_db)
-    made = ask(heads, baseline, noises, rules)
+    hypotheses = ask(heads, baseline, noises, rules)
     decided = [
         verdict
         for kind in Kind
-        for verdict in family_verdicts([one for one in made if one.kind is kind], heads, rules)
+        for verdict in family_verdicts(
+            [hypothesis for hypothesis in hypotheses if hypothesis.kind is kind], heads, rules
+        )
     ]
     held = {cell.cell for head in heads for cell in head.cells if cell.held}
-    told = _without_repeated_blame([*decided, *_more(alike(made, held, rules), decided)])
+    told = _without_repeated_blame([*decided, *_more(alike(hypotheses, held, rules), decided)])
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     for head in heads:
         asked = Questions(head, baseline, noises, rules)
@@ -66,13 +68,13 @@ def step_found(
         rules: When a difference counts.
     """
     cells = {cell.cell: cell for cell in head.cells}
-    other, one = (cells[cell] for cell in step)
+    other, error = (cells[cell] for cell in step)
     asked = Questions(head, other.environment, noises, rules)
     if kind is Kind.CALIBRATOR_REGRESSION:
-        found = asked.calibrators(one, other)
-        return found is not None and found.p <= _level(kind, rules)
-    found = asked.against_version(kind, one, other)
-    return found.p <= _level(kind, rules) and not _held_back(found, 1, rules)
+        hypothesis = asked.calibrators(error, other)
+        return hypothesis is not None and hypothesis.p <= _level(kind, rules)
+    hypothesis = asked.against_version(kind, error, other)
+    return hypothesis.p <= _level(kind, rules) and not _held_back(hypothesis, 1, rules)
 
 
 def _level(kind: Kind, rules: Rules) -> float:
@@ -103,8 +105,8 @@ def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
 
 def _more(found: Iterable[Verdict], decided: Sequence[Verdict]) -> list[Verdict]:
     """Returns what the cells' own builds have not decided."""
-    named = {(one.cell, one.head, one.kind) for one in decided}
-    return [one for one in found if (one.cell, one.head, one.kind) not in named]
+    named = {(verdict.cell, verdict.head, verdict.kind) for verdict in decided}
+    return [verdict for verdict in found if (verdict.cell, verdict.head, verdict.kind) not in named]
 
 
 def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
@@ -118,17 +120,17 @@ def _without_repeated_blame(told: Sequence[Verdict]) -> list[Verdict]:
     suspected = {(one.cell, one.head, one.suspected) for one in told if one.suspected}
     by_cell = told_by_cell(told)
 
-    def repeats(one: Verdict, general: Kind, special: Kind) -> bool:
-        if general not in (one.kind, one.suspected):
+    def repeats(verdict: Verdict, general: Kind, special: Kind) -> bool:
+        if general not in (verdict.kind, verdict.suspected):
             return False
         causes = [
             other
-            for other in by_cell[one.cell, one.head]
+            for other in by_cell[verdict.cell, verdict.head]
             if special in (other.kind, other.suspected)
         ]
         return any(
-            (other.against or "", one.head, general) not in named
-            and (other.against or "", one.head, general) not in suspected
+            (other.against or "", verdict.head, general) not in named
+            and (other.against or "", verdict.head, general) not in suspected
             for other in causes
         )
 
@@ -161,19 +163,19 @@ def family_verdicts(
     kind = family[0].kind
     # Cells that share a table, or gave the same outputs, ask one question: it is tested once.
     tests: dict[object, _PooledTest] = {}
-    for one in family:
-        if _question(one) not in tests:
-            tests[_question(one)] = _PooledTest(one.p, _pooled(one))
+    for hypothesis in family:
+        if _question(hypothesis) not in tests:
+            tests[_question(hypothesis)] = _PooledTest(hypothesis.p, _pooled(hypothesis))
     level = _level(kind, rules)
     found = dict(zip(tests, holm([t.p for t in tests.values()], level), strict=True))
     likely = dict(
         zip(tests, holm([t.pooled for t in tests.values()], KINDS[kind].undecided), strict=True)
     )
     comparisons = _comparisons(family, len(heads))
-    for one in family:
-        key = _question(one)
+    for hypothesis in family:
+        key = _question(hypothesis)
         verdict = _decided(
-            one,
+            hypothesis,
             found=found[key],
             likely=likely[key],
             comparisons=comparisons,
@@ -184,20 +186,24 @@ def family_verdicts(
             yield verdict
 
 
-def _question(one: Hypothesis) -> object:
-    views = (one.contrast.sqnr.log, one.contrast.image.log, one.contrast.sqnr.builds)
-    return (one.head, views, tuple(also.sqnr.log for also in one.also))
+def _question(hypothesis: Hypothesis) -> object:
+    views = (
+        hypothesis.contrast.sqnr.log,
+        hypothesis.contrast.image.log,
+        hypothesis.contrast.sqnr.builds,
+    )
+    return (hypothesis.head, views, tuple(also.sqnr.log for also in hypothesis.also))
 
 
 def _comparisons(family: Sequence[Hypothesis], heads: int) -> int:
     """Returns how often builds that choose could look like a version: (E − 1) · H · free passes."""
-    guarded = [one for one in family if one.guarded]
-    versions = max((len(one.others) + 1 for one in guarded), default=1)
-    return versions * heads * max(len({one.pass_ for one in guarded}), 1)
+    guarded = [hypothesis for hypothesis in family if hypothesis.guarded]
+    versions = max((len(hypothesis.others) + 1 for hypothesis in guarded), default=1)
+    return versions * heads * max(len({hypothesis.pass_ for hypothesis in guarded}), 1)
 
 
-def _pooled(one: Hypothesis) -> float:
-    return max(_pooled_p(each) for each in (one.contrast, *one.also))
+def _pooled(hypothesis: Hypothesis) -> float:
+    return max(_pooled_p(each) for each in (hypothesis.contrast, *hypothesis.also))
 
 
 def _pooled_p(contrast: Contrast) -> float:
@@ -207,109 +213,126 @@ def _pooled_p(contrast: Contrast) -> float:
     return min(1.0, 2 * min(one_sided(v.log, v.images, *v.pooled) for v in views))
 
 
-def _held_back(one: Hypothesis, comparisons: int, rules: Rules) -> bool:
-    return one.guarded and comparisons * one.chance_of_builds() > rules.guard
+def _held_back(hypothesis: Hypothesis, comparisons: int, rules: Rules) -> bool:
+    return hypothesis.guarded and comparisons * hypothesis.chance_of_builds() > rules.guard
 
 
 def _decided(
-    one: Hypothesis, *, found: bool, likely: bool, comparisons: int, threshold: float, rules: Rules
+    hypothesis: Hypothesis,
+    *,
+    found: bool,
+    likely: bool,
+    comparisons: int,
+    threshold: float,
+    rules: Rules,
 ) -> Verdict | None:
     """Returns the verdict, `inconclusive`, or None where there is nothing to tell."""
-    if not one.large:
-        return _one_image(one)
+    if not hypothesis.large:
+        return _one_image(hypothesis)
     if found:
-        if not _held_back(one, comparisons, rules):
-            return _verdict(one, one.kind)
-        return _open(one, _more_builds(one, comparisons, rules), _why_held(one))
-    if not one.contrast.known:
-        return _unknown(one, comparisons, rules)
-    own = max(each.p(0.0) for each in (one.contrast, *one.also))
-    telling = one.contrast.sqnr.log >= TELLING_DB * DB and one.contrast.image.log >= one.least
+        if not _held_back(hypothesis, comparisons, rules):
+            return _verdict(hypothesis, hypothesis.kind)
+        return _open(
+            hypothesis, _more_builds(hypothesis, comparisons, rules), _why_held(hypothesis)
+        )
+    if not hypothesis.contrast.known:
+        return _unknown(hypothesis, comparisons, rules)
+    own = max(each.p(0.0) for each in (hypothesis.contrast, *hypothesis.also))
+    telling = (
+        hypothesis.contrast.sqnr.log >= TELLING_DB * DB
+        and hypothesis.contrast.image.log >= hypothesis.least
+    )
     # Where builds cannot differ nothing but other images is unknown: what is hardly worth it is not chased.
-    worth = one.contrast.varies or one.contrast.largest() >= WORTH * one.least
+    worth = hypothesis.contrast.varies or hypothesis.contrast.largest() >= WORTH * hypothesis.least
     if worth and ((likely and own <= PLAUSIBLE) or telling):
-        needs = _needs(one, threshold)
-        if _held_back(one, comparisons, rules) and MORE_REPEATS.fullmatch(needs):
-            more = max(int(needs.split()[0]), int(_more_builds(one, comparisons, rules).split()[0]))
+        needs = _needs(hypothesis, threshold)
+        if _held_back(hypothesis, comparisons, rules) and MORE_REPEATS.fullmatch(needs):
+            more = max(
+                int(needs.split()[0]), int(_more_builds(hypothesis, comparisons, rules).split()[0])
+            )
             needs = count(more, "more repeat")
-        return _open(one, needs)
-    return _one_image(one)
+        return _open(hypothesis, needs)
+    return _one_image(hypothesis)
 
 
-def _verdict(one: Hypothesis, kind: Kind, **more: object) -> Verdict:
+def _verdict(hypothesis: Hypothesis, kind: Kind, **more: object) -> Verdict:
     return Verdict(
         kind=kind,
-        cell=one.cell,
-        head=one.head,
-        against=one.against,
-        effect=one.contrast.effect(one.least),
+        cell=hypothesis.cell,
+        head=hypothesis.head,
+        against=hypothesis.against,
+        effect=hypothesis.contrast.effect(hypothesis.least),
         **more,  # type: ignore[arg-type]
     )
 
 
-def _open(one: Hypothesis, needs: str, why: str | None = None) -> Verdict:
-    return _verdict(one, Kind.INCONCLUSIVE, needs=needs, why=why, suspected=one.kind)
+def _open(hypothesis: Hypothesis, needs: str, why: str | None = None) -> Verdict:
+    return _verdict(hypothesis, Kind.INCONCLUSIVE, needs=needs, why=why, suspected=hypothesis.kind)
 
 
-def _one_image(one: Hypothesis) -> Verdict | None:
+def _one_image(hypothesis: Hypothesis) -> Verdict | None:
     """Returns that one image says one thing, and the others another; None where it is not so."""
-    seen = one.contrast
+    seen = hypothesis.contrast
     sides = [side.sample for side in (seen.one, seen.other)]
     carried = max(float(sample.weights.max()) for sample in sides)
     if (
         sides[0].images < 2
         or carried < CARRIES
-        or seen.sqnr.log < one.least
-        or seen.image.log > -one.least
+        or seen.sqnr.log < hypothesis.least
+        or seen.image.log > -hypothesis.least
     ):
         return None
     why = (
         f"one image has {math.floor(100 * carried)} % of the error and says so, the typical image says the "
         "opposite"
     )
-    return _open(one, "more evaluation images", why)
+    return _open(hypothesis, "more evaluation images", why)
 
 
-def _unknown(one: Hypothesis, comparisons: int, rules: Rules) -> Verdict | None:
+def _unknown(hypothesis: Hypothesis, comparisons: int, rules: Rules) -> Verdict | None:
     """With one build, nobody knows what the next one does; it is told where these images show it."""
-    views: tuple[View, View] = (one.contrast.sqnr, one.contrast.image)
-    if one.contrast.one.sample.images < 2:
-        return _open(one, "more evaluation images", "one image says nothing of others")
+    views: tuple[View, View] = (hypothesis.contrast.sqnr, hypothesis.contrast.image)
+    if hypothesis.contrast.one.sample.images < 2:
+        return _open(hypothesis, "more evaluation images", "one image says nothing of others")
     if 2 * min(one_sided(view.log, view.images) for view in views) > PLAUSIBLE / 2:
-        return _one_image(one)
-    return _open(one, _more_builds(one, comparisons, rules), "one build says nothing of the next")
+        return _one_image(hypothesis)
+    return _open(
+        hypothesis,
+        _more_builds(hypothesis, comparisons, rules),
+        "one build says nothing of the next",
+    )
 
 
-def _why_held(one: Hypothesis) -> str:
-    cell, other = (side.sample for side in (one.contrast.one, one.contrast.other))
+def _why_held(hypothesis: Hypothesis) -> str:
+    cell, other = (side.sample for side in (hypothesis.contrast.one, hypothesis.contrast.other))
     whole = "all" if cell.sqnr_logs.min() > other.sqnr_logs.max() else "most of the"
-    builds = f"the {other.repeats} of {one.against.split('/')[0]}"
+    builds = f"the {other.repeats} of {hypothesis.against.split('/')[0]}"
     than = "exact arithmetic, and builds of other versions are better" if other.exact else builds
-    often = max(round(1 / one.chance_of_builds()), 1)
+    often = max(round(1 / hypothesis.chance_of_builds()), 1)
     return (
         f"{whole} {count(cell.repeats, 'build')} are worse than {than}; builds that choose anew do this up "
         f"to 1 time in {often}"
     )
 
 
-def _more_builds(one: Hypothesis, comparisons: int, rules: Rules) -> str:
-    versions = len(one.others) + 2
-    least = builds_needed(versions, comparisons, rules.guard) if one.guarded else 3
-    have = max(one.contrast.builds, 1)
+def _more_builds(hypothesis: Hypothesis, comparisons: int, rules: Rules) -> str:
+    versions = len(hypothesis.others) + 2
+    least = builds_needed(versions, comparisons, rules.guard) if hypothesis.guarded else 3
+    have = max(hypothesis.contrast.builds, 1)
     return count(max(max(least, 3) - have, 1), "more repeat")
 
 
-def _needs(one: Hypothesis, threshold: float) -> str:
+def _needs(hypothesis: Hypothesis, threshold: float) -> str:
     """Returns what would decide: repeats, if so many more of the same kind would; else images.
 
     Where the images say it already, and builds differ too much, more images are no help either.
     """
-    have = max(one.contrast.builds, 1)
-    contrasts = (one.contrast, *one.also)
+    have = max(hypothesis.contrast.builds, 1)
+    contrasts = (hypothesis.contrast, *hypothesis.also)
     for repeats in range(have + 1, MOST_REPEATS + 1):
-        if max(_with_repeats(each, repeats, one.least) for each in contrasts) <= threshold:
+        if max(_with_repeats(each, repeats, hypothesis.least) for each in contrasts) <= threshold:
             return count(repeats - have, "more repeat")
-    if max(_of_images(each, one.least) for each in contrasts) <= threshold:
+    if max(_of_images(each, hypothesis.least) for each in contrasts) <= threshold:
         return f"more than {MOST_REPEATS} repeats"
     return "more evaluation images"
 
@@ -337,6 +360,6 @@ def _with_repeats(contrast: Contrast, repeats: int, least: float) -> float:
 def told_by_cell(found: Iterable[Verdict]) -> Mapping[tuple[str, str | None], tuple[Verdict, ...]]:
     """Returns (cell, head) → its verdicts."""
     told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {}
-    for one in found:
-        told[one.cell, one.head] = (*told.get((one.cell, one.head), ()), one)
+    for verdict in found:
+        told[verdict.cell, verdict.head] = (*told.get((verdict.cell, verdict.head), ()), verdict)
     return told

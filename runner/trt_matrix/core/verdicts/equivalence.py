@@ -43,9 +43,9 @@ def equivalences(
     for head in heads:
         for base in head.cells:
             if base.environment == baseline and base.int8:
-                one = _equal(head, base, noises, rules)
-                if one:
-                    found.append(one)
+                equivalence = _equal(head, base, noises, rules)
+                if equivalence:
+                    found.append(equivalence)
     return tuple(found)
 
 

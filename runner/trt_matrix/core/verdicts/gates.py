@@ -116,7 +116,7 @@ def gate_results(
 
 def all_hold(results: Iterable[GateResult]) -> bool | None:
     """None where no limit is set."""
-    held = [one.passed for one in results]
+    held = [result.passed for result in results]
     return all(held) if held else None
 
 

@@ -31,9 +31,9 @@ def chance(cell: Floats, baseline: Floats, others: Sequence[Floats]) -> float:
     middle = (cell.mean() + baseline.mean()) / 2
     apart = cell.mean() - baseline.mean()
     above, wrong = int((cell > middle).sum()), int((baseline > middle).sum())
-    spread = [one for one in others if len(one) > 1]
-    mixed = sum(float(np.ptp(one)) >= apart / 2 for one in spread)
-    fewest = min((len(one) for one in spread), default=1)
+    spread = [other for other in others if len(other) > 1]
+    mixed = sum(float(np.ptp(array)) >= apart / 2 for array in spread)
+    fewest = min((len(array) for array in spread), default=1)
     both = 1 - SHARES**fewest - (1 - SHARES) ** fewest
     likelihood = (
         _at_least(len(cell), SHARES, above)

@@ -41,14 +41,19 @@ def head_errors(evidence: Evidence) -> tuple[MeasuredHead, ...]:
 def told_by_head(evidence: Evidence, heads: Sequence[MeasuredHead]) -> Told:
     """Judges all cells and heads together: what is plainly so first, then what a test says."""
     told = dict(told_by_cell(verdicts(heads, evidence.manifest.baseline, evidence.rules)))
-    problems = {one.head: reference_problem(evidence, one.head) for one in evidence.manifest.heads}
+    problems = {
+        head.head: reference_problem(evidence, head.head) for head in evidence.manifest.heads
+    }
     for record in evidence.records:
         for gate in evidence.manifest.heads:
             key = (record.cell, gate.head)
             plain = _plain(evidence, record, gate.head, problems[gate.head])
             if plain:
                 # Of an output that its scales alone make flat, tests say whose fault that is.
-                told[key] = (plain, *(one for one in told.get(key, ()) if one.kind in FAULTS))
+                told[key] = (
+                    plain,
+                    *(verdict for verdict in told.get(key, ()) if verdict.kind in FAULTS),
+                )
             # What did not run, had half a table or ranked rows is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
@@ -85,10 +90,10 @@ def undecided(evidence: Evidence) -> frozenset[str]:
 
 def _head_errors(evidence: Evidence, gate: HeadGate) -> MeasuredHead:
     simulations = {}
-    for one in evidence.manifest.simulations:
-        sample = _sample(evidence, gate.head, [one], exact=True)
-        if sample and one.placement and one.table:
-            simulations[one.placement, one.table] = sample
+    for simulation in evidence.manifest.simulations:
+        sample = _sample(evidence, gate.head, [simulation], exact=True)
+        if sample and simulation.placement and simulation.table:
+            simulations[simulation.placement, simulation.table] = sample
     cells = [
         cell
         for record in evidence.records
@@ -114,8 +119,16 @@ def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
         asked = evidence.manifest.asked
         return why_not_compared(head, ranked, dict(asked.heads) if asked else {})
     least = evidence.manifest.least_coverage
-    told = [one.coverage[head] for one in good(record) if one.coverage and head in one.coverage]
-    worst = min(told, key=lambda one: 1.0 if one.ratio is None else one.ratio, default=None)
+    coverages = [
+        measurement.coverage[head]
+        for measurement in good(record)
+        if measurement.coverage and head in measurement.coverage
+    ]
+    worst = min(
+        coverages,
+        key=lambda coverage: 1.0 if coverage.ratio is None else coverage.ratio,
+        default=None,
+    )
     if least is None or worst is None or enough(worst.mapped, worst.total, least):
         return None
     lacking = worst.unmapped + worst.zero
@@ -162,7 +175,10 @@ def _sample(
     reference = evidence.reference
     if reference is None:
         return None
-    sums = [evidence.sums_of(one.outputs[head], reference.outputs[head]) for one in measured]
+    sums = [
+        evidence.sums_of(measurement.outputs[head], reference.outputs[head])
+        for measurement in measured
+    ]
     energy = sums[0]["r2"]
     if not energy.sum() > 0:
         return None

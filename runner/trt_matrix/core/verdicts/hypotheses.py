@@ -114,9 +114,9 @@ class Questions:
     ) -> Hypothesis:
         """Returns the hypothesis that one version is worse than another."""
         others = [
-            one
-            for one in self.versions[cell.pass_, cell.device]
-            if one.cell not in (cell.cell, base.cell)
+            version
+            for version in self.versions[cell.pass_, cell.device]
+            if version.cell not in (cell.cell, base.cell)
         ]
         return Hypothesis(
             kind=kind,
@@ -162,15 +162,15 @@ class Questions:
         Where some builds of other versions are better than that, builds have states, and this cell's may all be
         in the bad one by chance.
         """
-        made = self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
+        hypothesis = self._of(Kind.ENGINE_LOSS, cell, exact, "its simulation")
         others = [
-            one
-            for one in self.versions[cell.pass_, cell.device]
-            if one.cell != cell.cell and one.table == cell.table and not one.held
+            version
+            for version in self.versions[cell.pass_, cell.device]
+            if version.cell != cell.cell and version.table == cell.table and not version.held
         ]
         better = exact.sample.sqnr_logs[0] - self.rules.least_effect
-        states = any(float(one.sample.sqnr_logs.min()) <= better for one in others)
-        return replace(made, others=tuple(others), guarded=states and _may_choose(cell))
+        states = any(float(other.sample.sqnr_logs.min()) <= better for other in others)
+        return replace(hypothesis, others=tuple(others), guarded=states and _may_choose(cell))
 
     def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
         """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
@@ -236,8 +236,8 @@ class Questions:
             yield self.against_version(Kind.ENGINE_REGRESSION, cell, base, *also)
         elif cell.own and simulated and expected:
             # The same arithmetic: only the calibrator changed.
-            if found := self.calibrators(cell, base):
-                yield found
+            if hypothesis := self.calibrators(cell, base):
+                yield hypothesis
         elif not _spared(base, expected, self.rules):
             # Tables that nobody knows: the engine or the calibrator.
             yield self.against_version(Kind.VERSION_REGRESSION, cell, base)
@@ -249,7 +249,11 @@ class Questions:
             return
         gate = self.head.gate_nmse
         placements = (cell.placement, self._with_a_scale_a_channel(cell))
-        known = [one.nmse for key, one in self.head.simulations.items() if key[0] in placements]
+        known = [
+            simulation.nmse
+            for key, simulation in self.head.simulations.items()
+            if key[0] in placements
+        ]
         if gate is not None and cell.sample.nmse > gate and min(known) > gate:
             # A cell that holds its gate has shown that its bits are enough; so has a scale a channel that
             # would, where each weight has one.
@@ -318,4 +322,8 @@ def ask(
     heads: Sequence[MeasuredHead], baseline: str, noises: Noises, rules: Rules
 ) -> list[Hypothesis]:
     """Returns everything that may be wrong in a matrix."""
-    return [one for head in heads for one in Questions(head, baseline, noises, rules).all()]
+    return [
+        hypothesis
+        for head in heads
+        for hypothesis in Questions(head, baseline, noises, rules).all()
+    ]

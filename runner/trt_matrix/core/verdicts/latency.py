@@ -89,16 +89,16 @@ class _PassLatencies:
 
     def __init__(self, cells: Iterable[TimedCell]) -> None:
         # What a neighbour disturbed tells nothing of the noise of the others.
-        timed = list({one.key: one for one in cells if not one.disturbed}.values())
-        self.numbers = sorted({number for one in timed for number in one.repeats})
+        timed = list({cell.key: cell for cell in cells if not cell.disturbed}.values())
+        self.numbers = sorted({number for cell in timed for number in cell.repeats})
         self.places = places(timed, self.numbers)
         self.table, self.price = LatencyLogs(self._table(timed)), 0.0
         if len(timed) >= ENOUGH:
             self.table, self.price = self.table.level(self.places)
-        self.rows = {one.key: row for row, one in enumerate(timed)}
+        self.rows = {cell.key: row for row, cell in enumerate(timed)}
         self.cells = [
-            one.at(dict(zip(self.numbers, map(float, row), strict=True)))
-            for one, row in zip(timed, self.table.logs, strict=True)
+            cell.at(dict(zip(self.numbers, map(float, row), strict=True)))
+            for cell, row in zip(timed, self.table.logs, strict=True)
         ]
         self.centred = self.table.centred()
 
@@ -106,10 +106,10 @@ class _PassLatencies:
         return np.array(
             [
                 [
-                    one.repeats[number].log if number in one.repeats else math.nan
+                    cell.repeats[number].log if number in cell.repeats else math.nan
                     for number in self.numbers
                 ]
-                for one in timed
+                for cell in timed
             ],
         ).reshape(len(timed), len(self.numbers))
 
@@ -153,23 +153,23 @@ def latency_verdicts(
     """
     groups = _groups(records)
     bases = {
-        name: one
+        name: cell
         for name, cells in groups.items()
-        for one in cells
-        if one.record.environment == baseline
+        for cell in cells
+        if cell.record.environment == baseline
     }
     pairs = [
-        LatencyPair(one, bases[name])
+        LatencyPair(cell, bases[name])
         for name, cells in groups.items()
         if name in bases
-        for one in cells
-        if one.key != bases[name].key
+        for cell in cells
+        if cell.key != bases[name].key
     ]
     judges = {name: _PassLatencies(cells) for name, cells in groups.items() if name in bases}
     tests = [judges[pair.cell.group].test(pair) for pair in pairs]
-    known = [one for one in tests if one]
+    known = [test for test in tests if test]
     questions = {_question(pair) for pair in pairs if pair.alike}
-    found = _rejected([one for one in known if one.pair.balanced], rules)
+    found = _rejected([test for test in known if test.pair.balanced], rules)
     hinted = _hinted(known, rules)
     told = (
         _verdict(
@@ -210,8 +210,8 @@ def slower_than(cell: str, other: str, records: Iterable[Record], rules: Rules) 
 
 
 def _groups(records: Iterable[Record]) -> Mapping[tuple[str, str], list[TimedCell]]:
-    def group(one: TimedCell) -> tuple[str, str]:
-        return one.group
+    def group(cell: TimedCell) -> tuple[str, str]:
+        return cell.group
 
     # That layers in float are slower is what they cost, and no version's.
     versions = (record for record in records if not record.pass_.mixed)
@@ -225,21 +225,21 @@ def _question(pair: LatencyPair) -> tuple[tuple[str, ...], ...]:
 
 
 def _rejected(tests: Iterable[_LatencyTest], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
-    p_values = {_question(one.pair): one.p(LEAST) for one in tests}
+    p_values = {_question(test.pair): test.p(LEAST) for test in tests}
     found = holm(list(p_values.values()), rules.familywise_error_rate)
     return {question for question, rejected in zip(p_values, found, strict=True) if rejected}
 
 
 def _hinted(tests: Iterable[_LatencyTest], rules: Rules) -> set[tuple[tuple[str, ...], ...]]:
-    by_question = {_question(one.pair): one for one in tests}
+    by_question = {_question(test.pair): test for test in tests}
     found = holm(
-        [one.p(0.0, pooled=True) for one in by_question.values()],
+        [test.p(0.0, pooled=True) for test in by_question.values()],
         HINT * rules.familywise_error_rate,
     )
     return {
         question
-        for (question, one), rejected in zip(by_question.items(), found, strict=True)
-        if rejected and one.p(0.0) <= HINT_ALONE
+        for (question, test), rejected in zip(by_question.items(), found, strict=True)
+        if rejected and test.p(0.0) <= HINT_ALONE
     }
 
 
@@ -300,8 +300,8 @@ def _effect(pair: LatencyPair, test: _LatencyTest | None) -> Effect:
     """Returns ln of how many times longer the cell takes; unknown where there is no test."""
     if test is None:
         means = [
-            sum(each.log for each in one.repeats.values()) / len(one.repeats)
-            for one in (pair.cell, pair.base)
+            sum(each.log for each in cell.repeats.values()) / len(cell.repeats)
+            for cell in (pair.cell, pair.base)
         ]
         return Effect(
             log=pair.log if pair.rounds else means[0] - means[1],
@@ -351,21 +351,21 @@ def latency_sentence(verdicts: Sequence[Verdict], baseline: str) -> str:
     """Returns plain sentences about all cells; empty where there is nothing to tell."""
     slower = sorted(
         (
-            (one.effect.relative, one)
-            for one in verdicts
-            if one.kind is Kind.LATENCY_REGRESSION and one.effect
+            (verdict.effect.relative, verdict)
+            for verdict in verdicts
+            if verdict.kind is Kind.LATENCY_REGRESSION and verdict.effect
         ),
         key=lambda one: one[0],
         reverse=True,
     )
     parts = [
-        f"{one.cell} takes {100 * relative:.0f} % longer than {one.against}"
-        for relative, one in slower
+        f"{verdict.cell} takes {100 * relative:.0f} % longer than {verdict.against}"
+        for relative, verdict in slower
     ]
     told = f"Slower than {baseline}, beyond the noise: {_listed(parts)}" if parts else ""
-    open_ = [one for one in verdicts if one.kind is Kind.INCONCLUSIVE and one.needs]
-    reasons = _listed(list(dict.fromkeys(one.why for one in open_ if one.why)))
-    needs = " or ".join(sorted({one.needs for one in open_ if one.needs}))
+    open_ = [verdict for verdict in verdicts if verdict.kind is Kind.INCONCLUSIVE and verdict.needs]
+    reasons = _listed(list(dict.fromkeys(verdict.why for verdict in open_ if verdict.why)))
+    needs = " or ".join(sorted({verdict.needs for verdict in open_ if verdict.needs}))
     undecided = f"{count(len(open_), 'cell')} may be slower: {needs} would decide" if open_ else ""
     return " ".join(f"{part}." for part in (told, undecided, reasons) if part)
 

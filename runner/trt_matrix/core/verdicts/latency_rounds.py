@@ -44,7 +44,9 @@ class TimedCell:
 
     def at(self, logs: Mapping[int, float]) -> "TimedCell":
         """Returns it with other logarithms: repeat → x."""
-        repeats = {number: replace(one, log=logs[number]) for number, one in self.repeats.items()}
+        repeats = {
+            number: replace(repeat, log=logs[number]) for number, repeat in self.repeats.items()
+        }
         return replace(self, repeats=repeats)
 
     @property
@@ -55,7 +57,7 @@ class TimedCell:
     @property
     def key(self) -> tuple[str, ...]:
         """The same for cells that share their measurements."""
-        return tuple(one.fingerprint for one in self.record.measurements)
+        return tuple(measurement.fingerprint for measurement in self.record.measurements)
 
 
 def timed_cell(record: Record) -> TimedCell | None:
@@ -64,15 +66,22 @@ def timed_cell(record: Record) -> TimedCell | None:
     if record.status is not Status.OK or not measured:
         return None
     medians = {
-        one.repeat: float(np.median(one.latency.samples_s)) for one in measured if one.latency
+        measurement.repeat: float(np.median(measurement.latency.samples_s))
+        for measurement in measured
+        if measurement.latency
     }
     if not all(median > 0 and math.isfinite(median) for median in medians.values()):
         return None
     return TimedCell(
         record,
-        {one.repeat: Repeat(math.log(medians[one.repeat]), _started(one)) for one in measured},
-        disturbed=all(one.start and one.start.disturbed for one in measured),
-        batch=next(one.latency.batch for one in measured if one.latency),
+        {
+            measurement.repeat: Repeat(math.log(medians[measurement.repeat]), _started(measurement))
+            for measurement in measured
+        },
+        disturbed=all(
+            measurement.start and measurement.start.disturbed for measurement in measured
+        ),
+        batch=next(measurement.latency.batch for measurement in measured if measurement.latency),
     )
 
 
@@ -92,9 +101,9 @@ def places(cells: Sequence[TimedCell], numbers: Sequence[int]) -> npt.NDArray[np
     found = np.full((len(cells), len(numbers)), np.nan)
     for column, number in enumerate(numbers):
         begun = {
-            row: one.repeats[number].started
-            for row, one in enumerate(cells)
-            if number in one.repeats
+            row: cell.repeats[number].started
+            for row, cell in enumerate(cells)
+            if number in cell.repeats
         }
         known = sorted((when, row) for row, when in begun.items() if when is not None)
         if len(known) == len(begun):
@@ -123,10 +132,10 @@ class LatencyPair:
         different runs, and what changed from one to the other is in their difference.
         """
         begun = [
-            (one.started, number)
+            (repeat.started, number)
             for side in (self.cell, self.base)
-            for number, one in side.repeats.items()
-            if one.started is not None
+            for number, repeat in side.repeats.items()
+            if repeat.started is not None
         ]
         # Two of one repeat that are next to each other in time.
         beside = {
@@ -177,14 +186,14 @@ class LatencyPair:
     def mean(self, by_round: Mapping[int, float]) -> float:
         """Returns the mean over rounds, half from those of either order."""
         return sum(
-            sum(by_round[number] for number in one) / len(one) / len(self._orders)
-            for one in self._orders
+            sum(by_round[number] for number in order) / len(order) / len(self._orders)
+            for order in self._orders
         )
 
     @cached_property
     def share(self) -> float:
         """Variance of `log` in variances of the difference of one round: 1/K where balanced."""
-        return sum(1 / len(one) for one in self._orders) / max(len(self._orders), 1) ** 2
+        return sum(1 / len(order) for order in self._orders) / max(len(self._orders), 1) ** 2
 
     @cached_property
     def own(self) -> tuple[float, int]:

@@ -38,15 +38,15 @@ def reference_problem(evidence: Evidence, head: str) -> str | None:
     if reference is None:
         return "the reference could not be computed"
     outputs = [
-        one.outputs[head]
+        measurement.outputs[head]
         for record in evidence.records
         if record.status is Status.OK
-        for one in good(record)
-        if head in one.outputs
+        for measurement in good(record)
+        if head in measurement.outputs
     ]
     if not outputs:
         return None
-    sums = [evidence.sums_of(one, reference.outputs[head]) for one in outputs]
+    sums = [evidence.sums_of(output, reference.outputs[head]) for output in outputs]
     if any(one["r2"].sum() > 0 for one in sums):
         return None
     if not any(one["nonfinite"].any() for one in sums):
@@ -61,11 +61,11 @@ def reference_problem(evidence: Evidence, head: str) -> str | None:
 def reference_note(evidence: Evidence, head: str) -> str | None:
     """Returns that some elements of the reference are left out of every number; None where none are."""
     some = (
-        one.outputs[head]
+        measurement.outputs[head]
         for record in evidence.records
         if record.status is Status.OK
-        for one in good(record)
-        if head in one.outputs
+        for measurement in good(record)
+        if head in measurement.outputs
     )
     first = next(some, None)
     sums = against_reference(evidence, first, head) if first else None
@@ -84,7 +84,7 @@ def reference_note(evidence: Evidence, head: str) -> str | None:
 def broken(evidence: Evidence, record: Record, head: str) -> str | None:
     """Returns what is wrong with an output in itself; None where nothing is."""
     measured = good(record)
-    found = [_broken(evidence, one.outputs[head], head) for one in measured]
+    found = [_broken(evidence, measurement.outputs[head], head) for measurement in measured]
     reasons = list(dict.fromkeys(one for one in found if one))
     if not reasons:
         return None
@@ -108,7 +108,8 @@ def _scales(evidence: Evidence, record: Record, head: str) -> bool:
     first = good(record)[0]
     mine = _broken(evidence, first.outputs[head], head)
     return mine is not None and any(
-        _broken(evidence, one.outputs[head], head) == mine for one in _simulated(evidence, first)
+        _broken(evidence, measurement.outputs[head], head) == mine
+        for measurement in _simulated(evidence, first)
     )
 
 
@@ -141,17 +142,26 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
         return None
     measured = good(record)
     own = evidence.fp32_of.get((record.environment, record.device))
-    if own and all(one.outputs[head].sha256 == own.outputs[head].sha256 for one in measured):
+    if own and all(
+        measurement.outputs[head].sha256 == own.outputs[head].sha256 for measurement in measured
+    ):
         return "its outputs are those of fp32, bit for bit"
-    sums = [against_reference(evidence, one.outputs[head], head) for one in measured]
+    sums = [
+        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
+    ]
     known = [one for one in sums if one is not None]
     if known and all(
-        float(one["r2"].sum()) > 0 and float(one["d2"].sum()) <= EXACT_NMSE * float(one["r2"].sum())
-        for one in known
+        float(array["r2"].sum()) > 0
+        and float(array["d2"].sum()) <= EXACT_NMSE * float(array["r2"].sum())
+        for array in known
     ):
         return "it is as exact as floating point"
-    shares = [one.shares[head] for one in measured if one.shares and head in one.shares]
-    unused = bool(shares) and all(one.offered_macs and not one.integer_macs for one in shares)
+    shares = [
+        measurement.shares[head]
+        for measurement in measured
+        if measurement.shares and head in measurement.shares
+    ]
+    unused = bool(shares) and all(share.offered_macs and not share.integer_macs for share in shares)
     # With a simulation a test says whether it is better than its scales allow, or rounds all the same.
     if unused and not _simulated(evidence, measured[0]):
         return "no multiplication ran on integers"
@@ -166,7 +176,9 @@ def lost(evidence: Evidence, record: Record, head: str) -> str | None:
     measured = good(record)
     if record.pass_.precision is not Precision.INT8 or _simulated(evidence, measured[0]):
         return None
-    sums = [against_reference(evidence, one.outputs[head], head) for one in measured]
+    sums = [
+        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
+    ]
     if any(one is None or not float(one["d2"].sum()) >= float(one["r2"].sum()) > 0 for one in sums):
         return None
     return "it is no nearer to the reference than zeros would be"
@@ -176,9 +188,9 @@ def _simulated(evidence: Evidence, measurement: Measurement) -> Sequence[Measure
     """Returns exact arithmetic with the same scales."""
     key = (measurement.placement, measurement.table)
     return [
-        one
-        for one in evidence.manifest.simulations
-        if one.status is Status.OK and (one.placement, one.table) == key
+        simulation
+        for simulation in evidence.manifest.simulations
+        if simulation.status is Status.OK and (simulation.placement, simulation.table) == key
     ]
 
 
@@ -189,10 +201,12 @@ def fixed(record: Record) -> bool:
     its recorded layers are the same in all builds of a network with Q/DQ nodes.
     """
     measured = good(record)
-    engines = [one.start.probe.get("engine") for one in measured if one.start]
-    names = {one.get("name") for one in engines if isinstance(one, dict)}
+    engines = [
+        measurement.start.probe.get("engine") for measurement in measured if measurement.start
+    ]
+    names = {engine.get("name") for engine in engines if isinstance(engine, dict)}
     if record.device == "cpu" and names == {"onnxruntime"} and len(engines) == len(measured):
         return True
-    layers = {one.layers.sha256 if one.layers else None for one in measured}
+    layers = {measurement.layers.sha256 if measurement.layers else None for measurement in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit

@@ -64,8 +64,8 @@ def known_packages(
     cache: Path, requirements: Sequence[str], python: Python
 ) -> dict[str, Package] | None:
     """Returns what `requirements` were resolved to before; None where they were not."""
-    if found := pinned(requirements, python):
-        return found
+    if packages := pinned(requirements, python):
+        return packages
     try:
         return read_lock(_lock(cache, requirements, python).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -100,18 +100,18 @@ def derive(
     if packages is None:
         packages = _resolved(cache, requirements, python, offline=offline)
     tag = f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}"
-    if found := find(engine, tag):
-        return found, packages
+    if image := find(engine, tag):
+        return image, packages
     with _held(cache, tag.rpartition(":")[2]):
-        if found := find(engine, tag):
-            return found, packages
+        if image := find(engine, tag):
+            return image, packages
         with _unpacked(cache, requirements, python, packages, offline=offline) as folder:
             _build(engine, base, folder, packages, executable, tag)
-    found = find(engine, tag)
-    if found is None:
+    image = find(engine, tag)
+    if image is None:
         message = f"{tag}: built, but the engine does not find it"
         raise EnvironmentUnavailableError(message)
-    return found, packages
+    return image, packages
 
 
 def known_image(
@@ -123,7 +123,7 @@ def known_image(
 
 def dockerfile(base: str, python: str, packages: Mapping[str, Package]) -> str:
     """Returns the rendered containers/Dockerfile.packages."""
-    stated = " ".join(f"{name}=={one.version}" for name, one in sorted(packages.items()))
+    stated = " ".join(f"{name}=={package.version}" for name, package in sorted(packages.items()))
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         base=base, python=python, packages=PACKAGES, stated=stated
     )

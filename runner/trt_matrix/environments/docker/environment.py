@@ -118,10 +118,10 @@ class DockerEnvironment:
 
         recipe = self._recipe
         try:
-            made = known(self.docker, recipe, cache=self._cache)
+            image = known(self.docker, recipe, cache=self._cache)
         except EnvironmentUnavailableError:
             return None
-        return made.identity(recipe) if made else None
+        return image.identity(recipe) if image else None
 
     def run(self, job: JobRun) -> Ending:
         from trt_matrix.environments.docker.start import ContainerStart, run_job  # noqa: PLC0415

@@ -194,7 +194,7 @@ def is_final(said: str) -> bool:
 
 _OUTPUT = (
     *_GPU,
-    *(one for one in _START if re.search("tini|catatonit|format", one.pattern.pattern)),
+    *(meaning for meaning in _START if re.search("tini|catatonit|format", meaning.pattern.pattern)),
     _meaning(
         r"(PermissionError|OSError)[^\n]*(Permission denied|Read-only file system)[^\n]*'/results",
         "the container may not write into its results folder: is it on a read-only file system, "
@@ -223,9 +223,9 @@ def _told(said: str, meanings: Sequence[_Meaning]) -> str:
 
 
 def _found(said: str, meanings: Sequence[_Meaning]) -> tuple[_Meaning, re.Match[str]] | None:
-    for one in meanings:
-        if match := one.pattern.search(said):
-            return one, match
+    for meaning in meanings:
+        if match := meaning.pattern.search(said):
+            return meaning, match
     return None
 
 

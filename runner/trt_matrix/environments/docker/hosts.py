@@ -111,10 +111,10 @@ def remote_engine(address: str) -> RemoteEngine:
     Raises:
         EnvironmentUnavailableError: it cannot be reached; says what ssh said.
     """
-    found = _reached(address)
-    if isinstance(found, str):
-        raise EnvironmentUnavailableError(found)
-    return found
+    engine = _reached(address)
+    if isinstance(engine, str):
+        raise EnvironmentUnavailableError(engine)
+    return engine
 
 
 @functools.cache

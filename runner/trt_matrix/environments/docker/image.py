@@ -54,10 +54,10 @@ def find(engine: Engine, reference: str) -> ContainerImage | None:
     """
     with engine.explained(failures.of_image, reference):
         try:
-            found = engine.client.images.get(reference)
+            image = engine.client.images.get(reference)
         except ImageNotFound:
             return None
-    return image_of(reference, found.attrs)
+    return image_of(reference, image.attrs)
 
 
 def image_of(reference: str, attributes: Mapping[str, Any]) -> ContainerImage:
@@ -81,19 +81,19 @@ def obtain(engine: Engine, reference: str, *, offline: bool, transfer: Transfer)
     Raises:
         EnvironmentUnavailableError: it cannot be had; says why and what to do.
     """
-    if found := find(engine, reference):
-        return found
+    if image := find(engine, reference):
+        return image
     if offline:
         message = (
             f"{reference}: not on this Docker engine, and --offline; `docker pull {reference}`"
         )
         raise EnvironmentUnavailableError(message)
     pull(engine, reference, transfer)
-    found = find(engine, reference)
-    if found is None:
+    image = find(engine, reference)
+    if image is None:
         message = f"{reference}: pulled, but the engine does not find it"
         raise EnvironmentUnavailableError(message)
-    return found
+    return image
 
 
 def pull(

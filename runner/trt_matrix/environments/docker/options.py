@@ -93,7 +93,7 @@ def options(wanted: WantedContainer) -> dict[str, Any]:
         "security_opt": ["no-new-privileges:true"],
         "read_only": True,
         "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},  # noqa: S108  (inside)
-        "mounts": [mount(one) for one in wanted.binds],
+        "mounts": [mount(bind) for bind in wanted.binds],
         "init": True,  # as the first process, a Python would ignore SIGTERM
         "pids_limit": PIDS,
         "mem_limit": wanted.memory_bytes,
@@ -168,11 +168,11 @@ def command_line(
     if wanted.userns:
         arguments += [f"--userns={wanted.userns}"]
     arguments += [f"--env={name}={value}" for name, value in sorted(wanted.variables.items())]
-    for one in wanted.binds:
-        kind = "volume" if one.volume else "bind"
-        mode = ",readonly" if one.read_only else ""
-        source = f",source={one.source}" if one.source else ""
-        arguments += [f"--mount=type={kind}{source},target={one.target}{mode}"]
+    for bind in wanted.binds:
+        kind = "volume" if bind.volume else "bind"
+        mode = ",readonly" if bind.read_only else ""
+        source = f",source={bind.source}" if bind.source else ""
+        arguments += [f"--mount=type={kind}{source},target={bind.target}{mode}"]
     first, *rest = wanted.entrypoint
     return (
         *arguments,

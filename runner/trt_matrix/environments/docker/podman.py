@@ -63,7 +63,7 @@ def specification(wanted: WantedContainer) -> dict[str, Any]:
 
     https://docs.podman.io/en/latest/_static/api.html#tag/containers/operation/ContainerCreateLibpod
     """
-    binds = [one for one in wanted.binds if not one.volume]
+    binds = [bind for bind in wanted.binds if not bind.volume]
     found: dict[str, Any] = {
         "image": wanted.image,
         "name": wanted.name,
@@ -82,7 +82,7 @@ def specification(wanted: WantedContainer) -> dict[str, Any]:
         "systemd": "false",
         "init": True,
         "mounts": [_tmpfs(), *map(_bind, binds)],
-        "volumes": [_volume(one) for one in wanted.binds if one.volume],
+        "volumes": [_volume(bind) for bind in wanted.binds if bind.volume],
         "resource_limits": {
             "pids": {"limit": options.PIDS},
             "memory": {"limit": wanted.memory_bytes, "swap": wanted.memory_bytes},
@@ -118,13 +118,13 @@ def _tmpfs() -> dict[str, Any]:
     return {"type": "tmpfs", "source": "tmpfs", "destination": "/tmp", "options": mode}  # noqa: S108  (inside)
 
 
-def _bind(one: Bind) -> dict[str, Any]:
-    mode = ["rbind", "ro" if one.read_only else "rw"]
-    return {"type": "bind", "source": one.source, "destination": one.target, "options": mode}
+def _bind(bind: Bind) -> dict[str, Any]:
+    mode = ["rbind", "ro" if bind.read_only else "rw"]
+    return {"type": "bind", "source": bind.source, "destination": bind.target, "options": mode}
 
 
-def _volume(one: Bind) -> dict[str, Any]:
-    return {"Name": one.source, "Dest": one.target, "Options": ["ro" if one.read_only else "rw"]}
+def _volume(bind: Bind) -> dict[str, Any]:
+    return {"Name": bind.source, "Dest": bind.target, "Options": ["ro" if bind.read_only else "rw"]}
 
 
 def _limit(name: str, value: int) -> dict[str, Any]:

@@ -73,9 +73,9 @@ def _wanted(
     binds: tuple[options.Bind, ...],
     program: str,
 ) -> options.WantedContainer:
-    made = start.made
+    image = start.made
     return options.WantedContainer(
-        image=made.image.id,
+        image=image.image.id,
         name=options.container_name(start.job.run_id, start.environment, uuid.uuid4().hex[:8]),
         entrypoint=(start.executable, "-m", "job", options.REQUEST, options.RESULTS),
         labels=owner.labels(start.job.run_id, start.environment),
@@ -84,7 +84,7 @@ def _wanted(
         binds=binds,
         memory_bytes=options.memory_bytes(engine.facts["MemTotal"], start.memory_gb),
         variables={
-            **options.variables(made.base.variables, made.packages_folder, program),
+            **options.variables(image.base.variables, image.packages_folder, program),
             **start.variables,
         },
         device=start.device,

@@ -28,10 +28,10 @@ def sweep(engine: Engine) -> None:
         EnvironmentUnavailableError: the engine does not answer.
     """
     with engine.explained():
-        found = engine.client.containers.list(
+        containers = engine.client.containers.list(
             all=True, filters={"label": owner.LABEL}, ignore_removed=True
         )
-        for container in found:
+        for container in containers:
             one = owner.Owner.parse(container.labels.get(owner.LABEL, ""))
             if one is None or not one.is_gone(owner.own(), owner.started(one.pid)):
                 continue

@@ -38,10 +38,10 @@ def pinned(requirements: Sequence[str], python: Python) -> dict[str, Package] | 
 def platform_of(python: Python) -> str:
     """Returns uv's name of the platform inside: `x86_64-manylinux_2_28`."""
     machine = python.platform.partition("-")[2]
-    found = re.match(r"glibc (\d+)\.(\d+)", python.libc or "")
-    if not found:
+    match_ = re.match(r"glibc (\d+)\.(\d+)", python.libc or "")
+    if not match_:
         return f"{machine}-unknown-linux-musl"
-    libc = int(found[1]), int(found[2])
+    libc = int(match_[1]), int(match_[2])
     fitting = [one for one in MANYLINUX if one <= libc]
     if not fitting:
         message = f"its {python.libc} is older than what wheels are made for"
@@ -103,9 +103,9 @@ def install_pinned(packages: Mapping[str, Package], folder: Path, *, offline: bo
     wanted = folder / "requirements.txt"
     wanted.write_text(
         "".join(
-            f"{name}=={one.version} --hash=sha256:{sha256}\n"
-            for name, one in packages.items()
-            for sha256 in one.files.values()
+            f"{name}=={package.version} --hash=sha256:{sha256}\n"
+            for name, package in packages.items()
+            for sha256 in package.files.values()
         )
     )
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

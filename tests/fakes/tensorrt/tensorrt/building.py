@@ -179,7 +179,7 @@ class Builder(_Bound):
             scales = self._scales(network, fixed, calibrator, batch)
             if flags & {"STRICT_TYPES", "OBEY_PRECISION_CONSTRAINTS"}:
                 fixed_ = set().union(*(layer._fixed_outputs() for layer in network._layers))
-                scales = {name: one for name, one in scales.items() if name not in fixed_}
+                scales = {name: scale for name, scale in scales.items() if name not in fixed_}
         return {
             "model": base64.b64encode(
                 (graph.quantised(fixed, scales) if scales else fixed).SerializeToString()

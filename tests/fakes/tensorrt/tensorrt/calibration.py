@@ -66,7 +66,7 @@ def scales_of(calibrator, logger, model, input_name, shape, max_batch_size):
 
 def _observe(calibrator, model, input_name, shape):
     """Returns tensor → largest magnitude over all batches that the calibrator gives."""
-    names = [one.name for one in calibrator_session(model).get_outputs()]
+    names = [get_output.name for get_output in calibrator_session(model).get_outputs()]
     session = calibrator_session(model)
     amax, given = {}, 0
     while not (model.producer_name == "stops_early" and given == 2):

@@ -145,7 +145,9 @@ class IExecutionContext(_Bound):
         if self._unset:
             _say(self._engine._logger, 1, "Not all dynamic input shapes are specified")
             return False
-        if any(type(one) is not int for one in bindings) or len(bindings) != len(self._engine._io):
+        if any(type(binding) is not int for binding in bindings) or len(bindings) != len(
+            self._engine._io
+        ):
             raise TypeError("Unable to cast Python instance to C++ type")
         cudart = ctypes.CDLL("libcudart.so")
         cudart.fakeIsDeviceMemory.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -194,7 +196,7 @@ class EngineInspector(_Bound):
     def get_engine_information(self, format):
         layers = _fused(self._engine._plan)
         if not self._engine._plan["detailed"]:
-            layers = [one["Name"] for one in layers]
+            layers = [layer["Name"] for layer in layers]
         io = "I/O Tensors" if VERSION[0] >= 11 else "Bindings"
         text = json.dumps({"Layers": layers, io: [one[0] for one in self._engine._io]})
         # 8.6.0 wrote bare control characters into its strings (seen on a GPU; no JSON).
@@ -211,7 +213,7 @@ def _fused(plan):
     for name, kind, inputs, outputs in plan["layers"]:
         if kind == "ACTIVATION" and found and found[-1]["LayerType"] == "CaskConvolution":
             found[-1]["Name"] += " + " + name
-            found[-1]["Outputs"] = [_format(plan, one) for one in outputs]
+            found[-1]["Outputs"] = [_format(plan, output) for output in outputs]
             continue
         integer = _integer(plan, inputs[0])
         layer = {
@@ -219,7 +221,7 @@ def _fused(plan):
             "LayerType": "CaskConvolution" if kind == "CONVOLUTION" else kind.title(),
             "ParameterType": kind.title(),
             "Inputs": [_format(plan, inputs[0])],
-            "Outputs": [_format(plan, one) for one in outputs],
+            "Outputs": [_format(plan, output) for output in outputs],
             "TacticValue": "0x00000000000003ea",
         }
         if kind == "CONVOLUTION":

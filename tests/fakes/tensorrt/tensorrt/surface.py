@@ -96,7 +96,7 @@ def has(known, version, name, owner=""):
         version = "8.6.1"
     order = known["versions"]
     runs = known["classes"].get(owner, {}).get(name, ())
-    return any(order.index(one[0]) <= order.index(version) <= order.index(one[1]) for one in runs)
+    return any(order.index(run[0]) <= order.index(version) <= order.index(run[1]) for run in runs)
 
 
 def reduced(classes, version):
@@ -108,7 +108,7 @@ def reduced(classes, version):
         if not has(known, version, name) and name != "Severity":
             continue
         owner = "ILogger.Severity" if name == "Severity" else name
-        for attribute in [one for one in vars(kind) if not one.startswith("_")]:
+        for attribute in [var for var in vars(kind) if not var.startswith("_")]:
             if not has(known, version, attribute, owner):
                 delattr(kind, attribute)
         left[name] = kind

@@ -81,9 +81,9 @@ def recognise_centernet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -
     heats = [one for one in found if one.seen not in twos or named(one.seen, "hm", "heat")]
     if len(heats) != 1:
         return None
-    twos = [one for one in twos if one is not heats[0].seen]
-    sizes = [one for one in twos if named(one, "wh", "size")]
-    offsets = [one for one in twos if named(one, "reg", "off")]
+    twos = [two for two in twos if two is not heats[0].seen]
+    sizes = [two for two in twos if named(two, "wh", "size")]
+    offsets = [two for two in twos if named(two, "reg", "off")]
     sure = len(sizes) == len(offsets) == 1 and sizes != offsets
     first, second = (sizes[0], offsets[0]) if sure else twos
     return Proposal(
