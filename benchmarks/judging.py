@@ -18,7 +18,7 @@ from trt_matrix.core.judge import judge
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.plan import passes
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 
 HEADS = ("large", "medium", "small")
 PASSES = passes(
@@ -40,7 +40,7 @@ def evidence(environments: int, images: int, repeats: int) -> Evidence:
     energy = np.random.default_rng(0).lognormal(8, 0.4, images)
 
     @functools.cache
-    def sums_of(y: Object, _: Object) -> Sums:
+    def sums_of(y: StoredObject, _: StoredObject) -> Sums:
         generator = np.random.default_rng([ord(letter) for letter in y.sha256])
         nmse = 1e-12 if "fp32" in y.sha256 else 0.004 * generator.normal(1, 0.02)
         rows = np.zeros(images, SUMS)
@@ -93,7 +93,7 @@ def _measurement(name: str, repeat: int, table: str | None) -> Measurement:
         table=table,
         placement="onnxruntime" if table else None,
         outputs={
-            head: Object(sha256=f"{name}#{repeat}#{head}", suffix=".npy", size_bytes=1)
+            head: StoredObject(sha256=f"{name}#{repeat}#{head}", suffix=".npy", size_bytes=1)
             for head in HEADS
         },
     )

@@ -12,7 +12,7 @@ from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Measurement, Object, Record, Share, Start
+from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 
 Output = npt.NDArray[np.float32]
 
@@ -55,16 +55,16 @@ class _Stored:
         nmse = self.matrix.gates.get(head)
         return None if nmse is None else float(-10 * np.log10(nmse))
 
-    def _sums_of(self, y: Object, r: Object) -> Sums:
+    def _sums_of(self, y: StoredObject, r: StoredObject) -> Sums:
         return compare(self.outputs[y.sha256], self.outputs[r.sha256])
 
-    def _flat_of(self, output: Object) -> str | None:
+    def _flat_of(self, output: StoredObject) -> str | None:
         return flat(self.outputs[output.sha256])
 
-    def _stored(self, output: Output) -> Object:
+    def _stored(self, output: Output) -> StoredObject:
         name = hashlib.sha256(output.tobytes()).hexdigest()
         self.outputs[name] = output
-        return Object(sha256=name, suffix=".npy", size_bytes=output.nbytes)
+        return StoredObject(sha256=name, suffix=".npy", size_bytes=output.nbytes)
 
     def _reference(self, head: int) -> Output:
         energy = self.matrix.energy[head]
@@ -116,14 +116,14 @@ class _Stored:
         )
 
     def _measurement(
-        self, fingerprint: str, outputs: dict[str, Object], made: Made | None = None
+        self, fingerprint: str, outputs: dict[str, StoredObject], made: Made | None = None
     ) -> Measurement:
         cpu = made is None or made.device == "cpu"
         share = made.share if made else None
         shares = None
         if share is not None:
             lost = ("conv9",) if share < 1 else ()
-            one = Share(integer_macs=round(100 * share), total_macs=100, float_layers=lost)
+            one = IntegerShare(integer_macs=round(100 * share), total_macs=100, float_layers=lost)
             shares = dict.fromkeys(self.matrix.heads, one)
         engine = "onnxruntime" if cpu else "tensorrt"
         environment = made.environment if made else "host"

@@ -23,8 +23,8 @@ from trt_matrix.core.boxes.results import (
 from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judgement import CellResult, CustomLayer, Judgement
-from trt_matrix.core.layers.precisions import FLOAT, LayerReport, Way
-from trt_matrix.core.network.lineage import Lineage, SuspectOperator, Suspects
+from trt_matrix.core.layers.precisions import FLOAT, LayerPrecisions, LayerReport
+from trt_matrix.core.network.lineage import Lineage, SuspectOperator, SuspectOperators
 from trt_matrix.core.network.network_map import network_map
 from trt_matrix.core.tables.differences import TableReport, TableUse, TensorRanges
 from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
@@ -101,7 +101,9 @@ def complete() -> Judgement:
             Lineage(
                 bad=("near",),
                 good=("far",),
-                suspects=(Suspects(heads=("near",), operators=(suspect,), others={"Conv": 2}),),
+                suspects=(
+                    SuspectOperators(heads=("near",), operators=(suspect,), others={"Conv": 2}),
+                ),
                 causes=("cause",),
                 cells=("ort-1.26/cpu/int8-shared-entropy",),
                 sentence="behind the upsampling",
@@ -113,8 +115,8 @@ def complete() -> Judgement:
         layers=LayerReport(
             network=network,
             ways=(
-                Way(cells=(cells[0].cell.id,), precisions=ran),
-                Way(cells=(cells[1].cell.id,), precisions=ran | {"resize_up": "odd"}),
+                LayerPrecisions(cells=(cells[0].cell.id,), precisions=ran),
+                LayerPrecisions(cells=(cells[1].cell.id,), precisions=ran | {"resize_up": "odd"}),
             ),
             untold=(cells[3].cell.id,),
         ),

@@ -51,8 +51,8 @@ from trt_matrix.core.network import graph, loading
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.ordering import CircleError, order
 from trt_matrix.core.prepared.likely import likely
-from trt_matrix.core.prepared.packing import Part
-from trt_matrix.core.records import Calibration, Derived, Measurement, Record, Stored
+from trt_matrix.core.prepared.packing import InputPart
+from trt_matrix.core.records import Calibration, DerivedObject, Measurement, Record, Stored
 from trt_matrix.core.tables import reading, table, trt_cache
 from trt_matrix.dumps.files import tensors
 from trt_matrix.dumps.layers import LayerFiles, take_layers
@@ -178,7 +178,7 @@ def _layers(profile: bool) -> Callable[[bytes, Path], None]:
 def _sample(name: str) -> Callable[[bytes, Path], None]:
     def parse(content: bytes, folder: Path) -> None:
         path = _file(content, folder, name)
-        samples.stack([path], [Part("image", (3, 4, 4), "float32")], folder / "target.npy")
+        samples.stack([path], [InputPart("image", (3, 4, 4), "float32")], folder / "target.npy")
 
     return parse
 
@@ -324,7 +324,7 @@ PARSERS: Mapping[str, Parser] = {
         Parser("record", facts_of("record"), _fact(Record), (ValueError,)),
         Parser("measurement", facts_of("measurement"), _fact(Measurement), (ValueError,)),
         Parser("calibration", facts_of("calibration"), _fact(Calibration), (ValueError,)),
-        Parser("derived", facts_of("derived"), _fact(Derived), (ValueError,)),
+        Parser("derived", facts_of("derived"), _fact(DerivedObject), (ValueError,)),
         Parser("checksums", lambda: [b"%s  manifest.json\n" % (b"0" * 64)], lambda content, _: checksums(content.decode("utf-8", "replace")), ()),
         Parser("judgement", judgement_file, _judgement, (StoreError,)),
         Parser("matrix-yaml", matrix_files, _matrix, (ConfigError,)),

@@ -24,7 +24,7 @@ import numpy as np
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Measurement, Record
 from trt_matrix.judging.run_files import layers_of, times_of
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 HIDDEN = (
     (re.compile(r'"/[^"]*/(pack|trt|ort|request|result|python[0-9.]*)\b'), r'"/\1'),
@@ -124,7 +124,7 @@ def _with_simulations(manifest: Manifest, before: Manifest) -> Manifest:
     )
 
 
-def _sums(run: Run, manifest: Manifest, measured: Iterable[Measurement]) -> dict[str, Any]:
+def _sums(run: RunFolder, manifest: Manifest, measured: Iterable[Measurement]) -> dict[str, Any]:
     """Returns the sums of each output against the reference, and against fp32 of its environment and device."""
     assert manifest.reference
     measured = list(measured)

@@ -24,7 +24,7 @@ from trt_matrix.core.layers.precisions import layer_report
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "h200"
@@ -43,7 +43,7 @@ class Recorded:
     records: Sequence[Record]
     evidence: Evidence
     network: NetworkMap
-    layers_of: Callable[[Object], Sequence[EngineLayer]]
+    layers_of: Callable[[StoredObject], Sequence[EngineLayer]]
 
 
 def recorded(data: Path = DATA) -> Recorded:
@@ -53,10 +53,10 @@ def recorded(data: Path = DATA) -> Recorded:
     sums: Mapping[str, Sums] = dict(np.load(data / "sums.npz"))
     layers = json.loads(read(data, "layers.json"))
 
-    def sums_of(y: Object, r: Object) -> Sums:
+    def sums_of(y: StoredObject, r: StoredObject) -> Sums:
         return sums[f"{y.sha256}-{r.sha256}"]
 
-    def layers_of(stored: Object) -> Sequence[EngineLayer]:
+    def layers_of(stored: StoredObject) -> Sequence[EngineLayer]:
         return [
             EngineLayer(tensors=tuple(tensors), precision=precision)
             for tensors, precision in layers[stored.sha256]

@@ -11,13 +11,13 @@ from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import passes
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.inputs import ImageArrays, Network
-from trt_matrix.execution.matrix import Matrix
-from trt_matrix.execution.wanted import Settings, Wants
-from trt_matrix.store.results import Run, Store
+from trt_matrix.execution.matrix import ExperimentRun
+from trt_matrix.execution.wanted import PassRequests, Settings
+from trt_matrix.store.results import RunFolder, Store
 
 IMAGES = 4
 CREATED = datetime(2026, 11, 28, tzinfo=UTC)
@@ -81,16 +81,16 @@ def wants_of(
     shared: str | None = "entropy",
     deadline_s: float = 600,
     results_bytes: int | None = None,
-) -> Wants:
+) -> PassRequests:
     model = networks.detector()
 
-    def images(value: float) -> Object:
+    def images(value: float) -> StoredObject:
         def make(target: Path) -> None:
             np.save(target, np.full((IMAGES, 3, 16, 16), value, np.float32))
 
         return store.derive({"images": IMAGES, "value": value}, ".npy", make)
 
-    return Wants(
+    return PassRequests(
         settings=Settings(
             input="image",
             heads=tuple((info.name, info.name) for info in graph.outputs(model)),
@@ -138,7 +138,7 @@ class Trial:
         cells: Sequence[Cell] | None = None,
         repeats: int = 2,
         most_repeats: int | None = None,
-        undecided: Callable[[Matrix], Collection[str]] = lambda _: (),
+        undecided: Callable[[ExperimentRun], Collection[str]] = lambda _: (),
         fresh: bool = False,
         shared: str | None = "entropy",
         deadline_s: float = 600,
@@ -146,9 +146,9 @@ class Trial:
     ) -> None:
         self.store = store_of(tmp_path)
         self.told = Told()
-        self.run: Run = self.store.new_run("trial", CREATED)
+        self.run: RunFolder = self.store.new_run("trial", CREATED)
         self.reference = reference or InstantEnvironment()
-        self.matrix = Matrix(
+        self.matrix = ExperimentRun(
             run=self.run,
             progress=self.told,
             wants=wants_of(

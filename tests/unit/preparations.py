@@ -10,12 +10,12 @@ from quantised import sqnr
 from small_networks import run
 
 from trt_matrix.core.network.image_input import image_input
-from trt_matrix.core.prepared.preparing import PreparationError, Prepared, Wishes, prepare
+from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, Prepared, prepare
 
 
 def prepared(model: onnx.ModelProto, **wishes: Any) -> Prepared:
     before = model.SerializeToString()
-    found = prepare(model, Wishes(**wishes))
+    found = prepare(model, InputWishes(**wishes))
     assert model.SerializeToString() == before  # what it was given stays as it is
     onnx.checker.check_model(found.model, full_check=True)
     return found
@@ -23,7 +23,7 @@ def prepared(model: onnx.ModelProto, **wishes: Any) -> Prepared:
 
 def problems(model: onnx.ModelProto, **wishes: Any) -> Any:
     with pytest.raises(PreparationError) as caught:
-        prepare(model, Wishes(**wishes))
+        prepare(model, InputWishes(**wishes))
     return caught.value.problems
 
 

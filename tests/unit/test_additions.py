@@ -12,7 +12,7 @@ from trt_matrix.config.sections import OnnxRuntime
 from trt_matrix.config.venv import Venv
 from trt_matrix.core.factors.additions import addition
 from trt_matrix.core.factors.cell_factors import factors
-from trt_matrix.core.factors.places import Place
+from trt_matrix.core.factors.places import FactorPoint
 from trt_matrix.core.factors.words import reasons
 from trt_matrix.core.records import Start
 from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
@@ -42,8 +42,8 @@ def config_with(text: str | None, folder: Path) -> Config:
     return config
 
 
-def place(start_: Start) -> Place:
-    return Place(start_.environment, start_)
+def place(start_: Start) -> FactorPoint:
+    return FactorPoint(start_.environment, start_)
 
 
 def uniform(*starts: Start) -> set[str]:

@@ -15,7 +15,7 @@ from tests.fakes.environment import ScriptedEnvironment
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.environments.factory import reference_environment
 from trt_matrix.errors import ConfigError
@@ -42,7 +42,7 @@ def variant(opset: int = 9) -> Network:
     return Network(model.SerializeToString(), model, f"opset{opset}.onnx")
 
 
-def outputs(store: Store, tmp_path: Path, **arrays: np.ndarray) -> dict[str, Object]:
+def outputs(store: Store, tmp_path: Path, **arrays: np.ndarray) -> dict[str, StoredObject]:
     stored_objects = {}
     for head, array in arrays.items():
         path = tmp_path / f"{head}.npy"
@@ -181,7 +181,7 @@ def wanted(*others: alternatives.Alternative) -> WantedPass:
         fingerprint="f",
         name="fp32",
         precision=Precision.FP32,
-        model=Object(sha256="a", suffix=".onnx", size_bytes=1),
+        model=StoredObject(sha256="a", suffix=".onnx", size_bytes=1),
         table=None,
         placement=None,
         repeat=0,
@@ -195,7 +195,7 @@ def answer(**changes: object) -> PassAnswer:
     return PassAnswer.model_validate(given | more | changes)
 
 
-OTHER = alternatives.Alternative("old.onnx", Object(sha256="b", suffix=".onnx", size_bytes=1))
+OTHER = alternatives.Alternative("old.onnx", StoredObject(sha256="b", suffix=".onnx", size_bytes=1))
 
 
 def test_the_form_that_was_read_is_told_by_its_name() -> None:

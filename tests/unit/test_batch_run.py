@@ -17,7 +17,7 @@ from test_shipped_run import FOLDERS, Ran
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.prepared.likely import likely
-from trt_matrix.core.prepared.preparing import PreparationError, Wishes, prepare
+from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, prepare
 from trt_matrix.errors import ConfigError
 
 BATCH, CALIBRATION, EVALUATION = 4, 7, 6
@@ -154,18 +154,20 @@ def test_a_head_whose_images_cannot_be_told_apart_is_refused_before_anything_run
 
 
 def test_what_is_given_for_one_image_is_every_images() -> None:
-    prepared = prepare(rt_detr(), Wishes(batch=3, constants={"orig_target_sizes": [16, 8]}))
+    prepared = prepare(rt_detr(), InputWishes(batch=3, constants={"orig_target_sizes": [16, 8]}))
     (value,) = (
         tensor for tensor in prepared.model.graph.initializer if tensor.name == "orig_target_sizes"
     )
     assert numpy_helper.to_array(value).tolist() == [[16, 8]] * 3
-    own = prepare(rt_detr(), Wishes(batch=2, constants={"orig_target_sizes": [[16, 8], [4, 2]]}))
+    own = prepare(
+        rt_detr(), InputWishes(batch=2, constants={"orig_target_sizes": [[16, 8], [4, 2]]})
+    )
     (value,) = (
         tensor for tensor in own.model.graph.initializer if tensor.name == "orig_target_sizes"
     )
     assert numpy_helper.to_array(value).tolist() == [[16, 8], [4, 2]]
     with pytest.raises(PreparationError, match="one symbol is one size"):
-        prepare(rt_detr(), Wishes(batch=3, constants={"orig_target_sizes": [[16, 8], [4, 2]]}))
+        prepare(rt_detr(), InputWishes(batch=3, constants={"orig_target_sizes": [[16, 8], [4, 2]]}))
 
 
 def built_in() -> onnx.ModelProto:
@@ -184,22 +186,22 @@ def test_a_batch_that_is_built_in_is_what_init_writes(tmp_path: Path) -> None:
     text = init.text(Path("net.onnx"), built_in())
     assert yaml.safe_load(text)["model"] == {"onnx": "net.onnx", "batch": BATCH}
     with pytest.raises(PreparationError, match=r"feed 4 at once: model: \{batch: 4\}"):
-        prepare(built_in(), Wishes())
+        prepare(built_in(), InputWishes())
     # A network that takes any number is fed one by one still.
     assert likely(dynamic([BATCH, 3, 16, 16])).wishes.batch == 1
 
 
 def test_another_batch_than_the_file_has_is_refused_with_what_to_write() -> None:
     with pytest.raises(PreparationError) as caught:
-        prepare(built_in(), Wishes(batch=8))
+        prepare(built_in(), InputWishes(batch=8))
     assert "images are fed 8 at once, so its batch is to be 8" in str(caught.value)
     assert "or feed 4 at once: model: {batch: 4}" in str(caught.value)
     with pytest.raises(PreparationError, match="does not take 'image' as"):
-        prepare(built_in(), Wishes(batch=8, shapes={"image": (8, 3, 16, 16)}))
+        prepare(built_in(), InputWishes(batch=8, shapes={"image": (8, 3, 16, 16)}))
 
 
 def test_one_image_in_the_file_is_no_limit_where_nothing_holds_it() -> None:
-    prepared = prepare(detector(), Wishes(batch=BATCH))
+    prepared = prepare(detector(), InputWishes(batch=BATCH))
     shapes = [
         [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in prepared.model.graph.output

@@ -19,7 +19,7 @@ from trt_matrix.core.qdq.explicit import (
     place,
     simulation_of,
 )
-from trt_matrix.core.tables.best import MOST_TRIALS, Best, ImagePart, Ranges, best_ranges
+from trt_matrix.core.tables.best import MOST_TRIALS, BestTable, ImagePart, Ranges, best_ranges
 from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges
 from trt_matrix.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, ImageSubset, TableSimulator
 
@@ -54,7 +54,7 @@ class Bowl:
         ]
 
 
-def search(tables: Mapping[str, Table_], simulate: Bowl, most: int = MOST_TRIALS) -> Best:
+def search(tables: Mapping[str, Table_], simulate: Bowl, most: int = MOST_TRIALS) -> BestTable:
     return best_ranges(tables, list(simulate.best), simulate, nothing, most=most)
 
 

@@ -25,7 +25,7 @@ from trt_matrix.core.manifest import (
     Manifest,
     RecordedDecode,
 )
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 
 FP32 = Pass(precision=Precision.FP32)
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
@@ -60,9 +60,9 @@ class World:
             "far": self.content("far", [[box("far", 300)]] * IMAGES),
         }
 
-    def content(self, name: str, boxes: Sequence[Sequence[Boxes]]) -> Object:
+    def content(self, name: str, boxes: Sequence[Sequence[Boxes]]) -> StoredObject:
         self.contents[name] = [list(all_boxes) for all_boxes in boxes]
-        return Object(sha256=name, suffix=".npy", size_bytes=1)
+        return StoredObject(sha256=name, suffix=".npy", size_bytes=1)
 
     def cell(self, environment: str, *repeats: Outputs, pass_: Pass = SHARED) -> str:
         cell = Cell(environment=environment, device="cpu", pass_=pass_)
@@ -146,7 +146,7 @@ class World:
         return judge_boxes(self.evidence(**options)).cells
 
 
-def no_sums(y: Object, r: Object) -> Any:
+def no_sums(y: StoredObject, r: StoredObject) -> Any:
     raise AssertionError("boxes need no sums")
 
 

@@ -151,7 +151,7 @@ def test_what_real_engines_gave() -> None:
 
 
 def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
-    from trt_matrix.core.layers.precisions import LayerReport, Way
+    from trt_matrix.core.layers.precisions import LayerPrecisions, LayerReport
 
     judged = h200.judged()
     assert judged.layers is not None
@@ -163,13 +163,13 @@ def test_a_layer_that_only_one_of_both_ran_in_int8_is_named() -> None:
     layers = LayerReport(
         network=network,
         ways=(
-            Way(cells=("i",), precisions={name: "int8"}),
-            Way(cells=("e",), precisions={name: "fp32"}),
+            LayerPrecisions(cells=("i",), precisions={name: "int8"}),
+            LayerPrecisions(cells=("e",), precisions={name: "fp32"}),
         ),
     )
     assert f"only implicit int8 ran {name} in int8" in bridge_sentences([bridge], layers)[0]
     # Not where one build of the other did, or is not known.
     for precisions in ({name: "int8"}, {}):
-        ways = (*layers.ways, Way(cells=("e",), precisions=precisions))
+        ways = (*layers.ways, LayerPrecisions(cells=("e",), precisions=precisions))
         told = bridge_sentences([bridge], LayerReport(network=network, ways=ways))[0]
         assert "only" not in told

@@ -20,12 +20,12 @@ from trt_matrix.core.calibration.report import (
     Claim,
     Concern,
     Cost,
+    LeftOutImage,
     Trial,
-    Without,
 )
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import CalibrationFacts, ImageSet, Manifest
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.judging.calibration import calibration_report
 from trt_matrix.judging.described import stored
 from trt_matrix.judging.preprocessing import judged
@@ -55,7 +55,7 @@ def entries(pixels: Pictures) -> npt.NDArray[np.void]:
     return made
 
 
-def put(store: Store, array: npt.NDArray[Any]) -> Object:
+def put(store: Store, array: npt.NDArray[Any]) -> StoredObject:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return store.put(buffer.getvalue(), ".npy")
@@ -269,7 +269,9 @@ def test_an_image_that_helps_one_head_and_costs_another_is_not_to_be_taken_out(
     gains: tuple[tuple[str, float], ...], advice: str
 ) -> None:
     decider = Decider(image=0, tensors=("a", "b", "c"), factor=2.0, furthest=3.0, of=20)
-    (claim,) = claims.without_claims([Without(decider=decider, image="a.jpg", gains_db=gains)], 0.5)
+    (claim,) = claims.without_claims(
+        [LeftOutImage(decider=decider, image="a.jpg", gains_db=gains)], 0.5
+    )
     assert advice in claim.advice
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.unit.judgements import SHARED, cell_result, head, judgement, latency, whole
 from trt_matrix.core.cells import Status
-from trt_matrix.core.changes import Change, changes
+from trt_matrix.core.changes import RunChange, changes
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.verdicts.gates import GateResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -20,7 +20,7 @@ def run(cell: CellResult | None = None, **more: object) -> Judgement:
     return judgement(cells, heads=("small",), **more)
 
 
-def changed(change: Callable[[CellResult], CellResult]) -> list[Change]:
+def changed(change: Callable[[CellResult], CellResult]) -> list[RunChange]:
     before = run()
     return list(changes(before, run(change(before.cells[0]))))
 
@@ -34,8 +34,8 @@ def test_inputs_are_told_first_and_once() -> None:
     one = run(facts={"model": {"sha256": "a"}, "settings": {"repeats": 2}})
     other = run(facts={"model": {"sha256": "b"}, "settings": {"repeats": 2, "most": 3}})
     assert changes(one, other) == (
-        Change(None, None, "model.sha256", "a", "b"),
-        Change(None, None, "settings.most", None, 3),
+        RunChange(None, None, "model.sha256", "a", "b"),
+        RunChange(None, None, "settings.most", None, 3),
     )
 
 

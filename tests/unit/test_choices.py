@@ -18,7 +18,7 @@ from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.layers.choices import LEAST_DB, Choice, choices
 from trt_matrix.core.layers.engine_layers import EngineLayer
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.records import Measurement, Object, Record, Start
+from trt_matrix.core.records import Measurement, Record, Start, StoredObject
 from trt_matrix.core.verdicts.verdict import Kind
 
 NETWORK = network_map(networks.detector(), [("large", "large"), ("small", "small")])
@@ -41,7 +41,7 @@ def found(
     sqnr: dict[str, float] = {}
     records = []
     for number, (table, apart, sqnr_db) in enumerate(builds):
-        told = Object(sha256=f"layers-{number}", suffix=".json", size_bytes=1)
+        told = StoredObject(sha256=f"layers-{number}", suffix=".json", size_bytes=1)
         layers[told.sha256] = [
             EngineLayer(
                 tensors=(tensor,), precision=apart.get(name, "int8").replace("held", "fp32")
@@ -49,7 +49,7 @@ def found(
             for name, tensor in names.items()
         ]
         outputs = {
-            head: Object(sha256=f"{head}-{number}", suffix=".npy", size_bytes=1)
+            head: StoredObject(sha256=f"{head}-{number}", suffix=".npy", size_bytes=1)
             for head in ("large", "small")
         }
         sqnr |= {f"large-{number}": 30.0, f"small-{number}": sqnr_db}

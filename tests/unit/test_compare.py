@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trt_matrix import cli
 from trt_matrix.commands.compare.comparing import compare_paths
 from trt_matrix.commands.compare.options import formats
-from trt_matrix.commands.compare.told import LOOP, Compared, Result
+from trt_matrix.commands.compare.told import LOOP, Result, TensorComparison
 from trt_matrix.errors import ConfigError
 
 RNG = np.random.default_rng(11)
@@ -33,7 +33,7 @@ def saved(path: Path, array: np.ndarray, dtype: str = "<f4") -> Path:
 
 def compared(
     folder: Path, a: np.ndarray, b: np.ndarray, dtypes: Sequence[str] = ("<f4", "<f4"), **how: str
-) -> Compared:
+) -> TensorComparison:
     paths = [saved(folder / name, x, t) for name, x, t in zip("ab", (a, b), dtypes, strict=True)]
     [found] = compare_paths(*paths, formats(**how)).files  # type: ignore[arg-type]
     return found

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from trt_matrix.commands import console
-from trt_matrix.commands.console import JsonLines, Plain, Quiet, Terminal, chosen
+from trt_matrix.commands.console import JsonLines, PlainProgress, QuietProgress, Terminal, chosen
 from trt_matrix.core.cells import Status
 from trt_matrix.execution.progress import Progress
 
@@ -27,7 +27,7 @@ def play(progress: Progress) -> None:
 
 def test_plain_lines() -> None:
     stream = io.StringIO()
-    with Plain(stream) as progress:
+    with PlainProgress(stream) as progress:
         play(progress)
     assert stream.getvalue().splitlines() == [
         "waiting for another run to end",
@@ -42,7 +42,7 @@ def test_a_long_step_shows_its_stage_now_and_then(monkeypatch: pytest.MonkeyPatc
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    progress = Plain(stream)
+    progress = PlainProgress(stream)
     for now in range(0, 40, 2):
         progress.stage("ort-1/cpu", f"calibrate {now}/128")
     assert stream.getvalue().splitlines() == [
@@ -55,7 +55,7 @@ def test_the_time_left_is_told_by_what_took_time(monkeypatch: pytest.MonkeyPatch
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    progress = Plain(stream)
+    progress = PlainProgress(stream)
     progress.expect(10)
     progress.done("known", Status.OK, "reused", steps=4, reused=True)
     for step in range(1, 4):
@@ -86,7 +86,7 @@ def test_json_lines_are_one_object_each() -> None:
 
 def test_quiet_tells_warnings_only() -> None:
     stream = io.StringIO()
-    with Quiet(stream) as progress:
+    with QuietProgress(stream) as progress:
         play(progress)
     assert stream.getvalue() == "warning: no shared table\n"
 
@@ -105,7 +105,7 @@ def test_a_terminal_shows_what_a_job_said_literally() -> None:
 
 def test_lines_of_several_threads_stay_whole() -> None:
     stream = io.StringIO()
-    progress = Plain(stream)
+    progress = PlainProgress(stream)
     threads = [
         threading.Thread(target=lambda: [progress.note("x" * 50) for _ in range(50)])
         for _ in range(4)
@@ -120,8 +120,8 @@ def test_lines_of_several_threads_stay_whole() -> None:
 @pytest.mark.parametrize(
     ("quiet", "as_json", "kind"),
     [
-        (False, False, Plain),
-        (True, False, Quiet),
+        (False, False, PlainProgress),
+        (True, False, QuietProgress),
         (False, True, JsonLines),
         (True, True, JsonLines),
     ],
@@ -134,7 +134,7 @@ def test_several_places_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    progress = Plain(stream)
+    progress = PlainProgress(stream)
     progress.stage("a/gpu:0", "build fp32")
     progress.stage("a/gpu:1", "infer fp32")
     progress.transfer("b: layer 1", 2_000_000, 5_000_000)

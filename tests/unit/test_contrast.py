@@ -11,7 +11,7 @@ from scipy import stats
 from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.rules import DB
 from trt_matrix.core.verdicts.build_noise import EXACT, Noise, build_noise
-from trt_matrix.core.verdicts.contrast import Contrast, Side, contrast
+from trt_matrix.core.verdicts.contrast import Contrast, ContrastSide, contrast
 from trt_matrix.core.verdicts.sample import Floats, Sample
 
 LEAST = 0.5 * DB
@@ -24,13 +24,13 @@ def sample(errors: object, exact: bool = False) -> Sample:
     return Sample(rows, np.full(rows.shape[1], 1e4), exact=exact)
 
 
-def exact(errors: object) -> Side:
-    return Side(sample(errors, exact=True))
+def exact(errors: object) -> ContrastSide:
+    return ContrastSide(sample(errors, exact=True))
 
 
 def built(one: Sample, other: Sample) -> Contrast:
     noise = build_noise({"h": {"one": one, "other": other}}, fixed=False)
-    return contrast(Side(one, noise["h", "one"]), Side(other, noise["h", "other"]))
+    return contrast(ContrastSide(one, noise["h", "one"]), ContrastSide(other, noise["h", "other"]))
 
 
 def test_of_the_typical_image_it_is_the_paired_t_test_of_logarithms() -> None:
@@ -74,7 +74,7 @@ def test_images_are_the_delete_one_jackknife(seed: int) -> None:
         [difference([i for i in range(IMAGES) if i != out]) for out in range(IMAGES)]
     )
     expected = (IMAGES - 1) / IMAGES * ((left_out - left_out.mean()) ** 2).sum()
-    seen = contrast(Side(sample(one)), Side(sample(other)))
+    seen = contrast(ContrastSide(sample(one)), ContrastSide(sample(other)))
     assert seen.sqnr.log == pytest.approx(difference(list(range(IMAGES))))
     assert seen.sqnr.images[0] == pytest.approx(expected)
     typical = np.log(one).mean(axis=0) - np.log(other).mean(axis=0)
@@ -147,7 +147,7 @@ def test_an_exact_side_adds_nothing() -> None:
     generator = np.random.default_rng(3)
     one = sample(generator.lognormal(0, 0.1, (3, IMAGES)))
     noise = build_noise({"h": {"one": one}}, fixed=False)["h", "one"]
-    seen = contrast(Side(one, noise), exact(np.ones(IMAGES)))
+    seen = contrast(ContrastSide(one, noise), exact(np.ones(IMAGES)))
     assert len(seen.sqnr.builds) == 1
     assert seen.sqnr.builds[0] == (pytest.approx(noise.sqnr[0] / 3), 2)
     assert (seen.known, seen.builds) == (True, 3)
@@ -156,7 +156,7 @@ def test_an_exact_side_adds_nothing() -> None:
 
 def test_one_build_is_unknown_and_nothing_is_decided() -> None:
     one, other = sample(np.full(9, 5.0)), sample(np.full(9, 1.0))
-    seen = contrast(Side(one, UNKNOWN), Side(other, UNKNOWN))
+    seen = contrast(ContrastSide(one, UNKNOWN), ContrastSide(other, UNKNOWN))
     assert not seen.known
     assert (seen.p(0.0), seen.bound()) == (1.0, math.inf)
     effect = seen.effect(LEAST)
@@ -167,11 +167,11 @@ def test_one_build_is_unknown_and_nothing_is_decided() -> None:
 
 def test_bits_that_are_equal_where_they_must_be_are_certain() -> None:
     one, other = sample(np.full((2, 9), 5.0)), sample(np.full((2, 9), 4.0))
-    seen = contrast(Side(one, EXACT), Side(other, EXACT))
+    seen = contrast(ContrastSide(one, EXACT), ContrastSide(other, EXACT))
     assert seen.p(LEAST) == 0.0
     assert seen.effect(LEAST).same_bits
     assert seen.bound() == pytest.approx(math.log(5 / 4))
-    same = contrast(Side(one, EXACT), Side(one, EXACT))
+    same = contrast(ContrastSide(one, EXACT), ContrastSide(one, EXACT))
     assert same.p(0.0) == 1.0
     assert same.bound() == 0.0
 
@@ -207,7 +207,7 @@ def test_other_images_are_refused() -> None:
         contrast(exact([1.0, 2.0]), exact([1.0]))
     one = sample([1.0, 2.0])
     with pytest.raises(ValueError, match="same images"):
-        contrast(Side(one), Side(Sample(one.errors, one.energy * 1.001)))
+        contrast(ContrastSide(one), ContrastSide(Sample(one.errors, one.energy * 1.001)))
 
 
 def test_a_dead_output_is_compared_although_its_reference_is_summed_in_another_way() -> None:
@@ -215,7 +215,9 @@ def test_a_dead_output_is_compared_although_its_reference_is_summed_in_another_w
     reference = np.random.default_rng(3).normal(0, 1, (4, 384)).astype(np.float32)
     alive, dead = compare(reference * np.float32(1.1), reference), compare(reference * 0, reference)
     assert not np.array_equal(alive["r2"], dead["r2"])
-    side, other = (Side(Sample(sums["d2"][np.newaxis], sums["r2"])) for sums in (dead, alive))
+    side, other = (
+        ContrastSide(Sample(sums["d2"][np.newaxis], sums["r2"])) for sums in (dead, alive)
+    )
     assert contrast(side, other).sqnr.log == pytest.approx(math.log(100), rel=1e-3)
 
 

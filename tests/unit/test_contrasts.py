@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.factors.contrasts import Design, Differing, Step
+from trt_matrix.core.factors.contrasts import ChainStep, Design, Differing
 
 Points = Mapping[str, Sequence[int]]
 """place → one value a factor."""
@@ -20,13 +20,13 @@ def differing(points: Points) -> Differing:
     return found
 
 
-def steps(points: Points, start: str = "a", end: str = "b") -> tuple[Step, ...]:
+def steps(points: Points, start: str = "a", end: str = "b") -> tuple[ChainStep, ...]:
     return Design(list(points), differing(points)).chain(start, end)
 
 
 def test_cells_that_differ_in_one_factor_need_no_other() -> None:
     found = steps({"a": (0, 0), "b": (1, 0), "c": (2, 0)})
-    assert found == (Step("a", "b", frozenset({"f0"})),)
+    assert found == (ChainStep("a", "b", frozenset({"f0"})),)
 
 
 def test_equal_cells_have_nothing_between() -> None:
@@ -43,7 +43,7 @@ def test_a_corner_separates_two_factors() -> None:
 
 def test_without_a_corner_they_stay_together() -> None:
     found = steps({"a": (0, 0), "b": (1, 1), "far": (2, 2)})
-    assert found == (Step("a", "b", frozenset({"f0", "f1"})),)
+    assert found == (ChainStep("a", "b", frozenset({"f0", "f1"})),)
 
 
 def test_a_cell_on_another_device_is_no_evidence() -> None:

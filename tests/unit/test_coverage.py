@@ -12,7 +12,7 @@ from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Coverage, Measurement
-from trt_matrix.core.tables.coverage import Arrived, coverage
+from trt_matrix.core.tables.coverage import TensorArrival, coverage
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.execution.answers import AnswerError, ResultFolder
 
@@ -23,14 +23,16 @@ HEADS = (("large", "large"), ("small", "small"))
 
 
 def test_a_whole_table_covers_every_head() -> None:
-    coverages = coverage(networks.detector(), Arrived(), HEADS)
+    coverages = coverage(networks.detector(), TensorArrival(), HEADS)
     assert {head: one.ratio for head, one in coverages.items()} == {"large": 1.0, "small": 1.0}
     assert coverages["small"].mapped > coverages["large"].mapped > 4
 
 
 def test_a_tensor_that_lacks_its_scale_counts_for_the_heads_behind_it() -> None:
-    everything = coverage(networks.detector(), Arrived(), HEADS)
-    arrived = Arrived(unmapped=["s2", "up"], unknown=["mixed"], zero=["sum"], missing=["s4", "up"])
+    everything = coverage(networks.detector(), TensorArrival(), HEADS)
+    arrived = TensorArrival(
+        unmapped=["s2", "up"], unknown=["mixed"], zero=["sum"], missing=["s4", "up"]
+    )
     coverages = coverage(networks.detector(), arrived, HEADS)
     assert coverages["large"].unmapped == ("s2", "s4")
     assert coverages["small"].unmapped == ("s2", "s4", "up", "mixed")
@@ -41,7 +43,7 @@ def test_a_tensor_that_lacks_its_scale_counts_for_the_heads_behind_it() -> None:
 
 def test_names_that_no_head_depends_on_count_for_none() -> None:
     """TensorRT's network has tensors of its own, and tables have names of other networks."""
-    arrived = Arrived(unmapped=["(Unnamed Layer* 3) [Shuffle]_output"], unknown=["elsewhere"])
+    arrived = TensorArrival(unmapped=["(Unnamed Layer* 3) [Shuffle]_output"], unknown=["elsewhere"])
     coverages = coverage(networks.detector(), arrived, HEADS)
     assert all(one.ratio == 1.0 for one in coverages.values())
 
@@ -54,12 +56,12 @@ def test_names_are_those_of_the_folded_network() -> None:
         b.weight(name, networks.np.ones(4, "f4"))
     b.node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], "head")
     model = b.model({"image": [1, 3, 8, 8]}, ["head"])
-    coverages = coverage(model, Arrived(unmapped=["c"]), [("h", "head")])
+    coverages = coverage(model, TensorArrival(unmapped=["c"]), [("h", "head")])
     assert coverages["h"] == Coverage(mapped=2)
 
 
 def test_an_old_form_has_the_same_tensors() -> None:
-    arrived = Arrived(unmapped=["up"])
+    arrived = TensorArrival(unmapped=["up"])
     new, old = (
         coverage(one, arrived, HEADS) for one in (networks.detector(), networks.old_detector())
     )

@@ -28,7 +28,7 @@ from trt_matrix.core.manifest import (
     Manifest,
     RecordedDecode,
 )
-from trt_matrix.core.records import Derived, Object
+from trt_matrix.core.records import DerivedObject, StoredObject
 from trt_matrix.errors import ExitCode
 from trt_matrix.judging import detections
 from trt_matrix.judging.detections import box_evidence
@@ -85,7 +85,7 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**values | changes)
 
 
-def put(store: Store, array: np.ndarray[Any, Any], name: str = "array") -> Object:
+def put(store: Store, array: np.ndarray[Any, Any], name: str = "array") -> StoredObject:
     with store.workspace() as folder:
         np.save(folder / f"{name}.npy", array)
         return store.adopt(folder / f"{name}.npy")
@@ -359,7 +359,7 @@ def test_outputs_that_are_gone_are_told_and_the_rest_is_judged(
     )  # not kept once it is judged
     # What was made of it is gone, too; the sums of errors are not.
     for fact in (store.root / "facts" / "object").iterdir():
-        made = store.root / "objects" / unsealed(Derived, fact.read_bytes()).file
+        made = store.root / "objects" / unsealed(DerivedObject, fact.read_bytes()).file
         if made.exists() and (made.suffix == ".json" or b"corners" in made.read_bytes()[:200]):
             made.unlink()
     for path in (store.root / "objects").glob("*.npy"):

@@ -26,12 +26,12 @@ from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.network_map import network_map
 from trt_matrix.core.qdq.explicit import TENSORRT
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.diagnosis.from_run import builds_of
 from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.simulator import Simulator
-from trt_matrix.diagnosis.subject import Builds, Built, Subject
+from trt_matrix.diagnosis.subject import Builds, ImplicitBuild, Subject
 from trt_matrix.diagnosis.told import engine_loss_lines
 from trt_matrix.store.results import Store
 
@@ -62,7 +62,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EngineLo
     assert manifest.asked
     network = network_map(model, manifest.asked.heads)
 
-    def layers_of(stored: Object) -> list[EngineLayer]:
+    def layers_of(stored: StoredObject) -> list[EngineLayer]:
         told = layers[stored.sha256]
         return [EngineLayer(tensors=tuple(names), precision=one) for names, one in told]
 
@@ -180,7 +180,9 @@ def subject(folder: Path, factor: float) -> Subject:
     return replace(made, table=replace(made.table, amax=amax))
 
 
-def build(one: Subject, errors: Mapping[str, float], *, fp32: tuple[str, ...] = ()) -> Built:
+def build(
+    one: Subject, errors: Mapping[str, float], *, fp32: tuple[str, ...] = ()
+) -> ImplicitBuild:
     """A build that kept so many dB of each head on every image."""
     network = network_map(one.model, one.heads)
     sums = {}
@@ -188,7 +190,7 @@ def build(one: Subject, errors: Mapping[str, float], *, fp32: tuple[str, ...] = 
         reference = np.ones((len(one.images), 100), np.float32)
         noise = np.float32(10 ** (-db / 20))
         sums[head] = compare(reference + noise, reference, 1e-3)
-    return Built(
+    return ImplicitBuild(
         cell="trt/gpu:0/int8-implicit-own-entropy2",
         table=one.table,
         table_name="its own",
@@ -215,7 +217,9 @@ def simulated(one: Subject, *, given_on: bool) -> dict[str, float]:
     return result
 
 
-def asked(one: Subject, *builds: Built, choices: tuple[Choice, ...] = ()) -> EngineLoss | None:
+def asked(
+    one: Subject, *builds: ImplicitBuild, choices: tuple[Choice, ...] = ()
+) -> EngineLoss | None:
     network = network_map(one.model, one.heads)
     one = replace(one, builds=Builds(network=network, built=builds, choices=choices))
     store = Store(one.folder / "results")

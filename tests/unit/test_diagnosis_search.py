@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trt_matrix.core.diagnosis.errors import Goal, HeadErrors, StateErrors
 from trt_matrix.core.diagnosis.quantisers import Part, activation, weights
-from trt_matrix.core.diagnosis.search import Freed, Search, front
+from trt_matrix.core.diagnosis.search import FloatLayers, Search, front
 from trt_matrix.core.metrics import Metrics
 
 Model = Callable[[frozenset[str]], Mapping[str, float]]
@@ -46,7 +46,7 @@ def search(
     goals = tuple(Goal(head, "sqnr_db", limit) for head, limit in limits_db.items())
     return Search(
         costs=costs,
-        freed=Freed(needs={part: frozenset(layers) for part, layers in needs.items()}),
+        freed=FloatLayers(needs={part: frozenset(layers) for part, layers in needs.items()}),
         gains={goal: gains[goal.where] for goal in goals},
         goals=goals,
         evaluate=lambda layers: errors(model(layers)),

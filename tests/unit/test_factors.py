@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probes import library, start
 
-from trt_matrix.core.factors.cell_factors import NOT_MAPPED, Question, difference, factors, title
+from trt_matrix.core.factors.cell_factors import NOT_MAPPED, EffectKind, difference, factors, title
 from trt_matrix.core.records import Start
 
 CUDNN = library("/usr/lib/libcudnn.so.8.9.7", "8.9.7")
@@ -17,7 +17,7 @@ CUBLAS = library("/usr/local/cuda/libcublas.so.12.2.5.6", "12.2.5.6")
 DRIVER = library("/usr/lib/libcuda.so.535.104.05", "535.104.05")
 
 
-def changed(one: Start, other: Start, question: Question = Question.ENGINE) -> set[str]:
+def changed(one: Start, other: Start, question: EffectKind = EffectKind.ENGINE) -> set[str]:
     return set(difference(factors(one), factors(other), question).factors)
 
 
@@ -40,15 +40,15 @@ def test_another_build_of_one_version_is_another_engine() -> None:
 def test_numpy_can_matter_for_tables_and_time_but_not_for_the_engine() -> None:
     one, other = start(numpy="1.26.4"), start(numpy="2.4.6")
     assert changed(one, other) == set()
-    assert "numpy" in difference(factors(one), factors(other), Question.ENGINE).harmless
-    assert changed(one, other, Question.CALIBRATOR) == {"numpy"}
-    assert changed(one, other, Question.LATENCY) == {"numpy"}
+    assert "numpy" in difference(factors(one), factors(other), EffectKind.ENGINE).harmless
+    assert changed(one, other, EffectKind.CALIBRATOR) == {"numpy"}
+    assert changed(one, other, EffectKind.LATENCY) == {"numpy"}
 
 
 def test_python_can_matter_for_time_alone() -> None:
     one, other = start(python="3.10.13"), start(python="3.11.7")
-    assert changed(one, other) == changed(one, other, Question.CALIBRATOR) == set()
-    assert changed(one, other, Question.LATENCY) == {"Python"}
+    assert changed(one, other) == changed(one, other, EffectKind.CALIBRATOR) == set()
+    assert changed(one, other, EffectKind.LATENCY) == {"Python"}
 
 
 def test_what_is_installed_but_never_mapped_is_no_factor() -> None:
@@ -57,7 +57,7 @@ def test_what_is_installed_but_never_mapped_is_no_factor() -> None:
     other = start(packages={})
     other.probe["packages"]["sympy"] = "1.13.0"
     told = difference(
-        factors(one.model_copy(update={"probe": probe})), factors(other), Question.LATENCY
+        factors(one.model_copy(update={"probe": probe})), factors(other), EffectKind.LATENCY
     )
     assert told.factors == frozenset()
     assert told.harmless == {"sympy": NOT_MAPPED}
@@ -96,7 +96,7 @@ def test_a_library_without_a_version_is_known_by_its_size() -> None:
 
 def test_a_library_that_only_one_engine_loads_is_a_part_of_that_change() -> None:
     old, new = start("8.5", engine="tensorrt", libraries=(CUDNN,)), start("8.6", engine="tensorrt")
-    told = difference(factors(old), factors(new), Question.ENGINE)
+    told = difference(factors(old), factors(new), EffectKind.ENGINE)
     assert told.factors == {"engine"}
     assert "cuDNN" in told.harmless
     same = start("8.5", engine="tensorrt")
@@ -201,7 +201,7 @@ def test_whatever_a_job_writes_gives_factors(written: dict[str, Any]) -> None:
     sound = start()
     hostile = sound.model_copy(update={"probe": {**sound.probe, **written}})
     one, other = factors(hostile), factors(sound)
-    for question in Question:
+    for question in EffectKind:
         assert difference(one, one, question).factors == frozenset()
         assert difference(one, other, question).factors == difference(other, one, question).factors
 

@@ -29,11 +29,11 @@ from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.calibration.curve import Curve, Point, Trend
 from trt_matrix.core.calibration.ranges import Decider
-from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, Without
+from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, LeftOutImage
 from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.diagnosis.record import MixRecord
-from trt_matrix.core.fix import Basis, FixKind, Kept
+from trt_matrix.core.fix import Basis, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.report import views
@@ -217,7 +217,7 @@ def curve(trend: Trend) -> Curve:
 
 def test_other_images_are_never_said_to_have_been_tried() -> None:
     fix = only(told(cell(BASELINE), calibration=report(costs=(cost(3.0),))))
-    assert (fix.kind, fix.basis, fix.reaches) == (FixKind.IMAGES, Basis.UNKNOWN, Kept())
+    assert (fix.kind, fix.basis, fix.reaches) == (FixKind.IMAGES, Basis.UNKNOWN, KeptQuality())
     assert "up to small 3.0 dB more" in fix.why
 
 
@@ -240,7 +240,7 @@ def test_more_images_are_told_where_the_curve_still_rises_and_not_where_it_is_fl
 
 def test_an_image_that_decides_ranges_is_simulated_without() -> None:
     decider = Decider(image=3, factor=4.0, tensors=("a", "b"), of=9, furthest=6.0)
-    without = Without(
+    without = LeftOutImage(
         decider=decider, image="night.jpg", gains_db=(("small", 2.0), ("large", -0.1))
     )
     fix = only(told(cell(BASELINE), calibration=report(without=(without,))))

@@ -21,7 +21,7 @@ from tests.unit.fixes import (
 from tests.unit.judgements import BASELINE
 from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.precisions import LayerReport, Way
+from trt_matrix.core.layers.precisions import LayerPrecisions, LayerReport
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
@@ -66,7 +66,7 @@ def test_layers_that_gain_decibels_and_lose_precision_are_no_fix() -> None:
 
 
 def _report(*ran_in_int8: str, cells: tuple[str, ...]) -> LayerReport:
-    way = Way(cells=cells, precisions=dict.fromkeys(ran_in_int8, INT8))
+    way = LayerPrecisions(cells=cells, precisions=dict.fromkeys(ran_in_int8, INT8))
     return LayerReport(network=NetworkMap(heads=("small",), parts=(), inputs=()), ways=(way,))
 
 

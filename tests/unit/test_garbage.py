@@ -13,10 +13,10 @@ import pytest
 from trt_matrix.commands.gc import Collected, age, collect, collect_in
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Calibration, Measurement, Object, Record, digest
+from trt_matrix.core.records import Calibration, Measurement, Record, StoredObject, digest
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.errors import ConfigError, StoreError
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def array(store: Store, value: float) -> Object:
+def array(store: Store, value: float) -> StoredObject:
     with store.workspace() as folder:
         np.save(folder / "one.npy", np.full((4, 3), value, np.float32))
         return store.adopt(folder / "one.npy")
@@ -58,7 +58,7 @@ def calibrated(store: Store, amax: float) -> str:
     return from_ranges(ranges, Provenance(algorithm="minmax")).digest
 
 
-def finished(store: Store, value: float, days_ago: float, *, amax: float = 1.0) -> Run:
+def finished(store: Store, value: float, days_ago: float, *, amax: float = 1.0) -> RunFolder:
     """Makes a run of one cell, with a reference of zeros, as old as it is said to be."""
     run = store.new_run("demo", NOW - days_ago * DAY)
     reference, measurement = measured(store, 0.0), measured(store, value)
@@ -122,7 +122,7 @@ def everything(store: Store) -> dict[str, bytes]:
     }
 
 
-def whole(run: Run) -> None:
+def whole(run: RunFolder) -> None:
     """Asserts that a run can be judged, and measured again for nothing."""
     reference = run.manifest().reference
     assert reference is not None

@@ -29,7 +29,7 @@ from trt_matrix.core.answers.since import run_of
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Precision, Status
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.equivalence import Equivalence
@@ -173,14 +173,14 @@ def test_times_are_not_compared_over_batches_or_without_fp32() -> None:
 def fix(now: float, then: float, basis: Basis) -> Fix:
     return Fix(
         kind=FixKind.LAYERS, what="keep small/Conv in float", why="", basis=basis,
-        now=Kept(sqnr_db={"small": 20.0}, ap_drop=now), against="v1/cpu/int8",
-        reaches=Kept(sqnr_db={"small": 22.0}, ap_drop=then),
+        now=KeptQuality(sqnr_db={"small": 20.0}, ap_drop=now), against="v1/cpu/int8",
+        reaches=KeptQuality(sqnr_db={"small": 22.0}, ap_drop=then),
     )  # fmt: skip
 
 
 def test_the_first_fix_that_gains_is_what_to_do_and_says_who_saw_it() -> None:
     made = versions((8, 0.2))
-    useless = replace(fix(0.2, 0.2, Basis.MEASURED), reaches=Kept(ap_drop=0.2))
+    useless = replace(fix(0.2, 0.2, Basis.MEASURED), reaches=KeptQuality(ap_drop=0.2))
     unknown = fix(0.2, 0.0, Basis.UNKNOWN)
     told = headline(replace(made, fixes=(useless, unknown, fix(0.2, 0.02, Basis.SIMULATED))))
     assert told.told_remedy == (
@@ -321,8 +321,8 @@ def test_the_remedy_speaks_of_the_worst_head_that_it_helps_as_much_as_any(
     made = judgement(cells, heads=("large", "small"), baseline="v1", boxes=REPORT)
     one = replace(
         fix(0.2, 0.02, Basis.MEASURED),
-        now=Kept(sqnr_db={"large": 25.0, "small": 20.0}, ap_drop=0.2),
-        reaches=Kept(sqnr_db=reaches, ap_drop=0.02),
+        now=KeptQuality(sqnr_db={"large": 25.0, "small": 20.0}, ap_drop=0.2),
+        reaches=KeptQuality(sqnr_db=reaches, ap_drop=0.02),
     )
     told = headline(replace(made, fixes=(one,)))
     assert f", {told_of} 2" in told.remedy
@@ -337,8 +337,8 @@ def test_what_a_fix_gains_where_no_harm_was_seen_is_no_remedy_of_that_head() -> 
     made = judgement(cells, heads=("large", "small"), baseline="v1")
     one = replace(
         fix(0.2, 0.02, Basis.MEASURED),
-        now=Kept(sqnr_db={"large": 24.0, "small": 14.0}),
-        reaches=Kept(sqnr_db={"large": 24.5, "small": 20.0}),
+        now=KeptQuality(sqnr_db={"large": 24.0, "small": 14.0}),
+        reaches=KeptQuality(sqnr_db={"large": 24.5, "small": 20.0}),
     )
     strips = {strip.head: strip for strip in headline(replace(made, fixes=(one,))).strips}
     assert strips["small"].reaches == "14.0 → 20.0 dB"

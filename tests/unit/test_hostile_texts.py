@@ -18,7 +18,7 @@ from matrices import FP32, Trial
 from rich.console import Console
 
 from tests.fakes.environment import HONEST, ScriptedEnvironment
-from trt_matrix.commands.console import Plain, Terminal
+from trt_matrix.commands.console import PlainProgress, Terminal
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible
 from trt_matrix.environments.docker.failures import of_output, of_start
@@ -54,8 +54,8 @@ def test_whatever_is_shown_steers_nothing_and_loses_nothing(text: str) -> None:
 @pytest.mark.parametrize("kind", ["plain", "terminal"])
 def test_progress_shows_what_a_job_says_and_does_not_do_it(kind: str, text: str) -> None:
     stream = io.StringIO()
-    progress = Plain(stream) if kind == "plain" else Terminal(stream)
-    if isinstance(progress, Plain):
+    progress = PlainProgress(stream) if kind == "plain" else Terminal(stream)
+    if isinstance(progress, PlainProgress):
         progress.last = -1e9  # a stage is told at once
     else:
         progress.console = Console(file=stream, width=200)  # no terminal: no colours of our own
@@ -198,7 +198,7 @@ def test_output_that_nobody_can_read_ends_no_run() -> None:
     read, write = os.pipe()
     os.close(read)
     stream = os.fdopen(write, "w")
-    progress = Plain(stream)
+    progress = PlainProgress(stream)
     progress.note("nobody reads this")
     progress.warn("nor this")
     with contextlib.suppress(BrokenPipeError):  # what is left in its buffer

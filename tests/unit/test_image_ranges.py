@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from trt_matrix.core.calibration import ranges
 from trt_matrix.core.calibration.claims import unseen_claims, without_claims
 from trt_matrix.core.calibration.ranges import Decider
-from trt_matrix.core.calibration.report import Without
+from trt_matrix.core.calibration.report import LeftOutImage
 
 TENSORS = tuple(f"t{index}" for index in range(100))
 HEADS = {
@@ -112,9 +112,9 @@ def test_sets_too_small_to_leave_one_out_have_no_suspect(number: int) -> None:
     assert ranges.suspects(TENSORS, maxima(1, number) if number else np.empty((0, 100))) == ()
 
 
-def without(gains: dict[str, float]) -> Without:
+def without(gains: dict[str, float]) -> LeftOutImage:
     decider = Decider(image=3, tensors=("a", "b", "c"), factor=2.0, furthest=4.0, of=20)
-    return Without(decider=decider, image="odd.jpg", gains_db=tuple(gains.items()))
+    return LeftOutImage(decider=decider, image="odd.jpg", gains_db=tuple(gains.items()))
 
 
 def test_what_leaving_it_out_gives_decides_what_is_said() -> None:

@@ -13,7 +13,14 @@ from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums, metrics
-from trt_matrix.core.records import LatencySamples, Measurement, Object, Record, Share, Start
+from trt_matrix.core.records import (
+    IntegerShare,
+    LatencySamples,
+    Measurement,
+    Record,
+    Start,
+    StoredObject,
+)
 from trt_matrix.core.verdicts.head_errors import undecided
 from trt_matrix.core.verdicts.verdict import Kind
 
@@ -23,8 +30,8 @@ SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="en
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 
 
-def stored(name: str) -> Object:
-    return Object(sha256=name, suffix=".npy", size_bytes=1)
+def stored(name: str) -> StoredObject:
+    return StoredObject(sha256=name, suffix=".npy", size_bytes=1)
 
 
 def sums(nmse: float, nonfinite: int = 0) -> Sums:
@@ -73,7 +80,7 @@ class Experiment:
             name = content or f"{cell.id}#{repeat}"
             self.errors[name] = sums(error, nonfinite)
             measurement = self._measurement(name, table, repeat)
-            share = Share(
+            share = IntegerShare(
                 integer_macs=90,
                 total_macs=100,
                 float_layers=("conv9",),
@@ -106,7 +113,7 @@ class Experiment:
             looks=looks,
         )
 
-        def sums_of(y: Object, r: Object) -> Sums:
+        def sums_of(y: StoredObject, r: StoredObject) -> Sums:
             return self.errors[y.sha256] if r.sha256 == "reference" else sums(0.5)
 
         return Evidence(manifest, self.cells, self.records, sums_of)
@@ -122,7 +129,9 @@ class Experiment:
             placement="onnxruntime",
             outputs={"small": stored(name)},
             latency=LatencySamples(batch=1, samples_s=(0.01, 0.011, 0.012), warm_up=3),
-            shares={"small": Share(integer_macs=90, total_macs=100, float_layers=("conv9",))},
+            shares={
+                "small": IntegerShare(integer_macs=90, total_macs=100, float_layers=("conv9",))
+            },
             start=Start(
                 environment="e",
                 device="cpu",

@@ -22,7 +22,7 @@ from trt_matrix.core.records import Measurement, Record
 from trt_matrix.environments import process
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.errors import StoreError
-from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.workers import Workers
 
 PATIENCE_S = 60
@@ -384,7 +384,7 @@ def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
     statuses: Sequence[Status], status: Status, reason: str | None
 ) -> None:
     cell = Cell(environment="e", device="cpu", pass_=FP32)
-    lane = Lane("e", "cpu", (cell,))
+    lane = DeviceLane("e", "cpu", (cell,))
     lane.measurements["fp32"] = [
         Measurement.model_construct(
             name="fp32", status=statuse, reason=None if statuse is Status.OK else "gone"

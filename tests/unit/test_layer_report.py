@@ -9,10 +9,10 @@ from trt_matrix.core.layers.engine_layers import EngineLayer
 from trt_matrix.core.layers.precisions import from_layers, from_shares, layer_report
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.records import Measurement, Object, Record, Share
+from trt_matrix.core.records import IntegerShare, Measurement, Record, StoredObject
 
 HEADS = [("big", "large"), ("little", "small")]
-LAYERS = Object(sha256="ab" * 32, suffix=".json", size_bytes=1)
+LAYERS = StoredObject(sha256="ab" * 32, suffix=".json", size_bytes=1)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def macs(network: NetworkMap, head: str, *but: str) -> int:
     return sum(layer.macs for layer in cone if layer.name not in but)
 
 
-def share(integer: int, floats: tuple[str, ...] = (), **operators: dict[str, int]) -> Share:
-    return Share(integer_macs=integer, total_macs=10**9, float_layers=floats, **operators)
+def share(integer: int, floats: tuple[str, ...] = (), **operators: dict[str, int]) -> IntegerShare:
+    return IntegerShare(integer_macs=integer, total_macs=10**9, float_layers=floats, **operators)
 
 
 def test_shares_tell_what_they_leave_no_choice_about(network: NetworkMap) -> None:

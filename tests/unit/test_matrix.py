@@ -24,7 +24,7 @@ from trt_matrix.core.records import Measurement, Stored
 from trt_matrix.environments.base import Ending
 from trt_matrix.errors import EnvironmentUnavailableError, StoreError
 from trt_matrix.execution.forecast import known_repeats
-from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.matrix import ExperimentRun
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -102,7 +102,7 @@ def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
 def test_undecided_cells_get_more_repeats_until_they_are_decided(tmp_path: Path) -> None:
     asked: list[dict[str, int]] = []
 
-    def undecided(matrix: Matrix) -> set[str]:
+    def undecided(matrix: ExperimentRun) -> set[str]:
         asked.append({record.cell: len(record.measurements) for record in matrix.records()})
         return {"a/cpu/int8-shared-entropy", "b/cpu/fp32"} if len(asked) < 3 else set()
 

@@ -22,12 +22,12 @@ from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.wanted import Site
+from trt_matrix.execution.wanted import JobSite
 from trt_matrix.packs.keys import pass_key
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 from trt_matrix.ticket.again import rerun
 from trt_matrix.ticket.making import MadeTicket, TicketWish, make
 
@@ -111,9 +111,9 @@ def test_a_wrong_plugin_is_told(matrix: Path, plugin: dict[str, Any], told: str)
     assert any(told in problem for problem in wrong(matrix, changed(model__plugins=[plugin])))
 
 
-def site_of(environment: Environment, engine: str) -> Site:
+def site_of(environment: Environment, engine: str) -> JobSite:
     environment.engine = engine
-    return Site(
+    return JobSite(
         environment=environment,
         identity=environment.prepare(offline=True),
         device="cpu",
@@ -276,20 +276,20 @@ def test_a_ticket_says_why_it_has_no_plugins(there: Path, tmp_path: Path) -> Non
         assert cell.reproduce is None
         return cell.why_not
 
-    def asked_for(run: Run, plugins: list[Any]) -> None:
+    def asked_for(run: RunFolder, plugins: list[Any]) -> None:
         path = run.folder / "manifest.json"
         content = json.loads(path.read_text())
         content["asked"]["plugins"] = plugins
         path.write_text(json.dumps(content))
 
-    def before(run: Run) -> None:
+    def before(run: RunFolder) -> None:
         asked_for(run, [])
 
-    def gone(run: Run) -> None:
+    def gone(run: RunFolder) -> None:
         for path in (run.store.root / "objects").glob("*.cpp"):
             path.unlink()
 
-    def secret(run: Run) -> None:
+    def secret(run: RunFolder) -> None:
         stored = run.store.put(b"\x7fELF\0" + AUTHOR.encode() + b"\0", ".so")
         asked_for(run, [{"libraries": {"8": stored.file}}])
 

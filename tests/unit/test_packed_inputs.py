@@ -23,8 +23,8 @@ from trt_matrix.commands.migration.sources import source_of
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.likely import likely
-from trt_matrix.core.prepared.packing import Part
-from trt_matrix.core.prepared.preparing import PreparationError, Wishes, prepare
+from trt_matrix.core.prepared.packing import InputPart
+from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, prepare
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.samples import stack
 from trt_matrix.judging.judgement_file import JudgementFile
@@ -111,7 +111,7 @@ def answer(model: onnx.ModelProto, fed: Mapping[str, Any]) -> npt.NDArray[np.flo
 def test_what_is_fed_as_one_gives_what_several_inputs_gave(opset: int, batch: int) -> None:
     model = sized("N")
     model.opset_import[0].version = opset
-    prepared = prepare(model, Wishes(each=True, batch=batch))
+    prepared = prepare(model, InputWishes(each=True, batch=batch))
     (info,) = graph.inputs(prepared.model)
     assert (info.name, info.dtype, info.shape) == ("samples", "float32", (batch, 3 * 256 + 2 + 1))
     onnx.checker.check_model(prepared.model, full_check=True)
@@ -123,10 +123,10 @@ def test_what_is_fed_as_one_gives_what_several_inputs_gave(opset: int, batch: in
 
 
 def test_an_input_without_a_batch_is_fed_whole() -> None:
-    prepared = prepare(state(), Wishes(each=True))
+    prepared = prepare(state(), InputWishes(each=True))
     assert prepared.parts == (
-        Part("sound", (20,), "float32"),
-        Part("state", (2, 1, 8), "float32", batched=False),
+        InputPart("sound", (20,), "float32"),
+        InputPart("state", (2, 1, 8), "float32", batched=False),
     )
     random = np.random.default_rng(0)
     fed = {"sound": random.normal(size=(1, 20)), "state": random.normal(size=(2, 1, 8))}
@@ -134,7 +134,7 @@ def test_an_input_without_a_batch_is_fed_whole() -> None:
     packed = np.concatenate([value.ravel() for value in fed.values()])[None]
     assert np.array_equal(answer(prepared.model, {"samples": packed}), answer(state(), fed))
     with pytest.raises(PreparationError, match="batch"):
-        prepare(state(), Wishes(each=True, batch=3))
+        prepare(state(), InputWishes(each=True, batch=3))
 
 
 def test_a_constant_beside_stays_one(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_network_with_a_tensor_called_samples_keeps_it() -> None:
     for node in model.graph.node:
         node.input[:] = ["samples" if name == "boxes" else name for name in node.input]
         node.output[:] = ["samples" if name == "boxes" else name for name in node.output]
-    (info,) = graph.inputs(prepare(model, Wishes(each=True)).model)
+    (info,) = graph.inputs(prepare(model, InputWishes(each=True)).model)
     assert info.name == "samples_"
 
 
@@ -175,7 +175,7 @@ def test_a_sample_that_lacks_something_is_named(
     one = {**samples(1, 9)[0], **content}
     path = tmp_path / "1.npz"
     np.savez(path, **{name: value for name, value in one.items() if value is not None})
-    parts = prepare(sized(), Wishes(each=True)).parts
+    parts = prepare(sized(), InputWishes(each=True)).parts
     with pytest.raises(ConfigError) as caught:
         stack([path], parts, tmp_path / "made")
     (found,) = caught.value.problems
@@ -185,7 +185,9 @@ def test_a_sample_that_lacks_something_is_named(
 def test_one_array_alone_is_not_several(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", np.zeros(3))
     with pytest.raises(ConfigError) as caught:
-        stack([tmp_path / "0.npy"], prepare(sized(), Wishes(each=True)).parts, tmp_path / "made")
+        stack(
+            [tmp_path / "0.npy"], prepare(sized(), InputWishes(each=True)).parts, tmp_path / "made"
+        )
     assert list(caught.value.problems) == [
         f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each",
     ]

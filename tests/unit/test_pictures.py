@@ -35,7 +35,7 @@ from trt_matrix.judging.pictures import (
 )
 from trt_matrix.judging.run import judge_again
 from trt_matrix.report.sections import SHOWN
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 MATRIX: dict[str, Any] = {
     "name": "tiny",
@@ -249,7 +249,7 @@ def test_so_many_pictures_fit_a_page() -> None:
 # What the network was fed
 
 
-def refed(run: Run, change: Any, **settings: Any) -> Pictures:
+def refed(run: RunFolder, change: Any, **settings: Any) -> Pictures:
     """Returns the pictures of a run whose stored array, and what it says of it, are other ones."""
     manifest = run.manifest()
     assert manifest.asked

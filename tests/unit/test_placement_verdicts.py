@@ -8,9 +8,9 @@ from probes import start
 from tests.unit.judgements import BASELINE
 from tests.unit.test_head_answers import told, verdict, with_verdicts
 from trt_matrix.core.cells import Precision
-from trt_matrix.core.factors.cell_factors import Question, difference, factors
+from trt_matrix.core.factors.cell_factors import EffectKind, difference, factors
 from trt_matrix.core.qdq.placements import Activations, Placed, Weights
-from trt_matrix.core.records import Share
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
@@ -61,14 +61,14 @@ def kinds(cells: list[CellError], simulations: dict[tuple[str, str], float], gat
 
 def test_two_cells_that_differ_in_the_type_alone_differ_in_that_factor() -> None:
     one, other = factors(start("1.32.0"), INT8.name), factors(start("1.32.0"), UINT8.name)
-    for question in Question:
+    for question in EffectKind:
         assert difference(one, other, question).factors == {"type of activations"}
     assert one.values["type of activations"] == "int8"
 
 
 def test_the_type_and_the_version_together_are_two_factors() -> None:
     one, other = factors(start("1.26.0"), INT8.name), factors(start("1.32.0"), UINT8.name)
-    assert difference(one, other, Question.ENGINE).factors == {"engine", "type of activations"}
+    assert difference(one, other, EffectKind.ENGINE).factors == {"engine", "type of activations"}
 
 
 def test_float_cells_and_old_records_have_no_such_factor_to_differ_in() -> None:
@@ -77,7 +77,7 @@ def test_float_cells_and_old_records_have_no_such_factor_to_differ_in() -> None:
         "type of activations" not in factors(start("8.6.1", engine="tensorrt"), "tensorrt").values
     )
     old, new = factors(start("1.32.0"), "onnxruntime"), factors(start("1.32.0"), INT8.name)
-    assert difference(old, new, Question.ENGINE).factors == {"outputs of int8"}
+    assert difference(old, new, EffectKind.ENGINE).factors == {"outputs of int8"}
 
 
 def test_a_regression_that_comes_with_the_type_is_not_the_versions() -> None:
@@ -116,8 +116,8 @@ def test_a_loss_that_others_have_too_is_not_put_down_to_saturation() -> None:
 # Layers that the placement leaves in float
 
 
-def share(integer: int, total: int, placed: int) -> Share:
-    return Share(
+def share(integer: int, total: int, placed: int) -> IntegerShare:
+    return IntegerShare(
         integer_macs=integer, total_macs=total, float_layers=(), placed_float_macs=placed,
         placed_float=("last",) if placed else (),
     )  # fmt: skip

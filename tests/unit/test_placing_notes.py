@@ -14,7 +14,7 @@ from tests.unit.small_networks import resized
 from tests.unit.test_equal_ranges_command import UNEQUAL
 from trt_matrix.config.data import CalibrationSection
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.planning.placing import carrier_notes, range_notes
@@ -132,7 +132,7 @@ def notes(folder: Path, select: str = "*", **more: Any) -> tuple[str, ...]:
 def test_cells_are_measured_with_what_was_told(
     tmp_path: Path, more: dict[str, Any], *, equal: bool
 ) -> None:
-    images = Object(sha256="0" * 64, suffix=".npy", size_bytes=0)
+    images = StoredObject(sha256="0" * 64, suffix=".npy", size_bytes=0)
     data = ImageArrays(
         evaluation=images, calibration=images, evaluation_images=2, calibration_images=2
     )

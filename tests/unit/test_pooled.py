@@ -17,7 +17,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.tables.pooled import max_pools, take_inputs
 from trt_matrix.execution.inputs import Network
-from trt_matrix.execution.wanted import Site
+from trt_matrix.execution.wanted import JobSite
 
 POOL = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
@@ -111,7 +111,7 @@ def test_the_record_of_a_calibration_has_it_for_entropy_alone(tmp_path: Path) ->
     network = Network(model.SerializeToString(), model)
     network.put_into(jobs.store)
     jobs.wants = replace(jobs.wants, network=network)
-    site = Site(
+    site = JobSite(
         environment=environment,
         identity=environment.prepare(offline=True),
         device="cpu",

@@ -15,14 +15,14 @@ from small_networks import Builder, detector, operators, run
 from trt_matrix.core.network.graph import outputs
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.likely import likely
-from trt_matrix.core.prepared.preparing import Wishes, prepare
+from trt_matrix.core.prepared.preparing import InputWishes, prepare
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
 
 
 def test_a_network_that_can_be_fed_is_given_back_as_it_is() -> None:
     model = detector()
-    found = prepare(model, Wishes(size=(16, 16)))
+    found = prepare(model, InputWishes(size=(16, 16)))
     assert found.model is model
     assert (found.told, found.facts, found.pixels) == ((), {}, None)
 
@@ -218,7 +218,7 @@ def test_an_operator_that_nobody_knows_speaks_against_no_size() -> None:
     model = dynamic(["batch", 3, "h", "w"])
     model.graph.node.append(helper.make_node("Plugin", ["small"], ["p"], "p", domain="mine"))
     model.opset_import.append(helper.make_opsetid("mine", 1))
-    assert prepare(model, Wishes(size=(16, 16))).facts["shapes"] == {"image": [1, 3, 16, 16]}
+    assert prepare(model, InputWishes(size=(16, 16))).facts["shapes"] == {"image": [1, 3, 16, 16]}
 
 
 def test_what_an_exporter_wrote_of_another_size_inside_is_forgotten() -> None:

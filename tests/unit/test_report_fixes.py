@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.pages import assert_inert, column_counts, parse
 from tests.unit.test_headline import versions
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.report.fixes import BAR, fixes
 from trt_matrix.report.html import render
@@ -18,8 +18,10 @@ def fix(number: int, basis: Basis = Basis.MEASURED, *, ap: bool = True) -> Fix:
         what=f"keep {number} layers in float <b>",
         why=f"reason {number}",
         basis=basis,
-        now=Kept(sqnr_db={"small": 20.0}, ap_drop=0.2 if ap else None, lost=8, latency_s=0.002),
-        reaches=Kept(
+        now=KeptQuality(
+            sqnr_db={"small": 20.0}, ap_drop=0.2 if ap else None, lost=8, latency_s=0.002
+        ),
+        reaches=KeptQuality(
             sqnr_db={"small": 20.0 + number},
             ap_drop=0.2 - 0.02 * number if ap else None,
             lost=8 - number,
@@ -95,7 +97,7 @@ def test_gains_are_in_ap_where_it_is_known_and_in_decibels_else() -> None:
 
 
 def test_what_nobody_tried_promises_no_number() -> None:
-    untried = replace(fix(1, Basis.UNKNOWN), reaches=Kept())
+    untried = replace(fix(1, Basis.UNKNOWN), reaches=KeptQuality())
     page = parse(render(with_fixes(untried)))
     row = page.by_id("fixes").all("tr")[1]
     assert "? not tried" in row.text

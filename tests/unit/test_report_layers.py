@@ -9,8 +9,8 @@ from tests.unit.judgements import SHARED, cell_result, head, judgement
 from tests.unit.pages import assert_inert, column_counts, parse
 from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.layers.precisions import LayerReport, Way
-from trt_matrix.core.network.lineage import Lineage, SuspectOperator, Suspects
+from trt_matrix.core.layers.precisions import LayerPrecisions, LayerReport
+from trt_matrix.core.network.lineage import Lineage, SuspectOperator, SuspectOperators
 from trt_matrix.core.network.network_map import NetworkMap, network_map
 from trt_matrix.report.html import render
 from trt_matrix.report.layers import MOST_ROWS, MOST_WAYS, layers
@@ -31,11 +31,11 @@ def chain(length: int, heads: int = 1) -> NetworkMap:
 
 def suspicion(*nodes: str, bad: str = "small", good: str = "large") -> Lineage:
     operators = tuple(SuspectOperator(node=node, operator="Resize", custom=False) for node in nodes)
-    suspects = (Suspects(heads=(bad,), operators=operators, others={}),)
+    suspects = (SuspectOperators(heads=(bad,), operators=operators, others={}),)
     return Lineage(bad=(bad,), good=(good,), suspects=suspects, sentence="")
 
 
-def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
+def judged(network: NetworkMap, *ways: LayerPrecisions, **changed: object) -> Judgement:
     cells = [
         cell_result(cell.partition("/")[0], SHARED, [head("small")])
         for way in ways
@@ -45,12 +45,12 @@ def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
     return judgement(cells, heads=network.heads, **{"layers": report} | changed)
 
 
-def way(environment: str, network: NetworkMap, **precisions: str) -> Way:
+def way(environment: str, network: NetworkMap, **precisions: str) -> LayerPrecisions:
     """Convolutions on integers, all else in float, but for `precisions`."""
     ran = {
         layer.name: "int8" if layer.operator == "Conv" else "float" for _, layer in network.layers
     }
-    return Way(cells=(f"{environment}/cpu/{SHARED.name}",), precisions=ran | precisions)
+    return LayerPrecisions(cells=(f"{environment}/cpu/{SHARED.name}",), precisions=ran | precisions)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_network_of_which_every_layer_differs_is_cut() -> None:
 
 
 def test_what_is_not_told_contradicts_nothing(network: NetworkMap) -> None:
-    silent = Way(cells=(f"b/cpu/{SHARED.name}",), precisions={"conv_c1": "int8"})
+    silent = LayerPrecisions(cells=(f"b/cpu/{SHARED.name}",), precisions={"conv_c1": "int8"})
     found = layers(judged(network, way("a", network), silent))
     assert found
     assert found.differing == 0

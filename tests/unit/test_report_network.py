@@ -18,9 +18,9 @@ from trt_matrix.core.diagnosis.record import (
     SearchRecord,
 )
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.layers.precisions import LayerReport, Way, from_shares
+from trt_matrix.core.layers.precisions import LayerPrecisions, LayerReport, from_shares
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.records import Share
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.report import model_explorer
 from trt_matrix.report.html import render
 from trt_matrix.report.layers import layers
@@ -30,17 +30,19 @@ from trt_matrix.report.network import HEIGHT, MOST_BOXES, MOST_HEADS, WIDTH, Dra
 HEADS = ("large", "small")
 
 
-def judged(network: NetworkMap, *ways: Way, **changed: object) -> Judgement:
+def judged(network: NetworkMap, *ways: LayerPrecisions, **changed: object) -> Judgement:
     cells = [cell_result(one.cells[0].partition("/")[0], SHARED, [head("small")]) for one in ways]
     report = LayerReport(network=network, ways=ways)
     return judgement(cells, heads=network.heads, **{"layers": report} | changed)
 
 
-def way(environment: str, network: NetworkMap, name: str = SHARED.name, **changed: Any) -> Way:
+def way(
+    environment: str, network: NetworkMap, name: str = SHARED.name, **changed: Any
+) -> LayerPrecisions:
     """All in int8, but for what is given; None takes a layer out."""
     ran = {layer.name: "int8" for _, layer in network.layers} | changed
     told = {layer: side for layer, side in ran.items() if side is not None}
-    return Way(cells=(f"{environment}/cpu/{name}",), precisions=told)
+    return LayerPrecisions(cells=(f"{environment}/cpu/{name}",), precisions=told)
 
 
 def drawn(made: Judgement) -> Drawing:
@@ -131,7 +133,7 @@ def test_an_activation_in_float_says_nothing_of_the_layer_before_it(network: Net
     """ONNX Runtime told of every Relu, and of no convolution, where layers were left in float."""
     relus = {layer.name: "float" for _, layer in network.layers if layer.operator == "Relu"}
     assert relus
-    silent = Way(cells=(f"a/cpu/{SHARED.name}",), precisions=relus)
+    silent = LayerPrecisions(cells=(f"a/cpu/{SHARED.name}",), precisions=relus)
     assert {box_side.kind for box_side in drawn(judged(network, silent)).builds[0].sides} == {
         "untold"
     }
@@ -144,7 +146,7 @@ def test_an_addition_on_integers_says_nothing_of_the_convolutions_of_its_box(
 ) -> None:
     """ONNX Runtime's shares told of every addition, and of no convolution."""
     sums = {layer.name: "int8" for _, layer in large.layers if layer.operator == "Add"}
-    told = Way(cells=(f"a/cpu/{SHARED.name}",), precisions=sums)
+    told = LayerPrecisions(cells=(f"a/cpu/{SHARED.name}",), precisions=sums)
     made = drawn(judged(large, told))
     mixed = [
         side
@@ -175,7 +177,7 @@ def test_layers_that_were_held_in_float_are_told_so_and_the_others_follow() -> N
     x = b.conv(b.conv(b.conv("image", "a", 2, 2, k=1), "b", 2, 2, k=1), "c", 2, 2, k=1)
     held = network_map(b.model({"image": [1, 2, 4, 4]}, [x]), [("c", "c")])
     macs = {layer.name: layer.macs for _, layer in held.layers}
-    share = Share(
+    share = IntegerShare(
         integer_macs=macs["conv_a"] + macs["conv_c"], total_macs=sum(macs.values()),
         float_layers=(), integer_operators={}, float_operators={},
     )  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.pages import parse
 from tests.unit.test_headline import versions
 from trt_matrix.core.answers.headline import headline
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.rounding import ap_change, ap_drop, difference
 from trt_matrix.core.severity import box_harm
 from trt_matrix.report.fixes import fixes
@@ -43,8 +43,8 @@ def test_what_a_fix_gains_is_what_its_two_numbers_differ_by() -> None:
     """AP 0.58245 → 0.58451 is shown as 0.582 → 0.585, and is 0.00206 apart; 22.74 and 22.96 dB are 22.7 and 23.0."""
     fix = Fix(
         kind=FixKind.LAYERS, what="keep small/Conv in float", why="", basis=Basis.MEASURED, against="x",
-        now=Kept(ap_drop=0.8 - 0.58245, sqnr_db={"small": 22.74}),
-        reaches=Kept(ap_drop=0.8 - 0.58451, sqnr_db={"small": 22.96}),
+        now=KeptQuality(ap_drop=0.8 - 0.58245, sqnr_db={"small": 22.74}),
+        reaches=KeptQuality(ap_drop=0.8 - 0.58451, sqnr_db={"small": 22.96}),
     )  # fmt: skip
     judgement = replace(versions((8, 0.21755)), fixes=(fix,))
     (row,) = fixes(judgement).rows

@@ -14,7 +14,7 @@ from test_shipped_run import Ran
 from trt_matrix.commands.migration.sources import images_of, source_of
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.image_input import ImageInput, SampleInput, sample_input
-from trt_matrix.core.prepared.packing import Part
+from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.samples import stack
 
@@ -124,7 +124,7 @@ def test_samples_are_stacked_as_they_are(tmp_path: Path) -> None:
     np.save(tmp_path / "1.npy", arrays[1][None].astype(">i2"))
     np.savez(tmp_path / "2.npz", anything=arrays[2])
     np.savez_compressed(tmp_path / "3.npz", other=np.zeros(9), x=np.asfortranarray(arrays[3]))
-    stack(sorted(tmp_path.iterdir()), [Part("x", (2, 3), "float32")], tmp_path / "made.npy")
+    stack(sorted(tmp_path.iterdir()), [InputPart("x", (2, 3), "float32")], tmp_path / "made.npy")
     made = np.load(tmp_path / "made.npy")
     assert made.dtype == np.float32
     assert np.array_equal(made, arrays)
@@ -163,7 +163,7 @@ def test_a_file_that_is_no_sample_is_named(
     else:
         np.save(path, content, allow_pickle=True)
     with pytest.raises(ConfigError) as caught:
-        stack([path], [Part("x", (2, 3), dtype or "float32")], tmp_path / "made")
+        stack([path], [InputPart("x", (2, 3), dtype or "float32")], tmp_path / "made")
     (found,) = caught.value.problems
     assert found.startswith(f"{path}: ")
     assert problem in found

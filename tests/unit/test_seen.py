@@ -13,7 +13,7 @@ from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Measurement, Object, Record, Share, Start
+from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 from trt_matrix.core.verdicts.head_errors import head_errors, told_by_head
 from trt_matrix.core.verdicts.seen import (
     EXACT_NMSE,
@@ -109,7 +109,7 @@ class World:
             facts={},
         )
 
-        def sums_of(y: Object, r: Object) -> Sums:
+        def sums_of(y: StoredObject, r: StoredObject) -> Sums:
             return compare(self.arrays[y.sha256], self.arrays[r.sha256])
 
         cells = [record.planned() for record in self.records]
@@ -133,8 +133,8 @@ class World:
         return judge(self.evidence)
 
 
-def stored(name: str) -> Object:
-    return Object(sha256=name, suffix=".npy", size_bytes=1)
+def stored(name: str) -> StoredObject:
+    return StoredObject(sha256=name, suffix=".npy", size_bytes=1)
 
 
 def start(engine: str) -> Start:
@@ -270,8 +270,8 @@ def test_a_sound_reference_has_no_problem_whatever_cells_gave() -> None:
 # Int8 that is none
 
 
-def shares(integer: int) -> dict[str, Share]:
-    return {"small": Share(integer_macs=integer, total_macs=100, float_layers=())}
+def shares(integer: int) -> dict[str, IntegerShare]:
+    return {"small": IntegerShare(integer_macs=integer, total_macs=100, float_layers=())}
 
 
 def test_nothing_is_quantised_where_no_multiplication_ran_on_integers() -> None:

@@ -15,8 +15,8 @@ from trt_matrix.core.answers.slow import untimed, with_slow
 from trt_matrix.core.answers.speed import _clause, cost
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import LayerTimes
-from trt_matrix.core.layers.precisions import Way
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.layers.precisions import LayerPrecisions
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.slow import SlowCause, Untimed
 from trt_matrix.judging.run_files import problem_of
 from trt_matrix.report.html import render
@@ -38,18 +38,18 @@ def records() -> tuple[Record, ...]:
     return tuple(map(Record.model_validate, json.loads((DATA / "records.json").read_text())))
 
 
-def kept(stored: Object) -> LayerTimes | None:
+def kept(stored: StoredObject) -> LayerTimes | None:
     return h200.times_of(DATA).get(stored.sha256)
 
 
-def none(stored: Object) -> None:
+def none(stored: StoredObject) -> None:
     assert stored
 
 
 def why(
     judgement: Judgement | None = None,
     ran: tuple[Record, ...] | None = None,
-    times_of: Callable[[Object], LayerTimes | None] = kept,
+    times_of: Callable[[StoredObject], LayerTimes | None] = kept,
 ) -> dict[str, str]:
     int8s = with_slow(judgement or judged(), ran or records(), times_of).slow
     assert all(int8.reasons for int8 in int8s)
@@ -102,7 +102,7 @@ def test_without_layer_times_only_the_clocks_speak() -> None:
 
 
 def test_layers_that_took_no_time_tell_nothing() -> None:
-    def stopped(stored: Object) -> LayerTimes | None:
+    def stopped(stored: StoredObject) -> LayerTimes | None:
         times = kept(stored)
         return times and replace(
             times, layers=tuple(replace(layer, seconds=0.0) for layer in times.layers)
@@ -127,7 +127,9 @@ def test_layers_in_float_are_named_only_where_every_layer_is_known() -> None:
     share = 100 * work[largest] / sum(work.values())
 
     def among(*precisions: Mapping[str, str]) -> str:
-        ways = tuple(Way(cells=(QDQ,), precisions=precision) for precision in precisions)
+        ways = tuple(
+            LayerPrecisions(cells=(QDQ,), precisions=precision) for precision in precisions
+        )
         return why(replace(judged(), layers=replace(layers, ways=ways)))[QDQ]
 
     held = {**way.precisions, largest: "fp32"}
@@ -171,7 +173,7 @@ def test_a_gpu_that_waits_for_its_layers_is_told() -> None:
 
 
 def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
-    def more(stored: Object) -> LayerTimes | None:
+    def more(stored: StoredObject) -> LayerTimes | None:
         times = kept(stored)
         layers = [
             replace(layer_time, seconds=9 * layer_time.seconds)
@@ -301,7 +303,7 @@ PROBLEM = "RuntimeError: the profiler gave no layer"
 
 
 def test_why_layers_have_no_times_is_told_with_every_cell_of_which_it_is_true() -> None:
-    def of(stored: Object) -> str | None:
+    def of(stored: StoredObject) -> str | None:
         return None if kept(stored) else PROBLEM
 
     assert untimed(records(), of) == (), "all were timed"

@@ -17,7 +17,7 @@ from trt_matrix.core.records import Calibration
 from trt_matrix.environments.base import Identity
 from trt_matrix.execution.classify import blamed
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.wanted import Site, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests
 
 NAMES = ("fp32", "int8-shared-entropy", "int8-own-entropy")
 
@@ -53,12 +53,12 @@ def test_starting_again_comes_to_an_end(stage: str | None, status: Status) -> No
 
 
 @pytest.fixture
-def wants(tmp_path: Path) -> Wants:
+def wants(tmp_path: Path) -> PassRequests:
     return wants_of(store_of(tmp_path))
 
 
-def site_of(name: str = "a", fingerprint: str = "f", device: str = "cpu") -> Site:
-    return Site(
+def site_of(name: str = "a", fingerprint: str = "f", device: str = "cpu") -> JobSite:
+    return JobSite(
         environment=ScriptedEnvironment(name),
         identity=Identity(fingerprint=fingerprint, facts={}),
         device=device,
@@ -68,7 +68,7 @@ def site_of(name: str = "a", fingerprint: str = "f", device: str = "cpu") -> Sit
     )
 
 
-def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: Wants) -> None:
+def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: PassRequests) -> None:
     site = site_of()
     table = wants.table(
         site,
@@ -88,7 +88,7 @@ def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: Wants) -> N
     assert Path(read["evaluation"]).name == wants.data.evaluation.file
 
 
-def test_a_pass_is_not_compared_with_one_that_is_not_asked_for(wants: Wants) -> None:
+def test_a_pass_is_not_compared_with_one_that_is_not_asked_for(wants: PassRequests) -> None:
     site = site_of()
     table = wants.table(
         site,
@@ -99,8 +99,8 @@ def test_a_pass_is_not_compared_with_one_that_is_not_asked_for(wants: Wants) -> 
     assert request_of(wants, site, passes=[alone])["passes"][0]["compare_with"] is None
 
 
-def test_what_decides_the_numbers_decides_the_fingerprint(wants: Wants) -> None:
-    def fingerprint(site: Site, name: str = "fp32", repeat: int = 0) -> str:
+def test_what_decides_the_numbers_decides_the_fingerprint(wants: PassRequests) -> None:
+    def fingerprint(site: JobSite, name: str = "fp32", repeat: int = 0) -> str:
         return wants.measurement(site, name, repeat, model=wants.network.fp32).fingerprint
 
     one = fingerprint(site_of())
@@ -114,7 +114,7 @@ def test_what_decides_the_numbers_decides_the_fingerprint(wants: Wants) -> None:
     assert len(others | {one}) == 5
 
 
-def test_another_card_in_the_same_place_is_measured_anew(wants: Wants) -> None:
+def test_another_card_in_the_same_place_is_measured_anew(wants: PassRequests) -> None:
     def fingerprint(**machines: Machine) -> str:
         settings = dataclasses.replace(wants.settings, machines=machines)
         one = dataclasses.replace(wants, settings=settings)
@@ -129,7 +129,7 @@ def test_another_card_in_the_same_place_is_measured_anew(wants: Wants) -> None:
     assert fingerprint(b=one) == fingerprint(), "that is where another environment runs"
 
 
-def test_a_table_says_why_a_tensor_has_no_range(wants: Wants) -> None:
+def test_a_table_says_why_a_tensor_has_no_range(wants: PassRequests) -> None:
     calibration = Calibration(
         fingerprint="c",
         status=Status.OK,

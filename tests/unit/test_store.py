@@ -15,10 +15,10 @@ import pytest
 
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.manifest import HeadGate, Manifest
-from trt_matrix.core.records import Measurement, Object, Record, digest
+from trt_matrix.core.records import Measurement, Record, StoredObject, digest
 from trt_matrix.errors import StoreError
 from trt_matrix.store import objects
-from trt_matrix.store.results import CHECKSUMS, Run, Store, finished_run
+from trt_matrix.store.results import CHECKSUMS, RunFolder, Store, finished_run
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 
@@ -133,7 +133,7 @@ def test_sums_are_computed_once_for_two_contents(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = [np.full((4, 3), value, np.float32) for value in (1.0, 1.5)]
-    objects: list[Object] = []
+    objects: list[StoredObject] = []
     for index, array in enumerate(arrays):
         np.save(tmp_path / f"{index}.npy", array)
         objects.append(store.adopt(tmp_path / f"{index}.npy"))
@@ -317,7 +317,7 @@ def test_json_is_whole_and_sorted(store: Store) -> None:
 # What a run wrote of itself
 
 
-def finished(store: Store) -> Run:
+def finished(store: Store) -> RunFolder:
     run = store.new_run("demo", NOW)
     run.write_record(
         Record(
@@ -348,7 +348,7 @@ def finished(store: Store) -> Run:
     return run
 
 
-def told_of(store: Store, run: Run) -> list[str]:
+def told_of(store: Store, run: RunFolder) -> list[str]:
     told: list[str] = []
     again = finished_run(run.id, store.results, told.append)
     again.manifest()

@@ -18,7 +18,7 @@ from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.network.network_map import network_map
-from trt_matrix.core.records import Measurement, Object, Record, Start
+from trt_matrix.core.records import Measurement, Record, Start, StoredObject
 from trt_matrix.core.tables.calibrator_rule import compared_with_rule
 from trt_matrix.core.tables.clipping import LEAST_KEPT, MOST_CLIPPED, clipped_tensors, sentence
 from trt_matrix.core.tables.differences import TableReport, TableUse, called, table_report
@@ -200,7 +200,7 @@ def manifest(**more: Any) -> Manifest:
 def record(
     name: str, pass_: Pass, table: str, *, kind: str = "venv", placement: str = "tensorrt"
 ) -> Record:
-    file = Object(sha256="f" * 64, suffix=".cache", size_bytes=1)
+    file = StoredObject(sha256="f" * 64, suffix=".cache", size_bytes=1)
     start = Start(
         environment=name, device="cpu", identity={"kind": kind}, probe={}, command=(), started="", wall_s=1.0,
     )  # fmt: skip

@@ -21,9 +21,16 @@ from trt_matrix.core.reduced.told import CONVERTED, converted_sentence, facts
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.environments.base import Identity
 from trt_matrix.execution.inputs import Network
-from trt_matrix.execution.typed import MOST, Ranges, Typed, may_be_strong, typed, typed_before
+from trt_matrix.execution.typed import (
+    MOST,
+    Ranges,
+    TypedNetwork,
+    may_be_strong,
+    typed,
+    typed_before,
+)
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import MINMAX, Site, WantedCalibration, Wants
+from trt_matrix.execution.wanted import MINMAX, JobSite, PassRequests, WantedCalibration
 from trt_matrix.store.results import Store
 
 FP16, BF16 = Precision.FP16, Precision.BF16
@@ -61,7 +68,7 @@ class Answers:
         self.store, self.given, self.progress = store, list(given), Told()
         self.asked: list[WantedCalibration] = []
 
-    def calibrate(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
+    def calibrate(self, site: JobSite, wanted: WantedCalibration, name: str) -> Calibration:
         del site
         self.asked.append(wanted)
         one = self.given.pop(0)
@@ -72,10 +79,10 @@ class Answers:
         return Calibration(fingerprint=wanted.fingerprint, status=Status.OK, tables=tables)
 
 
-def site(_: Wants, engine: str = "tensorrt", **facts: Any) -> Site:
+def site(_: PassRequests, engine: str = "tensorrt", **facts: Any) -> JobSite:
     environment = ScriptedEnvironment("one")
     environment.engine = engine
-    return Site(
+    return JobSite(
         environment=environment,
         identity=Identity(fingerprint="x", facts=facts),
         device="cpu",
@@ -85,7 +92,7 @@ def site(_: Wants, engine: str = "tensorrt", **facts: Any) -> Site:
     )
 
 
-def asked(wants: Wants, answers: Answers) -> TypedNetworks:
+def asked(wants: PassRequests, answers: Answers) -> TypedNetworks:
     typed_networks = TypedNetworks(answers, wants)  # type: ignore[arg-type]
     typed_networks.site = site(wants, "onnxruntime")
     return typed_networks
@@ -153,7 +160,7 @@ def test_why_it_cannot_be_goes_to_the_engines_that_need_it(store: Store) -> None
     assert made.model is None
     assert "beyond float16's 65504" in (made.reason or "")
     assert made.asked["model"] is None
-    assert made.key != Typed(model=None, facts={}, reason="another").key
+    assert made.key != TypedNetwork(model=None, facts={}, reason="another").key
     assert typed_before(store, network, FP16, Ranges(amax=NOTHING, told="-")) is None
 
 

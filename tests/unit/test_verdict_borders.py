@@ -16,7 +16,7 @@ from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.alike import alike
 from trt_matrix.core.verdicts.build_noise import EXACT, Noise
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
-from trt_matrix.core.verdicts.contrast import Contrast, Side, View
+from trt_matrix.core.verdicts.contrast import Contrast, ContrastSide, ContrastView
 from trt_matrix.core.verdicts.decisions import family_verdicts, step_found
 from trt_matrix.core.verdicts.guard import builds_needed
 from trt_matrix.core.verdicts.hypotheses import Hypothesis
@@ -25,7 +25,7 @@ from trt_matrix.core.verdicts.student import Part
 from trt_matrix.core.verdicts.verdict import TESTED, Kind, Verdict
 
 LEAST = Rules().least_effect
-NOTHING = View(0.0, (1.0, math.inf), (), ())
+NOTHING = ContrastView(0.0, (1.0, math.inf), (), ())
 """A view that says nothing: its p is 0.5 at least."""
 ENERGY = np.full(10, 10.0)
 UNKNOWN = Noise(*[(math.inf, 0)] * 4)
@@ -39,8 +39,8 @@ def built(*nmse: float, carried: float = 0.1) -> Sample:
 
 
 def made(
-    sqnr: View,
-    image: View = NOTHING,
+    sqnr: ContrastView,
+    image: ContrastView = NOTHING,
     *,
     kind: Kind = Kind.ENGINE_REGRESSION,
     samples: tuple[Sample, Sample] = (built(0.016, 0.016, 0.016), built(0.004, 0.004, 0.004)),
@@ -50,7 +50,7 @@ def made(
     pass_: str = "int8",
     name: str = "new",
 ) -> Hypothesis:
-    side, other = (Side(sample, noise) for sample in samples)
+    side, other = (ContrastSide(sample, noise) for sample in samples)
     return Hypothesis(
         kind=kind, cell=f"{name}/cpu/int8", head="small", against="base/cpu/int8",
         contrast=Contrast(side, other, sqnr, image), least=LEAST, others=tuple(others),
@@ -104,7 +104,9 @@ def test_every_level_but_that_of_latencies_is_here() -> None:
 def test_a_cause_is_found_below_its_level(kind: Kind, level: float, looks: int) -> None:
     for share in SIDES:
         log = at(share * level / looks, 0.01, least=LEAST)
-        found = decided(made(View(log, known(0.01), (), ()), kind=kind), rules=Rules(looks=looks))
+        found = decided(
+            made(ContrastView(log, known(0.01), (), ()), kind=kind), rules=Rules(looks=looks)
+        )
         assert ((kind, None) in found) is (share < 1)
 
 
@@ -116,7 +118,7 @@ def test_what_the_noise_of_the_whole_pass_speaks_for_is_looked_into(
     """Below 1 %, of an engine 2 %, with images and the noise of all; its own builds differ by more."""
     level = 0.02 if kind is Kind.ENGINE_REGRESSION else 0.01
     log = at(share * level, 0.02, 0.02)
-    view = View(log, known(0.02), (known(0.03),), (known(0.02),))
+    view = ContrastView(log, known(0.02), (known(0.03),), (known(0.02),))
     assert bool(decided(made(view, kind=kind))) is (share < 1)
 
 
@@ -124,7 +126,7 @@ def test_what_the_noise_of_the_whole_pass_speaks_for_is_looked_into(
 def test_what_its_own_noise_may_do_once_in_ten_is_called_chance(share: float) -> None:
     log = 0.5
     own = (log / at(share * 0.1, 1.0)) ** 2
-    view = View(log, known(0.0), (known(own),), (known(1e-6),))
+    view = ContrastView(log, known(0.0), (known(own),), (known(1e-6),))
     assert bool(decided(made(view))) is (share < 1)
 
 
@@ -132,8 +134,8 @@ def test_what_its_own_noise_may_do_once_in_ten_is_called_chance(share: float) ->
 def test_much_error_is_looked_into_where_the_typical_image_has_the_least_effect(
     share: float,
 ) -> None:
-    loud = View(5 * DB, known(0), (known(100),), (known(100),))
-    image = View(share * LEAST, known(0), (known(100),), (known(100),))
+    loud = ContrastView(5 * DB, known(0), (known(100),), (known(100),))
+    image = ContrastView(share * LEAST, known(0), (known(100),), (known(100),))
     assert bool(decided(made(loud, image))) is (share > 1)
 
 
@@ -145,7 +147,7 @@ def four(nmse: float) -> Sample:
 
 
 CHOSEN = (four(0.016), four(0.004))
-CLEAR = View(1.4, known(1e-6), (), ())
+CLEAR = ContrastView(1.4, known(1e-6), (), ())
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def one_image(
     carried: float = 0.6, sqnr: float = 1.01 * LEAST, image: float = -1.01 * LEAST
 ) -> list[Verdict]:
     samples = (built(0.016, carried=carried), built(0.004))
-    flat = (View(sqnr, known(100), (), ()), View(image, known(100), (), ()))
+    flat = (ContrastView(sqnr, known(100), (), ()), ContrastView(image, known(100), (), ()))
     heads = [errors([cell("base", 0.004)])]
     return list(family_verdicts([made(*flat, samples=samples)], heads, Rules()))
 
@@ -210,7 +212,7 @@ def test_it_has_half_of_the_error_and_both_views_the_least_effect(share: float) 
 def test_of_one_build_it_is_told_what_these_images_show_at_5_percent(share: float) -> None:
     log = at(share * 0.05, 0.04)
     once = (built(0.016), built(0.004))
-    found = decided(made(View(log, known(0.04), (), ()), samples=once, noise=UNKNOWN))
+    found = decided(made(ContrastView(log, known(0.04), (), ()), samples=once, noise=UNKNOWN))
     assert found == ([(Kind.INCONCLUSIVE, "2 more repeats")] if share < 1 else [])
 
 
@@ -222,7 +224,7 @@ def test_as_many_repeats_are_asked_for_as_decide_if_what_is_seen_goes_on(
     log: float, variance: float
 ) -> None:
     """Three builds with two degrees of freedom: with r of them 3/r of the variance, and r − 1 degrees."""
-    view = View(log, known(0), ((variance, 2.0),), (known(1e-6),))
+    view = ContrastView(log, known(0), ((variance, 2.0),), (known(1e-6),))
     ((kind, needs),) = decided(made(view))
 
     def p(repeats: int) -> float:
@@ -237,11 +239,11 @@ def test_as_many_repeats_are_asked_for_as_decide_if_what_is_seen_goes_on(
 # What versions show alike
 
 
-def versions(*views: View, head: str = "small") -> list[Hypothesis]:
+def versions(*views: ContrastView, head: str = "small") -> list[Hypothesis]:
     return [
         Hypothesis(
             kind=Kind.ENGINE_LOSS, cell=f"v{number}/{head}", head=head, against="its simulation",
-            contrast=Contrast(Side(built(0.016)), Side(exact(0.004)), view, NOTHING), least=LEAST,
+            contrast=Contrast(ContrastSide(built(0.016)), ContrastSide(exact(0.004)), view, NOTHING), least=LEAST,
         )
         for number, view in enumerate(views)
     ]  # fmt: skip
@@ -255,10 +257,10 @@ def test_what_versions_lose_alike_is_found_at_one_in_a_thousand(
     """Their mean is tested by Student's t of the differences between them."""
     level = share * 0.001 / looks / groups
     mean = LEAST + float(student.isf(level / 2, 2)) * math.sqrt(0.01**2 / 3)
-    views = [View(mean + apart, known(0), (), ()) for apart in (-0.01, 0.0, 0.01)]
+    views = [ContrastView(mean + apart, known(0), (), ()) for apart in (-0.01, 0.0, 0.01)]
     asked = versions(*views)
     if groups == 2:
-        asked += versions(*[View(LEAST, known(1), (), ())] * 3, head="other")
+        asked += versions(*[ContrastView(LEAST, known(1), (), ())] * 3, head="other")
     verdicts = list(alike(asked, set(), Rules(looks=looks)))
     assert [verdict.cell for verdict in verdicts] == (
         ["v0/small", "v1/small", "v2/small"] if share < 1 else []
@@ -275,7 +277,7 @@ def test_versions_alike_are_no_surer_of_the_images_than_the_least_sure_of_them(
 ) -> None:
     mean = at(share * 0.001, 0.04, least=LEAST)
     images = [known(0.01), (0.04, 1e9), (0.0, 2.0)]
-    views = [View(mean, image, (), ()) for image in images]
+    views = [ContrastView(mean, image, (), ()) for image in images]
     assert bool(list(alike(versions(*views), set(), Rules()))) is (share < 1)
 
 
@@ -283,7 +285,7 @@ def test_versions_alike_are_no_surer_of_the_images_than_the_least_sure_of_them(
 def test_versions_alike_are_no_surer_than_one_by_its_own_builds(share: float) -> None:
     spread = (0.0004 + 0.0002) / 1
     mean = LEAST + float(student.isf(share * 0.001 / 2, 2)) * math.sqrt(spread)
-    views = [View(mean, known(0), (known(0.0004), known(0.0002)), ())] * 3
+    views = [ContrastView(mean, known(0), (known(0.0004), known(0.0002)), ())] * 3
     assert bool(list(alike(versions(*views), set(), Rules()))) is (share < 1)
 
 

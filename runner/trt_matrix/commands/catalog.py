@@ -26,7 +26,7 @@ LAST_WITH_CALIBRATORS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class CatalogRow:
     """One container, and what came of the question whether it runs."""
 
     image: ImageFacts
@@ -55,8 +55,8 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    rows: Sequence[Listed]
+class CatalogListing:
+    rows: Sequence[CatalogRow]
     gpu: Gpu | None
     driver: str | None
 
@@ -93,7 +93,7 @@ class Listing:
         return f"{name} with driver {self.driver}" if self.driver else f"{name} with a new driver"
 
 
-def listing(for_gpu: str | None, driver: str | None) -> Listing:
+def listing(for_gpu: str | None, driver: str | None) -> CatalogListing:
     """Returns all containers, with why some cannot run.
 
     Args:
@@ -106,17 +106,17 @@ def listing(for_gpu: str | None, driver: str | None) -> Listing:
     if for_gpu is None:
         if driver is not None:
             raise ConfigError(DRIVER, ["needs --for-gpu beside it: older drivers do on some GPUs"])
-        return Listing([Listed(row) for row in catalog.rows()], None, None)
+        return CatalogListing([CatalogRow(row) for row in catalog.rows()], None, None)
     gpu = _gpu(for_gpu)
     if driver is not None:
         _check_driver(driver)
-    return Listing([_asked(row, gpu, driver) for row in catalog.rows()], gpu, driver)
+    return CatalogListing([_asked(row, gpu, driver) for row in catalog.rows()], gpu, driver)
 
 
-def _asked(image: ImageFacts, gpu: Gpu, driver: str | None) -> Listed:
+def _asked(image: ImageFacts, gpu: Gpu, driver: str | None) -> CatalogRow:
     obstacle = gpu_obstacle(image, driver, gpu)
     support = driver_support(image, driver, gpu) if driver and obstacle is None else None
-    return Listed(image, obstacle, support)
+    return CatalogRow(image, obstacle, support)
 
 
 def _gpu(name: str) -> Gpu:
@@ -145,7 +145,7 @@ def _check_driver(driver: str) -> None:
 HEADINGS = ("tag", "TensorRT", "CUDA", "Python", "driver", "capability", "INT8", "known from")
 
 
-def _table(rows: Sequence[Listed], *, with_support: bool) -> list[str]:
+def _table(rows: Sequence[CatalogRow], *, with_support: bool) -> list[str]:
     headings = (*HEADINGS, "runs by") if with_support else HEADINGS
     cells = [headings, *(_cells(row, with_support=with_support) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -155,7 +155,7 @@ def _table(rows: Sequence[Listed], *, with_support: bool) -> list[str]:
     ]
 
 
-def _cells(row: Listed, *, with_support: bool) -> tuple[str, ...]:
+def _cells(row: CatalogRow, *, with_support: bool) -> tuple[str, ...]:
     image = row.image
     major = version(image.tensorrt).major if image.tensorrt else 0
     least = _least_driver(image)
@@ -178,7 +178,7 @@ def _least_driver(image: ImageFacts) -> str | None:
     return min(filter(None, known), key=version, default=None)
 
 
-def _short(row: Listed) -> str:
+def _short(row: CatalogRow) -> str:
     """Says why it cannot run, alike for all containers with the same reason."""
     image = row.image
     if row.obstacle is None:

@@ -138,7 +138,7 @@ class _Lines:
             print(line, file=self.stream, flush=True)
 
 
-class Plain(_Lines):
+class PlainProgress(_Lines):
     """One line for each step that ended; a line from time to time for a long one."""
 
     EVERY_S = 15.0
@@ -241,7 +241,7 @@ class JsonLines(_Lines):
         self._write(json.dumps(fields, allow_nan=False))
 
 
-class Quiet(Plain):
+class QuietProgress(PlainProgress):
     """Warnings only."""
 
     def note(self, text: str) -> None:
@@ -265,10 +265,10 @@ def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def chosen(*, quiet: bool, as_json: bool) -> Terminal | Plain | JsonLines | Quiet:
+def chosen(*, quiet: bool, as_json: bool) -> Terminal | PlainProgress | JsonLines | QuietProgress:
     """Progress goes to stderr; what was asked for (a plan, a summary) goes to stdout."""
     if as_json:
         return JsonLines(sys.stderr)
     if quiet:
-        return Quiet(sys.stderr)
-    return Terminal(sys.stderr) if sys.stderr.isatty() else Plain(sys.stderr)
+        return QuietProgress(sys.stderr)
+    return Terminal(sys.stderr) if sys.stderr.isatty() else PlainProgress(sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trt_matrix.containers.job.protocol import PARTIAL
-from trt_matrix.core.records import Calibration, Derived, Measurement, Stored
+from trt_matrix.core.records import Calibration, DerivedObject, Measurement, Stored
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.core.words import count
 from trt_matrix.errors import ConfigError, StoreError
@@ -244,7 +244,7 @@ class _Needs:
 
         What was made of a derived object is looked at after that object: until nothing changes.
         """
-        waiting = {file: _read(Derived, file) for file in files}
+        waiting = {file: _read(DerivedObject, file) for file in files}
         while paths := [
             file for file, fact in waiting.items() if fact and (self._new(file) or self._made(fact))
         ]:
@@ -253,7 +253,7 @@ class _Needs:
                 self.named.add(fact.sha256 if fact else "")
         yield from waiting
 
-    def _made(self, fact: Derived) -> bool:
+    def _made(self, fact: DerivedObject) -> bool:
         of_needed = bool(fact.sources) and self.named.issuperset(fact.sources)
         return of_needed or fact.sha256 in self.named
 

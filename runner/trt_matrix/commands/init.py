@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from trt_matrix.commands.init_data import Given, section
+from trt_matrix.commands.init_data import GivenSamples, section
 from trt_matrix.commands.yaml_text import comment, flow, quoted
 from trt_matrix.config.network import LONGEST_HEAD
 from trt_matrix.config.yaml_file import UNREADABLE
@@ -46,7 +46,7 @@ def text(
     path: Path,
     model: onnx.ModelProto,
     notes: Sequence[str] = (),
-    samples: Given | None = None,
+    samples: GivenSamples | None = None,
     versions: Sequence[str] = VERSIONS,
     repeats: int = REPEATS,
 ) -> str:
@@ -274,7 +274,7 @@ def guesses(found: Likely, *, pixels: bool, boxless: bool) -> Sequence[str]:
     )
 
 
-def _takes_pixels(image: ImageInput | SampleInput, samples: Given | None) -> bool:
+def _takes_pixels(image: ImageInput | SampleInput, samples: GivenSamples | None) -> bool:
     return (
         isinstance(image, ImageInput)
         and image.channels in CHANNELS

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trt_matrix.commands.yaml_text import comment, flow, quoted
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.image_input import CHANNELS, ImageInput, SampleInput
-from trt_matrix.core.prepared.packing import Part
+from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs import samples
 from trt_matrix.inputs.images import SUFFIXES, image_files
@@ -21,7 +21,7 @@ MOST = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class GivenSamples:
     """Samples that a user has, as matrix.yaml says it."""
 
     key: Literal["images", "arrays"]
@@ -33,7 +33,7 @@ class Given:
     """Array in the first .npz file → its shape; empty where there is none."""
 
 
-def given(folder: Path, called: str) -> Given:
+def given(folder: Path, called: str) -> GivenSamples:
     """Returns what a folder of samples holds: both parts in folders of their names, or files to be halved.
 
     Args:
@@ -63,7 +63,7 @@ def given(folder: Path, called: str) -> Given:
                 **({"limit": MOST} if files > MOST else {}),
             }
         )
-    return Given(
+    return GivenSamples(
         key=key,
         calibration=sections[0],
         evaluation=sections[1],
@@ -111,12 +111,12 @@ def _files(folder: Path) -> tuple[Literal["images", "arrays"], int]:
 def section(
     image: ImageInput | SampleInput,
     pixels: str | None,
-    found: Given | None,
+    found: GivenSamples | None,
     published: Mapping[str, Any],
     style: str | None,
     *,
     boxless: bool = False,
-    parts: Sequence[Part] = (),
+    parts: Sequence[InputPart] = (),
 ) -> str:
     """Returns the section: of images, or of arrays for what no file of an image holds.
 
@@ -156,7 +156,7 @@ data:
 
 
 def _arrays(
-    image: ImageInput | SampleInput, found: Given | None, parts: Sequence[Part] = ()
+    image: ImageInput | SampleInput, found: GivenSamples | None, parts: Sequence[InputPart] = ()
 ) -> str:
     if found is not None and found.key == "images":
         shape = list(image.sample)
@@ -182,7 +182,7 @@ data:
     return f"data:\n{told}{_lines(found, '')}"
 
 
-def _lines(found: Given, more: str) -> str:
+def _lines(found: GivenSamples, more: str) -> str:
     why = ["  # Half of one folder each: what was calibrated on would look better than it is."]
     behind = f"   # {more}" if more else ""
     return "\n".join(

@@ -5,19 +5,21 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from trt_matrix.core.manifest import Asked, Manifest
+from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network.lineage import behind
 from trt_matrix.execution.inputs import Network
-from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.inputs.images import overlap
 from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment
 from trt_matrix.planning.machine import processor
-from trt_matrix.store.results import Run, utc_now
+from trt_matrix.store.results import RunFolder, utc_now
 
 
-def manifest_of(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float) -> Manifest:
+def manifest_of(
+    experiment: Experiment, matrix: ExperimentRun, run: RunFolder, wall_s: float
+) -> Manifest:
     config, settings = experiment.checked.config, matrix.wants.settings
     return Manifest(
         run_id=run.id,
@@ -54,9 +56,9 @@ def manifest_of(experiment: Experiment, matrix: Matrix, run: Run, wall_s: float)
     )
 
 
-def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
+def _asked(experiment: Experiment, matrix: ExperimentRun) -> RunRequest:
     settings, data = matrix.wants.settings, matrix.wants.data
-    return Asked(
+    return RunRequest(
         input=settings.input,
         heads=settings.heads,
         batch=settings.batch,
@@ -70,7 +72,7 @@ def _asked(experiment: Experiment, matrix: Matrix) -> Asked:
     )
 
 
-def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
+def _facts(experiment: Experiment, matrix: ExperimentRun) -> Mapping[str, Any]:
     config = experiment.checked.config
     settings, data = matrix.wants.settings, matrix.wants.data
     host = processor()
@@ -116,7 +118,7 @@ def _facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
     }
 
 
-def _reference_facts(experiment: Experiment, matrix: Matrix) -> Mapping[str, Any]:
+def _reference_facts(experiment: Experiment, matrix: ExperimentRun) -> Mapping[str, Any]:
     """Returns what computed the outputs that errors are against."""
     host = {
         "engine": "onnxruntime",

@@ -26,7 +26,7 @@ from trt_matrix.environments.preflight import watch
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
 from trt_matrix.execution.forecast import known_repeats
-from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.execution.progress import Progress
 from trt_matrix.inputs.images import overlap
 from trt_matrix.judging.box_facts import box_facts
@@ -41,7 +41,7 @@ from trt_matrix.planning.experiment import Experiment, read_experiment
 from trt_matrix.planning.matrix import Checked
 from trt_matrix.planning.quantised import prepared_note, told_of
 from trt_matrix.store.objects import require_folder
-from trt_matrix.store.results import Run, Store, object_of, utc_now
+from trt_matrix.store.results import RunFolder, Store, object_of, utc_now
 from trt_matrix.store.untrusted import named_file
 
 IN_USE = "outputs stay for now: another trt-matrix has the results open; the next run frees them"
@@ -74,7 +74,7 @@ def run_experiment(
     run = store.new_run(experiment.checked.config.name, utc_now())
     run.write_text("matrix.yaml", source.read_text("utf-8-sig"))
     settled = settling(experiment, store)
-    matrix = Matrix(
+    matrix = ExperimentRun(
         run=run,
         progress=progress,
         wants=wants,
@@ -258,8 +258,8 @@ def _warn_of_overlap(checked: Checked, progress: Progress) -> None:
 
 def _write(
     experiment: Experiment,
-    matrix: Matrix,
-    run: Run,
+    matrix: ExperimentRun,
+    run: RunFolder,
     wall_s: float,
     seen: CalibrationFacts | None = None,
     *,
@@ -275,7 +275,7 @@ def _write(
 
 
 def _kept_in_float(
-    experiment: Experiment, matrix: Matrix, run: Run, started: float
+    experiment: Experiment, matrix: ExperimentRun, run: RunFolder, started: float
 ) -> Mapping[bool, Sequence[str]]:
     """Returns the layers to try in float, where matrix.yaml leaves that to us."""
     if not experiment.checked.config.quantisation.finds_mixed:
@@ -284,7 +284,7 @@ def _kept_in_float(
     return layers_to_try(run, matrix.cells, matrix.progress)
 
 
-def _undecided(experiment: Experiment, matrix: Matrix, run: Run) -> Collection[str]:
+def _undecided(experiment: Experiment, matrix: ExperimentRun, run: RunFolder) -> Collection[str]:
     """Returns the cells that more repeats would decide, as far as it has gone."""
     manifest = manifest_of(experiment, matrix, run, 0.0)
     return undecided(evidence(run, manifest, matrix.cells, matrix.records()))

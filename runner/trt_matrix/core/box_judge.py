@@ -36,7 +36,7 @@ from trt_matrix.core.boxes.results import (
 from trt_matrix.core.boxes.worst import worst
 from trt_matrix.core.cells import Status
 from trt_matrix.core.evidence import Evidence, good
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 
 Precision = Mapping[str, AveragePrecision]
 
@@ -256,7 +256,7 @@ def _each_once(boxes: BoxEvidence) -> BoxEvidence:
 
 def _by_content(heads: Sequence[str], ask: Callable[..., T]) -> Callable[..., T]:
     @functools.cache
-    def known(*contents: tuple[Object, ...]) -> T:
+    def known(*contents: tuple[StoredObject, ...]) -> T:
         return ask(*(dict(zip(heads, content, strict=True)) for content in contents))
 
     return lambda *outputs: known(*(tuple(output[head] for head in heads) for output in outputs))

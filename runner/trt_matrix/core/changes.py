@@ -14,7 +14,7 @@ LEAST_LATENCY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RunChange:
     """One thing that is not as it was. `before` or `after` is None where there is nothing."""
 
     cell: str | None
@@ -25,7 +25,7 @@ class Change:
     after: Any
 
 
-def changes(before: Judgement, after: Judgement) -> tuple[Change, ...]:
+def changes(before: Judgement, after: Judgement) -> tuple[RunChange, ...]:
     """Returns every change, inputs first, then cells in the order of the later run."""
     old = {result.cell.id: result for result in before.cells}
     new = {result.cell.id: result for result in after.cells}
@@ -35,12 +35,12 @@ def changes(before: Judgement, after: Judgement) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _inputs(before: Judgement, after: Judgement) -> Iterable[Change]:
+def _inputs(before: Judgement, after: Judgement) -> Iterable[RunChange]:
     old = {"baseline": before.baseline, **dict(_leaves(before.facts))}
     new = {"baseline": after.baseline, **dict(_leaves(after.facts))}
     for what in dict.fromkeys((*new, *old)):
         if old.get(what) != new.get(what):
-            yield Change(None, None, what, old.get(what), new.get(what))
+            yield RunChange(None, None, what, old.get(what), new.get(what))
 
 
 def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
@@ -51,9 +51,9 @@ def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
         yield path, value
 
 
-def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable[Change]:
+def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable[RunChange]:
     if old is None or new is None:
-        yield Change(name, None, "planned", old and str(old.status), new and str(new.status))
+        yield RunChange(name, None, "planned", old and str(old.status), new and str(new.status))
         return
     pairs = {
         "status": (str(old.status), str(new.status)),
@@ -64,7 +64,7 @@ def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable
     }
     for what, (pair, other) in pairs.items():
         if pair != other:
-            yield Change(name, None, what, pair, other)
+            yield RunChange(name, None, what, pair, other)
     yield from _latency(name, old, new)
     heads = {head.head: head for head in old.heads}
     for head in new.heads:
@@ -72,23 +72,23 @@ def _cell(name: str, old: CellResult | None, new: CellResult | None) -> Iterable
             yield from _head(name, heads[head.head], head)
 
 
-def _latency(name: str, old: CellResult, new: CellResult) -> Iterable[Change]:
+def _latency(name: str, old: CellResult, new: CellResult) -> Iterable[RunChange]:
     latency, other = old.latency, new.latency
     if latency is None or other is None:
         return
     apart = latency.high_s < other.low_s or other.high_s < latency.low_s
     if apart and abs(other.median_s / latency.median_s - 1) >= LEAST_LATENCY:
-        yield Change(name, None, "latency_s", latency.median_s, other.median_s)
+        yield RunChange(name, None, "latency_s", latency.median_s, other.median_s)
 
 
-def _head(name: str, old: HeadResult, new: HeadResult) -> Iterable[Change]:
+def _head(name: str, old: HeadResult, new: HeadResult) -> Iterable[RunChange]:
     metrics, other = old.error, new.error
     if (metrics.sqnr_db is None) != (other.sqnr_db is None) or (
         metrics.sqnr_db is not None
         and other.sqnr_db is not None
         and abs(metrics.sqnr_db - other.sqnr_db) >= LEAST_DB
     ):
-        yield Change(name, new.head, "sqnr_db", metrics.sqnr_db, other.sqnr_db)
+        yield RunChange(name, new.head, "sqnr_db", metrics.sqnr_db, other.sqnr_db)
     pairs = {
         "nonfinite": (metrics.nonfinite, other.nonfinite),
         "verdicts": (_kinds(old), _kinds(new)),
@@ -97,7 +97,7 @@ def _head(name: str, old: HeadResult, new: HeadResult) -> Iterable[Change]:
     }
     for what, (before, after) in pairs.items():
         if before != after:
-            yield Change(name, new.head, what, before, after)
+            yield RunChange(name, new.head, what, before, after)
 
 
 def _kinds(result: CellResult | HeadResult) -> str:

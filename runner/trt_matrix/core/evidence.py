@@ -8,10 +8,10 @@ from trt_matrix.core.boxes.evidence import BoxEvidence
 from trt_matrix.core.cells import Cell, Precision, Status
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums, metrics
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.rules import Rules
 
-SumsOf = Callable[[Object, Object], Sums]
+SumsOf = Callable[[StoredObject, StoredObject], Sums]
 """(y, r) → per-image sums of y against r."""
 
 
@@ -25,9 +25,9 @@ class Evidence:
     sums_of: SumsOf
     boxes: BoxEvidence | None = None
     """None where the run does not say how to decode."""
-    flat_of: Callable[[Object], str | None] | None = None
+    flat_of: Callable[[StoredObject], str | None] | None = None
     """→ what is flat about an output (`reductions.flat`); None where outputs cannot be read."""
-    known: Callable[[Object, Object], bool] = lambda *_: True
+    known: Callable[[StoredObject, StoredObject], bool] = lambda *_: True
     """(y, r) → whether `sums_of` can tell: outputs that were not kept are compared with nothing new."""
 
     @property
@@ -55,7 +55,7 @@ class Evidence:
                     measurements.setdefault((record.environment, record.device), measurement)
         return measurements
 
-    def sqnr_of(self, head: str, output: Object) -> float | None:
+    def sqnr_of(self, head: str, output: StoredObject) -> float | None:
         """Returns one output's SQNR against the reference in dB; None where it has none."""
         reference = self.reference
         if reference is None or head not in reference.outputs:

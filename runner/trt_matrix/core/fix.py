@@ -34,7 +34,7 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class KeptQuality:
     """What a state of the network keeps, heads and boxes; None where that is not known."""
 
     sqnr_db: Mapping[str, float | None] = field(default_factory=dict)
@@ -59,16 +59,16 @@ class Fix:
     why: str
     """One sentence with the numbers that speak for it."""
     basis: Basis
-    now: Kept
+    now: KeptQuality
     """The cell that it is held against; of what the diagnosis simulated that, on the same images."""
-    reaches: Kept
+    reaches: KeptQuality
     against: str
     """Id of that cell."""
     needed: bool = True
     """Whether that cell is in use and something is wrong there; what else it is told of comes last."""
     cells: tuple[str, ...] = ()
     """Ids of those that show it; empty of what no engine has shown."""
-    predicted: Kept | None = None
+    predicted: KeptQuality | None = None
     """What was simulated of a measured one: SQNR over all images, boxes as the diagnosis had them."""
     command: str = ""
     """Lines of matrix.yaml, or a command line, that do it; empty where there is no such thing."""

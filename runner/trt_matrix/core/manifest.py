@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from trt_matrix.core.cells import Precision
-from trt_matrix.core.records import Measurement, Object, Stored
+from trt_matrix.core.records import Measurement, Stored, StoredObject
 
 LEAST_EFFECT_DB = 0.5
 """Smallest difference of two errors that is worth a finding, where nothing else was asked for."""
@@ -104,7 +104,7 @@ class RecordedDecode(Stored):
     """One of `core.boxes.registry.STYLES`."""
     entry_point: str | None = None
     """`package.module:function` of the user's own, in place of a style."""
-    source: Object | None = None
+    source: StoredObject | None = None
     """Its file, stored with the run so that judging again does the same."""
     together: tuple[tuple[str, ...], ...] | None = None
     """Sets of heads that a box is made of together; None: the decoder's own, `heads_of_a_box`."""
@@ -189,7 +189,7 @@ class WideWeight(Stored):
     """Those that depend on the layer."""
 
 
-class Asked(Stored):
+class RunRequest(Stored):
     """What the requests of a run have in common: with a cell's measurement, enough to ask again."""
 
     input: str
@@ -198,9 +198,9 @@ class Asked(Stored):
     """(head, output tensor)."""
     batch: int = 1
     """Images at once."""
-    evaluation: Object
+    evaluation: StoredObject
     """Preprocessed images, float32 (images, …)."""
-    calibration: Object
+    calibration: StoredObject
     engines: Mapping[str, str]
     """environment → `onnxruntime` or `tensorrt`."""
     engine_options: Mapping[str, Mapping[str, Any]]
@@ -221,22 +221,22 @@ class ImageSet(Stored):
 
     files: tuple[str, ...]
     """Names without folders, in the order of the array."""
-    described: Object | None
+    described: StoredObject | None
     """.npy of `described.STORED`, one entry an image; None of samples that are no images."""
-    maxima: Object | None = None
+    maxima: StoredObject | None = None
     """float32 .npy (images, tensors): largest magnitudes; None where the network could not give them."""
     areas: tuple[tuple[float, ...], ...] | None = None
     """For each image, the areas of its objects in its own square pixels; None where nobody knows."""
 
 
-class Tried(Stored):
+class CalibrationTrial(Stored):
     """What a variation of the calibration set, or of the preprocessing, gave on the evaluation images."""
 
     name: str
     """The form of a preprocessing; empty for a subset."""
     images: tuple[int, ...] = ()
     """Calibration images that the table was made of."""
-    outputs: Mapping[str, Object]
+    outputs: Mapping[str, StoredObject]
     """head → float32 .npy (images, …)."""
 
 
@@ -251,20 +251,20 @@ class CalibrationFacts(Stored):
     """What `areas` are of: `labels`, or `boxes of the float network`."""
     algorithm: str | None = None
     """Of the tables of `subsets`."""
-    subsets: tuple[Tried, ...] = ()
+    subsets: tuple[CalibrationTrial, ...] = ()
     """The learning curve, its whole set last; empty where it was not asked for."""
-    whole: Tried | None = None
+    whole: CalibrationTrial | None = None
     """The table of all calibration images; None where nothing is compared with it."""
-    orders: tuple[Tried, ...] = ()
+    orders: tuple[CalibrationTrial, ...] = ()
     """All images in other orders, beside the learning curve."""
-    without: tuple[Tried, ...] = ()
+    without: tuple[CalibrationTrial, ...] = ()
     """All images but one, which alone decides many ranges."""
     forms: Mapping[str, tuple[Mapping[str, float], ...]] = {}
     """Known preprocessing → the reference's ranges of a few calibration images so preprocessed, a mapping an
     algorithm; empty where no table came from elsewhere."""
     foreign: Mapping[str, str] = {}
     """Digest of a table that another program made → the environment, or the file, that it is of."""
-    trials: tuple[Tried, ...] = ()
+    trials: tuple[CalibrationTrial, ...] = ()
     """The float network on the evaluation images, preprocessed in each known way; what was fed first."""
     unknown: tuple[str, ...] = ()
     """What could not be looked at, and why."""
@@ -306,7 +306,7 @@ class Manifest(Stored):
     decode: RecordedDecode | None = None
     boxless: bool = False
     """Whether the user says that the network makes no boxes (`decode: none`)."""
-    labels: Object | None = None
+    labels: StoredObject | None = None
     """COCO labels of the evaluation images."""
     evaluation: tuple[EvaluationImage, ...] = ()
     """The images in their order in the outputs; needed for boxes, empty without."""
@@ -319,5 +319,5 @@ class Manifest(Stored):
     equivalence_db: float = EQUIVALENCE_DB
     calibration: CalibrationFacts | None = None
     """None in runs of before it was looked at, and in interrupted ones."""
-    asked: Asked | None = None
+    asked: RunRequest | None = None
     """None in runs of before it was kept: no cell of those can be asked again."""

@@ -26,7 +26,7 @@ class Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Object(Stored):
+class StoredObject(Stored):
     """A file of the store, addressed by its content."""
 
     sha256: str
@@ -38,18 +38,18 @@ class Object(Stored):
         return f"{self.sha256}{self.suffix}"
 
 
-class Derived(Object):
+class DerivedObject(StoredObject):
     """An object that was made of others."""
 
     sources: tuple[str, ...] = ()
     """SHA-256 of each; unknown, so empty, where it was made before they were put down."""
 
     @property
-    def object(self) -> Object:
-        return Object(sha256=self.sha256, suffix=self.suffix, size_bytes=self.size_bytes)
+    def object(self) -> StoredObject:
+        return StoredObject(sha256=self.sha256, suffix=self.suffix, size_bytes=self.size_bytes)
 
 
-class Share(Stored):
+class IntegerShare(Stored):
     """How much of a head's backward cone integer kernels executed."""
 
     integer_macs: int
@@ -181,14 +181,14 @@ class Measurement(Stored):
     """Tensors whose layers were held in floating point in this pass."""
     placement: str | None = None
     """`qdq.placements.Placed.name`: simulations are compared within one placement, and so is the limit."""
-    outputs: Mapping[str, Object] = {}
+    outputs: Mapping[str, StoredObject] = {}
     """head → float32 .npy (images, …)."""
     left: bool = False
     """Whether they stayed on the machine that made them: only what is judged of them came."""
     latency: LatencySamples | None = None
     stages: Mapping[str, float] = {}
     """stage → seconds inside the job."""
-    shares: Mapping[str, Share] | None = None
+    shares: Mapping[str, IntegerShare] | None = None
     """head → share; heads of which it is not known are left out."""
     coverage: Mapping[str, Coverage] | None = None
     """head → what of the table arrived; None where there is none, or its scales are in Q/DQ nodes."""
@@ -196,9 +196,9 @@ class Measurement(Stored):
     """What TensorRT told of its build: `job.protocol.BUILD_KEYS`."""
     custom_layers: tuple[Mapping[str, Any], ...] = ()
     """What became of layers that plugins do: `job.protocol.CUSTOM_KEYS`."""
-    layers: Object | None = None
+    layers: StoredObject | None = None
     """layers.json: what TensorRT made of the network's layers."""
-    cache: Object | None = None
+    cache: StoredObject | None = None
     """The calibration cache that TensorRT wrote, byte for byte."""
     log_tail: str | None = None
     start: Start | None = None

@@ -16,7 +16,7 @@ from trt_matrix.execution.progress import Progress
 from trt_matrix.judging.run import judgement_of
 from trt_matrix.judging.run_files import diagnosis_of
 from trt_matrix.planning.experiment import Experiment
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 Layers = Mapping[bool, Sequence[str]]
 """Whether int8 is implicit → what is to be kept in float there."""
@@ -66,7 +66,7 @@ def layers_to_hold(diagnosis: Diagnosis, cells: Sequence[Cell]) -> tuple[str, ..
     return tuple(layer for layer in loss.layers if layer in ran)
 
 
-def layers_to_try(run: Run, cells: Sequence[Cell], progress: Progress) -> Layers:
+def layers_to_try(run: RunFolder, cells: Sequence[Cell], progress: Progress) -> Layers:
     """Returns the layers to try in float; none where int8 loses nothing that matters, or none would help.
 
     What is found is written into the run's folder, as by `trt-matrix diagnose`.

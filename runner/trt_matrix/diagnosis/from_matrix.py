@@ -9,7 +9,7 @@ from trt_matrix.containers.job.engines.onnxruntime import Engine
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.diagnosis.from_run import QUANTISED, named_table, require_float
 from trt_matrix.diagnosis.subject import Subject, comparable
@@ -113,7 +113,9 @@ def _placed(experiment: Experiment, store: Store) -> Placed:
     )
 
 
-def _tables(experiment: Experiment, store: Store, images: Object, told: Told) -> dict[str, Table]:
+def _tables(
+    experiment: Experiment, store: Store, images: StoredObject, told: Told
+) -> dict[str, Table]:
     """Returns what it is called → table, made of the calibration images in this process, and kept."""
     network = experiment.network
     settings = experiment.wants(data_of(experiment.checked, store)).settings

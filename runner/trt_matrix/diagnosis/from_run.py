@@ -18,14 +18,14 @@ from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.network_map import NetworkMap, network_map
 from trt_matrix.core.qdq.placements import ENGINES, Placed, kept_in_float, placed_of
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.tables import reading
 from trt_matrix.core.tables.table import Table, TableError, from_json
 from trt_matrix.diagnosis.measured import SumsOf, built, measured, timed
 from trt_matrix.diagnosis.subject import Builds, Subject, comparable
 from trt_matrix.errors import ConfigError, GoneError
 from trt_matrix.judging.run_files import layers_of, times_of
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 QUANTISED = (
     "The network came quantised: what is diagnosed is its float form, with Q/DQ placed here and not where it "
@@ -35,7 +35,7 @@ QUANTISED = (
 QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
 
 
-def of_run(run: Run, table: str | None) -> Subject:
+def of_run(run: RunFolder, table: str | None) -> Subject:
     """Returns what is diagnosed of a run.
 
     Args:
@@ -53,7 +53,7 @@ def of_run(run: Run, table: str | None) -> Subject:
     sha256 = model.get("sha256") if isinstance(model, dict) else None
     if asked is None or not isinstance(sha256, str):
         raise ConfigError(source, ["it was made before networks were kept: run it again"])
-    file = Object(sha256=sha256, suffix=".onnx", size_bytes=0)
+    file = StoredObject(sha256=sha256, suffix=".onnx", size_bytes=0)
     network = _network(run.store, file, source)
     base = _baseline(manifest, records)
     known = _tables_of(run, manifest)
@@ -105,7 +105,7 @@ def of_run(run: Run, table: str | None) -> Subject:
     )
 
 
-def _network(store: Store, file: Object, source: str) -> onnx.ModelProto:
+def _network(store: Store, file: StoredObject, source: str) -> onnx.ModelProto:
     try:
         network = canonical(onnx.load(store.path(file), load_external_data=False))
         require_float(network, source)
@@ -128,7 +128,7 @@ def require_float(network: onnx.ModelProto, source: str) -> None:
         raise ConfigError(source, [problem])
 
 
-def _array(store: Store, stored: Object, source: str) -> Any:
+def _array(store: Store, stored: StoredObject, source: str) -> Any:
     if not store.has(stored):
         problem = "its evaluation images are no longer stored: run it again"
         raise ConfigError(source, [problem])
@@ -177,7 +177,7 @@ def _baseline(manifest: Manifest, records: Sequence[Record]) -> _Base | None:
     return bases[0] if bases else None
 
 
-def _tables_of(run: Run, manifest: Manifest) -> dict[str, Table]:
+def _tables_of(run: RunFolder, manifest: Manifest) -> dict[str, Table]:
     """Returns what it is called → table, for those that are still in the run's folder."""
     tables: dict[str, Table] = {}
     for sha256 in manifest.tables:
@@ -249,7 +249,7 @@ def _read_table(path: Path) -> Table:
 
 def _sums_of(store: Store, manifest: Manifest) -> SumsOf:
     @functools.cache
-    def sums_of(output: Object, reference: Object) -> Sums | None:
+    def sums_of(output: StoredObject, reference: StoredObject) -> Sums | None:
         try:
             return store.sums(output, reference, manifest.epsilon)
         except GoneError:
@@ -271,7 +271,7 @@ def builds_of(
     if not builts:
         return None
 
-    def sqnr_of(head: str, output: Object) -> float | None:
+    def sqnr_of(head: str, output: StoredObject) -> float | None:
         outputs = manifest.reference.outputs if manifest.reference else {}
         sums = sums_of(output, outputs[head]) if head in outputs else None
         return None if sums is None else metrics(sums).sqnr_db

@@ -4,7 +4,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from trt_matrix.core.diagnosis.carried import Carried, ResizingBuilds, carried, implicit, smallest
+from trt_matrix.core.diagnosis.carried import (
+    ResizingBuilds,
+    ResizingRanges,
+    carried,
+    implicit,
+    smallest,
+)
 from trt_matrix.core.diagnosis.engine_loss import (
     SeenBuild,
     by_position,
@@ -19,7 +25,7 @@ from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.evaluation import Evaluation
 from trt_matrix.diagnosis.simulator import Simulator
-from trt_matrix.diagnosis.subject import Built, Subject
+from trt_matrix.diagnosis.subject import ImplicitBuild, Subject
 from trt_matrix.store.results import Store
 
 ENOUGH_DB = LEAST_DB / 2
@@ -40,7 +46,7 @@ def engine_loss(
     builds = subject.builds
     if builds is None:
         return None
-    tables: dict[object, list[Built]] = {}
+    tables: dict[object, list[ImplicitBuild]] = {}
     for built in builds.built:
         tables.setdefault((built.table.digest, repr(built.options)), []).append(built)
     simulated = []
@@ -68,7 +74,7 @@ class _OfTable:
     def __init__(
         self,
         subject: Subject,
-        builds: Sequence[Built],
+        builds: Sequence[ImplicitBuild],
         images: Sequence[int],
         store: Store,
         told: Callable[[str], None],
@@ -86,7 +92,7 @@ class _OfTable:
         self._known: dict[State, Mapping[str, float]] = {}
 
     def ways(self) -> list[ResizingBuilds]:
-        groups: dict[tuple[frozenset[str], frozenset[str]], list[Built]] = {}
+        groups: dict[tuple[frozenset[str], frozenset[str]], list[ImplicitBuild]] = {}
         for build in self.builds:
             groups.setdefault((self._in_int8(build), self._held(build)), []).append(build)
         qdq = self._db(self.found.state)
@@ -142,7 +148,7 @@ class _OfTable:
             for build in self.builds
         ]
 
-    def _kept(self, builds: Sequence[Built], head: str) -> tuple[float, ...]:
+    def _kept(self, builds: Sequence[ImplicitBuild], head: str) -> tuple[float, ...]:
         """Returns what each kept; nothing where a build lacks the head, or no error can be told in dB of any.
 
         That is so of NaN, and of a head that is all zeros in the reference: neither says what lost it.
@@ -152,14 +158,14 @@ class _OfTable:
         found = tuple(self._measured(build, head) for build in builds)
         return () if -math.inf in (*found, self._db(self.found.state)[head]) else found
 
-    def _measured(self, built: Built, head: str) -> float:
+    def _measured(self, built: ImplicitBuild, head: str) -> float:
         return _of(metrics(built.sums[head][self.images]).nmse)
 
-    def _in_int8(self, built: Built) -> frozenset[str]:
+    def _in_int8(self, built: ImplicitBuild) -> frozenset[str]:
         """Of a build that does not tell its layers, all: what is measured says whether that is so."""
         return frozenset(r.layer for r in self.resizings if built.ran.get(r.layer, INT8) == INT8)
 
-    def _held(self, built: Built) -> frozenset[str]:
+    def _held(self, built: ImplicitBuild) -> frozenset[str]:
         return frozenset(r.layer for r in self.resizings if built.held & {r.layer, r.target})
 
 
@@ -167,7 +173,7 @@ def _given_on(
     losing: Sequence[_OfTable], ways: Sequence[ResizingBuilds], images: int
 ) -> EngineLoss:
     """Looks for the smallest set that is enough with every table whose builds lose."""
-    may: dict[str, Carried] = {}
+    may: dict[str, ResizingRanges] = {}
     for way in ways:
         may |= {one.layer: one for one in way.in_int8 if way.loses}
 

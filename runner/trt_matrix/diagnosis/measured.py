@@ -11,11 +11,11 @@ from trt_matrix.core.layers.precisions import LayersOf, from_layers
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.qdq.placements import Placed, placed_of
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.tables.table import Table
-from trt_matrix.diagnosis.subject import Built, CellTimes, Measured
+from trt_matrix.diagnosis.subject import CellTimes, ImplicitBuild, MeasuredQdq
 
-SumsOf = Callable[[Object, Object], Sums | None]
+SumsOf = Callable[[StoredObject, StoredObject], Sums | None]
 """(y, r) → per-image sums of y against r; None where one of them is no longer stored."""
 
 
@@ -25,7 +25,7 @@ def measured(
     table: Table,
     placed: Placed,
     sums_of: SumsOf,
-) -> tuple[Measured, ...]:
+) -> tuple[MeasuredQdq, ...]:
     """Returns what engines gave by Q/DQ with this table in this placement, the first build of each cell.
 
     A network that came quantised has Q/DQ of its own: what it gave is no measure of one that is placed here.
@@ -37,7 +37,7 @@ def measured(
             measurement for measurement in same if placed_of(measurement.placement or "") == placed
         ]
         if same and (errors := _errors(same[0], reference, sums_of)):
-            found.append(Measured(cell=record.cell, sums=errors))
+            found.append(MeasuredQdq(cell=record.cell, sums=errors))
     return tuple(found)
 
 
@@ -48,7 +48,7 @@ def built(
     network: NetworkMap,
     layers_of: LayersOf,
     sums_of: SumsOf,
-) -> tuple[Built, ...]:
+) -> tuple[ImplicitBuild, ...]:
     """Returns every implicit build whose table is known.
 
     Args:
@@ -73,7 +73,7 @@ def built(
                 table = replace(table, amax={**table.amax, **build.carried})
             layers = layers_of(build.layers) if build.layers else None
             builts.append(
-                Built(
+                ImplicitBuild(
                     cell=record.cell,
                     table=table,
                     table_name=name,
@@ -92,7 +92,7 @@ def timed(
     environments: Collection[str],
     baseline: str,
     table: Table,
-    times_of: Callable[[Object], LayerTimes | None],
+    times_of: Callable[[StoredObject], LayerTimes | None],
 ) -> CellTimes | None:
     """Returns what the layers of an int8 engine took; None where none told it.
 

@@ -11,7 +11,7 @@ from trt_matrix.errors import StoreError
 from trt_matrix.planning.arrays import known_data
 from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment, read_experiment
-from trt_matrix.store.results import Run, Store, finished_run
+from trt_matrix.store.results import RunFolder, Store, finished_run
 
 Told = Callable[[str], None]
 
@@ -53,7 +53,7 @@ def _of_matrix(source: Path, results: Path, table: str | None, told: Told) -> tu
     return of_matrix(experiment, store, table, told), store
 
 
-def last_run(experiment: Experiment, store: Store) -> Run | None:
+def last_run(experiment: Experiment, store: Store) -> RunFolder | None:
     """Returns the newest run of this very network on these very images."""
     data = known_data(experiment.checked, store)
     if data is None:
@@ -62,7 +62,7 @@ def last_run(experiment: Experiment, store: Store) -> Run | None:
     for path in sorted(store.results.glob("*/manifest.json"), reverse=True):
         if path.parent.is_symlink():
             continue
-        run = Run(store, path.parent.name)
+        run = RunFolder(store, path.parent.name)
         try:
             manifest = run.manifest()
         except StoreError:

@@ -18,7 +18,7 @@ from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.records import digest
 from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.opening import opened
-from trt_matrix.diagnosis.subject import DiagnosisWish, Measured, Subject
+from trt_matrix.diagnosis.subject import DiagnosisWish, MeasuredQdq, Subject
 from trt_matrix.diagnosis.told import Done
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.progress import Progress
@@ -183,7 +183,7 @@ def _key(subject: Subject, wished: DiagnosisWish) -> Mapping[str, Any]:
     }
 
 
-def _hashes(measured: Measured) -> Mapping[str, str]:
+def _hashes(measured: MeasuredQdq) -> Mapping[str, str]:
     return {
         head: hashlib.sha256(sums.tobytes()).hexdigest() for head, sums in measured.sums.items()
     }

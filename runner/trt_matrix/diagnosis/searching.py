@@ -15,7 +15,7 @@ from trt_matrix.core.diagnosis.quantisers import (
     weights,
 )
 from trt_matrix.core.diagnosis.record import SearchRecord, SetRecord
-from trt_matrix.core.diagnosis.search import Freed, Search, TriedLayers, front
+from trt_matrix.core.diagnosis.search import FloatLayers, Search, TriedLayers, front
 from trt_matrix.core.diagnosis.telling import goal_record, set_record, tried_record
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.words import count, listed
@@ -94,7 +94,7 @@ class Searching:
         return excluding(self.found, self.subject.table, self.subject.options)
 
     @functools.cached_property
-    def freed(self) -> Freed:
+    def freed(self) -> FloatLayers:
         """What each layer alone keeps in int8 tells which layers each part needs in float."""
         layers = list(self.costs)
         needs: dict[Part, set[str]] = {weights(layer): {layer} for layer in layers}
@@ -108,7 +108,7 @@ class Searching:
             known = [needs[part] for part in unit.parts if part in needs]
             if known:
                 together[unit.parts[0]] = frozenset().union(*known)
-        return Freed(needs=together)
+        return FloatLayers(needs=together)
 
     def evaluate(self, layers: frozenset[str]) -> StateErrors:
         """Returns what a set of layers in float costs on the images that are chosen on."""

@@ -17,13 +17,13 @@ from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.network.ranked_told import advice, ranked_by
 from trt_matrix.core.qdq.explicit import PlacementOptions
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class MeasuredQdq:
     """What an engine of a run really gave by Q/DQ with the table."""
 
     cell: str
@@ -32,7 +32,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Built(Measured):
+class ImplicitBuild(MeasuredQdq):
     """What one implicit build gave, which chose itself what to run in int8."""
 
     table: Table
@@ -59,7 +59,7 @@ class Builds:
     """The implicit builds of a run."""
 
     network: NetworkMap
-    built: tuple[Built, ...]
+    built: tuple[ImplicitBuild, ...]
     choices: tuple[Choice, ...]
     """What goes along with the errors where builds with one table differ."""
 
@@ -90,9 +90,9 @@ class Subject:
     gates: Mapping[str, HeadGate]
     gate: Gate | None
     decode: RecordedDecode | None
-    labels: Object | None
+    labels: StoredObject | None
     evaluation: tuple[EvaluationImage, ...]
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[MeasuredQdq, ...] = ()
     builds: Builds | None = None
     times: CellTimes | None = None
     """Of the engine that is diagnosed; None where it told none."""

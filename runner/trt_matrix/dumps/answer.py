@@ -36,7 +36,7 @@ class DumpedPass:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answering:
+class ProgramAnswer:
     """Everything that is known of one program's outputs."""
 
     engine: str
@@ -62,7 +62,7 @@ class Answering:
         }
 
 
-def answer(answering: Answering, request: Path, result: Path, log: Path) -> None:
+def answer(answering: ProgramAnswer, request: Path, result: Path, log: Path) -> None:
     """Writes probe.json, every pass and result.json; a pass that cannot be read says why."""
     asked = protocol.read_request(str(request))
     probe: dict[str, Any] = {"schema_version": protocol.SCHEMA_VERSION, **answering.facts()}
@@ -84,7 +84,7 @@ def answer(answering: Answering, request: Path, result: Path, log: Path) -> None
 
 
 def _pass(
-    answering: Answering, asked: Mapping[str, Any], one: Mapping[str, Any], result: Path
+    answering: ProgramAnswer, asked: Mapping[str, Any], one: Mapping[str, Any], result: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Writes one pass; returns facts of its files, and lines for the log."""
     name = one["name"]

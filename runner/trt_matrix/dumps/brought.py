@@ -9,7 +9,7 @@ from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.placements import ENGINES
-from trt_matrix.core.tables.coverage import Arrived, coverage, enough
+from trt_matrix.core.tables.coverage import TensorArrival, coverage, enough
 from trt_matrix.core.tables.forms import ReadTable, TableForm
 from trt_matrix.core.tables.names import Naming, naming
 from trt_matrix.core.tables.node_names import other_names
@@ -35,7 +35,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Brought:
+class BroughtTable:
     name: str
     """Of the file."""
     found: ReadTable
@@ -97,7 +97,7 @@ class Brought:
             unmapped: Of `unmapped`.
             otherwise: What to do where the names are those of another network.
         """
-        arrived = coverage(self.target.model, Arrived(unmapped=unmapped), self.target.heads)
+        arrived = coverage(self.target.model, TensorArrival(unmapped=unmapped), self.target.heads)
         head, worst = min(
             arrived.items(), key=lambda one: 1.0 if one[1].ratio is None else one[1].ratio
         )
@@ -123,7 +123,7 @@ class Brought:
         )
 
 
-def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Target) -> Brought:
+def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Target) -> BroughtTable:
     """Brings a table to the network's names.
 
     Args:
@@ -140,7 +140,7 @@ def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Targe
     if called.unmapped and called.affixes is None:
         others = other_names(target.model, target.variants, wanted)
         called = naming(table.names, wanted, names, target.least, others)
-    return Brought(
+    return BroughtTable(
         name=name,
         found=table.renamed(called.names),
         wanted=wanted,

@@ -38,7 +38,7 @@ class TableContext:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class TakenTable:
     """What became of it."""
 
     problem: str | None = None
@@ -51,7 +51,7 @@ class Taken:
     """A calibration cache of the network's names; None where it is not used, or is the shared table."""
 
 
-def take(file: TableFile, asked: TableContext) -> Taken:
+def take(file: TableFile, asked: TableContext) -> TakenTable:
     """Reads a table; says why it is not used rather than raise."""
     name = file.path.name
     try:
@@ -63,11 +63,11 @@ def take(file: TableFile, asked: TableContext) -> Taken:
     notes = [*mine.called.problems, *mine.notes()]
     if asked.shared is not None:
         problem = _other_than_shared(name, mine.found, asked.shared)
-        return Taken(problem=problem, notes=tuple(notes))
+        return TakenTable(problem=problem, notes=tuple(notes))
     unmapped, note = mine.unmapped(asked.engine)
     scales = _scales(mine.found, mine.wanted, unmapped)
     if problem := mine.uncovered(unmapped, "record the table of this file"):
-        return Taken(problem=problem, notes=tuple(notes), scales=scales)
+        return TakenTable(problem=problem, notes=tuple(notes), scales=scales)
     if note:
         notes.append(note)
     elif mine.called.nearest:
@@ -77,14 +77,14 @@ def take(file: TableFile, asked: TableContext) -> Taken:
         )
     exact = table.form is TableForm.CACHE and not mine.called.names
     cache = content if exact and _is_plain(content) else _cache(mine.found)
-    return Taken(notes=tuple(notes), scales=scales, cache=cache)
+    return TakenTable(notes=tuple(notes), scales=scales, cache=cache)
 
 
-def _unread(problem: str, asked: TableContext) -> Taken:
+def _unread(problem: str, asked: TableContext) -> TakenTable:
     if asked.shared is None:
-        return Taken(problem=problem)
+        return TakenTable(problem=problem)
     # That it ran with the shared table is the user's word, with or without the file.
-    return Taken(notes=(f"{problem}; that it ran with the shared table is not checked",))
+    return TakenTable(notes=(f"{problem}; that it ran with the shared table is not checked",))
 
 
 def _scales(mine: ReadTable, wanted: Sequence[str], unmapped: Sequence[str]) -> Mapping[str, Any]:

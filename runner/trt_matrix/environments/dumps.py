@@ -10,7 +10,7 @@ from trt_matrix.config.environments import Dumps
 from trt_matrix.core.cells import Pass
 from trt_matrix.core.plan import Recording
 from trt_matrix.core.records import digest
-from trt_matrix.dumps.answer import STATED, Answering, DumpedPass, answer
+from trt_matrix.dumps.answer import STATED, DumpedPass, ProgramAnswer, answer
 from trt_matrix.dumps.files import files_below
 from trt_matrix.dumps.layers import LayerFiles
 from trt_matrix.dumps.recorded import Recorded
@@ -65,7 +65,7 @@ class DumpsEnvironment:
             layout=ChannelOrder(entry.layout),
             sure=entry.dtype is not None or entry.byte_order is not None,
         )
-        self._answering = Answering(
+        self._answering = ProgramAnswer(
             engine=entry.engine,
             version=entry.version,
             stated=entry.stated,

@@ -13,7 +13,7 @@ import numpy as np
 from trt_matrix.core.network.canonical import OPSET, canonical, opset
 from trt_matrix.core.qdq.explicit import QdqError
 from trt_matrix.core.qdq.placements import Placed, kept_in_float
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.inputs import Network
 from trt_matrix.store.results import Store
@@ -30,7 +30,7 @@ class Alternative:
 
     name: str
     """The file, as matrix.yaml calls it, that it is or was made of."""
-    model: Object
+    model: StoredObject
     uff: Mapping[str, Any] | None = None
     """What the job is told of a UFF file beside its path; None for an ONNX file."""
 
@@ -130,7 +130,7 @@ def _older_explicit(network: Network, engine: str) -> Sequence[Network]:
 
 
 def unlike(
-    store: Store, reference: Mapping[str, Object], other: Mapping[str, Object]
+    store: Store, reference: Mapping[str, StoredObject], other: Mapping[str, StoredObject]
 ) -> str | None:
     """Returns why two networks are not one function, None where they are.
 

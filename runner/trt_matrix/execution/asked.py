@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError
@@ -23,7 +23,9 @@ def asked_of(wanted: WantedPass) -> dict[str, Any]:
     }
 
 
-def read_form(answer: PassAnswer, wanted: WantedPass, name: str) -> tuple[Object, dict[str, Any]]:
+def read_form(
+    answer: PassAnswer, wanted: WantedPass, name: str
+) -> tuple[StoredObject, dict[str, Any]]:
     """Returns the graph of the network that the job read, and what a measurement tells of it.
 
     That of a UFF file is its ONNX form's, whose heads it has.

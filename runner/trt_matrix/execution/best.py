@@ -12,11 +12,18 @@ import onnx
 from trt_matrix.core.network.image_input import batch_of
 from trt_matrix.core.qdq.adjustable import Adjustable, adjustable
 from trt_matrix.core.qdq.explicit import PlacementOptions
-from trt_matrix.core.records import Object
-from trt_matrix.core.tables.best import CLOSE, MOST_TRIALS, Best, ImagePart, Ranges, best_ranges
+from trt_matrix.core.records import StoredObject
+from trt_matrix.core.tables.best import (
+    CLOSE,
+    MOST_TRIALS,
+    BestTable,
+    ImagePart,
+    Ranges,
+    best_ranges,
+)
 from trt_matrix.core.tables.table import Table, TableError, from_json, to_json
 from trt_matrix.core.words import count, listed
-from trt_matrix.execution.wanted import Site, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests
 from trt_matrix.store.results import Store
 
 BEST = "best"
@@ -165,8 +172,8 @@ def _gave_up(error: Exception) -> TableError:
 class WantedTable:
     """A search, and the key under which its result is known."""
 
-    wants: Wants
-    site: Site
+    wants: PassRequests
+    site: JobSite
     tables: Mapping[str, Table]
     """Algorithm → its table of the calibration images."""
     options: PlacementOptions
@@ -234,7 +241,7 @@ class WantedTable:
         )
 
 
-def note(found: Best, counts: tuple[int, int]) -> str:
+def note(found: BestTable, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
     kinds = list(found.changed.values())
     taken = [f"{kinds.count(fromkey)} of {fromkey}" for fromkey in dict.fromkeys(kinds)]
@@ -246,7 +253,7 @@ def note(found: Best, counts: tuple[int, int]) -> str:
     )
 
 
-def _read(store: Store, stored: Object) -> Table | None:
+def _read(store: Store, stored: StoredObject) -> Table | None:
     try:
         return from_json(store.path(stored).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, TableError):

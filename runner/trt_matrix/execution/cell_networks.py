@@ -7,25 +7,25 @@ from trt_matrix.core.tables.table import Table
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.host_tables import clipped_by
 from trt_matrix.execution.implicit import calibrated_inside, carried
-from trt_matrix.execution.lanes import Lane, Variant
+from trt_matrix.execution.lanes import DeviceLane, Variant
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import Site, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests
 
 
 class CellNetworks:
     """Gives every cell of a lane its network."""
 
     def __init__(
-        self, wants: Wants, progress: Progress, tables: UsedTables, typed: TypedNetworks
+        self, wants: PassRequests, progress: Progress, tables: UsedTables, typed: TypedNetworks
     ) -> None:
         self.wants = wants
         self.progress = progress
         self.tables = tables
         self.typed = typed
 
-    def give(self, lane: Lane, site: Site, cell: Cell) -> None:
+    def give(self, lane: DeviceLane, site: JobSite, cell: Cell) -> None:
         """Decides which network a cell runs, or why it runs none."""
         name, network, engine = cell.pass_.name, self.wants.network, site.environment.engine
         placed = None if cell.pass_.source is None else self.wants.placed(site, cell.pass_)
@@ -91,7 +91,9 @@ class CellNetworks:
                 steps=lane.repeats(self.wants.settings.repeats),
             )
 
-    def _table(self, site: Site, cell: Cell, calibration: Calibration | None) -> Table | str | None:
+    def _table(
+        self, site: JobSite, cell: Cell, calibration: Calibration | None
+    ) -> Table | str | None:
         """Returns the cell's table, None where it needs none, or why it has none."""
         if cell.pass_.source is None or cell.pass_.made_inside:
             return None

@@ -5,26 +5,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trt_matrix.core.cells import Cell, Status, TableSource
-from trt_matrix.core.records import Calibration, Measurement, Object
+from trt_matrix.core.records import Calibration, Measurement, StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution import alternatives, best
 from trt_matrix.execution.implicit import calibrated_inside, carried
 from trt_matrix.execution.jobs import Settled, known_measurement, unsettled
-from trt_matrix.execution.lanes import Lane, lanes_of
+from trt_matrix.execution.lanes import DeviceLane, lanes_of
 from trt_matrix.execution.matrix import SettledBeside
 from trt_matrix.execution.reference import reference_site
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.simulations import searched_placement
-from trt_matrix.execution.typed import Typed
+from trt_matrix.execution.typed import TypedNetwork
 from trt_matrix.execution.value_ranges import known, needed
-from trt_matrix.execution.wanted import FP32, Implicit, Site, Use, WantedPass, Wants
+from trt_matrix.execution.wanted import FP32, Implicit, JobSite, OutputUse, PassRequests, WantedPass
 from trt_matrix.store.results import Store
 
 
 def known_repeats(
     store: Store,
-    wants: Wants,
+    wants: PassRequests,
     cells: Sequence[Cell],
     environments: Mapping[str, Environment],
     reference: Environment,
@@ -52,7 +52,7 @@ def known_repeats(
         identity = environment.identity() if lane.runnable else None
         if identity is None:
             continue
-        site = Site(
+        site = JobSite(
             environment=environment,
             identity=identity,
             device=lane.device,
@@ -67,23 +67,23 @@ def known_repeats(
     return {cell: count for cell, count in found.items() if count}
 
 
-def _reference(store: Store, wants: Wants, at: Site | None) -> Measurement | None:
+def _reference(store: Store, wants: PassRequests, at: JobSite | None) -> Measurement | None:
     asked = wants.measurement(at, FP32.name, 0, model=wants.network.fp32) if at else None
     return known_measurement(store, asked) if asked else None
 
 
 def _known(
     store: Store,
-    wants: Wants,
-    site: Site,
-    lane: Lane,
+    wants: PassRequests,
+    site: JobSite,
+    lane: DeviceLane,
     cell: Cell,
     shared: Table | None,
-    reference: Site | None,
+    reference: JobSite | None,
     settled: Settled,
 ) -> int:
     """Returns how many repeats of a cell are known."""
-    typed: Typed | None = None
+    typed: TypedNetwork | None = None
     if needed(wants, site, cell.pass_.precision):
         typed = known(store, wants, reference, cell.pass_.precision)
         if typed is None:
@@ -91,7 +91,7 @@ def _known(
     table: Table | None = None
     implicit: Implicit | None = None
     engine = site.environment.engine
-    model: Object | None = wants.network.fp32
+    model: StoredObject | None = wants.network.fp32
     others: tuple[alternatives.Alternative, ...] | None = alternatives.floats(wants.network, engine)
     if cell.pass_.made_inside:
         implicit = calibrated_inside(cell.pass_, wants)
@@ -132,7 +132,7 @@ def _known(
             implicit=implicit,
             alternatives=others,
             typed=typed,
-            use=Use.JUDGED,
+            use=OutputUse.JUDGED,
         )
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]
@@ -143,14 +143,18 @@ def _known(
     )
 
 
-def _came_back(wants: Wants, site: Site, wanted: WantedPass) -> bool:
+def _came_back(wants: PassRequests, site: JobSite, wanted: WantedPass) -> bool:
     """Whether an environment that ran elsewhere has the answer, which the next run takes in."""
     holds = getattr(site.environment, "holds", None)
     return holds is not None and holds(request_of(wants, site, passes=[wanted]))
 
 
 def _shared(
-    store: Store, wants: Wants, site: Site, environments: Iterable[Environment], wanted: str
+    store: Store,
+    wants: PassRequests,
+    site: JobSite,
+    environments: Iterable[Environment],
+    wanted: str,
 ) -> Table | None:
     """Returns the shared table, where it is known already."""
     every = list(wants.settings.algorithms)
@@ -166,7 +170,7 @@ def _shared(
 
 
 def _table(
-    store: Store, wants: Wants, site: Site, algorithms: Sequence[str], wanted: str
+    store: Store, wants: PassRequests, site: JobSite, algorithms: Sequence[str], wanted: str
 ) -> Table | None:
     """Returns a table of a calibration that is known already."""
     calibration = store.get(Calibration, wants.calibration(site, algorithms).fingerprint)

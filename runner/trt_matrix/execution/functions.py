@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from trt_matrix.core.prepared.packing import Part
-from trt_matrix.core.records import Object
+from trt_matrix.core.prepared.packing import InputPart
+from trt_matrix.core.records import StoredObject
 from trt_matrix.store.results import Store, object_of
 
 ENGINE = "python"
@@ -25,14 +25,14 @@ class FunctionFiles:
     """Name in the job's working folder, with / → content."""
 
     @property
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[StoredObject, ...]:
         return tuple(self._object(name) for name in self.files)
 
     def put_into(self, store: Store) -> None:
         for name, content in self.files.items():
             store.put(content, _suffix(name))
 
-    def options(self, parts: Sequence[Part] = ()) -> Mapping[str, Any]:
+    def options(self, parts: Sequence[InputPart] = ()) -> Mapping[str, Any]:
         """Returns the engine's options; by the contents' hashes, so that a changed file is another cell.
 
         Args:
@@ -46,7 +46,7 @@ class FunctionFiles:
             "files": {name: self._object(name).file for name in self.files},
         }
 
-    def _object(self, name: str) -> Object:
+    def _object(self, name: str) -> StoredObject:
         return object_of(self.files[name], _suffix(name))
 
 

@@ -19,7 +19,7 @@ from trt_matrix.core.tables.table import Table, TableError
 from trt_matrix.execution import best
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import Site, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests
 
 NOTE = "made of the {} images: for the limit of 8 bits alone, no cell runs it"
 TOLD = 0.001
@@ -30,7 +30,7 @@ CALIBRATION, EVALUATION = "calibration", "evaluation"
 class HostTables:
     """What the host made of the images; empty before it did."""
 
-    def __init__(self, jobs: Jobs, wants: Wants, progress: Progress) -> None:
+    def __init__(self, jobs: Jobs, wants: PassRequests, progress: Progress) -> None:
         """Makes nothing yet.
 
         Args:
@@ -50,7 +50,7 @@ class HostTables:
         self._wants = wants
         self._progress = progress
 
-    def make(self, site: Site, *, limit: bool, options: PlacementOptions) -> None:
+    def make(self, site: JobSite, *, limit: bool, options: PlacementOptions) -> None:
         """Makes the shared table, and what else the limit needs; what fails is told as a warning.
 
         Args:
@@ -70,7 +70,7 @@ class HostTables:
                 if images != CALIBRATION or algorithm != settings.shared:
                     self.candidates.setdefault(table.digest, _noted(table, images))
 
-    def _of_calibration(self, site: Site, *, limit: bool) -> None:
+    def _of_calibration(self, site: JobSite, *, limit: bool) -> None:
         wants, shared = self._wants, self._wants.settings.shared
         every = list(wants.settings.algorithms)
         tables = self._calibrated(wants, site, every, "calibrate")
@@ -88,7 +88,7 @@ class HostTables:
         if shared is not None and shared in tables:
             self.shared = tables[shared]
 
-    def _search(self, site: Site, options: PlacementOptions) -> None:
+    def _search(self, site: JobSite, options: PlacementOptions) -> None:
         """Makes the shared table of the others' ranges."""
         what = f"{site.where}/{best.BEST}"
         self._progress.expect(1)
@@ -127,7 +127,7 @@ class HostTables:
         if others:
             self.clipped.setdefault(made.digest, shares)
 
-    def _of_evaluation(self, site: Site) -> None:
+    def _of_evaluation(self, site: JobSite) -> None:
         data = self._wants.data
         wants = dataclasses.replace(
             self._wants,
@@ -145,7 +145,7 @@ class HostTables:
             self.made[EVALUATION] = tables
 
     def _calibrated(
-        self, wants: Wants, site: Site, algorithms: Sequence[str], name: str
+        self, wants: PassRequests, site: JobSite, algorithms: Sequence[str], name: str
     ) -> Mapping[str, Table] | str:
         """Returns algorithm → its table, or why there is none."""
         self._progress.expect(1)

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trt_matrix.core.cells import Status
-from trt_matrix.core.manifest import Tried
+from trt_matrix.core.manifest import CalibrationTrial
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.wanted import FP32, Site, Use, WantedPass, Wants
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, WantedPass
 
 MINMAX = "minmax"
 
@@ -32,16 +32,16 @@ class UnknownError(Exception):
 class SeenImages:
     """What the reference makes of each image of a set."""
 
-    maxima: Object
+    maxima: StoredObject
     """float32 .npy (images, tensors)."""
-    outputs: Mapping[str, Object]
+    outputs: Mapping[str, StoredObject]
     """head → its outputs."""
 
 
 class ImageSets:
     """Asks the reference about images other than the cells'."""
 
-    def __init__(self, jobs: Jobs, wants: Wants, site: Site, engine: str) -> None:
+    def __init__(self, jobs: Jobs, wants: PassRequests, site: JobSite, engine: str) -> None:
         """Asks nothing yet.
 
         Args:
@@ -56,7 +56,7 @@ class ImageSets:
         self.placed = wants.explicit(engine)
         self.store = jobs.store
 
-    def maxima(self, images: Object, number: int, name: str) -> SeenImages:
+    def maxima(self, images: StoredObject, number: int, name: str) -> SeenImages:
         """Returns the largest magnitude of every tensor on every image, and the heads' outputs.
 
         Raises:
@@ -118,9 +118,9 @@ class ImageSets:
             raise UnknownError(calibration.reason or str(calibration.status))
         return wants.table(self.site, calibration, algorithm)
 
-    def simulated(self, tables: Sequence[tuple[Tried, Table]]) -> list[Tried]:
+    def simulated(self, tables: Sequence[tuple[CalibrationTrial, Table]]) -> list[CalibrationTrial]:
         """Returns each with what its table must cost, those whose simulation failed left out."""
-        wanted: list[tuple[Tried, WantedPass]] = []
+        wanted: list[tuple[CalibrationTrial, WantedPass]] = []
         for number, (tried, table) in enumerate(tables):
             try:
                 model = self.wants.network.quantised(self.store, table, self.placed, simulated=True)
@@ -137,7 +137,7 @@ class ImageSets:
                         model=model,
                         table=table,
                         placement=self.placed.name,
-                        use=Use.COMPARED,
+                        use=OutputUse.COMPARED,
                     ),
                 )
             )
@@ -149,7 +149,7 @@ class ImageSets:
         ]
 
     def ranges(
-        self, images: Object, number: int, algorithms: Sequence[str], name: str
+        self, images: StoredObject, number: int, algorithms: Sequence[str], name: str
     ) -> tuple[Mapping[str, float], ...]:
         """Returns the ranges of a set of images, a mapping an algorithm.
 
@@ -171,7 +171,7 @@ class ImageSets:
             raise UnknownError(calibration.reason or str(calibration.status))
         return tuple(calibration.tables[algorithm] for algorithm in algorithms)
 
-    def reference(self, images: Object, number: int, name: str) -> Mapping[str, Object]:
+    def reference(self, images: StoredObject, number: int, name: str) -> Mapping[str, StoredObject]:
         """Returns the float network's outputs for other images.
 
         Raises:
@@ -179,13 +179,13 @@ class ImageSets:
         """
         wants = self._wants(images, number, self.wants.settings.heads)
         wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
-        wanted = dataclasses.replace(wanted, name=name, use=Use.FOUND)
+        wanted = dataclasses.replace(wanted, name=name, use=OutputUse.FOUND)
         (made,) = self._jobs(wants).measure(self.site, [wanted])
         if made.measurement.status is not Status.OK:
             raise UnknownError(made.measurement.reason or str(made.measurement.status))
         return made.measurement.outputs
 
-    def part(self, images: Object, chosen: Sequence[int]) -> Object:
+    def part(self, images: StoredObject, chosen: Sequence[int]) -> StoredObject:
         """Returns some images of an array as one of their own."""
 
         def make(target: Path) -> None:
@@ -194,7 +194,9 @@ class ImageSets:
         key = {"part": images.sha256, "images": list(chosen)}
         return self.store.derive(key, ".npy", make)
 
-    def changed(self, images: Object, chosen: Sequence[int], change: Any, key: Any) -> Object:
+    def changed(
+        self, images: StoredObject, chosen: Sequence[int], change: Any, key: Any
+    ) -> StoredObject:
         """Returns some images of an array, each changed.
 
         Args:
@@ -210,7 +212,9 @@ class ImageSets:
         full = {"part": images.sha256, "images": list(chosen), "changed": key}
         return self.store.derive(full, ".npy", make)
 
-    def _wants(self, images: Object, number: int, heads: tuple[tuple[str, str], ...]) -> Wants:
+    def _wants(
+        self, images: StoredObject, number: int, heads: tuple[tuple[str, str], ...]
+    ) -> PassRequests:
         data = ImageArrays(
             evaluation=images,
             calibration=self.wants.data.calibration,
@@ -220,7 +224,7 @@ class ImageSets:
         settings = dataclasses.replace(self.wants.settings, heads=heads)
         return dataclasses.replace(self.wants, settings=settings, data=data)
 
-    def _jobs(self, wants: Wants) -> Jobs:
+    def _jobs(self, wants: PassRequests) -> Jobs:
         mine = self.jobs
         return Jobs(
             mine.run,

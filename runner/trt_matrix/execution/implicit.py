@@ -7,7 +7,7 @@ from trt_matrix.core.diagnosis.groups import made_by
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.qdq.equal_ranges import equal_ranges
 from trt_matrix.core.tables.table import Table
-from trt_matrix.execution.wanted import Implicit, Wants
+from trt_matrix.execution.wanted import Implicit, PassRequests
 from trt_matrix.store.results import object_of
 
 CARRIER = "entropy2"
@@ -17,14 +17,14 @@ UNKNOWN = "unknown"
 """Calibrator of recorded outputs, where the user did not say which."""
 
 
-def calibrated_inside(pass_: Pass, wants: Wants) -> Implicit:
+def calibrated_inside(pass_: Pass, wants: PassRequests) -> Implicit:
     """Returns an own table: TensorRT's calibrator makes it of the calibration images."""
     return Implicit(
         scales="calibrate", calibrator=pass_.algorithm or UNKNOWN, images=wants.data.calibration
     )
 
 
-def carried(table: Table, wants: Wants, pass_: Pass) -> tuple[Implicit, bytes]:
+def carried(table: Table, wants: PassRequests, pass_: Pass) -> tuple[Implicit, bytes]:
     """Returns how a table made elsewhere is carried over, and the file to put into the store.
 
     Raises:

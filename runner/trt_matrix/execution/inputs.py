@@ -11,7 +11,7 @@ from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import PlacementOptions, place, simulation_of
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.pooled import max_pools
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.shipped import Shipped
@@ -26,8 +26,8 @@ VARIANTS_VERSION = 1
 class ImageArrays:
     """Preprocessed images, float32 .npy of shape (images, …input)."""
 
-    evaluation: Object
-    calibration: Object
+    evaluation: StoredObject
+    calibration: StoredObject
     evaluation_images: int
     calibration_images: int
 
@@ -94,7 +94,7 @@ class Network:
         exclude: Collection[str] = (),
         *,
         simulated: bool,
-    ) -> Object:
+    ) -> StoredObject:
         """Returns the Q/DQ network of a placement, or its exact float32 simulation.
 
         Args:
@@ -120,7 +120,7 @@ class Network:
 
     def quantised_before(
         self, store: Store, table: Table, placed: Placed, exclude: Collection[str] = ()
-    ) -> Object | None:
+    ) -> StoredObject | None:
         """Returns what `quantised` made earlier; makes nothing."""
         return store.derived(self._key(table, _options(placed, exclude, simulated=False)))
 

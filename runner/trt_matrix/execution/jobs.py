@@ -7,28 +7,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.cells import Status
-from trt_matrix.core.records import Calibration, Measurement, Object
+from trt_matrix.core.records import Calibration, Measurement, StoredObject
 from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.shares import shares_of
 from trt_matrix.execution.start import JobStart
-from trt_matrix.execution.wanted import FP32, Site, Use, WantedCalibration, WantedPass, Wants
+from trt_matrix.execution.wanted import (
+    FP32,
+    JobSite,
+    OutputUse,
+    PassRequests,
+    WantedCalibration,
+    WantedPass,
+)
 from trt_matrix.execution.watch import Watch, unwatched
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MeasuredPass:
     measurement: Measurement
     reused: bool
     """Whether an earlier run, or another one at the same time, made it."""
 
 
-Settled = Callable[[Mapping[str, Object], Use], bool]
+Settled = Callable[[Mapping[str, StoredObject], OutputUse], bool]
 """Whether all that is asked of outputs (head → output) is known without them."""
 
 
-def unsettled(outputs: Mapping[str, Object], use: Use) -> bool:
+def unsettled(outputs: Mapping[str, StoredObject], use: OutputUse) -> bool:
     """Is a `Settled` that knows nothing without them."""
     del outputs, use
     return False
@@ -70,8 +77,8 @@ class Jobs:
 
     def __init__(
         self,
-        run: Run,
-        wants: Wants,
+        run: RunFolder,
+        wants: PassRequests,
         progress: Progress,
         *,
         fresh: bool = False,
@@ -108,8 +115,8 @@ class Jobs:
         """Fingerprints that this run measured."""
 
     def measure(
-        self, site: Site, wanted: Sequence[WantedPass], *, computed: bool = False
-    ) -> list[Made]:
+        self, site: JobSite, wanted: Sequence[WantedPass], *, computed: bool = False
+    ) -> list[MeasuredPass]:
         """Returns one measurement for each of `wanted`, in that order.
 
         Args:
@@ -138,7 +145,7 @@ class Jobs:
         return [found[wanted_pass.name] for wanted_pass in wanted]
 
     def calibrate(
-        self, site: Site, wanted: WantedCalibration, name: str = "calibrate"
+        self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
     ) -> Calibration:
         what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
@@ -152,7 +159,7 @@ class Jobs:
 
     def calibrate_together(
         self,
-        asked: Sequence[tuple[Site, WantedCalibration]],
+        asked: Sequence[tuple[JobSite, WantedCalibration]],
         all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
     ) -> list[Calibration]:
         """Returns the calibration of each site; nothing is timed, so several may run at once.
@@ -176,7 +183,7 @@ class Jobs:
                 for index, one in enumerate(asked)
             ]
 
-    def _known_or_made(self, site: Site, wanted: WantedCalibration) -> Calibration:
+    def _known_or_made(self, site: JobSite, wanted: WantedCalibration) -> Calibration:
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is not None:
             self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
@@ -186,7 +193,7 @@ class Jobs:
         finally:
             self.progress.ended(site.where)
 
-    def _calibrated(self, site: Site, wanted: WantedCalibration, name: str) -> Calibration:
+    def _calibrated(self, site: JobSite, wanted: WantedCalibration, name: str) -> Calibration:
         calibration = self._start(site, name).calibration(wanted)
         self._spent(calibration.seconds)
         if calibration.status is Status.OK:
@@ -198,7 +205,7 @@ class Jobs:
         )
         return calibration
 
-    def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, Made]:
+    def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, MeasuredPass]:
         """Returns pass name → its measurement, where that is known already."""
         usable = [
             wanted_pass
@@ -210,20 +217,20 @@ class Jobs:
             for wanted_pass in usable
         ]
         return {
-            name: Made(measurement, measurement.fingerprint not in self._ours)
+            name: MeasuredPass(measurement, measurement.fingerprint not in self._ours)
             for name, measurement in known
             if measurement
         }
 
-    def _own(self, found: Mapping[str, Made]) -> Mapping[str, Object] | None:
+    def _own(self, found: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
         """Returns the outputs of the environment's own fp32, where that is known and kept."""
         known = found.get(FP32.name)
         outputs = known.measurement.outputs if known else {}
         return outputs if outputs and self.store.has_all(outputs.values()) else None
 
     def _measured(
-        self, site: Site, wanted: Sequence[WantedPass], own: Mapping[str, Object] | None
-    ) -> dict[str, Made]:
+        self, site: JobSite, wanted: Sequence[WantedPass], own: Mapping[str, StoredObject] | None
+    ) -> dict[str, MeasuredPass]:
         """Runs `wanted`; passes with one fingerprint (an own table equal to the shared) run once.
 
         After a crash the passes that had no turn get a new start; the one in work does not. Where
@@ -257,7 +264,7 @@ class Jobs:
             if measurement.status is Status.OK
         }
         return {
-            wanted_pass.name: Made(
+            wanted_pass.name: MeasuredPass(
                 _asked_as(measurements[wanted_pass.fingerprint], wanted_pass), False
             )
             for wanted_pass in wanted
@@ -267,7 +274,7 @@ class Jobs:
         with self._lock:  # jobs on several devices end at any time
             self.engine_s += seconds
 
-    def _start(self, site: Site, what: str) -> JobStart:
+    def _start(self, site: JobSite, what: str) -> JobStart:
         heads = self.wants.settings.heads
         here = not self.wants.settings.machine(site.environment.name).name
 
@@ -288,7 +295,7 @@ class Jobs:
         )
 
     @contextlib.contextmanager
-    def turn(self, site: Site) -> Iterator[None]:
+    def turn(self, site: JobSite) -> Iterator[None]:
         """Holds a site's device as long as jobs run there."""
         told = False
 

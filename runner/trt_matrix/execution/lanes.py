@@ -5,26 +5,26 @@ from dataclasses import dataclass, field
 
 from trt_matrix.core.cells import Cell, Precision, Status, TableSource
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.records import Calibration, Measurement, Object, Record
+from trt_matrix.core.records import Calibration, Measurement, Record, StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution.alternatives import Alternative
-from trt_matrix.execution.typed import Typed
-from trt_matrix.execution.wanted import Implicit, Site
+from trt_matrix.execution.typed import TypedNetwork
+from trt_matrix.execution.wanted import Implicit, JobSite
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """The network that a pass runs, and where its scales come from."""
 
-    model: Object
+    model: StoredObject
     table: Table | None = None
     precision: Precision = Precision.FP32
     """Where there is no table."""
     implicit: Implicit | None = None
     alternatives: tuple[Alternative, ...] = ()
     """The same in other forms, for parsers that cannot read `model`."""
-    typed: Typed | None = None
+    typed: TypedNetwork | None = None
     """What takes their place where the network's own types decide."""
     placed: Placed | None = None
     """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
@@ -45,11 +45,11 @@ class NamedReference:
 
 
 @dataclass(slots=True)
-class Lane:
+class DeviceLane:
     environment: str
     device: str
     cells: tuple[Cell, ...]
-    site: Site | None = None
+    site: JobSite | None = None
     """None until its environment is prepared, and where it cannot be."""
     obstacle: tuple[Status, str] | None = None
     """Why it could not be prepared."""
@@ -152,9 +152,9 @@ class Lane:
         return Status.NOT_RUN, stopped or "it had no turn"
 
 
-def lanes_of(cells: Iterable[Cell]) -> dict[tuple[str, str], Lane]:
+def lanes_of(cells: Iterable[Cell]) -> dict[tuple[str, str], DeviceLane]:
     """Returns (environment, device) → its lane, in the order of the plan."""
     grouped: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         grouped.setdefault((cell.environment, cell.device), []).append(cell)
-    return {key: Lane(*key, tuple(group)) for key, group in grouped.items()}
+    return {key: DeviceLane(*key, tuple(group)) for key, group in grouped.items()}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trt_matrix.containers.job import protocol, settle
 from trt_matrix.containers.job.reductions import FLAT, SUMS
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.execution.answer_models import PassAnswer, plain_json, valid
 from trt_matrix.execution.answers import AnswerError, ResultFolder
 from trt_matrix.store.results import Store
@@ -70,8 +70,8 @@ class _Settled(BaseModel):
 class Left:
     """What came in place of outputs."""
 
-    outputs: Mapping[str, Object]
-    reference: Mapping[str, Object]
+    outputs: Mapping[str, StoredObject]
+    reference: Mapping[str, StoredObject]
     sums: Mapping[str, Sums]
     """head → against the reference."""
     own: Mapping[str, tuple[str, Sums]]
@@ -111,7 +111,7 @@ def left_of(
     store: Store,
     *,
     heads: Sequence[str],
-    reference: Mapping[str, Object],
+    reference: Mapping[str, StoredObject],
 ) -> Left | None:
     """Returns what came in place of a pass's outputs; None where they came themselves.
 
@@ -130,7 +130,7 @@ def left_of(
     if facts is None:
         return None
     told = _read(_Settled, answers, name, protocol.SETTLED)
-    outputs: dict[str, Object] = {}
+    outputs: dict[str, StoredObject] = {}
     sums: dict[str, Sums] = {}
     own: dict[str, tuple[str, Sums]] = {}
     for number, head in enumerate(heads):
@@ -142,7 +142,7 @@ def left_of(
             raise _problem(
                 name, head, f"it has {left_file.size_bytes} bytes, the reference {r.size_bytes}"
             )
-        outputs[head] = Object(
+        outputs[head] = StoredObject(
             sha256=left_file.sha256, suffix=r.suffix, size_bytes=left_file.size_bytes
         )
         array = store.array(r)
@@ -267,7 +267,7 @@ def _filled(
     gate: Mapping[str, Any],
     heads: Sequence[str],
     store: Store,
-    reference: Mapping[str, Object],
+    reference: Mapping[str, StoredObject],
 ) -> Mapping[str, Floats]:
     """Returns head → the reference's output with the values that travelled in their places.
 

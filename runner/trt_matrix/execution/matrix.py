@@ -15,14 +15,14 @@ from typing import Any
 
 from trt_matrix.core.cells import Cell, Status, TableSource
 from trt_matrix.core.plan import mixed_cells
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment, Identity
 from trt_matrix.errors import EnvironmentUnavailableError
 from trt_matrix.execution.cell_networks import CellNetworks
 from trt_matrix.execution.host_tables import HostTables
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.lanes import Lane, NamedReference, lanes_of
+from trt_matrix.execution.lanes import DeviceLane, NamedReference, lanes_of
 from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.preparing import prepare
 from trt_matrix.execution.progress import Progress
@@ -32,28 +32,28 @@ from trt_matrix.execution.simulations import Simulations, quantised, searched_pl
 from trt_matrix.execution.table_checks import RecordedTables
 from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import FP32, Site, Use, Wants
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.execution.workers import Workers
-from trt_matrix.store.results import Run
+from trt_matrix.store.results import RunFolder
 
 UNMADE = Identity(fingerprint="", facts={})
 """Of an environment that is not made yet, as long as nothing runs in it."""
 
-Outputs = Mapping[str, Object]
-SettledBeside = Callable[[Outputs, Outputs, Use], bool]
+Outputs = Mapping[str, StoredObject]
+SettledBeside = Callable[[Outputs, Outputs, OutputUse], bool]
 """(the reference's outputs, others, what is asked of these) → whether that is known without them."""
 
 
-class Matrix:
+class ExperimentRun:
     """One run of the experiment; `run` may be interrupted and leaves whole records all the same."""
 
     def __init__(
         self,
         *,
-        run: Run,
+        run: RunFolder,
         progress: Progress,
-        wants: Wants,
+        wants: PassRequests,
         cells: Sequence[Cell],
         environments: Mapping[str, Environment],
         reference: Environment,
@@ -62,8 +62,8 @@ class Matrix:
         offline: bool,
         fresh: bool = False,
         watch: Watch = unwatched,
-        undecided: Callable[["Matrix"], Collection[str]] = lambda _: (),
-        kept_in_float: Callable[["Matrix"], Mapping[bool, Sequence[str]]] = lambda _: {},
+        undecided: Callable[["ExperimentRun"], Collection[str]] = lambda _: (),
+        kept_in_float: Callable[["ExperimentRun"], Mapping[bool, Sequence[str]]] = lambda _: {},
         settled: SettledBeside = lambda *_: False,
         take: Take = untaken,
     ) -> None:
@@ -155,7 +155,7 @@ class Matrix:
         if layers := self.kept_in_float(self):
             self.mix(site, layers)
 
-    def mix(self, site: Site, layers: Mapping[bool, Sequence[str]]) -> None:
+    def mix(self, site: JobSite, layers: Mapping[bool, Sequence[str]]) -> None:
         """Measures the pass in which layers are kept in float, beside every cell that has it without."""
         added = mixed_cells(self.cells, layers)
         for cell in added:
@@ -191,7 +191,7 @@ class Matrix:
 
     # Reference and simulation
 
-    def measure_reference(self) -> Site:
+    def measure_reference(self) -> JobSite:
         """Computes the reference outputs: on the host, and where another is named, there; returns the host's site.
 
         Raises:
@@ -221,7 +221,7 @@ class Matrix:
         if isinstance(identity, str):
             message = f"the reference cannot be made: {identity}"
             raise EnvironmentUnavailableError(message)
-        lane = Lane(environment.name, named.cell.device, (named.cell,))
+        lane = DeviceLane(environment.name, named.cell.device, (named.cell,))
         shapes = self._shapes(host)
         site = dataclasses.replace(
             self._site(lane, identity), environment=environment, timing=None, shapes=shapes
@@ -230,7 +230,7 @@ class Matrix:
         (wanted,) = self.rounds.wanted(lane, site, 0)
         return measured(self.jobs, self.progress, site, wanted)
 
-    def make_tables(self, site: Site) -> None:
+    def make_tables(self, site: JobSite) -> None:
         """Makes the shared table and candidates for the limit, where anything runs in int8, and simulates them."""
         if not quantised(self.lanes.values()):
             return
@@ -243,7 +243,7 @@ class Matrix:
             self.used.use(self.host.shared)
         self.simulate(site)
 
-    def simulate(self, site: Site) -> None:
+    def simulate(self, site: JobSite) -> None:
         """Computes what every table must cost: TensorRT's own tables are known after its passes only."""
         self.simulated.make(site, self.lanes.values(), self._site)
 
@@ -273,9 +273,9 @@ class Matrix:
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
 
-    def _site(self, lane: Lane, identity: Identity | None = None) -> Site:
+    def _site(self, lane: DeviceLane, identity: Identity | None = None) -> JobSite:
         environment = self.environments[lane.environment]
-        return Site(
+        return JobSite(
             environment=environment,
             identity=identity or environment.identity() or UNMADE,
             device=lane.device,

@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from trt_matrix.core.cells import Precision, Status
-from trt_matrix.core.records import Coverage, LatencySamples, Measurement, Object, Share, Start
+from trt_matrix.core.records import (
+    Coverage,
+    IntegerShare,
+    LatencySamples,
+    Measurement,
+    Start,
+    StoredObject,
+)
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import ResultFolder
 from trt_matrix.execution.asked import asked_of, read_form
 from trt_matrix.execution.left import Left, Take, left_of
 from trt_matrix.execution.shares import coverage_of, shares_of_layers
-from trt_matrix.execution.wanted import Site, WantedPass, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests, WantedPass
 from trt_matrix.store.results import Store
 
-ShareOf = Callable[[Path, Object], Mapping[str, Share]]
+ShareOf = Callable[[Path, StoredObject], Mapping[str, IntegerShare]]
 """From the graph that the engine really ran to each head's share of integer kernels."""
 
 GRAPH_LIMIT_BYTES = 2 << 30
@@ -27,8 +34,8 @@ class PassTaker:
     """Takes the answers of one start; its arguments are those of `JobStart`."""
 
     store: Store
-    wants: Wants
-    site: Site
+    wants: PassRequests
+    site: JobSite
     share_of: ShareOf
     take: Take
 
@@ -111,8 +118,8 @@ class PassTaker:
         return left
 
     def _shares(
-        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: Object
-    ) -> Mapping[str, Share] | None:
+        self, answers: ResultFolder, answer: PassAnswer, wanted: WantedPass, model: StoredObject
+    ) -> Mapping[str, IntegerShare] | None:
         """Returns head → integer share, from whatever the engine told: its graph, or its layers."""
         if answer.executed:
             executed = answers.file(wanted.name, answer.executed, GRAPH_LIMIT_BYTES)
@@ -131,7 +138,7 @@ class PassTaker:
         answers: ResultFolder,
         build: Mapping[str, Any] | None,
         wanted: WantedPass,
-        model: Object,
+        model: StoredObject,
     ) -> Mapping[str, Coverage] | None:
         """Returns head → what of the table arrived; None where no table was carried or made."""
         scales = answers.scales(wanted.name, build) if build else None
@@ -139,5 +146,5 @@ class PassTaker:
             return None
         return coverage_of(scales, self.store.path(model), self.wants.settings.heads)
 
-    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> Object | None:
+    def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> StoredObject | None:
         return self.store.adopt(answers.file(name, file)) if file else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.store.results import Store, object_of
 
 ENGINE = "tensorrt"
@@ -31,7 +31,7 @@ class PluginFiles:
         return {**libraries, **sources}
 
     @property
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[StoredObject, ...]:
         return tuple(object_of(content, suffix) for content, suffix in self._files.values())
 
     def put_into(self, store: Store) -> None:

@@ -10,12 +10,12 @@ from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import Site, WantedPass, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests, WantedPass
 
 REFERENCE_DEVICE = "cpu"
 
 
-def measured(jobs: Jobs, progress: Progress, site: Site, wanted: WantedPass) -> Measurement:
+def measured(jobs: Jobs, progress: Progress, site: JobSite, wanted: WantedPass) -> Measurement:
     """Returns the outputs that errors are against.
 
     Raises:
@@ -34,7 +34,7 @@ def measured(jobs: Jobs, progress: Progress, site: Site, wanted: WantedPass) -> 
 
 
 def check_variants(
-    jobs: Jobs, wants: Wants, progress: Progress, site: Site, reference: Measurement
+    jobs: Jobs, wants: PassRequests, progress: Progress, site: JobSite, reference: Measurement
 ) -> None:
     """Computes every variant of the network on the host; it must give what the reference gives.
 
@@ -64,9 +64,9 @@ def reference_site(
     environment: Environment,
     identity: Identity,
     engine_options: Mapping[str, Mapping[str, Any]],
-) -> Site:
+) -> JobSite:
     """Returns where the reference is computed; its latency is of no interest."""
-    return Site(
+    return JobSite(
         environment=environment,
         identity=identity,
         device=REFERENCE_DEVICE,

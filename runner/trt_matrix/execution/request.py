@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.core.records import Object
-from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from trt_matrix.core.records import StoredObject
+from trt_matrix.execution.wanted import JobSite, PassRequests, WantedCalibration, WantedPass
 
 
 def request_of(
-    wants: Wants,
-    site: Site,
+    wants: PassRequests,
+    site: JobSite,
     *,
     passes: Sequence[WantedPass] = (),
     calibration: WantedCalibration | None = None,
-    own: Mapping[str, Object] | None = None,
+    own: Mapping[str, StoredObject] | None = None,
 ) -> Mapping[str, Any]:
     """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`.
 

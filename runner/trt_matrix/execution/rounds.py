@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from trt_matrix.core.cells import Status, device_kind
 from trt_matrix.core.turns import turns
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import Site, Use, WantedPass, Wants
+from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests, WantedPass
 from trt_matrix.execution.workers import Workers
 
 AT_ONCE = 2
@@ -25,16 +25,18 @@ KINDS = ("cpu", "gpu")
 
 
 class Rounds:
-    def __init__(self, jobs: Jobs, wants: Wants, progress: Progress, workers: Workers) -> None:
+    def __init__(
+        self, jobs: Jobs, wants: PassRequests, progress: Progress, workers: Workers
+    ) -> None:
         self.jobs = jobs
         self.wants = wants
         self.progress = progress
         self.workers = workers
 
-    def calibrate(self, lanes: Iterable[Lane]) -> None:
+    def calibrate(self, lanes: Iterable[DeviceLane]) -> None:
         """Lets every lane make the tables of its own that its cells need, once."""
 
-        def one_device(shared: Sequence[Lane]) -> None:
+        def one_device(shared: Sequence[DeviceLane]) -> None:
             wanted = [
                 (lane, lane.site, self.wants.calibration(lane.site, own))
                 for lane in shared
@@ -55,7 +57,10 @@ class Rounds:
         self._on_each_device(lanes, one_device)
 
     def measure(
-        self, lanes: Iterable[Lane], repeats: Iterable[int], cells: Collection[str] | None = None
+        self,
+        lanes: Iterable[DeviceLane],
+        repeats: Iterable[int],
+        cells: Collection[str] | None = None,
     ) -> None:
         """Measures, in this order of repeats, each in an order of environments of its own.
 
@@ -65,7 +70,7 @@ class Rounds:
             cells: Ids of those that are measured; all where None.
         """
 
-        def one_device(shared: Sequence[Lane]) -> None:
+        def one_device(shared: Sequence[DeviceLane]) -> None:
             for repeat in repeats:
                 for lane in self._in_turn(shared, repeat):
                     self._measure(lane, repeat, cells)
@@ -73,7 +78,7 @@ class Rounds:
         self._on_each_device(lanes, one_device)
 
     def _on_each_device(
-        self, lanes: Iterable[Lane], work: Callable[[Sequence[Lane]], None]
+        self, lanes: Iterable[DeviceLane], work: Callable[[Sequence[DeviceLane]], None]
     ) -> None:
         devices = by_device(lanes, self.wants.place)
         for kind in KINDS:
@@ -85,14 +90,14 @@ class Rounds:
                 ]
             )
 
-    def _in_turn(self, shared: Sequence[Lane], repeat: int) -> list[Lane]:
+    def _in_turn(self, shared: Sequence[DeviceLane], repeat: int) -> list[DeviceLane]:
         """Returns the lanes of one device in the order of this round."""
         lanes = {f"{lane.environment}/{lane.device}": lane for lane in shared}
         earlier = {name: lane.started(repeat - 1) for name, lane in lanes.items()}
         order = turns(lanes, repeat, seed=self.jobs.run.id, earlier=earlier)
         return [lanes[name] for name in order]
 
-    def _measure(self, lane: Lane, repeat: int, cells: Collection[str] | None) -> None:
+    def _measure(self, lane: DeviceLane, repeat: int, cells: Collection[str] | None) -> None:
         """Runs one repeat of a lane's passes in one start; no more of those that failed."""
         if lane.site is None or repeat >= lane.repeats(repeat + 1):
             return
@@ -104,7 +109,7 @@ class Rounds:
                 self.progress.expect(-max(left, 0))
 
     def wanted(
-        self, lane: Lane, site: Site, repeat: int, cells: Collection[str] | None = None
+        self, lane: DeviceLane, site: JobSite, repeat: int, cells: Collection[str] | None = None
     ) -> list[WantedPass]:
         """Returns one repeat of a lane's passes; of `cells` (ids), of all where None."""
         return [
@@ -119,16 +124,18 @@ class Rounds:
                 implicit=variant.implicit,
                 alternatives=variant.alternatives,
                 typed=variant.typed,
-                use=Use.JUDGED,
+                use=OutputUse.JUDGED,
             )
             for name, variant in lane.variants.items()
             if not lane.failed(name) and (cells is None or lane.id(name) in cells)
         ]
 
 
-def by_device(lanes: Iterable[Lane], place: Callable[[Site], str]) -> list[list[Lane]]:
+def by_device(
+    lanes: Iterable[DeviceLane], place: Callable[[JobSite], str]
+) -> list[list[DeviceLane]]:
     """Returns the lanes of each device, in their order; those that cannot run are left out."""
-    devices: dict[str, list[Lane]] = {}
+    devices: dict[str, list[DeviceLane]] = {}
     for lane in lanes:
         if lane.site is not None:
             devices.setdefault(place(lane.site), []).append(lane)

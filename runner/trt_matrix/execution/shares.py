@@ -10,13 +10,15 @@ from trt_matrix.core.layers import executed as executed_shares
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
 from trt_matrix.core.layers.executed import executed_share
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.records import Coverage, Share
-from trt_matrix.core.tables.coverage import Arrived, coverage
+from trt_matrix.core.records import Coverage, IntegerShare
+from trt_matrix.core.tables.coverage import TensorArrival, coverage
 from trt_matrix.execution.answer_models import LayersAnswer, ScalesAnswer
 from trt_matrix.execution.answers import AnswerError
 
 
-def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> Mapping[str, Share]:
+def shares_of(
+    executed: Path, given: Path, heads: Sequence[tuple[str, str]]
+) -> Mapping[str, IntegerShare]:
     """Returns head → share of its backward cone that integer kernels ran.
 
     Args:
@@ -39,7 +41,7 @@ def shares_of(executed: Path, given: Path, heads: Sequence[tuple[str, str]]) -> 
 
 def shares_of_layers(
     answer: LayersAnswer, given: Path, heads: Sequence[tuple[str, str]], *, quantised: bool
-) -> Mapping[str, Share]:
+) -> Mapping[str, IntegerShare]:
     """Returns the same from the layers that TensorRT told; heads of which it told too little are out.
 
     Args:
@@ -77,7 +79,7 @@ def coverage_of(
     Raises:
         AnswerError: the network cannot be read again.
     """
-    arrived = Arrived(
+    arrived = TensorArrival(
         unmapped=answer.unmapped, unknown=answer.unknown, zero=answer.zero, missing=answer.missing
     )
     try:
@@ -89,9 +91,9 @@ def coverage_of(
 
 def _stored(
     shares: Mapping[str, executed_shares.ExecutedShare], heads: Sequence[tuple[str, str]]
-) -> Mapping[str, Share]:
+) -> Mapping[str, IntegerShare]:
     return {
-        head: Share(
+        head: IntegerShare(
             integer_macs=shares[tensor].macs_int,
             total_macs=shares[tensor].macs_total,
             float_layers=tuple(shares[tensor].float_layers),

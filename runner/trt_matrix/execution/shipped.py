@@ -8,7 +8,7 @@ import onnx
 
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.qdq.placements import Activations, Placed
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.shipped.quantisation import QuantisedForm, ShippedQuantisation
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.store.results import Store, object_of
@@ -48,7 +48,7 @@ class Shipped:
         )
 
     @property
-    def object(self) -> Object:
+    def object(self) -> StoredObject:
         return object_of(self.content, ".onnx")
 
     def put_into(self, store: Store) -> None:

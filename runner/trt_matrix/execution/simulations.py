@@ -6,30 +6,32 @@ from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import PlacementOptions
 from trt_matrix.core.qdq.placements import ENGINES, Placed
-from trt_matrix.core.records import Measurement, Object
+from trt_matrix.core.records import Measurement, StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.used_tables import UsedTables
-from trt_matrix.execution.wanted import Site, Use, Wants
+from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests
 
-SiteOf = Callable[[Lane], Site]
+SiteOf = Callable[[DeviceLane], JobSite]
 """Where the cells of a lane run, as far as that is known."""
 
 
 class Simulations:
     """Those that are done already are not made again."""
 
-    def __init__(self, jobs: Jobs, wants: Wants, progress: Progress, tables: UsedTables) -> None:
+    def __init__(
+        self, jobs: Jobs, wants: PassRequests, progress: Progress, tables: UsedTables
+    ) -> None:
         self.jobs = jobs
         self.wants = wants
         self.progress = progress
         self.tables = tables
         self.made: list[Measurement] = []
 
-    def make(self, site: Site, lanes: Iterable[Lane], site_of: SiteOf) -> None:
+    def make(self, site: JobSite, lanes: Iterable[DeviceLane], site_of: SiteOf) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.
 
         Does those that are not done yet: TensorRT's own tables are known after its passes only.
@@ -54,7 +56,7 @@ class Simulations:
                         model=model,
                         table=table,
                         placement=placed.name,
-                        use=Use.COMPARED,
+                        use=OutputUse.COMPARED,
                     )
                 )
         self.progress.expect(len(wanted))
@@ -65,7 +67,7 @@ class Simulations:
                 self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
 
     def _placements(
-        self, lanes: Iterable[Lane], site_of: SiteOf
+        self, lanes: Iterable[DeviceLane], site_of: SiteOf
     ) -> Mapping[Placed, tuple[Sequence[str], Sequence[Table]]]:
         """Returns the placements of all int8 cells; known before environments are made.
 
@@ -88,7 +90,7 @@ class Simulations:
                     found.setdefault(one, (cell.pass_.exclude, tables))
         return found
 
-    def _network(self, table: Table, placed: Placed, exclude: Sequence[str]) -> Object:
+    def _network(self, table: Table, placed: Placed, exclude: Sequence[str]) -> StoredObject:
         """Returns the network that says what a table must cost: what came quantised is its own.
 
         Raises:
@@ -102,7 +104,7 @@ class Simulations:
         )
 
 
-def quantised(lanes: Iterable[Lane]) -> Sequence[Lane]:
+def quantised(lanes: Iterable[DeviceLane]) -> Sequence[DeviceLane]:
     """Returns the lanes with cells in int8, less those that could not be made."""
     return [
         lane
@@ -112,7 +114,9 @@ def quantised(lanes: Iterable[Lane]) -> Sequence[Lane]:
     ]
 
 
-def searched_placement(wants: Wants, environments: Iterable[Environment]) -> PlacementOptions:
+def searched_placement(
+    wants: PassRequests, environments: Iterable[Environment]
+) -> PlacementOptions:
     """Returns the placement in which the table `best` is looked for: the first environment's.
 
     Of the whole matrix, so that the table is the same whichever cells are selected.

@@ -10,7 +10,7 @@ import numpy as np
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.gpus import GpuState, disturbed
-from trt_matrix.core.records import Calibration, Measurement, Object, Start
+from trt_matrix.core.records import Calibration, Measurement, Start, StoredObject
 from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.execution.answer_models import JobError
@@ -21,9 +21,9 @@ from trt_matrix.execution.left import Take, untaken
 from trt_matrix.execution.pass_answers import PassTaker, ShareOf
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.wanted import Site, WantedCalibration, WantedPass, Wants
+from trt_matrix.execution.wanted import JobSite, PassRequests, WantedCalibration, WantedPass
 from trt_matrix.execution.watch import Watch, facts, settled, unwatched
-from trt_matrix.store.results import Run, Store, explained, same_file_system_link, utc_now
+from trt_matrix.store.results import RunFolder, Store, explained, same_file_system_link, utc_now
 from trt_matrix.store.untrusted import extent
 
 LOGS_BYTES = 1 << 20
@@ -35,9 +35,9 @@ class JobStart:
 
     def __init__(
         self,
-        run: Run,
-        wants: Wants,
-        site: Site,
+        run: RunFolder,
+        wants: PassRequests,
+        site: JobSite,
         *,
         share_of: ShareOf,
         progress: Callable[[str], None],
@@ -75,7 +75,7 @@ class JobStart:
         """Of the GPU, before and after."""
 
     def passes(
-        self, wanted: Sequence[WantedPass], own: Mapping[str, Object] | None = None
+        self, wanted: Sequence[WantedPass], own: Mapping[str, StoredObject] | None = None
     ) -> list[Measurement]:
         """Returns a measurement of each pass that ended or failed; the others had no turn.
 
@@ -182,7 +182,7 @@ class JobStart:
         self,
         folder: Path,
         request: Mapping[str, Any],
-        objects: Sequence[Object],
+        objects: Sequence[StoredObject],
         collect: Callable[[], None],
     ) -> Ending:
         """Runs the job in `folder`, which gets request/ and result/; calls `collect` meanwhile."""

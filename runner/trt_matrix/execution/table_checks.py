@@ -13,9 +13,9 @@ from trt_matrix.core.tables.trt_cache import parse
 from trt_matrix.core.words import listed
 from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.host_tables import HostTables
-from trt_matrix.execution.lanes import Lane
+from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import Wants
+from trt_matrix.execution.wanted import PassRequests
 from trt_matrix.store.results import Store
 
 ALGORITHMS = ("minmax", "entropy")
@@ -28,7 +28,9 @@ NAMED = 3
 class RecordedTables:
     """Says of each table once whether it can be right."""
 
-    def __init__(self, store: Store, wants: Wants, progress: Progress, host: HostTables) -> None:
+    def __init__(
+        self, store: Store, wants: PassRequests, progress: Progress, host: HostTables
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
@@ -58,7 +60,7 @@ class RecordedTables:
         self._progress.warn(reason)
         return reason
 
-    def checked(self, lane: Lane) -> Iterator[Measurement]:
+    def checked(self, lane: DeviceLane) -> Iterator[Measurement]:
         """Puts what is found into a lane's measurements; yields those whose table is used.
 
         Without its table goes one whose table is wrong; what is to be told stands in all of them.

@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.records import Object, digest
+from trt_matrix.core.records import StoredObject, digest
 from trt_matrix.core.reduced.converting import Converted, convert
 from trt_matrix.core.reduced.formats import FORMATS
 from trt_matrix.environments.base import Identity
@@ -43,10 +43,10 @@ class Ranges:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Typed:
+class TypedNetwork:
     """A network converted to a precision, or why it cannot be."""
 
-    model: Object | None
+    model: StoredObject | None
     facts: Mapping[str, Any]
     """What a measurement of it tells: `facts_of`; empty where it is not needed."""
     reason: str | None = None
@@ -91,7 +91,7 @@ def _is_old(facts: Mapping[str, Any]) -> bool:
         return False
 
 
-def typed(store: Store, network: Network, precision: Precision, ranges: Ranges) -> Typed:
+def typed(store: Store, network: Network, precision: Precision, ranges: Ranges) -> TypedNetwork:
     """Returns the network in a precision, made where it is not known yet."""
 
     @functools.cache
@@ -109,16 +109,16 @@ def typed(store: Store, network: Network, precision: Precision, ranges: Ranges) 
         model = store.derive(key, ".onnx", make_model)
         facts = store.derive({**key, "facts": True}, ".json", make_facts)
     except GraphError as error:
-        return Typed(model=None, facts={}, reason=str(error))
-    return Typed(model=model, facts=json.loads(store.path(facts).read_text("utf-8")))
+        return TypedNetwork(model=None, facts={}, reason=str(error))
+    return TypedNetwork(model=model, facts=json.loads(store.path(facts).read_text("utf-8")))
 
 
 def typed_before(
     store: Store, network: Network, precision: Precision, ranges: Ranges
-) -> Typed | None:
+) -> TypedNetwork | None:
     """Returns what `typed` made earlier, without its facts; makes nothing."""
     model = store.derived(_key(network, precision, ranges))
-    return Typed(model=model, facts={}) if model else None
+    return TypedNetwork(model=model, facts={}) if model else None
 
 
 def facts_of(converted: Converted, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.store.results import Store, object_of
 
 SUFFIX = ".uff"
@@ -27,7 +27,7 @@ class UffFile:
     """Output tensor of the ONNX form → node in the file."""
 
     @property
-    def object(self) -> Object:
+    def object(self) -> StoredObject:
         return object_of(self.content, SUFFIX)
 
     def put_into(self, store: Store) -> None:

@@ -10,27 +10,27 @@ from dataclasses import dataclass
 
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.records import Calibration, Object
+from trt_matrix.core.records import Calibration, StoredObject
 from trt_matrix.core.reduced.converting import float_tensors
 from trt_matrix.core.reduced.formats import FORMATS
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.typed import Ranges, Typed, may_be_strong, typed, typed_before
-from trt_matrix.execution.wanted import MINMAX, Site, WantedCalibration, Wants
+from trt_matrix.execution.typed import Ranges, TypedNetwork, may_be_strong, typed, typed_before
+from trt_matrix.execution.wanted import MINMAX, JobSite, PassRequests, WantedCalibration
 from trt_matrix.store.results import Store, object_of
 
 WEIGHTS_ALONE = "the weights alone: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
-class Giving:
+class ObservedNetwork:
     """A network that gives out the tensors to look at."""
 
     content: bytes | None
     """Of its file; None where that is in the store."""
-    model: Object
+    model: StoredObject
     tensors: tuple[str, ...]
 
-    def asked(self, wants: Wants, site: Site) -> tuple[WantedCalibration, ...]:
+    def asked(self, wants: PassRequests, site: JobSite) -> tuple[WantedCalibration, ...]:
         """Returns one question a set of images."""
         data = wants.data
         sets = dict.fromkeys((data.calibration.sha256, data.evaluation.sha256))
@@ -41,7 +41,7 @@ class Giving:
 class TypedNetworks:
     """The converted networks of one run."""
 
-    def __init__(self, jobs: Jobs, wants: Wants) -> None:
+    def __init__(self, jobs: Jobs, wants: PassRequests) -> None:
         """Asks nothing yet; `site` has to be set before.
 
         Args:
@@ -50,12 +50,12 @@ class TypedNetworks:
         """
         self.jobs = jobs
         self.wants = wants
-        self.site: Site | None = None
+        self.site: JobSite | None = None
         """Where the reference is computed."""
         self._ranges: Ranges | None = None
-        self._made: dict[Precision, Typed] = {}
+        self._made: dict[Precision, TypedNetwork] = {}
 
-    def of(self, site: Site, precision: Precision) -> Typed | None:
+    def of(self, site: JobSite, precision: Precision) -> TypedNetwork | None:
         """Returns what a pass at `site` takes where types decide; None where they cannot."""
         if not needed(self.wants, site, precision):
             return None
@@ -96,13 +96,15 @@ class TypedNetworks:
         return Ranges(amax={}, told=WEIGHTS_ALONE.format(reason=reason))
 
 
-def needed(wants: Wants, site: Site, precision: Precision) -> bool:
+def needed(wants: PassRequests, site: JobSite, precision: Precision) -> bool:
     """Whether a pass may need the network converted."""
     strong = may_be_strong(site.environment.engine, site.engine_options, site.identity)
     return precision in FORMATS and strong and wants.network.is_float
 
 
-def known(store: Store, wants: Wants, reference: Site | None, precision: Precision) -> Typed | None:
+def known(
+    store: Store, wants: PassRequests, reference: JobSite | None, precision: Precision
+) -> TypedNetwork | None:
     """Returns what an earlier run made of the network for a pass; makes nothing.
 
     Args:
@@ -128,18 +130,18 @@ def known(store: Store, wants: Wants, reference: Site | None, precision: Precisi
     return typed_before(store, wants.network, precision, _joined(good, giving))
 
 
-def _givings(wants: Wants) -> Sequence[Giving]:
+def _givings(wants: PassRequests) -> Sequence[ObservedNetwork]:
     network = wants.network
-    calibrated = Giving(None, network.calibration, network.tensors)
+    calibrated = ObservedNetwork(None, network.calibration, network.tensors)
     try:
         model, tensors = float_tensors(network.model)
     except GraphError:  # types that contradict each other: the conversion says so
         return (calibrated,)
     content = model.SerializeToString(deterministic=True)
-    return (Giving(content, object_of(content, ".onnx"), tensors), calibrated)
+    return (ObservedNetwork(content, object_of(content, ".onnx"), tensors), calibrated)
 
 
-def _joined(calibrations: Sequence[Calibration], giving: Giving) -> Ranges:
+def _joined(calibrations: Sequence[Calibration], giving: ObservedNetwork) -> Ranges:
     amax: dict[str, float] = {}
     for calibration in calibrations:
         table: Mapping[str, float] = calibration.tables[MINMAX]

@@ -21,7 +21,7 @@ from trt_matrix.core.qdq.placements import (
     kept_in_float,
     rules_of,
 )
-from trt_matrix.core.records import Calibration, Object, digest
+from trt_matrix.core.records import Calibration, StoredObject, digest
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.environments.base import PACKED, Environment, Identity
 from trt_matrix.execution.alternatives import Alternative
@@ -30,7 +30,7 @@ from trt_matrix.execution.functions import FunctionFiles
 from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.plugins import ENGINE, PluginFiles
-from trt_matrix.execution.typed import Typed
+from trt_matrix.execution.typed import TypedNetwork
 
 MINMAX = "minmax"
 """The algorithm whose table is the largest magnitudes."""
@@ -38,7 +38,7 @@ MINMAX = "minmax"
 FP32 = Pass(precision=Precision.FP32)
 
 
-class Use(enum.Enum):
+class OutputUse(enum.Enum):
     """What a run asks of the outputs of a pass: once all of it is known, they need not be kept."""
 
     WHOLE = enum.auto()
@@ -105,7 +105,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
+class JobSite:
     """Where jobs are started, and what all of them there share."""
 
     environment: Environment
@@ -116,7 +116,7 @@ class Site:
     """How latency is measured; None where it is of no interest."""
     shapes: Mapping[str, tuple[int, ...]]
     """head → shape (images, …) of the reference's output; empty for the reference itself."""
-    reference: Mapping[str, Object] = field(default_factory=dict)
+    reference: Mapping[str, StoredObject] = field(default_factory=dict)
     """head → the reference's output; empty as `shapes` is."""
     recorded: bool = False
     """Whether its outputs were recorded before: what its engine ran on is anybody's guess."""
@@ -139,9 +139,9 @@ class Implicit:
     scales: str
     """`calibrate`, `cache` or `dynamic_range`."""
     calibrator: str | None
-    images: Object | None = None
+    images: StoredObject | None = None
     """To calibrate on."""
-    table: Object | None = None
+    table: StoredObject | None = None
     """JSON, tensor → amax: to carry over."""
     changed: Mapping[str, float] = field(default_factory=dict)
     """Tensor → range that it is carried with in place of the table's."""
@@ -149,7 +149,7 @@ class Implicit:
     """Tensors whose layers are held in fp32: they are called so in every form of the network."""
 
     @property
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[StoredObject, ...]:
         return tuple(stored for stored in (self.images, self.table) if stored)
 
 
@@ -160,7 +160,7 @@ class WantedPass:
     fingerprint: str
     name: str
     precision: Precision
-    model: Object
+    model: StoredObject
     table: str | None
     """Digest of the table."""
     placement: str | None
@@ -169,12 +169,12 @@ class WantedPass:
     implicit: Implicit | None = None
     alternatives: tuple[Alternative, ...] = ()
     """The same network in other forms, tried in order where the parser cannot read `model`."""
-    typed: Typed | None = None
+    typed: TypedNetwork | None = None
     """What takes the place of all of them in an engine whose networks are strongly typed."""
-    use: Use = Use.WHOLE
+    use: OutputUse = OutputUse.WHOLE
 
     @property
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[StoredObject, ...]:
         """What the job reads, beside the evaluation images."""
         others = (alternative.model for alternative in self.alternatives)
         typed = (self.typed.model,) if self.typed and self.typed.model else ()
@@ -184,14 +184,14 @@ class WantedPass:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WantedCalibration:
     fingerprint: str
-    model: Object
-    images: Object
+    model: StoredObject
+    images: StoredObject
     tensors: tuple[str, ...]
     algorithms: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wants:
+class PassRequests:
     """Says what to ask for at a site."""
 
     settings: Settings
@@ -202,17 +202,17 @@ class Wants:
     functions: Mapping[str, FunctionFiles] = field(default_factory=dict)
     """Environment → functions of the user's own that are its engine."""
 
-    def plugins_at(self, site: Site) -> tuple[PluginFiles, ...]:
+    def plugins_at(self, site: JobSite) -> tuple[PluginFiles, ...]:
         return self.plugins if site.environment.engine == ENGINE else ()
 
-    def files_at(self, site: Site) -> tuple[Object, ...]:
+    def files_at(self, site: JobSite) -> tuple[StoredObject, ...]:
         """Returns what every job of a site is given besides networks and images."""
         plugins = [file for plugin_files in self.plugins_at(site) for file in plugin_files.objects]
         functions = self.functions.get(site.environment.name)
         return (*plugins, *(functions.objects if functions else ()))
 
     def settle_at(
-        self, site: Site, own: Mapping[str, Object] | None = None
+        self, site: JobSite, own: Mapping[str, StoredObject] | None = None
     ) -> Mapping[str, Any] | None:
         """Returns what a job of a site is asked so that its outputs need not travel: `job.protocol.SETTLE_KEYS`.
 
@@ -228,7 +228,7 @@ class Wants:
             "own": {head: stored.file for head, stored in own.items()} if own else None,
         }
 
-    def activations(self, site: Site) -> PlacementChoice:
+    def activations(self, site: JobSite) -> PlacementChoice:
         """Returns the type of the activations of a site's explicit int8, and why."""
         # What is packed runs on a machine that nobody has seen, and so did what was recorded.
         known = not site.recorded and not site.elsewhere
@@ -239,7 +239,7 @@ class Wants:
             processor=self.settings.machine(site.environment.name).processor if known else None,
         )
 
-    def placed(self, site: Site, pass_: Pass) -> Placed:
+    def placed(self, site: JobSite, pass_: Pass) -> Placed:
         """Returns the placement of an int8 pass; of TensorRT's implicit int8, what it is simulated by."""
         if pass_.source is TableSource.SHIPPED and self.network.shipped:
             return self.network.shipped.placed(rules_of(site.environment.engine))
@@ -258,11 +258,11 @@ class Wants:
         """Returns an engine's placement where no cell decides: int8 and uint8 activations have one grid."""
         return Placed(engine=rules_of(engine), int8_outputs=self.settings.quantisation.int8_outputs)
 
-    def place(self, site: Site) -> str:
+    def place(self, site: JobSite) -> str:
         """Returns the name of what no two jobs may use at once: see `Machine.place`."""
         return self.settings.machine(site.environment.name).place(site.device)
 
-    def calibration(self, site: Site, algorithms: Sequence[str]) -> WantedCalibration:
+    def calibration(self, site: JobSite, algorithms: Sequence[str]) -> WantedCalibration:
         chosen = tuple(
             {"name": name, "options": dict(self.settings.algorithms[name])} for name in algorithms
         )
@@ -272,7 +272,7 @@ class Wants:
         )
 
     def ranges(
-        self, site: Site, model: Object, tensors: Sequence[str], images: Object
+        self, site: JobSite, model: StoredObject, tensors: Sequence[str], images: StoredObject
     ) -> WantedCalibration:
         """Says how to find the largest magnitude of `tensors`, which `model` gives out, on `images`."""
         minmax = {"name": MINMAX, "options": {}}
@@ -280,10 +280,10 @@ class Wants:
 
     def _calibration(
         self,
-        site: Site,
-        model: Object,
+        site: JobSite,
+        model: StoredObject,
         tensors: tuple[str, ...],
-        images: Object,
+        images: StoredObject,
         algorithms: tuple[Mapping[str, Any], ...],
     ) -> WantedCalibration:
         key = {
@@ -302,7 +302,7 @@ class Wants:
             algorithms=algorithms,
         )
 
-    def table(self, site: Site, calibration: Calibration, algorithm: str) -> Table:
+    def table(self, site: JobSite, calibration: Calibration, algorithm: str) -> Table:
         """Returns the table that one of the calibration's algorithms made."""
         table = from_ranges(
             calibration.tables[algorithm],
@@ -319,18 +319,18 @@ class Wants:
 
     def measurement(
         self,
-        site: Site,
+        site: JobSite,
         name: str,
         repeat: int,
         *,
-        model: Object,
+        model: StoredObject,
         precision: Precision = Precision.FP32,
         table: Table | None = None,
         placement: str | None = None,
         implicit: Implicit | None = None,
         alternatives: tuple[Alternative, ...] = (),
-        typed: Typed | None = None,
-        use: Use = Use.WHOLE,
+        typed: TypedNetwork | None = None,
+        use: OutputUse = OutputUse.WHOLE,
     ) -> WantedPass:
         """Says what to measure.
 
@@ -384,7 +384,7 @@ class Wants:
             use=use,
         )
 
-    def _site_key(self, site: Site) -> Mapping[str, Any]:
+    def _site_key(self, site: JobSite) -> Mapping[str, Any]:
         plugins = [plugin_files.request() for plugin_files in self.plugins_at(site)]
         return {
             **({"batch": self.settings.batch_request()} if self.settings.batch > 1 else {}),

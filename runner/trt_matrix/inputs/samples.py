@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trt_matrix.core.prepared.packing import Part
+from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.errors import ConfigError
 from trt_matrix.store.arrays import read_array, read_member
 
@@ -26,7 +26,7 @@ class SampleError(ValueError):
     """A file is no sample of the network's; says why."""
 
 
-def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
+def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> None:
     """Writes all samples into one float32 .npy, one in memory at a time.
 
     Args:
@@ -58,7 +58,7 @@ def stack(files: Sequence[Path], parts: Sequence[Part], target: Path) -> None:
         raise ConfigError(str(files[0].parent), problems)
 
 
-def _sample(path: Path, part: Part, *, alone: bool) -> npt.NDArray[np.float32]:
+def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float32]:
     told = "" if alone else f"input {part.name!r}: "
     shape = part.shape
     if not alone and path.suffix.lower() != ".npz":

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from trt_matrix.core.manifest import EvaluationImage
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.inputs.images import ImagePlacement, placement, upright_size
 from trt_matrix.planning.matrix import Checked
 
-Put = Callable[[bytes, str], Object]
+Put = Callable[[bytes, str], StoredObject]
 
 
 def placed(checked: Checked, path: Path) -> ImagePlacement:

@@ -14,13 +14,13 @@ from trt_matrix.core.calibration.report import (
     AlikePair,
     CalibrationReport,
     Claim,
-    Without,
+    LeftOutImage,
 )
 from trt_matrix.core.calibration.sizes import Size, can_tell, sizes
 from trt_matrix.core.cells import Status
 from trt_matrix.core.evidence import Evidence
-from trt_matrix.core.manifest import CalibrationFacts, Manifest, Tried
-from trt_matrix.core.records import Object
+from trt_matrix.core.manifest import CalibrationFacts, CalibrationTrial, Manifest
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.tables.differences import Ranges
 from trt_matrix.core.verdicts.head_errors import head_errors
@@ -139,7 +139,7 @@ class _Judging:
             unknown=tuple(dict.fromkeys(self.unknown)),
         )
 
-    def _array(self, stored: Object) -> Array | None:
+    def _array(self, stored: StoredObject) -> Array | None:
         if not self.store.has(stored):
             return None
         try:
@@ -252,7 +252,7 @@ class _Judging:
             without=self._without(deciders),
         )
 
-    def _without(self, deciders: Sequence[ranges.Decider]) -> tuple[Without, ...]:
+    def _without(self, deciders: Sequence[ranges.Decider]) -> tuple[LeftOutImage, ...]:
         whole = self.facts.whole
         if whole is None:
             return ()
@@ -272,14 +272,14 @@ class _Judging:
                     gains.append((head, kept - before))
             gains.sort(key=lambda one: -abs(one[1]))
             image = self.facts.calibration.files[decider.image]
-            withouts.append(Without(decider=decider, image=image, gains_db=tuple(gains)))
+            withouts.append(LeftOutImage(decider=decider, image=image, gains_db=tuple(gains)))
         self._say(claims.without_claims(withouts, self.rules.least_effect_db))
         return tuple(withouts)
 
     def _heads(self) -> Sequence[str]:
         return [gate.head for gate in self.manifest.heads]
 
-    def _sqnr(self, head: str, tried: Tried) -> float | None:
+    def _sqnr(self, head: str, tried: CalibrationTrial) -> float | None:
         output = tried.outputs.get(head)
         if output is None:
             return None

@@ -19,15 +19,15 @@ from trt_matrix.core.calibration.preprocessings import (
 from trt_matrix.core.calibration.ranges import suspects
 from trt_matrix.core.manifest import (
     CalibrationFacts,
+    CalibrationTrial,
     EvaluationImage,
     ImageSet,
     RecordedDecode,
-    Tried,
 )
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.image_sets import MINMAX, ImageSets, UnknownError
-from trt_matrix.execution.matrix import Matrix
+from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.execution.progress import Progress
 from trt_matrix.inputs.images import ImagePlacement
 from trt_matrix.judging.box_facts import box_facts, placed
@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def calibration_facts(
-    experiment: Experiment, matrix: Matrix, progress: Progress
+    experiment: Experiment, matrix: ExperimentRun, progress: Progress
 ) -> CalibrationFacts:
     """Looks at the calibration set: what is always looked at, and what matrix.yaml asks for.
 
@@ -59,7 +59,7 @@ def calibration_facts(
 
 
 class _Forensics:
-    def __init__(self, experiment: Experiment, matrix: Matrix, progress: Progress) -> None:
+    def __init__(self, experiment: Experiment, matrix: ExperimentRun, progress: Progress) -> None:
         self.checked: Checked = experiment.checked
         self.matrix = matrix
         self.progress = progress
@@ -125,7 +125,9 @@ class _Forensics:
             unknown=tuple(self.unknown),
         )
 
-    def _described(self, array: Object, places: Sequence[ImagePlacement]) -> Object | None:
+    def _described(
+        self, array: StoredObject, places: Sequence[ImagePlacement]
+    ) -> StoredObject | None:
         if self.checked.config.data.are_arrays:
             return None
         return described(
@@ -140,7 +142,7 @@ class _Forensics:
 
     def _maxima(
         self, places: Sequence[ImagePlacement]
-    ) -> tuple[tuple[Object | None, ...], tuple[tuple[tuple[float, ...], ...] | None, ...]]:
+    ) -> tuple[tuple[StoredObject | None, ...], tuple[tuple[tuple[float, ...], ...] | None, ...]]:
         """Returns (calibration's, evaluation's) largest magnitudes, and areas of boxes."""
         if not self.matrix.wants.network.is_float:
             self.unknown.append("ranges by image: the network has no float form")
@@ -162,8 +164,8 @@ class _Forensics:
 
     def _areas(
         self,
-        here: Mapping[str, Object],
-        there: Mapping[str, Object],
+        here: Mapping[str, StoredObject],
+        there: Mapping[str, StoredObject],
         places: Sequence[ImagePlacement],
     ) -> tuple[tuple[tuple[float, ...], ...] | None, ...]:
         found = box_facts(self.checked, self.store.put)
@@ -222,7 +224,7 @@ class _Forensics:
             except UnknownError as error:
                 self.unknown.append(f"what {len(chosen)} calibration images cost: {error}")
                 continue
-            tables.append((Tried(name="", images=chosen, outputs={}), table))
+            tables.append((CalibrationTrial(name="", images=chosen, outputs={}), table))
         made = {tried.images: tried for tried in self.sets.simulated(tables)}
         return {
             "whole": made.get(whole),
@@ -272,7 +274,7 @@ class _Forensics:
             )
         return found
 
-    def _trials(self) -> tuple[Tried, ...]:
+    def _trials(self) -> tuple[CalibrationTrial, ...]:
         if self.checked.boxless:
             return ()
         if self.checked.labels is None or self.checked.decode is None:
@@ -291,10 +293,12 @@ class _Forensics:
             except UnknownError as error:
                 self.unknown.append(f"preprocessing {form.name}: {error}")
                 continue
-            tried.append(Tried(name=form.name, outputs=outputs))
+            tried.append(CalibrationTrial(name=form.name, outputs=outputs))
         return tuple(tried)
 
-    def _in_form(self, images: Object, chosen: Sequence[int], form: PixelForm) -> Object:
+    def _in_form(
+        self, images: StoredObject, chosen: Sequence[int], form: PixelForm
+    ) -> StoredObject:
         how = pixels_of(self.checked.config.data.preprocess)
         last = self.checked.channels_last
 

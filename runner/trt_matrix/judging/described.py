@@ -11,7 +11,7 @@ import numpy.typing as npt
 from trt_matrix.config.data import Preprocess
 from trt_matrix.core.calibration.alike import LENGTH, describe
 from trt_matrix.core.calibration.fed import STATISTICS, Pixels, statistics
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.inputs.images import ImagePlacement
 from trt_matrix.store.results import Store
 
@@ -49,12 +49,12 @@ def pixels_of(settings: Preprocess) -> Pixels:
 
 def described(
     store: Store,
-    array: Object,
+    array: StoredObject,
     placements: Sequence[ImagePlacement],
     settings: Preprocess,
     *,
     channels_last: bool,
-) -> Object:
+) -> StoredObject:
     """Returns the entries of a set of images; one image in memory at a time.
 
     Args:

@@ -24,7 +24,7 @@ from trt_matrix.core.boxes.registry import style_of
 from trt_matrix.core.boxes.results import AveragePrecision
 from trt_matrix.core.boxes.styles import Detector
 from trt_matrix.core.manifest import EvaluationImage, Manifest, RecordedDecode
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.execution.progress import Stage, untold
 from trt_matrix.inputs.decoder_file import detector
 from trt_matrix.inputs.labels import ImageLabels, parse
@@ -71,7 +71,7 @@ def box_evidence_of(
     store: Store,
     decode: RecordedDecode,
     evaluation: Sequence[EvaluationImage],
-    labels: Object | None,
+    labels: StoredObject | None,
     stage: Stage = untold,
     given: Mapping[str, Floats32] = MappingProxyType({}),
 ) -> BoxEvidence:
@@ -109,7 +109,7 @@ class _Detections:
         store: Store,
         decode: RecordedDecode,
         images: Sequence[EvaluationImage],
-        labels: Object | None,
+        labels: StoredObject | None,
         stage: Stage,
         given: Mapping[str, Floats32] = MappingProxyType({}),
     ) -> None:
@@ -120,7 +120,7 @@ class _Detections:
         self.labels = labels
         self._stage = stage
         self._made: Counter[str] = Counter()
-        self._last: tuple[tuple[Object, ...], Mapping[int, Boxes]] | None = None
+        self._last: tuple[tuple[StoredObject, ...], Mapping[int, Boxes]] | None = None
         self.heads = tuple(head.head for head in decode.heads)
         facts = decode.model_dump(mode="json", exclude={*MATCHING, *COUNTING})
         # Not its digest: the store asks which contents a derived object was made of.

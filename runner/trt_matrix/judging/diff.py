@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from trt_matrix.core.changes import Change
+from trt_matrix.core.changes import RunChange
 
 LONGEST = 100
 
@@ -15,7 +15,7 @@ class RunDifference:
     before: str
     """Id of the earlier run."""
     after: str
-    changes: Sequence[Change]
+    changes: Sequence[RunChange]
 
     def text(self) -> str:
         lines = [f"{self.before} → {self.after}"]
@@ -34,14 +34,14 @@ class RunDifference:
         }
 
 
-def _told(change: Change) -> str:
+def _told(change: RunChange) -> str:
     where = f"{change.head}: " if change.head else ""
     if change.what == "planned":
         return "is new" if change.before is None else "is no longer planned"
     return f"{where}{change.what} {_value(change, change.before)} → {_value(change, change.after)}"
 
 
-def _value(change: Change, value: Any) -> str:
+def _value(change: RunChange, value: Any) -> str:
     if value is None:
         return "exact" if change.what == "sqnr_db" else "–"
     if change.what == "sqnr_db":

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.matrix import Outputs, SettledBeside
-from trt_matrix.execution.wanted import Use
-from trt_matrix.store.results import Run, hashes
+from trt_matrix.execution.wanted import OutputUse
+from trt_matrix.store.results import RunFolder, hashes
 
 
-def release(run: Run, settled: SettledBeside) -> int | None:
+def release(run: RunFolder, settled: SettledBeside) -> int | None:
     """Removes the outputs that a finished, judged run needs no more.
 
     Args:
@@ -30,7 +30,7 @@ def release(run: Run, settled: SettledBeside) -> int | None:
     if manifest.keep == "outputs" or manifest.reference is None:
         return 0
     kept = needed(manifest, records)
-    stored_objects: dict[str, Object] = {}
+    stored_objects: dict[str, StoredObject] = {}
     for outputs, use in asked(manifest, records):
         if settled(manifest.reference.outputs, outputs, use):
             stored_objects |= {output.sha256: output for output in outputs.values()}
@@ -46,20 +46,20 @@ def release(run: Run, settled: SettledBeside) -> int | None:
         return None
 
 
-def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outputs, Use]]:
+def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outputs, OutputUse]]:
     """Yields the outputs of a run, but for the reference's, and what is asked of them."""
     for record in records:
         for measurement in record.measurements:
             if measurement.status is Status.OK:
-                yield measurement.outputs, Use.JUDGED
+                yield measurement.outputs, OutputUse.JUDGED
     for simulation in manifest.simulations:
-        yield simulation.outputs, Use.COMPARED
+        yield simulation.outputs, OutputUse.COMPARED
     if facts := manifest.calibration:
         whole = (facts.whole,) if facts.whole else ()
         for tried in (*facts.subsets, *whole, *facts.orders, *facts.without):
-            yield tried.outputs, Use.COMPARED
+            yield tried.outputs, OutputUse.COMPARED
         for tried in facts.trials:
-            yield tried.outputs, Use.FOUND
+            yield tried.outputs, OutputUse.FOUND
 
 
 def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
@@ -80,7 +80,7 @@ def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
     return {stored.sha256 for stored in stored_objects}
 
 
-def _needed_by_others(run: Run) -> set[str]:
+def _needed_by_others(run: RunFolder) -> set[str]:
     found: set[str] = set()
     for path in run.store.results.glob("*/manifest.json"):
         folder = path.parent

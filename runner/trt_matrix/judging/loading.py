@@ -17,7 +17,7 @@ from trt_matrix.errors import StoreError
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.report.columns import COLUMNS, NAMES, NUMBER, TEXT, TRUTH, WHOLE
 from trt_matrix.report.frames import long_table
-from trt_matrix.store.results import Run, Store, explained
+from trt_matrix.store.results import RunFolder, Store, explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def frame_of(table: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def _opened(folder: Path) -> Run:
+def _opened(folder: Path) -> RunFolder:
     resolved = folder.resolve()
     if not (resolved.parent / Store.FOLDER).is_dir():
         message = f"{folder}: no folder of results; name one such as results/latest"
@@ -157,7 +157,7 @@ def _opened(folder: Path) -> Run:
     return store.open_run(resolved.name)
 
 
-def _cells(run: Run) -> Iterator[dict[str, Any]]:
+def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
     for record in run.records():
         good = [
             measurement for measurement in record.measurements if measurement.status is Status.OK
@@ -183,14 +183,14 @@ def _engine_version(measurement: Measurement | None) -> Any:
     return engine.get("version") if isinstance(engine, Mapping) else None
 
 
-def _good(run: Run) -> Iterator[tuple[str, Measurement]]:
+def _good(run: RunFolder) -> Iterator[tuple[str, Measurement]]:
     for record in run.records():
         for measurement in record.measurements:
             if measurement.status is Status.OK:
                 yield record.cell, measurement
 
 
-def _images(run: Run) -> "pd.DataFrame":
+def _images(run: RunFolder) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415 - as above
 
     manifest = run.manifest()
@@ -211,7 +211,7 @@ def _images(run: Run) -> "pd.DataFrame":
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _latencies(run: Run) -> Iterator[dict[str, Any]]:
+def _latencies(run: RunFolder) -> Iterator[dict[str, Any]]:
     for cell, measurement in _good(run):
         for sample, seconds in enumerate(
             measurement.latency.samples_s if measurement.latency else ()
@@ -225,7 +225,7 @@ def _latencies(run: Run) -> Iterator[dict[str, Any]]:
             }
 
 
-def _tables(run: Run) -> Iterator[dict[str, Any]]:
+def _tables(run: RunFolder) -> Iterator[dict[str, Any]]:
     for digest in run.manifest().tables:
         path = run.folder / "tables" / f"{digest[:12]}.json"
         try:

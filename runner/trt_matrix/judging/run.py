@@ -12,14 +12,14 @@ from trt_matrix.core.evidence import Evidence, SumsOf
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.errors import GoneError
 from trt_matrix.execution.progress import Stage, untold
 from trt_matrix.judging.diff import RunDifference
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.outcome import Outcome
 from trt_matrix.judging.settled import flat_of
-from trt_matrix.store.results import Run, explained, finished_run, write_text
+from trt_matrix.store.results import RunFolder, explained, finished_run, write_text
 
 if TYPE_CHECKING:
     from trt_matrix.judging.pictures import Pictures
@@ -61,7 +61,7 @@ def difference(
 
 
 def report(
-    run: Run,
+    run: RunFolder,
     cells: Sequence[Cell],
     *,
     images: bool = True,
@@ -84,7 +84,7 @@ def report(
     return rendered(written, run.folder, most_cells=most_cells)
 
 
-def pictures_of(run: Run, judgement: Judgement) -> "Pictures | None":
+def pictures_of(run: RunFolder, judgement: Judgement) -> "Pictures | None":
     """Returns the worst images; None where none may be shown."""
     from trt_matrix.judging.pictures import pictures  # noqa: PLC0415 - as below
     from trt_matrix.report.sections import shown_images  # noqa: PLC0415
@@ -137,7 +137,7 @@ def _write_node_data(folder: Path, files: Mapping[str, str]) -> None:
         write_text(folder / name, text)
 
 
-def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
+def judgement_of(run: RunFolder, cells: Sequence[Cell], stage: Stage = untold) -> Judgement:
     from trt_matrix.core.answers.bridges import with_bridges  # noqa: PLC0415 - as above
     from trt_matrix.core.answers.choices import with_choices  # noqa: PLC0415 - as above
     from trt_matrix.core.answers.fixes import with_fixes  # noqa: PLC0415
@@ -195,10 +195,10 @@ def judgement_of(run: Run, cells: Sequence[Cell], stage: Stage = untold) -> Judg
 
 
 def evidence(
-    run: Run, manifest: Manifest, cells: Sequence[Cell], records: Sequence[Record]
+    run: RunFolder, manifest: Manifest, cells: Sequence[Cell], records: Sequence[Record]
 ) -> Evidence:
     @functools.cache  # several questions are answered from the same sums
-    def sums_of(y: Object, r: Object) -> Sums:
+    def sums_of(y: StoredObject, r: StoredObject) -> Sums:
         return run.store.sums(y, r, manifest.epsilon)
 
     known = functools.partial(_known, sums_of)
@@ -212,10 +212,10 @@ def evidence(
     )
 
 
-Known = Callable[[Object, Object], bool]
+Known = Callable[[StoredObject, StoredObject], bool]
 
 
-def _known(sums_of: SumsOf, y: Object, r: Object) -> bool:
+def _known(sums_of: SumsOf, y: StoredObject, r: StoredObject) -> bool:
     """Says whether there are sums, or can be: outputs that were not kept cannot be compared anew."""
     try:
         sums_of(y, r)

@@ -21,24 +21,24 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.network_map import NetworkMap, network_map
 from trt_matrix.core.qdq.explicit import deciding
 from trt_matrix.core.qdq.placements import Placed, placed_of
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import TableError, from_json
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.answer_models import LayersAnswer
-from trt_matrix.store.results import Run, Store
+from trt_matrix.store.results import RunFolder, Store
 
 DIAGNOSIS = "diagnosis.json"
 """In the folder of a run that was diagnosed."""
 
 
-def model_of(run: Run, manifest: Manifest) -> onnx.ModelProto | None:
+def model_of(run: RunFolder, manifest: Manifest) -> onnx.ModelProto | None:
     """Returns the network that the run was made of; None where that is gone."""
     model = manifest.facts.get("model")
     digest = model.get("sha256") if isinstance(model, dict) else None
     if not isinstance(digest, str):
         return None
     try:
-        path = run.store.path(Object(sha256=digest, suffix=".onnx", size_bytes=0))
+        path = run.store.path(StoredObject(sha256=digest, suffix=".onnx", size_bytes=0))
         return onnx.load(path, load_external_data=False)
     except (OSError, DecodeError, StoreError):
         return None
@@ -82,7 +82,7 @@ def deciding_of(model: onnx.ModelProto | None) -> Deciding | None:
     return of
 
 
-def ranges_of(run: Run, manifest: Manifest) -> dict[str, Mapping[str, float]]:
+def ranges_of(run: RunFolder, manifest: Manifest) -> dict[str, Mapping[str, float]]:
     """Returns table's digest → tensor → amax, for the tables that are still in the run's folder."""
     found: dict[str, Mapping[str, float]] = {}
     for digest in manifest.tables:
@@ -96,7 +96,7 @@ def ranges_of(run: Run, manifest: Manifest) -> dict[str, Mapping[str, float]]:
     return found
 
 
-def diagnosis_of(run: Run) -> Diagnosis | None:
+def diagnosis_of(run: RunFolder) -> Diagnosis | None:
     """Returns what `diagnose` found of a run; None where it was not asked, or what it wrote cannot be read."""
     try:
         return Diagnosis.model_validate_json((run.folder / DIAGNOSIS).read_bytes())
@@ -107,7 +107,7 @@ def diagnosis_of(run: Run) -> Diagnosis | None:
 def layers_of(store: Store) -> LayersOf:
     """Returns the way to the layers that an engine told."""
 
-    def read(stored: Object) -> Sequence[EngineLayer] | None:
+    def read(stored: StoredObject) -> Sequence[EngineLayer] | None:
         answer = _layers(store, stored)
         if answer is None:
             return None
@@ -118,10 +118,10 @@ def layers_of(store: Store) -> LayersOf:
     return read
 
 
-def times_of(store: Store) -> Callable[[Object], LayerTimes | None]:
+def times_of(store: Store) -> Callable[[StoredObject], LayerTimes | None]:
     """Returns the way to what an engine's layers took; None where that is gone, or was not told."""
 
-    def read(stored: Object) -> LayerTimes | None:
+    def read(stored: StoredObject) -> LayerTimes | None:
         answer = _layers(store, stored)
         if answer is None or answer.times is None or answer.times.problem or not answer.times.runs:
             return None
@@ -136,17 +136,17 @@ def times_of(store: Store) -> Callable[[Object], LayerTimes | None]:
     return read
 
 
-def problem_of(store: Store) -> Callable[[Object], str | None]:
+def problem_of(store: Store) -> Callable[[StoredObject], str | None]:
     """Returns the way to why an engine's layers were not timed; None where they were, or were not to be."""
 
-    def read(stored: Object) -> str | None:
+    def read(stored: StoredObject) -> str | None:
         answer = _layers(store, stored)
         return answer.times.problem if answer and answer.times else None
 
     return read
 
 
-def _layers(store: Store, stored: Object) -> LayersAnswer | None:
+def _layers(store: Store, stored: StoredObject) -> LayersAnswer | None:
     try:
         return LayersAnswer.model_validate_json(store.path(stored).read_bytes())
     except (OSError, StoreError, pydantic.ValidationError):

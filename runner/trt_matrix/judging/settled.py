@@ -9,11 +9,11 @@ from typing import Any
 
 from trt_matrix.containers.job.reductions import flat
 from trt_matrix.core.boxes.evidence import UNKNOWN, BoxEvidence, Outputs
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.errors import GoneError, StoreError
 from trt_matrix.execution.answers import AnswerError
 from trt_matrix.execution.left import Left, alike
-from trt_matrix.execution.wanted import Use
+from trt_matrix.execution.wanted import OutputUse
 from trt_matrix.judging.detections import Floats32, box_evidence_of
 from trt_matrix.store.results import Store
 
@@ -21,7 +21,7 @@ FLAT_VERSION = 1
 """Raise when `reductions.flat` says something else of the same array."""
 
 
-def flat_of(store: Store, output: Object) -> str | None:
+def flat_of(store: Store, output: StoredObject) -> str | None:
     """Returns `reductions.flat` of an output, looked at once for its content; None where that is gone."""
     try:
         return _flat(store, output.sha256, lambda: flat(store.array(output)))
@@ -57,18 +57,18 @@ class Settling:
         # Lanes of several devices ask at once, and what boxes are made with remembers its last answer.
         self._lock = threading.Lock()
 
-    def __call__(self, reference: Outputs, outputs: Outputs, use: Use) -> bool:
+    def __call__(self, reference: Outputs, outputs: Outputs, use: OutputUse) -> bool:
         with self._lock:
             try:
                 match use:
-                    case Use.WHOLE:
+                    case OutputUse.WHOLE:
                         return False
-                    case Use.COMPARED:
+                    case OutputUse.COMPARED:
                         self._compare(outputs, reference)
-                    case Use.JUDGED:
+                    case OutputUse.JUDGED:
                         self._compare(outputs, reference)
                         self._judge(outputs, reference, self._evidence())
-                    case Use.FOUND:
+                    case OutputUse.FOUND:
                         self._find(outputs, self._evidence())
             except (StoreError, *UNKNOWN):
                 return False

@@ -18,7 +18,7 @@ from trt_matrix.core.words import count
 from trt_matrix.diagnosis.during_run import layers_of_last_run
 from trt_matrix.environments.base import Environment
 from trt_matrix.errors import NothingSelectedError
-from trt_matrix.execution.matrix import Matrix, SettledBeside
+from trt_matrix.execution.matrix import ExperimentRun, SettledBeside
 from trt_matrix.execution.progress import Progress
 from trt_matrix.packs.environment import PackedEnvironment
 from trt_matrix.planning.arrays import data_of
@@ -144,7 +144,7 @@ def _ask(experiment: Experiment, store: Store, progress: Progress, settled: Sett
     """Runs the loop; the environments keep what they are asked."""
     run = store.new_run(f"{experiment.checked.config.name}-pack", utc_now())
     try:
-        Matrix(
+        ExperimentRun(
             run=run,
             progress=progress,
             wants=experiment.wants(data_of(experiment.checked, store)),

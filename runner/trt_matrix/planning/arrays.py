@@ -5,8 +5,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from trt_matrix.core.prepared.packing import Part
-from trt_matrix.core.records import Object
+from trt_matrix.core.prepared.packing import InputPart
+from trt_matrix.core.records import StoredObject
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.inputs.images import PREPROCESS_VERSION, content_hashes, preprocess
 from trt_matrix.inputs.samples import SAMPLES_VERSION, stack
@@ -21,7 +21,7 @@ def data_of(checked: Checked, store: Store) -> ImageArrays:
         ConfigError: images that cannot be read; names each.
     """
 
-    def array(files: Sequence[Path], key: Mapping[str, Any]) -> Object:
+    def array(files: Sequence[Path], key: Mapping[str, Any]) -> StoredObject:
         def make(target: Path) -> None:
             write_samples(checked, files, target)
 
@@ -46,9 +46,9 @@ def write_samples(checked: Checked, files: Sequence[Path], target: Path) -> None
         preprocess(files, checked.shape, settings, target, channels_last=checked.channels_last)
 
 
-def parts_fed(checked: Checked) -> Sequence[Part]:
+def parts_fed(checked: Checked) -> Sequence[InputPart]:
     """Returns what is read of a sample's file, in the order in which it is fed."""
-    part = Part(checked.input, checked.sample, checked.pixels or "float32")
+    part = InputPart(checked.input, checked.sample, checked.pixels or "float32")
     return checked.parts or (part,)
 
 
@@ -58,7 +58,7 @@ def known_data(checked: Checked, store: Store) -> ImageArrays | None:
 
 
 def _data(
-    checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], Object | None]
+    checked: Checked, array: Callable[[Sequence[Path], Mapping[str, Any]], StoredObject | None]
 ) -> ImageArrays | None:
     evaluation, calibration = (
         array(files, _array_key(checked, files))

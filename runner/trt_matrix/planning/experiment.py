@@ -40,7 +40,7 @@ from trt_matrix.errors import ConfigError, NothingSelectedError
 from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
-from trt_matrix.execution.wanted import Settings, Wants
+from trt_matrix.execution.wanted import PassRequests, Settings
 from trt_matrix.planning.hindering import hindered_by_network
 from trt_matrix.planning.machine import processor, program
 from trt_matrix.planning.matrix import Checked, check
@@ -149,8 +149,8 @@ class Experiment:
         ends = float_layer_notes(self.checked.model) if asked.outputs == "float" else ()
         return (*activation_notes(choices), *ends)
 
-    def wants(self, data: ImageArrays) -> Wants:
-        return Wants(
+    def wants(self, data: ImageArrays) -> PassRequests:
+        return PassRequests(
             settings=_settings(self.checked, self.machines, self.given),
             network=self.network,
             data=data,

@@ -11,7 +11,7 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
-from trt_matrix.core.prepared.preparing import Wishes
+from trt_matrix.core.prepared.preparing import InputWishes
 from trt_matrix.core.words import count, listed
 
 Problem = tuple[tuple[str | int, ...], str]
@@ -20,9 +20,9 @@ Problem = tuple[tuple[str | int, ...], str]
 _BRIGHTEST = 255
 
 
-def wishes_of(config: Config) -> Wishes:
+def wishes_of(config: Config) -> InputWishes:
     """Returns what matrix.yaml says of inputs."""
-    return Wishes(
+    return InputWishes(
         shapes=config.model.shapes,
         constants=config.model.constants,
         size=config.data.preprocess.size,

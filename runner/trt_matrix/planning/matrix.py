@@ -17,7 +17,7 @@ from trt_matrix.core.network.image_input import (
     SampleInput,
 )
 from trt_matrix.core.network.ranked import Rankings
-from trt_matrix.core.prepared.packing import Part
+from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.core.qdq.weight_spread import wide_weights
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.functions import FunctionFiles
@@ -64,7 +64,7 @@ class Checked:
     pixels: str | None
     """Type of whole numbers that it takes, None where it takes floats."""
     channels_last: bool
-    parts: tuple[Part, ...] = ()
+    parts: tuple[InputPart, ...] = ()
     """What `input` holds for a sample, where several inputs are fed as one."""
     heads: tuple[tuple[str, str], ...]
     """(head, output tensor)."""

@@ -32,7 +32,7 @@ from trt_matrix.planning.nodes import (
     held_layer_problems,
 )
 from trt_matrix.planning.problems import Problems
-from trt_matrix.planning.quantised import Used, used, variant_problem
+from trt_matrix.planning.quantised import UsedNetwork, used, variant_problem
 from trt_matrix.planning.uff import uff_file
 from trt_matrix.planning.variants import interface_problems, with_heads
 from trt_matrix.store.untrusted import named_file
@@ -58,13 +58,15 @@ class Networks:
         self._problems = problems
         self.shipped: Shipped | None = None
 
-    def network(self) -> Used | None:
+    def network(self) -> UsedNetwork | None:
         found = self._network(self.config.model.onnx, ("model", "onnx"))
         self.shipped = found.shipped if found else None
         self.parts = found.parts if found else ()
         return found
 
-    def cut(self, network: Used | None, heads: Sequence[tuple[str, str]]) -> Used | None:
+    def cut(
+        self, network: UsedNetwork | None, heads: Sequence[tuple[str, str]]
+    ) -> UsedNetwork | None:
         """Returns the network that gives out the heads alone; as it is where they are not well."""
         if network is None or self._problems.found:
             return network
@@ -160,7 +162,7 @@ class Networks:
             self._problems.add(("model", "uff", *path), problem)
         return found
 
-    def _network(self, file: Path, where: tuple[str | int, ...]) -> Used | None:
+    def _network(self, file: Path, where: tuple[str | int, ...]) -> UsedNetwork | None:
         path = self.root / file
         try:
             content = named_file(path, LIMIT_NETWORK_BYTES)
@@ -213,7 +215,7 @@ class Networks:
             self._problems.add(where, problem)
 
     def input(
-        self, model: onnx.ModelProto | None, network: Used | None
+        self, model: onnx.ModelProto | None, network: UsedNetwork | None
     ) -> ImageInput | SampleInput | None:
         if model is None or network is None:
             return None

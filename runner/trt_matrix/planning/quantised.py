@@ -10,11 +10,11 @@ import onnx
 from trt_matrix.core.network.functions import inlined
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.loading import external_files
-from trt_matrix.core.prepared.packing import Part
-from trt_matrix.core.prepared.preparing import NO_WISHES, Prepared, Wishes, prepare
+from trt_matrix.core.prepared.packing import InputPart
+from trt_matrix.core.prepared.preparing import NO_WISHES, InputWishes, Prepared, prepare
 from trt_matrix.core.shipped.quantisation import ShippedQuantisation, quantisation_of
 from trt_matrix.core.shipped.scales import StripError
-from trt_matrix.core.shipped.stripping import Stripped, stripped
+from trt_matrix.core.shipped.stripping import StrippedNetwork, stripped
 from trt_matrix.core.words import count
 from trt_matrix.execution.shipped import Shipped, quantisation_facts, table_of
 from trt_matrix.store.results import object_of
@@ -30,7 +30,7 @@ SAME = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Used:
+class UsedNetwork:
     """A network as the experiment uses it."""
 
     model: onnx.ModelProto
@@ -47,7 +47,7 @@ class Used:
     """What the run writes down of that."""
     pixels: str | None = None
     """Type of integers that its input takes, None where it takes floats."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[InputPart, ...] = ()
     """What its input holds, where several inputs were packed into one."""
 
 
@@ -56,10 +56,10 @@ def used(
     content: bytes,
     source: str,
     use: Use,
-    wishes: Wishes = NO_WISHES,
+    wishes: InputWishes = NO_WISHES,
     *,
     sorted_: bool = False,
-) -> Used:
+) -> UsedNetwork:
     """Returns what an experiment works on.
 
     Args:
@@ -92,7 +92,7 @@ def used(
         }
     shipped_quantisation = quantisation_of(model)
     if shipped_quantisation is None:
-        return Used(
+        return UsedNetwork(
             model=model,
             content=content,
             given=model,
@@ -123,7 +123,7 @@ def used(
             shipped = Shipped(
                 content=content, found=shipped_quantisation, table=table, no_float=why
             )
-    return Used(
+    return UsedNetwork(
         model=as_float,
         content=made.model.SerializeToString(deterministic=True) if made else content,
         given=model,
@@ -156,7 +156,9 @@ def variant_problem(main: Shipped | None, variant: Shipped | None) -> str | None
     return None
 
 
-def told_of(model: onnx.ModelProto, source: str, wishes: Wishes = NO_WISHES) -> tuple[str, ...]:
+def told_of(
+    model: onnx.ModelProto, source: str, wishes: InputWishes = NO_WISHES
+) -> tuple[str, ...]:
     """Returns what is to be known of a network's functions and quantisation before it is used.
 
     Raises:
@@ -179,7 +181,7 @@ def told_of(model: onnx.ModelProto, source: str, wishes: Wishes = NO_WISHES) -> 
     return tuple(notes)
 
 
-def _stripped(model: onnx.ModelProto) -> tuple[Stripped | None, str | None]:
+def _stripped(model: onnx.ModelProto) -> tuple[StrippedNetwork | None, str | None]:
     try:
         return stripped(model), None
     except StripError as error:
@@ -203,7 +205,11 @@ def _problem(source: str, shipped: ShippedQuantisation, use: Use, why: str | Non
 
 
 def _note(
-    source: str, shipped: ShippedQuantisation, use: Use, made: Stripped | None, why: str | None
+    source: str,
+    shipped: ShippedQuantisation,
+    use: Use,
+    made: StrippedNetwork | None,
+    why: str | None,
 ) -> str:
     begin = f"{source} is {shipped.sentence()}"
     relus = (

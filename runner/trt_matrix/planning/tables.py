@@ -17,7 +17,7 @@ from trt_matrix.config.shared_table import FILE, SharedTable
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.table import Provenance, Table, TableError
 from trt_matrix.core.words import listed
-from trt_matrix.dumps.brought import NAMED, Brought, Target, brought
+from trt_matrix.dumps.brought import NAMED, BroughtTable, Target, brought
 from trt_matrix.dumps.table_file import read_table
 from trt_matrix.execution.given import GivenTable
 from trt_matrix.planning.boxes import Add
@@ -116,7 +116,7 @@ def _facts(table: ReadTable, file: Path, digest: str) -> dict[str, Any]:
     return {"file": str(file), "sha256": digest, "form": str(table.form), **known}
 
 
-def _of_nothing(mine: Brought) -> str:
+def _of_nothing(mine: BroughtTable) -> str:
     theirs = [repr(name[:60]) for name in mine.found.names[:NAMED]]
     more = len(mine.found.names) - len(theirs)
     return (
@@ -126,7 +126,7 @@ def _of_nothing(mine: Brought) -> str:
     )
 
 
-def _missing(mine: Brought) -> list[str]:
+def _missing(mine: BroughtTable) -> list[str]:
     missing = mine.called.unmapped
     if not missing:
         return []
@@ -137,7 +137,7 @@ def _missing(mine: Brought) -> list[str]:
     ]
 
 
-def _lacking(mine: Brought, table: Table, engines: Collection[str]) -> list[str]:
+def _lacking(mine: BroughtTable, table: Table, engines: Collection[str]) -> list[str]:
     """Returns what engines lack of the table, each reason once."""
     found: list[str] = []
     for engine in sorted(engines):

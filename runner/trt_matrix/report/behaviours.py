@@ -55,7 +55,7 @@ class Behaviour:
         return max(losses, default=float("inf") if self.rows[0].result.heads else -1.0)
 
 
-class Missing(NamedTuple):
+class MissingPass(NamedTuple):
     """A place where planned cells were never tried."""
 
     place: RowPlace
@@ -67,7 +67,7 @@ class Idle(NamedTuple):
 
     status: Status
     reason: str | None
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingPass, ...]
 
     @property
     def line(self) -> str:
@@ -109,7 +109,7 @@ def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
         Idle(
             status,
             reason,
-            tuple(Missing(where, tuple(passes)) for where, passes in places.items()),
+            tuple(MissingPass(where, tuple(passes)) for where, passes in places.items()),
         )
         for (status, reason), places in found.items()
     )

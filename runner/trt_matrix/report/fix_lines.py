@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.answers.kept import WORTH_DB, gain
-from trt_matrix.core.fix import Basis, Fix, Kept
+from trt_matrix.core.fix import Basis, Fix, KeptQuality
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, listed
 from trt_matrix.report.formatting import ABSENT, duration, fixed
@@ -66,7 +66,7 @@ def _change(now: float | None, reaches: float | None, decimals: int, *, known: b
     return f"{now:z.{decimals}f} → {reaches:z.{decimals}f}"
 
 
-def _latency(now: Kept, reaches: Kept) -> str:
+def _latency(now: KeptQuality, reaches: KeptQuality) -> str:
     if not now.latency_s or reaches.latency_s is None:
         return ABSENT
     ratio = reaches.latency_s / now.latency_s

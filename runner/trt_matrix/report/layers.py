@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.layers.precisions import Way
+from trt_matrix.core.layers.precisions import LayerPrecisions
 from trt_matrix.core.network.network_map import Layer, NetworkMap, NetworkPart
 
 MOST_WAYS = 8
@@ -26,7 +26,7 @@ class PrecisionColumn:
     letter: str
     environments: tuple[str, ...]
     passes: tuple[str, ...]
-    way: Way
+    way: LayerPrecisions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +127,7 @@ def is_behind_bad(judgement: Judgement, part: NetworkPart) -> bool:
 
 
 def _column(
-    judgement: Judgement, index: int, way: Way, divided: Collection[str]
+    judgement: Judgement, index: int, way: LayerPrecisions, divided: Collection[str]
 ) -> PrecisionColumn:
     """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
@@ -149,7 +149,7 @@ def _part(
     judgement: Judgement,
     network: NetworkMap,
     part: NetworkPart,
-    ways: Sequence[Way],
+    ways: Sequence[LayerPrecisions],
     suspects: Collection[str],
 ) -> PartRows:
     rows = list(_rows(part, ways, suspects))
@@ -165,7 +165,7 @@ def _part(
 _Vector = tuple[str | None, ...]
 
 
-def _vector(layer: Layer, ways: Sequence[Way]) -> _Vector:
+def _vector(layer: Layer, ways: Sequence[LayerPrecisions]) -> _Vector:
     return tuple(way.precisions.get(layer.name) for way in ways)
 
 
@@ -174,7 +174,9 @@ def _agree(vector: _Vector) -> bool:
     return len(set(vector) - {None}) <= 1
 
 
-def _rows(part: NetworkPart, ways: Sequence[Way], suspects: Collection[str]) -> Iterator[LayerRow]:
+def _rows(
+    part: NetworkPart, ways: Sequence[LayerPrecisions], suspects: Collection[str]
+) -> Iterator[LayerRow]:
     """Yields runs of layers in which each kind ran alike in every column: Conv on integers, Relu not.
 
     A layer that ran otherwise than its kind did before it starts a new run. A suspect stands alone.
@@ -196,7 +198,9 @@ def _rows(part: NetworkPart, ways: Sequence[Way], suspects: Collection[str]) -> 
         yield _row(run, ways, suspects)
 
 
-def _row(run: Sequence[Layer], ways: Sequence[Way], suspects: Collection[str]) -> LayerRow:
+def _row(
+    run: Sequence[Layer], ways: Sequence[LayerPrecisions], suspects: Collection[str]
+) -> LayerRow:
     vectors = [_vector(layer, ways) for layer in run]
     agreed = all(_agree(vector) for vector in vectors)
     known = [next((one for one in vector if one is not None), None) for vector in vectors]

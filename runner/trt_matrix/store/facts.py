@@ -13,7 +13,7 @@ import pydantic
 
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Derived, Object, Stored, digest
+from trt_matrix.core.records import DerivedObject, Stored, StoredObject, digest
 from trt_matrix.store.arrays import read_array
 from trt_matrix.store.locks import held
 from trt_matrix.store.objects import Objects, explained
@@ -50,7 +50,7 @@ class Facts(Objects):
         with explained(self.root):
             protocol.write_json(str(path), sealed(fact))
 
-    def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> Object:
+    def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> StoredObject:
         """Returns the object that `make` writes, made once for each `key`.
 
         Args:
@@ -65,19 +65,19 @@ class Facts(Objects):
             with explained(target):
                 make(target)
             stored = self.adopt(target)
-        fact = Derived(**stored.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
+        fact = DerivedObject(**stored.model_dump(), sources=tuple(sorted(hashes(json.dumps(key)))))
         self._seal(self._derived(key), fact)
         return stored
 
-    def derived(self, key: Any) -> Object | None:
+    def derived(self, key: Any) -> StoredObject | None:
         """Returns what `derive` made earlier for `key`; makes nothing."""
-        known = self.read_fact(Derived, self._derived(key), "it is made again")
+        known = self.read_fact(DerivedObject, self._derived(key), "it is made again")
         return known.object if known and self.has(known) else None
 
     def _derived(self, key: Any) -> Path:
         return self._fact("object", digest(key))
 
-    def sums(self, y: Object, r: Object, epsilon: float) -> Sums:
+    def sums(self, y: StoredObject, r: StoredObject, epsilon: float) -> Sums:
         """Returns the per-image sums of `y` against `r`, computed once for the two contents."""
         # Imported here: the sums of an unchanged experiment are read, never computed.
         from trt_matrix.containers.job.reductions import compare  # noqa: PLC0415

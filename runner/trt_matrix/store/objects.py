@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 from trt_matrix.errors import GoneError, StoreError
 from trt_matrix.store.arrays import read_array
 
@@ -73,10 +73,10 @@ class Objects:
         self._whole: dict[str, tuple[int, int, int]] = {}
         """File → inode, size and time of change when its content was found to be what its name says."""
 
-    def _file(self, stored: Object) -> Path:
+    def _file(self, stored: StoredObject) -> Path:
         return self.folder / stored.file
 
-    def path(self, stored: Object) -> Path:
+    def path(self, stored: StoredObject) -> Path:
         """Returns where an object is, or would be.
 
         Raises:
@@ -88,7 +88,7 @@ class Objects:
             raise StoreError(message)
         return path
 
-    def has(self, stored: Object) -> bool:
+    def has(self, stored: StoredObject) -> bool:
         """Tells whether the object is there, byte for byte; one that was changed is not (with a warning)."""
         try:
             if self._file(stored).stat().st_size != stored.size_bytes:
@@ -100,16 +100,16 @@ class Objects:
         self.warn(f"{self._changed(stored)}; it is made again")
         return False
 
-    def is_there(self, stored: Object) -> bool:
+    def is_there(self, stored: StoredObject) -> bool:
         """Tells whether there is a file for the object, whatever it holds by now."""
         return self._file(stored).exists()
 
-    def has_all(self, stored: Iterable[Object]) -> bool:
+    def has_all(self, stored: Iterable[StoredObject]) -> bool:
         """Tells whether every object is there, as `has` does; hashes them on all processors at once."""
         with ThreadPoolExecutor() as pool:
             return all([*pool.map(self.has, stored)])
 
-    def _changed(self, stored: Object) -> str:
+    def _changed(self, stored: StoredObject) -> str:
         return f"{self._file(stored)}: damaged, its content is not what was stored"
 
     def warn(self, text: str) -> None:
@@ -117,7 +117,7 @@ class Objects:
             self.warnings.append(text)
             self.tell(text)
 
-    def _is_whole(self, stored: Object) -> bool:
+    def _is_whole(self, stored: StoredObject) -> bool:
         path = self._file(stored)
         with explained(path):
             found = _stamp(path)
@@ -127,14 +127,14 @@ class Objects:
                 self._whole[stored.file] = found
         return True
 
-    def adopt(self, file: Path) -> Object:
+    def adopt(self, file: Path) -> StoredObject:
         """Takes `file` (on the same file system) in without copying; it stays where it is, too.
 
         Nobody may write to it any more: what a job can still write to is copied first
         (`untrusted.copy`).
         """
         with explained(self.folder):
-            stored = Object(
+            stored = StoredObject(
                 sha256=sha256_of(file), suffix=file.suffix, size_bytes=file.stat().st_size
             )
             if not self.has(stored):
@@ -145,7 +145,7 @@ class Objects:
                 self._whole[stored.file] = _stamp(self._file(stored))
             return stored
 
-    def put(self, content: bytes, suffix: str) -> Object:
+    def put(self, content: bytes, suffix: str) -> StoredObject:
         stored = object_of(content, suffix)
         if not self.has(stored):
             with explained(self.folder):
@@ -153,7 +153,7 @@ class Objects:
                 self._whole[stored.file] = _stamp(self._file(stored))
         return stored
 
-    def array(self, stored: Object) -> np.ndarray[Any, Any]:
+    def array(self, stored: StoredObject) -> np.ndarray[Any, Any]:
         """Returns the array memory-mapped, read only.
 
         Raises:
@@ -176,10 +176,10 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def object_of(content: bytes, suffix: str) -> Object:
+def object_of(content: bytes, suffix: str) -> StoredObject:
     """Returns how the store addresses `content`; stores nothing."""
     sha256 = hashlib.sha256(content).hexdigest()
-    return Object(sha256=sha256, suffix=suffix, size_bytes=len(content))
+    return StoredObject(sha256=sha256, suffix=suffix, size_bytes=len(content))
 
 
 def sha256_of(path: Path) -> str:

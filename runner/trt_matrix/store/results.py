@@ -30,7 +30,7 @@ from typing import Any
 
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Object, Record, Stored
+from trt_matrix.core.records import Record, Stored, StoredObject
 from trt_matrix.errors import StoreError
 from trt_matrix.store.facts import Fact, Facts, hashes
 from trt_matrix.store.locks import held, taken
@@ -39,7 +39,7 @@ from trt_matrix.store.sealing import checksums
 from trt_matrix.store.untrusted import remove
 
 __all__ = [
-    "Run", "Store", "explained", "hashes", "json_text", "object_of", "same_file_system_link",
+    "RunFolder", "Store", "explained", "hashes", "json_text", "object_of", "same_file_system_link",
     "sha256_of", "utc_now", "write_text",
 ]  # fmt: skip
 """Those of `trt_matrix.store.objects` among them: whoever keeps files needs both."""
@@ -98,7 +98,7 @@ class Store(Facts):
                 except (BlockingIOError, FileNotFoundError):
                     continue  # it is in use, or was just given up
 
-    def release(self, outputs: Iterable[Object]) -> int:
+    def release(self, outputs: Iterable[StoredObject]) -> int:
         """Removes outputs that nobody needs any more; returns how many bytes that freed.
 
         Nobody else may have the store open: see `alone`.
@@ -136,7 +136,7 @@ class Store(Facts):
 
     # Runs
 
-    def new_run(self, name: str, now: datetime.datetime) -> "Run":
+    def new_run(self, name: str, now: datetime.datetime) -> "RunFolder":
         stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
         for attempt in range(1000):
             run_id = stem if attempt == 0 else f"{stem}-{attempt}"
@@ -145,11 +145,11 @@ class Store(Facts):
                     (self.results / run_id).mkdir()
                 except FileExistsError:
                     continue
-            return Run(self, run_id)
+            return RunFolder(self, run_id)
         message = f"{self.results / stem}: a thousand runs in one second"
         raise StoreError(message)
 
-    def open_run(self, name: str) -> "Run":
+    def open_run(self, name: str) -> "RunFolder":
         """Opens a finished run by its folder's name; `latest` is one."""
         folder = self.results / name
         if not (folder / "manifest.json").is_file():
@@ -157,10 +157,10 @@ class Store(Facts):
             known = f"runs there: {', '.join(runs[-5:])}" if runs else "run `trt-matrix run` first"
             message = f"{folder}: no finished run; {known}"
             raise StoreError(message)
-        return Run(self, folder.resolve().name)
+        return RunFolder(self, folder.resolve().name)
 
 
-class Run:
+class RunFolder:
     """One folder of results."""
 
     def __init__(self, store: Store, run_id: str) -> None:
@@ -253,7 +253,9 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def finished_run(name: str, results: Path, warn: Callable[[str], None] = lambda _: None) -> Run:
+def finished_run(
+    name: str, results: Path, warn: Callable[[str], None] = lambda _: None
+) -> RunFolder:
     """Opens a finished run without making a folder of results where none is.
 
     Args:

@@ -10,10 +10,10 @@ import yaml
 from trt_matrix.config.yaml_file import read
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Object, Record, Start
+from trt_matrix.core.records import Record, Start, StoredObject
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.run import rendered
-from trt_matrix.store.results import Run
+from trt_matrix.store.results import RunFolder
 from trt_matrix.ticket import plugins
 from trt_matrix.ticket.folder import LONGEST_LOG, Folder, shortened
 from trt_matrix.ticket.kinds import HiddenKind
@@ -33,7 +33,7 @@ def record_name(cell: str) -> str:
     return f"{RUN}/records/{job_id(cell)}.json"
 
 
-def told(run: Run, manifest: Manifest, records: Sequence[Record]) -> Iterator[Any]:
+def told(run: RunFolder, manifest: Manifest, records: Sequence[Record]) -> Iterator[Any]:
     """Yields everything of a run that holds text, so that secrets are learned from it."""
     yield read(run.folder / "matrix.yaml").value
     yield from stated(manifest, records)
@@ -56,7 +56,7 @@ def stated(manifest: Manifest, records: Sequence[Record]) -> Iterator[Any]:
 
 def write_run(
     folder: Folder,
-    run: Run,
+    run: RunFolder,
     manifest: Manifest,
     records: Sequence[Record],
     judgement: Judgement,
@@ -89,13 +89,13 @@ def write_run(
     return _write_environments(folder, manifest, records)
 
 
-def _write_build(folder: Folder, run: Run, record: Record, cell: str) -> None:
+def _write_build(folder: Folder, run: RunFolder, record: Record, cell: str) -> None:
     for stored, name in _build_files(record, cell):
         if run.store.has(stored):
             _write(folder, name, run.store.path(stored).read_text("utf-8", "replace"))
 
 
-def _build_files(record: Record, cell: str) -> Iterator[tuple[Object, str]]:
+def _build_files(record: Record, cell: str) -> Iterator[tuple[StoredObject, str]]:
     """Yields what TensorRT told of the engine that it built, and the scales that it calibrated."""
     measurement = again(record)
     if measurement and measurement.layers:
@@ -122,12 +122,12 @@ def _json_or_text(text: str) -> Any:
     return value if isinstance(value, dict | list) else text
 
 
-def _table(run: Run, name: str) -> str:
+def _table(run: RunFolder, name: str) -> str:
     path = run.folder / "tables" / f"{name[:12]}.json"
     return path.read_text("utf-8", "replace") if path.exists() else "{}"
 
 
-def _write_matrix(folder: Folder, run: Run) -> None:
+def _write_matrix(folder: Folder, run: RunFolder) -> None:
     """Writes matrix.yaml from its content alone: comments are for those who share a desk."""
     path = run.folder / "matrix.yaml"
     content = folder.redactor.value(read(path).value, MATRIX)

@@ -15,14 +15,14 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.yaml_file import read
 from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.cells import Precision, Status
-from trt_matrix.core.manifest import Asked, Manifest
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.manifest import Manifest, RunRequest
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.tables.table import Table, from_json
 from trt_matrix.execution.functions import ENGINE as FUNCTION
 from trt_matrix.execution.plugins import ENGINE
 from trt_matrix.execution.uff import SUFFIX
 from trt_matrix.packs.packing import add_program, seal
-from trt_matrix.store.results import Run
+from trt_matrix.store.results import RunFolder
 from trt_matrix.ticket.content import NAME
 from trt_matrix.ticket.folder import Folder
 from trt_matrix.ticket.requests import again, expected_of, job_id, request_again
@@ -67,7 +67,7 @@ def evenly(count: int, most: int) -> tuple[int, ...]:
     return tuple(sorted({round(at) for at in np.linspace(0, count - 1, most)}))
 
 
-def inputs_of(run: Run, manifest: Manifest, asked: Asked, most: int) -> Inputs | None:
+def inputs_of(run: RunFolder, manifest: Manifest, asked: RunRequest, most: int) -> Inputs | None:
     """Returns the run's own images and reference, `most` of them; None where there is no reference."""
     reference = manifest.reference
     if reference is None or reference.status is not Status.OK:
@@ -82,7 +82,7 @@ def inputs_of(run: Run, manifest: Manifest, asked: Asked, most: int) -> Inputs |
     )
 
 
-def obstacle(asked: Asked | None, record: Record, plugins: str | None = None) -> str | None:
+def obstacle(asked: RunRequest | None, record: Record, plugins: str | None = None) -> str | None:
     """Returns why no job of a cell can be in a ticket; None where one can.
 
     Args:
@@ -111,9 +111,9 @@ class TicketJobs:
     def __init__(
         self,
         folder: Folder,
-        run: Run,
+        run: RunFolder,
         manifest: Manifest,
-        asked: Asked,
+        asked: RunRequest,
         inputs: Inputs,
         plugins: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -219,10 +219,10 @@ class TicketJobs:
         return self.run.store.path(self.asked.calibration).read_bytes()
 
     def _network(self, sha256: str) -> str:
-        own = self.run.store.path(Object(sha256=sha256, suffix=".onnx", size_bytes=0))
+        own = self.run.store.path(StoredObject(sha256=sha256, suffix=".onnx", size_bytes=0))
         return self.folder.network(self.inputs.networks.get(sha256, own), OBJECTS)
 
-    def _table(self, record: Record, measurement: Measurement) -> Object | None:
+    def _table(self, record: Record, measurement: Measurement) -> StoredObject | None:
         """Puts the table that TensorRT is given beside a float network; None where it is given none."""
         if not record.pass_.implicit or record.pass_.made_inside or measurement.table is None:
             return None
@@ -234,7 +234,7 @@ class TicketJobs:
         amax = self.folder.redactor.value(dict(table.amax), OBJECTS)
         content = json.dumps(amax, allow_nan=False, sort_keys=True).encode()
         name = self.folder.numbers(content, OBJECTS, ".json")
-        return Object(sha256=name.partition(".")[0], suffix=".json", size_bytes=len(content))
+        return StoredObject(sha256=name.partition(".")[0], suffix=".json", size_bytes=len(content))
 
     def _sums(self, record: Record) -> Mapping[str, Sequence[Any]]:
         reference = self.manifest.reference

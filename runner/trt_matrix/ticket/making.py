@@ -21,7 +21,7 @@ from trt_matrix.judging.run import judgement_of, pictures_of
 from trt_matrix.planning.machine import program
 from trt_matrix.report.summary import SUMMARY
 from trt_matrix.store.objects import require_folder
-from trt_matrix.store.results import Run, finished_run, sha256_of
+from trt_matrix.store.results import RunFolder, finished_run, sha256_of
 from trt_matrix.ticket import archive, facts
 from trt_matrix.ticket.content import NAME, ROOT, CellOfTicket, StandIn, TicketContent
 from trt_matrix.ticket.folder import Folder, hashes
@@ -101,7 +101,7 @@ class MadeTicket:
 class Parts:
     """A run, and what of it was chosen."""
 
-    run: Run
+    run: RunFolder
     manifest: Manifest
     records: Sequence[Record]
     chosen: frozenset[str]
@@ -164,7 +164,7 @@ def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str
 
 
 def _redactor(
-    run: Run, manifest: Manifest, records: Sequence[Record], wish: TicketWish
+    run: RunFolder, manifest: Manifest, records: Sequence[Record], wish: TicketWish
 ) -> Redactor:
     """Returns a redactor that has seen all that will be written."""
     names = _image_names(manifest) if wish.no_images else ()

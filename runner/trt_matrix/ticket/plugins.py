@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from trt_matrix.config.yaml_file import read
-from trt_matrix.core.manifest import Asked
-from trt_matrix.core.records import Object
-from trt_matrix.store.results import Run
+from trt_matrix.core.manifest import RunRequest
+from trt_matrix.core.records import StoredObject
+from trt_matrix.store.results import RunFolder
 from trt_matrix.ticket.folder import SHORT, Folder
 
 LEFT_OUT = "its network needs plugins, which were left out with --no-plugins"
@@ -27,7 +27,9 @@ class Plugins:
     """Why cells that need them have no job; None where they have."""
 
 
-def plugins_of(folder: Folder, run: Run, asked: Asked, objects: str, *, wanted: bool) -> Plugins:
+def plugins_of(
+    folder: Folder, run: RunFolder, asked: RunRequest, objects: str, *, wanted: bool
+) -> Plugins:
     """Puts the plugins of a run into its ticket.
 
     Args:
@@ -54,7 +56,9 @@ def plugins_of(folder: Folder, run: Run, asked: Asked, objects: str, *, wanted: 
     return Plugins(tuple(_entry(folder, run, plugin, objects) for plugin in asked.plugins))
 
 
-def _entry(folder: Folder, run: Run, entry: Mapping[str, Any], objects: str) -> Mapping[str, Any]:
+def _entry(
+    folder: Folder, run: RunFolder, entry: Mapping[str, Any], objects: str
+) -> Mapping[str, Any]:
     """Puts the files of one plugin into the ticket; returns it with their names there."""
     if "libraries" in entry:
         return {
@@ -69,7 +73,9 @@ def _entry(folder: Folder, run: Run, entry: Mapping[str, Any], objects: str) -> 
     }
 
 
-def _source(folder: Folder, run: Run, one: Mapping[str, str], objects: str) -> Mapping[str, str]:
+def _source(
+    folder: Folder, run: RunFolder, one: Mapping[str, str], objects: str
+) -> Mapping[str, str]:
     # What is no UTF-8 stays as it is. What a name loses, the `#include` of it has lost, too.
     text = _path(run, one["file"]).read_bytes().decode("utf-8", "surrogateescape")
     clean = folder.redactor.text(text, f"{objects}/{one['name']}").encode(
@@ -86,7 +92,7 @@ def files_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def texts(run: Run, asked: Asked | None) -> Iterator[str]:
+def texts(run: RunFolder, asked: RunRequest | None) -> Iterator[str]:
     """Yields the sources, so that secrets are learned from them."""
     for entry in asked.plugins if asked else ():
         for one in entry.get("sources", ()):
@@ -95,14 +101,14 @@ def texts(run: Run, asked: Asked | None) -> Iterator[str]:
                 yield path.read_text("utf-8", "replace")
 
 
-def _stated(run: Run) -> bool:
+def _stated(run: RunFolder) -> bool:
     model = read(run.folder / "matrix.yaml").value.get("model")
     return isinstance(model, Mapping) and bool(model.get("plugins"))
 
 
-def _path(run: Run, file: str) -> Path:
+def _path(run: RunFolder, file: str) -> Path:
     sha256 = file.partition(".")[0]
-    return run.store.path(Object(sha256=sha256, suffix=_suffix(file), size_bytes=0))
+    return run.store.path(StoredObject(sha256=sha256, suffix=_suffix(file), size_bytes=0))
 
 
 def _suffix(file: str) -> str:

@@ -58,7 +58,7 @@ IMAGES = frozenset({"image", "images", "reference", "repository", "repo_digests"
 """Keys whose value may be an image of a registry."""
 
 
-class Removed(NamedTuple):
+class RemovedText(NamedTuple):
     kind: HiddenKind
     file: str
     times: int
@@ -243,10 +243,10 @@ class Redactor:
         if number:
             self.counts[kind, file] += number
 
-    def removed(self) -> tuple[Removed, ...]:
+    def removed(self) -> tuple[RemovedText, ...]:
         """Returns what was taken out, how often, of which file."""
         return tuple(
-            Removed(kind, file, times) for (kind, file), times in sorted(self.counts.items())
+            RemovedText(kind, file, times) for (kind, file), times in sorted(self.counts.items())
         )
 
     def leak(self, content: bytes, least: int = INSIDE_WORDS) -> HiddenKind | None:

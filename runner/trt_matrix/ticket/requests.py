@@ -9,9 +9,9 @@ import numpy as np
 
 from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.cells import Status
-from trt_matrix.core.manifest import Asked
+from trt_matrix.core.manifest import RunRequest
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.execution.implicit import CARRIER
 
@@ -32,11 +32,11 @@ def again(record: Record) -> Measurement | None:
 
 
 def request_again(
-    asked: Asked,
+    asked: RunRequest,
     records: Sequence[Record],
     files: Files,
     evaluation: str,
-    table: Object | None = None,
+    table: StoredObject | None = None,
     plugins: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
     """Returns the content of request.json.
@@ -70,7 +70,7 @@ def request_again(
 
 
 def _pass(
-    asked: Asked, record: Record, files: Files, first: Record, table: Object | None
+    asked: RunRequest, record: Record, files: Files, first: Record, table: StoredObject | None
 ) -> Mapping[str, Any]:
     measurement = again(record)
     assert measurement is not None  # noqa: S101 - who asks again has looked
@@ -86,7 +86,9 @@ def _pass(
     }
 
 
-def _implicit(asked: Asked, record: Record, files: Files, held: Sequence[str]) -> Mapping[str, Any]:
+def _implicit(
+    asked: RunRequest, record: Record, files: Files, held: Sequence[str]
+) -> Mapping[str, Any]:
     if record.pass_.made_inside:
         images = files[asked.calibration.file]
         return {"scales": "calibrate", "calibrator": record.pass_.algorithm, "images": images}

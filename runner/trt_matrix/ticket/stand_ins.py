@@ -16,13 +16,13 @@ from trt_matrix.containers.job import protocol
 from trt_matrix.containers.job.reductions import compare
 from trt_matrix.containers.job.thresholds import ALGORITHMS
 from trt_matrix.core.cells import Precision, TableSource
-from trt_matrix.core.manifest import Asked, Manifest
+from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import place, simulation_of
 from trt_matrix.core.qdq.placements import Placed, placed_of
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.reduced.converting import convert
 from trt_matrix.core.shipped.stripping import float_form
 from trt_matrix.core.tables.table import Provenance, Table, from_json, from_ranges
@@ -31,7 +31,7 @@ from trt_matrix.errors import StoreError
 from trt_matrix.execution.answers import AnswerError, ResultFolder
 from trt_matrix.execution.shipped import ALGORITHM as SHIPPED
 from trt_matrix.store.arrays import read_array
-from trt_matrix.store.results import Run, object_of
+from trt_matrix.store.results import RunFolder, object_of
 from trt_matrix.ticket.content import StandIn
 from trt_matrix.ticket.jobs import DEADLINE_S, Inputs, evenly, npy
 from trt_matrix.ticket.random_data import Floats, random_images, random_weights
@@ -71,7 +71,12 @@ class StandIns:
     """Makes what stands in, and runs it on the host."""
 
     def __init__(
-        self, run: Run, manifest: Manifest, asked: Asked, host: Environment, wanted: WantedStandIns
+        self,
+        run: RunFolder,
+        manifest: Manifest,
+        asked: RunRequest,
+        host: Environment,
+        wanted: WantedStandIns,
     ) -> None:
         self.run = run
         self.manifest = manifest
@@ -268,7 +273,7 @@ class StandIns:
             heads=heads,
         )
 
-    def _sqnr(self, output: Object, head: str) -> float | None:
+    def _sqnr(self, output: StoredObject, head: str) -> float | None:
         reference = self.reference.outputs[head]
         return metrics(self.run.store.sums(output, reference, self.manifest.epsilon)).sqnr_db
 
@@ -314,14 +319,14 @@ class StandIns:
         return name
 
 
-def _key(record: Record, asked: Asked) -> Iterator[Key]:
+def _key(record: Record, asked: RunRequest) -> Iterator[Key]:
     """Yields the placement and the table of an int8 cell."""
     measurement = again(record)
     if measurement and measurement.table and record.pass_.precision is Precision.INT8:
         yield _placement(record, measurement, asked), measurement.table
 
 
-def _placement(record: Record, measurement: Measurement, asked: Asked) -> str:
+def _placement(record: Record, measurement: Measurement, asked: RunRequest) -> str:
     return measurement.placement or asked.engines[record.environment]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trt_matrix.commands.compare.options import OPTIONS
 from trt_matrix.commands.compare.pairs import Forms, TensorPair, match
-from trt_matrix.commands.compare.told import Compared, Nonfinite, Result
+from trt_matrix.commands.compare.told import Nonfinite, Result, TensorComparison
 from trt_matrix.containers.job.reductions import BLOCK, SUMS, compare
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.dumps.files import spelled
@@ -74,7 +74,7 @@ def compare_paths(
     )
 
 
-def _compared(pair: TensorPair, *, epsilon: float, stage: Stage) -> Compared:
+def _compared(pair: TensorPair, *, epsilon: float, stage: Stage) -> TensorComparison:
     rows: list[Sums] = []
     nonfinite_a, nonfinite_b = Nonfinite(), Nonfinite()
     # Of doubles, rounded to float32, bits are not known to agree.
@@ -92,7 +92,7 @@ def _compared(pair: TensorPair, *, epsilon: float, stage: Stage) -> Compared:
             rows = [added(np.concatenate(rows))]
             stage(pair.name, f"{done / pair.a.elements:.0%}")
     sums = added(np.concatenate(rows))
-    return Compared(
+    return TensorComparison(
         name=pair.name,
         shape=pair.a.shape or pair.b.shape,
         sums=sums,

@@ -28,7 +28,7 @@ class TensorPair:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Matched:
+class MatchedTensors:
     pairs: tuple[TensorPair, ...]
     only_a: tuple[str, ...]
     """Names that B lacks."""
@@ -37,7 +37,7 @@ class Matched:
     """Files of folders that hold no numbers, and why."""
 
 
-def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched:
+def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> MatchedTensors:
     """Pairs all that is in `a` and `b`, two files or two folders.
 
     Raises:
@@ -86,7 +86,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
         if a.is_dir() and len(names) > 1:
             more.append("-s 'GLOB' compares the files whose names match alone")
         raise ConfigError(source, problems[:MOST_PROBLEMS] + more)
-    return Matched(
+    return MatchedTensors(
         pairs=tuple(pairs),
         only_a=tuple(only_a),
         only_b=tuple(only_b),

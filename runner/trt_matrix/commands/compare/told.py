@@ -33,7 +33,7 @@ class Nonfinite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class TensorComparison:
     """One tensor of A against the same of B."""
 
     name: str
@@ -68,7 +68,7 @@ class Result:
     b: str
     """The reference."""
     epsilon: float
-    files: tuple[Compared, ...]
+    files: tuple[TensorComparison, ...]
     """At least one."""
     only_a: tuple[str, ...]
     """Names that B lacks; they are compared with nothing."""
@@ -157,7 +157,7 @@ class Result:
         )
 
 
-def _loops(files: Sequence[Compared]) -> list[str]:
+def _loops(files: Sequence[TensorComparison]) -> list[str]:
     """Says what the loop returns, where files hold what it reads past the end."""
     known = [file for file in files if file.off_by_one is not None]
     if not known:
@@ -175,7 +175,7 @@ def _loops(files: Sequence[Compared]) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _summary(one: Compared) -> Mapping[str, Any]:
+def _summary(one: TensorComparison) -> Mapping[str, Any]:
     return {
         "name": one.name,
         "shape": None if one.shape is None else list(one.shape),

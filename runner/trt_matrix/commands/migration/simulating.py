@@ -50,7 +50,7 @@ class MigrationImages:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ran:
+class NetworkOutputs:
     """Outputs of every network that ran, as long as their folder is there."""
 
     folder: Path
@@ -82,7 +82,7 @@ def ran(
     *,
     ranges_of: onnx.ModelProto | None = None,
     stage: Stage = untold,
-) -> Iterator[Ran]:
+) -> Iterator[NetworkOutputs]:
     """Runs networks over the same images.
 
     Args:
@@ -147,7 +147,7 @@ def ran(
                 message = f"{called}: {(answer['error'] or {}).get('message')}"
                 raise SimulationError(message)
         calibrated = _answer_of(result / "calibration.json") if ranges_of else None
-        yield Ran(
+        yield NetworkOutputs(
             folder=folder,
             heads=[head for head, _ in heads],
             outputs={

@@ -21,9 +21,9 @@ from trt_matrix.core.answers.kept import (
 from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix, remedy
-from trt_matrix.core.answers.tried import Known, float_command, in_float, is_of, not_held, tried
+from trt_matrix.core.answers.tried import RunFacts, float_command, in_float, is_of, not_held, tried
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import SQNR_DB
 from trt_matrix.core.verdicts.verdict import Kind
@@ -49,7 +49,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
         judgement: Whole but for that: with its tables, images, layers and diagnosis.
         simulated: What exact arithmetic says of the run's tables.
     """
-    known = Known(judgement=judgement, simulated=simulated or Simulated())
+    known = RunFacts(judgement=judgement, simulated=simulated or Simulated())
     deployed = known.deployed()
     wrong = sorted(
         (result for result in deployed if is_bad(result)),
@@ -122,7 +122,9 @@ def _gained_db(fix: Fix, head: str) -> float:
     return 0.0 if now is None or then is None else then - now
 
 
-def _shown(fix: Fix, now: CellResult, known: Known, heads: tuple[str, ...] | None = None) -> _Shown:
+def _shown(
+    fix: Fix, now: CellResult, known: RunFacts, heads: tuple[str, ...] | None = None
+) -> _Shown:
     """Returns a way out with what it gains; what builds of one cell differ by is no gain.
 
     Args:
@@ -145,7 +147,7 @@ def _worst_db(result: CellResult) -> float:
     return min((one for one in known if one is not None), default=0.0)
 
 
-def _together(group: Sequence[_Shown], known: Known) -> _Shown | None:
+def _together(group: Sequence[_Shown], known: RunFacts) -> _Shown | None:
     """Returns one way out over all environments; None where none of them shows that it gains."""
     least = min(group, key=lambda shown: list(Basis).index(shown.fix.basis)).fix.basis
     group = [shown for shown in group if shown.fix.basis is least]
@@ -200,7 +202,7 @@ def _numbers(shown: _Shown) -> str:
     return "; ".join(filter(None, (", ".join(parts), *worse)))
 
 
-def _unheld(cells: Iterable[str], known: Known) -> Iterator[str]:
+def _unheld(cells: Iterable[str], known: RunFacts) -> Iterator[str]:
     """Yields which cells ran layers in int8 that they should have kept in float."""
     told: dict[tuple[str, ...], list[str]] = {}
     for cell in dict.fromkeys(cells):
@@ -226,7 +228,7 @@ def _spoils(group: Sequence[_Shown]) -> Iterator[str]:
 
 
 def _without_effect(
-    wrong: Sequence[CellResult], groups: Iterable[Sequence[_Shown]], known: Known
+    wrong: Sequence[CellResult], groups: Iterable[Sequence[_Shown]], known: RunFacts
 ) -> Iterator[str]:
     """Yields where layers were kept in float and nothing was gained, or where they were not kept so."""
     told = {
@@ -255,7 +257,7 @@ def _without_effect(
 # The diagnosis
 
 
-def _diagnosed(wrong: Sequence[CellResult], known: Known) -> Iterator[_Shown]:
+def _diagnosed(wrong: Sequence[CellResult], known: RunFacts) -> Iterator[_Shown]:
     """Yields what the diagnosis simulated, against the first cell of its table and placement."""
     diagnosis = known.judgement.diagnosis
     now = next((result for result in wrong if diagnosis and is_of(diagnosis, result, known)), None)
@@ -266,7 +268,7 @@ def _diagnosed(wrong: Sequence[CellResult], known: Known) -> Iterator[_Shown]:
             yield _shown(fix, now, known)
 
 
-def _equal_ranges(wrong: Sequence[CellResult], known: Known) -> list[_Shown]:
+def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
     """Returns, of implicit builds that lose by resizings of two ranges, what Q/DQ keeps with their table.
 
     First of the cells that something is wrong with; but of every table that loses so, its own calibrator's too, also where another is in use. A Q/DQ network has one
@@ -296,13 +298,13 @@ def _equal_ranges(wrong: Sequence[CellResult], known: Known) -> list[_Shown]:
                     f"{most:.2f} times, and what is resized is read at the wrong one"
                 ),
                 basis=Basis.SIMULATED,
-                now=Kept(
+                now=KeptQuality(
                     sqnr_db={
                         head: min((db for db in kept if db is not None), default=None)
                         for head, kept in mine.measured_db.items()
                     }
                 ),
-                reaches=Kept(sqnr_db=way.qdq_db),
+                reaches=KeptQuality(sqnr_db=way.qdq_db),
                 against=cell,
                 needed=now in wrong,
                 command=f"trt-matrix migrate {file} --to cache --trt {now.engine_version or 'VERSION'} -o equal.cache",
@@ -377,7 +379,7 @@ def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
 
 def _held_against(
     diagnosis: Diagnosis, chosen: SetRecord, confirmed: SetRecord | None
-) -> tuple[Kept, Kept, str]:
+) -> tuple[KeptQuality, KeptQuality, str]:
     """Returns what int8 keeps, what a state keeps on the same images, and which those are."""
     gated = bool(diagnosis.search.goals)
     if confirmed is not None and diagnosis.other_images is not None:

@@ -6,7 +6,7 @@ from trt_matrix.core.answers.kept import WORTH_DB, bad_heads, of_cell
 from trt_matrix.core.calibration.claims import WORTH, costs_told, curve_claims, enough
 from trt_matrix.core.calibration.curve import Trend
 from trt_matrix.core.calibration.report import CalibrationReport, Concern
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.words import capital
 
@@ -55,7 +55,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
                 ),
                 basis=Basis.SIMULATED,
                 now=before,
-                reaches=Kept(sqnr_db=reaches),
+                reaches=KeptQuality(sqnr_db=reaches),
                 against=now.cell.id,
             )
     said = [claim for claim in report.said(hints=False) if claim.concern in OF_IMAGES]
@@ -74,7 +74,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
             why="; ".join(parts),
             basis=Basis.UNKNOWN,
             now=before,
-            reaches=Kept(),
+            reaches=KeptQuality(),
             against=now.cell.id,
         )
 

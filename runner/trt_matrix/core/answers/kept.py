@@ -7,7 +7,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.diagnosis.record import Numbers, SetRecord
-from trt_matrix.core.fix import Kept
+from trt_matrix.core.fix import KeptQuality
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.severity import Severity
@@ -19,12 +19,12 @@ NOISES = 2.0
 """Two cells are apart by more than builds differ from so many standard deviations on."""
 
 
-def of_cell(result: CellResult) -> Kept:
+def of_cell(result: CellResult) -> KeptQuality:
     whole = result.boxes.whole if result.boxes else None
     changes = whole.changes[ALL] if whole else None
     gates = (result.passed, *(head.passed for head in result.heads))
     known = [gate for gate in gates if gate is not None]
-    return Kept(
+    return KeptQuality(
         sqnr_db={head.head: head.error.sqnr_db for head in result.heads if says_something(head)},
         ap_drop=whole.ap_drop if whole else None,
         lost=changes.lost if changes else None,
@@ -37,7 +37,7 @@ def of_cell(result: CellResult) -> Kept:
     )
 
 
-def of_set(record: SetRecord, *, gated: bool) -> Kept:
+def of_set(record: SetRecord, *, gated: bool) -> KeptQuality:
     """Returns what a diagnosis simulated of one state.
 
     Args:
@@ -48,9 +48,11 @@ def of_set(record: SetRecord, *, gated: bool) -> Kept:
     return of_numbers(numbers, record.whole, holds=not record.failing if gated else None)
 
 
-def of_numbers(heads: Mapping[str, float | None], whole: Numbers, holds: bool | None) -> Kept:
+def of_numbers(
+    heads: Mapping[str, float | None], whole: Numbers, holds: bool | None
+) -> KeptQuality:
     share = whole.lost_share
-    return Kept(
+    return KeptQuality(
         sqnr_db=heads,
         ap_drop=whole.ap_drop,
         lost=whole.lost,
@@ -59,7 +61,7 @@ def of_numbers(heads: Mapping[str, float | None], whole: Numbers, holds: bool | 
     )
 
 
-def of_errors(errors: Mapping[str, float], result: CellResult) -> Kept:
+def of_errors(errors: Mapping[str, float], result: CellResult) -> KeptQuality:
     """Returns what exact arithmetic keeps, and an engine that loses beyond its scales what this one does.
 
     Args:
@@ -74,7 +76,7 @@ def of_errors(errors: Mapping[str, float], result: CellResult) -> Kept:
     gates = [(head.head, gate) for head in result.heads for gate in (*head.gates, *result.gates)]
     judged = gates and all(gate.name == "sqnr_db" for _, gate in gates)
     held = [reached.get(name) for name, _ in gates]
-    return Kept(
+    return KeptQuality(
         sqnr_db=reached,
         holds=all(
             db is not None and db >= gate.limit for db, (_, gate) in zip(held, gates, strict=True)
@@ -159,7 +161,7 @@ class Gain:
         return ap, boxes, self.best_db
 
 
-def gain(now: Kept, reaches: Kept, bad: Collection[str]) -> Gain:
+def gain(now: KeptQuality, reaches: KeptQuality, bad: Collection[str]) -> Gain:
     db = {
         head: value - before
         for head, before in now.sqnr_db.items()
@@ -174,7 +176,7 @@ def gain(now: Kept, reaches: Kept, bad: Collection[str]) -> Gain:
     )
 
 
-def _boxes_back(now: Kept, reaches: Kept) -> float | None:
+def _boxes_back(now: KeptQuality, reaches: KeptQuality) -> float | None:
     boxes = now.boxes or reaches.boxes
     if now.lost is None or reaches.lost is None:
         return None

@@ -18,7 +18,7 @@ from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
 from trt_matrix.core.layers.precisions import LayerReport
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.slow import SlowCause, SlowInt8, Untimed
 from trt_matrix.core.words import capital, count, listed
 
@@ -32,7 +32,7 @@ ORDER: Sequence[SlowCause | None] = tuple(SlowCause)
 
 FP32 = Pass(precision=Precision.FP32)
 
-TimesOf = Callable[[Object], LayerTimes | None]
+TimesOf = Callable[[StoredObject], LayerTimes | None]
 
 
 def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf) -> Judgement:
@@ -82,7 +82,7 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
 
 
 def untimed(
-    records: Iterable[Record], problem_of: Callable[[Object], str | None]
+    records: Iterable[Record], problem_of: Callable[[StoredObject], str | None]
 ) -> tuple[Untimed, ...]:
     """Returns why layers were not timed, with the cells of which that is true.
 

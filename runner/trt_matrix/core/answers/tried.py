@@ -15,7 +15,7 @@ from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.diagnosis.record import Diagnosis
-from trt_matrix.core.fix import Basis, Fix, FixKind, Kept
+from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.held import named_layers
@@ -34,7 +34,7 @@ NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class RunFacts:
     """All that is known of a run, where ways out are looked for."""
 
     judgement: Judgement
@@ -107,7 +107,7 @@ def place(result: CellResult) -> tuple[str, str]:
     return result.cell.environment, result.cell.device
 
 
-def tried(now: CellResult, known: Known) -> Iterator[Fix]:
+def tried(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     """Yields what cells of the run, or exact arithmetic with other tables of it, keep in place of one cell."""
     yield from _tables(now, known)
     yield from _weights(now, known)
@@ -119,7 +119,7 @@ def tried(now: CellResult, known: Known) -> Iterator[Fix]:
 # Tables and weights
 
 
-def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
+def _tables(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     pass_ = now.cell.pass_
     if pass_.source is TableSource.SHIPPED:
         return
@@ -138,7 +138,7 @@ def _tables(now: CellResult, known: Known) -> Iterator[Fix]:
         yield from _simulated_tables(now, known, bad)
 
 
-def _simulated_tables(now: CellResult, known: Known, bad: Sequence[str]) -> Iterator[Fix]:
+def _simulated_tables(now: CellResult, known: RunFacts, bad: Sequence[str]) -> Iterator[Fix]:
     """Yields the table of which exact arithmetic keeps most in the same placement."""
     placement = now.placed.name if now.placed else ""
     found = []
@@ -176,7 +176,7 @@ def _shared(algorithm: str | None) -> str:
     return f"calibration: {{shared: {algorithm}}}" if algorithm in MATRIX_ALGORITHMS else ""
 
 
-def _weights(now: CellResult, known: Known) -> Iterator[Fix]:
+def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     pass_ = now.cell.pass_
     if not pass_.per_tensor:
         return
@@ -202,7 +202,7 @@ def _weights(now: CellResult, known: Known) -> Iterator[Fix]:
 # Layers in float
 
 
-def _layers(now: CellResult, known: Known) -> Iterator[Fix]:
+def _layers(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     pass_ = now.cell.pass_
     for other in known.beside(now):
         theirs = other.cell.pass_
@@ -241,7 +241,7 @@ def _held(result: CellResult) -> tuple[str, ...]:
     return tuple(sorted(named_layers(probed))) if isinstance(probed, Mapping) else ()
 
 
-def not_held(result: CellResult, known: Known) -> tuple[str, ...]:
+def not_held(result: CellResult, known: RunFacts) -> tuple[str, ...]:
     """Returns the layers that a cell should have kept in float, and that some build of it ran in int8."""
     report = known.judgement.layers
     ways = [way for way in report.ways if result.cell.id in way.cells] if report else []
@@ -252,26 +252,26 @@ def not_held(result: CellResult, known: Known) -> tuple[str, ...]:
     )
 
 
-def _predicted(now: CellResult, mixed: CellResult, known: Known) -> Kept | None:
+def _predicted(now: CellResult, mixed: CellResult, known: RunFacts) -> KeptQuality | None:
     """Returns what was simulated of the very set that a cell ran with; None where nothing was."""
     placement = mixed.placed.name if mixed.placed else ""
     errors = known.simulated.errors.get((placement, known.table(mixed)))
     heads = dict(of_errors(errors, mixed).sqnr_db) if errors else {}
     diagnosis = known.judgement.diagnosis
-    kept = Kept(sqnr_db=heads)
+    kept = KeptQuality(sqnr_db=heads)
     if diagnosis and diagnosis.search.chosen and is_of(diagnosis, now, known):
         chosen, confirmed = diagnosis.search.chosen, diagnosis.search.confirmed
         added = set(_added(now.cell.pass_.exclude, mixed.cell.pass_.exclude))
         if set(chosen.layers) == added:
             last = confirmed or chosen
-            kept = Kept(
+            kept = KeptQuality(
                 sqnr_db=heads or {name: head.sqnr_db for name, head in last.heads.items()},
                 ap_drop=last.whole.ap_drop,
             )
     return kept if kept.sqnr_db else None
 
 
-def is_of(diagnosis: Diagnosis, now: CellResult, known: Known) -> bool:
+def is_of(diagnosis: Diagnosis, now: CellResult, known: RunFacts) -> bool:
     """Whether a diagnosis is of a cell's table and placement."""
     placement = now.placed.name if now.placed else ""
     return (diagnosis.placement, diagnosis.table_sha256) == (placement, known.table(now))
@@ -280,7 +280,7 @@ def is_of(diagnosis: Diagnosis, now: CellResult, known: Known) -> bool:
 # Versions and ways
 
 
-def _versions(now: CellResult, known: Known) -> Iterator[Fix]:
+def _versions(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     """Yields the environments that are better in the same pass, where a test says that this version is worse.
 
     Or, of the baseline, which no test compares with others: those that are better with 95 % of certainty.
@@ -335,7 +335,7 @@ def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool
     return False
 
 
-def _ways(now: CellResult, known: Known) -> Iterator[Fix]:
+def _ways(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     pass_ = now.cell.pass_
     if not pass_.implicit:
         return

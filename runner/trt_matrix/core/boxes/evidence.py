@@ -10,9 +10,9 @@ from trt_matrix.core.boxes.matching import Matching, Sums
 from trt_matrix.core.boxes.nms import Boxes, Floats
 from trt_matrix.core.boxes.results import AveragePrecision
 from trt_matrix.core.manifest import EvaluationImage, RecordedDecode
-from trt_matrix.core.records import Object
+from trt_matrix.core.records import StoredObject
 
-Outputs = Mapping[str, Object]
+Outputs = Mapping[str, StoredObject]
 """Head → the stored outputs of all images."""
 
 

@@ -18,7 +18,7 @@ N4 = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class GridOutput:
     """An output of one grid."""
 
     seen: SeenOutput
@@ -35,7 +35,7 @@ def count(image: tuple[int, int], strides: Iterable[int], anchors: int = 1) -> i
 
 def read(
     outputs: Sequence[SeenOutput], image: tuple[int, int], strides: Sequence[int], anchors: int = 1
-) -> tuple[Read, ...]:
+) -> tuple[GridOutput, ...]:
     """Returns those that have a row for every anchor of one grid, as rows or as a map, channels first."""
     found = []
     for seen in outputs:
@@ -44,15 +44,17 @@ def read(
             cells = rows * columns
             match seen.shape:
                 case (first, channels) if first == anchors * cells:
-                    found.append(Read(seen, stride, channels, "boxes"))
+                    found.append(GridOutput(seen, stride, channels, "boxes"))
                 case (first,) if first == anchors * cells:
-                    found.append(Read(seen, stride, 1, "boxes"))
+                    found.append(GridOutput(seen, stride, 1, "boxes"))
                 case (channels, *rest) if tuple(rest) == (rows, columns) and not channels % anchors:
-                    found.append(Read(seen, stride, channels // anchors, "channels_first"))
+                    found.append(GridOutput(seen, stride, channels // anchors, "channels_first"))
     return tuple(found)
 
 
-def by_stride(found: Sequence[Read], strides: Sequence[int]) -> Mapping[int, list[Read]] | None:
+def by_stride(
+    found: Sequence[GridOutput], strides: Sequence[int]
+) -> Mapping[int, list[GridOutput]] | None:
     """Returns stride → its outputs; None unless each has as many, all laid out alike."""
     groups = {stride: [one for one in found if one.stride == stride] for stride in strides}
     sizes = {len(group) for group in groups.values()}
@@ -86,7 +88,7 @@ def pair_of(
     return scores, boxes[0], rows, columns
 
 
-def layout(found: Sequence[Read], default: str = "boxes") -> dict[str, str]:
+def layout(found: Sequence[GridOutput], default: str = "boxes") -> dict[str, str]:
     """Returns what `decode:` must say of the layout: nothing where it is the style's own."""
     return {} if found[0].layout == default else {"layout": found[0].layout}
 

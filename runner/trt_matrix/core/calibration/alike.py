@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Twins:
+class SimilarImages:
     """Two images that are nearly one picture."""
 
     one: int
@@ -52,7 +52,7 @@ class Twins:
 class Likeness:
     """What two sets of images have in common, and each of them within itself."""
 
-    across: tuple[Twins, ...]
+    across: tuple[SimilarImages, ...]
     """For each evaluation image (`other`) that has one, the calibration image (`one`) nearest to it."""
     scenes: tuple[tuple[int, ...], ...]
     """Indices of calibration images, two and more, that are one scene; the most first."""
@@ -119,7 +119,7 @@ def likeness(calibration: Floats, evaluation: Floats) -> Likeness:
     across = _across(ones, others, common)
     return Likeness(
         across=tuple(
-            Twins(
+            SimilarImages(
                 one=int(here[twins.one]),
                 other=int(there[twins.other]),
                 cosine=twins.cosine,
@@ -177,7 +177,7 @@ def _pictures(descriptions: Floats, common: Floats) -> _Pictures:
     return _Pictures(descriptions, (left / np.where(lengths > 0, lengths, 1)).astype(np.float32))
 
 
-def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
+def _across(ones: Floats, others: Floats, common: Floats) -> list[SimilarImages]:
     twins = []
     here = _pictures(ones, common)
     for start in range(0, len(others) if len(ones) else 0, BLOCK):
@@ -191,7 +191,7 @@ def _across(ones: Floats, others: Floats, common: Floats) -> list[Twins]:
             # Mirrored pictures of different things come nearer to each other: symmetric scenes.
             if cosines[best] >= (COPY if is_mirrored else SCENE):
                 twins.append(
-                    Twins(
+                    SimilarImages(
                         one=best,
                         other=int(start + row),
                         cosine=float(cosines[best]),

@@ -8,7 +8,7 @@ from trt_matrix.core.calibration.curve import Curve, Trend
 from trt_matrix.core.calibration.fed import SetDifference, told
 from trt_matrix.core.calibration.preprocessings import AS_FED
 from trt_matrix.core.calibration.ranges import BEYOND, Unseen
-from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, Trial, Without
+from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, LeftOutImage, Trial
 from trt_matrix.core.calibration.sizes import Size
 from trt_matrix.core.words import count, listed, span, verb
 
@@ -164,7 +164,7 @@ def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found
     )
 
 
-def without_claims(withouts: Sequence[Without], least_db: float) -> Found:
+def without_claims(withouts: Sequence[LeftOutImage], least_db: float) -> Found:
     """Yields which image decides ranges, where leaving it out changes a head by the least effect."""
     for without in withouts:
         changed = [(head, gain) for head, gain in without.gains_db if abs(gain) >= least_db]

@@ -79,7 +79,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Without:
+class LeftOutImage:
     """What the shared algorithm's table keeps where one image is left out."""
 
     decider: Decider
@@ -127,7 +127,7 @@ class CalibrationReport:
     unseen_in_all: int = 0
     deciders: tuple[tuple[str, Decider], ...] = ()
     """(file name, what it decides)."""
-    without: tuple[Without, ...] = ()
+    without: tuple[LeftOutImage, ...] = ()
     sizes: tuple[Size, ...] = ()
     sizes_of: str = ""
     curves: tuple[Curve, ...] = ()

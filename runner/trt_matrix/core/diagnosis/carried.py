@@ -22,7 +22,7 @@ EQUAL = 1.001
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Carried:
+class ResizingRanges:
     """A resizing, and the ranges that a table has on its two sides."""
 
     layer: str
@@ -44,11 +44,11 @@ class Carried:
         return max(self.factor, 1 / self.factor)
 
 
-def carried(quantised: Quantised, table: Table) -> tuple[Carried, ...]:
+def carried(quantised: Quantised, table: Table) -> tuple[ResizingRanges, ...]:
     """Returns the resizings that a placement has between two pairs, in the network's order."""
     ranges = {name: table.amax[name] for name in quantised.state.tensors if name in table.amax}
     return tuple(
-        Carried(
+        ResizingRanges(
             layer=node.name,
             place=place,
             source=node.input[0],
@@ -64,7 +64,7 @@ def carried(quantised: Quantised, table: Table) -> tuple[Carried, ...]:
     )
 
 
-def implicit(quantised: Quantised, table: Table, in_int8: Iterable[Carried]) -> State:
+def implicit(quantised: Quantised, table: Table, in_int8: Iterable[ResizingRanges]) -> State:
     """Returns the state in which every tensor has its own range, and these resizings give integers on."""
     sources = {one.target: one for one in in_int8}
 
@@ -89,7 +89,7 @@ class ResizingBuilds:
     """The table's."""
     cells: tuple[str, ...]
     """One a build: two builds of a cell are told twice."""
-    in_int8: tuple[Carried, ...]
+    in_int8: tuple[ResizingRanges, ...]
     held: frozenset[str] = frozenset()
     """Resizings that the matrix held in floating point in all of them."""
     measured: Mapping[str, tuple[float, ...]]
@@ -121,7 +121,7 @@ class ResizingBuilds:
 
 
 def smallest(
-    layers: Collection[Carried], holds: Callable[[frozenset[str]], bool]
+    layers: Collection[ResizingRanges], holds: Callable[[frozenset[str]], bool]
 ) -> frozenset[str]:
     """Returns resizings that must be held, having tried to let each of the others go.
 

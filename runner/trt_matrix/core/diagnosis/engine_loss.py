@@ -12,7 +12,11 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.diagnosis.carried import Carried, ResizingBuilds, sound_with_equal_ranges
+from trt_matrix.core.diagnosis.carried import (
+    ResizingBuilds,
+    ResizingRanges,
+    sound_with_equal_ranges,
+)
 from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.record import EngineLoss, ImplicitBuilds, Resizing
 from trt_matrix.core.layers.choices import Choice
@@ -71,7 +75,7 @@ def given_on(
         held_db: Head → the least that it then keeps with any table whose builds lost, simulated.
         images: How many all errors are over.
     """
-    unlike: dict[str, Carried] = {}
+    unlike: dict[str, ResizingRanges] = {}
     for way in ways:
         for carried in way.in_int8 if way.loses else ():
             if carried.layer in held and carried.apart >= unlike.get(carried.layer, carried).apart:
@@ -154,7 +158,7 @@ def _record(
     images: int,
     sentence: str,
     *,
-    resizings: Iterable[Carried] = (),
+    resizings: Iterable[ResizingRanges] = (),
     held_db: Mapping[str, float] | None = None,
 ) -> EngineLoss:
     return EngineLoss(

@@ -40,7 +40,7 @@ COST_OF_A_LAYER = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Freed:
+class FloatLayers:
     """What leaving layers in float leaves in float."""
 
     needs: Mapping[Part, frozenset[str]]
@@ -96,7 +96,7 @@ def _excess(tried: TriedLayers) -> float:
 class Search:
     costs: Mapping[str, float]
     """Layer that can be left in float → its share of the network's cost."""
-    freed: Freed
+    freed: FloatLayers
     gains: Mapping[Goal, Mapping[Part, float]]
     """Limit → part → what leaving it in float gives back, as `Goal.loss` counts it."""
     goals: tuple[Goal, ...]

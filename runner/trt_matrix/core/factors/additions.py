@@ -11,7 +11,7 @@ from typing import Any
 
 from trt_matrix.core.factors.cell_factors import ENGINE, engine_name, options, packages
 from trt_matrix.core.factors.container_additions import crossed
-from trt_matrix.core.factors.places import Entry, Place, line
+from trt_matrix.core.factors.places import Entry, FactorPoint, line
 from trt_matrix.core.verdicts.attribution import Addition
 
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -21,7 +21,7 @@ NAME_LENGTH = 60
 
 
 def addition(
-    place: Place, other: Place, confounded: Collection[str], *, uniform: Collection[str]
+    place: FactorPoint, other: FactorPoint, confounded: Collection[str], *, uniform: Collection[str]
 ) -> Addition:
     """Returns the fewest cells that separate `confounded`, the factors that `other` changed.
 
@@ -48,7 +48,7 @@ def addition(
 
 
 def _entries(
-    base: Place, target: Place, confounded: Collection[str], uniform: Collection[str]
+    base: FactorPoint, target: FactorPoint, confounded: Collection[str], uniform: Collection[str]
 ) -> list[tuple[str, Entry]]:
     """Returns (factor, the entry that takes it from `target` too), each on top of those before."""
     found: list[tuple[str, Entry]] = []
@@ -63,8 +63,8 @@ def _entries(
 
 
 def _entry(
-    base: Place,
-    target: Place,
+    base: FactorPoint,
+    target: FactorPoint,
     taken: Sequence[str],
     confounded: Collection[str],
     uniform: Collection[str],
@@ -87,7 +87,7 @@ def _entry(
     return entry
 
 
-def _venv(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
+def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
     stated, others = _requirements(base), _requirements(target)
     engine, theirs = engine_name(base.start), packages(target.start)
     pins = {
@@ -119,13 +119,13 @@ def _venv(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
     return {"venv": {"requirements": wanted}, "python": python}
 
 
-def _packages_behind(place: Place, factor: str) -> list[str]:
+def _packages_behind(place: FactorPoint, factor: str) -> list[str]:
     """Returns the packages that a library's factor came with; none where one came without."""
     found = {library.package for library in place.libraries(factor)}
     return [] if None in found else sorted(name for name in found if name)
 
 
-def _interpreter(base: Place, target: Place, taken: Sequence[str]) -> Entry | None:
+def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
     folders = list(base.stated.get("libraries", {}))
     variables = dict(base.stated.get("variables", {}))
     for factor in taken:
@@ -146,7 +146,7 @@ def _interpreter(base: Place, target: Place, taken: Sequence[str]) -> Entry | No
     return {key: value for key, value in stated.items() if value or key == "interpreter"}
 
 
-def _requirements(place: Place) -> dict[str, str]:
+def _requirements(place: FactorPoint) -> dict[str, str]:
     """Returns name → requirement, as stated in matrix.yaml."""
     stated = place.stated.get("requirements", ())
     return {match.group(1): one for one in stated if (match := REQUIREMENT.match(one))}
@@ -169,8 +169,8 @@ def _overlaid(
 
 def _name(
     entry: Entry,
-    base: Place,
-    target: Place,
+    base: FactorPoint,
+    target: FactorPoint,
     taken: Sequence[str],
     confounded: Collection[str],
 ) -> str:

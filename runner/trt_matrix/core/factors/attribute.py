@@ -8,15 +8,15 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.evidence import good
 from trt_matrix.core.factors.additions import addition
 from trt_matrix.core.factors.cell_factors import (
-    Difference,
+    EffectKind,
+    FactorDifference,
     Factors,
-    Question,
     difference,
     factors,
     title,
 )
-from trt_matrix.core.factors.contrasts import Design, Step
-from trt_matrix.core.factors.places import Place
+from trt_matrix.core.factors.contrasts import ChainStep, Design
+from trt_matrix.core.factors.places import FactorPoint
 from trt_matrix.core.records import Record
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange
@@ -26,18 +26,18 @@ from trt_matrix.core.verdicts.head_errors import Told
 from trt_matrix.core.verdicts.latency import slower_than
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-QUESTIONS: Mapping[Kind, Question] = {
-    Kind.ENGINE_REGRESSION: Question.ENGINE,
-    Kind.VERSION_REGRESSION: Question.CALIBRATOR,  # the engine or the calibrator
-    Kind.TF32_REGRESSION: Question.ENGINE,
-    Kind.FP16_REGRESSION: Question.ENGINE,
-    Kind.BF16_REGRESSION: Question.ENGINE,
-    Kind.CALIBRATOR_REGRESSION: Question.CALIBRATOR,
-    Kind.LATENCY_REGRESSION: Question.LATENCY,
+QUESTIONS: Mapping[Kind, EffectKind] = {
+    Kind.ENGINE_REGRESSION: EffectKind.ENGINE,
+    Kind.VERSION_REGRESSION: EffectKind.CALIBRATOR,  # the engine or the calibrator
+    Kind.TF32_REGRESSION: EffectKind.ENGINE,
+    Kind.FP16_REGRESSION: EffectKind.ENGINE,
+    Kind.BF16_REGRESSION: EffectKind.ENGINE,
+    Kind.CALIBRATOR_REGRESSION: EffectKind.CALIBRATOR,
+    Kind.LATENCY_REGRESSION: EffectKind.LATENCY,
 }
 """The verdicts that are about a difference between two cells."""
 
-Carries = Callable[[Step], bool]
+Carries = Callable[[ChainStep], bool]
 """Whether the effect between the two cells of a step is found too."""
 
 
@@ -93,7 +93,7 @@ class _Attributor:
         ]
 
         @functools.cache
-        def carries(step: Step) -> bool:
+        def carries(step: ChainStep) -> bool:
             return step_found(verdict.kind, self._noises, head, (step.start, step.end), self.rules)
 
         return same, carries
@@ -106,7 +106,7 @@ class _Attributor:
             if (record.pass_, record.device) == (judged.pass_, judged.device)
         ]
 
-        def carries(step: Step) -> bool:
+        def carries(step: ChainStep) -> bool:
             return slower_than(step.end, step.start, self.records.values(), self.rules)
 
         return self._attributed(verdict, cells, carries)
@@ -122,20 +122,20 @@ class _Attributor:
         )
 
     def _chain(
-        self, cells: tuple[str, ...], question: Question, start: str, end: str
-    ) -> tuple[Step, ...]:
+        self, cells: tuple[str, ...], question: EffectKind, start: str, end: str
+    ) -> tuple[ChainStep, ...]:
         return self._design(cells, question).chain(start, end)
 
-    def _compared(self, cells: tuple[str, ...], question: Question) -> Design:
+    def _compared(self, cells: tuple[str, ...], question: EffectKind) -> Design:
         return Design(cells, lambda one, other: self._compare(one, other, question).factors)
 
     def _attribution(
         self,
         cell: str,
         base: str,
-        steps: Sequence[Step],
+        steps: Sequence[ChainStep],
         carries: Carries,
-        question: Question,
+        question: EffectKind,
     ) -> Attribution:
         # Where there is one step, the verdict itself has found the effect.
         found = [step for step in steps if len(steps) == 1 or carries(step)]
@@ -165,7 +165,7 @@ class _Attributor:
             harmless=tuple(sorted(self._compare(base, cell, question).harmless.items())),
         )
 
-    def _addition(self, step: Step) -> Addition:
+    def _addition(self, step: ChainStep) -> Addition:
         place, other = (self._place(cell) for cell in (step.start, step.end))
         return addition(place, other, step.factors, uniform=self._uniform)
 
@@ -180,10 +180,10 @@ class _Attributor:
         names = {name for values in known for name in values}
         return frozenset(name for name in names if len({values.get(name) for values in known}) == 1)
 
-    def _place(self, cell: str) -> Place:
+    def _place(self, cell: str) -> FactorPoint:
         start = good(self.records[cell])[-1].start
         assert start is not None  # noqa: S101 - only cells with factors are in a chain
-        return Place(self.records[cell].environment, start)
+        return FactorPoint(self.records[cell].environment, start)
 
     def _known(self, cell: str) -> Factors:
         found = self._factors(cell)
@@ -195,5 +195,5 @@ class _Attributor:
         start = measured[0].start if measured else None
         return factors(start, measured[0].placement) if start and start.probe else None
 
-    def _compare(self, one: str, other: str, question: Question) -> Difference:
+    def _compare(self, one: str, other: str, question: EffectKind) -> FactorDifference:
         return self._difference(self._known(one), self._known(other), question)

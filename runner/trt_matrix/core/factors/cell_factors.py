@@ -16,7 +16,7 @@ from trt_matrix.core.qdq.placements import placed_of
 from trt_matrix.core.records import Start
 
 
-class Question(StrEnum):
+class EffectKind(StrEnum):
     """What an effect is about: decides which factors can matter for it."""
 
     ENGINE = "engine"
@@ -61,10 +61,10 @@ that only repeat versions."""
 
 PASSIVE = "the engine computes; this only hands float32 arrays to it and back"
 ARITHMETIC = "tables are computed by the engine and numpy; Python only calls them"
-HARMLESS: Mapping[Question, Mapping[str, str]] = {
-    Question.ENGINE: {"Python": PASSIVE, "numpy": PASSIVE},
-    Question.CALIBRATOR: {"Python": ARITHMETIC},
-    Question.LATENCY: {},
+HARMLESS: Mapping[EffectKind, Mapping[str, str]] = {
+    EffectKind.ENGINE: {"Python": PASSIVE, "numpy": PASSIVE},
+    EffectKind.CALIBRATOR: {"Python": ARITHMETIC},
+    EffectKind.LATENCY: {},
 }
 """What cannot matter, and why. Everything else can: a factor is innocent only where that is known."""
 
@@ -114,7 +114,7 @@ class Factors:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FactorDifference:
     """What tells two places apart."""
 
     factors: frozenset[str]
@@ -168,7 +168,7 @@ def factors(start: Start, placement: str | None = None) -> Factors:
     )
 
 
-def difference(one: Factors, other: Factors, question: Question) -> Difference:
+def difference(one: Factors, other: Factors, question: EffectKind) -> FactorDifference:
     """Returns the factors of which the two have different values, as far as they can matter.
 
     A library that only one of the two mapped is no factor of its own where the engine or its
@@ -193,7 +193,7 @@ def difference(one: Factors, other: Factors, question: Question) -> Difference:
     for name in sorted(both):
         if one.installed[name] != other.installed[name]:
             harmless.setdefault(name, NOT_MAPPED)
-    return Difference(frozenset(found), harmless)
+    return FactorDifference(frozenset(found), harmless)
 
 
 def title(factor: str, one: Factors, other: Factors) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from trt_matrix.core.factors.places import Entry, Place, line
+from trt_matrix.core.factors.places import Entry, FactorPoint, line
 from trt_matrix.core.verdicts.attribution import Addition
 
 AROUND = frozenset({"GPU", "driver", "processor"})
@@ -18,7 +18,7 @@ NGC = re.compile(r"(?:(?P<host>.+)-)?ngc-(?P<tag>\d\d\.\d\d.*)")
 """Id of an NGC container's environment."""
 
 
-def crossed(place: Place, other: Place, confounded: Collection[str]) -> Addition:
+def crossed(place: FactorPoint, other: FactorPoint, confounded: Collection[str]) -> Addition:
     """Returns the one cell that separates the image's factors from the machine's, if it can be said.
 
     Args:
@@ -46,7 +46,7 @@ def _engine(stated: Mapping[str, Any]) -> Any:
     return stated.get("engine")
 
 
-def _moved(base: Place, target: Place) -> Entry | None:
+def _moved(base: FactorPoint, target: FactorPoint) -> Entry | None:
     """Returns the image of `base` on the machine of `target`; None where that cannot be written."""
     match_ = NGC.fullmatch(target.environment)
     if match_ is None and _engine(target.stated):

@@ -18,7 +18,7 @@ Differing = Callable[[str, str], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChainStep:
     """Two neighbours in a chain, and the factors that changed from one to the next."""
 
     start: str
@@ -41,7 +41,7 @@ class Design:
         self._differ = self._compared()
         self._sizes = self._differ.sum(axis=2)
 
-    def chain(self, start: str, end: str) -> tuple[Step, ...]:
+    def chain(self, start: str, end: str) -> tuple[ChainStep, ...]:
         """Returns the steps from `start` to `end` that need the fewest cells more.
 
         Where `start` and `end` agree in a factor, so do all places of the chain: what another GPU
@@ -72,9 +72,9 @@ class Design:
             path.append(int(previous[path[-1]]))
         return tuple(self._step(*pair) for pair in pairwise(between[path[::-1]]))
 
-    def _step(self, one: int, other: int) -> Step:
+    def _step(self, one: int, other: int) -> ChainStep:
         start, end = self._places[one], self._places[other]
-        return Step(start, end, self._differing(start, end))
+        return ChainStep(start, end, self._differing(start, end))
 
     def _compared(self) -> npt.NDArray[np.bool_]:
         """Returns which places differ in which factor, shape (places, places, factors)."""

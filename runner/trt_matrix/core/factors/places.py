@@ -33,7 +33,7 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FactorPoint:
     """An environment as its last job found it."""
 
     environment: str

@@ -16,12 +16,12 @@ from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.held import held_layers
 from trt_matrix.core.layers.precisions import LayersOf, Ran, from_layers
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.records import Object, Record
+from trt_matrix.core.records import Record, StoredObject
 
 LEAST_DB = 1.0
 """Builds whose SQNR is nearer than this do not differ enough to ask why."""
 
-SqnrOf = Callable[[str, Object], float | None]
+SqnrOf = Callable[[str, StoredObject], float | None]
 """(head, output) → SQNR against the reference in dB; None where it has none."""
 
 

@@ -13,7 +13,7 @@ from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8, EngineLayer
 from trt_matrix.core.layers.executed import OTHERS
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.records import Measurement, Object, Record, Share
+from trt_matrix.core.records import IntegerShare, Measurement, Record, StoredObject
 
 FLOAT = "float"
 """In floating point, and it was not told in which."""
@@ -21,12 +21,12 @@ FLOAT = "float"
 Ran = Mapping[str, str]
 """Layer → the precision that it ran in; layers of which that is not known are left out."""
 
-LayersOf = Callable[[Object], Sequence[EngineLayer] | None]
+LayersOf = Callable[[StoredObject], Sequence[EngineLayer] | None]
 """layers.json of the store → its layers; None where it is gone, or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
+class LayerPrecisions:
     """One way in which the layers ran."""
 
     cells: tuple[str, ...]
@@ -37,7 +37,7 @@ class Way:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerReport:
     network: NetworkMap
-    ways: tuple[Way, ...] = ()
+    ways: tuple[LayerPrecisions, ...] = ()
     """Each once, in the order of their first cells."""
     untold: tuple[str, ...] = ()
     """Int8 cells of which no layer's precision is known."""
@@ -62,7 +62,9 @@ def layer_report(
             untold.append(record.cell)
     return LayerReport(
         network=network,
-        ways=tuple(Way(cells=tuple(cells), precisions=dict(key)) for key, cells in ways.items()),
+        ways=tuple(
+            LayerPrecisions(cells=tuple(cells), precisions=dict(key)) for key, cells in ways.items()
+        ),
         untold=tuple(untold),
     )
 
@@ -90,7 +92,7 @@ def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
 
 
 def from_shares(
-    network: NetworkMap, shares: Mapping[str, Share], excluded: Collection[str] = ()
+    network: NetworkMap, shares: Mapping[str, IntegerShare], excluded: Collection[str] = ()
 ) -> Ran:
     """Returns what the shares of the heads leave no choice about.
 

@@ -12,7 +12,7 @@ import onnx
 
 from trt_matrix.core.migration.calling import called_as
 from trt_matrix.core.migration.completing import completed, shared_because
-from trt_matrix.core.migration.to_qdq import Added
+from trt_matrix.core.migration.to_qdq import AddedScale
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import tensors
 from trt_matrix.core.network.canonical import canonical
@@ -32,7 +32,7 @@ class ToCache:
     own: Mapping[str, float]
     """Tensor → the scale that the network quantises it with."""
     naming: Naming
-    added: tuple[Added, ...]
+    added: tuple[AddedScale, ...]
     lacking: Mapping[str, str]
     """Tensor that int8 layers read and that has no scale → why."""
     outputs: tuple[str, ...]
@@ -92,7 +92,7 @@ def to_cache(
             source, why = derived[tensor].source, derived[tensor].why
         if leader[tensor] in full.amax:
             scale = full.amax[leader[tensor]] / LEVELS
-            added.append(Added(tensor=tensor, scale=scale, source=source, why=why))
+            added.append(AddedScale(tensor=tensor, scale=scale, source=source, why=why))
     own = {name: plain.scale(name) for name in plain.amax}
     scales = {**own, **{one.tensor: one.scale for one in added}}
     outputs = [output.name for output in graph.outputs(model) if output.dtype == "float32"]

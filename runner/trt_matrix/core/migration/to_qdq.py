@@ -24,7 +24,7 @@ from trt_matrix.core.tables.table import LEVELS, Table, from_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Added:
+class AddedScale:
     """A tensor that has a scale in the Q/DQ network and none of its own in the table."""
 
     tensor: str
@@ -63,7 +63,7 @@ class ToQdq:
     """Name of the table that no tensor has → the tensor that it is likely of: to be said by a map."""
     tensors: tuple[Traced, ...]
     """What became of those of the table."""
-    added: tuple[Added, ...]
+    added: tuple[AddedScale, ...]
     lacking: Mapping[str, str]
     """Tensor that needs a scale and has none → why."""
     float_layers: Mapping[str, str]
@@ -152,7 +152,7 @@ def _added(
     plain: Table,
     derived: Mapping[str, DerivedRange],
     leader: Mapping[str, str],
-) -> tuple[Added, ...]:
+) -> tuple[AddedScale, ...]:
     added = []
     for tensor, scale in placement.quantised.items():
         if tensor in plain.amax:
@@ -161,7 +161,7 @@ def _added(
         source, why = led, shared_because(form, tensor, led)
         if tensor in derived:
             source, why = derived[tensor].source, derived[tensor].why
-        added.append(Added(tensor=tensor, scale=scale, source=source, why=why))
+        added.append(AddedScale(tensor=tensor, scale=scale, source=source, why=why))
     return tuple(added)
 
 

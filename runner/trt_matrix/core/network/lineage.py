@@ -109,7 +109,7 @@ class SuspectOperator:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Suspects:
+class SuspectOperators:
     """Operators that these bad heads, all of them, and no good head depend on."""
 
     heads: tuple[str, ...]
@@ -125,7 +125,7 @@ class Lineage:
 
     bad: tuple[str, ...]
     good: tuple[str, ...]
-    suspects: tuple[Suspects, ...]
+    suspects: tuple[SuspectOperators, ...]
     """Those behind all bad heads first, then those behind some."""
     causes: tuple[str, ...] = ()
     """The verdicts that call them bad, or that a gate does not hold."""
@@ -161,12 +161,12 @@ def _order(operator: Operator) -> int:
     return _rank(operator) or 0
 
 
-def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
+def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> SuspectOperators:
     operators = sorted((operator for group in groups for operator in group.operators), key=_order)
     others: Counter[str] = Counter()
     for group in groups:
         others.update(group.others)
-    return Suspects(
+    return SuspectOperators(
         heads=heads,
         operators=tuple(
             SuspectOperator(node=operator.name, operator=operator.operator, custom=operator.custom)
@@ -176,7 +176,7 @@ def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> Suspects:
     )
 
 
-def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspects]) -> str:
+def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[SuspectOperators]) -> str:
     start = f"{listed(bad)} {verb('is', bad)} bad, {listed(good)} {verb('is', good)} not; "
     common = [suspect for suspect in suspects if len(suspect.heads) == len(bad)]
     if not suspects:
@@ -196,7 +196,7 @@ def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspec
     return f"{'; '.join([start, *parts])}."
 
 
-def _told(suspects: Suspects) -> str:
+def _told(suspects: SuspectOperators) -> str:
     """Returns `neck/Resize, mix_12 (custom Mix), 3 Conv and 4 others`."""
     more = Counter(operator.operator for operator in suspects.operators[NAMED:])
     names = [_name(operator) for operator in suspects.operators[:NAMED]]

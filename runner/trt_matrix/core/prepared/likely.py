@@ -11,13 +11,13 @@ from trt_matrix.core.network.image_input import IMAGE_RANK
 from trt_matrix.core.network.ordering import reads
 from trt_matrix.core.prepared import pinning
 from trt_matrix.core.prepared.constants import fixed
-from trt_matrix.core.prepared.preparing import PreparationError, Prepared, Wishes, prepare
+from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, Prepared, prepare
 from trt_matrix.core.prepared.proposing import image_among, proposed, sizes_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Likely:
-    wishes: Wishes
+    wishes: InputWishes
     """What to write into matrix.yaml; `size` only where the file leaves height or width open."""
     prepared: Prepared
     """The network with that."""
@@ -45,12 +45,12 @@ def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None =
             for tensor in tensors
             if _open(tensor)
         }
-        every = Wishes(shapes=shapes, each=True)
+        every = InputWishes(shapes=shapes, each=True)
         return Likely(wishes=every, prepared=prepare(model, every), guesses=())
     image = image_among(tensors)
     others = [tensor for tensor in tensors if tensor != image]
     if image is None:  # none, or several that may be it: the message says so
-        return Likely(wishes=Wishes(), prepared=prepare(model, Wishes()), guesses=())
+        return Likely(wishes=InputWishes(), prepared=prepare(model, InputWishes()), guesses=())
     refused = None
     for wishes in _proposals(model, image, others):
         try:
@@ -75,14 +75,14 @@ def _brought(info: TensorInfo, shape: Sequence[int]) -> Sequence[int]:
 
 def _proposals(
     model: onnx.ModelProto, image: TensorInfo, others: Sequence[TensorInfo]
-) -> Iterator[Wishes]:
+) -> Iterator[InputWishes]:
     """Yields what to try: one image at a time, then the batch that the file fixes."""
     for batch in dict.fromkeys((1, (image.shape and fixed(image.shape[0])) or 1)):
         for size in _sizes(model, image):
             shapes = _shapes(image, size, batch)
             symbols = pinning.symbols_by(image, shapes.get(image.name), size, batch)
             side = size or pinning.own_size(image)
-            yield Wishes(
+            yield InputWishes(
                 shapes=shapes,
                 constants={
                     other.name: proposed(pinning.sized(other, symbols), side)[0] for other in others
@@ -118,7 +118,9 @@ def _shapes(
     return {}
 
 
-def _guesses(model: onnx.ModelProto, wishes: Wishes, others: Sequence[TensorInfo]) -> Sequence[str]:
+def _guesses(
+    model: onnx.ModelProto, wishes: InputWishes, others: Sequence[TensorInfo]
+) -> Sequence[str]:
     sized = wishes.size and len(sizes_of(model)) > 1
     return (
         *((f"the size {list(wishes.size or ())}",) if sized else ()),

@@ -24,7 +24,7 @@ _IMAGE_RANK = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class InputPart:
     """An input of the network."""
 
     name: str
@@ -42,7 +42,7 @@ class Part:
 
 def parts_of(
     infos: Sequence[TensorInfo], shapes: Sequence[tuple[int, ...]], batch: int
-) -> tuple[Part, ...]:
+) -> tuple[InputPart, ...]:
     """Returns the inputs as one sample brings them.
 
     Args:
@@ -51,14 +51,14 @@ def parts_of(
         batch: Samples at once.
     """
     return tuple(
-        Part(info.name, shape[1:], info.dtype)
+        InputPart(info.name, shape[1:], info.dtype)
         if shape[:1] == (batch,)
-        else Part(info.name, shape, info.dtype, batched=False)
+        else InputPart(info.name, shape, info.dtype, batched=False)
         for info, shape in zip(infos, shapes, strict=True)
     )
 
 
-def pack(model: onnx.ModelProto, parts: Sequence[Part], batch: int) -> None:
+def pack(model: onnx.ModelProto, parts: Sequence[InputPart], batch: int) -> None:
     """Puts one float32 input of [batch, elements of all parts] in place of the inputs.
 
     Args:
@@ -102,7 +102,7 @@ def pack(model: onnx.ModelProto, parts: Sequence[Part], batch: int) -> None:
         graph.node.insert(0, node)
 
 
-def packed_input(name: str, parts: Sequence[Part]) -> ImageInput | SampleInput:
+def packed_input(name: str, parts: Sequence[InputPart]) -> ImageInput | SampleInput:
     """Returns what a network takes whose inputs were packed: with an image where one of them may be one.
 
     Args:

@@ -19,7 +19,7 @@ from trt_matrix.core.network.ordering import reads
 from trt_matrix.core.prepared import pinning
 from trt_matrix.core.prepared.casting import CASTABLE, take_float32
 from trt_matrix.core.prepared.constants import ConstantError, constant, fixed
-from trt_matrix.core.prepared.packing import Part, pack, parts_of
+from trt_matrix.core.prepared.packing import InputPart, pack, parts_of
 from trt_matrix.core.prepared.pinning import PinError
 from trt_matrix.core.prepared.proposing import constants_text, image_among
 from trt_matrix.core.prepared.raising import half_types, raise_halves
@@ -31,7 +31,7 @@ Place = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wishes:
+class InputWishes:
     """What a user says of inputs."""
 
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Prepared:
     """The same for programs; empty where nothing was done."""
     pixels: str | None = None
     """Type of integers that the input had, None where it took floats."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[InputPart, ...] = ()
     """What its input holds, where several inputs were packed into one."""
 
 
-NO_WISHES = Wishes()
+NO_WISHES = InputWishes()
 
 
 class PreparationError(GraphError):
@@ -71,7 +71,7 @@ class PreparationError(GraphError):
         self.problems = tuple(problems)
 
 
-def prepare(model: onnx.ModelProto, wishes: Wishes) -> Prepared:
+def prepare(model: onnx.ModelProto, wishes: InputWishes) -> Prepared:
     """Returns the network with one float32 input of a fixed shape.
 
     Args:
@@ -87,7 +87,7 @@ def prepare(model: onnx.ModelProto, wishes: Wishes) -> Prepared:
     return prepared if prepared.facts else Prepared(model=model)
 
 
-def _is_plain(model: onnx.ModelProto, wishes: Wishes) -> bool:
+def _is_plain(model: onnx.ModelProto, wishes: InputWishes) -> bool:
     tensors = graph.inputs(model)
     return (
         len(tensors) == 1
@@ -100,7 +100,7 @@ def _is_plain(model: onnx.ModelProto, wishes: Wishes) -> bool:
 
 
 class _Preparation:
-    def __init__(self, model: onnx.ModelProto, wishes: Wishes) -> None:
+    def __init__(self, model: onnx.ModelProto, wishes: InputWishes) -> None:
         self.before = model
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
@@ -135,7 +135,7 @@ class _Preparation:
             model=self.model, told=self.told, facts=self.facts, pixels=pixels, parts=parts
         )
 
-    def _pack(self) -> tuple[Part, ...]:
+    def _pack(self) -> tuple[InputPart, ...]:
         """Makes one input of all that are left; () with a problem where one cannot be fed."""
         tensors = graph.inputs(self.model)
         for info in tensors:

@@ -9,7 +9,7 @@ from onnx import helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.shipped.scales import Array, Scale, dequantised
-from trt_matrix.core.shipped.stripper import Handler, Lifted, Stripper
+from trt_matrix.core.shipped.stripper import Handler, LiftedTensor, Stripper
 
 OUTPUT_SCALES = {
     "QGemm": 7,
@@ -154,7 +154,7 @@ def _dynamic_quantize(strip: Stripper, node: onnx.NodeProto) -> None:
     source = strip.alias.get(node.input[0], node.input[0])
     names = (node.output[1], node.output[2])
     scale = Scale(names=names, scale=None, zero=None, kind="uint8")
-    strip.lifted[node.output[0]] = Lifted(name=source, scale=scale)
+    strip.lifted[node.output[0]] = LiftedTensor(name=source, scale=scale)
     strip.unusable.setdefault(source, DYNAMIC)
 
 

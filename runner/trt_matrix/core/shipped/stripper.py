@@ -35,7 +35,7 @@ KEEP_SIGN = CARRY | {"Add", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lifted:
+class LiftedTensor:
     """The float tensor that a tensor of integers stands for."""
 
     name: str
@@ -51,7 +51,7 @@ class Stripper:
         self.opset = opset(model)
         self.makers = graph.producers(model)
         self.nodes: list[onnx.NodeProto] = []
-        self.lifted: dict[str, Lifted] = {}
+        self.lifted: dict[str, LiftedTensor] = {}
         self.alias: dict[str, str] = {}
         """Tensor of the quantised network → the one that takes its place."""
         self.amax: dict[str, float] = {}
@@ -148,7 +148,7 @@ class Stripper:
         Where the scale clamps at zero, a Relu follows; call `after_output` when it is emitted.
         """
         output = node.output[0]
-        self.lifted[output] = Lifted(name=output, scale=scale)
+        self.lifted[output] = LiftedTensor(name=output, scale=scale)
         return f"{output}/linear" if scale.floor_is_zero else output
 
     def after_output(self, node: onnx.NodeProto, written: str, scale: Scale) -> None:
@@ -201,7 +201,7 @@ class Stripper:
                 target = f"{node.output[0]}/relu"
                 self._clamp(source, target, scale, f"{node.name}/relu")
             self.note(target, scale)
-        self.lifted[node.output[0]] = Lifted(name=target, scale=scale)
+        self.lifted[node.output[0]] = LiftedTensor(name=target, scale=scale)
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
         source, output = node.input[0], node.output[0]
@@ -243,7 +243,7 @@ class Stripper:
             raise self.refuse(node, "joins integers with constants")
         self._add(self._rewired(node))
         for output in node.output:
-            self.lifted[output] = Lifted(name=output, scale=scale)
+            self.lifted[output] = LiftedTensor(name=output, scale=scale)
 
     def _rewired(self, node: onnx.NodeProto) -> onnx.NodeProto:
         result = onnx.NodeProto()

@@ -24,7 +24,7 @@ from trt_matrix.core.shipped.stripper import Stripper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stripped:
+class StrippedNetwork:
     """A float network, and what its quantised form said of scales."""
 
     model: onnx.ModelProto
@@ -46,7 +46,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     return graph.named(result)
 
 
-def stripped(model: onnx.ModelProto) -> Stripped:
+def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     """Returns the float network of a quantised one; nodes that stay keep their names.
 
     Args:
@@ -74,7 +74,7 @@ def stripped(model: onnx.ModelProto) -> Stripped:
     del result.opset_import[:]
     result.opset_import.extend(kept)
     _check(result)
-    return Stripped(
+    return StrippedNetwork(
         model=result,
         amax={renamed.get(name, name): amax for name, amax in strip.amax.items()},
         unusable={renamed.get(name, name): why for name, why in strip.unusable.items()},

@@ -44,7 +44,7 @@ Simulate = Callable[[Ranges, ImagePart], Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Best:
+class BestTable:
     """What the search ended with."""
 
     amax: Ranges
@@ -69,7 +69,7 @@ def best_ranges(
     told: Callable[[int, int], None],
     *,
     most: int = MOST_TRIALS,
-) -> Best:
+) -> BestTable:
     """Returns the ranges that cost least.
 
     Args:
@@ -91,7 +91,7 @@ def best_ranges(
         search.improve(tensor, options)
         tried += 1
     told(tried, len(todo))
-    return Best(
+    return BestTable(
         amax=search.amax,
         start=search.start,
         changed=search.changed,

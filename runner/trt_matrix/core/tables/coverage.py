@@ -28,7 +28,7 @@ def enough(mapped: int, wanted: int, least: float) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arrived:
+class TensorArrival:
     """What became of a table's tensors, as the engine tells."""
 
     unmapped: Collection[str] = ()
@@ -42,7 +42,7 @@ class Arrived:
 
 
 def coverage(
-    model: onnx.ModelProto, arrived: Arrived, heads: Sequence[tuple[str, str]]
+    model: onnx.ModelProto, arrived: TensorArrival, heads: Sequence[tuple[str, str]]
 ) -> dict[str, Coverage]:
     """Returns head → how many of the tensors that it depends on got a scale.
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from trt_matrix.core.rules import Rules
-from trt_matrix.core.verdicts.contrast import View
+from trt_matrix.core.verdicts.contrast import ContrastView
 from trt_matrix.core.verdicts.hypotheses import Hypothesis
 from trt_matrix.core.verdicts.student import Part, one_sided
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -54,7 +54,7 @@ def _p(some: Sequence[Hypothesis]) -> float:
     return min(1.0, 2 * min(views))
 
 
-def _of_view(views: Sequence[View], least: float) -> float:
+def _of_view(views: Sequence[ContrastView], least: float) -> float:
     logs = np.array([view.log for view in views])
     # Builds that have states are alike in three versions by chance, and those of one machine may share their
     # noise: the mean of the versions is no surer than one of them by its own builds.

@@ -20,7 +20,7 @@ from trt_matrix.core.words import listed, span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Blame:
+class TableBlame:
     """What one table costs one head, all NMSE."""
 
     algorithm: str
@@ -59,7 +59,7 @@ def calibration_sentences(
     return sentences
 
 
-def _blame(manifest: Manifest, head: MeasuredHead, cell: CellError) -> Blame | None:
+def _blame(manifest: Manifest, head: MeasuredHead, cell: CellError) -> TableBlame | None:
     """Returns None where the run has no table of the same algorithm from the evaluation images."""
     placement, table = cell.placement or "", cell.table or ""
     algorithm = manifest.tables.get(table, {}).get("algorithm")
@@ -70,7 +70,7 @@ def _blame(manifest: Manifest, head: MeasuredHead, cell: CellError) -> Blame | N
     observed = head.simulations[placement, table].nmse
     if not observed > min(known):
         return None
-    return Blame(
+    return TableBlame(
         algorithm=str(algorithm),
         observed=observed,
         seen=head.simulations[same].nmse,
@@ -88,7 +88,7 @@ def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
     }
 
 
-def _sentences(blames: Sequence[Blame]) -> list[str]:
+def _sentences(blames: Sequence[TableBlame]) -> list[str]:
     images = [blame for blame in blames if blame.images_share >= 0.5]
     algorithm = [blame for blame in blames if blame.images_share < 0.5]
     found = []
@@ -111,7 +111,7 @@ def _sentences(blames: Sequence[Blame]) -> list[str]:
     return found
 
 
-def _names(blames: Sequence[Blame]) -> str:
+def _names(blames: Sequence[TableBlame]) -> str:
     return listed(list(dict.fromkeys(blame.algorithm for blame in blames)))
 
 

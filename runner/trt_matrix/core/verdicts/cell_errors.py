@@ -9,7 +9,7 @@ import numpy as np
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.rules import DB
 from trt_matrix.core.verdicts.build_noise import EXACT, Noise, assumed, build_noise
-from trt_matrix.core.verdicts.contrast import Side
+from trt_matrix.core.verdicts.contrast import ContrastSide
 from trt_matrix.core.verdicts.sample import Sample
 
 Group = tuple[str, str, str | None, bool]
@@ -112,21 +112,21 @@ class Noises:
             for group, sample in samples.items()
         }
 
-    def side(self, head: str, cell: CellError) -> Side:
+    def side(self, head: str, cell: CellError) -> ContrastSide:
         noise = self._noise[cell.group][head, cell.cell]
         if cell.fixed and cell.sample.repeats == 1:
             noise = EXACT
         elif not noise.known and not cell.int8:
             # Roundings of a floating-point build differ a little; a broken one differs by far more.
             noise = self._assumed
-        return Side(cell.sample, noise)
+        return ContrastSide(cell.sample, noise)
 
-    def floor_side(self, head: str, cell: CellError) -> Side:
+    def floor_side(self, head: str, cell: CellError) -> ContrastSide:
         """Returns a floating-point cell against a level: its builds differ by what is assumed, or by more."""
         side = self.side(head, cell)
         known = self._assumed.sqnr[0]
         small = side.noise.known and max(side.noise.sqnr[0], side.noise.image[0]) <= known
-        return Side(cell.sample, self._assumed) if small else side
+        return ContrastSide(cell.sample, self._assumed) if small else side
 
     def noise(self, head: str, cell: CellError) -> Noise:
         return self.side(head, cell).noise

@@ -28,7 +28,7 @@ float32, which differs by 1.5e-5 at most (`job.reductions`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ContrastSide:
     """One of the two: its error, and how its builds differ."""
 
     sample: Sample
@@ -41,7 +41,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ContrastView:
     """One way to see the difference."""
 
     log: float
@@ -61,10 +61,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    one: Side
-    other: Side
-    sqnr: View
-    image: View
+    one: ContrastSide
+    other: ContrastSide
+    sqnr: ContrastView
+    image: ContrastView
 
     @property
     def known(self) -> bool:
@@ -126,7 +126,7 @@ class Contrast:
         )
 
 
-def contrast(one: Side, other: Side) -> Contrast:
+def contrast(one: ContrastSide, other: ContrastSide) -> Contrast:
     """Returns what `one` costs more than `other`.
 
     Raises:
@@ -153,13 +153,13 @@ def contrast(one: Side, other: Side) -> Contrast:
     return Contrast(
         one,
         other,
-        View(
+        ContrastView(
             float(first.sqnr_logs.mean() - second.sqnr_logs.mean()),
             (jackknife, degrees),
             _means([(side.noise.sqnr, side) for side in sides]),
             _means([(side.noise.pooled_sqnr, side) for side in sides]),
         ),
-        View(
+        ContrastView(
             float(first.image_logs.mean() - second.image_logs.mean()),
             (spread, max(count - 1, 1)),
             _means([(side.noise.image, side) for side in sides]),
@@ -168,7 +168,7 @@ def contrast(one: Side, other: Side) -> Contrast:
     )
 
 
-def _means(parts: list[tuple[Part, Side]]) -> tuple[Part, ...]:
+def _means(parts: list[tuple[Part, ContrastSide]]) -> tuple[Part, ...]:
     """Returns the variance of each side's mean over its builds."""
     return tuple(
         (variance / side.sample.repeats, max(degrees, 1))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.alike import alike
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
-from trt_matrix.core.verdicts.contrast import Contrast, View
+from trt_matrix.core.verdicts.contrast import Contrast, ContrastView
 from trt_matrix.core.verdicts.guard import builds_needed
 from trt_matrix.core.verdicts.holm import holm
-from trt_matrix.core.verdicts.hypotheses import Hypothesis, Questions, ask
+from trt_matrix.core.verdicts.hypotheses import HeadQuestions, Hypothesis, ask
 from trt_matrix.core.verdicts.student import one_sided
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind, Verdict
 from trt_matrix.core.words import count
@@ -46,7 +46,7 @@ def verdicts(heads: Iterable[MeasuredHead], baseline: str, rules: Rules) -> tupl
     told = _without_repeated_blame([*decided, *_more(alike(hypotheses, held, rules), decided)])
     spoken = {(verdict.cell, verdict.head) for verdict in told}
     for head in heads:
-        asked = Questions(head, baseline, noises, rules)
+        asked = HeadQuestions(head, baseline, noises, rules)
         told += [
             _nothing_found(asked, cell)
             for cell in head.cells
@@ -69,7 +69,7 @@ def step_found(
     """
     cells = {cell.cell: cell for cell in head.cells}
     other, error = (cells[cell] for cell in step)
-    asked = Questions(head, other.environment, noises, rules)
+    asked = HeadQuestions(head, other.environment, noises, rules)
     if kind is Kind.CALIBRATOR_REGRESSION:
         hypothesis = asked.calibrators(error, other)
         return hypothesis is not None and hypothesis.p <= _level(kind, rules)
@@ -81,7 +81,7 @@ def _level(kind: Kind, rules: Rules) -> float:
     return (KINDS[kind].level or 0.0) / rules.looks
 
 
-def _nothing_found(asked: Questions, cell: CellError) -> Verdict:
+def _nothing_found(asked: HeadQuestions, cell: CellError) -> Verdict:
     """Returns `ok` with what would not have been seen."""
     base = asked.base_of(cell)
     head, gate = asked.head, asked.head.gate_nmse
@@ -291,7 +291,7 @@ def _one_image(hypothesis: Hypothesis) -> Verdict | None:
 
 def _unknown(hypothesis: Hypothesis, comparisons: int, rules: Rules) -> Verdict | None:
     """With one build, nobody knows what the next one does; it is told where these images show it."""
-    views: tuple[View, View] = (hypothesis.contrast.sqnr, hypothesis.contrast.image)
+    views: tuple[ContrastView, ContrastView] = (hypothesis.contrast.sqnr, hypothesis.contrast.image)
     if hypothesis.contrast.one.sample.images < 2:
         return _open(hypothesis, "more evaluation images", "one image says nothing of others")
     if 2 * min(one_sided(view.log, view.images) for view in views) > PLAUSIBLE / 2:
@@ -346,7 +346,7 @@ def _of_images(contrast: Contrast, least: float) -> float:
 def _with_repeats(contrast: Contrast, repeats: int, least: float) -> float:
     """Returns p, if there were so many repeats and nothing else changed."""
 
-    def grown(view: View) -> float:
+    def grown(view: ContrastView) -> float:
         have = max(contrast.builds, 1)
         builds = [
             (variance * have / repeats, max(degrees, 1) * (repeats - 1) / max(have - 1, 1))

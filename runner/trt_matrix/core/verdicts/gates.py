@@ -52,7 +52,7 @@ class GateResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class LimitWords:
     """How people say a limit."""
 
     name: str
@@ -70,12 +70,12 @@ class Spoken:
         return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-SPOKEN: Mapping[str, Spoken] = {
-    "sqnr_db": Spoken("SQNR", 1, " dB", upper=False),
-    "ap_drop": Spoken("AP drop", 3),
-    "ap50_drop": Spoken("AP50 drop", 3),
-    "iou": Spoken("mean IoU", 3, upper=False),
-    "lost": Spoken("share of lost boxes", 3),
+SPOKEN: Mapping[str, LimitWords] = {
+    "sqnr_db": LimitWords("SQNR", 1, " dB", upper=False),
+    "ap_drop": LimitWords("AP drop", 3),
+    "ap50_drop": LimitWords("AP50 drop", 3),
+    "iou": LimitWords("mean IoU", 3, upper=False),
+    "lost": LimitWords("share of lost boxes", 3),
 }
 """Limits by their names in matrix.yaml."""
 

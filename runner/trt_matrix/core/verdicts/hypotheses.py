@@ -9,7 +9,7 @@ from trt_matrix.core.cells import Precision
 from trt_matrix.core.qdq.placements import Weights, placed_of
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
-from trt_matrix.core.verdicts.contrast import Contrast, Side, contrast
+from trt_matrix.core.verdicts.contrast import Contrast, ContrastSide, contrast
 from trt_matrix.core.verdicts.guard import chance
 from trt_matrix.core.verdicts.sample import Sample, level
 from trt_matrix.core.verdicts.verdict import Kind
@@ -68,7 +68,7 @@ class Hypothesis:
         return min(chance(mine, base, rest) for rest, mine, base in logs)
 
 
-class Questions:
+class HeadQuestions:
     """Asks what may be wrong with the cells of one head."""
 
     def __init__(self, head: MeasuredHead, baseline: str, noises: Noises, rules: Rules) -> None:
@@ -103,7 +103,7 @@ class Questions:
         base = self.first[cell.pass_] if base is cell else base
         return None if base is cell else base
 
-    def side(self, cell: CellError) -> Side:
+    def side(self, cell: CellError) -> ContrastSide:
         return self.noises.side(self.head.head, cell)
 
     def versus(self, cell: CellError, base: CellError) -> Contrast:
@@ -141,11 +141,11 @@ class Questions:
             cell=cell.cell,
             head=self.head.head,
             against=base.cell,
-            contrast=contrast(Side(mine), Side(other)),
+            contrast=contrast(ContrastSide(mine), ContrastSide(other)),
             least=self.rules.least_effect,
         )
 
-    def _of(self, kind: Kind, cell: CellError, other: Side, against: str) -> Hypothesis:
+    def _of(self, kind: Kind, cell: CellError, other: ContrastSide, against: str) -> Hypothesis:
         return Hypothesis(
             kind=kind,
             cell=cell.cell,
@@ -156,7 +156,7 @@ class Questions:
             pass_=f"{cell.device}/{cell.pass_}",
         )
 
-    def _loss(self, cell: CellError, exact: Side) -> Hypothesis:
+    def _loss(self, cell: CellError, exact: ContrastSide) -> Hypothesis:
         """Returns the hypothesis that a cell costs more than exact arithmetic with its scales.
 
         Where some builds of other versions are better than that, builds have states, and this cell's may all be
@@ -175,7 +175,7 @@ class Questions:
     def _floor(self, kind: Kind, cell: CellError) -> Hypothesis:
         """Returns the hypothesis that a floating-point precision is worse than its roundings explain."""
         floor_db = self.rules.floor_db(cell.precision)
-        floor = Side(level(10 ** (-floor_db / 10), cell.sample.energy))
+        floor = ContrastSide(level(10 ** (-floor_db / 10), cell.sample.energy))
         return Hypothesis(
             kind=kind,
             cell=cell.cell,
@@ -206,7 +206,7 @@ class Questions:
         if base := self.base_of(cell):
             yield from self._against_baseline(cell, base, simulated)
         if simulated:
-            exact = Side(simulated)
+            exact = ContrastSide(simulated)
             if not (cell.implicit and twin):
                 yield self._loss(cell, exact)
             if cell.integer_share is not None and cell.integer_share < 1:
@@ -232,7 +232,7 @@ class Questions:
                 # The baseline ran layers in float: the others must also be worse than their scales say.
                 if simulated is None:
                     return
-                also = (contrast(self.side(cell), Side(simulated)),)
+                also = (contrast(self.side(cell), ContrastSide(simulated)),)
             yield self.against_version(Kind.ENGINE_REGRESSION, cell, base, *also)
         elif cell.own and simulated and expected:
             # The same arithmetic: only the calibrator changed.
@@ -262,7 +262,7 @@ class Questions:
                 cell=cell.cell,
                 head=self.head.head,
                 against="the gate",
-                contrast=contrast(Side(best), Side(level(gate, best.energy))),
+                contrast=contrast(ContrastSide(best), ContrastSide(level(gate, best.energy))),
                 least=0.0,
             )
         if simulated is not None and _costs(cell, best, self.rules):
@@ -271,7 +271,7 @@ class Questions:
                 cell=cell.cell,
                 head=self.head.head,
                 against="the best table",
-                contrast=contrast(Side(simulated), Side(best)),
+                contrast=contrast(ContrastSide(simulated), ContrastSide(best)),
                 least=self.rules.least_effect,
             )
         per_channel = self._per_channel(cell)
@@ -281,7 +281,7 @@ class Questions:
                 cell=cell.cell,
                 head=self.head.head,
                 against="a scale a channel",
-                contrast=contrast(Side(simulated), Side(per_channel)),
+                contrast=contrast(ContrastSide(simulated), ContrastSide(per_channel)),
                 least=self.rules.least_effect,
             )
 
@@ -300,7 +300,7 @@ class Questions:
 
 def _costs(cell: CellError, best: Sample, rules: Rules) -> bool:
     """Whether what was observed is worse than the best table: a cell that is better has not paid for its own."""
-    return contrast(Side(cell.sample), Side(best)).largest() >= rules.least_effect
+    return contrast(ContrastSide(cell.sample), ContrastSide(best)).largest() >= rules.least_effect
 
 
 def _may_choose(cell: CellError) -> bool:
@@ -314,7 +314,7 @@ def _spared(base: CellError, expected: Sample | None, rules: Rules) -> bool:
         return True
     if expected is None:
         return False
-    better = contrast(Side(expected), Side(base.sample))
+    better = contrast(ContrastSide(expected), ContrastSide(base.sample))
     return better.largest() >= rules.least_effect
 
 
@@ -325,5 +325,5 @@ def ask(
     return [
         hypothesis
         for head in heads
-        for hypothesis in Questions(head, baseline, noises, rules).all()
+        for hypothesis in HeadQuestions(head, baseline, noises, rules).all()
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.evidence import Evidence, good
 from trt_matrix.core.metrics import Sums
-from trt_matrix.core.records import Measurement, Object, Record
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.words import count
 
 EXACT_NMSE = 1e-6
@@ -15,7 +15,7 @@ FAINT = 0.01
 """Of the mean energy of an image."""
 
 
-def against_reference(evidence: Evidence, output: Object, head: str) -> Sums | None:
+def against_reference(evidence: Evidence, output: StoredObject, head: str) -> Sums | None:
     """Returns the sums of one output; None without a reference."""
     reference = evidence.reference
     if reference is None or head not in reference.outputs:
@@ -113,7 +113,7 @@ def _scales(evidence: Evidence, record: Record, head: str) -> bool:
     )
 
 
-def _broken(evidence: Evidence, output: Object, head: str) -> str | None:
+def _broken(evidence: Evidence, output: StoredObject, head: str) -> str | None:
     sums = against_reference(evidence, output, head)
     if sums is None:
         return None

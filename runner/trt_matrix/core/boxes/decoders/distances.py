@@ -29,7 +29,7 @@ from trt_matrix.core.boxes.recognising import (
     IMAGENET,
     N3,
     N4,
-    Read,
+    GridOutput,
     activation,
     by_stride,
     count,
@@ -133,7 +133,7 @@ def separate(name: str, strides: Sequence[int]) -> Recognise:
     return recognise
 
 
-def _pair(group: Sequence[Read]) -> tuple[Read, Read] | None:
+def _pair(group: Sequence[GridOutput]) -> tuple[GridOutput, GridOutput] | None:
     """Returns scores and distances of one grid: by name, by a sigmoid, or by four columns."""
     if len(group) != 2:
         return None
