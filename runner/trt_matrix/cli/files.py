@@ -220,16 +220,24 @@ def doctor(matrix: Matrix = None, config: Config = None, as_json: AsJson = False
 @app.command()
 def schema(
     of: Annotated[
-        str, typer.Argument(metavar="[matrix or judgement]", help="Of which file.")
+        str,
+        typer.Argument(metavar="[matrix, judgement, manifest or record]", help="Of which file."),
     ] = "matrix",
 ) -> None:
-    """Print the JSON schema of matrix.yaml, for editors, or of judgement.json, for programs."""
+    """Print the JSON schema of matrix.yaml, for editors, or of what a run writes, for programs."""
     from trt_matrix.config import matrix
+    from trt_matrix.core.manifest import Manifest
+    from trt_matrix.core.records import Record
     from trt_matrix.judging import judgement_file
     from trt_matrix.store.results import json_text
 
-    known = {"matrix": matrix.schema, "judgement": judgement_file.schema}
+    known = {
+        "matrix": matrix.schema,
+        "judgement": judgement_file.schema,
+        "manifest": Manifest.model_json_schema,
+        "record": Record.model_json_schema,
+    }
     if of not in known:
-        message = f"{of}: there is a schema of matrix and of judgement"
+        message = f"{of}: there is a schema of {', '.join(known)}"
         raise typer.BadParameter(message)
     print_text(json_text(known[of]()).rstrip("\n"))

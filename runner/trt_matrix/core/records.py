@@ -23,7 +23,7 @@ def digest(value: Any) -> str:
 
 
 class Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class StoredObject(Stored):
