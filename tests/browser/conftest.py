@@ -70,5 +70,5 @@ def opened(chromium: Browser, tmp_path: Path, told: list[str]) -> Iterator[Open]
         return shown
 
     yield page
-    for browser_context in contexts:
-        browser_context.close()
+    for context in contexts:
+        context.close()

@@ -27,8 +27,8 @@ def inspected() -> list[dict[str, Any]]:
     told = json.loads((DATA / "trt-8.5.3.1-int8.json").read_text())
     words = {
         word.strip("()")
-        for Layer in told["Layers"]
-        for word in Layer["Name"].replace(",", " ").replace("PWN(", " ").split()
+        for layer in told["Layers"]
+        for word in layer["Name"].replace(",", " ").replace("PWN(", " ").split()
         if word.startswith("/model.")
     }
     network = {name: [f"{name}_output_0"] for name in words if "_output_" not in name}

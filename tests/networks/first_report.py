@@ -120,20 +120,20 @@ def as_the_file_says(
     )
     weights = {tensor.name for tensor in model.graph.initializer}
     feed = {}
-    for get_input in session.get_inputs():
-        if get_input.name in weights:
+    for argument in session.get_inputs():
+        if argument.name in weights:
             continue
-        dtype = TYPES[get_input.type]
-        if get_input.name not in constants:
+        dtype = TYPES[argument.type]
+        if argument.name not in constants:
             batch = (
-                get_input.shape[0] if get_input.shape and isinstance(get_input.shape[0], int) else 1
+                argument.shape[0] if argument.shape and isinstance(argument.shape[0], int) else 1
             )
-            feed[get_input.name] = np.repeat(fed[None], max(batch, 1), axis=0).astype(dtype)
+            feed[argument.name] = np.repeat(fed[None], max(batch, 1), axis=0).astype(dtype)
             continue
-        value = np.asarray(constants[get_input.name], dtype)
-        shape = (1,) * (len(get_input.shape) - value.ndim) + value.shape
-        sizes = [size if isinstance(size, int) and size > 0 else 1 for size in get_input.shape]
-        feed[get_input.name] = np.broadcast_to(
+        value = np.asarray(constants[argument.name], dtype)
+        shape = (1,) * (len(argument.shape) - value.ndim) + value.shape
+        sizes = [size if isinstance(size, int) and size > 0 else 1 for size in argument.shape]
+        feed[argument.name] = np.broadcast_to(
             value.reshape(shape), np.broadcast_shapes(shape, sizes)
         )
     return dict(zip(heads, session.run(list(heads), feed), strict=True))

@@ -387,9 +387,9 @@ def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
     lane = DeviceLane("e", "cpu", (cell,))
     lane.measurements["fp32"] = [
         Measurement.model_construct(
-            name="fp32", status=statuse, reason=None if statuse is Status.OK else "gone"
+            name="fp32", status=status, reason=None if status is Status.OK else "gone"
         )
-        for statuse in statuses
+        for status in statuses
     ]
     record = lane.record(cell, 2, None)
     assert (record.status, record.reason) == (status, reason)

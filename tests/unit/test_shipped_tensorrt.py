@@ -47,9 +47,7 @@ def asked(folder: Path, matrix: Path) -> dict[str, Any]:
     assert len(packed.requests) == 1
     with tarfile.open(folder / "p.tar") as archive:
         (name,) = [
-            getname
-            for getname in archive.getnames()
-            if "/requests/" in getname and getname.endswith(".json")
+            name for name in archive.getnames() if "/requests/" in name and name.endswith(".json")
         ]
         stream = archive.extractfile(name)
         assert stream is not None

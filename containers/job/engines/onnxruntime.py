@@ -116,7 +116,7 @@ class Session(object):
 
     def __init__(self, session):
         self._session = session
-        self._inputs = {get_input.name: get_input.type for get_input in session.get_inputs()}
+        self._inputs = {value.name: value.type for value in session.get_inputs()}
         self._outputs = [get_output.name for get_output in session.get_outputs()]
 
     def run(self, inputs, outputs):

@@ -173,16 +173,12 @@ def _templates() -> Environment:
 
 def _joined(suffix: str) -> str:
     """Returns the templates folder's files of this suffix joined, `report.*` first, then by name."""
-    named = (
-        traversable
-        for traversable in TEMPLATES.iterdir()
-        if traversable.name.endswith(f".{suffix}")
-    )
+    named = (file for file in TEMPLATES.iterdir() if file.name.endswith(f".{suffix}"))
     ordered = sorted(
         named,
-        key=lambda traversable: (not traversable.name.startswith("report."), traversable.name),
+        key=lambda file: (not file.name.startswith("report."), file.name),
     )
-    return "\n".join(traversable.read_text(encoding="utf-8") for traversable in ordered)
+    return "\n".join(file.read_text(encoding="utf-8") for file in ordered)
 
 
 def _content_hash(text: str) -> str:

@@ -12,9 +12,7 @@ from trt_matrix.core.manifest import RecordedDecode
 
 def found() -> Iterator[Style]:
     """Yields the styles of every module in `decoders`, by the modules' names."""
-    for module in sorted(
-        iter_module.name for iter_module in pkgutil.iter_modules(decoders.__path__)
-    ):
+    for module in sorted(module.name for module in pkgutil.iter_modules(decoders.__path__)):
         yield from importlib.import_module(f"{decoders.__name__}.{module}").STYLES
 
 

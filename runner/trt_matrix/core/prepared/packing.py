@@ -72,11 +72,7 @@ def pack(model: onnx.ModelProto, parts: Sequence[InputPart], batch: int) -> None
     taken.update(value_info_proto.name for value_info_proto in (*graph.output, *graph.input))
     name = _free(NAME, taken)
     before = {value_info_proto.name: value_info_proto for value_info_proto in graph.input}
-    opset = next(
-        operator_set_id_proto.version
-        for operator_set_id_proto in model.opset_import
-        if operator_set_id_proto.domain in ("", "ai.onnx")
-    )
+    opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
     nodes = []
     begin = 0
     for part in parts:

@@ -66,11 +66,7 @@ def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     _drop_dead(result)
     graph.drop_unused_initialisers(result)
     used = {node.domain for node in result.graph.node} | {"", "ai.onnx"}
-    kept = [
-        operator_set_id_proto
-        for operator_set_id_proto in result.opset_import
-        if operator_set_id_proto.domain in used
-    ]
+    kept = [opset for opset in result.opset_import if opset.domain in used]
     del result.opset_import[:]
     result.opset_import.extend(kept)
     _check(result)
