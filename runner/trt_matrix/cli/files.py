@@ -56,8 +56,7 @@ def init(
     from trt_matrix.commands.init import VERSIONS
 
     if run and images is None:
-        message = "--run needs --images FOLDER: what is to be fed"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter("--run needs --images FOLDER: what is to be fed")
     told = session.init(
         model,
         output,
@@ -230,6 +229,5 @@ def schema(
 
     known = {"matrix": matrix.schema, "judgement": judgement_file.schema}
     if of not in known:
-        message = f"{of}: there is a schema of matrix and of judgement"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{of}: there is a schema of matrix and of judgement")
     print_text(json_text(known[of]()).rstrip("\n"))

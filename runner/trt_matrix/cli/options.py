@@ -47,8 +47,7 @@ def experiment(named: Path | None, option: Path | None) -> Path:
         typer.BadParameter: two files are named, or the argument looks like a pattern of cells.
     """
     if named and option and named != option:
-        message = f"two experiments: {named} and --config {option}; name one"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"two experiments: {named} and --config {option}; name one")
     if named and named.suffix not in (".yaml", ".yml") and not named.exists():
         message = f"no file {named}; cells are chosen by --select {shlex.quote(str(named))}"
         raise typer.BadParameter(message)

@@ -101,8 +101,7 @@ def age(text: str) -> datetime.timedelta:
     """
     match_ = AGE.fullmatch(text)
     if not match_:
-        source = "--older-than"
-        raise ConfigError(source, [f"{text!a:.40} is no age: write 12h, 30d or 2w"])
+        raise ConfigError("--older-than", [f"{text!a:.40} is no age: write 12h, 30d or 2w"])
     return datetime.timedelta(**{UNITS[match_[2]]: int(match_[1])})
 
 
@@ -120,8 +119,7 @@ def collect_in(
         StoreError: there is none, or it is in use.
     """
     if not (results / Store.FOLDER).is_dir():
-        message = f"{results}: no results here; name their folder with --results"
-        raise StoreError(message)
+        raise StoreError(f"{results}: no results here; name their folder with --results")
     return collect(Store(results), keep=keep, older_than=older_than, now=now, dry_run=dry_run)
 
 

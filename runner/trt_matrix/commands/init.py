@@ -81,8 +81,7 @@ def text(
         *(output.name for output in outputs),
     ):
         if UNREADABLE.search(name):
-            message = f"the name {name!a:.80} holds a control character: rename it"
-            raise graph.GraphError(message)
+            raise graph.GraphError(f"the name {name!a:.80} holds a control character: rename it")
     pairs = [(output.name, output.name) for output in outputs]
     ranked = rankings(model, pairs).rows
     shapes = _shapes(outputs, batch)

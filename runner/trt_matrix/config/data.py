@@ -48,8 +48,7 @@ class Images(Section):
     @model_validator(mode="after")
     def _either(self) -> Self:
         if (self.images is None) == (self.arrays is None):
-            message = "say where the samples are: either `images` or `arrays`"
-            raise ValueError(message)
+            raise ValueError("say where the samples are: either `images` or `arrays`")
         return self
 
     @property
@@ -122,13 +121,11 @@ class Preprocess(Section):
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.channels:
-                message = (
+                raise ValueError(
                     f"{name} has {len(value)} values, {self.color} has {self.channels} channels"
                 )
-                raise ValueError(message)
         if 0 in (self.std if isinstance(self.std, tuple) else (self.std,)):
-            message = "std is 0: every value would be infinite"
-            raise ValueError(message)
+            raise ValueError("std is 0: every value would be infinite")
         return self
 
 

@@ -76,21 +76,19 @@ class WithFunction(Section):
         every = list(stated.values()) if isinstance(stated, Mapping) else []
         files = sorted({one.rpartition(":")[0] for one in every})
         if len(files) > 1:
-            message = (
+            raise ValueError(
                 f"entry_point names functions in {' and '.join(files)}: an environment has one file, "
                 "make two environments of it"
             )
-            raise ValueError(message)
         return self
 
 
 def with_engine(entry: WithFunction, engine: str) -> None:
     """Raises ValueError where `entry_point` and `engine: python` are not there together."""
     if engine == PYTHON and entry.entry_point is None:
-        message = (
+        raise ValueError(
             "engine: python needs `entry_point: file.py:function` (docs/how-to/python-engine.md)"
         )
-        raise ValueError(message)
     if engine != PYTHON:
         idle = sorted({"entry_point", "files", "device"} & entry.model_fields_set)
         if idle:

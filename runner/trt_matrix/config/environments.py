@@ -75,11 +75,10 @@ ONE_PER_MAJOR = "one-per-major"
 
 def _one_per_major(value: str) -> str:
     if value != ONE_PER_MAJOR:
-        message = (
+        raise ValueError(
             f'{value!r:.60} is no selector: a list of tags as ["24.04-py3"], {ONE_PER_MAJOR}, '
             'or a range as {tensorrt: ">=6,<11"}'
         )
-        raise ValueError(message)
     return value
 
 
@@ -231,8 +230,7 @@ class RecordedPass(Section):
     @model_validator(mode="after")
     def _names_of_a_table(self) -> Self:
         if self.names and self.table is None:
-            message = "`names` are those of a table: say which, as `table`"
-            raise ValueError(message)
+            raise ValueError("`names` are those of a table: say which, as `table`")
         if twice := twice_named(self.names):
             raise ValueError(twice)
         return self
@@ -283,8 +281,7 @@ class Dumps(Section):
     @classmethod
     def _one_device(cls, value: str) -> str:
         if not RECORDED_DEVICE.fullmatch(value):
-            message = f"{value!r} is no device that a program ran on: cpu or gpu:NAME"
-            raise ValueError(message)
+            raise ValueError(f"{value!r} is no device that a program ran on: cpu or gpu:NAME")
         return value
 
     @model_validator(mode="after")

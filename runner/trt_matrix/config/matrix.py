@@ -48,8 +48,7 @@ DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+
 
 def _device(text: str) -> str:
     if not DEVICE.fullmatch(text):
-        message = f"{text!r:.80} is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid"
-        raise ValueError(message)
+        raise ValueError(f"{text!r:.80} is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid")
     return text
 
 
@@ -71,8 +70,7 @@ class Repeats(Section):
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
         if self.min > self.max:
-            message = f"min {self.min} is above max {self.max}"
-            raise ValueError(message)
+            raise ValueError(f"min {self.min} is above max {self.max}")
         return self
 
 

@@ -17,8 +17,7 @@ def _one_or_several(value: Any) -> str:
 
 def _different(value: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(value)) < len(value):
-        message = "names one twice"
-        raise ValueError(message)
+        raise ValueError("names one twice")
     return value
 
 

@@ -80,10 +80,8 @@ OWN_OPTIONS = "In place of engines.onnxruntime or engines.tensorrt, whichever is
 
 def of_engine(options: OnnxRuntime | TensorRt | None, engine: str) -> None:
     if options is not None and engine == "python":
-        message = "a function has no options of an engine: it sets what it wants itself"
-        raise ValueError(message)
+        raise ValueError("a function has no options of an engine: it sets what it wants itself")
     wanted = OnnxRuntime if engine == "onnxruntime" else TensorRt
     if options is not None and not isinstance(options, wanted):
         names = ", ".join(wanted.model_fields)
-        message = f"these are no options of {engine}, which is inside; it has: {names}"
-        raise ValueError(message)
+        raise ValueError(f"these are no options of {engine}, which is inside; it has: {names}")

@@ -55,10 +55,9 @@ def _package_or_requirements(value: Any) -> str:
 
 def _no_secret(value: str) -> str:
     if "@" in value.partition("://")[2].partition("/")[0]:
-        message = (
+        raise ValueError(
             "an index is named without user and password: uv reads those from its own settings"
         )
-        raise ValueError(message)
     return value
 
 
@@ -96,20 +95,16 @@ class Venv(WithFunction):
     def _named_by_version_or_name(self) -> Self:
         if isinstance(self.venv, Requirements):
             if self.versions and not any(VERSION in one for one in self._stated):
-                message = (
+                raise ValueError(
                     "requirements state their versions themselves: leave out `versions`, or write "
                     f"{VERSION} where they belong"
                 )
-                raise ValueError(message)
             if not self.versions and any(VERSION in one for one in self._stated):
-                message = f"{VERSION} stands for each of `versions`: name at least one"
-                raise ValueError(message)
+                raise ValueError(f"{VERSION} stands for each of `versions`: name at least one")
             if self.name is None:
-                message = "an environment of requirements needs a `name`"
-                raise ValueError(message)
+                raise ValueError("an environment of requirements needs a `name`")
         elif not self.versions:
-            message = 'name at least one version: `versions: ["1.32.0"]`'
-            raise ValueError(message)
+            raise ValueError('name at least one version: `versions: ["1.32.0"]`')
         elif self.engine == "tensorrt":
             for version in self.versions:
                 wheel(self.venv, version, None)

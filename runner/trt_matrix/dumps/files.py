@@ -65,8 +65,7 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
     with reporting(str(path)):
         if not path.is_file():
             problem = "is no regular file" if path.exists() else "does not exist"
-            message = f"{path} {problem}"
-            raise DumpError(message)
+            raise DumpError(f"{path} {problem}")
         size = path.stat().st_size
         if size == 0:
             message = f"{path} is empty: did the program that wrote it end, and close the file?"
@@ -79,10 +78,9 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
         if beginning.startswith(NPZ_MAGICS):
             return _npz(path, form.layout)
     if path.suffix in (".npy", ".npz"):
-        message = (
+        raise DumpError(
             f"{path} is called {path.suffix} but does not begin like one: was it cut or renamed?"
         )
-        raise DumpError(message)
     if looks_written(beginning):
         return written(path, form.layout)
     if looks_like_text(beginning, path.suffix):
@@ -94,16 +92,14 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
 def _raw(path: Path, size: int, form: FileFormat) -> Tensor:
     width = form.numpy.itemsize
     if size % width:
-        message = (
+        raise DumpError(
             f"{path} has {size:,} bytes, no multiple of {width}: it is not raw {form.dtype}, "
             "was cut, or begins with a header"
         )
-        raise DumpError(message)
     if form.layout is ChannelOrder.NHWC and form.shape is None:
-        message = (
+        raise DumpError(
             f"{path} is raw: --layout {form.layout} needs --shape, as images,channels,height,width"
         )
-        raise DumpError(message)
     held = size // width
     shape = None if form.shape is None else _fitted(path, held, form.shape, form)
     elements = held if shape is None else math.prod(shape)
@@ -126,10 +122,9 @@ def _fitted(path: Path, held: int, shape: tuple[int, ...], form: FileFormat) -> 
         return shape
     wanted = spelled(shape)
     needs = f"needs {'a multiple of ' if -1 in shape else ''}{fixed:,}"
-    message = (
+    raise DumpError(
         f"{path} has {held:,} elements, --shape {wanted} {needs}: {_advice(held, shape, form)}"
     )
-    raise DumpError(message)
 
 
 def _advice(held: int, shape: tuple[int, ...], form: FileFormat) -> str:
@@ -180,11 +175,9 @@ def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
         message = f"{path} is a damaged or unusual .npz: {error}; write it again with numpy.savez"
         raise DumpError(message) from error
     if not found:
-        message = f"{path} is a zip file without arrays (.npy members): is it another file?"
-        raise DumpError(message)
+        raise DumpError(f"{path} is a zip file without arrays (.npy members): is it another file?")
     if len({tensor.member for tensor in found}) < len(found):
-        message = f"{path} holds two arrays of one name: write it again with numpy.savez"
-        raise DumpError(message)
+        raise DumpError(f"{path} holds two arrays of one name: write it again with numpy.savez")
     return tuple(found)
 
 
@@ -196,26 +189,21 @@ def _npy(
     try:
         shape, fortran, dtype = read_header(stream)
     except BAD_HEADER as error:
-        message = f"{where} has a damaged .npy header: save it again ({error})"
-        raise DumpError(message) from error
+        raise DumpError(f"{where} has a damaged .npy header: save it again ({error})") from error
     if dtype.kind != "f" or dtype.itemsize > 8:
-        message = f"{where} holds {dtype}: save it with array.astype(numpy.float32)"
-        raise DumpError(message)
+        raise DumpError(f"{where} holds {dtype}: save it with array.astype(numpy.float32)")
     # In a Fortran-ordered file of one long axis the elements stand in the usual order all the same.
     if fortran and sum(axis > 1 for axis in shape) > 1:
-        message = f"{where} is in Fortran order: save it with numpy.ascontiguousarray(array)"
-        raise DumpError(message)
+        raise DumpError(f"{where} is in Fortran order: save it with numpy.ascontiguousarray(array)")
     elements = math.prod(shape)
     if elements < 1 or min(shape, default=1) < 0:
-        message = f"{where} has shape {shape}: there is nothing to compare"
-        raise DumpError(message)
+        raise DumpError(f"{where} has shape {shape}: there is nothing to compare")
     offset = stream.tell()
     if size - offset < elements * dtype.itemsize:
-        message = (
+        raise DumpError(
             f"{where} was cut: its header promises {elements:,} elements, "
             f"there are bytes for {(size - offset) // dtype.itemsize:,}"
         )
-        raise DumpError(message)
     if len(shape) < 3:
         layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
     elif layout is ChannelOrder.NHWC:

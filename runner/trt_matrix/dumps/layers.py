@@ -86,8 +86,7 @@ def _information(
     try:
         told = json.loads(content_of(path), strict=False)
         if not isinstance(told, dict) or not isinstance(told.get("Layers"), list):
-            message = "it has no list of `Layers`, as trtexec --exportLayerInfo writes"
-            raise ValueError(message)
+            raise ValueError("it has no list of `Layers`, as trtexec --exportLayerInfo writes")
         layers = layer_information.inspected(told, network)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         notes.append(f"{path.name}: its layers are not used: {_reason(error)}")

@@ -153,8 +153,7 @@ def _tensor(recorded: Recorded, name: str, head: str, shape: Shape, images: int)
             raise DumpError(message)
         tensor = called.get(wanted, tensor)
     elif "head" not in fields(recorded.files) and len(recorded.names) > 1:
-        message = f"{recorded.files!r} names no {{head}}: which head is it?"
-        raise DumpError(message)
+        raise DumpError(f"{recorded.files!r} names no {{head}}: which head is it?")
     return _shaped(tensor, (images, *shape), recorded.form.layout)
 
 
@@ -207,11 +206,10 @@ def _check_type(tensor: Tensor, recorded: Recorded) -> None:
     other = other_dtype(sample(tensor), tensor.dtype)
     if other is not None:
         keys = f"byte_order: {order_of(other)}, dtype: {other.name}"
-        message = (
+        raise DumpError(
             f"{tensor.where} looks like {looks_like(other)}, as {looks_like(tensor.dtype)} its "
             f"magnitudes make no sense: say `{keys}` in matrix.yaml"
         )
-        raise DumpError(message)
 
 
 def _count_nonfinite(row: Floats, tensor: Tensor, recorded: Recorded, found: Found) -> None:

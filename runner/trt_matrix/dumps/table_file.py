@@ -29,8 +29,7 @@ def read_table(path: Path) -> tuple[ReadTable, bytes]:
     try:
         content = content_of(path)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
-        reason = getattr(error, "strerror", None) or str(error)
-        raise TableError(reason) from error
+        raise TableError(getattr(error, "strerror", None) or str(error)) from error
     return read(content), content
 
 
@@ -45,8 +44,7 @@ def content_of(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as stream:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            message = "it is no regular file"
-            raise OSError(message)
+            raise OSError("it is no regular file")
         content = stream.read(LIMIT_BYTES + 1)
         if len(content) > LIMIT_BYTES and is_network(content):
             content += stream.read(LIMIT_NETWORK_BYTES - len(content) + 1)

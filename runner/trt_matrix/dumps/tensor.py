@@ -182,8 +182,7 @@ def _opened(tensor: Tensor) -> Iterator[Stream]:
             stream.read(tensor.offset)
             yield cast("zipfile.ZipExtFile", stream)
     except (*BAD_ZIP, KeyError) as error:
-        message = f"{tensor.where} is damaged: {error}; write it again"
-        raise DumpError(message) from error
+        raise DumpError(f"{tensor.where} is damaged: {error}; write it again") from error
 
 
 @contextmanager
@@ -191,8 +190,7 @@ def reporting(where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot read {where}: {error.strerror or error}"
-        raise DumpError(message) from error
+        raise DumpError(f"cannot read {where}: {error.strerror or error}") from error
 
 
 def _fill(stream: Stream, block: npt.NDArray[np.floating], tensor: Tensor, start: int) -> None:
@@ -201,11 +199,10 @@ def _fill(stream: Stream, block: npt.NDArray[np.floating], tensor: Tensor, start
     while filled < len(content):
         count = stream.readinto(content[filled:])
         if not count:
-            message = (
+            raise DumpError(
                 f"{tensor.where} ended after {start + filled // block.itemsize:,} of "
                 f"{tensor.elements:,} elements: is it still being written?"
             )
-            raise DumpError(message)
         filled += count
 
 

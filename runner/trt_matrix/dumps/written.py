@@ -105,8 +105,7 @@ def _content(path: Path, name: str) -> bytes:
     status = path.stat()
     found = _arrays(path, status.st_size, status.st_mtime_ns).get(name)
     if found is None:
-        message = f"{path}[{name}] has gone: is the file still being written?"
-        raise DumpError(message)
+        raise DumpError(f"{path}[{name}] has gone: is the file still being written?")
     return found[0].tobytes()
 
 
@@ -120,19 +119,16 @@ def _arrays(path: Path, size: int, _changed_ns: int) -> Mapping[str, tuple[Array
         content = path.read_bytes()
     for pattern, what in _OTHERS:
         if pattern.match(content):
-            message = f"{path} holds {what}"
-            raise NoNumbersError(message)
+            raise NoNumbersError(f"{path} holds {what}")
     if _BEGINS_LIKE_TRTEXEC.match(content):
         found = {name: (array, SIX_DIGITS) for name, array in _of_trtexec(path, content)}
     else:
         found = _of_polygraphy(path, content)
     if not found:
-        message = f"{path} holds no array"
-        raise NoNumbersError(message)
+        raise NoNumbersError(f"{path} holds no array")
     for name, (array, _) in found.items():
         if not array.size:
-            message = f"{path}[{name}] has shape {array.shape}: there is nothing to compare"
-            raise DumpError(message)
+            raise DumpError(f"{path}[{name}] has shape {array.shape}: there is nothing to compare")
     return found
 
 
@@ -147,17 +143,15 @@ def _of_trtexec(path: Path, content: bytes) -> Iterator[tuple[str, Array]]:
             raise DumpError(message)
         name = entry["name"].decode("utf-8", "replace")
         if name in names:
-            message = f"{path} holds two arrays called {name!r}"
-            raise DumpError(message)
+            raise DumpError(f"{path} holds two arrays called {name!r}")
         names.add(name)
         yield name, _values(f"{path}[{name}]", entry["dimensions"], entry["values"])
         at = after.end()
         if after["mark"] == b"]":
             if content[at:].strip():
-                message = (
+                raise DumpError(
                     f"{path} has more behind trtexec's list, from byte {at:,}: save each alone"
                 )
-                raise DumpError(message)
             return
 
 
@@ -169,12 +163,10 @@ def _values(where: str, dimensions: bytes, values: bytes) -> Array:
             text += "nothing"
         array = np.fromstring(text, np.float64, sep=",")
     except ValueError as error:
-        message = f"{where} holds what is no number, or no shape: {error}"
-        raise DumpError(message) from error
+        raise DumpError(f"{where} holds what is no number, or no shape: {error}") from error
     if min(shape, default=1) < 0 or array.size != math.prod(shape):
         told = dimensions.decode("ascii", "replace")
-        message = f"{where} was cut: {array.size:,} values, its dimensions are {told!r}"
-        raise DumpError(message)
+        raise DumpError(f"{where} was cut: {array.size:,} values, its dimensions are {told!r}")
     with np.errstate(over="ignore"):
         return array.astype(np.float32).reshape(shape)
 
@@ -190,10 +182,9 @@ def _of_polygraphy(path: Path, content: bytes) -> dict[str, tuple[Array, str]]:
         arrays = [_array(f"{path}[{name}]", iteration) for iteration in iterations]
         shapes = {array.shape[1:] for array in arrays}
         if len(arrays) > 1 and (len(shapes) > 1 or not arrays[0].ndim):
-            message = (
+            raise DumpError(
                 f"{path}[{name}]: its iterations have shapes {sorted(shapes)[:3]}: save each alone"
             )
-            raise DumpError(message)
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         note = "" if array.dtype.kind == "f" else f"holds {array.dtype}, compared as numbers"
         found[name] = (_floating(array), note)
@@ -249,12 +240,10 @@ def _array(where: str, payload: Any) -> npt.NDArray[Any]:
         message = f"{where} holds no array of numpy: {type(error).__name__}: {error}"
         raise DumpError(message) from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
-        message = f"{where} holds {dtype}: convert it to float32 before it is saved"
-        raise DumpError(message)
+        raise DumpError(f"{where} holds {dtype}: convert it to float32 before it is saved")
     elements = math.prod(shape)
     if min(shape, default=1) < 0 or (len(content) - stream.tell()) != elements * dtype.itemsize:
-        message = f"{where} was cut: {shape} of {dtype} do not fit what is there"
-        raise DumpError(message)
+        raise DumpError(f"{where} was cut: {shape} of {dtype} do not fit what is there")
     flat = np.frombuffer(content, dtype, elements, stream.tell())
     return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"))
 
@@ -270,8 +259,7 @@ def _first_member(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         info = next(iter(archive.infolist()))
         if info.file_size > LIMIT_BYTES:
-            message = f"{info.file_size:,} bytes in an archive"
-            raise ValueError(message)
+            raise ValueError(f"{info.file_size:,} bytes in an archive")
         return archive.read(info)
 
 

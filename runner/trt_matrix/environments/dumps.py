@@ -111,8 +111,7 @@ class DumpsEnvironment:
         try:
             files = self._files()
         except (DumpError, OSError) as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         facts: dict[str, Any] = {
             "kind": "dumps",
             "folder": str(self._entry.dumps),

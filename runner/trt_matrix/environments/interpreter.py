@@ -68,8 +68,7 @@ class InterpreterEnvironment:
             python = self._ask()
             libraries = {str(path): _libraries(path) for path in self._library_paths}
         except EnvironmentUnavailableError as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         facts: dict[str, Any] = {
             "kind": "interpreter",
             "executable": str(self._python),

@@ -88,8 +88,7 @@ def read_lock(text: str) -> dict[str, Package]:
         raise
     # No TOML, no URL, no hash; nested so deeply that tomllib gives up.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = f"not a resolution: {type(error).__name__} {error}"
-        raise LockError(message) from error
+        raise LockError(f"not a resolution: {type(error).__name__} {error}") from error
 
 
 def lock_bytes(text: str) -> dict[str, int]:
@@ -105,8 +104,7 @@ def lock_bytes(text: str) -> dict[str, int]:
 def _package(entry: Mapping[str, Any]) -> Package:
     files = [*entry.get("wheels", ()), *([entry["archive"]] if "archive" in entry else [])]
     if not files:
-        message = f"{entry['name']} is not given by a hashed file; name a version or a wheel"
-        raise LockError(message)
+        raise LockError(f"{entry['name']} is not given by a hashed file; name a version or a wheel")
     return Package(
         version=entry.get("version", ""),
         files={_name(file): file["hashes"]["sha256"] for file in files},

@@ -114,10 +114,9 @@ def renamed(network: Network, variant: Network, layers: Collection[str]) -> tupl
     theirs = {node.output[0]: node.name for node in canonical(variant.model).graph.node}
     unknown = [name for name in layers if mine.get(name) not in theirs]
     if unknown:
-        message = (
+        raise QdqError(
             f"{variant.name} has no layer that makes what {unknown[0]!r} makes, to keep in float"
         )
-        raise QdqError(message)
     return tuple(theirs[mine[name]] for name in layers)
 
 

@@ -134,8 +134,7 @@ class ResultFolder:
         if answer is None and ended:
             answer = self._read(PassAnswer, f"{folder}/{protocol.UNTIMED}")
         if answer and answer.status != "ok" and answer.error is None:
-            message = f"{name}: a failed pass without an error"
-            raise AnswerError(message)
+            raise AnswerError(f"{name}: a failed pass without an error")
         return answer
 
     def layers(self, name: str, file: str) -> LayersAnswer:
@@ -146,8 +145,7 @@ class ResultFolder:
         """Returns what the engine told of its build; `scales` reads the part that decides something."""
         facts = self._json_of(name, file)
         if not isinstance(facts, dict):
-            message = f"{name}: {file} holds no JSON object"
-            raise AnswerError(message)
+            raise AnswerError(f"{name}: {file} holds no JSON object")
         _valid(BuildAnswer, facts, f"{name}: {file}")
         return facts
 
@@ -170,8 +168,7 @@ class ResultFolder:
         try:
             cache = trt_cache.parse(self.file(name, file).read_bytes().decode("utf-8"))
         except (UnicodeDecodeError, trt_cache.CacheError) as error:
-            message = f"{name}: {file}: {error}"
-            raise AnswerError(message) from error
+            raise AnswerError(f"{name}: {file}: {error}") from error
         return trt_cache.to_table(cache, environment=environment)
 
     def file(self, name: str, file: str, most_bytes: int | None = None) -> Path:
@@ -196,8 +193,7 @@ class ResultFolder:
                 except FileNotFoundError as error:
                     raise self._no_file(name, file) from error
                 except UntrustedError as error:
-                    message = f"{name}: {error}"
-                    raise AnswerError(message) from error
+                    raise AnswerError(f"{name}: {error}") from error
             self._copies[name, file] = ours
         return self._copies[name, file]
 
@@ -225,17 +221,15 @@ class ResultFolder:
             shape: That of the reference's output, (images, …); None where this is the reference.
         """
         if head not in answer.outputs:
-            message = f"{name}: the answer lacks head {head!r}"
-            raise AnswerError(message)
+            raise AnswerError(f"{name}: the answer lacks head {head!r}")
         most = None if shape is None else 2 * _MOST_HEADER + 8 * _elements(shape)
         path = self.file(name, answer.outputs[head].file, most)
         type_, found = _array_header(name, path)
         if type_ != "<f4" or len(found) < 2 or found[0] != images:
-            message = (
+            raise AnswerError(
                 f"{name}: head {head!r} has shape {found!s:.200} and type {type_}; "
                 f"expected {images} images of float32"
             )
-            raise AnswerError(message)
         if shape is not None and found != shape:
             moved = sorted(found) == sorted(shape) and ": its axes stand in another order"
             advice = (
@@ -243,11 +237,10 @@ class ResultFolder:
                 if moved and len(shape) == 4
                 else ""
             )
-            message = (
+            raise AnswerError(
                 f"{name}: head {head!r} has shape {found!s:.200}, the reference's is {shape}"
                 f"{moved or ''}{advice}: the two cannot be compared"
             )
-            raise AnswerError(message)
         return path
 
     def _read(self, kind: type[T], name: str) -> T | None:
@@ -277,16 +270,14 @@ def _json(found: bytes, name: str) -> Any:
     try:
         return plain_json(found)
     except ValueError as error:
-        message = f"{name} is not a valid answer: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"{name} is not a valid answer: {error}") from error
 
 
 def _valid(kind: type[T], value: Any, what: str) -> T:
     try:
         return valid(kind, value)
     except ValueError as error:
-        message = f"{what} is not a valid answer: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"{what} is not a valid answer: {error}") from error
 
 
 def _elements(shape: tuple[int, ...]) -> int:
@@ -315,11 +306,10 @@ def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
     width = re.fullmatch(r"[<>|=]?[a-zA-Z](\d)", type_)
     wanted = begins + _elements(shape) * int(width[1]) if width else None
     if size != wanted:
-        message = (
+        raise AnswerError(
             f"{name}: {path.name} cannot be read as an array: {size} bytes, where its header "
             f"{header[:200]!r} makes {wanted}"
         )
-        raise AnswerError(message)
     return type_, shape
 
 

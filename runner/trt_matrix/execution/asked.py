@@ -46,10 +46,9 @@ def read_form(
     forms = (Alternative(name, wanted.model), *wanted.alternatives)
     read = next((form for form in forms if form.model.file == answer.model), None)
     if read is None:
-        message = (
+        raise AnswerError(
             f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
         )
-        raise AnswerError(message)
     refused = {
         form.name: answer.refused[form.model.file]
         for form in forms

@@ -213,8 +213,7 @@ class WantedTable:
         stored = store.derive(self.key, ".json", make)
         table = _read(store, stored)
         if table is None:
-            message = f"it was made before and cannot be read: delete {store.path(stored)}"
-            raise TableError(message)
+            raise TableError(f"it was made before and cannot be read: delete {store.path(stored)}")
         return table
 
     def _search(self, store: Store, told: Callable[[int, int], None]) -> Table:

@@ -95,8 +95,7 @@ def untaken(left: Left) -> None:
         AnswerError: always.
     """
     del left
-    message = "its outputs did not come, and nothing here was asked to do without them"
-    raise AnswerError(message)
+    raise AnswerError("its outputs did not come, and nothing here was asked to do without them")
 
 
 def question(asked: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -183,15 +182,13 @@ def _read(kind: type[Any], answers: ResultFolder, name: str, file: str) -> Any:
     try:
         return valid(kind, plain_json(answers.file(name, file, 16 << 20).read_bytes()))
     except ValueError as error:
-        message = f"{name}: {file} is not valid: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"{name}: {file} is not valid: {error}") from error
 
 
 def _bytes(answers: ResultFolder, name: str, file: str, size: int) -> bytes:
     content = answers.file(name, file, size).read_bytes()
     if len(content) != size:
-        message = f"{name}: {file} has {len(content)} bytes where {size} are needed"
-        raise AnswerError(message)
+        raise AnswerError(f"{name}: {file} has {len(content)} bytes where {size} are needed")
     return content
 
 

@@ -219,8 +219,7 @@ class ExperimentRun:
             workers=self.workers,
         )[environment.name]
         if isinstance(identity, str):
-            message = f"the reference cannot be made: {identity}"
-            raise EnvironmentUnavailableError(message)
+            raise EnvironmentUnavailableError(f"the reference cannot be made: {identity}")
         lane = DeviceLane(environment.name, named.cell.device, (named.cell,))
         shapes = self._shapes(host)
         site = dataclasses.replace(

@@ -25,11 +25,10 @@ def measured(jobs: Jobs, progress: Progress, site: JobSite, wanted: WantedPass) 
     (made,) = jobs.measure(site, [wanted])
     measurement = made.measurement
     if measurement.status is not Status.OK:
-        message = (
+        raise EnvironmentUnavailableError(
             f"the reference ({site.environment.name}) could not run this network: "
             f"{measurement.reason}\n{measurement.log_tail or ''}".rstrip()
         )
-        raise EnvironmentUnavailableError(message)
     return measurement
 
 
@@ -56,8 +55,7 @@ def check_variants(
         if reason:
             problems.append(f"{one.name} is not the function of {network.name}: {reason}")
     if problems:
-        source = "model.variants"
-        raise ConfigError(source, problems)
+        raise ConfigError("model.variants", problems)
 
 
 def reference_site(

@@ -61,8 +61,7 @@ def shares_of_layers(
         names = [tensor for _, tensor in heads]
         shares = engine_share(layers, original, names, quantised=quantised)
     except (DecodeError, GraphError) as error:
-        message = f"the engine's layers are not those of this network: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"the engine's layers are not those of this network: {error}") from error
     return _stored(shares, heads)
 
 

@@ -314,5 +314,4 @@ def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> Non
         algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in made
     ]
     if missing:
-        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
-        raise AnswerError(message)
+        raise AnswerError(f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}")

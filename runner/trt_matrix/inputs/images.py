@@ -163,8 +163,7 @@ def preprocess(
             stream.write(ordered.tobytes())
             placements.append(placement)
     if problems:
-        source = str(files[0].parent)
-        raise ConfigError(source, problems)
+        raise ConfigError(str(files[0].parent), problems)
     return tuple(placements)
 
 

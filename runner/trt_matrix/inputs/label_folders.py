@@ -81,35 +81,30 @@ def read_folder(folder: Path, images: Sequence[Path], classes: Classes) -> Label
     stems = [path.stem for path in images]
     twice = [path.name for path in images if stems.count(path.stem) > 1]
     if twice:
-        message = f"{few(twice)} would share one file of labels: rename them"
-        raise LabelsError(message)
+        raise LabelsError(f"{few(twice)} would share one file of labels: rename them")
     found = {suffix: _files(folder, suffix, images) for suffix in (".txt", ".xml")}
     if all(found.values()):
-        message = "it holds .txt and .xml of these images: keep one kind"
-        raise LabelsError(message)
+        raise LabelsError("it holds .txt and .xml of these images: keep one kind")
     if not any(found.values()):
-        message = (
+        raise LabelsError(
             f"no labels of any of these images: {images[0].stem}.txt (YOLO: class cx cy w h) or "
             f"{images[0].stem}.xml (Pascal VOC) is looked for"
             if images
             else "no image to be labelled"
         )
-        raise LabelsError(message)
     suffix = ".xml" if found[".xml"] else ".txt"
     files = found[suffix]
     without = tuple(path.name for path in images if path not in files)
     if suffix == ".xml" and without:
-        message = (
+        raise LabelsError(
             f"no .xml for {few(without)}; an image without objects needs one, too, "
             "else all that is found in it counts as wrong"
         )
-        raise LabelsError(message)
     if len(files) < LEAST_LABELLED * len(images):
-        message = (
+        raise LabelsError(
             f"only {len(files)} of {len(images)} images have a .txt, none for {few(without)}: all that is "
             "found in the others would count as wrong; give an empty file to each image without objects"
         )
-        raise LabelsError(message)
     objects = {path: _objects(files[path], path) if path in files else [] for path in images}
     return LabelFolder(_coco(objects, classes), without)
 
@@ -132,14 +127,12 @@ def _objects(file: Path, image: Path) -> list[_Object]:
     try:
         size = upright_size(image)
     except BROKEN as error:
-        message = f"{image.name}, which they are of, cannot be read: {error}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{image.name}, which they are of, cannot be read: {error}") from error
     content = named_file(file, LIMIT_BYTES)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{file.name}: no text in UTF-8"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{file.name}: no text in UTF-8") from error
     read = _voc if file.suffix.lower() == ".xml" else _yolo
     return list(dict.fromkeys(read(text, file.name, size)))
 
@@ -152,20 +145,17 @@ def _yolo(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
             continue
         where = f"{name}, line {number}"
         if len(words) != 5:
-            message = (
+            raise LabelsError(
                 f"{where}: {len(words)} words; YOLO's `class cx cy w h` is expected (of polygons, give "
                 "the boxes around them)"
             )
-            raise LabelsError(message)
         label, *shares = (_number(word, where) for word in words)
         if label != int(label) or not 0 <= label < 100_000:
-            message = f"{where}: {words[0]} is no class index"
-            raise LabelsError(message)
+            raise LabelsError(f"{where}: {words[0]} is no class index")
         if not all(0 <= share <= 1 + TOLERANCE for share in shares):
-            message = (
+            raise LabelsError(
                 f"{where}: {' '.join(words[1:])} are no shares from 0 to 1 of width and height"
             )
-            raise LabelsError(message)
         x, y, w, h = shares
         box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
         yield _Object(int(label), box)
@@ -174,13 +164,11 @@ def _yolo(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
 def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
     # Entities, which can grow without end, are declared in a document type alone.
     if "<!DOCTYPE" in text:
-        message = f"{name}: a document type is declared, which VOC's labels have none of"
-        raise LabelsError(message)
+        raise LabelsError(f"{name}: a document type is declared, which VOC's labels have none of")
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - without a document type, bounded in size
     except (ElementTree.ParseError, ValueError) as error:
-        message = f"{name}: not XML: {error}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{name}: not XML: {error}") from error
     if root.tag != "annotation":
         message = f"{name}: not Pascal VOC: <annotation> is expected, <{root.tag:.40}> is there"
         raise LabelsError(message)
@@ -188,24 +176,21 @@ def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
         int(_number(root.findtext(f"size/{side}") or "0", name)) for side in ("width", "height")
     )
     if all(told) and told != size:
-        message = (
+        raise LabelsError(
             f"{name}: it is of an image of {told[0]} × {told[1]} pixels, that of this name has "
             f"{size[0]} × {size[1]}"
         )
-        raise LabelsError(message)
     for number, one in enumerate(root.iter("object"), 1):
         where = f"{name}, object {number}"
         label = (one.findtext("name") or "").strip()
         if not label:
-            message = f"{where}: it has no <name>"
-            raise LabelsError(message)
+            raise LabelsError(f"{where}: it has no <name>")
         left, top, right, bottom = (
             _number(one.findtext(f"bndbox/{side}") or "", f"{where}, {side}")
             for side in ("xmin", "ymin", "xmax", "ymax")
         )
         if right < left or bottom < top:
-            message = f"{where}: xmax and ymax must not be less than xmin and ymin"
-            raise LabelsError(message)
+            raise LabelsError(f"{where}: xmax and ymax must not be less than xmin and ymin")
         difficult = (one.findtext("difficult") or "0").strip() == "1"
         yield _Object(label, (left - 1, top - 1, right - left + 1, bottom - top + 1), difficult)
 
@@ -216,8 +201,7 @@ def _number(word: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        message = f"{where}: {word!r:.40} is no number"
-        raise LabelsError(message)
+        raise LabelsError(f"{where}: {word!r:.40} is no number")
     return value
 
 
@@ -266,12 +250,11 @@ def _refuse_shifted(named: set[int | str], classes: Classes) -> None:
     ids = classes.category_ids
     if ids == tuple(range(len(ids))) or not any(isinstance(one, int) for one in named):
         return
-    message = (
+    raise LabelsError(
         f"the numbers of YOLO's text are the network's own classes, and decode.category_ids ({few([str(one) for one in ids])}) "
         "would make others of them: leave it out, or write [0, 1, …] to pass over objects of further classes; "
         "for labels that number classes otherwise, give COCO JSON"
     )
-    raise LabelsError(message)
 
 
 def _order(named: set[str], classes: Classes) -> tuple[str, ...]:
@@ -283,10 +266,9 @@ def _order(named: set[str], classes: Classes) -> tuple[str, ...]:
     order = classes.names
     if named and not order:
         if classes.number != len(VOC_CLASSES) or not named <= set(VOC_CLASSES):
-            message = (
+            raise LabelsError(
                 f"the objects are {few(sorted(named))}: give decode.class_names, the names of the "
                 "network's classes in its order"
             )
-            raise LabelsError(message)
         order = VOC_CLASSES
     return (*order, *sorted(named - set(order)))

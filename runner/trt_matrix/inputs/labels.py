@@ -44,19 +44,16 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
     try:
         coco: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        message = f"not JSON: {str(error).splitlines()[0]}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"not JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in LISTS):
-        message = f"not COCO: an object with the lists {', '.join(LISTS)} is expected"
-        raise LabelsError(message)
+        raise LabelsError(f"not COCO: an object with the lists {', '.join(LISTS)} is expected")
     ids = _ids_by_name(coco["images"])
     unlabelled = [name for name in images if name not in ids]
     if unlabelled:
-        message = (
+        raise LabelsError(
             f"no entry for {few(unlabelled)}; an image without objects needs one, too, "
             "else all that is found in it counts as wrong"
         )
-        raise LabelsError(message)
     image_ids = tuple(ids[name] for name in images)
     on_each = Counter(
         str(annotation.get("image_id"))
@@ -86,7 +83,6 @@ def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:
     for index, entry in enumerate(entries):
         file_name = entry.get("file_name") if isinstance(entry, dict) else None
         if not isinstance(file_name, str):
-            message = f"not COCO: images[{index}] has no file_name"
-            raise LabelsError(message)
+            raise LabelsError(f"not COCO: images[{index}] has no file_name")
         ids[PurePosixPath(file_name).name] = entry.get("id")
     return ids

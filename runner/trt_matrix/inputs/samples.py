@@ -62,10 +62,9 @@ def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float
     told = "" if alone else f"input {part.name!r}: "
     shape = part.shape
     if not alone and path.suffix.lower() != ".npz":
-        message = (
+        raise SampleError(
             "one array alone: the network takes several, so give an .npz with an array for each"
         )
-        raise SampleError(message)
     try:
         if path.suffix.lower() == ".npz":
             most = int(np.prod(shape, dtype=np.int64)) * _WIDEST + _HEADER
@@ -73,19 +72,16 @@ def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float
         else:
             array = read_array(path, mapped=True)
     except (OSError, ValueError) as error:
-        message = f"{told}no {path.suffix} of numbers: {error}"
-        raise SampleError(message) from error
+        raise SampleError(f"{told}no {path.suffix} of numbers: {error}") from error
     if array.shape not in (shape, (1, *shape)):
         message = f"{told}has the shape {array.shape}, one sample of the network's has {shape}"
         raise SampleError(message)
     if array.dtype.kind not in "biuf":
-        message = f"{told}holds {array.dtype}, real numbers are expected"
-        raise SampleError(message)
+        raise SampleError(f"{told}holds {array.dtype}, real numbers are expected")
     try:
         return _float32(array.reshape(shape), part.dtype)
     except SampleError as error:
-        message = f"{told}{error}"
-        raise SampleError(message) from error
+        raise SampleError(f"{told}{error}") from error
 
 
 def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
@@ -95,11 +91,9 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
         message = "holds NaN, infinity or what float32 cannot hold: errors against it would be none"
         raise SampleError(message)
     if dtype == "float16" and np.abs(values).max() > np.finfo(np.float16).max:
-        message = "the network takes float16: nothing beyond 65504"
-        raise SampleError(message)
+        raise SampleError("the network takes float16: nothing beyond 65504")
     if dtype == "bool" and np.any((values != 0) & (values != 1)):
-        message = "the network takes truth values: 0 and 1"
-        raise SampleError(message)
+        raise SampleError("the network takes truth values: 0 and 1")
     if np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
         if (
@@ -111,6 +105,5 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
             message = f"the network takes {dtype}: whole numbers from {limits.min} to {limits.max}"
             raise SampleError(message)
         if np.any(values != array):
-            message = "holds whole numbers above 2^24, which float32 rounds"
-            raise SampleError(message)
+            raise SampleError("holds whole numbers above 2^24, which float32 rounds")
     return values

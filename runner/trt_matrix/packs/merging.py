@@ -105,11 +105,9 @@ def _extract(archive: Path, folder: Path) -> None:
                     message = f"{archive}: {member.name!a:.200} is no plain file below the archive"
                     raise StoreError(message)
                 if number > MOST_FILES or total > MOST_BYTES:
-                    message = f"{archive}: more than any pack answers; it is no results.tar"
-                    raise StoreError(message)
+                    raise StoreError(f"{archive}: more than any pack answers; it is no results.tar")
                 if total > shutil.disk_usage(folder).free:
-                    message = f"{archive}: {total / 1e9:.1f} GB do not fit on this disk"
-                    raise StoreError(message)
+                    raise StoreError(f"{archive}: {total / 1e9:.1f} GB do not fit on this disk")
                 take_out(opened, member, folder / member.name)
     except (
         tarfile.TarError,
@@ -134,8 +132,7 @@ def _checked(archive: Path, folder: Path) -> ReturnedManifest:
     ]
     if wrong:
         names = ", ".join(f"{one:.200}" for one in wrong[:5])
-        message = f"{archive}: changed on the way: {names}; copy it again"
-        raise StoreError(message)
+        raise StoreError(f"{archive}: changed on the way: {names}; copy it again")
     return manifest
 
 
@@ -154,8 +151,7 @@ def _requests(
     """Returns id → what the pack asked."""
     path = sent(store.root, manifest.pack)
     if not path.is_file():
-        message = f"{archive}: answers a pack that was not made from {store.results}"
-        raise StoreError(message)
+        raise StoreError(f"{archive}: answers a pack that was not made from {store.results}")
     requests = {
         request["id"]: request for request in json.loads(path.read_text("utf-8"))["requests"]
     }
@@ -221,8 +217,7 @@ def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Star
     asked = _json(archive, home, request, ReturnedRequest).model_dump(mode="json")
     ending = _json(archive, home, f"{name}/{ENDING}", ReturnedEnding)
     if not (start / LOG).is_file():
-        message = f"{archive}: {name}/{LOG} is missing; copy it again"
-        raise StoreError(message)
+        raise StoreError(f"{archive}: {name}/{LOG} is missing; copy it again")
     try:
         asked = _unpointed(asked)
         keys = [pass_key(asked, pass_) for pass_ in asked["passes"]]

@@ -198,8 +198,7 @@ def _source(config: Config, root: Path) -> bytes | None:
     try:
         return named_file(path, LIMIT_SOURCE_BYTES)
     except OSError as error:
-        message = f"{path}: {error.strerror}; {entry_point} is looked for there"
-        raise DecodeError(message) from error
+        raise DecodeError(f"{path}: {error.strerror}; {entry_point} is looked for there") from error
 
 
 def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> RecordedDecode:

@@ -103,8 +103,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     """
     version = np.lib.format.read_magic(stream)
     if version not in _READ_HEADER:
-        message = f"an .npy of version {version}: save it again as float32"
-        raise ValueError(message)
+        raise ValueError(f"an .npy of version {version}: save it again as float32")
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a header of Python 2 takes longer, and no harm
         return _READ_HEADER[version](stream)
@@ -119,5 +118,4 @@ def _parsing() -> Iterator[None]:
         except ValueError:
             raise
         except (*BAD_HEADER, *BAD_ZIP) as error:
-            message = f"damaged: {error or type(error).__name__}"
-            raise ValueError(message) from error
+            raise ValueError(f"damaged: {error or type(error).__name__}") from error

@@ -51,8 +51,7 @@ def explained(path: Path, option: str = "--results") -> Iterator[None]:
         yield
     except OSError as error:
         told = advice.get(error.errno or 0, f"it cannot be used: name another place with {option}")
-        message = f"{path}: {told} ({error.strerror or error})"
-        raise StoreError(message) from error
+        raise StoreError(f"{path}: {told} ({error.strerror or error})") from error
 
 
 def require_folder(output: Path) -> None:
@@ -164,11 +163,10 @@ class Objects:
         try:
             return read_array(path, mapped=True)
         except FileNotFoundError as error:
-            message = (
+            raise GoneError(
                 f"{path}: stored no more, and needed anew; run `trt-matrix run` again: it is made again "
                 "(`keep: outputs` in matrix.yaml keeps outputs)"
-            )
-            raise GoneError(message) from error
+            ) from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -146,8 +146,7 @@ class Store(Facts):
                 except FileExistsError:
                     continue
             return RunFolder(self, run_id)
-        message = f"{self.results / stem}: a thousand runs in one second"
-        raise StoreError(message)
+        raise StoreError(f"{self.results / stem}: a thousand runs in one second")
 
     def open_run(self, name: str) -> "RunFolder":
         """Opens a finished run by its folder's name; `latest` is one."""
@@ -155,8 +154,7 @@ class Store(Facts):
         if not (folder / "manifest.json").is_file():
             runs = sorted(path.parent.name for path in self.results.glob("*/manifest.json"))
             known = f"runs there: {', '.join(runs[-5:])}" if runs else "run `trt-matrix run` first"
-            message = f"{folder}: no finished run; {known}"
-            raise StoreError(message)
+            raise StoreError(f"{folder}: no finished run; {known}")
         return RunFolder(self, folder.resolve().name)
 
 
@@ -220,8 +218,7 @@ class RunFolder:
         found = self.store.read_fact(kind, path, "this run cannot be read")
         if found is None:
             why = self.store.warnings[-1] if path.exists() else f"{path}: it is missing"
-            message = f"{why}; run `trt-matrix run` again: what is still whole is reused"
-            raise StoreError(message)
+            raise StoreError(f"{why}; run `trt-matrix run` again: what is still whole is reused")
         name = path.relative_to(self.folder).as_posix()
         if self._checksums.get(name) not in (None, sha256_of(path)):
             self.store.warn(

@@ -31,11 +31,9 @@ def unsealed(kind: type[T], content: bytes) -> T:
         if isinstance(value, dict) and CHECKSUM in value:
             told = value.pop(CHECKSUM)
             if digest(value) != told:
-                message = "changed since it was written"
-                raise ValueError(message)
+                raise ValueError("changed since it was written")
     except RecursionError as error:
-        message = "nested too deep"
-        raise ValueError(message) from error
+        raise ValueError("nested too deep") from error
     return kind.model_validate(value)
 
 

@@ -58,12 +58,10 @@ def opened(folder: Path, name: str, most_bytes: int) -> Iterator[BinaryIO]:
             raise FileNotFoundError(name) from error
         except (OSError, ValueError) as error:  # the latter: a name with a zero in it
             told = error.strerror if isinstance(error, OSError) else error
-            message = f"{name!a:.200} cannot be read: {told}"
-            raise UntrustedError(message) from error
+            raise UntrustedError(f"{name!a:.200} cannot be read: {told}") from error
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            message = f"{name!a:.200} is no plain file"
-            raise UntrustedError(message)
+            raise UntrustedError(f"{name!a:.200} is no plain file")
         if status.st_size > most_bytes:
             message = f"{name!a:.200} has {_size(status.st_size)}, more than {_size(most_bytes)}"
             raise UntrustedError(message)
@@ -109,8 +107,7 @@ def copy(folder: Path, name: str, target: Path, most_bytes: int) -> None:
         while left:
             moved = _moved(source, written, left)
             if not moved:
-                message = f"{name!a:.200} became shorter while it was read"
-                raise UntrustedError(message)
+                raise UntrustedError(f"{name!a:.200} became shorter while it was read")
             left -= moved
 
 

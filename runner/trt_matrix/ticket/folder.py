@@ -95,11 +95,10 @@ class Folder:
             content = _PICTURE.sub(b"", (self.root / name).read_bytes())
             kind = self.redactor.leak(name.encode() + b"\0" + content, least)
             if kind:
-                message = (
+                raise StoreError(
                     f"no ticket was written: {name} would still hold a secret ({kind}). This is a bug in "
                     "trt-matrix: report it; until then, leave the cell out with --cell"
                 )
-                raise StoreError(message)
 
 
 def files(root: Path) -> tuple[str, ...]:

@@ -158,8 +158,7 @@ def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str
     unmatched = [pattern for pattern in patterns if not chosen_cells(cells, [pattern])]
     if unmatched:
         known = ", ".join(cell.id for cell in cells[:3])
-        message = f"no cell matches {' '.join(unmatched)}; there are: {known} …"
-        raise NothingSelectedError(message)
+        raise NothingSelectedError(f"no cell matches {' '.join(unmatched)}; there are: {known} …")
     return frozenset(cell.id for cell in chosen_cells(cells, patterns))
 
 

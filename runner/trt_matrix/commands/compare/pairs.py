@@ -54,8 +54,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
     # Two files are compared whatever they are called.
     names = same_names(of_a, of_b) if a.is_dir() else {a.name: b.name}
     if not names:
-        problem = f"no name is in both: A has {_some(of_a)}; B has {_some(of_b)}"
-        raise ConfigError(source, [problem])
+        raise ConfigError(source, [f"no name is in both: A has {_some(of_a)}; B has {_some(of_b)}"])
     problems: list[str] = []
     pairs: list[TensorPair] = []
     only_a = [name for name in of_a if name not in names]

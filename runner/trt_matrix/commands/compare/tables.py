@@ -139,8 +139,7 @@ def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult |
         if isinstance(one, str)
     ]
     if problems:
-        source = f"compare {a} {b}"
-        raise ConfigError(source, problems)
+        raise ConfigError(f"compare {a} {b}", problems)
     if given:
         problem = f"{', '.join(given)}: of arrays, and both files are calibration tables"
         raise ConfigError(OPTIONS, [problem])

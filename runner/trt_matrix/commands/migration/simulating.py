@@ -141,11 +141,9 @@ def ran(
             if answer is None:
                 error = (told or {}).get("error") or {}
                 _, why = classify(ending, _text(stage_file) or None, error.get("message"))
-                message = f"{called}: {why}{_last_words(log)}"
-                raise SimulationError(message)
+                raise SimulationError(f"{called}: {why}{_last_words(log)}")
             if answer["status"] != "ok":
-                message = f"{called}: {(answer['error'] or {}).get('message')}"
-                raise SimulationError(message)
+                raise SimulationError(f"{called}: {(answer['error'] or {}).get('message')}")
         calibrated = _answer_of(result / "calibration.json") if ranges_of else None
         yield NetworkOutputs(
             folder=folder,

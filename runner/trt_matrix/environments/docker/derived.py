@@ -109,8 +109,7 @@ def derive(
             _build(engine, base, folder, packages, executable, tag)
     image = find(engine, tag)
     if image is None:
-        message = f"{tag}: built, but the engine does not find it"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{tag}: built, but the engine does not find it")
     return image, packages
 
 
@@ -197,10 +196,9 @@ def _build(
         )
         for event in events:
             if "error" in event:
-                message = (
+                raise EnvironmentUnavailableError(
                     f"{base.reference}: packages could not be added ({event['error'].strip()})"
                 )
-                raise EnvironmentUnavailableError(message)
 
 
 @contextlib.contextmanager

@@ -139,8 +139,7 @@ class Engine:
             message = prefix + tell(str(error.explanation or error))
             raise EnvironmentUnavailableError(message) from error
         except (DockerException, requests.RequestException, OSError) as error:
-            message = prefix + failures.of_engine(str(error))
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(prefix + failures.of_engine(str(error))) from error
 
 
 @functools.cache

@@ -109,8 +109,7 @@ class DockerEnvironment:
                 self.docker, recipe, cache=self._cache, offline=offline, transfer=transfer
             )
         except EnvironmentUnavailableError as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         return self._made.identity(recipe)
 
     def identity(self) -> Identity | None:
@@ -127,8 +126,7 @@ class DockerEnvironment:
         from trt_matrix.environments.docker.start import ContainerStart, run_job  # noqa: PLC0415
 
         if self._made is None:
-            message = f"{self.name}: prepare it before it runs"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self.name}: prepare it before it runs")
         host = self._host()
         start = ContainerStart(
             environment=self.name,

@@ -56,11 +56,9 @@ def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -
         said = log_lines(log)
     where = f"{image.reference}: its {python}"
     if ending.error:
-        message = f"{image.reference}: {ending.error}"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{image.reference}: {ending.error}")
     if ending.exit_code != 0:
-        message = f"{where} does not work as a Python ({said[-1][:200]})"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{where} does not work as a Python ({said[-1][:200]})")
     try:
         found = told_python(said[-1])
     except ValueError as error:

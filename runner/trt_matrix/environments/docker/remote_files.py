@@ -103,10 +103,9 @@ def fetch_results(container: Container, results: Path) -> None:
         for number, entry in enumerate(tar):
             left -= entry.size
             if left < 0 or number > MOST_FILES:
-                message = (
+                raise EnvironmentUnavailableError(
                     "the job left more than fits here, or files without end: nothing is fetched"
                 )
-                raise EnvironmentUnavailableError(message)
             _, _, name = entry.name.partition("/")
             if not name:
                 continue
