@@ -94,11 +94,9 @@ class CatalogListing:
 
 
 def listing(for_gpu: str | None, driver: str | None) -> CatalogListing:
-    """Returns all containers, with why some cannot run.
+    """Returns all containers, with why some cannot run on a GPU: `T4`, `RTX 4090`, `8.6`; None asks nothing.
 
-    Args:
-        for_gpu: `T4`, `RTX 4090`, `8.6`; None asks nothing.
-        driver: Version of the driver beside it; None for one that is new enough.
+    `driver` is the version beside it; None for one that is new enough.
 
     Raises:
         ConfigError: no such GPU is known, or the driver is no version.

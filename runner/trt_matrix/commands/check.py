@@ -161,13 +161,8 @@ def check(
 ) -> CheckReport:
     """Writes a network in its forms and hands them to NVIDIA's parser and builder.
 
-    Args:
-        path: The network.
-        table: Of its Q/DQ form, in any form that is read; None: made-up scales.
-        versions: Of TensorRT-RTX.
-        capabilities: Of the GPUs that are built for.
-        offline: Whether packages may be fetched.
-        config: A matrix.yaml that says shapes and constants of its inputs.
+    `table` gives the scales of its Q/DQ form; without one they are made up. `versions` are of TensorRT-RTX,
+    `capabilities` those of the GPUs that are built for; `config` says shapes and constants of its inputs.
 
     Raises:
         ConfigError: the network or table cannot be read.

@@ -131,14 +131,10 @@ def collect(
     now: datetime.datetime,
     dry_run: bool,
 ) -> Collected:
-    """Removes the runs that are not kept, and what no kept run needs.
+    """Removes the runs that are not kept, and what no kept run needs; nobody else may have the store open.
 
-    Args:
-        store: Nobody else may have it open.
-        keep: How many of the newest finished runs are kept in any case; the newest always is.
-        older_than: Younger runs are kept in any case. With neither, every run is kept.
-        now: Against which ages are taken.
-        dry_run: Whether all of it is only told.
+    Kept are in any case the newest `keep` finished runs, of them the newest always, and those younger than
+    `older_than`; with neither, all. A dry run only tells.
 
     Raises:
         StoreError: the store is in use, or cannot be written.

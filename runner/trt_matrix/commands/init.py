@@ -50,15 +50,9 @@ def text(
     versions: Sequence[str] = VERSIONS,
     repeats: int = REPEATS,
 ) -> str:
-    """Returns the YAML for the network at `path`, to be saved beside it.
+    """Returns the YAML for the network at `path`, to be saved beside it; its weights may be missing.
 
-    Args:
-        path: As the file is to call it.
-        model: The network; its weights may be missing.
-        notes: What is to be known of it: each becomes a comment above `model`.
-        samples: The user's, where he has said where they are.
-        versions: Of ONNX Runtime, the last one the baseline.
-        repeats: Of every cell.
+    Each of `notes` becomes a comment above `model`; the last of `versions`, of ONNX Runtime, is the baseline.
 
     Raises:
         GraphError: the network has no input that images can fill, no output to compare, or one whose
@@ -261,10 +255,7 @@ def _model(path: Path, found: Likely) -> str:
 def guesses(found: Likely, *, pixels: bool, boxless: bool) -> Sequence[str]:
     """Returns what of the proposal nothing says.
 
-    Args:
-        found: The proposal.
-        pixels: Whether what becomes of pixels is written, and of no known family.
-        boxless: Whether it is written that an image gives no boxes.
+    `pixels`: what becomes of pixels is written, and of no known family; `boxless`: that an image gives no boxes.
     """
     return (
         *found.guesses,

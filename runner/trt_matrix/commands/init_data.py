@@ -36,9 +36,7 @@ class GivenSamples:
 def given(folder: Path, called: str) -> GivenSamples:
     """Returns what a folder of samples holds: both parts in folders of their names, or files to be halved.
 
-    Args:
-        folder: As it can be opened.
-        called: The same as matrix.yaml is to call it.
+    `called` is what matrix.yaml is to call it.
 
     Raises:
         ConfigError: it holds no samples, too few, or what is none.
@@ -120,14 +118,9 @@ def section(
 ) -> str:
     """Returns the section: of images, or of arrays for what no file of an image holds.
 
-    Args:
-        image: What the network takes.
-        pixels: Type of whole numbers that it takes, None where it takes floats.
-        found: The user's samples; None where he has not said where they are.
-        published: Keys of `preprocess` in which the network's family differs from the defaults.
-        style: That family, for the reader.
-        boxless: Whether labels would have no use.
-        parts: The network's inputs, where every sample brings several.
+    `pixels` is the type of whole numbers that the network takes, None for floats. `published` are the keys of
+    `preprocess` in which its family, `style`, differs from the defaults. With `boxless` labels would have no use;
+    `parts` are the network's inputs, where every sample brings several.
 
     Raises:
         GraphError: images cannot fill the network's input.

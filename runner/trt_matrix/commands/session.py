@@ -194,14 +194,7 @@ def init(
 ) -> str:
     """Writes a matrix.yaml for a network; returns what to do next.
 
-    Args:
-        model: Its file.
-        output: The matrix.yaml.
-        force: Whether one that is there is overwritten.
-        images: A folder of samples: then nothing is left to be filled in.
-        versions: Of ONNX Runtime.
-        repeats: Of every cell.
-        runs: Whether it is run at once.
+    With `images`, a folder of samples, nothing is left to be filled in; `force` overwrites one that is there.
 
     Raises:
         ConfigError: the network or the samples cannot be used, or the file exists already.

@@ -120,9 +120,8 @@ def _capability(row: Mapping[str, Any], field: str) -> tuple[int, int] | None:
 def newest_of_each(depth: int, tensorrt: str | None = None) -> tuple[str, ...]:
     """Returns the newest tag of each TensorRT release, oldest first; no release candidates.
 
-    Args:
-        depth: How much of the version makes a release: 1 the major, 2 the minor version.
-        tensorrt: A range such as `>=6,<11`; None for all.
+    `depth` is how much of the version makes a release: 1 the major, 2 the minor version; `tensorrt` a range such as
+    `>=6,<11`, None for all.
     """
     wanted = SpecifierSet(tensorrt or "")
     newest: dict[tuple[int, ...], str] = {}

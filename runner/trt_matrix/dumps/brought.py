@@ -93,9 +93,7 @@ class BroughtTable:
     def uncovered(self, unmapped: Sequence[str], otherwise: str) -> str | None:
         """Returns that it names too little of a head; None where it is enough.
 
-        Args:
-            unmapped: Of `unmapped`.
-            otherwise: What to do where the names are those of another network.
+        `otherwise` is what to do where the names are those of another network.
         """
         arrived = coverage(self.target.model, TensorArrival(unmapped=unmapped), self.target.heads)
         head, worst = min(
@@ -124,13 +122,7 @@ class BroughtTable:
 
 
 def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Target) -> BroughtTable:
-    """Brings a table to the network's names.
-
-    Args:
-        name: Of its file.
-        table: What it holds.
-        names: The user's map, theirs → the network's.
-        target: Whose table it is to be.
+    """Brings the table of a file to the names of `target`'s network; `names` is the user's map, theirs → the network's.
 
     Raises:
         GraphError: see `calibration_model`.

@@ -144,11 +144,9 @@ def spelled(shape: Sequence[int]) -> str:
 
 
 def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """Returns shapes like `shape` with `elements` elements: more images, or another height and width.
+    """Returns shapes like `shape` with `elements` elements, ≥ 1: more images, or another height and width.
 
-    Args:
-        elements: Of the file, ≥ 1.
-        shape: Channels first; an axis of −1 is free anyway and counts as 1.
+    Channels are first; an axis of −1 is free anyway and counts as 1.
     """
     axes = tuple(max(axis, 1) for axis in shape)
     found = []

@@ -43,11 +43,9 @@ class TakenLayers:
 
 
 def take_layers(files: LayerFiles, model: onnx.ModelProto) -> TakenLayers:
-    """Reads what was recorded of layers; says why it is not used rather than raise.
+    """Reads what was recorded of layers, at least one file; says why it is not used rather than raise.
 
-    Args:
-        files: At least one.
-        model: The network as the program is said to have built it: its nodes' names are in the layers'.
+    `model` is the network as the program is said to have built it: its nodes' names are in the layers'.
     """
     network = layers_of(model)
     notes: list[str] = []

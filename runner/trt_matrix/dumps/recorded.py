@@ -60,14 +60,7 @@ class Found:
 def write_head(recorded: Recorded, head: str, shape: Shape, repeat: int, target: Path) -> Found:
     """Writes one head of all images as a job does: float32 (images, …), channels first.
 
-    Memory is constant: one image at a time.
-
-    Args:
-        recorded: Where the files are.
-        head: Its name in matrix.yaml.
-        shape: Of one image, without a batch axis.
-        repeat: From 0.
-        target: The .npy to write.
+    Memory is constant: one image at a time. `shape` is of one image, without a batch axis; `repeat` is from 0.
 
     Raises:
         DumpError: files are missing, of another size, or hold other numbers than they should.

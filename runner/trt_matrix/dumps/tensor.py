@@ -109,8 +109,7 @@ class Tensor:
     def blocks(self, size: int) -> Iterator[Floats]:
         """Yields all elements in NCHW order, `size` at a time; a block is valid until the next one.
 
-        Args:
-            size: Elements; a multiple of `elements_at_once`.
+        `size` is a multiple of `elements_at_once`.
 
         Raises:
             DumpError: the file ends too soon, is damaged or can no longer be read.

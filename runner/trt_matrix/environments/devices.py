@@ -78,11 +78,7 @@ def _driver() -> Driver:
 
 
 def read_state(uuid: str, *, ours: frozenset[int] = frozenset()) -> GpuState:
-    """Returns what one GPU does now.
-
-    Args:
-        uuid: Which.
-        ours: Process ids that are not to be called others.
+    """Returns what one GPU does now; processes with an id in `ours` are not called others.
 
     Raises:
         pynvml.NVMLError: no driver, or no such GPU.

@@ -47,13 +47,8 @@ class DumpsEnvironment:
     ) -> None:
         """Reads nothing yet.
 
-        Args:
-            entry: As it stands in matrix.yaml.
-            root: Folder that its relative paths start from.
-            known: What its passes may be called → the pass.
-            heads: Of the experiment.
-            images: Names of the evaluation images without suffix, in their order.
-            least_coverage: Least share of a head's tensors that a table must name.
+        `known` is what its passes may be called → the pass; `images` are the names of the evaluation images without
+        suffix, in their order; `least_coverage` is the least share of a head's tensors that a table must name.
         """
         self.name = entry.name
         self.engine: str = entry.engine

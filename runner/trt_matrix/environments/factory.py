@@ -44,12 +44,9 @@ OFFERED: Mapping[str, frozenset[Precision]] = {
 def environments_of(
     config: Config, root: Path, evaluation: Sequence[Path] = ()
 ) -> Mapping[str, Environment]:
-    """Returns id → environment, in the order of matrix.yaml; nothing is made yet.
+    """Returns id → environment, in the order of matrix.yaml, whose folder is `root`; nothing is made yet.
 
-    Args:
-        config: The experiment.
-        root: Folder that its relative paths start from.
-        evaluation: Its images: recorded outputs are named after them.
+    Recorded outputs are named after the images in `evaluation`.
     """
     cache = default_cache(os.environ)
     environments: dict[str, Environment] = {}

@@ -57,14 +57,9 @@ def facts_of(
     *,
     local: bool,
 ) -> HostFacts:
-    """Returns a host's facts.
+    """Returns a host's facts from `GET /info` and `GET /images/json` of its engine, and its NVIDIA driver.
 
-    Args:
-        info: What its engine says of itself (`GET /info`).
-        listed: Its images (`GET /images/json`).
-        driver: Its NVIDIA driver.
-        registries: Those that Docker has credentials for.
-        local: Whether the engine's folders are folders of this machine.
+    `registries` are those that Docker has credentials for; `local` tells whether the engine's folders are this machine's.
     """
     return HostFacts(
         docker_version=info.get("ServerVersion"),
@@ -92,11 +87,7 @@ def without_docker(driver: Driver, why: str) -> HostFacts:
 
 
 def is_podman(info: Mapping[str, Any]) -> bool:
-    """Says whether an engine is Podman, whose API for Docker's programs says the same but for this.
-
-    Args:
-        info: What it says of itself (`GET /info`).
-    """
+    """Says whether an engine is Podman, whose `GET /info` says the same as Docker's but for this."""
     return "BuildahVersion" in info
 
 

@@ -29,12 +29,8 @@ class InterpreterEnvironment:
     ) -> None:
         """Starts nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            python: The interpreter; a virtual environment's is used as such.
-            variables: Environment variables of its jobs, beside those that every job gets.
-            library_paths: Folders for LD_LIBRARY_PATH.
+        A virtual environment's `python` is used as such; `variables` are beside those that every job gets,
+        `library_paths` folders for LD_LIBRARY_PATH.
         """
         self.name = name
         self.engine = engine

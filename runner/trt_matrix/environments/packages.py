@@ -152,17 +152,10 @@ def install(
     held: int,
     sources: Sources = USUAL,
 ) -> None:
-    """Makes a virtual environment in `folder` with exactly the packages of `lock`.
+    """Makes a virtual environment in `folder`, which must not exist, with exactly the packages of `lock`.
 
-    Args:
-        lock: A resolution by `resolve`.
-        folder: Must not exist.
-        python: The environment's Python, of `version`.
-        version: See `python`.
-        offline: Whether only uv's cache may be used.
-        held: File descriptor of the lock on `folder`. uv holds it too, so that nobody else
-            writes there even where this process was killed and uv still runs.
-        sources: Those that `lock` was resolved with.
+    `held` is the descriptor of the lock on `folder`. uv holds it too, so that nobody else writes there even where
+    this process was killed and uv still runs. `sources` are those that `lock` was resolved with.
 
     Raises:
         EnvironmentUnavailableError: it cannot be made here; `folder` may be half made.
@@ -188,11 +181,9 @@ def install(
 
 
 def find_python(wanted: str | None, *, cwd: Path) -> Path:
-    """Returns an installed Python: the runner's own, or the one that `wanted` describes for uv.
+    """Returns an installed Python: the runner's own, or the one that `wanted` describes for uv: `3.9`, `pypy3.9`, a path.
 
-    Args:
-        wanted: `3.9`, `3.9.18`, `pypy3.9`, a path; None for the runner's own.
-        cwd: A folder that belongs to no project.
+    `cwd` is a folder that belongs to no project.
 
     Raises:
         EnvironmentUnavailableError: there is none; no interpreter is ever downloaded.

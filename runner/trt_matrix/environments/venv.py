@@ -92,15 +92,8 @@ class VenvEnvironment:
     ) -> None:
         """Makes nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            requirements: As pip takes them, without options: `onnxruntime==1.26.0`.
-            python: What `find_python` takes; None for the runner's own Python.
-            cache: Where environments are kept: `default_cache`.
-            sources: Where else packages are looked for.
-            wheel: Which TensorRT `requirements` are, where they are one that is known.
-            pythons: The oldest and the newest that there are wheels for, where that is known.
+        `requirements` are as pip takes them, without options; `python` as `find_python` takes it, None for the runner's own;
+        `wheel` says which TensorRT they are, `pythons` the oldest and the newest with wheels, where that is known.
         """
         self.name = name
         self.engine = engine

@@ -131,13 +131,7 @@ def _older_explicit(network: Network, engine: str) -> Sequence[Network]:
 def unlike(
     store: Store, reference: Mapping[str, StoredObject], other: Mapping[str, StoredObject]
 ) -> str | None:
-    """Returns why two networks are not one function, None where they are.
-
-    Args:
-        store: Holds the outputs.
-        reference: head → outputs of the one, float32 (images, …).
-        other: The same of the other.
-    """
+    """Returns why two networks are not one function, None where they are; by head → outputs, float32 (images, …)."""
     for head, output in reference.items():
         r, y = store.array(output), store.array(other[head])
         if r.shape != y.shape:

@@ -71,12 +71,7 @@ class ResultFolder:
     """The folder that one job start writes into."""
 
     def __init__(self, folder: Path, limit_bytes: int = RESULTS_LIMIT_BYTES) -> None:
-        """Reads nothing yet.
-
-        Args:
-            folder: What the job writes into; beside it there is room for copies that it cannot change.
-            limit_bytes: No file is larger.
-        """
+        """Reads nothing yet; beside `folder` there is room for copies that the job cannot change. No file is larger than the limit."""
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._copies: dict[tuple[str, str], Path] = {}
@@ -121,10 +116,7 @@ class ResultFolder:
     def answer(self, name: str, *, ended: bool = True) -> PassAnswer | None:
         """Returns the answer of a pass; None where it gave none.
 
-        Args:
-            name: Of the pass.
-            ended: Whether the job has ended: where it did while a pass's layers were timed, all else of the pass is
-                its answer.
+        `ended` tells whether the job has: where it did while a pass's layers were timed, all else of the pass is its answer.
 
         Raises:
             AnswerError: the file is there but wrong.
@@ -172,12 +164,9 @@ class ResultFolder:
         return trt_cache.to_table(cache, environment=environment)
 
     def file(self, name: str, file: str, most_bytes: int | None = None) -> Path:
-        """Returns a copy of a file of one pass, which nobody else can write to.
+        """Returns a copy of a plain file of one pass, which nobody else can write to.
 
-        Args:
-            name: Of the pass.
-            file: A plain file of its folder.
-            most_bytes: That it may have; what the whole folder may where None.
+        It may have `most_bytes`, or what the whole folder may.
 
         Raises:
             AnswerError: it is no such file.
@@ -211,14 +200,9 @@ class ResultFolder:
         images: int,
         shape: tuple[int, ...] | None,
     ) -> Path:
-        """Returns the checked .npy of one head, float32: a copy as `file` makes it.
+        """Returns the checked .npy of one head, float32 with `images` on the first axis: a copy as `file` makes it.
 
-        Args:
-            name: Of the pass.
-            head: Of the network.
-            answer: What the job said of this pass.
-            images: Length of the first axis.
-            shape: That of the reference's output, (images, …); None where this is the reference.
+        `shape` is that of the reference's output, (images, …); None where this is the reference.
         """
         if head not in answer.outputs:
             raise AnswerError(f"{name}: the answer lacks head {head!r}")

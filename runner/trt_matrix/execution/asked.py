@@ -28,12 +28,7 @@ def read_form(
 ) -> tuple[StoredObject, dict[str, Any]]:
     """Returns the graph of the network that the job read, and what a measurement tells of it.
 
-    That of a UFF file is its ONNX form's, whose heads it has.
-
-    Args:
-        answer: Of the job.
-        wanted: What it was asked.
-        name: What matrix.yaml calls the first form of the network.
+    That of a UFF file is its ONNX form's, whose heads it has. `name` is what matrix.yaml calls the first form.
 
     Raises:
         AnswerError: it had none of that name.

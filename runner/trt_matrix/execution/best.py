@@ -42,13 +42,7 @@ class ImageSubset:
     """Which of the calibration images are looked at."""
 
     def __init__(self, array: Floats, bytes_an_image: int, batch: int = 1) -> None:
-        """Chooses them, spread over all: neighbours in a folder are often alike.
-
-        Args:
-            array: Float32 (images, …).
-            bytes_an_image: Of all heads' outputs.
-            batch: Images that the network takes at once: each of these fills one.
-        """
+        """Chooses them of (images, …), spread over all: neighbours in a folder are often alike. Each fills a batch."""
         fit = max(MOST_BYTES // max(bytes_an_image, 1), 2)
         choose = min(CHOOSE_IMAGES, fit // 2)
         confirm = min(CONFIRM_IMAGES, fit - choose)
@@ -83,15 +77,9 @@ class TableSimulator:
         outputs: Sequence[str],
         threads: int,
     ) -> None:
-        """Computes the reference on the images that it looks at.
+        """Computes the reference on the images, float32, that it looks at; `simulated` has scales as inputs.
 
-        Args:
-            reference: The float network.
-            simulated: The same with scales as inputs.
-            images: Calibration images, float32 (images, …).
-            image: Input that takes one.
-            outputs: The heads' tensors.
-            threads: Of ONNX Runtime; 0 leaves it the choice.
+        With 0 threads ONNX Runtime chooses.
         """
         self._image = image
         self._outputs = list(outputs)

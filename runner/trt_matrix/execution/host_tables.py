@@ -31,13 +31,7 @@ class HostTables:
     """What the host made of the images; empty before it did."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests, progress: Progress) -> None:
-        """Makes nothing yet.
-
-        Args:
-            jobs: Calibrate.
-            wants: What to ask of them.
-            progress: Told what could not be made.
-        """
+        """Makes nothing yet."""
         self.shared: Table | str = "there is no shared table"
         """The table given to all, or why there is none."""
         self.candidates: dict[str, Table] = {}
@@ -51,12 +45,9 @@ class HostTables:
         self._progress = progress
 
     def make(self, site: JobSite, *, limit: bool, options: PlacementOptions) -> None:
-        """Makes the shared table, and what else the limit needs; what fails is told as a warning.
+        """Makes the shared table, and what else the limit needs where there is one; what fails is told as a warning.
 
-        Args:
-            site: Where the reference is computed.
-            limit: Whether there is a limit to look for.
-            options: The placement in which tables are tried for `best`.
+        The reference is computed at `site`; `options` is the placement in which tables are tried for `best`.
         """
         settings = self._wants.settings
         if limit or settings.shared is not None:

@@ -42,14 +42,7 @@ class ImageSets:
     """Asks the reference about images other than the cells'."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests, site: JobSite, engine: str) -> None:
-        """Asks nothing yet.
-
-        Args:
-            jobs: Of the run.
-            wants: Of the run.
-            site: Where the reference is computed.
-            engine: Whose placement of Q/DQ nodes is simulated.
-        """
+        """Asks nothing yet; the placement of Q/DQ nodes is that of `engine`."""
         self.jobs = jobs
         self.wants = wants
         self.site = site
@@ -92,13 +85,9 @@ class ImageSets:
     def table(
         self, algorithm: str, chosen: Sequence[int], maxima: Floats | None, name: str
     ) -> Table:
-        """Returns the table of some calibration images, in the order of the set.
+        """Returns the table of the calibration images with these indices, in the order of the set.
 
-        Args:
-            algorithm: One of the run's.
-            chosen: Indices of images.
-            maxima: (images, tensors); of these alone follows the table of minmax.
-            name: For logs and progress.
+        `maxima` are (images, tensors); of these alone follows the table of minmax. `name` is for logs and progress.
 
         Raises:
             UnknownError: the calibration failed.
@@ -197,13 +186,9 @@ class ImageSets:
     def changed(
         self, images: StoredObject, chosen: Sequence[int], change: Any, key: Any
     ) -> StoredObject:
-        """Returns some images of an array, each changed.
+        """Returns the images of an array with these indices, each as `change` makes it, of the same shape.
 
-        Args:
-            images: The array.
-            chosen: Indices of images.
-            change: Image as fed → another of the same shape.
-            key: Any JSON value that names the change.
+        `key` is any JSON value that names the change.
         """
 
         def make(target: Path) -> None:

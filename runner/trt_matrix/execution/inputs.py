@@ -45,16 +45,10 @@ class Network:
         shipped: Shipped | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes nothing.
+        """Writes nothing; the network is the float one, or the quantised one where no float one could be made of it.
 
-        Args:
-            content: The float network's file; the quantised one's, where none could be made of that.
-            model: The same, parsed.
-            name: The file as matrix.yaml calls it.
-            variants: The same function in forms that older parsers read, the newest first.
-            uff: The same as a UFF file.
-            shipped: The network as it came, quantised; None where it is to be quantised here.
-            facts: What a run writes down of how it came, beside its name and hash.
+        `variants` are the same function in forms that older parsers read, the newest first; `facts` is what a run writes
+        down of how it came, beside its name and hash.
 
         Raises:
             graph.GraphError: no range can be measured in it; see `calibration_model`.
@@ -95,14 +89,9 @@ class Network:
         *,
         simulated: bool,
     ) -> StoredObject:
-        """Returns the Q/DQ network of a placement, or its exact float32 simulation.
+        """Returns the Q/DQ network of a placement, or its exact float32 simulation; the store keeps it.
 
-        Args:
-            store: Keeps it.
-            table: With which scales.
-            placed: Where Q/DQ stands.
-            exclude: Layers that are kept in float, those that `placed` speaks of.
-            simulated: Whether it is the simulation.
+        `exclude` are layers that are kept in float, those that `placed` speaks of.
 
         Raises:
             GraphError: the table quantises nothing, or the network cannot be rewritten.

@@ -89,15 +89,9 @@ class Jobs:
     ) -> None:
         """Starts nothing yet.
 
-        Args:
-            run: Takes the logs; its store takes the answers.
-            wants: What the jobs of this experiment share.
-            progress: Told what is done.
-            fresh: Whether what earlier runs measured is measured again.
-            watch: Tells what the GPU of a device of this machine does now.
-            check: Called as often as one likes; what it raises ends the job in work.
-            settled: Says of outputs that were not kept whether they are needed again.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        With `fresh`, what earlier runs measured is measured again. `watch` tells what the GPU of a device does now; what
+        `check` raises ends the job in work; `settled` says of outputs that were not kept whether they are needed again;
+        `take` takes what came in place of outputs that stayed elsewhere.
         """
         self.run = run
         self.store = run.store
@@ -119,11 +113,8 @@ class Jobs:
     ) -> list[MeasuredPass]:
         """Returns one measurement for each of `wanted`, in that order.
 
-        Args:
-            site: Where.
-            wanted: What.
-            computed: Whether they are exact arithmetic, and no measurement of an engine: what is known
-                of them is taken even where all is measured again.
+        `computed` are exact arithmetic, and no measurement of an engine: what is known of them is taken even where all is
+        measured again.
         """
         found = self._known(wanted, computed=computed)
         if len(found) < len(wanted):
@@ -162,11 +153,9 @@ class Jobs:
         asked: Sequence[tuple[JobSite, WantedCalibration]],
         all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
     ) -> list[Calibration]:
-        """Returns the calibration of each site; nothing is timed, so several may run at once.
+        """Returns the calibration of each site; nothing is timed, so several, of one device, may run at once.
 
-        Args:
-            asked: Of sites that share one device.
-            all_of: Does several things, in threads or one after the other.
+        `all_of` does several things, in threads or one after the other.
         """
         with contextlib.ExitStack() as holding:
             if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):

@@ -113,12 +113,9 @@ class DeviceLane:
         self.reused[name] = self.reused.get(name, 0) + reused
 
     def record(self, cell: Cell, repeats: int, stopped: str | None) -> Record:
-        """Returns what became of one of its cells.
+        """Returns what became of one of its cells, whole with `repeats` measurements; there may be more.
 
-        Args:
-            cell: One of `cells`.
-            repeats: How many measurements make it whole; there may be more.
-            stopped: Why the whole run ended early, None where it did not.
+        `stopped` is why the whole run ended early, None where it did not.
         """
         status, reason = self._ending(cell, repeats, stopped)
         return Record(

@@ -114,13 +114,8 @@ def left_of(
 ) -> Left | None:
     """Returns what came in place of a pass's outputs; None where they came themselves.
 
-    Args:
-        answers: Of a start elsewhere, as it was merged.
-        name: Of the pass.
-        answer: Of it.
-        store: Holds the reference.
-        heads: Of the network, in the order of the request.
-        reference: head → output.
+    `answers` are of a start elsewhere, as it was merged; `heads` in the order of the request; `reference` is
+    head → output.
 
     Raises:
         AnswerError: it cannot be read, or contradicts itself or the reference.
@@ -201,11 +196,7 @@ def _sums(answers: ResultFolder, name: str, file: str, images: int) -> Sums:
 def _contradiction(sums: Sums, theirs: Sums, elements: int, epsilon: float) -> str | None:
     """Returns why these are no sums of any output against this reference; None where they may be.
 
-    Args:
-        sums: That came.
-        theirs: Of the reference against itself.
-        elements: Of one image.
-        epsilon: Of `over`.
+    `theirs` are of the reference against itself; `elements` are of one image, `epsilon` is that of `over`.
     """
     d2, d1, dmax, r2, y2, ry = (sums[name] for name in ("d2", "d1", "dmax", "r2", "y2", "ry"))
     n, over, bad = (sums[name] for name in ("n", "over", "nonfinite"))

@@ -67,26 +67,12 @@ class ExperimentRun:
         settled: SettledBeside = lambda *_: False,
         take: Take = untaken,
     ) -> None:
-        """Plans it.
+        """Plans it; `cells` are in the order of the plan, the rest is as `Jobs` takes it.
 
-        Args:
-            run: Takes the logs; its store takes the answers.
-            progress: Told what is done.
-            wants: What to ask of a job.
-            cells: In the order of the plan.
-            environments: id → environment.
-            reference: Where the reference and the simulations are computed.
-            named: Whose outputs the reference is, where it is not computed there.
-            engine_options: environment → options handed to its engine.
-            offline: Whether environments are made without a network.
-            fresh: Whether what earlier runs measured is measured again.
-            watch: Looks at the device before and after each start.
-            undecided: Says which cells (ids) more repeats would decide; asked after every round
-                from the least number of repeats on.
-            kept_in_float: Says, when all is measured, which layers to try in float: whether int8 is implicit →
-                their names; nothing where nothing is to be tried.
-            settled: Says of outputs that were not kept whether they are needed again.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        The reference and the simulations are computed in `reference`; `named` says whose outputs are it, where it is not
+        computed there. `undecided` says which cells (ids) more repeats would decide; it is asked after every round from the
+        least number of repeats on. `kept_in_float` says, when all is measured, which layers to try in float: whether int8 is
+        implicit → their names; nothing where nothing is to be tried.
         """
         self.store = run.store
         self.progress = progress
@@ -169,11 +155,7 @@ class ExperimentRun:
         self.measure(range(self.wants.settings.repeats), {cell.id for cell in added})
 
     def records(self, *, stopped: str | None = None) -> list[Record]:
-        """Returns one record for every planned cell, whatever became of it.
-
-        Args:
-            stopped: Why `run` ended early, None where it did not.
-        """
+        """Returns one record for every planned cell, whatever became of it; `stopped` is why `run` ended early."""
         repeats = self.wants.settings.repeats
         return [
             self.lanes[cell.environment, cell.device].record(cell, repeats, stopped)

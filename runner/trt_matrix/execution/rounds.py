@@ -62,13 +62,7 @@ class Rounds:
         repeats: Iterable[int],
         cells: Collection[str] | None = None,
     ) -> None:
-        """Measures, in this order of repeats, each in an order of environments of its own.
-
-        Args:
-            lanes: Of any devices.
-            repeats: Numbers, from 0.
-            cells: Ids of those that are measured; all where None.
-        """
+        """Measures these repeats, from 0, in this order, each in an order of environments of its own; of `cells` or all."""
 
         def one_device(shared: Sequence[DeviceLane]) -> None:
             for repeat in repeats:

@@ -45,17 +45,9 @@ class JobStart:
         watch: Watch = unwatched,
         take: Take = untaken,
     ) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet; `progress`, `watch` and `take` as `Jobs` has them.
 
-        Args:
-            run: Takes the log; its store takes the answers.
-            wants: What the jobs of this experiment share.
-            site: Where.
-            share_of: Reads the graph that the engine saved of a network.
-            progress: Called with the stage that the job is in, whenever that may have changed.
-            log: Name of the log, as `Run.log` takes it.
-            watch: Tells what the GPU of a device does now.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        `share_of` reads the graph that the engine saved of a network; `log` is a name as `Run.log` takes it.
         """
         self.store: Store = run.store
         self.taker = PassTaker(

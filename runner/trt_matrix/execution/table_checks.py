@@ -31,14 +31,7 @@ class RecordedTables:
     def __init__(
         self, store: Store, wants: PassRequests, progress: Progress, host: HostTables
     ) -> None:
-        """Looks at nothing yet.
-
-        Args:
-            store: Has the tables.
-            wants: What the run asks for.
-            progress: Told what is wrong.
-            host: Knows the ranges that the reference saw, of calibration and evaluation images.
-        """
+        """Looks at nothing yet; `host` knows the ranges that the reference saw, of calibration and evaluation images."""
         self._store = store
         self._wants = wants
         self._progress = progress

@@ -65,10 +65,7 @@ class TypedNetwork:
 def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -> bool:
     """Whether networks may be strongly typed in an environment, as far as is known before it starts.
 
-    Args:
-        engine: Of the environment.
-        options: Of the engine.
-        identity: Of the environment; a TensorRT older than 11 takes types for orders only where told to.
+    A TensorRT older than 11 takes types for orders only where its options tell it to.
     """
     if engine != "tensorrt":
         return False

@@ -42,12 +42,7 @@ class TypedNetworks:
     """The converted networks of one run."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests) -> None:
-        """Asks nothing yet; `site` has to be set before.
-
-        Args:
-            jobs: Those of the run.
-            wants: What is asked.
-        """
+        """Asks nothing yet; `site` has to be set before."""
         self.jobs = jobs
         self.wants = wants
         self.site: JobSite | None = None
@@ -105,13 +100,9 @@ def needed(wants: PassRequests, site: JobSite, precision: Precision) -> bool:
 def known(
     store: Store, wants: PassRequests, reference: JobSite | None, precision: Precision
 ) -> TypedNetwork | None:
-    """Returns what an earlier run made of the network for a pass; makes nothing.
+    """Returns what an earlier run made of the network for a pass where it is `needed`; makes nothing.
 
-    Args:
-        store: Holds what earlier runs found.
-        wants: What is asked.
-        reference: Where the reference is computed; None where that is not known.
-        precision: Of a pass where it is `needed`.
+    `reference` is where the reference is computed; None where that is not known.
     """
     if reference is None:
         return None

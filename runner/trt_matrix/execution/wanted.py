@@ -216,9 +216,7 @@ class PassRequests:
     ) -> Mapping[str, Any] | None:
         """Returns what a job of a site is asked so that its outputs need not travel: `job.protocol.SETTLE_KEYS`.
 
-        Args:
-            site: Where.
-            own: head → output of the environment's own fp32, where that is known and not asked for again.
+        `own` is head → output of the environment's own fp32, where that is known and not asked for again.
         """
         if not site.elsewhere or not site.reference or self.settings.settle is None:
             return None
@@ -332,20 +330,12 @@ class PassRequests:
         typed: TypedNetwork | None = None,
         use: OutputUse = OutputUse.WHOLE,
     ) -> WantedPass:
-        """Says what to measure.
+        """Says what to measure at a site; `repeat` is from 0, `model` the network in the variant that is run.
 
-        Args:
-            site: Where.
-            name: Of the pass.
-            repeat: From 0.
-            model: The network in the variant that is run.
-            precision: Of a network without a table; with one it is int8.
-            table: What it was quantised with; None for a float network, and where TensorRT makes it.
-            placement: Whose Q/DQ placement it has; None for a float network.
-            implicit: Where TensorRT's own scales come from, None without.
-            alternatives: Other forms of `model`, for parsers that cannot read it.
-            typed: What takes their place where the network's own types decide.
-            use: What is asked of its outputs, which decides none of them.
+        `precision` is of a network without a table; with one it is int8. `table` is None for a float network, and where
+        TensorRT makes it; `placement` says whose Q/DQ nodes it has, `implicit` where TensorRT's own scales come from.
+        `alternatives` are other forms of `model`, for parsers that cannot read it, `typed` what takes their place where the
+        network's own types decide. `use` is what is asked of its outputs, which decides none of them.
         """
         if table or implicit:
             precision = Precision.INT8

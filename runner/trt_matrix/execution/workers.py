@@ -31,13 +31,9 @@ class Workers:
             raise KeyboardInterrupt
 
     def all(self, work: Sequence[Callable[[], T]], *, at_once: int | None = None) -> list[T]:
-        """Returns what each of `work` gives, in that order.
+        """Returns what each of `work` gives, in that order; with at most `at_once` threads, one for each where None.
 
         A single one is done in the calling thread. However this ends, nothing of it still runs.
-
-        Args:
-            work: Each is a function without arguments.
-            at_once: How many threads there are at most; one for each where None.
 
         Raises:
             KeyboardInterrupt: the others end at their next `check`.

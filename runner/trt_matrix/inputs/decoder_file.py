@@ -31,12 +31,7 @@ def file_of(entry_point: str) -> Path:
 
 
 def detector(source: bytes, entry_point: str, heads: Sequence[str]) -> Detector:
-    """Runs the user's file and returns its function as a decoder.
-
-    Args:
-        source: The file's content.
-        entry_point: `package.module:function`.
-        heads: Those to hand to it.
+    """Runs the user's file and returns its function, `package.module:function`, as a decoder of these heads.
 
     Raises:
         DecodeError: the file cannot be run, or has no such function. The decoder raises the same

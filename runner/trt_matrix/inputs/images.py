@@ -65,12 +65,7 @@ def image_files(
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Returns the images of a folder in the order of their names, and what is wrong with others.
 
-    Hidden files and folders are passed over.
-
-    Args:
-        folder: Of files that lie side by side.
-        suffixes: Of the files that are wanted, in lower case.
-        called: What one of them is.
+    Hidden files and folders are passed over. `suffixes` are in lower case, `called` is what one file is.
 
     Raises:
         OSError: the folder cannot be read.
@@ -129,14 +124,9 @@ def preprocess(
     *,
     channels_last: bool = False,
 ) -> tuple[ImagePlacement, ...]:
-    """Writes all images into one float32 .npy, one image in memory at a time.
+    """Writes all images into one float32 .npy, (images, c, h, w) or (images, h, w, c), one in memory at a time.
 
-    Args:
-        files: The images, in order.
-        shape: Channels, height, width of the network's input.
-        settings: `data.preprocess` of matrix.yaml.
-        target: The .npy to write, shape (images, c, h, w), or (images, h, w, c).
-        channels_last: The network wants channels last.
+    `shape` is channels, height, width of the network's input.
 
     Returns:
         Where each image lies in its part of the array.
@@ -207,12 +197,7 @@ def _eight_bits(image: Image.Image, ground: int, *, opaque: bool) -> Image.Image
 def fit(
     image: Image.Image, size: tuple[int, int], settings: Preprocess
 ) -> tuple[Floats, ImagePlacement]:
-    """Resizes and normalises one image.
-
-    Args:
-        image: Mode RGB, RGBA or L.
-        size: Height and width wanted.
-        settings: `data.preprocess` of matrix.yaml.
+    """Resizes and normalises one image of mode RGB, RGBA or L to `size`, height and width.
 
     Returns:
         Values, shape (height, width, channels), float32, and where the image lies in them.

@@ -67,12 +67,7 @@ class LabelFolder:
 
 
 def read_folder(folder: Path, images: Sequence[Path], classes: Classes) -> LabelFolder:
-    """Returns the labels of these images.
-
-    Args:
-        folder: Holds NAME.txt or NAME.xml for an image NAME.jpg, whatever the case of the suffix.
-        images: The image files.
-        classes: Of the network.
+    """Returns the labels of these images: NAME.txt or NAME.xml for NAME.jpg, whatever the case of the suffix.
 
     Raises:
         LabelsError: the files cannot serve as labels of these images; names file and line.

@@ -29,14 +29,10 @@ class ImageLabels:
 
 
 def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = ()) -> ImageLabels:
-    """Reads the labels of these images.
+    """Reads the labels of these images (file names without folders) from a JSON file's content.
 
-    The file may name more images than there are: a part of a data set goes with the labels of all.
-
-    Args:
-        content: The JSON file.
-        images: File names without folders.
-        category_ids: Category id of each class of the network; default: the labels' own, rising.
+    The file may name more images than there are: a part of a data set goes with the labels of all. `category_ids` are
+    those of the network's classes; default: the labels' own, rising.
 
     Raises:
         LabelsError: the content cannot serve as labels of these images.

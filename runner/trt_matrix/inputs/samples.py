@@ -27,13 +27,10 @@ class SampleError(ValueError):
 
 
 def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> None:
-    """Writes all samples into one float32 .npy, one in memory at a time.
+    """Writes all samples into one float32 .npy, (samples, *shape), or (samples, elements of all) of several parts.
 
-    Args:
-        files: One a sample, in order.
-        parts: The network's inputs. So are an .npz file's arrays called, unless one is the only one; each may have a 1
-            in front of its shape.
-        target: The .npy to write, shape (samples, *shape); of several parts (samples, elements of all).
+    An .npz file's arrays are called as the network's inputs, `parts`, unless one is the only one; each may have a 1 in
+    front of its shape.
 
     Raises:
         ConfigError: files that are no samples; names each of them. `target` is useless then.

@@ -11,11 +11,7 @@ from trt_matrix.store.untrusted import UntrustedError, content
 
 
 def external_weights(path: Path, model: onnx.ModelProto) -> dict[str, bytes]:
-    """Returns file name → content of the weights that are not in the network's own file.
-
-    Args:
-        path: Of the network.
-        model: Parsed from it.
+    """Returns file name → content of the weights that are not in the network's own file, which is at `path`.
 
     Raises:
         GraphError: one is missing, a link, no plain file, or all are larger than a network can be.

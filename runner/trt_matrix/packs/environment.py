@@ -29,12 +29,7 @@ LOG = "job.log"
 
 
 def pool(store: Path, environment: str) -> Path:
-    """Returns where the answers of an environment are kept.
-
-    Args:
-        store: `results/.store`.
-        environment: Its name.
-    """
+    """Returns where in `results/.store` the answers of an environment are kept."""
     return store / "merged" / environment
 
 
@@ -62,12 +57,9 @@ class PackedEnvironment(_Elsewhere):
     """Keeps every request that it is given, and answers none."""
 
     def __init__(self, stood_for: Environment, folder: Path, repeats: int) -> None:
-        """Keeps nothing yet.
+        """Keeps nothing yet; requests/ and objects/ of the pack are in `folder`.
 
-        Args:
-            stood_for: The environment.
-            folder: Of the pack: requests/ and objects/ are in it.
-            repeats: A failed pass is not repeated, so all repeats are kept at once.
+        A failed pass is not repeated, so all repeats are kept at once.
         """
         super().__init__(stood_for)
         self.folder = folder

@@ -279,10 +279,7 @@ def _unpointed(value: Any) -> Any:
 def _write(start: _Start, answer: Path, answered: str | None) -> None:
     """Puts one answer into the pool, whole or not at all; a later one takes its place.
 
-    Args:
-        start: Where it was given.
-        answer: Where it goes.
-        answered: The pass, "" for a calibration; None where there was no answer.
+    `answered` is the pass, "" for a calibration; None where there was no answer.
     """
     partial = answer.with_name(f"{answer.name}{protocol.PARTIAL}")
     remove(partial)

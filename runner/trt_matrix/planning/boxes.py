@@ -47,12 +47,7 @@ class CheckedDecode:
 
 
 def head_gates(config: Config, ranked: Collection[str] = ()) -> tuple[HeadGate, ...]:
-    """Returns the heads' gates as they are recorded.
-
-    Args:
-        config: matrix.yaml.
-        ranked: Heads whose rows are ranked: SQNR says nothing of them, so no limit on it is kept.
-    """
+    """Returns the heads' gates as they are recorded; without limits on SQNR where rows are ranked: it says nothing of them."""
     gates = [HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items()]
     return tuple(gate.without_sqnr() if gate.head in ranked else gate for gate in gates)
 
@@ -137,12 +132,7 @@ def check_decode(
 ) -> CheckedDecode | None:
     """Returns what is recorded of the decoding; None where there is none, or it cannot be used.
 
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        image_size: Height and width of the network's input.
-        shapes: Of the heads' outputs.
-        add: Takes every problem.
+    `image_size` is height and width of the network's input, `shapes` are of the heads' outputs.
     """
     if config.decoding is None:
         for name, head in config.heads.items():

@@ -185,12 +185,9 @@ def read_experiment(
     patterns: Sequence[str],
     around: Callable[[Environment], Environment] = lambda environment: environment,
 ) -> Experiment:
-    """Reads matrix.yaml and everything it refers to.
+    """Reads matrix.yaml and everything it refers to; without `patterns` (globs over cell ids) all cells.
 
-    Args:
-        source: matrix.yaml.
-        patterns: Globs over cell ids; all cells where there is none.
-        around: Gives each environment, or another in its place.
+    `around` gives each environment, or another in its place.
 
     Raises:
         ConfigError: names every problem.
@@ -263,11 +260,7 @@ def _named(
 ) -> NamedReference | None:
     """Returns the cell that `reference` names, whichever cells are selected; on the first device that has it.
 
-    Args:
-        checked: Says which.
-        document: matrix.yaml.
-        cells: All there are.
-        here: Environments as they are on this machine: what is packed to run elsewhere is not the reference.
+    `here` are environments as they are on this machine: what is packed to run elsewhere is not the reference.
 
     Raises:
         ConfigError: there is none, or it cannot run here.

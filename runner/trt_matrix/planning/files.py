@@ -18,13 +18,7 @@ LIMIT_PLUGIN_BYTES = 2 << 30
 
 
 def plugin_files(config: Config, root: Path, add: Add) -> tuple[PluginFiles, ...]:
-    """Returns the content of every plugin's files.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Returns the content of every plugin's files."""
     result = []
     for index, plugin in enumerate(config.model.plugins):
         contents = {}

@@ -17,13 +17,7 @@ MOST_FILES = 10_000
 
 
 def function_files(config: Config, root: Path, add: Add) -> Mapping[str, FunctionFiles]:
-    """Returns environment → its functions with all that travels with them.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Returns environment → its functions with all that travels with them."""
     all_files: dict[str, FunctionFiles] = {}
     for index, entry in enumerate(config.environments):
         if not isinstance(entry, WithFunction) or entry.program is None:

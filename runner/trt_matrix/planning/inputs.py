@@ -32,12 +32,7 @@ def wishes_of(config: Config) -> InputWishes:
 
 
 def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
-    """Yields what of `model.shapes` and `.constants` no input of the network is called.
-
-    Args:
-        config: matrix.yaml.
-        model: As its file holds it.
-    """
+    """Yields what of `model.shapes` and `.constants` no input of the network is called."""
     known = [tensor.name for tensor in graph.inputs(model)]
     for key in ("shapes", "constants"):
         for name in getattr(config.model, key):
@@ -69,14 +64,7 @@ def whole_batches(files: Sequence[Path], batch: int) -> Sequence[Path]:
 
 
 def batch_notes(batch: int, images: int, calibrated: int, evaluated: int) -> Iterator[str]:
-    """Yields what becomes of images that fill no batch.
-
-    Args:
-        batch: Images at once.
-        images: Files to calibrate with that there are.
-        calibrated: Of them used.
-        evaluated: Files to evaluate on.
-    """
+    """Yields what becomes of images that fill no batch: of `images` to calibrate with, `calibrated` are used."""
     if batch == 1:
         return
     times = "latencies are those of a batch"
@@ -96,13 +84,7 @@ def batch_notes(batch: int, images: int, calibrated: int, evaluated: int) -> Ite
 
 
 def pixel_problem(preprocess: Preprocess, name: str, dtype: str) -> str | None:
-    """Returns why pixels do not become the whole numbers that an input takes, None where they do.
-
-    Args:
-        preprocess: What makes values of pixels.
-        name: Of the input.
-        dtype: Its type, of integers.
-    """
+    """Returns why pixels do not become the whole numbers, of type `dtype`, that an input takes; None where they do."""
     means, stds = _each(preprocess.mean), _each(preprocess.std)
     limits = np.iinfo(dtype)
     whole = preprocess.scale == 1 and set(stds) == {1} and all(one == int(one) for one in means)

@@ -30,13 +30,7 @@ def custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator
 def held_layer_problems(
     config: Config, model: onnx.ModelProto, whole: onnx.ModelProto
 ) -> Iterator[Problem]:
-    """Yields what of any `fp32_layers` no engine can hold.
-
-    Args:
-        config: matrix.yaml.
-        model: The network as engines are given it.
-        whole: The network as its file holds it.
-    """
+    """Yields what of any `fp32_layers` no engine can hold; engines are given `model`, the file holds `whole`."""
     stated = {("engines", "tensorrt"): config.engines.tensorrt} | {
         ("environments", index, "options"): getattr(entry, "options", None)
         for index, entry in enumerate(config.environments)
@@ -54,12 +48,7 @@ def held_layer_problems(
 
 
 def float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
-    """Yields what of `quantisation.exclude` and `.mixed` no node of the network is called.
-
-    Args:
-        config: matrix.yaml.
-        model: The network as engines are given it.
-    """
+    """Yields what of `quantisation.exclude` and `.mixed` no node of the network is called."""
     asked = config.quantisation
     if not (asked.exclude or asked.mixed_layers):
         return

@@ -40,11 +40,7 @@ def wide_notes(wide: Sequence[WideWeight]) -> tuple[str, ...]:
 
 
 def activation_notes(choices: Mapping[tuple[str, str], PlacementChoice]) -> tuple[str, ...]:
-    """Returns which activations ONNX Runtime gets, and why.
-
-    Args:
-        choices: (environment, device) → what its explicit int8 gets there.
-    """
+    """Returns which activations ONNX Runtime gets, and why; `choices` are by (environment, device)."""
     of: dict[str, set[PlacementChoice]] = {}
     for (environment, _), choice in choices.items():
         of.setdefault(environment, set()).add(choice)
@@ -93,11 +89,7 @@ def range_notes(
 ) -> tuple[str, ...]:
     """Returns which of a file's ranges differ where only values are moved, and what becomes of them.
 
-    Args:
-        file: The table's, as matrix.yaml names it.
-        model: The float network.
-        amax: Tensor → range in the table.
-        equal: Whether it is carried into implicit int8 with equal ranges.
+    `amax` is tensor → range in the table; `equal` whether it is carried into implicit int8 with equal ranges.
     """
     try:
         form = canonical(model)
@@ -145,11 +137,8 @@ def carrier_notes(
     """Returns which nodes that are kept in float an engine may run on integers all the same.
 
     Left-out Q/DQ keeps a node with weights in float, whose weights have none. One without them still stands
-    between its neighbours' pairs, and an engine may move or fuse those over it.
-
-    Args:
-        model: The float network.
-        kept: Engine, and layers kept in float there: of every pass with Q/DQ nodes.
+    between its neighbours' pairs, and an engine may move or fuse those over it. `kept` are engine and layers
+    kept in float there, of every pass with Q/DQ nodes.
     """
     found: dict[str, None] = {}
     for engine, layers in dict.fromkeys((engine, tuple(layers)) for engine, layers in kept):

@@ -60,15 +60,9 @@ def used(
     *,
     sorted_: bool = False,
 ) -> UsedNetwork:
-    """Returns what an experiment works on.
+    """Returns what an experiment works on; `content` is the model as a file, called `source` in messages.
 
-    Args:
-        model: As loaded, weights included.
-        content: The same as a file.
-        source: Its name, for messages.
-        use: What is wanted of a network that is quantised already.
-        wishes: What is to be done with its inputs.
-        sorted_: Whether its nodes had to be put in order.
+    `sorted_` tells that its nodes had to be put in order.
 
     Raises:
         PreparationError: its inputs cannot be fed.

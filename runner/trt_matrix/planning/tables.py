@@ -36,13 +36,7 @@ class TableContent:
 
 
 def shared_content(config: Config, root: Path, add: Add) -> TableContent | None:
-    """Reads the file of the shared table; None where there is none, or `add` has taken what is wrong.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Reads the file of the shared table; None where there is none, or `add` has taken what is wrong."""
     stated = config.calibration.shared
     if not isinstance(stated, SharedTable):
         return None
@@ -63,15 +57,7 @@ def given_table(
     heads: Sequence[tuple[str, str]],
     engines: Collection[str],
 ) -> GivenTable:
-    """Returns the table by the names of the network, with what is to be told of it.
-
-    Args:
-        config: matrix.yaml.
-        content: The table's file.
-        model: The float network.
-        variants: Its other forms.
-        heads: (head, output tensor).
-        engines: That are given it.
+    """Returns the table by the names of the network, with what is to be told of it; `engines` are given it.
 
     Raises:
         TableError: it names nothing of the network, or has no range that can be one.

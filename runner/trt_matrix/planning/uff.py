@@ -23,12 +23,8 @@ def uff_file(
 ) -> tuple[UffFile | None, list[Problem]]:
     """Returns the file with its interface, None where it cannot serve, and why.
 
-    Args:
-        stated: In matrix.yaml.
-        root: Folder of matrix.yaml.
-        image: Input of the ONNX form.
-        heads: (head, output tensor of the ONNX form).
-        inner: Heads whose tensors are inside the ONNX form: a UFF file's outputs are marked in it.
+    `image` and `heads` are of the ONNX form; `inner` are heads whose tensors are inside that: a UFF file's outputs
+    are marked in it.
     """
     problems: list[Problem] = []
     content = b""

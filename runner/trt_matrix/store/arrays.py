@@ -53,13 +53,9 @@ def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
 
 
 def read_member(path: Path, name: str, most_bytes: int, *, alone: bool = True) -> npt.NDArray[Any]:
-    """Reads one array of an .npz file: the one of that name, or the only one.
+    """Reads one array of an .npz file by its name without `.npy`, or with `alone` the only one whatever its name.
 
-    Args:
-        path: The file.
-        name: Of the array, without `.npy`.
-        most_bytes: That it may have, header included.
-        alone: Whether the only one may have any name.
+    It may have `most_bytes`, header included.
 
     Raises:
         OSError: it cannot be read.

@@ -27,11 +27,9 @@ _FREE = "free space and run again, finished cells are kept; `trt-matrix gc --hel
 
 @contextlib.contextmanager
 def explained(path: Path, option: str = "--results") -> Iterator[None]:
-    """Turns the operating system's refusals into a message with what to do next.
+    """Turns the operating system's refusals of `path` into a message with what to do next.
 
-    Args:
-        path: What is read or written.
-        option: Of the command line, by which another path is named.
+    `option` is that of the command line by which another path is named.
 
     Raises:
         StoreError: in place of every OSError.

@@ -121,9 +121,8 @@ class Store(Facts):
     def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Holds a device against other runs on this machine: latencies need it alone.
 
-        Args:
-            device: Any name of it that is always the same.
-            waiting: Called again and again while another run has it; what it raises ends the wait.
+        `device` is any name of it that is always the same. `waiting` is called again and again while another run has it;
+        what it raises ends the wait.
         """
         safe = "".join(c if c.isalnum() else "-" for c in device)
         with contextlib.ExitStack() as holding:
@@ -253,12 +252,7 @@ def write_text(path: Path, text: str) -> Path:
 def finished_run(
     name: str, results: Path, warn: Callable[[str], None] = lambda _: None
 ) -> RunFolder:
-    """Opens a finished run without making a folder of results where none is.
-
-    Args:
-        name: Of its folder in `results`, `latest` among them, or a path to it.
-        results: Where results are kept.
-        warn: Takes what the user should know of them.
+    """Opens a finished run, by its folder's name, `latest` or a path, without making a folder of results where none is.
 
     Raises:
         StoreError: there is none; says where to look.

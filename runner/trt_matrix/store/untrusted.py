@@ -34,12 +34,10 @@ class UntrustedError(Exception):
 
 @contextlib.contextmanager
 def opened(folder: Path, name: str, most_bytes: int) -> Iterator[BinaryIO]:
-    """Opens a plain file of bounded size for reading.
+    """Opens a plain file, called `name` below `folder`, of bounded size for reading.
 
-    Args:
-        folder: Ours, though others write into it.
-        name: Below it, with `/` between its parts.
-        most_bytes: That it may have now; who reads must stop there, for it may grow.
+    The folder is ours, though others write into it. The file may have `most_bytes` now; who reads must stop there, for
+    it may grow.
 
     Raises:
         FileNotFoundError: there is none, or a part of its path is no folder.

@@ -87,12 +87,6 @@ def rerun(
 
     The job's program is this tool's own, never the ticket's.
 
-    Args:
-        path: The ticket.
-        cell: Id of the cell.
-        offline: Whether its environment is made without a network.
-        environment_of: Where it runs.
-
     Raises:
         StoreError: the ticket is damaged or harmful.
         NothingSelectedError: it has no such cell.

@@ -80,10 +80,7 @@ class Folder:
         protocol.write_bytes(str(self.root / name), content)
 
     def check(self, programs: str) -> None:
-        """Reads all that was written, once more.
-
-        Args:
-            programs: Start of the names of files that are this tool's own program.
+        """Reads all that was written, once more; this tool's own program is in files whose names begin with `programs`.
 
         Raises:
             StoreError: a secret is still somewhere; says of which kind, and where.

@@ -85,10 +85,7 @@ def inputs_of(run: RunFolder, manifest: Manifest, asked: RunRequest, most: int) 
 def obstacle(asked: RunRequest | None, record: Record, plugins: str | None = None) -> str | None:
     """Returns why no job of a cell can be in a ticket; None where one can.
 
-    Args:
-        asked: What all requests of the run have in common.
-        record: The cell.
-        plugins: Why TensorRT cannot be given the plugins of the network; None where it can.
+    `asked` is what all requests of the run have in common; `plugins` why TensorRT cannot be given those of the network.
     """
     measurement = again(record)
     if asked is None:
@@ -117,16 +114,7 @@ class TicketJobs:
         inputs: Inputs,
         plugins: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Writes what all jobs share.
-
-        Args:
-            folder: Of the ticket.
-            run: Whose store holds the networks.
-            manifest: Of the run.
-            asked: What all requests have in common.
-            inputs: Images and reference.
-            plugins: With the names of their files in the ticket.
-        """
+        """Writes what all jobs share; `plugins` have the names of their files in the ticket."""
         self.folder = folder
         self.run = run
         self.manifest = manifest
@@ -151,10 +139,8 @@ class TicketJobs:
     ) -> str:
         """Adds a cell; returns the name of its script.
 
-        Args:
-            record: The cell.
-            companion: Its environment's fp32 on this device; None where that is itself or unknown.
-            packages: Name of the file with what its environment had installed; empty where unknown.
+        `companion` is its environment's fp32 on this device; None where that is itself or unknown. `packages` is the name
+        of the file with what its environment had installed; empty where unknown.
         """
         measurement = again(record)
         assert measurement is not None  # noqa: S101 - see `obstacle`

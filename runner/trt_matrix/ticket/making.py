@@ -116,14 +116,7 @@ def make(
     wish: TicketWish,
     warn: Callable[[str], None] = lambda _: None,
 ) -> MadeTicket:
-    """Writes the ticket of a finished run.
-
-    Args:
-        name: Its folder, or `latest`.
-        results: Where results are kept.
-        output: The zip to write.
-        wish: What is to be in it.
-        warn: Told what is to be known of the stored run.
+    """Writes the ticket of a finished run, its folder or `latest`, to the zip `output`.
 
     Raises:
         NothingSelectedError: no cell matches.
@@ -246,14 +239,7 @@ def _inputs(
 def _write_jobs(
     folder: Folder, parts: Parts, inputs: Inputs | None, *, wanted: bool
 ) -> tuple[CellOfTicket, ...]:
-    """Writes the jobs of the chosen cells; returns all cells.
-
-    Args:
-        folder: Of the ticket.
-        parts: Of the run.
-        inputs: What the jobs work on.
-        wanted: Whether plugins go along.
-    """
+    """Writes the jobs of the chosen cells; returns all cells. `wanted` tells whether plugins go along."""
     asked = parts.manifest.asked
     jobs, plugins = None, Plugins()
     if asked and inputs:

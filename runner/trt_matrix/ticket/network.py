@@ -19,12 +19,8 @@ TEXTS = frozenset({"s", "strings", "string_data"})
 def redacted(content: bytes, redactor: Redactor, file: str) -> bytes:
     """Returns the network without comments and secrets; the same bytes where it holds none.
 
-    A tensor is called the same wherever it stands, also in another network and in tables.
-
-    Args:
-        content: An ONNX file.
-        redactor: Knows what to take out.
-        file: What it will be called, to be told.
+    A tensor is called the same wherever it stands, also in another network and in tables. `file` is what the network
+    will be called, to be told.
     """
     model = onnx.load_from_string(content)
     changed = _rewrite(model, redactor, file)

@@ -145,10 +145,8 @@ def found(
 ) -> Iterator[tuple[re.Match[str], Sequence[Piece]]]:
     """Yields what a text holds of the forms, from left to right, none over another.
 
-    Args:
-        text: Any.
-        versions: Dotted numbers that are known to be versions, though they could be addresses.
-        known: Finds secrets that are known literally; they win, and have no pieces.
+    `versions` are dotted numbers that could be addresses, and are known to be none. `known` finds secrets that are
+    known literally; they win, and have no pieces.
     """
     forms = ((KNOWN, known), *_FORMS) if known else _FORMS
     waiting = [

@@ -30,15 +30,7 @@ class Plugins:
 def plugins_of(
     folder: Folder, run: RunFolder, asked: RunRequest, objects: str, *, wanted: bool
 ) -> Plugins:
-    """Puts the plugins of a run into its ticket.
-
-    Args:
-        folder: Of the ticket.
-        run: Whose store holds them.
-        asked: What all requests have in common.
-        objects: Where the files go.
-        wanted: False where they are to stay at home.
-    """
+    """Puts the plugins of a run into its ticket; they stay at home unless `wanted`."""
     if not asked.plugins:
         return Plugins(why_not=OLD if _stated(run) else None)
     if not wanted:

@@ -66,13 +66,7 @@ def random_weights(model: onnx.ModelProto, seed: int) -> tuple[onnx.ModelProto, 
 
 
 def random_images(images: Floats, count: int, seed: int) -> Floats:
-    """Returns `count` images like `images`.
-
-    Args:
-        images: (images, …).
-        count: How many to make.
-        seed: Of the phases.
-    """
+    """Returns `count` images like `images`, (images, …); `seed` is that of the phases."""
     random = np.random.default_rng(seed)
     axes = tuple(range(1, images.ndim))
     power = np.mean(np.abs(np.fft.fftn(images, axes=axes)) ** 2, axis=0)

@@ -74,12 +74,10 @@ class Redactor:
         versions: Collection[str] = (),
         vocabulary: Collection[str] = (),
     ) -> None:
-        """Knows what it is told.
+        """Knows secrets of this machine and its user, and what was asked for.
 
-        Args:
-            known: Secrets of this machine and its user, and what was asked for.
-            versions: Dotted numbers that are versions, though they could be IP addresses.
-            vocabulary: Words of the ticket's own: a user called `status` cannot be taken out of it.
+        `versions` are dotted numbers that are versions, though they could be IP addresses. `vocabulary` are words of the
+        ticket's own: a user called `status` cannot be taken out of it.
         """
         self.versions = frozenset(versions)
         self.vocabulary = frozenset(word.lower() for word in vocabulary)
@@ -157,12 +155,7 @@ class Redactor:
     # Taking out
 
     def text(self, text: str, file: str) -> str:
-        """Returns `text` without secrets.
-
-        Args:
-            text: Any.
-            file: Where it stands, to be told.
-        """
+        """Returns `text` without secrets; `file` is where it stands, to be told."""
         clean = self._cleaned(plain(text), file)
         if _SPELT.search(clean):
             clean = as_spelt(self._cleaned(as_read(clean), file))
@@ -253,11 +246,8 @@ class Redactor:
         """Returns the kind of a secret that is still in `content`; None where there is none.
 
         It looks with the expression that replaced, so that what that leaves alone is no leak; in JSON at
-        the texts that it holds, too: there a secret may be spelt otherwise.
-
-        Args:
-            content: Of a file that was written, as it lies there.
-            least: Characters of the shortest secret to look for: in numbers, short ones are chance.
+        the texts that it holds, too: there a secret may be spelt otherwise. Shorter secrets than `least`
+        characters are not looked for: in numbers they are chance.
         """
         secrets = {
             text: kind

@@ -89,10 +89,7 @@ class StandIns:
         self.reference = manifest.reference
 
     def made(self, inputs: Inputs) -> tuple[Inputs, StandIn]:
-        """Returns what the ticket's jobs work on, and what became of the fault.
-
-        Args:
-            inputs: The run's own.
+        """Returns what the ticket's jobs work on in place of the run's own, and what became of the fault.
 
         Raises:
             StoreError: the stand-in cannot be made, or could not be run.

@@ -46,15 +46,8 @@ def compare_paths(
 ) -> Result:
     """Compares file with file, or folder with folder by the names of the files; B is the reference.
 
-    Memory is constant, whatever the sizes: one block of each side.
-
-    Args:
-        a: What is judged.
-        b: The reference.
-        forms: Of A and B.
-        epsilon: |d| beyond which an element counts as over.
-        select: Globs over names of files in folders; all where there is none.
-        stage: Told the progress.
+    Memory is constant, whatever the sizes: one block of each side. An element with |d| > `epsilon` counts as over;
+    `select` are globs over names of files in folders, all where there is none.
 
     Raises:
         ConfigError: nothing can be compared, or something is wrong with a file; says all of it.

@@ -15,9 +15,6 @@ def grouped(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
     Tried are, in this order: the arrays' names (`x.npz[small]`), the last folder (`small/0.bin`), the last
     word of the names (`0_small.bin`), the first (`small_0.bin`). Taken is the first by which there are
     several heads with the same number of files; a word of digits counts images, and is no head.
-
-    Args:
-        names: Of files or of arrays in them, as `compare` calls them.
     """
     for called, head_of in (
         ("*[{}]", _array),

@@ -20,14 +20,9 @@ def formats(
     layout: str | None = None,
     longer: bool = False,
 ) -> Forms:
-    """Returns the formats of A and B from the words of the command line.
+    """Returns the formats of A and B from the words of the command line: one for both, or `A's,B's`.
 
-    Args:
-        shape: `1,255,80,80`; of both.
-        byte_order: `big`, or `little,big` for A and B.
-        dtype: `float64`, or one each.
-        layout: `nhwc`, or one each.
-        longer: Files may go on after `shape`.
+    `shape` is of both; with `longer` files may go on after it.
 
     Raises:
         ConfigError: an option has a value that it does not take.

@@ -114,14 +114,10 @@ class TableResult:
 
 
 def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult | None:
-    """Compares two calibration tables; None where neither is one.
+    """Compares two calibration tables; None where neither is one. B is the reference.
 
     What a file is, is told by what it holds; where it cannot be read, a name such as `.cache` says what was meant.
-
-    Args:
-        a: What is judged.
-        b: The reference.
-        given: Options of the command line that are of arrays alone.
+    `given` are options of the command line that are of arrays alone.
 
     Raises:
         ConfigError: one of both is a table, or meant to be, and the other is none; or an option means nothing here.

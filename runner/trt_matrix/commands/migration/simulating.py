@@ -83,14 +83,9 @@ def ran(
     ranges_of: onnx.ModelProto | None = None,
     stage: Stage = untold,
 ) -> Iterator[NetworkOutputs]:
-    """Runs networks over the same images.
+    """Runs networks (or their files), by name, over the same images; heads, (head, tensor), may be inner tensors.
 
-    Args:
-        networks: Name → the network, or its file; heads may be inner tensors.
-        heads: (head, output tensor).
-        images: What to run on.
-        ranges_of: The float network whose ranges are wanted too.
-        stage: Told what is being done.
+    `ranges_of` is the float network whose ranges are wanted too.
 
     Raises:
         SimulationError: one of them cannot be loaded or run.

@@ -70,11 +70,7 @@ class Source:
 
 
 def source_of(model: Path | None, config: Path | None) -> Source:
-    """Returns the network to work on.
-
-    Args:
-        model: Given on the command line; goes before that of matrix.yaml.
-        config: matrix.yaml; None: that of this folder, unless a network is given.
+    """Returns the network to work on: `model` goes before that of matrix.yaml, which without both is this folder's.
 
     Raises:
         ConfigError: there is neither, or one of them is wrong.
@@ -113,12 +109,6 @@ def as_stated(
     """Returns a network with the shapes and constants that matrix.yaml says of its inputs, and what was done.
 
     Where it says none the network stays as its file has it: an open batch is open in what is made of it.
-
-    Args:
-        model: With its weights, functions written out.
-        path: Of it.
-        config: matrix.yaml.
-        document: The same, for the places of problems.
 
     Raises:
         ConfigError: they do not fit the network.
@@ -167,13 +157,10 @@ def _engines(config: Config) -> dict[str, str]:
 def images_of(
     source: Source, given: Path | None, limit: int, folder: Path
 ) -> MigrationImages | None:
-    """Returns the images to compare on; None where none are known.
+    """Returns at most `limit` images to compare on; None where none are known.
 
-    Args:
-        source: Of the network.
-        given: A folder of images, or a .npy of what the network takes; None: those of matrix.yaml.
-        limit: So many at most.
-        folder: Takes what is preprocessed.
+    `given` is a folder of images, or a .npy of what the network takes; without it they are those of matrix.yaml.
+    What is preprocessed goes into `folder`.
 
     Raises:
         ConfigError: they cannot be used; says why.

@@ -84,14 +84,7 @@ def derive(
 ) -> tuple[ContainerImage, dict[str, Package]]:
     """Returns the image with the packages, built where the engine has none, and what they are.
 
-    Args:
-        engine: Has `base`.
-        base: Lacks them.
-        requirements: As pip takes them.
-        python: That of `base`.
-        executable: Its name inside.
-        cache: Keeps resolutions and wheels.
-        offline: Whether the network may be used.
+    `executable` is the name of `python` inside `base`; resolutions and wheels are kept in `cache`.
 
     Raises:
         EnvironmentUnavailableError: they cannot be had or built.

@@ -34,11 +34,7 @@ class Engine:
     """A connection; every method may be called from several threads."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            address: `unix:///…`, `tcp://…`; None for what the `docker` command would use.
-        """
+        """Connects to nothing yet; without an address (`unix:///…`, `tcp://…`) to what the `docker` command would use."""
         self.address = address or _current_address()
         self.limits = ProcessLimits.RECOMMENDED
         """The highest that it can give containers; found out by the first one."""
@@ -126,11 +122,9 @@ class Engine:
     def explained(
         self, tell: Callable[[str], str] = failures.of_engine, what: str = ""
     ) -> Iterator[None]:
-        """Turns the SDK's errors into EnvironmentUnavailableError.
+        """Turns the SDK's errors into EnvironmentUnavailableError, whose message `what` begins: the image, the container.
 
-        Args:
-            tell: From the engine's words to ours, where it answered with a refusal.
-            what: Begins the message: the image, the container.
+        `tell` puts the engine's words into ours, where it answered with a refusal.
         """
         prefix = f"{what}: " if what else ""
         try:

@@ -39,16 +39,9 @@ class DockerEnvironment:
     ) -> None:
         """Asks nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            image: `name:tag`, `name@sha256:…` or an id; pulled where the engine has none.
-            cache: What is known of images is kept there: `default_cache`.
-            python: The interpreter inside.
-            requirements: As pip takes them; added by a derived image.
-            memory_gb: Limit of a container; None for nine tenths of the machine.
-            stated: What the catalogue says of the image.
-            address: Of the Docker engine, as `remote_engine` takes it; None for this user's own.
+        `image` is `name:tag`, `name@sha256:…` or an id, pulled where the engine has none; what is known of images is kept
+        in `cache`; `requirements` are added by a derived image; without `memory_gb` a container gets nine tenths of the
+        machine; `stated` is what the catalogue says; `address` as `remote_engine` takes it, None for this user's own engine.
         """
         self.name = name
         self.engine = engine

@@ -204,12 +204,7 @@ _OUTPUT = (
 
 
 def of_output(exit_code: int | None, output: str) -> str | None:
-    """Returns why the container, not the job, failed; None where nothing tells so.
-
-    Args:
-        exit_code: Of the container; 0 is the job's own end.
-        output: The end of what it printed.
-    """
+    """Returns why the container, not the job, failed, from the end of what it printed; None where nothing tells so."""
     if exit_code in (0, None):
         return None
     found = _found(output, _OUTPUT)

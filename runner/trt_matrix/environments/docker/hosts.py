@@ -77,11 +77,7 @@ class RemoteEngine(Engine):
 
 
 def driver_of(table: str) -> Driver:
-    """Returns the driver and GPUs that `nvidia-smi --query-gpu` told; none where it told none.
-
-    Args:
-        table: CSV without header or units, columns as in QUESTION.
-    """
+    """Returns the driver and GPUs that `nvidia-smi --query-gpu` told, as CSV by QUESTION; none where it told none."""
     gpus, version = [], None
     for row in csv.reader(table.splitlines(), skipinitialspace=True):
         if len(row) != 6 or not row[0].isdecimal():

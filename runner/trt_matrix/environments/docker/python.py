@@ -27,13 +27,7 @@ def known_python(cache: Path, image: ContainerImage, python: str) -> Python | No
 
 
 def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -> Python:
-    """Returns what the Python of `image` says of itself.
-
-    Args:
-        engine: Has the image.
-        cache: Keeps the answer.
-        image: Which.
-        python: `python3`, or a path inside.
+    """Returns what `python` in `image`, a name or a path inside, says of itself; `cache` keeps the answer.
 
     Raises:
         EnvironmentUnavailableError: there is none, or it is too old.

@@ -49,11 +49,8 @@ def program_name(folder: Path) -> str:
 def send_inputs(engine: Engine, image: str, program: Path, request: Path) -> int:
     """Copies what the engine does not have yet; returns the bytes of it.
 
-    Args:
-        engine: Where to.
-        image: Any image there: a container that is never started carries the files.
-        program: Folder of the package `job`.
-        request: Folder with request.json and inputs named by their content.
+    A container of `image`, never started, carries the files: `program`, the folder of the package `job`, and the
+    inputs in `request`, which are named by their content.
     """
     wanted: dict[str, tuple[Path, str]] = {program_name(program): (program, "programs")}
     wanted |= {path.name: (path, "objects") for path in _objects(request)}
