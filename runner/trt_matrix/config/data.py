@@ -3,28 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import Field, Tag, model_validator
 
 from trt_matrix.config.decoding import Share
 from trt_matrix.config.forensics import Forensics
-from trt_matrix.config.sections import BRANCH, Section
+from trt_matrix.config.sections import BRANCH, Section, branches
 from trt_matrix.config.shared_table import Algorithm, Shared, SharedTable, name_of
 
 Calibrator = Literal["entropy", "entropy2", "legacy", "minmax"]
 
 
-def _one_or_each(value: Any) -> str:
-    return f"{BRANCH}each" if isinstance(value, list | tuple) else f"{BRANCH}one"
-
-
 PerChannel = Annotated[
     Annotated[float, Tag(f"{BRANCH}one")] | Annotated[tuple[float, ...], Tag(f"{BRANCH}each")],
-    Discriminator(_one_or_each),
+    branches(list | tuple, "each", "one"),
 ]
 """One number for all channels, or one each."""
 

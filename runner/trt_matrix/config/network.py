@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
-from pydantic import (
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, model_validator
 
 from trt_matrix.config.decoding import Pixels
 from trt_matrix.config.gates import HeadGateSection

@@ -15,6 +15,15 @@ BRANCH = "\x1f"
 """Begins what pydantic puts into the place of an error to tell the branch of a union: no key does."""
 
 
+def branches(types: Any, of_types: str, other: str) -> Discriminator:
+    """Returns what chooses the branch of a union: `of_types` for a value of these types, else `other`."""
+
+    def branch(value: Any) -> str:
+        return BRANCH + (of_types if isinstance(value, types) else other)
+
+    return Discriminator(branch)
+
+
 class Section(BaseModel):
     # Strict: `repeats: yes` is no 1, and `threads: "4"` no number.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
-from trt_matrix.config.entry_point import WithFunction, with_engine
+from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.sections import (
     BRANCH,
     OWN_OPTIONS,
@@ -15,7 +15,7 @@ from trt_matrix.config.sections import (
     Name,
     Section,
     Version,
-    of_engine,
+    branches,
 )
 from trt_matrix.core.hosts.onnxruntime_wheels import Python, beside, pythons
 from trt_matrix.core.hosts.wheels import Wheel, wheel
@@ -47,12 +47,6 @@ VERSION = "{version}"
 ENGINE_PACKAGE = re.compile(r"(nvidia[-_.])?(tensorrt|onnxruntime)([^A-Za-z]|$)", re.IGNORECASE)
 
 
-def _package_or_requirements(value: Any) -> str:
-    return (
-        f"{BRANCH}requirements" if isinstance(value, Mapping | Requirements) else f"{BRANCH}package"
-    )
-
-
 def _no_secret(value: str) -> str:
     if "@" in value.partition("://")[2].partition("/")[0]:
         raise ValueError(
@@ -67,7 +61,7 @@ class Venv(WithFunction):
     venv: Annotated[
         Annotated[Package, Tag(f"{BRANCH}package")]
         | Annotated[Requirements, Tag(f"{BRANCH}requirements")],
-        Discriminator(_package_or_requirements),
+        branches(Mapping | Requirements, "requirements", "package"),
     ]
     versions: tuple[Version, ...] = Field((), description='Of the package, in quotes: ["1.26.0"].')
     python: str | None = Field(
@@ -108,9 +102,7 @@ class Venv(WithFunction):
         elif self.engine == "tensorrt":
             for version in self.versions:
                 wheel(self.venv, version, None)
-        of_engine(self.options, self.engine)
-        with_engine(self, self.engine)
-        return self
+        return self._of_engine(self.engine, self.options)
 
     @property
     def _stated(self) -> tuple[str, ...]:

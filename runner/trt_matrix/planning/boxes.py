@@ -1,9 +1,8 @@
 """Whether `decode`, the labels and the gates on boxes fit the network; all before anything starts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,9 @@ from trt_matrix.core.manifest import DecodedHead, Gate, HeadGate, PriorGrid, Rec
 from trt_matrix.core.network import graph
 from trt_matrix.inputs.decoder_file import detector, file_of
 from trt_matrix.inputs.labels import ImageLabels
+from trt_matrix.planning.problems import Add
 from trt_matrix.store.results import object_of
 from trt_matrix.store.untrusted import named_file
-
-Add = Callable[[tuple[str | int, ...], str], None]
-"""Takes a problem: its place in matrix.yaml, and what is wrong there."""
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 """Head → shape of one image's output; None where the network leaves it open."""
@@ -74,10 +71,8 @@ def check_gates(config: Config, labels: ImageLabels | None, add: Add) -> None:
             place = (*where, str(precision))
             _check_limits(config, labels, own, head, place, add)
             if precision not in _planned(config):
-                add(
-                    place,
-                    f"no cell is in {precision}: add it to `precisions`, or leave this gate out",
-                )
+                problem = "add it to `precisions`, or leave this gate out"
+                add(place, f"no cell is in {precision}: {problem}")
 
 
 def _check_limits(
@@ -197,17 +192,11 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
     chosen = config.decoded_heads()
     found = settings.settings()
     activation = found.get("activation", "sigmoid")
-    names = (
-        "layout",
-        "background",
-        "bins",
-        "strides",
-        "anchors_per_cell",
-        "cell_offset",
-        "clip_priors",
-        "variances",
-        "nms_iou",
-    )
+    same = {
+        name: value
+        for name, value in found.items()
+        if name not in ("classes", "activation", "priors")
+    }
     return RecordedDecode(
         heads=tuple(_head(name, head) for name, head in config.heads.items() if name in chosen),
         image_size=image_size,
@@ -219,13 +208,16 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
         category_ids=settings.category_ids,
         activated=activation == "none",
         softmax=activation == "softmax",
-        priors=tuple(_prior_level(one) for one in found.get("priors", ())),
+        priors=tuple(
+            PriorGrid.model_validate(level if isinstance(level, Mapping) else level.model_dump())
+            for level in found.get("priors", ())
+        ),
         score_threshold=settings.score_threshold,
         max_candidates=settings.max_candidates,
         max_detections=settings.max_detections,
         match_iou=settings.match_iou,
         shown_score=settings.shown_score,
-        **{name: found[name] for name in names if name in found},
+        **same,
     )
 
 
@@ -236,12 +228,6 @@ def _head(name: str, head: Head) -> DecodedHead:
         anchors=head.anchors,
         role=head.role,
         scale_x_y=head.scale_x_y or 1.0,
-    )
-
-
-def _prior_level(level: Any) -> PriorGrid:
-    return PriorGrid.model_validate(
-        level if isinstance(level, Mapping) else level.model_dump(mode="python")
     )
 
 

@@ -8,11 +8,8 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.containers.job import protocol
 from trt_matrix.execution.plugins import PluginFiles
-from trt_matrix.planning.boxes import Add
+from trt_matrix.planning.problems import Add, Problem
 from trt_matrix.store.untrusted import named_file
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
 
 LIMIT_PLUGIN_BYTES = 2 << 30
 
@@ -49,5 +46,5 @@ def dumps_problems(config: Config) -> Iterator[Problem]:
                     told = f"{name!r} is none of the {section}{close}; {few(names)}"
                     yield ("environments", index, section, name), told
         named = [known[name].name for name in entry.passes if name in known]
-        for name in sorted({one for one in named if named.count(one) > 1}):
+        for name in sorted({name for name in named if named.count(name) > 1}):
             yield ("environments", index, "passes"), f"{name} is given under two names"

@@ -13,9 +13,7 @@ from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.preparing import InputWishes
 from trt_matrix.core.words import count, listed
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
+from trt_matrix.planning.problems import Problem
 
 _BRIGHTEST = 255
 
@@ -38,10 +36,10 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
         for name in getattr(config.model, key):
             if name not in known:
                 close = did_you_mean(name, known)
-                told = (
-                    f"no input of the network is called {name!r}{close}; its inputs: {few(known)}"
+                yield (
+                    ("model", key, name),
+                    f"no input of the network is called {name!r}{close}; its inputs: {few(known)}",
                 )
-                yield ("model", key, name), told
 
 
 def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
@@ -87,8 +85,8 @@ def pixel_problem(preprocess: Preprocess, name: str, dtype: str) -> str | None:
     """Returns why pixels do not become the whole numbers, of type `dtype`, that an input takes; None where they do."""
     means, stds = _each(preprocess.mean), _each(preprocess.std)
     limits = np.iinfo(dtype)
-    whole = preprocess.scale == 1 and set(stds) == {1} and all(one == int(one) for one in means)
-    if whole and all(limits.min <= -one and _BRIGHTEST - one <= limits.max for one in means):
+    whole = preprocess.scale == 1 and set(stds) == {1} and all(mean == int(mean) for mean in means)
+    if whole and all(limits.min <= -mean and _BRIGHTEST - mean <= limits.max for mean in means):
         return None
     mean = 128 if limits.max < _BRIGHTEST else 0
     return (

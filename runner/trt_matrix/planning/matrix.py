@@ -1,6 +1,6 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -12,10 +12,7 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.network import graph
-from trt_matrix.core.network.image_input import (
-    ImageInput,
-    SampleInput,
-)
+from trt_matrix.core.network.image_input import ImageInput, SampleInput
 from trt_matrix.core.network.ranked import Rankings
 from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.core.qdq.weight_spread import wide_weights
@@ -32,7 +29,7 @@ from trt_matrix.planning.boxes import (
     check_gates,
     shapes_of,
 )
-from trt_matrix.planning.files import plugin_files
+from trt_matrix.planning.files import dumps_problems, plugin_files
 from trt_matrix.planning.functions import function_files
 from trt_matrix.planning.heads import head_notes
 from trt_matrix.planning.image_folders import ImageFolders
@@ -139,7 +136,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     names.files()
     plugins = plugin_files(config, root, problems.add)
     functions = function_files(config, root, problems.add)
-    names.dumps()
+    problems.add_all(dumps_problems(config))
     table = shared_content(config, root, problems.add)
     ranked = networks.rankings(model, heads)
     networks.batch(model, heads)
@@ -153,7 +150,10 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         or ranked is None
     ):
         raise ConfigError(document.source, problems.found)
-    wide = _wide(model, heads)
+    try:
+        wide = wide_weights(model, heads)
+    except graph.GraphError:  # it cannot be placed either, and the run tells why
+        wide = ()
     return Checked(
         config=config,
         root=root,
@@ -192,13 +192,6 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         doubts=(*guessed_doubts(config, document), *problems.doubts),
         facts=network.facts,
     )
-
-
-def _wide(model: onnx.ModelProto, heads: Sequence[tuple[str, str]]) -> tuple[WideWeight, ...]:
-    try:
-        return wide_weights(model, heads)
-    except graph.GraphError:  # it cannot be placed either, and the run tells why
-        return ()
 
 
 def _boxes(

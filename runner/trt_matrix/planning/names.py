@@ -6,7 +6,6 @@ from pathlib import Path
 
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
-from trt_matrix.planning.files import dumps_problems
 from trt_matrix.planning.problems import Problems
 
 REFERENCE = "reference"
@@ -71,15 +70,13 @@ class Names:
                         "give one another `name`",
                     )
                 seen.setdefault(name, index)
-        for axis in ("devices", "precisions"):
-            values = getattr(self.config, axis)
-            for value in sorted({str(one) for one in values if values.count(one) > 1}):
-                self._problems.add((axis,), f"{value} is there twice")
-        algorithms = self.config.calibration.algorithms
-        for value in sorted(
-            {algorithm for algorithm in algorithms if algorithms.count(algorithm) > 1}
+        for path, values in (
+            (("devices",), self.config.devices),
+            (("precisions",), self.config.precisions),
+            (("calibration", "algorithms"), self.config.calibration.algorithms),
         ):
-            self._problems.add(("calibration", "algorithms"), f"{value} is there twice")
+            for value in sorted({str(value) for value in values if values.count(value) > 1}):
+                self._problems.add(path, f"{value} is there twice")
 
     def hosts(self) -> None:
         known = list(self.config.hosts)
@@ -95,10 +92,6 @@ class Names:
                 if not (self.root / library).is_dir():
                     where = ("environments", index, "library_path")
                     self._problems.add(where, f"{self.root / library}: no such folder")
-
-    def dumps(self) -> None:
-        for where, problem in dumps_problems(self.config):
-            self._problems.add(where, problem)
 
 
 def _of_same_major(wanted: str, known: Sequence[str]) -> list[str]:

@@ -26,11 +26,7 @@ from trt_matrix.execution.uff import UffFile
 from trt_matrix.inputs.weights import external_weights
 from trt_matrix.planning.heads import batch_problems, head_problems, inner_heads, unknown_variants
 from trt_matrix.planning.inputs import pixel_problem, unknown_inputs, wishes_of
-from trt_matrix.planning.nodes import (
-    custom_operator_problems,
-    float_layer_problems,
-    held_layer_problems,
-)
+from trt_matrix.planning.nodes import node_problems
 from trt_matrix.planning.problems import Problems
 from trt_matrix.planning.quantised import UsedNetwork, used, variant_problem
 from trt_matrix.planning.uff import uff_file
@@ -172,10 +168,7 @@ class Networks:
         try:
             parsed = loading.parse(content, str(path))
             if where == ("model", "onnx"):
-                self._problems.found += [
-                    f"{self._problems.where(place)}: {problem}"
-                    for place, problem in unknown_inputs(self.config, parsed)
-                ]
+                self._problems.add_all(unknown_inputs(self.config, parsed))
             external = external_weights(path, parsed)
             model = loading.load(content, str(path), external)
             if external:
@@ -205,14 +198,8 @@ class Networks:
         return pairs
 
     def nodes(self, model: onnx.ModelProto | None, whole: onnx.ModelProto | None) -> None:
-        if model is None or whole is None:
-            return
-        for where, problem in custom_operator_problems(self.config, whole):
-            self._problems.add(where, problem)
-        for where, problem in held_layer_problems(self.config, model, whole):
-            self._problems.add(where, problem)
-        for where, problem in float_layer_problems(self.config, model):
-            self._problems.add(where, problem)
+        if model is not None and whole is not None:
+            self._problems.add_all(node_problems(self.config, model, whole))
 
     def input(
         self, model: onnx.ModelProto | None, network: UsedNetwork | None

@@ -8,12 +8,19 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.graph import GraphError
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
+from trt_matrix.planning.problems import Problem
 
 
-def custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
+def node_problems(
+    config: Config, model: onnx.ModelProto, whole: onnx.ModelProto
+) -> Iterator[Problem]:
+    """Yields what no node of the network is called; engines are given `model`, the file holds `whole`."""
+    yield from _custom_operator_problems(config, whole)
+    yield from _held_layer_problems(config, model, whole)
+    yield from _float_layer_problems(config, model)
+
+
+def _custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
     """Yields what of `model.custom_operators` is neither an operator nor a node of the network."""
     operators = {node.op_type for node in model.graph.node}
     known = operators | {node.name for node in model.graph.node}
@@ -27,10 +34,10 @@ def custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator
             )
 
 
-def held_layer_problems(
+def _held_layer_problems(
     config: Config, model: onnx.ModelProto, whole: onnx.ModelProto
 ) -> Iterator[Problem]:
-    """Yields what of any `fp32_layers` no engine can hold; engines are given `model`, the file holds `whole`."""
+    """Yields what of any `fp32_layers` no engine can hold."""
     stated = {("engines", "tensorrt"): config.engines.tensorrt} | {
         ("environments", index, "options"): getattr(entry, "options", None)
         for index, entry in enumerate(config.environments)
@@ -47,7 +54,7 @@ def held_layer_problems(
                 yield (*where, "fp32_layers", index), told
 
 
-def float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
+def _float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
     """Yields what of `quantisation.exclude` and `.mixed` no node of the network is called."""
     asked = config.quantisation
     if not (asked.exclude or asked.mixed_layers):

@@ -20,7 +20,7 @@ from trt_matrix.core.words import listed
 from trt_matrix.dumps.brought import NAMED, BroughtTable, Target, brought
 from trt_matrix.dumps.table_file import read_table
 from trt_matrix.execution.given import GivenTable
-from trt_matrix.planning.boxes import Add
+from trt_matrix.planning.problems import Add
 
 PATH = ("calibration", "shared", "table")
 """Where matrix.yaml names it."""
