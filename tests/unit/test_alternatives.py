@@ -22,8 +22,8 @@ from trt_matrix.errors import ConfigError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError
-from trt_matrix.execution.asked import read_form
 from trt_matrix.execution.inputs import Network
+from trt_matrix.execution.pass_answers import read_form
 from trt_matrix.execution.wanted import WantedPass
 from trt_matrix.planning.variants import interface_problems, names_problem, with_heads
 from trt_matrix.store.results import Store

@@ -8,12 +8,12 @@ from typing import Any
 from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network.lineage import behind
+from trt_matrix.environments.machine import processor
 from trt_matrix.execution.inputs import Network
 from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.inputs.images import overlap
 from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment
-from trt_matrix.planning.machine import processor
 from trt_matrix.store.results import RunFolder, utc_now
 
 

@@ -24,11 +24,10 @@ from trt_matrix.core.hosts.gpus import Gpu, Machine
 from trt_matrix.core.plan import Axis, Recording
 from trt_matrix.environments import preflight
 from trt_matrix.environments.base import Environment
-from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.environments.docker.environment import DockerEnvironment, NgcEnvironment
 from trt_matrix.environments.dumps import DumpsEnvironment, recording_of
 from trt_matrix.environments.elsewhere import ElsewhereEnvironment
 from trt_matrix.environments.interpreter import InterpreterEnvironment
-from trt_matrix.environments.ngc import NgcEnvironment
 from trt_matrix.environments.packages import Sources
 from trt_matrix.environments.venv import VenvEnvironment, default_cache
 from trt_matrix.errors import EnvironmentUnavailableError
@@ -85,7 +84,7 @@ def _environment(
                 python=entry.python,
                 cache=cache,
                 sources=Sources(
-                    index=tuple(_place(one, root) for one in entry.index),
+                    index=tuple(_place(index, root) for index in entry.index),
                     wheels=entry.wheels and root / entry.wheels,
                 ),
                 wheel=entry.tensorrt(index, driver),
@@ -153,7 +152,8 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
             continue
         if entry.engine == PYTHON:
             continue  # its files are among them
-        options = _onnxruntime(config, entry) or _tensorrt(config, entry)
+        own = entry.options if isinstance(entry.options, TensorRt) else config.engines.tensorrt
+        options = _onnxruntime(config, entry) or own
         stated = options.model_dump(mode="json")
         if not stated.get("fp32_layers", True):
             # It came later: answers of packs that were made before it stay answers.
@@ -166,10 +166,6 @@ def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
     other = isinstance(entry, Dumps) or entry.engine != "onnxruntime"
     return None if other else config.onnxruntime_of(entry)
-
-
-def _tensorrt(config: Config, entry: EnvironmentEntry) -> TensorRt:
-    return entry.options if isinstance(entry.options, TensorRt) else config.engines.tensorrt
 
 
 def machines_of(config: Config) -> Mapping[str, Machine]:

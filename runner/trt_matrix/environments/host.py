@@ -95,7 +95,7 @@ def is_rootless(info: Mapping[str, Any]) -> bool:
     """Says whether an engine runs as a user, not as root; `info` as `is_podman` takes it."""
     security = info.get("SecurityOptions") or ()
     # Podman's name of it is another one.
-    return bool(info.get("Rootless")) or any("name=rootless" in one for one in security)
+    return bool(info.get("Rootless")) or any("name=rootless" in option for option in security)
 
 
 def is_local(address: str | None) -> bool:
@@ -137,7 +137,7 @@ def _has_runtime(info: Mapping[str, Any], *, local: bool) -> bool:
 def _cdi(info: Mapping[str, Any], *, local: bool) -> Cdi | None:
     """Returns what the engine gives by CDI; it tells folders of specifications where CDI is switched on."""
     folders = PODMAN_CDI_FOLDERS if is_podman(info) else info.get("CDISpecDirs") or []
-    names = cdi.listed(one.get("ID") for one in info.get("DiscoveredDevices") or [])
+    names = cdi.listed(device.get("ID") for device in info.get("DiscoveredDevices") or [])
     if not names and not folders:
         return None
     folder = _writable(folders) if is_rootless(info) else cdi.FOLDER

@@ -54,10 +54,10 @@ class Sources:
     """A folder of wheels; offline, nothing else is looked in."""
 
     def arguments(self, *, offline: bool) -> list[str]:
-        found = [f"--index={one}" for one in self.index]
+        named = [f"--index={index}" for index in self.index]
         if self.wheels is None:
-            return found
-        only = ["--no-index"] if offline else found
+            return named
+        only = ["--no-index"] if offline else named
         return [*only, f"--find-links={self.wheels.absolute()}"]
 
     @property
@@ -95,7 +95,7 @@ def lock_bytes(text: str) -> dict[str, int]:
     """Returns name → bytes to fetch of the packages of a `pylock.toml`; without those of which it is not told."""
     found = {}
     for entry in tomllib.loads(text)["packages"]:
-        sizes = [one["size"] for one in entry.get("wheels", ()) if "size" in one]
+        sizes = [wheel["size"] for wheel in entry.get("wheels", ()) if "size" in wheel]
         if sizes:
             found[entry["name"]] = max(sizes)
     return found

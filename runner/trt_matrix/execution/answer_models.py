@@ -222,8 +222,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
         case str():
             return value.encode("utf-8", "replace").decode("utf-8")
         case list():
-            return [_plain(one, depth + 1) for one in value]
+            return [_plain(item, depth + 1) for item in value]
         case dict():
-            return {_plain(key): _plain(one, depth + 1) for key, one in value.items()}
+            return {_plain(key): _plain(item, depth + 1) for key, item in value.items()}
         case _:
             return value

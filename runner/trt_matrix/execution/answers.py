@@ -1,6 +1,7 @@
 """Reads what a job left in its result folder. The job may have been killed, may lie, and may still run."""
 
 import contextlib
+import math
 import os
 import re
 import tempfile
@@ -172,24 +173,20 @@ class ResultFolder:
             AnswerError: it is no such file.
         """
         if (name, file) not in self._copies:
+            no_file = f"{name}: the answer names {file!a:.200}, which is no file of its folder"
             if not protocol.SAFE_NAME.match(file) or len(Path(file).suffix) > LONGEST_SUFFIX:
-                raise self._no_file(name, file)
+                raise AnswerError(no_file)
             with explained(self.folder.parent):
                 ours = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="taken-")) / file
                 try:
                     source = f"{protocol.PASSES}/{name}/{file}"
                     copy(self.folder, source, ours, most_bytes or self.limit_bytes)
                 except FileNotFoundError as error:
-                    raise self._no_file(name, file) from error
+                    raise AnswerError(no_file) from error
                 except UntrustedError as error:
                     raise AnswerError(f"{name}: {error}") from error
             self._copies[name, file] = ours
         return self._copies[name, file]
-
-    def _no_file(self, name: str, file: str) -> AnswerError:
-        return AnswerError(
-            f"{name}: the answer names {file!a:.200}, which is no file of its folder"
-        )
 
     def output(
         self,
@@ -206,7 +203,7 @@ class ResultFolder:
         """
         if head not in answer.outputs:
             raise AnswerError(f"{name}: the answer lacks head {head!r}")
-        most = None if shape is None else 2 * _MOST_HEADER + 8 * _elements(shape)
+        most = None if shape is None else 2 * _MOST_HEADER + 8 * math.prod(shape)
         path = self.file(name, answer.outputs[head].file, most)
         type_, found = _array_header(name, path)
         if type_ != "<f4" or len(found) < 2 or found[0] != images:
@@ -264,13 +261,6 @@ def _valid(kind: type[T], value: Any, what: str) -> T:
         raise AnswerError(f"{what} is not a valid answer: {error}") from error
 
 
-def _elements(shape: tuple[int, ...]) -> int:
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements
-
-
 def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
     """Returns type and shape of a .npy whose size is exactly what these make.
 
@@ -286,9 +276,9 @@ def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
         message = f"{name}: {path.name} cannot be read as an array: no header that a job writes"
         raise AnswerError(message)
     type_ = match["type"].decode("ascii", "backslashreplace")
-    shape = tuple(int(one) for one in match["shape"].split(b",") if one.strip())
+    shape = tuple(int(size) for size in match["shape"].split(b",") if size.strip())
     width = re.fullmatch(r"[<>|=]?[a-zA-Z](\d)", type_)
-    wanted = begins + _elements(shape) * int(width[1]) if width else None
+    wanted = begins + math.prod(shape) * int(width[1]) if width else None
     if size != wanted:
         raise AnswerError(
             f"{name}: {path.name} cannot be read as an array: {size} bytes, where its header "

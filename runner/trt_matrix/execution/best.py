@@ -51,16 +51,17 @@ class ImageSubset:
         first = taken[:: max(round(len(taken) / choose), 2)][:choose]
         second = np.setdiff1d(taken, first)
         self.parts: Mapping[ImagePart, Sequence[int]] = {
-            ImagePart.CHOOSE: [int(one) for one in first],
+            ImagePart.CHOOSE: [int(place) for place in first],
             # One image alone confirms itself: there is no other.
-            ImagePart.CONFIRM: [int(one) for one in (second if len(second) else first)],
+            ImagePart.CONFIRM: [int(place) for place in (second if len(second) else first)],
         }
         self.array = array
         self.batch = batch
 
     def of(self, part: ImagePart) -> Sequence[Floats]:
         return [
-            np.repeat(self.array[one : one + 1], self.batch, axis=0) for one in self.parts[part]
+            np.repeat(self.array[place : place + 1], self.batch, axis=0)
+            for place in self.parts[part]
         ]
 
 
@@ -113,7 +114,7 @@ class TableSimulator:
                 errors[:, head] += _squares(y, r)
         # A head that is zero on these images, or not finite in the reference, says nothing.
         usable = (errors[1] > 0) & np.isfinite(errors[1])
-        return [float(one) for one in errors[0][usable] / errors[1][usable]]
+        return [float(nmse) for nmse in errors[0][usable] / errors[1][usable]]
 
 
 def _squares(y: Floats, r: Floats) -> tuple[float, float]:

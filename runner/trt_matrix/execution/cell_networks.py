@@ -5,7 +5,6 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.records import Calibration
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution import alternatives
-from trt_matrix.execution.host_tables import clipped_by
 from trt_matrix.execution.implicit import calibrated_inside, carried
 from trt_matrix.execution.lanes import DeviceLane, Variant
 from trt_matrix.execution.progress import Progress
@@ -106,6 +105,5 @@ class CellNetworks:
             return f"its calibration failed: {calibration.reason if calibration else 'not run'}"
         algorithm = cell.pass_.algorithm or ""
         table = self.wants.table(site, calibration, algorithm)
-        if (clipped := clipped_by(calibration, algorithm)) is not None:
-            self.tables.host.clipped.setdefault(table.digest, clipped)
+        self.tables.host.take_clipped(table, calibration, algorithm)
         return table

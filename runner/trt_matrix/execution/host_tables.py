@@ -145,18 +145,21 @@ class HostTables:
             return done.reason or str(done.status)
         tables = {algorithm: wants.table(site, done, algorithm) for algorithm in algorithms}
         for algorithm, table in tables.items():
-            if (clipped := clipped_by(done, algorithm)) is not None:
-                self.clipped.setdefault(table.digest, clipped)
+            self.take_clipped(table, done, algorithm)
         return tables
+
+    def take_clipped(self, table: Table, calibration: Calibration, algorithm: str) -> None:
+        """Keeps which share of each tensor's values lies beyond the range, where the calibration told."""
+        if (clipped := clipped_by(calibration, algorithm)) is not None:
+            self.clipped.setdefault(table.digest, clipped)
 
 
 def clipped_by(calibration: Calibration, algorithm: str) -> Mapping[str, float] | None:
     """Returns tensor → share of its nonzero values beyond the range; None where a program did not tell."""
-    shares = calibration.clipped.get(algorithm)
+    if (shares := calibration.clipped.get(algorithm)) is None:
+        return None
     # A run writes them for every table: what is not worth a word is left out.
-    return (
-        None if shares is None else {name: share for name, share in shares.items() if share >= TOLD}
-    )
+    return {name: share for name, share in shares.items() if share >= TOLD}
 
 
 def _noted(table: Table, images: str) -> Table:

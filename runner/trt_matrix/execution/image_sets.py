@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import CalibrationTrial
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model
-from trt_matrix.core.records import StoredObject
+from trt_matrix.core.records import Calibration, Measurement, StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
@@ -22,6 +22,7 @@ from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, 
 MINMAX = "minmax"
 
 Floats = npt.NDArray[np.float32]
+Answer = TypeVar("Answer", Calibration, Measurement)
 
 
 class UnknownError(Exception):
@@ -59,9 +60,8 @@ class ImageSets:
         try:
             # No name of a head: those are outputs of the same pass.
             heads = self.wants.settings.heads
-            model = maxima_model(
-                network.calibration_model, network.tensors, tuple(one for _, one in heads)
-            )
+            outputs = tuple(tensor for _, tensor in heads)
+            model = maxima_model(network.calibration_model, network.tensors, outputs)
         except GraphError as error:
             raise UnknownError(str(error)) from error
         own = OUTPUT
@@ -74,9 +74,7 @@ class ImageSets:
         (made,) = self._jobs(wants).measure(
             self.site, [wants.measurement(self.site, name, 0, model=content)]
         )
-        measurement = made.measurement
-        if measurement.status is not Status.OK:
-            raise UnknownError(measurement.reason or str(measurement.status))
+        measurement = _good(made.measurement)
         return SeenImages(
             maxima=measurement.outputs[own],
             outputs={head: output for head, output in measurement.outputs.items() if head != own},
@@ -100,11 +98,8 @@ class ImageSets:
         part = self.part(data.calibration, chosen)
         changed = dataclasses.replace(data, calibration=part, calibration_images=len(chosen))
         wants = dataclasses.replace(self.wants, data=changed)
-        calibration = self.jobs.calibrate(
-            self.site, wants.calibration(self.site, [algorithm]), name
-        )
-        if calibration.status is not Status.OK:
-            raise UnknownError(calibration.reason or str(calibration.status))
+        asked = wants.calibration(self.site, [algorithm])
+        calibration = _good(self.jobs.calibrate(self.site, asked, name))
         return wants.table(self.site, calibration, algorithm)
 
     def simulated(self, tables: Sequence[tuple[CalibrationTrial, Table]]) -> list[CalibrationTrial]:
@@ -132,9 +127,9 @@ class ImageSets:
             )
         made = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
         return [
-            tried.model_copy(update={"outputs": one.measurement.outputs})
-            for (tried, _), one in zip(wanted, made, strict=True)
-            if one.measurement.status is Status.OK
+            tried.model_copy(update={"outputs": simulated.measurement.outputs})
+            for (tried, _), simulated in zip(wanted, made, strict=True)
+            if simulated.measurement.status is Status.OK
         ]
 
     def ranges(
@@ -155,9 +150,8 @@ class ImageSets:
                 self.wants.data, calibration=images, calibration_images=number
             ),
         )
-        calibration = self.jobs.calibrate(self.site, wants.calibration(self.site, algorithms), name)
-        if calibration.status is not Status.OK:
-            raise UnknownError(calibration.reason or str(calibration.status))
+        asked = wants.calibration(self.site, algorithms)
+        calibration = _good(self.jobs.calibrate(self.site, asked, name))
         return tuple(calibration.tables[algorithm] for algorithm in algorithms)
 
     def reference(self, images: StoredObject, number: int, name: str) -> Mapping[str, StoredObject]:
@@ -170,18 +164,11 @@ class ImageSets:
         wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
         wanted = dataclasses.replace(wanted, name=name, use=OutputUse.FOUND)
         (made,) = self._jobs(wants).measure(self.site, [wanted])
-        if made.measurement.status is not Status.OK:
-            raise UnknownError(made.measurement.reason or str(made.measurement.status))
-        return made.measurement.outputs
+        return _good(made.measurement).outputs
 
     def part(self, images: StoredObject, chosen: Sequence[int]) -> StoredObject:
         """Returns some images of an array as one of their own."""
-
-        def make(target: Path) -> None:
-            _write(target, self.store.array(images), chosen, lambda image: image)
-
-        key = {"part": images.sha256, "images": list(chosen)}
-        return self.store.derive(key, ".npy", make)
+        return self._taken(images, chosen, lambda image: image, {})
 
     def changed(
         self, images: StoredObject, chosen: Sequence[int], change: Any, key: Any
@@ -190,12 +177,16 @@ class ImageSets:
 
         `key` is any JSON value that names the change.
         """
+        return self._taken(images, chosen, change, {"changed": key})
 
+    def _taken(
+        self, images: StoredObject, chosen: Sequence[int], change: Any, more: Mapping[str, Any]
+    ) -> StoredObject:
         def make(target: Path) -> None:
             _write(target, self.store.array(images), chosen, change)
 
-        full = {"part": images.sha256, "images": list(chosen), "changed": key}
-        return self.store.derive(full, ".npy", make)
+        key = {"part": images.sha256, "images": list(chosen), **more}
+        return self.store.derive(key, ".npy", make)
 
     def _wants(
         self, images: StoredObject, number: int, heads: tuple[tuple[str, str], ...]
@@ -219,6 +210,13 @@ class ImageSets:
             check=mine.check,
             settled=mine.settled,
         )
+
+
+def _good(answer: Answer) -> Answer:
+    """Returns what succeeded; raises UnknownError for what did not."""
+    if answer.status is not Status.OK:
+        raise UnknownError(answer.reason or str(answer.status))
+    return answer
 
 
 def _write(target: Path, images: Floats, chosen: Sequence[int], change: Any) -> None:

@@ -138,15 +138,10 @@ class Jobs:
     def calibrate(
         self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
     ) -> Calibration:
-        what = f"{site.where}/{name}"
-        known = self.store.get(Calibration, wanted.fingerprint)
-        if known is None:
-            with self.turn(site):
-                known = self.store.get(Calibration, wanted.fingerprint)
-                if known is None:
-                    return self._calibrated(site, wanted, name)
-        self.progress.done(what, Status.OK, "reused", reused=True)
-        return known
+        with contextlib.ExitStack() as holding:
+            if self.store.get(Calibration, wanted.fingerprint) is None:
+                holding.enter_context(self.turn(site))
+            return self._known_or_made(site, wanted, name)
 
     def calibrate_together(
         self,
@@ -168,47 +163,37 @@ class Jobs:
             made = all_of([functools.partial(self._known_or_made, *asked[turn]) for turn in turns])
             calibrations = dict(zip(turns, made, strict=True))
             return [
-                calibrations[index] if index in calibrations else self._known_or_made(*one)
-                for index, one in enumerate(asked)
+                calibrations[index] if index in calibrations else self._known_or_made(site, wanted)
+                for index, (site, wanted) in enumerate(asked)
             ]
 
-    def _known_or_made(self, site: JobSite, wanted: WantedCalibration) -> Calibration:
+    def _known_or_made(
+        self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
+    ) -> Calibration:
+        """Returns what another run may have made while this one waited for its turn, or makes it."""
+        what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is not None:
-            self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
+            self.progress.done(what, Status.OK, "reused", reused=True)
             return known
         try:
-            return self._calibrated(site, wanted, "calibrate")
+            calibration = self._start(site, name).calibration(wanted)
         finally:
             self.progress.ended(site.where)
-
-    def _calibrated(self, site: JobSite, wanted: WantedCalibration, name: str) -> Calibration:
-        calibration = self._start(site, name).calibration(wanted)
         self._spent(calibration.seconds)
         if calibration.status is Status.OK:
             self.store.keep(calibration, wanted.fingerprint)
-        self.progress.done(
-            f"{site.where}/{name}",
-            calibration.status,
-            calibration.reason or f"{calibration.seconds:.1f} s",
-        )
+        detail = calibration.reason or f"{calibration.seconds:.1f} s"
+        self.progress.done(what, calibration.status, detail)
         return calibration
 
     def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, MeasuredPass]:
         """Returns pass name → its measurement, where that is known already."""
-        usable = [
-            wanted_pass
+        return {
+            wanted_pass.name: MeasuredPass(known, known.fingerprint not in self._ours)
             for wanted_pass in wanted
             if computed or not self.fresh or wanted_pass.fingerprint in self._ours
-        ]
-        known = [
-            (wanted_pass.name, known_measurement(self.store, wanted_pass, self.settled))
-            for wanted_pass in usable
-        ]
-        return {
-            name: MeasuredPass(measurement, measurement.fingerprint not in self._ours)
-            for name, measurement in known
-            if measurement
+            if (known := known_measurement(self.store, wanted_pass, self.settled))
         }
 
     def _own(self, found: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
@@ -225,9 +210,8 @@ class Jobs:
         After a crash the passes that had no turn get a new start; the one in work does not. Where
         another used the GPU meanwhile, or it was throttled, all are run again, once.
         """
-        pending = list(
-            {wanted_pass.fingerprint: wanted_pass for wanted_pass in reversed(wanted)}.values()
-        )[::-1]
+        first = {wanted_pass.fingerprint: wanted_pass for wanted_pass in reversed(wanted)}
+        pending = list(first.values())[::-1]
         measurements: dict[str, Measurement] = {}
         starts, again = 0, True
         while pending:

@@ -93,9 +93,8 @@ class DeviceLane:
         return f"{self.environment}/{self.device}/{name}"
 
     def failed(self, name: str) -> bool:
-        return any(
-            measurement.status is not Status.OK for measurement in self.measurements.get(name, ())
-        )
+        measured = self.measurements.get(name, ())
+        return any(measurement.status is not Status.OK for measurement in measured)
 
     def started(self, repeat: int) -> str:
         """Returns when its first pass of this repeat was started, ISO 8601; empty where nobody knows."""

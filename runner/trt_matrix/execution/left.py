@@ -238,8 +238,8 @@ def alike(one: Sums, other: Sums) -> bool:
     least = {name: np.zeros(len(one)) for name in SUMS.names or ()}
     least["ry"] = TOLERANCE * np.sqrt(one["r2"] * one["y2"])  # its terms cancel
     return all(
-        bool((np.abs(one[name] - other[name]) <= TOLERANCE * np.abs(one[name]) + some + TINY).all())
-        for name, some in least.items()
+        bool((np.abs(one[name] - other[name]) <= TOLERANCE * np.abs(one[name]) + more + TINY).all())
+        for name, more in least.items()
     )
 
 

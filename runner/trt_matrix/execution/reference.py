@@ -47,13 +47,13 @@ def check_variants(
     ]
     progress.expect(len(wanted))
     problems = []
-    for one, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
+    for variant, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
         measurement = made.measurement
         reason = measurement.reason
         if measurement.status is Status.OK:
             reason = alternatives.unlike(jobs.store, reference.outputs, measurement.outputs)
         if reason:
-            problems.append(f"{one.name} is not the function of {network.name}: {reason}")
+            problems.append(f"{variant.name} is not the function of {network.name}: {reason}")
     if problems:
         raise ConfigError("model.variants", problems)
 

@@ -83,11 +83,10 @@ class Simulations:
                     continue
                 placed = self.wants.placed(lane.site or site_of(lane), cell.pass_)
                 shared = self.tables.host.shared
-                mixed = cell.pass_.mixed and isinstance(shared, Table)
-                tables = (shared,) if mixed and isinstance(shared, Table) else every
+                tables = (shared,) if cell.pass_.mixed and isinstance(shared, Table) else every
                 # What one scale a weight costs is told against a scale a channel.
-                for one in (placed, placed.per_channel):
-                    found.setdefault(one, (cell.pass_.exclude, tables))
+                for placement in (placed, placed.per_channel):
+                    found.setdefault(placement, (cell.pass_.exclude, tables))
         return found
 
     def _network(self, table: Table, placed: Placed, exclude: Sequence[str]) -> StoredObject:

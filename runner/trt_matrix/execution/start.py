@@ -15,10 +15,9 @@ from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.execution.answer_models import JobError
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_of_failure, log_tail, taking
-from trt_matrix.execution.asked import asked_of
 from trt_matrix.execution.classify import blamed, classify
 from trt_matrix.execution.left import Take, untaken
-from trt_matrix.execution.pass_answers import PassTaker, ShareOf
+from trt_matrix.execution.pass_answers import PassTaker, ShareOf, asked_of
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.wanted import JobSite, PassRequests, WantedCalibration, WantedPass
@@ -104,9 +103,7 @@ class JobStart:
                 self._require(answers)
         # Passes taken while the job ran knew neither its length nor its last probe, nor all that it said of them.
         measurements = [
-            taken.model_copy(
-                update={"start": start, "log_tail": self._said_of(taken) or taken.log_tail}
-            )
+            taken.model_copy(update={"start": start, "log_tail": self._log_of(taken)})
             for taken in self.taken.values()
         ]
         for measurement in measurements:
@@ -183,8 +180,12 @@ class JobStart:
             asked.mkdir()
             result.mkdir()
             for name, stored in {
-                one.file: one
-                for one in (*objects, *self.wants.files_at(self.site), self.wants.data.evaluation)
+                stored.file: stored
+                for stored in (
+                    *objects,
+                    *self.wants.files_at(self.site),
+                    self.wants.data.evaluation,
+                )
             }.items():
                 same_file_system_link(self.store.path(stored), asked / name)
             protocol.write_json(str(asked / protocol.REQUEST), request)
@@ -258,8 +259,10 @@ class JobStart:
             return self._failed(wanted, Status.UNSUPPORTED, error.message, start)
         return self._failed(wanted, Status(status), self._see_log(error.sentence()), start)
 
-    def _said_of(self, taken: Measurement) -> str:
-        return "" if taken.log_tail is None else log_of_failure(self.log, taken.name)
+    def _log_of(self, taken: Measurement) -> str | None:
+        if taken.log_tail is None:
+            return None
+        return log_of_failure(self.log, taken.name) or taken.log_tail
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(

@@ -75,15 +75,15 @@ def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -
 def _is_old(facts: Mapping[str, Any]) -> bool:
     packages = facts.get("packages")
     found = [
-        one.get("version") if isinstance(one, Mapping) else one
-        for name, one in (packages.items() if isinstance(packages, Mapping) else ())
+        package.get("version") if isinstance(package, Mapping) else package
+        for name, package in (packages.items() if isinstance(packages, Mapping) else ())
         if TENSORRT.match(str(name))
     ]
     reported = facts.get("reported")
     if isinstance(reported, Mapping) and "tensorrt" in reported:
         found.append(reported["tensorrt"])
     try:
-        return bool(found) and all(Version(str(one)) < ALWAYS_STRONG for one in found)
+        return bool(found) and all(Version(str(version)) < ALWAYS_STRONG for version in found)
     except InvalidVersion:
         return False
 
@@ -126,7 +126,7 @@ def facts_of(converted: Converted, precision: Precision, ranges: Ranges) -> Mapp
         "nodes": converted.reduced,
         "in_float32": _first(converted.kept),
         "nodes_in_float32": len(converted.kept),
-        "near_the_end": _first(dict(sorted(converted.near.items(), key=lambda one: -one[1]))),
+        "near_the_end": _first(dict(sorted(converted.near.items(), key=lambda entry: -entry[1]))),
         "weights_that_became_zero": {"values": zeroed, "of": list(_first(converted.zeroed))},
         "ranges": ranges.told,
     }

@@ -36,13 +36,13 @@ from trt_matrix.environments.factory import (
     reference_environment,
     reference_options,
 )
+from trt_matrix.environments.machine import processor, program
 from trt_matrix.errors import ConfigError, NothingSelectedError
 from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import PassRequests, Settings
 from trt_matrix.planning.hindering import hindered_by_network
-from trt_matrix.planning.machine import processor, program
 from trt_matrix.planning.matrix import Checked, check
 from trt_matrix.planning.placing import (
     activation_notes,

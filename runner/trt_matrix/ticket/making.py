@@ -15,10 +15,10 @@ from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.plan import select as chosen_cells
 from trt_matrix.core.records import Calibration, Record
 from trt_matrix.environments.factory import reference_environment
+from trt_matrix.environments.machine import program
 from trt_matrix.errors import NothingSelectedError
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.run import judgement_of, pictures_of
-from trt_matrix.planning.machine import program
 from trt_matrix.report.summary import SUMMARY
 from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import RunFolder, finished_run, sha256_of

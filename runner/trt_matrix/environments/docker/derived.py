@@ -92,7 +92,7 @@ def derive(
     packages = known_packages(cache, requirements, python)
     if packages is None:
         packages = _resolved(cache, requirements, python, offline=offline)
-    tag = f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}"
+    tag = tag_of(base, packages, executable)
     if image := find(engine, tag):
         return image, packages
     with _held(cache, tag.rpartition(":")[2]):
@@ -106,11 +106,9 @@ def derive(
     return image, packages
 
 
-def known_image(
-    engine: Engine, base: ContainerImage, packages: Mapping[str, Package], executable: str
-) -> ContainerImage | None:
-    """Returns the derived image where the engine has it."""
-    return find(engine, f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}")
+def tag_of(base: ContainerImage, packages: Mapping[str, Package], executable: str) -> str:
+    """Returns what the derived image is called, by all that is in it."""
+    return f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}"
 
 
 def dockerfile(base: str, python: str, packages: Mapping[str, Package]) -> str:
@@ -127,12 +125,7 @@ def _resolved(
     lock = _lock(cache, requirements, python)
     lock.parent.mkdir(parents=True, exist_ok=True)
     draft = lock.with_name("pylock.draft.toml")
-    resolve_foreign(
-        requirements,
-        python,
-        lock=draft,
-        offline=offline,
-    )
+    resolve_foreign(requirements, python, lock=draft, offline=offline)
     packages = read_lock(draft.read_text(encoding="utf-8"))
     draft.replace(lock)
     return packages

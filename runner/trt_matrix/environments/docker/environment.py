@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trt_matrix.config import catalog
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.cdi import PREFIX
 from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts, Obstacle
 from trt_matrix.core.hosts.gpus import meant
 from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
-from trt_matrix.environments.preflight import extra_variables, preflight, this_host
+from trt_matrix.environments.preflight import (
+    extra_variables,
+    preflight,
+    preflight_tag,
+    this_host,
+)
 from trt_matrix.errors import EnvironmentUnavailableError
 
 if TYPE_CHECKING:
@@ -134,6 +140,25 @@ class DockerEnvironment:
             return run_job(self.docker, start)
         except EnvironmentUnavailableError as error:
             return Ending(exit_code=None, error=str(error))
+
+
+class NgcEnvironment(DockerEnvironment):
+    """One of NVIDIA's TensorRT containers; its row in containers/catalog.yaml says before a pull whether it can run."""
+
+    def __init__(self, *, name: str, tag: str, cache: Path, address: str | None = None) -> None:
+        row = catalog.find(tag)
+        super().__init__(
+            name=name,
+            engine="tensorrt",
+            image=(row and row.reference) or f"{catalog.REPOSITORY}:{tag}",
+            cache=cache,
+            stated=row,
+            address=address,
+        )
+        self.tag = tag
+
+    def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
+        return preflight_tag(self.tag, device, host)
 
 
 def given(device: str, host: HostFacts) -> str:

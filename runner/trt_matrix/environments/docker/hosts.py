@@ -92,7 +92,7 @@ def driver_of(table: str) -> Driver:
                 name=name,
                 uuid=uuid,
                 capability=(int(major), int(minor)),
-                data_centre=not any(one in name for one in CONSUMER),
+                data_centre=not any(brand in name for brand in CONSUMER),
                 memory_bytes=int(memory) << 20 if memory.isdecimal() else None,
             )
         )

@@ -69,7 +69,7 @@ def image_of(reference: str, attributes: Mapping[str, Any]) -> ContainerImage:
         id=attributes["Id"],
         digests=tuple(sorted(attributes.get("RepoDigests") or ())),
         architecture=attributes.get("Architecture", ""),
-        variables=dict(one.partition("=")[::2] for one in config.get("Env") or ()),
+        variables=dict(pair.partition("=")[::2] for pair in config.get("Env") or ()),
         labels={name: value for name, value in labels.items() if name.startswith(NVIDIA_LABELS)},
         size_bytes=attributes.get("Size", 0),
     )

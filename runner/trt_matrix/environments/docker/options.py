@@ -212,7 +212,7 @@ def user(info: Mapping[str, Any], uid: int, gid: int) -> tuple[str, str | None]:
     if is_rootless(info):
         return "0:0", None  # there, root inside is the user outside
     security = info.get("SecurityOptions") or ()
-    remapped = any("name=userns" in one for one in security)
+    remapped = any("name=userns" in option for option in security)
     return f"{uid}:{gid}", "host" if remapped else None
 
 
