@@ -15,6 +15,7 @@ from trt_matrix.cli.options import (
     AsJson,
     Config,
     Matrix,
+    Offline,
     Quiet,
     Results,
     experiment,
@@ -62,7 +63,7 @@ def init(
         output,
         force=force,
         images=images,
-        versions=[one.strip() for one in versions.split(",")] if versions else VERSIONS,
+        versions=[version.strip() for version in versions.split(",")] if versions else VERSIONS,
         repeats=repeats,
         runs=run,
     )
@@ -97,7 +98,7 @@ def check(
         typer.Option("--config", "-c", help="matrix.yaml: model.shapes and model.constants of it."),
     ] = None,
     nodes: Annotated[bool, typer.Option("--nodes", help="Tell of every node.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what NVIDIA's parser and builder make of a network in float, float16 and Q/DQ; needs no GPU."""
@@ -202,8 +203,7 @@ def catalog(
     """List NVIDIA's TensorRT containers, and which of them run on a GPU with a driver."""
     from trt_matrix.commands.catalog import listing
 
-    found = listing(for_gpu, driver)
-    tell(found, as_json=as_json)
+    tell(listing(for_gpu, driver), as_json=as_json)
 
 
 @app.command()

@@ -26,6 +26,8 @@ Select = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and the result only.")]
 NoImages = Annotated[
     bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")

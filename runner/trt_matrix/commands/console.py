@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from trt_matrix.commands.columns import size
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible
 
@@ -47,7 +48,7 @@ class _Amount(ProgressColumn):
             return Text()
         if not task.fields.get("bytes"):
             return MofNCompleteColumn().render(task)
-        return Text(f"{_size(task.completed)}/{_size(task.total or 0)}")
+        return Text(f"{size(task.completed)}/{size(task.total or 0)}")
 
 
 class Terminal:
@@ -179,7 +180,7 @@ class PlainProgress(_Lines):
         if done >= total:
             self.ended(what)
         else:
-            self.stage(what, f"{_size(done)} of {_size(total)}")
+            self.stage(what, f"{size(done)} of {size(total)}")
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
@@ -259,10 +260,6 @@ class QuietProgress(PlainProgress):
 def _is_of(what: str, where: str) -> bool:
     """Says whether it is done there, or is a download for it (`WHERE: LAYER`)."""
     return what == where or what.startswith(f"{where}: ")
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def chosen(*, quiet: bool, as_json: bool) -> Terminal | PlainProgress | JsonLines | QuietProgress:

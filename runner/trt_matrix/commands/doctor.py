@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trt_matrix.commands.columns import columns
 from trt_matrix.config import catalog
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import Ngc
@@ -57,10 +58,10 @@ class DoctorReport:
 
     def text(self) -> str:
         there = [(name, _in_short(host)) for name, host in self.elsewhere.items()]
-        lines = _table([*_facts(self.driver, self.host), *there])
+        lines = columns([*_facts(self.driver, self.host), *there])
         if offers := _offers(self.driver, self.host):
             lines += ["TensorRT that could run here:"]
-            lines += _table([(f"  {how}", versions) for how, versions in offers])
+            lines += columns([(f"  {how}", versions) for how, versions in offers])
         lines.append("")
         if self.problem is not None:
             lines.append(str(self.problem))
@@ -68,7 +69,7 @@ class DoctorReport:
             lines.append(f"{self.matrix}: not there; `trt-matrix init MODEL.onnx` writes one")
         else:
             lines.append(f"{self.matrix}:")
-            lines += _table(
+            lines += columns(
                 [
                     (f"  {finding.environment}", finding.device, _fate(finding))
                     for finding in self.findings
@@ -215,8 +216,8 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
         capability = f"compute capability {written(gpu.capability)}"
         facts.append((f"gpu:{gpu.index}", f"{gpu.name}, {capability}{memory}, {gpu.uuid}"))
     facts += [
-        (one.partition(": ")[0], f"does not answer: {one.partition(': ')[2]}")
-        for one in driver.silent
+        (gpu, f"does not answer: {problem}")
+        for gpu, _, problem in (silent.partition(": ") for silent in driver.silent)
     ]
     if host.docker is not None:
         return [*facts, ("docker", host.docker)]
@@ -288,13 +289,3 @@ def _advice(diagnosis: DoctorReport) -> list[str]:
 
 def _fate(finding: EnvironmentFinding) -> str:
     return ": ".join(map(str, finding.obstacle)) if finding.obstacle else "can run"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from trt_matrix.commands.columns import size
 from trt_matrix.containers.job.protocol import PARTIAL
 from trt_matrix.core.records import Calibration, DerivedObject, Measurement, Stored
 from trt_matrix.core.tables.table import Provenance, from_ranges
@@ -75,10 +76,10 @@ class Collected:
             (self.objects.count, "stored file", self.objects.size_bytes),
             (self.facts.count, "fact", self.facts.size_bytes),
         )
-        gone = [f"{count(amount, noun)} ({_size(size)})" for amount, noun, size in parts if amount]
+        gone = [f"{count(amount, noun)} ({size(freed)})" for amount, noun, freed in parts if amount]
         told = ", ".join(gone) or "every file is needed by a kept run"
-        lines.append(f"{would}freed {_size(self.freed_bytes)}: {told}")
-        lines.append(f"kept {count(self.kept_runs, 'run')}, {_size(self.kept_bytes)} in the store")
+        lines.append(f"{would}freed {size(self.freed_bytes)}: {told}")
+        lines.append(f"kept {count(self.kept_runs, 'run')}, {size(self.kept_bytes)} in the store")
         return "\n".join(lines)
 
     def summary(self) -> dict[str, object]:
@@ -226,11 +227,8 @@ class _Needs:
         if kind is not Calibration:
             return False
         fact = _read(Calibration, file)
-        if fact is None:
-            return False
-        made = (
-            from_ranges(table, Provenance(algorithm=name)) for name, table in fact.tables.items()
-        )
+        tables = fact.tables if fact else {}
+        made = (from_ranges(table, Provenance(algorithm=name)) for name, table in tables.items())
         return any(table.digest in self.named for table in made)
 
     def _unneeded_derived(self, files: Sequence[Path]) -> Iterator[Path]:
@@ -285,10 +283,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _folders(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.is_dir())
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _sizes(files: Iterable[Path]) -> Files:

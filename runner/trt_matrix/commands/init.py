@@ -303,8 +303,8 @@ def _in_front_of_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
 def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:
     """Returns comments with the heads that could stand in place of those whose rows are ranked."""
     offered: dict[str, None] = {}
-    for one in ranked.values():
-        offered.update((name, None) for name in one.before if name not in outputs)
+    for rows in ranked.values():
+        offered.update((name, None) for name in rows.before if name not in outputs)
     usable = [name for name in offered if not UNREADABLE.search(name)]
     called = "raw" if "raw" not in outputs else "before"
     names = [f"{called}-{number}" for number in range(1, len(usable) + 1)]

@@ -137,7 +137,8 @@ def _reference_facts(experiment: Experiment, matrix: ExperimentRun) -> Mapping[s
 
 
 def _model_facts(network: Network) -> Mapping[str, Any]:
-    files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
+    forms = (network, *network.variants)
+    files = [{"file": form.name, "sha256": form.fp32.sha256} for form in forms]
     uff = network.uff
     return {
         **files[0],

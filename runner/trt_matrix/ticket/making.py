@@ -77,7 +77,7 @@ class MadeTicket:
             self._jobs(len(jobs)),
             *(f"  {count} without a job: {reason}" for reason, count in without.items()),
             "taken out: " + (", ".join(f"{count} × {kind}" for kind, count in removed.items())),
-            *(f"not taken out: {one}" for one in self.content.kept),
+            *(f"not taken out: {kind}" for kind in self.content.kept),
             *([OTHER_JOB] if jobs and not self.content.same_job else []),
         ]
         if self.content.stand_in:
@@ -138,12 +138,8 @@ def make(
         cells = _write_jobs(folder, parts, inputs, wanted=not wish.no_plugins)
         content = _seal(folder, manifest, cells, len(inputs.kept) if inputs else 0, stand_in)
         archive.write(folder.root, output)
-    return MadeTicket(
-        path=output,
-        sha256=sha256_of(output),
-        content=content,
-        size_bytes=output.stat().st_size,
-    )
+    size_bytes = output.stat().st_size
+    return MadeTicket(path=output, sha256=sha256_of(output), content=content, size_bytes=size_bytes)
 
 
 def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str]:
@@ -169,8 +165,8 @@ def _redactor(
         versions={*versions_in([*facts.stated(manifest, records)]), *_catalogued()},
         vocabulary={*_words()},
     )
-    for one in facts.told(run, manifest, records):
-        redactor.learn(one)
+    for value in facts.told(run, manifest, records):
+        redactor.learn(value)
     return redactor
 
 
@@ -223,7 +219,7 @@ def _inputs(
     if asked is None or inputs is None or not (wish.no_images or wish.no_weights):
         return inputs, None
     chosen = [record for record in parts.records if record.cell in parts.chosen and again(record)]
-    companions = [one for record in chosen if (one := companion_of(record, parts.records))]
+    companions = filter(None, (companion_of(record, parts.records) for record in chosen))
     wanted = WantedStandIns(
         weights=wish.no_weights,
         images=wish.no_images,
@@ -296,7 +292,7 @@ def _seal(
             "cells": cells,
             "stand_in": stand_in,
             "removed": [
-                {"kind": str(one.kind), "file": one.file, "count": one.times} for one in removed
+                {"kind": str(text.kind), "file": text.file, "count": text.times} for text in removed
             ],
             "kept": sorted(folder.redactor.kept),
             "files": hashes(folder.root),

@@ -36,15 +36,11 @@ def _rewrite(message: Message, redactor: Redactor, file: str) -> bool:
             redactor.count(HiddenKind.COMMENT, file)
             changed = True
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            for inner in _each(value):
+            for inner in (value,) if isinstance(value, Message) else value:
                 changed = _rewrite(inner, redactor, file) or changed
         elif field.type == FieldDescriptor.TYPE_STRING or field.name in TEXTS:
             changed = _retext(message, field.name, value, redactor, file) or changed
     return changed
-
-
-def _each(value: Any) -> Any:
-    return (value,) if isinstance(value, Message) else value
 
 
 def _retext(message: Message, name: str, value: Any, redactor: Redactor, file: str) -> bool:
@@ -52,7 +48,7 @@ def _retext(message: Message, name: str, value: Any, redactor: Redactor, file: s
         new = _text(value, redactor, file)
         setattr(message, name, new)
         return new != value
-    texts = [_text(one, redactor, file) for one in value]
+    texts = [_text(item, redactor, file) for item in value]
     if texts == list(value):
         return False
     message.ClearField(name)

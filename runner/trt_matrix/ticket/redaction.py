@@ -116,24 +116,18 @@ class Redactor:
     def _learn_text(self, text: str, key: str) -> None:
         if kind := _kind_of_key(key):
             self._remember(Secret(kind, text))
-        if key.lower() in IMAGES:
-            self._learn_registry(text)
-        for reading in readings(plain(text)):
-            self._learn_forms(reading)
-
-    def _learn_forms(self, text: str) -> None:
-        for _, pieces in found(text, self.versions):
-            for piece in pieces:
-                if piece.secret and piece.kind is HiddenKind.HOME:
-                    owner = re.split(r"[/\\]|%2F|%5C", piece.text)[-1]
-                    self._remember(Secret(HiddenKind.USER, owner))
-                elif piece.secret:
-                    self._remember(piece.secret)
-
-    def _learn_registry(self, text: str) -> None:
         registry, slash, _ = text.partition("/")
-        if slash and (":" in registry or "." in registry) and not PUBLIC_HOSTS.fullmatch(registry):
+        named = slash and (":" in registry or "." in registry)
+        if key.lower() in IMAGES and named and not PUBLIC_HOSTS.fullmatch(registry):
             self._remember(Secret(HiddenKind.HOST, registry.partition(":")[0]))
+        for reading in readings(plain(text)):
+            for _, pieces in found(reading, self.versions):
+                for piece in pieces:
+                    if piece.secret and piece.kind is HiddenKind.HOME:
+                        owner = re.split(r"[/\\]|%2F|%5C", piece.text)[-1]
+                        self._remember(Secret(HiddenKind.USER, owner))
+                    elif piece.secret:
+                        self._remember(piece.secret)
 
     def _remember(self, secret: Secret) -> None:
         text = secret.text.strip()
@@ -206,16 +200,14 @@ class Redactor:
         return rebuilt
 
     def _name(self, secret: Secret, file: str) -> str:
-        if secret.kind in NAMES and self._says_nothing(secret.text):
+        lower = secret.text.lower()
+        if secret.kind in NAMES and (lower in EVERYBODY or lower in self.vocabulary):
             return secret.text
         if PSEUDONYM.fullmatch(secret.text):
             return secret.text  # it was taken out already
         self.counts[secret.kind, file] += 1
         self._found.setdefault(secret.text, secret.kind)
         return self._pseudonyms.of(secret)
-
-    def _says_nothing(self, name: str) -> bool:
-        return name.lower() in EVERYBODY or name.lower() in self.vocabulary
 
     def _kind_of(self, literal: str) -> HiddenKind:
         if literal in self._known:
@@ -238,9 +230,8 @@ class Redactor:
 
     def removed(self) -> tuple[RemovedText, ...]:
         """Returns what was taken out, how often, of which file."""
-        return tuple(
-            RemovedText(kind, file, times) for (kind, file), times in sorted(self.counts.items())
-        )
+        counts = sorted(self.counts.items())
+        return tuple(RemovedText(kind, file, times) for (kind, file), times in counts)
 
     def leak(self, content: bytes, least: int = INSIDE_WORDS) -> HiddenKind | None:
         """Returns the kind of a secret that is still in `content`; None where there is none.
@@ -266,7 +257,7 @@ class Redactor:
 
 
 def _literals(secrets: Mapping[str, HiddenKind]) -> re.Pattern[str]:
-    ordered = sorted(secrets.items(), key=lambda one: (-len(one[0]), one[0]))
+    ordered = sorted(secrets.items(), key=lambda entry: (-len(entry[0]), entry[0]))
     return re.compile("|".join(_literal(text, kind) for text, kind in ordered))
 
 
@@ -287,12 +278,12 @@ def _texts_of(text: str) -> Iterator[str]:
         return
     while waiting:
         match waiting.pop():
-            case str() as one:
-                yield one
-            case dict() as one:
-                waiting += [*one, *one.values()]
-            case list() as one:
-                waiting += one
+            case str() as inner:
+                yield inner
+            case dict() as inner:
+                waiting += [*inner, *inner.values()]
+            case list() as inner:
+                waiting += inner
 
 
 _SPELT = re.compile(r"\\([nrt])")

@@ -46,7 +46,7 @@ def request_again(
     """
     record = records[-1]
     passes = [
-        _pass(asked, one, files, records[0], table if one is record else None) for one in records
+        _pass(asked, each, files, records[0], table if each is record else None) for each in records
     ]
     return {
         "schema_version": protocol.SCHEMA_VERSION,
@@ -132,7 +132,7 @@ def _numbers(repeats: Sequence[Sums], kept: Sequence[int]) -> Mapping[str, Any]:
     sample = Sample(np.stack([array["d2"] for array in chosen]), chosen[0]["r2"])
     if not float(sample.energy.sum()) > 0:
         return nothing
-    nmse = [float(one) for one in sample.by_repeat]
+    nmse = [float(value) for value in sample.by_repeat]
     if not all(map(math.isfinite, nmse)):
         return nothing
     mean, degrees = float(np.mean(nmse)), len(nmse) - 1

@@ -40,8 +40,8 @@ def formats(
         raise ConfigError(OPTIONS, problems)
     sure = byte_order is not None or dtype is not None
     a, b = (
-        FileFormat(shape=axes, byte_order=order, dtype=one, layout=two, longer=longer, sure=sure)
-        for order, one, two in zip(orders, dtypes, layouts, strict=True)
+        FileFormat(shape=axes, byte_order=order, dtype=type_, layout=axis, longer=longer, sure=sure)
+        for order, type_, axis in zip(orders, dtypes, layouts, strict=True)
     )
     return a, b
 

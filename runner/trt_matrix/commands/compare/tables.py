@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trt_matrix.commands.compare.aligned import ABSENT, aligned, line, listed_lines
+from trt_matrix.commands.columns import ABSENT, columns, line, listed_lines
 from trt_matrix.commands.compare.options import OPTIONS
 from trt_matrix.core.tables.contrast import CLOSE, NEAR, TableContrast, TensorRatio, contrast
 from trt_matrix.core.tables.differences import SAME
@@ -89,9 +89,10 @@ class TableResult:
         apart = [each for each in self.contrast.tensors if abs(each.ratio - 1) > SAME]
         rows: list[tuple[str, ...]] = [("tensor", "A", "B", "A / B", "bits")]
         rows += [_row(each) for each in apart[:MOST]]
+        table = "\n".join(columns(rows, numbers=True))
         more = f"\n… and {len(apart) - MOST:,} more: --json has all" if len(apart) > MOST else ""
         return (
-            f"{aligned(rows)}{more}\nlargest magnitudes; below 1, A clips where B does not; "
+            f"{table}{more}\nlargest magnitudes; below 1, A clips where B does not; "
             "bits: log₂, each costs or saves one of 8"
         )
 
@@ -125,14 +126,14 @@ def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult |
     if not (a.is_file() and b.is_file()) or a.samefile(b):
         return None  # folders, what is missing, and one file twice are told as of arrays
     found = {side: _read(path) for side, path in (("A", a), ("B", b))}
-    if not any(isinstance(one, ReadTable) for one in found.values()) and not any(
+    if not any(isinstance(read, ReadTable) for read in found.values()) and not any(
         path.suffix.lower() in SUFFIXES for path in (a, b)
     ):
         return None
     problems = [
-        _problem(side, path, one, found["B" if side == "A" else "A"])
-        for (side, one), path in zip(found.items(), (a, b), strict=True)
-        if isinstance(one, str)
+        _problem(side, path, reason, found["B" if side == "A" else "A"])
+        for (side, reason), path in zip(found.items(), (a, b), strict=True)
+        if isinstance(reason, str)
     ]
     if problems:
         raise ConfigError(f"compare {a} {b}", problems)

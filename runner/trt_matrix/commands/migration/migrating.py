@@ -233,7 +233,7 @@ def _compared(
     few = images.count < LEAST_FOR_RANGES
     ranges_of = None if few else source.model
     with ran(networks, source.heads, images, ranges_of=ranges_of, stage=stage) as done:
-        agreement = [one for one in done.sqnr_db(WRITTEN, TABLE).values() if one is not None]
+        agreement = [db for db in done.sqnr_db(WRITTEN, TABLE).values() if db is not None]
         seen = NetworkComparison(
             images=images,
             sqnr_db=done.sqnr_db(WRITTEN, FLOAT),

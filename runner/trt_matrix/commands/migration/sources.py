@@ -98,7 +98,7 @@ def source_of(model: Path | None, config: Path | None) -> Source:
         coverage=read.calibration.coverage,
         config=read,
         document=document,
-        engines=_engines(read),
+        engines={name: entry.engine for entry in read.environments for name in entry.ids()},
         notes=notes,
     )
 
@@ -148,10 +148,6 @@ def _of_model(path: Path) -> Source:
     if not heads:
         raise ConfigError(str(path), ["no output is floating point: there is nothing to compare"])
     return Source(path=path, model=model, heads=heads)
-
-
-def _engines(config: Config) -> dict[str, str]:
-    return {name: str(entry.engine) for entry in config.environments for name in entry.ids()}
 
 
 def images_of(

@@ -3,8 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from trt_matrix.commands.columns import ABSENT, columns
 from trt_matrix.commands.migration.migrating import MigratedToCache, MigratedToQdq
 from trt_matrix.commands.migration.proving import proof
 from trt_matrix.core.migration.to_qdq import ToQdq
@@ -15,7 +17,6 @@ from trt_matrix.core.words import count, listed, visible
 
 NAMED = 5
 """Tensors that a line names; --json names all."""
-ABSENT = "–"
 
 FATES: Mapping[TensorFate, str] = {
     TensorFate.USED: "used, bit for bit",
@@ -49,14 +50,7 @@ def qdq_text(done: MigratedToQdq) -> str:
         f"added: {_named(added.tensor for added in made.added)} had no scale of their own: "
         f"{visible(made.added[0].tensor)} has that of {visible(made.added[0].source)}, {made.added[0].why}"
     ] if made.added else []  # fmt: skip
-    lines += [
-        f"without a scale: {visible(tensor)}: {why}"
-        for tensor, why in list(made.lacking.items())[:NAMED]
-    ]
-    lines += [
-        f"stays float: {visible(layer)}: {why}"
-        for layer, why in list(made.float_layers.items())[:NAMED]
-    ]
+    lines += [*_first("without a scale", made.lacking), *_first("stays float", made.float_layers)]
     more = max(len(made.lacking), len(made.float_layers)) - NAMED
     lines += [f"  and {more} more; --json names all"] if more > 0 else []
     lines += [*_joins(done), *_compared(done), *_held(done)]
@@ -74,7 +68,7 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
         pairs = [f"{visible(name)} is {visible(other)}" for name, other in naming.names.items()]
         yield f"names: {listed(pairs, NAMED)}"
     if done.made.likely:
-        pairs = [f"{visible(one)!r}: {visible(other)!r}" for one, other in done.made.likely.items()]
+        pairs = [f"{visible(name)!r}: {visible(ours)!r}" for name, ours in done.made.likely.items()]
         yield f"likely, to be said in a --map file: {listed(pairs, NAMED)}"
     elif naming.nearest and done.made.with_fate(TensorFate.UNKNOWN):
         pairs = [f"{theirs!r} may be {ours!r}" for ours, theirs in naming.nearest.items()]
@@ -94,9 +88,7 @@ def _heads(done: MigratedToQdq) -> Iterator[str]:
                 *_values(done, head),
             ]
         )
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from columns(rows)
 
 
 def _percent(share: float) -> str:
@@ -153,24 +145,14 @@ def _joins(done: MigratedToQdq) -> Iterator[str]:
 
 
 def _requantised(requantisations: Sequence[Requantisation]) -> str:
-    concats = [
-        requantisation.tensor
-        for requantisation in requantisations
-        if requantisation.operator == "Concat"
-    ]
-    adds = [
-        requantisation.tensor
-        for requantisation in requantisations
-        if requantisation.operator != "Concat"
-    ]
-    parts = [
-        f"{count(len(names), one, many)} ({_named(names)})"
-        for names, one, many in (
-            (concats, "input of a concatenation", "inputs of concatenations"),
-            (adds, "branch of an addition", "branches of additions"),
-        )
-        if names
-    ]
+    parts = []
+    for concat, one, many in (
+        (True, "input of a concatenation", "inputs of concatenations"),
+        (False, "branch of an addition", "branches of additions"),
+    ):
+        names = [join.tensor for join in requantisations if (join.operator == "Concat") is concat]
+        if names:
+            parts.append(f"{count(len(names), one, many)} ({_named(names)})")
     return " and ".join(parts)
 
 
@@ -234,7 +216,7 @@ def cache_text(done: MigratedToCache) -> str:
     if made.added:
         added = made.added[0]
         lines.append(
-            f"  {len(made.added):5}  added: {_named(one.tensor for one in made.added)}; "
+            f"  {len(made.added):5}  added: {_named(scale.tensor for scale in made.added)}; "
             f"{visible(added.tensor)}: {added.why}"
         )
     if made.outputs:
@@ -246,16 +228,10 @@ def cache_text(done: MigratedToCache) -> str:
         lines.append(
             f"  {made.without:5}  other tensors without one, inside fusions and in the float part"
         )
-    lines += [
-        f"without a scale: {visible(name)}: {why}"
-        for name, why in list(made.lacking.items())[:NAMED]
-    ]
+    lines += _first("without a scale", made.lacking)
     if len(made.lacking) > NAMED:
         lines.append(f"  and {len(made.lacking) - NAMED} more; --json names all")
-    lines += [
-        f"left out: {visible(name)}: {why}"
-        for name, why in list(done.table.unusable.items())[:NAMED]
-    ]
+    lines += _first("left out", done.table.unusable)
     if made.unknown:
         lines.append(f"warning: the float network has no tensor {_named(made.unknown)}")
     lines += [f"warning: {text}" for text in done.warnings]
@@ -266,6 +242,11 @@ def cache_text(done: MigratedToCache) -> str:
         f"float weights, one an output channel. It is read by a calibrator of the kind that its first line names."
     )
     return "\n".join(lines)
+
+
+def _first(what: str, reasons: Mapping[str, str]) -> list[str]:
+    """Returns a line for each of the first names that have a reason."""
+    return [f"{what}: {visible(name)}: {why}" for name, why in list(reasons.items())[:NAMED]]
 
 
 def _named(names: Any) -> str:
@@ -296,7 +277,7 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
             }
             for tensor in made.tensors
         ],
-        "added": [_added(added) for added in made.added],
+        "added": [asdict(added) for added in made.added],
         "lacking": dict(made.lacking),
         "float_layers": dict(made.float_layers),
         "layers": made.layers,
@@ -316,10 +297,10 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
             for head, coverage in made.heads.items()
         },
         "unified_scales": done.wish.unified_scales,
-        "requantised": [_join(requantisation) for requantisation in made.requantised],
+        "requantised": [asdict(join) for join in made.requantised],
         "avoided": [
-            _join(requantisation)
-            for requantisation in (made.avoided if done.wish.unified_scales else made.requantised)
+            asdict(join)
+            for join in (made.avoided if done.wish.unified_scales else made.requantised)
         ],
         "simulation": {
             "images": compared.images.count,
@@ -352,7 +333,7 @@ def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
         "header": str(done.wish.header),
         "names": dict(made.naming.names),
         "scales": dict(made.own),
-        "added": [_added(added) for added in made.added],
+        "added": [asdict(added) for added in made.added],
         "lacking": dict(made.lacking),
         "outputs_without": list(made.outputs),
         "others_without": made.without,
@@ -360,20 +341,6 @@ def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
         "left_out": dict(done.table.unusable),
         "layers_with_quantised_weights": done.weights,
         "warnings": list(done.warnings),
-    }
-
-
-def _added(one: Any) -> Mapping[str, Any]:
-    return {"tensor": one.tensor, "scale": one.scale, "source": one.source, "why": one.why}
-
-
-def _join(requantisation: Requantisation) -> Mapping[str, Any]:
-    return {
-        "node": requantisation.node,
-        "operator": requantisation.operator,
-        "tensor": requantisation.tensor,
-        "scale": requantisation.scale,
-        "other": requantisation.other,
     }
 
 
