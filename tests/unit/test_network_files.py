@@ -23,7 +23,7 @@ from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.wanted import JobSite
-from trt_matrix.packs.keys import pass_key
+from trt_matrix.packs.environment import pass_key
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment

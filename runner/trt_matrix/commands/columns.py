@@ -30,8 +30,3 @@ def listed_lines(names: Sequence[str]) -> str:
     shown = ", ".join(line(name) for name in names[:MOST_NAMES])
     more = len(names) - MOST_NAMES
     return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def size(count: float) -> str:
-    """Returns bytes as `1.2 GB` or `340.0 MB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -21,9 +21,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from trt_matrix.commands.columns import size
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible
+from trt_matrix.store.untrusted import size_text
 
 _COLOURS = {
     Status.OK: "green",
@@ -48,7 +48,7 @@ class _Amount(ProgressColumn):
             return Text()
         if not task.fields.get("bytes"):
             return MofNCompleteColumn().render(task)
-        return Text(f"{size(task.completed)}/{size(task.total or 0)}")
+        return Text(f"{size_text(task.completed)}/{size_text(task.total or 0)}")
 
 
 class Terminal:
@@ -180,7 +180,7 @@ class PlainProgress(_Lines):
         if done >= total:
             self.ended(what)
         else:
-            self.stage(what, f"{size(done)} of {size(total)}")
+            self.stage(what, f"{size_text(done)} of {size_text(total)}")
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False

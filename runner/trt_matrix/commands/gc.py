@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from trt_matrix.commands.columns import size
 from trt_matrix.containers.job.protocol import PARTIAL
 from trt_matrix.core.records import Calibration, DerivedObject, Measurement, Stored
 from trt_matrix.core.tables.table import Provenance, from_ranges
@@ -23,7 +22,7 @@ from trt_matrix.core.words import count
 from trt_matrix.errors import ConfigError, StoreError
 from trt_matrix.store.results import Store, explained, hashes
 from trt_matrix.store.sealing import unsealed
-from trt_matrix.store.untrusted import remove
+from trt_matrix.store.untrusted import remove, size_text
 
 T = TypeVar("T", bound=Stored)
 
@@ -76,10 +75,14 @@ class Collected:
             (self.objects.count, "stored file", self.objects.size_bytes),
             (self.facts.count, "fact", self.facts.size_bytes),
         )
-        gone = [f"{count(amount, noun)} ({size(freed)})" for amount, noun, freed in parts if amount]
+        gone = [
+            f"{count(amount, noun)} ({size_text(freed)})" for amount, noun, freed in parts if amount
+        ]
         told = ", ".join(gone) or "every file is needed by a kept run"
-        lines.append(f"{would}freed {size(self.freed_bytes)}: {told}")
-        lines.append(f"kept {count(self.kept_runs, 'run')}, {size(self.kept_bytes)} in the store")
+        lines.append(f"{would}freed {size_text(self.freed_bytes)}: {told}")
+        lines.append(
+            f"kept {count(self.kept_runs, 'run')}, {size_text(self.kept_bytes)} in the store"
+        )
         return "\n".join(lines)
 
     def summary(self) -> dict[str, object]:

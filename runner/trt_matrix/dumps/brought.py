@@ -97,7 +97,7 @@ class BroughtTable:
         """
         arrived = coverage(self.target.model, TensorArrival(unmapped=unmapped), self.target.heads)
         head, worst = min(
-            arrived.items(), key=lambda one: 1.0 if one[1].ratio is None else one[1].ratio
+            arrived.items(), key=lambda head: 1.0 if head[1].ratio is None else head[1].ratio
         )
         if enough(worst.mapped, worst.total, self.target.least):
             return None
@@ -132,10 +132,5 @@ def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Targe
     if called.unmapped and called.affixes is None:
         others = other_names(target.model, target.variants, wanted)
         called = naming(table.names, wanted, names, target.least, others)
-    return BroughtTable(
-        name=name,
-        found=table.renamed(called.names),
-        wanted=wanted,
-        called=called,
-        target=target,
-    )
+    mine = table.renamed(called.names)
+    return BroughtTable(name=name, found=mine, wanted=wanted, called=called, target=target)

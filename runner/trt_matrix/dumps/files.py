@@ -18,6 +18,7 @@ from trt_matrix.dumps.tensor import (
     FileFormat,
     NoNumbersError,
     Tensor,
+    channels_first,
     place,
     reporting,
 )
@@ -132,7 +133,7 @@ def _advice(held: int, shape: tuple[int, ...], form: FileFormat) -> str:
     for dtype in DType:
         if dtype is not form.dtype and size == math.prod(shape) * np.dtype(dtype).itemsize:
             return f"it fits as {dtype}, try --dtype {dtype}"
-    fitting = " or ".join(spelled(one) for one in shapes_that_fit(held, shape))
+    fitting = " or ".join(map(spelled, shapes_that_fit(held, shape)))
     if fitting:
         return f"{fitting} would fit"
     return "no other number of images and no other square fits; is it another head?"
@@ -158,7 +159,7 @@ def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]
         side = math.isqrt(positions)
         if rest == 0 and side * side == positions:
             found.append((axes[0], axes[1], side, side))
-    return [fromkey for fromkey in dict.fromkeys(found) if fromkey != tuple(shape)]
+    return [fitting for fitting in dict.fromkeys(found) if fitting != tuple(shape)]
 
 
 def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
@@ -202,10 +203,7 @@ def _npy(
             f"{where} was cut: its header promises {elements:,} elements, "
             f"there are bytes for {(size - offset) // dtype.itemsize:,}"
         )
-    if len(shape) < 3:
-        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
-    elif layout is ChannelOrder.NHWC:
-        shape = (shape[0], shape[-1], *shape[1:-1])
+    shape, layout = channels_first(shape, layout)
     return Tensor(
         path=path, member=member, raw=False, dtype=dtype, shape=shape, layout=layout,
         offset=offset, elements=elements,

@@ -141,6 +141,17 @@ class Tensor:
         return images.swapaxes(1, 2).reshape(-1)
 
 
+def channels_first(
+    shape: tuple[int, ...], layout: ChannelOrder
+) -> tuple[tuple[int, ...], ChannelOrder]:
+    """Returns the shape of an array of that layout, channels first, and the layout that its file has."""
+    if len(shape) < 3:
+        return shape, ChannelOrder.NCHW  # no positions: nothing to bring in order
+    if layout is ChannelOrder.NHWC:
+        return (shape[0], shape[-1], *shape[1:-1]), layout
+    return shape, layout
+
+
 def place(path: Path, member: str | None) -> str:
     """Names a file, or an array in it, for people."""
     return str(path) if member is None else f"{path}[{member.removesuffix('.npy')}]"

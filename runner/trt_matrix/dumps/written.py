@@ -36,6 +36,7 @@ from trt_matrix.dumps.tensor import (
     DumpError,
     NoNumbersError,
     Tensor,
+    channels_first,
     reporting,
 )
 from trt_matrix.store.arrays import BAD_HEADER, BAD_ZIP, read_header
@@ -89,11 +90,7 @@ def written(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
 
 
 def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder) -> Tensor:
-    shape = array.shape
-    if len(shape) < 3:
-        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
-    elif layout is ChannelOrder.NHWC:
-        shape = (shape[0], shape[-1], *shape[1:-1])
+    shape, layout = channels_first(array.shape, layout)
     return Tensor(
         path=path, member=f"{name}.npy", raw=False, dtype=array.dtype, shape=shape, layout=layout,
         offset=0, elements=array.size, content=partial(_content, path, name), note=note,
@@ -266,9 +263,5 @@ def _first_member(content: bytes) -> bytes:
 def _floating(array: npt.NDArray[Any]) -> Array:
     if array.dtype.kind == "f":
         return array
-    exact = not array.size or _largest(array) <= MANTISSA
-    return array.astype(np.float32 if exact else np.float64)
-
-
-def _largest(array: npt.NDArray[Any]) -> int:
-    return max(abs(int(array.max())), abs(int(array.min())))
+    largest = max(abs(int(array.max())), abs(int(array.min()))) if array.size else 0
+    return array.astype(np.float32 if largest <= MANTISSA else np.float64)

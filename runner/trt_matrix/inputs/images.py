@@ -72,10 +72,7 @@ def image_files(
     """
     shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
     dangling = sorted(path for path in shown if path.is_symlink() and not path.exists())
-    files = sorted(
-        (path for path in shown if path.is_file()),
-        key=lambda path: path.name,
-    )
+    files = sorted((path for path in shown if path.is_file()), key=lambda path: path.name)
     problems = [
         f"{path}: no {called} by its name ({', '.join(sorted(suffixes))}); move it elsewhere"
         for path in files
@@ -227,7 +224,7 @@ def _resized(image: Image.Image, size: tuple[int, int], how: Filter) -> Image.Im
     if image.mode != "RGBA":
         return image.resize(size, filter_)
     # Channel by channel: Pillow would weigh colours by how opaque they are.
-    return Image.merge(image.mode, [one.resize(size, filter_) for one in image.split()])
+    return Image.merge(image.mode, [channel.resize(size, filter_) for channel in image.split()])
 
 
 def _linear(pixels: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -241,7 +238,7 @@ def _linear(pixels: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         at = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
         low = at.astype(np.intp)
         share = (at - low).astype(np.float32)
-        share = np.expand_dims(share, tuple(one for one in range(pixels.ndim) if one != axis))
+        share = np.expand_dims(share, tuple(other for other in range(pixels.ndim) if other != axis))
         before, after = (pixels.take(np.minimum(low + k, length - 1), axis) for k in (0, 1))
         pixels = before + (after - before) * share
     rounded: npt.NDArray[np.uint8] = np.floor(pixels + 0.5).astype(np.uint8)

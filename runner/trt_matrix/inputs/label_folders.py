@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from trt_matrix.config.problems import few
@@ -175,18 +174,18 @@ def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
             f"{name}: it is of an image of {told[0]} × {told[1]} pixels, that of this name has "
             f"{size[0]} × {size[1]}"
         )
-    for number, one in enumerate(root.iter("object"), 1):
+    for number, element in enumerate(root.iter("object"), 1):
         where = f"{name}, object {number}"
-        label = (one.findtext("name") or "").strip()
+        label = (element.findtext("name") or "").strip()
         if not label:
             raise LabelsError(f"{where}: it has no <name>")
         left, top, right, bottom = (
-            _number(one.findtext(f"bndbox/{side}") or "", f"{where}, {side}")
+            _number(element.findtext(f"bndbox/{side}") or "", f"{where}, {side}")
             for side in ("xmin", "ymin", "xmax", "ymax")
         )
         if right < left or bottom < top:
             raise LabelsError(f"{where}: xmax and ymax must not be less than xmin and ymin")
-        difficult = (one.findtext("difficult") or "0").strip() == "1"
+        difficult = (element.findtext("difficult") or "0").strip() == "1"
         yield _Object(label, (left - 1, top - 1, right - left + 1, bottom - top + 1), difficult)
 
 
@@ -201,32 +200,30 @@ def _number(word: str, where: str) -> float:
 
 
 def _coco(objects: dict[Path, list[_Object]], classes: Classes) -> bytes:
-    named = {one.name for found in objects.values() for one in found}
+    named = {labelled.name for found in objects.values() for labelled in found}
     _refuse_shifted(named, classes)
-    names = _order({one for one in named if isinstance(one, str)}, classes)
+    names = _order({name for name in named if isinstance(name, str)}, classes)
     # A name says which class of the network it is, and `category_ids` what that class is called.
     ids = classes.category_ids if names else ()
     further = range(max(ids, default=-1) + 1, max(ids, default=-1) + 1 + len(names))
     indices: dict[int | str, int] = dict(zip(names, (*ids, *further), strict=False))
-    indices.update({one: one for one in named if isinstance(one, int)})
-    known = max(
-        classes.number or 0,
-        len(names),
-        *(one + 1 for one in (*indices.values(), *classes.category_ids, -1)),
+    indices.update({index: index for index in named if isinstance(index, int)})
+    last = max((*indices.values(), *classes.category_ids), default=-1)
+    known = max(classes.number or 0, len(names), last + 1)
+    labelled = (
+        (image, label) for image, found in enumerate(objects.values(), 1) for label in found
     )
-    annotations: list[dict[str, Any]] = []
-    for image, found in enumerate(objects.values(), 1):
-        for one in found:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": indices[one.name],
-                    "bbox": list(one.box),
-                    "area": one.box[2] * one.box[3],
-                    "iscrowd": int(one.difficult),
-                }
-            )
+    annotations = [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": indices[label.name],
+            "bbox": list(label.box),
+            "area": label.box[2] * label.box[3],
+            "iscrowd": int(label.difficult),
+        }
+        for number, (image, label) in enumerate(labelled, 1)
+    ]
     coco = {
         "images": [{"id": index, "file_name": path.name} for index, path in enumerate(objects, 1)],
         "annotations": annotations,
@@ -243,10 +240,10 @@ def _refuse_shifted(named: set[int | str], classes: Classes) -> None:
     leaves out what is above.
     """
     ids = classes.category_ids
-    if ids == tuple(range(len(ids))) or not any(isinstance(one, int) for one in named):
+    if ids == tuple(range(len(ids))) or not any(isinstance(name, int) for name in named):
         return
     raise LabelsError(
-        f"the numbers of YOLO's text are the network's own classes, and decode.category_ids ({few([str(one) for one in ids])}) "
+        f"the numbers of YOLO's text are the network's own classes, and decode.category_ids ({few([str(index) for index in ids])}) "
         "would make others of them: leave it out, or write [0, 1, …] to pass over objects of further classes; "
         "for labels that number classes otherwise, give COCO JSON"
     )

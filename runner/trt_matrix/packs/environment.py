@@ -21,11 +21,26 @@ from trt_matrix.environments.base import (
     untold,
 )
 from trt_matrix.execution.left import LEFT, LeftFacts, question
-from trt_matrix.packs.keys import calibration_key, pass_key
 from trt_matrix.store.results import same_file_system_link
 
 ENDING = "ending.json"
 LOG = "job.log"
+SHARED = ("schema_version", "engine", "engine_options", "input", "heads", "evaluation", "timing")
+"""Keys of a request that decide the answer of each of its passes."""
+
+
+def pass_key(request: Mapping[str, Any], pass_: Mapping[str, Any]) -> str:
+    """Returns the key of one of a request's passes; files are named by content, so it covers them."""
+    question = {name: value for name, value in pass_.items() if name != "compare_with"}
+    shared = {name: request.get(name) for name in SHARED}
+    shared |= {name: request[name] for name in ("batch", "plugins") if request.get(name)}
+    return digest({"pass": question, "repeat": request.get("repeat"), **shared})
+
+
+def calibration_key(request: Mapping[str, Any]) -> str:
+    shared = {name: request.get(name) for name in SHARED if name != "timing"}
+    shared |= {"batch": request["batch"]} if request.get("batch") else {}
+    return digest({"calibration": request["calibration"], **shared})
 
 
 def pool(store: Path, environment: str) -> Path:
@@ -148,7 +163,7 @@ def _answers(answer: Path, asked: Mapping[str, Any]) -> bool:
 
 def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
     """Returns `ending` with when the job ran there; not known where several starts answered at once."""
-    starts = {one.started for one in endings}
+    starts = {answered.started for answered in endings}
     return replace(ending, started=starts.pop() if len(starts) == 1 else "")
 
 

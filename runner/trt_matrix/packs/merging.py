@@ -18,8 +18,14 @@ from trt_matrix.environments.base import Environment
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.answer_models import PassAnswer, plain_json, valid
 from trt_matrix.execution.left import LEFT, LeftFacts, LeftFile, question
-from trt_matrix.packs.environment import ENDING, LOG, MergedEnvironment, pool
-from trt_matrix.packs.keys import calibration_key, pass_key
+from trt_matrix.packs.environment import (
+    ENDING,
+    LOG,
+    MergedEnvironment,
+    calibration_key,
+    pass_key,
+    pool,
+)
 from trt_matrix.packs.packing import sent
 from trt_matrix.packs.returned import ReturnedEnding, ReturnedManifest, ReturnedRequest
 from trt_matrix.store.results import Store, explained, sha256_of
@@ -33,6 +39,7 @@ MOST_JSON_BYTES = 256 << 20
 """Of results.json: a hash for each of a million files."""
 
 T = TypeVar("T", bound=BaseModel)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ def _checked(archive: Path, folder: Path) -> ReturnedManifest:
         name for name in sorted(found & files.keys()) if sha256_of(folder / name) != files[name]
     ]
     if wrong:
-        names = ", ".join(f"{one:.200}" for one in wrong[:5])
+        names = ", ".join(f"{name:.200}" for name in wrong[:5])
         raise StoreError(f"{archive}: changed on the way: {names}; copy it again")
     return manifest
 
@@ -158,7 +165,7 @@ def _requests(
     told = {*manifest.files, *manifest.left}
     unknown = {name.split("/")[0] for name in told} - requests.keys()
     if unknown:
-        message = f"{archive}: holds {', '.join(f'{one:.200}' for one in sorted(unknown)[:5])}, which that pack never asked"
+        message = f"{archive}: holds {', '.join(f'{name:.200}' for name in sorted(unknown)[:5])}, which that pack never asked"
         raise StoreError(message)
     return requests
 
@@ -177,15 +184,11 @@ class _Start:
 
     def left_facts(self, name: str) -> LeftFacts | None:
         """Returns what is known of the outputs of a pass that stayed; None where none did."""
-        left = {one: self.left[one] for one in self.left if one.startswith(_of_pass(name))}
+        left = _below(_of_pass(name), self.left)
         settle = question(self.asked.get("settle"))
         if not left or settle is None:
             return None
-        return LeftFacts(
-            settle=settle,
-            files={one.removeprefix(_of_pass(name)): file for one, file in left.items()},
-            own=self._own(name),
-        )
+        return LeftFacts(settle=settle, files=left, own=self._own(name))
 
     def _own(self, name: str) -> Mapping[str, str]:
         """Returns head → SHA-256 of the own fp32 that a pass was compared with there, or of none."""
@@ -206,6 +209,13 @@ class _Start:
         return {head: sha256 for head, sha256 in found.items() if sha256}
 
 
+def _below(folder: str, files: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns the files below a folder, by their names there."""
+    return {
+        name.removeprefix(folder): value for name, value in files.items() if name.startswith(folder)
+    }
+
+
 def _of_pass(name: str) -> str:
     return f"result/{protocol.PASSES}/{name}/"
 
@@ -222,24 +232,10 @@ def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Star
         asked = _unpointed(asked)
         keys = [pass_key(asked, pass_) for pass_ in asked["passes"]]
         keys += [calibration_key(asked)] if asked["calibration"] else []
-        before = f"{name}/"
-        left = {
-            one.removeprefix(before): file
-            for one, file in manifest.left.items()
-            if one.startswith(before)
-        }
-        files = {
-            one.removeprefix(before): file
-            for one, file in manifest.files.items()
-            if one.startswith(before)
-        }
-        read = _Start(
-            start,
-            asked,
-            ending,
-            {**files, **{one: file.sha256 for one, file in left.items()}},
-            left,
-        )
+        left = _below(f"{name}/", manifest.left)
+        there = {file: stayed.sha256 for file, stayed in left.items()}
+        files = {**_below(f"{name}/", manifest.files), **there}
+        read = _Start(start, asked, ending, files, left)
         for pass_ in asked["passes"]:  # here, before anything is kept
             read.left_facts(pass_["name"])
     except (AttributeError, KeyError, TypeError, ValueError, UntrustedError) as error:

@@ -98,7 +98,7 @@ def pack(
             protocol.write_json(str(sent(store.root, content["id"])), content)
         _write(folder, output)
         size = output.stat().st_size
-    return Packed(output, tuple(one["id"] for one in kept), size)
+    return Packed(output, tuple(request["id"] for request in kept), size)
 
 
 def _elsewhere(config: Config) -> list[str]:
