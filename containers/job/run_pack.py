@@ -203,13 +203,9 @@ def engines(requests):
 
 
 def lacking(wanted, options):
-    """Returns why no job can run: no such Python or image, no numpy, no engine; None where all is there.
+    """Returns why no job of the `wanted` engines can run: no such Python or image, no numpy; None where all is there.
 
     Asked before any job starts, so that nothing counts as answered.
-
-    Args:
-        wanted: names of engines.
-        options: of `parser`.
     """
     for name in wanted:
         what = "the image %s" % options.docker if options.docker else options.python

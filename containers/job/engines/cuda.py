@@ -59,11 +59,7 @@ class CudaError(Exception):
 
 
 def candidates(maps):
-    """Yields names and paths of libcudart to try, the one already in this process first.
-
-    Args:
-        maps: the text of /proc/self/maps, or "".
-    """
+    """Yields names and paths of libcudart to try, the one already in this process (/proc/self/maps) first."""
     # A second runtime beside the engine's would work too, but its version would not be the engine's.
     for line in maps.splitlines():
         fields = line.split(None, 5)

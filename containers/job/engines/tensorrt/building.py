@@ -47,15 +47,7 @@ def serialised(builder, network, choice, options, log, capability):
 
 
 def build(builder, network, choice, options, log, capability):
-    """Returns the Built engine of `network`.
-
-    Args:
-        builder: trt.Builder that made the network.
-        network: Network.
-        choice: configuration.Choice.
-        options: of options.checked.
-        log: Log.
-        capability: of the GPU, 90 for 9.0.
+    """Returns the Built engine of `network`, which `builder` made; `capability` is 90 for 9.0.
 
     Raises:
         BuildError: TensorRT gave no engine.

@@ -36,12 +36,8 @@ class CompileError(Exception):
 def library(sources, flags, major, capability, folder):
     """Returns (path of the library, facts of how it was made).
 
-    Args:
-        sources: [{"name": as others include it, "file": path}].
-        flags: the user's, for the compiler.
-        major: of TensorRT: its headers must be of it.
-        capability: of the GPU, 90 for 9.0: nvcc compiles for that.
-        folder: where to keep the library if nothing better is there.
+    `sources` are [{"name": as others include it, "file": path}], TensorRT's headers must be of `major`, and nvcc
+    compiles for `capability` (90 for 9.0). The library is kept in `folder` if nothing better is there.
 
     Raises:
         CompileError: see there.
@@ -204,11 +200,7 @@ def cuda_headers():
 
 
 def home(folder):
-    """Returns where libraries are kept: a place that lasts, if one is here that can hold programs.
-
-    Args:
-        folder: the last resort, gone with the job.
-    """
+    """Returns where libraries are kept: a place that lasts, if one is here that can hold programs, else `folder`."""
     lasting = os.environ.get(CACHE) or os.path.join(os.path.expanduser("~"), ".cache", "trt-matrix")
     for place in (os.path.join(lasting, "plugins"), folder):
         try:

@@ -13,10 +13,6 @@ def hold(definition, names):
     A layer is named as the network names it, or by a tensor that it makes: parsers up to 7.2 give layers
     no names of their own. One node may have become several layers; all that answer are held.
 
-    Args:
-        definition: trt.INetworkDefinition.
-        names: what to hold.
-
     Raises:
         protocol.UnsupportedError: layers have no precision here (11).
         ValueError: nothing in the network has such a name, or what has makes no floating-point tensor.

@@ -67,14 +67,9 @@ def word(value):
 
 
 def parse(builder, log, form, explicit, strong):
-    """Returns the Network that `form` holds.
+    """Returns the Network that `form` holds: the path of an .onnx, or a UFF form of protocol.UFF_KEYS.
 
-    Args:
-        builder: trt.Builder.
-        log: Log, which hears the parser.
-        form: path of an .onnx, or a UFF form of protocol.UFF_KEYS.
-        explicit: whether its Q/DQ nodes say what runs in int8.
-        strong: whether the network's types say so (strongly typed).
+    `explicit` says whether its Q/DQ nodes say what runs in int8, `strong` whether its types do (strongly typed).
 
     Raises:
         ParseError: the parser refused it.

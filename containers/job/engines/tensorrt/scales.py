@@ -12,10 +12,6 @@ def header(version, algorithm):
     """Returns the first line that this TensorRT writes: `TRT-8503-EntropyCalibration2`.
 
     major * 1000 + minor * 100 + patch; from TensorRT 10 on the major counts 10000.
-
-    Args:
-        version: trt.__version__.
-        algorithm: of calibrators.HEADERS.
     """
     major, minor, patch = (int(part) for part in (version.split(".") + ["0", "0"])[:3])
     number = major * (1000 if major < 10 else 10000) + minor * 100 + patch
@@ -23,12 +19,7 @@ def header(version, algorithm):
 
 
 def cache(table, first_line):
-    """Returns the bytes of a calibration cache: scales as big-endian float32 in hexadecimal.
-
-    Args:
-        table: {tensor: amax}.
-        first_line: of `header`.
-    """
+    """Returns the bytes of a calibration cache from {tensor: amax}: scales as big-endian float32 in hexadecimal."""
     lines = [first_line]
     for name in sorted(table):
         if "\n" in name:
@@ -85,10 +76,7 @@ def _tensors(network):
 def coverage(table, tensors, log):
     """Returns how a table and a network went together, as in build.json.
 
-    Args:
-        table: {tensor: amax}: what TensorRT was given, or made itself.
-        tensors: names of the network's tensors that can have a scale.
-        log: Log of the build.
+    `table` is {tensor: amax} that TensorRT was given, or made itself; `tensors` are those that can have a scale.
     """
     known = set(tensors)
     return {

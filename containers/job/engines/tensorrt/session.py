@@ -48,13 +48,9 @@ class Session(object):
     """
 
     def __init__(self, cuda_, built, log, batch=1):
-        """Makes context, buffers, stream and events; they live until `close`.
+        """Makes context, buffers, stream and events for `batch` images at once; they live until `close`.
 
-        Args:
-            cuda_: cuda.Cuda.
-            built: building.Built.
-            log: Log, whose errors explain a failure.
-            batch: images at once.
+        Errors of `log` explain a failure.
 
         Raises:
             RunError: TensorRT made no context, or a tensor has a type numpy lacks.
@@ -138,11 +134,7 @@ class Session(object):
         self.device_s = cuda.elapsed_s(self._cuda, self._start, self._end)
 
     def layer_times(self, inputs, runs):
-        """Returns what each layer takes: runs and layers of protocol.TIMES_KEYS.
-
-        Args:
-            inputs: as of `run`.
-            runs: at least 1.
+        """Returns what each layer takes in `runs` (at least 1): runs and layers of protocol.TIMES_KEYS.
 
         Raises: as `run`.
         """
@@ -152,9 +144,7 @@ class Session(object):
     def profile(self, inputs=None, runs=1):
         """Returns {layer: seconds} of each run on a context of its own: profiling slows a context.
 
-        Args:
-            inputs: as of `run`; None: zeros.
-            runs: how many.
+        Without inputs it runs on zeros.
 
         Raises: as `run`.
         """

@@ -11,10 +11,7 @@ from .library import CALLED, trt
 def parse(definition, log, form):
     """Fills `definition`, an empty network with implicit batch; returns the parser, which owns weights.
 
-    Args:
-        definition: trt.INetworkDefinition.
-        log: Log, which hears the parser.
-        form: of a request, see protocol.UFF_KEYS.
+    `form` is of a request, see protocol.UFF_KEYS.
 
     Raises:
         protocol.UnreadableError: this TensorRT has no such parser, or it refused the file.
