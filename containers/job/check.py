@@ -60,12 +60,10 @@ def look(form, capabilities):
         first = outputs[0] if outputs else None
         made = None if first is None else network.word(first.dtype)
         found["layers"].append([layer.name, kind, made, before])
-    for index in range(definition.num_inputs):
-        tensor = definition.get_input(index)
-        found["inputs"][tensor.name] = network.word(tensor.dtype)
-    for index in range(definition.num_outputs):
-        tensor = definition.get_output(index)
-        found["outputs"][tensor.name] = network.word(tensor.dtype)
+    inputs = [definition.get_input(index) for index in range(definition.num_inputs)]
+    outputs = [definition.get_output(index) for index in range(definition.num_outputs)]
+    found["inputs"] = {tensor.name: network.word(tensor.dtype) for tensor in inputs}
+    found["outputs"] = {tensor.name: network.word(tensor.dtype) for tensor in outputs}
     choice = configuration.Choice(form["precision"], "fp32", strong, None)
     for capability in capabilities:
         try:

@@ -175,13 +175,7 @@ def _rows(head, output, size, count, alone=False):
 
 
 def check_apart(session, input_name, images, heads, size):
-    """Raises where what a network gives for an image depends on the others in its batch.
-
-    Args: as `infer`.
-
-    Raises:
-        ValueError: names the head.
-    """
+    """Raises ValueError where what a network gives for an image depends on the others in its batch."""
     if min(size, len(images)) == 1:
         return
     tensors = [tensor for _, tensor in heads]

@@ -28,9 +28,7 @@ class Built(object):
 def serialised(builder, network, choice, options, log, capability):
     """Returns (plan, facts of `Built`, trt.IBuilderConfig): what needs no GPU in TensorRT-RTX.
 
-    Args: as `build`.
-
-    Raises: as `build`.
+    It raises as `build` does.
     """
     config = builder.create_builder_config()
     facts = {"flags": configuration.configure(config, choice, options)}

@@ -173,8 +173,7 @@ class Callbacks(object):
 
 def _refuse(_cache):
     raise CalibrationError(
-        "%s takes no calibration cache from Python: carry the table as dynamic_range"
-        % CALLED
+        "%s takes no calibration cache from Python: carry the table as dynamic_range" % CALLED
     )
 
 

@@ -6,7 +6,6 @@ libraries, is taken as it is. Standard library only.
 
 import glob
 import hashlib
-import io
 import json
 import os
 import re
@@ -56,7 +55,7 @@ def library(sources, flags, major, capability, folder):
     if "TensorRT" in headers or USES_CUDA.search(everything):
         headers["CUDA"] = cuda_headers()
     command = compiler([".cu" for name in units if name.endswith(".cu")], capability)
-    linked = sorted(path for path in mapped.paths(_maps()) if LINKED.match(os.path.basename(path)))
+    linked = sorted(path for path in mapped.paths(mapped.maps()) if LINKED.match(os.path.basename(path)))
     options = [STANDARD, "-O2"] + ["-I" + headers[name] for name in sorted(headers)] + list(flags)
     facts = {
         "sources": {name: hashlib.sha256(contents[name]).hexdigest() for name in sorted(contents)},
@@ -222,13 +221,6 @@ def first_line(command):
     lines = said.decode("utf-8", "replace").strip().splitlines()
     # nvcc tells its version last.
     return (lines[-1] if command[0].endswith("nvcc") else lines[0]) if lines else "unknown"
-
-
-def _maps():
-    if not os.path.exists("/proc/self/maps"):
-        return ""
-    with io.open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as stream:
-        return stream.read()
 
 
 def _read(path):

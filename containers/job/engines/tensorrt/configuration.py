@@ -118,9 +118,7 @@ def _set_level(config, level):
     if level is None:
         return
     if not hasattr(config, "builder_optimization_level"):
-        raise protocol.UnsupportedError(
-            "%s has no optimisation level (8.6 and later do)" % CALLED
-        )
+        raise protocol.UnsupportedError("%s has no optimisation level (8.6 and later do)" % CALLED)
     config.builder_optimization_level = level
 
 

@@ -114,8 +114,7 @@ def _create(builder, implicit_batch, explicit, strong):
             raise protocol.UnsupportedError(_NO_STRONG % CALLED)
         if explicit:
             raise protocol.UnsupportedError(
-                "%s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only"
-                % CALLED
+                "%s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only" % CALLED
             )
         return builder.create_network()
     flags = trt.NetworkDefinitionCreationFlag
