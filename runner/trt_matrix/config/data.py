@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Tag, model_validator
 
 from trt_matrix.config.decoding import Share
-from trt_matrix.config.forensics import Forensics
 from trt_matrix.config.sections import BRANCH, Section, branches
 from trt_matrix.config.shared_table import Algorithm, Shared, SharedTable, name_of
 
@@ -141,6 +140,21 @@ class Data(Section):
             message = "labels belong to images by their names: with arrays leave `labels` out"
             raise ValueError(message)
         return self
+
+
+class Forensics(Section):
+    """What takes too long for every run (docs/how-to/calibration-images.md has seconds); the rest is always done."""
+
+    learning_curve: bool = Field(
+        False,
+        description="Make tables of 1, 4, 16, … calibration images, several draws each, and simulate them: "
+        "would more images help?",
+    )
+    preprocessing: bool = Field(
+        False,
+        description="Feed the float network its evaluation images in every known preprocessing: does it find "
+        "more in another? Needs labels.",
+    )
 
 
 class CalibrationSection(Section):

@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal, Self, get_args
 import pydantic
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from trt_matrix.config.data import CalibrationSection, Calibrator, Data, LabelledImages, Preprocess
+from trt_matrix.config.data import (
+    CalibrationSection,
+    Calibrator,
+    Data,
+    Forensics,
+    LabelledImages,
+    Preprocess,
+)
 from trt_matrix.config.decoding import Decode, NoBoxes, PriorLevel
 from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.environments import (
@@ -22,7 +29,6 @@ from trt_matrix.config.environments import (
     kind_of,
     tag_of,
 )
-from trt_matrix.config.forensics import Forensics
 from trt_matrix.config.gates import OWN, BoxLimits, HeadGateSection, HeadLimits, NetworkGate
 from trt_matrix.config.network import Head, Model, Plugin, Uff, named_heads
 from trt_matrix.config.problems import problem

@@ -23,10 +23,9 @@ from trt_matrix.core.hosts.compatibility import HostFacts
 from trt_matrix.core.hosts.gpus import Gpu, Machine
 from trt_matrix.core.plan import Axis, Recording
 from trt_matrix.environments import preflight
-from trt_matrix.environments.base import Environment
+from trt_matrix.environments.base import Ending, Environment, Identity, JobRun, Transfer, untold
 from trt_matrix.environments.docker.environment import DockerEnvironment, NgcEnvironment
 from trt_matrix.environments.dumps import DumpsEnvironment, recording_of
-from trt_matrix.environments.elsewhere import ElsewhereEnvironment
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.environments.packages import Sources
 from trt_matrix.environments.venv import VenvEnvironment, default_cache
@@ -38,6 +37,33 @@ OFFERED: Mapping[str, frozenset[Precision]] = {
     PYTHON: frozenset(Precision),
 }
 """engine → precisions; of a function, what it is made for."""
+
+
+class ElsewhereEnvironment:
+    """An environment on another machine: cannot run here; `trt_matrix.packs` packs its jobs, and answers for it once they came back."""
+
+    def __init__(self, name: str, engine: str) -> None:
+        self.name = name
+        self.engine = engine
+        self._where = (
+            f"it is on another machine: `trt-matrix pack -e {name}`, run it there, "
+            "`trt-matrix merge results.tar`"
+        )
+
+    def obstacle(self, device: str) -> str | None:
+        del device
+        return self._where
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        del offline, transfer
+        raise EnvironmentUnavailableError(self._where)
+
+    def identity(self) -> Identity | None:
+        return None
+
+    def run(self, job: JobRun) -> Ending:
+        del job
+        return Ending(exit_code=None, error=self._where)
 
 
 def environments_of(

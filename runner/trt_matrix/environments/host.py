@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,6 +19,9 @@ from trt_matrix.core.hosts.cdi import Cdi
 from trt_matrix.core.hosts.compatibility import HostFacts, version
 from trt_matrix.environments.devices import Driver, read_driver
 from trt_matrix.errors import EnvironmentUnavailableError
+
+if TYPE_CHECKING:
+    from trt_matrix.environments.docker.engine import Engine
 
 HOOK = "nvidia-container-runtime-hook"
 """With it on its path an engine serves `--gpus`, whether or not the runtime is registered."""
@@ -38,14 +41,19 @@ def read_host() -> HostFacts:
     # Docker's SDK takes a third of a second to import, and most commands need none of it.
     from trt_matrix.environments.docker.engine import local_engine  # noqa: PLC0415
 
-    driver, engine = read_driver(), local_engine()
+    engine = local_engine()
+    local = is_local(engine.address or os.environ.get("DOCKER_HOST"))
+    return host_of(engine, read_driver(), local=local)
+
+
+def host_of(engine: "Engine", driver: Driver, *, local: bool) -> HostFacts:
+    """Asks an engine for the facts of its host, which has this driver; `local` says whether that is this machine."""
     try:
         info = engine.facts
         with engine.explained():
             listed = engine.client.api.images()
     except EnvironmentUnavailableError as error:
         return without_docker(driver, str(error))
-    local = is_local(engine.address or os.environ.get("DOCKER_HOST"))
     return facts_of(info, listed, driver, logins(), local=local)
 
 

@@ -24,7 +24,6 @@ from trt_matrix.execution.host_tables import HostTables
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import DeviceLane, NamedReference, lanes_of
 from trt_matrix.execution.left import Take, untaken
-from trt_matrix.execution.preparing import prepare
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.reference import check_variants, measured, reference_site
 from trt_matrix.execution.rounds import Rounds
@@ -36,6 +35,9 @@ from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.execution.workers import Workers
 from trt_matrix.store.results import RunFolder
+
+AT_ONCE = 4
+"""Environments that are made at once: downloads share one line, and builds the processors."""
 
 UNMADE = Identity(fingerprint="", facts={})
 """Of an environment that is not made yet, as long as nothing runs in it."""
@@ -194,12 +196,7 @@ class ExperimentRun:
     def _measured_by(self, named: NamedReference, host: Measurement) -> Measurement:
         """Measures a cell as the reference: apart from its own repeats, which have their turn among the others."""
         environment = named.environment
-        identity = prepare(
-            {environment.name: environment},
-            offline=self.offline,
-            progress=self.progress,
-            workers=self.workers,
-        )[environment.name]
+        identity = self._prepare(environment)
         if isinstance(identity, str):
             raise EnvironmentUnavailableError(f"the reference cannot be made: {identity}")
         lane = DeviceLane(environment.name, named.cell.device, (named.cell,))
@@ -232,15 +229,13 @@ class ExperimentRun:
 
     def prepare(self) -> None:
         """Makes all environments, several at a time."""
-        needed = {
-            lane.environment: self.environments[lane.environment]
-            for lane in self.lanes.values()
-            if lane.runnable
-        }
+        needed = dict.fromkeys(lane.environment for lane in self.lanes.values() if lane.runnable)
         started = time.perf_counter()
-        prepared = prepare(
-            needed, offline=self.offline, progress=self.progress, workers=self.workers
+        identities = self.workers.all(
+            [functools.partial(self._prepare, self.environments[name]) for name in needed],
+            at_once=AT_ONCE,
         )
+        prepared = dict(zip(needed, identities, strict=True))
         self.preparing_s = time.perf_counter() - started
         for identity in prepared.values():
             if isinstance(identity, str):
@@ -253,6 +248,21 @@ class ExperimentRun:
                 lane.site = self._site(lane, found)
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
+
+    def _prepare(self, environment: Environment) -> Identity | str:
+        """Returns what the environment is, or why it cannot be made."""
+
+        def transfer(what: str, done: int, total: int) -> None:
+            self.workers.check()
+            self.progress.transfer(f"{environment.name}: {what}", done, total)
+
+        self.progress.stage(environment.name, "prepare")
+        try:
+            return environment.prepare(offline=self.offline, transfer=transfer)
+        except EnvironmentUnavailableError as error:
+            return str(error)
+        finally:
+            self.progress.ended(environment.name)
 
     def _site(self, lane: DeviceLane, identity: Identity | None = None) -> JobSite:
         environment = self.environments[lane.environment]

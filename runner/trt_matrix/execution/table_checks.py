@@ -11,8 +11,8 @@ from trt_matrix.core.tables.mistakes import Mistake, Ranges
 from trt_matrix.core.tables.table import LEVELS, Table
 from trt_matrix.core.tables.trt_cache import parse
 from trt_matrix.core.words import listed
-from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.host_tables import HostTables
+from trt_matrix.execution.inputs import GivenTable
 from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.wanted import PassRequests

@@ -27,8 +27,7 @@ from trt_matrix.environments.base import PACKED, Environment, Identity
 from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.functions import FunctionFiles
-from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import ImageArrays, Network
+from trt_matrix.execution.inputs import GivenTable, ImageArrays, Network
 from trt_matrix.execution.plugins import ENGINE, PluginFiles
 from trt_matrix.execution.typed import TypedNetwork
 

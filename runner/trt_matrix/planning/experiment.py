@@ -38,11 +38,9 @@ from trt_matrix.environments.factory import (
 )
 from trt_matrix.environments.machine import processor, program
 from trt_matrix.errors import ConfigError, NothingSelectedError
-from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import ImageArrays, Network
+from trt_matrix.execution.inputs import GivenTable, ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import PassRequests, Settings
-from trt_matrix.planning.hindering import hindered_by_network
 from trt_matrix.planning.matrix import Checked, check
 from trt_matrix.planning.placing import (
     activation_notes,
@@ -208,7 +206,7 @@ def read_experiment(
     )
     machines = machines_of(config)
     axes = axes_of(config, environments, machines)
-    every = hindered_by_network(expand(axes, config.devices, wanted), checked, environments)
+    every = checked.hindered(expand(axes, config.devices, wanted), environments)
     idle = without_device(axes, config.devices)
     # A pattern that matches nothing is a slip, also beside one that does.
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]

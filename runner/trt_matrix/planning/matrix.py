@@ -1,6 +1,6 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -10,12 +10,15 @@ import onnx
 
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Cell
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.image_input import ImageInput, SampleInput
 from trt_matrix.core.network.ranked import Rankings
+from trt_matrix.core.plan import hindered
 from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.core.qdq.weight_spread import wide_weights
+from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.functions import FunctionFiles
 from trt_matrix.execution.plugins import PluginFiles
@@ -39,6 +42,11 @@ from trt_matrix.planning.networks import CheckedVariant, Networks
 from trt_matrix.planning.placing import wide_notes
 from trt_matrix.planning.problems import Problems
 from trt_matrix.planning.tables import TableContent, shared_content
+
+ONE_SCALE = (
+    "its inputs are fed as one tensor and cut apart inside, and implicit int8 gives a tensor one scale: pixels would "
+    "get that of sizes beside them; int8 by Q/DQ nodes keeps them apart"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +109,20 @@ class Checked:
     """The same where something is likely wrong."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the run writes down of it beside name and hash."""
+
+    def hindered(
+        self, cells: Iterable[Cell], environments: Mapping[str, Environment]
+    ) -> tuple[Cell, ...]:
+        """Returns the cells; with the reason, those that no engine can run because of what the network is."""
+        found = tuple(cells)
+        if shipped := self.shipped:
+            engines = {name: environment.engine for name, environment in environments.items()}
+            found = hindered(
+                found, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
+            )
+        if self.parts:
+            found = hindered(found, lambda cell: ONE_SCALE if cell.pass_.implicit else None)
+        return found
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:

@@ -84,42 +84,28 @@ def used(
             "file_sha256": sha256(given).hexdigest(),
             "sha256": object_of(content, ".onnx").sha256,
         }
-    shipped_quantisation = quantisation_of(model)
-    if shipped_quantisation is None:
-        return UsedNetwork(
-            model=model,
-            content=content,
-            given=model,
-            shipped=None,
-            notes=tuple(notes),
-            facts=facts,
-            pixels=fed.pixels,
-            parts=fed.parts,
-        )
-    made, why = _stripped(model)
-    told = _problem(source, shipped_quantisation, use, why)
-    if told:
-        raise GraphError(told)
-    as_float = made.model if made else model
-    shipped = None
-    if shipped_quantisation.anything:
-        notes.append(_note(source, shipped_quantisation, use, made, why))
+    quantisation, as_float, why, shipped = quantisation_of(model), None, None, None
+    if quantisation is not None:
+        as_float, why = _stripped(model)
+        if problem := _problem(source, quantisation, use, why):
+            raise GraphError(problem)
+    if quantisation is not None and quantisation.anything:
+        notes.append(_note(source, quantisation, use, as_float, why))
+        digest = object_of(content, ".onnx").sha256
         facts["quantised"] = {
-            **quantisation_facts(shipped_quantisation, stripped=use == "strip"),
-            "sha256": object_of(content, ".onnx").sha256,
-            "relus": list(made.relus) if made else [],
-            "rounded_weights": made.rounded if made else None,
+            **quantisation_facts(quantisation, stripped=use == "strip"),
+            "sha256": digest,
+            "relus": list(as_float.relus) if as_float else [],
+            "rounded_weights": as_float.rounded if as_float else None,
             "no_float": why,
         }
         if use == "shipped":
-            digest = object_of(content, ".onnx").sha256
-            table = table_of(made.amax if made else {}, made.unusable if made else {}, digest)
-            shipped = Shipped(
-                content=content, found=shipped_quantisation, table=table, no_float=why
-            )
+            ranges = (as_float.amax, as_float.unusable) if as_float else ({}, {})
+            table = table_of(*ranges, digest)
+            shipped = Shipped(content=content, found=quantisation, table=table, no_float=why)
     return UsedNetwork(
-        model=as_float,
-        content=made.model.SerializeToString(deterministic=True) if made else content,
+        model=as_float.model if as_float else model,
+        content=as_float.model.SerializeToString(deterministic=True) if as_float else content,
         given=model,
         shipped=shipped,
         notes=tuple(notes),

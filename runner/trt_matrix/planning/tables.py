@@ -19,7 +19,7 @@ from trt_matrix.core.tables.table import Provenance, Table, TableError
 from trt_matrix.core.words import listed
 from trt_matrix.dumps.brought import NAMED, BroughtTable, Target, brought
 from trt_matrix.dumps.table_file import read_table
-from trt_matrix.execution.given import GivenTable
+from trt_matrix.execution.inputs import GivenTable
 from trt_matrix.planning.problems import Add
 
 PATH = ("calibration", "shared", "table")

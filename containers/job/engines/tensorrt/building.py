@@ -4,6 +4,7 @@ import time
 
 from . import configuration, library, rtx
 from .library import CALLED, trt
+from .network import inputs
 
 
 class BuildError(Exception):
@@ -95,8 +96,7 @@ def _add_profile(builder, config, network, choice, batch):
         BuildError: another axis of an input is free.
     """
     free = {}
-    for index in range(network.definition.num_inputs):
-        tensor = network.definition.get_input(index)
+    for tensor in inputs(network.definition):
         shape = tuple(tensor.shape)
         if -1 in shape[1:]:
             raise BuildError(

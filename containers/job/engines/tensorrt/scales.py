@@ -1,9 +1,11 @@
 """A table's way into TensorRT, and how much of it arrived."""
 
+import itertools
 import struct
 
 from ... import protocol
 from .library import CALLED, trt
+from .network import inputs, outputs
 
 LEVELS = 127  # amax = 127 * scale
 
@@ -55,22 +57,13 @@ def set_ranges(network, table):
     """
     if not hasattr(trt.ITensor, "set_dynamic_range"):
         raise protocol.UnsupportedError("%s has no dynamic ranges" % CALLED)
-    for tensor in _tensors(network.definition):
+    definition = network.definition
+    layers = [definition.get_layer(index) for index in range(definition.num_layers)]
+    for tensor in itertools.chain(inputs(definition), *(outputs(layer) for layer in layers)):
         if tensor.name in table:
             limit = table[tensor.name]
             if not tensor.set_dynamic_range(-limit, limit):
                 raise ValueError("TensorRT refused the range %g of tensor %r" % (limit, tensor.name))
-
-
-def _tensors(network):
-    for index in range(network.num_inputs):
-        yield network.get_input(index)
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        for output in range(layer.num_outputs):
-            tensor = layer.get_output(output)
-            if tensor is not None:
-                yield tensor
 
 
 def coverage(table, tensors, log):
