@@ -58,7 +58,7 @@ def init(
 
     if run and images is None:
         raise typer.BadParameter("--run needs --images FOLDER: what is to be fed")
-    told = session.init(
+    text = session.init(
         model,
         output,
         force=force,
@@ -68,9 +68,9 @@ def init(
         runs=run,
     )
     if not run:
-        print_text(told)
+        print_text(text)
         return
-    print_error(told)
+    print_error(text)
     with chosen(quiet=quiet, as_json=False) as progress:
         done = session.run_experiment(
             output, results, select=[], offline=offline, progress=progress

@@ -204,9 +204,9 @@ def _half(model: onnx.ModelProto) -> NetworkForm:
 def _qdq(model: onnx.ModelProto, table: Path | None) -> NetworkForm:
     if table is not None:
         heads = [(output.name, output.name) for output in graph.outputs(model)]
-        made = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
-        notes = {node: f"stays in float: {why}" for node, why in made.float_layers.items()}
-        return NetworkForm(name=QDQ, model=made.model, notes=notes)
+        placed_table = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
+        notes = {node: f"stays in float: {why}" for node, why in placed_table.float_layers.items()}
+        return NetworkForm(name=QDQ, model=placed_table.model, notes=notes)
     plain = canonical(model)
     named = {name for node in plain.graph.node for name in (*node.input, *node.output) if name}
     ranges = Table(amax=dict.fromkeys(named, 1.0), provenance=MADE_UP)
@@ -256,8 +256,8 @@ def _asked(
             how = f"signal {ending.signal}" if ending.signal else f"code {ending.exit_code}"
             message = f"{environment.name} ended with {how}: {' '.join(said)[:300]}"
             raise EnvironmentUnavailableError(message)
-        found: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
-        return found
+        answered: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
+        return answered
 
 
 def _written(model: onnx.ModelProto, path: Path) -> str:
@@ -303,8 +303,8 @@ def _fate(form: Mapping[str, Any], node: str, note: str | None) -> str:
     if not layers:
         return "not read" if form["refused"] else "no layer of its own"
     dequantised = any("DEQUANTIZE" in before for _, _, _, before in layers)
-    told = " + ".join(f"{kind} {type_}" for _, kind, type_, _ in layers)
-    return told + (" of quantised inputs" if dequantised else "") + (f" ({note})" if note else "")
+    kinds = " + ".join(f"{kind} {type_}" for _, kind, type_, _ in layers)
+    return kinds + (" of quantised inputs" if dequantised else "") + (f" ({note})" if note else "")
 
 
 def capabilities(gpus: Sequence[str]) -> tuple[Capability, ...]:
@@ -313,11 +313,11 @@ def capabilities(gpus: Sequence[str]) -> tuple[Capability, ...]:
     Raises:
         ConfigError: no GPU is called so.
     """
-    found = []
+    chosen = []
     for name in gpus:
         if (known := gpu_models.model(name)) is None:
             near = ", ".join(gpu_models.similar(name))
             message = f"no GPU is called so{f'; did you mean {near}?' if near else ''}"
             raise ConfigError(name, [message])
-        found.append(known.capability)
-    return tuple(dict.fromkeys(found)) or (CAPABILITY,)
+        chosen.append(known.capability)
+    return tuple(dict.fromkeys(chosen)) or (CAPABILITY,)

@@ -115,8 +115,8 @@ class Terminal:
     ) -> None:
         del reused  # the bar's own estimate looks at the last half minute only
         colour = _COLOURS.get(status, "red")
-        told = f"{escape(one_line(what))}  [dim]{escape(one_line(detail))}[/]"
-        self.console.print(f"[{colour}]{status:<11}[/] {told}")
+        text = f"{escape(one_line(what))}  [dim]{escape(one_line(detail))}[/]"
+        self.console.print(f"[{colour}]{status:<11}[/] {text}")
         self.bar.advance(self.task, steps)
 
 
@@ -169,8 +169,8 @@ class PlainProgress(_Lines):
         with self.lock:
             self.now[where] = one_line(stage)
             if time.monotonic() - self.last >= self.EVERY_S:
-                told = "; ".join(f"{place}: {doing}" for place, doing in self.now.items())
-                self._line(f"[{self.steps}/{self.total}] {told}{self._left()}")
+                stages = "; ".join(f"{place}: {doing}" for place, doing in self.now.items())
+                self._line(f"[{self.steps}/{self.total}] {stages}{self._left()}")
 
     def ended(self, where: str) -> None:
         with self.lock:

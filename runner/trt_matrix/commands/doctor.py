@@ -156,9 +156,10 @@ def _containers(config: Config) -> Mapping[str, ImageFacts]:
 
 
 def _notes(image: ImageFacts, host: HostFacts) -> list[str]:
-    told = host.images.get(image.reference or "", {})
+    reported = host.images.get(image.reference or "", {})
     return [
-        f"note: {image.tag}: its {difference}" for difference in catalog.differences(image, told)
+        f"note: {image.tag}: its {difference}"
+        for difference in catalog.differences(image, reported)
     ]
 
 
@@ -234,11 +235,13 @@ def _offers(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
     """Returns by which way → which versions of TensorRT could run on the GPUs here; none without a GPU."""
     if not driver.gpus:
         return []
-    found = [("ngc", _containers_here(driver, host))]
+    offers = [("ngc", _containers_here(driver, host))]
     for package in (wheels.TENSORRT, wheels.RTX):
-        told = wheels.offered(package, driver.version, driver.gpus)
-        found.append((f"venv: {package}", told or "no version runs on these GPUs with this driver"))
-    return found
+        wheel = wheels.offered(package, driver.version, driver.gpus)
+        offers.append(
+            (f"venv: {package}", wheel or "no version runs on these GPUs with this driver")
+        )
+    return offers
 
 
 def _containers_here(driver: Driver, host: HostFacts) -> str:
@@ -261,30 +264,30 @@ def _advice(diagnosis: DoctorReport) -> list[str]:
     waiting = {
         finding.device for finding in diagnosis.findings if finding.obstacle and finding.here
     }
-    found = []
+    advice = []
     if diagnosis.driver.version is None and waiting - {"cpu"}:
-        found.append(
+        advice.append(
             "to do: for the cells on GPUs, install NVIDIA's driver (`nvidia-smi` must answer) or "
             "run on another machine; the others run without"
         )
     host = diagnosis.host
     if diagnosis.driver.version and host.docker is None and not host.nvidia_runtime:
         if host.cdi is None:
-            found.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
+            advice.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
         elif reason := host.cdi.obstacle(host.gpus, host.gpus):
-            found.append(f"to do: {reason}")
+            advice.append(f"to do: {reason}")
     if host.rootless and not host.limits:
-        found.append(
+        advice.append(
             "to do: let rootless Docker limit what a job takes: it needs cgroup v2 and systemd, and passes over every "
             "limit without them"
         )
     free = host.disk_free_bytes
     if free is not None and _bytes(diagnosis.pulls) > free:
-        found.append(
+        advice.append(
             f"to do: free some disk: {len(diagnosis.pulls)} images take about "
             f"{_bytes(diagnosis.pulls) / 1e9:.0f} GB, Docker has {free / 1e9:.0f} GB free"
         )
-    return found
+    return advice
 
 
 def _fate(finding: EnvironmentFinding) -> str:

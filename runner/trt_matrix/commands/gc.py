@@ -78,8 +78,8 @@ class Collected:
         gone = [
             f"{count(amount, noun)} ({size_text(freed)})" for amount, noun, freed in parts if amount
         ]
-        told = ", ".join(gone) or "every file is needed by a kept run"
-        lines.append(f"{would}freed {size_text(self.freed_bytes)}: {told}")
+        removed = ", ".join(gone) or "every file is needed by a kept run"
+        lines.append(f"{would}freed {size_text(self.freed_bytes)}: {removed}")
         lines.append(
             f"kept {count(self.kept_runs, 'run')}, {size_text(self.kept_bytes)} in the store"
         )

@@ -165,9 +165,9 @@ def _header(trt: str | None, algorithm: str | None, table: ReadTable) -> Header:
             "--trt is missing, and no header says it: TensorRT refuses caches of another version, so say 8.6.1"
         )
     elif version[0] >= NO_CALIBRATORS:
-        told = trt or ".".join(map(str, version))
+        called = trt or ".".join(map(str, version))
         problems.append(
-            f"TensorRT {told} has no calibrators, and reads no cache: give it the network"
+            f"TensorRT {called} has no calibrators, and reads no cache: give it the network"
         )
     if problems or version is None:
         raise ConfigError(f"--to {CACHE}", problems)

@@ -129,10 +129,10 @@ def _reference_facts(experiment: Experiment, matrix: ExperimentRun) -> Mapping[s
         return host
     start = matrix.reference.start if matrix.reference else None
     engine = start.probe.get("engine") if start else None
-    told = engine if isinstance(engine, dict) else {}
+    facts = engine if isinstance(engine, dict) else {}
     cell = experiment.named.cell.id
     return {
-        "cell": cell, "engine": told.get("name"), "version": told.get("version"), "simulations": host,
+        "cell": cell, "engine": facts.get("name"), "version": facts.get("version"), "simulations": host,
     }  # fmt: skip
 
 

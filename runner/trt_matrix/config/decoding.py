@@ -187,14 +187,14 @@ class Decode(Section):
         if twice := next((head for head in named if named.count(head) > 1), None):
             message = f"together names {twice!r} twice: put what it is read with in one list"
             raise ValueError(message)
-        for name, one, given in (
+        for name, setting, given in (
             ("category_ids", "id", self.category_ids),
             ("class_names", "name", self.class_names),
         ):
             if len(set(given)) < len(given):
-                raise ValueError(f"{name} holds {'an' if one == 'id' else 'a'} {one} twice")
+                raise ValueError(f"{name} holds {'an' if setting == 'id' else 'a'} {setting} twice")
             if self.classes and given and len(given) != self.classes:
-                message = f"{name} has {len(given)} {one}s, there are {self.classes} classes"
+                message = f"{name} has {len(given)} {setting}s, there are {self.classes} classes"
                 raise ValueError(message)
         return self
 

@@ -88,12 +88,12 @@ class Venv(WithFunction):
     @model_validator(mode="after")
     def _named_by_version_or_name(self) -> Self:
         if isinstance(self.venv, Requirements):
-            if self.versions and not any(VERSION in one for one in self._stated):
+            if self.versions and not any(VERSION in requirement for requirement in self._stated):
                 raise ValueError(
                     "requirements state their versions themselves: leave out `versions`, or write "
                     f"{VERSION} where they belong"
                 )
-            if not self.versions and any(VERSION in one for one in self._stated):
+            if not self.versions and any(VERSION in requirement for requirement in self._stated):
                 raise ValueError(f"{VERSION} stands for each of `versions`: name at least one")
             if self.name is None:
                 raise ValueError("an environment of requirements needs a `name`")
@@ -115,8 +115,8 @@ class Venv(WithFunction):
         """What is inside; ONNX Runtime too where its provider of TensorRT comes with it."""
         if self.stated_engine:
             return self.stated_engine
-        found = (ENGINE_PACKAGE.match(one.strip()) for one in self._stated)
-        named = {match[2].lower() for match in found if match}
+        matches = (ENGINE_PACKAGE.match(requirement.strip()) for requirement in self._stated)
+        named = {match[2].lower() for match in matches if match}
         return "tensorrt" if named == {"tensorrt"} else "onnxruntime"
 
     def ids(self) -> tuple[str, ...]:
@@ -139,10 +139,10 @@ class Venv(WithFunction):
             version = self.versions[index] if self.versions else VERSION
             return tuple(one.replace(VERSION, version) for one in self._stated)
         stated = {_distribution(one) for one in self.with_}
-        if found := self.tensorrt(index, driver):
+        if wheel := self.tensorrt(index, driver):
             own = (
                 requirement
-                for requirement in found.requirements
+                for requirement in wheel.requirements
                 if _distribution(requirement) not in stated
             )
             return (*own, *self.with_)
@@ -154,8 +154,8 @@ class Venv(WithFunction):
         """Returns the oldest and the newest Python that `ids()[index]` has wheels for; None where that is not known."""
         if isinstance(self.venv, Requirements):
             return None
-        if found := self.tensorrt(index, None):
-            return found.pythons
+        if wheel := self.tensorrt(index, None):
+            return wheel.pythons
         return pythons(self.versions[index])
 
 

@@ -68,9 +68,9 @@ def answer(answering: ProgramAnswer, request: Path, result: Path, log: Path) -> 
     probe: dict[str, Any] = {"schema_version": protocol.SCHEMA_VERSION, **answering.facts()}
     with log.open("a", encoding="utf-8") as stream:
         for pass_ in asked["passes"]:
-            seen, told = _pass(answering, asked, pass_, result)
-            probe.setdefault("files", {})[pass_["name"]] = seen
-            stream.writelines(f"{pass_['name']}: {line}\n" for line in told)
+            answered, lines = _pass(answering, asked, pass_, result)
+            probe.setdefault("files", {})[pass_["name"]] = answered
+            stream.writelines(f"{pass_['name']}: {line}\n" for line in lines)
     protocol.write_json(str(result / protocol.PROBE), probe)
     ended = {"status": "ok", "stage": "infer", "error": None}
     protocol.write_json(
@@ -97,7 +97,7 @@ def _pass(
         "executed": None,
     }
     facts: dict[str, Any] = {}
-    told: list[str] = []
+    lines: list[str] = []
     try:
         recorded = answering.passes[name]
         model = onnx.load(pass_["model"])
@@ -106,15 +106,15 @@ def _pass(
                 model, head, output, protocol.batch_size(asked)
             )
             file, repeat = f"{index}.npy", asked.get("repeat") or 0
-            found = write_head(recorded.outputs, head, shape, repeat, folder / file)
+            written = write_head(recorded.outputs, head, shape, repeat, folder / file)
             whole = [len(recorded.outputs.images), *shape]
             content["outputs"][head] = {"file": file, "shape": whole}
             facts[head] = {
-                "files": found.files,
-                "files_of_no_image": found.extra[:20],
-                "nonfinite": dict(list(found.nonfinite.items())[:20]),
+                "files": written.files,
+                "files_of_no_image": written.extra[:20],
+                "nonfinite": dict(list(written.nonfinite.items())[:20]),
             }
-            told += _lines(head, found)
+            lines += _lines(head, written)
         # Of another precision a table says nothing, and the shared one of Q/DQ nodes is in the network.
         own = (pass_.get("implicit") or {}).get("scales") == "calibrate"
         if recorded.table is not None and (own or pass_["table"] is not None):
@@ -125,16 +125,16 @@ def _pass(
                 least=answering.least_coverage,
                 shared=shared_table(pass_["table"]),
             )
-            told += _take_table(recorded.table, wanted, folder, content)
+            lines += _take_table(recorded.table, wanted, folder, content)
         if recorded.layers.paths():
-            told += _take_layers(recorded.layers, model, folder, content)
+            lines += _take_layers(recorded.layers, model, folder, content)
     except (DumpError, OSError, DecodeError) as error:
         reason = {"type": REFUSED, "message": str(error)}
         content |= {"status": "job_failed", "outputs": {}, "error": reason}
-        told.append(str(error))
+        lines.append(str(error))
     content["stages"] = {"infer": time.perf_counter() - started}
     protocol.write_json(str(folder / protocol.PASS), content)
-    return facts, told
+    return facts, lines
 
 
 def _declared(model: onnx.ModelProto, head: str, output: str, batch: int) -> Shape:
@@ -151,13 +151,14 @@ def _declared(model: onnx.ModelProto, head: str, output: str, batch: int) -> Sha
     return sizes[1:] if len(sizes) > 1 and sizes[0] == batch else sizes
 
 
-def _lines(head: str, found: Found) -> list[str]:
+def _lines(head: str, output: Found) -> list[str]:
     lines = [
-        f"{head}: {name} holds {count:,} NaN or infinite" for name, count in found.nonfinite.items()
+        f"{head}: {name} holds {count:,} NaN or infinite"
+        for name, count in output.nonfinite.items()
     ]
-    if found.extra:
+    if output.extra:
         lines.append(
-            f"{head}: {len(found.extra):,} files belong to no evaluation image, such as {found.extra[0]}"
+            f"{head}: {len(output.extra):,} files belong to no evaluation image, such as {output.extra[0]}"
         )
     return lines
 

@@ -150,34 +150,34 @@ def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]
     Channels are first; an axis of −1 is free anyway and counts as 1.
     """
     axes = tuple(max(axis, 1) for axis in shape)
-    found = []
+    shapes = []
     images, rest = divmod(elements, math.prod(axes[1:]))
     if rest == 0:
-        found.append((images, *axes[1:]))
+        shapes.append((images, *axes[1:]))
     if len(axes) == 4:
         positions, rest = divmod(elements, axes[0] * axes[1])
         side = math.isqrt(positions)
         if rest == 0 and side * side == positions:
-            found.append((axes[0], axes[1], side, side))
-    return [fitting for fitting in dict.fromkeys(found) if fitting != tuple(shape)]
+            shapes.append((axes[0], axes[1], side, side))
+    return [fitting for fitting in dict.fromkeys(shapes) if fitting != tuple(shape)]
 
 
 def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = []
+            arrays = []
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as stream:
-                        found.append(_npy(stream, path, info.filename, info.file_size, layout))
+                        arrays.append(_npy(stream, path, info.filename, info.file_size, layout))
     except BAD_ZIP as error:
         message = f"{path} is a damaged or unusual .npz: {error}; write it again with numpy.savez"
         raise DumpError(message) from error
-    if not found:
+    if not arrays:
         raise DumpError(f"{path} is a zip file without arrays (.npy members): is it another file?")
-    if len({tensor.member for tensor in found}) < len(found):
+    if len({tensor.member for tensor in arrays}) < len(arrays):
         raise DumpError(f"{path} holds two arrays of one name: write it again with numpy.savez")
-    return tuple(found)
+    return tuple(arrays)
 
 
 def _npy(

@@ -85,8 +85,8 @@ def written(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
         OSError: it cannot be read.
     """
     status = path.stat()
-    found = _arrays(path, status.st_size, status.st_mtime_ns)
-    return tuple(_tensor(path, name, array, note, layout) for name, (array, note) in found.items())
+    arrays = _arrays(path, status.st_size, status.st_mtime_ns)
+    return tuple(_tensor(path, name, array, note, layout) for name, (array, note) in arrays.items())
 
 
 def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder) -> Tensor:
@@ -100,10 +100,10 @@ def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder
 def _content(path: Path, name: str) -> bytes:
     """Returns the bytes of one array, read again where the file is no longer known."""
     status = path.stat()
-    found = _arrays(path, status.st_size, status.st_mtime_ns).get(name)
-    if found is None:
+    array = _arrays(path, status.st_size, status.st_mtime_ns).get(name)
+    if array is None:
         raise DumpError(f"{path}[{name}] has gone: is the file still being written?")
-    return found[0].tobytes()
+    return array[0].tobytes()
 
 
 @functools.lru_cache(maxsize=2)  # A's and B's
@@ -118,15 +118,15 @@ def _arrays(path: Path, size: int, _changed_ns: int) -> Mapping[str, tuple[Array
         if pattern.match(content):
             raise NoNumbersError(f"{path} holds {what}")
     if _BEGINS_LIKE_TRTEXEC.match(content):
-        found = {name: (array, SIX_DIGITS) for name, array in _of_trtexec(path, content)}
+        arrays = {name: (array, SIX_DIGITS) for name, array in _of_trtexec(path, content)}
     else:
-        found = _of_polygraphy(path, content)
-    if not found:
+        arrays = _of_polygraphy(path, content)
+    if not arrays:
         raise NoNumbersError(f"{path} holds no array")
-    for name, (array, _) in found.items():
+    for name, (array, _) in arrays.items():
         if not array.size:
             raise DumpError(f"{path}[{name}] has shape {array.shape}: there is nothing to compare")
-    return found
+    return arrays
 
 
 def _of_trtexec(path: Path, content: bytes) -> Iterator[tuple[str, Array]]:
@@ -162,20 +162,20 @@ def _values(where: str, dimensions: bytes, values: bytes) -> Array:
     except ValueError as error:
         raise DumpError(f"{where} holds what is no number, or no shape: {error}") from error
     if min(shape, default=1) < 0 or array.size != math.prod(shape):
-        told = dimensions.decode("ascii", "replace")
-        raise DumpError(f"{where} was cut: {array.size:,} values, its dimensions are {told!r}")
+        size = dimensions.decode("ascii", "replace")
+        raise DumpError(f"{where} was cut: {array.size:,} values, its dimensions are {size!r}")
     with np.errstate(over="ignore"):
         return array.astype(np.float32).reshape(shape)
 
 
 def _of_polygraphy(path: Path, content: bytes) -> dict[str, tuple[Array, str]]:
     try:
-        told = json.loads(content)
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         message = f"{path} holds text, and no JSON of Polygraphy or trtexec: {error}"
         raise NoNumbersError(message) from error
-    found = {}
-    for name, iterations in _named(path, told).items():
+    tensors = {}
+    for name, iterations in _named(path, value).items():
         arrays = [_array(f"{path}[{name}]", iteration) for iteration in iterations]
         shapes = {array.shape[1:] for array in arrays}
         if len(arrays) > 1 and (len(shapes) > 1 or not arrays[0].ndim):
@@ -184,11 +184,11 @@ def _of_polygraphy(path: Path, content: bytes) -> dict[str, tuple[Array, str]]:
             )
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         note = "" if array.dtype.kind == "f" else f"holds {array.dtype}, compared as numbers"
-        found[name] = (_floating(array), note)
-    return found
+        tensors[name] = (_floating(array), note)
+    return tensors
 
 
-def _named(path: Path, told: Any) -> dict[str, list[Any]]:
+def _named(path: Path, value: Any) -> dict[str, list[Any]]:
     """Returns name → what is said of it, an entry an iteration.
 
     Raises:
@@ -196,14 +196,14 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
         DumpError: an iteration lacks an output, or two runners are called the same.
     """
     try:
-        if isinstance(told, list):
-            runners = [("", told)]
+        if isinstance(value, list):
+            runners = [("", value)]
         else:
             runners = [
                 (_STAMP.sub("", str(runner)), [iteration["outputs"] for iteration in iterations])
-                for runner, iterations in told["lst"]
+                for runner, iterations in value["lst"]
             ]
-        found: dict[str, list[Any]] = {}
+        by_name: dict[str, list[Any]] = {}
         for runner, iterations in runners:
             for number, outputs in enumerate(iterations):
                 if unequal := [*(outputs.keys() ^ iterations[0].keys())]:
@@ -211,14 +211,14 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
                     raise DumpError(message)
                 for name, output in outputs.items():
                     called = f"{runner}/{name}" if len(runners) > 1 else name
-                    found.setdefault(called, []).append(output.get("values", output)["array"])
-                    if len(found[called]) != number + 1:
+                    by_name.setdefault(called, []).append(output.get("values", output)["array"])
+                    if len(by_name[called]) != number + 1:
                         message = f"{path}[{called}]: two runners are called {runner!r}, but for their times"
                         raise DumpError(message)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{path} is JSON, and none of Polygraphy's (--save-outputs) or trtexec's (--exportOutput)"
         raise NoNumbersError(message) from error
-    return found
+    return by_name
 
 
 def _array(where: str, payload: Any) -> npt.NDArray[Any]:

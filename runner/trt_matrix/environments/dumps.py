@@ -145,11 +145,11 @@ class DumpsEnvironment:
     def _files(self) -> Mapping[str, list[int]]:
         """Returns path → [size in bytes, time of the last change in ns]."""
         paths = files_below(self._folder, ())
-        found = {name: path.stat() for name, path in paths.items()}
+        stats = {name: path.stat() for name, path in paths.items()}
         beside = [pass_.table.path for pass_ in self._passes if pass_.table]
         beside += [path for pass_ in self._passes for path in pass_.layers.paths()]
         for path in beside:
             # One that is missing is told with its pass, whose outputs are there.
             with contextlib.suppress(OSError):
-                found[str(path)] = path.stat()
-        return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+                stats[str(path)] = path.stat()
+        return {name: [status.st_size, status.st_mtime_ns] for name, status in stats.items()}

@@ -171,10 +171,10 @@ def reference_options(threads: int) -> Mapping[str, Any]:
 
 def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
-    found: dict[str, Mapping[str, Any]] = {}
+    by_environment: dict[str, Mapping[str, Any]] = {}
     for entry in config.environments:
         if isinstance(entry, Dumps):  # it was run already, with whatever options
-            found[entry.name] = {}
+            by_environment[entry.name] = {}
             continue
         if entry.engine == PYTHON:
             continue  # its files are among them
@@ -184,8 +184,8 @@ def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
         if not stated.get("fp32_layers", True):
             # It came later: answers of packs that were made before it stay answers.
             del stated["fp32_layers"]
-        found.update(dict.fromkeys(entry.ids(), stated))
-    return found
+        by_environment.update(dict.fromkeys(entry.ids(), stated))
+    return by_environment
 
 
 def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
@@ -256,8 +256,8 @@ def _axis(
     functions: frozenset[str],
 ) -> Axis:
     def obstacle(device: str) -> tuple[Status, str] | None:
-        found = environment.obstacle(device)
-        return (Status.UNAVAILABLE, found) if isinstance(found, str) else found
+        reason = environment.obstacle(device)
+        return (Status.UNAVAILABLE, reason) if isinstance(reason, str) else reason
 
     return Axis(
         environment=environment.name,

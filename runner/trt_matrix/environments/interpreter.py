@@ -94,5 +94,5 @@ class InterpreterEnvironment:
 
 def _libraries(folder: Path) -> dict[str, list[int]]:
     """Returns file name → [size in bytes, time of the last change in ns] of shared libraries."""
-    found = {path.name: path.stat() for path in sorted(folder.glob("*.so*")) if path.is_file()}
-    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+    stats = {path.name: path.stat() for path in sorted(folder.glob("*.so*")) if path.is_file()}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in stats.items()}

@@ -26,8 +26,8 @@ def program() -> str:
 def processor() -> Mapping[str, str]:
     """Returns what of this machine decides numbers on the CPU."""
     wanted = ("model name", "flags", "CPU part", "Features")
-    told = {key: value for key, value in _cpu_information() if key in wanted}
-    return {"machine": platform.machine(), "system": platform.system(), **told}
+    fields = {key: value for key, value in _cpu_information() if key in wanted}
+    return {"machine": platform.machine(), "system": platform.system(), **fields}
 
 
 @functools.cache

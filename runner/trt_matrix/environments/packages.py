@@ -93,12 +93,12 @@ def read_lock(text: str) -> dict[str, Package]:
 
 def lock_bytes(text: str) -> dict[str, int]:
     """Returns name → bytes to fetch of the packages of a `pylock.toml`; without those of which it is not told."""
-    found = {}
+    by_package = {}
     for entry in tomllib.loads(text)["packages"]:
         sizes = [wheel["size"] for wheel in entry.get("wheels", ()) if "size" in wheel]
         if sizes:
-            found[entry["name"]] = max(sizes)
-    return found
+            by_package[entry["name"]] = max(sizes)
+    return by_package
 
 
 def _package(entry: Mapping[str, Any]) -> Package:
@@ -204,8 +204,8 @@ def _installed(cwd: Path) -> str:
     )
     entries = json.loads(done.stdout) if done.returncode == 0 else []
     versions = dict.fromkeys(entry["version"] for entry in entries)  # newest first
-    found = f" (found here: {', '.join(versions)})" if versions else ""
-    return f"install it, or name another{found} or a path as `python:` in matrix.yaml"
+    here = f" (found here: {', '.join(versions)})" if versions else ""
+    return f"install it, or name another{here} or a path as `python:` in matrix.yaml"
 
 
 def _pyenv(env: Mapping[str, str]) -> list[str]:

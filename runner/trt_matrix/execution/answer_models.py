@@ -154,8 +154,8 @@ class JobAnswer(_Answer):
     error: JobError | None
 
     def sentence(self) -> str:
-        told = self.error.sentence() if self.error else "no reason given"
-        return f"{self.stage}: {told}"[:REASON_LIMIT] if self.stage else told
+        reason = self.error.sentence() if self.error else "no reason given"
+        return f"{self.stage}: {reason}"[:REASON_LIMIT] if self.stage else reason
 
 
 class CalibrationAnswer(_Answer):

@@ -80,10 +80,10 @@ class ResultFolder:
     def stage(self) -> str | None:
         """Returns the stage that the job entered last, as it wrote it: `infer int8-own-entropy`."""
         try:
-            found = self._content(protocol.STAGE) or b""
+            stage = self._content(protocol.STAGE) or b""
         except AnswerError:
             return None  # it is shown, nothing is decided by it
-        return found[:200].decode("utf-8", "replace").strip() or None
+        return stage[:200].decode("utf-8", "replace").strip() or None
 
     def job(self) -> JobAnswer | None:
         """Returns the job's own last word, None where it gave none.
@@ -205,21 +205,21 @@ class ResultFolder:
             raise AnswerError(f"{name}: the answer lacks head {head!r}")
         most = None if shape is None else 2 * _MOST_HEADER + 8 * math.prod(shape)
         path = self.file(name, answer.outputs[head].file, most)
-        type_, found = _array_header(name, path)
-        if type_ != "<f4" or len(found) < 2 or found[0] != images:
+        type_, shape_found = _array_header(name, path)
+        if type_ != "<f4" or len(shape_found) < 2 or shape_found[0] != images:
             raise AnswerError(
-                f"{name}: head {head!r} has shape {found!s:.200} and type {type_}; "
+                f"{name}: head {head!r} has shape {shape_found!s:.200} and type {type_}; "
                 f"expected {images} images of float32"
             )
-        if shape is not None and found != shape:
-            moved = sorted(found) == sorted(shape) and ": its axes stand in another order"
+        if shape is not None and shape_found != shape:
+            moved = sorted(shape_found) == sorted(shape) and ": its axes stand in another order"
             advice = (
                 ", as in TensorFlow: .transpose(0, 3, 1, 2) puts channels first"
                 if moved and len(shape) == 4
                 else ""
             )
             raise AnswerError(
-                f"{name}: head {head!r} has shape {found!s:.200}, the reference's is {shape}"
+                f"{name}: head {head!r} has shape {shape_found!s:.200}, the reference's is {shape}"
                 f"{moved or ''}{advice}: the two cannot be compared"
             )
         return path
@@ -230,8 +230,8 @@ class ResultFolder:
 
     def _json(self, name: str) -> Any:
         """Returns the JSON value of a file; None where there is no such file."""
-        found = self._content(name)
-        return None if found is None else _json(found, name)
+        text = self._content(name)
+        return None if text is None else _json(text, name)
 
     def _json_of(self, name: str, file: str) -> Any:
         """Returns the JSON value of a file of one pass, as `file` takes it."""
@@ -247,9 +247,9 @@ class ResultFolder:
             raise AnswerError(str(error)) from error
 
 
-def _json(found: bytes, name: str) -> Any:
+def _json(text: bytes, name: str) -> Any:
     try:
-        return plain_json(found)
+        return plain_json(text)
     except ValueError as error:
         raise AnswerError(f"{name} is not a valid answer: {error}") from error
 

@@ -109,8 +109,8 @@ class TableSimulator:
         scales = self._simulated.scales(amax)
         errors = np.zeros((2, len(self._outputs)))
         for image, exact in zip(self._images.of(part), self._exact[part], strict=True):
-            found = self._run(self._outputs, {self._image: image, **scales})
-            for head, (y, r) in enumerate(zip(found, exact, strict=True)):
+            outputs = self._run(self._outputs, {self._image: image, **scales})
+            for head, (y, r) in enumerate(zip(outputs, exact, strict=True)):
                 errors[:, head] += _squares(y, r)
         # A head that is zero on these images, or not finite in the reference, says nothing.
         usable = (errors[1] > 0) & np.isfinite(errors[1])
@@ -145,10 +145,10 @@ def _session(model: onnx.ModelProto, threads: int) -> Run:
 
     def run(outputs: Sequence[str], feed: Mapping[str, Any]) -> Sequence[Floats]:
         try:
-            found: Sequence[Floats] = session.run(outputs, feed)
+            arrays: Sequence[Floats] = session.run(outputs, feed)
         except Exception as error:
             raise _gave_up(error) from error
-        return found
+        return arrays
 
     return run
 
@@ -188,7 +188,7 @@ class WantedTable:
         stored = store.derived(self.key)
         return _read(store, stored) if stored else None
 
-    def made(self, store: Store, told: Callable[[int, int], None]) -> Table:
+    def made(self, store: Store, progress: Callable[[int, int], None]) -> Table:
         """Returns the table, made where it is not known.
 
         Raises:
@@ -197,7 +197,7 @@ class WantedTable:
         """
 
         def make(target: Path) -> None:
-            target.write_text(to_json(self._search(store, told)), "utf-8")
+            target.write_text(to_json(self._search(store, progress)), "utf-8")
 
         stored = store.derive(self.key, ".json", make)
         table = _read(store, stored)
@@ -205,7 +205,7 @@ class WantedTable:
             raise TableError(f"it was made before and cannot be read: delete {store.path(stored)}")
         return table
 
-    def _search(self, store: Store, told: Callable[[int, int], None]) -> Table:
+    def _search(self, store: Store, progress: Callable[[int, int], None]) -> Table:
         wants = self.wants
         any_table = next(iter(self.tables.values()))
         simulated = adjustable(wants.network.model, any_table, self.options)
@@ -218,26 +218,26 @@ class WantedTable:
             threads=int(self.site.engine_options.get("threads", 0)),
         )
         ranges = {name: table.amax for name, table in self.tables.items()}
-        found = best_ranges(ranges, simulated.tensors, simulator, told)
-        start = self.tables[found.start]
+        best = best_ranges(ranges, simulated.tensors, simulator, progress)
+        start = self.tables[best.start]
         return dataclasses.replace(
             start,
-            amax=found.amax,
+            amax=best.amax,
             provenance=dataclasses.replace(
-                start.provenance, algorithm=BEST, note=note(found, simulator.counts)
+                start.provenance, algorithm=BEST, note=note(best, simulator.counts)
             ),
         )
 
 
-def note(found: BestTable, counts: tuple[int, int]) -> str:
+def note(best: BestTable, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
-    kinds = list(found.changed.values())
+    kinds = list(best.changed.values())
     taken = [f"{kinds.count(fromkey)} of {fromkey}" for fromkey in dict.fromkeys(kinds)]
     but = f"but for {listed(taken, len(taken))}" if taken else "unchanged"
-    left = f"; {count(found.left, 'tensor')} had no turn" if found.left else ""
+    left = f"; {count(best.left, 'tensor')} had no turn" if best.left else ""
     return (
-        f"{found.start}'s, {but}: ranges that cost the heads least in simulation on {counts[0]} and, to "
-        f"confirm it, {count(counts[1], 'calibration image')} ({count(found.trials, 'trial')}{left})"
+        f"{best.start}'s, {but}: ranges that cost the heads least in simulation on {counts[0]} and, to "
+        f"confirm it, {count(counts[1], 'calibration image')} ({count(best.trials, 'trial')}{left})"
     )
 
 

@@ -29,8 +29,8 @@ def classify(
     if ending.exit_code != 0:
         return Status.CRASHED, f"exit code {ending.exit_code} {where}, without an answer"
     if answer is None:
-        told = f": {problem}" if problem else ""
-        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written{told}"
+        detail = f": {problem}" if problem else ""
+        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written{detail}"
     return Status.JOB_FAILED, answer
 
 

@@ -46,7 +46,7 @@ def known_repeats(
         shared = wants.settings.given.table
     elif at and wants.settings.shared:
         shared = _shared(store, wants, at, environments.values(), wants.settings.shared)
-    found: dict[str, int] = {}
+    repeats: dict[str, int] = {}
     for lane in lanes_of(cells).values():
         environment = environments[lane.environment]
         identity = environment.identity() if lane.runnable else None
@@ -63,8 +63,8 @@ def known_repeats(
             reference=known_reference.outputs if known_reference else {},
         )
         for cell in lane.runnable:
-            found[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
-    return {cell: count for cell, count in found.items() if count}
+            repeats[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
+    return {cell: count for cell, count in repeats.items() if count}
 
 
 def _reference(store: Store, wants: PassRequests, at: JobSite | None) -> Measurement | None:

@@ -71,10 +71,10 @@ class ImageSets:
         wants = self._wants(images, number, ((own, OUTPUT), *heads))
         # The maxima of a batch are of all its images together.
         wants = dataclasses.replace(wants, settings=dataclasses.replace(wants.settings, alone=True))
-        (made,) = self._jobs(wants).measure(
+        (measured,) = self._jobs(wants).measure(
             self.site, [wants.measurement(self.site, name, 0, model=content)]
         )
-        measurement = _good(made.measurement)
+        measurement = _good(measured.measurement)
         return SeenImages(
             maxima=measurement.outputs[own],
             outputs={head: output for head, output in measurement.outputs.items() if head != own},
@@ -125,10 +125,10 @@ class ImageSets:
                     ),
                 )
             )
-        made = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
+        measured = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
         return [
             tried.model_copy(update={"outputs": simulated.measurement.outputs})
-            for (tried, _), simulated in zip(wanted, made, strict=True)
+            for (tried, _), simulated in zip(wanted, measured, strict=True)
             if simulated.measurement.status is Status.OK
         ]
 
@@ -163,8 +163,8 @@ class ImageSets:
         wants = self._wants(images, number, self.wants.settings.heads)
         wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
         wanted = dataclasses.replace(wanted, name=name, use=OutputUse.FOUND)
-        (made,) = self._jobs(wants).measure(self.site, [wanted])
-        return _good(made.measurement).outputs
+        (measured,) = self._jobs(wants).measure(self.site, [wanted])
+        return _good(measured.measurement).outputs
 
     def part(self, images: StoredObject, chosen: Sequence[int]) -> StoredObject:
         """Returns some images of an array as one of their own."""

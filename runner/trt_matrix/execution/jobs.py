@@ -116,24 +116,24 @@ class Jobs:
         `computed` are exact arithmetic, and no measurement of an engine: what is known of them is taken even where all is
         measured again.
         """
-        found = self._known(wanted, computed=computed)
-        if len(found) < len(wanted):
+        passes = self._known(wanted, computed=computed)
+        if len(passes) < len(wanted):
             with self.turn(site):
                 # Another run may have measured them while this one waited for its turn.
-                found = self._known(wanted, computed=computed)
-                missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in found]
-                found |= self._measured(site, missing, self._own(found))
-        for name, made in found.items():
-            measurement = made.measurement
+                passes = self._known(wanted, computed=computed)
+                missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in passes]
+                passes |= self._measured(site, missing, self._own(passes))
+        for name, measured in passes.items():
+            measurement = measured.measurement
             detail = (
                 "reused"
-                if made.reused
+                if measured.reused
                 else measurement.reason or f"{sum(measurement.stages.values()):.1f} s"
             )
             self.progress.done(
-                f"{site.where}/{name}", measurement.status, detail, reused=made.reused
+                f"{site.where}/{name}", measurement.status, detail, reused=measured.reused
             )
-        return [found[wanted_pass.name] for wanted_pass in wanted]
+        return [passes[wanted_pass.name] for wanted_pass in wanted]
 
     def calibrate(
         self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
@@ -196,9 +196,9 @@ class Jobs:
             if (known := known_measurement(self.store, wanted_pass, self.settled))
         }
 
-    def _own(self, found: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
+    def _own(self, passes: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
         """Returns the outputs of the environment's own fp32, where that is known and kept."""
-        known = found.get(FP32.name)
+        known = passes.get(FP32.name)
         outputs = known.measurement.outputs if known else {}
         return outputs if outputs and self.store.has_all(outputs.values()) else None
 
@@ -270,14 +270,14 @@ class Jobs:
     @contextlib.contextmanager
     def turn(self, site: JobSite) -> Iterator[None]:
         """Holds a site's device as long as jobs run there."""
-        told = False
+        has_told = False
 
         def waiting() -> None:
-            nonlocal told
+            nonlocal has_told
             self.check()
-            if not told:
+            if not has_told:
                 self.progress.note(f"{site.where}: waiting for another run to end")
-            told = True
+            has_told = True
 
         with self.store.turn(self.wants.place(site), waiting):
             try:

@@ -123,13 +123,13 @@ def left_of(
     facts = _facts(answers, name)
     if facts is None:
         return None
-    told = _read(_Settled, answers, name, protocol.SETTLED)
+    settled = _read(_Settled, answers, name, protocol.SETTLED)
     outputs: dict[str, StoredObject] = {}
     sums: dict[str, Sums] = {}
     own: dict[str, tuple[str, Sums]] = {}
     for number, head in enumerate(heads):
         file = answer.outputs[head].file if head in answer.outputs else ""
-        if file not in facts.files or head not in told.flat:
+        if file not in facts.files or head not in settled.flat:
             raise _problem(name, head, "it did not come, and nothing is told of it")
         left_file, r = facts.files[file], reference[head]
         if left_file.size_bytes != r.size_bytes:
@@ -146,9 +146,9 @@ def left_of(
             raise _problem(name, head, wrong)
         if left_file.sha256 == r.sha256 and sums[head]["d2"].any():
             raise _problem(name, head, "it is the reference by its hash, and differs by its sums")
-        if told.flat[head] == FLAT[0] and not _even(sums[head]):
+        if settled.flat[head] == FLAT[0] and not _even(sums[head]):
             raise _problem(name, head, "it is constant, and has another energy in another image")
-        if told.own and head in facts.own:
+        if settled.own and head in facts.own:
             own[head] = facts.own[head], _sums(answers, name, f"own-{number}.bin", len(array))
     arrays: dict[str, Floats] = {}
     for number, gate in enumerate(facts.settle["gates"]):
@@ -157,7 +157,7 @@ def left_of(
                 raise _problem(name, head, wrong)
             arrays[outputs[head].sha256] = filled
     return Left(
-        outputs=outputs, reference=reference, sums=sums, own=own, flat=told.flat, arrays=arrays
+        outputs=outputs, reference=reference, sums=sums, own=own, flat=settled.flat, arrays=arrays
     )
 
 
@@ -231,14 +231,14 @@ def _contradiction(sums: Sums, theirs: Sums, elements: int, epsilon: float) -> s
     )
 
 
-def alike(one: Sums, other: Sums) -> bool:
+def alike(a: Sums, b: Sums) -> bool:
     """Whether two machines may have computed these sums of the same arrays: the order of adding is a BLAS's own."""
-    if one.shape != other.shape:
+    if a.shape != b.shape:
         return False
-    least = {name: np.zeros(len(one)) for name in SUMS.names or ()}
-    least["ry"] = TOLERANCE * np.sqrt(one["r2"] * one["y2"])  # its terms cancel
+    least = {name: np.zeros(len(a)) for name in SUMS.names or ()}
+    least["ry"] = TOLERANCE * np.sqrt(a["r2"] * a["y2"])  # its terms cancel
     return all(
-        bool((np.abs(one[name] - other[name]) <= TOLERANCE * np.abs(one[name]) + more + TINY).all())
+        bool((np.abs(a[name] - b[name]) <= TOLERANCE * np.abs(a[name]) + more + TINY).all())
         for name, more in least.items()
     )
 
@@ -269,7 +269,7 @@ def _filled(
     packed = _bytes(answers, name, f"mask-{number}.bin", len(r) * wide)
     bits = np.frombuffer(packed, np.uint8).reshape(len(r), wide)
     masks = np.unpackbits(bits, axis=1)[:, :count].astype(bool)
-    found: dict[str, Floats] = {}
+    outputs: dict[str, Floats] = {}
     for head, channels in gate["heads"].items():
         theirs = store.array(reference[head])
         place = heads.index(head)
@@ -289,12 +289,12 @@ def _filled(
                 values[start:end], before, head, gate
             )
             start = end
-        found[head] = filled
+        outputs[head] = filled
     for image, mask in enumerate(masks):
-        passing = settle.passing(found[tells][image], gate) | settle.passing(r[image], gate)
+        passing = settle.passing(outputs[tells][image], gate) | settle.passing(r[image], gate)
         if (mask != passing).any():
             raise _problem(name, tells, "other positions came than can hold a box")
-    return found
+    return outputs
 
 
 def _against_rows(filled: Floats, reference: Floats, sums: Sums) -> str | None:
@@ -303,11 +303,11 @@ def _against_rows(filled: Floats, reference: Floats, sums: Sums) -> str | None:
     Elsewhere `filled` is the reference, so that its differences are some of the output's.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        for image, told in enumerate(sums):
+        for image, row in enumerate(sums):
             d = np.abs(filled[image].astype(np.float64) - reference[image])
             d = d[np.isfinite(d)]
-            if (d * d).sum() > told["d2"] * (1 + TOLERANCE) + TINY or (
-                d.size and d.max() > told["dmax"] * (1 + TOLERANCE) + TINY
+            if (d * d).sum() > row["d2"] * (1 + TOLERANCE) + TINY or (
+                d.size and d.max() > row["dmax"] * (1 + TOLERANCE) + TINY
             ):
                 return f"image {image} differs more where boxes are than its sums say of all of it"
     return None

@@ -241,11 +241,11 @@ class ExperimentRun:
             if isinstance(identity, str):
                 self.progress.warn(identity)
         for lane in self.lanes.values():
-            found = prepared.get(lane.environment)
-            if isinstance(found, str):
-                lane.obstacle = (Status.UNAVAILABLE, found)
-            elif found and lane.runnable:
-                lane.site = self._site(lane, found)
+            identity_or_reason = prepared.get(lane.environment)
+            if isinstance(identity_or_reason, str):
+                lane.obstacle = (Status.UNAVAILABLE, identity_or_reason)
+            elif identity_or_reason and lane.runnable:
+                lane.site = self._site(lane, identity_or_reason)
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
 

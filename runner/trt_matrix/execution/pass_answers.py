@@ -50,8 +50,8 @@ class PassTaker:
         left = self._left(answers, answer, wanted)
         files = {} if left else self._files(answers, answer, wanted)
         build, cache = answer.build, answer.cache
-        model, told = read_form(answer, wanted, self.wants.network.name)
-        asked = {**asked_of(wanted), **told}
+        model, form = read_form(answer, wanted, self.wants.network.name)
+        asked = {**asked_of(wanted), **form}
         if cache and wanted.implicit and wanted.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
@@ -190,5 +190,5 @@ def read_form(
         for form in forms
         if form.model.file in answer.refused
     }
-    told = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
-    return wanted.model if read.uff else read.model, told
+    facts = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
+    return wanted.model if read.uff else read.model, facts

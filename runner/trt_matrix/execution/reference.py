@@ -22,8 +22,8 @@ def measured(jobs: Jobs, progress: Progress, site: JobSite, wanted: WantedPass) 
         EnvironmentUnavailableError: without a reference nothing can be compared.
     """
     progress.expect(1)
-    (made,) = jobs.measure(site, [wanted])
-    measurement = made.measurement
+    (reference,) = jobs.measure(site, [wanted])
+    measurement = reference.measurement
     if measurement.status is not Status.OK:
         raise EnvironmentUnavailableError(
             f"the reference ({site.environment.name}) could not run this network: "
@@ -47,8 +47,8 @@ def check_variants(
     ]
     progress.expect(len(wanted))
     problems = []
-    for variant, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
-        measurement = made.measurement
+    for variant, measured_pass in zip(network.variants, jobs.measure(site, wanted), strict=True):
+        measurement = measured_pass.measurement
         reason = measurement.reason
         if measurement.status is Status.OK:
             reason = alternatives.unlike(jobs.store, reference.outputs, measurement.outputs)

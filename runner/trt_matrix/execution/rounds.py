@@ -96,9 +96,9 @@ class Rounds:
         if lane.site is None or repeat >= lane.repeats(repeat + 1):
             return
         wanted = self.wanted(lane, lane.site, repeat, cells)
-        for made in self.jobs.measure(lane.site, wanted):
-            lane.add(made.measurement, reused=made.reused)
-            if made.measurement.status is not Status.OK:
+        for measured in self.jobs.measure(lane.site, wanted):
+            lane.add(measured.measurement, reused=measured.reused)
+            if measured.measurement.status is not Status.OK:
                 left = lane.repeats(self.wants.settings.repeats) - repeat - 1
                 self.progress.expect(-max(left, 0))
 

@@ -76,8 +76,8 @@ def table_of(amax: Mapping[str, float], unusable: Mapping[str, str], sha256: str
     `unusable` is tensor → why it has none; `sha256` that of the quantised network.
     """
     table = from_ranges(amax, Provenance(algorithm=ALGORITHM, model_sha256=sha256, note=NOTE))
-    told = {name: why for name, why in unusable.items() if name not in table.amax}
-    return Table(amax=table.amax, provenance=table.provenance, unusable=told | dict(table.unusable))
+    bad = {name: why for name, why in unusable.items() if name not in table.amax}
+    return Table(amax=table.amax, provenance=table.provenance, unusable=bad | dict(table.unusable))
 
 
 def quantisation_facts(shipped: ShippedQuantisation, *, stripped: bool) -> Mapping[str, Any]:

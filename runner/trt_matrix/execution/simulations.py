@@ -60,11 +60,11 @@ class Simulations:
                     )
                 )
         self.progress.expect(len(wanted))
-        for made in self.jobs.measure(site, wanted, computed=True):
-            if made.measurement.status is Status.OK:
-                self.made.append(made.measurement)
+        for measured in self.jobs.measure(site, wanted, computed=True):
+            if measured.measurement.status is Status.OK:
+                self.made.append(measured.measurement)
             else:
-                self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
+                self.progress.warn(f"{measured.measurement.name}: {measured.measurement.reason}")
 
     def _placements(
         self, lanes: Iterable[DeviceLane], site_of: SiteOf
@@ -76,7 +76,7 @@ class Simulations:
             where layers are only tried in float, the one that they are tried with.
         """
         every = tuple(self.tables.all.values())
-        found: dict[Placed, tuple[Sequence[str], Sequence[Table]]] = {}
+        placements: dict[Placed, tuple[Sequence[str], Sequence[Table]]] = {}
         for lane in quantised(lanes):
             for cell in lane.runnable:
                 if cell.pass_.source is None:
@@ -86,8 +86,8 @@ class Simulations:
                 tables = (shared,) if cell.pass_.mixed and isinstance(shared, Table) else every
                 # What one scale a weight costs is told against a scale a channel.
                 for placement in (placed, placed.per_channel):
-                    found.setdefault(placement, (cell.pass_.exclude, tables))
-        return found
+                    placements.setdefault(placement, (cell.pass_.exclude, tables))
+        return placements
 
     def _network(self, table: Table, placed: Placed, exclude: Sequence[str]) -> StoredObject:
         """Returns the network that says what a table must cost: what came quantised is its own.

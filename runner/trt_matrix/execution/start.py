@@ -145,13 +145,13 @@ class JobStart:
             )
 
     def _with_pools(
-        self, told: Mapping[str, Mapping[str, float]]
+        self, by_algorithm: Mapping[str, Mapping[str, float]]
     ) -> Mapping[str, Mapping[str, float]]:
         """Returns algorithm → tensor → value as TensorRT has it of a MaxPool's output."""
         pools = self.wants.network.max_pools
         return {
             name: pooled.take_inputs(values, pools) if name in pooled.ALGORITHMS else values
-            for name, values in told.items()
+            for name, values in by_algorithm.items()
         }
 
     @property
@@ -277,13 +277,13 @@ class JobStart:
         self, ending: Ending, answers: ResultFolder, problem: str | None = None
     ) -> tuple[Status, str]:
         """Says how a start ended that left something without an answer."""
-        told = None
+        by_job = None
         try:
             job = answers.job()
-            told = job.sentence() if job and job.status == "job_failed" else None
+            by_job = job.sentence() if job and job.status == "job_failed" else None
         except AnswerError as error:
             problem = problem or str(error)
-        status, reason = classify(ending, answers.stage(), told, problem)
+        status, reason = classify(ending, answers.stage(), by_job, problem)
         return status, reason if status is Status.UNAVAILABLE else self._see_log(reason)
 
     def _see_log(self, reason: str) -> str:
@@ -304,9 +304,9 @@ class JobStart:
         )
 
 
-def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+def _check_algorithms(wanted: WantedCalibration, tables: Mapping[str, Any]) -> None:
     missing = [
-        algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in made
+        algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in tables
     ]
     if missing:
         raise AnswerError(f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}")

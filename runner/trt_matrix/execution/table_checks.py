@@ -60,10 +60,10 @@ class RecordedTables:
         """
         for name, measured in lane.measurements.items():
             for index, measurement in enumerate(measured):
-                measured[index] = found = self._checked(measurement)
-                self._tell(lane.id(name), found)
-                if found.table and found.cache:
-                    yield found
+                measured[index] = checked_measurement = self._checked(measurement)
+                self._tell(lane.id(name), checked_measurement)
+                if checked_measurement.table and checked_measurement.cache:
+                    yield checked_measurement
 
     def _tell(self, cell: str, measurement: Measurement) -> None:
         problem = (
@@ -92,10 +92,10 @@ class RecordedTables:
         return measurement
 
     def _mistake(self, measurement: Measurement, text: str) -> Mistake | None:
-        told = ((measurement.build or {}).get("scales") or {}).get("form")
-        key = (text, str(told))
+        form = ((measurement.build or {}).get("scales") or {}).get("form")
+        key = (text, str(form))
         if key not in self._found:
-            scales = told is None or TableForm(told).scales
+            scales = form is None or TableForm(form).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
             self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
         return self._found[key]

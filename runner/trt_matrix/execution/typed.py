@@ -74,16 +74,16 @@ def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -
 
 def _is_old(facts: Mapping[str, Any]) -> bool:
     packages = facts.get("packages")
-    found = [
+    versions = [
         package.get("version") if isinstance(package, Mapping) else package
         for name, package in (packages.items() if isinstance(packages, Mapping) else ())
         if TENSORRT.match(str(name))
     ]
     reported = facts.get("reported")
     if isinstance(reported, Mapping) and "tensorrt" in reported:
-        found.append(reported["tensorrt"])
+        versions.append(reported["tensorrt"])
     try:
-        return bool(found) and all(Version(str(version)) < ALWAYS_STRONG for version in found)
+        return bool(versions) and all(Version(str(version)) < ALWAYS_STRONG for version in versions)
     except InvalidVersion:
         return False
 
@@ -132,8 +132,8 @@ def facts_of(converted: Converted, precision: Precision, ranges: Ranges) -> Mapp
     }
 
 
-def _first(found: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(list(found.items())[:MOST])
+def _first(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(list(facts.items())[:MOST])
 
 
 def _key(network: Network, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:

@@ -311,8 +311,8 @@ class PassRequests:
                 model_sha256=self.network.fp32.sha256,
             ),
         )
-        told = {name: why for name, why in calibration.unusable.items() if name not in table.amax}
-        return dataclasses.replace(table, unusable=told | dict(table.unusable))
+        bad = {name: why for name, why in calibration.unusable.items() if name not in table.amax}
+        return dataclasses.replace(table, unusable=bad | dict(table.unusable))
 
     def measurement(
         self,

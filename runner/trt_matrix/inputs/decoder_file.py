@@ -77,9 +77,9 @@ def _named(entry_point: str, error: BaseException) -> DecodeError:
             line = trace.tb_lineno
         trace = trace.tb_next
     where = f" (line {line} of {file})" if line else f" ({file})"
-    told = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
     return DecodeError(
-        f"{entry_point} raised {type(error).__name__}: {told[0][:300] if told else ''}{where}"
+        f"{entry_point} raised {type(error).__name__}: {lines[0][:300] if lines else ''}{where}"
     )
 
 

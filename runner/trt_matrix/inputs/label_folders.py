@@ -76,18 +76,18 @@ def read_folder(folder: Path, images: Sequence[Path], classes: Classes) -> Label
     twice = [path.name for path in images if stems.count(path.stem) > 1]
     if twice:
         raise LabelsError(f"{few(twice)} would share one file of labels: rename them")
-    found = {suffix: _files(folder, suffix, images) for suffix in (".txt", ".xml")}
-    if all(found.values()):
+    by_suffix = {suffix: _files(folder, suffix, images) for suffix in (".txt", ".xml")}
+    if all(by_suffix.values()):
         raise LabelsError("it holds .txt and .xml of these images: keep one kind")
-    if not any(found.values()):
+    if not any(by_suffix.values()):
         raise LabelsError(
             f"no labels of any of these images: {images[0].stem}.txt (YOLO: class cx cy w h) or "
             f"{images[0].stem}.xml (Pascal VOC) is looked for"
             if images
             else "no image to be labelled"
         )
-    suffix = ".xml" if found[".xml"] else ".txt"
-    files = found[suffix]
+    suffix = ".xml" if by_suffix[".xml"] else ".txt"
+    files = by_suffix[suffix]
     without = tuple(path.name for path in images if path not in files)
     if suffix == ".xml" and without:
         raise LabelsError(
@@ -166,12 +166,12 @@ def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
     if root.tag != "annotation":
         message = f"{name}: not Pascal VOC: <annotation> is expected, <{root.tag:.40}> is there"
         raise LabelsError(message)
-    told = tuple(
+    lines = tuple(
         int(_number(root.findtext(f"size/{side}") or "0", name)) for side in ("width", "height")
     )
-    if all(told) and told != size:
+    if all(lines) and lines != size:
         raise LabelsError(
-            f"{name}: it is of an image of {told[0]} × {told[1]} pixels, that of this name has "
+            f"{name}: it is of an image of {lines[0]} × {lines[1]} pixels, that of this name has "
             f"{size[0]} × {size[1]}"
         )
     for number, element in enumerate(root.iter("object"), 1):
@@ -200,7 +200,7 @@ def _number(word: str, where: str) -> float:
 
 
 def _coco(objects: dict[Path, list[_Object]], classes: Classes) -> bytes:
-    named = {labelled.name for found in objects.values() for labelled in found}
+    named = {labelled.name for labels in objects.values() for labelled in labels}
     _refuse_shifted(named, classes)
     names = _order({name for name in named if isinstance(name, str)}, classes)
     # A name says which class of the network it is, and `category_ids` what that class is called.
@@ -211,7 +211,7 @@ def _coco(objects: dict[Path, list[_Object]], classes: Classes) -> bytes:
     last = max((*indices.values(), *classes.category_ids), default=-1)
     known = max(classes.number or 0, len(names), last + 1)
     labelled = (
-        (image, label) for image, found in enumerate(objects.values(), 1) for label in found
+        (image, label) for image, labels in enumerate(objects.values(), 1) for label in labels
     )
     annotations = [
         {

@@ -65,12 +65,12 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
 
 def areas(labels: ImageLabels) -> Areas:
     """Returns the areas of the boxes of each image, in the order of the images; crowds are left out."""
-    found: dict[int, list[float]] = {image: [] for image in labels.image_ids}
+    sizes: dict[int, list[float]] = {image: [] for image in labels.image_ids}
     for annotation in labels.labels.annotations:
         if not annotation.get("iscrowd"):
             _, _, width, height = annotation["bbox"]
-            found[labels.labels.images[annotation["image_id"]]].append(float(width) * float(height))
-    return tuple(tuple(found[image]) for image in labels.image_ids)
+            sizes[labels.labels.images[annotation["image_id"]]].append(float(width) * float(height))
+    return tuple(tuple(sizes[image]) for image in labels.image_ids)
 
 
 def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:

@@ -45,18 +45,18 @@ def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> No
         for path in files:
             try:
                 # All of them first: a file that lacks one is told, not written in part.
-                made = [_sample(path, part, alone=len(parts) == 1) for part in parts]
+                arrays = [_sample(path, part, alone=len(parts) == 1) for part in parts]
             except SampleError as error:
                 problems.append(f"{path}: {error}")
             else:
-                for array in made:
+                for array in arrays:
                     stream.write(array.tobytes())
     if problems:
         raise ConfigError(str(files[0].parent), problems)
 
 
 def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float32]:
-    told = "" if alone else f"input {part.name!r}: "
+    prefix = "" if alone else f"input {part.name!r}: "
     shape = part.shape
     if not alone and path.suffix.lower() != ".npz":
         raise SampleError(
@@ -69,16 +69,16 @@ def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float
         else:
             array = read_array(path, mapped=True)
     except (OSError, ValueError) as error:
-        raise SampleError(f"{told}no {path.suffix} of numbers: {error}") from error
+        raise SampleError(f"{prefix}no {path.suffix} of numbers: {error}") from error
     if array.shape not in (shape, (1, *shape)):
-        message = f"{told}has the shape {array.shape}, one sample of the network's has {shape}"
+        message = f"{prefix}has the shape {array.shape}, one sample of the network's has {shape}"
         raise SampleError(message)
     if array.dtype.kind not in "biuf":
-        raise SampleError(f"{told}holds {array.dtype}, real numbers are expected")
+        raise SampleError(f"{prefix}holds {array.dtype}, real numbers are expected")
     try:
         return _float32(array.reshape(shape), part.dtype)
     except SampleError as error:
-        raise SampleError(f"{told}{error}") from error
+        raise SampleError(f"{prefix}{error}") from error
 
 
 def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:

@@ -169,7 +169,7 @@ def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
 
 def _replay(answer: Path, result: Path, log: Path) -> Ending:
     """Puts one answer into the result folder; result.json only where the job gave up with it."""
-    seen = json.loads((answer / ENDING).read_text("utf-8"))
+    stored = json.loads((answer / ENDING).read_text("utf-8"))
     for file in (path for path in (answer / "result").rglob("*") if path.is_file()):
         target = result / file.relative_to(answer / "result")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,11 +182,11 @@ def _replay(answer: Path, result: Path, log: Path) -> Ending:
         stream.write((answer / LOG).read_bytes())
     return Ending(
         # A start that answered this one and then broke down is no failure of this one.
-        exit_code=seen["exit_code"] if seen["failed"] else 0,
-        signal=seen["signal"] if seen["failed"] else None,
-        timed_out=seen["timed_out"] and seen["failed"],
-        error=seen["error"] if seen["failed"] else None,
-        command=tuple(seen["command"]),
-        started=seen.get("started", ""),  # by the clock there; older packs did not say
-        wall_s=seen["wall_s"],
+        exit_code=stored["exit_code"] if stored["failed"] else 0,
+        signal=stored["signal"] if stored["failed"] else None,
+        timed_out=stored["timed_out"] and stored["failed"],
+        error=stored["error"] if stored["failed"] else None,
+        command=tuple(stored["command"]),
+        started=stored.get("started", ""),  # by the clock there; older packs did not say
+        wall_s=stored["wall_s"],
     )

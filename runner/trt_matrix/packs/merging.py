@@ -131,11 +131,11 @@ def _extract(archive: Path, folder: Path) -> None:
 def _checked(archive: Path, folder: Path) -> ReturnedManifest:
     """Returns the manifest after every file was found to be what it says, and no other there."""
     manifest = _json(archive, folder, MANIFEST, ReturnedManifest)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    found.discard(MANIFEST)
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    present.discard(MANIFEST)
     files = manifest.files
-    wrong = sorted((found ^ files.keys()) | (found & manifest.left.keys())) + [
-        name for name in sorted(found & files.keys()) if sha256_of(folder / name) != files[name]
+    wrong = sorted((present ^ files.keys()) | (present & manifest.left.keys())) + [
+        name for name in sorted(present & files.keys()) if sha256_of(folder / name) != files[name]
     ]
     if wrong:
         names = ", ".join(f"{name:.200}" for name in wrong[:5])
@@ -162,8 +162,8 @@ def _requests(
     requests = {
         request["id"]: request for request in json.loads(path.read_text("utf-8"))["requests"]
     }
-    told = {*manifest.files, *manifest.left}
-    unknown = {name.split("/")[0] for name in told} - requests.keys()
+    names = {*manifest.files, *manifest.left}
+    unknown = {name.split("/")[0] for name in names} - requests.keys()
     if unknown:
         message = f"{archive}: holds {', '.join(f'{name:.200}' for name in sorted(unknown)[:5])}, which that pack never asked"
         raise StoreError(message)
@@ -202,11 +202,11 @@ class _Start:
         if other is None or answer not in self.files:
             return {}
         pass_answer = valid(PassAnswer, plain_json(content(self.folder, answer, MOST_JSON_BYTES)))
-        found = {
+        digests = {
             head: self.files.get(_of_pass(other) + output.file)
             for head, output in pass_answer.outputs.items()
         }
-        return {head: sha256 for head, sha256 in found.items() if sha256}
+        return {head: sha256 for head, sha256 in digests.items() if sha256}
 
 
 def _below(folder: str, files: Mapping[str, Value]) -> dict[str, Value]:

@@ -107,16 +107,16 @@ def _elsewhere(config: Config) -> list[str]:
     Raises:
         NothingSelectedError: there are none.
     """
-    found = [
+    patterns = [
         f"{name}/*"
         for environment in config.environments
         if isinstance(environment, Elsewhere)
         for name in environment.ids()
     ]
-    if not found:
+    if not patterns:
         message = "matrix.yaml has no `elsewhere:` environment; name what to pack with -e"
         raise NothingSelectedError(message)
-    return found
+    return patterns
 
 
 def _device(request: Mapping[str, Any]) -> str:

@@ -190,11 +190,11 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
     settings = config.decoding
     assert settings is not None  # noqa: S101 - the caller asks only then
     chosen = config.decoded_heads()
-    found = settings.settings()
-    activation = found.get("activation", "sigmoid")
+    stated = settings.settings()
+    activation = stated.get("activation", "sigmoid")
     same = {
         name: value
-        for name, value in found.items()
+        for name, value in stated.items()
         if name not in ("classes", "activation", "priors")
     }
     return RecordedDecode(
@@ -204,13 +204,13 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
         entry_point=settings.entry_point,
         source=None if source is None else object_of(source, ".py"),
         together=settings.together,
-        classes=found.get("classes", 1),
+        classes=stated.get("classes", 1),
         category_ids=settings.category_ids,
         activated=activation == "none",
         softmax=activation == "softmax",
         priors=tuple(
             PriorGrid.model_validate(level if isinstance(level, Mapping) else level.model_dump())
-            for level in found.get("priors", ())
+            for level in stated.get("priors", ())
         ),
         score_threshold=settings.score_threshold,
         max_candidates=settings.max_candidates,

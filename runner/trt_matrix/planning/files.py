@@ -21,8 +21,8 @@ def plugin_files(config: Config, root: Path, add: Add) -> tuple[PluginFiles, ...
         contents = {}
         for name, file in plugin.files.items():
             if not protocol.SAFE_NAME.match(file.name):
-                told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
-                add(("model", "plugins", index), told)
+                problem = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
+                add(("model", "plugins", index), problem)
             try:
                 contents[name] = named_file(root / file, LIMIT_PLUGIN_BYTES)
             except OSError as error:
@@ -43,8 +43,8 @@ def dumps_problems(config: Config) -> Iterator[Problem]:
             for name in getattr(entry, section):
                 if name not in names:
                     close = did_you_mean(name, names)
-                    told = f"{name!r} is none of the {section}{close}; {few(names)}"
-                    yield ("environments", index, section, name), told
+                    problem = f"{name!r} is none of the {section}{close}; {few(names)}"
+                    yield ("environments", index, section, name), problem
         named = [known[name].name for name in entry.passes if name in known]
         for name in sorted({name for name in named if named.count(name) > 1}):
             yield ("environments", index, "passes"), f"{name} is given under two names"

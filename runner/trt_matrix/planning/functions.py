@@ -81,19 +81,19 @@ def _names(source: bytes) -> set[str] | None:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # the Python that runs it may be another; that one says what is wrong
-    found: set[str] = set()
+    names_bound: set[str] = set()
     for node in body:
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
+                names_bound.add(name)
             case ast.Assign(targets=targets):
-                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+                names_bound |= {target.id for target in targets if isinstance(target, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
-                found.add(name)
+                names_bound.add(name)
             case ast.ImportFrom(names=names) | ast.Import(names=names):
-                found |= {alias.asname or alias.name for alias in names}
+                names_bound |= {alias.asname or alias.name for alias in names}
             case ast.Expr():
                 pass
             case _:  # under a condition, in a loop: it may bind anything
                 return None
-    return None if "*" in found else found
+    return None if "*" in names_bound else names_bound

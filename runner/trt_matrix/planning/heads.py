@@ -131,9 +131,9 @@ def _cut_notes(
     gone = left_out(whole, [tensor for _, tensor in heads])
     if gone:
         nodes = len(whole.graph.node) - len(given.graph.node)
-        one = len(gone) == 1
+        single = len(gone) == 1
         yield (
-            f"output{'' if one else 's'} {listed(gone)} {'is no head' if one else 'are no heads'}: "
+            f"output{'' if single else 's'} {listed(gone)} {'is no head' if single else 'are no heads'}: "
             f"left out, with {count(nodes, 'node')} that nothing else needs, of what engines compute"
         )
 

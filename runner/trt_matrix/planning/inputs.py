@@ -45,11 +45,11 @@ def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
 def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
     """Yields what of matrix.yaml is a guess that nobody has checked yet."""
     if config.guessed:
-        told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
-        made = "errors" if config.boxless else "errors and boxes"
+        guesses, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
+        results = "errors" if config.boxless else "errors and boxes"
         yield (
-            f"{told} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
-            f"says so, and a wrong one makes {made} those of another use; delete there what you have checked"
+            f"{guesses} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
+            f"says so, and a wrong one makes {results} those of another use; delete there what you have checked"
         )
 
 

@@ -114,15 +114,15 @@ class Checked:
         self, cells: Iterable[Cell], environments: Mapping[str, Environment]
     ) -> tuple[Cell, ...]:
         """Returns the cells; with the reason, those that no engine can run because of what the network is."""
-        found = tuple(cells)
+        left = tuple(cells)
         if shipped := self.shipped:
             engines = {name: environment.engine for name, environment in environments.items()}
-            found = hindered(
-                found, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
+            left = hindered(
+                left, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
             )
         if self.parts:
-            found = hindered(found, lambda cell: ONE_SCALE if cell.pass_.implicit else None)
-        return found
+            left = hindered(left, lambda cell: ONE_SCALE if cell.pass_.implicit else None)
+        return left
 
 
 def check(config: Config, document: Document, root: Path) -> Checked:

@@ -31,8 +31,8 @@ class Names:
             return None
         name, _, pass_ = self.config.reference.partition("/")
         if pass_ not in FLOATING:
-            told = f"{pass_!r} is none of the passes {', '.join(FLOATING)}: errors are against floating point"
-            self._problems.add(("reference",), told)
+            problem = f"{pass_!r} is none of the passes {', '.join(FLOATING)}: errors are against floating point"
+            self._problems.add(("reference",), problem)
         return self._environment(name, "reference"), pass_ or FLOATING[1]
 
     def _environment(self, wanted: str, key: str) -> str:
@@ -53,7 +53,7 @@ class Names:
         return wanted
 
     def unique(self) -> None:
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for index, entry in enumerate(self.config.environments):
             if REFERENCE in entry.ids():
                 self._problems.add(
@@ -62,14 +62,14 @@ class Names:
                 )
         for index, entry in enumerate(self.config.environments):
             for name in entry.ids():
-                if name in seen:
-                    where = self._problems.where(("environments", seen[name]))
+                if name in counts:
+                    where = self._problems.where(("environments", counts[name]))
                     self._problems.add(
                         ("environments", index),
                         f"a second environment called {name!r}, the first is {where}; "
                         "give one another `name`",
                     )
-                seen.setdefault(name, index)
+                counts.setdefault(name, index)
         for path, values in (
             (("devices",), self.config.devices),
             (("precisions",), self.config.precisions),
@@ -83,8 +83,8 @@ class Names:
         for index, entry in enumerate(self.config.environments):
             host = getattr(entry, "host", None)
             if host and host not in known:
-                told = f"{host!r} is not among `hosts`{did_you_mean(host, known)}"
-                self._problems.add(("environments", index, "host"), told)
+                problem = f"{host!r} is not among `hosts`{did_you_mean(host, known)}"
+                self._problems.add(("environments", index, "host"), problem)
 
     def files(self) -> None:
         for index, entry in enumerate(self.config.environments):

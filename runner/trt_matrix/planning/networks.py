@@ -55,10 +55,10 @@ class Networks:
         self.shipped: Shipped | None = None
 
     def network(self) -> UsedNetwork | None:
-        found = self._network(self.config.model.onnx, ("model", "onnx"))
-        self.shipped = found.shipped if found else None
-        self.parts = found.parts if found else ()
-        return found
+        network = self._network(self.config.model.onnx, ("model", "onnx"))
+        self.shipped = network.shipped if network else None
+        self.parts = network.parts if network else ()
+        return network
 
     def cut(
         self, network: UsedNetwork | None, heads: Sequence[tuple[str, str]]
@@ -109,28 +109,28 @@ class Networks:
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)
-            found = self._network(file, where)
-            if found is None or image is None:
+            form = self._network(file, where)
+            if form is None or image is None:
                 continue
             called = {
                 name: head.variants[str(file)]
                 for name, head in self.config.heads.items()
                 if str(file) in head.variants
             }
-            model, problems = with_heads(found.model, heads, called, outputs)
-            shipped = found.shipped
+            model, problems = with_heads(form.model, heads, called, outputs)
+            shipped = form.shipped
             if shipped:
-                given, _ = with_heads(found.given, heads, called, outputs)
-                shipped = _as_given(shipped, found.given, given)
-            content = found.content if model is found.model else _file(model)
+                given, _ = with_heads(form.given, heads, called, outputs)
+                shipped = _as_given(shipped, form.given, given)
+            content = form.content if model is form.model else _file(model)
             result.append(
                 CheckedVariant(name=str(file), content=content, model=model, shipped=shipped)
             )
-            if quantised := variant_problem(self.shipped, found.shipped):
+            if quantised := variant_problem(self.shipped, form.shipped):
                 problems = [*problems, quantised]
-            if self.parts or found.parts:
+            if self.parts or form.parts:
                 unlike = (
-                    [] if found.parts == self.parts else ["takes other inputs: export both alike"]
+                    [] if form.parts == self.parts else ["takes other inputs: export both alike"]
                 )
             else:
                 unlike = interface_problems(model, image, self.config.model.batch)
@@ -153,10 +153,10 @@ class Networks:
             )
             return None
         inner = inner_heads(whole, heads)
-        found, problems = uff_file(stated, self.root, image, heads, inner)
+        file, problems = uff_file(stated, self.root, image, heads, inner)
         for path, problem in problems:
             self._problems.add(("model", "uff", *path), problem)
-        return found
+        return file
 
     def _network(self, file: Path, where: tuple[str | int, ...]) -> UsedNetwork | None:
         path = self.root / file
@@ -225,9 +225,9 @@ class Networks:
                 f"{preprocess.color} gives {preprocess.channels} channels, "
                 f"the network's input {image.name!r} has {image.channels}{_of_four(image)}",
             )
-        told = network.pixels and pixel_problem(preprocess, image.name, network.pixels)
-        if told:
-            self._problems.add(("data", "preprocess"), told)
+        problem = network.pixels and pixel_problem(preprocess, image.name, network.pixels)
+        if problem:
+            self._problems.add(("data", "preprocess"), problem)
         size = (image.height, image.width)
         if preprocess.size and preprocess.size != size:
             self._problems.add(

@@ -46,12 +46,12 @@ def _held_layer_problems(
     for where, options in stated.items():
         for index, name in enumerate(getattr(options, "fp32_layers", ())):
             if name in every - known:
-                told = f"no head depends on {name!r}, so no engine is given it: leave it out"
-                yield (*where, "fp32_layers", index), told
+                problem = f"no head depends on {name!r}, so no engine is given it: leave it out"
+                yield (*where, "fp32_layers", index), problem
             elif name not in known:
                 close = did_you_mean(name, sorted(known))
-                told = f"no node of the network is called {name!r}, and none makes it{close}"
-                yield (*where, "fp32_layers", index), told
+                problem = f"no node of the network is called {name!r}, and none makes it{close}"
+                yield (*where, "fp32_layers", index), problem
 
 
 def _float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
@@ -67,8 +67,8 @@ def _float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Pr
         for index, name in enumerate(names):
             if name not in known:
                 close = did_you_mean(name, sorted(known))
-                told = f"no node that a head depends on is called {name!r}{close}"
-                yield ("quantisation", key, index), told
+                problem = f"no node that a head depends on is called {name!r}{close}"
+                yield ("quantisation", key, index), problem
 
 
 def _names(model: onnx.ModelProto) -> set[str]:

@@ -153,10 +153,10 @@ def told_of(
     if external_files(model):  # to be read later; whether it can be stripped is seen then
         notes.append(f"{source} is {shipped.sentence()}. {AS_SHIPPED}")
     else:
-        made, why = _stripped(model)
+        as_float, why = _stripped(model)
         notes.append(
             _problem(source, shipped, "shipped", why)
-            or _note(source, shipped, "shipped", made, why)
+            or _note(source, shipped, "shipped", as_float, why)
         )
     return tuple(notes)
 
@@ -188,19 +188,19 @@ def _note(
     source: str,
     shipped: ShippedQuantisation,
     use: Use,
-    made: StrippedNetwork | None,
+    as_float: StrippedNetwork | None,
     why: str | None,
 ) -> str:
     begin = f"{source} is {shipped.sentence()}"
     relus = (
-        f" {count(len(made.relus), 'Relu')} that its quantiser left out were put back."
-        if made and made.relus
+        f" {count(len(as_float.relus), 'Relu')} that its quantiser left out were put back."
+        if as_float and as_float.relus
         else ""
     )
     rounded = (
-        f" What rounding {count(made.rounded, 'weight tensor')} to integers cost is in its float form too: no "
+        f" What rounding {count(as_float.rounded, 'weight tensor')} to integers cost is in its float form too: no "
         "number here tells it."
-        if made and made.rounded
+        if as_float and as_float.rounded
         else ""
     )
     if use == "strip":
@@ -216,7 +216,7 @@ def _note(
     )
     reference = (
         f"FP32 and the reference are its float form, the same without these nodes.{relus}{rounded}"
-        if made
+        if as_float
         else f"No float form can be made of it ({why}), so the reference is this network, unfused: "
         "errors are those of engines alone."
     )

@@ -84,13 +84,13 @@ def given_table(
         raise TableError(message)
     notes = (*mine.notes(), *_missing(mine))
     doubts = (*mine.called.problems, *_lacking(mine, table, engines))
-    told = {"told": [*notes, *doubts]} if notes or doubts else {}
+    remarks = {"told": [*notes, *doubts]} if notes or doubts else {}
     return GivenTable(
         file=str(file),
         table=table,
         values=mine.found.values,
         scales=mine.found.form.scales,
-        facts=facts | told,
+        facts=facts | remarks,
         notes=notes,
         doubts=doubts,
     )
@@ -125,15 +125,15 @@ def _missing(mine: BroughtTable) -> list[str]:
 
 def _lacking(mine: BroughtTable, table: Table, engines: Collection[str]) -> list[str]:
     """Returns what engines lack of the table, each reason once."""
-    found: list[str] = []
+    lacking: list[str] = []
     for engine in sorted(engines):
         unmapped, _ = mine.unmapped(engine)
         if problem := mine.uncovered(unmapped, "name the table of this network"):
-            found.append(f"{problem}; what has no scale runs in float")
+            lacking.append(f"{problem}; what has no scale runs in float")
     bad = [name for name in mine.wanted if name in table.unusable]
     if bad:
-        found.append(
+        lacking.append(
             f"{mine.name}: {len(bad)} of {len(mine.wanted)} tensors have no range that can be one, such as "
             f"{bad[0]!r}: {table.unusable[bad[0]]}"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(lacking))

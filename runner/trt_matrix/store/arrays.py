@@ -85,8 +85,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         ValueError: it is no .npz file, or a member is no .npy file, damaged, cut short, or holds Python objects.
     """
     # numpy leaves the file open where it finds it damaged.
-    with _parsing(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with _parsing(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

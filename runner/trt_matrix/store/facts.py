@@ -87,7 +87,7 @@ class Facts(Objects):
         )
         return sums
 
-    def take_sums(self, y: str, r: str, epsilon: float, told: Sums) -> Sums:
+    def take_sums(self, y: str, r: str, epsilon: float, sums: Sums) -> Sums:
         """Keeps sums of outputs that stayed elsewhere, and returns what is known of the same contents.
 
         `y` and `r` are the SHA-256 of the output and of what it was compared with, `epsilon` as `sums` takes it. `told` is
@@ -95,7 +95,7 @@ class Facts(Objects):
         """
         key = _sums_key(y, r, epsilon)
         known: Sums = read_array(
-            self.path(self.derive(key, ".npy", lambda target: np.save(target, told)))
+            self.path(self.derive(key, ".npy", lambda target: np.save(target, sums)))
         )
         return known
 

@@ -48,8 +48,8 @@ def explained(path: Path, option: str = "--results") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = advice.get(error.errno or 0, f"it cannot be used: name another place with {option}")
-        raise StoreError(f"{path}: {told} ({error.strerror or error})") from error
+        hint = advice.get(error.errno or 0, f"it cannot be used: name another place with {option}")
+        raise StoreError(f"{path}: {hint} ({error.strerror or error})") from error
 
 
 def require_folder(output: Path) -> None:
@@ -117,11 +117,11 @@ class Objects:
     def _is_whole(self, stored: StoredObject) -> bool:
         path = self._file(stored)
         with explained(path):
-            found = _stamp(path)
-            if self._whole.get(stored.file) != found:
+            stamp = _stamp(path)
+            if self._whole.get(stored.file) != stamp:
                 if sha256_of(path) != stored.sha256:
                     return False
-                self._whole[stored.file] = found
+                self._whole[stored.file] = stamp
         return True
 
     def adopt(self, file: Path) -> StoredObject:

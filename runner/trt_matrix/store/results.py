@@ -214,8 +214,8 @@ class RunFolder:
         )
 
     def _required(self, kind: type[Fact], path: Path) -> Fact:
-        found = self.store.read_fact(kind, path, "this run cannot be read")
-        if found is None:
+        fact = self.store.read_fact(kind, path, "this run cannot be read")
+        if fact is None:
             why = self.store.warnings[-1] if path.exists() else f"{path}: it is missing"
             raise StoreError(f"{why}; run `trt-matrix run` again: what is still whole is reused")
         name = path.relative_to(self.folder).as_posix()
@@ -224,7 +224,7 @@ class RunFolder:
                 f"{path}: changed since the run ended, and taken as it is; where nobody edited it, the disk is to "
                 "be doubted: run `trt-matrix run` again, what is whole is reused"
             )
-        return found
+        return fact
 
     def make_latest(self) -> None:
         link = self.store.results / "latest"

@@ -55,8 +55,8 @@ def opened(folder: Path, name: str, most_bytes: int) -> Iterator[BinaryIO]:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(name) from error
         except (OSError, ValueError) as error:  # the latter: a name with a zero in it
-            told = error.strerror if isinstance(error, OSError) else error
-            raise UntrustedError(f"{name!a:.200} cannot be read: {told}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UntrustedError(f"{name!a:.200} cannot be read: {reason}") from error
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise UntrustedError(f"{name!a:.200} is no plain file")
@@ -94,8 +94,8 @@ def named_file(path: Path, most_bytes: int) -> bytes:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with opened_by_user(path) as stream:
         if (there := os.fstat(stream.fileno()).st_size) > most_bytes:
-            told = f"{size_text(there)}, more than {size_text(most_bytes)}"
-            raise OSError(errno.EFBIG, told, str(path))
+            sizes = f"{size_text(there)}, more than {size_text(most_bytes)}"
+            raise OSError(errno.EFBIG, sizes, str(path))
         return stream.read(most_bytes)
 
 

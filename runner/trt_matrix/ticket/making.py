@@ -172,8 +172,8 @@ def _redactor(
 
 def _image_names(manifest: Manifest) -> Iterator[str]:
     """Yields the names of all images that a run wrote down, each once."""
-    seen = manifest.calibration
-    sets = (seen.calibration.files, seen.evaluation.files) if seen else ()
+    calibration = manifest.calibration
+    sets = (calibration.calibration.files, calibration.evaluation.files) if calibration else ()
     evaluated = (image.file_name for image in manifest.evaluation)
     yield from dict.fromkeys((*evaluated, *(name for files in sets for name in files)))
 
@@ -226,10 +226,10 @@ def _inputs(
         records=(*chosen, *companions),
         workspace=workspace,
     )
-    made = StandIns(run, manifest, asked, reference_environment(), wanted).made(inputs)
+    stand_ins = StandIns(run, manifest, asked, reference_environment(), wanted).made(inputs)
     folder.redactor.count(HiddenKind.IMAGES, JOBS, wish.no_images)
     folder.redactor.count(HiddenKind.WEIGHTS, JOBS, wish.no_weights)
-    return made
+    return stand_ins
 
 
 def _write_jobs(

@@ -178,10 +178,10 @@ def found(
 def is_address(text: str) -> bool:
     """Tells whether `text` is an IP address that says where something is; loopback does not."""
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return not (found.is_loopback or found.is_unspecified or text == "255.255.255.255")
+    return not (address.is_loopback or address.is_unspecified or text == "255.255.255.255")
 
 
 def host(text: str, versions: Collection[str] = ()) -> Iterator[Piece]:

@@ -156,18 +156,18 @@ class Redactor:
         return clean
 
     def _cleaned(self, text: str, file: str) -> str:
-        at, made = 0, []
+        at, parts = 0, []
         for match, pieces in found(text, self.versions, self._compiled()):
-            made.append(text[at : match.start()])
+            parts.append(text[at : match.start()])
             at = match.end()
             if pieces:
-                made += [
+                parts += [
                     self._name(piece.secret, file) if piece.secret else piece.text
                     for piece in pieces
                 ]
             else:
-                made.append(self._name(Secret(self._kind_of(match[0]), match[0]), file))
-        return "".join([*made, text[at:]])
+                parts.append(self._name(Secret(self._kind_of(match[0]), match[0]), file))
+        return "".join([*parts, text[at:]])
 
     def value(self, value: Any, file: str, key: str = "") -> Any:
         """Returns nested dicts, lists and texts without secrets; everything else as it is."""
@@ -248,8 +248,8 @@ class Redactor:
         if not secrets:
             return None
         expression = _literals(secrets)
-        told = content.decode("utf-8", "replace")
-        for text in (told, *_wide(content), *_texts_of(told)):
+        decoded = content.decode("utf-8", "replace")
+        for text in (decoded, *_wide(content), *_texts_of(decoded)):
             if match := expression.search(text):
                 lower = match[0].lower()
                 return next(kind for secret, kind in secrets.items() if secret.lower() == lower)

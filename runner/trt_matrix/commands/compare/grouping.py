@@ -22,15 +22,15 @@ def grouped(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
         ("*{}.*", _last_word),
         ("{}*", _first_word),
     ):
-        found: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         for place, name in enumerate(names):
             if (head := head_of(name)) is None:
                 break
-            found.setdefault(head, []).append(place)
+            groups.setdefault(head, []).append(place)
         else:
-            sizes = {len(places) for places in found.values()}
-            if len(found) > 1 and len(sizes) == 1 and min(sizes) > 1:
-                return {called.format(head): places for head, places in found.items()}
+            sizes = {len(places) for places in groups.values()}
+            if len(groups) > 1 and len(sizes) == 1 and min(sizes) > 1:
+                return {called.format(head): places for head, places in groups.items()}
     return {}
 
 

@@ -170,8 +170,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _problems(pair: TensorPair, forms: Forms) -> list[str]:
     """Returns why the numbers of a pair would mean nothing."""
-    found = [] if any(form.sure for form in forms) else _misread(pair)
-    return found or _sizes(pair) or _axes(pair)  # sizes and axes of misread bytes are no wiser
+    problems = [] if any(form.sure for form in forms) else _misread(pair)
+    return problems or _sizes(pair) or _axes(pair)  # sizes and axes of misread bytes are no wiser
 
 
 def _noted(pair: TensorPair, forms: Forms) -> TensorPair:

@@ -125,14 +125,14 @@ def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult |
     """
     if not (a.is_file() and b.is_file()) or a.samefile(b):
         return None  # folders, what is missing, and one file twice are told as of arrays
-    found = {side: _read(path) for side, path in (("A", a), ("B", b))}
-    if not any(isinstance(read, ReadTable) for read in found.values()) and not any(
+    sides = {side: _read(path) for side, path in (("A", a), ("B", b))}
+    if not any(isinstance(read, ReadTable) for read in sides.values()) and not any(
         path.suffix.lower() in SUFFIXES for path in (a, b)
     ):
         return None
     problems = [
-        _problem(side, path, reason, found["B" if side == "A" else "A"])
-        for (side, reason), path in zip(found.items(), (a, b), strict=True)
+        _problem(side, path, reason, sides["B" if side == "A" else "A"])
+        for (side, reason), path in zip(sides.items(), (a, b), strict=True)
         if isinstance(reason, str)
     ]
     if problems:
@@ -140,7 +140,7 @@ def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult |
     if given:
         problem = f"{', '.join(given)}: of arrays, and both files are calibration tables"
         raise ConfigError(OPTIONS, [problem])
-    tables = [table for table in found.values() if isinstance(table, ReadTable)]
+    tables = [table for table in sides.values() if isinstance(table, ReadTable)]
     return TableResult(a=str(a), b=str(b), contrast=contrast(*tables))
 
 

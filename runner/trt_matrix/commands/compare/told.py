@@ -84,12 +84,12 @@ class Result:
     @cached_property
     def heads(self) -> tuple[tuple[str, Metrics, bool], ...]:
         """Glob of files that are of one head → all their elements' metrics, whether bit for bit the same."""
-        found = []
+        results = []
         for name, places in grouped([file.name for file in self.files]).items():
             files = [self.files[place] for place in places]
             error = metrics(np.concatenate([file.sums for file in files]))
-            found.append((name, error, all(file.bit_identical for file in files)))
-        return tuple(found)
+            results.append((name, error, all(file.bit_identical for file in files)))
+        return tuple(results)
 
     def text(self) -> str:
         parts = [

@@ -126,8 +126,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         if not path.parent.is_dir():
             raise ConfigError(str(path), [f"{path.parent} is no folder; make it first"])
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(repr(str(path)), [f"cannot be written: {told}"]) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(repr(str(path)), [f"cannot be written: {reason}"]) from error
 
 
 def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:

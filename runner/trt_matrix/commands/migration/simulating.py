@@ -193,10 +193,10 @@ def _calibration(model: onnx.ModelProto, request: Path) -> Mapping[str, Any]:
 
 def _answer_of(path: Path) -> Mapping[str, Any] | None:
     try:
-        found: Mapping[str, Any] = protocol.read_json(str(path))
+        answer: Mapping[str, Any] = protocol.read_json(str(path))
     except (OSError, ValueError):  # a job that was killed wrote none
         return None
-    return found
+    return answer
 
 
 def _text(path: Path) -> str:

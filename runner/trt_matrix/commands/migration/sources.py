@@ -176,8 +176,8 @@ def images_of(
         checked = check(source.config, source.document, source.root)
         taken = checked.evaluation[:limit]
         write_samples(checked, taken, target)
-        told = f"the evaluation {source.config.data.evaluation.key} of matrix.yaml"
-        return MigrationImages(array=target, count=len(taken), told=told, real=True)
+        described = f"the evaluation {source.config.data.evaluation.key} of matrix.yaml"
+        return MigrationImages(array=target, count=len(taken), told=described, real=True)
     if source.config.data.are_arrays:
         message = (
             "matrix.yaml has arrays, so how images become its input is not known: give a .npy of it"
@@ -220,8 +220,8 @@ def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Migration
     try:
         array = arrays.load_images(str(path))
     except (OSError, ValueError, EOFError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(str(path), [f"no folder, and no array of images: {told}"]) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(str(path), [f"no folder, and no array of images: {reason}"]) from error
     tensor = _only_input(source)
     wanted = (tensor.shape or ())[1:]
     fits = len(wanted) == array.ndim - 1 and all(

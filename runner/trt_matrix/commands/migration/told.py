@@ -33,7 +33,7 @@ FATES: Mapping[TensorFate, str] = {
 
 def qdq_text(done: MigratedToQdq) -> str:
     """Returns the report of a table that became a Q/DQ network."""
-    made, wish = done.made, done.wish
+    qdq, wish = done.made, done.wish
     header = f", {done.table.header}" if done.table.header else ""
     lines = [
         f"{visible(str(wish.table))} ({done.table.form}{header}) and {visible(str(done.source.path))} → "
@@ -43,15 +43,15 @@ def qdq_text(done: MigratedToQdq) -> str:
         "",
         *_heads(done),
         "",
-        f"of {count(len(made.tensors), 'scale')} in the table:",
-        *_fates(made),
+        f"of {count(len(qdq.tensors), 'scale')} in the table:",
+        *_fates(qdq),
     ]
     lines += [
-        f"added: {_named(added.tensor for added in made.added)} had no scale of their own: "
-        f"{visible(made.added[0].tensor)} has that of {visible(made.added[0].source)}, {made.added[0].why}"
-    ] if made.added else []  # fmt: skip
-    lines += [*_first("without a scale", made.lacking), *_first("stays float", made.float_layers)]
-    more = max(len(made.lacking), len(made.float_layers)) - NAMED
+        f"added: {_named(added.tensor for added in qdq.added)} had no scale of their own: "
+        f"{visible(qdq.added[0].tensor)} has that of {visible(qdq.added[0].source)}, {qdq.added[0].why}"
+    ] if qdq.added else []  # fmt: skip
+    lines += [*_first("without a scale", qdq.lacking), *_first("stays float", qdq.float_layers)]
+    more = max(len(qdq.lacking), len(qdq.float_layers)) - NAMED
     lines += [f"  and {more} more; --json names all"] if more > 0 else []
     lines += [*_joins(done), *_compared(done), *_held(done)]
     lines += [f"warning: {text}" for text in done.warnings]
@@ -114,14 +114,14 @@ def _db(value: float | None) -> str:
     return "identical" if value is None else f"{value:.2f} dB"
 
 
-def _fates(made: ToQdq) -> Iterator[str]:
-    counted = Counter(tensor.fate for tensor in made.tensors)
-    for fate, told in FATES.items():
+def _fates(migrated: ToQdq) -> Iterator[str]:
+    counted = Counter(tensor.fate for tensor in migrated.tensors)
+    for fate, meaning in FATES.items():
         if not counted[fate]:
             continue
-        names = made.with_fate(fate)
+        names = migrated.with_fate(fate)
         told_names = "" if fate is TensorFate.USED else f": {_named(map(_tensor, names))}"
-        yield f"  {counted[fate]:5}  {told}{told_names}"
+        yield f"  {counted[fate]:5}  {meaning}{told_names}"
 
 
 def _tensor(traced: Traced) -> str:
@@ -146,13 +146,13 @@ def _joins(done: MigratedToQdq) -> Iterator[str]:
 
 def _requantised(requantisations: Sequence[Requantisation]) -> str:
     parts = []
-    for concat, one, many in (
+    for concat, singular, many in (
         (True, "input of a concatenation", "inputs of concatenations"),
         (False, "branch of an addition", "branches of additions"),
     ):
         names = [join.tensor for join in requantisations if (join.operator == "Concat") is concat]
         if names:
-            parts.append(f"{count(len(names), one, many)} ({_named(names)})")
+            parts.append(f"{count(len(names), singular, many)} ({_named(names)})")
     return " and ".join(parts)
 
 
@@ -207,33 +207,33 @@ def _held(done: MigratedToQdq) -> Iterator[str]:
 
 def cache_text(done: MigratedToCache) -> str:
     """Returns the report of a Q/DQ network that became a cache."""
-    made, wish = done.made, done.wish
+    migrated, wish = done.made, done.wish
     lines = [
         f"{visible(str(wish.table))} → {visible(str(wish.output))} ({wish.header}), names of "
         f"{visible(done.float_network)}",
-        f"  {len(made.own):5}  scales of its own, bit for bit",
+        f"  {len(migrated.own):5}  scales of its own, bit for bit",
     ]
-    if made.added:
-        added = made.added[0]
+    if migrated.added:
+        added = migrated.added[0]
         lines.append(
-            f"  {len(made.added):5}  added: {_named(scale.tensor for scale in made.added)}; "
+            f"  {len(migrated.added):5}  added: {_named(scale.tensor for scale in migrated.added)}; "
             f"{visible(added.tensor)}: {added.why}"
         )
-    if made.outputs:
+    if migrated.outputs:
         lines.append(
-            f"  {len(made.outputs):5}  outputs of the network without one ({_named(made.outputs)}): a Q/DQ network "
+            f"  {len(migrated.outputs):5}  outputs of the network without one ({_named(migrated.outputs)}): a Q/DQ network "
             "keeps them float, and TensorRT may keep the layers before them float too"
         )
-    if made.without:
+    if migrated.without:
         lines.append(
-            f"  {made.without:5}  other tensors without one, inside fusions and in the float part"
+            f"  {migrated.without:5}  other tensors without one, inside fusions and in the float part"
         )
-    lines += _first("without a scale", made.lacking)
-    if len(made.lacking) > NAMED:
-        lines.append(f"  and {len(made.lacking) - NAMED} more; --json names all")
+    lines += _first("without a scale", migrated.lacking)
+    if len(migrated.lacking) > NAMED:
+        lines.append(f"  and {len(migrated.lacking) - NAMED} more; --json names all")
     lines += _first("left out", done.table.unusable)
-    if made.unknown:
-        lines.append(f"warning: the float network has no tensor {_named(made.unknown)}")
+    if migrated.unknown:
+        lines.append(f"warning: the float network has no tensor {_named(migrated.unknown)}")
     lines += [f"warning: {text}" for text in done.warnings]
     if wish.network:
         lines.append(f"wrote the float network too: {visible(str(wish.network))}")
@@ -255,7 +255,7 @@ def _named(names: Any) -> str:
 
 def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
     """Returns the report as JSON holds it: every tensor."""
-    made, compared = done.made, done.compared
+    migrated, compared = done.made, done.compared
     return {
         "table": str(done.wish.table),
         "form": str(done.table.form),
@@ -263,8 +263,8 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
         "network": str(done.source.path),
         "prepared": list(done.source.notes),
         "output": str(done.wish.output),
-        "names": dict(made.naming.names),
-        "likely_names": dict(made.likely),
+        "names": dict(migrated.naming.names),
+        "likely_names": dict(migrated.likely),
         "tensors": [
             {
                 "tensor": tensor.tensor,
@@ -275,12 +275,12 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
                 "source": tensor.source,
                 "why": tensor.why,
             }
-            for tensor in made.tensors
+            for tensor in migrated.tensors
         ],
-        "added": [asdict(added) for added in made.added],
-        "lacking": dict(made.lacking),
-        "float_layers": dict(made.float_layers),
-        "layers": made.layers,
+        "added": [asdict(added) for added in migrated.added],
+        "lacking": dict(migrated.lacking),
+        "float_layers": dict(migrated.float_layers),
+        "layers": migrated.layers,
         "heads": {
             head: {
                 "scaled": coverage.scaled,
@@ -294,13 +294,13 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
                 if compared and compared.other_db
                 else None,
             }
-            for head, coverage in made.heads.items()
+            for head, coverage in migrated.heads.items()
         },
         "unified_scales": done.wish.unified_scales,
-        "requantised": [asdict(join) for join in made.requantised],
+        "requantised": [asdict(join) for join in migrated.requantised],
         "avoided": [
             asdict(join)
-            for join in (made.avoided if done.wish.unified_scales else made.requantised)
+            for join in (migrated.avoided if done.wish.unified_scales else migrated.requantised)
         ],
         "simulation": {
             "images": compared.images.count,
@@ -325,19 +325,19 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
 
 def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
     """Returns the report as JSON holds it."""
-    made = done.made
+    migrated = done.made
     return {
         "network": str(done.wish.table),
         "names_of": done.float_network,
         "output": str(done.wish.output),
         "header": str(done.wish.header),
-        "names": dict(made.naming.names),
-        "scales": dict(made.own),
-        "added": [asdict(added) for added in made.added],
-        "lacking": dict(made.lacking),
-        "outputs_without": list(made.outputs),
-        "others_without": made.without,
-        "unknown": list(made.unknown),
+        "names": dict(migrated.naming.names),
+        "scales": dict(migrated.own),
+        "added": [asdict(added) for added in migrated.added],
+        "lacking": dict(migrated.lacking),
+        "outputs_without": list(migrated.outputs),
+        "others_without": migrated.without,
+        "unknown": list(migrated.unknown),
         "left_out": dict(done.table.unusable),
         "layers_with_quantised_weights": done.weights,
         "warnings": list(done.warnings),

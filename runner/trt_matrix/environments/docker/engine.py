@@ -54,9 +54,9 @@ class Engine:
                     if self.address
                     else docker.from_env(version="auto", timeout=ANSWER_S)
                 )
-            found = client.api.api_version
-            if tuple(map(int, found.split("."))) < tuple(map(int, OLDEST_API.split("."))):
-                message = f"this Docker engine is too old (API {found}); 19.03 or later is needed"
+            api = client.api.api_version
+            if tuple(map(int, api.split("."))) < tuple(map(int, OLDEST_API.split("."))):
+                message = f"this Docker engine is too old (API {api}); 19.03 or later is needed"
                 raise EnvironmentUnavailableError(message)
             self._client = client
         return self._client

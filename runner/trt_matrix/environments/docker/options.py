@@ -78,7 +78,7 @@ class WantedContainer:
 
 def options(wanted: WantedContainer) -> dict[str, Any]:
     """Returns the arguments of the SDK's `containers.create`."""
-    found: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "image": wanted.image,
         "name": wanted.name,
         "entrypoint": list(wanted.entrypoint),
@@ -105,10 +105,10 @@ def options(wanted: WantedContainer) -> dict[str, Any]:
         "stop_signal": "SIGTERM",
     }
     if requests := device_requests(wanted.device):
-        found["device_requests"] = requests
+        arguments["device_requests"] = requests
     if wanted.userns:
-        found["userns_mode"] = wanted.userns
-    return found
+        arguments["userns_mode"] = wanted.userns
+    return arguments
 
 
 def mount(bind: Bind) -> Mount:

@@ -53,15 +53,15 @@ class PreparedImage:
         """
         added = {name: package.facts for name, package in self.packages.items()}
         variables = (f"{name}={value}" for name, value in self.base.variables.items())
-        told = catalog.reported(self.base.labels, variables)
+        reported = catalog.reported(self.base.labels, variables)
         facts: dict[str, Any] = {
             "kind": "image",
             **self.base.facts,
             "executable": recipe.executable,
             "python": self.python.facts,
             "packages": {**self.python.distributions, **added},
-            "reported": dict(told),
-            "differences": list(catalog.differences(recipe.stated, told)),
+            "reported": dict(reported),
+            "differences": list(catalog.differences(recipe.stated, reported)),
         }
         if added:
             facts["derived"] = {

@@ -54,15 +54,15 @@ def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -
     if ending.exit_code != 0:
         raise EnvironmentUnavailableError(f"{where} does not work as a Python ({said[-1][:200]})")
     try:
-        found = told_python(said[-1])
+        asked = told_python(said[-1])
     except ValueError as error:
         message = f"{where} is no Python (it ran, but did not answer as one)"
         raise EnvironmentUnavailableError(message) from error
-    if found.release < OLDEST:
-        message = f"{where} is Python {found.version}; the job needs {'.'.join(map(str, OLDEST))}"
+    if asked.release < OLDEST:
+        message = f"{where} is Python {asked.version}; the job needs {'.'.join(map(str, OLDEST))}"
         raise EnvironmentUnavailableError(message)
-    protocol.write_json(str(_file(cache, image, python)), asdict(found))
-    return found
+    protocol.write_json(str(_file(cache, image, python)), asdict(asked))
+    return asked
 
 
 def log_lines(log: Path) -> list[str]:
