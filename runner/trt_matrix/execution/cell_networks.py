@@ -6,11 +6,11 @@ from trt_matrix.core.records import Calibration
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.implicit import calibrated_inside, carried
-from trt_matrix.execution.lanes import DeviceLane, Variant
+from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import JobSite, PassRequests
+from trt_matrix.execution.wanted import JobSite, PassRequests, Variant
 
 
 class CellNetworks:

@@ -18,7 +18,15 @@ from trt_matrix.execution.request import request_of
 from trt_matrix.execution.simulations import searched_placement
 from trt_matrix.execution.typed import TypedNetwork
 from trt_matrix.execution.value_ranges import known, needed
-from trt_matrix.execution.wanted import FP32, Implicit, JobSite, OutputUse, PassRequests, WantedPass
+from trt_matrix.execution.wanted import (
+    FP32,
+    Implicit,
+    JobSite,
+    OutputUse,
+    PassRequests,
+    Variant,
+    WantedPass,
+)
 from trt_matrix.store.results import Store
 
 
@@ -68,7 +76,7 @@ def known_repeats(
 
 
 def _reference(store: Store, wants: PassRequests, at: JobSite | None) -> Measurement | None:
-    asked = wants.measurement(at, FP32.name, 0, model=wants.network.fp32) if at else None
+    asked = wants.measurement(at, FP32.name, 0, Variant(wants.network.fp32)) if at else None
     return known_measurement(store, asked) if asked else None
 
 
@@ -126,12 +134,7 @@ def _known(
             site,
             cell.pass_.name,
             repeat,
-            model=model,
-            precision=cell.pass_.precision,
-            table=table,
-            implicit=implicit,
-            alternatives=others,
-            typed=typed,
+            Variant(model, table, cell.pass_.precision, implicit, others, typed),
             use=OutputUse.JUDGED,
         )
         for repeat in range(cell.repeats(wants.settings.repeats))

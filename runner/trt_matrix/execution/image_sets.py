@@ -17,7 +17,7 @@ from trt_matrix.core.records import Calibration, Measurement, StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, WantedPass
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, Variant, WantedPass
 
 MINMAX = "minmax"
 
@@ -72,7 +72,7 @@ class ImageSets:
         # The maxima of a batch are of all its images together.
         wants = dataclasses.replace(wants, settings=dataclasses.replace(wants.settings, alone=True))
         (measured,) = self._jobs(wants).measure(
-            self.site, [wants.measurement(self.site, name, 0, model=content)]
+            self.site, [wants.measurement(self.site, name, 0, Variant(content))]
         )
         measurement = _good(measured.measurement)
         return SeenImages(
@@ -118,9 +118,7 @@ class ImageSets:
                         self.site,
                         name,
                         0,
-                        model=model,
-                        table=table,
-                        placement=self.placed.name,
+                        Variant(model, table, placed=self.placed),
                         use=OutputUse.COMPARED,
                     ),
                 )
@@ -161,7 +159,7 @@ class ImageSets:
             UnknownError: it could not run.
         """
         wants = self._wants(images, number, self.wants.settings.heads)
-        wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
+        wanted = wants.measurement(self.site, FP32.name, 0, Variant(self.wants.network.fp32))
         wanted = dataclasses.replace(wanted, name=name, use=OutputUse.FOUND)
         (measured,) = self._jobs(wants).measure(self.site, [wanted])
         return _good(measured.measurement).outputs

@@ -66,8 +66,10 @@ def _asked_as(measurement: Measurement, wanted: WantedPass) -> Measurement:
     return measurement.model_copy(
         update={
             "name": wanted.name,
-            "table": None if measurement.table_problem else wanted.table or measurement.table,
-            "placement": wanted.placement or measurement.placement,
+            "table": None
+            if measurement.table_problem
+            else wanted.variant.digest or measurement.table,
+            "placement": wanted.variant.placement or measurement.placement,
         }
     )
 

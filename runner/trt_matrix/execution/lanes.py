@@ -3,31 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from trt_matrix.core.cells import Cell, Precision, Status, TableSource
-from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.records import Calibration, Measurement, Record, StoredObject
-from trt_matrix.core.tables.table import Table
+from trt_matrix.core.cells import Cell, Status, TableSource
+from trt_matrix.core.records import Calibration, Measurement, Record
 from trt_matrix.environments.base import Environment
-from trt_matrix.execution.alternatives import Alternative
-from trt_matrix.execution.typed import TypedNetwork
-from trt_matrix.execution.wanted import Implicit, JobSite
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """The network that a pass runs, and where its scales come from."""
-
-    model: StoredObject
-    table: Table | None = None
-    precision: Precision = Precision.FP32
-    """Where there is no table."""
-    implicit: Implicit | None = None
-    alternatives: tuple[Alternative, ...] = ()
-    """The same in other forms, for parsers that cannot read `model`."""
-    typed: TypedNetwork | None = None
-    """What takes their place where the network's own types decide."""
-    placed: Placed | None = None
-    """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
+from trt_matrix.execution.wanted import JobSite, Variant
 
 
 @dataclass(frozen=True, slots=True)

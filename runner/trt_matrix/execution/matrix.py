@@ -31,7 +31,7 @@ from trt_matrix.execution.simulations import Simulations, quantised, searched_pl
 from trt_matrix.execution.table_checks import RecordedTables
 from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, Variant
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.execution.workers import Workers
 from trt_matrix.store.results import RunFolder
@@ -185,7 +185,7 @@ class ExperimentRun:
         environment = self.reference_environment
         identity = environment.prepare(offline=True)
         site = self.typed.site = reference_site(environment, identity, self.engine_options)
-        wanted = self.wants.measurement(site, FP32.name, 0, model=self.wants.network.fp32)
+        wanted = self.wants.measurement(site, FP32.name, 0, Variant(self.wants.network.fp32))
         self.reference = measured(self.jobs, self.progress, site, wanted)
         check_variants(self.jobs, self.wants, self.progress, site, self.reference)
         if self.named:

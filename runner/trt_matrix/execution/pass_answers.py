@@ -52,7 +52,7 @@ class PassTaker:
         build, cache = answer.build, answer.cache
         model, form = read_form(answer, wanted, self.wants.network.name)
         asked = {**asked_of(wanted), **form}
-        if cache and wanted.implicit and wanted.table is None:
+        if cache and wanted.variant.implicit and wanted.variant.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
         if answer.table_problem:
@@ -156,11 +156,11 @@ def asked_of(wanted: WantedPass) -> dict[str, Any]:
         "fingerprint": wanted.fingerprint,
         "name": wanted.name,
         "repeat": wanted.repeat,
-        "model_sha256": wanted.model.sha256,
-        "table": wanted.table,
-        "placement": wanted.placement,
-        "carried": dict(wanted.implicit.changed) if wanted.implicit else {},
-        "held": wanted.implicit.held if wanted.implicit else (),
+        "model_sha256": wanted.variant.model.sha256,
+        "table": wanted.variant.digest,
+        "placement": wanted.variant.placement,
+        "carried": dict(wanted.variant.implicit.changed) if wanted.variant.implicit else {},
+        "held": wanted.variant.implicit.held if wanted.variant.implicit else (),
     }
 
 
@@ -174,12 +174,19 @@ def read_form(
     Raises:
         AnswerError: it had none of that name.
     """
-    if wanted.typed and wanted.typed.model and answer.model == wanted.typed.model.file:
-        read_sha256 = wanted.typed.model.sha256
-        return wanted.typed.model, {"model_sha256": read_sha256, "typed": dict(wanted.typed.facts)}
-    if not wanted.alternatives:
-        return wanted.model, {}
-    forms = (Alternative(name, wanted.model), *wanted.alternatives)
+    if (
+        wanted.variant.typed
+        and wanted.variant.typed.model
+        and answer.model == wanted.variant.typed.model.file
+    ):
+        read_sha256 = wanted.variant.typed.model.sha256
+        return wanted.variant.typed.model, {
+            "model_sha256": read_sha256,
+            "typed": dict(wanted.variant.typed.facts),
+        }
+    if not wanted.variant.alternatives:
+        return wanted.variant.model, {}
+    forms = (Alternative(name, wanted.variant.model), *wanted.variant.alternatives)
     read = next((form for form in forms if form.model.file == answer.model), None)
     if read is None:
         raise AnswerError(
@@ -191,4 +198,4 @@ def read_form(
         if form.model.file in answer.refused
     }
     facts = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
-    return wanted.model if read.uff else read.model, facts
+    return wanted.variant.model if read.uff else read.model, facts

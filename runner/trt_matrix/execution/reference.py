@@ -10,7 +10,7 @@ from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import JobSite, PassRequests, WantedPass
+from trt_matrix.execution.wanted import JobSite, PassRequests, Variant, WantedPass
 
 REFERENCE_DEVICE = "cpu"
 
@@ -42,7 +42,7 @@ def check_variants(
     """
     network = wants.network
     wanted = [
-        wants.measurement(site, f"variant-{number}", 0, model=variant.fp32)
+        wants.measurement(site, f"variant-{number}", 0, Variant(variant.fp32))
         for number, variant in enumerate(network.variants)
     ]
     progress.expect(len(wanted))

@@ -107,19 +107,7 @@ class Rounds:
     ) -> list[WantedPass]:
         """Returns one repeat of a lane's passes; of `cells` (ids), of all where None."""
         return [
-            self.wants.measurement(
-                site,
-                name,
-                repeat,
-                model=variant.model,
-                table=variant.table,
-                precision=variant.precision,
-                placement=variant.placed.name if variant.placed else None,
-                implicit=variant.implicit,
-                alternatives=variant.alternatives,
-                typed=variant.typed,
-                use=OutputUse.JUDGED,
-            )
+            self.wants.measurement(site, name, repeat, variant, use=OutputUse.JUDGED)
             for name, variant in lane.variants.items()
             if not lane.failed(name) and (cells is None or lane.id(name) in cells)
         ]

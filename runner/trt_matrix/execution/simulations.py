@@ -13,7 +13,7 @@ from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.used_tables import UsedTables
-from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests
+from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests, Variant
 
 SiteOf = Callable[[DeviceLane], JobSite]
 """Where the cells of a lane run, as far as that is known."""
@@ -53,9 +53,7 @@ class Simulations:
                         site,
                         name,
                         0,
-                        model=model,
-                        table=table,
-                        placement=placed.name,
+                        Variant(model, table, placed=placed),
                         use=OutputUse.COMPARED,
                     )
                 )

@@ -78,7 +78,7 @@ class JobStart:
             ending = self._run(
                 folder, asked,
                 [
-                    *(file for wanted_pass in wanted for file in wanted_pass.objects),
+                    *(file for wanted_pass in wanted for file in wanted_pass.variant.objects),
                     *([*self.site.reference.values(), *(own or {}).values()] if "settle" in asked else []),
                 ],
                 lambda: self._take_finished(answers, wanted),

@@ -266,15 +266,7 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
         "names": dict(migrated.naming.names),
         "likely_names": dict(migrated.likely),
         "tensors": [
-            {
-                "tensor": tensor.tensor,
-                "called": tensor.called,
-                "fate": str(tensor.fate),
-                "scale": _finite(tensor.scale),
-                "written": tensor.written,
-                "source": tensor.source,
-                "why": tensor.why,
-            }
+            asdict(tensor) | {"fate": str(tensor.fate), "scale": _finite(tensor.scale)}
             for tensor in migrated.tensors
         ],
         "added": [asdict(added) for added in migrated.added],
@@ -314,10 +306,7 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
             "not_held_against_any": done.held.why_not,
             "tensors": done.held.tensors,
             "mistake": done.held.mistake.text if done.held.mistake else None,
-            "far_above": [
-                {"tensor": above.tensor, "amax": above.amax, "seen": above.seen}
-                for above in done.held.far_above
-            ],
+            "far_above": [asdict(above) for above in done.held.far_above],
         },
         "warnings": list(done.warnings),
     }
