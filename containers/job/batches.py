@@ -6,13 +6,8 @@ import numpy as np
 def of(images, start, size):
     """Returns (float32 (size, ...), how many of them are images in their own right) from `start` on.
 
-    Where fewer are left they come again, from the first of them on, until the batch is full: what is computed
-    of those is thrown away, or counts the same values once more.
-
-    Args:
-        images: float32 (images, ...).
-        start: index of the first, below their number.
-        size: of the batch, at least 1.
+    `images` is float32 (images, ...). Where fewer are left they come again, from the first of them on, until
+    the batch is full: what is computed of those is thrown away, or counts the same values once more.
     """
     found = images[start : start + size]
     if len(found) == size:

@@ -14,14 +14,8 @@ from .histogram import Histogram
 def calibrate(session, input_name, images, tensors, algorithms, show, size=1):
     """Returns the histograms of `tensors` over all `images`, in that order: it is part of the result.
 
-    Args:
-        session: of an engine; its model gives out all `tensors`.
-        input_name: tensor that takes an image.
-        images: float32 (images, ...).
-        tensors: names; the network's input may be among them.
-        algorithms: names of those that will read the histograms.
-        show: called with "done/all" before each batch.
-        size: images in a batch, each of which is counted as one; where the last is short its images count again.
+    The session's model gives out all `tensors`, and `show` is called with "done/all" before each batch. Each
+    image of a batch is counted as one; where the last is short its images count again.
 
     Raises:
         ValueError: a tensor holds NaN or infinite values, or is not floating point.
@@ -60,9 +54,7 @@ def calibrate(session, input_name, images, tensors, algorithms, show, size=1):
 def tables(histograms, algorithms):
     """Returns algorithms, unusable, seen and clipped of calibration.json, as a dict.
 
-    Args:
-        histograms: of `calibrate`.
-        algorithms: [{"name", "options": object or None}].
+    `algorithms` are [{"name", "options": object or None}].
 
     Raises:
         ValueError: an algorithm or an option is unknown.
@@ -90,13 +82,7 @@ def tables(histograms, algorithms):
 
 
 def run(engine, request, stages):
-    """Returns the content of calibration.json, without its schema version.
-
-    Args:
-        engine: as in job.engines.
-        request: of protocol.read_request, its calibration not null.
-        stages: job.stages.Stages.
-    """
+    """Returns the content of calibration.json, without its schema version; the request's calibration is not null."""
     wanted = request["calibration"]
     start = time.perf_counter()
     with stages.enter("calibrate"):

@@ -53,19 +53,13 @@ def look(form, capabilities):
     for index in range(definition.num_layers):
         layer = definition.get_layer(index)
         kind = network.word(layer.type)
-        tensors = [layer.get_input(one) for one in range(layer.num_inputs)]
-        before = [makers.get(tensor.name, "INPUT") for tensor in tensors if tensor is not None]
-        outputs = [layer.get_output(one) for one in range(layer.num_outputs)]
-        makers.update((tensor.name, kind) for tensor in outputs if tensor is not None)
-        first = outputs[0] if outputs else None
-        made = None if first is None else network.word(first.dtype)
-        found["layers"].append([layer.name, kind, made, before])
-    for index in range(definition.num_inputs):
-        tensor = definition.get_input(index)
-        found["inputs"][tensor.name] = network.word(tensor.dtype)
-    for index in range(definition.num_outputs):
-        tensor = definition.get_output(index)
-        found["outputs"][tensor.name] = network.word(tensor.dtype)
+        before = [makers.get(tensor.name, "INPUT") for tensor in network.inputs(layer)]
+        outputs = network.outputs(layer)
+        makers.update((tensor.name, kind) for tensor in outputs)
+        first = network.word(outputs[0].dtype) if outputs else None
+        found["layers"].append([layer.name, kind, first, before])
+    for key, tensors in (("inputs", network.inputs(definition)), ("outputs", network.outputs(definition))):
+        found[key] = {tensor.name: network.word(tensor.dtype) for tensor in tensors}
     choice = configuration.Choice(form["precision"], "fp32", strong, None)
     for capability in capabilities:
         try:

@@ -49,10 +49,8 @@ def main(arguments):
 def compared(expected, results, folder):
     """Returns (word, reason, {head: NMSE}) of a cell that ran again.
 
-    Args:
-        expected: its entry of expected.json.
-        results: RESULT_DIRs of its starts, in order.
-        folder: where objects/ with the reference's outputs is.
+    `expected` is its entry of expected.json, `results` are the RESULT_DIRs of its starts, in order, and
+    `folder` has objects/ with the reference's outputs.
     """
     answers = [
         (one, protocol.read_json(path))

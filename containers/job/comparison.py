@@ -33,12 +33,7 @@ def compare_files(path, reference):
 
 
 def table(heads, errors):
-    """Returns aligned lines of text, one a head, in the order of `heads`.
-
-    Args:
-        heads: names.
-        errors: head to the result of `compare_files`.
-    """
+    """Returns aligned lines of text, one a head, from the results of `compare_files` by head."""
     rows = [("head", "SQNR dB", "MAE", "max |d|", "non-finite")]
     for head in heads:
         one = errors[head]

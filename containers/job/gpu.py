@@ -11,10 +11,8 @@ def facts(libraries):
     """Returns {"name", "uuid", "compute_capability", "cuda_of_driver"} of the process's current device.
 
     That is the one whose context the engine made current, else the first. None where the driver is
-    not mapped: then the process computed on no GPU, and asking would start one.
-
-    Args:
-        libraries: paths of the mapped shared libraries, None where they are not known.
+    not among the mapped `libraries`: then the process computed on no GPU, and asking would start one. They are
+    None where they are not known.
     """
     driver = next((path for path in libraries or [] if "/libcuda.so" in path), None)
     if driver is None:

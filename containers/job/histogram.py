@@ -66,11 +66,11 @@ class Histogram(object):
         self.amax = max(self.amax, largest)
         for bins in self._kept:
             bins.cover(largest)
-        for magnitude, index in buffers.blocks(flat):
+        for magnitude in buffers.blocks(flat):
             # Of booleans: counting those of floats takes five times as long.
             self.zeros += magnitude.size - int(np.count_nonzero(magnitude > 0))
             for bins in self._kept:
-                bins.count(magnitude, index)
+                bins.count(magnitude, buffers)
         self.elements += flat.size
 
 
@@ -85,29 +85,22 @@ def _largest(flat):
 
 
 class _Buffers(object):
-    """Work arrays for one block."""
+    """Work arrays for one block: its magnitudes, and the numbers of their bins."""
 
     def __init__(self, size):
         self._magnitude = np.empty(size, np.float32)
-        self._index = _Index(size)
+        self._scaled = np.empty(size, np.float32)
+        self._index = np.empty(size, np.intp)
 
     def blocks(self, flat):
-        """Yields (|x|, index buffer) of each block of `flat`; the next block overwrites both."""
+        """Yields |x| of each block of `flat`; the next block overwrites it."""
         for start in range(0, flat.size, BLOCK):
             block = flat[start : start + BLOCK]
             magnitude = self._magnitude[: block.size]
             np.abs(block, out=magnitude)
-            yield magnitude, self._index
+            yield magnitude
 
-
-class _Index(object):
-    """Turns magnitudes into numbers of bins."""
-
-    def __init__(self, size):
-        self._scaled = np.empty(size, np.float32)
-        self._index = np.empty(size, np.intp)
-
-    def of(self, magnitude, factors):
+    def index(self, magnitude, factors):
         """Returns floor(|x| * factors[0] * factors[1] …), intp; the next call overwrites it."""
         scaled, index = self._scaled[: magnitude.size], self._index[: magnitude.size]
         for factor in factors:
@@ -152,9 +145,9 @@ class OrderFree(object):
         self._exponent = exponent
         self._amax = max(self._amax, largest)
 
-    def count(self, magnitude, index):
-        """Counts |x| (float32, within what is covered) with the help of an `_Index`."""
-        found = index.of(magnitude, [np.float32(1 / self.width)])
+    def count(self, magnitude, buffers):
+        """Counts |x| (float32, within what is covered) with the help of `_Buffers`."""
+        found = buffers.index(magnitude, [np.float32(1 / self.width)])
         self.counts += np.bincount(found, minlength=self.BINS)
 
 
@@ -195,8 +188,8 @@ class Doubling(object):
             doublings += 1
         _merge_pairs(self.counts, doublings)
 
-    def count(self, magnitude, index):
-        """Counts |x| (float32, within what is covered) with the help of an `_Index`."""
+    def count(self, magnitude, buffers):
+        """Counts |x| (float32, within what is covered) with the help of `_Buffers`."""
         if self.range == 0:
             self.counts[0] += magnitude.size
             return
@@ -204,7 +197,7 @@ class Doubling(object):
         factors = [np.float32(self.BINS / (self.range * lift))]
         if lift != 1.0:
             factors.insert(0, np.float32(lift))
-        counts = np.bincount(index.of(magnitude, factors), minlength=self.BINS + 1)
+        counts = np.bincount(buffers.index(magnitude, factors), minlength=self.BINS + 1)
         self.counts += counts[: self.BINS]
         self.counts[-1] += counts[self.BINS]  # exactly the range, or above it within the slack
 

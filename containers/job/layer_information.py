@@ -35,12 +35,7 @@ OPAQUE = re.compile(r"ForeignNode|Myelin|myelin", re.IGNORECASE)
 
 
 def inspected(information, network):
-    """Returns the layers of the inspector's JSON.
-
-    Args:
-        information: its value; layers are plain names where the engine was built without details.
-        network: as in `of`.
-    """
+    """Returns the layers of the inspector's JSON: plain names where the engine was built without details."""
     find = Finder(network)
     found = []
     for one in information.get("Layers", []):
@@ -94,12 +89,9 @@ def named(names, network):
 
 
 def timed(told, known, network):
-    """Returns `layers` of protocol.TIMES_KEYS.
+    """Returns `layers` of protocol.TIMES_KEYS from the {name: seconds} of each run.
 
-    Args:
-        told: [{name: seconds}], one for each run.
-        known: of layers.json: they know by their metadata what a name alone does not tell.
-        network: as in `of`.
+    `known` are those of layers.json: they know by their metadata what a name alone does not tell.
     """
     names = sorted({name for run in told for name in run})
     tensors = {one["name"]: one["tensors"] for one in named(names, network) + known}
@@ -154,13 +146,8 @@ def precision_of(text):
 def computed_in(inputs, weights, tactic):
     """Returns the precision in which a layer computes.
 
-    Its kernel's name says it best (a float layer may multiply in TF32), then the type of its weights,
+    Its kernel's name (`tactic`) says it best (a float layer may multiply in TF32), then the type of its weights,
     then that of its first input: the last convolution of a head is int8 with a float output.
-
-    Args:
-        inputs: of `_tensor`.
-        weights: precision or None.
-        tactic: name of the kernel, or None.
     """
     words = str(tactic or "")
     kernel = next((name for pattern, name in TACTICS if pattern.search(words)), None)
@@ -189,8 +176,7 @@ class Finder(object):
     def __call__(self, text):
         """Returns the names found in `text`, in order, each once.
 
-        Args:
-            text: a layer's name, or its metadata: `[ONNX Layer: /a/Conv]\\x1e[ONNX Layer: /a/Mul]`.
+        That is a layer's name, or its metadata: `[ONNX Layer: /a/Conv]\x1e[ONNX Layer: /a/Mul]`.
         """
         if self._pattern is None:
             return []

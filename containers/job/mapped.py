@@ -16,6 +16,15 @@ NUMBERS = re.compile(r"\.so\.(\d+(?:\.\d+)+)$")
 DELETED = " (deleted)"
 
 
+def maps():
+    """Returns the text of this process's /proc/self/maps, "" where there is none."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except OSError:  # not Linux
+        return ""
+
+
 def paths(maps):
     """Returns the sorted paths of the shared libraries in `maps`, the text of /proc/self/maps."""
     # address, permissions, offset, device, inode, path: the path may hold spaces

@@ -10,13 +10,7 @@ FILES, PROCESSES = 1024, 4096  # what every engine may give
 
 
 def start(pack, folder, options):
-    """Returns the command that runs the job of a start.
-
-    Args:
-        pack: folder of the pack.
-        folder: of the start, inside, with request and result.
-        options: of run_pack.parser.
-    """
+    """Returns the command that runs the job of a start; `folder` is the start's, with request and result."""
     inside = "/pack/" + os.path.relpath(folder, pack).replace(os.sep, "/")
     job = ["-m", "job", inside + "/request", inside + "/result"]
     written = ["--volume", "%s/result:%s/result" % (folder, inside)]
@@ -73,11 +67,9 @@ def refuses_limits(said):
 
 
 def gpu_options(gpus, told):
-    """Returns the options of docker run that give GPUs: by CDI where the engine has that alone.
+    """Returns the options of docker run that give GPUs: by CDI where the engine (`told` by info()) has that alone.
 
-    Args:
-        gpus: as docker run takes it: all, a count, device=0 or device=GPU-...; none: without
-        told: info()
+    `gpus` is as docker run takes it: all, a count, device=0 or device=GPU-...; none: without.
     """
     if gpus == "none":
         return []

@@ -12,14 +12,7 @@ from . import protocol
 def collect(pack, work, output, outputs):
     """Writes results.tar: all that ended, every file's hash, and that of outputs that stay here.
 
-    Args:
-        pack: content of pack.json.
-        work: the folder of all starts.
-        output: the archive.
-        outputs: whether all outputs go into it.
-
-    Returns:
-        Number of files, and bytes that stay.
+    Returns the number of files, and the bytes that stay: none where all `outputs` go into it.
     """
     files, left = {}, {}
     for folder, _, found in os.walk(work):

@@ -16,15 +16,7 @@ TOLD = {  # key of pass.json to what an engine may have written of a build
 MIXED = 1e-3  # NMSE; images that are kept apart give the same to rounding
 
 def run(engine, request, one, result_folder, stages):
-    """Runs one pass, writes its folder and returns the content of its pass.json.
-
-    Args:
-        engine: as in job.engines.
-        request: of protocol.read_request.
-        one: the pass, an entry of its `passes`.
-        result_folder: RESULT_DIR.
-        stages: job.stages.Stages.
-    """
+    """Runs the pass `one` of the request, writes its folder and returns the content of its pass.json."""
     folder = os.path.join(result_folder, protocol.PASSES, one["name"])
     os.makedirs(folder, exist_ok=True)
     stages.restart()
@@ -131,19 +123,10 @@ def _forms(engine, one):
 
 
 def infer(session, input_name, images, heads, folder, size=1, alone=False):
-    """Writes the outputs of every head over `images`; returns {head: {"file", "shape"}}.
+    """Writes the outputs of every [head, output tensor] over `images`; returns {head: {"file", "shape"}}.
 
     An output's first axis is the batch's: (1, c, h, w) is stored as (images, c, h, w). One without a batch
-    axis is stored as (images,) + its shape, where each image has a run of its own.
-
-    Args:
-        session: of an engine.
-        input_name: tensor that takes an image.
-        images: float32 (images, ...).
-        heads: [[head, output tensor]].
-        folder: where the .npy files go.
-        size: of a batch.
-        alone: whether each image fills a batch.
+    axis is stored as (images,) + its shape, where each image has a run of its own (`alone`).
 
     Raises:
         ValueError: an output is not floating point, has another shape than for other images, or does not
@@ -192,13 +175,7 @@ def _rows(head, output, size, count, alone=False):
 
 
 def check_apart(session, input_name, images, heads, size):
-    """Raises where what a network gives for an image depends on the others in its batch.
-
-    Args: as `infer`.
-
-    Raises:
-        ValueError: names the head.
-    """
+    """Raises ValueError where what a network gives for an image depends on the others in its batch."""
     if min(size, len(images)) == 1:
         return
     tensors = [tensor for _, tensor in heads]

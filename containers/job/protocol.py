@@ -317,9 +317,7 @@ def _check_passes(passes):
 
 def _check_alternatives(one, where):
     alternatives = one.setdefault("alternatives", [])  # not every host knows of them
-    if not isinstance(alternatives, list) or not all(
-        isinstance(form, (str, dict)) for form in alternatives
-    ):
+    if not isinstance(alternatives, list) or not all(isinstance(form, (str, dict)) for form in alternatives):
         raise ProtocolError("%s is no list of paths and UFF forms" % where)
     for form in alternatives:
         if isinstance(form, dict):

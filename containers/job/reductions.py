@@ -62,10 +62,9 @@ def compare(y, r, epsilon=1e-3):
 
 
 def flat(array):
-    """Says what is flat about the outputs of all images: `constant`, `the same for every image`, or None.
+    """Says what is flat about the outputs (images, ...): `constant`, `the same for every image`, or None.
 
-    Args:
-        array: (images, ...); read image by image, and no further than the first that differs.
+    They are read image by image, and no further than the first that differs.
     """
     if not len(array) or not array[0].size:
         return None
@@ -102,14 +101,7 @@ def _add(total, part):
 
 
 def _block(y, r, epsilon, buffer):
-    """Returns the sums of one block, in the order of SUMS.
-
-    Args:
-        y: float32 (n,), n <= BLOCK.
-        r: float32 (n,).
-        epsilon: as in `compare`.
-        buffer: float32 (BLOCK,), overwritten.
-    """
+    """Returns the sums of one block, float32 (n,), in the order of SUMS; `buffer`, float32 (BLOCK,), is overwritten."""
     n = y.size
     rows_y, rows_r = _rows(y), _rows(r)
     rows_d = buffer[: rows_y.size].reshape(rows_y.shape)

@@ -8,7 +8,6 @@ ended is kept, so that an interrupted run goes on where it was. Standard library
 import argparse
 import fnmatch
 import io
-import json
 import os
 import shutil
 import signal
@@ -30,8 +29,7 @@ PROGRESS_S = 2.0
 
 def main(arguments):
     options = parser().parse_args(arguments)
-    with io.open(os.path.join(HERE, protocol.PACK), encoding="utf-8") as stream:
-        pack = json.load(stream)
+    pack = protocol.read_json(os.path.join(HERE, protocol.PACK))
     damaged = [
         name
         for name, digest in sorted(pack["files"].items())
@@ -42,7 +40,8 @@ def main(arguments):
         return 2
     wanted = [request for request in pack["requests"] if matches(request, options.only)]
     if not wanted:
-        print("nothing matches; there are: %s" % ", ".join(names(pack)), file=sys.stderr)
+        known = ", ".join(request["id"] for request in pack["requests"])
+        print("nothing matches; there are: %s" % known, file=sys.stderr)
         return 2
     work = os.path.join(HERE, "work")
     waiting = [one for one in wanted if not os.path.exists(os.path.join(work, one["id"], DONE))]
@@ -58,8 +57,7 @@ def main(arguments):
         if not os.path.exists(os.path.join(folder, DONE)):
             run(one, folder, options)
             finish_progress(head)
-        with io.open(os.path.join(folder, DONE), encoding="utf-8") as stream:
-            done = json.load(stream)
+        done = protocol.read_json(os.path.join(folder, DONE))
         told = "; %s" % done["last"] if done["last"] else ""
         print("%d of %d answered%s" % (done["answered"], done["asked"], told))
     if options.output == NOWHERE:
@@ -97,18 +95,13 @@ def parser():
     return found
 
 
-def names(pack):
-    return [request["id"] for request in pack["requests"]]
-
-
 def matches(one, patterns):
     return not patterns or any(fnmatch.fnmatchcase(one["id"], pattern) for pattern in patterns)
 
 
 def run(one, folder, options):
     """Starts the job until every pass is answered or failed; after a crash the rest get a new start."""
-    with io.open(os.path.join(HERE, one["request"]), encoding="utf-8") as stream:
-        request = json.load(stream)
+    request = protocol.read_json(os.path.join(HERE, one["request"]))
     asked = len(request["passes"]) + bool(request["calibration"])
     answered = 0
     starts = 0
@@ -127,7 +120,7 @@ def run(one, folder, options):
         answered += len(done) + calibrated
         missing = [each["name"] for each in request["passes"] if each["name"] not in done]
         failed = [] if ended["interrupted"] else blamed(ended, missing, bool(done))
-        write_json(os.path.join(start, ENDING), dict(ended, failed=failed))
+        protocol.write_json(os.path.join(start, ENDING), dict(ended, failed=failed))
         request = dict(request)
         if calibrated or not ended["interrupted"]:
             request["calibration"] = None
@@ -139,7 +132,7 @@ def run(one, folder, options):
         if not request["passes"] and not request["calibration"]:
             break
     last = "" if answered == asked else ended["error"] or last_line(os.path.join(start, "job.log"))
-    write_json(os.path.join(folder, DONE), {"asked": asked, "answered": answered, "last": last})
+    protocol.write_json(os.path.join(folder, DONE), {"asked": asked, "answered": answered, "last": last})
 
 
 def answered_in(result, name):
@@ -158,8 +151,7 @@ def earlier(start):
         with open(os.path.join(start, "job.log"), "ab"):
             pass
         return ending(["interrupted"], interrupted=True)
-    with io.open(path, encoding="utf-8") as stream:
-        return json.load(stream)
+    return protocol.read_json(path)
 
 
 def ending(command, interrupted=False):
@@ -195,21 +187,14 @@ def blamed(ended, missing, progressed):
 
 def engines(requests):
     """Returns the engines that requests need, each once."""
-    found = []
-    for request in requests:
-        with io.open(os.path.join(HERE, request["request"]), encoding="utf-8") as stream:
-            found.append(json.load(stream)["engine"])
-    return sorted(set(found))
+    paths = [os.path.join(HERE, request["request"]) for request in requests]
+    return sorted({protocol.read_json(path)["engine"] for path in paths})
 
 
 def lacking(wanted, options):
-    """Returns why no job can run: no such Python or image, no numpy, no engine; None where all is there.
+    """Returns why no job of the `wanted` engines can run: no such Python or image, no numpy; None where all is there.
 
     Asked before any job starts, so that nothing counts as answered.
-
-    Args:
-        wanted: names of engines.
-        options: of `parser`.
     """
     for name in wanted:
         what = "the image %s" % options.docker if options.docker else options.python
@@ -256,7 +241,7 @@ def start_job(request, start, deadline_s, options):
     asked, result = os.path.join(start, "request"), os.path.join(start, "result")
     os.makedirs(asked)
     os.makedirs(result)
-    write_json(os.path.join(asked, "request.json"), pointing(request))
+    protocol.write_json(os.path.join(asked, "request.json"), pointing(request))
     command = (
         pack_docker.start(HERE, start, options)
         if options.docker
@@ -351,12 +336,6 @@ def read_stage(result):
             return stream.read(200).strip() or None
     except OSError:
         return None
-
-
-def write_json(path, value):
-    with io.open(path + ".part", "w", encoding="utf-8") as stream:
-        stream.write(json.dumps(value, indent=1, sort_keys=True))
-    os.replace(path + ".part", path)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,8 @@ SUMS = reductions.SUMS.newbyteorder("<")
 def run(asked, heads, outputs, own, folder):
     """Writes these files.
 
-    Args:
-        asked: `settle` of the request (protocol.SETTLE_KEYS), its paths absolute.
-        heads: [[head, output tensor]].
-        outputs: {head: {"file", "shape"}} of the pass.
-        own: {head: path of the environment's own fp32}, or None where that is not here.
-        folder: of the pass.
+    `asked` is `settle` of the request (protocol.SETTLE_KEYS), its paths absolute, `outputs` {head: {"file",
+    "shape"}} of the pass, and `own` {head: path of the environment's own fp32}, or None where that is not here.
 
     Raises:
         ValueError: the outputs are no such as the reference's.
@@ -69,14 +65,7 @@ def _rows(gate, number, names, test, reference, folder):
 
 
 def came(y, r, head, gate):
-    """Returns what travels of one image's output: (positions, channels), NaN where a value cannot count.
-
-    Args:
-        y: output of a head.
-        r: the reference's.
-        head: its name.
-        gate: an entry of `gates`.
-    """
+    """Returns what travels of one image's output: (positions, channels), NaN where a value cannot count."""
     values, theirs = (positions(one, gate["heads"][head]) for one in (y, r))
     values = np.array(values, np.float32)
     for channel in gate["alone"].get(head, ()):
@@ -91,11 +80,7 @@ def came(y, r, head, gate):
 def restored(values, r, head, gate):
     """Returns (positions, channels) of what came of one image: in place of what does not count, the reference's.
 
-    Args:
-        values: as `came` returns it, of some positions.
-        r: the reference's values of the same positions.
-        head: its name.
-        gate: an entry of `gates`.
+    `values` are some positions as `came` returns them, and `r` the reference's of the same.
     """
     values = np.array(values, np.float32)
     for channel in gate["alone"].get(head, ()):
@@ -108,20 +93,13 @@ def restored(values, r, head, gate):
 def positions(output, channels):
     """Returns one image's output as (positions, channels).
 
-    Args:
-        output: of any shape.
-        channels: of a position, that its shape ends with; None where they are its first axis.
+    Its shape ends with `channels`; where they are None, they are its first axis.
     """
     return output.reshape(len(output), -1).T if channels is None else output.reshape(-1, channels)
 
 
 def passing(output, gate):
-    """Returns for each position of one image's output, bool (positions,), whether it can hold a box.
-
-    Args:
-        output: of the head that the gate goes by.
-        gate: an entry of `gates`.
-    """
+    """Returns for each position of one image's output, bool (positions,), whether it can hold a box."""
     values = positions(output, gate["heads"][gate["head"]])
     least = np.float32(gate["least"])
     found = np.zeros(len(values), bool)

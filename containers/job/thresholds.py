@@ -201,9 +201,7 @@ def _candidates(histogram):
 def squared_errors(counts, thresholds):
     """Returns the summed squared error of each threshold, float64 (n,), in units of bin width squared.
 
-    Args:
-        counts: float64 (bins,).
-        thresholds: float64 (n,), in bin widths, each > 0.
+    Thresholds are in bin widths, each > 0.
     """
     steps = thresholds[:, None] / (LEVELS - 1)
     levels = np.arange(LEVELS)

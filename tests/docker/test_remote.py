@@ -98,7 +98,7 @@ def test_links_and_pipes_do_not_come_back(
         "os.makedirs('/results/passes/a')\n"
         "open('/results/passes/a/x', 'w').write('1')\n"
     )
-    monkeypatch.setattr("trt_matrix.environments.docker.start.PROGRAM", program)
+    monkeypatch.setattr("trt_matrix.environments.machine.PROGRAM", program)
     environment.prepare(offline=False)
     request, result = asked(tmp_path / "one")
     ending = environment.run(

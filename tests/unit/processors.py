@@ -1,7 +1,7 @@
 """What the processor of this machine does to ONNX Runtime's integer kernels."""
 
 from trt_matrix.core.qdq.placements import INT8_KERNELS, PRECISE, Activations, Placed, saturates
-from trt_matrix.environments.processor import this_processor
+from trt_matrix.environments.machine import this_processor
 
 HERE = this_processor()
 MAY_SATURATE = saturates(

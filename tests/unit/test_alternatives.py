@@ -22,9 +22,9 @@ from trt_matrix.errors import ConfigError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.answer_models import PassAnswer
 from trt_matrix.execution.answers import AnswerError
-from trt_matrix.execution.asked import read_form
 from trt_matrix.execution.inputs import Network
-from trt_matrix.execution.wanted import WantedPass
+from trt_matrix.execution.pass_answers import read_form
+from trt_matrix.execution.wanted import Variant, WantedPass
 from trt_matrix.planning.variants import interface_problems, names_problem, with_heads
 from trt_matrix.store.results import Store
 
@@ -181,11 +181,10 @@ def wanted(*others: alternatives.Alternative) -> WantedPass:
         fingerprint="f",
         name="fp32",
         precision=Precision.FP32,
-        model=StoredObject(sha256="a", suffix=".onnx", size_bytes=1),
-        table=None,
-        placement=None,
+        variant=Variant(
+            StoredObject(sha256="a", suffix=".onnx", size_bytes=1), alternatives=others
+        ),
         repeat=0,
-        alternatives=others,
     )
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from experiments import changed, config
 
-from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.environments.docker.environment import DockerEnvironment, NgcEnvironment
 from trt_matrix.environments.factory import axes_of, engine_options_of, environments_of
-from trt_matrix.environments.ngc import NgcEnvironment
 from trt_matrix.errors import ConfigError
 
 IMAGE: dict[str, Any] = {"image": "python:3.11-slim", "name": "slim"}

@@ -16,7 +16,7 @@ import uv
 import yaml
 from experiments import changed, write
 
-from trt_matrix.planning.machine import program
+from trt_matrix.environments.machine import program
 
 ROOT = Path(__file__).parents[2]
 UV = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color", "never"]

@@ -22,8 +22,8 @@ from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.wanted import JobSite
-from trt_matrix.packs.keys import pass_key
+from trt_matrix.execution.wanted import JobSite, Variant
+from trt_matrix.packs.environment import pass_key
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
@@ -133,7 +133,7 @@ def test_only_tensorrt_is_given_plugins(tmp_path: Path) -> None:
         request = request_of(wants, site)
         assert len(request.get("plugins", [])) == given
         one, other = (
-            each.measurement(site, "fp32", 0, model=each.network.fp32) for each in (plain, wants)
+            each.measurement(site, "fp32", 0, Variant(each.network.fp32)) for each in (plain, wants)
         )
         fingerprints.append(one.fingerprint == other.fingerprint)
     assert fingerprints == [True, False]

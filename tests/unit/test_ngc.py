@@ -8,7 +8,7 @@ from tests.unit.hosts import gpu, host
 from trt_matrix.core.cells import Status
 from trt_matrix.environments import preflight
 from trt_matrix.environments.devices import Driver
-from trt_matrix.environments.ngc import NgcEnvironment
+from trt_matrix.environments.docker.environment import NgcEnvironment
 
 TAG = "24.04-py3"
 NO_DRIVER = Driver(problem="no NVIDIA driver")

@@ -28,7 +28,7 @@ from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, pr
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.samples import stack
 from trt_matrix.judging.judgement_file import JudgementFile
-from trt_matrix.planning.hindering import ONE_SCALE
+from trt_matrix.planning.matrix import ONE_SCALE
 from trt_matrix.store.results import Store
 
 FOLDERS = {"calibration": {"arrays": "a"}, "evaluation": {"arrays": "b"}}

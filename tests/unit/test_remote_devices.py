@@ -16,7 +16,7 @@ from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.environments import preflight
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.docker import hosts
-from trt_matrix.environments.processor import this_processor
+from trt_matrix.environments.machine import this_processor
 from trt_matrix.errors import EnvironmentUnavailableError
 from trt_matrix.planning.experiment import read_experiment
 

@@ -17,7 +17,7 @@ from trt_matrix.core.records import Calibration
 from trt_matrix.environments.base import Identity
 from trt_matrix.execution.classify import blamed
 from trt_matrix.execution.request import request_of
-from trt_matrix.execution.wanted import JobSite, PassRequests
+from trt_matrix.execution.wanted import JobSite, PassRequests, Variant
 
 NAMES = ("fp32", "int8-shared-entropy", "int8-own-entropy")
 
@@ -76,8 +76,8 @@ def test_the_job_understands_what_it_is_asked(tmp_path: Path, wants: PassRequest
         "entropy",
     )
     passes = [
-        wants.measurement(site, "fp32", 0, model=wants.network.fp32),
-        wants.measurement(site, "int8", 0, model=wants.network.fp32, table=table),
+        wants.measurement(site, "fp32", 0, Variant(wants.network.fp32)),
+        wants.measurement(site, "int8", 0, Variant(wants.network.fp32, table)),
     ]
     calibration = wants.calibration(site, ["entropy", "minmax"])
     asked = request_of(wants, site, passes=passes, calibration=calibration)
@@ -95,13 +95,13 @@ def test_a_pass_is_not_compared_with_one_that_is_not_asked_for(wants: PassReques
         Calibration(fingerprint="c", status=Status.OK, tables={"entropy": {"image": 2.0}}),
         "entropy",
     )
-    alone = wants.measurement(site, "int8", 0, model=wants.network.fp32, table=table)
+    alone = wants.measurement(site, "int8", 0, Variant(wants.network.fp32, table))
     assert request_of(wants, site, passes=[alone])["passes"][0]["compare_with"] is None
 
 
 def test_what_decides_the_numbers_decides_the_fingerprint(wants: PassRequests) -> None:
     def fingerprint(site: JobSite, name: str = "fp32", repeat: int = 0) -> str:
-        return wants.measurement(site, name, repeat, model=wants.network.fp32).fingerprint
+        return wants.measurement(site, name, repeat, Variant(wants.network.fp32)).fingerprint
 
     one = fingerprint(site_of())
     assert fingerprint(site_of(name="another"), name="renamed") == one
@@ -109,7 +109,7 @@ def test_what_decides_the_numbers_decides_the_fingerprint(wants: PassRequests) -
         fingerprint(site_of(fingerprint="g")),
         fingerprint(site_of(device="gpu:0")),
         fingerprint(site_of(), repeat=1),
-        wants.measurement(site_of(), "fp32", 0, model=wants.network.calibration).fingerprint,
+        wants.measurement(site_of(), "fp32", 0, Variant(wants.network.calibration)).fingerprint,
     }
     assert len(others | {one}) == 5
 
@@ -119,7 +119,7 @@ def test_another_card_in_the_same_place_is_measured_anew(wants: PassRequests) ->
         settings = dataclasses.replace(wants.settings, machines=machines)
         one = dataclasses.replace(wants, settings=settings)
         return one.measurement(
-            site_of(device="gpu:0"), "fp32", 0, model=wants.network.fp32
+            site_of(device="gpu:0"), "fp32", 0, Variant(wants.network.fp32)
         ).fingerprint
 
     one = Machine(driver="535.1", gpus=(gpu("T4", uuid="GPU-1"),))

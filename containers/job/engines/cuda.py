@@ -13,6 +13,8 @@ import sys
 
 import numpy as np
 
+from .. import mapped
+
 SONAMES = ["libcudart.so"] + [
     "libcudart.so." + version
     for version in ("13", "12", "11.0", "10.2", "10.1", "10.0", "9.2", "9.1", "9.0", "8.0")
@@ -59,16 +61,11 @@ class CudaError(Exception):
 
 
 def candidates(maps):
-    """Yields names and paths of libcudart to try, the one already in this process first.
-
-    Args:
-        maps: the text of /proc/self/maps, or "".
-    """
+    """Yields names and paths of libcudart to try, the one already in this process (/proc/self/maps) first."""
     # A second runtime beside the engine's would work too, but its version would not be the engine's.
-    for line in maps.splitlines():
-        fields = line.split(None, 5)
-        if len(fields) == 6 and os.path.basename(fields[5].strip()).startswith("libcudart.so"):
-            yield fields[5].strip()
+    for path in mapped.paths(maps):
+        if os.path.basename(path).startswith("libcudart.so"):
+            yield path
     # The wheel nvidia-cuda-runtime was installed beside the engine: a system's may want a newer driver.
     for folder in sys.path:
         for path in sorted(glob.glob(os.path.join(folder, "nvidia", "*", "lib", "libcudart.so.*"))):
@@ -77,19 +74,14 @@ def candidates(maps):
         yield name
     for folder in sorted(glob.glob("/usr/local/cuda*/lib64"), reverse=True):
         yield os.path.join(folder, "libcudart.so")
-    found = ctypes.util.find_library("cudart")
-    if found:
-        yield found
+    system = ctypes.util.find_library("cudart")
+    if system:
+        yield system
 
 
 def _load():
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as stream:
-            maps = stream.read()
-    except OSError:  # not Linux
-        maps = ""
     tried = []
-    for name in candidates(maps):
+    for name in candidates(mapped.maps()):
         if name in tried:
             continue
         tried.append(name)
@@ -117,9 +109,9 @@ class Cuda(object):
             function = getattr(self._library, name)
             function.argtypes = arguments
             function.restype = ctypes.c_int
-        for name in ("cudaGetErrorName", "cudaGetErrorString"):
-            getattr(self._library, name).argtypes = [ctypes.c_int]
-            getattr(self._library, name).restype = ctypes.c_char_p
+        for function in (self._library.cudaGetErrorName, self._library.cudaGetErrorString):
+            function.argtypes = [ctypes.c_int]
+            function.restype = ctypes.c_char_p
         self.device = device
         count = self._int("cudaGetDeviceCount")
         if not 0 <= device < count:
@@ -134,30 +126,28 @@ class Cuda(object):
         """
         code = getattr(self._library, name)(*arguments)
         if code:
-            told = [
-                getattr(self._library, asked)(code) for asked in ("cudaGetErrorName", "cudaGetErrorString")
-            ]
-            words = [(text or b"unknown").decode("ascii", "replace") for text in told]
-            raise CudaError("%s: error %d, %s: %s" % (name, code, words[0], words[1]))
+            texts = (self._library.cudaGetErrorName(code), self._library.cudaGetErrorString(code))
+            words = tuple((text or b"unknown").decode("ascii", "replace") for text in texts)
+            raise CudaError("%s: error %d, %s: %s" % ((name, code) + words))
 
     def facts(self):
         """Returns a JSON object: which GPU, and CUDA's versions (12010 is 12.1)."""
         bus = ctypes.create_string_buffer(64)
         self.call("cudaDeviceGetPCIBusId", (bus, len(bus), self.device))
-        found = {"device": self.device, "pci_bus_id": bus.value.decode("ascii", "replace")}
-        for name, number in sorted(ATTRIBUTES.items()):
-            found[name] = self._int("cudaDeviceGetAttribute", (number, self.device))
-        found["runtime"] = self._int("cudaRuntimeGetVersion")
-        found["driver"] = self._int("cudaDriverGetVersion")
-        return found
+        return dict(
+            {name: self._attribute(name) for name in ATTRIBUTES},
+            device=self.device,
+            pci_bus_id=bus.value.decode("ascii", "replace"),
+            runtime=self._int("cudaRuntimeGetVersion"),
+            driver=self._int("cudaDriverGetVersion"),
+        )
 
     def capability(self):
         """Returns the GPU's compute capability: 90 for 9.0."""
-        major, minor = (
-            self._int("cudaDeviceGetAttribute", (ATTRIBUTES["compute_capability_" + part], self.device))
-            for part in ("major", "minor")
-        )
-        return 10 * major + minor
+        return 10 * self._attribute("compute_capability_major") + self._attribute("compute_capability_minor")
+
+    def _attribute(self, name):
+        return self._int("cudaDeviceGetAttribute", (ATTRIBUTES[name], self.device))
 
     def handle(self, name, arguments=()):
         """Returns the pointer or handle that a function of SIGNATURES gives in its first argument."""

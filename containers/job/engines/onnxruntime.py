@@ -79,11 +79,7 @@ class Engine(object):
         return session
 
     def _settings(self, config):
-        """Returns the options of a session.
-
-        Args:
-            config: session configuration entries; those of the request take their place.
-        """
+        """Returns the options of a session; entries of the request take the place of those of `config`."""
         settings = ort.SessionOptions()
         settings.graph_optimization_level = OPTIMIZATION[self._options["graph_optimization"]]
         settings.intra_op_num_threads = self._options["threads"]

@@ -14,8 +14,10 @@ from trt_matrix.cli.options import (
     AsJson,
     Config,
     Matrix,
+    Offline,
     Quiet,
     Results,
+    RunName,
     Select,
     experiment,
 )
@@ -68,9 +70,7 @@ def merge(
 
 @app.command()
 def ticket(
-    name: Annotated[
-        str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")
-    ] = "latest",
+    name: RunName = "latest",
     results: Results = DEFAULT_RESULTS,
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("ticket.zip"),
     cell: Annotated[
@@ -114,7 +114,7 @@ def verify(
     rerun: Annotated[
         str | None, typer.Option("--rerun", metavar="CELL", help="Run this cell again, here.")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Check that a ticket is whole; with --rerun, say whether a cell gives the same here."""
     from trt_matrix.ticket.verifying import verify as verifying

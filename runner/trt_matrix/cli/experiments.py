@@ -17,8 +17,10 @@ from trt_matrix.cli.options import (
     Matrix,
     MostCells,
     NoImages,
+    Offline,
     Quiet,
     Results,
+    RunName,
     Select,
     experiment,
 )
@@ -35,7 +37,7 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 4 where a selected cell could not run.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    offline: Offline = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure again what is known already.")
     ] = False,
@@ -74,9 +76,7 @@ def plan(
 
 @app.command()
 def judge(
-    name: Annotated[
-        str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")
-    ] = "latest",
+    name: RunName = "latest",
     results: Results = DEFAULT_RESULTS,
     no_images: NoImages = False,
     most_cells: MostCells = None,

@@ -15,6 +15,7 @@ from trt_matrix.cli.options import (
     AsJson,
     Config,
     Matrix,
+    Offline,
     Quiet,
     Results,
     experiment,
@@ -56,21 +57,20 @@ def init(
     from trt_matrix.commands.init import VERSIONS
 
     if run and images is None:
-        message = "--run needs --images FOLDER: what is to be fed"
-        raise typer.BadParameter(message)
-    told = session.init(
+        raise typer.BadParameter("--run needs --images FOLDER: what is to be fed")
+    text = session.init(
         model,
         output,
         force=force,
         images=images,
-        versions=[one.strip() for one in versions.split(",")] if versions else VERSIONS,
+        versions=[version.strip() for version in versions.split(",")] if versions else VERSIONS,
         repeats=repeats,
         runs=run,
     )
     if not run:
-        print_text(told)
+        print_text(text)
         return
-    print_error(told)
+    print_error(text)
     with chosen(quiet=quiet, as_json=False) as progress:
         done = session.run_experiment(
             output, results, select=[], offline=offline, progress=progress
@@ -98,7 +98,7 @@ def check(
         typer.Option("--config", "-c", help="matrix.yaml: model.shapes and model.constants of it."),
     ] = None,
     nodes: Annotated[bool, typer.Option("--nodes", help="Tell of every node.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what NVIDIA's parser and builder make of a network in float, float16 and Q/DQ; needs no GPU."""
@@ -203,8 +203,7 @@ def catalog(
     """List NVIDIA's TensorRT containers, and which of them run on a GPU with a driver."""
     from trt_matrix.commands.catalog import listing
 
-    found = listing(for_gpu, driver)
-    tell(found, as_json=as_json)
+    tell(listing(for_gpu, driver), as_json=as_json)
 
 
 @app.command()
@@ -238,6 +237,5 @@ def schema(
         "record": Record.model_json_schema,
     }
     if of not in known:
-        message = f"{of}: there is a schema of {', '.join(known)}"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{of}: there is a schema of {', '.join(known)}")
     print_text(json_text(known[of]()).rstrip("\n"))

@@ -26,6 +26,8 @@ Select = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and the result only.")]
 NoImages = Annotated[
     bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")
@@ -47,8 +49,7 @@ def experiment(named: Path | None, option: Path | None) -> Path:
         typer.BadParameter: two files are named, or the argument looks like a pattern of cells.
     """
     if named and option and named != option:
-        message = f"two experiments: {named} and --config {option}; name one"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"two experiments: {named} and --config {option}; name one")
     if named and named.suffix not in (".yaml", ".yml") and not named.exists():
         message = f"no file {named}; cells are chosen by --select {shlex.quote(str(named))}"
         raise typer.BadParameter(message)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trt_matrix.commands.columns import columns
 from trt_matrix.config import catalog
 from trt_matrix.core.hosts.compatibility import (
     MINOR_VERSION_DRIVER,
@@ -94,11 +95,9 @@ class CatalogListing:
 
 
 def listing(for_gpu: str | None, driver: str | None) -> CatalogListing:
-    """Returns all containers, with why some cannot run.
+    """Returns all containers, with why some cannot run on a GPU: `T4`, `RTX 4090`, `8.6`; None asks nothing.
 
-    Args:
-        for_gpu: `T4`, `RTX 4090`, `8.6`; None asks nothing.
-        driver: Version of the driver beside it; None for one that is new enough.
+    `driver` is the version beside it; None for one that is new enough.
 
     Raises:
         ConfigError: no such GPU is known, or the driver is no version.
@@ -108,8 +107,10 @@ def listing(for_gpu: str | None, driver: str | None) -> CatalogListing:
             raise ConfigError(DRIVER, ["needs --for-gpu beside it: older drivers do on some GPUs"])
         return CatalogListing([CatalogRow(row) for row in catalog.rows()], None, None)
     gpu = _gpu(for_gpu)
-    if driver is not None:
-        _check_driver(driver)
+    try:
+        version(driver or "0")
+    except ValueError as error:
+        raise ConfigError(DRIVER, [f"{error}; such as 535.104.05, or 535"]) from error
     return CatalogListing([_asked(row, gpu, driver) for row in catalog.rows()], gpu, driver)
 
 
@@ -127,19 +128,8 @@ def _gpu(name: str) -> Gpu:
         problem = f"{name!r:.60} is not known; {meant} Or give its compute capability, such as 8.6"
         raise ConfigError(FOR_GPU, [problem])
     return Gpu(
-        index=0,
-        name=gpu.name,
-        uuid="",
-        capability=gpu.capability,
-        data_centre=gpu.data_centre,
+        index=0, name=gpu.name, uuid="", capability=gpu.capability, data_centre=gpu.data_centre
     )
-
-
-def _check_driver(driver: str) -> None:
-    try:
-        version(driver)
-    except ValueError as error:
-        raise ConfigError(DRIVER, [f"{error}; such as 535.104.05, or 535"]) from error
 
 
 HEADINGS = ("tag", "TensorRT", "CUDA", "Python", "driver", "capability", "INT8", "known from")
@@ -147,12 +137,7 @@ HEADINGS = ("tag", "TensorRT", "CUDA", "Python", "driver", "capability", "INT8",
 
 def _table(rows: Sequence[CatalogRow], *, with_support: bool) -> list[str]:
     headings = (*HEADINGS, "runs by") if with_support else HEADINGS
-    cells = [headings, *(_cells(row, with_support=with_support) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    return columns([headings, *(_cells(row, with_support=with_support) for row in rows)])
 
 
 def _cells(row: CatalogRow, *, with_support: bool) -> tuple[str, ...]:

@@ -69,11 +69,12 @@ class CheckReport:
     """Of each version: see `job.check`."""
 
     def exit_code(self) -> ExitCode:
-        return (
-            ExitCode.COULD_NOT_RUN
-            if any(self._bad(answer) for answer in self.answers)
-            else ExitCode.OK
+        bad = any(
+            form["refused"] or any("error" in built for built in form["built"].values())
+            for answer in self.answers
+            for form in answer["forms"].values()
         )
+        return ExitCode.COULD_NOT_RUN if bad else ExitCode.OK
 
     def text(self, *, every_node: bool) -> str:
         lines = [f"{self.path.name}: {count(len(self.nodes), 'node')}", *self.prepared]
@@ -86,7 +87,7 @@ class CheckReport:
         ]
         for answer in self.answers:
             lines += ["", f"{_title(answer)}:"]
-            lines += [f"  {name}: {_told(one)}" for name, one in self._in_order(answer)]
+            lines += [f"  {name}: {_told(form)}" for name, form in self._in_order(answer)]
             lines += self._table(answer, every_node=every_node)
         return "\n".join(lines)
 
@@ -100,7 +101,7 @@ class CheckReport:
                 {
                     "engine": answer["engine"],
                     "version": answer["version"],
-                    "forms": {name: _short(one) for name, one in self._in_order(answer)},
+                    "forms": {name: _short(form) for name, form in self._in_order(answer)},
                     "nodes": [
                         {"name": name, "operator": operator, **self._fates(answer, name)}
                         for name, operator in self.nodes
@@ -112,13 +113,6 @@ class CheckReport:
 
     def _in_order(self, answer: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return [(form.name, answer["forms"][form.name]) for form in self.forms if form.model]
-
-    def _bad(self, answer: Mapping[str, Any]) -> bool:
-        forms = answer["forms"].values()
-        return any(
-            form["refused"] or any("error" in each for each in form["built"].values())
-            for form in forms
-        )
 
     def _table(self, answer: Mapping[str, Any], *, every_node: bool) -> list[str]:
         """Returns a line a node; without `every_node` of those that differ from what their form is for."""
@@ -142,12 +136,12 @@ class CheckReport:
 
     def _is_notable(self, answer: Mapping[str, Any], node: str) -> bool:
         noted = any(node in form.notes for form in self.forms if form.model)
-        return noted or any(_refusal(one, node) is not None for _, one in self._in_order(answer))
+        return noted or any(_refusal(form, node) is not None for _, form in self._in_order(answer))
 
     def _fates(self, answer: Mapping[str, Any], node: str) -> dict[str, str]:
         """Returns form → what became of a node in it."""
         notes = {form.name: form.notes.get(node) for form in self.forms}
-        return {name: _fate(one, node, notes[name]) for name, one in self._in_order(answer)}
+        return {name: _fate(form, node, notes[name]) for name, form in self._in_order(answer)}
 
 
 def check(
@@ -161,13 +155,8 @@ def check(
 ) -> CheckReport:
     """Writes a network in its forms and hands them to NVIDIA's parser and builder.
 
-    Args:
-        path: The network.
-        table: Of its Q/DQ form, in any form that is read; None: made-up scales.
-        versions: Of TensorRT-RTX.
-        capabilities: Of the GPUs that are built for.
-        offline: Whether packages may be fetched.
-        config: A matrix.yaml that says shapes and constants of its inputs.
+    `table` gives the scales of its Q/DQ form; without one they are made up. `versions` are of TensorRT-RTX,
+    `capabilities` those of the GPUs that are built for; `config` says shapes and constants of its inputs.
 
     Raises:
         ConfigError: the network or table cannot be read.
@@ -215,9 +204,9 @@ def _half(model: onnx.ModelProto) -> NetworkForm:
 def _qdq(model: onnx.ModelProto, table: Path | None) -> NetworkForm:
     if table is not None:
         heads = [(output.name, output.name) for output in graph.outputs(model)]
-        made = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
-        notes = {node: f"stays in float: {why}" for node, why in made.float_layers.items()}
-        return NetworkForm(name=QDQ, model=made.model, notes=notes)
+        placed_table = to_qdq(model, files.table_of(table), heads, names={}, least=LEAST)
+        notes = {node: f"stays in float: {why}" for node, why in placed_table.float_layers.items()}
+        return NetworkForm(name=QDQ, model=placed_table.model, notes=notes)
     plain = canonical(model)
     named = {name for node in plain.graph.node for name in (*node.input, *node.output) if name}
     ranges = Table(amax=dict.fromkeys(named, 1.0), provenance=MADE_UP)
@@ -249,7 +238,7 @@ def _asked(
     environment.prepare(offline=offline)
     with tempfile.TemporaryDirectory(prefix="trt-matrix-check-") as name:
         folder = Path(name)
-        request, answer, log = (folder / one for one in ("request.json", "answer.json", "log"))
+        request, answer, log = (folder / name for name in ("request.json", "answer.json", "log"))
         protocol.write_json(
             str(request),
             {
@@ -267,8 +256,8 @@ def _asked(
             how = f"signal {ending.signal}" if ending.signal else f"code {ending.exit_code}"
             message = f"{environment.name} ended with {how}: {' '.join(said)[:300]}"
             raise EnvironmentUnavailableError(message)
-        found: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
-        return found
+        answered: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
+        return answered
 
 
 def _written(model: onnx.ModelProto, path: Path) -> str:
@@ -280,18 +269,18 @@ def _title(answer: Mapping[str, Any]) -> str:
     return f"{'TensorRT-RTX' if answer['engine'] == RTX else 'TensorRT'} {answer['version']}"
 
 
-def _told(one: Mapping[str, Any]) -> str:
+def _told(form: Mapping[str, Any]) -> str:
     """Returns `read, 53 layers; built for 8.6 (4.2 MB, 0.6 s)`."""
-    if one["refused"]:
-        texts = dict.fromkeys(_said(each) for each in one["refused"])
+    if form["refused"]:
+        texts = dict.fromkeys(_said(each) for each in form["refused"])
         return f"refused: {'; '.join(texts)}"
     built = [
         f"built for {name} ({each['bytes'] / 1e6:.1f} MB, {each['seconds']:.1f} s)"
         if "bytes" in each
         else f"no engine for {name}: {each['error']}"
-        for name, each in one["built"].items()
+        for name, each in form["built"].items()
     ]
-    return "; ".join([f"read, {count(len(one['layers']), 'layer')}", *built])
+    return "; ".join([f"read, {count(len(form['layers']), 'layer')}", *built])
 
 
 def _said(refused: Mapping[str, Any]) -> str:
@@ -299,23 +288,23 @@ def _said(refused: Mapping[str, Any]) -> str:
     return where + " ".join(refused["text"].split())
 
 
-def _short(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"refused": one["refused"], "layers": len(one["layers"]), "built": one["built"]}
+def _short(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"refused": form["refused"], "layers": len(form["layers"]), "built": form["built"]}
 
 
-def _refusal(one: Mapping[str, Any], node: str) -> str | None:
-    return next((each["text"] for each in one["refused"] or () if each["node"] == node), None)
+def _refusal(form: Mapping[str, Any], node: str) -> str | None:
+    return next((each["text"] for each in form["refused"] or () if each["node"] == node), None)
 
 
-def _fate(one: Mapping[str, Any], node: str, note: str | None) -> str:
-    if refused := _refusal(one, node):
+def _fate(form: Mapping[str, Any], node: str, note: str | None) -> str:
+    if refused := _refusal(form, node):
         return f"refused: {' '.join(refused.split())}"
-    layers = [layer for layer in one["layers"] if layer[0] == node]
+    layers = [layer for layer in form["layers"] if layer[0] == node]
     if not layers:
-        return "not read" if one["refused"] else "no layer of its own"
+        return "not read" if form["refused"] else "no layer of its own"
     dequantised = any("DEQUANTIZE" in before for _, _, _, before in layers)
-    told = " + ".join(f"{kind} {type_}" for _, kind, type_, _ in layers)
-    return told + (" of quantised inputs" if dequantised else "") + (f" ({note})" if note else "")
+    kinds = " + ".join(f"{kind} {type_}" for _, kind, type_, _ in layers)
+    return kinds + (" of quantised inputs" if dequantised else "") + (f" ({note})" if note else "")
 
 
 def capabilities(gpus: Sequence[str]) -> tuple[Capability, ...]:
@@ -324,11 +313,11 @@ def capabilities(gpus: Sequence[str]) -> tuple[Capability, ...]:
     Raises:
         ConfigError: no GPU is called so.
     """
-    found = []
+    chosen = []
     for name in gpus:
         if (known := gpu_models.model(name)) is None:
             near = ", ".join(gpu_models.similar(name))
             message = f"no GPU is called so{f'; did you mean {near}?' if near else ''}"
             raise ConfigError(name, [message])
-        found.append(known.capability)
-    return tuple(dict.fromkeys(found)) or (CAPABILITY,)
+        chosen.append(known.capability)
+    return tuple(dict.fromkeys(chosen)) or (CAPABILITY,)

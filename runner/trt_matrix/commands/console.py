@@ -23,6 +23,7 @@ from rich.text import Text
 
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible
+from trt_matrix.store.untrusted import size_text
 
 _COLOURS = {
     Status.OK: "green",
@@ -47,7 +48,7 @@ class _Amount(ProgressColumn):
             return Text()
         if not task.fields.get("bytes"):
             return MofNCompleteColumn().render(task)
-        return Text(f"{_size(task.completed)}/{_size(task.total or 0)}")
+        return Text(f"{size_text(task.completed)}/{size_text(task.total or 0)}")
 
 
 class Terminal:
@@ -114,8 +115,8 @@ class Terminal:
     ) -> None:
         del reused  # the bar's own estimate looks at the last half minute only
         colour = _COLOURS.get(status, "red")
-        told = f"{escape(one_line(what))}  [dim]{escape(one_line(detail))}[/]"
-        self.console.print(f"[{colour}]{status:<11}[/] {told}")
+        text = f"{escape(one_line(what))}  [dim]{escape(one_line(detail))}[/]"
+        self.console.print(f"[{colour}]{status:<11}[/] {text}")
         self.bar.advance(self.task, steps)
 
 
@@ -168,8 +169,8 @@ class PlainProgress(_Lines):
         with self.lock:
             self.now[where] = one_line(stage)
             if time.monotonic() - self.last >= self.EVERY_S:
-                told = "; ".join(f"{place}: {doing}" for place, doing in self.now.items())
-                self._line(f"[{self.steps}/{self.total}] {told}{self._left()}")
+                stages = "; ".join(f"{place}: {doing}" for place, doing in self.now.items())
+                self._line(f"[{self.steps}/{self.total}] {stages}{self._left()}")
 
     def ended(self, where: str) -> None:
         with self.lock:
@@ -179,7 +180,7 @@ class PlainProgress(_Lines):
         if done >= total:
             self.ended(what)
         else:
-            self.stage(what, f"{_size(done)} of {_size(total)}")
+            self.stage(what, f"{size_text(done)} of {size_text(total)}")
 
     def done(
         self, what: str, status: Status, detail: str, *, steps: int = 1, reused: bool = False
@@ -259,10 +260,6 @@ class QuietProgress(PlainProgress):
 def _is_of(what: str, where: str) -> bool:
     """Says whether it is done there, or is a download for it (`WHERE: LAYER`)."""
     return what == where or what.startswith(f"{where}: ")
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def chosen(*, quiet: bool, as_json: bool) -> Terminal | PlainProgress | JsonLines | QuietProgress:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trt_matrix.commands.columns import columns
 from trt_matrix.config import catalog
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import Ngc
@@ -57,10 +58,10 @@ class DoctorReport:
 
     def text(self) -> str:
         there = [(name, _in_short(host)) for name, host in self.elsewhere.items()]
-        lines = _table([*_facts(self.driver, self.host), *there])
+        lines = columns([*_facts(self.driver, self.host), *there])
         if offers := _offers(self.driver, self.host):
             lines += ["TensorRT that could run here:"]
-            lines += _table([(f"  {how}", versions) for how, versions in offers])
+            lines += columns([(f"  {how}", versions) for how, versions in offers])
         lines.append("")
         if self.problem is not None:
             lines.append(str(self.problem))
@@ -68,7 +69,7 @@ class DoctorReport:
             lines.append(f"{self.matrix}: not there; `trt-matrix init MODEL.onnx` writes one")
         else:
             lines.append(f"{self.matrix}:")
-            lines += _table(
+            lines += columns(
                 [
                     (f"  {finding.environment}", finding.device, _fate(finding))
                     for finding in self.findings
@@ -155,9 +156,10 @@ def _containers(config: Config) -> Mapping[str, ImageFacts]:
 
 
 def _notes(image: ImageFacts, host: HostFacts) -> list[str]:
-    told = host.images.get(image.reference or "", {})
+    reported = host.images.get(image.reference or "", {})
     return [
-        f"note: {image.tag}: its {difference}" for difference in catalog.differences(image, told)
+        f"note: {image.tag}: its {difference}"
+        for difference in catalog.differences(image, reported)
     ]
 
 
@@ -215,8 +217,8 @@ def _facts(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
         capability = f"compute capability {written(gpu.capability)}"
         facts.append((f"gpu:{gpu.index}", f"{gpu.name}, {capability}{memory}, {gpu.uuid}"))
     facts += [
-        (one.partition(": ")[0], f"does not answer: {one.partition(': ')[2]}")
-        for one in driver.silent
+        (gpu, f"does not answer: {problem}")
+        for gpu, _, problem in (silent.partition(": ") for silent in driver.silent)
     ]
     if host.docker is not None:
         return [*facts, ("docker", host.docker)]
@@ -233,11 +235,13 @@ def _offers(driver: Driver, host: HostFacts) -> list[tuple[str, str]]:
     """Returns by which way → which versions of TensorRT could run on the GPUs here; none without a GPU."""
     if not driver.gpus:
         return []
-    found = [("ngc", _containers_here(driver, host))]
+    offers = [("ngc", _containers_here(driver, host))]
     for package in (wheels.TENSORRT, wheels.RTX):
-        told = wheels.offered(package, driver.version, driver.gpus)
-        found.append((f"venv: {package}", told or "no version runs on these GPUs with this driver"))
-    return found
+        wheel = wheels.offered(package, driver.version, driver.gpus)
+        offers.append(
+            (f"venv: {package}", wheel or "no version runs on these GPUs with this driver")
+        )
+    return offers
 
 
 def _containers_here(driver: Driver, host: HostFacts) -> str:
@@ -260,41 +264,31 @@ def _advice(diagnosis: DoctorReport) -> list[str]:
     waiting = {
         finding.device for finding in diagnosis.findings if finding.obstacle and finding.here
     }
-    found = []
+    advice = []
     if diagnosis.driver.version is None and waiting - {"cpu"}:
-        found.append(
+        advice.append(
             "to do: for the cells on GPUs, install NVIDIA's driver (`nvidia-smi` must answer) or "
             "run on another machine; the others run without"
         )
     host = diagnosis.host
     if diagnosis.driver.version and host.docker is None and not host.nvidia_runtime:
         if host.cdi is None:
-            found.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
+            advice.append("to do: let Docker reach the GPUs: install nvidia-container-toolkit")
         elif reason := host.cdi.obstacle(host.gpus, host.gpus):
-            found.append(f"to do: {reason}")
+            advice.append(f"to do: {reason}")
     if host.rootless and not host.limits:
-        found.append(
+        advice.append(
             "to do: let rootless Docker limit what a job takes: it needs cgroup v2 and systemd, and passes over every "
             "limit without them"
         )
     free = host.disk_free_bytes
     if free is not None and _bytes(diagnosis.pulls) > free:
-        found.append(
+        advice.append(
             f"to do: free some disk: {len(diagnosis.pulls)} images take about "
             f"{_bytes(diagnosis.pulls) / 1e9:.0f} GB, Docker has {free / 1e9:.0f} GB free"
         )
-    return found
+    return advice
 
 
 def _fate(finding: EnvironmentFinding) -> str:
     return ": ".join(map(str, finding.obstacle)) if finding.obstacle else "can run"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

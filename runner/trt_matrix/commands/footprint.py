@@ -55,7 +55,7 @@ def footprint(experiment: Experiment) -> Footprint:
     starts += mixed * config.repeats_range()[0]
     asked = config.calibration.forensics
     sets = _sets(experiment) if limit else 0
-    curves = _parts(experiment) if asked.learning_curve and limit else 0
+    curves = len(_draws(experiment)) if asked.learning_curve and limit else 0
     simulated = tables * placements + bool(mixed)
     networks = _weights(experiment) * (2 + len(experiment.network.variants) + 2 * simulated)
     simulated += curves
@@ -85,10 +85,6 @@ def _draws(experiment: Experiment) -> list[int]:
     number = len(experiment.checked.calibration)
     sizes = [size for size in curve.counts(number)[:-1] for _ in range(curve.DRAWS)]
     return [*sizes, *[number] * (1 + ORDERS + MOST_SUSPECTS)]
-
-
-def _parts(experiment: Experiment) -> int:
-    return len(_draws(experiment))
 
 
 def _changed_images(experiment: Experiment) -> int:

@@ -22,7 +22,7 @@ from trt_matrix.core.words import count
 from trt_matrix.errors import ConfigError, StoreError
 from trt_matrix.store.results import Store, explained, hashes
 from trt_matrix.store.sealing import unsealed
-from trt_matrix.store.untrusted import remove
+from trt_matrix.store.untrusted import remove, size_text
 
 T = TypeVar("T", bound=Stored)
 
@@ -75,10 +75,14 @@ class Collected:
             (self.objects.count, "stored file", self.objects.size_bytes),
             (self.facts.count, "fact", self.facts.size_bytes),
         )
-        gone = [f"{count(amount, noun)} ({_size(size)})" for amount, noun, size in parts if amount]
-        told = ", ".join(gone) or "every file is needed by a kept run"
-        lines.append(f"{would}freed {_size(self.freed_bytes)}: {told}")
-        lines.append(f"kept {count(self.kept_runs, 'run')}, {_size(self.kept_bytes)} in the store")
+        gone = [
+            f"{count(amount, noun)} ({size_text(freed)})" for amount, noun, freed in parts if amount
+        ]
+        removed = ", ".join(gone) or "every file is needed by a kept run"
+        lines.append(f"{would}freed {size_text(self.freed_bytes)}: {removed}")
+        lines.append(
+            f"kept {count(self.kept_runs, 'run')}, {size_text(self.kept_bytes)} in the store"
+        )
         return "\n".join(lines)
 
     def summary(self) -> dict[str, object]:
@@ -101,8 +105,7 @@ def age(text: str) -> datetime.timedelta:
     """
     match_ = AGE.fullmatch(text)
     if not match_:
-        source = "--older-than"
-        raise ConfigError(source, [f"{text!a:.40} is no age: write 12h, 30d or 2w"])
+        raise ConfigError("--older-than", [f"{text!a:.40} is no age: write 12h, 30d or 2w"])
     return datetime.timedelta(**{UNITS[match_[2]]: int(match_[1])})
 
 
@@ -120,8 +123,7 @@ def collect_in(
         StoreError: there is none, or it is in use.
     """
     if not (results / Store.FOLDER).is_dir():
-        message = f"{results}: no results here; name their folder with --results"
-        raise StoreError(message)
+        raise StoreError(f"{results}: no results here; name their folder with --results")
     return collect(Store(results), keep=keep, older_than=older_than, now=now, dry_run=dry_run)
 
 
@@ -133,14 +135,10 @@ def collect(
     now: datetime.datetime,
     dry_run: bool,
 ) -> Collected:
-    """Removes the runs that are not kept, and what no kept run needs.
+    """Removes the runs that are not kept, and what no kept run needs; nobody else may have the store open.
 
-    Args:
-        store: Nobody else may have it open.
-        keep: How many of the newest finished runs are kept in any case; the newest always is.
-        older_than: Younger runs are kept in any case. With neither, every run is kept.
-        now: Against which ages are taken.
-        dry_run: Whether all of it is only told.
+    Kept are in any case the newest `keep` finished runs, of them the newest always, and those younger than
+    `older_than`; with neither, all. A dry run only tells.
 
     Raises:
         StoreError: the store is in use, or cannot be written.
@@ -232,11 +230,8 @@ class _Needs:
         if kind is not Calibration:
             return False
         fact = _read(Calibration, file)
-        if fact is None:
-            return False
-        made = (
-            from_ranges(table, Provenance(algorithm=name)) for name, table in fact.tables.items()
-        )
+        tables = fact.tables if fact else {}
+        made = (from_ranges(table, Provenance(algorithm=name)) for name, table in tables.items())
         return any(table.digest in self.named for table in made)
 
     def _unneeded_derived(self, files: Sequence[Path]) -> Iterator[Path]:
@@ -291,10 +286,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _folders(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.is_dir())
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _sizes(files: Iterable[Path]) -> Files:

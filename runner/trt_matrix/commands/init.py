@@ -50,24 +50,18 @@ def text(
     versions: Sequence[str] = VERSIONS,
     repeats: int = REPEATS,
 ) -> str:
-    """Returns the YAML for the network at `path`, to be saved beside it.
+    """Returns the YAML for the network at `path`, to be saved beside it; its weights may be missing.
 
-    Args:
-        path: As the file is to call it.
-        model: The network; its weights may be missing.
-        notes: What is to be known of it: each becomes a comment above `model`.
-        samples: The user's, where he has said where they are.
-        versions: Of ONNX Runtime, the last one the baseline.
-        repeats: Of every cell.
+    Each of `notes` becomes a comment above `model`; the last of `versions`, of ONNX Runtime, is the baseline.
 
     Raises:
         GraphError: the network has no input that images can fill, no output to compare, or one whose
             name, or its file's, no YAML can hold.
     """
-    found = likely(model, samples.arrays if samples else None)
-    model = found.prepared.model
-    batch = found.wishes.batch
-    parts = found.prepared.parts
+    proposed = likely(model, samples.arrays if samples else None)
+    model = proposed.prepared.model
+    batch = proposed.wishes.batch
+    parts = proposed.prepared.parts
     image = packed_input(graph.inputs(model)[0].name, parts) if parts else _taken(model, batch)
     model, tail = _in_front_of_tail(model)
     outputs = graph.outputs(model)
@@ -76,13 +70,12 @@ def text(
         raise graph.GraphError(message)
     for name in (
         str(path),
-        *found.wishes.constants,
-        *found.wishes.shapes,
+        *proposed.wishes.constants,
+        *proposed.wishes.shapes,
         *(output.name for output in outputs),
     ):
         if UNREADABLE.search(name):
-            message = f"the name {name!a:.80} holds a control character: rename it"
-            raise graph.GraphError(message)
+            raise graph.GraphError(f"the name {name!a:.80} holds a control character: rename it")
     pairs = [(output.name, output.name) for output in outputs]
     ranked = rankings(model, pairs).rows
     shapes = _shapes(outputs, batch)
@@ -100,7 +93,7 @@ def text(
     experiment = UNSAFE.sub("-", path.stem).strip("-._+")[:100] or "experiment"
     comments = "".join(f"{line}\n" for note in notes for line in comment(note))
     guessed = guesses(
-        found,
+        proposed,
         pixels=_takes_pixels(image, samples) and chosen is None,
         boxless=bool(none) and isinstance(image, ImageInput),
     )
@@ -110,7 +103,7 @@ def text(
 # For completion in an editor: trt-matrix schema > matrix.schema.json, and as the first line here
 #   yaml-language-server: $schema=matrix.schema.json
 name: {quoted(experiment)}
-{_guessed(guessed)}{comments}{_model(path, found)}
+{_guessed(guessed)}{comments}{_model(path, proposed)}
 
 # Outputs to compare. A head that does not interest you can be left out.
 # `stride` is guessed from the sizes: pixels of the input per cell of the head.
@@ -119,7 +112,7 @@ heads:
 
 {GATES_OF_HEADS if none else GATES_OF_BOXES}
 
-{section(image, found.prepared.pixels, samples, published, style, boxless=bool(none), parts=parts)}
+{section(image, proposed.prepared.pixels, samples, published, style, boxless=bool(none), parts=parts)}
 
 {_decode_none(none, image) if none else f"{DECODE}{_decode(proposals, chosen)}"}
 
@@ -170,15 +163,15 @@ def _no_boxes(model: onnx.ModelProto, shapes: Shapes, image: ImageInput | Sample
 
 
 def _decode_none(why: str, image: ImageInput | SampleInput) -> str:
-    told = "Boxes are looked at in images alone, and it takes none: it is judged by the errors of its heads."
+    note = "Boxes are looked at in images alone, and it takes none: it is judged by the errors of its heads."
     if isinstance(image, ImageInput):
         text_too = " Detectors of text give such a map, too." if A_MAP in why else ""
-        told = (
+        note = (
             f"A guess: it makes no boxes, since {why}.{text_too} So it is judged by the errors of its heads. Where "
             "your program makes boxes of them all the same, name its function (`entry_point` in "
             "docs/reference/decoders.md) in place of none."
         )
-    return "\n".join([*comment(told), "decode: none"])
+    return "\n".join([*comment(note), "decode: none"])
 
 
 def _proposals(
@@ -189,16 +182,16 @@ def _proposals(
         return ()
     behind = tails(model, shapes)
     known = inferred(model)
-    seen = [
+    outputs = [
         SeenOutput(
             name=name, shape=shape, tail=behind[name].operators, parts=parts(behind[name], known)
         )
         for name, shape in shapes.items()
         if shape is not None
     ]
-    if len(seen) < len(shapes):
+    if len(outputs) < len(shapes):
         return ()
-    return recognised(seen, (image.height, image.width))
+    return recognised(outputs, (image.height, image.width))
 
 
 NOT_RECOGNISED = """\
@@ -210,8 +203,8 @@ NOT_RECOGNISED = """\
 def _decode(proposals: Sequence[Proposal], chosen: Proposal | None) -> str:
     """Returns the section `decode`, or comments where names and shapes do not decide what it is."""
     if chosen is not None:
-        told = comment(f"Recognised: {chosen.reason}. Look at the boxes of a first run to be sure.")
-        return "\n".join([*told, f"decode: {flow(chosen.decode)}"])
+        note = comment(f"Recognised: {chosen.reason}. Look at the boxes of a first run to be sure.")
+        return "\n".join([*note, f"decode: {flow(chosen.decode)}"])
     if not proposals:
         return NOT_RECOGNISED
     lines = list(
@@ -242,9 +235,9 @@ def _taken(model: onnx.ModelProto, batch: int) -> ImageInput | SampleInput:
         return sample_input(model, batch)
 
 
-def _model(path: Path, found: Likely) -> str:
+def _model(path: Path, proposed: Likely) -> str:
     """Returns the section `model`: on one line where the file says it all."""
-    wishes = found.wishes
+    wishes = proposed.wishes
     if not (wishes.constants or wishes.shapes or wishes.batch > 1):
         return f"model: {{onnx: {quoted(str(path))}}}"
     lines = ["model:", f"  onnx: {quoted(str(path))}"]
@@ -259,16 +252,13 @@ def _model(path: Path, found: Likely) -> str:
     return "\n".join(lines)
 
 
-def guesses(found: Likely, *, pixels: bool, boxless: bool) -> Sequence[str]:
+def guesses(proposed: Likely, *, pixels: bool, boxless: bool) -> Sequence[str]:
     """Returns what of the proposal nothing says.
 
-    Args:
-        found: The proposal.
-        pixels: Whether what becomes of pixels is written, and of no known family.
-        boxless: Whether it is written that an image gives no boxes.
+    `pixels`: what becomes of pixels is written, and of no known family; `boxless`: that an image gives no boxes.
     """
     return (
-        *found.guesses,
+        *proposed.guesses,
         *(["the preprocessing"] if pixels else ()),
         *(["that it makes no boxes (decode: none)"] if boxless else ()),
     )
@@ -282,12 +272,12 @@ def _takes_pixels(image: ImageInput | SampleInput, samples: GivenSamples | None)
     )
 
 
-def _guessed(told: Sequence[str]) -> str:
-    if not told:
+def _guessed(guesses: Sequence[str]) -> str:
+    if not guesses:
         return ""
     return (
         "# Guesses: nothing in the network says them. Every run warns of them; delete what you have checked.\n"
-        f"guessed: {json.dumps(told)}\n"
+        f"guessed: {json.dumps(guesses)}\n"
     )
 
 
@@ -313,8 +303,8 @@ def _in_front_of_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
 def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:
     """Returns comments with the heads that could stand in place of those whose rows are ranked."""
     offered: dict[str, None] = {}
-    for one in ranked.values():
-        offered.update((name, None) for name in one.before if name not in outputs)
+    for rows in ranked.values():
+        offered.update((name, None) for name in rows.before if name not in outputs)
     usable = [name for name in offered if not UNREADABLE.search(name)]
     called = "raw" if "raw" not in outputs else "before"
     names = [f"{called}-{number}" for number in range(1, len(usable) + 1)]
@@ -324,8 +314,8 @@ def _offered(ranked: Mapping[str, Ranked], outputs: Mapping[str, str]) -> str:
     ]
     if not lines:
         return ""
-    told = "  # Tensors inside the network, before the rows are ranked: heads to judge by SQNR instead."
-    return "\n".join(("", told, *lines))
+    title = "  # Tensors inside the network, before the rows are ranked: heads to judge by SQNR instead."
+    return "\n".join(("", title, *lines))
 
 
 def _head(
@@ -341,8 +331,8 @@ def _head(
         # Quoted, since YAML limits what it takes for a key (1024 characters), escapes and all.
         settings.append(f"output: {name}")
         name = f"head-{number}"
-    told: dict[str, object] = {"stride": _stride(output, image), **held}
-    settings += [f"{key}: {value}" for key, value in told.items() if value]
+    optional: dict[str, object] = {"stride": _stride(output, image), **held}
+    settings += [f"{key}: {value}" for key, value in optional.items() if value]
     line = f"  {name}: {{{', '.join(settings)}}}   # {shape_text(output)}"
     if ranked:
         line += f"; rows ranked by {ranked.operator}: compared as boxes where `decode` says how"

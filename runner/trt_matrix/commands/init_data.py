@@ -36,26 +36,24 @@ class GivenSamples:
 def given(folder: Path, called: str) -> GivenSamples:
     """Returns what a folder of samples holds: both parts in folders of their names, or files to be halved.
 
-    Args:
-        folder: As it can be opened.
-        called: The same as matrix.yaml is to call it.
+    `called` is what matrix.yaml is to call it.
 
     Raises:
         ConfigError: it holds no samples, too few, or what is none.
     """
     apart = all((folder / part).is_dir() for part in PARTS)
     folders = {part: folder / part for part in PARTS} if apart else {"": folder}
-    found = {part: _files(path) for part, path in folders.items()}
-    keys = {key for key, _ in found.values()}
+    by_part = {part: _files(path) for part, path in folders.items()}
+    keys = {key for key, _ in by_part.values()}
     if len(keys) > 1:
         raise ConfigError(str(folder), ["one part holds images, the other arrays: take one kind"])
     (key,) = keys
-    if not apart and found[""][1] < len(PARTS):
-        told = "one sample alone: half of them calibrate, the others are evaluated"
-        raise ConfigError(str(folder), [told])
+    if not apart and by_part[""][1] < len(PARTS):
+        problem = "one sample alone: half of them calibrate, the others are evaluated"
+        raise ConfigError(str(folder), [problem])
     sections = []
     for part, half in zip(PARTS, ("odd", "even"), strict=True):
-        files = found[part][1] if apart else (found[""][1] + (half == "odd")) // 2
+        files = by_part[part][1] if apart else (by_part[""][1] + (half == "odd")) // 2
         sections.append(
             {
                 key: quoted(f"{called}/{part}" if apart else called),
@@ -111,7 +109,7 @@ def _files(folder: Path) -> tuple[Literal["images", "arrays"], int]:
 def section(
     image: ImageInput | SampleInput,
     pixels: str | None,
-    found: GivenSamples | None,
+    samples: GivenSamples | None,
     published: Mapping[str, Any],
     style: str | None,
     *,
@@ -120,45 +118,40 @@ def section(
 ) -> str:
     """Returns the section: of images, or of arrays for what no file of an image holds.
 
-    Args:
-        image: What the network takes.
-        pixels: Type of whole numbers that it takes, None where it takes floats.
-        found: The user's samples; None where he has not said where they are.
-        published: Keys of `preprocess` in which the network's family differs from the defaults.
-        style: That family, for the reader.
-        boxless: Whether labels would have no use.
-        parts: The network's inputs, where every sample brings several.
+    `pixels` is the type of whole numbers that the network takes, None for floats. `published` are the keys of
+    `preprocess` in which its family, `style`, differs from the defaults. With `boxless` labels would have no use;
+    `parts` are the network's inputs, where every sample brings several.
 
     Raises:
         GraphError: images cannot fill the network's input.
     """
     no_image = isinstance(image, SampleInput) or image.channels not in CHANNELS
-    if no_image or (found is not None and found.key == "arrays"):
-        return _arrays(image, found, parts)
+    if no_image or (samples is not None and samples.key == "arrays"):
+        return _arrays(image, samples, parts)
     assert isinstance(image, ImageInput)  # noqa: S101 - held above
     labels = "" if boxless else "labels: COCO JSON, or a folder of YOLO or VOC files"
-    if found is None:
+    if samples is None:
         where = (
             "  # 128 or more images like those the network will see; not those you evaluate on.\n"
             "  calibration: {images: images/calibration}\n"
             "  evaluation: {images: images/evaluation}" + (f"   # {labels}" if labels else "")
         )
     else:
-        where = _lines(found, labels)
-    told = f"; as published for {style}" if published else ""
+        where = _lines(samples, labels)
+    origin = f"; as published for {style}" if published else ""
     return f"""\
 data:
 {where}
   # value = (pixel * scale - mean) / std, after resizing. It must be what the network was trained
-  # with: a wrong one here looks exactly like a bad calibration{told}.
+  # with: a wrong one here looks exactly like a bad calibration{origin}.
   preprocess:
 {_preprocess(image, pixels, published)}"""
 
 
 def _arrays(
-    image: ImageInput | SampleInput, found: GivenSamples | None, parts: Sequence[InputPart] = ()
+    image: ImageInput | SampleInput, samples: GivenSamples | None, parts: Sequence[InputPart] = ()
 ) -> str:
-    if found is not None and found.key == "images":
+    if samples is not None and samples.key == "images":
         shape = list(image.sample)
         told = f"the network takes {shape}, which no file of an image holds: give a folder of .npy, one a sample"
         raise GraphError(told)
@@ -174,22 +167,22 @@ def _arrays(
             )
         )
         told = "".join(f"  {line}\n" for line in lines.splitlines())
-    if found is None:
+    if samples is None:
         return f"""\
 data:
 {told}  calibration: {{arrays: arrays/calibration}}
   evaluation: {{arrays: arrays/evaluation}}"""
-    return f"data:\n{told}{_lines(found, '')}"
+    return f"data:\n{told}{_lines(samples, '')}"
 
 
-def _lines(found: GivenSamples, more: str) -> str:
+def _lines(samples: GivenSamples, more: str) -> str:
     why = ["  # Half of one folder each: what was calibrated on would look better than it is."]
     behind = f"   # {more}" if more else ""
     return "\n".join(
         [
-            *(why if found.halved else []),
-            f"  calibration: {flow(found.calibration)}",
-            f"  evaluation: {flow(found.evaluation)}{behind}",
+            *(why if samples.halved else []),
+            f"  calibration: {flow(samples.calibration)}",
+            f"  evaluation: {flow(samples.evaluation)}{behind}",
         ]
     )
 

@@ -102,8 +102,7 @@ def migrate(
     from trt_matrix.commands.migration import equalising, files, migrating, told
 
     if to not in (QDQ, CACHE):
-        where = "--to"
-        raise ConfigError(where, [f"{to!r:.40} is neither {QDQ} nor {CACHE}"])
+        raise ConfigError("--to", [f"{to!r:.40} is neither {QDQ} nor {CACHE}"])
     read = files.table_of(table) if to == CACHE else None
     wish = migrating.MigrationWish(
         table=table,
@@ -166,13 +165,12 @@ def _header(trt: str | None, algorithm: str | None, table: ReadTable) -> Header:
             "--trt is missing, and no header says it: TensorRT refuses caches of another version, so say 8.6.1"
         )
     elif version[0] >= NO_CALIBRATORS:
-        told = trt or ".".join(map(str, version))
+        called = trt or ".".join(map(str, version))
         problems.append(
-            f"TensorRT {told} has no calibrators, and reads no cache: give it the network"
+            f"TensorRT {called} has no calibrators, and reads no cache: give it the network"
         )
     if problems or version is None:
-        where = f"--to {CACHE}"
-        raise ConfigError(where, problems)
+        raise ConfigError(f"--to {CACHE}", problems)
     return Header(version=version, algorithm=algorithm)
 
 
@@ -190,8 +188,7 @@ def _refuse_of_tables(wish: "MigrationWish") -> None:
             "--model or matrix.yaml names; leave it out"
         )
     if problems:
-        where = f"--to {CACHE}, of a table"
-        raise ConfigError(where, problems)
+        raise ConfigError(f"--to {CACHE}, of a table", problems)
 
 
 def _refuse_others(wish: "MigrationWish", to: str) -> None:
@@ -208,5 +205,4 @@ def _refuse_others(wish: "MigrationWish", to: str) -> None:
     if wish.no_check and wish.check:
         given.append("--no-check with --check")
     if given:
-        where = f"--to {to}"
-        raise ConfigError(where, [f"{', '.join(given)} has no meaning there"])
+        raise ConfigError(f"--to {to}", [f"{', '.join(given)} has no meaning there"])

@@ -32,7 +32,7 @@ class Planned:
         width = max(len(cell.id) for cell in self.cells)
         lines = [*self.notes]
         lines += [f"{cell.id:<{width}}  {self._fate(cell)}" for cell in self.cells]
-        lines += [f"{name}: {_fetched(one)}" for name, one in self.fetch.items()]
+        lines += [f"{name}: {_fetched(sizes)}" for name, sizes in self.fetch.items()]
         runnable = [cell for cell in self.cells if cell.obstacle is None]
         starts = sum(cell.repeats(self.repeats) - self.known.get(cell.id, 0) for cell in runnable)
         size = starts * self.bytes_a_repeat / 1e6

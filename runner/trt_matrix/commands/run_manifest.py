@@ -8,12 +8,12 @@ from typing import Any
 from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.metrics import EPSILON
 from trt_matrix.core.network.lineage import behind
+from trt_matrix.environments.machine import processor
 from trt_matrix.execution.inputs import Network
 from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.inputs.images import overlap
 from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment
-from trt_matrix.planning.machine import processor
 from trt_matrix.store.results import RunFolder, utc_now
 
 
@@ -129,15 +129,16 @@ def _reference_facts(experiment: Experiment, matrix: ExperimentRun) -> Mapping[s
         return host
     start = matrix.reference.start if matrix.reference else None
     engine = start.probe.get("engine") if start else None
-    told = engine if isinstance(engine, dict) else {}
+    facts = engine if isinstance(engine, dict) else {}
     cell = experiment.named.cell.id
     return {
-        "cell": cell, "engine": told.get("name"), "version": told.get("version"), "simulations": host,
+        "cell": cell, "engine": facts.get("name"), "version": facts.get("version"), "simulations": host,
     }  # fmt: skip
 
 
 def _model_facts(network: Network) -> Mapping[str, Any]:
-    files = [{"file": one.name, "sha256": one.fp32.sha256} for one in (network, *network.variants)]
+    forms = (network, *network.variants)
+    files = [{"file": form.name, "sha256": form.fp32.sha256} for form in forms]
     uff = network.uff
     return {
         **files[0],

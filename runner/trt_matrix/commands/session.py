@@ -92,18 +92,18 @@ def run_experiment(
         take=settled.take,
     )
     stopped: tuple[BaseException, str] | None = None
-    seen: CalibrationFacts | None = None
+    images: CalibrationFacts | None = None
     try:
         matrix.run()
-        seen = calibration_facts(experiment, matrix, progress)
+        images = calibration_facts(experiment, matrix, progress)
     except KeyboardInterrupt as error:
         stopped = error, "interrupted; run again to go on from here"
     except EnvironmentUnavailableError as error:
         stopped = error, "without the reference nothing can be compared"
     except ConfigError as error:
         stopped = error, "the network's variants are not one function"
-    told = stopped[1] if stopped else None
-    _write(experiment, matrix, run, time.monotonic() - started, seen, stopped=told)
+    reason = stopped[1] if stopped else None
+    _write(experiment, matrix, run, time.monotonic() - started, images, stopped=reason)
     outcome = report(run, matrix.cells, stage=progress.stage)
     if not stopped and release(run, settling(experiment, store)) is None:
         progress.note(IN_USE)
@@ -148,17 +148,17 @@ def _to_fetch(experiment: Experiment) -> Mapping[str, Mapping[str, int] | str]:
 
     Those are gigabytes. Finding out asks the index once, for their sizes.
     """
-    found: dict[str, Mapping[str, int] | str] = {}
+    fetched: dict[str, Mapping[str, int] | str] = {}
     for name in dict.fromkeys(cell.environment for cell in experiment.cells if not cell.obstacle):
         environment = experiment.environments[name]
         if not isinstance(environment, VenvEnvironment) or environment.engine != "tensorrt":
             continue
         try:
             if sizes := environment.to_fetch():
-                found[name] = sizes
+                fetched[name] = sizes
         except EnvironmentUnavailableError as error:
-            found[name] = str(error)
-    return found
+            fetched[name] = str(error)
+    return fetched
 
 
 def _known(experiment: Experiment, store: Store) -> Mapping[str, int]:
@@ -194,14 +194,7 @@ def init(
 ) -> str:
     """Writes a matrix.yaml for a network; returns what to do next.
 
-    Args:
-        model: Its file.
-        output: The matrix.yaml.
-        force: Whether one that is there is overwritten.
-        images: A folder of samples: then nothing is left to be filled in.
-        versions: Of ONNX Runtime.
-        repeats: Of every cell.
-        runs: Whether it is run at once.
+    With `images`, a folder of samples, nothing is left to be filled in; `force` overwrites one that is there.
 
     Raises:
         ConfigError: the network or the samples cannot be used, or the file exists already.
@@ -213,8 +206,8 @@ def init(
     try:
         parsed = loading.parse(named_file(model, LIMIT_NETWORK_BYTES), str(model))
         moved = order(parsed.graph)
-        found = likely(parsed, samples.arrays if samples else None)
-        notes = told_of(parsed, model.name, found.wishes)
+        proposed = likely(parsed, samples.arrays if samples else None)
+        notes = told_of(parsed, model.name, proposed.wishes)
         called = _relative(model, output.parent)
         text = template.text(called, parsed, notes, samples, versions, repeats)
     except OSError as error:
@@ -226,21 +219,23 @@ def init(
         output.write_text(text, "utf-8")
     except OSError as error:
         raise ConfigError(str(output), [f"cannot be written: {error.strerror}"]) from error
-    done = found.prepared.facts or moved
-    prepared = prepared_note(model.name, found.prepared, sorted_=moved) if done else ""
+    done = proposed.prepared.facts or moved
+    prepared = prepared_note(model.name, proposed.prepared, sorted_=moved) if done else ""
     # A run warns of guesses itself.
     guessed = (
-        "" if runs or not found.guesses else f"a guess, to be checked: {listed(found.guesses)}"
+        ""
+        if runs or not proposed.guesses
+        else f"a guess, to be checked: {listed(proposed.guesses)}"
     )
-    told = "".join(f"{note}\n" for note in (prepared, *notes, guessed) if note)
+    lines = "".join(f"{note}\n" for note in (prepared, *notes, guessed) if note)
     if runs:
         if samples and samples.key == "arrays":
-            return f"{told}wrote {output}: it runs now"
-        return f"{told}wrote {output}: it runs now; what it says of preprocessing must be what the network was trained with"
+            return f"{lines}wrote {output}: it runs now"
+        return f"{lines}wrote {output}: it runs now; what it says of preprocessing must be what the network was trained with"
     if samples and samples.key == "arrays":
-        return f"{told}wrote {output}: `trt-matrix plan {shlex.quote(str(output))}` is next"
+        return f"{lines}wrote {output}: `trt-matrix plan {shlex.quote(str(output))}` is next"
     todo = "its preprocessing" if samples else "its two folders of samples and their preprocessing"
-    return f"{told}wrote {output}: set {todo}, then `trt-matrix plan {shlex.quote(str(output))}`"
+    return f"{lines}wrote {output}: set {todo}, then `trt-matrix plan {shlex.quote(str(output))}`"
 
 
 def _relative(path: Path, folder: Path) -> Path:

@@ -43,15 +43,15 @@ def completed(raw: Sequence[Mapping[str, Any]]) -> tuple[ImageFacts, ...]:
     One CUDA release has one driver and one compatibility package, so what is known of one container
     holds for the others with it; and an image takes about what its neighbours take.
     """
-    told = [row.get("cuda") for row in raw]
-    releases = _filled([_release(cuda) for cuda in told])
+    stated = [row.get("cuda") for row in raw]
+    releases = _filled([_release(cuda) for cuda in stated])
     majors = _filled([release and release.partition(".")[0] for release in releases])
     drivers = _by_release(releases, [row.get("min_driver") for row in raw])
     branches = _by_release(releases, [row.get("min_driver_tesla") for row in raw])
     sizes = [_size_gb(row) for row in raw]
     facts = []
     for n, row in enumerate(raw):
-        cuda, release, major = told[n] or releases[n], releases[n], majors[n]
+        cuda, release, major = stated[n] or releases[n], releases[n], majors[n]
         oldest, newest = capability_range(row["tensorrt"], cuda)
         facts.append(
             ImageFacts(
@@ -120,9 +120,8 @@ def _capability(row: Mapping[str, Any], field: str) -> tuple[int, int] | None:
 def newest_of_each(depth: int, tensorrt: str | None = None) -> tuple[str, ...]:
     """Returns the newest tag of each TensorRT release, oldest first; no release candidates.
 
-    Args:
-        depth: How much of the version makes a release: 1 the major, 2 the minor version.
-        tensorrt: A range such as `>=6,<11`; None for all.
+    `depth` is how much of the version makes a release: 1 the major, 2 the minor version; `tensorrt` a range such as
+    `>=6,<11`, None for all.
     """
     wanted = SpecifierSet(tensorrt or "")
     newest: dict[tuple[int, ...], str] = {}
@@ -136,10 +135,10 @@ def newest_of_each(depth: int, tensorrt: str | None = None) -> tuple[str, ...]:
 def range_problem(tensorrt: str) -> str | None:
     """Returns why a TensorRT range selects nothing; None where it selects some."""
     try:
-        found = newest_of_each(2, tensorrt)
+        newest = newest_of_each(2, tensorrt)
     except ValueError:
         return f"{tensorrt!r:.60} is no range of versions; such as '>=6,<11' or '==8.6.*'"
-    if found:
+    if newest:
         return None
     known = [row.tensorrt for row in rows()]
     return f"no container has TensorRT {tensorrt:.60}; there are {known[0]} to {known[-1]}"
@@ -172,8 +171,8 @@ def unknown(tag: str) -> str:
     tags = [row.tag or "" for row in rows()]
     message = f"unknown tag {tag!r:.60}: {CATALOG.name} has no such container"
     if TAG.fullmatch(tag):
-        before = [one for one in tags if one < tag][-1:]
-        after = [one for one in tags if one > tag][:1]
+        before = [known_tag for known_tag in tags if known_tag < tag][-1:]
+        after = [known_tag for known_tag in tags if known_tag > tag][:1]
         return f"{message}; the nearest: {' and '.join(before + after)}"
     close = difflib.get_close_matches(tag[:60], tags, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {tags[0]} to {tags[-1]}"
@@ -194,29 +193,29 @@ PROBE = ("tensorrt", "cuda", "cudnn", "python")
 def reported(labels: Mapping[str, str], variables: Iterable[str] = ()) -> Mapping[str, str]:
     """Returns the versions in an image's labels and variables (`NAME=value`), without starting it."""
     env = dict(variable.partition("=")[::2] for variable in variables)
-    found = {}
+    facts = {}
     for field, label in LABELS.items():
-        told = labels.get(label) or env.get(VARIABLES[field]) or ""
-        if re.match(r"\s*v?\d", told):
-            found[field] = told.strip()
-    return found
+        value = labels.get(label) or env.get(VARIABLES[field]) or ""
+        if re.match(r"\s*v?\d", value):
+            facts[field] = value.strip()
+    return facts
 
 
-def differences(row: ImageFacts, told: Mapping[str, str]) -> tuple[str, ...]:
+def differences(row: ImageFacts, facts: Mapping[str, str]) -> tuple[str, ...]:
     """Says where a container disagrees with its row; a longer version of the same is no difference."""
-    found = []
+    differing = []
     for field in PROBE:
-        listed, real = getattr(row, field), told.get(field)
+        listed, real = getattr(row, field), facts.get(field)
         if listed and real and not _same(listed, real):
-            found.append(f"{field} is {real}, the catalogue says {listed}")
-    return tuple(found)
+            differing.append(f"{field} is {real}, the catalogue says {listed}")
+    return tuple(differing)
 
 
-def corrected(row: ImageFacts, told: Mapping[str, str]) -> ImageFacts:
+def corrected(row: ImageFacts, facts: Mapping[str, str]) -> ImageFacts:
     """Returns the row with what the container reports in place of what was published."""
-    if not any(told.get(field) for field in PROBE):
+    if not any(facts.get(field) for field in PROBE):
         return row
-    cuda, tensorrt = told.get("cuda") or row.cuda, told.get("tensorrt") or row.tensorrt
+    cuda, tensorrt = facts.get("cuda") or row.cuda, facts.get("tensorrt") or row.tensorrt
     # The driver belongs to the CUDA release: another release, another driver, which nobody told.
     known = cuda == row.cuda or (cuda and row.cuda and _release(cuda) == _release(row.cuda))
     oldest, newest = capability_range(tensorrt, cuda)
@@ -225,8 +224,8 @@ def corrected(row: ImageFacts, told: Mapping[str, str]) -> ImageFacts:
         tensorrt=tensorrt,
         cuda=cuda,
         cuda_major=version(cuda).major if cuda else row.cuda_major,
-        cudnn=told.get("cudnn") or row.cudnn,
-        python=told.get("python") or row.python,
+        cudnn=facts.get("cudnn") or row.cudnn,
+        python=facts.get("python") or row.python,
         driver_min=row.driver_min if known else None,
         driver_branches=row.driver_branches if known else (),
         capability_min=oldest,
@@ -236,6 +235,6 @@ def corrected(row: ImageFacts, told: Mapping[str, str]) -> ImageFacts:
 
 
 def _same(listed: str, real: str) -> bool:
-    parts = [version(one).release for one in (listed, real)]
+    parts = [version(written_version).release for written_version in (listed, real)]
     length = min(map(len, parts))
     return parts[0][:length] == parts[1][:length]

@@ -3,28 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import Field, Tag, model_validator
 
 from trt_matrix.config.decoding import Share
-from trt_matrix.config.forensics import Forensics
-from trt_matrix.config.sections import BRANCH, Section
+from trt_matrix.config.sections import BRANCH, Section, branches
 from trt_matrix.config.shared_table import Algorithm, Shared, SharedTable, name_of
 
 Calibrator = Literal["entropy", "entropy2", "legacy", "minmax"]
 
 
-def _one_or_each(value: Any) -> str:
-    return f"{BRANCH}each" if isinstance(value, list | tuple) else f"{BRANCH}one"
-
-
 PerChannel = Annotated[
     Annotated[float, Tag(f"{BRANCH}one")] | Annotated[tuple[float, ...], Tag(f"{BRANCH}each")],
-    Discriminator(_one_or_each),
+    branches(list | tuple, "each", "one"),
 ]
 """One number for all channels, or one each."""
 
@@ -48,8 +38,7 @@ class Images(Section):
     @model_validator(mode="after")
     def _either(self) -> Self:
         if (self.images is None) == (self.arrays is None):
-            message = "say where the samples are: either `images` or `arrays`"
-            raise ValueError(message)
+            raise ValueError("say where the samples are: either `images` or `arrays`")
         return self
 
     @property
@@ -122,13 +111,11 @@ class Preprocess(Section):
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.channels:
-                message = (
+                raise ValueError(
                     f"{name} has {len(value)} values, {self.color} has {self.channels} channels"
                 )
-                raise ValueError(message)
         if 0 in (self.std if isinstance(self.std, tuple) else (self.std,)):
-            message = "std is 0: every value would be infinite"
-            raise ValueError(message)
+            raise ValueError("std is 0: every value would be infinite")
         return self
 
 
@@ -153,6 +140,21 @@ class Data(Section):
             message = "labels belong to images by their names: with arrays leave `labels` out"
             raise ValueError(message)
         return self
+
+
+class Forensics(Section):
+    """What takes too long for every run (docs/how-to/calibration-images.md has seconds); the rest is always done."""
+
+    learning_curve: bool = Field(
+        False,
+        description="Make tables of 1, 4, 16, … calibration images, several draws each, and simulate them: "
+        "would more images help?",
+    )
+    preprocessing: bool = Field(
+        False,
+        description="Feed the float network its evaluation images in every known preprocessing: does it find "
+        "more in another? Needs labels.",
+    )
 
 
 class CalibrationSection(Section):

@@ -16,11 +16,10 @@ ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII
 
 def _entry_point(text: str) -> str:
     if not ENTRY_POINT.fullmatch(text):
-        message = (
+        raise ValueError(
             f"{text!r:.80} is no entry point: package.module:function, "
             "where package/module.py lies beside matrix.yaml"
         )
-        raise ValueError(message)
     return text
 
 
@@ -39,11 +38,10 @@ NONE = "none"
 
 def _none(value: Any) -> Any:
     if value != NONE:
-        message = (
+        raise ValueError(
             f"{value!r:.80} is neither none, where the network makes no boxes, "
             "nor says how they are made, as {style: yolov8, classes: 80}"
         )
-        raise ValueError(message)
     return value
 
 
@@ -180,41 +178,36 @@ class Decode(Section):
         if self.entry_point:
             idle = sorted(ONLY_WITH_STYLE & self.model_fields_set)
             if idle:
-                message = (
+                raise ValueError(
                     f"{', '.join(idle)}: the function of entry_point decides that, leave it out"
                 )
-                raise ValueError(message)
         if self.style and self.together is not None:
-            message = f"together: {self.style} knows which heads make a box, leave it out"
-            raise ValueError(message)
+            raise ValueError(f"together: {self.style} knows which heads make a box, leave it out")
         named = [head for heads in self.together or () for head in heads]
         if twice := next((head for head in named if named.count(head) > 1), None):
             message = f"together names {twice!r} twice: put what it is read with in one list"
             raise ValueError(message)
-        for name, one, given in (
+        for name, setting, given in (
             ("category_ids", "id", self.category_ids),
             ("class_names", "name", self.class_names),
         ):
             if len(set(given)) < len(given):
-                message = f"{name} holds {'an' if one == 'id' else 'a'} {one} twice"
-                raise ValueError(message)
+                raise ValueError(f"{name} holds {'an' if setting == 'id' else 'a'} {setting} twice")
             if self.classes and given and len(given) != self.classes:
-                message = f"{name} has {len(given)} {one}s, there are {self.classes} classes"
+                message = f"{name} has {len(given)} {setting}s, there are {self.classes} classes"
                 raise ValueError(message)
         return self
 
     def _check_style(self, style: styles.Style) -> None:
         if self.classes is None and "classes" not in style.defaults:
-            message = f"{self.style} needs classes: how many the network knows"
-            raise ValueError(message)
+            raise ValueError(f"{self.style} needs classes: how many the network knows")
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
         idle = sorted((styles.SETTINGS & given) - style.settings)
         if idle:
-            message = (
+            raise ValueError(
                 f"{', '.join(idle)}: {self.style} has no such setting, leave it out; it has "
                 f"{', '.join(sorted(style.settings))}"
             )
-            raise ValueError(message)
 
     def settings(self) -> Mapping[str, Any]:
         """Returns what the style is read with: what is given, else what the style says; no Nones."""

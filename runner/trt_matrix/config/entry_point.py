@@ -3,11 +3,18 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
-from trt_matrix.config.sections import BRANCH, Section
+from trt_matrix.config.sections import (
+    BRANCH,
+    OnnxRuntime,
+    Section,
+    TensorRt,
+    branches,
+    of_engine,
+)
 
 PYTHON = "python"
 
@@ -27,10 +34,6 @@ def _entry_point(text: str) -> str:
 EntryPoint = Annotated[str, AfterValidator(_entry_point)]
 
 
-def _one_or_each(value: Any) -> str:
-    return f"{BRANCH}each" if isinstance(value, Mapping) else f"{BRANCH}one"
-
-
 class WithFunction(Section):
     """What entries have in which a function of the user's own may be the engine."""
 
@@ -38,7 +41,7 @@ class WithFunction(Section):
         Annotated[
             Annotated[EntryPoint, Tag(f"{BRANCH}one")]
             | Annotated[Mapping[ByPass, EntryPoint], Field(min_length=1), Tag(f"{BRANCH}each")],
-            Discriminator(_one_or_each),
+            branches(Mapping, "each", "one"),
         ]
         | None
     ) = Field(
@@ -57,42 +60,41 @@ class WithFunction(Section):
     )
 
     @property
+    def _by_pass(self) -> Mapping[str, str]:
+        stated = self.entry_point
+        if isinstance(stated, str):
+            return {"fp32": stated}
+        return {str(pass_): text for pass_, text in (stated or {}).items()}
+
+    @property
     def functions(self) -> Mapping[str, str]:
         """Pass → name of its function in `program`; empty where another engine is inside."""
-        stated = self.entry_point
-        every = {"fp32": stated} if isinstance(stated, str) else stated or {}
-        return {key: one.rpartition(":")[2] for key, one in every.items()}
+        return {key: text.rpartition(":")[2] for key, text in self._by_pass.items()}
 
     @property
     def program(self) -> Path | None:
         """Returns the file of the functions."""
-        stated = self.entry_point
-        every = [stated] if isinstance(stated, str) else [*(stated or {}).values()]
-        return Path(every[0].rpartition(":")[0]) if every else None
+        return next((Path(text.rpartition(":")[0]) for text in self._by_pass.values()), None)
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:
-        stated = self.entry_point
-        every = list(stated.values()) if isinstance(stated, Mapping) else []
-        files = sorted({one.rpartition(":")[0] for one in every})
+        files = sorted({text.rpartition(":")[0] for text in self._by_pass.values()})
         if len(files) > 1:
-            message = (
+            raise ValueError(
                 f"entry_point names functions in {' and '.join(files)}: an environment has one file, "
                 "make two environments of it"
             )
-            raise ValueError(message)
         return self
 
-
-def with_engine(entry: WithFunction, engine: str) -> None:
-    """Raises ValueError where `entry_point` and `engine: python` are not there together."""
-    if engine == PYTHON and entry.entry_point is None:
-        message = (
-            "engine: python needs `entry_point: file.py:function` (docs/how-to/python-engine.md)"
-        )
-        raise ValueError(message)
-    if engine != PYTHON:
-        idle = sorted({"entry_point", "files", "device"} & entry.model_fields_set)
-        if idle:
+    def _of_engine(self, engine: str, options: OnnxRuntime | TensorRt | None) -> Self:
+        """Raises ValueError for options of another engine, or `entry_point` and `engine: python` not together."""
+        of_engine(options, engine)
+        if engine == PYTHON and self.entry_point is None:
+            raise ValueError(
+                "engine: python needs `entry_point: file.py:function` (docs/how-to/python-engine.md)"
+            )
+        idle = sorted({"entry_point", "files", "device"} & self.model_fields_set)
+        if idle and engine != PYTHON:
             message = f"{', '.join(idle)}: belongs to `engine: python`, the engine here is {engine}"
             raise ValueError(message)
+        return self

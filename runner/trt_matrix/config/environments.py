@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from trt_matrix.config import catalog
-from trt_matrix.config.entry_point import WithFunction, with_engine
+from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.sections import (
     BRANCH,
     OWN_OPTIONS,
@@ -49,9 +49,7 @@ class Interpreter(WithFunction):
 
     @model_validator(mode="after")
     def _options_of_its_engine(self) -> Self:
-        of_engine(self.options, self.engine)
-        with_engine(self, self.engine)
-        return self
+        return self._of_engine(self.engine, self.options)
 
     def ids(self) -> tuple[str, ...]:
         return (self.name,)
@@ -75,11 +73,10 @@ ONE_PER_MAJOR = "one-per-major"
 
 def _one_per_major(value: str) -> str:
     if value != ONE_PER_MAJOR:
-        message = (
+        raise ValueError(
             f'{value!r:.60} is no selector: a list of tags as ["24.04-py3"], {ONE_PER_MAJOR}, '
             'or a range as {tensorrt: ">=6,<11"}'
         )
-        raise ValueError(message)
     return value
 
 
@@ -153,12 +150,7 @@ class Image(WithFunction):
 
     @model_validator(mode="after")
     def _options_of_its_engine(self) -> Self:
-        of_engine(self.options, self.engine)
-        with_engine(self, self.engine)
-        return self
-
-    @model_validator(mode="after")
-    def _versions_of_onnxruntime(self) -> Self:
+        self._of_engine(self.engine, self.options)
         if self.versions and self.engine != "onnxruntime":
             message = "versions are added of onnxruntime only; other engines come with the image, or by `with`"
             raise ValueError(message)
@@ -200,8 +192,17 @@ def _pattern(text: str) -> str:
 
 def twice_named(names: Mapping[str, str]) -> str | None:
     """Returns why a map of a table's names cannot be one, None where it can."""
-    twice = [one for one, often in Counter(names.values()).items() if often > 1]
+    twice = [name for name, often in Counter(names.values()).items() if often > 1]
     return f"`names` gives two tensors of the table the one name {twice[0]!r}" if twice else None
+
+
+TableNames = Annotated[
+    Mapping[str, str],
+    Field(
+        description="Tensor as the table calls it → as the network does; a common prefix or suffix and names "
+        "of nodes are found without."
+    ),
+]
 
 
 class RecordedPass(Section):
@@ -216,11 +217,7 @@ class RecordedPass(Section):
         description="The calibration table that it ran with, which is simulated: TensorRT's cache, ONNX "
         "Runtime's text, JSON or flatbuffers, one of this tool's, or a network with Q/DQ.",
     )
-    names: Mapping[str, str] = Field(
-        {},
-        description="Tensor as the table calls it → as the network does; a common prefix or suffix and names "
-        "of nodes are found without.",
-    )
+    names: TableNames = Field({})
     layers: Path | None = Field(
         None,
         description="What the engine's inspector told of its layers: trtexec --exportLayerInfo with "
@@ -231,8 +228,7 @@ class RecordedPass(Section):
     @model_validator(mode="after")
     def _names_of_a_table(self) -> Self:
         if self.names and self.table is None:
-            message = "`names` are those of a table: say which, as `table`"
-            raise ValueError(message)
+            raise ValueError("`names` are those of a table: say which, as `table`")
         if twice := twice_named(self.names):
             raise ValueError(twice)
         return self
@@ -283,8 +279,7 @@ class Dumps(Section):
     @classmethod
     def _one_device(cls, value: str) -> str:
         if not RECORDED_DEVICE.fullmatch(value):
-            message = f"{value!r} is no device that a program ran on: cpu or gpu:NAME"
-            raise ValueError(message)
+            raise ValueError(f"{value!r} is no device that a program ran on: cpu or gpu:NAME")
         return value
 
     @model_validator(mode="after")

@@ -59,8 +59,8 @@ class HeadGateSection(HeadLimits):
 
 def own_limits(gate: HeadGateSection | NetworkGate) -> Mapping[Precision, BoxLimits]:
     """Returns the limits of precisions that have their own."""
-    found = {precision: getattr(gate, str(precision)) for precision in OWN}
-    return {precision: one for precision, one in found.items() if one is not None}
+    gates = {precision: getattr(gate, str(precision)) for precision in OWN}
+    return {precision: own_gate for precision, own_gate in gates.items() if own_gate is not None}
 
 
 def recorded(gate: HeadGateSection | NetworkGate) -> Mapping[str, Any]:

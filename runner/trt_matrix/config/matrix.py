@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from trt_matrix.config.data import CalibrationSection, Calibrator, Data, LabelledImages, Preprocess
+from trt_matrix.config.data import (
+    CalibrationSection,
+    Calibrator,
+    Data,
+    Forensics,
+    LabelledImages,
+    Preprocess,
+)
 from trt_matrix.config.decoding import Decode, NoBoxes, PriorLevel
 from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.environments import (
@@ -28,12 +29,11 @@ from trt_matrix.config.environments import (
     kind_of,
     tag_of,
 )
-from trt_matrix.config.forensics import Forensics
 from trt_matrix.config.gates import OWN, BoxLimits, HeadGateSection, HeadLimits, NetworkGate
 from trt_matrix.config.network import Head, Model, Plugin, Uff, named_heads
 from trt_matrix.config.problems import problem
 from trt_matrix.config.quantisation import Quantisation
-from trt_matrix.config.sections import BRANCH, Name, OnnxRuntime, Section, TensorRt
+from trt_matrix.config.sections import BRANCH, Name, OnnxRuntime, Section, TensorRt, branches
 from trt_matrix.config.shared_table import SharedTable
 from trt_matrix.config.venv import Requirements, Venv
 from trt_matrix.config.yaml_file import Document, Path_, read
@@ -48,8 +48,7 @@ DEVICE = re.compile(r"cpu|gpu:(\*|[A-Za-z0-9][A-Za-z0-9 ._-]*)|GPU-[0-9a-fA-F-]+
 
 def _device(text: str) -> str:
     if not DEVICE.fullmatch(text):
-        message = f"{text!r:.80} is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid"
-        raise ValueError(message)
+        raise ValueError(f"{text!r:.80} is no device; cpu, gpu:*, gpu:0, gpu:NAME or GPU-uuid")
     return text
 
 
@@ -71,17 +70,8 @@ class Repeats(Section):
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
         if self.min > self.max:
-            message = f"min {self.min} is above max {self.max}"
-            raise ValueError(message)
+            raise ValueError(f"min {self.min} is above max {self.max}")
         return self
-
-
-def _fixed_or_sequential(value: Any) -> str:
-    return f"{BRANCH}{'sequential' if isinstance(value, Mapping | Repeats) else 'fixed'}"
-
-
-def _section_or_none(value: Any) -> str:
-    return f"{BRANCH}{'section' if isinstance(value, Mapping | Decode) else 'none'}"
 
 
 class Timing(Section):
@@ -142,7 +132,7 @@ class Config(Section):
     decode: (
         Annotated[
             Annotated[Decode, Tag(f"{BRANCH}section")] | Annotated[NoBoxes, Tag(f"{BRANCH}none")],
-            Discriminator(_section_or_none),
+            branches(Mapping | Decode, "section", "none"),
         ]
         | None
     ) = Field(
@@ -156,7 +146,7 @@ class Config(Section):
     repeats: Annotated[
         Annotated[Annotated[int, Field(ge=1, le=100)], Tag(f"{BRANCH}fixed")]
         | Annotated[Repeats, Tag(f"{BRANCH}sequential")],
-        Discriminator(_fixed_or_sequential),
+        branches(Mapping | Repeats, "sequential", "fixed"),
     ] = Field(
         3,
         description="Each is a new process and a new build: the noise floor. {min: 2, max: 6} adds "
@@ -259,10 +249,10 @@ def validate(document: Document) -> Config:
         return Config.model_validate_json(json.dumps(document.value))
     except pydantic.ValidationError as error:
         # Where every item is wrong, pydantic also calls the list too short: told once is enough.
-        told = [e for e in error.errors() if e["type"] != "too_short" or not e.get("input")]
-        problems = list(dict.fromkeys(_problem(document, one) for one in told[:MOST_PROBLEMS]))
-        if len(told) > MOST_PROBLEMS:
-            problems.append(f"and {len(told) - MOST_PROBLEMS} more")
+        errors = [e for e in error.errors() if e["type"] != "too_short" or not e.get("input")]
+        problems = list(dict.fromkeys(_problem(document, e) for e in errors[:MOST_PROBLEMS]))
+        if len(errors) > MOST_PROBLEMS:
+            problems.append(f"and {len(errors) - MOST_PROBLEMS} more")
         raise ConfigError(document.source, problems) from error
 
 

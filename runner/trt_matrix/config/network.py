@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
-from pydantic import (
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, model_validator
 
 from trt_matrix.config.decoding import Pixels
 from trt_matrix.config.gates import HeadGateSection
@@ -38,14 +34,11 @@ class Plugin(Section):
     @model_validator(mode="after")
     def _either(self) -> Self:
         if bool(self.libraries) == bool(self.sources):
-            message = "a plugin has either `libraries` or `sources`"
-            raise ValueError(message)
+            raise ValueError("a plugin has either `libraries` or `sources`")
         if self.flags and self.libraries:
-            message = "`flags` are for the compiler, libraries are compiled already"
-            raise ValueError(message)
+            raise ValueError("`flags` are for the compiler, libraries are compiled already")
         if len({file.name for file in self.sources}) < len(self.sources):
-            message = "two sources have one name: they are compiled in one folder"
-            raise ValueError(message)
+            raise ValueError("two sources have one name: they are compiled in one folder")
         return self
 
     @property
@@ -147,15 +140,13 @@ LONGEST_HEAD = 200
 def named_heads(heads: Mapping[str, Head]) -> Mapping[str, Head]:
     for name in heads:
         if not 0 < len(name) <= LONGEST_HEAD:
-            message = (
+            raise ValueError(
                 f"a head's name has 1 to {LONGEST_HEAD} characters, {name!r:.20} has {len(name)}; "
                 "call it as you like and give its `output`"
             )
-            raise ValueError(message)
         if name == WHOLE_NETWORK:
-            message = (
+            raise ValueError(
                 f"no head is called {name!r}, which is where gates on all heads together are told; "
                 "call it as you like and give its `output`"
             )
-            raise ValueError(message)
     return heads

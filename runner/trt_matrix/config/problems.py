@@ -22,14 +22,7 @@ ELSEWHERE: Mapping[tuple[str, str], str] = {
 
 
 def problem(document: Document, path: Path_, error: Any, allowed_keys: AllowedKeys) -> str:
-    """Returns where a value stands, what is wrong with it and what is allowed.
-
-    Args:
-        document: Where it was read.
-        path: Its place in the document.
-        error: One of `pydantic.ValidationError.errors()`.
-        allowed_keys: From the place of a mapping to the keys that it may have.
-    """
+    """Returns where a value stands, what is wrong with it (one of `ValidationError.errors()`) and what is allowed."""
     return f"{document.where(path)}: {_wrong(document, path, error, allowed_keys)}"
 
 

@@ -1,24 +1,22 @@
 """The section `quantisation` of matrix.yaml: what of the network runs on integers, and on which."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
-from trt_matrix.config.sections import BRANCH, Section
+from trt_matrix.config.sections import BRANCH, Section, branches
 
 Weights = Literal["per_channel", "per_tensor"]
 T = TypeVar("T")
 
 
-def _one_or_several(value: Any) -> str:
-    return f"{BRANCH}{'several' if isinstance(value, list | tuple) else 'one'}"
+_one_or_several = branches(list | tuple, "several", "one")
 
 
 def _different(value: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(value)) < len(value):
-        message = "names one twice"
-        raise ValueError(message)
+        raise ValueError("names one twice")
     return value
 
 
@@ -43,7 +41,7 @@ class Quantisation(Section):
             Annotated[tuple[Weights, ...], Field(min_length=1), AfterValidator(_different)],
             Tag(f"{BRANCH}several"),
         ],
-        Discriminator(_one_or_several),
+        _one_or_several,
     ] = Field(
         "per_channel",
         description="A scale an output channel, one for the whole tensor, or a list of both: each is a "
@@ -56,7 +54,7 @@ class Quantisation(Section):
     mixed: Annotated[
         Annotated[Literal["auto"] | None, Tag(f"{BRANCH}one")]
         | Annotated[Annotated[Layers, Field(min_length=1)], Tag(f"{BRANCH}several")],
-        Discriminator(_one_or_several),
+        _one_or_several,
     ] = Field(
         "auto",
         description="The pass `int8-mixed`, the shared table with some layers in float: auto tries in every "

@@ -15,6 +15,15 @@ BRANCH = "\x1f"
 """Begins what pydantic puts into the place of an error to tell the branch of a union: no key does."""
 
 
+def branches(types: Any, of_types: str, other: str) -> Discriminator:
+    """Returns what chooses the branch of a union: `of_types` for a value of these types, else `other`."""
+
+    def branch(value: Any) -> str:
+        return BRANCH + (of_types if isinstance(value, types) else other)
+
+    return Discriminator(branch)
+
+
 class Section(BaseModel):
     # Strict: `repeats: yes` is no 1, and `threads: "4"` no number.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -80,10 +89,8 @@ OWN_OPTIONS = "In place of engines.onnxruntime or engines.tensorrt, whichever is
 
 def of_engine(options: OnnxRuntime | TensorRt | None, engine: str) -> None:
     if options is not None and engine == "python":
-        message = "a function has no options of an engine: it sets what it wants itself"
-        raise ValueError(message)
+        raise ValueError("a function has no options of an engine: it sets what it wants itself")
     wanted = OnnxRuntime if engine == "onnxruntime" else TensorRt
     if options is not None and not isinstance(options, wanted):
         names = ", ".join(wanted.model_fields)
-        message = f"these are no options of {engine}, which is inside; it has: {names}"
-        raise ValueError(message)
+        raise ValueError(f"these are no options of {engine}, which is inside; it has: {names}")

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
-from trt_matrix.config.environments import twice_named
-from trt_matrix.config.sections import BRANCH, Section
+from trt_matrix.config.environments import TableNames, twice_named
+from trt_matrix.config.sections import BRANCH, Section, branches
 
 Algorithm = Literal["entropy", "minmax", "percentile", "mse", "robust"]
 
@@ -22,27 +22,19 @@ class SharedTable(Section):
         description="TensorRT's cache, ONNX Runtime's text, JSON or flatbuffers, one of this tool's, or a "
         "network with Q/DQ, relative to this file."
     )
-    names: Mapping[str, str] = Field(
-        {},
-        description="Tensor as the table calls it → as the network does; a common prefix or suffix and names "
-        "of nodes are found without.",
-    )
+    names: TableNames = Field({})
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        if found := twice_named(self.names):
-            raise ValueError(found)
+        if twice := twice_named(self.names):
+            raise ValueError(twice)
         return self
-
-
-def _kind(value: Any) -> str:
-    return f"{BRANCH}{'table' if isinstance(value, Mapping | SharedTable) else 'algorithm'}"
 
 
 Shared = Annotated[
     Annotated[Literal[Algorithm, "best"] | None, Tag(f"{BRANCH}algorithm")]
     | Annotated[SharedTable, Tag(f"{BRANCH}table")],
-    Discriminator(_kind),
+    branches(Mapping | SharedTable, "table", "algorithm"),
 ]
 
 

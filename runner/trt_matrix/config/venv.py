@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
-from trt_matrix.config.entry_point import WithFunction, with_engine
+from trt_matrix.config.entry_point import WithFunction
 from trt_matrix.config.sections import (
     BRANCH,
     OWN_OPTIONS,
@@ -15,7 +15,7 @@ from trt_matrix.config.sections import (
     Name,
     Section,
     Version,
-    of_engine,
+    branches,
 )
 from trt_matrix.core.hosts.onnxruntime_wheels import Python, beside, pythons
 from trt_matrix.core.hosts.wheels import Wheel, wheel
@@ -47,18 +47,11 @@ VERSION = "{version}"
 ENGINE_PACKAGE = re.compile(r"(nvidia[-_.])?(tensorrt|onnxruntime)([^A-Za-z]|$)", re.IGNORECASE)
 
 
-def _package_or_requirements(value: Any) -> str:
-    return (
-        f"{BRANCH}requirements" if isinstance(value, Mapping | Requirements) else f"{BRANCH}package"
-    )
-
-
 def _no_secret(value: str) -> str:
     if "@" in value.partition("://")[2].partition("/")[0]:
-        message = (
+        raise ValueError(
             "an index is named without user and password: uv reads those from its own settings"
         )
-        raise ValueError(message)
     return value
 
 
@@ -68,7 +61,7 @@ class Venv(WithFunction):
     venv: Annotated[
         Annotated[Package, Tag(f"{BRANCH}package")]
         | Annotated[Requirements, Tag(f"{BRANCH}requirements")],
-        Discriminator(_package_or_requirements),
+        branches(Mapping | Requirements, "requirements", "package"),
     ]
     versions: tuple[Version, ...] = Field((), description='Of the package, in quotes: ["1.26.0"].')
     python: str | None = Field(
@@ -95,27 +88,21 @@ class Venv(WithFunction):
     @model_validator(mode="after")
     def _named_by_version_or_name(self) -> Self:
         if isinstance(self.venv, Requirements):
-            if self.versions and not any(VERSION in one for one in self._stated):
-                message = (
+            if self.versions and not any(VERSION in requirement for requirement in self._stated):
+                raise ValueError(
                     "requirements state their versions themselves: leave out `versions`, or write "
                     f"{VERSION} where they belong"
                 )
-                raise ValueError(message)
-            if not self.versions and any(VERSION in one for one in self._stated):
-                message = f"{VERSION} stands for each of `versions`: name at least one"
-                raise ValueError(message)
+            if not self.versions and any(VERSION in requirement for requirement in self._stated):
+                raise ValueError(f"{VERSION} stands for each of `versions`: name at least one")
             if self.name is None:
-                message = "an environment of requirements needs a `name`"
-                raise ValueError(message)
+                raise ValueError("an environment of requirements needs a `name`")
         elif not self.versions:
-            message = 'name at least one version: `versions: ["1.32.0"]`'
-            raise ValueError(message)
+            raise ValueError('name at least one version: `versions: ["1.32.0"]`')
         elif self.engine == "tensorrt":
             for version in self.versions:
                 wheel(self.venv, version, None)
-        of_engine(self.options, self.engine)
-        with_engine(self, self.engine)
-        return self
+        return self._of_engine(self.engine, self.options)
 
     @property
     def _stated(self) -> tuple[str, ...]:
@@ -128,8 +115,8 @@ class Venv(WithFunction):
         """What is inside; ONNX Runtime too where its provider of TensorRT comes with it."""
         if self.stated_engine:
             return self.stated_engine
-        found = (ENGINE_PACKAGE.match(one.strip()) for one in self._stated)
-        named = {match[2].lower() for match in found if match}
+        matches = (ENGINE_PACKAGE.match(requirement.strip()) for requirement in self._stated)
+        named = {match[2].lower() for match in matches if match}
         return "tensorrt" if named == {"tensorrt"} else "onnxruntime"
 
     def ids(self) -> tuple[str, ...]:
@@ -152,10 +139,10 @@ class Venv(WithFunction):
             version = self.versions[index] if self.versions else VERSION
             return tuple(one.replace(VERSION, version) for one in self._stated)
         stated = {_distribution(one) for one in self.with_}
-        if found := self.tensorrt(index, driver):
+        if wheel := self.tensorrt(index, driver):
             own = (
                 requirement
-                for requirement in found.requirements
+                for requirement in wheel.requirements
                 if _distribution(requirement) not in stated
             )
             return (*own, *self.with_)
@@ -167,8 +154,8 @@ class Venv(WithFunction):
         """Returns the oldest and the newest Python that `ids()[index]` has wheels for; None where that is not known."""
         if isinstance(self.venv, Requirements):
             return None
-        if found := self.tensorrt(index, None):
-            return found.pythons
+        if wheel := self.tensorrt(index, None):
+            return wheel.pythons
         return pythons(self.versions[index])
 
 

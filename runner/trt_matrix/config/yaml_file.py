@@ -61,8 +61,8 @@ def dotted(path: Path_) -> str:
 def quoted(text: str) -> str:
     """Returns `text` as a YAML string on one line, whatever it holds; what a display would not show is escaped."""
     plain = text.isprintable()
-    made: str = yaml.safe_dump(text, default_style='"', allow_unicode=plain, width=math.inf)
-    return made.rstrip("\n")
+    scalar: str = yaml.safe_dump(text, default_style='"', allow_unicode=plain, width=math.inf)
+    return scalar.rstrip("\n")
 
 
 def read(path: Path) -> Document:

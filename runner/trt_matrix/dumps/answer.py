@@ -68,33 +68,28 @@ def answer(answering: ProgramAnswer, request: Path, result: Path, log: Path) -> 
     probe: dict[str, Any] = {"schema_version": protocol.SCHEMA_VERSION, **answering.facts()}
     with log.open("a", encoding="utf-8") as stream:
         for pass_ in asked["passes"]:
-            seen, told = _pass(answering, asked, pass_, result)
-            probe.setdefault("files", {})[pass_["name"]] = seen
-            stream.writelines(f"{pass_['name']}: {line}\n" for line in told)
+            answered, lines = _pass(answering, asked, pass_, result)
+            probe.setdefault("files", {})[pass_["name"]] = answered
+            stream.writelines(f"{pass_['name']}: {line}\n" for line in lines)
     protocol.write_json(str(result / protocol.PROBE), probe)
+    ended = {"status": "ok", "stage": "infer", "error": None}
     protocol.write_json(
-        str(result / protocol.RESULT),
-        {
-            "schema_version": protocol.SCHEMA_VERSION,
-            "status": "ok",
-            "stage": "infer",
-            "error": None,
-        },
+        str(result / protocol.RESULT), {"schema_version": protocol.SCHEMA_VERSION, **ended}
     )
 
 
 def _pass(
-    answering: ProgramAnswer, asked: Mapping[str, Any], one: Mapping[str, Any], result: Path
+    answering: ProgramAnswer, asked: Mapping[str, Any], pass_: Mapping[str, Any], result: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Writes one pass; returns facts of its files, and lines for the log."""
-    name = one["name"]
+    name = pass_["name"]
     folder = result / protocol.PASSES / name
     folder.mkdir(parents=True)
     started = time.perf_counter()
     content: dict[str, Any] = {
         "schema_version": protocol.SCHEMA_VERSION,
         "name": name,
-        "model": Path(one["model"]).name,
+        "model": Path(pass_["model"]).name,
         "status": "ok",
         "error": None,
         "outputs": {},
@@ -102,44 +97,44 @@ def _pass(
         "executed": None,
     }
     facts: dict[str, Any] = {}
-    told: list[str] = []
+    lines: list[str] = []
     try:
         recorded = answering.passes[name]
-        model = onnx.load(one["model"])
+        model = onnx.load(pass_["model"])
         for index, (head, output) in enumerate(asked["heads"]):
             shape = answering.shapes.get(head) or _declared(
                 model, head, output, protocol.batch_size(asked)
             )
-            file = f"{index}.npy"
-            found = write_head(
-                recorded.outputs, head, shape, asked.get("repeat") or 0, folder / file
-            )
-            content["outputs"][head] = {
-                "file": file,
-                "shape": [len(recorded.outputs.images), *shape],
+            file, repeat = f"{index}.npy", asked.get("repeat") or 0
+            written = write_head(recorded.outputs, head, shape, repeat, folder / file)
+            whole = [len(recorded.outputs.images), *shape]
+            content["outputs"][head] = {"file": file, "shape": whole}
+            facts[head] = {
+                "files": written.files,
+                "files_of_no_image": written.extra[:20],
+                "nonfinite": dict(list(written.nonfinite.items())[:20]),
             }
-            facts[head] = _seen(found)
-            told += _lines(head, found)
+            lines += _lines(head, written)
         # Of another precision a table says nothing, and the shared one of Q/DQ nodes is in the network.
-        own = (one.get("implicit") or {}).get("scales") == "calibrate"
-        if recorded.table is not None and (own or one["table"] is not None):
+        own = (pass_.get("implicit") or {}).get("scales") == "calibrate"
+        if recorded.table is not None and (own or pass_["table"] is not None):
             wanted = TableContext(
                 model=model,
                 engine=answering.engine,
                 heads=[(head, output) for head, output in asked["heads"]],
                 least=answering.least_coverage,
-                shared=shared_table(one["table"]),
+                shared=shared_table(pass_["table"]),
             )
-            told += _take_table(recorded.table, wanted, folder, content)
+            lines += _take_table(recorded.table, wanted, folder, content)
         if recorded.layers.paths():
-            told += _take_layers(recorded.layers, model, folder, content)
+            lines += _take_layers(recorded.layers, model, folder, content)
     except (DumpError, OSError, DecodeError) as error:
-        told_error = {"type": REFUSED, "message": str(error)}
-        content |= {"status": "job_failed", "outputs": {}, "error": told_error}
-        told.append(str(error))
+        reason = {"type": REFUSED, "message": str(error)}
+        content |= {"status": "job_failed", "outputs": {}, "error": reason}
+        lines.append(str(error))
     content["stages"] = {"infer": time.perf_counter() - started}
     protocol.write_json(str(folder / protocol.PASS), content)
-    return facts, told
+    return facts, lines
 
 
 def _declared(model: onnx.ModelProto, head: str, output: str, batch: int) -> Shape:
@@ -156,21 +151,14 @@ def _declared(model: onnx.ModelProto, head: str, output: str, batch: int) -> Sha
     return sizes[1:] if len(sizes) > 1 and sizes[0] == batch else sizes
 
 
-def _seen(found: Found) -> dict[str, Any]:
-    return {
-        "files": found.files,
-        "files_of_no_image": found.extra[:20],
-        "nonfinite": dict(list(found.nonfinite.items())[:20]),
-    }
-
-
-def _lines(head: str, found: Found) -> list[str]:
+def _lines(head: str, output: Found) -> list[str]:
     lines = [
-        f"{head}: {name} holds {count:,} NaN or infinite" for name, count in found.nonfinite.items()
+        f"{head}: {name} holds {count:,} NaN or infinite"
+        for name, count in output.nonfinite.items()
     ]
-    if found.extra:
+    if output.extra:
         lines.append(
-            f"{head}: {len(found.extra):,} files belong to no evaluation image, such as {found.extra[0]}"
+            f"{head}: {len(output.extra):,} files belong to no evaluation image, such as {output.extra[0]}"
         )
     return lines
 

@@ -93,13 +93,11 @@ class BroughtTable:
     def uncovered(self, unmapped: Sequence[str], otherwise: str) -> str | None:
         """Returns that it names too little of a head; None where it is enough.
 
-        Args:
-            unmapped: Of `unmapped`.
-            otherwise: What to do where the names are those of another network.
+        `otherwise` is what to do where the names are those of another network.
         """
         arrived = coverage(self.target.model, TensorArrival(unmapped=unmapped), self.target.heads)
         head, worst = min(
-            arrived.items(), key=lambda one: 1.0 if one[1].ratio is None else one[1].ratio
+            arrived.items(), key=lambda head: 1.0 if head[1].ratio is None else head[1].ratio
         )
         if enough(worst.mapped, worst.total, self.target.least):
             return None
@@ -124,13 +122,7 @@ class BroughtTable:
 
 
 def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Target) -> BroughtTable:
-    """Brings a table to the network's names.
-
-    Args:
-        name: Of its file.
-        table: What it holds.
-        names: The user's map, theirs → the network's.
-        target: Whose table it is to be.
+    """Brings the table of a file to the names of `target`'s network; `names` is the user's map, theirs → the network's.
 
     Raises:
         GraphError: see `calibration_model`.
@@ -140,10 +132,5 @@ def brought(name: str, table: ReadTable, names: Mapping[str, str], target: Targe
     if called.unmapped and called.affixes is None:
         others = other_names(target.model, target.variants, wanted)
         called = naming(table.names, wanted, names, target.least, others)
-    return BroughtTable(
-        name=name,
-        found=table.renamed(called.names),
-        wanted=wanted,
-        called=called,
-        target=target,
-    )
+    mine = table.renamed(called.names)
+    return BroughtTable(name=name, found=mine, wanted=wanted, called=called, target=target)

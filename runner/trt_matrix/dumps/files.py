@@ -18,6 +18,7 @@ from trt_matrix.dumps.tensor import (
     FileFormat,
     NoNumbersError,
     Tensor,
+    channels_first,
     place,
     reporting,
 )
@@ -65,8 +66,7 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
     with reporting(str(path)):
         if not path.is_file():
             problem = "is no regular file" if path.exists() else "does not exist"
-            message = f"{path} {problem}"
-            raise DumpError(message)
+            raise DumpError(f"{path} {problem}")
         size = path.stat().st_size
         if size == 0:
             message = f"{path} is empty: did the program that wrote it end, and close the file?"
@@ -79,10 +79,9 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
         if beginning.startswith(NPZ_MAGICS):
             return _npz(path, form.layout)
     if path.suffix in (".npy", ".npz"):
-        message = (
+        raise DumpError(
             f"{path} is called {path.suffix} but does not begin like one: was it cut or renamed?"
         )
-        raise DumpError(message)
     if looks_written(beginning):
         return written(path, form.layout)
     if looks_like_text(beginning, path.suffix):
@@ -94,16 +93,14 @@ def tensors(path: Path, form: FileFormat) -> tuple[Tensor, ...]:
 def _raw(path: Path, size: int, form: FileFormat) -> Tensor:
     width = form.numpy.itemsize
     if size % width:
-        message = (
+        raise DumpError(
             f"{path} has {size:,} bytes, no multiple of {width}: it is not raw {form.dtype}, "
             "was cut, or begins with a header"
         )
-        raise DumpError(message)
     if form.layout is ChannelOrder.NHWC and form.shape is None:
-        message = (
+        raise DumpError(
             f"{path} is raw: --layout {form.layout} needs --shape, as images,channels,height,width"
         )
-        raise DumpError(message)
     held = size // width
     shape = None if form.shape is None else _fitted(path, held, form.shape, form)
     elements = held if shape is None else math.prod(shape)
@@ -126,10 +123,9 @@ def _fitted(path: Path, held: int, shape: tuple[int, ...], form: FileFormat) -> 
         return shape
     wanted = spelled(shape)
     needs = f"needs {'a multiple of ' if -1 in shape else ''}{fixed:,}"
-    message = (
+    raise DumpError(
         f"{path} has {held:,} elements, --shape {wanted} {needs}: {_advice(held, shape, form)}"
     )
-    raise DumpError(message)
 
 
 def _advice(held: int, shape: tuple[int, ...], form: FileFormat) -> str:
@@ -137,7 +133,7 @@ def _advice(held: int, shape: tuple[int, ...], form: FileFormat) -> str:
     for dtype in DType:
         if dtype is not form.dtype and size == math.prod(shape) * np.dtype(dtype).itemsize:
             return f"it fits as {dtype}, try --dtype {dtype}"
-    fitting = " or ".join(spelled(one) for one in shapes_that_fit(held, shape))
+    fitting = " or ".join(map(spelled, shapes_that_fit(held, shape)))
     if fitting:
         return f"{fitting} would fit"
     return "no other number of images and no other square fits; is it another head?"
@@ -149,43 +145,39 @@ def spelled(shape: Sequence[int]) -> str:
 
 
 def shapes_that_fit(elements: int, shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """Returns shapes like `shape` with `elements` elements: more images, or another height and width.
+    """Returns shapes like `shape` with `elements` elements, ≥ 1: more images, or another height and width.
 
-    Args:
-        elements: Of the file, ≥ 1.
-        shape: Channels first; an axis of −1 is free anyway and counts as 1.
+    Channels are first; an axis of −1 is free anyway and counts as 1.
     """
     axes = tuple(max(axis, 1) for axis in shape)
-    found = []
+    shapes = []
     images, rest = divmod(elements, math.prod(axes[1:]))
     if rest == 0:
-        found.append((images, *axes[1:]))
+        shapes.append((images, *axes[1:]))
     if len(axes) == 4:
         positions, rest = divmod(elements, axes[0] * axes[1])
         side = math.isqrt(positions)
         if rest == 0 and side * side == positions:
-            found.append((axes[0], axes[1], side, side))
-    return [fromkey for fromkey in dict.fromkeys(found) if fromkey != tuple(shape)]
+            shapes.append((axes[0], axes[1], side, side))
+    return [fitting for fitting in dict.fromkeys(shapes) if fitting != tuple(shape)]
 
 
 def _npz(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = []
+            arrays = []
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as stream:
-                        found.append(_npy(stream, path, info.filename, info.file_size, layout))
+                        arrays.append(_npy(stream, path, info.filename, info.file_size, layout))
     except BAD_ZIP as error:
         message = f"{path} is a damaged or unusual .npz: {error}; write it again with numpy.savez"
         raise DumpError(message) from error
-    if not found:
-        message = f"{path} is a zip file without arrays (.npy members): is it another file?"
-        raise DumpError(message)
-    if len({tensor.member for tensor in found}) < len(found):
-        message = f"{path} holds two arrays of one name: write it again with numpy.savez"
-        raise DumpError(message)
-    return tuple(found)
+    if not arrays:
+        raise DumpError(f"{path} is a zip file without arrays (.npy members): is it another file?")
+    if len({tensor.member for tensor in arrays}) < len(arrays):
+        raise DumpError(f"{path} holds two arrays of one name: write it again with numpy.savez")
+    return tuple(arrays)
 
 
 def _npy(
@@ -196,30 +188,22 @@ def _npy(
     try:
         shape, fortran, dtype = read_header(stream)
     except BAD_HEADER as error:
-        message = f"{where} has a damaged .npy header: save it again ({error})"
-        raise DumpError(message) from error
+        raise DumpError(f"{where} has a damaged .npy header: save it again ({error})") from error
     if dtype.kind != "f" or dtype.itemsize > 8:
-        message = f"{where} holds {dtype}: save it with array.astype(numpy.float32)"
-        raise DumpError(message)
+        raise DumpError(f"{where} holds {dtype}: save it with array.astype(numpy.float32)")
     # In a Fortran-ordered file of one long axis the elements stand in the usual order all the same.
     if fortran and sum(axis > 1 for axis in shape) > 1:
-        message = f"{where} is in Fortran order: save it with numpy.ascontiguousarray(array)"
-        raise DumpError(message)
+        raise DumpError(f"{where} is in Fortran order: save it with numpy.ascontiguousarray(array)")
     elements = math.prod(shape)
     if elements < 1 or min(shape, default=1) < 0:
-        message = f"{where} has shape {shape}: there is nothing to compare"
-        raise DumpError(message)
+        raise DumpError(f"{where} has shape {shape}: there is nothing to compare")
     offset = stream.tell()
     if size - offset < elements * dtype.itemsize:
-        message = (
+        raise DumpError(
             f"{where} was cut: its header promises {elements:,} elements, "
             f"there are bytes for {(size - offset) // dtype.itemsize:,}"
         )
-        raise DumpError(message)
-    if len(shape) < 3:
-        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
-    elif layout is ChannelOrder.NHWC:
-        shape = (shape[0], shape[-1], *shape[1:-1])
+    shape, layout = channels_first(shape, layout)
     return Tensor(
         path=path, member=member, raw=False, dtype=dtype, shape=shape, layout=layout,
         offset=offset, elements=elements,

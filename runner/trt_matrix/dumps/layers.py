@@ -43,11 +43,9 @@ class TakenLayers:
 
 
 def take_layers(files: LayerFiles, model: onnx.ModelProto) -> TakenLayers:
-    """Reads what was recorded of layers; says why it is not used rather than raise.
+    """Reads what was recorded of layers, at least one file; says why it is not used rather than raise.
 
-    Args:
-        files: At least one.
-        model: The network as the program is said to have built it: its nodes' names are in the layers'.
+    `model` is the network as the program is said to have built it: its nodes' names are in the layers'.
     """
     network = layers_of(model)
     notes: list[str] = []
@@ -72,23 +70,22 @@ def layers_of(model: onnx.ModelProto) -> dict[str, list[str]]:
 
     A node without a name is `node_of_TENSOR` (onnx/onnx-tensorrt, getNodeName in onnx2trt_utils.cpp).
     """
-    found: dict[str, list[str]] = {}
+    by_layer: dict[str, list[str]] = {}
     for node in model.graph.node:
         outputs = [tensor for tensor in node.output if tensor]
         if outputs:
-            found.setdefault(node.name or f"node_of_{outputs[0]}", []).extend(outputs)
-    return found
+            by_layer.setdefault(node.name or f"node_of_{outputs[0]}", []).extend(outputs)
+    return by_layer
 
 
 def _information(
     path: Path, network: Mapping[str, list[str]], notes: list[str]
 ) -> dict[str, Any] | None:
     try:
-        told = json.loads(content_of(path), strict=False)
-        if not isinstance(told, dict) or not isinstance(told.get("Layers"), list):
-            message = "it has no list of `Layers`, as trtexec --exportLayerInfo writes"
-            raise ValueError(message)
-        layers = layer_information.inspected(told, network)
+        value = json.loads(content_of(path), strict=False)
+        if not isinstance(value, dict) or not isinstance(value.get("Layers"), list):
+            raise ValueError("it has no list of `Layers`, as trtexec --exportLayerInfo writes")
+        layers = layer_information.inspected(value, network)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         notes.append(f"{path.name}: its layers are not used: {_reason(error)}")
         return None

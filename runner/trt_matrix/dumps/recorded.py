@@ -60,33 +60,26 @@ class Found:
 def write_head(recorded: Recorded, head: str, shape: Shape, repeat: int, target: Path) -> Found:
     """Writes one head of all images as a job does: float32 (images, …), channels first.
 
-    Memory is constant: one image at a time.
-
-    Args:
-        recorded: Where the files are.
-        head: Its name in matrix.yaml.
-        shape: Of one image, without a batch axis.
-        repeat: From 0.
-        target: The .npy to write.
+    Memory is constant: one image at a time. `shape` is of one image, without a batch axis; `repeat` is from 0.
 
     Raises:
         DumpError: files are missing, of another size, or hold other numbers than they should.
     """
-    found = Found()
+    written = Found()
     writer = ArrayWriter(str(target), len(recorded.images), shape)
     try:
-        for tensor in _tensors(recorded, head, shape, repeat, found):
+        for tensor in _tensors(recorded, head, shape, repeat, written):
             for row in tensor.blocks(math.prod(shape)):
-                _count_nonfinite(row, tensor, recorded, found)
+                _count_nonfinite(row, tensor, recorded, written)
                 writer.append(row.reshape(shape))
         writer.close()
     finally:
         writer.discard()
-    return found
+    return written
 
 
 def _tensors(
-    recorded: Recorded, head: str, shape: Shape, repeat: int, found: Found
+    recorded: Recorded, head: str, shape: Shape, repeat: int, written: Found
 ) -> Iterator[Tensor]:
     """Yields the head's tensors in the order of the images: one each, or one of all."""
     values: dict[str, str | int] = {"head": recorded.called(head), "repeat": repeat}
@@ -99,8 +92,8 @@ def _tensors(
     if len(set(names)) < len(names):
         message = f"{recorded.files}: two images have one name: use {{index}} in place of {{image}}"
         raise DumpError(message)
-    found.files = len(names)
-    _check_there(recorded, names, values, found)
+    written.files = len(names)
+    _check_there(recorded, names, values, written)
     for number, name in enumerate(names):
         tensor = _tensor(recorded, name, head, shape, 1 if own else images)
         if number == 0:
@@ -112,7 +105,7 @@ def _check_there(
     recorded: Recorded,
     names: Sequence[str],
     values: Mapping[str, str | int],
-    found: Found,
+    written: Found,
 ) -> None:
     """Notes files of no evaluation image.
 
@@ -122,12 +115,12 @@ def _check_there(
     expected = set(names)
     pattern = matching(recorded.files, values)
     there = set(files_below(recorded.folder, ()))
-    found.extra = sorted(name for name in there - expected if pattern.fullmatch(name))
+    written.extra = sorted(name for name in there - expected if pattern.fullmatch(name))
     missing = [name for name in names if name not in there]
     if missing:
         message = f"{recorded.folder}: {_some(missing)} missing, {len(missing):,} of {len(names):,}"
-        if found.extra:
-            message += f"; {_some(found.extra)} there instead: are they named after other images?"
+        if written.extra:
+            message += f"; {_some(written.extra)} there instead: are they named after other images?"
         raise DumpError(message)
 
 
@@ -153,8 +146,7 @@ def _tensor(recorded: Recorded, name: str, head: str, shape: Shape, images: int)
             raise DumpError(message)
         tensor = called.get(wanted, tensor)
     elif "head" not in fields(recorded.files) and len(recorded.names) > 1:
-        message = f"{recorded.files!r} names no {{head}}: which head is it?"
-        raise DumpError(message)
+        raise DumpError(f"{recorded.files!r} names no {{head}}: which head is it?")
     return _shaped(tensor, (images, *shape), recorded.form.layout)
 
 
@@ -169,10 +161,10 @@ def _shaped(tensor: Tensor, shape: Shape, layout: ChannelOrder) -> Tensor:
     in_file = (
         (shape[0], *shape[2:], shape[1]) if layout is ChannelOrder.NHWC and shape[2:] else shape
     )
-    told = tensor.shape or ()
+    stated = tensor.shape or ()
     # A batch of one may be left out, and a flat array has no axes to be in another order.
-    if _long(told) not in ((), _long(in_file)) and len(_long(told)) > 1:
-        message = f"{tensor.where} has shape {told}, expected {in_file} ({layout}): see `layout`"
+    if _long(stated) not in ((), _long(in_file)) and len(_long(stated)) > 1:
+        message = f"{tensor.where} has shape {stated}, expected {in_file} ({layout}): see `layout`"
         raise DumpError(message)
     return dataclasses.replace(
         tensor, shape=shape, layout=layout if shape[2:] else ChannelOrder.NCHW
@@ -207,15 +199,14 @@ def _check_type(tensor: Tensor, recorded: Recorded) -> None:
     other = other_dtype(sample(tensor), tensor.dtype)
     if other is not None:
         keys = f"byte_order: {order_of(other)}, dtype: {other.name}"
-        message = (
+        raise DumpError(
             f"{tensor.where} looks like {looks_like(other)}, as {looks_like(tensor.dtype)} its "
             f"magnitudes make no sense: say `{keys}` in matrix.yaml"
         )
-        raise DumpError(message)
 
 
-def _count_nonfinite(row: Floats, tensor: Tensor, recorded: Recorded, found: Found) -> None:
+def _count_nonfinite(row: Floats, tensor: Tensor, recorded: Recorded, written: Found) -> None:
     count = row.size - int(np.count_nonzero(np.isfinite(row)))
     if count:
         name = place(tensor.path.relative_to(recorded.folder), tensor.member)
-        found.nonfinite[name] = found.nonfinite.get(name, 0) + count
+        written.nonfinite[name] = written.nonfinite.get(name, 0) + count

@@ -57,11 +57,9 @@ def looks_like_text(beginning: bytes, suffix: str = "") -> bool:
 
 
 def other_dtype(sample: bytes, dtype: np.dtype[np.floating]) -> np.dtype[np.floating] | None:
-    """Returns the type that the bytes rather have, None where `dtype` makes sense or none does.
+    """Returns the type (`<f4`, `>f4`, …) that the bytes rather have, None where `dtype` makes sense or none does.
 
-    Args:
-        sample: Parts of a file, each at a multiple of 8 bytes.
-        dtype: What they are read as: `<f4`, `>f4`, …
+    `sample` are parts of a file, each at a multiple of 8 bytes.
     """
     if _usual_share(sample, dtype) > SENSELESS:
         return None
@@ -94,12 +92,9 @@ def _usual_share(sample: bytes, dtype: np.dtype[np.floating]) -> float:
 def other_layouts(
     a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], shape: Sequence[int]
 ) -> tuple[Order, tuple[int, ...]] | None:
-    """Finds two layouts in which one image of A and B agree, where as they are they do not.
+    """Finds two layouts in which one image of A and B, shape (n,), agree, where as they are they do not.
 
-    Args:
-        a: One image, shape (n,).
-        b: The reference, shape (n,).
-        shape: As given by the user, in one order or the other: with 3 or more axes.
+    `shape` is as given by the user, in one order or the other: with 3 or more axes.
 
     Returns:
         The layouts of A and B and the shape, channels first; None where nothing fits.

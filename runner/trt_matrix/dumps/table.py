@@ -15,11 +15,9 @@ import onnx
 
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.forms import ReadTable, TableForm
-from trt_matrix.core.tables.table import LEVELS, TableError
+from trt_matrix.core.tables.table import FLOAT32_MAX, LEVELS, TableError
 from trt_matrix.dumps.brought import Target, brought
 from trt_matrix.dumps.table_file import TableFile, read_table
-
-FLOAT32_MAX = 3.4028234663852886e38
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

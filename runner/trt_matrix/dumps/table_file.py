@@ -1,7 +1,5 @@
 """A calibration table's file: opened without being trusted."""
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.reading import LIMIT_BYTES, LIMIT_NETWORK_BYTES, is_network, read
 from trt_matrix.core.tables.table import TableError
+from trt_matrix.store.untrusted import opened_by_user
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,8 +28,7 @@ def read_table(path: Path) -> tuple[ReadTable, bytes]:
     try:
         content = content_of(path)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
-        reason = getattr(error, "strerror", None) or str(error)
-        raise TableError(reason) from error
+        raise TableError(getattr(error, "strerror", None) or str(error)) from error
     return read(content), content
 
 
@@ -41,12 +39,7 @@ def content_of(path: Path) -> bytes:
         OSError: it is no regular file, or cannot be read.
         ValueError: its name is none that a file can have.
     """
-    # A pipe without a writer would block for ever without O_NONBLOCK.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            message = "it is no regular file"
-            raise OSError(message)
+    with opened_by_user(path) as stream:
         content = stream.read(LIMIT_BYTES + 1)
         if len(content) > LIMIT_BYTES and is_network(content):
             content += stream.read(LIMIT_NETWORK_BYTES - len(content) + 1)

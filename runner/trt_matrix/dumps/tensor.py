@@ -109,8 +109,7 @@ class Tensor:
     def blocks(self, size: int) -> Iterator[Floats]:
         """Yields all elements in NCHW order, `size` at a time; a block is valid until the next one.
 
-        Args:
-            size: Elements; a multiple of `elements_at_once`.
+        `size` is a multiple of `elements_at_once`.
 
         Raises:
             DumpError: the file ends too soon, is damaged or can no longer be read.
@@ -140,6 +139,17 @@ class Tensor:
         channels = self.shape[1]
         images = block.reshape(-1, self.elements_at_once // channels, channels)
         return images.swapaxes(1, 2).reshape(-1)
+
+
+def channels_first(
+    shape: tuple[int, ...], layout: ChannelOrder
+) -> tuple[tuple[int, ...], ChannelOrder]:
+    """Returns the shape of an array of that layout, channels first, and the layout that its file has."""
+    if len(shape) < 3:
+        return shape, ChannelOrder.NCHW  # no positions: nothing to bring in order
+    if layout is ChannelOrder.NHWC:
+        return (shape[0], shape[-1], *shape[1:-1]), layout
+    return shape, layout
 
 
 def place(path: Path, member: str | None) -> str:
@@ -182,8 +192,7 @@ def _opened(tensor: Tensor) -> Iterator[Stream]:
             stream.read(tensor.offset)
             yield cast("zipfile.ZipExtFile", stream)
     except (*BAD_ZIP, KeyError) as error:
-        message = f"{tensor.where} is damaged: {error}; write it again"
-        raise DumpError(message) from error
+        raise DumpError(f"{tensor.where} is damaged: {error}; write it again") from error
 
 
 @contextmanager
@@ -191,8 +200,7 @@ def reporting(where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot read {where}: {error.strerror or error}"
-        raise DumpError(message) from error
+        raise DumpError(f"cannot read {where}: {error.strerror or error}") from error
 
 
 def _fill(stream: Stream, block: npt.NDArray[np.floating], tensor: Tensor, start: int) -> None:
@@ -201,11 +209,10 @@ def _fill(stream: Stream, block: npt.NDArray[np.floating], tensor: Tensor, start
     while filled < len(content):
         count = stream.readinto(content[filled:])
         if not count:
-            message = (
+            raise DumpError(
                 f"{tensor.where} ended after {start + filled // block.itemsize:,} of "
                 f"{tensor.elements:,} elements: is it still being written?"
             )
-            raise DumpError(message)
         filled += count
 
 

@@ -36,6 +36,7 @@ from trt_matrix.dumps.tensor import (
     DumpError,
     NoNumbersError,
     Tensor,
+    channels_first,
     reporting,
 )
 from trt_matrix.store.arrays import BAD_HEADER, BAD_ZIP, read_header
@@ -84,16 +85,12 @@ def written(path: Path, layout: ChannelOrder) -> tuple[Tensor, ...]:
         OSError: it cannot be read.
     """
     status = path.stat()
-    found = _arrays(path, status.st_size, status.st_mtime_ns)
-    return tuple(_tensor(path, name, array, note, layout) for name, (array, note) in found.items())
+    arrays = _arrays(path, status.st_size, status.st_mtime_ns)
+    return tuple(_tensor(path, name, array, note, layout) for name, (array, note) in arrays.items())
 
 
 def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder) -> Tensor:
-    shape = array.shape
-    if len(shape) < 3:
-        layout = ChannelOrder.NCHW  # no positions: nothing to bring in order
-    elif layout is ChannelOrder.NHWC:
-        shape = (shape[0], shape[-1], *shape[1:-1])
+    shape, layout = channels_first(array.shape, layout)
     return Tensor(
         path=path, member=f"{name}.npy", raw=False, dtype=array.dtype, shape=shape, layout=layout,
         offset=0, elements=array.size, content=partial(_content, path, name), note=note,
@@ -103,11 +100,10 @@ def _tensor(path: Path, name: str, array: Array, note: str, layout: ChannelOrder
 def _content(path: Path, name: str) -> bytes:
     """Returns the bytes of one array, read again where the file is no longer known."""
     status = path.stat()
-    found = _arrays(path, status.st_size, status.st_mtime_ns).get(name)
-    if found is None:
-        message = f"{path}[{name}] has gone: is the file still being written?"
-        raise DumpError(message)
-    return found[0].tobytes()
+    array = _arrays(path, status.st_size, status.st_mtime_ns).get(name)
+    if array is None:
+        raise DumpError(f"{path}[{name}] has gone: is the file still being written?")
+    return array[0].tobytes()
 
 
 @functools.lru_cache(maxsize=2)  # A's and B's
@@ -120,20 +116,17 @@ def _arrays(path: Path, size: int, _changed_ns: int) -> Mapping[str, tuple[Array
         content = path.read_bytes()
     for pattern, what in _OTHERS:
         if pattern.match(content):
-            message = f"{path} holds {what}"
-            raise NoNumbersError(message)
+            raise NoNumbersError(f"{path} holds {what}")
     if _BEGINS_LIKE_TRTEXEC.match(content):
-        found = {name: (array, SIX_DIGITS) for name, array in _of_trtexec(path, content)}
+        arrays = {name: (array, SIX_DIGITS) for name, array in _of_trtexec(path, content)}
     else:
-        found = _of_polygraphy(path, content)
-    if not found:
-        message = f"{path} holds no array"
-        raise NoNumbersError(message)
-    for name, (array, _) in found.items():
+        arrays = _of_polygraphy(path, content)
+    if not arrays:
+        raise NoNumbersError(f"{path} holds no array")
+    for name, (array, _) in arrays.items():
         if not array.size:
-            message = f"{path}[{name}] has shape {array.shape}: there is nothing to compare"
-            raise DumpError(message)
-    return found
+            raise DumpError(f"{path}[{name}] has shape {array.shape}: there is nothing to compare")
+    return arrays
 
 
 def _of_trtexec(path: Path, content: bytes) -> Iterator[tuple[str, Array]]:
@@ -147,17 +140,15 @@ def _of_trtexec(path: Path, content: bytes) -> Iterator[tuple[str, Array]]:
             raise DumpError(message)
         name = entry["name"].decode("utf-8", "replace")
         if name in names:
-            message = f"{path} holds two arrays called {name!r}"
-            raise DumpError(message)
+            raise DumpError(f"{path} holds two arrays called {name!r}")
         names.add(name)
         yield name, _values(f"{path}[{name}]", entry["dimensions"], entry["values"])
         at = after.end()
         if after["mark"] == b"]":
             if content[at:].strip():
-                message = (
+                raise DumpError(
                     f"{path} has more behind trtexec's list, from byte {at:,}: save each alone"
                 )
-                raise DumpError(message)
             return
 
 
@@ -169,38 +160,35 @@ def _values(where: str, dimensions: bytes, values: bytes) -> Array:
             text += "nothing"
         array = np.fromstring(text, np.float64, sep=",")
     except ValueError as error:
-        message = f"{where} holds what is no number, or no shape: {error}"
-        raise DumpError(message) from error
+        raise DumpError(f"{where} holds what is no number, or no shape: {error}") from error
     if min(shape, default=1) < 0 or array.size != math.prod(shape):
-        told = dimensions.decode("ascii", "replace")
-        message = f"{where} was cut: {array.size:,} values, its dimensions are {told!r}"
-        raise DumpError(message)
+        size = dimensions.decode("ascii", "replace")
+        raise DumpError(f"{where} was cut: {array.size:,} values, its dimensions are {size!r}")
     with np.errstate(over="ignore"):
         return array.astype(np.float32).reshape(shape)
 
 
 def _of_polygraphy(path: Path, content: bytes) -> dict[str, tuple[Array, str]]:
     try:
-        told = json.loads(content)
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         message = f"{path} holds text, and no JSON of Polygraphy or trtexec: {error}"
         raise NoNumbersError(message) from error
-    found = {}
-    for name, iterations in _named(path, told).items():
+    tensors = {}
+    for name, iterations in _named(path, value).items():
         arrays = [_array(f"{path}[{name}]", iteration) for iteration in iterations]
         shapes = {array.shape[1:] for array in arrays}
         if len(arrays) > 1 and (len(shapes) > 1 or not arrays[0].ndim):
-            message = (
+            raise DumpError(
                 f"{path}[{name}]: its iterations have shapes {sorted(shapes)[:3]}: save each alone"
             )
-            raise DumpError(message)
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         note = "" if array.dtype.kind == "f" else f"holds {array.dtype}, compared as numbers"
-        found[name] = (_floating(array), note)
-    return found
+        tensors[name] = (_floating(array), note)
+    return tensors
 
 
-def _named(path: Path, told: Any) -> dict[str, list[Any]]:
+def _named(path: Path, value: Any) -> dict[str, list[Any]]:
     """Returns name → what is said of it, an entry an iteration.
 
     Raises:
@@ -208,14 +196,14 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
         DumpError: an iteration lacks an output, or two runners are called the same.
     """
     try:
-        if isinstance(told, list):
-            runners = [("", told)]
+        if isinstance(value, list):
+            runners = [("", value)]
         else:
             runners = [
                 (_STAMP.sub("", str(runner)), [iteration["outputs"] for iteration in iterations])
-                for runner, iterations in told["lst"]
+                for runner, iterations in value["lst"]
             ]
-        found: dict[str, list[Any]] = {}
+        by_name: dict[str, list[Any]] = {}
         for runner, iterations in runners:
             for number, outputs in enumerate(iterations):
                 if unequal := [*(outputs.keys() ^ iterations[0].keys())]:
@@ -223,14 +211,14 @@ def _named(path: Path, told: Any) -> dict[str, list[Any]]:
                     raise DumpError(message)
                 for name, output in outputs.items():
                     called = f"{runner}/{name}" if len(runners) > 1 else name
-                    found.setdefault(called, []).append(output.get("values", output)["array"])
-                    if len(found[called]) != number + 1:
+                    by_name.setdefault(called, []).append(output.get("values", output)["array"])
+                    if len(by_name[called]) != number + 1:
                         message = f"{path}[{called}]: two runners are called {runner!r}, but for their times"
                         raise DumpError(message)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{path} is JSON, and none of Polygraphy's (--save-outputs) or trtexec's (--exportOutput)"
         raise NoNumbersError(message) from error
-    return found
+    return by_name
 
 
 def _array(where: str, payload: Any) -> npt.NDArray[Any]:
@@ -249,12 +237,10 @@ def _array(where: str, payload: Any) -> npt.NDArray[Any]:
         message = f"{where} holds no array of numpy: {type(error).__name__}: {error}"
         raise DumpError(message) from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
-        message = f"{where} holds {dtype}: convert it to float32 before it is saved"
-        raise DumpError(message)
+        raise DumpError(f"{where} holds {dtype}: convert it to float32 before it is saved")
     elements = math.prod(shape)
     if min(shape, default=1) < 0 or (len(content) - stream.tell()) != elements * dtype.itemsize:
-        message = f"{where} was cut: {shape} of {dtype} do not fit what is there"
-        raise DumpError(message)
+        raise DumpError(f"{where} was cut: {shape} of {dtype} do not fit what is there")
     flat = np.frombuffer(content, dtype, elements, stream.tell())
     return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"))
 
@@ -270,17 +256,12 @@ def _first_member(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         info = next(iter(archive.infolist()))
         if info.file_size > LIMIT_BYTES:
-            message = f"{info.file_size:,} bytes in an archive"
-            raise ValueError(message)
+            raise ValueError(f"{info.file_size:,} bytes in an archive")
         return archive.read(info)
 
 
 def _floating(array: npt.NDArray[Any]) -> Array:
     if array.dtype.kind == "f":
         return array
-    exact = not array.size or _largest(array) <= MANTISSA
-    return array.astype(np.float32 if exact else np.float64)
-
-
-def _largest(array: npt.NDArray[Any]) -> int:
-    return max(abs(int(array.max())), abs(int(array.min())))
+    largest = max(abs(int(array.max())), abs(int(array.min()))) if array.size else 0
+    return array.astype(np.float32 if largest <= MANTISSA else np.float64)

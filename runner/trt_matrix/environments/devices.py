@@ -78,11 +78,7 @@ def _driver() -> Driver:
 
 
 def read_state(uuid: str, *, ours: frozenset[int] = frozenset()) -> GpuState:
-    """Returns what one GPU does now.
-
-    Args:
-        uuid: Which.
-        ours: Process ids that are not to be called others.
+    """Returns what one GPU does now; processes with an id in `ours` are not called others.
 
     Raises:
         pynvml.NVMLError: no driver, or no such GPU.
@@ -158,12 +154,12 @@ def _set_clocks(handle: Any) -> tuple[int, ...]:
 
 
 def _held_back(handle: Any) -> dict[str, int]:
-    found = {}
+    held_back = {}
     for cause, policy in HELD_BACK.items():
         status = _asked(pynvml.nvmlDeviceGetViolationStatus, handle, policy)
         if status is not None:
-            found[cause] = int(status.violationTime)
-    return found
+            held_back[cause] = int(status.violationTime)
+    return held_back
 
 
 def _process(pid: int) -> str:

@@ -47,13 +47,8 @@ class DumpsEnvironment:
     ) -> None:
         """Reads nothing yet.
 
-        Args:
-            entry: As it stands in matrix.yaml.
-            root: Folder that its relative paths start from.
-            known: What its passes may be called → the pass.
-            heads: Of the experiment.
-            images: Names of the evaluation images without suffix, in their order.
-            least_coverage: Least share of a head's tensors that a table must name.
+        `known` is what its passes may be called → the pass; `images` are the names of the evaluation images without
+        suffix, in their order; `least_coverage` is the least share of a head's tensors that a table must name.
         """
         self.name = entry.name
         self.engine: str = entry.engine
@@ -111,8 +106,7 @@ class DumpsEnvironment:
         try:
             files = self._files()
         except (DumpError, OSError) as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         facts: dict[str, Any] = {
             "kind": "dumps",
             "folder": str(self._entry.dumps),
@@ -151,11 +145,11 @@ class DumpsEnvironment:
     def _files(self) -> Mapping[str, list[int]]:
         """Returns path → [size in bytes, time of the last change in ns]."""
         paths = files_below(self._folder, ())
-        found = {name: path.stat() for name, path in paths.items()}
+        stats = {name: path.stat() for name, path in paths.items()}
         beside = [pass_.table.path for pass_ in self._passes if pass_.table]
         beside += [path for pass_ in self._passes for path in pass_.layers.paths()]
         for path in beside:
             # One that is missing is told with its pass, whose outputs are there.
             with contextlib.suppress(OSError):
-                found[str(path)] = path.stat()
-        return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+                stats[str(path)] = path.stat()
+        return {name: [status.st_size, status.st_mtime_ns] for name, status in stats.items()}

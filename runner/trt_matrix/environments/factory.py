@@ -23,12 +23,10 @@ from trt_matrix.core.hosts.compatibility import HostFacts
 from trt_matrix.core.hosts.gpus import Gpu, Machine
 from trt_matrix.core.plan import Axis, Recording
 from trt_matrix.environments import preflight
-from trt_matrix.environments.base import Environment
-from trt_matrix.environments.docker.environment import DockerEnvironment
+from trt_matrix.environments.base import Ending, Environment, Identity, JobRun, Transfer, untold
+from trt_matrix.environments.docker.environment import DockerEnvironment, NgcEnvironment
 from trt_matrix.environments.dumps import DumpsEnvironment, recording_of
-from trt_matrix.environments.elsewhere import ElsewhereEnvironment
 from trt_matrix.environments.interpreter import InterpreterEnvironment
-from trt_matrix.environments.ngc import NgcEnvironment
 from trt_matrix.environments.packages import Sources
 from trt_matrix.environments.venv import VenvEnvironment, default_cache
 from trt_matrix.errors import EnvironmentUnavailableError
@@ -41,15 +39,39 @@ OFFERED: Mapping[str, frozenset[Precision]] = {
 """engine → precisions; of a function, what it is made for."""
 
 
+class ElsewhereEnvironment:
+    """An environment on another machine: cannot run here; `trt_matrix.packs` packs its jobs, and answers for it once they came back."""
+
+    def __init__(self, name: str, engine: str) -> None:
+        self.name = name
+        self.engine = engine
+        self._where = (
+            f"it is on another machine: `trt-matrix pack -e {name}`, run it there, "
+            "`trt-matrix merge results.tar`"
+        )
+
+    def obstacle(self, device: str) -> str | None:
+        del device
+        return self._where
+
+    def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
+        del offline, transfer
+        raise EnvironmentUnavailableError(self._where)
+
+    def identity(self) -> Identity | None:
+        return None
+
+    def run(self, job: JobRun) -> Ending:
+        del job
+        return Ending(exit_code=None, error=self._where)
+
+
 def environments_of(
     config: Config, root: Path, evaluation: Sequence[Path] = ()
 ) -> Mapping[str, Environment]:
-    """Returns id → environment, in the order of matrix.yaml; nothing is made yet.
+    """Returns id → environment, in the order of matrix.yaml, whose folder is `root`; nothing is made yet.
 
-    Args:
-        config: The experiment.
-        root: Folder that its relative paths start from.
-        evaluation: Its images: recorded outputs are named after them.
+    Recorded outputs are named after the images in `evaluation`.
     """
     cache = default_cache(os.environ)
     environments: dict[str, Environment] = {}
@@ -88,7 +110,7 @@ def _environment(
                 python=entry.python,
                 cache=cache,
                 sources=Sources(
-                    index=tuple(_place(one, root) for one in entry.index),
+                    index=tuple(_place(index, root) for index in entry.index),
                     wheels=entry.wheels and root / entry.wheels,
                 ),
                 wheel=entry.tensorrt(index, driver),
@@ -149,30 +171,27 @@ def reference_options(threads: int) -> Mapping[str, Any]:
 
 def engine_options_of(config: Config) -> Mapping[str, Mapping[str, Any]]:
     """Returns id → the options handed to its engine."""
-    found: dict[str, Mapping[str, Any]] = {}
+    by_environment: dict[str, Mapping[str, Any]] = {}
     for entry in config.environments:
         if isinstance(entry, Dumps):  # it was run already, with whatever options
-            found[entry.name] = {}
+            by_environment[entry.name] = {}
             continue
         if entry.engine == PYTHON:
             continue  # its files are among them
-        options = _onnxruntime(config, entry) or _tensorrt(config, entry)
+        own = entry.options if isinstance(entry.options, TensorRt) else config.engines.tensorrt
+        options = _onnxruntime(config, entry) or own
         stated = options.model_dump(mode="json")
         if not stated.get("fp32_layers", True):
             # It came later: answers of packs that were made before it stay answers.
             del stated["fp32_layers"]
-        found.update(dict.fromkeys(entry.ids(), stated))
-    return found
+        by_environment.update(dict.fromkeys(entry.ids(), stated))
+    return by_environment
 
 
 def _onnxruntime(config: Config, entry: EnvironmentEntry) -> OnnxRuntime | None:
     """Returns an entry's options of ONNX Runtime; None where another engine is inside."""
     other = isinstance(entry, Dumps) or entry.engine != "onnxruntime"
     return None if other else config.onnxruntime_of(entry)
-
-
-def _tensorrt(config: Config, entry: EnvironmentEntry) -> TensorRt:
-    return entry.options if isinstance(entry.options, TensorRt) else config.engines.tensorrt
 
 
 def machines_of(config: Config) -> Mapping[str, Machine]:
@@ -237,8 +256,8 @@ def _axis(
     functions: frozenset[str],
 ) -> Axis:
     def obstacle(device: str) -> tuple[Status, str] | None:
-        found = environment.obstacle(device)
-        return (Status.UNAVAILABLE, found) if isinstance(found, str) else found
+        reason = environment.obstacle(device)
+        return (Status.UNAVAILABLE, reason) if isinstance(reason, str) else reason
 
     return Axis(
         environment=environment.name,

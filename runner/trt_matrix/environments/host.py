@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,6 +19,9 @@ from trt_matrix.core.hosts.cdi import Cdi
 from trt_matrix.core.hosts.compatibility import HostFacts, version
 from trt_matrix.environments.devices import Driver, read_driver
 from trt_matrix.errors import EnvironmentUnavailableError
+
+if TYPE_CHECKING:
+    from trt_matrix.environments.docker.engine import Engine
 
 HOOK = "nvidia-container-runtime-hook"
 """With it on its path an engine serves `--gpus`, whether or not the runtime is registered."""
@@ -38,14 +41,19 @@ def read_host() -> HostFacts:
     # Docker's SDK takes a third of a second to import, and most commands need none of it.
     from trt_matrix.environments.docker.engine import local_engine  # noqa: PLC0415
 
-    driver, engine = read_driver(), local_engine()
+    engine = local_engine()
+    local = is_local(engine.address or os.environ.get("DOCKER_HOST"))
+    return host_of(engine, read_driver(), local=local)
+
+
+def host_of(engine: "Engine", driver: Driver, *, local: bool) -> HostFacts:
+    """Asks an engine for the facts of its host, which has this driver; `local` says whether that is this machine."""
     try:
         info = engine.facts
         with engine.explained():
             listed = engine.client.api.images()
     except EnvironmentUnavailableError as error:
         return without_docker(driver, str(error))
-    local = is_local(engine.address or os.environ.get("DOCKER_HOST"))
     return facts_of(info, listed, driver, logins(), local=local)
 
 
@@ -57,14 +65,9 @@ def facts_of(
     *,
     local: bool,
 ) -> HostFacts:
-    """Returns a host's facts.
+    """Returns a host's facts from `GET /info` and `GET /images/json` of its engine, and its NVIDIA driver.
 
-    Args:
-        info: What its engine says of itself (`GET /info`).
-        listed: Its images (`GET /images/json`).
-        driver: Its NVIDIA driver.
-        registries: Those that Docker has credentials for.
-        local: Whether the engine's folders are folders of this machine.
+    `registries` are those that Docker has credentials for; `local` tells whether the engine's folders are this machine's.
     """
     return HostFacts(
         docker_version=info.get("ServerVersion"),
@@ -92,11 +95,7 @@ def without_docker(driver: Driver, why: str) -> HostFacts:
 
 
 def is_podman(info: Mapping[str, Any]) -> bool:
-    """Says whether an engine is Podman, whose API for Docker's programs says the same but for this.
-
-    Args:
-        info: What it says of itself (`GET /info`).
-    """
+    """Says whether an engine is Podman, whose `GET /info` says the same as Docker's but for this."""
     return "BuildahVersion" in info
 
 
@@ -104,7 +103,7 @@ def is_rootless(info: Mapping[str, Any]) -> bool:
     """Says whether an engine runs as a user, not as root; `info` as `is_podman` takes it."""
     security = info.get("SecurityOptions") or ()
     # Podman's name of it is another one.
-    return bool(info.get("Rootless")) or any("name=rootless" in one for one in security)
+    return bool(info.get("Rootless")) or any("name=rootless" in option for option in security)
 
 
 def is_local(address: str | None) -> bool:
@@ -146,7 +145,7 @@ def _has_runtime(info: Mapping[str, Any], *, local: bool) -> bool:
 def _cdi(info: Mapping[str, Any], *, local: bool) -> Cdi | None:
     """Returns what the engine gives by CDI; it tells folders of specifications where CDI is switched on."""
     folders = PODMAN_CDI_FOLDERS if is_podman(info) else info.get("CDISpecDirs") or []
-    names = cdi.listed(one.get("ID") for one in info.get("DiscoveredDevices") or [])
+    names = cdi.listed(device.get("ID") for device in info.get("DiscoveredDevices") or [])
     if not names and not folders:
         return None
     folder = _writable(folders) if is_rootless(info) else cdi.FOLDER

@@ -29,12 +29,8 @@ class InterpreterEnvironment:
     ) -> None:
         """Starts nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            python: The interpreter; a virtual environment's is used as such.
-            variables: Environment variables of its jobs, beside those that every job gets.
-            library_paths: Folders for LD_LIBRARY_PATH.
+        A virtual environment's `python` is used as such; `variables` are beside those that every job gets,
+        `library_paths` folders for LD_LIBRARY_PATH.
         """
         self.name = name
         self.engine = engine
@@ -68,8 +64,7 @@ class InterpreterEnvironment:
             python = self._ask()
             libraries = {str(path): _libraries(path) for path in self._library_paths}
         except EnvironmentUnavailableError as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         facts: dict[str, Any] = {
             "kind": "interpreter",
             "executable": str(self._python),
@@ -99,5 +94,5 @@ class InterpreterEnvironment:
 
 def _libraries(folder: Path) -> dict[str, list[int]]:
     """Returns file name → [size in bytes, time of the last change in ns] of shared libraries."""
-    found = {path.name: path.stat() for path in sorted(folder.glob("*.so*")) if path.is_file()}
-    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+    stats = {path.name: path.stat() for path in sorted(folder.glob("*.so*")) if path.is_file()}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in stats.items()}

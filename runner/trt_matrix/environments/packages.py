@@ -54,10 +54,10 @@ class Sources:
     """A folder of wheels; offline, nothing else is looked in."""
 
     def arguments(self, *, offline: bool) -> list[str]:
-        found = [f"--index={one}" for one in self.index]
+        named = [f"--index={index}" for index in self.index]
         if self.wheels is None:
-            return found
-        only = ["--no-index"] if offline else found
+            return named
+        only = ["--no-index"] if offline else named
         return [*only, f"--find-links={self.wheels.absolute()}"]
 
     @property
@@ -88,25 +88,23 @@ def read_lock(text: str) -> dict[str, Package]:
         raise
     # No TOML, no URL, no hash; nested so deeply that tomllib gives up.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = f"not a resolution: {type(error).__name__} {error}"
-        raise LockError(message) from error
+        raise LockError(f"not a resolution: {type(error).__name__} {error}") from error
 
 
 def lock_bytes(text: str) -> dict[str, int]:
     """Returns name → bytes to fetch of the packages of a `pylock.toml`; without those of which it is not told."""
-    found = {}
+    by_package = {}
     for entry in tomllib.loads(text)["packages"]:
-        sizes = [one["size"] for one in entry.get("wheels", ()) if "size" in one]
+        sizes = [wheel["size"] for wheel in entry.get("wheels", ()) if "size" in wheel]
         if sizes:
-            found[entry["name"]] = max(sizes)
-    return found
+            by_package[entry["name"]] = max(sizes)
+    return by_package
 
 
 def _package(entry: Mapping[str, Any]) -> Package:
     files = [*entry.get("wheels", ()), *([entry["archive"]] if "archive" in entry else [])]
     if not files:
-        message = f"{entry['name']} is not given by a hashed file; name a version or a wheel"
-        raise LockError(message)
+        raise LockError(f"{entry['name']} is not given by a hashed file; name a version or a wheel")
     return Package(
         version=entry.get("version", ""),
         files={_name(file): file["hashes"]["sha256"] for file in files},
@@ -154,17 +152,10 @@ def install(
     held: int,
     sources: Sources = USUAL,
 ) -> None:
-    """Makes a virtual environment in `folder` with exactly the packages of `lock`.
+    """Makes a virtual environment in `folder`, which must not exist, with exactly the packages of `lock`.
 
-    Args:
-        lock: A resolution by `resolve`.
-        folder: Must not exist.
-        python: The environment's Python, of `version`.
-        version: See `python`.
-        offline: Whether only uv's cache may be used.
-        held: File descriptor of the lock on `folder`. uv holds it too, so that nobody else
-            writes there even where this process was killed and uv still runs.
-        sources: Those that `lock` was resolved with.
+    `held` is the descriptor of the lock on `folder`. uv holds it too, so that nobody else writes there even where
+    this process was killed and uv still runs. `sources` are those that `lock` was resolved with.
 
     Raises:
         EnvironmentUnavailableError: it cannot be made here; `folder` may be half made.
@@ -190,11 +181,9 @@ def install(
 
 
 def find_python(wanted: str | None, *, cwd: Path) -> Path:
-    """Returns an installed Python: the runner's own, or the one that `wanted` describes for uv.
+    """Returns an installed Python: the runner's own, or the one that `wanted` describes for uv: `3.9`, `pypy3.9`, a path.
 
-    Args:
-        wanted: `3.9`, `3.9.18`, `pypy3.9`, a path; None for the runner's own.
-        cwd: A folder that belongs to no project.
+    `cwd` is a folder that belongs to no project.
 
     Raises:
         EnvironmentUnavailableError: there is none; no interpreter is ever downloaded.
@@ -215,8 +204,8 @@ def _installed(cwd: Path) -> str:
     )
     entries = json.loads(done.stdout) if done.returncode == 0 else []
     versions = dict.fromkeys(entry["version"] for entry in entries)  # newest first
-    found = f" (found here: {', '.join(versions)})" if versions else ""
-    return f"install it, or name another{found} or a path as `python:` in matrix.yaml"
+    here = f" (found here: {', '.join(versions)})" if versions else ""
+    return f"install it, or name another{here} or a path as `python:` in matrix.yaml"
 
 
 def _pyenv(env: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,7 @@ from trt_matrix.core.hosts.compatibility import (
 from trt_matrix.core.hosts.gpus import GpuState, Machine, absent, meant
 from trt_matrix.environments.devices import Driver, read_driver, read_state_if_there
 from trt_matrix.environments.host import read_host
-from trt_matrix.environments.processor import this_processor
+from trt_matrix.environments.machine import this_processor
 
 
 @functools.cache

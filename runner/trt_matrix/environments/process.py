@@ -40,15 +40,9 @@ def run_process(
 
     Whatever it started is killed with it, also when it ends by itself, when `tick` or
     KeyboardInterrupt raises (the exception then goes on), and when this process is killed.
-
-    Args:
-        command: Program and arguments.
-        cwd: Its working directory.
-        env: Its whole environment.
-        log: Receives stdout and stderr, replacing what was there; bounded as `BoundedLog` does.
-        deadline_s: From the start to SIGTERM; SIGKILL follows GRACE_S later.
-        tick: Called every TICK_S while the process runs, in the calling thread.
-        log_limit_bytes: What the log may hold.
+    `env` is its whole environment; `log` takes stdout and stderr, bounded as `BoundedLog` does.
+    `deadline_s` is from the start to SIGTERM; SIGKILL follows GRACE_S later. `tick` is called every
+    TICK_S while the process runs, in the calling thread.
     """
     oom_kills = _oom_kills()
     started = time.monotonic()

@@ -81,8 +81,7 @@ def told_python(answer: str | bytes) -> Python:
     try:
         python_answer = _PythonAnswer.model_validate(json.loads(answer))
     except RecursionError as error:
-        message = "nested too deep"
-        raise ValueError(message) from error
+        raise ValueError("nested too deep") from error
     return Python(**python_answer.model_dump())
 
 
@@ -120,9 +119,8 @@ def ask_python(executable: Path, env: Mapping[str, str], *flags: str) -> Python:
         message = f"{executable}: is no Python (it ran, but did not answer as one)"
         raise EnvironmentUnavailableError(message) from error
     if python.release < OLDEST:
-        message = (
+        raise EnvironmentUnavailableError(
             f"{executable}: is Python {python.version}; the job needs "
             f"{'.'.join(map(str, OLDEST))} or later"
         )
-        raise EnvironmentUnavailableError(message)
     return python

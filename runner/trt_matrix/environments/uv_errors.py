@@ -7,12 +7,7 @@ _Explanation = Callable[[re.Match[str], str], str]
 
 
 def explain(said: str, python: str) -> str:
-    """Returns one sentence for what uv wrote to stderr.
-
-    Args:
-        said: uv's words, uncoloured.
-        python: Version of the Python that packages were wanted for, e.g. `3.11.7`.
-    """
+    """Returns one sentence for what uv wrote, uncoloured, to stderr; `python` is the version packages were wanted for."""
     text = " ".join(said.split())
     for pattern, explanation in _EXPLANATIONS:
         if match_ := re.search(pattern, text):

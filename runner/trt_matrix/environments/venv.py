@@ -92,15 +92,8 @@ class VenvEnvironment:
     ) -> None:
         """Makes nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            requirements: As pip takes them, without options: `onnxruntime==1.26.0`.
-            python: What `find_python` takes; None for the runner's own Python.
-            cache: Where environments are kept: `default_cache`.
-            sources: Where else packages are looked for.
-            wheel: Which TensorRT `requirements` are, where they are one that is known.
-            pythons: The oldest and the newest that there are wheels for, where that is known.
+        `requirements` are as pip takes them, without options; `python` as `find_python` takes it, None for the runner's own;
+        `wheel` says which TensorRT they are, `pythons` the oldest and the newest with wheels, where that is known.
         """
         self.name = name
         self.engine = engine
@@ -124,8 +117,7 @@ class VenvEnvironment:
             with _explained(self._cache):
                 return self._prepare(offline, transfer)
         except EnvironmentUnavailableError as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
 
     def _prepare(self, offline: bool, transfer: Transfer) -> Identity:
         self._cache.mkdir(parents=True, exist_ok=True)
@@ -274,8 +266,7 @@ class VenvEnvironment:
     def _started(self) -> tuple[Path, dict[str, str]]:
         """Returns the environment's Python and its variables."""
         if self._made is None:
-            message = f"{self.name}: prepare it before it runs"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self.name}: prepare it before it runs")
         folder, python = self._made
         executable = folder / "bin" / "python"
         # Bytecode goes beside the packages: numpy and an engine import in half the time from the
@@ -325,11 +316,10 @@ def _known(lock: Path) -> dict[str, Package] | None:
 def _refuse_options(requirements: Sequence[str]) -> None:
     for requirement in requirements:
         if requirement.lstrip().startswith("-") or "\n" in requirement:
-            message = (
+            raise EnvironmentUnavailableError(
                 f"{requirement!r} is an option, not one requirement; "
                 "settings of package indexes belong into uv's own configuration"
             )
-            raise EnvironmentUnavailableError(message)
 
 
 _ADVICE = {
@@ -350,8 +340,7 @@ def _explained(cache: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _ADVICE:
             raise
-        message = (
+        raise EnvironmentUnavailableError(
             f"{error.filename or cache}: {_ADVICE[error.errno]} ({error.strerror}), "
             "or set TRT_MATRIX_CACHE to another folder"
-        )
-        raise EnvironmentUnavailableError(message) from error
+        ) from error

@@ -4,7 +4,7 @@ Parsers of old TensorRT versions refuse what newer exporters write. matrix.yaml 
 several forms; the job takes the first that the parser reads, and says which.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,13 +76,10 @@ def quantised(
     Raises:
         GraphError: see `Network.quantised`; or a variant makes what an excluded layer makes in another way.
     """
-    alternatives = []
-    for one in _older_explicit(network, placed.engine):
-        mine = renamed(network, one, exclude)
-        there = replace(placed, in_float=kept_in_float(mine))
-        model = one.quantised(store, table, there, mine, simulated=False)
-        alternatives.append(Alternative(one.name, model))
-    return tuple(alternatives)
+    return tuple(
+        Alternative(variant.name, variant.quantised(store, table, there, mine, simulated=False))
+        for variant, there, mine in _older_explicit(network, placed, exclude)
+    )
 
 
 def quantised_before(
@@ -93,11 +90,10 @@ def quantised_before(
     Raises:
         GraphError: see `quantised`.
     """
-    known = []
-    for one in _older_explicit(network, placed.engine):
-        mine = renamed(network, one, exclude)
-        there = replace(placed, in_float=kept_in_float(mine))
-        known.append((one.name, one.quantised_before(store, table, there, mine)))
+    known = [
+        (variant.name, variant.quantised_before(store, table, there, mine))
+        for variant, there, mine in _older_explicit(network, placed, exclude)
+    ]
     alternatives = tuple(Alternative(name, model) for name, model in known if model)
     return alternatives if len(alternatives) == len(known) else None
 
@@ -114,31 +110,30 @@ def renamed(network: Network, variant: Network, layers: Collection[str]) -> tupl
     theirs = {node.output[0]: node.name for node in canonical(variant.model).graph.node}
     unknown = [name for name in layers if mine.get(name) not in theirs]
     if unknown:
-        message = (
+        raise QdqError(
             f"{variant.name} has no layer that makes what {unknown[0]!r} makes, to keep in float"
         )
-        raise QdqError(message)
     return tuple(theirs[mine[name]] for name in layers)
 
 
-def _older_explicit(network: Network, engine: str) -> Sequence[Network]:
-    """Returns the variants whose Q/DQ network is of an older opset: others are as hard to read."""
-    if engine != PARSES_ONNX:
-        return ()
+def _older_explicit(
+    network: Network, placed: Placed, exclude: Collection[str]
+) -> Iterator[tuple[Network, Placed, tuple[str, ...]]]:
+    """Yields the variants whose Q/DQ network is of an older opset, since others are as hard to read.
+
+    Each with its placement, and what the excluded layers are called in it.
+    """
     least = max(opset(network.model), OPSET)
-    return [variant for variant in network.variants if max(opset(variant.model), OPSET) < least]
+    for variant in network.variants if placed.engine == PARSES_ONNX else ():
+        if max(opset(variant.model), OPSET) < least:
+            mine = renamed(network, variant, exclude)
+            yield variant, replace(placed, in_float=kept_in_float(mine)), mine
 
 
 def unlike(
     store: Store, reference: Mapping[str, StoredObject], other: Mapping[str, StoredObject]
 ) -> str | None:
-    """Returns why two networks are not one function, None where they are.
-
-    Args:
-        store: Holds the outputs.
-        reference: head → outputs of the one, float32 (images, …).
-        other: The same of the other.
-    """
+    """Returns why two networks are not one function, None where they are; by head → outputs, float32 (images, …)."""
     for head, output in reference.items():
         r, y = store.array(output), store.array(other[head])
         if r.shape != y.shape:

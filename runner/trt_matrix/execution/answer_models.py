@@ -154,8 +154,8 @@ class JobAnswer(_Answer):
     error: JobError | None
 
     def sentence(self) -> str:
-        told = self.error.sentence() if self.error else "no reason given"
-        return f"{self.stage}: {told}"[:REASON_LIMIT] if self.stage else told
+        reason = self.error.sentence() if self.error else "no reason given"
+        return f"{self.stage}: {reason}"[:REASON_LIMIT] if self.stage else reason
 
 
 class CalibrationAnswer(_Answer):
@@ -180,8 +180,7 @@ def plain_json(content: bytes) -> Any:
     try:
         value = json.loads(content, parse_constant=_number, parse_float=_number, parse_int=_integer)
     except RecursionError as error:
-        message = f"nested deeper than {DEEPEST}"
-        raise ValueError(message) from error
+        raise ValueError(f"nested deeper than {DEEPEST}") from error
     return _plain(value)
 
 
@@ -204,31 +203,27 @@ def _number(text: str) -> float:
     """Refuses NaN, Infinity and 1e300: they could not be written down again, or their sum could not."""
     value = float(text)
     if not math.isfinite(value):
-        message = f"{text:.40} is no finite number"
-        raise ValueError(message)
+        raise ValueError(f"{text:.40} is no finite number")
     if abs(value) > LARGEST:
-        message = f"{text:.40} is larger than any measured number"
-        raise ValueError(message)
+        raise ValueError(f"{text:.40} is larger than any measured number")
     return value
 
 
 def _integer(text: str) -> int:
     if len(text) > 20 or not -(1 << 63) <= int(text) < 1 << 64:
-        message = f"{text:.40} is larger than any count"
-        raise ValueError(message)
+        raise ValueError(f"{text:.40} is larger than any count")
     return int(text)
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
-        message = f"nested deeper than {DEEPEST}"
-        raise ValueError(message)
+        raise ValueError(f"nested deeper than {DEEPEST}")
     match value:
         case str():
             return value.encode("utf-8", "replace").decode("utf-8")
         case list():
-            return [_plain(one, depth + 1) for one in value]
+            return [_plain(item, depth + 1) for item in value]
         case dict():
-            return {_plain(key): _plain(one, depth + 1) for key, one in value.items()}
+            return {_plain(key): _plain(item, depth + 1) for key, item in value.items()}
         case _:
             return value

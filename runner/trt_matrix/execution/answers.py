@@ -1,6 +1,7 @@
 """Reads what a job left in its result folder. The job may have been killed, may lie, and may still run."""
 
 import contextlib
+import math
 import os
 import re
 import tempfile
@@ -71,12 +72,7 @@ class ResultFolder:
     """The folder that one job start writes into."""
 
     def __init__(self, folder: Path, limit_bytes: int = RESULTS_LIMIT_BYTES) -> None:
-        """Reads nothing yet.
-
-        Args:
-            folder: What the job writes into; beside it there is room for copies that it cannot change.
-            limit_bytes: No file is larger.
-        """
+        """Reads nothing yet; beside `folder` there is room for copies that the job cannot change. No file is larger than the limit."""
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._copies: dict[tuple[str, str], Path] = {}
@@ -84,10 +80,10 @@ class ResultFolder:
     def stage(self) -> str | None:
         """Returns the stage that the job entered last, as it wrote it: `infer int8-own-entropy`."""
         try:
-            found = self._content(protocol.STAGE) or b""
+            stage = self._content(protocol.STAGE) or b""
         except AnswerError:
             return None  # it is shown, nothing is decided by it
-        return found[:200].decode("utf-8", "replace").strip() or None
+        return stage[:200].decode("utf-8", "replace").strip() or None
 
     def job(self) -> JobAnswer | None:
         """Returns the job's own last word, None where it gave none.
@@ -121,10 +117,7 @@ class ResultFolder:
     def answer(self, name: str, *, ended: bool = True) -> PassAnswer | None:
         """Returns the answer of a pass; None where it gave none.
 
-        Args:
-            name: Of the pass.
-            ended: Whether the job has ended: where it did while a pass's layers were timed, all else of the pass is
-                its answer.
+        `ended` tells whether the job has: where it did while a pass's layers were timed, all else of the pass is its answer.
 
         Raises:
             AnswerError: the file is there but wrong.
@@ -134,8 +127,7 @@ class ResultFolder:
         if answer is None and ended:
             answer = self._read(PassAnswer, f"{folder}/{protocol.UNTIMED}")
         if answer and answer.status != "ok" and answer.error is None:
-            message = f"{name}: a failed pass without an error"
-            raise AnswerError(message)
+            raise AnswerError(f"{name}: a failed pass without an error")
         return answer
 
     def layers(self, name: str, file: str) -> LayersAnswer:
@@ -146,8 +138,7 @@ class ResultFolder:
         """Returns what the engine told of its build; `scales` reads the part that decides something."""
         facts = self._json_of(name, file)
         if not isinstance(facts, dict):
-            message = f"{name}: {file} holds no JSON object"
-            raise AnswerError(message)
+            raise AnswerError(f"{name}: {file} holds no JSON object")
         _valid(BuildAnswer, facts, f"{name}: {file}")
         return facts
 
@@ -170,41 +161,32 @@ class ResultFolder:
         try:
             cache = trt_cache.parse(self.file(name, file).read_bytes().decode("utf-8"))
         except (UnicodeDecodeError, trt_cache.CacheError) as error:
-            message = f"{name}: {file}: {error}"
-            raise AnswerError(message) from error
+            raise AnswerError(f"{name}: {file}: {error}") from error
         return trt_cache.to_table(cache, environment=environment)
 
     def file(self, name: str, file: str, most_bytes: int | None = None) -> Path:
-        """Returns a copy of a file of one pass, which nobody else can write to.
+        """Returns a copy of a plain file of one pass, which nobody else can write to.
 
-        Args:
-            name: Of the pass.
-            file: A plain file of its folder.
-            most_bytes: That it may have; what the whole folder may where None.
+        It may have `most_bytes`, or what the whole folder may.
 
         Raises:
             AnswerError: it is no such file.
         """
         if (name, file) not in self._copies:
+            no_file = f"{name}: the answer names {file!a:.200}, which is no file of its folder"
             if not protocol.SAFE_NAME.match(file) or len(Path(file).suffix) > LONGEST_SUFFIX:
-                raise self._no_file(name, file)
+                raise AnswerError(no_file)
             with explained(self.folder.parent):
                 ours = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="taken-")) / file
                 try:
                     source = f"{protocol.PASSES}/{name}/{file}"
                     copy(self.folder, source, ours, most_bytes or self.limit_bytes)
                 except FileNotFoundError as error:
-                    raise self._no_file(name, file) from error
+                    raise AnswerError(no_file) from error
                 except UntrustedError as error:
-                    message = f"{name}: {error}"
-                    raise AnswerError(message) from error
+                    raise AnswerError(f"{name}: {error}") from error
             self._copies[name, file] = ours
         return self._copies[name, file]
-
-    def _no_file(self, name: str, file: str) -> AnswerError:
-        return AnswerError(
-            f"{name}: the answer names {file!a:.200}, which is no file of its folder"
-        )
 
     def output(
         self,
@@ -215,39 +197,31 @@ class ResultFolder:
         images: int,
         shape: tuple[int, ...] | None,
     ) -> Path:
-        """Returns the checked .npy of one head, float32: a copy as `file` makes it.
+        """Returns the checked .npy of one head, float32 with `images` on the first axis: a copy as `file` makes it.
 
-        Args:
-            name: Of the pass.
-            head: Of the network.
-            answer: What the job said of this pass.
-            images: Length of the first axis.
-            shape: That of the reference's output, (images, …); None where this is the reference.
+        `shape` is that of the reference's output, (images, …); None where this is the reference.
         """
         if head not in answer.outputs:
-            message = f"{name}: the answer lacks head {head!r}"
-            raise AnswerError(message)
-        most = None if shape is None else 2 * _MOST_HEADER + 8 * _elements(shape)
+            raise AnswerError(f"{name}: the answer lacks head {head!r}")
+        most = None if shape is None else 2 * _MOST_HEADER + 8 * math.prod(shape)
         path = self.file(name, answer.outputs[head].file, most)
-        type_, found = _array_header(name, path)
-        if type_ != "<f4" or len(found) < 2 or found[0] != images:
-            message = (
-                f"{name}: head {head!r} has shape {found!s:.200} and type {type_}; "
+        type_, shape_found = _array_header(name, path)
+        if type_ != "<f4" or len(shape_found) < 2 or shape_found[0] != images:
+            raise AnswerError(
+                f"{name}: head {head!r} has shape {shape_found!s:.200} and type {type_}; "
                 f"expected {images} images of float32"
             )
-            raise AnswerError(message)
-        if shape is not None and found != shape:
-            moved = sorted(found) == sorted(shape) and ": its axes stand in another order"
+        if shape is not None and shape_found != shape:
+            moved = sorted(shape_found) == sorted(shape) and ": its axes stand in another order"
             advice = (
                 ", as in TensorFlow: .transpose(0, 3, 1, 2) puts channels first"
                 if moved and len(shape) == 4
                 else ""
             )
-            message = (
-                f"{name}: head {head!r} has shape {found!s:.200}, the reference's is {shape}"
+            raise AnswerError(
+                f"{name}: head {head!r} has shape {shape_found!s:.200}, the reference's is {shape}"
                 f"{moved or ''}{advice}: the two cannot be compared"
             )
-            raise AnswerError(message)
         return path
 
     def _read(self, kind: type[T], name: str) -> T | None:
@@ -256,8 +230,8 @@ class ResultFolder:
 
     def _json(self, name: str) -> Any:
         """Returns the JSON value of a file; None where there is no such file."""
-        found = self._content(name)
-        return None if found is None else _json(found, name)
+        text = self._content(name)
+        return None if text is None else _json(text, name)
 
     def _json_of(self, name: str, file: str) -> Any:
         """Returns the JSON value of a file of one pass, as `file` takes it."""
@@ -273,27 +247,18 @@ class ResultFolder:
             raise AnswerError(str(error)) from error
 
 
-def _json(found: bytes, name: str) -> Any:
+def _json(text: bytes, name: str) -> Any:
     try:
-        return plain_json(found)
+        return plain_json(text)
     except ValueError as error:
-        message = f"{name} is not a valid answer: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"{name} is not a valid answer: {error}") from error
 
 
 def _valid(kind: type[T], value: Any, what: str) -> T:
     try:
         return valid(kind, value)
     except ValueError as error:
-        message = f"{what} is not a valid answer: {error}"
-        raise AnswerError(message) from error
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements
+        raise AnswerError(f"{what} is not a valid answer: {error}") from error
 
 
 def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
@@ -311,15 +276,14 @@ def _array_header(name: str, path: Path) -> tuple[str, tuple[int, ...]]:
         message = f"{name}: {path.name} cannot be read as an array: no header that a job writes"
         raise AnswerError(message)
     type_ = match["type"].decode("ascii", "backslashreplace")
-    shape = tuple(int(one) for one in match["shape"].split(b",") if one.strip())
+    shape = tuple(int(size) for size in match["shape"].split(b",") if size.strip())
     width = re.fullmatch(r"[<>|=]?[a-zA-Z](\d)", type_)
-    wanted = begins + _elements(shape) * int(width[1]) if width else None
+    wanted = begins + math.prod(shape) * int(width[1]) if width else None
     if size != wanted:
-        message = (
+        raise AnswerError(
             f"{name}: {path.name} cannot be read as an array: {size} bytes, where its header "
             f"{header[:200]!r} makes {wanted}"
         )
-        raise AnswerError(message)
     return type_, shape
 
 

@@ -42,13 +42,7 @@ class ImageSubset:
     """Which of the calibration images are looked at."""
 
     def __init__(self, array: Floats, bytes_an_image: int, batch: int = 1) -> None:
-        """Chooses them, spread over all: neighbours in a folder are often alike.
-
-        Args:
-            array: Float32 (images, …).
-            bytes_an_image: Of all heads' outputs.
-            batch: Images that the network takes at once: each of these fills one.
-        """
+        """Chooses them of (images, …), spread over all: neighbours in a folder are often alike. Each fills a batch."""
         fit = max(MOST_BYTES // max(bytes_an_image, 1), 2)
         choose = min(CHOOSE_IMAGES, fit // 2)
         confirm = min(CONFIRM_IMAGES, fit - choose)
@@ -57,16 +51,17 @@ class ImageSubset:
         first = taken[:: max(round(len(taken) / choose), 2)][:choose]
         second = np.setdiff1d(taken, first)
         self.parts: Mapping[ImagePart, Sequence[int]] = {
-            ImagePart.CHOOSE: [int(one) for one in first],
+            ImagePart.CHOOSE: [int(place) for place in first],
             # One image alone confirms itself: there is no other.
-            ImagePart.CONFIRM: [int(one) for one in (second if len(second) else first)],
+            ImagePart.CONFIRM: [int(place) for place in (second if len(second) else first)],
         }
         self.array = array
         self.batch = batch
 
     def of(self, part: ImagePart) -> Sequence[Floats]:
         return [
-            np.repeat(self.array[one : one + 1], self.batch, axis=0) for one in self.parts[part]
+            np.repeat(self.array[place : place + 1], self.batch, axis=0)
+            for place in self.parts[part]
         ]
 
 
@@ -83,15 +78,9 @@ class TableSimulator:
         outputs: Sequence[str],
         threads: int,
     ) -> None:
-        """Computes the reference on the images that it looks at.
+        """Computes the reference on the images, float32, that it looks at; `simulated` has scales as inputs.
 
-        Args:
-            reference: The float network.
-            simulated: The same with scales as inputs.
-            images: Calibration images, float32 (images, …).
-            image: Input that takes one.
-            outputs: The heads' tensors.
-            threads: Of ONNX Runtime; 0 leaves it the choice.
+        With 0 threads ONNX Runtime chooses.
         """
         self._image = image
         self._outputs = list(outputs)
@@ -120,12 +109,12 @@ class TableSimulator:
         scales = self._simulated.scales(amax)
         errors = np.zeros((2, len(self._outputs)))
         for image, exact in zip(self._images.of(part), self._exact[part], strict=True):
-            found = self._run(self._outputs, {self._image: image, **scales})
-            for head, (y, r) in enumerate(zip(found, exact, strict=True)):
+            outputs = self._run(self._outputs, {self._image: image, **scales})
+            for head, (y, r) in enumerate(zip(outputs, exact, strict=True)):
                 errors[:, head] += _squares(y, r)
         # A head that is zero on these images, or not finite in the reference, says nothing.
         usable = (errors[1] > 0) & np.isfinite(errors[1])
-        return [float(one) for one in errors[0][usable] / errors[1][usable]]
+        return [float(nmse) for nmse in errors[0][usable] / errors[1][usable]]
 
 
 def _squares(y: Floats, r: Floats) -> tuple[float, float]:
@@ -156,10 +145,10 @@ def _session(model: onnx.ModelProto, threads: int) -> Run:
 
     def run(outputs: Sequence[str], feed: Mapping[str, Any]) -> Sequence[Floats]:
         try:
-            found: Sequence[Floats] = session.run(outputs, feed)
+            arrays: Sequence[Floats] = session.run(outputs, feed)
         except Exception as error:
             raise _gave_up(error) from error
-        return found
+        return arrays
 
     return run
 
@@ -199,7 +188,7 @@ class WantedTable:
         stored = store.derived(self.key)
         return _read(store, stored) if stored else None
 
-    def made(self, store: Store, told: Callable[[int, int], None]) -> Table:
+    def made(self, store: Store, progress: Callable[[int, int], None]) -> Table:
         """Returns the table, made where it is not known.
 
         Raises:
@@ -208,16 +197,15 @@ class WantedTable:
         """
 
         def make(target: Path) -> None:
-            target.write_text(to_json(self._search(store, told)), "utf-8")
+            target.write_text(to_json(self._search(store, progress)), "utf-8")
 
         stored = store.derive(self.key, ".json", make)
         table = _read(store, stored)
         if table is None:
-            message = f"it was made before and cannot be read: delete {store.path(stored)}"
-            raise TableError(message)
+            raise TableError(f"it was made before and cannot be read: delete {store.path(stored)}")
         return table
 
-    def _search(self, store: Store, told: Callable[[int, int], None]) -> Table:
+    def _search(self, store: Store, progress: Callable[[int, int], None]) -> Table:
         wants = self.wants
         any_table = next(iter(self.tables.values()))
         simulated = adjustable(wants.network.model, any_table, self.options)
@@ -230,26 +218,26 @@ class WantedTable:
             threads=int(self.site.engine_options.get("threads", 0)),
         )
         ranges = {name: table.amax for name, table in self.tables.items()}
-        found = best_ranges(ranges, simulated.tensors, simulator, told)
-        start = self.tables[found.start]
+        best = best_ranges(ranges, simulated.tensors, simulator, progress)
+        start = self.tables[best.start]
         return dataclasses.replace(
             start,
-            amax=found.amax,
+            amax=best.amax,
             provenance=dataclasses.replace(
-                start.provenance, algorithm=BEST, note=note(found, simulator.counts)
+                start.provenance, algorithm=BEST, note=note(best, simulator.counts)
             ),
         )
 
 
-def note(found: BestTable, counts: tuple[int, int]) -> str:
+def note(best: BestTable, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
-    kinds = list(found.changed.values())
+    kinds = list(best.changed.values())
     taken = [f"{kinds.count(fromkey)} of {fromkey}" for fromkey in dict.fromkeys(kinds)]
     but = f"but for {listed(taken, len(taken))}" if taken else "unchanged"
-    left = f"; {count(found.left, 'tensor')} had no turn" if found.left else ""
+    left = f"; {count(best.left, 'tensor')} had no turn" if best.left else ""
     return (
-        f"{found.start}'s, {but}: ranges that cost the heads least in simulation on {counts[0]} and, to "
-        f"confirm it, {count(counts[1], 'calibration image')} ({count(found.trials, 'trial')}{left})"
+        f"{best.start}'s, {but}: ranges that cost the heads least in simulation on {counts[0]} and, to "
+        f"confirm it, {count(counts[1], 'calibration image')} ({count(best.trials, 'trial')}{left})"
     )
 
 

@@ -12,11 +12,8 @@ def classify(
 ) -> tuple[Status, str]:
     """Names how a job ended that left at least one pass without an answer.
 
-    Args:
-        ending: What was seen from outside.
-        stage: The stage that the job entered last, None where it entered none.
-        answer: The error in the job's own valid result; None where there was no such answer.
-        problem: Why its result could not be read, where it wrote one.
+    `stage` is the last that it entered, None where it entered none; `answer` the error in its own valid result, None
+    where there was none; `problem` why that could not be read, where it wrote one.
     """
     where = f"in stage '{stage}'" if stage else "before its first stage"
     if ending.error:
@@ -32,8 +29,8 @@ def classify(
     if ending.exit_code != 0:
         return Status.CRASHED, f"exit code {ending.exit_code} {where}, without an answer"
     if answer is None:
-        told = f": {problem}" if problem else ""
-        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written{told}"
+        detail = f": {problem}" if problem else ""
+        return Status.CRASHED, f"exit code 0 {where}, but no valid answer was written{detail}"
     return Status.JOB_FAILED, answer
 
 
@@ -43,13 +40,8 @@ def blamed(
     """Returns which of the passes without an answer failed with this start; the others had no turn.
 
     A start that ended none of its passes always gets the blame for one, so that starting again with
-    the others comes to an end.
-
-    Args:
-        status: Of the start, as classified.
-        stage: The stage that the job entered last; those of a pass end with its name.
-        missing: Names of the passes without an answer, in their order.
-        progressed: Whether this start ended a pass.
+    the others comes to an end. `stage` is the last that the job entered: those of a pass end with its name.
+    `progressed` tells whether this start ended a pass.
     """
     if status in (Status.JOB_FAILED, Status.UNAVAILABLE):
         return tuple(missing)  # the job's, or its environment's, own refusal holds for all

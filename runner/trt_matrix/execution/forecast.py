@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trt_matrix.core.cells import Cell, Status, TableSource
-from trt_matrix.core.records import Calibration, Measurement, StoredObject
+from trt_matrix.core.records import Calibration, Measurement
 from trt_matrix.core.tables.table import Table
 from trt_matrix.environments.base import Environment
-from trt_matrix.execution import alternatives, best
-from trt_matrix.execution.implicit import calibrated_inside, carried
+from trt_matrix.execution import best
+from trt_matrix.execution.cell_networks import variant_of
 from trt_matrix.execution.jobs import Settled, known_measurement, unsettled
 from trt_matrix.execution.lanes import DeviceLane, lanes_of
 from trt_matrix.execution.matrix import SettledBeside
@@ -18,7 +18,14 @@ from trt_matrix.execution.request import request_of
 from trt_matrix.execution.simulations import searched_placement
 from trt_matrix.execution.typed import TypedNetwork
 from trt_matrix.execution.value_ranges import known, needed
-from trt_matrix.execution.wanted import FP32, Implicit, JobSite, OutputUse, PassRequests, WantedPass
+from trt_matrix.execution.wanted import (
+    FP32,
+    JobSite,
+    OutputUse,
+    PassRequests,
+    Variant,
+    WantedPass,
+)
 from trt_matrix.store.results import Store
 
 
@@ -46,7 +53,7 @@ def known_repeats(
         shared = wants.settings.given.table
     elif at and wants.settings.shared:
         shared = _shared(store, wants, at, environments.values(), wants.settings.shared)
-    found: dict[str, int] = {}
+    repeats: dict[str, int] = {}
     for lane in lanes_of(cells).values():
         environment = environments[lane.environment]
         identity = environment.identity() if lane.runnable else None
@@ -63,12 +70,12 @@ def known_repeats(
             reference=known_reference.outputs if known_reference else {},
         )
         for cell in lane.runnable:
-            found[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
-    return {cell: count for cell, count in found.items() if count}
+            repeats[cell.id] = _known(store, wants, site, lane, cell, shared, at, known_settled)
+    return {cell: count for cell, count in repeats.items() if count}
 
 
 def _reference(store: Store, wants: PassRequests, at: JobSite | None) -> Measurement | None:
-    asked = wants.measurement(at, FP32.name, 0, model=wants.network.fp32) if at else None
+    asked = wants.measurement(at, FP32.name, 0, Variant(wants.network.fp32)) if at else None
     return known_measurement(store, asked) if asked else None
 
 
@@ -88,52 +95,23 @@ def _known(
         typed = known(store, wants, reference, cell.pass_.precision)
         if typed is None:
             return 0
+    pass_ = cell.pass_
     table: Table | None = None
-    implicit: Implicit | None = None
-    engine = site.environment.engine
-    model: StoredObject | None = wants.network.fp32
-    others: tuple[alternatives.Alternative, ...] | None = alternatives.floats(wants.network, engine)
-    if cell.pass_.made_inside:
-        implicit = calibrated_inside(cell.pass_, wants)
-    elif cell.pass_.source is TableSource.SHIPPED:
-        shipped = wants.network.shipped
-        if shipped is None:
-            return 0
-        table, model = shipped.table, shipped.object
-        others = alternatives.shipped(wants.network, engine)
-    elif cell.pass_.implicit:
-        if shared is None:
-            return 0
-        table = shared
-        implicit, _ = carried(shared, wants, cell.pass_)
-    elif cell.pass_.source is not None:
-        own = [name for name in wants.settings.algorithms if name in lane.own]
-        table = (
-            shared
-            if cell.pass_.source is TableSource.SHARED
-            else _table(store, wants, site, own, cell.pass_.algorithm or "")
-        )
+    if pass_.source is not None and not pass_.made_inside:
+        if pass_.source is TableSource.SHIPPED:
+            table = wants.network.shipped.table if wants.network.shipped else None
+        elif pass_.implicit or pass_.source is TableSource.SHARED:
+            table = shared
+        else:
+            own = [name for name in wants.settings.algorithms if name in lane.own]
+            table = _table(store, wants, site, own, pass_.algorithm or "")
         if table is None:
             return 0
-        placed = wants.placed(site, cell.pass_)
-        exclude = cell.pass_.exclude
-        model = wants.network.quantised_before(store, table, placed, exclude)
-        others = alternatives.quantised_before(store, wants.network, table, placed, exclude)
-    if model is None or others is None:
+    variant = variant_of(wants, site, pass_, table, typed, store, makes=False)
+    if variant is None:
         return 0
     wanted = [
-        wants.measurement(
-            site,
-            cell.pass_.name,
-            repeat,
-            model=model,
-            precision=cell.pass_.precision,
-            table=table,
-            implicit=implicit,
-            alternatives=others,
-            typed=typed,
-            use=OutputUse.JUDGED,
-        )
+        wants.measurement(site, pass_.name, repeat, variant, use=OutputUse.JUDGED)
         for repeat in range(cell.repeats(wants.settings.repeats))
     ]
     return sum(

@@ -35,8 +35,7 @@ class FunctionFiles:
     def options(self, parts: Sequence[InputPart] = ()) -> Mapping[str, Any]:
         """Returns the engine's options; by the contents' hashes, so that a changed file is another cell.
 
-        Args:
-            parts: What the one tensor that is fed holds, where the network takes several inputs.
+        `parts` is what the one tensor that is fed holds, where the network takes several inputs.
         """
         apart = [[part.name, list(part.shape), part.dtype] for part in parts]
         return {

@@ -31,13 +31,7 @@ class HostTables:
     """What the host made of the images; empty before it did."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests, progress: Progress) -> None:
-        """Makes nothing yet.
-
-        Args:
-            jobs: Calibrate.
-            wants: What to ask of them.
-            progress: Told what could not be made.
-        """
+        """Makes nothing yet."""
         self.shared: Table | str = "there is no shared table"
         """The table given to all, or why there is none."""
         self.candidates: dict[str, Table] = {}
@@ -51,12 +45,9 @@ class HostTables:
         self._progress = progress
 
     def make(self, site: JobSite, *, limit: bool, options: PlacementOptions) -> None:
-        """Makes the shared table, and what else the limit needs; what fails is told as a warning.
+        """Makes the shared table, and what else the limit needs where there is one; what fails is told as a warning.
 
-        Args:
-            site: Where the reference is computed.
-            limit: Whether there is a limit to look for.
-            options: The placement in which tables are tried for `best`.
+        The reference is computed at `site`; `options` is the placement in which tables are tried for `best`.
         """
         settings = self._wants.settings
         if limit or settings.shared is not None:
@@ -154,18 +145,21 @@ class HostTables:
             return done.reason or str(done.status)
         tables = {algorithm: wants.table(site, done, algorithm) for algorithm in algorithms}
         for algorithm, table in tables.items():
-            if (clipped := clipped_by(done, algorithm)) is not None:
-                self.clipped.setdefault(table.digest, clipped)
+            self.take_clipped(table, done, algorithm)
         return tables
+
+    def take_clipped(self, table: Table, calibration: Calibration, algorithm: str) -> None:
+        """Keeps which share of each tensor's values lies beyond the range, where the calibration told."""
+        if (clipped := clipped_by(calibration, algorithm)) is not None:
+            self.clipped.setdefault(table.digest, clipped)
 
 
 def clipped_by(calibration: Calibration, algorithm: str) -> Mapping[str, float] | None:
     """Returns tensor → share of its nonzero values beyond the range; None where a program did not tell."""
-    shares = calibration.clipped.get(algorithm)
+    if (shares := calibration.clipped.get(algorithm)) is None:
+        return None
     # A run writes them for every table: what is not worth a word is left out.
-    return (
-        None if shares is None else {name: share for name, share in shares.items() if share >= TOLD}
-    )
+    return {name: share for name, share in shares.items() if share >= TOLD}
 
 
 def _noted(table: Table, images: str) -> Table:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,16 @@ from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import CalibrationTrial
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model
-from trt_matrix.core.records import StoredObject
+from trt_matrix.core.records import Calibration, Measurement, StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
-from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, WantedPass
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, Variant, WantedPass
 
 MINMAX = "minmax"
 
 Floats = npt.NDArray[np.float32]
+Answer = TypeVar("Answer", Calibration, Measurement)
 
 
 class UnknownError(Exception):
@@ -42,14 +43,7 @@ class ImageSets:
     """Asks the reference about images other than the cells'."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests, site: JobSite, engine: str) -> None:
-        """Asks nothing yet.
-
-        Args:
-            jobs: Of the run.
-            wants: Of the run.
-            site: Where the reference is computed.
-            engine: Whose placement of Q/DQ nodes is simulated.
-        """
+        """Asks nothing yet; the placement of Q/DQ nodes is that of `engine`."""
         self.jobs = jobs
         self.wants = wants
         self.site = site
@@ -66,9 +60,8 @@ class ImageSets:
         try:
             # No name of a head: those are outputs of the same pass.
             heads = self.wants.settings.heads
-            model = maxima_model(
-                network.calibration_model, network.tensors, tuple(one for _, one in heads)
-            )
+            outputs = tuple(tensor for _, tensor in heads)
+            model = maxima_model(network.calibration_model, network.tensors, outputs)
         except GraphError as error:
             raise UnknownError(str(error)) from error
         own = OUTPUT
@@ -78,12 +71,10 @@ class ImageSets:
         wants = self._wants(images, number, ((own, OUTPUT), *heads))
         # The maxima of a batch are of all its images together.
         wants = dataclasses.replace(wants, settings=dataclasses.replace(wants.settings, alone=True))
-        (made,) = self._jobs(wants).measure(
-            self.site, [wants.measurement(self.site, name, 0, model=content)]
+        (measured,) = self._jobs(wants).measure(
+            self.site, [wants.measurement(self.site, name, 0, Variant(content))]
         )
-        measurement = made.measurement
-        if measurement.status is not Status.OK:
-            raise UnknownError(measurement.reason or str(measurement.status))
+        measurement = _good(measured.measurement)
         return SeenImages(
             maxima=measurement.outputs[own],
             outputs={head: output for head, output in measurement.outputs.items() if head != own},
@@ -92,13 +83,9 @@ class ImageSets:
     def table(
         self, algorithm: str, chosen: Sequence[int], maxima: Floats | None, name: str
     ) -> Table:
-        """Returns the table of some calibration images, in the order of the set.
+        """Returns the table of the calibration images with these indices, in the order of the set.
 
-        Args:
-            algorithm: One of the run's.
-            chosen: Indices of images.
-            maxima: (images, tensors); of these alone follows the table of minmax.
-            name: For logs and progress.
+        `maxima` are (images, tensors); of these alone follows the table of minmax. `name` is for logs and progress.
 
         Raises:
             UnknownError: the calibration failed.
@@ -111,11 +98,8 @@ class ImageSets:
         part = self.part(data.calibration, chosen)
         changed = dataclasses.replace(data, calibration=part, calibration_images=len(chosen))
         wants = dataclasses.replace(self.wants, data=changed)
-        calibration = self.jobs.calibrate(
-            self.site, wants.calibration(self.site, [algorithm]), name
-        )
-        if calibration.status is not Status.OK:
-            raise UnknownError(calibration.reason or str(calibration.status))
+        asked = wants.calibration(self.site, [algorithm])
+        calibration = _good(self.jobs.calibrate(self.site, asked, name))
         return wants.table(self.site, calibration, algorithm)
 
     def simulated(self, tables: Sequence[tuple[CalibrationTrial, Table]]) -> list[CalibrationTrial]:
@@ -134,18 +118,16 @@ class ImageSets:
                         self.site,
                         name,
                         0,
-                        model=model,
-                        table=table,
-                        placement=self.placed.name,
+                        Variant(model, table, placed=self.placed),
                         use=OutputUse.COMPARED,
                     ),
                 )
             )
-        made = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
+        measured = self.jobs.measure(self.site, [wanted_pass for _, wanted_pass in wanted])
         return [
-            tried.model_copy(update={"outputs": one.measurement.outputs})
-            for (tried, _), one in zip(wanted, made, strict=True)
-            if one.measurement.status is Status.OK
+            tried.model_copy(update={"outputs": simulated.measurement.outputs})
+            for (tried, _), simulated in zip(wanted, measured, strict=True)
+            if simulated.measurement.status is Status.OK
         ]
 
     def ranges(
@@ -166,9 +148,8 @@ class ImageSets:
                 self.wants.data, calibration=images, calibration_images=number
             ),
         )
-        calibration = self.jobs.calibrate(self.site, wants.calibration(self.site, algorithms), name)
-        if calibration.status is not Status.OK:
-            raise UnknownError(calibration.reason or str(calibration.status))
+        asked = wants.calibration(self.site, algorithms)
+        calibration = _good(self.jobs.calibrate(self.site, asked, name))
         return tuple(calibration.tables[algorithm] for algorithm in algorithms)
 
     def reference(self, images: StoredObject, number: int, name: str) -> Mapping[str, StoredObject]:
@@ -178,39 +159,32 @@ class ImageSets:
             UnknownError: it could not run.
         """
         wants = self._wants(images, number, self.wants.settings.heads)
-        wanted = wants.measurement(self.site, FP32.name, 0, model=self.wants.network.fp32)
+        wanted = wants.measurement(self.site, FP32.name, 0, Variant(self.wants.network.fp32))
         wanted = dataclasses.replace(wanted, name=name, use=OutputUse.FOUND)
-        (made,) = self._jobs(wants).measure(self.site, [wanted])
-        if made.measurement.status is not Status.OK:
-            raise UnknownError(made.measurement.reason or str(made.measurement.status))
-        return made.measurement.outputs
+        (measured,) = self._jobs(wants).measure(self.site, [wanted])
+        return _good(measured.measurement).outputs
 
     def part(self, images: StoredObject, chosen: Sequence[int]) -> StoredObject:
         """Returns some images of an array as one of their own."""
-
-        def make(target: Path) -> None:
-            _write(target, self.store.array(images), chosen, lambda image: image)
-
-        key = {"part": images.sha256, "images": list(chosen)}
-        return self.store.derive(key, ".npy", make)
+        return self._taken(images, chosen, lambda image: image, {})
 
     def changed(
         self, images: StoredObject, chosen: Sequence[int], change: Any, key: Any
     ) -> StoredObject:
-        """Returns some images of an array, each changed.
+        """Returns the images of an array with these indices, each as `change` makes it, of the same shape.
 
-        Args:
-            images: The array.
-            chosen: Indices of images.
-            change: Image as fed → another of the same shape.
-            key: Any JSON value that names the change.
+        `key` is any JSON value that names the change.
         """
+        return self._taken(images, chosen, change, {"changed": key})
 
+    def _taken(
+        self, images: StoredObject, chosen: Sequence[int], change: Any, more: Mapping[str, Any]
+    ) -> StoredObject:
         def make(target: Path) -> None:
             _write(target, self.store.array(images), chosen, change)
 
-        full = {"part": images.sha256, "images": list(chosen), "changed": key}
-        return self.store.derive(full, ".npy", make)
+        key = {"part": images.sha256, "images": list(chosen), **more}
+        return self.store.derive(key, ".npy", make)
 
     def _wants(
         self, images: StoredObject, number: int, heads: tuple[tuple[str, str], ...]
@@ -234,6 +208,13 @@ class ImageSets:
             check=mine.check,
             settled=mine.settled,
         )
+
+
+def _good(answer: Answer) -> Answer:
+    """Returns what succeeded; raises UnknownError for what did not."""
+    if answer.status is not Status.OK:
+        raise UnknownError(answer.reason or str(answer.status))
+    return answer
 
 
 def _write(target: Path, images: Floats, chosen: Sequence[int], change: Any) -> None:

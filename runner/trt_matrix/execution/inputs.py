@@ -32,6 +32,25 @@ class ImageArrays:
     calibration_images: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenTable:
+    """A table of the user's own file, given to every environment; by the names of the network."""
+
+    file: str
+    """As matrix.yaml names it."""
+    table: Table
+    values: Mapping[str, float]
+    """Tensor → largest magnitude as the file has it, also what cannot be a range."""
+    scales: bool
+    """Whether the file holds scales; else it holds largest magnitudes."""
+    facts: Mapping[str, Any]
+    """What a run writes down of it: its form, its maker, the file's hash, what was told of it."""
+    notes: tuple[str, ...] = ()
+    """How it was read."""
+    doubts: tuple[str, ...] = ()
+    """What it lacks, and what is wrong in it."""
+
+
 class Network:
     """The user's network and everything that is derived from it."""
 
@@ -45,16 +64,10 @@ class Network:
         shipped: Shipped | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes nothing.
+        """Writes nothing; the network is the float one, or the quantised one where no float one could be made of it.
 
-        Args:
-            content: The float network's file; the quantised one's, where none could be made of that.
-            model: The same, parsed.
-            name: The file as matrix.yaml calls it.
-            variants: The same function in forms that older parsers read, the newest first.
-            uff: The same as a UFF file.
-            shipped: The network as it came, quantised; None where it is to be quantised here.
-            facts: What a run writes down of how it came, beside its name and hash.
+        `variants` are the same function in forms that older parsers read, the newest first; `facts` is what a run writes
+        down of how it came, beside its name and hash.
 
         Raises:
             graph.GraphError: no range can be measured in it; see `calibration_model`.
@@ -95,14 +108,9 @@ class Network:
         *,
         simulated: bool,
     ) -> StoredObject:
-        """Returns the Q/DQ network of a placement, or its exact float32 simulation.
+        """Returns the Q/DQ network of a placement, or its exact float32 simulation; the store keeps it.
 
-        Args:
-            store: Keeps it.
-            table: With which scales.
-            placed: Where Q/DQ stands.
-            exclude: Layers that are kept in float, those that `placed` speaks of.
-            simulated: Whether it is the simulation.
+        `exclude` are layers that are kept in float, those that `placed` speaks of.
 
         Raises:
             GraphError: the table quantises nothing, or the network cannot be rewritten.

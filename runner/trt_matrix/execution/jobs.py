@@ -66,8 +66,10 @@ def _asked_as(measurement: Measurement, wanted: WantedPass) -> Measurement:
     return measurement.model_copy(
         update={
             "name": wanted.name,
-            "table": None if measurement.table_problem else wanted.table or measurement.table,
-            "placement": wanted.placement or measurement.placement,
+            "table": None
+            if measurement.table_problem
+            else wanted.variant.digest or measurement.table,
+            "placement": wanted.variant.placement or measurement.placement,
         }
     )
 
@@ -89,15 +91,9 @@ class Jobs:
     ) -> None:
         """Starts nothing yet.
 
-        Args:
-            run: Takes the logs; its store takes the answers.
-            wants: What the jobs of this experiment share.
-            progress: Told what is done.
-            fresh: Whether what earlier runs measured is measured again.
-            watch: Tells what the GPU of a device of this machine does now.
-            check: Called as often as one likes; what it raises ends the job in work.
-            settled: Says of outputs that were not kept whether they are needed again.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        With `fresh`, what earlier runs measured is measured again. `watch` tells what the GPU of a device does now; what
+        `check` raises ends the job in work; `settled` says of outputs that were not kept whether they are needed again;
+        `take` takes what came in place of outputs that stayed elsewhere.
         """
         self.run = run
         self.store = run.store
@@ -119,54 +115,44 @@ class Jobs:
     ) -> list[MeasuredPass]:
         """Returns one measurement for each of `wanted`, in that order.
 
-        Args:
-            site: Where.
-            wanted: What.
-            computed: Whether they are exact arithmetic, and no measurement of an engine: what is known
-                of them is taken even where all is measured again.
+        `computed` are exact arithmetic, and no measurement of an engine: what is known of them is taken even where all is
+        measured again.
         """
-        found = self._known(wanted, computed=computed)
-        if len(found) < len(wanted):
+        passes = self._known(wanted, computed=computed)
+        if len(passes) < len(wanted):
             with self.turn(site):
                 # Another run may have measured them while this one waited for its turn.
-                found = self._known(wanted, computed=computed)
-                missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in found]
-                found |= self._measured(site, missing, self._own(found))
-        for name, made in found.items():
-            measurement = made.measurement
+                passes = self._known(wanted, computed=computed)
+                missing = [wanted_pass for wanted_pass in wanted if wanted_pass.name not in passes]
+                passes |= self._measured(site, missing, self._own(passes))
+        for name, measured in passes.items():
+            measurement = measured.measurement
             detail = (
                 "reused"
-                if made.reused
+                if measured.reused
                 else measurement.reason or f"{sum(measurement.stages.values()):.1f} s"
             )
             self.progress.done(
-                f"{site.where}/{name}", measurement.status, detail, reused=made.reused
+                f"{site.where}/{name}", measurement.status, detail, reused=measured.reused
             )
-        return [found[wanted_pass.name] for wanted_pass in wanted]
+        return [passes[wanted_pass.name] for wanted_pass in wanted]
 
     def calibrate(
         self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
     ) -> Calibration:
-        what = f"{site.where}/{name}"
-        known = self.store.get(Calibration, wanted.fingerprint)
-        if known is None:
-            with self.turn(site):
-                known = self.store.get(Calibration, wanted.fingerprint)
-                if known is None:
-                    return self._calibrated(site, wanted, name)
-        self.progress.done(what, Status.OK, "reused", reused=True)
-        return known
+        with contextlib.ExitStack() as holding:
+            if self.store.get(Calibration, wanted.fingerprint) is None:
+                holding.enter_context(self.turn(site))
+            return self._known_or_made(site, wanted, name)
 
     def calibrate_together(
         self,
         asked: Sequence[tuple[JobSite, WantedCalibration]],
         all_of: Callable[[Sequence[Callable[[], Calibration]]], list[Calibration]],
     ) -> list[Calibration]:
-        """Returns the calibration of each site; nothing is timed, so several may run at once.
+        """Returns the calibration of each site; nothing is timed, so several, of one device, may run at once.
 
-        Args:
-            asked: Of sites that share one device.
-            all_of: Does several things, in threads or one after the other.
+        `all_of` does several things, in threads or one after the other.
         """
         with contextlib.ExitStack() as holding:
             if any(self.store.get(Calibration, wanted.fingerprint) is None for _, wanted in asked):
@@ -179,52 +165,42 @@ class Jobs:
             made = all_of([functools.partial(self._known_or_made, *asked[turn]) for turn in turns])
             calibrations = dict(zip(turns, made, strict=True))
             return [
-                calibrations[index] if index in calibrations else self._known_or_made(*one)
-                for index, one in enumerate(asked)
+                calibrations[index] if index in calibrations else self._known_or_made(site, wanted)
+                for index, (site, wanted) in enumerate(asked)
             ]
 
-    def _known_or_made(self, site: JobSite, wanted: WantedCalibration) -> Calibration:
+    def _known_or_made(
+        self, site: JobSite, wanted: WantedCalibration, name: str = "calibrate"
+    ) -> Calibration:
+        """Returns what another run may have made while this one waited for its turn, or makes it."""
+        what = f"{site.where}/{name}"
         known = self.store.get(Calibration, wanted.fingerprint)
         if known is not None:
-            self.progress.done(f"{site.where}/calibrate", Status.OK, "reused", reused=True)
+            self.progress.done(what, Status.OK, "reused", reused=True)
             return known
         try:
-            return self._calibrated(site, wanted, "calibrate")
+            calibration = self._start(site, name).calibration(wanted)
         finally:
             self.progress.ended(site.where)
-
-    def _calibrated(self, site: JobSite, wanted: WantedCalibration, name: str) -> Calibration:
-        calibration = self._start(site, name).calibration(wanted)
         self._spent(calibration.seconds)
         if calibration.status is Status.OK:
             self.store.keep(calibration, wanted.fingerprint)
-        self.progress.done(
-            f"{site.where}/{name}",
-            calibration.status,
-            calibration.reason or f"{calibration.seconds:.1f} s",
-        )
+        detail = calibration.reason or f"{calibration.seconds:.1f} s"
+        self.progress.done(what, calibration.status, detail)
         return calibration
 
     def _known(self, wanted: Sequence[WantedPass], *, computed: bool) -> dict[str, MeasuredPass]:
         """Returns pass name → its measurement, where that is known already."""
-        usable = [
-            wanted_pass
+        return {
+            wanted_pass.name: MeasuredPass(known, known.fingerprint not in self._ours)
             for wanted_pass in wanted
             if computed or not self.fresh or wanted_pass.fingerprint in self._ours
-        ]
-        known = [
-            (wanted_pass.name, known_measurement(self.store, wanted_pass, self.settled))
-            for wanted_pass in usable
-        ]
-        return {
-            name: MeasuredPass(measurement, measurement.fingerprint not in self._ours)
-            for name, measurement in known
-            if measurement
+            if (known := known_measurement(self.store, wanted_pass, self.settled))
         }
 
-    def _own(self, found: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
+    def _own(self, passes: Mapping[str, MeasuredPass]) -> Mapping[str, StoredObject] | None:
         """Returns the outputs of the environment's own fp32, where that is known and kept."""
-        known = found.get(FP32.name)
+        known = passes.get(FP32.name)
         outputs = known.measurement.outputs if known else {}
         return outputs if outputs and self.store.has_all(outputs.values()) else None
 
@@ -236,9 +212,8 @@ class Jobs:
         After a crash the passes that had no turn get a new start; the one in work does not. Where
         another used the GPU meanwhile, or it was throttled, all are run again, once.
         """
-        pending = list(
-            {wanted_pass.fingerprint: wanted_pass for wanted_pass in reversed(wanted)}.values()
-        )[::-1]
+        first = {wanted_pass.fingerprint: wanted_pass for wanted_pass in reversed(wanted)}
+        pending = list(first.values())[::-1]
         measurements: dict[str, Measurement] = {}
         starts, again = 0, True
         while pending:
@@ -297,14 +272,14 @@ class Jobs:
     @contextlib.contextmanager
     def turn(self, site: JobSite) -> Iterator[None]:
         """Holds a site's device as long as jobs run there."""
-        told = False
+        has_told = False
 
         def waiting() -> None:
-            nonlocal told
+            nonlocal has_told
             self.check()
-            if not told:
+            if not has_told:
                 self.progress.note(f"{site.where}: waiting for another run to end")
-            told = True
+            has_told = True
 
         with self.store.turn(self.wants.place(site), waiting):
             try:

@@ -3,31 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from trt_matrix.core.cells import Cell, Precision, Status, TableSource
-from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.records import Calibration, Measurement, Record, StoredObject
-from trt_matrix.core.tables.table import Table
+from trt_matrix.core.cells import Cell, Status, TableSource
+from trt_matrix.core.records import Calibration, Measurement, Record
 from trt_matrix.environments.base import Environment
-from trt_matrix.execution.alternatives import Alternative
-from trt_matrix.execution.typed import TypedNetwork
-from trt_matrix.execution.wanted import Implicit, JobSite
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """The network that a pass runs, and where its scales come from."""
-
-    model: StoredObject
-    table: Table | None = None
-    precision: Precision = Precision.FP32
-    """Where there is no table."""
-    implicit: Implicit | None = None
-    alternatives: tuple[Alternative, ...] = ()
-    """The same in other forms, for parsers that cannot read `model`."""
-    typed: TypedNetwork | None = None
-    """What takes their place where the network's own types decide."""
-    placed: Placed | None = None
-    """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
+from trt_matrix.execution.wanted import JobSite, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +72,8 @@ class DeviceLane:
         return f"{self.environment}/{self.device}/{name}"
 
     def failed(self, name: str) -> bool:
-        return any(
-            measurement.status is not Status.OK for measurement in self.measurements.get(name, ())
-        )
+        measured = self.measurements.get(name, ())
+        return any(measurement.status is not Status.OK for measurement in measured)
 
     def started(self, repeat: int) -> str:
         """Returns when its first pass of this repeat was started, ISO 8601; empty where nobody knows."""
@@ -113,12 +91,9 @@ class DeviceLane:
         self.reused[name] = self.reused.get(name, 0) + reused
 
     def record(self, cell: Cell, repeats: int, stopped: str | None) -> Record:
-        """Returns what became of one of its cells.
+        """Returns what became of one of its cells, whole with `repeats` measurements; there may be more.
 
-        Args:
-            cell: One of `cells`.
-            repeats: How many measurements make it whole; there may be more.
-            stopped: Why the whole run ended early, None where it did not.
+        `stopped` is why the whole run ended early, None where it did not.
         """
         status, reason = self._ending(cell, repeats, stopped)
         return Record(

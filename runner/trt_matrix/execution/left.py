@@ -95,8 +95,7 @@ def untaken(left: Left) -> None:
         AnswerError: always.
     """
     del left
-    message = "its outputs did not come, and nothing here was asked to do without them"
-    raise AnswerError(message)
+    raise AnswerError("its outputs did not come, and nothing here was asked to do without them")
 
 
 def question(asked: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -115,13 +114,8 @@ def left_of(
 ) -> Left | None:
     """Returns what came in place of a pass's outputs; None where they came themselves.
 
-    Args:
-        answers: Of a start elsewhere, as it was merged.
-        name: Of the pass.
-        answer: Of it.
-        store: Holds the reference.
-        heads: Of the network, in the order of the request.
-        reference: head → output.
+    `answers` are of a start elsewhere, as it was merged; `heads` in the order of the request; `reference` is
+    head → output.
 
     Raises:
         AnswerError: it cannot be read, or contradicts itself or the reference.
@@ -129,13 +123,13 @@ def left_of(
     facts = _facts(answers, name)
     if facts is None:
         return None
-    told = _read(_Settled, answers, name, protocol.SETTLED)
+    settled = _read(_Settled, answers, name, protocol.SETTLED)
     outputs: dict[str, StoredObject] = {}
     sums: dict[str, Sums] = {}
     own: dict[str, tuple[str, Sums]] = {}
     for number, head in enumerate(heads):
         file = answer.outputs[head].file if head in answer.outputs else ""
-        if file not in facts.files or head not in told.flat:
+        if file not in facts.files or head not in settled.flat:
             raise _problem(name, head, "it did not come, and nothing is told of it")
         left_file, r = facts.files[file], reference[head]
         if left_file.size_bytes != r.size_bytes:
@@ -152,9 +146,9 @@ def left_of(
             raise _problem(name, head, wrong)
         if left_file.sha256 == r.sha256 and sums[head]["d2"].any():
             raise _problem(name, head, "it is the reference by its hash, and differs by its sums")
-        if told.flat[head] == FLAT[0] and not _even(sums[head]):
+        if settled.flat[head] == FLAT[0] and not _even(sums[head]):
             raise _problem(name, head, "it is constant, and has another energy in another image")
-        if told.own and head in facts.own:
+        if settled.own and head in facts.own:
             own[head] = facts.own[head], _sums(answers, name, f"own-{number}.bin", len(array))
     arrays: dict[str, Floats] = {}
     for number, gate in enumerate(facts.settle["gates"]):
@@ -163,7 +157,7 @@ def left_of(
                 raise _problem(name, head, wrong)
             arrays[outputs[head].sha256] = filled
     return Left(
-        outputs=outputs, reference=reference, sums=sums, own=own, flat=told.flat, arrays=arrays
+        outputs=outputs, reference=reference, sums=sums, own=own, flat=settled.flat, arrays=arrays
     )
 
 
@@ -183,15 +177,13 @@ def _read(kind: type[Any], answers: ResultFolder, name: str, file: str) -> Any:
     try:
         return valid(kind, plain_json(answers.file(name, file, 16 << 20).read_bytes()))
     except ValueError as error:
-        message = f"{name}: {file} is not valid: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"{name}: {file} is not valid: {error}") from error
 
 
 def _bytes(answers: ResultFolder, name: str, file: str, size: int) -> bytes:
     content = answers.file(name, file, size).read_bytes()
     if len(content) != size:
-        message = f"{name}: {file} has {len(content)} bytes where {size} are needed"
-        raise AnswerError(message)
+        raise AnswerError(f"{name}: {file} has {len(content)} bytes where {size} are needed")
     return content
 
 
@@ -204,11 +196,7 @@ def _sums(answers: ResultFolder, name: str, file: str, images: int) -> Sums:
 def _contradiction(sums: Sums, theirs: Sums, elements: int, epsilon: float) -> str | None:
     """Returns why these are no sums of any output against this reference; None where they may be.
 
-    Args:
-        sums: That came.
-        theirs: Of the reference against itself.
-        elements: Of one image.
-        epsilon: Of `over`.
+    `theirs` are of the reference against itself; `elements` are of one image, `epsilon` is that of `over`.
     """
     d2, d1, dmax, r2, y2, ry = (sums[name] for name in ("d2", "d1", "dmax", "r2", "y2", "ry"))
     n, over, bad = (sums[name] for name in ("n", "over", "nonfinite"))
@@ -243,15 +231,15 @@ def _contradiction(sums: Sums, theirs: Sums, elements: int, epsilon: float) -> s
     )
 
 
-def alike(one: Sums, other: Sums) -> bool:
+def alike(a: Sums, b: Sums) -> bool:
     """Whether two machines may have computed these sums of the same arrays: the order of adding is a BLAS's own."""
-    if one.shape != other.shape:
+    if a.shape != b.shape:
         return False
-    least = {name: np.zeros(len(one)) for name in SUMS.names or ()}
-    least["ry"] = TOLERANCE * np.sqrt(one["r2"] * one["y2"])  # its terms cancel
+    least = {name: np.zeros(len(a)) for name in SUMS.names or ()}
+    least["ry"] = TOLERANCE * np.sqrt(a["r2"] * a["y2"])  # its terms cancel
     return all(
-        bool((np.abs(one[name] - other[name]) <= TOLERANCE * np.abs(one[name]) + some + TINY).all())
-        for name, some in least.items()
+        bool((np.abs(a[name] - b[name]) <= TOLERANCE * np.abs(a[name]) + more + TINY).all())
+        for name, more in least.items()
     )
 
 
@@ -281,7 +269,7 @@ def _filled(
     packed = _bytes(answers, name, f"mask-{number}.bin", len(r) * wide)
     bits = np.frombuffer(packed, np.uint8).reshape(len(r), wide)
     masks = np.unpackbits(bits, axis=1)[:, :count].astype(bool)
-    found: dict[str, Floats] = {}
+    outputs: dict[str, Floats] = {}
     for head, channels in gate["heads"].items():
         theirs = store.array(reference[head])
         place = heads.index(head)
@@ -301,12 +289,12 @@ def _filled(
                 values[start:end], before, head, gate
             )
             start = end
-        found[head] = filled
+        outputs[head] = filled
     for image, mask in enumerate(masks):
-        passing = settle.passing(found[tells][image], gate) | settle.passing(r[image], gate)
+        passing = settle.passing(outputs[tells][image], gate) | settle.passing(r[image], gate)
         if (mask != passing).any():
             raise _problem(name, tells, "other positions came than can hold a box")
-    return found
+    return outputs
 
 
 def _against_rows(filled: Floats, reference: Floats, sums: Sums) -> str | None:
@@ -315,11 +303,11 @@ def _against_rows(filled: Floats, reference: Floats, sums: Sums) -> str | None:
     Elsewhere `filled` is the reference, so that its differences are some of the output's.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        for image, told in enumerate(sums):
+        for image, row in enumerate(sums):
             d = np.abs(filled[image].astype(np.float64) - reference[image])
             d = d[np.isfinite(d)]
-            if (d * d).sum() > told["d2"] * (1 + TOLERANCE) + TINY or (
-                d.size and d.max() > told["dmax"] * (1 + TOLERANCE) + TINY
+            if (d * d).sum() > row["d2"] * (1 + TOLERANCE) + TINY or (
+                d.size and d.max() > row["dmax"] * (1 + TOLERANCE) + TINY
             ):
                 return f"image {image} differs more where boxes are than its sums say of all of it"
     return None

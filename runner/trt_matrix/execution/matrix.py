@@ -24,7 +24,6 @@ from trt_matrix.execution.host_tables import HostTables
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import DeviceLane, NamedReference, lanes_of
 from trt_matrix.execution.left import Take, untaken
-from trt_matrix.execution.preparing import prepare
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.reference import check_variants, measured, reference_site
 from trt_matrix.execution.rounds import Rounds
@@ -32,10 +31,13 @@ from trt_matrix.execution.simulations import Simulations, quantised, searched_pl
 from trt_matrix.execution.table_checks import RecordedTables
 from trt_matrix.execution.used_tables import UsedTables
 from trt_matrix.execution.value_ranges import TypedNetworks
-from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests
+from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, Variant
 from trt_matrix.execution.watch import Watch, unwatched
 from trt_matrix.execution.workers import Workers
 from trt_matrix.store.results import RunFolder
+
+AT_ONCE = 4
+"""Environments that are made at once: downloads share one line, and builds the processors."""
 
 UNMADE = Identity(fingerprint="", facts={})
 """Of an environment that is not made yet, as long as nothing runs in it."""
@@ -67,26 +69,12 @@ class ExperimentRun:
         settled: SettledBeside = lambda *_: False,
         take: Take = untaken,
     ) -> None:
-        """Plans it.
+        """Plans it; `cells` are in the order of the plan, the rest is as `Jobs` takes it.
 
-        Args:
-            run: Takes the logs; its store takes the answers.
-            progress: Told what is done.
-            wants: What to ask of a job.
-            cells: In the order of the plan.
-            environments: id → environment.
-            reference: Where the reference and the simulations are computed.
-            named: Whose outputs the reference is, where it is not computed there.
-            engine_options: environment → options handed to its engine.
-            offline: Whether environments are made without a network.
-            fresh: Whether what earlier runs measured is measured again.
-            watch: Looks at the device before and after each start.
-            undecided: Says which cells (ids) more repeats would decide; asked after every round
-                from the least number of repeats on.
-            kept_in_float: Says, when all is measured, which layers to try in float: whether int8 is implicit →
-                their names; nothing where nothing is to be tried.
-            settled: Says of outputs that were not kept whether they are needed again.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        The reference and the simulations are computed in `reference`; `named` says whose outputs are it, where it is not
+        computed there. `undecided` says which cells (ids) more repeats would decide; it is asked after every round from the
+        least number of repeats on. `kept_in_float` says, when all is measured, which layers to try in float: whether int8 is
+        implicit → their names; nothing where nothing is to be tried.
         """
         self.store = run.store
         self.progress = progress
@@ -169,11 +157,7 @@ class ExperimentRun:
         self.measure(range(self.wants.settings.repeats), {cell.id for cell in added})
 
     def records(self, *, stopped: str | None = None) -> list[Record]:
-        """Returns one record for every planned cell, whatever became of it.
-
-        Args:
-            stopped: Why `run` ended early, None where it did not.
-        """
+        """Returns one record for every planned cell, whatever became of it; `stopped` is why `run` ended early."""
         repeats = self.wants.settings.repeats
         return [
             self.lanes[cell.environment, cell.device].record(cell, repeats, stopped)
@@ -201,7 +185,7 @@ class ExperimentRun:
         environment = self.reference_environment
         identity = environment.prepare(offline=True)
         site = self.typed.site = reference_site(environment, identity, self.engine_options)
-        wanted = self.wants.measurement(site, FP32.name, 0, model=self.wants.network.fp32)
+        wanted = self.wants.measurement(site, FP32.name, 0, Variant(self.wants.network.fp32))
         self.reference = measured(self.jobs, self.progress, site, wanted)
         check_variants(self.jobs, self.wants, self.progress, site, self.reference)
         if self.named:
@@ -212,15 +196,9 @@ class ExperimentRun:
     def _measured_by(self, named: NamedReference, host: Measurement) -> Measurement:
         """Measures a cell as the reference: apart from its own repeats, which have their turn among the others."""
         environment = named.environment
-        identity = prepare(
-            {environment.name: environment},
-            offline=self.offline,
-            progress=self.progress,
-            workers=self.workers,
-        )[environment.name]
+        identity = self._prepare(environment)
         if isinstance(identity, str):
-            message = f"the reference cannot be made: {identity}"
-            raise EnvironmentUnavailableError(message)
+            raise EnvironmentUnavailableError(f"the reference cannot be made: {identity}")
         lane = DeviceLane(environment.name, named.cell.device, (named.cell,))
         shapes = self._shapes(host)
         site = dataclasses.replace(
@@ -251,27 +229,40 @@ class ExperimentRun:
 
     def prepare(self) -> None:
         """Makes all environments, several at a time."""
-        needed = {
-            lane.environment: self.environments[lane.environment]
-            for lane in self.lanes.values()
-            if lane.runnable
-        }
+        needed = dict.fromkeys(lane.environment for lane in self.lanes.values() if lane.runnable)
         started = time.perf_counter()
-        prepared = prepare(
-            needed, offline=self.offline, progress=self.progress, workers=self.workers
+        identities = self.workers.all(
+            [functools.partial(self._prepare, self.environments[name]) for name in needed],
+            at_once=AT_ONCE,
         )
+        prepared = dict(zip(needed, identities, strict=True))
         self.preparing_s = time.perf_counter() - started
         for identity in prepared.values():
             if isinstance(identity, str):
                 self.progress.warn(identity)
         for lane in self.lanes.values():
-            found = prepared.get(lane.environment)
-            if isinstance(found, str):
-                lane.obstacle = (Status.UNAVAILABLE, found)
-            elif found and lane.runnable:
-                lane.site = self._site(lane, found)
+            identity_or_reason = prepared.get(lane.environment)
+            if isinstance(identity_or_reason, str):
+                lane.obstacle = (Status.UNAVAILABLE, identity_or_reason)
+            elif identity_or_reason and lane.runnable:
+                lane.site = self._site(lane, identity_or_reason)
                 steps = len(lane.runnable) * lane.repeats(self.wants.settings.repeats)
                 self.progress.expect(steps + bool(lane.own))
+
+    def _prepare(self, environment: Environment) -> Identity | str:
+        """Returns what the environment is, or why it cannot be made."""
+
+        def transfer(what: str, done: int, total: int) -> None:
+            self.workers.check()
+            self.progress.transfer(f"{environment.name}: {what}", done, total)
+
+        self.progress.stage(environment.name, "prepare")
+        try:
+            return environment.prepare(offline=self.offline, transfer=transfer)
+        except EnvironmentUnavailableError as error:
+            return str(error)
+        finally:
+            self.progress.ended(environment.name)
 
     def _site(self, lane: DeviceLane, identity: Identity | None = None) -> JobSite:
         environment = self.environments[lane.environment]

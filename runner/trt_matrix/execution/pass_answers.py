@@ -14,9 +14,9 @@ from trt_matrix.core.records import (
     Start,
     StoredObject,
 )
+from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import PassAnswer
-from trt_matrix.execution.answers import ResultFolder
-from trt_matrix.execution.asked import asked_of, read_form
+from trt_matrix.execution.answers import AnswerError, ResultFolder
 from trt_matrix.execution.left import Left, Take, left_of
 from trt_matrix.execution.shares import coverage_of, shares_of_layers
 from trt_matrix.execution.wanted import JobSite, PassRequests, WantedPass
@@ -50,9 +50,9 @@ class PassTaker:
         left = self._left(answers, answer, wanted)
         files = {} if left else self._files(answers, answer, wanted)
         build, cache = answer.build, answer.cache
-        model, told = read_form(answer, wanted, self.wants.network.name)
-        asked = {**asked_of(wanted), **told}
-        if cache and wanted.implicit and wanted.table is None:
+        model, form = read_form(answer, wanted, self.wants.network.name)
+        asked = {**asked_of(wanted), **form}
+        if cache and wanted.variant.implicit and wanted.variant.table is None:
             name = self.site.environment.name
             asked["table"] = answers.cache_table(wanted.name, cache, environment=name).digest
         if answer.table_problem:
@@ -148,3 +148,54 @@ class PassTaker:
 
     def _adopted(self, answers: ResultFolder, name: str, file: str | None) -> StoredObject | None:
         return self.store.adopt(answers.file(name, file)) if file else None
+
+
+def asked_of(wanted: WantedPass) -> dict[str, Any]:
+    """Returns what a measurement repeats of the question."""
+    return {
+        "fingerprint": wanted.fingerprint,
+        "name": wanted.name,
+        "repeat": wanted.repeat,
+        "model_sha256": wanted.variant.model.sha256,
+        "table": wanted.variant.digest,
+        "placement": wanted.variant.placement,
+        "carried": dict(wanted.variant.implicit.changed) if wanted.variant.implicit else {},
+        "held": wanted.variant.implicit.held if wanted.variant.implicit else (),
+    }
+
+
+def read_form(
+    answer: PassAnswer, wanted: WantedPass, name: str
+) -> tuple[StoredObject, dict[str, Any]]:
+    """Returns the graph of the network that the job read, and what a measurement tells of it.
+
+    That of a UFF file is its ONNX form's, whose heads it has. `name` is what matrix.yaml calls the first form.
+
+    Raises:
+        AnswerError: it had none of that name.
+    """
+    if (
+        wanted.variant.typed
+        and wanted.variant.typed.model
+        and answer.model == wanted.variant.typed.model.file
+    ):
+        read_sha256 = wanted.variant.typed.model.sha256
+        return wanted.variant.typed.model, {
+            "model_sha256": read_sha256,
+            "typed": dict(wanted.variant.typed.facts),
+        }
+    if not wanted.variant.alternatives:
+        return wanted.variant.model, {}
+    forms = (Alternative(name, wanted.variant.model), *wanted.variant.alternatives)
+    read = next((form for form in forms if form.model.file == answer.model), None)
+    if read is None:
+        raise AnswerError(
+            f"{wanted.name}: the answer names {answer.model!r}, which is no form of the network"
+        )
+    refused = {
+        form.name: answer.refused[form.model.file]
+        for form in forms
+        if form.model.file in answer.refused
+    }
+    facts = {"model_sha256": read.model.sha256, "variant": read.name, "refused": refused}
+    return wanted.variant.model if read.uff else read.model, facts

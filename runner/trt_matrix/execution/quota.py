@@ -33,22 +33,19 @@ class Quota:
         """
         if time.monotonic() < self._next:
             return
-        found = extent(self.folder)
+        taken = extent(self.folder)
         self._next = time.monotonic() + EVERY_S
-        if found.size_bytes > self.most_bytes:
-            message = (
+        if taken.size_bytes > self.most_bytes:
+            raise QuotaError(
                 f"it left more than {self.most_bytes / 1e9:.1f} GB of results: if that is right, raise "
                 "results_gb in matrix.yaml"
             )
-            raise QuotaError(message)
-        if found.files > MOST_FILES or found.deep:
-            what = "folders without end" if found.deep else f"more than {MOST_FILES:,} files"
-            message = f"it left {what} among its results"
-            raise QuotaError(message)
+        if taken.files > MOST_FILES or taken.deep:
+            what = "folders without end" if taken.deep else f"more than {MOST_FILES:,} files"
+            raise QuotaError(f"it left {what} among its results")
         free = shutil.disk_usage(self.folder).free
-        if free < RESERVE_BYTES and found.size_bytes > max(LARGE_BYTES, free):
-            message = (
-                f"it filled the disk with {found.size_bytes / 1e9:.1f} GB of results: lower results_gb in "
+        if free < RESERVE_BYTES and taken.size_bytes > max(LARGE_BYTES, free):
+            raise QuotaError(
+                f"it filled the disk with {taken.size_bytes / 1e9:.1f} GB of results: lower results_gb in "
                 "matrix.yaml, or free space"
             )
-            raise QuotaError(message)

@@ -10,7 +10,7 @@ from trt_matrix.errors import ConfigError, EnvironmentUnavailableError
 from trt_matrix.execution import alternatives
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.progress import Progress
-from trt_matrix.execution.wanted import JobSite, PassRequests, WantedPass
+from trt_matrix.execution.wanted import JobSite, PassRequests, Variant, WantedPass
 
 REFERENCE_DEVICE = "cpu"
 
@@ -22,14 +22,13 @@ def measured(jobs: Jobs, progress: Progress, site: JobSite, wanted: WantedPass) 
         EnvironmentUnavailableError: without a reference nothing can be compared.
     """
     progress.expect(1)
-    (made,) = jobs.measure(site, [wanted])
-    measurement = made.measurement
+    (reference,) = jobs.measure(site, [wanted])
+    measurement = reference.measurement
     if measurement.status is not Status.OK:
-        message = (
+        raise EnvironmentUnavailableError(
             f"the reference ({site.environment.name}) could not run this network: "
             f"{measurement.reason}\n{measurement.log_tail or ''}".rstrip()
         )
-        raise EnvironmentUnavailableError(message)
     return measurement
 
 
@@ -43,21 +42,20 @@ def check_variants(
     """
     network = wants.network
     wanted = [
-        wants.measurement(site, f"variant-{number}", 0, model=variant.fp32)
+        wants.measurement(site, f"variant-{number}", 0, Variant(variant.fp32))
         for number, variant in enumerate(network.variants)
     ]
     progress.expect(len(wanted))
     problems = []
-    for one, made in zip(network.variants, jobs.measure(site, wanted), strict=True):
-        measurement = made.measurement
+    for variant, measured_pass in zip(network.variants, jobs.measure(site, wanted), strict=True):
+        measurement = measured_pass.measurement
         reason = measurement.reason
         if measurement.status is Status.OK:
             reason = alternatives.unlike(jobs.store, reference.outputs, measurement.outputs)
         if reason:
-            problems.append(f"{one.name} is not the function of {network.name}: {reason}")
+            problems.append(f"{variant.name} is not the function of {network.name}: {reason}")
     if problems:
-        source = "model.variants"
-        raise ConfigError(source, problems)
+        raise ConfigError("model.variants", problems)
 
 
 def reference_site(

@@ -51,12 +51,12 @@ def _calibration(wanted: WantedCalibration) -> Mapping[str, Any]:
 
 
 def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
-    implicit = wanted.implicit
-    alternatives = [alternative.asked for alternative in wanted.alternatives]
+    implicit = wanted.variant.implicit
+    alternatives = [alternative.asked for alternative in wanted.variant.alternatives]
     return {
         "name": wanted.name,
         "precision": str(wanted.precision),
-        "model": wanted.model.file,
+        "model": wanted.variant.model.file,
         # Where it is not carried, the scales are in the model's Q/DQ nodes.
         "table": implicit.table.file if implicit and implicit.table else None,
         "compare_with": wanted.compare_with if wanted.compare_with in present else None,
@@ -69,5 +69,5 @@ def _pass(wanted: WantedPass, present: set[str]) -> Mapping[str, Any]:
         if implicit
         else None,
         **({"alternatives": alternatives} if alternatives else {}),
-        **({"typed": dict(wanted.typed.asked)} if wanted.typed else {}),
+        **({"typed": dict(wanted.variant.typed.asked)} if wanted.variant.typed else {}),
     }

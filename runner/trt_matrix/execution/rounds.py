@@ -62,13 +62,7 @@ class Rounds:
         repeats: Iterable[int],
         cells: Collection[str] | None = None,
     ) -> None:
-        """Measures, in this order of repeats, each in an order of environments of its own.
-
-        Args:
-            lanes: Of any devices.
-            repeats: Numbers, from 0.
-            cells: Ids of those that are measured; all where None.
-        """
+        """Measures these repeats, from 0, in this order, each in an order of environments of its own; of `cells` or all."""
 
         def one_device(shared: Sequence[DeviceLane]) -> None:
             for repeat in repeats:
@@ -102,9 +96,9 @@ class Rounds:
         if lane.site is None or repeat >= lane.repeats(repeat + 1):
             return
         wanted = self.wanted(lane, lane.site, repeat, cells)
-        for made in self.jobs.measure(lane.site, wanted):
-            lane.add(made.measurement, reused=made.reused)
-            if made.measurement.status is not Status.OK:
+        for measured in self.jobs.measure(lane.site, wanted):
+            lane.add(measured.measurement, reused=measured.reused)
+            if measured.measurement.status is not Status.OK:
                 left = lane.repeats(self.wants.settings.repeats) - repeat - 1
                 self.progress.expect(-max(left, 0))
 
@@ -113,19 +107,7 @@ class Rounds:
     ) -> list[WantedPass]:
         """Returns one repeat of a lane's passes; of `cells` (ids), of all where None."""
         return [
-            self.wants.measurement(
-                site,
-                name,
-                repeat,
-                model=variant.model,
-                table=variant.table,
-                precision=variant.precision,
-                placement=variant.placed.name if variant.placed else None,
-                implicit=variant.implicit,
-                alternatives=variant.alternatives,
-                typed=variant.typed,
-                use=OutputUse.JUDGED,
-            )
+            self.wants.measurement(site, name, repeat, variant, use=OutputUse.JUDGED)
             for name, variant in lane.variants.items()
             if not lane.failed(name) and (cells is None or lane.id(name) in cells)
         ]

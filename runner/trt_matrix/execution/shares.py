@@ -19,12 +19,7 @@ from trt_matrix.execution.answers import AnswerError
 def shares_of(
     executed: Path, given: Path, heads: Sequence[tuple[str, str]]
 ) -> Mapping[str, IntegerShare]:
-    """Returns head → share of its backward cone that integer kernels ran.
-
-    Args:
-        executed: What the engine saved.
-        given: The network that it was given.
-        heads: (head, output tensor).
+    """Returns head → share of its backward cone that integer kernels ran; `executed` is what the engine saved of `given`.
 
     Raises:
         AnswerError: `executed` is no such graph.
@@ -44,11 +39,7 @@ def shares_of_layers(
 ) -> Mapping[str, IntegerShare]:
     """Returns the same from the layers that TensorRT told; heads of which it told too little are out.
 
-    Args:
-        answer: Of layers.json.
-        given: The network that it was given.
-        heads: (head, output tensor).
-        quantised: Whether it was to run in int8.
+    `quantised` tells whether the network was to run in int8.
 
     Raises:
         AnswerError: the layers cannot be those of this network.
@@ -61,20 +52,14 @@ def shares_of_layers(
         names = [tensor for _, tensor in heads]
         shares = engine_share(layers, original, names, quantised=quantised)
     except (DecodeError, GraphError) as error:
-        message = f"the engine's layers are not those of this network: {error}"
-        raise AnswerError(message) from error
+        raise AnswerError(f"the engine's layers are not those of this network: {error}") from error
     return _stored(shares, heads)
 
 
 def coverage_of(
     answer: ScalesAnswer, given: Path, heads: Sequence[tuple[str, str]]
 ) -> Mapping[str, Coverage]:
-    """Returns head → what of a table arrived in the engine's network.
-
-    Args:
-        answer: Of build.json.
-        given: The float network that it was given.
-        heads: (head, output tensor).
+    """Returns head → what of a table arrived in the engine's network; `given` is the float one that it was given.
 
     Raises:
         AnswerError: the network cannot be read again.

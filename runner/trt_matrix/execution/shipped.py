@@ -71,16 +71,13 @@ class Shipped:
 
 
 def table_of(amax: Mapping[str, float], unusable: Mapping[str, str], sha256: str) -> Table:
-    """Returns the scales of a network as a table.
+    """Returns the scales of a network as a table: tensor → largest magnitude that its integers represent.
 
-    Args:
-        amax: Tensor → largest magnitude that its integers represent.
-        unusable: Tensor → why it has none.
-        sha256: Of the quantised network.
+    `unusable` is tensor → why it has none; `sha256` that of the quantised network.
     """
     table = from_ranges(amax, Provenance(algorithm=ALGORITHM, model_sha256=sha256, note=NOTE))
-    told = {name: why for name, why in unusable.items() if name not in table.amax}
-    return Table(amax=table.amax, provenance=table.provenance, unusable=told | dict(table.unusable))
+    bad = {name: why for name, why in unusable.items() if name not in table.amax}
+    return Table(amax=table.amax, provenance=table.provenance, unusable=bad | dict(table.unusable))
 
 
 def quantisation_facts(shipped: ShippedQuantisation, *, stripped: bool) -> Mapping[str, Any]:

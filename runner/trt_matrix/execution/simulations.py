@@ -13,7 +13,7 @@ from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.used_tables import UsedTables
-from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests
+from trt_matrix.execution.wanted import JobSite, OutputUse, PassRequests, Variant
 
 SiteOf = Callable[[DeviceLane], JobSite]
 """Where the cells of a lane run, as far as that is known."""
@@ -53,18 +53,16 @@ class Simulations:
                         site,
                         name,
                         0,
-                        model=model,
-                        table=table,
-                        placement=placed.name,
+                        Variant(model, table, placed=placed),
                         use=OutputUse.COMPARED,
                     )
                 )
         self.progress.expect(len(wanted))
-        for made in self.jobs.measure(site, wanted, computed=True):
-            if made.measurement.status is Status.OK:
-                self.made.append(made.measurement)
+        for measured in self.jobs.measure(site, wanted, computed=True):
+            if measured.measurement.status is Status.OK:
+                self.made.append(measured.measurement)
             else:
-                self.progress.warn(f"{made.measurement.name}: {made.measurement.reason}")
+                self.progress.warn(f"{measured.measurement.name}: {measured.measurement.reason}")
 
     def _placements(
         self, lanes: Iterable[DeviceLane], site_of: SiteOf
@@ -76,19 +74,18 @@ class Simulations:
             where layers are only tried in float, the one that they are tried with.
         """
         every = tuple(self.tables.all.values())
-        found: dict[Placed, tuple[Sequence[str], Sequence[Table]]] = {}
+        placements: dict[Placed, tuple[Sequence[str], Sequence[Table]]] = {}
         for lane in quantised(lanes):
             for cell in lane.runnable:
                 if cell.pass_.source is None:
                     continue
                 placed = self.wants.placed(lane.site or site_of(lane), cell.pass_)
                 shared = self.tables.host.shared
-                mixed = cell.pass_.mixed and isinstance(shared, Table)
-                tables = (shared,) if mixed and isinstance(shared, Table) else every
+                tables = (shared,) if cell.pass_.mixed and isinstance(shared, Table) else every
                 # What one scale a weight costs is told against a scale a channel.
-                for one in (placed, placed.per_channel):
-                    found.setdefault(one, (cell.pass_.exclude, tables))
-        return found
+                for placement in (placed, placed.per_channel):
+                    placements.setdefault(placement, (cell.pass_.exclude, tables))
+        return placements
 
     def _network(self, table: Table, placed: Placed, exclude: Sequence[str]) -> StoredObject:
         """Returns the network that says what a table must cost: what came quantised is its own.

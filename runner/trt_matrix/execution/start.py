@@ -15,10 +15,9 @@ from trt_matrix.core.tables import pooled
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.execution.answer_models import JobError
 from trt_matrix.execution.answers import AnswerError, ResultFolder, log_of_failure, log_tail, taking
-from trt_matrix.execution.asked import asked_of
 from trt_matrix.execution.classify import blamed, classify
 from trt_matrix.execution.left import Take, untaken
-from trt_matrix.execution.pass_answers import PassTaker, ShareOf
+from trt_matrix.execution.pass_answers import PassTaker, ShareOf, asked_of
 from trt_matrix.execution.quota import Quota, QuotaError
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.wanted import JobSite, PassRequests, WantedCalibration, WantedPass
@@ -45,17 +44,9 @@ class JobStart:
         watch: Watch = unwatched,
         take: Take = untaken,
     ) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet; `progress`, `watch` and `take` as `Jobs` has them.
 
-        Args:
-            run: Takes the log; its store takes the answers.
-            wants: What the jobs of this experiment share.
-            site: Where.
-            share_of: Reads the graph that the engine saved of a network.
-            progress: Called with the stage that the job is in, whenever that may have changed.
-            log: Name of the log, as `Run.log` takes it.
-            watch: Tells what the GPU of a device does now.
-            take: Takes what came in place of outputs that stayed elsewhere.
+        `share_of` reads the graph that the engine saved of a network; `log` is a name as `Run.log` takes it.
         """
         self.store: Store = run.store
         self.taker = PassTaker(
@@ -87,7 +78,7 @@ class JobStart:
             ending = self._run(
                 folder, asked,
                 [
-                    *(file for wanted_pass in wanted for file in wanted_pass.objects),
+                    *(file for wanted_pass in wanted for file in wanted_pass.variant.objects),
                     *([*self.site.reference.values(), *(own or {}).values()] if "settle" in asked else []),
                 ],
                 lambda: self._take_finished(answers, wanted),
@@ -112,9 +103,7 @@ class JobStart:
                 self._require(answers)
         # Passes taken while the job ran knew neither its length nor its last probe, nor all that it said of them.
         measurements = [
-            taken.model_copy(
-                update={"start": start, "log_tail": self._said_of(taken) or taken.log_tail}
-            )
+            taken.model_copy(update={"start": start, "log_tail": self._log_of(taken)})
             for taken in self.taken.values()
         ]
         for measurement in measurements:
@@ -156,13 +145,13 @@ class JobStart:
             )
 
     def _with_pools(
-        self, told: Mapping[str, Mapping[str, float]]
+        self, by_algorithm: Mapping[str, Mapping[str, float]]
     ) -> Mapping[str, Mapping[str, float]]:
         """Returns algorithm → tensor → value as TensorRT has it of a MaxPool's output."""
         pools = self.wants.network.max_pools
         return {
             name: pooled.take_inputs(values, pools) if name in pooled.ALGORITHMS else values
-            for name, values in told.items()
+            for name, values in by_algorithm.items()
         }
 
     @property
@@ -191,8 +180,12 @@ class JobStart:
             asked.mkdir()
             result.mkdir()
             for name, stored in {
-                one.file: one
-                for one in (*objects, *self.wants.files_at(self.site), self.wants.data.evaluation)
+                stored.file: stored
+                for stored in (
+                    *objects,
+                    *self.wants.files_at(self.site),
+                    self.wants.data.evaluation,
+                )
             }.items():
                 same_file_system_link(self.store.path(stored), asked / name)
             protocol.write_json(str(asked / protocol.REQUEST), request)
@@ -266,8 +259,10 @@ class JobStart:
             return self._failed(wanted, Status.UNSUPPORTED, error.message, start)
         return self._failed(wanted, Status(status), self._see_log(error.sentence()), start)
 
-    def _said_of(self, taken: Measurement) -> str:
-        return "" if taken.log_tail is None else log_of_failure(self.log, taken.name)
+    def _log_of(self, taken: Measurement) -> str | None:
+        if taken.log_tail is None:
+            return None
+        return log_of_failure(self.log, taken.name) or taken.log_tail
 
     def _failed(self, wanted: WantedPass, status: Status, reason: str, start: Start) -> Measurement:
         return Measurement(
@@ -282,13 +277,13 @@ class JobStart:
         self, ending: Ending, answers: ResultFolder, problem: str | None = None
     ) -> tuple[Status, str]:
         """Says how a start ended that left something without an answer."""
-        told = None
+        by_job = None
         try:
             job = answers.job()
-            told = job.sentence() if job and job.status == "job_failed" else None
+            by_job = job.sentence() if job and job.status == "job_failed" else None
         except AnswerError as error:
             problem = problem or str(error)
-        status, reason = classify(ending, answers.stage(), told, problem)
+        status, reason = classify(ending, answers.stage(), by_job, problem)
         return status, reason if status is Status.UNAVAILABLE else self._see_log(reason)
 
     def _see_log(self, reason: str) -> str:
@@ -309,10 +304,9 @@ class JobStart:
         )
 
 
-def _check_algorithms(wanted: WantedCalibration, made: Mapping[str, Any]) -> None:
+def _check_algorithms(wanted: WantedCalibration, tables: Mapping[str, Any]) -> None:
     missing = [
-        algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in made
+        algorithm["name"] for algorithm in wanted.algorithms if algorithm["name"] not in tables
     ]
     if missing:
-        message = f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}"
-        raise AnswerError(message)
+        raise AnswerError(f"{protocol.CALIBRATION} lacks the algorithms {', '.join(missing)}")

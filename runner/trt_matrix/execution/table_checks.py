@@ -11,8 +11,8 @@ from trt_matrix.core.tables.mistakes import Mistake, Ranges
 from trt_matrix.core.tables.table import LEVELS, Table
 from trt_matrix.core.tables.trt_cache import parse
 from trt_matrix.core.words import listed
-from trt_matrix.execution.given import GivenTable
 from trt_matrix.execution.host_tables import HostTables
+from trt_matrix.execution.inputs import GivenTable
 from trt_matrix.execution.lanes import DeviceLane
 from trt_matrix.execution.progress import Progress
 from trt_matrix.execution.wanted import PassRequests
@@ -31,14 +31,7 @@ class RecordedTables:
     def __init__(
         self, store: Store, wants: PassRequests, progress: Progress, host: HostTables
     ) -> None:
-        """Looks at nothing yet.
-
-        Args:
-            store: Has the tables.
-            wants: What the run asks for.
-            progress: Told what is wrong.
-            host: Knows the ranges that the reference saw, of calibration and evaluation images.
-        """
+        """Looks at nothing yet; `host` knows the ranges that the reference saw, of calibration and evaluation images."""
         self._store = store
         self._wants = wants
         self._progress = progress
@@ -67,10 +60,10 @@ class RecordedTables:
         """
         for name, measured in lane.measurements.items():
             for index, measurement in enumerate(measured):
-                measured[index] = found = self._checked(measurement)
-                self._tell(lane.id(name), found)
-                if found.table and found.cache:
-                    yield found
+                measured[index] = checked_measurement = self._checked(measurement)
+                self._tell(lane.id(name), checked_measurement)
+                if checked_measurement.table and checked_measurement.cache:
+                    yield checked_measurement
 
     def _tell(self, cell: str, measurement: Measurement) -> None:
         problem = (
@@ -99,10 +92,10 @@ class RecordedTables:
         return measurement
 
     def _mistake(self, measurement: Measurement, text: str) -> Mistake | None:
-        told = ((measurement.build or {}).get("scales") or {}).get("form")
-        key = (text, str(told))
+        form = ((measurement.build or {}).get("scales") or {}).get("form")
+        key = (text, str(form))
         if key not in self._found:
-            scales = told is None or TableForm(told).scales
+            scales = form is None or TableForm(form).scales
             values = {name: LEVELS * scale for name, scale in parse(text).scales.items()}
             self._found[key] = mistakes.mistake(values, self._seen(), scales=scales)
         return self._found[key]

@@ -65,10 +65,7 @@ class TypedNetwork:
 def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -> bool:
     """Whether networks may be strongly typed in an environment, as far as is known before it starts.
 
-    Args:
-        engine: Of the environment.
-        options: Of the engine.
-        identity: Of the environment; a TensorRT older than 11 takes types for orders only where told to.
+    A TensorRT older than 11 takes types for orders only where its options tell it to.
     """
     if engine != "tensorrt":
         return False
@@ -77,16 +74,16 @@ def may_be_strong(engine: str, options: Mapping[str, Any], identity: Identity) -
 
 def _is_old(facts: Mapping[str, Any]) -> bool:
     packages = facts.get("packages")
-    found = [
-        one.get("version") if isinstance(one, Mapping) else one
-        for name, one in (packages.items() if isinstance(packages, Mapping) else ())
+    versions = [
+        package.get("version") if isinstance(package, Mapping) else package
+        for name, package in (packages.items() if isinstance(packages, Mapping) else ())
         if TENSORRT.match(str(name))
     ]
     reported = facts.get("reported")
     if isinstance(reported, Mapping) and "tensorrt" in reported:
-        found.append(reported["tensorrt"])
+        versions.append(reported["tensorrt"])
     try:
-        return bool(found) and all(Version(str(one)) < ALWAYS_STRONG for one in found)
+        return bool(versions) and all(Version(str(version)) < ALWAYS_STRONG for version in versions)
     except InvalidVersion:
         return False
 
@@ -129,14 +126,14 @@ def facts_of(converted: Converted, precision: Precision, ranges: Ranges) -> Mapp
         "nodes": converted.reduced,
         "in_float32": _first(converted.kept),
         "nodes_in_float32": len(converted.kept),
-        "near_the_end": _first(dict(sorted(converted.near.items(), key=lambda one: -one[1]))),
+        "near_the_end": _first(dict(sorted(converted.near.items(), key=lambda entry: -entry[1]))),
         "weights_that_became_zero": {"values": zeroed, "of": list(_first(converted.zeroed))},
         "ranges": ranges.told,
     }
 
 
-def _first(found: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(list(found.items())[:MOST])
+def _first(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(list(facts.items())[:MOST])
 
 
 def _key(network: Network, precision: Precision, ranges: Ranges) -> Mapping[str, Any]:

@@ -33,21 +33,17 @@ class ObservedNetwork:
     def asked(self, wants: PassRequests, site: JobSite) -> tuple[WantedCalibration, ...]:
         """Returns one question a set of images."""
         data = wants.data
-        sets = dict.fromkeys((data.calibration.sha256, data.evaluation.sha256))
-        images = {stored.sha256: stored for stored in (data.calibration, data.evaluation)}
-        return tuple(wants.ranges(site, self.model, self.tensors, images[one]) for one in sets)
+        sets = {images.sha256: images for images in (data.calibration, data.evaluation)}
+        return tuple(
+            wants.ranges(site, self.model, self.tensors, images) for images in sets.values()
+        )
 
 
 class TypedNetworks:
     """The converted networks of one run."""
 
     def __init__(self, jobs: Jobs, wants: PassRequests) -> None:
-        """Asks nothing yet; `site` has to be set before.
-
-        Args:
-            jobs: Those of the run.
-            wants: What is asked.
-        """
+        """Asks nothing yet; `site` has to be set before."""
         self.jobs = jobs
         self.wants = wants
         self.site: JobSite | None = None
@@ -82,17 +78,10 @@ class TypedNetworks:
             calibrations = [
                 self.jobs.calibrate(self.site, calibration, "ranges") for calibration in asked
             ]
-            failed = next(
-                (
-                    calibration
-                    for calibration in calibrations
-                    if calibration.status is not Status.OK
-                ),
-                None,
-            )
-            if failed is None:
+            failed = [done for done in calibrations if done.status is not Status.OK]
+            if not failed:
                 return _joined(calibrations, giving)
-            reason = failed.reason or str(failed.status)
+            reason = failed[0].reason or str(failed[0].status)
         return Ranges(amax={}, told=WEIGHTS_ALONE.format(reason=reason))
 
 
@@ -105,28 +94,19 @@ def needed(wants: PassRequests, site: JobSite, precision: Precision) -> bool:
 def known(
     store: Store, wants: PassRequests, reference: JobSite | None, precision: Precision
 ) -> TypedNetwork | None:
-    """Returns what an earlier run made of the network for a pass; makes nothing.
+    """Returns what an earlier run made of the network for a pass where it is `needed`; makes nothing.
 
-    Args:
-        store: Holds what earlier runs found.
-        wants: What is asked.
-        reference: Where the reference is computed; None where that is not known.
-        precision: Of a pass where it is `needed`.
+    `reference` is where the reference is computed; None where that is not known.
     """
     if reference is None:
         return None
     giving = _givings(wants)[0]
-    calibrations = [
-        store.get(Calibration, calibration.fingerprint)
-        for calibration in giving.asked(wants, reference)
-    ]
-    good = [
-        calibration
-        for calibration in calibrations
-        if calibration is not None and calibration.status is Status.OK
-    ]
-    if len(good) < len(calibrations):
-        return None
+    good = []
+    for asked in giving.asked(wants, reference):
+        calibration = store.get(Calibration, asked.fingerprint)
+        if calibration is None or calibration.status is not Status.OK:
+            return None
+        good.append(calibration)
     return typed_before(store, wants.network, precision, _joined(good, giving))
 
 

@@ -27,8 +27,7 @@ from trt_matrix.environments.base import PACKED, Environment, Identity
 from trt_matrix.execution.alternatives import Alternative
 from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.functions import FunctionFiles
-from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import ImageArrays, Network
+from trt_matrix.execution.inputs import GivenTable, ImageArrays, Network
 from trt_matrix.execution.plugins import ENGINE, PluginFiles
 from trt_matrix.execution.typed import TypedNetwork
 
@@ -153,25 +152,32 @@ class Implicit:
         return tuple(stored for stored in (self.images, self.table) if stored)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WantedPass:
-    """A pass to run."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The network that a pass runs, and where its scales come from."""
 
-    fingerprint: str
-    name: str
-    precision: Precision
     model: StoredObject
-    table: str | None
-    """Digest of the table."""
-    placement: str | None
-    repeat: int
-    compare_with: str | None = None
+    table: Table | None = None
+    """None for a float network, and where TensorRT makes it."""
+    precision: Precision = Precision.FP32
+    """Of a network without a table; with one it is int8."""
     implicit: Implicit | None = None
+    """Where TensorRT's own scales come from."""
     alternatives: tuple[Alternative, ...] = ()
-    """The same network in other forms, tried in order where the parser cannot read `model`."""
+    """The same in other forms, tried in order where the parser cannot read `model`."""
     typed: TypedNetwork | None = None
     """What takes the place of all of them in an engine whose networks are strongly typed."""
-    use: OutputUse = OutputUse.WHOLE
+    placed: Placed | None = None
+    """Where its Q/DQ stands, and what it is simulated by; None of floating point."""
+
+    @property
+    def digest(self) -> str | None:
+        """Of its table."""
+        return self.table.digest if self.table else None
+
+    @property
+    def placement(self) -> str | None:
+        return self.placed.name if self.placed else None
 
     @property
     def objects(self) -> tuple[StoredObject, ...]:
@@ -179,6 +185,19 @@ class WantedPass:
         others = (alternative.model for alternative in self.alternatives)
         typed = (self.typed.model,) if self.typed and self.typed.model else ()
         return (self.model, *others, *typed, *(self.implicit.objects if self.implicit else ()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedPass:
+    """A pass to run."""
+
+    fingerprint: str
+    name: str
+    precision: Precision
+    variant: Variant
+    repeat: int
+    compare_with: str | None = None
+    use: OutputUse = OutputUse.WHOLE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,9 +235,7 @@ class PassRequests:
     ) -> Mapping[str, Any] | None:
         """Returns what a job of a site is asked so that its outputs need not travel: `job.protocol.SETTLE_KEYS`.
 
-        Args:
-            site: Where.
-            own: head → output of the environment's own fp32, where that is known and not asked for again.
+        `own` is head → output of the environment's own fp32, where that is known and not asked for again.
         """
         if not site.elsewhere or not site.reference or self.settings.settle is None:
             return None
@@ -314,45 +331,25 @@ class PassRequests:
                 model_sha256=self.network.fp32.sha256,
             ),
         )
-        told = {name: why for name, why in calibration.unusable.items() if name not in table.amax}
-        return dataclasses.replace(table, unusable=told | dict(table.unusable))
+        bad = {name: why for name, why in calibration.unusable.items() if name not in table.amax}
+        return dataclasses.replace(table, unusable=bad | dict(table.unusable))
 
     def measurement(
         self,
         site: JobSite,
         name: str,
         repeat: int,
+        variant: Variant,
         *,
-        model: StoredObject,
-        precision: Precision = Precision.FP32,
-        table: Table | None = None,
-        placement: str | None = None,
-        implicit: Implicit | None = None,
-        alternatives: tuple[Alternative, ...] = (),
-        typed: TypedNetwork | None = None,
         use: OutputUse = OutputUse.WHOLE,
     ) -> WantedPass:
-        """Says what to measure.
-
-        Args:
-            site: Where.
-            name: Of the pass.
-            repeat: From 0.
-            model: The network in the variant that is run.
-            precision: Of a network without a table; with one it is int8.
-            table: What it was quantised with; None for a float network, and where TensorRT makes it.
-            placement: Whose Q/DQ placement it has; None for a float network.
-            implicit: Where TensorRT's own scales come from, None without.
-            alternatives: Other forms of `model`, for parsers that cannot read it.
-            typed: What takes their place where the network's own types decide.
-            use: What is asked of its outputs, which decides none of them.
-        """
-        if table or implicit:
-            precision = Precision.INT8
+        """Says what to measure at a site; `repeat` is from 0, `use` is what is asked of its outputs, which decides none."""
+        implicit = variant.implicit
+        precision = Precision.INT8 if variant.table or implicit else variant.precision
         key: dict[str, Any] = {
             "measurement": 1,
             "site": self._site_key(site),
-            "model": model.sha256,
+            "model": variant.model.sha256,
             "precision": precision,
             "evaluation": self.data.evaluation.sha256,
             "timing": site.timing,
@@ -365,22 +362,17 @@ class PassRequests:
                 "files": [stored.sha256 for stored in implicit.objects],
                 **({"held": implicit.held} if implicit.held else {}),
             }
-        if alternatives:
-            key["alternatives"] = [alternative.key for alternative in alternatives]
-        if typed:
-            key["typed"] = typed.key
+        if variant.alternatives:
+            key["alternatives"] = [alternative.key for alternative in variant.alternatives]
+        if variant.typed:
+            key["typed"] = variant.typed.key
         return WantedPass(
             fingerprint=digest(key),
             name=name,
             precision=precision,
-            model=model,
-            table=table.digest if table else None,
-            placement=placement,
+            variant=variant,
             repeat=repeat,
             compare_with=FP32.name if precision is not Precision.FP32 else None,
-            implicit=implicit,
-            alternatives=alternatives,
-            typed=typed,
             use=use,
         )
 

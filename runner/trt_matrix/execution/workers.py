@@ -31,27 +31,23 @@ class Workers:
             raise KeyboardInterrupt
 
     def all(self, work: Sequence[Callable[[], T]], *, at_once: int | None = None) -> list[T]:
-        """Returns what each of `work` gives, in that order.
+        """Returns what each of `work` gives, in that order; with at most `at_once` threads, one for each where None.
 
         A single one is done in the calling thread. However this ends, nothing of it still runs.
-
-        Args:
-            work: Each is a function without arguments.
-            at_once: How many threads there are at most; one for each where None.
 
         Raises:
             KeyboardInterrupt: the others end at their next `check`.
             Exception: the first, in order, that one of them raised; the others came to their end.
         """
         if len(work) <= 1:
-            return [one() for one in work]
+            return [task() for task in work]
         begin = threading.Event()
 
-        def guarded(one: Callable[[], T]) -> T:
+        def guarded(task: Callable[[], T]) -> T:
             begin.wait()
             self.check()
             try:
-                return one()
+                return task()
             except KeyboardInterrupt:
                 self._interrupted.set()
                 raise
@@ -59,7 +55,7 @@ class Workers:
         pool = ThreadPoolExecutor(at_once or len(work), thread_name_prefix="worker")
         try:
             # Ctrl-C in the middle of a thread's start makes a thread that the pool does not know.
-            started = [pool.submit(guarded, one) for one in work]
+            started = [pool.submit(guarded, task) for task in work]
             begin.set()
             # In steps: ctrl-C just before a thread begins to wait would not wake it.
             while wait(started, STEP_S).not_done:
@@ -74,9 +70,9 @@ class Workers:
 
 
 def _results(ended: Sequence[Future[T]]) -> list[T]:
-    errors = [error for one in ended if (error := one.exception())]
+    errors = [error for future in ended if (error := future.exception())]
     for error in errors[:1]:
         for other in errors[1:]:
             error.add_note(f"and at the same time: {type(other).__name__}: {other}")
         raise error
-    return [one.result() for one in ended]
+    return [future.result() for future in ended]

@@ -31,12 +31,7 @@ def file_of(entry_point: str) -> Path:
 
 
 def detector(source: bytes, entry_point: str, heads: Sequence[str]) -> Detector:
-    """Runs the user's file and returns its function as a decoder.
-
-    Args:
-        source: The file's content.
-        entry_point: `package.module:function`.
-        heads: Those to hand to it.
+    """Runs the user's file and returns its function, `package.module:function`, as a decoder of these heads.
 
     Raises:
         DecodeError: the file cannot be run, or has no such function. The decoder raises the same
@@ -69,8 +64,7 @@ def _function(source: bytes, entry_point: str) -> Function:
         known = [
             key for key, value in vars(module).items() if isinstance(value, types.FunctionType)
         ]
-        message = f"{file} has no function {name!r}; it has {', '.join(known) or 'none'}"
-        raise DecodeError(message)
+        raise DecodeError(f"{file} has no function {name!r}; it has {', '.join(known) or 'none'}")
     return function  # type: ignore[no-any-return]  # what it takes and returns is tried, not known
 
 
@@ -83,9 +77,9 @@ def _named(entry_point: str, error: BaseException) -> DecodeError:
             line = trace.tb_lineno
         trace = trace.tb_next
     where = f" (line {line} of {file})" if line else f" ({file})"
-    told = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
     return DecodeError(
-        f"{entry_point} raised {type(error).__name__}: {told[0][:300] if told else ''}{where}"
+        f"{entry_point} raised {type(error).__name__}: {lines[0][:300] if lines else ''}{where}"
     )
 
 
@@ -98,19 +92,16 @@ def _boxes(returned: Any, entry_point: str) -> Boxes:
     if table.size == 0:
         table = table.reshape(0, COLUMNS)
     if table.ndim != 2 or table.shape[1] != COLUMNS:
-        message = (
+        raise DecodeError(
             f"{entry_point} returned shape {table.shape}; (n, {COLUMNS}) is expected: left, top, "
             "right, bottom in pixels of the network's input, score, class index, head index"
         )
-        raise DecodeError(message)
     if len(table) > MOST_BOXES:
-        message = (
+        raise DecodeError(
             f"{entry_point} returned {len(table):,} boxes of one image; at most {MOST_BOXES:,}"
         )
-        raise DecodeError(message)
     indices = table[:, 5:]
     if not (np.isfinite(indices).all() and (indices == np.floor(indices)).all()):
-        message = f"{entry_point} returned a class or head index that is no whole number"
-        raise DecodeError(message)
+        raise DecodeError(f"{entry_point} returned a class or head index that is no whole number")
     classes, heads = indices.astype(np.intp).T
     return Boxes(table[:, :4], table[:, 4].astype(np.float32), classes, heads)

@@ -65,22 +65,14 @@ def image_files(
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Returns the images of a folder in the order of their names, and what is wrong with others.
 
-    Hidden files and folders are passed over.
-
-    Args:
-        folder: Of files that lie side by side.
-        suffixes: Of the files that are wanted, in lower case.
-        called: What one of them is.
+    Hidden files and folders are passed over. `suffixes` are in lower case, `called` is what one file is.
 
     Raises:
         OSError: the folder cannot be read.
     """
     shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
     dangling = sorted(path for path in shown if path.is_symlink() and not path.exists())
-    files = sorted(
-        (path for path in shown if path.is_file()),
-        key=lambda path: path.name,
-    )
+    files = sorted((path for path in shown if path.is_file()), key=lambda path: path.name)
     problems = [
         f"{path}: no {called} by its name ({', '.join(sorted(suffixes))}); move it elsewhere"
         for path in files
@@ -129,14 +121,9 @@ def preprocess(
     *,
     channels_last: bool = False,
 ) -> tuple[ImagePlacement, ...]:
-    """Writes all images into one float32 .npy, one image in memory at a time.
+    """Writes all images into one float32 .npy, (images, c, h, w) or (images, h, w, c), one in memory at a time.
 
-    Args:
-        files: The images, in order.
-        shape: Channels, height, width of the network's input.
-        settings: `data.preprocess` of matrix.yaml.
-        target: The .npy to write, shape (images, c, h, w), or (images, h, w, c).
-        channels_last: The network wants channels last.
+    `shape` is channels, height, width of the network's input.
 
     Returns:
         Where each image lies in its part of the array.
@@ -163,8 +150,7 @@ def preprocess(
             stream.write(ordered.tobytes())
             placements.append(placement)
     if problems:
-        source = str(files[0].parent)
-        raise ConfigError(source, problems)
+        raise ConfigError(str(files[0].parent), problems)
     return tuple(placements)
 
 
@@ -208,12 +194,7 @@ def _eight_bits(image: Image.Image, ground: int, *, opaque: bool) -> Image.Image
 def fit(
     image: Image.Image, size: tuple[int, int], settings: Preprocess
 ) -> tuple[Floats, ImagePlacement]:
-    """Resizes and normalises one image.
-
-    Args:
-        image: Mode RGB, RGBA or L.
-        size: Height and width wanted.
-        settings: `data.preprocess` of matrix.yaml.
+    """Resizes and normalises one image of mode RGB, RGBA or L to `size`, height and width.
 
     Returns:
         Values, shape (height, width, channels), float32, and where the image lies in them.
@@ -243,7 +224,7 @@ def _resized(image: Image.Image, size: tuple[int, int], how: Filter) -> Image.Im
     if image.mode != "RGBA":
         return image.resize(size, filter_)
     # Channel by channel: Pillow would weigh colours by how opaque they are.
-    return Image.merge(image.mode, [one.resize(size, filter_) for one in image.split()])
+    return Image.merge(image.mode, [channel.resize(size, filter_) for channel in image.split()])
 
 
 def _linear(pixels: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -257,7 +238,7 @@ def _linear(pixels: Floats, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         at = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
         low = at.astype(np.intp)
         share = (at - low).astype(np.float32)
-        share = np.expand_dims(share, tuple(one for one in range(pixels.ndim) if one != axis))
+        share = np.expand_dims(share, tuple(other for other in range(pixels.ndim) if other != axis))
         before, after = (pixels.take(np.minimum(low + k, length - 1), axis) for k in (0, 1))
         pixels = before + (after - before) * share
     rounded: npt.NDArray[np.uint8] = np.floor(pixels + 0.5).astype(np.uint8)

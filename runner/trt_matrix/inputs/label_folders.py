@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from trt_matrix.config.problems import few
@@ -67,12 +66,7 @@ class LabelFolder:
 
 
 def read_folder(folder: Path, images: Sequence[Path], classes: Classes) -> LabelFolder:
-    """Returns the labels of these images.
-
-    Args:
-        folder: Holds NAME.txt or NAME.xml for an image NAME.jpg, whatever the case of the suffix.
-        images: The image files.
-        classes: Of the network.
+    """Returns the labels of these images: NAME.txt or NAME.xml for NAME.jpg, whatever the case of the suffix.
 
     Raises:
         LabelsError: the files cannot serve as labels of these images; names file and line.
@@ -81,35 +75,30 @@ def read_folder(folder: Path, images: Sequence[Path], classes: Classes) -> Label
     stems = [path.stem for path in images]
     twice = [path.name for path in images if stems.count(path.stem) > 1]
     if twice:
-        message = f"{few(twice)} would share one file of labels: rename them"
-        raise LabelsError(message)
-    found = {suffix: _files(folder, suffix, images) for suffix in (".txt", ".xml")}
-    if all(found.values()):
-        message = "it holds .txt and .xml of these images: keep one kind"
-        raise LabelsError(message)
-    if not any(found.values()):
-        message = (
+        raise LabelsError(f"{few(twice)} would share one file of labels: rename them")
+    by_suffix = {suffix: _files(folder, suffix, images) for suffix in (".txt", ".xml")}
+    if all(by_suffix.values()):
+        raise LabelsError("it holds .txt and .xml of these images: keep one kind")
+    if not any(by_suffix.values()):
+        raise LabelsError(
             f"no labels of any of these images: {images[0].stem}.txt (YOLO: class cx cy w h) or "
             f"{images[0].stem}.xml (Pascal VOC) is looked for"
             if images
             else "no image to be labelled"
         )
-        raise LabelsError(message)
-    suffix = ".xml" if found[".xml"] else ".txt"
-    files = found[suffix]
+    suffix = ".xml" if by_suffix[".xml"] else ".txt"
+    files = by_suffix[suffix]
     without = tuple(path.name for path in images if path not in files)
     if suffix == ".xml" and without:
-        message = (
+        raise LabelsError(
             f"no .xml for {few(without)}; an image without objects needs one, too, "
             "else all that is found in it counts as wrong"
         )
-        raise LabelsError(message)
     if len(files) < LEAST_LABELLED * len(images):
-        message = (
+        raise LabelsError(
             f"only {len(files)} of {len(images)} images have a .txt, none for {few(without)}: all that is "
             "found in the others would count as wrong; give an empty file to each image without objects"
         )
-        raise LabelsError(message)
     objects = {path: _objects(files[path], path) if path in files else [] for path in images}
     return LabelFolder(_coco(objects, classes), without)
 
@@ -132,14 +121,12 @@ def _objects(file: Path, image: Path) -> list[_Object]:
     try:
         size = upright_size(image)
     except BROKEN as error:
-        message = f"{image.name}, which they are of, cannot be read: {error}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{image.name}, which they are of, cannot be read: {error}") from error
     content = named_file(file, LIMIT_BYTES)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{file.name}: no text in UTF-8"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{file.name}: no text in UTF-8") from error
     read = _voc if file.suffix.lower() == ".xml" else _yolo
     return list(dict.fromkeys(read(text, file.name, size)))
 
@@ -152,20 +139,17 @@ def _yolo(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
             continue
         where = f"{name}, line {number}"
         if len(words) != 5:
-            message = (
+            raise LabelsError(
                 f"{where}: {len(words)} words; YOLO's `class cx cy w h` is expected (of polygons, give "
                 "the boxes around them)"
             )
-            raise LabelsError(message)
         label, *shares = (_number(word, where) for word in words)
         if label != int(label) or not 0 <= label < 100_000:
-            message = f"{where}: {words[0]} is no class index"
-            raise LabelsError(message)
+            raise LabelsError(f"{where}: {words[0]} is no class index")
         if not all(0 <= share <= 1 + TOLERANCE for share in shares):
-            message = (
+            raise LabelsError(
                 f"{where}: {' '.join(words[1:])} are no shares from 0 to 1 of width and height"
             )
-            raise LabelsError(message)
         x, y, w, h = shares
         box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
         yield _Object(int(label), box)
@@ -174,39 +158,34 @@ def _yolo(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
 def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
     # Entities, which can grow without end, are declared in a document type alone.
     if "<!DOCTYPE" in text:
-        message = f"{name}: a document type is declared, which VOC's labels have none of"
-        raise LabelsError(message)
+        raise LabelsError(f"{name}: a document type is declared, which VOC's labels have none of")
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - without a document type, bounded in size
     except (ElementTree.ParseError, ValueError) as error:
-        message = f"{name}: not XML: {error}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"{name}: not XML: {error}") from error
     if root.tag != "annotation":
         message = f"{name}: not Pascal VOC: <annotation> is expected, <{root.tag:.40}> is there"
         raise LabelsError(message)
-    told = tuple(
+    lines = tuple(
         int(_number(root.findtext(f"size/{side}") or "0", name)) for side in ("width", "height")
     )
-    if all(told) and told != size:
-        message = (
-            f"{name}: it is of an image of {told[0]} × {told[1]} pixels, that of this name has "
+    if all(lines) and lines != size:
+        raise LabelsError(
+            f"{name}: it is of an image of {lines[0]} × {lines[1]} pixels, that of this name has "
             f"{size[0]} × {size[1]}"
         )
-        raise LabelsError(message)
-    for number, one in enumerate(root.iter("object"), 1):
+    for number, element in enumerate(root.iter("object"), 1):
         where = f"{name}, object {number}"
-        label = (one.findtext("name") or "").strip()
+        label = (element.findtext("name") or "").strip()
         if not label:
-            message = f"{where}: it has no <name>"
-            raise LabelsError(message)
+            raise LabelsError(f"{where}: it has no <name>")
         left, top, right, bottom = (
-            _number(one.findtext(f"bndbox/{side}") or "", f"{where}, {side}")
+            _number(element.findtext(f"bndbox/{side}") or "", f"{where}, {side}")
             for side in ("xmin", "ymin", "xmax", "ymax")
         )
         if right < left or bottom < top:
-            message = f"{where}: xmax and ymax must not be less than xmin and ymin"
-            raise LabelsError(message)
-        difficult = (one.findtext("difficult") or "0").strip() == "1"
+            raise LabelsError(f"{where}: xmax and ymax must not be less than xmin and ymin")
+        difficult = (element.findtext("difficult") or "0").strip() == "1"
         yield _Object(label, (left - 1, top - 1, right - left + 1, bottom - top + 1), difficult)
 
 
@@ -216,38 +195,35 @@ def _number(word: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        message = f"{where}: {word!r:.40} is no number"
-        raise LabelsError(message)
+        raise LabelsError(f"{where}: {word!r:.40} is no number")
     return value
 
 
 def _coco(objects: dict[Path, list[_Object]], classes: Classes) -> bytes:
-    named = {one.name for found in objects.values() for one in found}
+    named = {labelled.name for labels in objects.values() for labelled in labels}
     _refuse_shifted(named, classes)
-    names = _order({one for one in named if isinstance(one, str)}, classes)
+    names = _order({name for name in named if isinstance(name, str)}, classes)
     # A name says which class of the network it is, and `category_ids` what that class is called.
     ids = classes.category_ids if names else ()
     further = range(max(ids, default=-1) + 1, max(ids, default=-1) + 1 + len(names))
     indices: dict[int | str, int] = dict(zip(names, (*ids, *further), strict=False))
-    indices.update({one: one for one in named if isinstance(one, int)})
-    known = max(
-        classes.number or 0,
-        len(names),
-        *(one + 1 for one in (*indices.values(), *classes.category_ids, -1)),
+    indices.update({index: index for index in named if isinstance(index, int)})
+    last = max((*indices.values(), *classes.category_ids), default=-1)
+    known = max(classes.number or 0, len(names), last + 1)
+    labelled = (
+        (image, label) for image, labels in enumerate(objects.values(), 1) for label in labels
     )
-    annotations: list[dict[str, Any]] = []
-    for image, found in enumerate(objects.values(), 1):
-        for one in found:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": indices[one.name],
-                    "bbox": list(one.box),
-                    "area": one.box[2] * one.box[3],
-                    "iscrowd": int(one.difficult),
-                }
-            )
+    annotations = [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": indices[label.name],
+            "bbox": list(label.box),
+            "area": label.box[2] * label.box[3],
+            "iscrowd": int(label.difficult),
+        }
+        for number, (image, label) in enumerate(labelled, 1)
+    ]
     coco = {
         "images": [{"id": index, "file_name": path.name} for index, path in enumerate(objects, 1)],
         "annotations": annotations,
@@ -264,14 +240,13 @@ def _refuse_shifted(named: set[int | str], classes: Classes) -> None:
     leaves out what is above.
     """
     ids = classes.category_ids
-    if ids == tuple(range(len(ids))) or not any(isinstance(one, int) for one in named):
+    if ids == tuple(range(len(ids))) or not any(isinstance(name, int) for name in named):
         return
-    message = (
-        f"the numbers of YOLO's text are the network's own classes, and decode.category_ids ({few([str(one) for one in ids])}) "
+    raise LabelsError(
+        f"the numbers of YOLO's text are the network's own classes, and decode.category_ids ({few([str(index) for index in ids])}) "
         "would make others of them: leave it out, or write [0, 1, …] to pass over objects of further classes; "
         "for labels that number classes otherwise, give COCO JSON"
     )
-    raise LabelsError(message)
 
 
 def _order(named: set[str], classes: Classes) -> tuple[str, ...]:
@@ -283,10 +258,9 @@ def _order(named: set[str], classes: Classes) -> tuple[str, ...]:
     order = classes.names
     if named and not order:
         if classes.number != len(VOC_CLASSES) or not named <= set(VOC_CLASSES):
-            message = (
+            raise LabelsError(
                 f"the objects are {few(sorted(named))}: give decode.class_names, the names of the "
                 "network's classes in its order"
             )
-            raise LabelsError(message)
         order = VOC_CLASSES
     return (*order, *sorted(named - set(order)))

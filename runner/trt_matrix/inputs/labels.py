@@ -29,14 +29,10 @@ class ImageLabels:
 
 
 def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = ()) -> ImageLabels:
-    """Reads the labels of these images.
+    """Reads the labels of these images (file names without folders) from a JSON file's content.
 
-    The file may name more images than there are: a part of a data set goes with the labels of all.
-
-    Args:
-        content: The JSON file.
-        images: File names without folders.
-        category_ids: Category id of each class of the network; default: the labels' own, rising.
+    The file may name more images than there are: a part of a data set goes with the labels of all. `category_ids` are
+    those of the network's classes; default: the labels' own, rising.
 
     Raises:
         LabelsError: the content cannot serve as labels of these images.
@@ -44,19 +40,16 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
     try:
         coco: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        message = f"not JSON: {str(error).splitlines()[0]}"
-        raise LabelsError(message) from error
+        raise LabelsError(f"not JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in LISTS):
-        message = f"not COCO: an object with the lists {', '.join(LISTS)} is expected"
-        raise LabelsError(message)
+        raise LabelsError(f"not COCO: an object with the lists {', '.join(LISTS)} is expected")
     ids = _ids_by_name(coco["images"])
     unlabelled = [name for name in images if name not in ids]
     if unlabelled:
-        message = (
+        raise LabelsError(
             f"no entry for {few(unlabelled)}; an image without objects needs one, too, "
             "else all that is found in it counts as wrong"
         )
-        raise LabelsError(message)
     image_ids = tuple(ids[name] for name in images)
     on_each = Counter(
         str(annotation.get("image_id"))
@@ -72,12 +65,12 @@ def parse(content: bytes, images: Sequence[str], category_ids: Sequence[int] = (
 
 def areas(labels: ImageLabels) -> Areas:
     """Returns the areas of the boxes of each image, in the order of the images; crowds are left out."""
-    found: dict[int, list[float]] = {image: [] for image in labels.image_ids}
+    sizes: dict[int, list[float]] = {image: [] for image in labels.image_ids}
     for annotation in labels.labels.annotations:
         if not annotation.get("iscrowd"):
             _, _, width, height = annotation["bbox"]
-            found[labels.labels.images[annotation["image_id"]]].append(float(width) * float(height))
-    return tuple(tuple(found[image]) for image in labels.image_ids)
+            sizes[labels.labels.images[annotation["image_id"]]].append(float(width) * float(height))
+    return tuple(tuple(sizes[image]) for image in labels.image_ids)
 
 
 def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:
@@ -86,7 +79,6 @@ def _ids_by_name(entries: Sequence[Any]) -> Mapping[str, Any]:
     for index, entry in enumerate(entries):
         file_name = entry.get("file_name") if isinstance(entry, dict) else None
         if not isinstance(file_name, str):
-            message = f"not COCO: images[{index}] has no file_name"
-            raise LabelsError(message)
+            raise LabelsError(f"not COCO: images[{index}] has no file_name")
         ids[PurePosixPath(file_name).name] = entry.get("id")
     return ids

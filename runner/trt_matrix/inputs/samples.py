@@ -27,13 +27,10 @@ class SampleError(ValueError):
 
 
 def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> None:
-    """Writes all samples into one float32 .npy, one in memory at a time.
+    """Writes all samples into one float32 .npy, (samples, *shape), or (samples, elements of all) of several parts.
 
-    Args:
-        files: One a sample, in order.
-        parts: The network's inputs. So are an .npz file's arrays called, unless one is the only one; each may have a 1
-            in front of its shape.
-        target: The .npy to write, shape (samples, *shape); of several parts (samples, elements of all).
+    An .npz file's arrays are called as the network's inputs, `parts`, unless one is the only one; each may have a 1 in
+    front of its shape.
 
     Raises:
         ConfigError: files that are no samples; names each of them. `target` is useless then.
@@ -48,24 +45,23 @@ def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> No
         for path in files:
             try:
                 # All of them first: a file that lacks one is told, not written in part.
-                made = [_sample(path, part, alone=len(parts) == 1) for part in parts]
+                arrays = [_sample(path, part, alone=len(parts) == 1) for part in parts]
             except SampleError as error:
                 problems.append(f"{path}: {error}")
             else:
-                for array in made:
+                for array in arrays:
                     stream.write(array.tobytes())
     if problems:
         raise ConfigError(str(files[0].parent), problems)
 
 
 def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float32]:
-    told = "" if alone else f"input {part.name!r}: "
+    prefix = "" if alone else f"input {part.name!r}: "
     shape = part.shape
     if not alone and path.suffix.lower() != ".npz":
-        message = (
+        raise SampleError(
             "one array alone: the network takes several, so give an .npz with an array for each"
         )
-        raise SampleError(message)
     try:
         if path.suffix.lower() == ".npz":
             most = int(np.prod(shape, dtype=np.int64)) * _WIDEST + _HEADER
@@ -73,19 +69,16 @@ def _sample(path: Path, part: InputPart, *, alone: bool) -> npt.NDArray[np.float
         else:
             array = read_array(path, mapped=True)
     except (OSError, ValueError) as error:
-        message = f"{told}no {path.suffix} of numbers: {error}"
-        raise SampleError(message) from error
+        raise SampleError(f"{prefix}no {path.suffix} of numbers: {error}") from error
     if array.shape not in (shape, (1, *shape)):
-        message = f"{told}has the shape {array.shape}, one sample of the network's has {shape}"
+        message = f"{prefix}has the shape {array.shape}, one sample of the network's has {shape}"
         raise SampleError(message)
     if array.dtype.kind not in "biuf":
-        message = f"{told}holds {array.dtype}, real numbers are expected"
-        raise SampleError(message)
+        raise SampleError(f"{prefix}holds {array.dtype}, real numbers are expected")
     try:
         return _float32(array.reshape(shape), part.dtype)
     except SampleError as error:
-        message = f"{told}{error}"
-        raise SampleError(message) from error
+        raise SampleError(f"{prefix}{error}") from error
 
 
 def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
@@ -95,11 +88,9 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
         message = "holds NaN, infinity or what float32 cannot hold: errors against it would be none"
         raise SampleError(message)
     if dtype == "float16" and np.abs(values).max() > np.finfo(np.float16).max:
-        message = "the network takes float16: nothing beyond 65504"
-        raise SampleError(message)
+        raise SampleError("the network takes float16: nothing beyond 65504")
     if dtype == "bool" and np.any((values != 0) & (values != 1)):
-        message = "the network takes truth values: 0 and 1"
-        raise SampleError(message)
+        raise SampleError("the network takes truth values: 0 and 1")
     if np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
         if (
@@ -111,6 +102,5 @@ def _float32(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
             message = f"the network takes {dtype}: whole numbers from {limits.min} to {limits.max}"
             raise SampleError(message)
         if np.any(values != array):
-            message = "holds whole numbers above 2^24, which float32 rounds"
-            raise SampleError(message)
+            raise SampleError("holds whole numbers above 2^24, which float32 rounds")
     return values

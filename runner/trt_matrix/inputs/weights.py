@@ -11,25 +11,21 @@ from trt_matrix.store.untrusted import UntrustedError, content
 
 
 def external_weights(path: Path, model: onnx.ModelProto) -> dict[str, bytes]:
-    """Returns file name → content of the weights that are not in the network's own file.
-
-    Args:
-        path: Of the network.
-        model: Parsed from it.
+    """Returns file name → content of the weights that are not in the network's own file, which is at `path`.
 
     Raises:
         GraphError: one is missing, a link, no plain file, or all are larger than a network can be.
     """
-    found: dict[str, bytes] = {}
+    weights: dict[str, bytes] = {}
     left = LIMIT_NETWORK_BYTES
     for name in external_files(model):
         try:
-            found[name] = content(path.parent.resolve(), name, left)
+            weights[name] = content(path.parent.resolve(), name, left)
         except FileNotFoundError as error:
             message = f"{path.parent / name}: No such file or directory; the network keeps its weights there"
             raise GraphError(message) from error
         except UntrustedError as error:
             message = f"{path}: its weights are to be plain files beside it: {error}; copy them there, no links"
             raise GraphError(message) from error
-        left -= len(found[name])
-    return found
+        left -= len(weights[name])
+    return weights

@@ -21,20 +21,30 @@ from trt_matrix.environments.base import (
     untold,
 )
 from trt_matrix.execution.left import LEFT, LeftFacts, question
-from trt_matrix.packs.keys import calibration_key, pass_key
 from trt_matrix.store.results import same_file_system_link
 
 ENDING = "ending.json"
 LOG = "job.log"
+SHARED = ("schema_version", "engine", "engine_options", "input", "heads", "evaluation", "timing")
+"""Keys of a request that decide the answer of each of its passes."""
+
+
+def pass_key(request: Mapping[str, Any], pass_: Mapping[str, Any]) -> str:
+    """Returns the key of one of a request's passes; files are named by content, so it covers them."""
+    question = {name: value for name, value in pass_.items() if name != "compare_with"}
+    shared = {name: request.get(name) for name in SHARED}
+    shared |= {name: request[name] for name in ("batch", "plugins") if request.get(name)}
+    return digest({"pass": question, "repeat": request.get("repeat"), **shared})
+
+
+def calibration_key(request: Mapping[str, Any]) -> str:
+    shared = {name: request.get(name) for name in SHARED if name != "timing"}
+    shared |= {"batch": request["batch"]} if request.get("batch") else {}
+    return digest({"calibration": request["calibration"], **shared})
 
 
 def pool(store: Path, environment: str) -> Path:
-    """Returns where the answers of an environment are kept.
-
-    Args:
-        store: `results/.store`.
-        environment: Its name.
-    """
+    """Returns where in `results/.store` the answers of an environment are kept."""
     return store / "merged" / environment
 
 
@@ -62,12 +72,9 @@ class PackedEnvironment(_Elsewhere):
     """Keeps every request that it is given, and answers none."""
 
     def __init__(self, stood_for: Environment, folder: Path, repeats: int) -> None:
-        """Keeps nothing yet.
+        """Keeps nothing yet; requests/ and objects/ of the pack are in `folder`.
 
-        Args:
-            stood_for: The environment.
-            folder: Of the pack: requests/ and objects/ are in it.
-            repeats: A failed pass is not repeated, so all repeats are kept at once.
+        A failed pass is not repeated, so all repeats are kept at once.
         """
         super().__init__(stood_for)
         self.folder = folder
@@ -156,13 +163,13 @@ def _answers(answer: Path, asked: Mapping[str, Any]) -> bool:
 
 def _timed(ending: Ending, endings: Sequence[Ending]) -> Ending:
     """Returns `ending` with when the job ran there; not known where several starts answered at once."""
-    starts = {one.started for one in endings}
+    starts = {answered.started for answered in endings}
     return replace(ending, started=starts.pop() if len(starts) == 1 else "")
 
 
 def _replay(answer: Path, result: Path, log: Path) -> Ending:
     """Puts one answer into the result folder; result.json only where the job gave up with it."""
-    seen = json.loads((answer / ENDING).read_text("utf-8"))
+    stored = json.loads((answer / ENDING).read_text("utf-8"))
     for file in (path for path in (answer / "result").rglob("*") if path.is_file()):
         target = result / file.relative_to(answer / "result")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,11 +182,11 @@ def _replay(answer: Path, result: Path, log: Path) -> Ending:
         stream.write((answer / LOG).read_bytes())
     return Ending(
         # A start that answered this one and then broke down is no failure of this one.
-        exit_code=seen["exit_code"] if seen["failed"] else 0,
-        signal=seen["signal"] if seen["failed"] else None,
-        timed_out=seen["timed_out"] and seen["failed"],
-        error=seen["error"] if seen["failed"] else None,
-        command=tuple(seen["command"]),
-        started=seen.get("started", ""),  # by the clock there; older packs did not say
-        wall_s=seen["wall_s"],
+        exit_code=stored["exit_code"] if stored["failed"] else 0,
+        signal=stored["signal"] if stored["failed"] else None,
+        timed_out=stored["timed_out"] and stored["failed"],
+        error=stored["error"] if stored["failed"] else None,
+        command=tuple(stored["command"]),
+        started=stored.get("started", ""),  # by the clock there; older packs did not say
+        wall_s=stored["wall_s"],
     )

@@ -18,8 +18,14 @@ from trt_matrix.environments.base import Environment
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.answer_models import PassAnswer, plain_json, valid
 from trt_matrix.execution.left import LEFT, LeftFacts, LeftFile, question
-from trt_matrix.packs.environment import ENDING, LOG, MergedEnvironment, pool
-from trt_matrix.packs.keys import calibration_key, pass_key
+from trt_matrix.packs.environment import (
+    ENDING,
+    LOG,
+    MergedEnvironment,
+    calibration_key,
+    pass_key,
+    pool,
+)
 from trt_matrix.packs.packing import sent
 from trt_matrix.packs.returned import ReturnedEnding, ReturnedManifest, ReturnedRequest
 from trt_matrix.store.results import Store, explained, sha256_of
@@ -33,6 +39,7 @@ MOST_JSON_BYTES = 256 << 20
 """Of results.json: a hash for each of a million files."""
 
 T = TypeVar("T", bound=BaseModel)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,9 @@ def _extract(archive: Path, folder: Path) -> None:
                     message = f"{archive}: {member.name!a:.200} is no plain file below the archive"
                     raise StoreError(message)
                 if number > MOST_FILES or total > MOST_BYTES:
-                    message = f"{archive}: more than any pack answers; it is no results.tar"
-                    raise StoreError(message)
+                    raise StoreError(f"{archive}: more than any pack answers; it is no results.tar")
                 if total > shutil.disk_usage(folder).free:
-                    message = f"{archive}: {total / 1e9:.1f} GB do not fit on this disk"
-                    raise StoreError(message)
+                    raise StoreError(f"{archive}: {total / 1e9:.1f} GB do not fit on this disk")
                 take_out(opened, member, folder / member.name)
     except (
         tarfile.TarError,
@@ -126,16 +131,15 @@ def _extract(archive: Path, folder: Path) -> None:
 def _checked(archive: Path, folder: Path) -> ReturnedManifest:
     """Returns the manifest after every file was found to be what it says, and no other there."""
     manifest = _json(archive, folder, MANIFEST, ReturnedManifest)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    found.discard(MANIFEST)
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    present.discard(MANIFEST)
     files = manifest.files
-    wrong = sorted((found ^ files.keys()) | (found & manifest.left.keys())) + [
-        name for name in sorted(found & files.keys()) if sha256_of(folder / name) != files[name]
+    wrong = sorted((present ^ files.keys()) | (present & manifest.left.keys())) + [
+        name for name in sorted(present & files.keys()) if sha256_of(folder / name) != files[name]
     ]
     if wrong:
-        names = ", ".join(f"{one:.200}" for one in wrong[:5])
-        message = f"{archive}: changed on the way: {names}; copy it again"
-        raise StoreError(message)
+        names = ", ".join(f"{name:.200}" for name in wrong[:5])
+        raise StoreError(f"{archive}: changed on the way: {names}; copy it again")
     return manifest
 
 
@@ -154,15 +158,14 @@ def _requests(
     """Returns id → what the pack asked."""
     path = sent(store.root, manifest.pack)
     if not path.is_file():
-        message = f"{archive}: answers a pack that was not made from {store.results}"
-        raise StoreError(message)
+        raise StoreError(f"{archive}: answers a pack that was not made from {store.results}")
     requests = {
         request["id"]: request for request in json.loads(path.read_text("utf-8"))["requests"]
     }
-    told = {*manifest.files, *manifest.left}
-    unknown = {name.split("/")[0] for name in told} - requests.keys()
+    names = {*manifest.files, *manifest.left}
+    unknown = {name.split("/")[0] for name in names} - requests.keys()
     if unknown:
-        message = f"{archive}: holds {', '.join(f'{one:.200}' for one in sorted(unknown)[:5])}, which that pack never asked"
+        message = f"{archive}: holds {', '.join(f'{name:.200}' for name in sorted(unknown)[:5])}, which that pack never asked"
         raise StoreError(message)
     return requests
 
@@ -181,15 +184,11 @@ class _Start:
 
     def left_facts(self, name: str) -> LeftFacts | None:
         """Returns what is known of the outputs of a pass that stayed; None where none did."""
-        left = {one: self.left[one] for one in self.left if one.startswith(_of_pass(name))}
+        left = _below(_of_pass(name), self.left)
         settle = question(self.asked.get("settle"))
         if not left or settle is None:
             return None
-        return LeftFacts(
-            settle=settle,
-            files={one.removeprefix(_of_pass(name)): file for one, file in left.items()},
-            own=self._own(name),
-        )
+        return LeftFacts(settle=settle, files=left, own=self._own(name))
 
     def _own(self, name: str) -> Mapping[str, str]:
         """Returns head → SHA-256 of the own fp32 that a pass was compared with there, or of none."""
@@ -203,11 +202,18 @@ class _Start:
         if other is None or answer not in self.files:
             return {}
         pass_answer = valid(PassAnswer, plain_json(content(self.folder, answer, MOST_JSON_BYTES)))
-        found = {
+        digests = {
             head: self.files.get(_of_pass(other) + output.file)
             for head, output in pass_answer.outputs.items()
         }
-        return {head: sha256 for head, sha256 in found.items() if sha256}
+        return {head: sha256 for head, sha256 in digests.items() if sha256}
+
+
+def _below(folder: str, files: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns the files below a folder, by their names there."""
+    return {
+        name.removeprefix(folder): value for name, value in files.items() if name.startswith(folder)
+    }
 
 
 def _of_pass(name: str) -> str:
@@ -221,30 +227,15 @@ def _read_start(archive: Path, start: Path, manifest: ReturnedManifest) -> _Star
     asked = _json(archive, home, request, ReturnedRequest).model_dump(mode="json")
     ending = _json(archive, home, f"{name}/{ENDING}", ReturnedEnding)
     if not (start / LOG).is_file():
-        message = f"{archive}: {name}/{LOG} is missing; copy it again"
-        raise StoreError(message)
+        raise StoreError(f"{archive}: {name}/{LOG} is missing; copy it again")
     try:
         asked = _unpointed(asked)
         keys = [pass_key(asked, pass_) for pass_ in asked["passes"]]
         keys += [calibration_key(asked)] if asked["calibration"] else []
-        before = f"{name}/"
-        left = {
-            one.removeprefix(before): file
-            for one, file in manifest.left.items()
-            if one.startswith(before)
-        }
-        files = {
-            one.removeprefix(before): file
-            for one, file in manifest.files.items()
-            if one.startswith(before)
-        }
-        read = _Start(
-            start,
-            asked,
-            ending,
-            {**files, **{one: file.sha256 for one, file in left.items()}},
-            left,
-        )
+        left = _below(f"{name}/", manifest.left)
+        there = {file: stayed.sha256 for file, stayed in left.items()}
+        files = {**_below(f"{name}/", manifest.files), **there}
+        read = _Start(start, asked, ending, files, left)
         for pass_ in asked["passes"]:  # here, before anything is kept
             read.left_facts(pass_["name"])
     except (AttributeError, KeyError, TypeError, ValueError, UntrustedError) as error:
@@ -284,10 +275,7 @@ def _unpointed(value: Any) -> Any:
 def _write(start: _Start, answer: Path, answered: str | None) -> None:
     """Puts one answer into the pool, whole or not at all; a later one takes its place.
 
-    Args:
-        start: Where it was given.
-        answer: Where it goes.
-        answered: The pass, "" for a calibration; None where there was no answer.
+    `answered` is the pass, "" for a calibration; None where there was no answer.
     """
     partial = answer.with_name(f"{answer.name}{protocol.PARTIAL}")
     remove(partial)

@@ -55,17 +55,11 @@ def pack(
     progress: Progress,
     settling: Callable[[Experiment, Store], SettledBeside] = lambda *_: lambda *_: False,
 ) -> Packed:
-    """Writes the pack; the reference and the shared table are computed here, now.
+    """Writes the pack; the reference and the shared table are computed here, now. What is known already is not packed.
 
-    Args:
-        source: matrix.yaml.
-        results: Where results are kept; what is known already is not packed.
-        output: The archive to write.
-        select: Globs over cell ids; all of them are packed, whether they could run here or not. Without
-            any, those of `elsewhere:` environments.
-        progress: Told what is done.
-        settling: Gives what says of outputs that were not kept whether they are needed again; without it
-            they are asked for anew.
+    `select` are globs over cell ids; all of them are packed, whether they could run here or not; without any, those of
+    `elsewhere:` environments. `settling` gives what says of outputs that were not kept whether they are needed again;
+    without it they are asked for anew.
 
     Raises:
         RunnerError: the experiment cannot be read, or nothing is left to pack.
@@ -104,7 +98,7 @@ def pack(
             protocol.write_json(str(sent(store.root, content["id"])), content)
         _write(folder, output)
         size = output.stat().st_size
-    return Packed(output, tuple(one["id"] for one in kept), size)
+    return Packed(output, tuple(request["id"] for request in kept), size)
 
 
 def _elsewhere(config: Config) -> list[str]:
@@ -113,16 +107,16 @@ def _elsewhere(config: Config) -> list[str]:
     Raises:
         NothingSelectedError: there are none.
     """
-    found = [
+    patterns = [
         f"{name}/*"
         for environment in config.environments
         if isinstance(environment, Elsewhere)
         for name in environment.ids()
     ]
-    if not found:
+    if not patterns:
         message = "matrix.yaml has no `elsewhere:` environment; name what to pack with -e"
         raise NothingSelectedError(message)
-    return found
+    return patterns
 
 
 def _device(request: Mapping[str, Any]) -> str:
@@ -131,12 +125,7 @@ def _device(request: Mapping[str, Any]) -> str:
 
 
 def sent(store: Path, pack_id: str) -> Path:
-    """Returns where the list of what a pack held is kept.
-
-    Args:
-        store: `results/.store`.
-        pack_id: Its hash.
-    """
+    """Returns where in `results/.store` the list of what a pack held is kept; `pack_id` is its hash."""
     return store / "packs" / f"{pack_id}.json"
 
 
@@ -173,10 +162,7 @@ def add_program(folder: Path) -> None:
 def seal(folder: Path, experiment: str, requests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Writes pack.json, which says what run-pack.py runs and what every file's hash is; returns it.
 
-    Args:
-        folder: Of the pack; nothing in it changes any more.
-        experiment: Its name.
-        requests: As `PackedEnvironment` keeps them.
+    Nothing in the pack's folder changes any more; `requests` are as `PackedEnvironment` keeps them.
     """
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)

@@ -1,9 +1,8 @@
 """Whether `decode`, the labels and the gates on boxes fit the network; all before anything starts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,9 @@ from trt_matrix.core.manifest import DecodedHead, Gate, HeadGate, PriorGrid, Rec
 from trt_matrix.core.network import graph
 from trt_matrix.inputs.decoder_file import detector, file_of
 from trt_matrix.inputs.labels import ImageLabels
+from trt_matrix.planning.problems import Add
 from trt_matrix.store.results import object_of
 from trt_matrix.store.untrusted import named_file
-
-Add = Callable[[tuple[str | int, ...], str], None]
-"""Takes a problem: its place in matrix.yaml, and what is wrong there."""
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 """Head → shape of one image's output; None where the network leaves it open."""
@@ -47,12 +44,7 @@ class CheckedDecode:
 
 
 def head_gates(config: Config, ranked: Collection[str] = ()) -> tuple[HeadGate, ...]:
-    """Returns the heads' gates as they are recorded.
-
-    Args:
-        config: matrix.yaml.
-        ranked: Heads whose rows are ranked: SQNR says nothing of them, so no limit on it is kept.
-    """
+    """Returns the heads' gates as they are recorded; without limits on SQNR where rows are ranked: it says nothing of them."""
     gates = [HeadGate(head=name, **recorded(head.gate)) for name, head in config.heads.items()]
     return tuple(gate.without_sqnr() if gate.head in ranked else gate for gate in gates)
 
@@ -79,10 +71,8 @@ def check_gates(config: Config, labels: ImageLabels | None, add: Add) -> None:
             place = (*where, str(precision))
             _check_limits(config, labels, own, head, place, add)
             if precision not in _planned(config):
-                add(
-                    place,
-                    f"no cell is in {precision}: add it to `precisions`, or leave this gate out",
-                )
+                problem = "add it to `precisions`, or leave this gate out"
+                add(place, f"no cell is in {precision}: {problem}")
 
 
 def _check_limits(
@@ -137,12 +127,7 @@ def check_decode(
 ) -> CheckedDecode | None:
     """Returns what is recorded of the decoding; None where there is none, or it cannot be used.
 
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        image_size: Height and width of the network's input.
-        shapes: Of the heads' outputs.
-        add: Takes every problem.
+    `image_size` is height and width of the network's input, `shapes` are of the heads' outputs.
     """
     if config.decoding is None:
         for name, head in config.heads.items():
@@ -198,27 +183,20 @@ def _source(config: Config, root: Path) -> bytes | None:
     try:
         return named_file(path, LIMIT_SOURCE_BYTES)
     except OSError as error:
-        message = f"{path}: {error.strerror}; {entry_point} is looked for there"
-        raise DecodeError(message) from error
+        raise DecodeError(f"{path}: {error.strerror}; {entry_point} is looked for there") from error
 
 
 def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None) -> RecordedDecode:
     settings = config.decoding
     assert settings is not None  # noqa: S101 - the caller asks only then
     chosen = config.decoded_heads()
-    found = settings.settings()
-    activation = found.get("activation", "sigmoid")
-    names = (
-        "layout",
-        "background",
-        "bins",
-        "strides",
-        "anchors_per_cell",
-        "cell_offset",
-        "clip_priors",
-        "variances",
-        "nms_iou",
-    )
+    stated = settings.settings()
+    activation = stated.get("activation", "sigmoid")
+    same = {
+        name: value
+        for name, value in stated.items()
+        if name not in ("classes", "activation", "priors")
+    }
     return RecordedDecode(
         heads=tuple(_head(name, head) for name, head in config.heads.items() if name in chosen),
         image_size=image_size,
@@ -226,17 +204,20 @@ def _recorded(config: Config, image_size: tuple[int, int], source: bytes | None)
         entry_point=settings.entry_point,
         source=None if source is None else object_of(source, ".py"),
         together=settings.together,
-        classes=found.get("classes", 1),
+        classes=stated.get("classes", 1),
         category_ids=settings.category_ids,
         activated=activation == "none",
         softmax=activation == "softmax",
-        priors=tuple(_prior_level(one) for one in found.get("priors", ())),
+        priors=tuple(
+            PriorGrid.model_validate(level if isinstance(level, Mapping) else level.model_dump())
+            for level in stated.get("priors", ())
+        ),
         score_threshold=settings.score_threshold,
         max_candidates=settings.max_candidates,
         max_detections=settings.max_detections,
         match_iou=settings.match_iou,
         shown_score=settings.shown_score,
-        **{name: found[name] for name in names if name in found},
+        **same,
     )
 
 
@@ -247,12 +228,6 @@ def _head(name: str, head: Head) -> DecodedHead:
         anchors=head.anchors,
         role=head.role,
         scale_x_y=head.scale_x_y or 1.0,
-    )
-
-
-def _prior_level(level: Any) -> PriorGrid:
-    return PriorGrid.model_validate(
-        level if isinstance(level, Mapping) else level.model_dump(mode="python")
     )
 
 

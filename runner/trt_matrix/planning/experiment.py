@@ -36,13 +36,11 @@ from trt_matrix.environments.factory import (
     reference_environment,
     reference_options,
 )
+from trt_matrix.environments.machine import processor, program
 from trt_matrix.errors import ConfigError, NothingSelectedError
-from trt_matrix.execution.given import GivenTable
-from trt_matrix.execution.inputs import ImageArrays, Network
+from trt_matrix.execution.inputs import GivenTable, ImageArrays, Network
 from trt_matrix.execution.lanes import NamedReference
 from trt_matrix.execution.wanted import PassRequests, Settings
-from trt_matrix.planning.hindering import hindered_by_network
-from trt_matrix.planning.machine import processor, program
 from trt_matrix.planning.matrix import Checked, check
 from trt_matrix.planning.placing import (
     activation_notes,
@@ -78,12 +76,11 @@ class Experiment:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before anything runs."""
-        given = self.given.notes if self.given else ()
         return (
             *self.checked.notes,
             *self.idle,
             *((self.named.note,) if self.named else ()),
-            *given,
+            *(self.given.notes if self.given else ()),
             *self._placing_notes(),
             *self._form_notes(),
         )
@@ -127,13 +124,9 @@ class Experiment:
         choices: dict[tuple[str, str], PlacementChoice] = {}
         for cell in self.cells:
             environment = self.environments[cell.environment]
-            explicit = cell.pass_.source in (TableSource.OWN, TableSource.SHARED)
-            if (
-                not explicit
-                or cell.obstacle
-                or cell.recorded
-                or environment.engine != "onnxruntime"
-            ):
+            if cell.obstacle or cell.recorded or environment.engine != "onnxruntime":
+                continue
+            if cell.pass_.source not in (TableSource.OWN, TableSource.SHARED):
                 continue
             identity = environment.identity()
             packed = identity is not None and identity.facts.get("kind") == PACKED
@@ -166,12 +159,12 @@ class Experiment:
     @property
     def bytes_a_repeat(self) -> int:
         """Size of the outputs of one repeat of one cell."""
-        outputs = [
-            info
+        elements = sum(
+            math.prod(size for size in info.shape or () if isinstance(size, int))
             for info in graph.outputs(self.checked.model)
             if info.name in dict(self.checked.heads).values()
-        ]
-        return 4 * len(self.checked.evaluation) * sum(map(_elements, outputs))
+        )
+        return 4 * len(self.checked.evaluation) * elements
 
     @property
     def images_bytes(self) -> int:
@@ -185,12 +178,9 @@ def read_experiment(
     patterns: Sequence[str],
     around: Callable[[Environment], Environment] = lambda environment: environment,
 ) -> Experiment:
-    """Reads matrix.yaml and everything it refers to.
+    """Reads matrix.yaml and everything it refers to; without `patterns` (globs over cell ids) all cells.
 
-    Args:
-        source: matrix.yaml.
-        patterns: Globs over cell ids; all cells where there is none.
-        around: Gives each environment, or another in its place.
+    `around` gives each environment, or another in its place.
 
     Raises:
         ConfigError: names every problem.
@@ -200,24 +190,23 @@ def read_experiment(
     root = source.resolve().parent
     checked = check(config, document, root)
     network = _network(checked, document)
-    found = environments_of(config, root, checked.evaluation)
-    environments = {name: around(environment) for name, environment in found.items()}
+    here = environments_of(config, root, checked.evaluation)
+    environments = {name: around(environment) for name, environment in here.items()}
     given = _given(checked, document, network, environments)
     calibration = config.calibration
-    shipped = network.shipped
     wanted = passes(
         config.precisions,
         calibration.algorithms,
         calibration.shared_name,
         calibration.calibrators,
-        shipped=shipped is not None,
+        shipped=network.shipped is not None,
         weights=config.quantisation.all_weights,
         exclude=config.quantisation.exclude,
         mixed=config.quantisation.mixed_layers,
     )
     machines = machines_of(config)
     axes = axes_of(config, environments, machines)
-    every = hindered_by_network(expand(axes, config.devices, wanted), checked, environments)
+    every = checked.hindered(expand(axes, config.devices, wanted), environments)
     idle = without_device(axes, config.devices)
     # A pattern that matches nothing is a slip, also beside one that does.
     unmatched = [pattern for pattern in patterns if not select(every, [pattern])]
@@ -230,7 +219,7 @@ def read_experiment(
         message = f"no cell matches {' '.join(unmatched) or 'this experiment'}; {known}"
         raise NothingSelectedError(message)
     cells = select(every, patterns)
-    named = _named(checked, document, every, found)
+    named = _named(checked, document, every, here)
     reference = reference_environment()
     return Experiment(
         checked=checked,
@@ -263,11 +252,7 @@ def _named(
 ) -> NamedReference | None:
     """Returns the cell that `reference` names, whichever cells are selected; on the first device that has it.
 
-    Args:
-        checked: Says which.
-        document: matrix.yaml.
-        cells: All there are.
-        here: Environments as they are on this machine: what is packed to run elsewhere is not the reference.
+    `here` are environments as they are on this machine: what is packed to run elsewhere is not the reference.
 
     Raises:
         ConfigError: there is none, or it cannot run here.
@@ -280,10 +265,10 @@ def _named(
     for cell in cells:
         if (cell.environment, cell.pass_.name) != (name, pass_):
             continue
-        found = here[name].obstacle(cell.device)
-        if cell.obstacle is None and found is None:
+        obstacle = here[name].obstacle(cell.device)
+        if cell.obstacle is None and obstacle is None:
             return NamedReference(cell=cell, environment=here[name])
-        reason = cell.obstacle[1] if cell.obstacle else found
+        reason = cell.obstacle[1] if cell.obstacle else obstacle
         why = f"{cell.id} cannot run here: {reason if isinstance(reason, str) or not reason else reason[1]}"
     raise ConfigError(document.source, [f"{where}: {why}"])
 
@@ -357,7 +342,8 @@ def _settings(
     config = checked.config
     calibration = config.calibration
     # What came quantised is not quantised a second time; its limit is looked for all the same.
-    made = None if isinstance(calibration.shared, SharedTable) else calibration.shared
+    algorithm = None if isinstance(calibration.shared, SharedTable) else calibration.shared
+    least, most = config.repeats_range()
     return Settings(
         input=checked.input,
         heads=checked.heads,
@@ -366,7 +352,7 @@ def _settings(
             name: {"percentile": calibration.percentile} if name == "percentile" else {}
             for name in get_args(Algorithm)
         },
-        shared=None if checked.shipped else made,
+        shared=None if checked.shipped else algorithm,
         given=given,
         transplant=calibration.transplant,
         equal_ranges=calibration.carried_equal,
@@ -375,8 +361,8 @@ def _settings(
             int8_outputs=config.quantisation.outputs == "int8",
             activations=_asked_activations(config.quantisation),
         ),
-        repeats=config.repeats_range()[0],
-        most_repeats=config.repeats_range()[1],
+        repeats=least,
+        most_repeats=most,
         timing=config.timing.model_dump(mode="json"),
         deadline_s=config.deadline_s,
         results_bytes=round(config.results_gb * 1e9),
@@ -400,7 +386,3 @@ def _settle(checked: Checked) -> Mapping[str, Any] | None:
 
 def _asked_activations(section: Quantisation) -> Activations | None:
     return None if section.activations == "auto" else Activations(section.activations)
-
-
-def _elements(info: graph.TensorInfo) -> int:
-    return math.prod(size for size in info.shape or () if isinstance(size, int))

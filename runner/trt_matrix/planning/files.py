@@ -8,30 +8,21 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.containers.job import protocol
 from trt_matrix.execution.plugins import PluginFiles
-from trt_matrix.planning.boxes import Add
+from trt_matrix.planning.problems import Add, Problem
 from trt_matrix.store.untrusted import named_file
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
 
 LIMIT_PLUGIN_BYTES = 2 << 30
 
 
 def plugin_files(config: Config, root: Path, add: Add) -> tuple[PluginFiles, ...]:
-    """Returns the content of every plugin's files.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Returns the content of every plugin's files."""
     result = []
     for index, plugin in enumerate(config.model.plugins):
         contents = {}
         for name, file in plugin.files.items():
             if not protocol.SAFE_NAME.match(file.name):
-                told = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
-                add(("model", "plugins", index), told)
+                problem = f"{file.name!a} is no plain file name: use letters, digits, . _ -"
+                add(("model", "plugins", index), problem)
             try:
                 contents[name] = named_file(root / file, LIMIT_PLUGIN_BYTES)
             except OSError as error:
@@ -52,8 +43,8 @@ def dumps_problems(config: Config) -> Iterator[Problem]:
             for name in getattr(entry, section):
                 if name not in names:
                     close = did_you_mean(name, names)
-                    told = f"{name!r} is none of the {section}{close}; {few(names)}"
-                    yield ("environments", index, section, name), told
+                    problem = f"{name!r} is none of the {section}{close}; {few(names)}"
+                    yield ("environments", index, section, name), problem
         named = [known[name].name for name in entry.passes if name in known]
-        for name in sorted({one for one in named if named.count(one) > 1}):
+        for name in sorted({name for name in named if named.count(name) > 1}):
             yield ("environments", index, "passes"), f"{name} is given under two names"

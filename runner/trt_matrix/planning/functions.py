@@ -9,7 +9,7 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.containers.job import protocol
 from trt_matrix.execution.functions import FunctionFiles
-from trt_matrix.planning.boxes import Add
+from trt_matrix.planning.problems import Add
 from trt_matrix.store.untrusted import named_file
 
 LIMIT_BYTES = 2 << 30
@@ -17,13 +17,7 @@ MOST_FILES = 10_000
 
 
 def function_files(config: Config, root: Path, add: Add) -> Mapping[str, FunctionFiles]:
-    """Returns environment → its functions with all that travels with them.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Returns environment → its functions with all that travels with them."""
     all_files: dict[str, FunctionFiles] = {}
     for index, entry in enumerate(config.environments):
         if not isinstance(entry, WithFunction) or entry.program is None:
@@ -48,7 +42,7 @@ def _read(path: Path, name: str, contents: dict[str, bytes]) -> Iterator[str]:
     """Reads a file, or all of a folder, into `contents`; yields what is wrong."""
     try:
         folder = path.is_dir()
-        paths = sorted(one for one in path.rglob("*") if not one.is_dir()) if folder else [path]
+        paths = sorted(file for file in path.rglob("*") if not file.is_dir()) if folder else [path]
     except OSError as error:
         yield f"{path}: {error.strerror}"
         return
@@ -57,19 +51,19 @@ def _read(path: Path, name: str, contents: dict[str, bytes]) -> Iterator[str]:
     if len(paths) + len(contents) > MOST_FILES:
         yield f"{path}: more than {MOST_FILES:,} files would travel with each job: name those that are read"
         return
-    for one in paths:
-        inside = (name, *one.relative_to(path).parts)
+    for file in paths:
+        inside = (name, *file.relative_to(path).parts)
         if "__pycache__" in inside:
             continue
         if wrong := [part for part in inside if not protocol.SAFE_NAME.match(part)]:
-            yield f"{one}: {wrong[0]!a} is no plain name: use letters, digits, . _ -"
+            yield f"{file}: {wrong[0]!a} is no plain name: use letters, digits, . _ -"
         elif "/".join(inside) in contents:
-            yield f"{one}: a second file called {'/'.join(inside)}, and both would lie in one folder: rename it"
+            yield f"{file}: a second file called {'/'.join(inside)}, and both would lie in one folder: rename it"
         else:
             try:
-                contents["/".join(inside)] = named_file(one, LIMIT_BYTES)
+                contents["/".join(inside)] = named_file(file, LIMIT_BYTES)
             except OSError as error:
-                yield f"{one}: {error.strerror}"
+                yield f"{file}: {error.strerror}"
 
 
 def _missing(source: bytes | None, file: str, functions: Mapping[str, str]) -> Iterator[str]:
@@ -87,19 +81,19 @@ def _names(source: bytes) -> set[str] | None:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # the Python that runs it may be another; that one says what is wrong
-    found: set[str] = set()
+    names_bound: set[str] = set()
     for node in body:
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
+                names_bound.add(name)
             case ast.Assign(targets=targets):
-                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+                names_bound |= {target.id for target in targets if isinstance(target, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
-                found.add(name)
+                names_bound.add(name)
             case ast.ImportFrom(names=names) | ast.Import(names=names):
-                found |= {alias.asname or alias.name for alias in names}
+                names_bound |= {alias.asname or alias.name for alias in names}
             case ast.Expr():
                 pass
             case _:  # under a condition, in a loop: it may bind anything
                 return None
-    return None if "*" in found else found
+    return None if "*" in names_bound else names_bound

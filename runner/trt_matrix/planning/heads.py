@@ -19,12 +19,7 @@ from trt_matrix.core.words import count, listed, verb
 def head_problems(
     model: onnx.ModelProto, heads: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, str]]:
-    """Yields (head, why its tensor cannot be given out and compared).
-
-    Args:
-        model: As its file holds it.
-        heads: (head, output or inner tensor).
-    """
+    """Yields (head, why its tensor cannot be given out and compared); `heads` are (head, output or inner tensor)."""
     outputs = [output.name for output in graph.outputs(model)]
     tensors = tensors_of(model)
     known = types_of(model, [tensor for _, tensor in heads])
@@ -47,13 +42,7 @@ def head_problems(
 def batch_problems(
     model: onnx.ModelProto, heads: Sequence[tuple[str, str]], batch: int
 ) -> Iterator[str]:
-    """Yields why the images of a batch cannot be told apart in a head, as far as its shape says it.
-
-    Args:
-        model: As engines are given it.
-        heads: (head, tensor).
-        batch: Images at once.
-    """
+    """Yields why the images of a batch cannot be told apart in a head, as far as its shape says it."""
     if batch == 1:
         return
     known = inferred(model)
@@ -103,12 +92,7 @@ def head_notes(
 ) -> tuple[str, ...]:
     """Returns what a person should know of the heads before anything runs.
 
-    Args:
-        config: matrix.yaml.
-        whole: The network as its file holds it.
-        given: The same as engines are given it.
-        heads: (head, tensor).
-        rankings: What rankings do to them.
+    `whole` is the network as its file holds it, `given` as engines are given it.
     """
     return (
         *_ranked_notes(config, dict(heads), rankings),
@@ -147,9 +131,9 @@ def _cut_notes(
     gone = left_out(whole, [tensor for _, tensor in heads])
     if gone:
         nodes = len(whole.graph.node) - len(given.graph.node)
-        one = len(gone) == 1
+        single = len(gone) == 1
         yield (
-            f"output{'' if one else 's'} {listed(gone)} {'is no head' if one else 'are no heads'}: "
+            f"output{'' if single else 's'} {listed(gone)} {'is no head' if single else 'are no heads'}: "
             f"left out, with {count(nodes, 'node')} that nothing else needs, of what engines compute"
         )
 

@@ -52,8 +52,8 @@ class ImageFolders:
 
     def sizes(self, images: Sequence[Path]) -> ImageLabels | None:
         """Returns the labels of the calibration images, of which only the sizes of objects are read."""
-        found = self._labels("calibration", self.config.data.calibration.labels, images)
-        return found[1] if found else None
+        labels = self._labels("calibration", self.config.data.calibration.labels, images)
+        return labels[1] if labels else None
 
     def _labels(
         self, part: str, labels: Path | None, images: Sequence[Path]

@@ -13,9 +13,7 @@ from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.network import graph
 from trt_matrix.core.prepared.preparing import InputWishes
 from trt_matrix.core.words import count, listed
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
+from trt_matrix.planning.problems import Problem
 
 _BRIGHTEST = 255
 
@@ -32,31 +30,26 @@ def wishes_of(config: Config) -> InputWishes:
 
 
 def unknown_inputs(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
-    """Yields what of `model.shapes` and `.constants` no input of the network is called.
-
-    Args:
-        config: matrix.yaml.
-        model: As its file holds it.
-    """
+    """Yields what of `model.shapes` and `.constants` no input of the network is called."""
     known = [tensor.name for tensor in graph.inputs(model)]
     for key in ("shapes", "constants"):
         for name in getattr(config.model, key):
             if name not in known:
                 close = did_you_mean(name, known)
-                told = (
-                    f"no input of the network is called {name!r}{close}; its inputs: {few(known)}"
+                yield (
+                    ("model", key, name),
+                    f"no input of the network is called {name!r}{close}; its inputs: {few(known)}",
                 )
-                yield ("model", key, name), told
 
 
 def guessed_doubts(config: Config, document: Document) -> Iterator[str]:
     """Yields what of matrix.yaml is a guess that nobody has checked yet."""
     if config.guessed:
-        told, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
-        made = "errors" if config.boxless else "errors and boxes"
+        guesses, many = listed(config.guessed, len(config.guessed)), len(config.guessed) > 1
+        results = "errors" if config.boxless else "errors and boxes"
         yield (
-            f"{told} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
-            f"says so, and a wrong one makes {made} those of another use; delete there what you have checked"
+            f"{guesses} {'are guesses' if many else 'is a guess'}, see {document.where(('guessed',))}: nothing in the network "
+            f"says so, and a wrong one makes {results} those of another use; delete there what you have checked"
         )
 
 
@@ -69,14 +62,7 @@ def whole_batches(files: Sequence[Path], batch: int) -> Sequence[Path]:
 
 
 def batch_notes(batch: int, images: int, calibrated: int, evaluated: int) -> Iterator[str]:
-    """Yields what becomes of images that fill no batch.
-
-    Args:
-        batch: Images at once.
-        images: Files to calibrate with that there are.
-        calibrated: Of them used.
-        evaluated: Files to evaluate on.
-    """
+    """Yields what becomes of images that fill no batch: of `images` to calibrate with, `calibrated` are used."""
     if batch == 1:
         return
     times = "latencies are those of a batch"
@@ -96,17 +82,11 @@ def batch_notes(batch: int, images: int, calibrated: int, evaluated: int) -> Ite
 
 
 def pixel_problem(preprocess: Preprocess, name: str, dtype: str) -> str | None:
-    """Returns why pixels do not become the whole numbers that an input takes, None where they do.
-
-    Args:
-        preprocess: What makes values of pixels.
-        name: Of the input.
-        dtype: Its type, of integers.
-    """
+    """Returns why pixels do not become the whole numbers, of type `dtype`, that an input takes; None where they do."""
     means, stds = _each(preprocess.mean), _each(preprocess.std)
     limits = np.iinfo(dtype)
-    whole = preprocess.scale == 1 and set(stds) == {1} and all(one == int(one) for one in means)
-    if whole and all(limits.min <= -one and _BRIGHTEST - one <= limits.max for one in means):
+    whole = preprocess.scale == 1 and set(stds) == {1} and all(mean == int(mean) for mean in means)
+    if whole and all(limits.min <= -mean and _BRIGHTEST - mean <= limits.max for mean in means):
         return None
     mean = 128 if limits.max < _BRIGHTEST else 0
     return (

@@ -1,6 +1,6 @@
 """Whether what matrix.yaml refers to is there and fits together; all problems at once, no engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -10,15 +10,15 @@ import onnx
 
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.yaml_file import Document
+from trt_matrix.core.cells import Cell
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.network import graph
-from trt_matrix.core.network.image_input import (
-    ImageInput,
-    SampleInput,
-)
+from trt_matrix.core.network.image_input import ImageInput, SampleInput
 from trt_matrix.core.network.ranked import Rankings
+from trt_matrix.core.plan import hindered
 from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.core.qdq.weight_spread import wide_weights
+from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.functions import FunctionFiles
 from trt_matrix.execution.plugins import PluginFiles
@@ -32,7 +32,7 @@ from trt_matrix.planning.boxes import (
     check_gates,
     shapes_of,
 )
-from trt_matrix.planning.files import plugin_files
+from trt_matrix.planning.files import dumps_problems, plugin_files
 from trt_matrix.planning.functions import function_files
 from trt_matrix.planning.heads import head_notes
 from trt_matrix.planning.image_folders import ImageFolders
@@ -42,6 +42,11 @@ from trt_matrix.planning.networks import CheckedVariant, Networks
 from trt_matrix.planning.placing import wide_notes
 from trt_matrix.planning.problems import Problems
 from trt_matrix.planning.tables import TableContent, shared_content
+
+ONE_SCALE = (
+    "its inputs are fed as one tensor and cut apart inside, and implicit int8 gives a tensor one scale: pixels would "
+    "get that of sizes beside them; int8 by Q/DQ nodes keeps them apart"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +110,20 @@ class Checked:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the run writes down of it beside name and hash."""
 
+    def hindered(
+        self, cells: Iterable[Cell], environments: Mapping[str, Environment]
+    ) -> tuple[Cell, ...]:
+        """Returns the cells; with the reason, those that no engine can run because of what the network is."""
+        left = tuple(cells)
+        if shipped := self.shipped:
+            engines = {name: environment.engine for name, environment in environments.items()}
+            left = hindered(
+                left, lambda cell: shipped.obstacle(cell.pass_, engines[cell.environment])
+            )
+        if self.parts:
+            left = hindered(left, lambda cell: ONE_SCALE if cell.pass_.implicit else None)
+        return left
+
 
 def check(config: Config, document: Document, root: Path) -> Checked:
     """Checks files, names and shapes.
@@ -139,7 +158,7 @@ def check(config: Config, document: Document, root: Path) -> Checked:
     names.files()
     plugins = plugin_files(config, root, problems.add)
     functions = function_files(config, root, problems.add)
-    names.dumps()
+    problems.add_all(dumps_problems(config))
     table = shared_content(config, root, problems.add)
     ranked = networks.rankings(model, heads)
     networks.batch(model, heads)
@@ -153,7 +172,10 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         or ranked is None
     ):
         raise ConfigError(document.source, problems.found)
-    wide = _wide(model, heads)
+    try:
+        wide = wide_weights(model, heads)
+    except graph.GraphError:  # it cannot be placed either, and the run tells why
+        wide = ()
     return Checked(
         config=config,
         root=root,
@@ -192,13 +214,6 @@ def check(config: Config, document: Document, root: Path) -> Checked:
         doubts=(*guessed_doubts(config, document), *problems.doubts),
         facts=network.facts,
     )
-
-
-def _wide(model: onnx.ModelProto, heads: Sequence[tuple[str, str]]) -> tuple[WideWeight, ...]:
-    try:
-        return wide_weights(model, heads)
-    except graph.GraphError:  # it cannot be placed either, and the run tells why
-        return ()
 
 
 def _boxes(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
-from trt_matrix.planning.files import dumps_problems
 from trt_matrix.planning.problems import Problems
 
 REFERENCE = "reference"
@@ -32,8 +31,8 @@ class Names:
             return None
         name, _, pass_ = self.config.reference.partition("/")
         if pass_ not in FLOATING:
-            told = f"{pass_!r} is none of the passes {', '.join(FLOATING)}: errors are against floating point"
-            self._problems.add(("reference",), told)
+            problem = f"{pass_!r} is none of the passes {', '.join(FLOATING)}: errors are against floating point"
+            self._problems.add(("reference",), problem)
         return self._environment(name, "reference"), pass_ or FLOATING[1]
 
     def _environment(self, wanted: str, key: str) -> str:
@@ -54,7 +53,7 @@ class Names:
         return wanted
 
     def unique(self) -> None:
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for index, entry in enumerate(self.config.environments):
             if REFERENCE in entry.ids():
                 self._problems.add(
@@ -63,31 +62,29 @@ class Names:
                 )
         for index, entry in enumerate(self.config.environments):
             for name in entry.ids():
-                if name in seen:
-                    where = self._problems.where(("environments", seen[name]))
+                if name in counts:
+                    where = self._problems.where(("environments", counts[name]))
                     self._problems.add(
                         ("environments", index),
                         f"a second environment called {name!r}, the first is {where}; "
                         "give one another `name`",
                     )
-                seen.setdefault(name, index)
-        for axis in ("devices", "precisions"):
-            values = getattr(self.config, axis)
-            for value in sorted({str(one) for one in values if values.count(one) > 1}):
-                self._problems.add((axis,), f"{value} is there twice")
-        algorithms = self.config.calibration.algorithms
-        for value in sorted(
-            {algorithm for algorithm in algorithms if algorithms.count(algorithm) > 1}
+                counts.setdefault(name, index)
+        for path, values in (
+            (("devices",), self.config.devices),
+            (("precisions",), self.config.precisions),
+            (("calibration", "algorithms"), self.config.calibration.algorithms),
         ):
-            self._problems.add(("calibration", "algorithms"), f"{value} is there twice")
+            for value in sorted({str(value) for value in values if values.count(value) > 1}):
+                self._problems.add(path, f"{value} is there twice")
 
     def hosts(self) -> None:
         known = list(self.config.hosts)
         for index, entry in enumerate(self.config.environments):
             host = getattr(entry, "host", None)
             if host and host not in known:
-                told = f"{host!r} is not among `hosts`{did_you_mean(host, known)}"
-                self._problems.add(("environments", index, "host"), told)
+                problem = f"{host!r} is not among `hosts`{did_you_mean(host, known)}"
+                self._problems.add(("environments", index, "host"), problem)
 
     def files(self) -> None:
         for index, entry in enumerate(self.config.environments):
@@ -95,10 +92,6 @@ class Names:
                 if not (self.root / library).is_dir():
                     where = ("environments", index, "library_path")
                     self._problems.add(where, f"{self.root / library}: no such folder")
-
-    def dumps(self) -> None:
-        for where, problem in dumps_problems(self.config):
-            self._problems.add(where, problem)
 
 
 def _of_same_major(wanted: str, known: Sequence[str]) -> list[str]:

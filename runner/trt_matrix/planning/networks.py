@@ -26,11 +26,7 @@ from trt_matrix.execution.uff import UffFile
 from trt_matrix.inputs.weights import external_weights
 from trt_matrix.planning.heads import batch_problems, head_problems, inner_heads, unknown_variants
 from trt_matrix.planning.inputs import pixel_problem, unknown_inputs, wishes_of
-from trt_matrix.planning.nodes import (
-    custom_operator_problems,
-    float_layer_problems,
-    held_layer_problems,
-)
+from trt_matrix.planning.nodes import node_problems
 from trt_matrix.planning.problems import Problems
 from trt_matrix.planning.quantised import UsedNetwork, used, variant_problem
 from trt_matrix.planning.uff import uff_file
@@ -59,10 +55,10 @@ class Networks:
         self.shipped: Shipped | None = None
 
     def network(self) -> UsedNetwork | None:
-        found = self._network(self.config.model.onnx, ("model", "onnx"))
-        self.shipped = found.shipped if found else None
-        self.parts = found.parts if found else ()
-        return found
+        network = self._network(self.config.model.onnx, ("model", "onnx"))
+        self.shipped = network.shipped if network else None
+        self.parts = network.parts if network else ()
+        return network
 
     def cut(
         self, network: UsedNetwork | None, heads: Sequence[tuple[str, str]]
@@ -113,28 +109,28 @@ class Networks:
         result = []
         for index, file in enumerate(self.config.model.variants):
             where = ("model", "variants", index)
-            found = self._network(file, where)
-            if found is None or image is None:
+            form = self._network(file, where)
+            if form is None or image is None:
                 continue
             called = {
                 name: head.variants[str(file)]
                 for name, head in self.config.heads.items()
                 if str(file) in head.variants
             }
-            model, problems = with_heads(found.model, heads, called, outputs)
-            shipped = found.shipped
+            model, problems = with_heads(form.model, heads, called, outputs)
+            shipped = form.shipped
             if shipped:
-                given, _ = with_heads(found.given, heads, called, outputs)
-                shipped = _as_given(shipped, found.given, given)
-            content = found.content if model is found.model else _file(model)
+                given, _ = with_heads(form.given, heads, called, outputs)
+                shipped = _as_given(shipped, form.given, given)
+            content = form.content if model is form.model else _file(model)
             result.append(
                 CheckedVariant(name=str(file), content=content, model=model, shipped=shipped)
             )
-            if quantised := variant_problem(self.shipped, found.shipped):
+            if quantised := variant_problem(self.shipped, form.shipped):
                 problems = [*problems, quantised]
-            if self.parts or found.parts:
+            if self.parts or form.parts:
                 unlike = (
-                    [] if found.parts == self.parts else ["takes other inputs: export both alike"]
+                    [] if form.parts == self.parts else ["takes other inputs: export both alike"]
                 )
             else:
                 unlike = interface_problems(model, image, self.config.model.batch)
@@ -157,10 +153,10 @@ class Networks:
             )
             return None
         inner = inner_heads(whole, heads)
-        found, problems = uff_file(stated, self.root, image, heads, inner)
+        file, problems = uff_file(stated, self.root, image, heads, inner)
         for path, problem in problems:
             self._problems.add(("model", "uff", *path), problem)
-        return found
+        return file
 
     def _network(self, file: Path, where: tuple[str | int, ...]) -> UsedNetwork | None:
         path = self.root / file
@@ -172,10 +168,7 @@ class Networks:
         try:
             parsed = loading.parse(content, str(path))
             if where == ("model", "onnx"):
-                self._problems.found += [
-                    f"{self._problems.where(place)}: {problem}"
-                    for place, problem in unknown_inputs(self.config, parsed)
-                ]
+                self._problems.add_all(unknown_inputs(self.config, parsed))
             external = external_weights(path, parsed)
             model = loading.load(content, str(path), external)
             if external:
@@ -205,14 +198,8 @@ class Networks:
         return pairs
 
     def nodes(self, model: onnx.ModelProto | None, whole: onnx.ModelProto | None) -> None:
-        if model is None or whole is None:
-            return
-        for where, problem in custom_operator_problems(self.config, whole):
-            self._problems.add(where, problem)
-        for where, problem in held_layer_problems(self.config, model, whole):
-            self._problems.add(where, problem)
-        for where, problem in float_layer_problems(self.config, model):
-            self._problems.add(where, problem)
+        if model is not None and whole is not None:
+            self._problems.add_all(node_problems(self.config, model, whole))
 
     def input(
         self, model: onnx.ModelProto | None, network: UsedNetwork | None
@@ -238,9 +225,9 @@ class Networks:
                 f"{preprocess.color} gives {preprocess.channels} channels, "
                 f"the network's input {image.name!r} has {image.channels}{_of_four(image)}",
             )
-        told = network.pixels and pixel_problem(preprocess, image.name, network.pixels)
-        if told:
-            self._problems.add(("data", "preprocess"), told)
+        problem = network.pixels and pixel_problem(preprocess, image.name, network.pixels)
+        if problem:
+            self._problems.add(("data", "preprocess"), problem)
         size = (image.height, image.width)
         if preprocess.size and preprocess.size != size:
             self._problems.add(

@@ -8,12 +8,19 @@ from trt_matrix.config.matrix import Config
 from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.graph import GraphError
-
-Problem = tuple[tuple[str | int, ...], str]
-"""Place in matrix.yaml; what is wrong there."""
+from trt_matrix.planning.problems import Problem
 
 
-def custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
+def node_problems(
+    config: Config, model: onnx.ModelProto, whole: onnx.ModelProto
+) -> Iterator[Problem]:
+    """Yields what no node of the network is called; engines are given `model`, the file holds `whole`."""
+    yield from _custom_operator_problems(config, whole)
+    yield from _held_layer_problems(config, model, whole)
+    yield from _float_layer_problems(config, model)
+
+
+def _custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
     """Yields what of `model.custom_operators` is neither an operator nor a node of the network."""
     operators = {node.op_type for node in model.graph.node}
     known = operators | {node.name for node in model.graph.node}
@@ -27,16 +34,10 @@ def custom_operator_problems(config: Config, model: onnx.ModelProto) -> Iterator
             )
 
 
-def held_layer_problems(
+def _held_layer_problems(
     config: Config, model: onnx.ModelProto, whole: onnx.ModelProto
 ) -> Iterator[Problem]:
-    """Yields what of any `fp32_layers` no engine can hold.
-
-    Args:
-        config: matrix.yaml.
-        model: The network as engines are given it.
-        whole: The network as its file holds it.
-    """
+    """Yields what of any `fp32_layers` no engine can hold."""
     stated = {("engines", "tensorrt"): config.engines.tensorrt} | {
         ("environments", index, "options"): getattr(entry, "options", None)
         for index, entry in enumerate(config.environments)
@@ -45,21 +46,16 @@ def held_layer_problems(
     for where, options in stated.items():
         for index, name in enumerate(getattr(options, "fp32_layers", ())):
             if name in every - known:
-                told = f"no head depends on {name!r}, so no engine is given it: leave it out"
-                yield (*where, "fp32_layers", index), told
+                problem = f"no head depends on {name!r}, so no engine is given it: leave it out"
+                yield (*where, "fp32_layers", index), problem
             elif name not in known:
                 close = did_you_mean(name, sorted(known))
-                told = f"no node of the network is called {name!r}, and none makes it{close}"
-                yield (*where, "fp32_layers", index), told
+                problem = f"no node of the network is called {name!r}, and none makes it{close}"
+                yield (*where, "fp32_layers", index), problem
 
 
-def float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
-    """Yields what of `quantisation.exclude` and `.mixed` no node of the network is called.
-
-    Args:
-        config: matrix.yaml.
-        model: The network as engines are given it.
-    """
+def _float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Problem]:
+    """Yields what of `quantisation.exclude` and `.mixed` no node of the network is called."""
     asked = config.quantisation
     if not (asked.exclude or asked.mixed_layers):
         return
@@ -71,8 +67,8 @@ def float_layer_problems(config: Config, model: onnx.ModelProto) -> Iterator[Pro
         for index, name in enumerate(names):
             if name not in known:
                 close = did_you_mean(name, sorted(known))
-                told = f"no node that a head depends on is called {name!r}{close}"
-                yield ("quantisation", key, index), told
+                problem = f"no node that a head depends on is called {name!r}{close}"
+                yield ("quantisation", key, index), problem
 
 
 def _names(model: onnx.ModelProto) -> set[str]:

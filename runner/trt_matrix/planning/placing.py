@@ -40,11 +40,7 @@ def wide_notes(wide: Sequence[WideWeight]) -> tuple[str, ...]:
 
 
 def activation_notes(choices: Mapping[tuple[str, str], PlacementChoice]) -> tuple[str, ...]:
-    """Returns which activations ONNX Runtime gets, and why.
-
-    Args:
-        choices: (environment, device) → what its explicit int8 gets there.
-    """
+    """Returns which activations ONNX Runtime gets, and why; `choices` are by (environment, device)."""
     of: dict[str, set[PlacementChoice]] = {}
     for (environment, _), choice in choices.items():
         of.setdefault(environment, set()).add(choice)
@@ -93,11 +89,7 @@ def range_notes(
 ) -> tuple[str, ...]:
     """Returns which of a file's ranges differ where only values are moved, and what becomes of them.
 
-    Args:
-        file: The table's, as matrix.yaml names it.
-        model: The float network.
-        amax: Tensor → range in the table.
-        equal: Whether it is carried into implicit int8 with equal ranges.
+    `amax` is tensor → range in the table; `equal` whether it is carried into implicit int8 with equal ranges.
     """
     try:
         form = canonical(model)
@@ -109,11 +101,11 @@ def range_notes(
             for name, after in equal_ranges(form, amax).items()
             if _apart(amax[name], after) >= EQUAL
         }
-        told = [f"{visible(name)} {a:.4g} → {b:.4g}" for name, (a, b) in made.items()]
+        changes = [f"{visible(name)} {a:.4g} → {b:.4g}" for name, (a, b) in made.items()]
         return (
             (
                 f"{visible(file)} is carried into implicit int8 with {count(len(made), 'range')} changed, so that "
-                f"what only moves values has one on both sides: {listed(told, NAMED)}. What the file does as it stands is "
+                f"what only moves values has one on both sides: {listed(changes, NAMED)}. What the file does as it stands is "
                 "not tried; `calibration: {equal_ranges: false}` does",
             )
             if made
@@ -131,9 +123,9 @@ def range_notes(
     unlike = [(name, a, b) for name, a, b in pairs if _apart(a, b) >= EQUAL]
     if not unlike:
         return ()
-    told = [f"{visible(name)} {a:.4g} before and {b:.4g} behind it" for name, a, b in unlike]
+    changes = [f"{visible(name)} {a:.4g} before and {b:.4g} behind it" for name, a, b in unlike]
     return (
-        f"{visible(file)} has two ranges around {count(len(unlike), 'resizing')}: {listed(told, NAMED)}. It is carried into "
+        f"{visible(file)} has two ranges around {count(len(unlike), 'resizing')}: {listed(changes, NAMED)}. It is carried into "
         "implicit int8 as it is, and TensorRT can lose heads by that; `calibration: {equal_ranges: true}` makes them "
         "equal, as with Q/DQ nodes",
     )
@@ -145,22 +137,19 @@ def carrier_notes(
     """Returns which nodes that are kept in float an engine may run on integers all the same.
 
     Left-out Q/DQ keeps a node with weights in float, whose weights have none. One without them still stands
-    between its neighbours' pairs, and an engine may move or fuse those over it.
-
-    Args:
-        model: The float network.
-        kept: Engine, and layers kept in float there: of every pass with Q/DQ nodes.
+    between its neighbours' pairs, and an engine may move or fuse those over it. `kept` are engine and layers
+    kept in float there, of every pass with Q/DQ nodes.
     """
-    found: dict[str, None] = {}
+    weightless: dict[str, None] = {}
     for engine, layers in dict.fromkeys((engine, tuple(layers)) for engine, layers in kept):
-        found |= dict.fromkeys(_weightless(model, engine, layers))
-    if not found:
+        weightless |= dict.fromkeys(_weightless(model, engine, layers))
+    if not weightless:
         return ()
-    names = [visible(name) for name in found]
-    one = len(names) == 1
+    names = [visible(name) for name in weightless]
+    single = len(names) == 1
     return (
         f"{listed(names, NAMED)} {verb('have', names)} no weights: with Q/DQ nodes left out around "
-        f"{'it' if one else 'them'}, an engine may run {'it' if one else 'them'} on integers all the same, between "
+        f"{'it' if single else 'them'}, an engine may run {'it' if single else 'them'} on integers all the same, between "
         "those of the neighbours; the report tells what ran",
     )
 
@@ -194,6 +183,6 @@ def _everything(model: onnx.ModelProto) -> Table:
     return Table(amax=dict.fromkeys(tensors, 1.0), provenance=Provenance(algorithm="none"))
 
 
-def _apart(one: float, other: float) -> float:
+def _apart(own: float, other: float) -> float:
     """Returns how many times the larger of two ranges is the smaller."""
-    return max(one, other) / min(one, other)
+    return max(own, other) / min(own, other)

@@ -1,9 +1,13 @@
 """What is wrong with an experiment, and what is likely wrong: each with its place in matrix.yaml."""
 
-from trt_matrix.config.yaml_file import Document
+from collections.abc import Callable, Iterable
 
-Where = tuple[str | int, ...]
-"""Of a setting: `("environments", 0, "host")`."""
+from trt_matrix.config.yaml_file import Document, Path_
+
+Problem = tuple[Path_, str]
+"""Place in matrix.yaml, such as `("environments", 0, "host")`; what is wrong there."""
+Add = Callable[[Path_, str], None]
+"""Takes a problem."""
 
 
 class Problems:
@@ -14,11 +18,15 @@ class Problems:
         self.found: list[str] = []
         self.doubts: list[str] = []
 
-    def where(self, path: Where) -> str:
+    def where(self, path: Path_) -> str:
         return self._document.where(path)
 
-    def add(self, path: Where, problem: str) -> None:
+    def add(self, path: Path_, problem: str) -> None:
         self.found.append(f"{self.where(path)}: {problem}")
 
-    def doubt(self, path: Where, text: str) -> None:
+    def add_all(self, problems: Iterable[Problem]) -> None:
+        for path, problem in problems:
+            self.add(path, problem)
+
+    def doubt(self, path: Path_, text: str) -> None:
         self.doubts.append(f"{self.where(path)}: {text}")

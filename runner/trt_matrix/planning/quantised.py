@@ -60,15 +60,9 @@ def used(
     *,
     sorted_: bool = False,
 ) -> UsedNetwork:
-    """Returns what an experiment works on.
+    """Returns what an experiment works on; `content` is the model as a file, called `source` in messages.
 
-    Args:
-        model: As loaded, weights included.
-        content: The same as a file.
-        source: Its name, for messages.
-        use: What is wanted of a network that is quantised already.
-        wishes: What is to be done with its inputs.
-        sorted_: Whether its nodes had to be put in order.
+    `sorted_` tells that its nodes had to be put in order.
 
     Raises:
         PreparationError: its inputs cannot be fed.
@@ -90,42 +84,28 @@ def used(
             "file_sha256": sha256(given).hexdigest(),
             "sha256": object_of(content, ".onnx").sha256,
         }
-    shipped_quantisation = quantisation_of(model)
-    if shipped_quantisation is None:
-        return UsedNetwork(
-            model=model,
-            content=content,
-            given=model,
-            shipped=None,
-            notes=tuple(notes),
-            facts=facts,
-            pixels=fed.pixels,
-            parts=fed.parts,
-        )
-    made, why = _stripped(model)
-    told = _problem(source, shipped_quantisation, use, why)
-    if told:
-        raise GraphError(told)
-    as_float = made.model if made else model
-    shipped = None
-    if shipped_quantisation.anything:
-        notes.append(_note(source, shipped_quantisation, use, made, why))
+    quantisation, as_float, why, shipped = quantisation_of(model), None, None, None
+    if quantisation is not None:
+        as_float, why = _stripped(model)
+        if problem := _problem(source, quantisation, use, why):
+            raise GraphError(problem)
+    if quantisation is not None and quantisation.anything:
+        notes.append(_note(source, quantisation, use, as_float, why))
+        digest = object_of(content, ".onnx").sha256
         facts["quantised"] = {
-            **quantisation_facts(shipped_quantisation, stripped=use == "strip"),
-            "sha256": object_of(content, ".onnx").sha256,
-            "relus": list(made.relus) if made else [],
-            "rounded_weights": made.rounded if made else None,
+            **quantisation_facts(quantisation, stripped=use == "strip"),
+            "sha256": digest,
+            "relus": list(as_float.relus) if as_float else [],
+            "rounded_weights": as_float.rounded if as_float else None,
             "no_float": why,
         }
         if use == "shipped":
-            digest = object_of(content, ".onnx").sha256
-            table = table_of(made.amax if made else {}, made.unusable if made else {}, digest)
-            shipped = Shipped(
-                content=content, found=shipped_quantisation, table=table, no_float=why
-            )
+            ranges = (as_float.amax, as_float.unusable) if as_float else ({}, {})
+            table = table_of(*ranges, digest)
+            shipped = Shipped(content=content, found=quantisation, table=table, no_float=why)
     return UsedNetwork(
-        model=as_float,
-        content=made.model.SerializeToString(deterministic=True) if made else content,
+        model=as_float.model if as_float else model,
+        content=as_float.model.SerializeToString(deterministic=True) if as_float else content,
         given=model,
         shipped=shipped,
         notes=tuple(notes),
@@ -173,10 +153,10 @@ def told_of(
     if external_files(model):  # to be read later; whether it can be stripped is seen then
         notes.append(f"{source} is {shipped.sentence()}. {AS_SHIPPED}")
     else:
-        made, why = _stripped(model)
+        as_float, why = _stripped(model)
         notes.append(
             _problem(source, shipped, "shipped", why)
-            or _note(source, shipped, "shipped", made, why)
+            or _note(source, shipped, "shipped", as_float, why)
         )
     return tuple(notes)
 
@@ -208,19 +188,19 @@ def _note(
     source: str,
     shipped: ShippedQuantisation,
     use: Use,
-    made: StrippedNetwork | None,
+    as_float: StrippedNetwork | None,
     why: str | None,
 ) -> str:
     begin = f"{source} is {shipped.sentence()}"
     relus = (
-        f" {count(len(made.relus), 'Relu')} that its quantiser left out were put back."
-        if made and made.relus
+        f" {count(len(as_float.relus), 'Relu')} that its quantiser left out were put back."
+        if as_float and as_float.relus
         else ""
     )
     rounded = (
-        f" What rounding {count(made.rounded, 'weight tensor')} to integers cost is in its float form too: no "
+        f" What rounding {count(as_float.rounded, 'weight tensor')} to integers cost is in its float form too: no "
         "number here tells it."
-        if made and made.rounded
+        if as_float and as_float.rounded
         else ""
     )
     if use == "strip":
@@ -236,7 +216,7 @@ def _note(
     )
     reference = (
         f"FP32 and the reference are its float form, the same without these nodes.{relus}{rounded}"
-        if made
+        if as_float
         else f"No float form can be made of it ({why}), so the reference is this network, unfused: "
         "errors are those of engines alone."
     )

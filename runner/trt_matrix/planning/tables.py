@@ -19,8 +19,8 @@ from trt_matrix.core.tables.table import Provenance, Table, TableError
 from trt_matrix.core.words import listed
 from trt_matrix.dumps.brought import NAMED, BroughtTable, Target, brought
 from trt_matrix.dumps.table_file import read_table
-from trt_matrix.execution.given import GivenTable
-from trt_matrix.planning.boxes import Add
+from trt_matrix.execution.inputs import GivenTable
+from trt_matrix.planning.problems import Add
 
 PATH = ("calibration", "shared", "table")
 """Where matrix.yaml names it."""
@@ -36,13 +36,7 @@ class TableContent:
 
 
 def shared_content(config: Config, root: Path, add: Add) -> TableContent | None:
-    """Reads the file of the shared table; None where there is none, or `add` has taken what is wrong.
-
-    Args:
-        config: matrix.yaml.
-        root: Its folder.
-        add: Takes every problem.
-    """
+    """Reads the file of the shared table; None where there is none, or `add` has taken what is wrong."""
     stated = config.calibration.shared
     if not isinstance(stated, SharedTable):
         return None
@@ -63,15 +57,7 @@ def given_table(
     heads: Sequence[tuple[str, str]],
     engines: Collection[str],
 ) -> GivenTable:
-    """Returns the table by the names of the network, with what is to be told of it.
-
-    Args:
-        config: matrix.yaml.
-        content: The table's file.
-        model: The float network.
-        variants: Its other forms.
-        heads: (head, output tensor).
-        engines: That are given it.
+    """Returns the table by the names of the network, with what is to be told of it; `engines` are given it.
 
     Raises:
         TableError: it names nothing of the network, or has no range that can be one.
@@ -98,13 +84,13 @@ def given_table(
         raise TableError(message)
     notes = (*mine.notes(), *_missing(mine))
     doubts = (*mine.called.problems, *_lacking(mine, table, engines))
-    told = {"told": [*notes, *doubts]} if notes or doubts else {}
+    remarks = {"told": [*notes, *doubts]} if notes or doubts else {}
     return GivenTable(
         file=str(file),
         table=table,
         values=mine.found.values,
         scales=mine.found.form.scales,
-        facts=facts | told,
+        facts=facts | remarks,
         notes=notes,
         doubts=doubts,
     )
@@ -139,15 +125,15 @@ def _missing(mine: BroughtTable) -> list[str]:
 
 def _lacking(mine: BroughtTable, table: Table, engines: Collection[str]) -> list[str]:
     """Returns what engines lack of the table, each reason once."""
-    found: list[str] = []
+    lacking: list[str] = []
     for engine in sorted(engines):
         unmapped, _ = mine.unmapped(engine)
         if problem := mine.uncovered(unmapped, "name the table of this network"):
-            found.append(f"{problem}; what has no scale runs in float")
+            lacking.append(f"{problem}; what has no scale runs in float")
     bad = [name for name in mine.wanted if name in table.unusable]
     if bad:
-        found.append(
+        lacking.append(
             f"{mine.name}: {len(bad)} of {len(mine.wanted)} tensors have no range that can be one, such as "
             f"{bad[0]!r}: {table.unusable[bad[0]]}"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(lacking))

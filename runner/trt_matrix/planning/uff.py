@@ -23,12 +23,8 @@ def uff_file(
 ) -> tuple[UffFile | None, list[Problem]]:
     """Returns the file with its interface, None where it cannot serve, and why.
 
-    Args:
-        stated: In matrix.yaml.
-        root: Folder of matrix.yaml.
-        image: Input of the ONNX form.
-        heads: (head, output tensor of the ONNX form).
-        inner: Heads whose tensors are inside the ONNX form: a UFF file's outputs are marked in it.
+    `image` and `heads` are of the ONNX form; `inner` are heads whose tensors are inside that: a UFF file's outputs
+    are marked in it.
     """
     problems: list[Problem] = []
     content = b""
@@ -53,11 +49,11 @@ def uff_file(
         for head in inner
     ]  # fmt: skip
     if image.channels_last:
-        told = (
+        problem = (
             "TensorRT's UFF parser gives networks with channels first, the ONNX network has them last: "
             "export that with channels first (tf2onnx: --inputs-as-nchw, --outputs-as-nchw)"
         )
-        problems.append(((), told))
+        problems.append(((), problem))
     outputs = {tensor: stated.outputs.get(head, tensor) for head, tensor in heads}
     nodes = [stated.input or image.name, *outputs.values()]
     twice = sorted({node for node in nodes if nodes.count(node) > 1})
@@ -65,7 +61,7 @@ def uff_file(
         problems.append((("outputs",), f"{twice[0]!r} is named twice: each is another node"))
     if problems:
         return None, problems
-    found = UffFile(
+    file = UffFile(
         name=str(stated.file),
         content=content,
         input=image.name,
@@ -73,4 +69,4 @@ def uff_file(
         shape=image.shape,
         outputs=outputs,
     )
-    return found, []
+    return file, []

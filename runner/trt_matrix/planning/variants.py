@@ -31,11 +31,8 @@ def with_heads(
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Returns a variant that gives out the heads under the network's names, and why it cannot.
 
-    Args:
-        model: The variant, as its file holds it.
-        heads: (head, output tensor) of the network.
-        called: Head → what its tensor is called in the variant, where that differs.
-        outputs: What the network's file gives out: heads that are none of them are inner tensors.
+    `called` is head → what its tensor is called in the variant, where that differs. `outputs` is what the network's
+    file gives out: heads that are none of them are inner tensors.
     """
     known = [output.name for output in graph.outputs(model)]
     tensors = tensors_of(model)
@@ -74,13 +71,7 @@ def with_heads(
 def interface_problems(
     model: onnx.ModelProto, image: ImageInput | SampleInput, batch: int
 ) -> list[str]:
-    """Returns why a variant cannot be fed as the network is.
-
-    Args:
-        model: The variant.
-        image: The network's input.
-        batch: Images at once.
-    """
+    """Returns why a variant cannot be fed as the network is."""
     problems = []
     try:
         other = _like(image, model, batch)
@@ -98,10 +89,7 @@ def names_problem(
 ) -> str | None:
     """Returns why one table cannot serve a variant and the network, None where it can.
 
-    Args:
-        tensors: Those of the variant that need a scale.
-        known: The same of the network.
-        least_coverage: Least share of `tensors` that must be known, 0 to 1.
+    Of `tensors`, those of the variant that need a scale, the network must know at least a share of `least_coverage`.
     """
     known = frozenset(known)
     unknown = [name for name in tensors if name not in known]

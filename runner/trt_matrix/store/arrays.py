@@ -53,13 +53,9 @@ def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
 
 
 def read_member(path: Path, name: str, most_bytes: int, *, alone: bool = True) -> npt.NDArray[Any]:
-    """Reads one array of an .npz file: the one of that name, or the only one.
+    """Reads one array of an .npz file by its name without `.npy`, or with `alone` the only one whatever its name.
 
-    Args:
-        path: The file.
-        name: Of the array, without `.npy`.
-        most_bytes: That it may have, header included.
-        alone: Whether the only one may have any name.
+    It may have `most_bytes`, header included.
 
     Raises:
         OSError: it cannot be read.
@@ -89,8 +85,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         ValueError: it is no .npz file, or a member is no .npy file, damaged, cut short, or holds Python objects.
     """
     # numpy leaves the file open where it finds it damaged.
-    with _parsing(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with _parsing(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -103,8 +99,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     """
     version = np.lib.format.read_magic(stream)
     if version not in _READ_HEADER:
-        message = f"an .npy of version {version}: save it again as float32"
-        raise ValueError(message)
+        raise ValueError(f"an .npy of version {version}: save it again as float32")
     with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a header of Python 2 takes longer, and no harm
         return _READ_HEADER[version](stream)
@@ -119,5 +114,4 @@ def _parsing() -> Iterator[None]:
         except ValueError:
             raise
         except (*BAD_HEADER, *BAD_ZIP) as error:
-            message = f"damaged: {error or type(error).__name__}"
-            raise ValueError(message) from error
+            raise ValueError(f"damaged: {error or type(error).__name__}") from error

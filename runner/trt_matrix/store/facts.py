@@ -51,12 +51,9 @@ class Facts(Objects):
             protocol.write_json(str(path), sealed(fact))
 
     def derive(self, key: Any, suffix: str, make: Callable[[Path], None]) -> StoredObject:
-        """Returns the object that `make` writes, made once for each `key`.
+        """Returns the object, its name ending in `suffix`, that `make` writes to the path that it is given; once for each key.
 
-        Args:
-            key: Any JSON value; every SHA-256 in it names something that the object is made of.
-            suffix: Of the object's name.
-            make: Writes it to the path that it is given.
+        The key is any JSON value; every SHA-256 in it names something that the object is made of.
         """
         if known := self.derived(key):
             return known
@@ -90,18 +87,15 @@ class Facts(Objects):
         )
         return sums
 
-    def take_sums(self, y: str, r: str, epsilon: float, told: Sums) -> Sums:
+    def take_sums(self, y: str, r: str, epsilon: float, sums: Sums) -> Sums:
         """Keeps sums of outputs that stayed elsewhere, and returns what is known of the same contents.
 
-        Args:
-            y: SHA-256 of the output.
-            r: Of what it was compared with.
-            epsilon: As `sums` takes it.
-            told: Its sums; not kept where others are known.
+        `y` and `r` are the SHA-256 of the output and of what it was compared with, `epsilon` as `sums` takes it. `told` is
+        not kept where other sums are known.
         """
         key = _sums_key(y, r, epsilon)
         known: Sums = read_array(
-            self.path(self.derive(key, ".npy", lambda target: np.save(target, told)))
+            self.path(self.derive(key, ".npy", lambda target: np.save(target, sums)))
         )
         return known
 

@@ -27,11 +27,9 @@ _FREE = "free space and run again, finished cells are kept; `trt-matrix gc --hel
 
 @contextlib.contextmanager
 def explained(path: Path, option: str = "--results") -> Iterator[None]:
-    """Turns the operating system's refusals into a message with what to do next.
+    """Turns the operating system's refusals of `path` into a message with what to do next.
 
-    Args:
-        path: What is read or written.
-        option: Of the command line, by which another path is named.
+    `option` is that of the command line by which another path is named.
 
     Raises:
         StoreError: in place of every OSError.
@@ -50,9 +48,8 @@ def explained(path: Path, option: str = "--results") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = advice.get(error.errno or 0, f"it cannot be used: name another place with {option}")
-        message = f"{path}: {told} ({error.strerror or error})"
-        raise StoreError(message) from error
+        hint = advice.get(error.errno or 0, f"it cannot be used: name another place with {option}")
+        raise StoreError(f"{path}: {hint} ({error.strerror or error})") from error
 
 
 def require_folder(output: Path) -> None:
@@ -120,11 +117,11 @@ class Objects:
     def _is_whole(self, stored: StoredObject) -> bool:
         path = self._file(stored)
         with explained(path):
-            found = _stamp(path)
-            if self._whole.get(stored.file) != found:
+            stamp = _stamp(path)
+            if self._whole.get(stored.file) != stamp:
                 if sha256_of(path) != stored.sha256:
                     return False
-                self._whole[stored.file] = found
+                self._whole[stored.file] = stamp
         return True
 
     def adopt(self, file: Path) -> StoredObject:
@@ -164,11 +161,10 @@ class Objects:
         try:
             return read_array(path, mapped=True)
         except FileNotFoundError as error:
-            message = (
+            raise GoneError(
                 f"{path}: stored no more, and needed anew; run `trt-matrix run` again: it is made again "
                 "(`keep: outputs` in matrix.yaml keeps outputs)"
-            )
-            raise GoneError(message) from error
+            ) from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

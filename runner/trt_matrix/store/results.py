@@ -121,9 +121,8 @@ class Store(Facts):
     def turn(self, device: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Holds a device against other runs on this machine: latencies need it alone.
 
-        Args:
-            device: Any name of it that is always the same.
-            waiting: Called again and again while another run has it; what it raises ends the wait.
+        `device` is any name of it that is always the same. `waiting` is called again and again while another run has it;
+        what it raises ends the wait.
         """
         safe = "".join(c if c.isalnum() else "-" for c in device)
         with contextlib.ExitStack() as holding:
@@ -146,8 +145,7 @@ class Store(Facts):
                 except FileExistsError:
                     continue
             return RunFolder(self, run_id)
-        message = f"{self.results / stem}: a thousand runs in one second"
-        raise StoreError(message)
+        raise StoreError(f"{self.results / stem}: a thousand runs in one second")
 
     def open_run(self, name: str) -> "RunFolder":
         """Opens a finished run by its folder's name; `latest` is one."""
@@ -155,8 +153,7 @@ class Store(Facts):
         if not (folder / "manifest.json").is_file():
             runs = sorted(path.parent.name for path in self.results.glob("*/manifest.json"))
             known = f"runs there: {', '.join(runs[-5:])}" if runs else "run `trt-matrix run` first"
-            message = f"{folder}: no finished run; {known}"
-            raise StoreError(message)
+            raise StoreError(f"{folder}: no finished run; {known}")
         return RunFolder(self, folder.resolve().name)
 
 
@@ -217,18 +214,17 @@ class RunFolder:
         )
 
     def _required(self, kind: type[Fact], path: Path) -> Fact:
-        found = self.store.read_fact(kind, path, "this run cannot be read")
-        if found is None:
+        fact = self.store.read_fact(kind, path, "this run cannot be read")
+        if fact is None:
             why = self.store.warnings[-1] if path.exists() else f"{path}: it is missing"
-            message = f"{why}; run `trt-matrix run` again: what is still whole is reused"
-            raise StoreError(message)
+            raise StoreError(f"{why}; run `trt-matrix run` again: what is still whole is reused")
         name = path.relative_to(self.folder).as_posix()
         if self._checksums.get(name) not in (None, sha256_of(path)):
             self.store.warn(
                 f"{path}: changed since the run ended, and taken as it is; where nobody edited it, the disk is to "
                 "be doubted: run `trt-matrix run` again, what is whole is reused"
             )
-        return found
+        return fact
 
     def make_latest(self) -> None:
         link = self.store.results / "latest"
@@ -256,12 +252,7 @@ def write_text(path: Path, text: str) -> Path:
 def finished_run(
     name: str, results: Path, warn: Callable[[str], None] = lambda _: None
 ) -> RunFolder:
-    """Opens a finished run without making a folder of results where none is.
-
-    Args:
-        name: Of its folder in `results`, `latest` among them, or a path to it.
-        results: Where results are kept.
-        warn: Takes what the user should know of them.
+    """Opens a finished run, by its folder's name, `latest` or a path, without making a folder of results where none is.
 
     Raises:
         StoreError: there is none; says where to look.

@@ -29,17 +29,15 @@ def unsealed(kind: type[T], content: bytes) -> T:
     try:
         value = json.loads(content)
         if isinstance(value, dict) and CHECKSUM in value:
-            told = value.pop(CHECKSUM)
-            if digest(value) != told:
-                message = "changed since it was written"
-                raise ValueError(message)
+            checksum = value.pop(CHECKSUM)
+            if digest(value) != checksum:
+                raise ValueError("changed since it was written")
     except RecursionError as error:
-        message = "nested too deep"
-        raise ValueError(message) from error
+        raise ValueError("nested too deep") from error
     return kind.model_validate(value)
 
 
 def checksums(text: str) -> Mapping[str, str]:
     """Returns file → SHA-256, of lines as `sha256sum` writes them; others are passed over."""
-    found = (_LINE.fullmatch(line) for line in text.splitlines())
-    return {match_["name"]: match_["sha256"] for match_ in found if match_}
+    matches = (_LINE.fullmatch(line) for line in text.splitlines())
+    return {match_["name"]: match_["sha256"] for match_ in matches if match_}

@@ -40,8 +40,7 @@ def take_out(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) ->
     """
     source = archive.extractfile(member)
     if source is None:
-        message = f"{member.name!r} is no regular file"
-        raise ValueError(message)
+        raise ValueError(f"{member.name!r} is no regular file")
     target.parent.mkdir(parents=True, exist_ok=True)
     with source, target.open("wb") as stream:
         shutil.copyfileobj(source, stream, 1 << 20)

@@ -34,12 +34,10 @@ class UntrustedError(Exception):
 
 @contextlib.contextmanager
 def opened(folder: Path, name: str, most_bytes: int) -> Iterator[BinaryIO]:
-    """Opens a plain file of bounded size for reading.
+    """Opens a plain file, called `name` below `folder`, of bounded size for reading.
 
-    Args:
-        folder: Ours, though others write into it.
-        name: Below it, with `/` between its parts.
-        most_bytes: That it may have now; who reads must stop there, for it may grow.
+    The folder is ours, though others write into it. The file may have `most_bytes` now; who reads must stop there, for
+    it may grow.
 
     Raises:
         FileNotFoundError: there is none, or a part of its path is no folder.
@@ -57,36 +55,47 @@ def opened(folder: Path, name: str, most_bytes: int) -> Iterator[BinaryIO]:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(name) from error
         except (OSError, ValueError) as error:  # the latter: a name with a zero in it
-            told = error.strerror if isinstance(error, OSError) else error
-            message = f"{name!a:.200} cannot be read: {told}"
-            raise UntrustedError(message) from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UntrustedError(f"{name!a:.200} cannot be read: {reason}") from error
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            message = f"{name!a:.200} is no plain file"
-            raise UntrustedError(message)
+            raise UntrustedError(f"{name!a:.200} is no plain file")
         if status.st_size > most_bytes:
-            message = f"{name!a:.200} has {_size(status.st_size)}, more than {_size(most_bytes)}"
+            message = (
+                f"{name!a:.200} has {size_text(status.st_size)}, more than {size_text(most_bytes)}"
+            )
             raise UntrustedError(message)
         yield stream
 
 
+@contextlib.contextmanager
+def opened_by_user(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that the user named for reading: links are followed, pipes and devices refused.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: its name is none that a file can have.
+    """
+    with os.fdopen(os.open(path, _FILE & ~os.O_NOFOLLOW), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        yield stream
+
+
 def named_file(path: Path, most_bytes: int) -> bytes:
-    """Returns the content of a file that the user named: links are followed, pipes and devices refused.
+    """Returns the content of a file that the user named, as `opened_by_user` has it.
 
     Raises:
         OSError: it cannot be read, is no regular file, or is larger.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "no file has such a name", repr(str(path)))
-    with os.fdopen(os.open(path, _FILE & ~os.O_NOFOLLOW), "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        if status.st_size > most_bytes:
-            told = f"{_size(status.st_size)}, more than {_size(most_bytes)}"
-            raise OSError(errno.EFBIG, told, str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with opened_by_user(path) as stream:
+        if (there := os.fstat(stream.fileno()).st_size) > most_bytes:
+            sizes = f"{size_text(there)}, more than {size_text(most_bytes)}"
+            raise OSError(errno.EFBIG, sizes, str(path))
         return stream.read(most_bytes)
 
 
@@ -109,8 +118,7 @@ def copy(folder: Path, name: str, target: Path, most_bytes: int) -> None:
         while left:
             moved = _moved(source, written, left)
             if not moved:
-                message = f"{name!a:.200} became shorter while it was read"
-                raise UntrustedError(message)
+                raise UntrustedError(f"{name!a:.200} became shorter while it was read")
             left -= moved
 
 
@@ -209,13 +217,13 @@ def _removed(top: int, name: str, free: Iterator[str]) -> bool:
             return True
         inside = _made_ours(name, top)
         try:
-            for one in _names(inside):
+            for entry in _names(inside):
                 with contextlib.suppress(OSError):
-                    if _is_folder(one, inside):
-                        os.close(_made_ours(one, inside))  # else it could not be moved
-                        os.rename(one, next(free), src_dir_fd=inside, dst_dir_fd=top)
+                    if _is_folder(entry, inside):
+                        os.close(_made_ours(entry, inside))  # else it could not be moved
+                        os.rename(entry, next(free), src_dir_fd=inside, dst_dir_fd=top)
                     else:
-                        os.unlink(one, dir_fd=inside)
+                        os.unlink(entry, dir_fd=inside)
                     went = True
         finally:
             os.close(inside)
@@ -239,5 +247,6 @@ def _made_ours(name: str, parent: int | None) -> int:
         os.close(handle)
 
 
-def _size(count: int) -> str:
+def size_text(count: float) -> str:
+    """Returns bytes as `1.2 GB` or `340.0 MB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -87,12 +87,6 @@ def rerun(
 
     The job's program is this tool's own, never the ticket's.
 
-    Args:
-        path: The ticket.
-        cell: Id of the cell.
-        offline: Whether its environment is made without a network.
-        environment_of: Where it runs.
-
     Raises:
         StoreError: the ticket is damaged or harmful.
         NothingSelectedError: it has no such cell.
@@ -121,12 +115,8 @@ def _found(path: Path, content: TicketContent, cell: str) -> CellOfTicket:
     for cell_of_ticket in content.cells:
         if cell_of_ticket.cell == cell:
             return cell_of_ticket
-    known = (
-        ", ".join(
-            cell_of_ticket.cell for cell_of_ticket in content.cells if cell_of_ticket.reproduce
-        )
-        or f"none; see {NAME}"
-    )
+    ready = [cell_of_ticket.cell for cell_of_ticket in content.cells if cell_of_ticket.reproduce]
+    known = ", ".join(ready) or f"none; see {NAME}"
     message = f"{path}: it has no cell {cell}; those that can be run again: {known}"
     raise NothingSelectedError(message)
 
@@ -145,20 +135,12 @@ def _run(jobs: Path, folder: Path, record: Record, environment: Environment) -> 
     expected = protocol.read_json(str(jobs / compare_again.EXPECTED))[job]
     pack = json.loads((jobs / "pack.json").read_text("utf-8"))
     deadline_s = next(request["deadline_s"] for request in pack["requests"] if request["id"] == job)
+    objects, room = jobs / "objects", folder / "job"
     ending, result = start(
-        environment,
-        asked,
-        jobs / "objects",
-        folder / "job",
-        device=record.device,
-        deadline_s=deadline_s,
+        environment, asked, objects, room, device=record.device, deadline_s=deadline_s
     )
     if ending.error:
         return _cannot(record.cell, ending.error)
     word, reason, observed = compare_again.compared(expected, [str(result)], str(jobs))
-    return Rerun(
-        cell=record.cell,
-        word=word,
-        reason=reason,
-        table=tuple(compare_again.table(expected, observed)),
-    )
+    table = tuple(compare_again.table(expected, observed))
+    return Rerun(cell=record.cell, word=word, reason=reason, table=table)

@@ -60,11 +60,11 @@ class Members:
         self._archive = archive
         infos = archive.infolist()
         problems = [*_too_much(infos, path.stat().st_size), *_beside(archive)]
-        seen: dict[str, str] = {}
+        first_of: dict[str, str] = {}
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in infos[:MOST_MEMBERS]:
             problem = _wrong(info)
-            other = seen.setdefault(info.filename.casefold(), info.filename)
+            other = first_of.setdefault(info.filename.casefold(), info.filename)
             if problem is None and info.filename.removeprefix(f"{ROOT}/") in self._infos:
                 problem = "is there twice"
             elif problem is None and other != info.filename:

@@ -80,10 +80,7 @@ class Folder:
         protocol.write_bytes(str(self.root / name), content)
 
     def check(self, programs: str) -> None:
-        """Reads all that was written, once more.
-
-        Args:
-            programs: Start of the names of files that are this tool's own program.
+        """Reads all that was written, once more; this tool's own program is in files whose names begin with `programs`.
 
         Raises:
             StoreError: a secret is still somewhere; says of which kind, and where.
@@ -95,11 +92,10 @@ class Folder:
             content = _PICTURE.sub(b"", (self.root / name).read_bytes())
             kind = self.redactor.leak(name.encode() + b"\0" + content, least)
             if kind:
-                message = (
+                raise StoreError(
                     f"no ticket was written: {name} would still hold a secret ({kind}). This is a bug in "
                     "trt-matrix: report it; until then, leave the cell out with --cell"
                 )
-                raise StoreError(message)
 
 
 def files(root: Path) -> tuple[str, ...]:

@@ -22,12 +22,7 @@ NO_NAME = "$oauthtoken"
 
 
 def secrets_here(environ: Mapping[str, str], results: Path) -> tuple[Secret, ...]:
-    """Returns what must not leave this machine.
-
-    Args:
-        environ: Variables of the process.
-        results: Folder of results: its path stands in every command line.
-    """
+    """Returns what must not leave this machine; the path of the folder of results stands in every command line."""
     return (
         *_names(environ),
         *(

@@ -85,10 +85,7 @@ def inputs_of(run: RunFolder, manifest: Manifest, asked: RunRequest, most: int) 
 def obstacle(asked: RunRequest | None, record: Record, plugins: str | None = None) -> str | None:
     """Returns why no job of a cell can be in a ticket; None where one can.
 
-    Args:
-        asked: What all requests of the run have in common.
-        record: The cell.
-        plugins: Why TensorRT cannot be given the plugins of the network; None where it can.
+    `asked` is what all requests of the run have in common; `plugins` why TensorRT cannot be given those of the network.
     """
     measurement = again(record)
     if asked is None:
@@ -117,16 +114,7 @@ class TicketJobs:
         inputs: Inputs,
         plugins: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Writes what all jobs share.
-
-        Args:
-            folder: Of the ticket.
-            run: Whose store holds the networks.
-            manifest: Of the run.
-            asked: What all requests have in common.
-            inputs: Images and reference.
-            plugins: With the names of their files in the ticket.
-        """
+        """Writes what all jobs share; `plugins` have the names of their files in the ticket."""
         self.folder = folder
         self.run = run
         self.manifest = manifest
@@ -143,25 +131,18 @@ class TicketJobs:
         stated = read(run.folder / "matrix.yaml").value.get("deadline_s")
         self.deadline_s = stated or DEADLINE_S
 
-    def add(
-        self,
-        record: Record,
-        companion: Record | None,
-        packages: str,
-    ) -> str:
+    def add(self, record: Record, companion: Record | None, packages: str) -> str:
         """Adds a cell; returns the name of its script.
 
-        Args:
-            record: The cell.
-            companion: Its environment's fp32 on this device; None where that is itself or unknown.
-            packages: Name of the file with what its environment had installed; empty where unknown.
+        `companion` is its environment's fp32 on this device; None where that is itself or unknown. `packages` is the name
+        of the file with what its environment had installed; empty where unknown.
         """
         measurement = again(record)
         assert measurement is not None  # noqa: S101 - see `obstacle`
-        records = [one for one in (companion, record) if one]
-        files = {
-            f"{sha256}.onnx": self._network(sha256) for sha256 in (_model(one) for one in records)
-        }
+        records = [companion, record] if companion else [record]
+        files = {}
+        for asked in filter(None, map(again, records)):
+            files[f"{asked.model_sha256}.onnx"] = self._network(asked.model_sha256)
         table = self._table(record, measurement)
         if record.pass_.made_inside:
             images = self._calibration()
@@ -179,12 +160,9 @@ class TicketJobs:
         job = job_id(cell)
         file = f"requests/{job}.json"
         self.folder.json(f"{JOBS}/{file}", request)
+        inputs = self.inputs
         expected = expected_of(
-            record,
-            self._sums(record),
-            self.references,
-            self.inputs.kept,
-            measured=self.inputs.measured,
+            record, self._sums(record), self.references, inputs.kept, measured=inputs.measured
         )
         self.expected[job] = redactor.value(expected, f"{JOBS}/{compare_again.EXPECTED}")
         environment = redactor.text(record.environment, f"{JOBS}/pack.json")
@@ -194,13 +172,8 @@ class TicketJobs:
         name = f"{CELLS}/{job}/reproduce.sh"
         identity = measurement.start.identity if measurement.start else {}
         place = place_of(redactor.value(identity, name), packages)
-        text = script(
-            cell,
-            job,
-            self.asked.engines[record.environment],
-            place,
-            gpu=record.device != "cpu",
-        )
+        engine = self.asked.engines[record.environment]
+        text = script(cell, job, engine, place, gpu=record.device != "cpu")
         self.folder.own(name, text, executable=True)
         return name
 
@@ -256,21 +229,15 @@ def companion_of(record: Record, records: Sequence[Record]) -> Record | None:
     """Returns the fp32 cell of the same environment and device, where it was started."""
     return next(
         (
-            one
-            for one in records
-            if one.pass_.precision is Precision.FP32
-            and (one.environment, one.device) == (record.environment, record.device)
-            and one is not record
-            and again(one)
+            other
+            for other in records
+            if other.pass_.precision is Precision.FP32
+            and (other.environment, other.device) == (record.environment, record.device)
+            and other is not record
+            and again(other)
         ),
         None,
     )
-
-
-def _model(record: Record) -> str:
-    measurement = again(record)
-    assert measurement is not None  # noqa: S101 - see `obstacle`
-    return measurement.model_sha256
 
 
 def npy(array: npt.NDArray[np.float32]) -> bytes:

@@ -15,10 +15,10 @@ from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.plan import select as chosen_cells
 from trt_matrix.core.records import Calibration, Record
 from trt_matrix.environments.factory import reference_environment
+from trt_matrix.environments.machine import program
 from trt_matrix.errors import NothingSelectedError
 from trt_matrix.judging.judgement_file import JudgementFile
 from trt_matrix.judging.run import judgement_of, pictures_of
-from trt_matrix.planning.machine import program
 from trt_matrix.report.summary import SUMMARY
 from trt_matrix.store.objects import require_folder
 from trt_matrix.store.results import RunFolder, finished_run, sha256_of
@@ -77,7 +77,7 @@ class MadeTicket:
             self._jobs(len(jobs)),
             *(f"  {count} without a job: {reason}" for reason, count in without.items()),
             "taken out: " + (", ".join(f"{count} × {kind}" for kind, count in removed.items())),
-            *(f"not taken out: {one}" for one in self.content.kept),
+            *(f"not taken out: {kind}" for kind in self.content.kept),
             *([OTHER_JOB] if jobs and not self.content.same_job else []),
         ]
         if self.content.stand_in:
@@ -116,14 +116,7 @@ def make(
     wish: TicketWish,
     warn: Callable[[str], None] = lambda _: None,
 ) -> MadeTicket:
-    """Writes the ticket of a finished run.
-
-    Args:
-        name: Its folder, or `latest`.
-        results: Where results are kept.
-        output: The zip to write.
-        wish: What is to be in it.
-        warn: Told what is to be known of the stored run.
+    """Writes the ticket of a finished run, its folder or `latest`, to the zip `output`.
 
     Raises:
         NothingSelectedError: no cell matches.
@@ -145,12 +138,8 @@ def make(
         cells = _write_jobs(folder, parts, inputs, wanted=not wish.no_plugins)
         content = _seal(folder, manifest, cells, len(inputs.kept) if inputs else 0, stand_in)
         archive.write(folder.root, output)
-    return MadeTicket(
-        path=output,
-        sha256=sha256_of(output),
-        content=content,
-        size_bytes=output.stat().st_size,
-    )
+    size_bytes = output.stat().st_size
+    return MadeTicket(path=output, sha256=sha256_of(output), content=content, size_bytes=size_bytes)
 
 
 def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str]:
@@ -158,8 +147,7 @@ def _chosen(records: Sequence[Record], patterns: Sequence[str]) -> frozenset[str
     unmatched = [pattern for pattern in patterns if not chosen_cells(cells, [pattern])]
     if unmatched:
         known = ", ".join(cell.id for cell in cells[:3])
-        message = f"no cell matches {' '.join(unmatched)}; there are: {known} …"
-        raise NothingSelectedError(message)
+        raise NothingSelectedError(f"no cell matches {' '.join(unmatched)}; there are: {known} …")
     return frozenset(cell.id for cell in chosen_cells(cells, patterns))
 
 
@@ -177,15 +165,15 @@ def _redactor(
         versions={*versions_in([*facts.stated(manifest, records)]), *_catalogued()},
         vocabulary={*_words()},
     )
-    for one in facts.told(run, manifest, records):
-        redactor.learn(one)
+    for value in facts.told(run, manifest, records):
+        redactor.learn(value)
     return redactor
 
 
 def _image_names(manifest: Manifest) -> Iterator[str]:
     """Yields the names of all images that a run wrote down, each once."""
-    seen = manifest.calibration
-    sets = (seen.calibration.files, seen.evaluation.files) if seen else ()
+    calibration = manifest.calibration
+    sets = (calibration.calibration.files, calibration.evaluation.files) if calibration else ()
     evaluated = (image.file_name for image in manifest.evaluation)
     yield from dict.fromkeys((*evaluated, *(name for files in sets for name in files)))
 
@@ -231,30 +219,23 @@ def _inputs(
     if asked is None or inputs is None or not (wish.no_images or wish.no_weights):
         return inputs, None
     chosen = [record for record in parts.records if record.cell in parts.chosen and again(record)]
-    companions = [one for record in chosen if (one := companion_of(record, parts.records))]
+    companions = filter(None, (companion_of(record, parts.records) for record in chosen))
     wanted = WantedStandIns(
         weights=wish.no_weights,
         images=wish.no_images,
         records=(*chosen, *companions),
         workspace=workspace,
     )
-    made = StandIns(run, manifest, asked, reference_environment(), wanted).made(inputs)
+    stand_ins = StandIns(run, manifest, asked, reference_environment(), wanted).made(inputs)
     folder.redactor.count(HiddenKind.IMAGES, JOBS, wish.no_images)
     folder.redactor.count(HiddenKind.WEIGHTS, JOBS, wish.no_weights)
-    return made
+    return stand_ins
 
 
 def _write_jobs(
     folder: Folder, parts: Parts, inputs: Inputs | None, *, wanted: bool
 ) -> tuple[CellOfTicket, ...]:
-    """Writes the jobs of the chosen cells; returns all cells.
-
-    Args:
-        folder: Of the ticket.
-        parts: Of the run.
-        inputs: What the jobs work on.
-        wanted: Whether plugins go along.
-    """
+    """Writes the jobs of the chosen cells; returns all cells. `wanted` tells whether plugins go along."""
     asked = parts.manifest.asked
     jobs, plugins = None, Plugins()
     if asked and inputs:
@@ -311,7 +292,7 @@ def _seal(
             "cells": cells,
             "stand_in": stand_in,
             "removed": [
-                {"kind": str(one.kind), "file": one.file, "count": one.times} for one in removed
+                {"kind": str(text.kind), "file": text.file, "count": text.times} for text in removed
             ],
             "kept": sorted(folder.redactor.kept),
             "files": hashes(folder.root),

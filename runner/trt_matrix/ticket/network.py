@@ -19,12 +19,8 @@ TEXTS = frozenset({"s", "strings", "string_data"})
 def redacted(content: bytes, redactor: Redactor, file: str) -> bytes:
     """Returns the network without comments and secrets; the same bytes where it holds none.
 
-    A tensor is called the same wherever it stands, also in another network and in tables.
-
-    Args:
-        content: An ONNX file.
-        redactor: Knows what to take out.
-        file: What it will be called, to be told.
+    A tensor is called the same wherever it stands, also in another network and in tables. `file` is what the network
+    will be called, to be told.
     """
     model = onnx.load_from_string(content)
     changed = _rewrite(model, redactor, file)
@@ -40,15 +36,11 @@ def _rewrite(message: Message, redactor: Redactor, file: str) -> bool:
             redactor.count(HiddenKind.COMMENT, file)
             changed = True
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            for inner in _each(value):
+            for inner in (value,) if isinstance(value, Message) else value:
                 changed = _rewrite(inner, redactor, file) or changed
         elif field.type == FieldDescriptor.TYPE_STRING or field.name in TEXTS:
             changed = _retext(message, field.name, value, redactor, file) or changed
     return changed
-
-
-def _each(value: Any) -> Any:
-    return (value,) if isinstance(value, Message) else value
 
 
 def _retext(message: Message, name: str, value: Any, redactor: Redactor, file: str) -> bool:
@@ -56,7 +48,7 @@ def _retext(message: Message, name: str, value: Any, redactor: Redactor, file: s
         new = _text(value, redactor, file)
         setattr(message, name, new)
         return new != value
-    texts = [_text(one, redactor, file) for one in value]
+    texts = [_text(item, redactor, file) for item in value]
     if texts == list(value):
         return False
     message.ClearField(name)

@@ -145,10 +145,8 @@ def found(
 ) -> Iterator[tuple[re.Match[str], Sequence[Piece]]]:
     """Yields what a text holds of the forms, from left to right, none over another.
 
-    Args:
-        text: Any.
-        versions: Dotted numbers that are known to be versions, though they could be addresses.
-        known: Finds secrets that are known literally; they win, and have no pieces.
+    `versions` are dotted numbers that could be addresses, and are known to be none. `known` finds secrets that are
+    known literally; they win, and have no pieces.
     """
     forms = ((KNOWN, known), *_FORMS) if known else _FORMS
     waiting = [
@@ -180,10 +178,10 @@ def found(
 def is_address(text: str) -> bool:
     """Tells whether `text` is an IP address that says where something is; loopback does not."""
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return not (found.is_loopback or found.is_unspecified or text == "255.255.255.255")
+    return not (address.is_loopback or address.is_unspecified or text == "255.255.255.255")
 
 
 def host(text: str, versions: Collection[str] = ()) -> Iterator[Piece]:
@@ -209,21 +207,6 @@ def _whole(kind: HiddenKind) -> Callable[[re.Match[str], Collection[str]], Itera
     def read(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
         del versions
         yield Piece(match.group(), kind)
-
-    return read
-
-
-def _group(
-    name: str, kind: HiddenKind
-) -> Callable[[re.Match[str], Collection[str]], Iterator[Piece]]:
-    """Reads a match of which one group is the secret."""
-
-    def read(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
-        del versions
-        start, end = match.span(name)
-        yield Piece(match.string[match.start() : start])
-        yield Piece(match.string[start:end], kind)
-        yield Piece(match.string[end : match.end()])
 
     return read
 
@@ -303,10 +286,8 @@ def _opaque(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
     """
     del versions
     text = match.group().rstrip("=")
-    sorts = [
-        "d" if one.isdigit() else "u" if one.isupper() else "l" for one in text if one.isalnum()
-    ]
-    changes = sum(one != other for one, other in itertools.pairwise(sorts))
+    sorts = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in text if c.isalnum()]
+    changes = sum(before != after for before, after in itertools.pairwise(sorts))
     random = (
         len(set(sorts)) == 3
         and sorts.count("d") >= 3
@@ -321,13 +302,9 @@ def _address(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]
     text = match.group()
     before = match.string[max(0, match.start() - 24) : match.start()]
     version = text in versions or (":" not in text and _VERSION_BEFORE.search(before))
-    known = is_address(text) and not version and not _few_groups(text)
+    may_be_code = "::" in text and not re.search(r"\d", text)  # as `a::b` is in C++
+    known = is_address(text) and not version and not may_be_code
     yield Piece(text, HiddenKind.ADDRESS if known else None)
-
-
-def _few_groups(text: str) -> bool:
-    """Tells whether it may as well be C++, as `a::b` is."""
-    return "::" in text and not re.search(r"\d", text)
 
 
 def _host(match: re.Match[str], versions: Collection[str]) -> Iterator[Piece]:
@@ -338,42 +315,42 @@ _READERS = {
     "pem": _whole(HiddenKind.TOKEN),
     "putty": _whole(HiddenKind.TOKEN),
     "ssh_key": _groups(public=HiddenKind.TOKEN, key_user=HiddenKind.USER, key_host=HiddenKind.HOST),
-    "authorization": _group("credentials", HiddenKind.TOKEN),
-    "cookie": _group("cookies", HiddenKind.TOKEN),
-    "bearer": _group("bearer_token", HiddenKind.TOKEN),
-    "webhook": _group("hook", HiddenKind.TOKEN),
+    "authorization": _groups(credentials=HiddenKind.TOKEN),
+    "cookie": _groups(cookies=HiddenKind.TOKEN),
+    "bearer": _groups(bearer_token=HiddenKind.TOKEN),
+    "webhook": _groups(hook=HiddenKind.TOKEN),
     "url": _url,
-    "signed": _group("signed_value", HiddenKind.TOKEN),
+    "signed": _groups(signed_value=HiddenKind.TOKEN),
     "token": _whole(HiddenKind.TOKEN),
     "dsn": _groups(dsn_user=HiddenKind.USER, dsn_password=HiddenKind.TOKEN),
     "netrc": _groups(netrc_user=HiddenKind.USER, netrc_password=HiddenKind.TOKEN),
     "curl": _groups(login_user=HiddenKind.USER, login_password=HiddenKind.TOKEN),
-    "flag": _group("flag_value", HiddenKind.TOKEN),
+    "flag": _groups(flag_value=HiddenKind.TOKEN),
     "assigned": _groups(
         value=HiddenKind.TOKEN,
         paired=HiddenKind.TOKEN,
         attribute_value=HiddenKind.TOKEN,
         element_value=HiddenKind.TOKEN,
     ),
-    "passed": _group("pass_value", HiddenKind.TOKEN),
-    "option": _group("argument", HiddenKind.TOKEN),
-    "said": _group("said_value", HiddenKind.TOKEN),
+    "passed": _groups(pass_value=HiddenKind.TOKEN),
+    "option": _groups(argument=HiddenKind.TOKEN),
+    "said": _groups(said_value=HiddenKind.TOKEN),
     "home": _whole(HiddenKind.HOME),
-    "tilde": _group("tilde_user", HiddenKind.USER),
+    "tilde": _groups(tilde_user=HiddenKind.USER),
     "remote": _remote,
     "mail": _mail,
     "uuid": _whole(HiddenKind.UUID),
     "hardware": _whole(HiddenKind.HARDWARE),
-    "machine": _group("machine_id", HiddenKind.HARDWARE),
-    "serial": _group("serial_number", HiddenKind.HARDWARE),
+    "machine": _groups(machine_id=HiddenKind.HARDWARE),
+    "serial": _groups(serial_number=HiddenKind.HARDWARE),
     "registry": _host,
     "share": _groups(
         share_host=HiddenKind.HOST, share_host2=HiddenKind.HOST, share_host4=HiddenKind.HOST
     ),
     "domain_user": _groups(nt_domain=HiddenKind.HOST, nt_user=HiddenKind.USER),
-    "named_host": _group("host_value", HiddenKind.HOST),
-    "named_user": _group("user_value", HiddenKind.USER),
-    "syslog": _group("syslog_host", HiddenKind.HOST),
+    "named_host": _groups(host_value=HiddenKind.HOST),
+    "named_user": _groups(user_value=HiddenKind.USER),
+    "syslog": _groups(syslog_host=HiddenKind.HOST),
     "v6": _address,
     "v4": _address,
     "inside": _whole(HiddenKind.HOST),

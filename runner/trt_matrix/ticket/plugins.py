@@ -30,15 +30,7 @@ class Plugins:
 def plugins_of(
     folder: Folder, run: RunFolder, asked: RunRequest, objects: str, *, wanted: bool
 ) -> Plugins:
-    """Puts the plugins of a run into its ticket.
-
-    Args:
-        folder: Of the ticket.
-        run: Whose store holds them.
-        asked: What all requests have in common.
-        objects: Where the files go.
-        wanted: False where they are to stay at home.
-    """
+    """Puts the plugins of a run into its ticket; they stay at home unless `wanted`."""
     if not asked.plugins:
         return Plugins(why_not=OLD if _stated(run) else None)
     if not wanted:
@@ -74,29 +66,28 @@ def _entry(
 
 
 def _source(
-    folder: Folder, run: RunFolder, one: Mapping[str, str], objects: str
+    folder: Folder, run: RunFolder, source: Mapping[str, str], objects: str
 ) -> Mapping[str, str]:
     # What is no UTF-8 stays as it is. What a name loses, the `#include` of it has lost, too.
-    text = _path(run, one["file"]).read_bytes().decode("utf-8", "surrogateescape")
-    clean = folder.redactor.text(text, f"{objects}/{one['name']}").encode(
-        "utf-8", "surrogateescape"
-    )
-    return {**one, "file": folder.numbers(clean, objects, _suffix(one["file"]))}
+    text = _path(run, source["file"]).read_bytes().decode("utf-8", "surrogateescape")
+    clean = folder.redactor.text(text, f"{objects}/{source['name']}")
+    content = clean.encode("utf-8", "surrogateescape")
+    return {**source, "file": folder.numbers(content, objects, _suffix(source["file"]))}
 
 
 def files_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the names of the files that an entry of a request's `plugins` refers to."""
     return (
         *entry.get("libraries", {}).values(),
-        *(one["file"] for one in entry.get("sources", ())),
+        *(source["file"] for source in entry.get("sources", ())),
     )
 
 
 def texts(run: RunFolder, asked: RunRequest | None) -> Iterator[str]:
     """Yields the sources, so that secrets are learned from them."""
     for entry in asked.plugins if asked else ():
-        for one in entry.get("sources", ()):
-            path = _path(run, one["file"])
+        for source in entry.get("sources", ()):
+            path = _path(run, source["file"])
             if path.is_file():
                 yield path.read_text("utf-8", "replace")
 

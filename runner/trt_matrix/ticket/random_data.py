@@ -66,24 +66,18 @@ def random_weights(model: onnx.ModelProto, seed: int) -> tuple[onnx.ModelProto, 
 
 
 def random_images(images: Floats, count: int, seed: int) -> Floats:
-    """Returns `count` images like `images`.
-
-    Args:
-        images: (images, …).
-        count: How many to make.
-        seed: Of the phases.
-    """
+    """Returns `count` images like `images`, (images, …); `seed` is that of the phases."""
     random = np.random.default_rng(seed)
     axes = tuple(range(1, images.ndim))
     power = np.mean(np.abs(np.fft.fftn(images, axes=axes)) ** 2, axis=0)
     levels = np.quantile(images, np.linspace(0, 1, QUANTILES))
-    made = np.empty((count, *images.shape[1:]), np.float32)
-    for image in made:
+    images_drawn = np.empty((count, *images.shape[1:]), np.float32)
+    for image in images_drawn:
         noise = np.fft.fftn(random.standard_normal(image.shape))
         shaped = np.fft.ifftn(np.sqrt(power) * noise / np.maximum(np.abs(noise), 1e-30)).real
         ranks = np.argsort(np.argsort(shaped, axis=None)) / max(shaped.size - 1, 1)
         image[...] = np.interp(ranks, np.linspace(0, 1, QUANTILES), levels).reshape(image.shape)
-    return made
+    return images_drawn
 
 
 def _weights(network: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -129,8 +123,8 @@ def _drawn(values: npt.NDArray[np.generic], random: np.random.Generator) -> npt.
         drawn -= drawn.mean(axis=1, keepdims=True)
         spread = drawn.std(axis=1, keepdims=True)
         drawn /= np.where(spread > 0, spread, 1.0)
-    made = (drawn * deviation + mean).reshape(values.shape)
+    weights = (drawn * deviation + mean).reshape(values.shape)
     if values.dtype.kind in "iu":
-        made = np.clip(np.rint(made), rows.min(), rows.max())
-    result: npt.NDArray[np.generic] = made.astype(values.dtype)
+        weights = np.clip(np.rint(weights), rows.min(), rows.max())
+    result: npt.NDArray[np.generic] = weights.astype(values.dtype)
     return result

@@ -74,12 +74,10 @@ class Redactor:
         versions: Collection[str] = (),
         vocabulary: Collection[str] = (),
     ) -> None:
-        """Knows what it is told.
+        """Knows secrets of this machine and its user, and what was asked for.
 
-        Args:
-            known: Secrets of this machine and its user, and what was asked for.
-            versions: Dotted numbers that are versions, though they could be IP addresses.
-            vocabulary: Words of the ticket's own: a user called `status` cannot be taken out of it.
+        `versions` are dotted numbers that are versions, though they could be IP addresses. `vocabulary` are words of the
+        ticket's own: a user called `status` cannot be taken out of it.
         """
         self.versions = frozenset(versions)
         self.vocabulary = frozenset(word.lower() for word in vocabulary)
@@ -118,24 +116,18 @@ class Redactor:
     def _learn_text(self, text: str, key: str) -> None:
         if kind := _kind_of_key(key):
             self._remember(Secret(kind, text))
-        if key.lower() in IMAGES:
-            self._learn_registry(text)
-        for reading in readings(plain(text)):
-            self._learn_forms(reading)
-
-    def _learn_forms(self, text: str) -> None:
-        for _, pieces in found(text, self.versions):
-            for piece in pieces:
-                if piece.secret and piece.kind is HiddenKind.HOME:
-                    owner = re.split(r"[/\\]|%2F|%5C", piece.text)[-1]
-                    self._remember(Secret(HiddenKind.USER, owner))
-                elif piece.secret:
-                    self._remember(piece.secret)
-
-    def _learn_registry(self, text: str) -> None:
         registry, slash, _ = text.partition("/")
-        if slash and (":" in registry or "." in registry) and not PUBLIC_HOSTS.fullmatch(registry):
+        named = slash and (":" in registry or "." in registry)
+        if key.lower() in IMAGES and named and not PUBLIC_HOSTS.fullmatch(registry):
             self._remember(Secret(HiddenKind.HOST, registry.partition(":")[0]))
+        for reading in readings(plain(text)):
+            for _, pieces in found(reading, self.versions):
+                for piece in pieces:
+                    if piece.secret and piece.kind is HiddenKind.HOME:
+                        owner = re.split(r"[/\\]|%2F|%5C", piece.text)[-1]
+                        self._remember(Secret(HiddenKind.USER, owner))
+                    elif piece.secret:
+                        self._remember(piece.secret)
 
     def _remember(self, secret: Secret) -> None:
         text = secret.text.strip()
@@ -157,30 +149,25 @@ class Redactor:
     # Taking out
 
     def text(self, text: str, file: str) -> str:
-        """Returns `text` without secrets.
-
-        Args:
-            text: Any.
-            file: Where it stands, to be told.
-        """
+        """Returns `text` without secrets; `file` is where it stands, to be told."""
         clean = self._cleaned(plain(text), file)
         if _SPELT.search(clean):
             clean = as_spelt(self._cleaned(as_read(clean), file))
         return clean
 
     def _cleaned(self, text: str, file: str) -> str:
-        at, made = 0, []
+        at, parts = 0, []
         for match, pieces in found(text, self.versions, self._compiled()):
-            made.append(text[at : match.start()])
+            parts.append(text[at : match.start()])
             at = match.end()
             if pieces:
-                made += [
+                parts += [
                     self._name(piece.secret, file) if piece.secret else piece.text
                     for piece in pieces
                 ]
             else:
-                made.append(self._name(Secret(self._kind_of(match[0]), match[0]), file))
-        return "".join([*made, text[at:]])
+                parts.append(self._name(Secret(self._kind_of(match[0]), match[0]), file))
+        return "".join([*parts, text[at:]])
 
     def value(self, value: Any, file: str, key: str = "") -> Any:
         """Returns nested dicts, lists and texts without secrets; everything else as it is."""
@@ -213,16 +200,14 @@ class Redactor:
         return rebuilt
 
     def _name(self, secret: Secret, file: str) -> str:
-        if secret.kind in NAMES and self._says_nothing(secret.text):
+        lower = secret.text.lower()
+        if secret.kind in NAMES and (lower in EVERYBODY or lower in self.vocabulary):
             return secret.text
         if PSEUDONYM.fullmatch(secret.text):
             return secret.text  # it was taken out already
         self.counts[secret.kind, file] += 1
         self._found.setdefault(secret.text, secret.kind)
         return self._pseudonyms.of(secret)
-
-    def _says_nothing(self, name: str) -> bool:
-        return name.lower() in EVERYBODY or name.lower() in self.vocabulary
 
     def _kind_of(self, literal: str) -> HiddenKind:
         if literal in self._known:
@@ -245,19 +230,15 @@ class Redactor:
 
     def removed(self) -> tuple[RemovedText, ...]:
         """Returns what was taken out, how often, of which file."""
-        return tuple(
-            RemovedText(kind, file, times) for (kind, file), times in sorted(self.counts.items())
-        )
+        counts = sorted(self.counts.items())
+        return tuple(RemovedText(kind, file, times) for (kind, file), times in counts)
 
     def leak(self, content: bytes, least: int = INSIDE_WORDS) -> HiddenKind | None:
         """Returns the kind of a secret that is still in `content`; None where there is none.
 
         It looks with the expression that replaced, so that what that leaves alone is no leak; in JSON at
-        the texts that it holds, too: there a secret may be spelt otherwise.
-
-        Args:
-            content: Of a file that was written, as it lies there.
-            least: Characters of the shortest secret to look for: in numbers, short ones are chance.
+        the texts that it holds, too: there a secret may be spelt otherwise. Shorter secrets than `least`
+        characters are not looked for: in numbers they are chance.
         """
         secrets = {
             text: kind
@@ -267,8 +248,8 @@ class Redactor:
         if not secrets:
             return None
         expression = _literals(secrets)
-        told = content.decode("utf-8", "replace")
-        for text in (told, *_wide(content), *_texts_of(told)):
+        decoded = content.decode("utf-8", "replace")
+        for text in (decoded, *_wide(content), *_texts_of(decoded)):
             if match := expression.search(text):
                 lower = match[0].lower()
                 return next(kind for secret, kind in secrets.items() if secret.lower() == lower)
@@ -276,7 +257,7 @@ class Redactor:
 
 
 def _literals(secrets: Mapping[str, HiddenKind]) -> re.Pattern[str]:
-    ordered = sorted(secrets.items(), key=lambda one: (-len(one[0]), one[0]))
+    ordered = sorted(secrets.items(), key=lambda entry: (-len(entry[0]), entry[0]))
     return re.compile("|".join(_literal(text, kind) for text, kind in ordered))
 
 
@@ -297,12 +278,12 @@ def _texts_of(text: str) -> Iterator[str]:
         return
     while waiting:
         match waiting.pop():
-            case str() as one:
-                yield one
-            case dict() as one:
-                waiting += [*one, *one.values()]
-            case list() as one:
-                waiting += one
+            case str() as inner:
+                yield inner
+            case dict() as inner:
+                waiting += [*inner, *inner.values()]
+            case list() as inner:
+                waiting += inner
 
 
 _SPELT = re.compile(r"\\([nrt])")

@@ -39,19 +39,14 @@ def request_again(
     table: StoredObject | None = None,
     plugins: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
-    """Returns the content of request.json.
+    """Returns the content of request.json; files are named as in the ticket.
 
-    Args:
-        asked: What all requests of the run have in common.
-        records: The environment's fp32 on this device, where it is known, and the cell last.
-        files: Names of the files in the ticket.
-        evaluation: Name of the images.
-        table: The table that is carried into the cell's float network; None where none is.
-        plugins: With the names of their files in the ticket.
+    `records` are the environment's fp32 on this device, where it is known, and the cell last. `table` is carried into
+    the cell's float network; None where none is.
     """
     record = records[-1]
     passes = [
-        _pass(asked, one, files, records[0], table if one is record else None) for one in records
+        _pass(asked, each, files, records[0], table if each is record else None) for each in records
     ]
     return {
         "schema_version": protocol.SCHEMA_VERSION,
@@ -111,12 +106,8 @@ def expected_of(
 ) -> Mapping[str, Any]:
     """Returns the cell's entry of expected.json; see `job.compare_again`.
 
-    Args:
-        record: The cell.
-        sums: head → per-image sums of each good repeat; empty where it never ran.
-        references: head → name of the file with the reference's outputs on the `kept` images.
-        kept: Which of the evaluation images are in the ticket.
-        measured: False where another network or other images stand in for what was measured.
+    `sums` is head → per-image sums of each good repeat, empty where it never ran; `references` head → name of the file
+    with the reference's outputs on the `kept` images; `measured` False where another network or other images stand in.
     """
     measurement = again(record)
     start = measurement.start if measurement else None
@@ -141,7 +132,7 @@ def _numbers(repeats: Sequence[Sums], kept: Sequence[int]) -> Mapping[str, Any]:
     sample = Sample(np.stack([array["d2"] for array in chosen]), chosen[0]["r2"])
     if not float(sample.energy.sum()) > 0:
         return nothing
-    nmse = [float(one) for one in sample.by_repeat]
+    nmse = [float(value) for value in sample.by_repeat]
     if not all(map(math.isfinite, nmse)):
         return nothing
     mean, degrees = float(np.mean(nmse)), len(nmse) - 1

@@ -98,9 +98,7 @@ class ScriptPlace:
 def place_of(identity: Mapping[str, Any], packages: str) -> ScriptPlace:
     """Returns where an environment's cells can run again.
 
-    Args:
-        identity: Its stated facts.
-        packages: Name of the file with what was installed; empty where there is none.
+    `packages` is the name of the file with what was installed; empty where there is none.
     """
     match identity.get("kind"):
         case "venv":
@@ -122,15 +120,7 @@ def place_of(identity: Mapping[str, Any], packages: str) -> ScriptPlace:
 
 
 def script(cell: str, job: str, engine: str, place: ScriptPlace, *, gpu: bool) -> str:
-    """Returns the text of reproduce.sh.
-
-    Args:
-        cell: Id of the cell.
-        job: What its job is called.
-        engine: `onnxruntime` or `tensorrt`.
-        place: Where it can run again.
-        gpu: Whether it needs one.
-    """
+    """Returns the text of reproduce.sh for a cell's job, which runs at `place` and may need a GPU."""
     return SCRIPT.format(
         cell=_comment(cell),
         engine=engine,

@@ -89,10 +89,7 @@ class StandIns:
         self.reference = manifest.reference
 
     def made(self, inputs: Inputs) -> tuple[Inputs, StandIn]:
-        """Returns what the ticket's jobs work on, and what became of the fault.
-
-        Args:
-            inputs: The run's own.
+        """Returns what the ticket's jobs work on in place of the run's own, and what became of the fault.
 
         Raises:
             StoreError: the stand-in cannot be made, or could not be run.
@@ -100,8 +97,7 @@ class StandIns:
         try:
             return self._made(inputs)
         except (GraphError, AnswerError) as error:
-            message = f"no ticket was written: no stand-in can be made ({error})"
-            raise StoreError(message) from error
+            raise StoreError(f"no ticket was written: no stand-in can be made ({error})") from error
 
     def _made(self, inputs: Inputs) -> tuple[Inputs, StandIn]:
         model = onnx.load_from_string(self._object(f"{self.reference.model_sha256}.onnx"))
@@ -173,8 +169,7 @@ class StandIns:
         }
         answer = self._asked(array, (), calibration).calibration()
         if answer is None:
-            message = "its calibration on the host failed"
-            raise AnswerError(message)
+            raise AnswerError("its calibration on the host failed")
         return {
             digest: from_ranges(answer.algorithms[name], Provenance(algorithm=name))
             for digest, name in algorithms.items()
@@ -214,8 +209,7 @@ class StandIns:
         answer = answers.answer(name)
         if answer is None or answer.status != "ok":
             why = answer.error.message if answer and answer.error else "it gave no answer"
-            message = f"{name} on the host: {why}"
-            raise AnswerError(message)
+            raise AnswerError(f"{name} on the host: {why}")
         files = {
             head: answers.file(name, answer.outputs[head].file) for head, _ in self.asked.heads
         }

@@ -19,15 +19,10 @@ def start(
     device: str,
     deadline_s: float,
 ) -> tuple[Ending, Path]:
-    """Runs a job; returns how it ended, and its RESULT_DIR.
+    """Runs a job in a prepared environment until `deadline_s`; returns how it ended, and its RESULT_DIR.
 
-    Args:
-        environment: Prepared.
-        asked: Content of request.json; its files are named as they are in `objects`.
-        objects: Folder of the files.
-        folder: Empty; request/ and result/ are made in it.
-        device: `cpu` or a GPU.
-        deadline_s: When it is stopped.
+    `asked` is the content of request.json, whose files are named as they are in `objects`; request/ and result/ are made
+    in `folder`.
     """
     request, result, log = folder / "request", folder / "result", folder / "job.log"
     request.mkdir(parents=True)

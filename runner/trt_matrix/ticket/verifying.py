@@ -73,12 +73,12 @@ def _content(members: Members) -> TicketContent:
 
 
 def _differences(members: Members, content: TicketContent) -> Iterator[str]:
-    found = members.names - {NAME}
-    for name in sorted(content.files.keys() - found):
+    names = members.names - {NAME}
+    for name in sorted(content.files.keys() - names):
         yield f"{name!a:.200} is missing"
-    for name in sorted(found - content.files.keys()):
+    for name in sorted(names - content.files.keys()):
         yield f"{name!a:.200} was added"
-    for name in sorted(found & content.files.keys()):
+    for name in sorted(names & content.files.keys()):
         stated = content.files[name]
         if members.size(name) != stated.size_bytes or members.sha256(name) != stated.sha256:
             yield f"{name!a:.200} was changed"

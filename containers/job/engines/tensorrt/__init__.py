@@ -81,8 +81,7 @@ class Engine(object):
             configuration.check_bf16(strong, self._cuda.capability())
         if implicit is not None and strong:
             raise protocol.UnsupportedError(
-                "%s: a strongly typed network runs in int8 by its Q/DQ nodes only"
-                % CALLED
+                "%s: a strongly typed network runs in int8 by its Q/DQ nodes only" % CALLED
             )
         self._log.restart()
         start = time.perf_counter()
@@ -92,8 +91,13 @@ class Engine(object):
         parsed = network.parse(builder, self._log, model, explicit, strong)
         _check_types(parsed, precision, explicit, strong)
         names = self._held(implicit) if precision == "int8" else []
+        if names and explicit:
+            raise protocol.UnsupportedError(
+                "fp32_layers: in a network with Q/DQ nodes those say what runs in int8; take the nodes around "
+                "%s out, or ask for implicit int8 only" % ", ".join(names)
+            )
         if names:
-            _hold(parsed, names, explicit)
+            held.hold(parsed.definition, names)
         resources = cuda.Resources(self._cuda)
         try:
             built, quantisation = self._build(builder, parsed, precision, strong, table, implicit, resources)
@@ -203,15 +207,6 @@ def _check_types(parsed, precision, explicit, strong):
             "a strongly typed network runs in %s where its tensors are %s, this one has none: "
             "convert it to %s first" % (precision, name, name)
         )
-
-
-def _hold(parsed, names, explicit):
-    if explicit:
-        raise protocol.UnsupportedError(
-            "fp32_layers: in a network with Q/DQ nodes those say what runs in int8; take the nodes around "
-            "%s out, or ask for implicit int8 only" % ", ".join(names)
-        )
-    held.hold(parsed.definition, names)
 
 
 def _only_input(parsed):

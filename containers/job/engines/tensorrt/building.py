@@ -4,6 +4,7 @@ import time
 
 from . import configuration, library, rtx
 from .library import CALLED, trt
+from .network import inputs
 
 
 class BuildError(Exception):
@@ -28,9 +29,7 @@ class Built(object):
 def serialised(builder, network, choice, options, log, capability):
     """Returns (plan, facts of `Built`, trt.IBuilderConfig): what needs no GPU in TensorRT-RTX.
 
-    Args: as `build`.
-
-    Raises: as `build`.
+    It raises as `build` does.
     """
     config = builder.create_builder_config()
     facts = {"flags": configuration.configure(config, choice, options)}
@@ -47,15 +46,7 @@ def serialised(builder, network, choice, options, log, capability):
 
 
 def build(builder, network, choice, options, log, capability):
-    """Returns the Built engine of `network`.
-
-    Args:
-        builder: trt.Builder that made the network.
-        network: Network.
-        choice: configuration.Choice.
-        options: of options.checked.
-        log: Log.
-        capability: of the GPU, 90 for 9.0.
+    """Returns the Built engine of `network`, which `builder` made; `capability` is 90 for 9.0.
 
     Raises:
         BuildError: TensorRT gave no engine.
@@ -105,8 +96,7 @@ def _add_profile(builder, config, network, choice, batch):
         BuildError: another axis of an input is free.
     """
     free = {}
-    for index in range(network.definition.num_inputs):
-        tensor = network.definition.get_input(index)
+    for tensor in inputs(network.definition):
         shape = tuple(tensor.shape)
         if -1 in shape[1:]:
             raise BuildError(

@@ -38,13 +38,10 @@ def available():
 
 
 def make(name, feed, cache, batch=1):
-    """Returns a calibrator to hand to TensorRT.
+    """Returns a calibrator of CLASSES to hand to TensorRT.
 
-    Args:
-        name: of CLASSES.
-        feed: Feed with the images, or None where the scales are in `cache`.
-        cache: bytes of a calibration cache to offer, or None to calibrate.
-        batch: images at once where the batch is no axis; 1 where it is, and in the shape.
+    It has a `feed` with the images, or a calibration `cache` to offer. `batch` is the images at once where the
+    batch is no axis, and 1 where it is one, in the shape.
 
     Raises:
         protocol.UnsupportedError: this TensorRT has no such calibrator.
@@ -68,14 +65,7 @@ class Feed(object):
     """Calibration images, one batch after the other, in one buffer on the GPU."""
 
     def __init__(self, resources, input_name, images, size):
-        """Allocates the buffer.
-
-        Args:
-            resources: cuda.Resources that own it.
-            input_name: of the network; it must be its only input.
-            images: float32 (images, ...).
-            size: of a batch.
-        """
+        """Allocates the buffer of `size` images, owned by `resources`, for the network's only input."""
         self._cuda = resources.cuda
         self._input = input_name
         self._images = images
@@ -183,8 +173,7 @@ class Callbacks(object):
 
 def _refuse(_cache):
     raise CalibrationError(
-        "%s takes no calibration cache from Python: carry the table as dynamic_range"
-        % CALLED
+        "%s takes no calibration cache from Python: carry the table as dynamic_range" % CALLED
     )
 
 
@@ -202,9 +191,7 @@ def _pointed_at(given):
 def check(calibrator, takes_images):
     """Raises where a callback failed or was called that should not be; also after a failed build.
 
-    Args:
-        calibrator: of `make`.
-        takes_images: False where all scales were in the cache it offered.
+    Images are not taken where all scales were in the cache it offered.
 
     Raises:
         CalibrationError: says which.
@@ -223,11 +210,7 @@ def check(calibrator, takes_images):
 
 
 def check_complete(calibrator, feed):
-    """Raises where a finished build did not use all that it was given.
-
-    Args:
-        calibrator: of `make`.
-        feed: its images, or None where it offered a cache.
+    """Raises where a finished build did not use all that it was given: its images, or the cache that it offered.
 
     Raises:
         CalibrationError: images were left out, no scales came back, or the cache was not read.

@@ -6,7 +6,6 @@ libraries, is taken as it is. Standard library only.
 
 import glob
 import hashlib
-import io
 import json
 import os
 import re
@@ -36,12 +35,8 @@ class CompileError(Exception):
 def library(sources, flags, major, capability, folder):
     """Returns (path of the library, facts of how it was made).
 
-    Args:
-        sources: [{"name": as others include it, "file": path}].
-        flags: the user's, for the compiler.
-        major: of TensorRT: its headers must be of it.
-        capability: of the GPU, 90 for 9.0: nvcc compiles for that.
-        folder: where to keep the library if nothing better is there.
+    `sources` are [{"name": as others include it, "file": path}], TensorRT's headers must be of `major`, and nvcc
+    compiles for `capability` (90 for 9.0). The library is kept in `folder` if nothing better is there.
 
     Raises:
         CompileError: see there.
@@ -60,7 +55,7 @@ def library(sources, flags, major, capability, folder):
     if "TensorRT" in headers or USES_CUDA.search(everything):
         headers["CUDA"] = cuda_headers()
     command = compiler([".cu" for name in units if name.endswith(".cu")], capability)
-    linked = sorted(path for path in mapped.paths(_maps()) if LINKED.match(os.path.basename(path)))
+    linked = sorted(path for path in mapped.paths(mapped.maps()) if LINKED.match(os.path.basename(path)))
     options = [STANDARD, "-O2"] + ["-I" + headers[name] for name in sorted(headers)] + list(flags)
     facts = {
         "sources": {name: hashlib.sha256(contents[name]).hexdigest() for name in sorted(contents)},
@@ -204,11 +199,7 @@ def cuda_headers():
 
 
 def home(folder):
-    """Returns where libraries are kept: a place that lasts, if one is here that can hold programs.
-
-    Args:
-        folder: the last resort, gone with the job.
-    """
+    """Returns where libraries are kept: a place that lasts, if one is here that can hold programs, else `folder`."""
     lasting = os.environ.get(CACHE) or os.path.join(os.path.expanduser("~"), ".cache", "trt-matrix")
     for place in (os.path.join(lasting, "plugins"), folder):
         try:
@@ -230,13 +221,6 @@ def first_line(command):
     lines = said.decode("utf-8", "replace").strip().splitlines()
     # nvcc tells its version last.
     return (lines[-1] if command[0].endswith("nvcc") else lines[0]) if lines else "unknown"
-
-
-def _maps():
-    if not os.path.exists("/proc/self/maps"):
-        return ""
-    with io.open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as stream:
-        return stream.read()
 
 
 def _read(path):

@@ -47,12 +47,7 @@ def _has_bf16():
 
 
 def check_bf16(strong, capability):
-    """Raises protocol.UnsupportedError where bfloat16 is wanted and cannot be.
-
-    Args:
-        strong: whether the network's own types decide.
-        capability: of the GPU, 90 for 9.0.
-    """
+    """Raises protocol.UnsupportedError where bfloat16 is wanted and cannot be; 90 is the capability 9.0."""
     known = hasattr(trt.DataType, "BF16") if strong else _has_bf16()
     if not known:
         raise protocol.UnsupportedError("%s has no bfloat16 (9 and later do)" % CALLED)
@@ -123,9 +118,7 @@ def _set_level(config, level):
     if level is None:
         return
     if not hasattr(config, "builder_optimization_level"):
-        raise protocol.UnsupportedError(
-            "%s has no optimisation level (8.6 and later do)" % CALLED
-        )
+        raise protocol.UnsupportedError("%s has no optimisation level (8.6 and later do)" % CALLED)
     config.builder_optimization_level = level
 
 

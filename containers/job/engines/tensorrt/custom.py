@@ -8,17 +8,12 @@ KINDS = ("PLUGIN", "PLUGIN_V2", "PLUGIN_V3")  # of trt.LayerType
 
 
 def told(names, network, layers, table):
-    """Returns [{"name", "precision", "inputs", "outputs", "before", "after", "scaled"}].
+    """Returns [{"name", "precision", "inputs", "outputs", "before", "after", "scaled"}] of custom layers.
 
+    `network` is {layer: [output tensors]}, `layers` are those of layers.json, `table` is {tensor: amax} or None.
     inputs and outputs are those of the engine's layer, with precision and format; before and after
     the layers that write or read them, conversions among them; scaled maps each output to whether the
     table has a scale for it, or is null without a table. What was not told is null or empty.
-
-    Args:
-        names: of the network's custom layers.
-        network: {layer: [output tensors]}.
-        layers: of layers.json.
-        table: {tensor: amax} or None.
     """
     return [_told(name, network[name], layers, table) for name in names]
 

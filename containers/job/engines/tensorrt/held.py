@@ -4,7 +4,7 @@ import difflib
 
 from ... import protocol
 from .library import CALLED, trt
-from .network import FLOATS, word
+from .network import FLOATS, outputs, word
 
 
 def hold(definition, names):
@@ -12,10 +12,6 @@ def hold(definition, names):
 
     A layer is named as the network names it, or by a tensor that it makes: parsers up to 7.2 give layers
     no names of their own. One node may have become several layers; all that answer are held.
-
-    Args:
-        definition: trt.INetworkDefinition.
-        names: what to hold.
 
     Raises:
         protocol.UnsupportedError: layers have no precision here (11).
@@ -28,17 +24,16 @@ def hold(definition, names):
     called, found = {}, set()
     for index in range(definition.num_layers):
         layer = definition.get_layer(index)
-        made = [layer.get_output(one) for one in range(layer.num_outputs)]
-        made = [tensor for tensor in made if tensor is not None]
-        answers_to = {layer.name} | {tensor.name for tensor in made}
+        tensors = outputs(layer)
+        answers_to = {layer.name} | {tensor.name for tensor in tensors}
         wanted = answers_to & set(names)
         called.update(dict.fromkeys(answers_to))
         # A type for a shape or an index breaks the build.
-        if not wanted or not made or any(word(tensor.dtype) not in FLOATS for tensor in made):
+        if not wanted or not tensors or any(word(tensor.dtype) not in FLOATS for tensor in tensors):
             continue
         found |= wanted
         layer.precision = trt.DataType.FLOAT
-        for number in range(len(made)):
+        for number in range(len(tensors)):
             layer.set_output_type(number, trt.DataType.FLOAT)
     missing = sorted(set(names) - found)
     if missing:

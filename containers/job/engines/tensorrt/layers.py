@@ -10,14 +10,7 @@ from .library import trt
 
 
 def of(engine, session, log, network):
-    """Returns {"source", "layers"} as in layers.json.
-
-    Args:
-        engine: trt.ICudaEngine.
-        session: Session on it.
-        log: Log of its build.
-        network: {layer: [output tensors]} before fusion.
-    """
+    """Returns {"source", "layers"} as in layers.json; `network` is {layer: [output tensors]} before fusion."""
     if hasattr(engine, "create_engine_inspector"):  # 8.2
         inspector = engine.create_engine_inspector()
         inspector.execution_context = session.context

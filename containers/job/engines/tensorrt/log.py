@@ -49,12 +49,7 @@ class Log(trt.ILogger if hasattr(trt, "ILogger") else trt.Logger):
             sys.stderr.write("a message of TensorRT was lost: %r\n" % (error,))
 
     def take(self, level, message):
-        """Sorts one message.
-
-        Args:
-            level: index into LEVELS.
-            message: text.
-        """
+        """Sorts one message; `level` is an index into LEVELS."""
         for pattern, kept in ((MISSING_SCALE, self.unscaled), (REJECTED, self.rejected)):
             match = pattern.search(message)
             if match and match.group(1) not in kept:

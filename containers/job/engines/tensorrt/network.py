@@ -39,20 +39,18 @@ class Network(object):
         self.layers = {}
         self.tensors = []
         self.types = set()
-        for index in range(definition.num_inputs):
-            self._add(definition.get_input(index), True)
+        for tensor in inputs(definition):
+            self._add(tensor, True)
         self.quantised = False
         self.custom = []
         for index in range(definition.num_layers):
             layer = definition.get_layer(index)
-            made = (layer.get_output(one) for one in range(layer.num_outputs))
-            outputs = [tensor for tensor in made if tensor is not None]
             # Parsers up to 7.2 give one name to all layers that they make of a node.
-            self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs)
+            self.layers.setdefault(layer.name, []).extend(tensor.name for tensor in outputs(layer))
             self.quantised = self.quantised or word(layer.type) in ("QUANTIZE", "DEQUANTIZE")
             if word(layer.type) in custom.KINDS and layer.name not in self.custom:
                 self.custom.append(layer.name)
-            for tensor in outputs:
+            for tensor in outputs(layer):
                 self._add(tensor, word(layer.type) != "CONSTANT")
 
     def _add(self, tensor, scaled):
@@ -61,20 +59,27 @@ class Network(object):
             self.tensors.append(tensor.name)
 
 
+def inputs(owner):
+    """Returns the input tensors of a layer or of a network definition; an optional one may be left out."""
+    tensors = (owner.get_input(index) for index in range(owner.num_inputs))
+    return [tensor for tensor in tensors if tensor is not None]
+
+
+def outputs(owner):
+    """Returns the output tensors of a layer or of a network definition; an optional one may be left out."""
+    tensors = (owner.get_output(index) for index in range(owner.num_outputs))
+    return [tensor for tensor in tensors if tensor is not None]
+
+
 def word(value):
     """Returns the name of an enum's value: `FLOAT` for trt.DataType.FLOAT."""
     return str(value).split(".")[-1]
 
 
 def parse(builder, log, form, explicit, strong):
-    """Returns the Network that `form` holds.
+    """Returns the Network that `form` holds: the path of an .onnx, or a UFF form of protocol.UFF_KEYS.
 
-    Args:
-        builder: trt.Builder.
-        log: Log, which hears the parser.
-        form: path of an .onnx, or a UFF form of protocol.UFF_KEYS.
-        explicit: whether its Q/DQ nodes say what runs in int8.
-        strong: whether the network's types say so (strongly typed).
+    `explicit` says whether its Q/DQ nodes say what runs in int8, `strong` whether its types do (strongly typed).
 
     Raises:
         ParseError: the parser refused it.
@@ -119,8 +124,7 @@ def _create(builder, implicit_batch, explicit, strong):
             raise protocol.UnsupportedError(_NO_STRONG % CALLED)
         if explicit:
             raise protocol.UnsupportedError(
-                "%s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only"
-                % CALLED
+                "%s knows no Q/DQ nodes (8.0 and later do): it has implicit int8 only" % CALLED
             )
         return builder.create_network()
     flags = trt.NetworkDefinitionCreationFlag

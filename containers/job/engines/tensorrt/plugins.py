@@ -16,10 +16,7 @@ from .library import trt
 def load(entries, capability, folder):
     """Loads all of them; returns [{"library", "creators": [name version], how it was compiled}].
 
-    Args:
-        entries: as above.
-        capability: of the GPU, 90 for 9.0.
-        folder: for libraries that are compiled here.
+    They are compiled for `capability` (90 for 9.0), into `folder`.
 
     Raises:
         ValueError: a library cannot be loaded, or registered nothing.

@@ -10,10 +10,7 @@ from .library import CALLED, trt
 
 
 def target(capability):
-    """Returns the value of trt.ComputeCapability that a plan is built for.
-
-    Args:
-        capability: of the GPU, 86 for 8.6.
+    """Returns the value of trt.ComputeCapability that a plan is built for; `capability` is 86 for 8.6.
 
     Raises:
         protocol.UnsupportedError: it knows newer GPUs, and not this one.

@@ -1,9 +1,11 @@
 """A table's way into TensorRT, and how much of it arrived."""
 
+import itertools
 import struct
 
 from ... import protocol
 from .library import CALLED, trt
+from .network import inputs, outputs
 
 LEVELS = 127  # amax = 127 * scale
 
@@ -12,10 +14,6 @@ def header(version, algorithm):
     """Returns the first line that this TensorRT writes: `TRT-8503-EntropyCalibration2`.
 
     major * 1000 + minor * 100 + patch; from TensorRT 10 on the major counts 10000.
-
-    Args:
-        version: trt.__version__.
-        algorithm: of calibrators.HEADERS.
     """
     major, minor, patch = (int(part) for part in (version.split(".") + ["0", "0"])[:3])
     number = major * (1000 if major < 10 else 10000) + minor * 100 + patch
@@ -23,12 +21,7 @@ def header(version, algorithm):
 
 
 def cache(table, first_line):
-    """Returns the bytes of a calibration cache: scales as big-endian float32 in hexadecimal.
-
-    Args:
-        table: {tensor: amax}.
-        first_line: of `header`.
-    """
+    """Returns the bytes of a calibration cache from {tensor: amax}: scales as big-endian float32 in hexadecimal."""
     lines = [first_line]
     for name in sorted(table):
         if "\n" in name:
@@ -64,31 +57,19 @@ def set_ranges(network, table):
     """
     if not hasattr(trt.ITensor, "set_dynamic_range"):
         raise protocol.UnsupportedError("%s has no dynamic ranges" % CALLED)
-    for tensor in _tensors(network.definition):
+    definition = network.definition
+    layers = [definition.get_layer(index) for index in range(definition.num_layers)]
+    for tensor in itertools.chain(inputs(definition), *(outputs(layer) for layer in layers)):
         if tensor.name in table:
             limit = table[tensor.name]
             if not tensor.set_dynamic_range(-limit, limit):
                 raise ValueError("TensorRT refused the range %g of tensor %r" % (limit, tensor.name))
 
 
-def _tensors(network):
-    for index in range(network.num_inputs):
-        yield network.get_input(index)
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        for output in range(layer.num_outputs):
-            tensor = layer.get_output(output)
-            if tensor is not None:
-                yield tensor
-
-
 def coverage(table, tensors, log):
     """Returns how a table and a network went together, as in build.json.
 
-    Args:
-        table: {tensor: amax}: what TensorRT was given, or made itself.
-        tensors: names of the network's tensors that can have a scale.
-        log: Log of the build.
+    `table` is {tensor: amax} that TensorRT was given, or made itself; `tensors` are those that can have a scale.
     """
     known = set(tensors)
     return {

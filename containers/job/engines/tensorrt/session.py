@@ -48,13 +48,9 @@ class Session(object):
     """
 
     def __init__(self, cuda_, built, log, batch=1):
-        """Makes context, buffers, stream and events; they live until `close`.
+        """Makes context, buffers, stream and events for `batch` images at once; they live until `close`.
 
-        Args:
-            cuda_: cuda.Cuda.
-            built: building.Built.
-            log: Log, whose errors explain a failure.
-            batch: images at once.
+        Errors of `log` explain a failure.
 
         Raises:
             RunError: TensorRT made no context, or a tensor has a type numpy lacks.
@@ -70,13 +66,15 @@ class Session(object):
         try:
             self._rtx = rtx.Runtime(built.engine) if library.IS_RTX else None
             start = time.perf_counter()
-            self._context = self._new_context()
+            self.context = self._new_context()
             if library.IS_RTX:
                 self.jit_s = time.perf_counter() - start
-            if self._context is None:
+            if self.context is None:
                 raise RunError("TensorRT made no execution context" + log.told())
-            self._interface = _interface(built.engine)(built.engine, self._context, batch)
+            self._interface = _interface(built.engine)(built.engine, self.context, batch)
             self._bindings = self._interface.bindings(self._resources)
+            self._inputs = {binding.name: binding for binding in self._bindings if binding.is_input}
+            self._outputs = {binding.name: binding for binding in self._bindings if not binding.is_input}
             self._stream = self._resources.stream()
             self._start, self._end = self._resources.event(), self._resources.event()
         except Exception:
@@ -94,24 +92,20 @@ class Session(object):
             ValueError: the engine lacks one of the names, or an input has another type or shape.
             RunError, cuda.CudaError: it did not run.
         """
-        found = {binding.name: binding for binding in self._bindings}
         for name, array in sorted(inputs.items()):
-            self._fill(found, name, array)
-        missing = [name for name in outputs if name not in found or found[name].is_input]
+            self._fill(name, array)
+        missing = [name for name in outputs if name not in self._outputs]
         if missing:
-            raise ValueError(
-                "the model has no output %s; it has: %s"
-                % (", ".join(missing), ", ".join(binding.name for binding in self._bindings if not binding.is_input))
-            )
-        wanted = [found[name] for name in outputs]
+            known = [binding.name for binding in self._bindings if not binding.is_input]
+            raise ValueError("the model has no output %s; it has: %s" % (", ".join(missing), ", ".join(known)))
+        wanted = [self._outputs[name] for name in outputs]
         self._execute(wanted)
-        return [one.array.copy() for one in wanted]
+        return [binding.array.copy() for binding in wanted]
 
-    def _fill(self, found, name, array):
-        if name not in found or not found[name].is_input:
-            known = sorted(binding.name for binding in self._bindings if binding.is_input)
-            raise ValueError("the model has no input %r; it has: %s" % (name, ", ".join(known)))
-        target = found[name].array
+    def _fill(self, name, array):
+        if name not in self._inputs:
+            raise ValueError("the model has no input %r; it has: %s" % (name, ", ".join(sorted(self._inputs))))
+        target = self._inputs[name].array
         if target.shape != array.shape:
             raise ValueError(
                 "input %r has shape %s, images have %s" % (name, target.shape, array.shape)
@@ -125,36 +119,29 @@ class Session(object):
 
     def _execute(self, wanted):
         call, stream = self._cuda.call, self._stream
-        for binding in self._bindings:
-            if binding.is_input:
-                cuda.upload(self._cuda, binding.address, binding.array, stream)
+        for binding in self._inputs.values():
+            cuda.upload(self._cuda, binding.address, binding.array, stream)
         call("cudaEventRecord", (self._start, stream))
         if not self._interface.enqueue(self._bindings, stream):
             raise RunError("TensorRT did not run the engine" + self._log.told())
         call("cudaEventRecord", (self._end, stream))
-        for one in wanted:
-            cuda.download(self._cuda, one.array, one.address, stream)
+        for binding in wanted:
+            cuda.download(self._cuda, binding.array, binding.address, stream)
         call("cudaStreamSynchronize", (stream,))
         self.device_s = cuda.elapsed_s(self._cuda, self._start, self._end)
 
     def layer_times(self, inputs, runs):
-        """Returns what each layer takes: runs and layers of protocol.TIMES_KEYS.
-
-        Args:
-            inputs: as of `run`.
-            runs: at least 1.
+        """Returns what each layer takes in `runs` (at least 1): runs and layers of protocol.TIMES_KEYS.
 
         Raises: as `run`.
         """
-        told = self.profile(inputs, PROFILE_WARM_UP + runs)[PROFILE_WARM_UP:]
-        return {"runs": runs, "layers": layer_information.timed(told, self.layers, self.network)}
+        counted = self.profile(inputs, PROFILE_WARM_UP + runs)[PROFILE_WARM_UP:]
+        return {"runs": runs, "layers": layer_information.timed(counted, self.layers, self.network)}
 
     def profile(self, inputs=None, runs=1):
         """Returns {layer: seconds} of each run on a context of its own: profiling slows a context.
 
-        Args:
-            inputs: as of `run`; None: zeros.
-            runs: how many.
+        Without inputs it runs on zeros.
 
         Raises: as `run`.
         """
@@ -164,35 +151,29 @@ class Session(object):
         self._interface.shape(context)
         profiler = Profiler()
         context.profiler = profiler
-        found = {binding.name: binding for binding in self._bindings}
         for name, array in sorted((inputs or {}).items()):
-            self._fill(found, name, array)
-        for binding in self._bindings:
-            if binding.is_input:
-                if inputs is None:
-                    binding.array[...] = 0
-                cuda.upload(self._cuda, binding.address, binding.array, self._stream)
+            self._fill(name, array)
+        for binding in self._inputs.values():
+            if inputs is None:
+                binding.array[...] = 0
+            cuda.upload(self._cuda, binding.address, binding.array, self._stream)
         self._cuda.call("cudaStreamSynchronize", (self._stream,))
         addresses = [binding.address for binding in self._bindings]
-        told = []
+        measured = []
         for _ in range(runs):
             profiler.seconds = {}
             if not self._interface.execute(context, addresses):
                 raise RunError("TensorRT did not run the engine" + self._log.told())
-            told.append(profiler.seconds)
-        return told
-
-    @property
-    def context(self):
-        return self._context
+            measured.append(profiler.seconds)
+        return measured
 
     def close(self):
         """Frees everything on the GPU: context first, then engine, then buffers."""
-        self._context = None
+        self.context = None
         self._rtx = None
         self._interface = None
         self._built = None
-        self._bindings = ()
+        self._bindings, self._inputs, self._outputs = (), {}, {}
         self._resources.close()
 
 
@@ -223,35 +204,30 @@ class Named(object):
         self._engine = engine
         self._context = context
         self._batch = batch
+        self._names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self._inputs = [name for name in self._names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
 
     def bindings(self, resources):
         engine, context = self._engine, self._context
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = self._inputs()
         self.shape(context)
-        found = [
+        bindings = [
             Binding(
                 resources,
                 name,
-                name in inputs,
+                name in self._inputs,
                 word(engine.get_tensor_dtype(name)),
                 tuple(context.get_tensor_shape(name)),
             )
-            for name in names
+            for name in self._names
         ]
-        for one in found:
-            if not context.set_tensor_address(one.name, one.address):
-                raise RunError("TensorRT refused the buffer of tensor %s" % one.name)
-        return found
-
-    def _inputs(self):
-        engine = self._engine
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        return [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        for binding in bindings:
+            if not context.set_tensor_address(binding.name, binding.address):
+                raise RunError("TensorRT refused the buffer of tensor %s" % binding.name)
+        return bindings
 
     def shape(self, context):
         """Tells a context how many images a free batch is."""
-        for name in self._inputs():
+        for name in self._inputs:
             shape = tuple(self._engine.get_tensor_shape(name))
             if -1 in shape:
                 context.set_input_shape(name, (self._batch,) + shape[1:])
@@ -261,7 +237,6 @@ class Named(object):
 
     def execute(self, context, addresses):
         return context.execute_v2(addresses)
-
 
 
 class Numbered(object):

@@ -11,24 +11,18 @@ from .library import CALLED, trt
 def parse(definition, log, form):
     """Fills `definition`, an empty network with implicit batch; returns the parser, which owns weights.
 
-    Args:
-        definition: trt.INetworkDefinition.
-        log: Log, which hears the parser.
-        form: of a request, see protocol.UFF_KEYS.
+    `form` is of a request, see protocol.UFF_KEYS.
 
     Raises:
         protocol.UnreadableError: this TensorRT has no such parser, or it refused the file.
     """
     if not hasattr(trt, "UffParser"):  # gone in 9
-        raise protocol.UnreadableError(
-            "%s has no parser of UFF files (5 to 8 have)" % CALLED
-        )
+        raise protocol.UnreadableError("%s has no parser of UFF files (5 to 8 have)" % CALLED)
     uff = trt.UffParser()
     node = form["input"]["node"]
     if not uff.register_input(node, tuple(form["input"]["shape"])):
         raise protocol.UnreadableError(
-            "%s did not take %s as the input of the UFF network%s"
-            % (CALLED, node, log.told())
+            "%s did not take %s as the input of the UFF network%s" % (CALLED, node, log.told())
         )
     for output in sorted(form["outputs"].values()):
         if not uff.register_output(output):

@@ -46,15 +46,8 @@ def compare_paths(
 ) -> Result:
     """Compares file with file, or folder with folder by the names of the files; B is the reference.
 
-    Memory is constant, whatever the sizes: one block of each side.
-
-    Args:
-        a: What is judged.
-        b: The reference.
-        forms: Of A and B.
-        epsilon: |d| beyond which an element counts as over.
-        select: Globs over names of files in folders; all where there is none.
-        stage: Told the progress.
+    Memory is constant, whatever the sizes: one block of each side. An element with |d| > `epsilon` counts as over;
+    `select` are globs over names of files in folders, all where there is none.
 
     Raises:
         ConfigError: nothing can be compared, or something is wrong with a file; says all of it.
@@ -139,12 +132,12 @@ def _layout_note(pair: TensorPair, sums: Sums) -> tuple[str, ...]:
     if len(shape) < 3:
         return ()
     image = math.prod(shape[1:])
-    told = ChannelOrder.NHWC in (pair.a.layout, pair.b.layout)
-    if told or image > IMAGE_LIMIT or pair.a.elements % image:
+    stated = ChannelOrder.NHWC in (pair.a.layout, pair.b.layout)
+    if stated or image > IMAGE_LIMIT or pair.a.elements % image:
         return ()
-    found = other_layouts(next(pair.a.blocks(image)), next(pair.b.blocks(image)), shape)
-    if found is None:
+    fitting = other_layouts(next(pair.a.blocks(image)), next(pair.b.blocks(image)), shape)
+    if fitting is None:
         return ()
-    layouts, channels_first = found
+    layouts, channels_first = fitting
     again = f"--layout {','.join(layouts)} --shape {spelled(channels_first)}"
     return (f"the axes are in another order in A than in B: in one order they agree; add {again}",)

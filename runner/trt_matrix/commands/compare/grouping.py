@@ -15,9 +15,6 @@ def grouped(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
     Tried are, in this order: the arrays' names (`x.npz[small]`), the last folder (`small/0.bin`), the last
     word of the names (`0_small.bin`), the first (`small_0.bin`). Taken is the first by which there are
     several heads with the same number of files; a word of digits counts images, and is no head.
-
-    Args:
-        names: Of files or of arrays in them, as `compare` calls them.
     """
     for called, head_of in (
         ("*[{}]", _array),
@@ -25,15 +22,15 @@ def grouped(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
         ("*{}.*", _last_word),
         ("{}*", _first_word),
     ):
-        found: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         for place, name in enumerate(names):
             if (head := head_of(name)) is None:
                 break
-            found.setdefault(head, []).append(place)
+            groups.setdefault(head, []).append(place)
         else:
-            sizes = {len(places) for places in found.values()}
-            if len(found) > 1 and len(sizes) == 1 and min(sizes) > 1:
-                return {called.format(head): places for head, places in found.items()}
+            sizes = {len(places) for places in groups.values()}
+            if len(groups) > 1 and len(sizes) == 1 and min(sizes) > 1:
+                return {called.format(head): places for head, places in groups.items()}
     return {}
 
 

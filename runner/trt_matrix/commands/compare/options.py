@@ -20,14 +20,9 @@ def formats(
     layout: str | None = None,
     longer: bool = False,
 ) -> Forms:
-    """Returns the formats of A and B from the words of the command line.
+    """Returns the formats of A and B from the words of the command line: one for both, or `A's,B's`.
 
-    Args:
-        shape: `1,255,80,80`; of both.
-        byte_order: `big`, or `little,big` for A and B.
-        dtype: `float64`, or one each.
-        layout: `nhwc`, or one each.
-        longer: Files may go on after `shape`.
+    `shape` is of both; with `longer` files may go on after it.
 
     Raises:
         ConfigError: an option has a value that it does not take.
@@ -45,8 +40,8 @@ def formats(
         raise ConfigError(OPTIONS, problems)
     sure = byte_order is not None or dtype is not None
     a, b = (
-        FileFormat(shape=axes, byte_order=order, dtype=one, layout=two, longer=longer, sure=sure)
-        for order, one, two in zip(orders, dtypes, layouts, strict=True)
+        FileFormat(shape=axes, byte_order=order, dtype=type_, layout=axis, longer=longer, sure=sure)
+        for order, type_, axis in zip(orders, dtypes, layouts, strict=True)
     )
     return a, b
 

@@ -54,8 +54,7 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
     # Two files are compared whatever they are called.
     names = same_names(of_a, of_b) if a.is_dir() else {a.name: b.name}
     if not names:
-        problem = f"no name is in both: A has {_some(of_a)}; B has {_some(of_b)}"
-        raise ConfigError(source, [problem])
+        raise ConfigError(source, [f"no name is in both: A has {_some(of_a)}; B has {_some(of_b)}"])
     problems: list[str] = []
     pairs: list[TensorPair] = []
     only_a = [name for name in of_a if name not in names]
@@ -76,8 +75,8 @@ def match(a: Path, b: Path, forms: Forms, select: Sequence[str] = ()) -> Matched
             pair = TensorPair(name=_joined(name_a, member), a=found_a[member], b=found_b[other])
             problems += _problems(pair, forms)
             pairs.append(_noted(pair, forms))
-        only_a += [_joined(name_a, one) for one in found_a if one not in members]
-        only_b += [_joined(name_b, one) for one in found_b if one not in members.values()]
+        only_a += [_joined(name_a, array) for array in found_a if array not in members]
+        only_b += [_joined(name_b, array) for array in found_b if array not in members.values()]
     if not pairs and left_out:
         problems += left_out
     if problems:
@@ -171,8 +170,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _problems(pair: TensorPair, forms: Forms) -> list[str]:
     """Returns why the numbers of a pair would mean nothing."""
-    found = [] if any(form.sure for form in forms) else _misread(pair)
-    return found or _sizes(pair) or _axes(pair)  # sizes and axes of misread bytes are no wiser
+    problems = [] if any(form.sure for form in forms) else _misread(pair)
+    return problems or _sizes(pair) or _axes(pair)  # sizes and axes of misread bytes are no wiser
 
 
 def _noted(pair: TensorPair, forms: Forms) -> TensorPair:
@@ -200,19 +199,12 @@ def _misread(pair: TensorPair) -> list[str]:
     others = [_likely(tensor) for tensor in (pair.a, pair.b)]
     if not any(others):
         return []
-    likely = [other or tensor.dtype for tensor, other in zip((pair.a, pair.b), others, strict=True)]
-    orders = [order_of(one) for one in likely]
+    read = [tensor.dtype for tensor in (pair.a, pair.b)]
+    likely = [other or dtype for dtype, other in zip(read, others, strict=True)]
     options = [
-        f"{option} {','.join(dict.fromkeys(words))}"
-        for option, words, read in (
-            ("--byte-order", orders, [order_of(tensor.dtype) for tensor in (pair.a, pair.b)]),
-            (
-                "--dtype",
-                [one.name for one in likely],
-                [tensor.dtype.name for tensor in (pair.a, pair.b)],
-            ),
-        )
-        if words != read
+        f"{option} {','.join(dict.fromkeys(map(word_of, likely)))}"
+        for option, word_of in (("--byte-order", order_of), ("--dtype", lambda dtype: dtype.name))
+        if [*map(word_of, likely)] != [*map(word_of, read)]
     ]
     return [
         f"{tensor.where} looks like {looks_like(other)}: read so, its magnitudes make sense, as "
@@ -236,7 +228,7 @@ def _sizes(pair: TensorPair) -> list[str]:
 def _guess(a: Tensor, b: Tensor) -> str:
     """Says what a difference in size may come from."""
     (side, more), (_, less) = sorted(
-        (("A", a), ("B", b)), key=lambda one: one[1].elements, reverse=True
+        (("A", a), ("B", b)), key=lambda side: side[1].elements, reverse=True
     )
     if more.elements == less.elements + 1:
         return f"{side} has one more, as a loop up to i <= n writes; cut it off"

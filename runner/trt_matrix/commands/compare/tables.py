@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trt_matrix.commands.compare.aligned import ABSENT, aligned, line, listed_lines
+from trt_matrix.commands.columns import ABSENT, columns, line, listed_lines
 from trt_matrix.commands.compare.options import OPTIONS
 from trt_matrix.core.tables.contrast import CLOSE, NEAR, TableContrast, TensorRatio, contrast
 from trt_matrix.core.tables.differences import SAME
@@ -89,9 +89,10 @@ class TableResult:
         apart = [each for each in self.contrast.tensors if abs(each.ratio - 1) > SAME]
         rows: list[tuple[str, ...]] = [("tensor", "A", "B", "A / B", "bits")]
         rows += [_row(each) for each in apart[:MOST]]
+        table = "\n".join(columns(rows, numbers=True))
         more = f"\n… and {len(apart) - MOST:,} more: --json has all" if len(apart) > MOST else ""
         return (
-            f"{aligned(rows)}{more}\nlargest magnitudes; below 1, A clips where B does not; "
+            f"{table}{more}\nlargest magnitudes; below 1, A clips where B does not; "
             "bits: log₂, each costs or saves one of 8"
         )
 
@@ -114,37 +115,32 @@ class TableResult:
 
 
 def compare_tables(a: Path, b: Path, given: Sequence[str] = ()) -> TableResult | None:
-    """Compares two calibration tables; None where neither is one.
+    """Compares two calibration tables; None where neither is one. B is the reference.
 
     What a file is, is told by what it holds; where it cannot be read, a name such as `.cache` says what was meant.
-
-    Args:
-        a: What is judged.
-        b: The reference.
-        given: Options of the command line that are of arrays alone.
+    `given` are options of the command line that are of arrays alone.
 
     Raises:
         ConfigError: one of both is a table, or meant to be, and the other is none; or an option means nothing here.
     """
     if not (a.is_file() and b.is_file()) or a.samefile(b):
         return None  # folders, what is missing, and one file twice are told as of arrays
-    found = {side: _read(path) for side, path in (("A", a), ("B", b))}
-    if not any(isinstance(one, ReadTable) for one in found.values()) and not any(
+    sides = {side: _read(path) for side, path in (("A", a), ("B", b))}
+    if not any(isinstance(read, ReadTable) for read in sides.values()) and not any(
         path.suffix.lower() in SUFFIXES for path in (a, b)
     ):
         return None
     problems = [
-        _problem(side, path, one, found["B" if side == "A" else "A"])
-        for (side, one), path in zip(found.items(), (a, b), strict=True)
-        if isinstance(one, str)
+        _problem(side, path, reason, sides["B" if side == "A" else "A"])
+        for (side, reason), path in zip(sides.items(), (a, b), strict=True)
+        if isinstance(reason, str)
     ]
     if problems:
-        source = f"compare {a} {b}"
-        raise ConfigError(source, problems)
+        raise ConfigError(f"compare {a} {b}", problems)
     if given:
         problem = f"{', '.join(given)}: of arrays, and both files are calibration tables"
         raise ConfigError(OPTIONS, [problem])
-    tables = [table for table in found.values() if isinstance(table, ReadTable)]
+    tables = [table for table in sides.values() if isinstance(table, ReadTable)]
     return TableResult(a=str(a), b=str(b), contrast=contrast(*tables))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from trt_matrix.commands.compare.aligned import ABSENT, aligned, line, listed_lines
+from trt_matrix.commands.columns import ABSENT, columns, line, listed_lines
 from trt_matrix.commands.compare.grouping import grouped
 from trt_matrix.core.metrics import Metrics, Sums, metrics
 from trt_matrix.core.words import visible
@@ -84,12 +84,12 @@ class Result:
     @cached_property
     def heads(self) -> tuple[tuple[str, Metrics, bool], ...]:
         """Glob of files that are of one head → all their elements' metrics, whether bit for bit the same."""
-        found = []
+        results = []
         for name, places in grouped([file.name for file in self.files]).items():
             files = [self.files[place] for place in places]
             error = metrics(np.concatenate([file.sums for file in files]))
-            found.append((name, error, all(file.bit_identical for file in files)))
-        return tuple(found)
+            results.append((name, error, all(file.bit_identical for file in files)))
+        return tuple(results)
 
     def text(self) -> str:
         parts = [
@@ -127,7 +127,7 @@ class Result:
         if len(self.files) > 1:
             same = all(file.bit_identical for file in self.files)
             rows.append(_row("all", self.error, bit_identical=same))
-        return aligned(rows) + "\nunit: that of the outputs themselves"
+        return "\n".join([*columns(rows, numbers=True), "unit: that of the outputs themselves"])
 
     def _remarks(self) -> list[str]:
         remarks = [
@@ -165,9 +165,9 @@ def _loops(files: Sequence[TensorComparison]) -> list[str]:
     lines = [
         f"The loop\n  {LOOP}\nalso reads a[n] and b[n], one past the end, and returns (here in double)",
         *(
-            f"  {line(one.name)}: {_long(one.off_by_one)}, where MAE is {_long(one.error.mae)}; "
-            f"a[n] = {_long(one.after_a)}, b[n] = {_long(one.after_b)}"
-            for one in known[:MOST_LOOPS]
+            f"  {line(file.name)}: {_long(file.off_by_one)}, where MAE is {_long(file.error.mae)}; "
+            f"a[n] = {_long(file.after_a)}, b[n] = {_long(file.after_b)}"
+            for file in known[:MOST_LOOPS]
         ),
     ]
     if len(known) > MOST_LOOPS:
@@ -175,16 +175,16 @@ def _loops(files: Sequence[TensorComparison]) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _summary(one: TensorComparison) -> Mapping[str, Any]:
+def _summary(file: TensorComparison) -> Mapping[str, Any]:
     return {
-        "name": one.name,
-        "shape": None if one.shape is None else list(one.shape),
-        "bit_identical": one.bit_identical,
-        **asdict(one.error),
-        "nonfinite_a": asdict(one.nonfinite_a),
-        "nonfinite_b": asdict(one.nonfinite_b),
-        "off_by_one": one.off_by_one,
-        "notes": list(one.notes),
+        "name": file.name,
+        "shape": None if file.shape is None else list(file.shape),
+        "bit_identical": file.bit_identical,
+        **asdict(file.error),
+        "nonfinite_a": asdict(file.nonfinite_a),
+        "nonfinite_b": asdict(file.nonfinite_b),
+        "off_by_one": file.off_by_one,
+        "notes": list(file.notes),
     }
 
 

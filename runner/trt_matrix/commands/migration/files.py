@@ -1,7 +1,5 @@
 """What `migrate` reads and writes: tables, networks, maps of names; each may be wrong, huge or hostile."""
 
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from trt_matrix.core.tables.table import TableError
 from trt_matrix.dumps.table_file import read_table
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.weights import external_weights
+from trt_matrix.store.untrusted import opened_by_user
 
 MAP_LIMIT_BYTES = 1_000_000
 
@@ -29,11 +28,7 @@ def content_of(path: Path, limit: int) -> bytes:
         ConfigError: it is no regular file, or cannot be read.
     """
     try:
-        # A pipe without a writer would block for ever without O_NONBLOCK.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ConfigError(str(path), ["it is no regular file"])
+        with opened_by_user(path) as stream:
             return stream.read(limit + 1)
     except OSError as error:
         raise ConfigError(str(path), [error.strerror or "cannot be read"]) from error
@@ -131,8 +126,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         if not path.parent.is_dir():
             raise ConfigError(str(path), [f"{path.parent} is no folder; make it first"])
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(repr(str(path)), [f"cannot be written: {told}"]) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(repr(str(path)), [f"cannot be written: {reason}"]) from error
 
 
 def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:

@@ -135,20 +135,20 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
     options = replace(TENSORRT, unified_scales=wish.unified_scales, exclude=frozenset(wish.exclude))
     stage("placing", wish.output.name)
     try:
-        made = _made(source, table, names, options)
-        joins = made.avoided if wish.unified_scales else made.requantised
+        migrated = _made(source, table, names, options)
+        joins = migrated.avoided if wish.unified_scales else migrated.requantised
         flipped = replace(options, unified_scales=not wish.unified_scales)
         other = _made(source, table, names, flipped) if joins else None
-        onnx.checker.check_model(made.model, full_check=True)
-        simulated = place(source.model, made.table, simulation_of(options)).model
+        onnx.checker.check_model(migrated.model, full_check=True)
+        simulated = place(source.model, migrated.table, simulation_of(options)).model
     except (graph.GraphError, TableError) as error:
         raise ConfigError(str(wish.table), [f"{source.path}: {error}"]) from error
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).strip().splitlines()[0]
         message = f"the Q/DQ network made of it is not valid ({reason}): is the float one?"
         raise ConfigError(str(source.path), [message]) from error
-    content = _content(made.model, wish.output)
-    seen, warnings = None, [*made.naming.problems, *_strange(made, source)]
+    content = _content(migrated.model, wish.output)
+    comparison, warnings = None, [*migrated.naming.problems, *_strange(migrated, source)]
     with tempfile.TemporaryDirectory(prefix="trt-matrix-migrate-") as name:
         folder = Path(name)
         images = None if wish.no_check else images_of(source, wish.check, wish.images, folder)
@@ -164,7 +164,7 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
                 networks[TABLE] = simulated
                 networks |= {OTHER: other.model} if other else {}
                 try:
-                    seen, held = _compared(networks, source, images, table, made, stage)
+                    comparison, held = _compared(networks, source, images, table, migrated, stage)
                 except SimulationError as error:
                     held = Held(why_not=f"nothing could be compared: {error}")
             loaded = True
@@ -185,9 +185,9 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
         wish=wish,
         source=source,
         table=table,
-        made=made,
+        made=migrated,
         other=other,
-        compared=seen,
+        compared=comparison,
         loaded=loaded,
         held=held,
         names=names,
@@ -195,11 +195,11 @@ def migrate_to_qdq(wish: MigrationWish, stage: Stage = untold) -> MigratedToQdq:
     )
 
 
-def _strange(made: ToQdq, source: Source) -> Sequence[str]:
+def _strange(migrated: ToQdq, source: Source) -> Sequence[str]:
     """Returns that a table seems another network's, where most of its names are no tensors of this one."""
     # What TensorRT's parsers add themselves is in no ONNX file.
-    names = [tensor for tensor in made.tensors if tensor.fate is not TensorFate.PARSER]
-    unknown = made.with_fate(TensorFate.UNKNOWN)
+    names = [tensor for tensor in migrated.tensors if tensor.fate is not TensorFate.PARSER]
+    unknown = migrated.with_fate(TensorFate.UNKNOWN)
     if len(unknown) <= MOST_UNKNOWN * len(names):
         return ()
     return (
@@ -227,35 +227,35 @@ def _compared(
     source: Source,
     images: MigrationImages,
     table: ReadTable,
-    made: ToQdq,
+    migrated: ToQdq,
     stage: Stage,
 ) -> tuple[NetworkComparison, Held]:
     few = images.count < LEAST_FOR_RANGES
     ranges_of = None if few else source.model
     with ran(networks, source.heads, images, ranges_of=ranges_of, stage=stage) as done:
-        agreement = [one for one in done.sqnr_db(WRITTEN, TABLE).values() if one is not None]
-        seen = NetworkComparison(
+        agreement = [db for db in done.sqnr_db(WRITTEN, TABLE).values() if db is not None]
+        comparison = NetworkComparison(
             images=images,
             sqnr_db=done.sqnr_db(WRITTEN, FLOAT),
             other_db=done.sqnr_db(OTHER, FLOAT) if OTHER in networks else None,
             table_db=min(agreement, default=None),
         )
         if few:
-            told = count(images.count, "image")
-            return seen, Held(
-                why_not=f"{told} {verb('is', [''] * images.count)} too few: {LEAST_FOR_RANGES} are the least"
+            counted = count(images.count, "image")
+            return comparison, Held(
+                why_not=f"{counted} {verb('is', [''] * images.count)} too few: {LEAST_FOR_RANGES} are the least"
             )
-        return seen, _held(table, made, done.ranges)
+        return comparison, _held(table, migrated, done.ranges)
 
 
-def _held(table: ReadTable, made: ToQdq, ranges: Sequence[Mapping[str, float]]) -> Held:
-    values = table.renamed(made.naming.names).values
+def _held(table: ReadTable, migrated: ToQdq, ranges: Sequence[Mapping[str, float]]) -> Held:
+    values = table.renamed(migrated.naming.names).values
     tensors = compared(values, ranges)
     if not tensors:
         why_not = "no range in it can be used" if values else "it has no ranges"
         return Held(why_not=f"{why_not}, of tensors that have one on these images")
     wrong = mistake(values, ranges, scales=table.form.scales)
-    used = {traced.tensor for traced in made.with_fate(TensorFate.USED)}
+    used = {traced.tensor for traced in migrated.with_fate(TensorFate.USED)}
     return Held(
         tensors=tensors,
         mistake=wrong,
@@ -299,16 +299,16 @@ def migrate_to_cache(wish: MigrationWish, stage: Stage = untold) -> MigratedToCa
     warnings: list[str] = []
     try:
         if wish.model is not None:
-            model, told = files.network_of(wish.model), str(wish.model)
+            model, called = files.network_of(wish.model), str(wish.model)
         else:
             bare = stripped(given)
-            model, told = bare.model, f"{wish.table}, its quantisation taken out"
+            model, called = bare.model, f"{wish.table}, its quantisation taken out"
             if bare.rounded and wish.network:
                 warnings.append(
                     f"{bare.rounded} of its weights were integers: the float network has the values that those "
                     "stand for, rounded once"
                 )
-        made = to_cache(table, model, wish.header, names=names, least=0.5)
+        migrated = to_cache(table, model, wish.header, names=names, least=0.5)
     except graph.GraphError as error:
         hint = "" if wish.model else "; name the float network with --model"
         raise ConfigError(str(wish.model or wish.table), [f"{error}{hint}"]) from error
@@ -316,12 +316,12 @@ def migrate_to_cache(wish: MigrationWish, stage: Stage = untold) -> MigratedToCa
         raise ConfigError(str(wish.table), [str(error)]) from error
     if wish.network:
         files.write(wish.network, _content(model, wish.network), force=wish.force)
-    files.write(wish.output, made.text.encode("utf-8", "surrogateescape"), force=wish.force)
+    files.write(wish.output, migrated.text.encode("utf-8", "surrogateescape"), force=wish.force)
     return MigratedToCache(
         wish=wish,
         table=table,
-        made=made,
-        float_network=told,
+        made=migrated,
+        float_network=called,
         weights=shipped.weights if shipped else 0,
-        warnings=[*made.naming.problems, *warnings],
+        warnings=[*migrated.naming.problems, *warnings],
     )

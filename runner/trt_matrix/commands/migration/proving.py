@@ -26,12 +26,12 @@ def proof(done: MigratedToQdq) -> Iterator[str]:
     yield "  repeats: 5"
     engines = [name for name, engine in done.source.engines.items() if engine == "tensorrt"]
     if engines:
-        told = f"in {listed(engines, MOST)}"
+        where = f"in {listed(engines, MOST)}"
     else:
         yield '  environments: [{ngc: ["24.04-py3", "26.08-py3"]}]     # with TensorRT 8 to 10, and 11'
-        told = "in each TensorRT"
+        where = "in each TensorRT"
     yield (
-        f"Then {told}: int8-implicit-shared-{FILE} is the implicit engine (to 10), int8-shared-{FILE} the explicit one "
+        f"Then {where}: int8-implicit-shared-{FILE} is the implicit engine (to 10), int8-shared-{FILE} the explicit one "
         "(8 to 11). "
         "`trt-matrix run`, and each head's paragraph says whether they are the same within noise, or by how much "
         "not, and which layers ran in int8 in one of them alone (docs/how-to/migrate.md)."

@@ -28,6 +28,8 @@ ALGORITHMS = ("minmax", "entropy")
 """Of the ranges that a table is held against: largest magnitudes, and clipped ones."""
 DEADLINE_S = 6 * 3600.0
 THREADS = 2
+PLAIN_PASS = {"precision": "fp32", "table": None, "compare_with": None, "implicit": None}
+"""What a request says of a network that is run as it is."""
 LOG_END = 400
 """Characters of a job's last words that an error repeats."""
 
@@ -69,7 +71,7 @@ class NetworkOutputs:
         return all(metrics(self._sums(network, reference, head)).identical for head in self.heads)
 
     def _sums(self, network: str, reference: str, head: str) -> Sums:
-        y, r = (read_array(self.outputs[one][head], mapped=True) for one in (network, reference))
+        y, r = (read_array(self.outputs[name][head], mapped=True) for name in (network, reference))
         sums: Sums = compare(y, r)
         return sums
 
@@ -83,14 +85,9 @@ def ran(
     ranges_of: onnx.ModelProto | None = None,
     stage: Stage = untold,
 ) -> Iterator[NetworkOutputs]:
-    """Runs networks over the same images.
+    """Runs networks (or their files), by name, over the same images; heads, (head, tensor), may be inner tensors.
 
-    Args:
-        networks: Name → the network, or its file; heads may be inner tensors.
-        heads: (head, output tensor).
-        images: What to run on.
-        ranges_of: The float network whose ranges are wanted too.
-        stage: Told what is being done.
+    `ranges_of` is the float network whose ranges are wanted too.
 
     Raises:
         SimulationError: one of them cannot be loaded or run.
@@ -107,7 +104,7 @@ def ran(
             first = first or model
             file = f"network-{index}.onnx"
             (request / file).write_bytes(_with_outputs(model, heads).SerializeToString())
-            passes.append(_pass(called, file))
+            passes.append({**PLAIN_PASS, "name": called, "model": file})
         (request / "images.npy").symlink_to(images.array.absolute())
         assert first is not None  # noqa: S101 - there is always a float network
         protocol.write_json(
@@ -135,42 +132,32 @@ def ran(
             tick=lambda: stage("simulation", _text(stage_file)),
         )
         ending = reference_environment().run(job)
-        answers = {called: _answer(result, called) for called in networks}
+        passed = result / protocol.PASSES
+        answers = {called: _answer_of(passed / called / protocol.PASS) for called in networks}
         told = _answer_of(result / protocol.RESULT)
         for called, answer in answers.items():
             if answer is None:
                 error = (told or {}).get("error") or {}
                 _, why = classify(ending, _text(stage_file) or None, error.get("message"))
-                message = f"{called}: {why}{_last_words(log)}"
-                raise SimulationError(message)
+                said = _text(log)[-LOG_END:].strip()
+                last_words = f"; it said: {said}" if said else ""
+                raise SimulationError(f"{called}: {why}{last_words}")
             if answer["status"] != "ok":
-                message = f"{called}: {(answer['error'] or {}).get('message')}"
-                raise SimulationError(message)
+                raise SimulationError(f"{called}: {(answer['error'] or {}).get('message')}")
         calibrated = _answer_of(result / "calibration.json") if ranges_of else None
         yield NetworkOutputs(
             folder=folder,
             heads=[head for head, _ in heads],
             outputs={
                 called: {
-                    head: result / protocol.PASSES / called / told_of["file"]
-                    for head, told_of in answer["outputs"].items()
+                    head: passed / called / output["file"]
+                    for head, output in answer["outputs"].items()
                 }
                 for called, answer in answers.items()
                 if answer
             },
             ranges=tuple((calibrated or {}).get("algorithms", {}).values()),
         )
-
-
-def _pass(called: str, file: str) -> Mapping[str, Any]:
-    return {
-        "name": called,
-        "precision": "fp32",
-        "model": file,
-        "table": None,
-        "compare_with": None,
-        "implicit": None,
-    }
 
 
 def _input(model: onnx.ModelProto) -> str:
@@ -204,16 +191,12 @@ def _calibration(model: onnx.ModelProto, request: Path) -> Mapping[str, Any]:
     }
 
 
-def _answer(result: Path, called: str) -> Mapping[str, Any] | None:
-    return _answer_of(result / protocol.PASSES / called / protocol.PASS)
-
-
 def _answer_of(path: Path) -> Mapping[str, Any] | None:
     try:
-        found: Mapping[str, Any] = protocol.read_json(str(path))
+        answer: Mapping[str, Any] = protocol.read_json(str(path))
     except (OSError, ValueError):  # a job that was killed wrote none
         return None
-    return found
+    return answer
 
 
 def _text(path: Path) -> str:
@@ -221,8 +204,3 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8", "replace").strip()
     except OSError:  # not entered yet
         return ""
-
-
-def _last_words(log: Path) -> str:
-    said = _text(log)[-LOG_END:].strip()
-    return f"; it said: {said}" if said else ""

@@ -70,11 +70,7 @@ class Source:
 
 
 def source_of(model: Path | None, config: Path | None) -> Source:
-    """Returns the network to work on.
-
-    Args:
-        model: Given on the command line; goes before that of matrix.yaml.
-        config: matrix.yaml; None: that of this folder, unless a network is given.
+    """Returns the network to work on: `model` goes before that of matrix.yaml, which without both is this folder's.
 
     Raises:
         ConfigError: there is neither, or one of them is wrong.
@@ -102,7 +98,7 @@ def source_of(model: Path | None, config: Path | None) -> Source:
         coverage=read.calibration.coverage,
         config=read,
         document=document,
-        engines=_engines(read),
+        engines={name: entry.engine for entry in read.environments for name in entry.ids()},
         notes=notes,
     )
 
@@ -113,12 +109,6 @@ def as_stated(
     """Returns a network with the shapes and constants that matrix.yaml says of its inputs, and what was done.
 
     Where it says none the network stays as its file has it: an open batch is open in what is made of it.
-
-    Args:
-        model: With its weights, functions written out.
-        path: Of it.
-        config: matrix.yaml.
-        document: The same, for the places of problems.
 
     Raises:
         ConfigError: they do not fit the network.
@@ -160,20 +150,13 @@ def _of_model(path: Path) -> Source:
     return Source(path=path, model=model, heads=heads)
 
 
-def _engines(config: Config) -> dict[str, str]:
-    return {name: str(entry.engine) for entry in config.environments for name in entry.ids()}
-
-
 def images_of(
     source: Source, given: Path | None, limit: int, folder: Path
 ) -> MigrationImages | None:
-    """Returns the images to compare on; None where none are known.
+    """Returns at most `limit` images to compare on; None where none are known.
 
-    Args:
-        source: Of the network.
-        given: A folder of images, or a .npy of what the network takes; None: those of matrix.yaml.
-        limit: So many at most.
-        folder: Takes what is preprocessed.
+    `given` is a folder of images, or a .npy of what the network takes; without it they are those of matrix.yaml.
+    What is preprocessed goes into `folder`.
 
     Raises:
         ConfigError: they cannot be used; says why.
@@ -193,8 +176,8 @@ def images_of(
         checked = check(source.config, source.document, source.root)
         taken = checked.evaluation[:limit]
         write_samples(checked, taken, target)
-        told = f"the evaluation {source.config.data.evaluation.key} of matrix.yaml"
-        return MigrationImages(array=target, count=len(taken), told=told, real=True)
+        described = f"the evaluation {source.config.data.evaluation.key} of matrix.yaml"
+        return MigrationImages(array=target, count=len(taken), told=described, real=True)
     if source.config.data.are_arrays:
         message = (
             "matrix.yaml has arrays, so how images become its input is not known: give a .npy of it"
@@ -237,8 +220,8 @@ def _of_array(source: Source, path: Path, limit: int, folder: Path) -> Migration
     try:
         array = arrays.load_images(str(path))
     except (OSError, ValueError, EOFError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(str(path), [f"no folder, and no array of images: {told}"]) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(str(path), [f"no folder, and no array of images: {reason}"]) from error
     tensor = _only_input(source)
     wanted = (tensor.shape or ())[1:]
     fits = len(wanted) == array.ndim - 1 and all(

@@ -3,8 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from trt_matrix.commands.columns import ABSENT, columns
 from trt_matrix.commands.migration.migrating import MigratedToCache, MigratedToQdq
 from trt_matrix.commands.migration.proving import proof
 from trt_matrix.core.migration.to_qdq import ToQdq
@@ -15,7 +17,6 @@ from trt_matrix.core.words import count, listed, visible
 
 NAMED = 5
 """Tensors that a line names; --json names all."""
-ABSENT = "–"
 
 FATES: Mapping[TensorFate, str] = {
     TensorFate.USED: "used, bit for bit",
@@ -32,7 +33,7 @@ FATES: Mapping[TensorFate, str] = {
 
 def qdq_text(done: MigratedToQdq) -> str:
     """Returns the report of a table that became a Q/DQ network."""
-    made, wish = done.made, done.wish
+    qdq, wish = done.made, done.wish
     header = f", {done.table.header}" if done.table.header else ""
     lines = [
         f"{visible(str(wish.table))} ({done.table.form}{header}) and {visible(str(done.source.path))} → "
@@ -42,22 +43,15 @@ def qdq_text(done: MigratedToQdq) -> str:
         "",
         *_heads(done),
         "",
-        f"of {count(len(made.tensors), 'scale')} in the table:",
-        *_fates(made),
+        f"of {count(len(qdq.tensors), 'scale')} in the table:",
+        *_fates(qdq),
     ]
     lines += [
-        f"added: {_named(added.tensor for added in made.added)} had no scale of their own: "
-        f"{visible(made.added[0].tensor)} has that of {visible(made.added[0].source)}, {made.added[0].why}"
-    ] if made.added else []  # fmt: skip
-    lines += [
-        f"without a scale: {visible(tensor)}: {why}"
-        for tensor, why in list(made.lacking.items())[:NAMED]
-    ]
-    lines += [
-        f"stays float: {visible(layer)}: {why}"
-        for layer, why in list(made.float_layers.items())[:NAMED]
-    ]
-    more = max(len(made.lacking), len(made.float_layers)) - NAMED
+        f"added: {_named(added.tensor for added in qdq.added)} had no scale of their own: "
+        f"{visible(qdq.added[0].tensor)} has that of {visible(qdq.added[0].source)}, {qdq.added[0].why}"
+    ] if qdq.added else []  # fmt: skip
+    lines += [*_first("without a scale", qdq.lacking), *_first("stays float", qdq.float_layers)]
+    more = max(len(qdq.lacking), len(qdq.float_layers)) - NAMED
     lines += [f"  and {more} more; --json names all"] if more > 0 else []
     lines += [*_joins(done), *_compared(done), *_held(done)]
     lines += [f"warning: {text}" for text in done.warnings]
@@ -74,7 +68,7 @@ def _naming(done: MigratedToQdq) -> Iterator[str]:
         pairs = [f"{visible(name)} is {visible(other)}" for name, other in naming.names.items()]
         yield f"names: {listed(pairs, NAMED)}"
     if done.made.likely:
-        pairs = [f"{visible(one)!r}: {visible(other)!r}" for one, other in done.made.likely.items()]
+        pairs = [f"{visible(name)!r}: {visible(ours)!r}" for name, ours in done.made.likely.items()]
         yield f"likely, to be said in a --map file: {listed(pairs, NAMED)}"
     elif naming.nearest and done.made.with_fate(TensorFate.UNKNOWN):
         pairs = [f"{theirs!r} may be {ours!r}" for ours, theirs in naming.nearest.items()]
@@ -94,9 +88,7 @@ def _heads(done: MigratedToQdq) -> Iterator[str]:
                 *_values(done, head),
             ]
         )
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from columns(rows)
 
 
 def _percent(share: float) -> str:
@@ -122,14 +114,14 @@ def _db(value: float | None) -> str:
     return "identical" if value is None else f"{value:.2f} dB"
 
 
-def _fates(made: ToQdq) -> Iterator[str]:
-    counted = Counter(tensor.fate for tensor in made.tensors)
-    for fate, told in FATES.items():
+def _fates(migrated: ToQdq) -> Iterator[str]:
+    counted = Counter(tensor.fate for tensor in migrated.tensors)
+    for fate, meaning in FATES.items():
         if not counted[fate]:
             continue
-        names = made.with_fate(fate)
+        names = migrated.with_fate(fate)
         told_names = "" if fate is TensorFate.USED else f": {_named(map(_tensor, names))}"
-        yield f"  {counted[fate]:5}  {told}{told_names}"
+        yield f"  {counted[fate]:5}  {meaning}{told_names}"
 
 
 def _tensor(traced: Traced) -> str:
@@ -153,24 +145,14 @@ def _joins(done: MigratedToQdq) -> Iterator[str]:
 
 
 def _requantised(requantisations: Sequence[Requantisation]) -> str:
-    concats = [
-        requantisation.tensor
-        for requantisation in requantisations
-        if requantisation.operator == "Concat"
-    ]
-    adds = [
-        requantisation.tensor
-        for requantisation in requantisations
-        if requantisation.operator != "Concat"
-    ]
-    parts = [
-        f"{count(len(names), one, many)} ({_named(names)})"
-        for names, one, many in (
-            (concats, "input of a concatenation", "inputs of concatenations"),
-            (adds, "branch of an addition", "branches of additions"),
-        )
-        if names
-    ]
+    parts = []
+    for concat, singular, many in (
+        (True, "input of a concatenation", "inputs of concatenations"),
+        (False, "branch of an addition", "branches of additions"),
+    ):
+        names = [join.tensor for join in requantisations if (join.operator == "Concat") is concat]
+        if names:
+            parts.append(f"{count(len(names), singular, many)} ({_named(names)})")
     return " and ".join(parts)
 
 
@@ -225,39 +207,33 @@ def _held(done: MigratedToQdq) -> Iterator[str]:
 
 def cache_text(done: MigratedToCache) -> str:
     """Returns the report of a Q/DQ network that became a cache."""
-    made, wish = done.made, done.wish
+    migrated, wish = done.made, done.wish
     lines = [
         f"{visible(str(wish.table))} → {visible(str(wish.output))} ({wish.header}), names of "
         f"{visible(done.float_network)}",
-        f"  {len(made.own):5}  scales of its own, bit for bit",
+        f"  {len(migrated.own):5}  scales of its own, bit for bit",
     ]
-    if made.added:
-        added = made.added[0]
+    if migrated.added:
+        added = migrated.added[0]
         lines.append(
-            f"  {len(made.added):5}  added: {_named(one.tensor for one in made.added)}; "
+            f"  {len(migrated.added):5}  added: {_named(scale.tensor for scale in migrated.added)}; "
             f"{visible(added.tensor)}: {added.why}"
         )
-    if made.outputs:
+    if migrated.outputs:
         lines.append(
-            f"  {len(made.outputs):5}  outputs of the network without one ({_named(made.outputs)}): a Q/DQ network "
+            f"  {len(migrated.outputs):5}  outputs of the network without one ({_named(migrated.outputs)}): a Q/DQ network "
             "keeps them float, and TensorRT may keep the layers before them float too"
         )
-    if made.without:
+    if migrated.without:
         lines.append(
-            f"  {made.without:5}  other tensors without one, inside fusions and in the float part"
+            f"  {migrated.without:5}  other tensors without one, inside fusions and in the float part"
         )
-    lines += [
-        f"without a scale: {visible(name)}: {why}"
-        for name, why in list(made.lacking.items())[:NAMED]
-    ]
-    if len(made.lacking) > NAMED:
-        lines.append(f"  and {len(made.lacking) - NAMED} more; --json names all")
-    lines += [
-        f"left out: {visible(name)}: {why}"
-        for name, why in list(done.table.unusable.items())[:NAMED]
-    ]
-    if made.unknown:
-        lines.append(f"warning: the float network has no tensor {_named(made.unknown)}")
+    lines += _first("without a scale", migrated.lacking)
+    if len(migrated.lacking) > NAMED:
+        lines.append(f"  and {len(migrated.lacking) - NAMED} more; --json names all")
+    lines += _first("left out", done.table.unusable)
+    if migrated.unknown:
+        lines.append(f"warning: the float network has no tensor {_named(migrated.unknown)}")
     lines += [f"warning: {text}" for text in done.warnings]
     if wish.network:
         lines.append(f"wrote the float network too: {visible(str(wish.network))}")
@@ -268,13 +244,18 @@ def cache_text(done: MigratedToCache) -> str:
     return "\n".join(lines)
 
 
+def _first(what: str, reasons: Mapping[str, str]) -> list[str]:
+    """Returns a line for each of the first names that have a reason."""
+    return [f"{what}: {visible(name)}: {why}" for name, why in list(reasons.items())[:NAMED]]
+
+
 def _named(names: Any) -> str:
     return listed([visible(str(name)) for name in names], NAMED)
 
 
 def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
     """Returns the report as JSON holds it: every tensor."""
-    made, compared = done.made, done.compared
+    migrated, compared = done.made, done.compared
     return {
         "table": str(done.wish.table),
         "form": str(done.table.form),
@@ -282,24 +263,16 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
         "network": str(done.source.path),
         "prepared": list(done.source.notes),
         "output": str(done.wish.output),
-        "names": dict(made.naming.names),
-        "likely_names": dict(made.likely),
+        "names": dict(migrated.naming.names),
+        "likely_names": dict(migrated.likely),
         "tensors": [
-            {
-                "tensor": tensor.tensor,
-                "called": tensor.called,
-                "fate": str(tensor.fate),
-                "scale": _finite(tensor.scale),
-                "written": tensor.written,
-                "source": tensor.source,
-                "why": tensor.why,
-            }
-            for tensor in made.tensors
+            asdict(tensor) | {"fate": str(tensor.fate), "scale": _finite(tensor.scale)}
+            for tensor in migrated.tensors
         ],
-        "added": [_added(added) for added in made.added],
-        "lacking": dict(made.lacking),
-        "float_layers": dict(made.float_layers),
-        "layers": made.layers,
+        "added": [asdict(added) for added in migrated.added],
+        "lacking": dict(migrated.lacking),
+        "float_layers": dict(migrated.float_layers),
+        "layers": migrated.layers,
         "heads": {
             head: {
                 "scaled": coverage.scaled,
@@ -313,13 +286,13 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
                 if compared and compared.other_db
                 else None,
             }
-            for head, coverage in made.heads.items()
+            for head, coverage in migrated.heads.items()
         },
         "unified_scales": done.wish.unified_scales,
-        "requantised": [_join(requantisation) for requantisation in made.requantised],
+        "requantised": [asdict(join) for join in migrated.requantised],
         "avoided": [
-            _join(requantisation)
-            for requantisation in (made.avoided if done.wish.unified_scales else made.requantised)
+            asdict(join)
+            for join in (migrated.avoided if done.wish.unified_scales else migrated.requantised)
         ],
         "simulation": {
             "images": compared.images.count,
@@ -333,10 +306,7 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
             "not_held_against_any": done.held.why_not,
             "tensors": done.held.tensors,
             "mistake": done.held.mistake.text if done.held.mistake else None,
-            "far_above": [
-                {"tensor": above.tensor, "amax": above.amax, "seen": above.seen}
-                for above in done.held.far_above
-            ],
+            "far_above": [asdict(above) for above in done.held.far_above],
         },
         "warnings": list(done.warnings),
     }
@@ -344,36 +314,22 @@ def qdq_summary(done: MigratedToQdq) -> Mapping[str, Any]:
 
 def cache_summary(done: MigratedToCache) -> Mapping[str, Any]:
     """Returns the report as JSON holds it."""
-    made = done.made
+    migrated = done.made
     return {
         "network": str(done.wish.table),
         "names_of": done.float_network,
         "output": str(done.wish.output),
         "header": str(done.wish.header),
-        "names": dict(made.naming.names),
-        "scales": dict(made.own),
-        "added": [_added(added) for added in made.added],
-        "lacking": dict(made.lacking),
-        "outputs_without": list(made.outputs),
-        "others_without": made.without,
-        "unknown": list(made.unknown),
+        "names": dict(migrated.naming.names),
+        "scales": dict(migrated.own),
+        "added": [asdict(added) for added in migrated.added],
+        "lacking": dict(migrated.lacking),
+        "outputs_without": list(migrated.outputs),
+        "others_without": migrated.without,
+        "unknown": list(migrated.unknown),
         "left_out": dict(done.table.unusable),
         "layers_with_quantised_weights": done.weights,
         "warnings": list(done.warnings),
-    }
-
-
-def _added(one: Any) -> Mapping[str, Any]:
-    return {"tensor": one.tensor, "scale": one.scale, "source": one.source, "why": one.why}
-
-
-def _join(requantisation: Requantisation) -> Mapping[str, Any]:
-    return {
-        "node": requantisation.node,
-        "operator": requantisation.operator,
-        "tensor": requantisation.tensor,
-        "scale": requantisation.scale,
-        "other": requantisation.other,
     }
 
 

@@ -43,14 +43,8 @@ def run_container(
 ) -> Ending:
     """Creates, starts, watches and removes one container; on every path it is removed.
 
-    Args:
-        engine: Where.
-        wanted: What.
-        log: Receives stdout and stderr, bounded.
-        deadline_s: From the start to SIGTERM; SIGKILL follows GRACE_S later.
-        tick: Called every TICK_S while it runs, in the calling thread.
-        prepare: Called with the created container, before its start.
-        collect: Called with the ended container.
+    `deadline_s` is from the start to SIGTERM; SIGKILL follows GRACE_S later. `tick` is called every TICK_S while it
+    runs, `prepare` with the created container before its start, `collect` with the ended one.
     """
     while True:
         asked = replace(wanted, limits=engine.limits)

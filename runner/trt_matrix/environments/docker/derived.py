@@ -84,14 +84,7 @@ def derive(
 ) -> tuple[ContainerImage, dict[str, Package]]:
     """Returns the image with the packages, built where the engine has none, and what they are.
 
-    Args:
-        engine: Has `base`.
-        base: Lacks them.
-        requirements: As pip takes them.
-        python: That of `base`.
-        executable: Its name inside.
-        cache: Keeps resolutions and wheels.
-        offline: Whether the network may be used.
+    `executable` is the name of `python` inside `base`; resolutions and wheels are kept in `cache`.
 
     Raises:
         EnvironmentUnavailableError: they cannot be had or built.
@@ -99,7 +92,7 @@ def derive(
     packages = known_packages(cache, requirements, python)
     if packages is None:
         packages = _resolved(cache, requirements, python, offline=offline)
-    tag = f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}"
+    tag = tag_of(base, packages, executable)
     if image := find(engine, tag):
         return image, packages
     with _held(cache, tag.rpartition(":")[2]):
@@ -109,16 +102,13 @@ def derive(
             _build(engine, base, folder, packages, executable, tag)
     image = find(engine, tag)
     if image is None:
-        message = f"{tag}: built, but the engine does not find it"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{tag}: built, but the engine does not find it")
     return image, packages
 
 
-def known_image(
-    engine: Engine, base: ContainerImage, packages: Mapping[str, Package], executable: str
-) -> ContainerImage | None:
-    """Returns the derived image where the engine has it."""
-    return find(engine, f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}")
+def tag_of(base: ContainerImage, packages: Mapping[str, Package], executable: str) -> str:
+    """Returns what the derived image is called, by all that is in it."""
+    return f"{REPOSITORY}:{content_of(base, packages, executable)[:16]}"
 
 
 def dockerfile(base: str, python: str, packages: Mapping[str, Package]) -> str:
@@ -135,12 +125,7 @@ def _resolved(
     lock = _lock(cache, requirements, python)
     lock.parent.mkdir(parents=True, exist_ok=True)
     draft = lock.with_name("pylock.draft.toml")
-    resolve_foreign(
-        requirements,
-        python,
-        lock=draft,
-        offline=offline,
-    )
+    resolve_foreign(requirements, python, lock=draft, offline=offline)
     packages = read_lock(draft.read_text(encoding="utf-8"))
     draft.replace(lock)
     return packages
@@ -197,10 +182,9 @@ def _build(
         )
         for event in events:
             if "error" in event:
-                message = (
+                raise EnvironmentUnavailableError(
                     f"{base.reference}: packages could not be added ({event['error'].strip()})"
                 )
-                raise EnvironmentUnavailableError(message)
 
 
 @contextlib.contextmanager

@@ -34,11 +34,7 @@ class Engine:
     """A connection; every method may be called from several threads."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            address: `unix:///…`, `tcp://…`; None for what the `docker` command would use.
-        """
+        """Connects to nothing yet; without an address (`unix:///…`, `tcp://…`) to what the `docker` command would use."""
         self.address = address or _current_address()
         self.limits = ProcessLimits.RECOMMENDED
         """The highest that it can give containers; found out by the first one."""
@@ -58,9 +54,9 @@ class Engine:
                     if self.address
                     else docker.from_env(version="auto", timeout=ANSWER_S)
                 )
-            found = client.api.api_version
-            if tuple(map(int, found.split("."))) < tuple(map(int, OLDEST_API.split("."))):
-                message = f"this Docker engine is too old (API {found}); 19.03 or later is needed"
+            api = client.api.api_version
+            if tuple(map(int, api.split("."))) < tuple(map(int, OLDEST_API.split("."))):
+                message = f"this Docker engine is too old (API {api}); 19.03 or later is needed"
                 raise EnvironmentUnavailableError(message)
             self._client = client
         return self._client
@@ -126,11 +122,9 @@ class Engine:
     def explained(
         self, tell: Callable[[str], str] = failures.of_engine, what: str = ""
     ) -> Iterator[None]:
-        """Turns the SDK's errors into EnvironmentUnavailableError.
+        """Turns the SDK's errors into EnvironmentUnavailableError, whose message `what` begins: the image, the container.
 
-        Args:
-            tell: From the engine's words to ours, where it answered with a refusal.
-            what: Begins the message: the image, the container.
+        `tell` puts the engine's words into ours, where it answered with a refusal.
         """
         prefix = f"{what}: " if what else ""
         try:
@@ -139,8 +133,7 @@ class Engine:
             message = prefix + tell(str(error.explanation or error))
             raise EnvironmentUnavailableError(message) from error
         except (DockerException, requests.RequestException, OSError) as error:
-            message = prefix + failures.of_engine(str(error))
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(prefix + failures.of_engine(str(error))) from error
 
 
 @functools.cache

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trt_matrix.config import catalog
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.cdi import PREFIX
 from trt_matrix.core.hosts.compatibility import HostFacts, ImageFacts, Obstacle
 from trt_matrix.core.hosts.gpus import meant
 from trt_matrix.environments.base import Ending, Identity, JobRun, Transfer, untold
-from trt_matrix.environments.preflight import extra_variables, preflight, this_host
+from trt_matrix.environments.preflight import (
+    extra_variables,
+    preflight,
+    preflight_tag,
+    this_host,
+)
 from trt_matrix.errors import EnvironmentUnavailableError
 
 if TYPE_CHECKING:
@@ -39,16 +45,9 @@ class DockerEnvironment:
     ) -> None:
         """Asks nothing yet.
 
-        Args:
-            name: Unique in the matrix.
-            engine: `onnxruntime` or `tensorrt`.
-            image: `name:tag`, `name@sha256:…` or an id; pulled where the engine has none.
-            cache: What is known of images is kept there: `default_cache`.
-            python: The interpreter inside.
-            requirements: As pip takes them; added by a derived image.
-            memory_gb: Limit of a container; None for nine tenths of the machine.
-            stated: What the catalogue says of the image.
-            address: Of the Docker engine, as `remote_engine` takes it; None for this user's own.
+        `image` is `name:tag`, `name@sha256:…` or an id, pulled where the engine has none; what is known of images is kept
+        in `cache`; `requirements` are added by a derived image; without `memory_gb` a container gets nine tenths of the
+        machine; `stated` is what the catalogue says; `address` as `remote_engine` takes it, None for this user's own engine.
         """
         self.name = name
         self.engine = engine
@@ -109,8 +108,7 @@ class DockerEnvironment:
                 self.docker, recipe, cache=self._cache, offline=offline, transfer=transfer
             )
         except EnvironmentUnavailableError as error:
-            message = f"{self.name}: {error}"
-            raise EnvironmentUnavailableError(message) from error
+            raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
         return self._made.identity(recipe)
 
     def identity(self) -> Identity | None:
@@ -127,8 +125,7 @@ class DockerEnvironment:
         from trt_matrix.environments.docker.start import ContainerStart, run_job  # noqa: PLC0415
 
         if self._made is None:
-            message = f"{self.name}: prepare it before it runs"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self.name}: prepare it before it runs")
         host = self._host()
         start = ContainerStart(
             environment=self.name,
@@ -143,6 +140,25 @@ class DockerEnvironment:
             return run_job(self.docker, start)
         except EnvironmentUnavailableError as error:
             return Ending(exit_code=None, error=str(error))
+
+
+class NgcEnvironment(DockerEnvironment):
+    """One of NVIDIA's TensorRT containers; its row in containers/catalog.yaml says before a pull whether it can run."""
+
+    def __init__(self, *, name: str, tag: str, cache: Path, address: str | None = None) -> None:
+        row = catalog.find(tag)
+        super().__init__(
+            name=name,
+            engine="tensorrt",
+            image=(row and row.reference) or f"{catalog.REPOSITORY}:{tag}",
+            cache=cache,
+            stated=row,
+            address=address,
+        )
+        self.tag = tag
+
+    def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
+        return preflight_tag(self.tag, device, host)
 
 
 def given(device: str, host: HostFacts) -> str:

@@ -188,8 +188,8 @@ def refuses_limits(said: str) -> bool:
 
 def is_final(said: str) -> bool:
     """Whether pulling again after these words is of no use: a password stays wrong."""
-    found = _found(said, (*_DISK, *_IMAGE))
-    return found is not None and found[0].final
+    cause = _found(said, (*_DISK, *_IMAGE))
+    return cause is not None and cause[0].final
 
 
 _OUTPUT = (
@@ -204,22 +204,17 @@ _OUTPUT = (
 
 
 def of_output(exit_code: int | None, output: str) -> str | None:
-    """Returns why the container, not the job, failed; None where nothing tells so.
-
-    Args:
-        exit_code: Of the container; 0 is the job's own end.
-        output: The end of what it printed.
-    """
+    """Returns why the container, not the job, failed, from the end of what it printed; None where nothing tells so."""
     if exit_code in (0, None):
         return None
-    found = _found(output, _OUTPUT)
-    return found and _sentence(*found)
+    cause = _found(output, _OUTPUT)
+    return cause and _sentence(*cause)
 
 
 def _told(said: str, meanings: Sequence[_Meaning]) -> str:
-    found = _found(said, meanings)
+    cause = _found(said, meanings)
     short = " ".join(said.split())[-300:]
-    return f"{_sentence(*found)} ({short})" if found else short
+    return f"{_sentence(*cause)} ({short})" if cause else short
 
 
 def _found(said: str, meanings: Sequence[_Meaning]) -> tuple[_Meaning, re.Match[str]] | None:

@@ -21,7 +21,7 @@ from trt_matrix.core.hosts.compatibility import HostFacts
 from trt_matrix.core.hosts.gpus import Gpu
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.docker.engine import Engine
-from trt_matrix.environments.host import facts_of, logins, without_docker
+from trt_matrix.environments.host import host_of
 from trt_matrix.errors import EnvironmentUnavailableError
 from trt_matrix.store.untrusted import remove
 
@@ -48,14 +48,7 @@ class RemoteEngine(Engine):
     @functools.cached_property
     def host(self) -> HostFacts:
         """What that machine offers; asked once."""
-        driver = self._driver()
-        try:
-            info = self.facts
-            with self.explained():
-                listed = self.client.api.images()
-        except EnvironmentUnavailableError as error:
-            return without_docker(driver, str(error))
-        return facts_of(info, listed, driver, logins(), local=False)
+        return host_of(self, self._driver(), local=False)
 
     def _driver(self) -> Driver:
         if not self._target:
@@ -77,11 +70,7 @@ class RemoteEngine(Engine):
 
 
 def driver_of(table: str) -> Driver:
-    """Returns the driver and GPUs that `nvidia-smi --query-gpu` told; none where it told none.
-
-    Args:
-        table: CSV without header or units, columns as in QUESTION.
-    """
+    """Returns the driver and GPUs that `nvidia-smi --query-gpu` told, as CSV by QUESTION; none where it told none."""
     gpus, version = [], None
     for row in csv.reader(table.splitlines(), skipinitialspace=True):
         if len(row) != 6 or not row[0].isdecimal():
@@ -96,7 +85,7 @@ def driver_of(table: str) -> Driver:
                 name=name,
                 uuid=uuid,
                 capability=(int(major), int(minor)),
-                data_centre=not any(one in name for one in CONSUMER),
+                data_centre=not any(brand in name for brand in CONSUMER),
                 memory_bytes=int(memory) << 20 if memory.isdecimal() else None,
             )
         )

@@ -69,7 +69,7 @@ def image_of(reference: str, attributes: Mapping[str, Any]) -> ContainerImage:
         id=attributes["Id"],
         digests=tuple(sorted(attributes.get("RepoDigests") or ())),
         architecture=attributes.get("Architecture", ""),
-        variables=dict(one.partition("=")[::2] for one in config.get("Env") or ()),
+        variables=dict(pair.partition("=")[::2] for pair in config.get("Env") or ()),
         labels={name: value for name, value in labels.items() if name.startswith(NVIDIA_LABELS)},
         size_bytes=attributes.get("Size", 0),
     )
@@ -84,15 +84,13 @@ def obtain(engine: Engine, reference: str, *, offline: bool, transfer: Transfer)
     if image := find(engine, reference):
         return image
     if offline:
-        message = (
+        raise EnvironmentUnavailableError(
             f"{reference}: not on this Docker engine, and --offline; `docker pull {reference}`"
         )
-        raise EnvironmentUnavailableError(message)
     pull(engine, reference, transfer)
     image = find(engine, reference)
     if image is None:
-        message = f"{reference}: pulled, but the engine does not find it"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{reference}: pulled, but the engine does not find it")
     return image
 
 
@@ -113,8 +111,7 @@ def pull(
     while (said := _pulled(engine, reference, transfer)) is not None:
         pause = None if failures.is_final(said) else next(pauses, None)
         if pause is None:
-            message = f"{reference}: {failures.of_image(said)}"
-            raise EnvironmentUnavailableError(message)
+            raise EnvironmentUnavailableError(f"{reference}: {failures.of_image(said)}")
         sleep(pause)
 
 

@@ -78,7 +78,7 @@ class WantedContainer:
 
 def options(wanted: WantedContainer) -> dict[str, Any]:
     """Returns the arguments of the SDK's `containers.create`."""
-    found: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "image": wanted.image,
         "name": wanted.name,
         "entrypoint": list(wanted.entrypoint),
@@ -105,10 +105,10 @@ def options(wanted: WantedContainer) -> dict[str, Any]:
         "stop_signal": "SIGTERM",
     }
     if requests := device_requests(wanted.device):
-        found["device_requests"] = requests
+        arguments["device_requests"] = requests
     if wanted.userns:
-        found["userns_mode"] = wanted.userns
-    return found
+        arguments["userns_mode"] = wanted.userns
+    return arguments
 
 
 def mount(bind: Bind) -> Mount:
@@ -152,10 +152,7 @@ def command_line(
 ) -> tuple[str, ...]:
     """Returns the same as a `docker run`, to read in a record and to repeat by hand.
 
-    Args:
-        wanted: What.
-        run: How it begins.
-        gpu: How the GPU is asked for, where that is not Docker's way.
+    `run` is how it begins, `gpu` how the GPU is asked for, where that is not Docker's way.
     """
     arguments = [*run, "--rm", "--init", "--network=none", "--cap-drop=ALL"]
     arguments += ["--security-opt=no-new-privileges", "--read-only"]
@@ -195,10 +192,7 @@ def variables(
 ) -> dict[str, str]:
     """Returns the variables of a job: as those of an environment on the host, and nothing of the host.
 
-    Args:
-        image: The image's own, which stay where they are not named here.
-        packages: Folder of the packages that were added to the image.
-        program: Folder of the package `job`, inside.
+    `packages` is the folder of those that were added to the image, `program` that of the package `job`, inside.
     """
     paths = [program, *filter(None, [packages, image.get("PYTHONPATH")])]
     return {
@@ -214,17 +208,11 @@ def variables(
 
 
 def user(info: Mapping[str, Any], uid: int, gid: int) -> tuple[str, str | None]:
-    """Returns user and user namespace with which the files of the job belong to `uid`:`gid`.
-
-    Args:
-        info: What the engine says of itself (`GET /info`).
-        uid: Of the runner.
-        gid: Of the runner.
-    """
+    """Returns user and user namespace with which the files of the job belong to `uid`:`gid`; `info` as `is_podman`'s."""
     if is_rootless(info):
         return "0:0", None  # there, root inside is the user outside
     security = info.get("SecurityOptions") or ()
-    remapped = any("name=userns" in one for one in security)
+    remapped = any("name=userns" in option for option in security)
     return f"{uid}:{gid}", "host" if remapped else None
 
 

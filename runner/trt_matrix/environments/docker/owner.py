@@ -46,11 +46,9 @@ class Owner:
         )
 
     def is_gone(self, here: "Owner", started: int | None) -> bool:
-        """Whether this process surely ended; what cannot be seen from here counts as alive.
+        """Whether this process surely ended; what cannot be seen from `here`, the process that asks, counts as alive.
 
-        Args:
-            here: The process that asks.
-            started: Start of the process that has this number now; None where there is none.
+        `started` is when the process that has this number now did; None where there is none.
         """
         if self.machine != here.machine:
             return False

@@ -64,7 +64,7 @@ def specification(wanted: WantedContainer) -> dict[str, Any]:
     https://docs.podman.io/en/latest/_static/api.html#tag/containers/operation/ContainerCreateLibpod
     """
     binds = [bind for bind in wanted.binds if not bind.volume]
-    found: dict[str, Any] = {
+    specified: dict[str, Any] = {
         "image": wanted.image,
         "name": wanted.name,
         "entrypoint": list(wanted.entrypoint),
@@ -93,10 +93,10 @@ def specification(wanted: WantedContainer) -> dict[str, Any]:
         "stop_signal": int(signal.SIGTERM),
     }
     if wanted.device != "cpu":
-        found["devices"] = [{"path": cdi_name(wanted.device)}]
+        specified["devices"] = [{"path": cdi_name(wanted.device)}]
     if wanted.userns:
-        found["userns"] = {"nsmode": wanted.userns}
-    return found
+        specified["userns"] = {"nsmode": wanted.userns}
+    return specified
 
 
 def command_line(wanted: WantedContainer) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """An image that is ready for the job: had, asked for its Python, given the packages that it lacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,22 +53,24 @@ class PreparedImage:
         """
         added = {name: package.facts for name, package in self.packages.items()}
         variables = (f"{name}={value}" for name, value in self.base.variables.items())
-        told = catalog.reported(self.base.labels, variables)
+        reported = catalog.reported(self.base.labels, variables)
         facts: dict[str, Any] = {
             "kind": "image",
             **self.base.facts,
             "executable": recipe.executable,
             "python": self.python.facts,
             "packages": {**self.python.distributions, **added},
-            "reported": dict(told),
-            "differences": list(catalog.differences(recipe.stated, told)),
+            "reported": dict(reported),
+            "differences": list(catalog.differences(recipe.stated, reported)),
         }
         if added:
             facts["derived"] = {
                 "reference": self.image.reference,
                 "id": self.image.id,
                 "added": sorted(added),
-                "because": _because(recipe.requirements),
+                "because": f"matrix.yaml asks for {', '.join(recipe.requirements)}"
+                if recipe.requirements
+                else "the image has no numpy, which the job needs",
             }
         decides: dict[str, Any] = {
             "image": self.base.id,
@@ -90,14 +92,13 @@ def prepare(
     """
     sweep_once(engine)
     elsewhere = _elsewhere(engine)
-    base = obtain(engine, recipe.image, offline=offline, transfer=transfer)
+    base = image = obtain(engine, recipe.image, offline=offline, transfer=transfer)
     python = ask_image(engine, cache, base, recipe.executable)
-    wanted = derived.wanted_packages(recipe.requirements, python)
-    if not wanted:
-        return PreparedImage(base=base, image=base, python=python, packages={}, engine=elsewhere)
-    image, packages = derived.derive(
-        engine, base, wanted, python, recipe.executable, cache=cache, offline=offline
-    )
+    packages: Mapping[str, Package] = {}
+    if wanted := derived.wanted_packages(recipe.requirements, python):
+        image, packages = derived.derive(
+            engine, base, wanted, python, recipe.executable, cache=cache, offline=offline
+        )
     return PreparedImage(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
 
@@ -108,29 +109,20 @@ def known(engine: Engine, recipe: Recipe, *, cache: Path) -> PreparedImage | Non
         EnvironmentUnavailableError: the engine does not answer.
     """
     elsewhere = _elsewhere(engine)
-    base = find(engine, recipe.image)
-    if base is None:
+    base = image = find(engine, recipe.image)
+    python = known_python(cache, base, recipe.executable) if base else None
+    if base is None or python is None:
         return None
-    python = known_python(cache, base, recipe.executable)
-    if python is None:
-        return None
-    wanted = derived.wanted_packages(recipe.requirements, python)
-    if not wanted:
-        return PreparedImage(base=base, image=base, python=python, packages={}, engine=elsewhere)
-    packages = derived.known_packages(cache, wanted, python)
-    if packages is None:
-        return None
-    image = derived.known_image(engine, base, packages, recipe.executable)
-    if image is None:
+    packages: Mapping[str, Package] | None = {}
+    if wanted := derived.wanted_packages(recipe.requirements, python):
+        packages = derived.known_packages(cache, wanted, python)
+        image = (
+            find(engine, derived.tag_of(base, packages, recipe.executable)) if packages else None
+        )
+    if packages is None or image is None:
         return None
     return PreparedImage(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
 
 def _elsewhere(engine: Engine) -> str | None:
     return engine.id if engine.has_remote_files else None
-
-
-def _because(requirements: Sequence[str]) -> str:
-    if requirements:
-        return "matrix.yaml asks for " + ", ".join(requirements)
-    return "the image has no numpy, which the job needs"

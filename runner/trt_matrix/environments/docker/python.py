@@ -27,13 +27,7 @@ def known_python(cache: Path, image: ContainerImage, python: str) -> Python | No
 
 
 def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -> Python:
-    """Returns what the Python of `image` says of itself.
-
-    Args:
-        engine: Has the image.
-        cache: Keeps the answer.
-        image: Which.
-        python: `python3`, or a path inside.
+    """Returns what `python` in `image`, a name or a path inside, says of itself; `cache` keeps the answer.
 
     Raises:
         EnvironmentUnavailableError: there is none, or it is too old.
@@ -56,21 +50,19 @@ def ask_image(engine: Engine, cache: Path, image: ContainerImage, python: str) -
         said = log_lines(log)
     where = f"{image.reference}: its {python}"
     if ending.error:
-        message = f"{image.reference}: {ending.error}"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{image.reference}: {ending.error}")
     if ending.exit_code != 0:
-        message = f"{where} does not work as a Python ({said[-1][:200]})"
-        raise EnvironmentUnavailableError(message)
+        raise EnvironmentUnavailableError(f"{where} does not work as a Python ({said[-1][:200]})")
     try:
-        found = told_python(said[-1])
+        asked = told_python(said[-1])
     except ValueError as error:
         message = f"{where} is no Python (it ran, but did not answer as one)"
         raise EnvironmentUnavailableError(message) from error
-    if found.release < OLDEST:
-        message = f"{where} is Python {found.version}; the job needs {'.'.join(map(str, OLDEST))}"
+    if asked.release < OLDEST:
+        message = f"{where} is Python {asked.version}; the job needs {'.'.join(map(str, OLDEST))}"
         raise EnvironmentUnavailableError(message)
-    protocol.write_json(str(_file(cache, image, python)), asdict(found))
-    return found
+    protocol.write_json(str(_file(cache, image, python)), asdict(asked))
+    return asked
 
 
 def log_lines(log: Path) -> list[str]:

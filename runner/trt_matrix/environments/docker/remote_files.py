@@ -5,7 +5,6 @@ volume `trt-matrix-inputs`, kept: /inputs/objects/SHA256.SUFFIX, /inputs/program
 volumes without a name, removed with the container: /request (its files link to /inputs), /results
 """
 
-import hashlib
 import io
 import shutil
 import tarfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+from trt_matrix.environments import machine
 from trt_matrix.environments.docker import options, owner
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.errors import EnvironmentUnavailableError
@@ -37,25 +37,13 @@ BINDS = (
 )
 
 
-def program_name(folder: Path) -> str:
-    """Returns a name of the job's program by its content."""
-    hashes = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        hashes.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-        hashes.update(path.read_bytes())
-    return hashes.hexdigest()
-
-
-def send_inputs(engine: Engine, image: str, program: Path, request: Path) -> int:
+def send_inputs(engine: Engine, image: str, request: Path) -> int:
     """Copies what the engine does not have yet; returns the bytes of it.
 
-    Args:
-        engine: Where to.
-        image: Any image there: a container that is never started carries the files.
-        program: Folder of the package `job`.
-        request: Folder with request.json and inputs named by their content.
+    A container of `image`, never started, carries the files: the package `job`, and the inputs in `request`, which
+    are named by their content.
     """
-    wanted: dict[str, tuple[Path, str]] = {program_name(program): (program, "programs")}
+    wanted: dict[str, tuple[Path, str]] = {machine.program(): (machine.PROGRAM, "programs")}
     wanted |= {path.name: (path, "objects") for path in _objects(request)}
     with engine.explained(what=VOLUME):
         engine.client.volumes.create(VOLUME, labels={LABEL: "1"})
@@ -70,7 +58,7 @@ def send_inputs(engine: Engine, image: str, program: Path, request: Path) -> int
         )
         try:
             known = _known(courier)
-            missing = {name: one for name, one in wanted.items() if name not in known}
+            missing = {name: wanted[name] for name in wanted if name not in known}
             return _send(courier, missing) if missing else 0
         finally:
             courier.remove(force=True)
@@ -103,10 +91,9 @@ def fetch_results(container: Container, results: Path) -> None:
         for number, entry in enumerate(tar):
             left -= entry.size
             if left < 0 or number > MOST_FILES:
-                message = (
+                raise EnvironmentUnavailableError(
                     "the job left more than fits here, or files without end: nothing is fetched"
                 )
-                raise EnvironmentUnavailableError(message)
             _, _, name = entry.name.partition("/")
             if not name:
                 continue
@@ -126,7 +113,7 @@ def _objects(request: Path) -> Iterable[Path]:
     return [
         path
         for path in sorted(request.iterdir())
-        if len(path.stem) == 64 and all(one in "0123456789abcdef" for one in path.stem)
+        if len(path.stem) == 64 and set(path.stem) <= set("0123456789abcdef")
     ]
 
 

@@ -10,9 +10,7 @@ from trt_matrix.environments.docker import options, owner, remote_files
 from trt_matrix.environments.docker.container import run_container
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.prepared import PreparedImage
-from trt_matrix.environments.local import JOB_HOME
-
-PROGRAM = JOB_HOME / "job"
+from trt_matrix.environments.machine import PROGRAM, program
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +46,11 @@ def _run_here(engine: Engine, start: ContainerStart) -> Ending:
 
 def _run_there(engine: Engine, start: ContainerStart) -> Ending:
     """The same with volumes; root inside owns these, and has no capabilities either."""
-    program = f"{remote_files.INPUTS}/programs/{remote_files.program_name(PROGRAM)}"
+    there = f"{remote_files.INPUTS}/programs/{program()}"
     wanted = _wanted(
-        engine, start, user="0:0", userns=None, binds=remote_files.BINDS, program=program
+        engine, start, user="0:0", userns=None, binds=remote_files.BINDS, program=there
     )
-    remote_files.send_inputs(engine, wanted.image, PROGRAM, start.job.request)
+    remote_files.send_inputs(engine, wanted.image, start.job.request)
     return run_container(
         engine,
         wanted,

@@ -32,8 +32,8 @@ def sweep(engine: Engine) -> None:
             all=True, filters={"label": owner.LABEL}, ignore_removed=True
         )
         for container in containers:
-            one = owner.Owner.parse(container.labels.get(owner.LABEL, ""))
-            if one is None or not one.is_gone(owner.own(), owner.started(one.pid)):
+            runner = owner.Owner.parse(container.labels.get(owner.LABEL, ""))
+            if runner is None or not runner.is_gone(owner.own(), owner.started(runner.pid)):
                 continue
             try:
                 # v: with it go the volumes that only it had.

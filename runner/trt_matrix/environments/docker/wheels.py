@@ -42,7 +42,7 @@ def platform_of(python: Python) -> str:
     if not match_:
         return f"{machine}-unknown-linux-musl"
     libc = int(match_[1]), int(match_[2])
-    fitting = [one for one in MANYLINUX if one <= libc]
+    fitting = [glibc for glibc in MANYLINUX if glibc <= libc]
     if not fitting:
         message = f"its {python.libc} is older than what wheels are made for"
         raise EnvironmentUnavailableError(message)

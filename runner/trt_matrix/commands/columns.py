@@ -8,16 +8,16 @@ ABSENT = "–"
 MOST_NAMES = 10
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Returns the rows with columns as wide as their widest cell: the first to the left, others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
+def columns(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """Returns the rows with columns as wide as their widest cell; with `numbers` all but the first end alike."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
         "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if numbers and place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
-    )
+    ]
 
 
 def line(name: str) -> str:
