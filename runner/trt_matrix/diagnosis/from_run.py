@@ -196,10 +196,7 @@ def _tables_of(run: RunFolder, manifest: Manifest) -> dict[str, Table]:
 
 
 def _chosen(
-    wanted: str | None,
-    known: Mapping[str, Table],
-    base: _Base | None,
-    source: str,
+    wanted: str | None, known: Mapping[str, Table], base: _Base | None, source: str
 ) -> tuple[Table, str]:
     usable = [(name, table) for name, table in known.items() if table.amax]
     if wanted is not None:

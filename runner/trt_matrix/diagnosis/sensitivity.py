@@ -110,12 +110,7 @@ def sensitivity(
     activations_only = State(every.pairs, frozenset())
     alone = {group.name: group.alone(every) for group in groups}
     left_out = {group.name: group.left_out(every) for group in groups}
-    states = [
-        weights_only,
-        activations_only,
-        *alone.values(),
-        *left_out.values(),
-    ]
+    states = [weights_only, activations_only, *alone.values(), *left_out.values()]
     what = f"{len(groups)} groups, alone and left out"
     evaluated = evaluation.evaluate(states, images, what, bare=[unit.state for unit in units])
 

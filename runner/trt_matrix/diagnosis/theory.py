@@ -103,10 +103,7 @@ class _Seen:
 
 
 def theory(
-    subject: Subject,
-    simulator: Simulator,
-    images: Sequence[int],
-    told: Callable[[str], None],
+    subject: Subject, simulator: Simulator, images: Sequence[int], told: Callable[[str], None]
 ) -> Mapping[Part, TensorTheory]:
     """Returns each activation and each layer's weights → what quantising it costs on its own.
 

@@ -113,9 +113,7 @@ def _lost(boxes: BoxErrors) -> float | None:
 
 
 def _back(
-    before: BoxErrors | None,
-    after: BoxErrors | None,
-    value: Callable[[BoxErrors], float | None],
+    before: BoxErrors | None, after: BoxErrors | None, value: Callable[[BoxErrors], float | None]
 ) -> float | None:
     if before is None or after is None:
         return None

@@ -143,9 +143,7 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
 
 
 def weights_theory(
-    name: str,
-    values: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
-    axis: int,
+    name: str, values: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], axis: int
 ) -> TensorTheory:
     """Returns what quantising a layer's weights costs on its own.
 
@@ -244,9 +242,7 @@ BEYOND_DB = 3.0
 
 
 def expected(
-    alone: Mapping[tuple[Part, ...], float],
-    theory: Mapping[Part, TensorTheory],
-    simulated: float,
+    alone: Mapping[tuple[Part, ...], float], theory: Mapping[Part, TensorTheory], simulated: float
 ) -> tuple[Expected, Mapping[tuple[Part, ...], float]]:
     """Returns what a head's error should be, and how much of it each set of parts could avoid.
 

@@ -32,11 +32,7 @@ ACTIVATIONS = "type of activations"
 OUTPUTS = "outputs of int8"
 CHOSEN = frozenset({ACTIVATIONS, OUTPUTS})
 """Factors that were chosen here, for a processor or by matrix.yaml, and come with no version."""
-TITLES = {
-    "onnxruntime": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-}
+TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 """Engine → what the factor is called where both cells have it."""
 
 FAMILIES = {

@@ -139,10 +139,7 @@ def capability_range(
     if newest is None and cuda is not None:
         by_cuda = [most for least, most in NEWEST_BY_CUDA if version(least) <= version(cuda)]
         newest = by_cuda[-1] if by_cuda else None
-    return (
-        capability(oldest) if oldest else None,
-        capability(newest) if newest else None,
-    )
+    return (capability(oldest) if oldest else None, capability(newest) if newest else None)
 
 
 def obstacles(

@@ -68,11 +68,7 @@ def choices(
 
 
 def _choice(
-    network: NetworkMap,
-    head: str,
-    records: Iterable[Record],
-    layers_of: LayersOf,
-    sqnr_of: SqnrOf,
+    network: NetworkMap, head: str, records: Iterable[Record], layers_of: LayersOf, sqnr_of: SqnrOf
 ) -> Choice | None:
     tables = [
         builds
@@ -143,11 +139,7 @@ def _chance(
 
 
 def _by_table(
-    network: NetworkMap,
-    head: str,
-    records: Iterable[Record],
-    layers_of: LayersOf,
-    sqnr_of: SqnrOf,
+    network: NetworkMap, head: str, records: Iterable[Record], layers_of: LayersOf, sqnr_of: SqnrOf
 ) -> Mapping[tuple[str, str | None, bool], Sequence[Build]]:
     """Returns (table, placement, implicit) → all builds with it, whichever version made them."""
     builds: dict[tuple[str, str | None, bool], list[Build]] = {}

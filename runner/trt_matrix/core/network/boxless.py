@@ -56,9 +56,7 @@ _SHARES = frozenset({"Softmax", "LogSoftmax"})
 
 
 def boxless(
-    model: onnx.ModelProto,
-    shapes: Mapping[str, tuple[int, ...] | None],
-    image: tuple[int, int],
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...] | None], image: tuple[int, int]
 ) -> str | None:
     """Returns why no output can hold boxes, to be read after "makes no boxes, since"; None where one may.
 

@@ -111,11 +111,7 @@ def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
         )
         raise graph.GraphError(message)
     return ImageInput(
-        name=info.name,
-        channels=channels,
-        height=height,
-        width=width,
-        channels_last=channels_last,
+        name=info.name, channels=channels, height=height, width=width, channels_last=channels_last
     )
 
 

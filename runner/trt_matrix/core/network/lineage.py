@@ -150,10 +150,7 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
         _suspects(heads, found[heads]) for heads in sorted(found, key=len, reverse=True)
     )
     return Lineage(
-        bad=tuple(bad),
-        good=tuple(good),
-        suspects=suspects,
-        sentence=_sentence(bad, good, suspects),
+        bad=tuple(bad), good=tuple(good), suspects=suspects, sentence=_sentence(bad, good, suspects)
     )
 
 

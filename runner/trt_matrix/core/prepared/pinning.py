@@ -117,10 +117,7 @@ def sized(info: TensorInfo, symbols: Mapping[str, int]) -> TensorInfo:
 
 
 def symbols_by(
-    image: TensorInfo,
-    sizes: Sequence[int] | None,
-    size: tuple[int, int] | None,
-    batch: int = 1,
+    image: TensorInfo, sizes: Sequence[int] | None, size: tuple[int, int] | None, batch: int = 1
 ) -> dict[str, int]:
     """Returns the symbols that the image's shape decides; none where it has no shape as yet.
 

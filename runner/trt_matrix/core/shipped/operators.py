@@ -133,11 +133,7 @@ def _concat(strip: Stripper, node: onnx.NodeProto) -> None:
 
 
 def _with_output(
-    strip: Stripper,
-    node: onnx.NodeProto,
-    operator: str,
-    inputs: list[str],
-    **changed: object,
+    strip: Stripper, node: onnx.NodeProto, operator: str, inputs: list[str], **changed: object
 ) -> None:
     """Adds the float operator with its output."""
     index = OUTPUT_SCALES[node.op_type]

@@ -11,20 +11,8 @@ from onnx.reference import ReferenceEvaluator
 from trt_matrix.core.network import graph, ordering
 from trt_matrix.core.network.canonical import opset
 from trt_matrix.core.network.operators import CARRIERS
-from trt_matrix.core.shipped.quantisation import (
-    CARRY_WEIGHTS,
-    DEQUANTIZE,
-    QUANTIZE,
-    form_of,
-)
-from trt_matrix.core.shipped.scales import (
-    RELU6,
-    Array,
-    Scale,
-    StripError,
-    dequantised,
-    scale_of,
-)
+from trt_matrix.core.shipped.quantisation import CARRY_WEIGHTS, DEQUANTIZE, QUANTIZE, form_of
+from trt_matrix.core.shipped.scales import RELU6, Array, Scale, StripError, dequantised, scale_of
 
 CARRY = CARRIERS | {"Concat", "Expand", "Gather", "Resize", "Tile"}
 """Give out integers of their input and no others, or (Resize) means of them."""

@@ -18,12 +18,7 @@ from dataclasses import dataclass
 
 from trt_matrix.core.tables.table import LEVELS, Provenance, Table, TableError, from_ranges
 
-ALGORITHMS = (
-    "EntropyCalibration",
-    "EntropyCalibration2",
-    "MinMaxCalibration",
-    "LegacyCalibration",
-)
+ALGORITHMS = ("EntropyCalibration", "EntropyCalibration2", "MinMaxCalibration", "LegacyCalibration")
 
 _HEADER = re.compile(r"TRT-(\d{1,9})-([A-Za-z]\w*)")
 _ALGORITHM = re.compile(r"TRT-[^-\s]+-([A-Za-z]\w*)")
@@ -144,9 +139,7 @@ def from_table(table: Table, header: Header | None) -> str:
     Raises:
         CacheError: a name cannot stand in a cache (empty, or with a line end).
     """
-    return write(
-        Cache(header=header, scales={name: table.scale(name) for name in table.amax}),
-    )
+    return write(Cache(header=header, scales={name: table.scale(name) for name in table.amax}))
 
 
 def write(cache: Cache) -> str:
