@@ -49,12 +49,9 @@ def opset(model: onnx.ModelProto) -> int:
 
 
 def _without_initialiser_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     true_inputs = {info.name for info in graph.inputs(model)}
-    kept = [value for value in result.graph.input if value.name in true_inputs]
-    del result.graph.input[:]
-    result.graph.input.extend(kept)
+    graph.keep(result.graph.input, lambda value: value.name in true_inputs)
     return result
 
 
@@ -116,9 +113,7 @@ def _rewrite_resizing(model: onnx.ModelProto) -> None:
         if mode == "nearest":
             resize.attribute.append(helper.make_attribute("nearest_mode", "floor"))
         node.CopyFrom(resize)
-    kept = [entry for entry in model.opset_import if entry.domain != _HIDDEN_DOMAIN]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
+    graph.keep(model.opset_import, lambda entry: entry.domain != _HIDDEN_DOMAIN)
 
 
 def constants_to_initialisers(model: onnx.ModelProto) -> None:

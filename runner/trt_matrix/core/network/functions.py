@@ -8,6 +8,7 @@ import onnx
 import onnx.inliner
 from onnx import helper
 
+from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import opset
 from trt_matrix.core.network.graph import GraphError
 
@@ -64,8 +65,7 @@ def _one_opset(model: onnx.ModelProto) -> bool:
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy that states the types of its tensors: bringing a function to another opset asks."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     known = {value.name for value in (*model.graph.value_info, *model.graph.input)}
     result.graph.value_info.extend(
         helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)

@@ -1,12 +1,13 @@
 """A network as a graph: what it takes and gives, what depends on what; pure functions of an `onnx.ModelProto`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network.ordering import reads
+from trt_matrix.core.network.ordering import inner_graphs, reads
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training"})
 
@@ -73,18 +74,29 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
     A node without one, or with one that an earlier node has, is called after its operator and
     position: `Conv_12`. The same model always gets the same names.
     """
+    result = copied(model)
+    taken = {node.name for node in result.graph.node}
+    seen: set[str] = set()
+    for index, node in enumerate(result.graph.node):
+        if not node.name or node.name in seen:
+            node.name = free_name(f"{node.op_type}_{index}", taken)
+        seen.add(node.name)
+    return result
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy, to be changed."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    given = {node.name for node in result.graph.node}
-    taken: set[str] = set()
-    for index, node in enumerate(result.graph.node):
-        if not node.name or node.name in taken:
-            name = f"{node.op_type}_{index}"
-            while name in taken or name in given:
-                name += "_"
-            node.name = name
-        taken.add(node.name)
     return result
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Returns `name`, with as many `_` behind it as no name of `taken` has, and takes it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
@@ -146,9 +158,26 @@ def drop_unused_initialisers(model: onnx.ModelProto) -> None:
     """Removes from `model` the initialisers that no node reads and no output gives."""
     used = {name for node in model.graph.node for name in reads(node)}
     used.update(value.name for value in model.graph.output)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    keep(model.graph.initializer, lambda tensor: tensor.name in used)
+
+
+def keep(field: Any, wanted: Callable[[Any], bool]) -> None:
+    """Removes from a repeated field what is not wanted."""
+    for index in reversed(range(len(field))):
+        if not wanted(field[index]):
+            del field[index]
+
+
+def rewire(graph_proto: onnx.GraphProto, instead: Mapping[str, str]) -> None:
+    """Makes every node, those in graphs inside of it too, read other tensors: old name → new name."""
+    for node in graph_proto.node:
+        for index, name in enumerate(node.input):
+            if name in instead:
+                node.input[index] = instead[name]
+        for inner in inner_graphs(node):
+            rewire(inner, instead)
+            for value in inner.output:  # a branch may give out a tensor of the graph around it
+                value.name = instead.get(value.name, value.name)
 
 
 def require_names(model: onnx.ModelProto) -> None:

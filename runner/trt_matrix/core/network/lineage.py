@@ -75,19 +75,15 @@ def _unknown(nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> set[str
 def _group(
     heads: tuple[str, ...], nodes: Sequence[onnx.NodeProto], custom: Collection[str]
 ) -> Behind:
-    operators = [
-        Operator(
-            name=node.name,
-            operator=node.op_type,
-            custom=node.name in custom or node.op_type in custom,
-        )
-        for node in nodes
-    ]
-    return Behind(
-        heads=heads,
-        operators=tuple(operator for operator in operators if _rank(operator) is not None),
-        others=Counter(operator.operator for operator in operators if _rank(operator) is None),
-    )
+    operators, others = [], Counter[str]()
+    for node in nodes:
+        is_custom = node.name in custom or node.op_type in custom
+        operator = Operator(name=node.name, operator=node.op_type, custom=is_custom)
+        if _rank(operator) is None:
+            others[node.op_type] += 1
+        else:
+            operators.append(operator)
+    return Behind(heads=heads, operators=tuple(operators), others=others)
 
 
 def _rank(operator: Operator) -> int | None:
@@ -154,12 +150,11 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
     )
 
 
-def _order(operator: Operator) -> int:
-    return _rank(operator) or 0
-
-
 def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> SuspectOperators:
-    operators = sorted((operator for group in groups for operator in group.operators), key=_order)
+    operators = sorted(
+        (operator for group in groups for operator in group.operators),
+        key=lambda operator: _rank(operator) or 0,
+    )
     others: Counter[str] = Counter()
     for group in groups:
         others.update(group.others)
@@ -181,7 +176,8 @@ def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspec
     if not common:
         start += "no operator is behind all of the former and none of the latter"
     elif not any(suspect.operators for suspect in suspects):
-        return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {_them(bad)} apart: no operator stands out."
+        them = "it" if len(bad) == 1 else "them"
+        return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {them} apart: no operator stands out."
     else:
         subject = "only it lies" if len(bad) == 1 else "only they lie"
         start += f"{subject} behind {_told(common[0])}"
@@ -203,11 +199,8 @@ def _told(suspects: SuspectOperators) -> str:
 def _name(operator: SuspectOperator) -> str:
     if operator.custom:
         return f"{operator.node} (custom {operator.operator})"
-    return (
-        operator.node
-        if operator.operator.lower() in operator.node.lower()
-        else f"{operator.node} ({operator.operator})"
-    )
+    told = operator.operator.lower() in operator.node.lower()
+    return operator.node if told else f"{operator.node} ({operator.operator})"
 
 
 def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:
@@ -216,7 +209,3 @@ def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:
     rest = sum(others.values()) - sum(macs.values())
     told = [f"{number} {name}" for name, number in {**more, **macs}.items()]
     return [*told, f"{rest} other{'s' if rest > 1 else ''}"] if rest else told
-
-
-def _them(names: Sequence[str]) -> str:
-    return "it" if len(names) == 1 else "them"

@@ -128,10 +128,8 @@ def parse(content: bytes, source: str) -> onnx.ModelProto:
 
 def _require_whole(tensor: onnx.TensorProto, source: str) -> None:
     """Refuses a weight that has not as many bytes as its shape makes; those of four bits share bytes."""
-    if not tensor.HasField("raw_data") or tensor.data_type in (
-        TensorProto.UNDEFINED,
-        TensorProto.STRING,
-    ):
+    unsized = tensor.data_type in (TensorProto.UNDEFINED, TensorProto.STRING)
+    if not tensor.HasField("raw_data") or unsized:
         return  # the checker looks at these
     width = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     wanted, found = math.prod(tensor.dims) * width, len(tensor.raw_data)

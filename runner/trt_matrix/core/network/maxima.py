@@ -27,8 +27,7 @@ def maxima_model(
     if not tensors:
         message = "no tensor of the network has a range"
         raise graph.GraphError(message)
-    result = onnx.ModelProto()
-    result.CopyFrom(calibration)
+    result = graph.copied(calibration)
     taken = {name for node in result.graph.node for name in (*node.input, *node.output)}
     prefix = "maxima"
     while any(name.startswith(prefix) for name in taken):
@@ -58,9 +57,8 @@ def maxima_model(
             helper.make_node("Reshape", [f"{prefix}-all", row], [OUTPUT], name=OUTPUT),
         ]
     )
-    kept = [info for info in result.graph.output if info.name in heads]
-    del result.graph.output[:]
-    result.graph.output.extend(
-        [*kept, helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, len(tensors)])]
+    graph.keep(result.graph.output, lambda value: value.name in heads)
+    result.graph.output.append(
+        helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, len(tensors)])
     )
     return result

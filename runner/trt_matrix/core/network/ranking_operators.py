@@ -12,6 +12,7 @@ import onnx
 
 from trt_matrix.core.network import plugin_names
 from trt_matrix.core.network.graph import STANDARD_DOMAINS, TensorInfo, attribute
+from trt_matrix.core.network.shapes import shape_of
 
 RANKING = frozenset({"TopK", "NonMaxSuppression", "Unique"})
 """Give out rows in the order of their values, or only those that won, and where these came from."""
@@ -96,7 +97,7 @@ def axis_after(
     Returns:
         The axis, None where it cannot be told, or `MIXED`.
     """
-    shape, result = (_shape(name, known) for name in (node.input[place], node.output[0]))
+    shape, result = (shape_of(name, known) for name in (node.input[place], node.output[0]))
     if axis is None or shape is None or not is_standard(node):
         return None
     rank, rank_after = len(shape), None if result is None else len(result)
@@ -125,12 +126,8 @@ def axis_after(
 
 def rank_of(tensor: str, known: Known) -> int | None:
     """Returns how many axes a tensor has, None where nobody says."""
-    shape = _shape(tensor, known)
+    shape = shape_of(tensor, known)
     return None if shape is None else len(shape)
-
-
-def _shape(tensor: str, known: Known) -> tuple[object, ...] | None:
-    return known[tensor].shape if tensor in known else None
 
 
 def _axes(node: onnx.NodeProto, rank: int, constant: Constants) -> list[int] | None:
@@ -138,7 +135,7 @@ def _axes(node: onnx.NodeProto, rank: int, constant: Constants) -> list[int] | N
     stated = attribute(node, "axes")
     if stated is None and len(node.input) > 1 and node.input[1]:
         stated = constant(node.input[1])
-    return None if stated is None else [int(one) % rank for one in stated]  # type: ignore[attr-defined]
+    return None if stated is None else [int(axis) % rank for axis in stated]  # type: ignore[attr-defined]
 
 
 def _reduced(node: onnx.NodeProto, axis: int, rank: int, constant: Constants) -> int | None:
@@ -149,7 +146,7 @@ def _reduced(node: onnx.NodeProto, axis: int, rank: int, constant: Constants) ->
         return axis if attribute(node, "noop_with_empty_axes", 0) else MIXED
     if axis in axes:
         return MIXED
-    return axis if attribute(node, "keepdims", 1) else axis - sum(one < axis for one in axes)
+    return axis if attribute(node, "keepdims", 1) else axis - sum(other < axis for other in axes)
 
 
 def _squeezed(
@@ -159,11 +156,11 @@ def _squeezed(
         axes = _axes(node, rank, constant)
         if axes is None or axis in axes:
             return None
-        return axis - sum(one < axis for one in axes)
+        return axis - sum(other < axis for other in axes)
     axes = None if rank_after is None else _axes(node, rank_after, constant)
     if axes is None or rank_after is None:
         return None
-    return [one for one in range(rank_after) if one not in axes][axis]
+    return [kept for kept in range(rank_after) if kept not in axes][axis]
 
 
 def _reshaped(before: Sequence[object], axis: int, after: Sequence[object]) -> int | None:
@@ -175,7 +172,7 @@ def _reshaped(before: Sequence[object], axis: int, after: Sequence[object]) -> i
         others = after[:index]
         sizes = (*leading, *others, size)
         if (
-            all(isinstance(one, int) for one in sizes)
+            all(isinstance(known, int) for known in sizes)
             and size == before[axis]
             and math.prod(leading) == math.prod(others)  # type: ignore[arg-type]
         ):

@@ -7,6 +7,7 @@ import onnx
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import CARRIERS, MACS, joined_by
+from trt_matrix.core.network.shapes import shape_of
 
 SILENT = CARRIERS | {"Cast", "Concat", "Constant", "DequantizeLinear", "Gather", "QuantizeLinear"}
 """Move values, or change their type; none is told."""
@@ -38,7 +39,7 @@ def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] |
         tail: Of the tensor.
         known: Shapes by inference.
     """
-    shapes = [known[name].shape if name in known else None for name in tail.convolutions]
+    shapes = [shape_of(name, known) for name in tail.convolutions]
     sizes = [shape[1] if shape and len(shape) == _MAP else None for shape in shapes]
     channels = [size for size in sizes if isinstance(size, int)]
     return frozenset(channels) if len(channels) == len(sizes) else None
