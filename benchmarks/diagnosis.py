@@ -162,7 +162,8 @@ def _whole(subject: "object", images: int) -> int:
 
     from trt_matrix.containers.job.reductions import compare
     from trt_matrix.core.network.operators import MACS
-    from trt_matrix.core.qdq.explicit import place, simulation_of
+    from trt_matrix.core.qdq.explicit import place
+    from trt_matrix.core.qdq.options import simulation_of
     from trt_matrix.diagnosis.subject import Subject
 
     assert isinstance(subject, Subject)

@@ -25,7 +25,7 @@ from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.network_map import network_map
-from trt_matrix.core.qdq.explicit import TENSORRT
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.diagnosis.from_run import builds_of

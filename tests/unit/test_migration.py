@@ -20,8 +20,9 @@ from trt_matrix.core.migration.to_cache import to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
 from trt_matrix.core.migration.tracing import TensorFate
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import TENSORRT, QdqError, place
+from trt_matrix.core.qdq.explicit import QdqError, place
 from trt_matrix.core.qdq.joins import requantisations
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.reading import read

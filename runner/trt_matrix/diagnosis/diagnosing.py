@@ -38,7 +38,8 @@ from trt_matrix.core.diagnosis.telling import (
 from trt_matrix.core.diagnosis.tensors import TensorTheory, best_of_known, expected
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.shapes import macs
-from trt_matrix.core.qdq.explicit import place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import simulation_of
 from trt_matrix.core.words import count
 from trt_matrix.diagnosis.evaluation import Evaluation
 from trt_matrix.diagnosis.implicit import engine_loss

@@ -6,8 +6,7 @@ from dataclasses import replace
 from trt_matrix.core.cells import Precision, TableSource
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import LayerTimes
-from trt_matrix.core.layers.held import held_layers
-from trt_matrix.core.layers.precisions import LayersOf, from_layers
+from trt_matrix.core.layers.precisions import LayersOf, from_layers, held_layers
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.qdq.placements import Placed, placed_of

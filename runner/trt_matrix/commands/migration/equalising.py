@@ -9,7 +9,7 @@ from trt_matrix.commands.migration.sources import source_of
 from trt_matrix.core.migration.calling import called_as
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.equal_ranges import equal_ranges
+from trt_matrix.core.qdq.scale_groups import equal_ranges
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.table import LEVELS, TableError
 from trt_matrix.core.tables.trt_cache import Cache, write

@@ -15,7 +15,8 @@ from onnx import numpy_helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import MACS
-from trt_matrix.core.qdq.explicit import Placement, PlacementOptions, place, simulation_of
+from trt_matrix.core.qdq.explicit import Placement, place
+from trt_matrix.core.qdq.options import PlacementOptions, simulation_of
 from trt_matrix.core.tables.table import Table
 
 Array = npt.NDArray[np.generic]

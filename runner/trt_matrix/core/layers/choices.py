@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.held import held_layers
-from trt_matrix.core.layers.precisions import LayersOf, Ran, from_layers
+from trt_matrix.core.layers.precisions import LayersOf, Ran, from_layers, held_layers
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.records import Record, StoredObject
 
@@ -99,8 +98,8 @@ def _choice(
     return Choice(
         head=head,
         layers=tuple(sorted(suspects, key=lambda name: not made[name] & taken)),
-        worse_db=tuple(sorted(one for worse, _ in split for one in worse)),
-        better_db=tuple(sorted(one for _, better in split for one in better)),
+        worse_db=tuple(sorted(db for worse, _ in split for db in worse)),
+        better_db=tuple(sorted(db for _, better in split for db in better)),
         held_db=tuple(sorted(held)),
         tables=len(tables),
         chance=_chance(cone, tables, split),
@@ -114,7 +113,7 @@ def _pattern(tables: Sequence[Sequence[Build]], layer: str) -> tuple[bool, ...]:
 
 def _gap(tables: Sequence[Sequence[Build]], layer: str) -> float:
     """Returns by how many dB the worst build without `layer` in int8 is better than the best with it, at least."""
-    split = [parts for builds in tables if (parts := _parts(builds, layer))]
+    split = filter(None, (_parts(builds, layer) for builds in tables))
     return min(min(better) - max(worse) for worse, better in split)
 
 
@@ -147,17 +146,14 @@ def _by_table(
         if record.pass_.precision is not Precision.INT8:
             continue
         for measurement in good(record):
+            output, table = measurement.outputs.get(head), measurement.table
             layers = layers_of(measurement.layers) if measurement.layers else None
-            sqnr_db = (
-                sqnr_of(head, measurement.outputs[head]) if head in measurement.outputs else None
-            )
-            if measurement.table is None or not layers or sqnr_db is None:
+            sqnr_db = sqnr_of(head, output) if output else None
+            if table is None or not layers or sqnr_db is None:
                 continue
-            ran = from_layers(network, layers)
-            build = Build(record.cell, ran, sqnr_db, held_layers(measurement.start))
-            builds.setdefault(
-                (measurement.table, measurement.placement, record.pass_.implicit), []
-            ).append(build)
+            held, ran = held_layers(measurement.start), from_layers(network, layers)
+            key = (table, measurement.placement, record.pass_.implicit)
+            builds.setdefault(key, []).append(Build(record.cell, ran, sqnr_db, held))
     return builds
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from trt_matrix.core.evidence import good
-from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.layers.precisions import held_layers
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.clipping import Decided
 
@@ -39,24 +39,14 @@ def decided(
     """
     found: dict[str, dict[str, dict[str, None]]] = {}
     for record in records:
+        implicit = record.pass_.implicit
         for measurement in good(record):
-            if (
-                not measurement.table
-                or not measurement.placement
-                or measurement.table not in ranges
-            ):
-                continue
-            tensors = deciding(
-                measurement.placement,
-                ranges[measurement.table],
-                implicit=record.pass_.implicit,
-                held=(
-                    *(held_layers(measurement.start) if record.pass_.implicit else ()),
-                    *record.pass_.exclude,
-                ),
-            )
-            for tensor in tensors:
-                found.setdefault(measurement.table, {}).setdefault(tensor, {})[record.cell] = None
+            table, placement = measurement.table, measurement.placement
+            if table in ranges and table and placement:
+                held = held_layers(measurement.start) if implicit else frozenset()
+                held = held.union(record.pass_.exclude)
+                for tensor in deciding(placement, ranges[table], implicit=implicit, held=held):
+                    found.setdefault(table, {}).setdefault(tensor, {})[record.cell] = None
     return {
         table: {tensor: tuple(cells) for tensor, cells in tensors.items()}
         for table, tensors in found.items()

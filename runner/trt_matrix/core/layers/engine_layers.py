@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.layers.executed import OTHERS, ExecutedShare
+from trt_matrix.core.layers.executed import OTHERS, of_kinds
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.records import IntegerShare
 
 INT8 = "int8"
 
@@ -50,7 +51,7 @@ def engine_share(
     heads: Collection[str],
     *,
     quantised: bool,
-) -> dict[str, ExecutedShare]:
+) -> dict[str, IntegerShare]:
     """Returns head → what of it ran on integers, as `executed.executed_share` does.
 
     A head is left out where one of its layers was compiled with others as a whole, or was told
@@ -85,13 +86,11 @@ def engine_share(
             (kinds[node], ran[node] == INT8) for node in cone if node in kinds and ran.get(node)
         )
         in_float = [node for node in weighted if ran[node] != INT8]
-        result[head] = ExecutedShare(
-            macs_int=sum(counts[node] for node in weighted if ran[node] == INT8),
-            macs_total=sum(counts[node] for node in weighted),
+        result[head] = IntegerShare(
+            integer_macs=sum(counts[node] for node in weighted if ran[node] == INT8),
+            total_macs=sum(counts[node] for node in weighted),
             float_layers=tuple(in_float) if quantised else (),
-            operators={kind: count for (kind, integer), count in sorted(others.items()) if integer},
-            float_operators={
-                kind: count for (kind, integer), count in sorted(others.items()) if not integer
-            },
+            integer_operators=of_kinds(others, integer=True),
+            float_operators=of_kinds(others, integer=False),
         )
     return result

@@ -11,7 +11,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 
 import onnx
@@ -20,20 +19,10 @@ from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.operators import MACS
 from trt_matrix.core.qdq.writer import weight_name
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.shipped.quantisation import WEIGHTED, form_of
 from trt_matrix.core.shipped.stripping import float_form, prepared
 
-_INTEGER_KERNELS = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-    }
-)
 _FLOAT_KERNELS = MACS | {"FusedConv", "FusedGemm", "FusedMatMul", "TransposeMatMul"}
 
 OTHERS = frozenset(
@@ -58,34 +47,6 @@ _SUFFIX = re.compile(r"_token_\d+$")
 _PREFIX = re.compile(r"^(?:QLinear|Nhwc|QuantizedNhwc)(?=[A-Z])")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutedShare:
-    """How much of what one head depends on ran on integers."""
-
-    macs_int: int
-    """Multiply-accumulates per image run by integer kernels."""
-    macs_total: int
-    float_layers: tuple[str, ...]
-    """Layers quantised in the network that the engine was given, and run in float all the same."""
-    placed_float: tuple[str, ...] = ()
-    """Those that the placement leaves in float: nothing quantises their output."""
-    placed_float_macs: int = 0
-    operators: Mapping[str, int]
-    """Operators without multiply-accumulates that ran on integers → how many of the cone."""
-    float_operators: Mapping[str, int]
-    """The same operators where they ran in float: a Resize, Concat, Add or MaxPool is worth seeing."""
-
-    @property
-    def ratio(self) -> float | None:
-        """Share by multiply-accumulates, 0 to 1.
-
-        Of a head without any: 0 where nothing at all ran on integers, else None.
-        """
-        if self.macs_total:
-            return self.macs_int / self.macs_total
-        return None if self.operators else 0.0
-
-
 class LayerRun(IntEnum):
     """How a layer ran; the larger value wins where several kernels make up one layer."""
 
@@ -97,8 +58,8 @@ class LayerRun(IntEnum):
 
 def executed_share(
     executed: onnx.ModelProto, original: onnx.ModelProto, heads: Collection[str]
-) -> dict[str, ExecutedShare]:
-    """Returns for each head what the engine ran on integers.
+) -> dict[str, IntegerShare]:
+    """Returns output tensor → what of it the engine ran on integers.
 
     Args:
         executed: The graph that the engine saved after its optimisations.
@@ -122,9 +83,9 @@ def executed_share(
             node for node in cone if node in ends and layers.get(node) is not LayerRun.INTEGER
         ]
         ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
-        result[head] = ExecutedShare(
-            macs_int=sum(counts[node] for node in cone if layers.get(node) is LayerRun.INTEGER),
-            macs_total=sum(counts[node] for node in cone),
+        result[head] = IntegerShare(
+            integer_macs=sum(counts[node] for node in cone if layers.get(node) is LayerRun.INTEGER),
+            total_macs=sum(counts[node] for node in cone),
             float_layers=tuple(
                 node
                 for node in cone
@@ -136,12 +97,20 @@ def executed_share(
             ),
             placed_float=tuple(placed),
             placed_float_macs=sum(counts[node] for node in placed),
-            operators={kind: count for (kind, integer), count in sorted(ran.items()) if integer},
-            float_operators={
-                kind: count for (kind, integer), count in sorted(ran.items()) if not integer
-            },
+            integer_operators=of_kinds(ran, integer=True),
+            float_operators=of_kinds(ran, integer=False),
         )
     return result
+
+
+def of_kinds(ran: Mapping[tuple[str, bool], int], *, integer: bool) -> dict[str, int]:
+    """Returns operator → how many of it ran on integers, or in float.
+
+    Args:
+        ran: (operator, whether it ran on integers) → how many.
+        integer: Which of the two are wanted.
+    """
+    return {kind: count for (kind, on), count in sorted(ran.items()) if on is integer}
 
 
 def _comparable(original: onnx.ModelProto) -> onnx.ModelProto:
@@ -179,7 +148,7 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
     large = _large_initialisers(executed)
     runs: dict[str, LayerRun] = {}
     for kernel in executed.graph.node:
-        integer = kernel.op_type in _INTEGER_KERNELS
+        integer = kernel.op_type in WEIGHTED
         if not integer and kernel.op_type not in _FLOAT_KERNELS:
             continue
         weights = large.intersection(_root(tensor, makers) for tensor in kernel.input)
@@ -281,10 +250,6 @@ def _operator_kinds(executed: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
         # ONNX Runtime's blocked layout calls a float Resize by its old name.
         operator = "Resize" if node.op_type == "Upsample" else _PREFIX.sub("", node.op_type)
         info = known.get(node.output[0])
-        if operator in OTHERS and (info is None or not _is_index(info)):
+        if operator in OTHERS and (info is None or info.dtype not in ("int32", "int64", "bool")):
             result[node.name] = (operator, runs)
     return result
-
-
-def _is_index(info: graph.TensorInfo) -> bool:
-    return info.dtype in ("int32", "int64", "bool")

@@ -7,13 +7,14 @@ it was measured: from those a layer's precision is told where they leave no choi
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8, EngineLayer
 from trt_matrix.core.layers.executed import OTHERS
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.records import IntegerShare, Measurement, Record, StoredObject
+from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 
 FLOAT = "float"
 """In floating point, and it was not told in which."""
@@ -43,6 +44,19 @@ class LayerReport:
     """Int8 cells of which no layer's precision is known."""
 
 
+def held_layers(start: Start | None) -> frozenset[str]:
+    """Returns the layers, or tensors that they make, that the matrix kept out of int8 by `fp32_layers`."""
+    return named_layers(start.probe) if start else frozenset()
+
+
+def named_layers(probe: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the same of what was probed: the options that the job was started with."""
+    engine = probe.get("engine")
+    options = engine.get("options") if isinstance(engine, Mapping) else None
+    named = options.get("fp32_layers") if isinstance(options, Mapping) else None
+    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
+
+
 def layer_report(
     network: NetworkMap, records: Iterable[Record], layers_of: LayersOf
 ) -> LayerReport:
@@ -53,10 +67,11 @@ def layer_report(
         measured = good(record)
         if record.pass_.precision is not Precision.INT8 or not measured:
             continue
-        told = [
-            _ran(network, measurement, layers_of, record.pass_.exclude) for measurement in measured
-        ]
-        for ran in dict.fromkeys(tuple(sorted(one.items())) for one in told if one):
+        exclude = record.pass_.exclude
+        told = [_ran(network, measurement, layers_of, exclude) for measurement in measured]
+        for ran in dict.fromkeys(
+            tuple(sorted(precisions.items())) for precisions in told if precisions
+        ):
             ways.setdefault(ran, []).append(record.cell)
         if not any(told):
             untold.append(record.cell)
@@ -96,9 +111,9 @@ def from_shares(
 ) -> Ran:
     """Returns what the shares of the heads leave no choice about.
 
-    Layers that multiply: those named, or `excluded` from quantisation, are in float; the others are on integers where they account for
-    all integer multiply-accumulates of the head. Other operators: where a head has all of its kind on
-    the same side.
+    Layers that multiply: those named, or `excluded` from quantisation, are in float; the others are on integers where
+    they account for all integer multiply-accumulates of the head. Other operators: where a head has all of its kind
+    on the same side.
     """
     found: dict[str, str] = {}
     for head, share in shares.items():

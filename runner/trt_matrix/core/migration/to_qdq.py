@@ -15,8 +15,9 @@ from trt_matrix.core.migration.completing import DerivedRange, completed, shared
 from trt_matrix.core.migration.tracing import TensorFate, Traced, traced
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import INT8, TENSORRT, Placement, PlacementOptions, place
+from trt_matrix.core.qdq.explicit import INT8, Placement, place
 from trt_matrix.core.qdq.joins import Requantisation, requantisations
+from trt_matrix.core.qdq.options import TENSORRT, PlacementOptions
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.names import Naming

@@ -36,9 +36,8 @@ def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None =
         PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.
     """
     read = {name for node in model.graph.node for name in reads(node)}
-    tensors = [tensor for tensor in graph.inputs(model) if tensor.name in read] or list(
-        graph.inputs(model)
-    )
+    every_input = graph.inputs(model)
+    tensors = [tensor for tensor in every_input if tensor.name in read] or list(every_input)
     if len(tensors) > 1 and brought and all(tensor.name in brought for tensor in tensors):
         shapes = {
             tensor.name: _brought(tensor, brought[tensor.name])
@@ -113,7 +112,7 @@ def _shapes(
         if wanted is None or len(shape) != IMAGE_RANK:
             return {}  # no image: what is missing is told
         pairs = zip(shape, (batch, 3, *wanted), strict=True)
-        sizes = [fixed(own) or one for own, one in pairs]
+        sizes = [fixed(own) or size for own, size in pairs]
         return {image.name: [batch, *sizes[1:]]}
     return {}
 

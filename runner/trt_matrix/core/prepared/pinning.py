@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx
 
-from trt_matrix.core.network.graph import STANDARD_DOMAINS, Dim, TensorInfo, info
+from trt_matrix.core.network.graph import STANDARD_DOMAINS, Dim, TensorInfo, info, keep
 from trt_matrix.core.network.image_input import CHANNELS, IMAGE_RANK, shape_text
 from trt_matrix.core.prepared.constants import fixed
 from trt_matrix.core.words import yaml_word
@@ -64,17 +64,17 @@ def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) 
         shape[0] = batch
     rows, columns = (1, 2) if channels_last(info.shape) else (2, 3)
     if len(shape) == IMAGE_RANK and size:
-        for place, one in zip((rows, columns), size, strict=True):
-            shape[place] = fixed(shape[place]) or one
-    open_ = [place for place, one in enumerate(shape) if fixed(one) is None]
+        for place, wanted in zip((rows, columns), size, strict=True):
+            shape[place] = fixed(shape[place]) or wanted
+    open_ = [place for place, dim in enumerate(shape) if fixed(dim) is None]
     if not open_:
-        return stated(info, [one for one in shape if isinstance(one, int)], batch)
+        return stated(info, [dim for dim in shape if isinstance(dim, int)], batch)
     named = " and ".join(_called(info.shape, place) for place in open_)
-    example = [fixed(one) or (3 if place == 1 else 640) for place, one in enumerate(shape)]
+    example = [fixed(dim) or (3 if place == 1 else 640) for place, dim in enumerate(shape)]
     advice = _advice(info, example)
     if len(shape) == IMAGE_RANK and set(open_) <= {rows, columns}:
-        wanted = [example[rows], example[columns]]
-        advice = f"say which size images get, such as data: {{preprocess: {{size: {wanted}}}}}"
+        sides = [example[rows], example[columns]]
+        advice = f"say which size images get, such as data: {{preprocess: {{size: {sides}}}}}"
     told = f"input {info.name!r} has the shape {shape_text(info)} in its file: {named}"
     message = f"{told} {'is' if len(open_) == 1 else 'are'} open; {advice}"
     raise PinError(message)
@@ -112,7 +112,7 @@ def sized(info: TensorInfo, symbols: Mapping[str, int]) -> TensorInfo:
     """Returns an input with the symbols in its shape that are known as sizes."""
     if info.shape is None:
         return info
-    shape = tuple(symbols.get(one, one) if isinstance(one, str) else one for one in info.shape)
+    shape = tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape)
     return replace(info, shape=shape)
 
 
@@ -162,9 +162,7 @@ def pin(
         if node.domain not in STANDARD_DOMAINS
         for tensor in node.output
     }
-    kept = [value for value in model.graph.value_info if value.name in custom]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
+    keep(model.graph.value_info, lambda value: value.name in custom)
     for value in (*model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in symbols:

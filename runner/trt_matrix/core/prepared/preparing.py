@@ -17,12 +17,11 @@ from trt_matrix.core.network.graph import GraphError, TensorInfo
 from trt_matrix.core.network.image_input import shape_text
 from trt_matrix.core.network.ordering import reads
 from trt_matrix.core.prepared import pinning
-from trt_matrix.core.prepared.casting import CASTABLE, take_float32
 from trt_matrix.core.prepared.constants import ConstantError, constant, fixed
 from trt_matrix.core.prepared.packing import InputPart, pack, parts_of
 from trt_matrix.core.prepared.pinning import PinError
 from trt_matrix.core.prepared.proposing import constants_text, image_among
-from trt_matrix.core.prepared.raising import half_types, raise_halves
+from trt_matrix.core.prepared.raising import CASTABLE, half_types, raise_halves, take_float32
 from trt_matrix.core.prepared.refusing import refusal
 from trt_matrix.core.words import listed
 
@@ -102,8 +101,7 @@ def _is_plain(model: onnx.ModelProto, wishes: InputWishes) -> bool:
 class _Preparation:
     def __init__(self, model: onnx.ModelProto, wishes: InputWishes) -> None:
         self.before = model
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
+        self.model = graph.copied(model)
         self.wishes = wishes
         self.problems: list[tuple[Place, str]] = []
         self.told: list[str] = []
@@ -158,14 +156,9 @@ class _Preparation:
 
         One that has no batch in front, as a state, stays as it is where samples are fed one by one.
         """
-        own = [fixed(size) for size in info.shape or ()]
-        sizes = [one for one in own if one]
-        if (
-            self.wishes.batch == 1
-            and info.shape is not None
-            and len(sizes) == len(own)
-            and info.name not in self.wishes.shapes
-        ):
+        sizes = [size for size in info.shape or () if isinstance(size, int) and fixed(size)]
+        whole = info.shape is not None and len(sizes) == len(info.shape)
+        if self.wishes.batch == 1 and whole and info.name not in self.wishes.shapes:
             return tuple(sizes)
         before = len(self.problems)
         self._pin(info)
@@ -182,28 +175,21 @@ class _Preparation:
             )
 
     def _raise_halves(self) -> None:
-        found = half_types(self.model)
-        if found:
+        if halves := half_types(self.model):
             raise_halves(self.model)
-            self.facts["raised"] = list(found)
+            self.facts["raised"] = list(halves)
             self.told.append(
-                f"its {' and '.join(found)} tensors are float32: FP32 and the reference are that, with the "
+                f"its {' and '.join(halves)} tensors are float32: FP32 and the reference are that, with the "
                 "same weights"
             )
 
     def _bake(self) -> None:
         """Makes initialisers of the inputs that the user gives a constant."""
         every = graph.inputs(self.model)
-        image = image_among(
-            [tensor_info for tensor_info in every if tensor_info.name not in self.wishes.constants]
-        )
-        symbols = (
-            pinning.symbols_by(
-                image, self.wishes.shapes.get(image.name), self.wishes.size, self.wishes.batch
-            )
-            if image
-            else {}
-        )
+        image = image_among([info for info in every if info.name not in self.wishes.constants])
+        stated = self.wishes.shapes.get(image.name) if image else None
+        size, batch = self.wishes.size, self.wishes.batch
+        symbols = pinning.symbols_by(image, stated, size, batch) if image else {}
         for own in every:
             if own.name not in self.wishes.constants:
                 continue
@@ -214,7 +200,7 @@ class _Preparation:
                 told = f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
                 self.problems.append((("shapes", info.name), told))
             try:
-                tensor = constant(info, self.wishes.constants[info.name], self.wishes.batch)
+                tensor = constant(info, self.wishes.constants[info.name], batch)
             except ConstantError as error:
                 self.problems.append((("constants", info.name), str(error)))
             else:
@@ -236,9 +222,7 @@ class _Preparation:
                 self.told.append(f"{info.name!a:.200} is left out, no node reads it")
 
     def _drop_input(self, name: str) -> None:
-        kept = [value for value in self.model.graph.input if value.name != name]
-        del self.model.graph.input[:]
-        self.model.graph.input.extend(kept)
+        graph.keep(self.model.graph.input, lambda value: value.name != name)
 
     def _image(self) -> TensorInfo | None:
         """Returns the input that images fill; None, with a problem, where that is unclear."""
@@ -254,9 +238,8 @@ class _Preparation:
             names = listed([tensor.name for tensor in every])
             told = f"no input is left for the images: {names} are constants"
         else:
-            told = self._told_of_others(
-                every, [tensor for tensor in tensors if tensor != image], image
-            )
+            others = [tensor for tensor in tensors if tensor != image]
+            told = self._told_of_others(every, others, image)
         self.problems.append(((), told))
         return None
 

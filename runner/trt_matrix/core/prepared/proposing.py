@@ -47,7 +47,7 @@ def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]
         size: Height and width of the network's images, where known.
     """
     name = info.name.lower()
-    shape = [fixed(one) or 1 for one in info.shape or ()]
+    shape = [fixed(dim) or 1 for dim in info.shape or ()]
     height, width = size or (SIDES[0], SIDES[0])
     if "scale" in name:  # from an image to the network's input: PaddleDetection's scale_factor
         return _filled(shape, 1), True
@@ -76,6 +76,6 @@ def _filled(shape: Sequence[int], value: Any) -> Any:
     inner = shape[1:] if shape[:1] == [1] and (len(shape) > 1 or isinstance(value, list)) else shape
     if math.prod(inner) > _WRITTEN:
         return value
-    for one in reversed(inner):
-        value = [value] * one
+    for size in reversed(inner):
+        value = [value] * size
     return value

@@ -38,20 +38,18 @@ def requantisations(
         model: The float network, in canonical form.
         scales: Of the activations that get Q/DQ.
     """
-    found = []
-    for node, joined, target in _joins(model, scales):
-        found += [
-            Requantisation(
-                node=node.name,
-                operator=node.op_type,
-                tensor=tensor,
-                scale=scales[tensor],
-                other=target,
-            )
-            for tensor in joined
-            if scales[tensor] != target
-        ]
-    return tuple(found)
+    return tuple(
+        Requantisation(
+            node=node.name,
+            operator=node.op_type,
+            tensor=tensor,
+            scale=scales[tensor],
+            other=target,
+        )
+        for node, joined, target in _joins(model, scales)
+        for tensor in joined
+        if scales[tensor] != target
+    )
 
 
 def unified(
@@ -69,10 +67,10 @@ def unified(
         together = [*joined, node.output[0]] if node.op_type == "Concat" else joined
         merged = {group[tensor] for tensor in together}
         first = group[together[0]]
-        group.update({tensor: first for tensor, one in group.items() if one in merged})
+        group.update({tensor: first for tensor, leads in group.items() if leads in merged})
     largest: dict[str, float] = {}
-    for tensor, one in group.items():
-        largest[one] = max(scales[tensor], largest.get(one, 0.0))
+    for tensor, leads in group.items():
+        largest[leads] = max(scales[tensor], largest.get(leads, 0.0))
     return {tensor: largest[group[tensor]] for tensor in scales}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from trt_matrix.core.hosts.processor import Processor
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.words import count
 
 ENGINES = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
@@ -148,21 +148,18 @@ def activations_for(
     if not on_cpu:
         return PlacementChoice(Activations.INT8, "it runs on a GPU")
     if processor is None:
-        return PlacementChoice(
-            Activations.INT8,
+        why = (
             "the processor that it runs on is not known beforehand; "
-            "`quantisation: {activations: uint8}` asks for the faster kernels of x86 with VNNI",
+            "`quantisation: {activations: uint8}` asks for the faster kernels of x86 with VNNI"
         )
-    if not processor.is_x86:
-        return PlacementChoice(Activations.INT8, f"{processor.machine} multiplies int8 by int8")
-    if not processor.has_vnni:
-        return PlacementChoice(
-            Activations.INT8,
-            "this x86 processor has no VNNI, and without it kernels of u8 by s8 can saturate",
-        )
-    return PlacementChoice(
-        Activations.UINT8, "ONNX Runtime's fast kernels of x86 with VNNI multiply u8 by s8"
-    )
+    elif not processor.is_x86:
+        why = f"{processor.machine} multiplies int8 by int8"
+    elif not processor.has_vnni:
+        why = "this x86 processor has no VNNI, and without it kernels of u8 by s8 can saturate"
+    else:
+        why = "ONNX Runtime's fast kernels of x86 with VNNI multiply u8 by s8"
+        return PlacementChoice(Activations.UINT8, why)
+    return PlacementChoice(Activations.INT8, why)
 
 
 PRECISE = "session.x64quantprecision"

@@ -152,9 +152,8 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     found = {name: element for name, element in found.items() if element != TensorProto.UNDEFINED}
     for node in model.graph.node:
         for name in node.output:
-            if name not in found and (
-                element := operators.follows(node, name, opset(model), found)
-            ):
+            element = None if name in found else operators.follows(node, name, opset(model), found)
+            if element:
                 found[name] = element
     return found
 

@@ -101,21 +101,31 @@ class Stripper:
         Raises:
             StripError: nothing of the network makes it, or with another scale.
         """
+        if lifted := self._lifted(node, index, scale):
+            return lifted
+        value = self._integers(node, index)
+        made = f"{node.output[0]}/{'weight' if index else 'constant'}"
+        made = graph.free_name(made, {*self._values, *self._protos})
+        return self.constant(made, dequantised(value, scale, axis, 0, node.name))
+
+    def _lifted(self, node: onnx.NodeProto, index: int, scale: Scale) -> str | None:
+        """Returns the float tensor that the network quantised an input of; None where it did not."""
         name = node.input[index]
-        if name in self.lifted:
-            if not self.lifted[name].scale.same(scale):
-                message = f"reads {name!r} with another scale or zero point than it was made with"
-                raise self.refuse(node, message)
-            return self.lifted[name].name
-        value = self.value(name)
+        if name not in self.lifted:
+            return None
+        if not self.lifted[name].scale.same(scale):
+            message = f"reads {name!r} with another scale or zero point than it was made with"
+            raise self.refuse(node, message)
+        return self.lifted[name].name
+
+    def _integers(self, node: onnx.NodeProto, index: int) -> Array:
+        """Returns a constant input of integers, whose rounding stays."""
+        value = self.value(node.input[index])
         if value is None:
-            message = f"reads {name!r}, integers that nothing in the network quantised"
+            message = f"reads {node.input[index]!r}, integers that nothing in the network quantised"
             raise self.refuse(node, message)
         self.rounded += value.ndim > 1
-        made = f"{node.output[0]}/{'weight' if index else 'constant'}"
-        while made in self._values or made in self._protos:
-            made += "_"
-        return self.constant(made, dequantised(value, scale, axis, 0, node.name))
+        return value
 
     def emit(
         self, like: onnx.NodeProto, operator: str, inputs: list[str], output: str, **changed: object
@@ -163,10 +173,12 @@ class Stripper:
     # Nodes
 
     def _node(self, node: onnx.NodeProto) -> None:
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        if next(ordering.inner_graphs(node), None) is not None:
             taken = {*self.alias, *self.lifted, *self.unfinished}
-            if found := sorted(taken.intersection(ordering.reads(node))):
-                raise self.refuse(node, f"its inner graph reads {found[0]!r}, which is quantised")
+            if quantised := sorted(taken.intersection(ordering.reads(node))):
+                raise self.refuse(
+                    node, f"its inner graph reads {quantised[0]!r}, which is quantised"
+                )
         if form_of(node) is None:
             self._other(node)
         elif node.op_type == QUANTIZE:
@@ -192,20 +204,11 @@ class Stripper:
         self.lifted[node.output[0]] = LiftedTensor(name=target, scale=scale)
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
-        source, output = node.input[0], node.output[0]
-        scale = self.scale(node, 1, 2)
-        if source in self.lifted:
-            mine = self.lifted[source].scale
-            if not mine.same(scale):
-                message = f"reads {source!r} with another scale or zero point than it was made with"
-                raise self.refuse(node, message)
-            self.alias[output] = self.lifted[source].name
+        scale, output = self.scale(node, 1, 2), node.output[0]
+        if lifted := self._lifted(node, 0, scale):
+            self.alias[output] = lifted
             return
-        value = self.value(source)
-        if value is None:
-            message = f"reads {source!r}, integers that nothing in the network quantised"
-            raise self.refuse(node, message)
-        self.rounded += value.ndim > 1
+        value = self._integers(node, 0)
         axis, block = graph.attribute(node, "axis", 1), graph.attribute(node, "block_size", 0)
         assert isinstance(axis, int)  # noqa: S101 - the checker has seen to it
         assert isinstance(block, int)  # noqa: S101
@@ -246,17 +249,13 @@ class Stripper:
         """Computes what carries a constant that was, or is to be, dequantised."""
         if node.op_type not in CARRY_WEIGHTS or not node.input:
             return False
-        values = [self.value(name) if name else None for name in node.input]
-        if any(value is None for value in values) or len(node.output) != 1:
+        known = {name: self.value(name) for name in node.input}
+        feed = {name: value for name, value in known.items() if value is not None}
+        if len(feed) < len(known) or len(node.output) != 1:
             return False
-        first = values[0]
-        assert first is not None  # noqa: S101 - seen above
-        wanted = node.input[0] in self._made or (
-            first.dtype.kind in "iu" and first.dtype.itemsize == 1
-        )
-        if not wanted:
+        kind = feed[node.input[0]].dtype
+        if node.input[0] not in self._made and not (kind.kind in "iu" and kind.itemsize == 1):
             return False
-        feed = dict(zip(node.input, values, strict=True))
         (made,) = ReferenceEvaluator(node).run(None, feed)
         self.constant(node.output[0], np.asarray(made))
         return True
@@ -289,11 +288,8 @@ class Stripper:
         if not scale.ends_at_six:
             self._add(helper.make_node("Relu", [source], [target], name=f"{name}/relu"))
         elif self.opset < 11:
-            self._add(
-                helper.make_node(
-                    "Clip", [source], [target], name=f"{name}/relu6", min=0.0, max=RELU6
-                )
-            )
+            name = f"{name}/relu6"
+            self._add(helper.make_node("Clip", [source], [target], name=name, min=0.0, max=RELU6))
         else:
             bounds = [
                 self.constant(f"{target}/{side}", np.asarray(value, np.float32))

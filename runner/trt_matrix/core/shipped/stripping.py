@@ -40,8 +40,7 @@ class StrippedNetwork:
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy whose constants are initialisers and whose nodes have names, always the same."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     constants_to_initialisers(result)
     return graph.named(result)
 
@@ -57,8 +56,7 @@ def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     """
     strip = Stripper(prepared(model), HANDLERS)
     strip.walk()
-    result = onnx.ModelProto()
-    result.CopyFrom(strip.model)
+    result = strip.model
     graph.replace_nodes(result, strip.nodes)
     result.graph.initializer.extend(strip.constants())
     del result.graph.value_info[:]  # integers are floats now
@@ -66,13 +64,7 @@ def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     _drop_dead(result)
     graph.drop_unused_initialisers(result)
     used = {node.domain for node in result.graph.node} | {"", "ai.onnx"}
-    kept = [
-        operator_set_id_proto
-        for operator_set_id_proto in result.opset_import
-        if operator_set_id_proto.domain in used
-    ]
-    del result.opset_import[:]
-    result.opset_import.extend(kept)
+    graph.keep(result.opset_import, lambda entry: entry.domain in used)
     _check(result)
     return StrippedNetwork(
         model=result,

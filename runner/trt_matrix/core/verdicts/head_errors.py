@@ -6,7 +6,7 @@ import numpy as np
 
 from trt_matrix.core.cells import Status, TableSource
 from trt_matrix.core.evidence import Evidence, good
-from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.layers.precisions import held_layers
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.network.ranked_told import why_not_compared
 from trt_matrix.core.records import Measurement, Record
