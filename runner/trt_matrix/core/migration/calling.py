@@ -48,12 +48,12 @@ def called_as(
     if found.affixes is None and not found.by_nodes:
         narrow = naming(theirs, deciding(form, tensors(form)), given, least)
         if (affixes := narrow.affixes) is not None:
-            taken = {*narrow.names.values(), *theirs}
-            pairs = [(one, affixes.ours_of(one)) for one in theirs if one not in narrow.names]
-            more = {one: other for one, other in pairs if other in every and other not in taken}
-            names = {**{one: other for one, other in more.items() if other}, **narrow.names}
+            free = {*every}.difference(narrow.names.values(), theirs)
+            pairs = [(name, affixes.ours_of(name)) for name in theirs if name not in narrow.names]
+            more = {name: tensor for name, tensor in pairs if tensor and tensor in free}
+            names = {**more, **narrow.names}
             arrived = {*names.values(), *theirs}
-            unmapped = tuple(one for one in every if one not in arrived)
+            unmapped = tuple(tensor for tensor in every if tensor not in arrived)
             return replace(narrow, names=names, unmapped=unmapped)
     return found
 

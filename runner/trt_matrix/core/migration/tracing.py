@@ -150,7 +150,7 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
                 continue
             read_by = users[name]
             alone = len(read_by) == 1 or _is_activation(read_by, users)
-            if alone and all(_fuses(node_proto, name, placement, order) for node_proto in read_by):
+            if alone and all(_fuses(user, name, placement, order) for user in read_by):
                 found.add(name)
     return found
 
@@ -166,8 +166,8 @@ def _fuses(
         return False
     if user.op_type not in ADDS:
         return True
-    floats = [one for one in user.input if one in order and one not in placement.quantised]
-    return max(floats, key=lambda one: order[one]) == tensor
+    floats = [read for read in user.input if read in order and read not in placement.quantised]
+    return max(floats, key=lambda read: order[read]) == tensor
 
 
 def _is_activation(

@@ -1,6 +1,6 @@
 """A network as a graph: what it takes and gives, what depends on what; pure functions of an `onnx.ModelProto`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,14 @@ def backward_cone(model: onnx.ModelProto, tensor: str) -> tuple[str, ...]:
             cone.append(node.name)
             needed.update(reads(node))
     return tuple(reversed(cone))
+
+
+def tensors_of(model: onnx.ModelProto, nodes: Collection[str]) -> set[str]:
+    """Returns all tensors that the nodes of these names read and give out."""
+    named_nodes = {node.name: node for node in model.graph.node}
+    return {
+        tensor for name in nodes for tensor in (*named_nodes[name].input, *named_nodes[name].output)
+    }
 
 
 def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:

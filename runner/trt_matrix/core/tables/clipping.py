@@ -53,7 +53,7 @@ def clipped_tensors(
         heads_of: Tensor → the heads that depend on it.
         cells_of: Tensor whose range decides a scale → in which cells.
     """
-    found = [
+    much = [
         Clipped(
             tensor=tensor,
             amax=amax,
@@ -64,22 +64,10 @@ def clipped_tensors(
         )
         for tensor, amax in ranges.items()
         if tensor in cells_of and tensor in seen and amax < seen[tensor]
+        if (shares.get(tensor) or 0.0) > MOST_CLIPPED or amax < LEAST_KEPT * seen[tensor]
     ]
-    told = [clipped for clipped in found if _much(clipped)]
-    return tuple(
-        sorted(
-            told,
-            key=lambda clipped: (
-                -(clipped.share or 0),
-                clipped.amax / clipped.seen,
-                clipped.tensor,
-            ),
-        )
-    )
-
-
-def _much(clipped: Clipped) -> bool:
-    return (clipped.share or 0.0) > MOST_CLIPPED or clipped.amax < LEAST_KEPT * clipped.seen
+    much.sort(key=lambda each: (-(each.share or 0), each.amax / each.seen, each.tensor))
+    return tuple(much)
 
 
 def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> str:
@@ -90,7 +78,7 @@ def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> st
         clipped: At least one tensor.
         heads: All of the network: what feeds them all is said so.
     """
-    told = [_told(one, heads) for one in clipped[:NAMED]]
+    told = [_told(tensor, heads) for tensor in clipped[:NAMED]]
     more = len(clipped) - NAMED
     rest = [count(more, "more tensor")] if more > 0 else []
     return f"{table} {listed([*told, *rest], len(told) + len(rest))}"
@@ -99,12 +87,10 @@ def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> st
 def _told(clipped: Clipped, heads: Sequence[str]) -> str:
     of = f"tensor {clipped.tensor} (amax {clipped.amax:.3g} of {clipped.seen:.3g})"
     share = clipped.share or 0.0
-    what = (
-        f"clips {_percent(share)} of"
-        if share >= 0.01
-        else f"keeps {_percent(clipped.amax / clipped.seen)} of the range of"
-    )
-    return f"{what} {of}{_behind(clipped, heads)}"
+    if share >= 0.01:
+        return f"clips {_percent(share)} of {of}{_behind(clipped, heads)}"
+    kept = _percent(clipped.amax / clipped.seen)
+    return f"keeps {kept} of the range of {of}{_behind(clipped, heads)}"
 
 
 def _percent(share: float) -> str:
@@ -118,8 +104,4 @@ def _behind(clipped: Clipped, heads: Sequence[str]) -> str:
         return ", a head itself"
     if len(heads) > 1 and set(clipped.heads) == set(heads):
         return ", behind which all heads lie"
-    return f", behind which {listed(clipped.heads)} {_lie(clipped.heads)}"
-
-
-def _lie(heads: Sequence[str]) -> str:
-    return "lies" if len(heads) == 1 else "lie"
+    return f", behind which {listed(clipped.heads)} {'lies' if len(clipped.heads) == 1 else 'lie'}"

@@ -11,7 +11,7 @@ right where it fits any of the reference's tables: of calibration or evaluation 
 import math
 import statistics
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -152,23 +152,20 @@ def far_above(values: Ranges, seen: Sequence[Ranges]) -> tuple[FarAbove, ...]:
         values: Tensor → largest magnitude, of those whose range is used.
         seen: As of `mistake`, the largest magnitudes among them.
     """
-    largest = {
-        name: max(amax)
-        for name in values
-        if (amax := [one[name] for one in seen if why_unusable(one.get(name, 0.0)) is None])
-    }
-    aboves = [
-        FarAbove(tensor=name, amax=values[name], seen=most)
-        for name, most in largest.items()
-        if why_unusable(values[name]) is None
+    ranges = [
+        FarAbove(tensor=name, amax=amax, seen=max(largest))
+        for name, amax in values.items()
+        if why_unusable(amax) is None
+        and (
+            largest := [known[name] for known in seen if why_unusable(known.get(name, 0.0)) is None]
+        )
     ]
-    if not aboves:
+    if not ranges:
         return ()
     # A factor in all of them is another preprocessing's or other images', and no single range's.
-    least = FAR * max(1.0, statistics.median(above.ratio for above in aboves))
-    return tuple(
-        sorted((above for above in aboves if above.ratio > least), key=lambda above: -above.ratio)
-    )
+    least = FAR * max(1.0, statistics.median(each.ratio for each in ranges))
+    far = [each for each in ranges if each.ratio > least]
+    return tuple(sorted(far, key=lambda each: -each.ratio))
 
 
 def plausible(values: Ranges, seen: Sequence[Ranges]) -> bool:
@@ -196,7 +193,7 @@ def mistake(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> Mistake 
     found += _bytes(values, seen) if scales else []
     found += _inverse(values, seen, scales=scales)
     # Each explains the table; the one that leaves least is right.
-    return min(found, key=lambda one: one[0].spread)[1] if found else None
+    return min(found, key=lambda explained: explained[0].spread)[1] if found else None
 
 
 def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
@@ -244,7 +241,7 @@ def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_E
             )
             found.append((best, _told(text, best, MistakeKind.INVERSE)))
     # They differ by 127 alone: the nearer to what is asked for is meant.
-    return sorted(found, key=lambda one: abs(math.log(one[0].median)))[:1]
+    return sorted(found, key=lambda explained: abs(math.log(explained[0].median)))[:1]
 
 
 def _other_network(best: _Fit, *, scales: bool) -> _Explained:
@@ -307,12 +304,10 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
         and best.spread <= NARROW
         and abs(math.log(best.median)) >= NOTABLE
     ):
-        text = (
-            f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it fits other ranges of "
-            "the reference, and is used"
-            if not best.plausible
-            else f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it is used"
+        used = (
+            "it is used" if best.plausible else "it fits other ranges of the reference, and is used"
         )
+        text = f"{_ratio(best, scales=scales)}: other images, or another preprocessing; {used}"
         return Mistake(text, sure=False, kind=MistakeKind.FACTOR)
     return None
 
@@ -354,21 +349,21 @@ def _fit(pairs: Sequence[tuple[float, float]]) -> _Fit:
     # Every tensor against others, here and there in the table: without chance, the same each time.
     shifts = sorted({1 + (len(pairs) - 1) * step // SHIFTS for step in range(SHIFTS)})
     apart = [
-        one - pairs[(index + shift) % len(pairs)][1]
+        log - pairs[(index + shift) % len(pairs)][1]
         for shift in shifts
-        for index, (one, _) in enumerate(pairs)
+        for index, (log, _) in enumerate(pairs)
     ]
     return _Fit(
         tensors=len(pairs),
         median=math.exp(middle),
-        spread=_spread(logs),
-        shuffled=_spread(apart),
+        spread=spread(logs),
+        shuffled=spread(apart),
         rank=_rank_correlation(pairs),
     )
 
 
-def _spread(logs: Iterable[float]) -> float:
-    values = list(logs)
+def spread(values: Sequence[float]) -> float:
+    """Returns the deviation of values about their median, robust: a normal distribution's standard deviation."""
     middle = statistics.median(values)
     return MAD_TO_DEVIATION * statistics.median(abs(value - middle) for value in values)
 

@@ -107,11 +107,11 @@ def naming(
         others: Other names of our tensors, the surest first: `node_names.other_names`.
     """
     known, there = frozenset(ours), frozenset(theirs)
-    mapped = {one: other for one, other in given.items() if one in there and other in known}
+    mapped = {name: tensor for name, tensor in given.items() if name in there and tensor in known}
     taken = frozenset(mapped.values())
-    exact = {one for one in theirs if one in known and one not in mapped and one not in taken}
-    missing = [one for one in ours if one not in taken and one not in exact]
-    unknown = [one for one in theirs if one not in known and one not in mapped]
+    exact = {name for name in theirs if name in known and name not in mapped and name not in taken}
+    missing = [tensor for tensor in ours if tensor not in taken and tensor not in exact]
+    unknown = [name for name in theirs if name not in known and name not in mapped]
     affixes = _affixes(unknown, missing, len(ours), least)
     by_nodes = False
     found = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
@@ -121,10 +121,10 @@ def naming(
     if found:
         mapped |= found
         taken = frozenset(found.values())
-        missing = [one for one in missing if one not in taken]
-        unknown = [one for one in unknown if one not in found]
+        missing = [tensor for tensor in missing if tensor not in taken]
+        unknown = [name for name in unknown if name not in found]
     return Naming(
-        names={one: other for one, other in mapped.items() if one != other},
+        names={name: tensor for name, tensor in mapped.items() if name != tensor},
         affixes=affixes,
         by_nodes=by_nodes,
         unmapped=tuple(missing),
@@ -173,10 +173,10 @@ def _by_nodes(
     found: dict[str, str] = {}
     for tier in others:
         left = wants - frozenset(found.values())
-        pairs = [(one, _means(one, tier)) for one in unknown if one not in found]
-        often = Counter(other for _, other in pairs if other in left)
+        pairs = [(name, _means(name, tier)) for name in unknown if name not in found]
+        often = Counter(tensor for _, tensor in pairs if tensor in left)
         # Two names of one tensor: whose range is right, nobody knows.
-        found |= {one: other for one, other in pairs if other is not None and often[other] == 1}
+        found |= {name: tensor for name, tensor in pairs if tensor and often[tensor] == 1}
     if found and enough(there + len(found), wanted, least):
         return None, found
     nodes = {name: tensor for tier in reversed(others) for name, tensor in tier.items()}
@@ -188,7 +188,7 @@ def _by_nodes(
     renamed = _renamed(affixes, unknown, frozenset(names))
     if not enough(there + len(renamed), wanted, least):
         return None, {}
-    return affixes, {one: nodes[name] for one, name in renamed.items()}
+    return affixes, {theirs: nodes[name] for theirs, name in renamed.items()}
 
 
 def _means(name: str, nodes: Mapping[str, str]) -> str | None:
@@ -209,8 +209,8 @@ def _without_output(name: str) -> Iterator[str]:
 
 
 def _renamed(affixes: Affixes, unknown: Sequence[str], wants: Collection[str]) -> dict[str, str]:
-    pairs = ((one, affixes.ours_of(one)) for one in unknown)
-    return {one: other for one, other in pairs if other is not None and other in wants}
+    pairs = ((name, affixes.ours_of(name)) for name in unknown)
+    return {name: tensor for name, tensor in pairs if tensor is not None and tensor in wants}
 
 
 def _candidates(unknown: Sequence[str], missing: Sequence[str]) -> Sequence[Affixes]:
@@ -263,9 +263,9 @@ def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:
 
 def _nearest(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
     # Numbers are as like as they are unlike.
-    words = [one for one in unknown if len(one) <= LONGEST and not one.isdigit()][:2000]
+    words = [name for name in unknown if len(name) <= LONGEST and not name.isdigit()][:2000]
     found: dict[str, str] = {}
-    for name in [one for one in missing if not one.isdigit()][:TRIED]:
+    for name in [tensor for tensor in missing if not tensor.isdigit()][:TRIED]:
         like = difflib.get_close_matches(name[:LONGEST], words, 1, LIKE)
         if like and len(found) < NEAREST:
             found[name] = like[0]
@@ -276,11 +276,11 @@ def _problems(
     given: Mapping[str, str], there: Collection[str], ours: Sequence[str]
 ) -> Iterator[str]:
     known = frozenset(ours)
-    for one, other in given.items():
-        if one not in there:
-            yield f"`names` has {one!r}, which the table does not{_like(one, sorted(there))}"
-        elif other not in known:
-            yield f"`names` maps {one!r} to {other!r}, which is no tensor that needs a range{_like(other, ours)}"
+    for name, tensor in given.items():
+        if name not in there:
+            yield f"`names` has {name!r}, which the table does not{_like(name, sorted(there))}"
+        elif tensor not in known:
+            yield f"`names` maps {name!r} to {tensor!r}, which is no tensor that needs a range{_like(tensor, ours)}"
 
 
 def _like(name: str, others: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ def other_names(
 def _single(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto, str]]:
     """Yields (name, node, tensor) of nodes that have a name and one output."""
     for node in model.graph.node:
-        outputs = [one for one in node.output if one]
+        outputs = [name for name in node.output if name]
         if node.name and outputs and (len(outputs) == 1 or node.op_type in COPIES):
             yield node.name, node, outputs[0]
 

@@ -121,7 +121,7 @@ def _magnitude(name: str, value: Any) -> float:
             return LEVELS * float(value["scale"])
         ends = [_number(value.get(key)) for key in _WRAPPED]
     elif isinstance(value, list) and len(value) == 2:
-        ends = [_number(one) for one in value]
+        ends = list(map(_number, value))
     else:
         number = _number(value)
         ends = [number]
