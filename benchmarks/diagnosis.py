@@ -97,7 +97,7 @@ def one(way: str, folder: Path, images: int) -> None:
     """Does one way over, in this process; what all ways need is prepared and not timed."""
     from trt_matrix.core.diagnosis.quantisers import quantised
     from trt_matrix.diagnosis.diagnosing import diagnose
-    from trt_matrix.diagnosis.opening import opened
+    from trt_matrix.diagnosis.running import opened
     from trt_matrix.diagnosis.simulator import Simulator
     from trt_matrix.diagnosis.subject import DiagnosisWish
     from trt_matrix.diagnosis.theory import theory

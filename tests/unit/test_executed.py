@@ -138,7 +138,9 @@ def test_the_network_that_was_given_serves_as_well_as_the_float_one() -> None:
         assert share.placed_float == (f"conv_{head}",)
         assert share.placed_float_macs == COUNTS[f"conv_{head}"]
         float_layers = (*share.float_layers, *share.placed_float)
-        merged = replace(share, float_layers=float_layers, placed_float=(), placed_float_macs=0)
+        merged = share.model_copy(
+            update={"float_layers": float_layers, "placed_float": (), "placed_float_macs": 0}
+        )
         assert merged == shares(graph)[head]
 
 

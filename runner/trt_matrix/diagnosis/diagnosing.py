@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -46,7 +46,7 @@ from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.searching import Searching
 from trt_matrix.diagnosis.sensitivity import Sensitivity, sensitivity
 from trt_matrix.diagnosis.simulator import Simulator, whole_outputs
-from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject, Told
 from trt_matrix.diagnosis.theory import theory
 from trt_matrix.store.results import Store
 
@@ -56,9 +56,7 @@ ENOUGH = 16
 WORST_NAMED = 5
 
 
-def diagnose(
-    subject: Subject, wish: DiagnosisWish, store: Store, told: Callable[[str], None]
-) -> Diagnosis:
+def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) -> Diagnosis:
     """Finds what int8 loses and what keeping layers in float gives back.
 
     Args:
@@ -82,7 +80,7 @@ def diagnose(
         evaluation.evaluate((), chosen_on[:1], "float and int8")
     except UNKNOWN as error:
         notes.append(f"boxes are not known: {error}")
-        subject = _without_boxes(subject)
+        subject = dataclasses.replace(subject, decode=None, labels=None, evaluation=())
         evaluation = Evaluation(subject, simulator, store, told)
     clock.lap("preparing")
     every = groups(found)
@@ -239,10 +237,6 @@ def _check(subject: Subject, simulator: Simulator) -> None:
                 "this placement cannot be taken apart: report it with the network"
             )
             raise DiagnosisError(message)
-
-
-def _without_boxes(subject: Subject) -> Subject:
-    return dataclasses.replace(subject, decode=None, labels=None, evaluation=())
 
 
 def _goals(

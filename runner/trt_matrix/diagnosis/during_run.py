@@ -8,8 +8,7 @@ from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.from_run import of_run
-from trt_matrix.diagnosis.opening import last_run
-from trt_matrix.diagnosis.running import kept
+from trt_matrix.diagnosis.running import kept, last_run
 from trt_matrix.diagnosis.subject import DiagnosisWish
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.progress import Progress

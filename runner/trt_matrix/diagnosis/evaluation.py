@@ -16,13 +16,12 @@ import numpy.typing as npt
 from trt_matrix.containers.job.reductions import SUMS, compare
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import AveragePrecision
-from trt_matrix.core.diagnosis.errors import ImageErrors, StateErrors, worst_images
+from trt_matrix.core.diagnosis.errors import StateErrors, state_errors, worst_images
 from trt_matrix.core.diagnosis.quantisers import State
 from trt_matrix.core.records import digest
 from trt_matrix.diagnosis.boxes import ImageBoxes
-from trt_matrix.diagnosis.simulator import Base, Simulator
-from trt_matrix.diagnosis.subject import Subject
-from trt_matrix.diagnosis.threads import for_all
+from trt_matrix.diagnosis.simulator import Simulator, for_all
+from trt_matrix.diagnosis.subject import Subject, Told
 from trt_matrix.store.arrays import read_arrays
 from trt_matrix.store.results import Store
 
@@ -44,9 +43,6 @@ FEW = 3
 NOTHING = Boxes(
     np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
 )
-
-Told = Callable[[str], None]
-"""Takes what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +114,18 @@ class Evaluation:
             bare: States of which no boxes are wanted.
         """
         boxed = dict.fromkeys((*states, *([self.full] if worst is None else [])))
-        every = [*boxed, *(fromkey for fromkey in dict.fromkeys(bare) if fromkey not in boxed)]
+        every = list(dict.fromkeys((*boxed, *bare)))
         self.simulator = self.simulator.covering(every)
         key = digest([[state.key() for state in every], len(boxed)])[:40]
-        facts: list[EvaluatedImage | None] = [None] * len(images)
+        facts: dict[int, EvaluatedImage] = {}
 
-        def one(place: int) -> None:
+        def evaluate_image(place: int) -> None:
             facts[place] = self._image(images[place], every, len(boxed), key)
 
-        for_all(one, len(images), what, self.told)
-        evaluated_images = [fact for fact in facts if fact is not None]
-        return Evaluated(self, every, tuple(images), evaluated_images, worst)
+        for_all(evaluate_image, len(images), what, self.told)
+        return Evaluated(
+            self, every, tuple(images), [facts[place] for place in sorted(facts)], worst
+        )
 
     def float_precision(self, images: tuple[int, ...]) -> AveragePrecision:
         """Returns AP of the float network."""
@@ -156,14 +153,14 @@ class Evaluation:
         def make(target: Path) -> None:
             outputs = self.simulator.run(self.subject.image(index), FLOAT)
             boxes = self.boxes.detect(self._named(outputs), index) if self.boxes else NOTHING
-            arrays = {f"head-{number}": outputs[one] for number, one in enumerate(self.tensors)}
+            arrays = {f"head-{number}": outputs[name] for number, name in enumerate(self.tensors)}
             with target.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, boxes=_table(boxes), **arrays)
 
         stored = self.store.derive({**self._key(index), "float": True}, ".npz", make)
-        found = read_arrays(self.store.path(stored))
-        outputs = {one: found[f"head-{number}"] for number, one in enumerate(self.tensors)}
-        return Reference(outputs, _boxes(found["boxes"]))
+        arrays = read_arrays(self.store.path(stored))
+        outputs = {name: arrays[f"head-{number}"] for number, name in enumerate(self.tensors)}
+        return Reference(outputs, _boxes(arrays["boxes"]))
 
     def _image(
         self, index: int, states: Sequence[State], boxed: int, states_key: str
@@ -189,9 +186,8 @@ class Evaluation:
         self.computed += len(states)
         image = self.subject.image(index)
         reference = self._reference(index)
-        bases = []
-        if len(states) > FEW:
-            bases = [self.simulator.base(image, state) for state in (FLOAT, self.full)]
+        whole = (FLOAT, self.full) if len(states) > FEW else ()
+        bases = [self.simulator.base(image, state) for state in whole]
         # Arrays of the bases live as long as this: what is one of them need not be looked at twice. The
         # float base's are the reference's.
         lasting = {
@@ -205,7 +201,8 @@ class Evaluation:
         lists = np.zeros((boxed, len(detected.variants) if detected else 0), np.int64)
         for place, state in enumerate(states):
             if bases:
-                outputs = self.simulator.outputs(state, _nearer(state, *bases))
+                nearer = min(bases, key=lambda base: state.distance(base.state))
+                outputs = self.simulator.outputs(state, nearer)
             else:
                 outputs = self.simulator.run(image, state)
             for number, tensor in enumerate(self.tensors):
@@ -323,11 +320,10 @@ class Evaluated:
             precision: Whether AP is wanted, too, where there are labels: it takes longest. Nothing of boxes is
                 told of the `bare` ones.
         """
-        boxes = self.evaluation.boxes
-        heads = self.evaluation.heads
-        place = self._places[state]
+        boxes, place = self.evaluation.boxes, self._places[state]
+        worst = {head: self.worst[head] for head in self.evaluation.heads}
         if boxes is None or place >= len(self._facts[0].lists):
-            return ImageErrors(heads=heads, sums=self.sums(state)).errors(self.worst)
+            return state_errors(self.sums(state), worst, {}, None)
         changes = np.stack([fact.changes[fact.lists[place, 0]] for fact in self._facts])
         wanted = precision and self.evaluation.subject.labels is not None
         reference = self.evaluation.float_precision(self.images) if wanted else None
@@ -336,9 +332,7 @@ class Evaluated:
             for number, variant in enumerate(boxes.variants)
             if wanted
         }
-        of_heads, whole = boxes.errors(changes, precisions, reference)
-        errors = ImageErrors(heads=heads, sums=self.sums(state), boxes=of_heads, whole=whole)
-        return errors.errors(self.worst)
+        return state_errors(self.sums(state), worst, *boxes.errors(changes, precisions, reference))
 
     def _precision(self, state: State, variant: int) -> AveragePrecision:
         """Returns the AP of a state's variant; equal boxes are evaluated once."""
@@ -366,10 +360,6 @@ def _boxes(table: npt.NDArray[np.void]) -> Boxes:
         table["label"].astype(np.intp),
         table["head"].astype(np.intp),
     )
-
-
-def _nearer(state: State, base: Base, other: Base) -> Base:
-    return base if state.distance(base.state) <= state.distance(other.state) else other
 
 
 def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[np.void]:

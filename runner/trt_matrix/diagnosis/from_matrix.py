@@ -1,26 +1,23 @@
 """A matrix.yaml that was never run: its tables are made here, in this process."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from trt_matrix.containers.job.calibrate import calibrate, tables
 from trt_matrix.containers.job.engines.onnxruntime import Engine
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float
+from trt_matrix.core.qdq.placements import Placed, activations_for, kept_in_float, rules_of
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.diagnosis.from_run import QUANTISED, named_table, require_float
-from trt_matrix.diagnosis.subject import Subject, comparable
+from trt_matrix.diagnosis.subject import Subject, Told, comparable
 from trt_matrix.errors import ConfigError
 from trt_matrix.judging.box_facts import box_facts
 from trt_matrix.planning.arrays import data_of
 from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment
 from trt_matrix.store.results import Store
-
-Told = Callable[[str], None]
 
 HERE = "this machine"
 
@@ -31,7 +28,7 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
     Args:
         experiment: Read and checked.
         store: Keeps images and tables.
-        table: Which, see `opening.opened`.
+        table: Which, see `running.opened`.
         told: Takes what is being done.
 
     Raises:
@@ -70,16 +67,14 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         heads=heads,
         table=chosen,
         table_name=name,
-        others={label: one for label, one in made.items() if one.digest != chosen.digest},
+        others={label: other for label, other in made.items() if other.digest != chosen.digest},
         engine=placed.engine,
         placement=placed.name,
         options=placed.options(config.quantisation.exclude),
         images=store.array(data.evaluation),
         images_sha256=data.evaluation.sha256,
         files=tuple(path.name for path in checked.evaluation),
-        gates={
-            head_gate.head: head_gate for head_gate in head_gates(config, checked.rankings.rows)
-        },
+        gates={gate.head: gate for gate in head_gates(config, checked.rankings.rows)},
         gate=network_gate(config),
         decode=facts.get("decode"),
         labels=facts.get("labels"),
@@ -97,16 +92,16 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
 def _placed(experiment: Experiment, store: Store) -> Placed:
     """Returns the placement that the baseline would have on its processor."""
     baseline = experiment.checked.baseline
-    engine = experiment.environments[baseline].engine
+    engine = rules_of(experiment.environments[baseline].engine)
     asked = experiment.wants(data_of(experiment.checked, store)).settings.quantisation
     choice = activations_for(
-        engine if engine in ENGINES else "onnxruntime",
+        engine,
         on_cpu=True,
         asked=asked.activations,
         processor=experiment.machines.get(baseline, Machine()).processor,
     )
     return Placed(
-        engine=engine if engine in ENGINES else "onnxruntime",
+        engine=engine,
         activations=choice.activations,
         int8_outputs=asked.int8_outputs,
         in_float=kept_in_float(experiment.checked.config.quantisation.exclude),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trt_matrix.core.diagnosis.carried import (
     ResizingBuilds,
@@ -25,7 +25,7 @@ from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.evaluation import Evaluation
 from trt_matrix.diagnosis.simulator import Simulator
-from trt_matrix.diagnosis.subject import ImplicitBuild, Subject
+from trt_matrix.diagnosis.subject import ImplicitBuild, Subject, Told
 from trt_matrix.store.results import Store
 
 ENOUGH_DB = LEAST_DB / 2
@@ -33,7 +33,7 @@ ENOUGH_DB = LEAST_DB / 2
 
 
 def engine_loss(
-    subject: Subject, images: Sequence[int], store: Store, told: Callable[[str], None]
+    subject: Subject, images: Sequence[int], store: Store, told: Told
 ) -> EngineLoss | None:
     """Returns what implicit builds lose beyond 8 bits; None where there are none, or nothing is lost.
 
@@ -77,7 +77,7 @@ class _OfTable:
         builds: Sequence[ImplicitBuild],
         images: Sequence[int],
         store: Store,
-        told: Callable[[str], None],
+        told: Told,
     ) -> None:
         self.builds, self.images = builds, images
         self.table, self.name = builds[0].table, builds[0].table_name
@@ -125,12 +125,10 @@ class _OfTable:
     def _db(self, state: State) -> Mapping[str, float]:
         if state not in self._known:
             what = f"implicit builds with the table {self.name}"
-            errors = self.evaluation.evaluate([state], self.images, what, worst={
-                head: [0] for head in self.evaluation.heads
-            }).errors(state)  # fmt: skip
-            self._known[state] = {
-                head: _of(head_errors.nmse) for head, head_errors in errors.heads.items()
-            }
+            worst = {head: [0] for head in self.evaluation.heads}
+            evaluated = self.evaluation.evaluate([state], self.images, what, worst=worst)
+            heads = evaluated.errors(state).heads
+            self._known[state] = {head: _of(errors.nmse) for head, errors in heads.items()}
         return self._known[state]
 
     def seen(self) -> list[SeenBuild]:
@@ -175,7 +173,7 @@ def _given_on(
     """Looks for the smallest set that is enough with every table whose builds lose."""
     may: dict[str, ResizingRanges] = {}
     for way in ways:
-        may |= {one.layer: one for one in way.in_int8 if way.loses}
+        may |= {resizing.layer: resizing for resizing in way.in_int8 if way.loses}
 
     def kept(held: frozenset[str]) -> list[Mapping[str, float]]:
         return [table.given_on(may.keys() - held) for table in losing]
@@ -190,10 +188,9 @@ def _given_on(
         )
 
     held = smallest(may.values(), holds)
-    found = kept(held)
-    return given_on(
-        ways, held, {head: min(one[head] for one in found) for head in found[0]}, images
-    )
+    tables = kept(held)
+    held_db = {head: min(table[head] for table in tables) for head in tables[0]}
+    return given_on(ways, held, held_db, images)
 
 
 def _of(nmse: float | None) -> float:

@@ -56,7 +56,9 @@ class Searching:
         search = self._search(self.goals)
         result = search.run()
         start = result.tried[0]
-        exploring = search if start.failing else self._search(self._each_head())
+        # Limits that nothing keeps, so that every head counts alike.
+        each = tuple(Goal(head, "sqnr_db", UNREACHED_DB) for head, _ in self.subject.heads)
+        exploring = search if start.failing else self._search(each)
         path = result.paths[0] if result.paths else exploring.order(exploring.look(frozenset()))
         for size in EXPLORED:
             if size <= len(path):
@@ -128,10 +130,6 @@ class Searching:
             most_cost=self.most_cost,
         )
 
-    def _each_head(self) -> tuple[Goal, ...]:
-        """Limits that nothing keeps, so that every head counts alike."""
-        return tuple(Goal(head, "sqnr_db", UNREACHED_DB) for head, _ in self.subject.heads)
-
     def _confirmed(
         self, search: Search, chosen: TriedLayers, path: Sequence[str]
     ) -> tuple[TriedLayers, SetRecord, bool, int]:
@@ -143,11 +141,9 @@ class Searching:
         """
         rest = [layer for layer in path if layer not in chosen.layers]
         larger = [chosen.layers | set(rest[:more]) for more in LARGER if more <= len(rest)]
-        known = [
-            tried_layers.layers for tried_layers in search.tried.values() if tried_layers.holds
-        ]
-        dearer = {one for one in (*larger, *known) if search.cost(one) > chosen.cost}
-        ranked = sorted(dearer, key=lambda one: (search.cost(one), sorted(one)))
+        holding = [tried.layers for tried in search.tried.values() if tried.holds]
+        dearer = {layers for layers in (*larger, *holding) if search.cost(layers) > chosen.cost}
+        ranked = sorted(dearer, key=lambda layers: (search.cost(layers), sorted(layers)))
         first: SetRecord | None = None
         looks = 0
         for layers in (chosen.layers, *filter(search.affordable, ranked)):
@@ -159,7 +155,8 @@ class Searching:
             evaluated = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
             errors = evaluated.errors(state)
             broken = failing(self.goals, errors)
-            record = set_record(self._ordered(layers), tried.cost, errors, broken)
+            ordered = sorted(layers, key=lambda layer: self._order[layer])
+            record = set_record(ordered, tried.cost, errors, broken)
             first = first or record
             if not broken:
                 return tried, record, True, looks
@@ -168,28 +165,20 @@ class Searching:
 
     def _front(self, tried: Sequence[TriedLayers]) -> tuple[SetRecord, ...]:
         """Returns the sets that no cheaper one beats for some head, or for all boxes together."""
-        kept: dict[frozenset[str], TriedLayers] = {}
-        for head, _ in self.subject.heads:
-            for tried_layers in front(tried, functools.partial(loss, where=head, name="sqnr_db")):
-                kept[tried_layers.layers] = tried_layers
+        measures = [(head, "sqnr_db") for head, _ in self.subject.heads]
         if self.evaluation.boxes:
-            name = "ap_drop" if self.subject.labels else "lost"
-            for tried_layers in front(
-                tried, functools.partial(loss, where=WHOLE_NETWORK, name=name)
-            ):
-                kept[tried_layers.layers] = tried_layers
-        tried_layerses = sorted(
-            kept.values(), key=lambda tried_layers: (tried_layers.cost, len(tried_layers.layers))
-        )
-        return tuple(map(self._told, tried_layerses))
+            measures.append((WHOLE_NETWORK, "ap_drop" if self.subject.labels else "lost"))
+        kept: dict[frozenset[str], TriedLayers] = {}
+        for where, name in measures:
+            best = front(tried, functools.partial(loss, where=where, name=name))
+            kept |= {each.layers: each for each in best}
+        ordered = sorted(kept.values(), key=lambda each: (each.cost, len(each.layers)))
+        return tuple(map(self._told, ordered))
 
     def _told(self, tried: TriedLayers) -> SetRecord:
         # What was only explored was held against no limit of the user's.
         judged = dataclasses.replace(tried, failing=failing(self.goals, tried.errors))
         return tried_record(judged, self._order)
-
-    def _ordered(self, layers: frozenset[str] | set[str]) -> list[str]:
-        return sorted(layers, key=lambda layer: self._order[layer])
 
     @functools.cached_property
     def _order(self) -> Mapping[str, int]:

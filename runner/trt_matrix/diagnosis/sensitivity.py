@@ -73,24 +73,15 @@ class Sensitivity:
 
 
 def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
+    """Returns the activations of every group, and its weights, where it has any."""
     units = []
     for group in groups:
         if group.tensors:
-            units.append(
-                Unit(
-                    group=group,
-                    parts=tuple(map(activation, group.tensors)),
-                    state=every.with_only(group.tensors, ()),
-                )
-            )
+            parts, state = map(activation, group.tensors), every.with_only(group.tensors, ())
+            units.append(Unit(group=group, parts=tuple(parts), state=state))
         if group.layers:
-            units.append(
-                Unit(
-                    group=group,
-                    parts=tuple(map(weights, group.layers)),
-                    state=every.with_only((), group.layers),
-                )
-            )
+            parts, state = map(weights, group.layers), every.with_only((), group.layers)
+            units.append(Unit(group=group, parts=tuple(parts), state=state))
     return tuple(units)
 
 

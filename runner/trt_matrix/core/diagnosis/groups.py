@@ -99,7 +99,8 @@ def made_by(model: onnx.ModelProto, layers: Collection[str]) -> tuple[str, ...]:
     nodes = {node.name: node for node in model.graph.node}
     fused = fused_behind(model)
     names = [name for layer in layers for name in (layer, *fused.get(layer, ()))]
-    return tuple(dict.fromkeys(one for name in names for one in nodes[name].output if one))
+    made = (tensor for name in names for tensor in nodes[name].output)
+    return tuple(dict.fromkeys(filter(None, made)))
 
 
 def _origins(model: onnx.ModelProto) -> dict[str, str]:

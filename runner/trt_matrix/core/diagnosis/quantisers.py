@@ -85,10 +85,6 @@ class State:
         )
 
     @property
-    def parts(self) -> frozenset[Part]:
-        return frozenset((*map(activation, self.tensors), *map(weights, self.layers)))
-
-    @property
     def tensors(self) -> frozenset[str]:
         return frozenset(pair.tensor for pair in self.pairs)
 
@@ -169,10 +165,9 @@ def excluding(found: Quantised, table: Table, options: PlacementOptions) -> Excl
         if layers not in known:
             chosen = replace(simulation_of(options), exclude=options.exclude | layers)
             placed = place(found.model, table, chosen)
-            in_int8 = {name for name, what in placed.layers.items() if what == "int8"}
-            known[layers] = State(
-                _pairs(placed, found.model), found.state.layers.intersection(in_int8)
-            )
+            in_int8 = [name for name, what in placed.layers.items() if what == "int8"]
+            pairs = _pairs(placed, found.model)
+            known[layers] = State(pairs, found.state.layers.intersection(in_int8))
         return known[layers]
 
     return state
@@ -188,9 +183,8 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair
     for node in placed.model.graph.node:
         if node.op_type != "QuantizeLinear" or node.name in own or node.input[0] in values:
             continue
-        after = next(
-            reader for reader in readers[node.output[0]] if reader.op_type == "DequantizeLinear"
-        )
+        read_by = readers[node.output[0]]
+        after = next(reader for reader in read_by if reader.op_type == "DequantizeLinear")
         as_head = node.input[0] not in tensors
         tensor = after.output[0] if as_head else node.input[0]
         scale = numpy_helper.to_array(values[node.input[1]])
@@ -200,13 +194,6 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair
                 f"activation {tensor!r} has a scale for each channel: only weights may have them"
             )
             raise DiagnosisError(message)
-        pairs.add(
-            QuantiserPair(
-                tensor,
-                float(scale.reshape(())),
-                int(np.reshape(zero, ())),
-                str(np.asarray(zero).dtype),
-                as_head,
-            )
-        )
+        zero_point, dtype = int(np.reshape(zero, ())), str(np.asarray(zero).dtype)
+        pairs.add(QuantiserPair(tensor, float(scale.reshape(())), zero_point, dtype, as_head))
     return frozenset(pairs)

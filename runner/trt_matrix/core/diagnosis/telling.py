@@ -91,7 +91,7 @@ def part(
         share=error / total if total > 0 and math.isfinite(error) else 0.0,
         gain_db=gain_db(before.nmse, after.nmse),
         worst_gain_db=gain_db(before.worst_nmse, after.worst_nmse),
-        lost_back=_back(before.boxes, after.boxes, _lost),
+        lost_back=_back(before.boxes, after.boxes, lambda boxes: boxes.changes[ALL].lost),
         ap_back=_back(before.boxes, after.boxes, lambda boxes: boxes.ap_drop),
         weights_share=weights_share,
     )
@@ -108,17 +108,13 @@ MOST_DB = 120.0
 """Float32 tells no more."""
 
 
-def _lost(boxes: BoxErrors) -> float | None:
-    return boxes.changes[ALL].lost
-
-
 def _back(
     before: BoxErrors | None, after: BoxErrors | None, value: Callable[[BoxErrors], float | None]
 ) -> float | None:
     if before is None or after is None:
         return None
-    one, other = value(before), value(after)
-    return None if one is None or other is None else one - other
+    had, has = value(before), value(after)
+    return None if had is None or has is None else had - has
 
 
 def ordered(parts: Iterable[GroupCost]) -> tuple[GroupCost, ...]:
@@ -155,7 +151,7 @@ def suspects(
         if share < SUSPECT_SHARE:
             continue
         known = [(quantiser, theory[quantiser]) for quantiser in quantisers if quantiser in theory]
-        (kind, name), worst = max(known, key=lambda one: one[1].avoidable)
+        (kind, name), worst = max(known, key=lambda pair: pair[1].avoidable)
         group = group_of[kind, name]
         if gains.get(group, 0.0) <= 0:
             continue
@@ -183,21 +179,21 @@ def tensor_records(
 ) -> tuple[TensorDiagnosis, ...]:
     return tuple(
         TensorDiagnosis(
-            kind="weights" if tensor_theory.weights else "activation",
-            name=tensor_theory.name,
+            kind="weights" if tensor.weights else "activation",
+            name=tensor.name,
             group=group_of[quantiser],
-            error_steps=tensor_theory.error_steps,
-            clipped_share=tensor_theory.clipped_share,
-            range=tensor_theory.range,
-            amax=tensor_theory.amax,
-            next_range=tensor_theory.next_range,
-            next_table=tensor_theory.next_table,
-            unlike_channels=tensor_theory.unlike_channels,
-            avoidable=tensor_theory.avoidable,
-            causes=tuple(map(str, tensor_theory.causes)),
-            images=tensor_theory.images,
+            error_steps=tensor.error_steps,
+            clipped_share=tensor.clipped_share,
+            range=tensor.range,
+            amax=tensor.amax,
+            next_range=tensor.next_range,
+            next_table=tensor.next_table,
+            unlike_channels=tensor.unlike_channels,
+            avoidable=tensor.avoidable,
+            causes=tuple(map(str, tensor.causes)),
+            images=tensor.images,
         )
-        for quantiser, tensor_theory in theory.items()
+        for quantiser, tensor in theory.items()
     )
 
 

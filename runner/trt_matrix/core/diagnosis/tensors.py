@@ -7,7 +7,7 @@ network's own values, so no other quantiser has a part in it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -95,17 +95,17 @@ class TensorTheory:
     @property
     def causes(self) -> tuple[Cause, ...]:
         causes = []
+        unlike_channels = self.unlike_channels >= UNLIKE_SHARE
         if self.weights:
-            if self.avoidable > AVOIDABLE_WEIGHTS and self.unlike_channels >= UNLIKE_SHARE:
-                causes.append(Cause.CHANNELS)
-            return tuple(causes)
+            wrong = unlike_channels and self.avoidable > AVOIDABLE_WEIGHTS
+            return (Cause.CHANNELS,) if wrong else ()
         if self.error_steps > CLIPPED_STEPS:
             causes.append(Cause.CLIPPED)
         if self.amax > 0 and self.range > WIDE * max(self.amax, self.shared_amax):
             causes.append(Cause.WIDE)
         if not causes and self.avoidable > AVOIDABLE:
             causes.append(Cause.RANGE)
-        if self.unlike_channels >= UNLIKE_SHARE:
+        if unlike_channels:
             causes.append(Cause.CHANNELS)
         return tuple(causes)
 
@@ -143,18 +143,18 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
 
 
 def weights_theory(
-    name: str, values: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], axis: int
+    name: str, weight: npt.NDArray[np.float32], given: npt.NDArray[np.float32], axis: int
 ) -> TensorTheory:
     """Returns what quantising a layer's weights costs on its own.
 
     Args:
         name: Of the layer.
-        values: The float weight and what its integers stand for; a bias may follow.
+        weight: In float.
+        given: What its integers stand for.
         axis: Of the output channels.
     """
-    weight, given = values[0]
     error = np.asarray(given, np.float64) - weight
-    others = tuple(one for one in range(weight.ndim) if one != axis)
+    others = tuple(other for other in range(weight.ndim) if other != axis)
     largest = np.abs(weight).max(axis=others, initial=0.0)
     best = _per_channel(weight, axis)
     scale = float(largest.max(initial=0.0)) / 127
@@ -190,9 +190,9 @@ def best_of_known(theory: Iterable[TensorTheory]) -> Mapping[str, float]:
     Tensors that share a range are summed up; one that costs the same with all of them is left out.
     """
     errors: dict[str, dict[float, float]] = {}
-    for tensor_theory in theory:
-        known = errors.setdefault(tensor_theory.leader, {})
-        for amax, error in tensor_theory.errors.items():
+    for tensor in theory:
+        known = errors.setdefault(tensor.leader, {})
+        for amax, error in tensor.errors.items():
             known[amax] = known.get(amax, 0.0) + error
     return {
         leader: min(known, key=lambda amax: (known[amax], amax))
@@ -262,9 +262,6 @@ def expected(
 
 def _avoidable(parts: tuple[Part, ...], theory: Mapping[Part, TensorTheory]) -> float:
     known = [theory[part] for part in parts if part in theory]
-    whole = math.fsum(tensor_theory.mse for tensor_theory in known)
-    return (
-        max(0.0, 1 - math.fsum(tensor_theory.best_mse for tensor_theory in known) / whole)
-        if whole > 0
-        else 0.0
-    )
+    whole = math.fsum(tensor.mse for tensor in known)
+    best = math.fsum(tensor.best_mse for tensor in known)
+    return max(0.0, 1 - best / whole) if whole > 0 else 0.0
